@@ -1,0 +1,59 @@
+# Needs python3 (>= 3.8, with venv) and make; everything else is installed into .venv on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow coverage lint format type docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One stamp per set of extras, so that a repeated `make` costs nothing and `make demo` does not wait for linters.
+# The quoted names are the sets: `make .venv/extras-all` installs what `make demo` needs, and so on.
+EXTRAS_all := all
+EXTRAS_test := all,test
+EXTRAS_dev := all,test,dev
+EXTRAS_docs := docs
+
+$(BIN)/python:
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "cannot create .venv: install the venv module (on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
+
+.venv/extras-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS_$*)]'
+	@touch $@
+
+# One numeric thread per worker: libraries that start a pool each would fight over the cores.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses $(WORKERS) --dist loadfile
+
+demo: .venv/extras-all  ## train a small network, verify its gradients, show what ran
+	$(BIN)/python -m spikecore.demo
+
+test: .venv/extras-test  ## the default test suite
+	$(PYTEST)
+
+slow: .venv/extras-test  ## the tests that take long
+	$(PYTEST) -m slow
+
+coverage: .venv/extras-test  ## the default suite with branch coverage
+	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage
+
+lint: .venv/extras-dev  ## style, formatting and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: .venv/extras-dev  ## rewrite the sources in house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: .venv/extras-dev  ## static types
+	$(BIN)/mypy
+
+docs: .venv/extras-docs  ## the documentation, into build/site
+	$(BIN)/mkdocs build --strict
+
+clean:  ## remove the environment and everything built
+	rm -rf .venv build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

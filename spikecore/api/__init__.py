@@ -1,0 +1,1 @@
+"""The core, written once: neurons, layers, encoders, losses. Imports no array library."""

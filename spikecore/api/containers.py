@@ -1,0 +1,186 @@
+"""Containers: layers made of layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, layer_name
+
+
+class Container(Layer):
+    """A layer with named children, whose trees (params, buffers, state, recorded) are keyed by those names."""
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        """The children by name, in order."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> Tuple[str, ...]:
+        return tuple(name for name, layer in self.children() if layer.state)
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        return Params({name: layer.prepare(engine, params[name]) for name, layer in self.children()})
+
+
+class _Trees:
+    """Collects what the children of a container return, leaving out what is empty."""
+
+    def __init__(self) -> None:
+        self.buffers: Dict[str, Any] = {}
+        self.state: Dict[str, Any] = {}
+        self.recorded: Dict[str, Any] = {}
+
+    def add(self, name: str, result: Result) -> Any:
+        for kept, new in ((self.buffers, result.buffers), (self.state, result.state), (self.recorded, result.recorded)):
+            if len(new):
+                kept[name] = new
+        return result.outputs
+
+    def result(self, outputs: Any) -> Result:
+        return Result(outputs, Tree(self.buffers), State(self.state), Tree(self.recorded))
+
+
+def _run_child(run: Pass, name: str, layer: Layer, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    below = None if state is None or not layer.state else state[name]
+    return layer.run(run.child(name), params[name], buffers.get(name, Tree()), below, x)
+
+
+def _checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
+    if state is not None and set(state) != set(container.state):
+        raise ShapeError(
+            f"{run.path or layer_name(container)}: state of layers {tuple(state)}, expected {tuple(container.state)}"
+        )
+    return state
+
+
+@dataclass(frozen=True, init=False)
+class Sequential(Container):
+    """Layers one after the other; layer i is named ``str(i)``.
+
+    Runs layer by layer: each layer sees the whole sequence before the next one starts, which is what lets connections
+    work on time x batch at once.
+
+    Args:
+        *layers: the layers.
+
+    Raises:
+        TypeError: an entry is not a layer.
+    """
+
+    layers: Tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Sequential: entry {i} is {layer!r}, not a spikecore layer")
+        object.__setattr__(self, "layers", tuple(layers))
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return self.layers[0].input_shape if self.layers else None
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        params, buffers = {}, {}
+        for name, layer in self.children():
+            try:
+                params[name], new, shape = layer.init(key.child(name), shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {name}: {error}") from None
+            if len(new):
+                buffers[name] = new
+        return Init(Params(params), Tree(buffers), shape)
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        state, trees = _checked_state(run, self, state), _Trees()
+        for name, layer in self.children():
+            x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
+        return trees.result(x)
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        resting = {}
+        for name, layer in self.children():
+            below = layer.rest(engine, params[name], x)
+            if layer.state:
+                resting[name] = below
+            x, _ = layer.step(engine, params[name], below, x)  # only its shape is of interest
+        return State(resting)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        after = {}
+        for name, layer in self.children():
+            x, below = layer.step(engine, params[name], state.get(name, State()), x)
+            if layer.state:
+                after[name] = below
+        return x, State(after)
+
+
+@dataclass(frozen=True)
+class Residual(Container):
+    """y = shortcut(x) + body(x).
+
+    Args:
+        body: the layer, often a Sequential; named "body".
+        shortcut: what the input passes through on the other way; None is the identity. Named "shortcut".
+    """
+
+    body: Layer
+    shortcut: Optional[Layer] = None
+
+    def __post_init__(self) -> None:
+        for name, layer in (("body", self.body), ("shortcut", self.shortcut)):
+            if not isinstance(layer, Layer) and not (name == "shortcut" and layer is None):
+                raise TypeError(f"Residual: {name}={layer!r} is not a spikecore layer")
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        yield "body", self.body
+        if self.shortcut is not None:
+            yield "shortcut", self.shortcut
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return self.body.input_shape
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        made = {name: layer.init(key.child(name), shape) for name, layer in self.children()}
+        out, aside = made["body"].shape, made["shortcut"].shape if "shortcut" in made else shape
+        if out != aside:
+            raise ShapeError(f"Residual: the body gives {out}, the shortcut {aside}; give it a shortcut that matches")
+        buffers = {name: one.buffers for name, one in made.items() if len(one.buffers)}
+        return Init(Params({name: one.params for name, one in made.items()}), Tree(buffers), out)
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        state, trees = _checked_state(run, self, state), _Trees()
+        parts = {name: trees.add(name, _run_child(run, name, layer, params, buffers, state, x)) for name, layer in self.children()}
+        return trees.result(parts.get("shortcut", x) + parts["body"])
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        return State({name: layer.rest(engine, params[name], x) for name, layer in self.children() if layer.state})
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        made = {n: layer.step(engine, params[n], state.get(n, State()), x) for n, layer in self.children()}
+        aside = made["shortcut"][0] if "shortcut" in made else x
+        return aside + made["body"][0], State({name: below for name, (_, below) in made.items() if name in self.state})
+
+
+def readout(network: Layer, path: str = "") -> Optional[str]:
+    """The dotted name of the last layer that has a state; None if there is none."""
+    if isinstance(network, Container):
+        for name, layer in reversed(list(network.children())):
+            found = readout(layer, f"{path}.{name}" if path else name)
+            if found is not None:
+                return found
+        return None
+    return path if network.state else None
+
+
+def walk(network: Layer, path: str = "") -> Iterator[Tuple[str, Layer]]:
+    """Every layer that is not a container, with its dotted name, in order."""
+    if not isinstance(network, Container):
+        yield path, network
+        return
+    for name, layer in network.children():
+        yield from walk(layer, f"{path}.{name}" if path else name)

@@ -1,0 +1,281 @@
+"""What an engine is, and how one is found.
+
+An ``Engine`` supplies arrays, the spike with its surrogate gradient, the loop over time, and gradients. An ``Executor``
+is one network compiled for training on one engine. Engines are ordinary objects: several live side by side in one
+process, none is global. Third parties add one through the entry-point group ``spikecore.engines``.
+"""
+
+from __future__ import annotations
+
+import abc
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from spikecore.api.tree import Params, State
+
+Array = Any  # an array of whichever namespace the engine works with
+
+ENVIRONMENT = "SPIKECORE_ENGINE"
+ENTRY_POINTS = "spikecore.engines"
+
+
+class Engine(abc.ABC):
+    """Arrays, spikes, time and gradients. Everything under ``api/`` is written against this and nothing else.
+
+    Attributes:
+        name: what ``get_engine`` calls it; for messages, never branched on.
+        device: where its arrays live, as text.
+        dtype: the name of its floating-point type, "float32" or "float64".
+        xp: the namespace that holds exactly the words of ``api/words.py``.
+        modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
+    """
+
+    name: str
+    device: str
+    dtype: str
+    xp: Any
+    modules: Tuple[str, ...] = ()
+
+    @abc.abstractmethod
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Array:
+        """Bring host data (numbers, lists, NumPy arrays, CPU tensors) to the engine, cast to ``dtype`` once, here.
+
+        Args:
+            x: host data, or an array of this engine, which is returned as it is.
+            dtype: dtype name; None means the engine's own for every kind of number.
+
+        Raises:
+            TypeError: an array of this engine has another floating-point dtype.
+        """
+
+    @abc.abstractmethod
+    def to_numpy(self, x: Array) -> Any:
+        """The values as a NumPy array on the host, detached."""
+
+    @abc.abstractmethod
+    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Array:
+        """Draws k * 2**-24 in [0, 1), bit-identical on every engine (see ``api/random.py``).
+
+        Args:
+            key: int or tuple of ints and strings that names the stream.
+            shape: shape of the result.
+            sample_axis: the axis along which samples lie; None means one sample.
+            first: running number of the first sample, so that a batch can be drawn in parts.
+        """
+
+    @abc.abstractmethod
+    def spike(self, u: Array, surrogate: Any) -> Array:
+        """Theta(u), strictly ``u > 0``, in the dtype of ``u``; differentiated as ``surrogate.derivative``."""
+
+    @abc.abstractmethod
+    def stop_gradient(self, x: Array) -> Array:
+        """The identity, with derivative zero."""
+
+    @abc.abstractmethod
+    def scan(
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Array,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Tuple[Array, State, State]:
+        """Run ``stepper.step`` over time. No other code loops over time steps.
+
+        Args:
+            stepper: a neuron, or a container run time-major: anything with ``state`` and ``step``.
+            params: its prepared parameters.
+            state: the state before the first step.
+            inputs: (time, batch, *features); a time axis of 1 together with ``steps`` is a sequence constant in time.
+            steps: number of steps of a constant sequence.
+            record: names of states to return for every step.
+            window: no gradient crosses the steps window, 2 window, ... (truncated BPTT).
+
+        Returns:
+            outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
+        """
+
+    @abc.abstractmethod
+    def explain(self, stepper: Any) -> str:
+        """Which path ``scan`` takes for this stepper (loop, kernel, unrolled), and why."""
+
+    @abc.abstractmethod
+    def value_and_grad(
+        self, function: Callable[..., Tuple[Array, Any]], argument: Any, *constants: Any
+    ) -> Tuple[Array, Any, Any]:
+        """Differentiate ``function(argument, *constants) -> (scalar, extra)`` by the leaves of ``argument``.
+
+        Args:
+            function: what to differentiate, in vocabulary words.
+            argument: an array or a tree of arrays of this engine.
+            *constants: further arrays or trees whose gradient is not wanted.
+
+        Returns:
+            the scalar, the extra, and the gradient in the shape of ``argument``.
+        """
+
+    @abc.abstractmethod
+    def compile(self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any) -> Executor:
+        """Prepare a network for training. Options: ``clip_norm``, ``window``."""
+
+
+class Executor(abc.ABC):
+    """A network with its weights and optimiser on an engine. A training step is atomic at this level: on some
+    accelerators neither weights nor gradients exist anywhere else."""
+
+    @abc.abstractmethod
+    def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:
+        """One optimiser step on a batch; returns the loss before it and the network's ``Output``."""
+
+    @abc.abstractmethod
+    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Any:
+        """The network's ``Output`` without training."""
+
+    @abc.abstractmethod
+    def state(self) -> Dict[str, Any]:
+        """Everything a checkpoint needs, as NumPy arrays by name: params, buffers, optimiser slots, step count."""
+
+    @abc.abstractmethod
+    def load(self, state: Dict[str, Any]) -> None:
+        """The inverse of ``state``; a run resumed from it continues bit-identically."""
+
+    @abc.abstractmethod
+    def set_lr(self, lr: float) -> None:
+        """Change the learning rate from the next step on."""
+
+    def close(self) -> None:
+        """Release the device."""
+
+
+# ---- finding an engine ---------------------------------------------------------------------------------------------
+
+
+class _Entry(NamedTuple):
+    target: str  # "module:attribute", resolved on first use
+    needs: Tuple[str, ...] = ()
+    install: str = ""
+
+
+_ENGINES = {
+    "numpy": _Entry("spikecore.engines.numpy.engine:NumpyEngine"),
+    "torch": _Entry("spikecore.engines.torch.engine:TorchEngine", ("torch",), 'pip install "spikecore[torch]"'),
+    "cupy": _Entry("spikecore.engines.numpy.engine:CupyEngine", ("cupy",), 'pip install "spikecore[cupy]"'),
+    "ipu": _Entry(
+        "spikecore.engines.ipu.engine:IpuEngine",
+        ("torch", "poptorch"),
+        "install the poptorch wheel of Graphcore's Poplar SDK (it is not on PyPI)",
+    ),
+}
+
+
+class EngineStatus(NamedTuple):
+    """One line of ``engines()``."""
+
+    name: str
+    available: bool
+    why: str  # why not, empty where available
+    install: str  # how to get it
+
+
+class EngineUnavailable(ImportError):
+    """An engine exists but a package it needs does not."""
+
+
+def engines() -> List[EngineStatus]:
+    """Every known engine: whether it can be used here, why not, and how to install it. Imports none of them."""
+    found = [_status(name, entry) for name, entry in _ENGINES.items()]
+    return found + [EngineStatus(name, True, "", "") for name in _third_party()]
+
+
+def get_engine(name: Any = None, **options: Any) -> Engine:
+    """Find an engine by name.
+
+    Args:
+        name: "numpy", "torch", "cupy", "ipu" or a third party's; an Engine is returned as it is. None means
+            ``$SPIKECORE_ENGINE``, and if that is unset "numpy".
+        **options: passed to the engine, e.g. ``device="cuda"``, ``dtype="float64"``.
+
+    Raises:
+        ValueError: no such engine; the nearest name is suggested.
+        EngineUnavailable: a package it needs is missing; names it, the install command and the engines that do work.
+    """
+    if isinstance(name, Engine):
+        if options:
+            raise TypeError(f"options {sorted(options)} have no effect on an Engine that already exists")
+        return name
+    name = name or os.environ.get(ENVIRONMENT) or "numpy"
+    if name in _ENGINES:
+        status = _status(name, _ENGINES[name])
+        if not status.available:
+            usable = ", ".join(s.name for s in engines() if s.available)
+            raise EngineUnavailable(f"engine {name!r}: {status.why}. To get it: {status.install}. Usable here: {usable}")
+        module, _, attribute = _ENGINES[name].target.partition(":")
+        return getattr(importlib.import_module(module), attribute)(**options)
+    third_party = _third_party()
+    if name in third_party:
+        return third_party[name].load()(**options)
+    raise ValueError(unknown("engine", name, [*_ENGINES, *third_party]))
+
+
+def engine_of(x: Any) -> Engine:
+    """The engine whose arrays ``x`` belongs to, on the device and in the dtype of ``x``. Lists and numbers: numpy.
+
+    Raises:
+        TypeError: no engine handles such arrays.
+    """
+    root = type(x).__module__.partition(".")[0]
+    if hasattr(x, "engine"):  # a recorded array knows
+        return x.engine
+    if root in ("builtins", "numpy"):
+        return get_engine("numpy", dtype=_float_name(x))
+    if root == "torch":
+        return get_engine("torch", device=str(x.device), dtype=_float_name(x))
+    if root == "cupy":
+        return get_engine("cupy", dtype=_float_name(x))
+    if root == "array_api_strict":
+        return get_engine("numpy", namespace="array_api_strict", dtype=_float_name(x))
+    for name, entry in _third_party().items():
+        engine = entry.load()
+        if root in engine.modules:
+            return get_engine(name)
+    raise TypeError(f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor")
+
+
+def unknown(kind: str, name: Any, known: Any) -> str:
+    """The message for a name that does not exist: what is allowed and which one is nearest."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
+
+
+def _float_name(x: Any) -> str:
+    name = str(getattr(x, "dtype", "float32")).rsplit(".", 1)[-1]
+    return name if name == "float64" else "float32"
+
+
+def _status(name: str, entry: _Entry) -> EngineStatus:
+    if importlib.util.find_spec(entry.target.partition(":")[0].rpartition(".")[0]) is None:
+        return EngineStatus(name, False, "this version of spikecore does not have it yet", "a later version")
+    missing = [package for package in entry.needs if not _importable(package)]
+    why = f"package {', '.join(missing)} is not installed" if missing else ""
+    return EngineStatus(name, not missing, why, entry.install)
+
+
+def _importable(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
+
+
+def _third_party() -> Dict[str, Any]:
+    import importlib.metadata as metadata  # costs 30 ms: only when somebody asks
+
+    found: Any = metadata.entry_points()
+    chosen = found.select(group=ENTRY_POINTS) if hasattr(found, "select") else found.get(ENTRY_POINTS, ())
+    return {point.name: point for point in chosen}

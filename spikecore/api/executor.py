@@ -1,0 +1,104 @@
+"""What every executor on a general-purpose engine has in common."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Tuple
+
+from spikecore.api.engine import Engine, Executor
+from spikecore.api.functional.loss import LossBase, WeightedSum
+from spikecore.api.layer import Key, Layer, Pass
+from spikecore.api.network import Output, forward, record_option
+from spikecore.api.optim import Optimizer
+from spikecore.api.tree import Params, Tree, flatten, map_leaves, unflatten
+
+
+def recorded_for(loss: Any) -> Any:
+    """What a loss needs recorded: nothing if it reads spikes, the last membrane otherwise or if nobody knows."""
+    terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
+    return () if all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms) else "last"
+
+
+class NetworkExecutor(Executor):
+    """Weights, buffers and optimiser of one network on one engine.
+
+    Args:
+        engine: the engine.
+        network: the layers.
+        params: first parameters, NumPy arrays.
+        buffers: first buffers, NumPy arrays.
+        loss: callable ``(out, targets) -> scalar``; None for an executor that only runs.
+        optimizer: an ``Optimizer``; None likewise.
+        clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
+        window: truncated BPTT, in steps.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        network: Layer,
+        params: Params,
+        buffers: Tree,
+        loss: Any,
+        optimizer: Optional[Optimizer],
+        *,
+        clip_norm: Optional[float] = None,
+        window: Optional[int] = None,
+    ) -> None:
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
+        if window is not None and (not isinstance(window, int) or window < 1):
+            raise ValueError(f"window={window!r} must be an int >= 1, or None")
+        self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
+        self.clip_norm, self.window = clip_norm, window
+        self.record = record_option(network, recorded_for(loss)) if loss is not None else ()
+        self.steps_done = 0
+        self.lr = optimizer.lr if optimizer is not None else 0.0
+        self.place(params, buffers)
+
+    def place(self, params: Params, buffers: Tree) -> None:
+        """Put weights and buffers on the engine, as arrays of their own."""
+        self.params = map_leaves(lambda x: self.engine.asarray(x.copy()), params)
+        self.buffers = map_leaves(lambda x: self.engine.asarray(x.copy()), buffers)
+
+    def training_pass(self, steps: Optional[int], key: Optional[Key]) -> Pass:
+        """The pass of one training step."""
+        return Pass(self.engine, steps, True, key, self.record, self.window)
+
+    def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
+        """A batch on the engine: inputs in its own dtype, integer targets as int64."""
+        return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=_target_dtype(targets))
+
+    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+        run = Pass(self.engine, steps, record=record_option(self.network, record))
+        return forward(self.network, run, self.params, self.buffers, self.engine.asarray(inputs), state)[0]
+
+    def state(self) -> Dict[str, Any]:
+        host = self.engine.to_numpy
+        return {
+            "params": {name: host(x).copy() for name, x in flatten(self.params).items()},
+            "buffers": {name: host(x).copy() for name, x in flatten(self.buffers).items()},
+            "optimizer": {name: host(x).copy() for name, x in self.slots().items()},
+            "step": self.steps_done,
+            "lr": self.lr,
+        }
+
+    def load(self, state: Dict[str, Any]) -> None:
+        params = unflatten(state["params"], self.params)
+        buffers = unflatten(state["buffers"], self.buffers)
+        self.place(params, buffers)
+        self.steps_done = int(state["step"])
+        self.load_slots({name: self.engine.asarray(x.copy()) for name, x in state["optimizer"].items()})
+        self.set_lr(float(state["lr"]))
+
+    def slots(self) -> Dict[str, Any]:
+        """The optimiser's arrays, named "<parameter>.<slot>"; empty before the first step."""
+        raise NotImplementedError
+
+    def load_slots(self, slots: Dict[str, Any]) -> None:
+        """The inverse of ``slots``."""
+        raise NotImplementedError
+
+
+def _target_dtype(targets: Any) -> Optional[str]:
+    kind = str(getattr(targets, "dtype", "int64")).rsplit(".", 1)[-1]
+    return "int64" if "int" in kind or kind == "bool" else None

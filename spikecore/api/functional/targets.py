@@ -1,0 +1,54 @@
+"""Class labels: checks, one-hot codes, and populations of neurons that stand for a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spikecore.api.layer import ShapeError
+
+
+def one_hot(engine: Any, targets: Any, classes: int) -> Any:
+    """Labels (batch,) as zeros and ones (batch, classes) in the engine's floating-point type."""
+    xp = engine.xp
+    labels = xp.expand_dims(targets, axis=1)
+    places = xp.expand_dims(engine.asarray(list(range(classes)), dtype="int64"), axis=0)
+    return xp.astype(labels == places, engine.dtype)
+
+
+def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:
+    """Refuse labels of the wrong shape, kind or range. Reads them back to the host.
+
+    Raises:
+        ShapeError: not one label per sample.
+        ValueError: a label outside [0, classes), or not an integer; names its position.
+    """
+    labels = engine.to_numpy(targets)
+    if labels.shape != (batch,):
+        raise ShapeError(f"targets have shape {tuple(labels.shape)}, expected ({batch},): one class index per sample")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"targets have dtype {labels.dtype}, expected integer class indices")
+    for i, label in enumerate(labels.tolist()):
+        if not 0 <= label < classes:
+            raise ValueError(f"targets[{i}] = {label} is out of range: the last layer has {classes} classes (0..{classes - 1})")
+
+
+def check_sequence(name: str, values: Any) -> None:
+    """Refuse anything but (time, batch, classes)."""
+    if values.ndim != 3:
+        raise ShapeError(f"{name} has shape {tuple(values.shape)}, expected (time, batch, classes)")
+    if 0 in values.shape:
+        raise ShapeError(f"{name} is empty: shape {tuple(values.shape)} as (time, batch, classes)")
+
+
+def pool_population(engine: Any, values: Any, num_classes: int) -> Any:
+    """Sum the neurons of each class: (time, batch, neurons) -> (time, batch, classes).
+
+    Class i owns the i-th contiguous block of neurons.
+
+    Raises:
+        ValueError: ``num_classes`` does not divide the number of neurons.
+    """
+    time, batch, neurons = values.shape
+    if not num_classes or neurons % num_classes:
+        raise ValueError(f"population_code: num_classes={num_classes!r} must divide the {neurons} output neurons")
+    return engine.xp.sum(engine.xp.reshape(values, (time, batch, num_classes, neurons // num_classes)), axis=3)

@@ -1,0 +1,106 @@
+"""A whole network: one forward pass, one loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Tuple, Union
+
+from spikecore.api.containers import readout
+from spikecore.api.functional.loss import evaluate
+from spikecore.api.layer import Layer, Pass, ShapeError
+from spikecore.api.tree import Params, State, Tree, leaves
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a network returned.
+
+    Args:
+        spikes: outputs of the last layer, (time, batch, *features).
+        states: recorded states by layer name, e.g. ``out.states["1"].mem`` (time, batch, *features).
+        state: states after the last step; pass it to the next call to continue the sequence.
+        readout: name of the last layer that has a state.
+    """
+
+    spikes: Any
+    states: Dict[str, State]
+    state: Tree
+    readout: Optional[str] = None
+
+    @property
+    def membrane(self) -> Any:
+        """Membrane potential of the last neuron layer, (time, batch, *features).
+
+        Raises:
+            ValueError: it was not recorded.
+        """
+        if self.readout is None or self.readout not in self.states:
+            raise ValueError("the membrane of the last layer was not recorded: pass record=True, or name the layer")
+        return self.states[self.readout].mem
+
+
+def forward(
+    network: Layer,
+    run: Pass,
+    params: Params,
+    buffers: Tree,
+    x: Any,
+    state: Optional[Tree] = None,
+) -> Tuple[Output, Tree]:
+    """Send x (time, batch, *features) through the network; returns the output and the buffers afterwards.
+
+    ``run.steps`` together with a time axis of 1 is an input constant in time. ``run.record="last"`` records the last
+    neuron layer.
+
+    Raises:
+        ShapeError: no time step or no sample, or ``steps`` with a sequence that has its own.
+    """
+    if x.ndim < 2 or 0 in x.shape[:2]:
+        raise ShapeError(f"input of shape {tuple(x.shape)} as (time, batch, *features): needs a time step and a sample")
+    if run.steps is not None and x.shape[0] != 1:
+        raise ShapeError(f"num_steps={run.steps} with an input that has {x.shape[0]} time steps of its own; give only one")
+    last = readout(network)
+    result = network.run(run, params, buffers, state, x)
+    spikes = result.outputs
+    if run.steps is not None and spikes.shape[0] != run.steps:  # nothing in the network needed the time axis
+        spikes = run.engine.xp.broadcast_to(spikes, (run.steps, *spikes.shape[1:]))
+    return Output(spikes, layer_states(result.recorded), result.state, last), result.buffers
+
+
+def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:
+    """Names of the layers to record: True all, False none, "last" the last one with a state, or names.
+
+    Raises:
+        ValueError: a name that is no layer with a state.
+    """
+    from spikecore.api.containers import walk
+    from spikecore.api.engine import unknown
+
+    if isinstance(record, bool):
+        return record
+    last = readout(network)
+    if record == "last":
+        return () if last is None else (last,)
+    names = (record,) if isinstance(record, str) else tuple(record)
+    known = [name for name, layer in walk(network) if layer.state]
+    for name in names:
+        if name not in known:
+            raise ValueError(unknown("layer to record", name, known))
+    return names
+
+
+def layer_states(recorded: Tree) -> Dict[str, State]:
+    """Recorded trees by dotted layer name."""
+    found: Dict[str, Dict[str, Any]] = {}
+    for path, value in leaves(recorded):
+        layer, _, name = path.rpartition(".")
+        found.setdefault(layer, {})[name] = value
+    return {layer: State(states) for layer, states in found.items()}
+
+
+def objective(
+    network: Layer, loss: Any, run: Pass, params: Params, buffers: Tree, x: Any, targets: Any
+) -> Tuple[Any, Tuple[Output, Tree]]:
+    """The training loss of a batch, and as extra the output and the new buffers."""
+    out, buffers = forward(network, run, params, buffers, x)
+    return evaluate(loss, run.engine, out, targets), (out, buffers)

@@ -1,0 +1,146 @@
+"""Optimisers as plain descriptions, with their update rules written once in vocabulary words.
+
+The NumPy engine runs ``update``; the torch and IPU engines hand the description to their own optimiser, whose slots bear
+the same names, so that a checkpoint moves between engines.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, Tuple
+
+Slots = Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Base of all optimisers.
+
+    Args:
+        lr: learning rate, > 0.
+        weight_decay: L2 penalty on the gradient, >= 0 (decoupled from it in AdamW).
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check("lr", self.lr, 0.0, math.inf)
+        self._check("weight_decay", self.weight_decay, 0.0, math.inf)
+
+    def _check(self, name: str, value: float, low: float, high: float) -> None:
+        if not isinstance(value, (int, float)) or not low <= value < high:
+            raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in [{low:g}, {high:g})")
+
+    @property
+    def slots(self) -> Tuple[str, ...]:
+        """Names of the arrays kept per parameter."""
+        return ()
+
+    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+        """The parameter and its slots after step number ``step`` (from 1); ``slots`` is empty before the first."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+        g <- g + weight_decay p
+        v <- momentum v + (1 - dampening) g       (v = g at the first step)
+        p <- p - lr v                             nesterov: p - lr (g + momentum v)
+
+    Args:
+        lr: learning rate.
+        momentum: in [0, 1).
+        weight_decay: L2 penalty.
+        dampening: in [0, 1].
+        nesterov: Nesterov's variant; needs momentum and no dampening.
+    """
+
+    lr: float = 1e-2
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("momentum", self.momentum, 0.0, 1.0)
+        self._check("dampening", self.dampening, 0.0, 1.0 + 1e-12)
+        if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
+            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening = 0, got {self.momentum} and {self.dampening}")
+
+    @property
+    def slots(self) -> Tuple[str, ...]:
+        return ("momentum_buffer",) if self.momentum else ()
+
+    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        if not self.momentum:
+            return param - lr * grad, slots
+        velocity = grad
+        if slots:
+            velocity = self.momentum * slots["momentum_buffer"] + (1.0 - self.dampening) * grad
+        direction = grad + self.momentum * velocity if self.nesterov else velocity
+        return param - lr * direction, {"momentum_buffer": velocity}
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba, 2015).
+
+        g <- g + weight_decay p
+        m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
+        p <- p - lr / (1 - b1^t)  m / (sqrt(v / (1 - b2^t)) + eps)
+
+    Args:
+        lr: learning rate.
+        betas: b1 and b2, each in [0, 1).
+        eps: > 0, keeps the quotient finite.
+        weight_decay: L2 penalty.
+    """
+
+    betas: Tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "betas", tuple(self.betas))
+        if len(self.betas) != 2:
+            raise ValueError(f"{type(self).__name__}: betas={self.betas!r} must be two numbers")
+        for beta in self.betas:
+            self._check("betas", beta, 0.0, 1.0)
+        self._check("eps", self.eps, 0.0, math.inf)
+
+    @property
+    def slots(self) -> Tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq")
+
+    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        return self._adam(xp, param, grad, slots, step, lr)
+
+    def _adam(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+        (b1, b2), zero = self.betas, xp.zeros_like(param)
+        mean = b1 * slots.get("exp_avg", zero) + (1.0 - b1) * grad
+        square = b2 * slots.get("exp_avg_sq", zero) + (1.0 - b2) * (grad * grad)
+        spread = xp.sqrt(square) / math.sqrt(1.0 - b2**step) + self.eps
+        return param - (lr / (1.0 - b1**step)) * (mean / spread), {"exp_avg": mean, "exp_avg_sq": square}
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): p <- p (1 - lr weight_decay), then Adam.
+
+    Args:
+        lr, betas, eps: as in Adam.
+        weight_decay: default 0.01.
+    """
+
+    weight_decay: float = 1e-2
+
+    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+        return self._adam(xp, param * (1.0 - lr * self.weight_decay), grad, slots, step, lr)

@@ -1,0 +1,104 @@
+"""Immutable named collections: parameters, states and buffers.
+
+A ``Tree`` maps names to leaves (arrays, numbers) or to further trees and can be read by attribute::
+
+    params = Params(beta=0.9, threshold=1.0)
+    params.beta
+    params.replace(beta=0.8)      # a new tree; nothing is ever changed in place
+
+Flattened, a leaf is named by its path: ``{"0.weight": ..., "1.beta": ...}``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple, TypeVar
+
+T = TypeVar("T", bound="Tree")
+
+
+class Tree(Mapping):
+    """An ordered, immutable mapping with attribute access."""
+
+    __slots__ = ("_items",)
+    _items: Dict[str, Any]
+
+    def __init__(self, items: Any = (), **named: Any) -> None:
+        object.__setattr__(self, "_items", dict(items, **named))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._items[name]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._items[name]
+        except KeyError:
+            known = ", ".join(self._items) or "nothing"
+            raise AttributeError(f"no {name!r} in this {type(self).__name__}; it holds {known}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable; use .replace({name}=...)")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={value!r}" for name, value in self._items.items())
+        return f"{type(self).__name__}({inner})"
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(self), (self._items,)
+
+    def replace(self: T, **changes: Any) -> T:
+        """A copy in which the named entries are exchanged or added."""
+        return type(self)({**self._items, **changes})
+
+
+class Params(Tree):
+    """The parameters of one layer, or of a network by layer name."""
+
+
+class State(Tree):
+    """What a neuron hands from one time step to the next."""
+
+
+def leaves(tree: Any, path: str = "") -> List[Tuple[str, Any]]:
+    """Every leaf of a tree with its dotted path, in order."""
+    if not isinstance(tree, Tree):
+        return [(path, tree)]
+    found = []
+    for name, value in tree.items():
+        found += leaves(value, f"{path}.{name}" if path else name)
+    return found
+
+
+def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """A tree of the same shape, each leaf replaced by ``function(leaf, *leaves of the others)``."""
+    if not isinstance(tree, Tree):
+        return function(tree, *others)
+    return type(tree)({name: map_leaves(function, value, *(o[name] for o in others)) for name, value in tree.items()})
+
+
+def rebuild(like: Any, values: Iterator[Any]) -> Any:
+    """A tree shaped like ``like`` whose leaves are taken from ``values`` in order."""
+    return map_leaves(lambda _: next(values), like)
+
+
+def flatten(tree: Any) -> Dict[str, Any]:
+    """Leaves by dotted path."""
+    return dict(leaves(tree))
+
+
+def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
+    """The inverse of ``flatten``, in the shape of ``like``.
+
+    Raises:
+        KeyError: a leaf of ``like`` is missing in ``flat``, or ``flat`` holds one that ``like`` has not.
+    """
+    names = [name for name, _ in leaves(like)] if isinstance(like, Tree) and len(like) else []
+    missing, extra = sorted(set(names) - set(flat)), sorted(set(flat) - set(names))
+    if missing or extra:
+        raise KeyError(f"names do not match: missing {missing or 'none'}, unknown {extra or 'none'}")
+    return rebuild(like, iter([flat[name] for name in names]))

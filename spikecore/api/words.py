@@ -1,0 +1,73 @@
+"""The closed vocabulary in which everything under ``api/`` is written.
+
+A *word* is a Python operator on arrays, a function of the array-API standard, or one of the few functions the
+standard lacks. An engine's ``xp`` offers exactly these words; ``rules.py`` holds the derivative of each.
+Keeping the list short is what makes a new engine, or a new code generator, a finite piece of work.
+
+Conventions, equal on every engine:
+
+* ``axis`` is an int, a tuple of ints or None; ``keepdims`` is a bool.
+* ``clip(x, low, high)`` takes Python numbers; its derivative passes inclusively for ``low <= x <= high``.
+* ``pow(x, n)`` takes a constant exponent.
+* ``astype(x, dtype)`` takes a dtype *name*: "bool", "int64", "float32", "float64".
+* ``conv(x, weight, stride, padding, dilation, groups)``: ``x`` (batch, channels, *space), any number of space axes;
+  ``stride``, ``padding``, ``dilation`` are tuples, one entry per space axis. It correlates (no flip), as torch does.
+* ``max_pool`` gives its gradient to the first maximum in reading order.
+* ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
+* ``stop_gradient(x)`` is the identity with derivative zero.
+"""
+
+from __future__ import annotations
+
+#: Words with a derivative: each has a rule in ``rules.py``.
+DIFFERENTIABLE = (
+    # arithmetic
+    "add subtract multiply divide negative pow abs maximum minimum clip where exp log sqrt tanh atan erf matmul "
+    # reductions
+    "sum mean max min log_softmax "
+    # shapes
+    "reshape permute_dims expand_dims squeeze broadcast_to concat stack flip take_slice pad astype "
+    # space
+    "conv avg_pool max_pool patches unpatches "
+    # spikes
+    "spike stop_gradient"
+).split()
+
+#: Words whose derivative is zero by definition: their value is locally constant.
+PIECEWISE_CONSTANT = (
+    "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_not "
+    "sign floor ceil round argmax argmin isfinite any all zeros_like ones_like"
+).split()
+
+#: Words that make arrays from nothing.
+CREATION = "arange zeros ones full".split()
+
+WORDS = (*DIFFERENTIABLE, *PIECEWISE_CONSTANT, *CREATION)
+
+#: Python's operators and the words they stand for.
+OPERATORS = {
+    "__add__": "add",
+    "__sub__": "subtract",
+    "__mul__": "multiply",
+    "__truediv__": "divide",
+    "__pow__": "pow",
+    "__matmul__": "matmul",
+    "__neg__": "negative",
+    "__abs__": "abs",
+    "__gt__": "greater",
+    "__ge__": "greater_equal",
+    "__lt__": "less",
+    "__le__": "less_equal",
+    "__eq__": "equal",
+    "__ne__": "not_equal",
+    "__and__": "logical_and",
+    "__or__": "logical_or",
+    "__invert__": "logical_not",
+    "__getitem__": "take_slice",
+}
+
+#: Operators that also exist with the operands exchanged.
+REFLECTED = ("__add__", "__sub__", "__mul__", "__truediv__", "__matmul__")
+
+#: Words whose first argument is a sequence of arrays.
+VARIADIC = ("concat", "stack")

@@ -1,0 +1,47 @@
+"""The 8×8 handwritten digits that scikit-learn carries in its wheel."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import numpy as np
+
+from spikecore.datasets.arrays import Dataset
+from spikecore.datasets.errors import DataError, MissingExtraError
+
+TRAIN_SAMPLES = 1347  # three quarters of 1797
+
+
+def digits(split: str = "contiguous", *, image: bool = False, seed: int = 0) -> Tuple[Dataset, Dataset]:
+    """1797 digits by 13 writers as (train, test) with 1347 and 450 samples.
+
+    The samples stand in the order in which the writers gave them. Cut contiguously, the test set holds writers that
+    training has not seen, and a small spiking network reaches 91 to 92 %. A shuffled split has the same writers on both
+    sides: it leaks their hands, gives about 97 %, and says little about new ones. State which split a number is from.
+
+    Args:
+        split: "contiguous", or "shuffled" for comparison with results that were obtained so.
+        image: inputs (samples, 1, 8, 8) instead of (samples, 64); float32 in [0, 1] either way. Targets are int64.
+        seed: of the shuffled split.
+
+    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998), test part.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+        DataError: another split.
+    """
+    if split not in ("contiguous", "shuffled"):
+        raise DataError(f"split={split!r}: use 'contiguous' or 'shuffled'")
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtraError('digits come with scikit-learn: pip install "spikecore[data]"') from error
+    pixels, labels = load_digits(return_X_y=True)
+    inputs = (pixels / 16).astype(np.float32)  # 17 grey levels, 0 to 16: the quotients are exact
+    whole = Dataset(
+        inputs.reshape(-1, 1, 8, 8) if image else inputs,
+        labels.astype(np.int64),
+        name="digits",
+        classes=tuple("0123456789"),
+    )
+    return whole.split(TRAIN_SAMPLES, seed=None if split == "contiguous" else seed)

@@ -1,0 +1,15 @@
+"""What can be wrong with data: one family of errors, each message naming the thing and the remedy."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """Data that cannot be used as asked."""
+
+
+class DataFileError(DataError):
+    """A data file that is absent, of another format, or damaged."""
+
+
+class MissingExtraError(DataError, ImportError):
+    """A data set that needs a package which is not installed."""

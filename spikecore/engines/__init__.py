@@ -1,0 +1,1 @@
+"""The engines: one folder each, the same file names in every one."""

@@ -1,0 +1,1 @@
+"""The NumPy engine: hand-written BPTT on NumPy, CuPy or any other array-API namespace."""

@@ -1,0 +1,178 @@
+"""Backpropagation through time, written out.
+
+Forward, only the states are kept, one array (time + 1, ...) per state. Backward is the textbook loop, from the last step
+to the first: step t is computed once more from the state before it, this time on a small tape, and the cotangents of its
+output and of its new state are pulled through it. What arrives at the old state is carried on to step t - 1:
+
+    for t = T-1 .. 0:   (dS[t], dM[t] + carry)  --step t backwards-->  dI[t],  dtheta += ...,  carry
+
+docs/bptt.md walks through it for the Leaky neuron.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, NamedTuple, Optional, Tuple
+
+from spikecore.api.tree import State, leaves, map_leaves, rebuild
+from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
+
+
+class Sweep(NamedTuple):
+    """What a forward sweep leaves behind."""
+
+    outputs: Any  # (time, batch, ...)
+    kept: Optional[List[Any]]  # every state leaf over time, (time + 1, batch, ...), row 0 before the first step
+    final: State
+
+
+def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, keep: bool) -> Sweep:
+    """Run all steps on plain arrays, keeping the states if asked to."""
+    constant = inputs.shape[0] == 1
+    outputs, kept = None, None
+    if keep:
+        kept = [engine.allocate((steps + 1, *leaf.shape)) for _, leaf in leaves(state)]
+        _write(kept, 0, state)
+    for t in range(steps):
+        y, state = stepper.step(engine, params, state, inputs[0 if constant else t, ...])
+        if outputs is None:
+            outputs = engine.allocate((steps, *y.shape))
+        outputs[t, ...] = y
+        if kept is not None:
+            _write(kept, t + 1, state)
+    return Sweep(outputs, kept, state)
+
+
+def _write(kept: List[Any], row: int, state: Any) -> None:
+    for array, (_, leaf) in zip(kept, leaves(state)):
+        array[row, ...] = leaf
+
+
+def scan(
+    engine: Any,
+    stepper: Any,
+    params: Any,
+    state: Any,
+    inputs: Any,
+    steps: Optional[int],
+    record: Tuple[str, ...],
+    window: Optional[int],
+) -> Tuple[Any, State, State]:
+    """``Engine.scan`` on arrays or, as one node of their tape, on Vars."""
+    steps = inputs.shape[0] if steps is None else steps
+    tape = _tape_of([inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))])
+    plain = [map_leaves(_value, tree) for tree in (params, state)]
+    result = sweep(engine, stepper, *plain, _value(inputs), steps, keep=bool(record) or tape is not None)
+    history = rebuild(state, iter([rows[1:, ...] for rows in result.kept])) if result.kept is not None else State()
+    recorded = State({name: history[name] for name in record})
+    if tape is None:
+        return result.outputs, recorded, result.final
+    node = Scan(engine, stepper, params, state, inputs, steps, window, result.kept)
+    tape.nodes.append(node)
+    node.outputs = tape.variable(result.outputs)
+    node.recorded = map_leaves(tape.variable, recorded)
+    node.final = map_leaves(tape.variable, result.final)
+    return node.outputs, node.recorded, node.final
+
+
+class Scan:
+    """A whole run over time as one node on a tape."""
+
+    outputs: Var
+    recorded: State
+    final: State
+
+    def __init__(
+        self, engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, window: Any, kept: Any
+    ) -> None:
+        self.engine, self.stepper, self.steps, self.window, self.kept = engine, stepper, steps, window, kept
+        self.params, self.state, self.inputs = params, state, inputs
+
+    def pull(self, xp: Any, grads: Grads) -> None:
+        """The reverse-time loop: cotangents of outputs, recorded and final states -> inputs, parameters, first state."""
+        g_outputs = grads.pop(self.outputs.slot, None)  # type: ignore[arg-type]
+        g_recorded = map_leaves(lambda v: grads.pop(v.slot, None), self.recorded)
+        carry = [grads.pop(leaf.slot, None) for _, leaf in leaves(self.final)]
+        if g_outputs is None and all(g is None for g in (*carry, *(g for _, g in leaves(g_recorded)))):
+            return
+        into = _Sums(self)
+        for t in reversed(range(self.steps)):
+            for i, g in enumerate(self._recorded_at(g_recorded, t)):
+                carry[i] = g if carry[i] is None else carry[i] if g is None else carry[i] + g
+            carry = self._step_back(t, None if g_outputs is None else g_outputs[t, ...], carry, into)
+            if self.window and t and t % self.window == 0:
+                carry = [None] * len(carry)  # truncated: nothing crosses into the window before
+        into.finish(grads, carry)
+
+    def _recorded_at(self, g_recorded: State, t: int) -> List[Any]:
+        """The recorded states' cotangents at step t, one entry per state leaf."""
+        found = dict(leaves(g_recorded))
+        rows = [found.get(path) for path, _ in leaves(self.final)]
+        return [None if g is None else g[t, ...] for g in rows]
+
+    def _step_back(self, t: int, g_output: Any, carry: List[Any], into: _Sums) -> List[Any]:
+        """Compute step t again on a tape of its own and pull the cotangents through it."""
+        tape = Tape(self.engine)
+        rows = iter([rows[t, ...] for rows in self.kept])
+        params = map_leaves(lambda leaf: _on(tape, leaf), self.params)
+        before = map_leaves(lambda _: tape.variable(next(rows)), self.state)
+        x = _on(tape, self.inputs, lambda value: value[0 if value.shape[0] == 1 else t, ...])
+        y, after = self.stepper.step(self.engine, params, before, x)
+        seeds: Grads = {}
+        accumulate(seeds, _slot(y), g_output)
+        for (_, leaf), g in zip(leaves(after), carry):
+            accumulate(seeds, _slot(leaf), g)
+        found = tape.backward(seeds)
+        into.add(t, found, params, x)
+        return [found.get(leaf.slot) for _, leaf in leaves(before)]
+
+
+class _Sums:
+    """The gradients a reverse sweep collects: one row per step for the inputs, one sum per parameter."""
+
+    def __init__(self, node: Scan) -> None:
+        self.node = node
+        self.inputs: Any = None
+        self.params: List[Any] = [None for _ in leaves(node.params)]
+
+    def add(self, t: int, found: Grads, params: Any, x: Any) -> None:
+        for i, (_, leaf) in enumerate(leaves(params)):
+            share = found.get(_slot(leaf))  # type: ignore[arg-type]
+            if share is not None:
+                self.params[i] = share if self.params[i] is None else self.params[i] + share
+        share = found.get(_slot(x))  # type: ignore[arg-type]
+        if share is None:
+            return
+        constant = self.node.inputs.shape[0] == 1
+        if self.inputs is None:
+            make = self.node.engine.allocate if not constant and t == self.node.steps - 1 else self.node.engine.xp.zeros
+            self.inputs = make(self.node.inputs.shape)
+        row = 0 if constant else t
+        self.inputs[row, ...] = self.inputs[row, ...] + share if constant else share
+
+    def finish(self, grads: Grads, carry: List[Any]) -> None:
+        """Hand everything to the tape that holds the scan."""
+        accumulate(grads, _slot(self.node.inputs), self.inputs)
+        for (_, leaf), g in zip(leaves(self.node.params), self.params):
+            accumulate(grads, _slot(leaf), g)
+        for (_, leaf), g in zip(leaves(self.node.state), carry):
+            accumulate(grads, _slot(leaf), g)
+
+
+def _value(x: Any) -> Any:
+    return x.value if type(x) is Var else x
+
+
+def _slot(x: Any) -> Optional[int]:
+    return x.slot if type(x) is Var else None
+
+
+def _on(tape: Tape, outer: Any, part: Any = lambda value: value) -> Any:
+    """An operand of the step on the step's own tape: a variable where its gradient is wanted, else a constant."""
+    if _slot(outer) is not None:
+        return tape.variable(part(outer.value))
+    value = _value(outer)
+    return value if type(value) in (int, float) else tape.constant(part(value))
+
+
+def _tape_of(operands: List[Any]) -> Optional[Tape]:
+    return next((x.tape for x in operands if type(x) is Var and x.slot is not None), None)

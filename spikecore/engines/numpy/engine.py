@@ -1,0 +1,153 @@
+"""The reference engine: any array-API namespace, gradients by hand.
+
+``get_engine("numpy")`` computes on NumPy, ``get_engine("cupy")`` on a GPU, ``get_engine("numpy",
+namespace="array_api_strict")`` on the strictest implementation of the standard, which is how the tests know that nothing
+here needs more than the standard.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import numpy as np
+
+from spikecore.api.engine import Engine, Executor
+from spikecore.api.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.tree import Params, State, map_leaves
+from spikecore.engines.numpy.bptt import scan
+from spikecore.engines.numpy.namespace import namespace, raw_words
+from spikecore.engines.numpy.tape import Tape, Var, lower
+
+DTYPES = ("float32", "float64")
+NAMESPACES = {"numpy": "array_api_compat.numpy", "cupy": "array_api_compat.cupy"}
+
+
+class NumpyEngine(Engine):
+    """Arrays of an array-API namespace, differentiated by hand-written rules.
+
+    Args:
+        dtype: "float32" or "float64".
+        namespace: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
+
+    Raises:
+        ValueError: another dtype.
+    """
+
+    name = "numpy"
+    modules = ("numpy",)
+    chunk = CHUNK
+
+    def __init__(self, dtype: str = "float32", namespace: str = "numpy") -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+        self.dtype = dtype
+        self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
+        self.namespace = namespace
+        self.device = "cpu"
+        self.generator: Any = np  # the strict namespace lets no integer become a float: it gets NumPy's draws
+        self.xp = self._words()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(dtype={self.dtype!r}, namespace={self.namespace!r})"
+
+    def _words(self) -> Any:
+        return namespace(self.raw_words())
+
+    def raw_words(self) -> Dict[str, Callable[..., Any]]:
+        """The words on plain arrays, by name."""
+        return raw_words(self.library, self.dtype)
+
+    # ---- host and engine ----
+
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
+        if type(x) is Var:
+            return x
+        wanted = getattr(self.library, dtype or self.dtype)
+        if isinstance(x, type(self.library.zeros(1))) and x.dtype == wanted:
+            return x
+        return self.library.asarray(_host(x), dtype=wanted)
+
+    def to_numpy(self, x: Any) -> Any:
+        return _host(x.value if type(x) is Var else x)
+
+    def allocate(self, shape: Tuple[int, ...]) -> Any:
+        """An array to be written, row by row."""
+        return self.library.empty(shape, dtype=getattr(self.library, self.dtype))
+
+    # ---- randomness ----
+
+    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
+        layout, maker = plan(tuple(shape), sample_axis, first), self.generator
+        out = maker.empty((layout.samples * layout.blocks, 4), dtype=getattr(maker, self.dtype))
+        fill(out, layout, stream(key), lambda a, b: maker.arange(a, b, dtype=maker.uint64), self.chunk)
+        return arrange(self.xp, layout, self.library.asarray(out))
+
+    # ---- spikes, time, gradients ----
+
+    def spike(self, u: Any, surrogate: Any) -> Any:
+        return self.xp.spike(u, surrogate)
+
+    def stop_gradient(self, x: Any) -> Any:
+        return self.xp.stop_gradient(x)
+
+    def scan(
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Tuple[Any, State, State]:
+        return scan(self, stepper, params, state, inputs, steps, record, window)
+
+    def explain(self, stepper: Any) -> str:
+        return f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}; BPTT recomputes each step backwards"
+
+    def value_and_grad(
+        self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any
+    ) -> Tuple[Any, Any, Any]:
+        tape = Tape(self)
+        lifted = map_leaves(tape.variable, argument)
+        value, extra = function(lifted, *(map_leaves(tape.constant, tree) for tree in constants))
+        slot = value.slot if type(value) is Var else None
+        seeds = {} if slot is None else {slot: self.xp.ones_like(value.value)}
+        grads = tape.backward(seeds)
+        gradient = map_leaves(lambda v: grads[v.slot] if v.slot in grads else self.xp.zeros_like(v.value), lifted)
+        return lower(value), lower(extra), gradient
+
+    def compile(
+        self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
+    ) -> Executor:
+        from spikecore.engines.numpy.executor import NumpyExecutor
+
+        return NumpyExecutor(self, network, params, buffers, loss, optimizer, **options)
+
+
+class CupyEngine(NumpyEngine):
+    """The same on a CUDA device, through CuPy.
+
+    Args:
+        dtype: "float32" or "float64".
+    """
+
+    name = "cupy"
+    modules = ("cupy",)
+    chunk = 1 << 22  # a GPU wants large pieces
+
+    def __init__(self, dtype: str = "float32") -> None:
+        super().__init__(dtype, "cupy")
+        self.device = "cuda"
+        self.generator = self.library
+
+
+def _host(x: Any) -> Any:
+    """Anything as a NumPy array: CPU and CUDA tensors, CuPy arrays, lists."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().numpy()
+    elif hasattr(x, "get") and hasattr(x, "dtype"):
+        x = x.get()
+    return np.asarray(x)

@@ -1,0 +1,58 @@
+"""Training on the NumPy engine: hand-written gradients, the update rules of ``api/optim.py``."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+from spikecore.api.executor import NetworkExecutor
+from spikecore.api.layer import Key
+from spikecore.api.network import Output, objective
+from spikecore.api.tree import Params, Tree, leaves, map_leaves, rebuild
+
+
+class NumpyExecutor(NetworkExecutor):
+    """See ``NetworkExecutor``."""
+
+    def place(self, params: Params, buffers: Tree) -> None:
+        super().place(params, buffers)
+        self._slots: List[Dict[str, Any]] = [{} for _ in leaves(self.params)]
+
+    def step(
+        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None
+    ) -> Tuple[float, Output]:
+        run = self.training_pass(steps, key)
+        x, y = self.batch(inputs, targets)
+        value, (out, buffers), grads = self.engine.value_and_grad(
+            lambda *held: objective(self.network, self.loss, run, *held), self.params, self.buffers, x, y
+        )
+        self._update(self._clipped(grads))
+        self.buffers = buffers
+        return float(value), out
+
+    def _clipped(self, grads: Params) -> Params:
+        if self.clip_norm is None:
+            return grads
+        squares = sum(float(self.engine.xp.sum(g * g)) for _, g in leaves(grads))
+        factor = min(1.0, self.clip_norm / (squares**0.5 + 1e-6))
+        return map_leaves(lambda g: g * factor, grads)
+
+    def _update(self, grads: Params) -> None:
+        self.steps_done += 1
+        moved = []
+        for i, ((_, param), (_, grad)) in enumerate(zip(leaves(self.params), leaves(grads))):
+            new, self._slots[i] = self.optimizer.update(  # type: ignore[union-attr]
+                self.engine.xp, param, grad, self._slots[i], self.steps_done, self.lr
+            )
+            moved.append(self.engine.asarray(new))
+        self.params = rebuild(self.params, iter(moved))
+
+    def set_lr(self, lr: float) -> None:
+        self.lr = lr
+
+    def slots(self) -> Dict[str, Any]:
+        names = [name for name, _ in leaves(self.params)]
+        return {f"{name}.{slot}": x for name, held in zip(names, self._slots) for slot, x in held.items()}
+
+    def load_slots(self, slots: Dict[str, Any]) -> None:
+        wanted = self.optimizer.slots if slots and self.optimizer is not None else ()
+        self._slots = [{slot: slots[f"{name}.{slot}"] for slot in wanted} for name, _ in leaves(self.params)]

@@ -1,0 +1,109 @@
+"""The words of ``api/words.py`` on an array-API namespace.
+
+Each word is a plain function of arrays; as soon as one argument is a ``Var`` the call is noted on its tape.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from types import SimpleNamespace
+from typing import Any, Callable, Dict
+
+from spikecore.api.words import VARIADIC, WORDS
+from spikecore.engines.numpy.convolution import space_words
+from spikecore.engines.numpy.tape import Var
+
+_OPERATORS = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "negative": operator.neg,
+    "pow": operator.pow,
+    "matmul": operator.matmul,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "logical_and": operator.and_,
+    "logical_or": operator.or_,
+    "logical_not": operator.invert,
+    "take_slice": operator.getitem,
+}
+
+_STANDARD = (
+    "abs maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze broadcast_to flip "
+    "sign floor ceil round argmax argmin isfinite any all zeros_like ones_like"
+).split()
+
+
+def raw_words(xp: Any, dtype: str) -> Dict[str, Callable[..., Any]]:
+    """Every word as a function of plain arrays of the namespace ``xp``; new arrays have ``dtype``."""
+    own = {
+        "clip": lambda x, low, high: xp.clip(x, low, high),
+        "concat": lambda *arrays, axis=0: xp.concat(list(arrays), axis=axis),
+        "stack": lambda *arrays, axis=0: xp.stack(list(arrays), axis=axis),
+        "astype": lambda x, dtype: xp.astype(x, _named(xp, dtype), copy=False),
+        "sum": lambda x, axis=None, keepdims=False: xp.sum(x, axis=axis, dtype=x.dtype, keepdims=keepdims),
+        "mean": lambda x, axis=None, keepdims=False: xp.mean(x, axis=axis, keepdims=keepdims),
+        "max": lambda x, axis=None, keepdims=False: xp.max(x, axis=axis, keepdims=keepdims),
+        "min": lambda x, axis=None, keepdims=False: xp.min(x, axis=axis, keepdims=keepdims),
+        "erf": lambda x: _erf(xp, x),
+        "log_softmax": lambda x, axis: _log_softmax(xp, x, axis),
+        "pad": lambda x, widths, value=0.0: _pad(xp, x, widths, value),
+        "spike": lambda u, surrogate: xp.astype(u > 0, u.dtype),
+        "stop_gradient": lambda x: x,
+        "arange": lambda stop: xp.arange(stop),
+        "zeros": lambda shape, dtype=dtype: xp.zeros(shape, dtype=_named(xp, dtype)),
+        "ones": lambda shape, dtype=dtype: xp.ones(shape, dtype=_named(xp, dtype)),
+        "full": lambda shape, value, dtype=dtype: xp.full(shape, value, dtype=_named(xp, dtype)),
+    }
+    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp)}
+
+
+def namespace(raw: Dict[str, Callable[..., Any]]) -> SimpleNamespace:
+    """The words, each recording itself where an argument is a Var."""
+    return SimpleNamespace(**{name: _recorded(name, raw[name]) for name in WORDS})
+
+
+def _recorded(name: str, raw: Callable[..., Any]) -> Callable[..., Any]:
+    def word(*arguments: Any, **options: Any) -> Any:
+        for argument in arguments:
+            if type(argument) is Var:
+                return argument.tape.apply(name, raw, arguments, options)
+        return raw(*arguments, **options)
+
+    def variadic(arrays: Any, **options: Any) -> Any:
+        return word(*arrays, **options)
+
+    chosen = variadic if name in VARIADIC else word
+    chosen.__name__ = name
+    return chosen
+
+
+def _named(xp: Any, dtype: str) -> Any:
+    return getattr(xp, "bool" if dtype == "bool" else dtype)
+
+
+def _log_softmax(xp: Any, x: Any, axis: int) -> Any:
+    shifted = x - xp.max(x, axis=axis, keepdims=True)  # the largest exponent is 0: nothing overflows
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, dtype=x.dtype, keepdims=True))
+
+
+def _pad(xp: Any, x: Any, widths: Any, value: float) -> Any:
+    shape = tuple(low + n + high for (low, high), n in zip(widths, x.shape))
+    padded = xp.full(shape, value, dtype=x.dtype)
+    padded[tuple(slice(low, low + n) for (low, _), n in zip(widths, x.shape))] = x
+    return padded
+
+
+def _erf(xp: Any, x: Any) -> Any:
+    """The C library's erf, value by value: exact to the last digit, and slow. Only smooth mode needs it."""
+    import numpy as np
+
+    host = np.asarray(x.get() if hasattr(x, "get") else x)
+    values = np.fromiter((math.erf(v) for v in host.ravel().tolist()), dtype=host.dtype, count=host.size)
+    return xp.asarray(values.reshape(host.shape), dtype=x.dtype)

@@ -1,0 +1,178 @@
+"""Reverse-mode differentiation by hand: a tape of words, and the walk back over it.
+
+A ``Var`` is an array and its place on a tape. Every word applied to a Var is noted down; the backward pass reads the
+notes in reverse and applies the rules of ``api/rules.py``:
+
+    for node in reversed(tape):  cotangent of each argument += rule(cotangent of the output)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from spikecore.api.rules import rule_of
+from spikecore.api.tree import Tree, map_leaves
+from spikecore.api.words import OPERATORS, REFLECTED, VARIADIC
+
+Grads = Dict[int, Any]  # cotangents by slot
+
+
+class Var:
+    """An array on a tape. ``slot`` is its number there; None marks a constant, which no gradient reaches."""
+
+    __slots__ = ("slot", "tape", "value")
+    __array_ufunc__ = None  # NumPy hands operators over instead of looping over a Var as an object
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, value: Any, tape: Tape, slot: Optional[int] = None) -> None:
+        self.value, self.tape, self.slot = value, tape, slot
+
+    def __array_namespace__(self, api_version: Optional[str] = None) -> Any:
+        return self.tape.xp
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a recorded array does not turn into a NumPy array: its gradient would be lost. Use the words of xp")
+
+    def __bool__(self) -> bool:
+        raise TypeError("a recorded array has no truth value: a branch on data has no derivative. Use xp.where")
+
+    @property
+    def engine(self) -> Any:
+        """The engine that records."""
+        return self.tape.engine
+
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.value.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return int(self.value.ndim)
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the array."""
+        return self.value.dtype
+
+    def __repr__(self) -> str:
+        return f"Var({self.value!r})"
+
+
+def _operator(word: str) -> Callable[..., Any]:
+    def apply(self: Var, *others: Any) -> Any:
+        return getattr(self.tape.xp, word)(self, *others)
+
+    return apply
+
+
+def _reflected(word: str) -> Callable[..., Any]:
+    def apply(self: Var, other: Any) -> Any:
+        return getattr(self.tape.xp, word)(other, self)
+
+    return apply
+
+
+for _name, _word in OPERATORS.items():
+    setattr(Var, _name, _operator(_word))
+for _name in REFLECTED:
+    setattr(Var, _name.replace("__", "__r", 1), _reflected(OPERATORS[_name]))
+
+
+class Word(NamedTuple):
+    """One applied word, as noted on a tape."""
+
+    name: str
+    arguments: List[Any]  # plain arrays, numbers and options, in order
+    slots: List[Optional[int]]
+    options: Dict[str, Any]
+    out: Any
+    out_slot: int
+    products: Tuple[Callable[..., Any], ...]
+
+    def pull(self, xp: Any, grads: Grads) -> None:
+        """Move the cotangent of the output on to the arguments."""
+        g = grads.pop(self.out_slot, None)
+        if g is None:
+            return
+        if self.name in VARIADIC:
+            parts = self.products[0](xp, g, self.out, *self.arguments, **self.options)
+            for slot, part in zip(self.slots, parts):
+                accumulate(grads, slot, part)
+            return
+        for product, slot, argument in zip(self.products, self.slots, self.arguments):
+            if slot is not None:
+                share = product(xp, g, self.out, *self.arguments, **self.options)
+                accumulate(grads, slot, unbroadcast(xp, share, argument.shape))
+
+
+class Tape:
+    """Words in the order in which they were applied."""
+
+    __slots__ = ("count", "engine", "nodes", "xp")
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.xp = engine, engine.xp
+        self.nodes: List[Any] = []
+        self.count = 0
+
+    def variable(self, value: Any) -> Var:
+        """An array whose gradient is wanted."""
+        self.count += 1
+        return Var(value, self, self.count)
+
+    def constant(self, value: Any) -> Any:
+        """An array whose gradient is not. Numbers stay numbers."""
+        return value if isinstance(value, (int, float)) and not hasattr(value, "dtype") else Var(value, self)
+
+    def apply(self, name: str, raw: Callable[..., Any], arguments: Tuple[Any, ...], options: Dict[str, Any]) -> Var:
+        """Apply a word to arguments some of which are Vars, and note it down."""
+        plain = [a.value if type(a) is Var else a for a in arguments]
+        out = raw(*plain, **options)
+        slots = [a.slot if type(a) is Var else None for a in arguments]
+        products = rule_of(name)
+        if not products or not any(slots):
+            return Var(out, self)
+        if name not in VARIADIC and any(slots[len(products) :]):
+            raise NotImplementedError(f"{name!r} has no derivative by its argument number {len(products) + 1}")
+        result = self.variable(out)
+        self.nodes.append(Word(name, plain, slots, options, out, self.count, products))
+        return result
+
+    def backward(self, grads: Grads) -> Grads:
+        """From cotangents of outputs to those of the variables, both by slot."""
+        for node in reversed(self.nodes):
+            node.pull(self.xp, grads)
+        return grads
+
+
+def accumulate(grads: Grads, slot: Optional[int], share: Any) -> None:
+    """Add a share to the cotangent in a slot. Never in place: ``share`` may be somebody's array."""
+    if slot is not None and share is not None:
+        grads[slot] = grads[slot] + share if slot in grads else share
+
+
+def unbroadcast(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
+    """Sum ``g`` over the axes along which an operand of ``shape`` was broadcast."""
+    if g is None or tuple(g.shape) == tuple(shape):
+        return g
+    extra = g.ndim - len(shape)
+    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1))
+    return xp.reshape(xp.sum(g, axis=axes), tuple(shape)) if axes else g
+
+
+def lower(thing: Any) -> Any:
+    """The same thing with every Var replaced by its array: trees, tuples, dicts and dataclasses."""
+    if type(thing) is Var:
+        return thing.value
+    if isinstance(thing, Tree):
+        return map_leaves(lower, thing)
+    if isinstance(thing, (tuple, list)) and not hasattr(thing, "_fields"):
+        return type(thing)(lower(part) for part in thing)
+    if isinstance(thing, dict):
+        return {name: lower(part) for name, part in thing.items()}
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return dataclasses.replace(thing, **{f.name: lower(getattr(thing, f.name)) for f in dataclasses.fields(thing)})
+    return thing

@@ -1,0 +1,1 @@
+"""The torch engine: autograd, CPU and CUDA."""

@@ -1,0 +1,86 @@
+"""Training on the torch engine: autograd and torch.optim."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+
+from spikecore.api.executor import NetworkExecutor
+from spikecore.api.layer import Key
+from spikecore.api.network import Output, objective
+from spikecore.api.optim import SGD, Adam, AdamW, Optimizer
+from spikecore.api.tree import Params, Tree, leaves, map_leaves
+
+
+class TorchExecutor(NetworkExecutor):
+    """See ``NetworkExecutor``."""
+
+    def place(self, params: Params, buffers: Tree) -> None:
+        super().place(params, buffers)
+        self.params = map_leaves(lambda x: x.detach().requires_grad_(), self.params)
+        self.leaves: List[Any] = [x for _, x in leaves(self.params)]
+        self.torch_optimizer = _build(self.optimizer, self.leaves) if self.optimizer and self.leaves else None
+
+    def step(
+        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None
+    ) -> Tuple[float, Output]:
+        x, y = self.batch(inputs, targets)
+        with torch.enable_grad():
+            run = self.training_pass(steps, key)
+            value, (out, buffers) = objective(self.network, self.loss, run, self.params, self.buffers, x, y)
+        if self.torch_optimizer is not None:
+            self.torch_optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            if self.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
+            self.torch_optimizer.step()
+        self.steps_done += 1
+        self.buffers = map_leaves(torch.Tensor.detach, buffers)
+        return float(value.detach()), out
+
+    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+        with torch.no_grad():
+            return super().run(inputs, state, steps=steps, record=record)
+
+    def set_lr(self, lr: float) -> None:
+        self.lr = lr
+        if self.torch_optimizer is not None:
+            for group in self.torch_optimizer.param_groups:
+                group["lr"] = lr
+
+    def slots(self) -> Dict[str, Any]:
+        if self.torch_optimizer is None or self.optimizer is None:
+            return {}
+        found = {}
+        for name, x in leaves(self.params):
+            held = self.torch_optimizer.state.get(x, {})
+            found.update({f"{name}.{slot}": held[slot] for slot in self.optimizer.slots if slot in held})
+        return found
+
+    def load_slots(self, slots: Dict[str, Any]) -> None:
+        if self.torch_optimizer is None or self.optimizer is None:
+            return
+        for name, x in leaves(self.params):
+            held = {slot: slots[f"{name}.{slot}"] for slot in self.optimizer.slots} if slots else {}
+            if isinstance(self.optimizer, Adam) and held:
+                held["step"] = torch.tensor(float(self.steps_done))
+            if held:
+                self.torch_optimizer.state[x] = held
+
+
+def _build(spec: Optional[Optimizer], params: List[Any]) -> torch.optim.Optimizer:
+    """A torch optimiser from its description."""
+    if isinstance(spec, Adam):
+        kind = torch.optim.AdamW if isinstance(spec, AdamW) else torch.optim.Adam
+        return kind(params, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay)
+    if isinstance(spec, SGD):
+        return torch.optim.SGD(
+            params,
+            lr=spec.lr,
+            momentum=spec.momentum,
+            dampening=spec.dampening,
+            weight_decay=spec.weight_decay,
+            nesterov=spec.nesterov,
+        )
+    raise TypeError(f"optimizer={spec!r} is not one that the torch engine knows: SGD, Adam, AdamW")

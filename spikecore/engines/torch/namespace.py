@@ -1,0 +1,108 @@
+"""The words of ``api/words.py`` on torch tensors; autograd differentiates them.
+
+array-api-compat supplies what it supplies differentiably; the rest is torch's own. (Its ``clip`` detaches on torch 2.0.)
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, Tuple
+
+import array_api_compat.torch as compat
+import torch
+import torch.nn.functional as F
+
+from spikecore.api.words import WORDS
+from spikecore.engines.torch.spike import SpikeFunction
+
+_COMPAT = (
+    "maximum minimum where exp log sqrt tanh atan matmul reshape permute_dims expand_dims squeeze "
+    "broadcast_to flip concat stack sum mean max min argmax argmin "
+    "sign floor ceil round isfinite any all zeros_like ones_like"
+).split()
+
+
+def words(device: Any, dtype: str) -> SimpleNamespace:
+    """Every word; new tensors lie on ``device`` and have ``dtype``."""
+
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, dtype=dtype: function(*args, dtype=getattr(torch, dtype), device=device)
+
+    own: Dict[str, Callable[..., Any]] = {
+        "add": lambda a, b: a + b,
+        "subtract": lambda a, b: a - b,
+        "multiply": lambda a, b: a * b,
+        "divide": lambda a, b: a / b,
+        "negative": torch.neg,
+        "pow": lambda x, n: x**n,
+        "abs": torch.abs,
+        "clip": lambda x, low, high: torch.clamp(x, low, high),
+        "erf": torch.erf,
+        "log_softmax": lambda x, axis: F.log_softmax(x, dim=axis),
+        "astype": lambda x, dtype: x.to(getattr(torch, dtype)),
+        "pad": _pad,
+        "take_slice": lambda x, index: x[index],
+        "greater": lambda a, b: a > b,
+        "greater_equal": lambda a, b: a >= b,
+        "less": lambda a, b: a < b,
+        "less_equal": lambda a, b: a <= b,
+        "equal": lambda a, b: a == b,
+        "not_equal": lambda a, b: a != b,
+        "logical_and": lambda a, b: a & b,
+        "logical_or": lambda a, b: a | b,
+        "logical_not": lambda a: ~a,
+        "arange": lambda stop: torch.arange(stop, device=device),
+        "zeros": make(torch.zeros),
+        "ones": make(torch.ones),
+        "full": make(torch.full),
+        "conv": _conv,
+        "avg_pool": _avg_pool,
+        "max_pool": _max_pool,
+        "patches": _patches,
+        "unpatches": _unpatches,
+        "spike": lambda u, surrogate: SpikeFunction.apply(u, surrogate, xp),
+        "stop_gradient": lambda x: x.detach(),
+    }
+    table = {**{name: getattr(compat, name) for name in _COMPAT}, **own}
+    xp = SimpleNamespace(**{name: table[name] for name in WORDS})
+    return xp
+
+
+def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
+    flat = [n for low_high in reversed(tuple(widths)) for n in low_high]  # torch counts axes from the last
+    return F.pad(x, flat, value=value)
+
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_AVG = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+
+
+def _conv(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    return _CONV[x.ndim - 2](x, weight, None, stride, padding, dilation, groups)
+
+
+def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    return _AVG[x.ndim - 2](x, kernel, stride, padding)
+
+
+def _max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    return _MAX[x.ndim - 2](x, kernel, stride, padding)
+
+
+def _patches(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0) -> Any:
+    padded = _pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)), fill)
+    for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation)):
+        windows = padded.unfold(2 + axis, gap * (size - 1) + 1, step)
+        padded = windows[..., ::gap]
+    space = range(2, 2 + len(kernel))
+    windows = padded.permute(0, 1, *range(2 + len(kernel), 2 + 2 * len(kernel)), *space)
+    return windows.reshape(*x.shape[:2], math.prod(kernel), *padded.shape[2 : 2 + len(kernel)])
+
+
+def _unpatches(windows: Any, shape: Tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """The adjoint of ``_patches``, and therefore its vector-Jacobian product."""
+    zeros = torch.zeros(tuple(shape), dtype=windows.dtype, device=windows.device)
+    _, product = torch.func.vjp(lambda x: _patches(x, kernel, stride, padding, dilation), zeros)
+    return product(windows)[0]

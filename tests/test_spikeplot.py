@@ -1,0 +1,272 @@
+"""Plots: the artists hold the data, the pixels are where they should be, and nothing global changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from spikecore import spikeplot
+
+matplotlib = pytest.importorskip("matplotlib")
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+HISTORY = [
+    {"epoch": 1, "loss": 2.0, "accuracy": 0.3, "val_loss": 2.1},
+    {"epoch": 2, "loss": 1.0, "accuracy": 0.6},
+    {"epoch": 3, "loss": 0.5, "accuracy": 0.9, "val_loss": 0.8, "val_accuracy": None},
+]
+
+
+@pytest.fixture
+def spikes():
+    return (np.random.default_rng(0).random((30, 12)) < 0.1).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global_changes():
+    before = dict(matplotlib.rcParams)
+    yield
+    assert dict(matplotlib.rcParams) == before
+
+
+def pixels(figure):
+    """(height, width, 3) of the drawn figure, as a saved PNG would show it."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def shown_texts(figure):
+    """The texts that are drawn: matplotlib also keeps tick labels outside the view."""
+    yield from (text for legend in figure.legends for text in legend.get_texts())
+    for ax in figure.axes:
+        yield from (ax.title, ax.xaxis.label, ax.yaxis.label)
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            yield from (text for at, text in zip(axis.get_ticklocs(), axis.get_ticklabels()) if low <= at <= high)
+
+
+def overlapping_texts(figure):
+    pixels(figure)  # lays the figure out
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown_texts(figure) if text.get_text()]
+    pairs = ((first, second) for number, first in enumerate(boxes) for second in boxes[:number])
+    return [(a, b) for (a, a_box), (b, b_box) in pairs if a_box.overlaps(b_box)]
+
+
+# ------------------------------------------------------------------------------------------- raster
+
+
+def test_raster_marks_are_the_spikes(spikes):
+    marks = spikeplot.raster(spikes)
+    np.testing.assert_array_equal(marks.get_offsets(), np.argwhere(spikes))
+    assert marks.axes.get_xlim() == (-0.5, 29.5)
+    assert marks.axes.get_ylim() == (-0.5, 11.5)
+    assert marks.axes.get_xlabel() == "time step"
+    assert marks.axes.get_ylabel() == "neuron"
+    assert marks.axes.get_title().startswith(f"12 neurons, {int(spikes.sum())} spikes")
+
+
+def test_raster_of_one_sample_of_a_batch(spikes):
+    batch = np.stack([np.zeros_like(spikes), spikes], axis=1)
+    np.testing.assert_array_equal(spikeplot.raster(batch, batch_index=-1).get_offsets(), np.argwhere(spikes))
+    images = batch.reshape(30, 2, 1, 3, 4)
+    np.testing.assert_array_equal(spikeplot.raster(images, batch_index=1).get_offsets(), np.argwhere(spikes))
+    assert spikeplot.raster(batch, batch_index=0).get_offsets().shape == (0, 2)
+
+
+def test_raster_as_snntorch_users_call_it(spikes):
+    ax = Figure().subplots()
+    ax.set_title("mine")
+    marks = spikeplot.raster(spikes, ax, s=1.5, c="red")
+    assert marks.axes is ax
+    assert ax.get_title() == "mine"
+    assert marks.get_sizes().tolist() == [1.5]
+    np.testing.assert_array_equal(marks.get_facecolor()[0], [1, 0, 0, 1])
+    spikeplot.raster(spikes, ax, color="blue", marker="x", linewidths=0.5)
+
+
+def test_raster_of_a_single_neuron_and_of_silence():
+    np.testing.assert_array_equal(spikeplot.raster([0, 1, 0, 1]).get_offsets(), [[1, 0], [3, 0]])
+    silent = spikeplot.raster(np.zeros((5, 3)))
+    assert silent.axes.get_ylim() == (-0.5, 2.5)
+    assert "0 spikes" in silent.axes.get_title()
+    assert not pixels(silent.figure)[:, :, 0].all()  # axes and labels are there
+
+
+def test_raster_pixels_are_dark_exactly_where_a_spike_is():
+    spikes = np.zeros((10, 4))
+    spikes[3, 1] = spikes[8, 2] = 1
+    marks = spikeplot.raster(spikes)
+    image = pixels(marks.figure)
+
+    def darkest_near(time, neuron):
+        x, y = (int(round(value)) for value in marks.axes.transData.transform((time, neuron)))
+        row = image.shape[0] - 1 - y  # display coordinates run upwards
+        return image[row - 4 : row + 5, x - 3 : x + 4].min()
+
+    assert darkest_near(3, 1) < 60
+    assert darkest_near(8, 2) < 60
+    assert darkest_near(3, 2) > 200
+    assert darkest_near(6, 1) > 200
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((5, 2, 3), {}, r"spikes has shape \(5, 2, 3\): need \(time, neurons\), or batch_index"),
+        ((5, 2, 3), {"batch_index": 2}, r"batch_index=2: spikes has shape \(5, 2, 3\)"),
+        ((5,), {"batch_index": 0}, r"batch_index=0"),
+        ((), {}, r"spikes has shape \(\)"),
+    ],
+)
+def test_raster_refuses_other_shapes(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        spikeplot.raster(np.zeros(shape), **options)
+
+
+# ------------------------------------------------------------------------------------------- traces
+
+
+def test_traces_hold_membrane_threshold_and_spikes(spikes):
+    mem = np.random.default_rng(1).normal(size=spikes.shape).astype(np.float32)
+    threshold = np.linspace(0.5, 1.5, 12)
+    drawn = spikeplot.traces(mem, spikes, threshold=threshold, neurons=[7, 0])
+    for line, level, dots, neuron in zip(drawn.mem, drawn.threshold, drawn.spikes, (7, 0)):
+        np.testing.assert_array_equal(line.get_xydata(), np.column_stack([np.arange(30), mem[:, neuron]]))
+        assert set(level.get_ydata()) == {threshold[neuron]}
+        at = np.flatnonzero(spikes[:, neuron])
+        np.testing.assert_array_equal(dots.get_xydata(), np.column_stack([at, mem[at, neuron]]))
+        assert line.axes.get_ylabel() == f"neuron {neuron}"
+    assert [line.axes.get_xlabel() for line in drawn.mem] == ["", "time step"]
+
+
+def test_traces_shows_the_first_neurons_and_one_sample(spikes):
+    mem = np.random.default_rng(1).normal(size=(30, 2, 3, 1))
+    drawn = spikeplot.traces(mem, batch_index=1)
+    assert len(drawn.mem) == 3
+    assert drawn.threshold == drawn.spikes == []
+    np.testing.assert_array_equal(drawn.mem[2].get_ydata(), mem[:, 1, 2, 0])
+
+
+def test_traces_draws_on_given_axes(spikes):
+    axes = Figure().subplots(2, 2)
+    drawn = spikeplot.traces(spikes, axes=axes, threshold=1)
+    assert [line.axes for line in drawn.mem] == list(axes.flat)
+    assert not axes[0, 0].figure.legends
+    single = Figure().subplots()
+    assert spikeplot.traces(spikes, axes=single, neurons=1).mem[0].axes is single
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spikes": np.zeros((30, 11))}, r"spikes \(30, 11\) and mem \(30, 12\) must have the same shape"),
+        ({"neurons": [12]}, r"neurons=\[12\]: need a count or indices"),
+        ({"neurons": 0}, r"neurons=0"),
+        ({"threshold": np.ones(3)}, r"threshold has 3 values: need one, or one for each of 12 neurons"),
+        ({"axes": Figure().subplots(1, 2)}, r"axes: 2 given, 4 needed"),
+    ],
+)
+def test_traces_refuses_what_does_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        spikeplot.traces(np.zeros((30, 12)), **options)
+
+
+# ---------------------------------------------------------------------------------- training curves
+
+
+def test_training_curves_hold_what_the_rows_have():
+    lines = spikeplot.training_curves(HISTORY)
+    assert {key: line.get_xydata().tolist() for key, line in lines.items()} == {
+        "loss": [[1, 2.0], [2, 1.0], [3, 0.5]],
+        "val_loss": [[1, 2.1], [3, 0.8]],
+        "accuracy": [[1, 0.3], [2, 0.6], [3, 0.9]],
+    }
+    assert lines["loss"].axes is lines["val_loss"].axes
+    assert lines["accuracy"].axes.get_ylabel() == "accuracy"
+    assert [text.get_text() for text in lines["loss"].axes.get_legend().get_texts()] == ["training", "validation"]
+
+
+def test_training_curves_without_epochs_or_accuracy():
+    lines = spikeplot.training_curves({"loss": row["loss"]} for row in HISTORY)
+    assert lines["loss"].get_xdata().tolist() == [1, 2, 3]
+    assert len(lines["loss"].figure.axes) == 1
+
+
+def test_training_curves_on_given_axes_and_refusals():
+    axes = Figure().subplots(1, 2)
+    assert spikeplot.training_curves(HISTORY, axes)["accuracy"].axes is axes[1]
+    with pytest.raises(ValueError, match=r"axes: 1 given, 2 needed"):
+        spikeplot.training_curves(HISTORY, axes[0])
+    with pytest.raises(ValueError, match=r"no row has loss"):
+        spikeplot.training_curves([{"epoch": 1}])
+
+
+# ------------------------------------------------------------------------------------ all of them
+
+
+def figures(spikes):
+    mem = np.cumsum(spikes, axis=0)
+    yield spikeplot.raster(spikes).figure
+    yield spikeplot.raster(np.tile(spikes, (1, 50))).figure
+    yield spikeplot.traces(mem, spikes, threshold=1.0).mem[0].figure
+    yield spikeplot.traces(mem, spikes, threshold=1.0, neurons=8).mem[0].figure
+    yield spikeplot.training_curves(HISTORY)["loss"].figure
+
+
+def test_pictures_can_be_saved_and_no_text_overlaps(spikes, tmp_path):
+    for number, figure in enumerate(figures(spikes)):
+        path = tmp_path / f"{number}.png"
+        figure.savefig(path)
+        assert path.read_bytes()[:4] == b"\x89PNG"
+        assert pixels(figure).std() > 5
+        assert overlapping_texts(figure) == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "bool"])
+def test_torch_tensors_that_require_gradients(spikes, dtype):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(spikes).to(getattr(torch, dtype))
+    if tensor.is_floating_point():
+        tensor.requires_grad_()
+    np.testing.assert_array_equal(spikeplot.raster(tensor).get_offsets(), np.argwhere(spikes))
+    drawn = spikeplot.traces(tensor, tensor, threshold=torch.ones(12, requires_grad=True))
+    np.testing.assert_array_equal(drawn.mem[0].get_ydata(), spikes[:, 0])
+
+
+def test_arrays_of_a_strict_namespace_and_of_a_gpu(spikes):
+    strict = pytest.importorskip("array_api_strict")
+    np.testing.assert_array_equal(spikeplot.raster(strict.asarray(spikes)).get_offsets(), np.argwhere(spikes))
+
+    class OnDevice:  # what CuPy shows of itself
+        __cuda_array_interface__: dict = {}
+
+        def get(self):
+            return spikes
+
+    np.testing.assert_array_equal(spikeplot.raster(OnDevice()).get_offsets(), np.argwhere(spikes))
+
+
+def test_import_is_light_and_a_missing_matplotlib_names_the_extra():
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+from spikecore import spikeplot
+assert not {"torch", "cupy"} & set(sys.modules)
+try:
+    spikeplot.raster([0, 1])
+except ImportError as error:
+    print(error)
+"""
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 'pip install "spikecore[plot]"' in shown
+
+
+def test_pyplot_is_not_touched(spikes):
+    code = "import sys; from spikecore import spikeplot; spikeplot.raster([[0, 1]]).figure.savefig(sys.argv[1]); "
+    code += "assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, "/dev/null"], check=True, capture_output=True)
