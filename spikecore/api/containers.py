@@ -41,7 +41,9 @@ class _Trees:
         return Result(outputs, Tree(self.buffers), State(self.state), Tree(self.recorded))
 
 
-def _run_child(run: Pass, name: str, layer: Layer, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+def _run_child(
+    run: Pass, name: str, layer: Layer, params: Params, buffers: Tree, state: Optional[Tree], x: Any
+) -> Result:
     below = None if state is None or not layer.state else state[name]
     return layer.run(run.child(name), params[name], buffers.get(name, Tree()), below, x)
 
@@ -154,7 +156,10 @@ class Residual(Container):
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
         state, trees = _checked_state(run, self, state), _Trees()
-        parts = {name: trees.add(name, _run_child(run, name, layer, params, buffers, state, x)) for name, layer in self.children()}
+        parts = {
+            name: trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
+            for name, layer in self.children()
+        }
         return trees.result(parts.get("shortcut", x) + parts["body"])
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:

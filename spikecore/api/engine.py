@@ -122,13 +122,16 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
-    def compile(self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any) -> Executor:
+    def compile(
+        self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
+    ) -> Executor:
         """Prepare a network for training. Options: ``clip_norm``, ``window``."""
 
 
 class Executor(abc.ABC):
     """A network with its weights and optimiser on an engine. A training step is atomic at this level: on some
-    accelerators neither weights nor gradients exist anywhere else."""
+    accelerators neither weights nor gradients exist anywhere else.
+    """
 
     @abc.abstractmethod
     def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:
@@ -215,7 +218,9 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
         status = _status(name, _ENGINES[name])
         if not status.available:
             usable = ", ".join(s.name for s in engines() if s.available)
-            raise EngineUnavailable(f"engine {name!r}: {status.why}. To get it: {status.install}. Usable here: {usable}")
+            raise EngineUnavailable(
+                f"engine {name!r}: {status.why}. To get it: {status.install}. Usable here: {usable}"
+            )
         module, _, attribute = _ENGINES[name].target.partition(":")
         return getattr(importlib.import_module(module), attribute)(**options)
     third_party = _third_party()
@@ -245,7 +250,9 @@ def engine_of(x: Any) -> Engine:
         engine = entry.load()
         if root in engine.modules:
             return get_engine(name)
-    raise TypeError(f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor")
+    raise TypeError(
+        f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor"
+    )
 
 
 def unknown(kind: str, name: Any, known: Any) -> str:

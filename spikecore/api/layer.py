@@ -139,4 +139,17 @@ def over_time(xp: Any, function: Any, x: Any) -> Any:
     return xp.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
 
 
-__all__ = ["EMPTY", "Init", "Key", "Layer", "Params", "Pass", "Result", "Shape", "ShapeError", "State", "Stateless", "Tree"]
+__all__ = [
+    "EMPTY",
+    "Init",
+    "Key",
+    "Layer",
+    "Params",
+    "Pass",
+    "Result",
+    "Shape",
+    "ShapeError",
+    "State",
+    "Stateless",
+    "Tree",
+]

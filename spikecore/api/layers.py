@@ -159,7 +159,9 @@ class _Pool2d(Stateless):
         kernel = spread(name, "kernel_size", self.kernel_size, 2, 1)
         padding = spread(name, "padding", self.padding, 2, 0)
         if any(2 * p > k for p, k in zip(padding, kernel)):
-            raise ValueError(f"{name}: padding={self.padding!r} must be at most half of kernel_size={self.kernel_size!r}")
+            raise ValueError(
+                f"{name}: padding={self.padding!r} must be at most half of kernel_size={self.kernel_size!r}"
+            )
         stride = kernel if self.stride is None else spread(name, "stride", self.stride, 2, 1)
         for field, value in (("kernel_size", kernel), ("stride", stride), ("padding", padding)):
             object.__setattr__(self, field, value)

@@ -79,7 +79,9 @@ class _BatchNorm(Stateless):
         for axis in axes:
             count *= x.shape[axis]
         if count < 2:
-            raise ValueError(f"{layer_name(self)}: training needs more than one value per feature, got x of {tuple(x.shape)}")
+            raise ValueError(
+                f"{layer_name(self)}: training needs more than one value per feature, got x of {tuple(x.shape)}"
+            )
         mean = xp.mean(x, axis=axes)
         centred = x - self._along(engine, mean)
         var = xp.mean(centred * centred, axis=axes)

@@ -69,7 +69,9 @@ class SGD(Optimizer):
         self._check("momentum", self.momentum, 0.0, 1.0)
         self._check("dampening", self.dampening, 0.0, 1.0 + 1e-12)
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
-            raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening = 0, got {self.momentum} and {self.dampening}")
+            raise ValueError(
+                f"SGD: nesterov needs momentum > 0 and dampening = 0, got {self.momentum} and {self.dampening}"
+            )
 
     @property
     def slots(self) -> Tuple[str, ...]:

@@ -129,4 +129,6 @@ def check_broadcast(owner: object, name: str, plain: Any, shape: Tuple[int, ...]
     fits = len(extents) <= len(shape) and all(n in (1, m) for n, m in zip(extents[::-1], shape[::-1]))
     if not fits:
         hint = f"; for one value per channel use shape ({shape[0]}, 1, 1)" if len(shape) == 3 else ""
-        raise ValueError(f"{type(owner).__name__}: {name} of shape {extents} does not broadcast to neurons {shape}{hint}")
+        raise ValueError(
+            f"{type(owner).__name__}: {name} of shape {extents} does not broadcast to neurons {shape}{hint}"
+        )

@@ -137,4 +137,6 @@ def arrange(xp: Any, layout: Plan, draws: Any) -> Any:
     axis = layout.sample_axis
     rest = tuple(n for i, n in enumerate(layout.shape) if i != axis)
     rows = xp.reshape(draws, (layout.samples, layout.blocks * 4))[:, : layout.size]
-    return xp.permute_dims(xp.reshape(rows, (layout.samples, *rest)), (*range(1, axis + 1), 0, *range(axis + 1, len(rest) + 1)))
+    return xp.permute_dims(
+        xp.reshape(rows, (layout.samples, *rest)), (*range(1, axis + 1), 0, *range(axis + 1, len(rest) + 1))
+    )

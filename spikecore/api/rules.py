@@ -193,7 +193,9 @@ def _conv_input(xp: Any, g: Any, out: Any, x: Any, weight: Any, **option: Any) -
     matrix = xp.reshape(weight, (groups, filters // groups, -1))
     columns = _swapped(xp, matrix) @ _grouped(xp, g, groups, filters // groups)
     shape = (x.shape[0], x.shape[1], math.prod(kernel), *g.shape[2:])
-    return xp.unpatches(xp.reshape(columns, shape), x.shape, kernel, option["stride"], option["padding"], option["dilation"])
+    return xp.unpatches(
+        xp.reshape(columns, shape), x.shape, kernel, option["stride"], option["padding"], option["dilation"]
+    )
 
 
 def _conv_weight(xp: Any, g: Any, out: Any, x: Any, weight: Any, **option: Any) -> Any:
@@ -217,7 +219,9 @@ def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, paddi
     windows = xp.patches(x, kernel, stride, padding, ones, -math.inf)
     places = xp.reshape(xp.arange(windows.shape[2]), (1, 1, -1) + (1,) * len(kernel))
     first = xp.expand_dims(xp.argmax(windows, axis=2), axis=2) == places
-    return xp.unpatches(xp.expand_dims(g, axis=2) * xp.astype(first, str_dtype(g)), x.shape, kernel, stride, padding, ones)
+    return xp.unpatches(
+        xp.expand_dims(g, axis=2) * xp.astype(first, str_dtype(g)), x.shape, kernel, stride, padding, ones
+    )
 
 
 rule("conv", _conv_input, _conv_weight)

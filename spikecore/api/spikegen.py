@@ -68,7 +68,9 @@ def rate(
     x = engine.asarray(data)
     if time_var_input:
         if num_steps is not None or first_spike_time:
-            raise ValueError("rate: with time_var_input=True the steps come from data; leave out num_steps, first_spike_time")
+            raise ValueError(
+                "rate: with time_var_input=True the steps come from data; leave out num_steps, first_spike_time"
+            )
         shape = tuple(x.shape)
     else:
         shape = (_steps("rate", num_steps, first_spike_time), *x.shape)

@@ -24,8 +24,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from spikecore.api.rules import str_dtype as dtype_name
-
 
 @dataclass(frozen=True)
 class Surrogate:

@@ -61,7 +61,9 @@ class Loss(LossBase):
 
     def __post_init__(self) -> None:
         if self.reduction not in REDUCTIONS:
-            raise ValueError(f"{type(self).__name__}: reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}")
+            raise ValueError(
+                f"{type(self).__name__}: reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}"
+            )
         if self.population_code and not self.num_classes:
             raise ValueError(f"{type(self).__name__}: population_code=True needs num_classes")
         if self.weight is not None:
@@ -214,7 +216,9 @@ class mse_membrane_loss(Loss):  # noqa: N801
         if not self.time_var_targets:
             return super().compute(engine, values, targets)
         if tuple(targets.shape) != tuple(values.shape):
-            raise ValueError(f"mse_membrane_loss: targets {tuple(targets.shape)} must match the membrane {tuple(values.shape)}")
+            raise ValueError(
+                f"mse_membrane_loss: targets {tuple(targets.shape)} must match the membrane {tuple(values.shape)}"
+            )
         distance = values - targets
         return self._reduced(engine, engine.xp.mean(distance * distance, axis=0), None)
 

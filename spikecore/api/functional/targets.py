@@ -29,7 +29,9 @@ def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:
         raise ValueError(f"targets have dtype {labels.dtype}, expected integer class indices")
     for i, label in enumerate(labels.tolist()):
         if not 0 <= label < classes:
-            raise ValueError(f"targets[{i}] = {label} is out of range: the last layer has {classes} classes (0..{classes - 1})")
+            raise ValueError(
+                f"targets[{i}] = {label} is out of range: the last layer has {classes} classes (0..{classes - 1})"
+            )
 
 
 def check_sequence(name: str, values: Any) -> None:

@@ -130,6 +130,8 @@ class Neuron(Layer):
 
     def graded(self, params: Params, fired: Any) -> Any:
         """Spikes of size gamma."""
-        return fired if isinstance(params.graded_spikes_factor, float) and params.graded_spikes_factor == 1.0 else (
-            params.graded_spikes_factor * fired
+        return (
+            fired
+            if isinstance(params.graded_spikes_factor, float) and params.graded_spikes_factor == 1.0
+            else (params.graded_spikes_factor * fired)
         )

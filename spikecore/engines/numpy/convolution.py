@@ -16,9 +16,7 @@ Sizes = Tuple[int, ...]
 def space_words(xp: Any) -> Dict[str, Callable[..., Any]]:
     """conv, avg_pool, max_pool, patches and unpatches on a namespace."""
 
-    def patches(
-        x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0
-    ) -> Any:
+    def patches(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:
         padded = _padded(xp, x, padding, fill)
         pieces = [padded[window] for window in _windows(x.shape[2:], kernel, stride, padding, dilation)]
         return xp.stack(pieces, axis=2)

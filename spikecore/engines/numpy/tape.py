@@ -32,7 +32,9 @@ class Var:
         return self.tape.xp
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError("a recorded array does not turn into a NumPy array: its gradient would be lost. Use the words of xp")
+        raise TypeError(
+            "a recorded array does not turn into a NumPy array: its gradient would be lost. Use the words of xp"
+        )
 
     def __bool__(self) -> bool:
         raise TypeError("a recorded array has no truth value: a branch on data has no derivative. Use xp.where")

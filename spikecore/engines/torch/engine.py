@@ -33,7 +33,9 @@ class TorchEngine(Engine):
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device={device!r}: this torch ({torch.__version__}) sees no CUDA device; use device='cpu'")
+            raise ValueError(
+                f"device={device!r}: this torch ({torch.__version__}) sees no CUDA device; use device='cpu'"
+            )
         self.device, self.dtype = str(device), dtype
         self.xp = words(device, dtype)
 

@@ -1,0 +1,145 @@
+"""From a user's batch to what a network runs on: encoding, the time axis, and every check worth making."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Tuple
+
+from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.targets import check_labels
+from spikecore.api.layer import Key, Shape, ShapeError
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How batches become sequences.
+
+    Args:
+        num_steps: number of time steps. Without an encoder the input is a constant current.
+        encoder: callable ``(x, num_steps=..., seed=..., first=...) -> (time, batch, *features)`` such as
+            ``spikegen.rate``; it is given those of the keywords that it takes.
+        time_axis: where the time axis of a sequence is; sequences only.
+        check_finite: whether NaN and infinity are refused.
+    """
+
+    num_steps: Optional[int] = None
+    encoder: Optional[Callable[..., Any]] = None
+    time_axis: int = 0
+    check_finite: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_steps is not None and (not isinstance(self.num_steps, int) or self.num_steps < 1):
+            raise ValueError(f"num_steps={self.num_steps!r} must be an int >= 1")
+        if self.encoder is not None and not callable(self.encoder):
+            raise TypeError(f"encoder={self.encoder!r} must be callable, e.g. spikecore.spikegen.rate")
+
+    @property
+    def static(self) -> bool:
+        """Whether the user's batches have no time axis."""
+        return self.num_steps is not None or self.encoder is not None
+
+    def __call__(self, engine: Any, data: Any, shape: Optional[Shape], key: Key) -> Tuple[Any, Optional[int]]:
+        """The batch on the engine as (time or 1, batch, *features), and the number of steps of a constant one.
+
+        Args:
+            engine: where to.
+            data: the user's batch.
+            shape: shape of one sample if known.
+            key: names the encoder's random draws.
+
+        Raises:
+            ShapeError, ValueError: wrong, empty or non-finite input; names axis and index.
+        """
+        x = engine.asarray(data)
+        check_axes(tuple(x.shape), shape, self.static)
+        if self.check_finite:
+            check_finite(engine, x)
+        if self.encoder is not None:
+            return self._encoded(engine, x, key), None
+        if self.num_steps is not None:
+            return engine.xp.expand_dims(x, axis=0), self.num_steps
+        axis = self.time_axis % x.ndim
+        order = (axis, *(i for i in range(x.ndim) if i != axis))
+        return (x if axis == 0 else engine.xp.permute_dims(x, order)), None
+
+    def _encoded(self, engine: Any, x: Any, key: Key) -> Any:
+        offered = {"num_steps": self.num_steps, "seed": key.path, "first": key.first}
+        taken = _keywords(self.encoder, offered)
+        sequence = engine.asarray(self.encoder(x, **taken))  # type: ignore[misc]
+        if sequence.ndim != x.ndim + 1 or sequence.shape[1] != x.shape[0]:
+            raise ShapeError(
+                f"encoder returned shape {tuple(sequence.shape)} for a batch of {tuple(x.shape)}, expected "
+                f"(time, {', '.join(str(n) for n in x.shape)})"
+            )
+        return sequence
+
+
+def _keywords(function: Any, offered: dict) -> dict:
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a C function: it gets what every encoder needs
+        return {"num_steps": offered["num_steps"]}
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return offered
+    return {name: value for name, value in offered.items() if name in known}
+
+
+def check_axes(found: Shape, shape: Optional[Shape], static: bool) -> None:
+    """Refuse an input without time step or sample, or whose features do not fit; names the axis."""
+    axes = ("batch",) if static else ("time", "batch")
+    if len(found) < len(axes):
+        raise ShapeError(f"input of shape {found}: expected ({', '.join(axes)}, *features)")
+    for name, extent in zip(axes, found):
+        if extent == 0:
+            raise ShapeError(f"input of shape {found} is empty: its {name} axis has length 0")
+    if shape is None:
+        return
+    expected = f"({', '.join((*axes, *map(str, shape)))})"
+    if len(found) != len(axes) + len(shape):
+        raise ShapeError(f"input of shape {found}, expected {expected}{_axes_hint(found, shape, static)}")
+    for i, (extent, wanted) in enumerate(zip(found[len(axes) :], shape), start=len(axes)):
+        if extent != wanted:
+            raise ShapeError(f"input of shape {found}: axis {i} is {extent}, but the first layer takes {expected}")
+
+
+def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
+    if static and len(found) == 2 + len(shape):
+        return "; it has a time axis of its own: leave out num_steps and encoder"
+    if not static and len(found) == 1 + len(shape):
+        return "; for an input without time axis pass num_steps"
+    return ""
+
+
+def check_finite(engine: Any, x: Any) -> None:
+    """Refuse NaN and infinity; names the first one's index and value."""
+    xp = engine.xp
+    if bool(xp.all(xp.isfinite(x))):
+        return
+    values = engine.to_numpy(x)
+    bad = values != values
+    bad = bad | (abs(values) == float("inf"))
+    index = tuple(int(i) for i in zip(*bad.nonzero()).__next__())
+    raise ValueError(
+        f"input[{', '.join(map(str, index))}] is {values[index]}: the input must be finite "
+        "(check_finite=False lets it through)"
+    )
+
+
+def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:
+    """Refuse targets that do not belong to the batch; recognises exchanged time and batch axes."""
+    batch, time = x.shape[1], x.shape[0]
+    count = len(targets)
+    if count != batch and count == time and steps is None:
+        raise ShapeError(
+            f"input has {time} time steps and {batch} samples, but there are {count} targets: time and batch axes look "
+            "exchanged; pass time_axis=1 if the input is (batch, time, *features)"
+        )
+    labels = reads_labels(loss)
+    if labels is not None:
+        check_labels(engine, engine.asarray(targets, dtype=_kind(targets)), batch, labels.num_classes or classes)
+
+
+def _kind(targets: Any) -> Optional[str]:
+    name = str(getattr(targets, "dtype", "int64"))
+    return None if "float" in name else "int64"

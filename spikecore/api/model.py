@@ -1,0 +1,319 @@
+"""A network with weights on an engine: call it, train it, save it, move it to another engine."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+
+from spikecore.api.containers import walk
+from spikecore.api.engine import Engine, Executor, get_engine
+from spikecore.api.feed import Feed
+from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
+from spikecore.api.network import Output
+from spikecore.api.optim import Adam, Optimizer
+from spikecore.api.training import Callback, Row, Training, evaluate, same_training
+from spikecore.api.tree import Tree, flatten, unflatten
+
+Record = Union[bool, str, Tuple[str, ...]]
+
+
+class Model:
+    """A network, its weights, and the engine they live on.
+
+    Args:
+        network: a layer, mostly a ``Sequential``.
+        engine: an Engine or the name of one; None means ``$SPIKECORE_ENGINE``, and if that is unset "numpy".
+        seed: names all random draws: first weights, dropout, encoders. The same seed gives the same draws on every engine.
+        input_shape: shape of one sample, without time and batch. Usually found out: from the first layer, or at the
+            first call.
+        **options: passed to the engine if it is given by name, e.g. ``dtype="float64"``, ``device="cuda"``.
+
+    Attributes:
+        history: one dict per epoch trained: epoch, loss, accuracy, val_loss, val_accuracy, lr, seconds, samples_per_s.
+
+    Example:
+        >>> net = sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))
+        >>> model = sc.Model(net, engine="torch", seed=0)
+        >>> out = model(x, num_steps=25)         # x (batch, 64), the same at each of 25 steps
+        >>> out.spikes                           # (25, batch, 10)
+    """
+
+    def __init__(
+        self,
+        network: Layer,
+        engine: Union[None, str, Engine] = None,
+        seed: int = 0,
+        *,
+        input_shape: Optional[Shape] = None,
+        **options: Any,
+    ) -> None:
+        if not isinstance(network, Layer):
+            raise TypeError(
+                f"network={network!r} is not a spikecore layer, e.g. sc.Sequential(sc.Linear(...), sc.Leaky())"
+            )
+        self.network, self.engine, self.seed = network, get_engine(engine, **options), int(seed)
+        self.history: List[Row] = []
+        self.epochs_done = 0
+        self.optimizer: Optional[Optimizer] = None
+        self.input_shape: Optional[Shape] = None
+        self.output_shape: Shape = ()
+        self._executor: Optional[Executor] = None
+        shape = tuple(input_shape) if input_shape is not None else network.input_shape
+        if shape is not None:
+            self.build(shape)
+
+    # ---- weights ----
+
+    def build(self, shape: Shape) -> None:
+        """Draw the first weights for samples of ``shape``; does nothing once that has happened.
+
+        Raises:
+            ShapeError: the network does not take samples of this shape.
+        """
+        if self._executor is None:
+            self._install(self.network.init(Key((self.seed, "init")), tuple(shape)), tuple(shape))
+
+    def _install(self, init: Init, shape: Shape) -> None:
+        self._executor = self.engine.compile(self.network, init.params, init.buffers, None, None)
+        self.input_shape, self.output_shape = shape, init.shape
+
+    @property
+    def executor(self) -> Executor:
+        """The executor that holds the weights.
+
+        Raises:
+            RuntimeError: the shape of a sample is not known yet.
+        """
+        if self._executor is None:
+            raise RuntimeError("the model has no weights yet: pass input_shape=(...) to Model, or call it on data once")
+        return self._executor
+
+    @property
+    def classes(self) -> int:
+        """Extent of the last axis of the output."""
+        return self.output_shape[-1] if self.output_shape else 1
+
+    def params(self) -> Dict[str, Any]:
+        """Copies of all parameters as NumPy arrays by name, e.g. "0.weight"."""
+        return self.executor.state()["params"]
+
+    def state(self) -> Dict[str, Any]:
+        """Everything training has changed: params, buffers, optimiser slots, step count, learning rate."""
+        return self.executor.state()
+
+    def load_state(self, state: Dict[str, Any]) -> None:
+        """The inverse of ``state``."""
+        self.executor.load(state)
+
+    # ---- running ----
+
+    def __call__(
+        self, x: Any, num_steps: Optional[int] = None, state: Optional[Tree] = None, record: Record = "last"
+    ) -> Output:
+        """Run the network without training.
+
+        Args:
+            x: (time, batch, *features); with ``num_steps`` (batch, *features), a current that is the same at every step.
+            num_steps: number of steps of a constant input.
+            state: ``out.state`` of an earlier call, to continue its sequence; None starts at rest.
+            record: which layers' states to return over time: "last" (the default), names, True (all), False.
+
+        Returns:
+            ``Output``: spikes (time, batch, *features), states by layer, state after the last step.
+
+        Raises:
+            ShapeError, ValueError: wrong, empty or non-finite input.
+        """
+        return self._run(Feed(num_steps), x, state, record)
+
+    def _run(self, feed: Feed, x: Any, state: Optional[Tree], record: Record) -> Output:
+        values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
+        self.build(tuple(values.shape[2:]))
+        return self.executor.run(values, state, steps=steps, record=record)
+
+    # ---- training ----
+
+    def fit(
+        self,
+        data: Iterable[Any],
+        loss: Any = None,
+        optimizer: Optional[Optimizer] = None,
+        epochs: int = 1,
+        num_steps: Optional[int] = None,
+        encoder: Optional[Callable[..., Any]] = None,
+        time_axis: int = 0,
+        validation: Optional[Iterable[Any]] = None,
+        schedule: Optional[Callable[[int, int], float]] = None,
+        clip_norm: Optional[float] = None,
+        callbacks: Tuple[Callback, ...] = (),
+        *,
+        window: Optional[int] = None,
+        resume: bool = False,
+        progress: Optional[bool] = None,
+        check_finite: bool = True,
+    ) -> List[Row]:
+        """Train.
+
+        Args:
+            data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list.
+            loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
+            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``; default ``Adam(lr=5e-4)``.
+            epochs: how often to go through ``data``.
+            num_steps: number of time steps of inputs (batch, *features): constant current, or what ``encoder`` makes.
+            encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``.
+            time_axis: where the time axis is if the inputs have one.
+            validation: batches to evaluate after each epoch.
+            schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
+            clip_norm: largest norm of the whole gradient.
+            callbacks: each is called as ``callback(model, row)`` after an epoch; one that returns True ends training.
+            window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
+            resume: continue an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then counts
+                the epochs already done, and the result is bit-identical to an uninterrupted run.
+            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            check_finite: whether NaN and infinity in the inputs are refused.
+
+        Returns:
+            the history, one dict per epoch.
+
+        Raises:
+            ShapeError, ValueError, TypeError: bad input, named by argument, axis, index and layer.
+        """
+        loss = ce_rate_loss() if loss is None else loss
+        optimizer = Adam(lr=5e-4) if optimizer is None else optimizer
+        if not callable(loss) or isinstance(loss, type):
+            raise TypeError(
+                f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
+            )
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"epochs={epochs!r} must be an int >= 1")
+        feed = Feed(num_steps, encoder, time_axis, check_finite)
+        if self._executor is None:
+            self._build_from(data, feed)
+        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
+        total = epochs if resume else self.epochs_done + epochs
+        training = Training(
+            self, data, loss, feed, total, optimizer.lr, schedule, validation, tuple(callbacks), progress
+        )
+        return training.run()
+
+    def _build_from(self, data: Iterable[Any], feed: Feed) -> None:
+        """Learn the shape of a sample from the first batch, which must not be lost."""
+        if iter(data) is data:
+            raise ValueError(
+                "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
+            )
+        inputs, _ = next(iter(data))
+        x, _ = feed(self.engine, inputs, None, Key((self.seed, "shape")))
+        self.build(tuple(x.shape[2:]))
+
+    def _compile(self, loss: Any, optimizer: Any, resume: bool, **options: Any) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer={optimizer!r} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
+        held = self.executor.state()
+        if not resume:
+            held = {**held, "optimizer": {}, "step": 0, "lr": optimizer.lr}
+        elif self.optimizer is None or not same_training(self.optimizer, optimizer):
+            raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
+        like = self.network.init(Key((self.seed, "init")), self.input_shape)  # type: ignore[arg-type]
+        params, buffers = unflatten(held["params"], like.params), unflatten(held["buffers"], like.buffers)
+        executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
+        executor.load(held)
+        self.executor.close()
+        self._executor, self.optimizer = executor, optimizer
+
+    def evaluate(
+        self,
+        data: Iterable[Any],
+        loss: Any = None,
+        num_steps: Optional[int] = None,
+        encoder: Optional[Callable[..., Any]] = None,
+        time_axis: int = 0,
+        *,
+        progress: Optional[bool] = None,
+    ) -> Row:
+        """Loss and, for class labels, accuracy over all batches.
+
+        Args:
+            data, loss, num_steps, encoder, time_axis: as in ``fit``.
+            progress: True or False forces a progress bar on or off.
+
+        Returns:
+            {"loss": ..., "accuracy": ...}.
+        """
+        loss = ce_rate_loss() if loss is None else loss
+        return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
+
+    # ---- elsewhere ----
+
+    def to_engine(self, engine: Union[str, Engine], **options: Any) -> Model:
+        """A copy of the model, weights and training state included, on another engine.
+
+        Args:
+            engine: an Engine or its name; by name it keeps this model's dtype unless ``dtype`` is among the options.
+            **options: passed to the engine.
+        """
+        if not isinstance(engine, Engine):
+            options.setdefault("dtype", self.engine.dtype)
+        return self.restored(
+            self._executor.state() if self._executor is not None else None, get_engine(engine, **options)
+        )
+
+    def restored(self, state: Optional[Dict[str, Any]], engine: Engine) -> Model:
+        """A model of the same network in the given state on ``engine``."""
+        other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
+        other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
+        if state is not None:
+            other.optimizer = self.optimizer
+            like = other.network.init(Key((other.seed, "init")), other.input_shape)  # type: ignore[arg-type]
+            params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
+            other._executor = engine.compile(self.network, params, buffers, None, self.optimizer)
+            other.executor.load(state)
+        return other
+
+    def save(self, path: Any) -> None:
+        """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
+
+        The file replaces an older one in a single step: if the process dies meanwhile, the old one stays whole.
+        """
+        from spikecore.api.checkpoint import save
+
+        save(self, path)
+
+    def summary(self) -> str:
+        """The layers with output shapes and numbers of parameters, as a table."""
+        rows = [("layer", "kind", "output", "parameters", "states")]
+        shape, counts = self.input_shape, {name: x.size for name, x in self.params().items()}
+        rows.append(("", "input", str(shape), "", ""))
+        for name, layer in walk(self.network):
+            owned = {key: n for key, n in counts.items() if key.rpartition(".")[0] == name}
+            rows.append(
+                (name, layer_name(layer), self._shape_after(name), f"{sum(owned.values()):,}", ", ".join(layer.state))
+            )
+        rows.append(("", "total", "", f"{sum(counts.values()):,}", ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+
+    def _shape_after(self, name: str) -> str:
+        shapes: Dict[str, Shape] = {}
+        _note_shapes(self.network, Key((0,)), self.input_shape or (), "", shapes)
+        return str(shapes.get(name, ""))
+
+    def __repr__(self) -> str:
+        size = sum(math.prod(x.shape) for x in flatten(Tree(self.params())).values()) if self._executor else None
+        return (
+            f"Model({layer_name(self.network)}, {size if size is not None else 'unbuilt'} parameters, {self.engine!r})"
+        )
+
+
+def _note_shapes(layer: Layer, key: Key, shape: Shape, path: str, shapes: Dict[str, Shape]) -> Shape:
+    """Output shape of every layer below ``layer`` by dotted name."""
+    from spikecore.api.containers import Container, Sequential
+
+    out = layer.init(key, shape).shape
+    if isinstance(layer, Container):
+        for name, child in layer.children():
+            below = _note_shapes(child, key, shape, f"{path}.{name}" if path else name, shapes)
+            shape = below if isinstance(layer, Sequential) else shape
+    shapes[path] = out
+    return out

@@ -1,0 +1,197 @@
+"""The training loop: epochs, validation, schedules, callbacks."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+
+from spikecore.api.feed import Feed, check_targets
+from spikecore.api.functional.accuracy import accuracy_rate
+from spikecore.api.functional.loss import evaluate as evaluate_loss
+from spikecore.api.functional.loss import reads_labels
+from spikecore.api.layer import Key
+from spikecore.api.progress import Progress, length
+
+Row = Dict[str, Any]
+Callback = Callable[[Any, Row], Optional[bool]]
+
+
+@dataclass
+class EarlyStopping:
+    """Callback: stop when a figure has not improved for ``patience`` epochs.
+
+    Args:
+        patience: epochs without improvement, >= 1.
+        monitor: a column of the history; "loss"-like ones should fall, "accuracy"-like ones rise.
+        min_delta: smallest change that counts.
+        restore_best: go back to the weights of the best epoch when stopping.
+
+    Raises:
+        KeyError: the history has no such column.
+    """
+
+    patience: int = 5
+    monitor: str = "val_loss"
+    min_delta: float = 0.0
+    restore_best: bool = True
+    _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
+    _waited: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"EarlyStopping: patience={self.patience!r} must be >= 1")
+
+    def __call__(self, model: Any, row: Row) -> Optional[bool]:
+        if row.get(self.monitor) is None:
+            raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
+        value = row[self.monitor] if "accuracy" in self.monitor else -row[self.monitor]
+        if value > self._best[0] + self.min_delta:
+            self._best, self._waited = (value, model.state() if self.restore_best else None), 0
+            return None
+        self._waited += 1
+        if self._waited < self.patience:
+            return None
+        if self.restore_best:
+            model.load_state(self._best[1])
+        return True
+
+
+@dataclass
+class Average:
+    """Running means of loss and accuracy over samples."""
+
+    samples: int = 0
+    loss: float = 0.0
+    hits: float = 0.0
+    judged: bool = False
+
+    def add(self, count: int, loss: float, accuracy: Optional[float]) -> None:
+        """Count one batch."""
+        self.samples += count
+        self.loss += loss * count
+        if accuracy is not None:
+            self.hits, self.judged = self.hits + accuracy * count, True
+
+    def row(self, prefix: str = "") -> Row:
+        """The means as columns of the history."""
+        found = {f"{prefix}loss": self.loss / max(1, self.samples)}
+        if self.judged:
+            found[f"{prefix}accuracy"] = self.hits / self.samples
+        return found
+
+    def shown(self) -> Row:
+        """The means as a progress bar shows them."""
+        return {name: f"{value:.4f}" for name, value in self.row().items()}
+
+
+def accuracy_of(loss: Any, out: Any, targets: Any) -> Optional[float]:
+    """Accuracy of a batch where the loss compares with class labels, else None."""
+    labels = reads_labels(loss)
+    if labels is None:
+        return None
+    return accuracy_rate(out.spikes, targets, labels.population_code, labels.num_classes)
+
+
+def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any]]:
+    """The (inputs, targets) pairs of an iterable.
+
+    Raises:
+        TypeError: two arrays instead of batches, or an entry that is no pair.
+    """
+    if isinstance(data, tuple) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
+        raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
+    for i, batch in enumerate(data):
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise TypeError(f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets)")
+        yield batch[0], batch[1]
+
+
+@dataclass
+class Training:
+    """One call of ``Model.fit``."""
+
+    model: Any
+    data: Any
+    loss: Any
+    feed: Feed
+    epochs: int
+    base_lr: float
+    schedule: Optional[Callable[[int, int], float]]
+    validation: Any
+    callbacks: Tuple[Callback, ...]
+    progress: Optional[bool]
+
+    def run(self) -> List[Row]:
+        """Train up to ``epochs`` epochs in all, starting behind those already done; returns the history."""
+        model = self.model
+        while model.epochs_done < self.epochs:
+            epoch = model.epochs_done
+            if self.schedule is not None:
+                model.executor.set_lr(self.base_lr * self.schedule(epoch, self.epochs))
+            row = self._epoch(epoch)
+            if self.validation is not None:
+                row.update(self._validated())
+            model.history.append(row)
+            model.epochs_done += 1
+            if any([callback(model, row) for callback in self.callbacks]):  # every one of them is called
+                break
+        return model.history
+
+    def _epoch(self, epoch: int) -> Row:
+        if hasattr(self.data, "set_epoch"):
+            self.data.set_epoch(epoch)
+        mean, begun = Average(), time.perf_counter()
+        bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
+        for inputs, targets in bar.over(batches(self.data)):
+            self._step(epoch, mean, inputs, targets)
+            rate = mean.samples / (time.perf_counter() - begun)
+            bar.update(**mean.shown(), samples_per_s=f"{rate:.0f}")
+        if not mean.samples:
+            raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
+        seconds = time.perf_counter() - begun
+        return {
+            "epoch": epoch + 1,
+            **mean.row(),
+            "lr": self.model.executor.lr,
+            "seconds": round(seconds, 3),
+            "samples_per_s": round(mean.samples / seconds, 1),
+        }
+
+    def _step(self, epoch: int, mean: Average, inputs: Any, targets: Any) -> None:
+        model = self.model
+        key = Key((model.seed, "epoch", epoch), mean.samples)
+        x, steps = self.feed(model.engine, inputs, model.input_shape, key.child("encoder"))
+        model.build(tuple(x.shape[2:]))
+        check_targets(model.engine, self.loss, x, steps, targets, model.classes)
+        loss, out = model.executor.step(x, targets, steps=steps, key=key)
+        mean.add(x.shape[1], loss, accuracy_of(self.loss, out, targets))
+
+    def _validated(self) -> Row:
+        return evaluate(self.model, self.validation, self.loss, self.feed, self.progress).row("val_")
+
+
+def evaluate(model: Any, data: Any, loss: Any, feed: Feed, progress: Optional[bool]) -> Average:
+    """Loss and accuracy over all batches, without training."""
+    mean = Average()
+    bar = Progress("evaluate", length(data), progress)
+    for inputs, targets in bar.over(batches(data)):
+        key = Key((model.seed, "evaluate", "encoder"), mean.samples)
+        x, steps = feed(model.engine, inputs, model.input_shape, key)
+        model.build(tuple(x.shape[2:]))
+        check_targets(model.engine, loss, x, steps, targets, model.classes)
+        out = model.executor.run(x, steps=steps, record="last")
+        labels = model.engine.asarray(targets, dtype="int64") if reads_labels(loss) else model.engine.asarray(targets)
+        value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, labels)))
+        mean.add(x.shape[1], value, accuracy_of(loss, out, targets))
+        bar.update(**mean.shown())
+    if not mean.samples:
+        raise ValueError("data gave no batch: nothing to evaluate")
+    return mean
+
+
+def same_training(before: Any, after: Any) -> bool:
+    """Whether two optimiser descriptions are the same up to their learning rate, so that slots carry over."""
+    strip = lambda spec: {**copy.copy(spec.__dict__), "lr": None}  # noqa: E731
+    return type(before) is type(after) and strip(before) == strip(after)
