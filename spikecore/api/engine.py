@@ -122,6 +122,14 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
+    def with_dtype(self, dtype: str) -> Engine:
+        """The same engine on the same device in another floating-point type."""
+
+    def smooth(self) -> Engine:
+        """The same engine with spikes replaced by antiderivatives, for finite differences (the numpy engine has one)."""
+        raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
+
+    @abc.abstractmethod
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:

@@ -17,7 +17,8 @@ class Output:
 
     Args:
         spikes: outputs of the last layer, (time, batch, *features).
-        states: recorded states by layer name, e.g. ``out.states["1"].mem`` (time, batch, *features).
+        states: recorded states by layer name, e.g. ``out.states["1"].mem`` (time, batch, *features), and next to them
+            the layer's spikes, ``out.states["1"].spikes``.
         state: states after the last step; pass it to the next call to continue the sequence.
         readout: name of the last layer that has a state.
     """

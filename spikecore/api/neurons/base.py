@@ -109,7 +109,7 @@ class Neuron(Layer):
             record=self.state if run.records else (),
             window=run.window,
         )
-        return Result(spikes, EMPTY, final, recorded)
+        return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
 
     def _checked(self, state: Tree, resting: State, path: str) -> State:
         where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__

@@ -33,7 +33,7 @@ def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps
         kept = [engine.allocate((steps + 1, *leaf.shape)) for _, leaf in leaves(state)]
         _write(kept, 0, state)
     for t in range(steps):
-        y, state = stepper.step(engine, params, state, inputs[0 if constant else t, ...])
+        y, state = engine.step(stepper, params, state, inputs[0 if constant else t, ...])
         if outputs is None:
             outputs = engine.allocate((steps, *y.shape))
         outputs[t, ...] = y

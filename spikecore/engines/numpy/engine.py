@@ -104,6 +104,10 @@ class NumpyEngine(Engine):
     ) -> Tuple[Any, State, State]:
         return scan(self, stepper, params, state, inputs, steps, record, window)
 
+    def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        """One forward step on plain arrays."""
+        return stepper.step(self, params, state, x)
+
     def explain(self, stepper: Any) -> str:
         return f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}; BPTT recomputes each step backwards"
 
@@ -118,6 +122,14 @@ class NumpyEngine(Engine):
         grads = tape.backward(seeds)
         gradient = map_leaves(lambda v: grads[v.slot] if v.slot in grads else self.xp.zeros_like(v.value), lifted)
         return lower(value), lower(extra), gradient
+
+    def with_dtype(self, dtype: str) -> NumpyEngine:
+        return type(self)(dtype, self.namespace)
+
+    def smooth(self) -> Engine:
+        from spikecore.engines.numpy.smooth import SmoothEngine
+
+        return SmoothEngine(self.dtype, self.namespace)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
@@ -142,6 +154,9 @@ class CupyEngine(NumpyEngine):
         super().__init__(dtype, "cupy")
         self.device = "cuda"
         self.generator = self.library
+
+    def with_dtype(self, dtype: str) -> CupyEngine:
+        return CupyEngine(dtype)
 
 
 def _host(x: Any) -> Any:

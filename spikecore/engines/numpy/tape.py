@@ -127,7 +127,7 @@ class Tape:
 
     def constant(self, value: Any) -> Any:
         """An array whose gradient is not. Numbers stay numbers."""
-        return value if isinstance(value, (int, float)) and not hasattr(value, "dtype") else Var(value, self)
+        return Var(value, self) if hasattr(value, "dtype") and type(value) is not Var else value
 
     def apply(self, name: str, raw: Callable[..., Any], arguments: Tuple[Any, ...], options: Dict[str, Any]) -> Var:
         """Apply a word to arguments some of which are Vars, and note it down."""

@@ -117,6 +117,9 @@ class TorchEngine(Engine):
         grads = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found)]
         return value.detach(), extra, rebuild(lifted, iter(grads))
 
+    def with_dtype(self, dtype: str) -> TorchEngine:
+        return TorchEngine(self.device, dtype)
+
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:

@@ -1,0 +1,206 @@
+"""Gradient verification: does the engine you train on compute what the equations say?
+
+Two independent witnesses. First, the model's engine and the reference engine, whose backpropagation through time is
+written by hand, compute loss, spikes, states and every gradient of the same batch in float64; they must agree to
+rounding. Second, the reference itself is checked by finite differences in smooth mode, which knows nothing of derivative
+rules. A third pass repeats the comparison in the dtype that the model really trains in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+
+from spikecore.api.containers import walk
+from spikecore.api.engine import Engine, get_engine
+from spikecore.api.feed import Feed, check_targets
+from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.gradient import Gradient, Problem, gradient, slopes
+from spikecore.api.layer import Key, Layer, layer_name
+from spikecore.api.neurons.base import Neuron
+from spikecore.api.parameters import Learn, values_of
+from spikecore.api.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
+from spikecore.api.tree import flatten, unflatten
+
+LIMITS = {"float64": 1e-11, "float32": 1e-4}  # of a relative error max|a - b| / max|b|
+DIFFERENCE_LIMIT = 1e-6
+ROUNDING = 1e-5  # in float32 a spike may differ where |U - threshold| <= 1e-5 max(1, |threshold|)
+
+
+def verify(
+    model: Any,
+    x: Any,
+    targets: Any,
+    loss: Any = None,
+    against: Union[str, Engine] = "numpy",
+    num_steps: Optional[int] = None,
+    encoder: Optional[Callable[..., Any]] = None,
+    time_axis: int = 0,
+    *,
+    differences: bool = True,
+) -> Report:
+    """Check a model's gradients against a reference engine and against finite differences.
+
+    Args:
+        model: a ``Model``; its weights are used and left as they are.
+        x: one batch, as ``fit`` takes it.
+        targets: its targets.
+        loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
+        against: the reference engine or its name.
+        num_steps, encoder, time_axis: as in ``fit``.
+        differences: whether to take finite differences (four forward passes per parameter, direction and step size).
+
+    Returns:
+        ``Report``: print it; ``report.ok``; ``report.worst``, the largest gradient error in float64.
+
+    Raises:
+        ShapeError, ValueError: bad input, as in ``fit``.
+    """
+    loss = ce_rate_loss() if loss is None else loss
+    reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"})).with_dtype("float64")
+    problem = _problem(model, reference, x, targets, loss, Feed(num_steps, encoder, time_axis))
+    report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
+    _compare(report, "float64", problem, model.engine.with_dtype("float64"), reference)
+    if differences:
+        _differences(report, problem, reference)
+    if model.engine.dtype != "float64":
+        _compare(report, model.engine.dtype, problem, model.engine, reference.with_dtype(model.engine.dtype))
+    for name, layer in walk(model.network):
+        if layer.state:
+            report.notes.append(f"layer {name or '(the network)'} runs as {model.engine.explain(layer)}")
+    return report
+
+
+def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed) -> Problem:
+    """Batch and weights as NumPy arrays, the batch encoded once for all engines."""
+    host = reference.to_numpy
+    values, steps = feed(reference, reference.asarray(host(x)), model.input_shape, Key((model.seed, "verify", "encoder")))
+    model.build(tuple(values.shape[2:]))
+    labels = host(targets)
+    check_targets(reference, loss, values, steps, labels, model.classes)
+    state = model.state()
+    like = model.network.init(Key((model.seed, "init")), model.input_shape)
+    params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
+    return Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed)
+
+
+# ---- engine against engine -----------------------------------------------------------------------------------------
+
+
+def _compare(report: Report, check: str, problem: Problem, engine: Engine, reference: Engine) -> None:
+    ours, theirs = gradient(engine, problem), gradient(reference, problem)
+    limit = LIMITS[check]
+    same = _compare_spikes(report, check, problem, ours, theirs)
+    if not same:
+        report.notes.append(f"{check}: spikes differ, so loss, states and gradients are not comparable")
+    report_pairs = [("loss", _array(ours.loss, theirs.loss)), *_states(ours, theirs), *_gradients(ours, theirs)]
+    for name, (a, b) in report_pairs:
+        if a is None:
+            report.note(check, name, tuple(b.shape), UNAVAILABLE)
+        elif not same:
+            report.note(check, name, tuple(b.shape), UNCHECKED)
+        else:
+            report.add(check, name, tuple(b.shape), _errors(a, b), limit)
+
+
+def _array(a: float, b: float) -> Tuple[Any, Any]:
+    host = get_engine("numpy", dtype="float64")
+    return host.asarray(a), host.asarray(b)
+
+
+def _states(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+    if ours.out is None or theirs.out is None:
+        return []
+    pairs = []
+    for layer, state in theirs.out.states.items():
+        for name, b in state.items():
+            if name != "spikes":
+                pairs.append((f"state {layer}.{name}".replace(" .", " "), (ours.out.states[layer][name], b)))
+    return pairs
+
+
+def _gradients(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+    return [(f"gradient {name}", (ours.grads[name], b)) for name, b in theirs.grads.items() if b is not None]
+
+
+def _errors(a: Any, b: Any) -> Tuple[float, float]:
+    """max|a - b|, and that relative to max|b|."""
+    if a.size == 0:
+        return 0.0, 0.0
+    worst, size = float(abs(a.astype("float64") - b).max()), float(abs(b).max())
+    return worst, worst / size if size > 0 else worst
+
+
+def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient, theirs: Gradient) -> bool:
+    """Enter every layer's spikes, and where they first differ; returns whether all are equal."""
+    if ours.out is None or theirs.out is None:
+        report.note(check, "spikes", (), UNAVAILABLE)
+        return True
+    found: List[Divergence] = []
+    for name, layer in walk(problem.network):
+        if name not in theirs.out.states:
+            continue
+        a, b = ours.out.states[name].spikes, theirs.out.states[name].spikes
+        where = _divergence(check, name, layer, problem, ours.out.states[name], theirs.out.states[name], bool(found))
+        count = 0 if where is None else where.count
+        verdict = OK if where is None or where.rounding else FAIL
+        share = count / max(1, b.size)
+        report.table.append(Row(check, f"spikes {name}".rstrip(), tuple(b.shape), float(abs(a - b).max()), share, 0.0, verdict))
+        if where is not None:
+            found.append(where)
+    report.divergences += found[:1]  # what differs further down follows from the first
+    return not found
+
+
+def _divergence(
+    check: str, name: str, layer: Layer, problem: Problem, ours: Any, theirs: Any, upstream: bool
+) -> Optional[Divergence]:
+    """The first spike by which two engines differ. What follows from a difference upstream counts as rounding too."""
+    differs = ours.spikes != theirs.spikes
+    if not differs.any():
+        return None
+    index = tuple(int(axis[0]) for axis in differs.nonzero())
+    distance = float("nan")
+    if isinstance(layer, Neuron) and "mem" in theirs:
+        quiet = ours if ours.spikes[index] == 0 else theirs  # the one that did not fire has not been reset either
+        theta = _threshold(layer, name, problem, quiet.mem.shape[2:])[index[2:]]
+        distance = abs(float(quiet.mem[index]) - float(theta))
+        near = distance <= ROUNDING * max(1.0, abs(float(theta)))
+    else:
+        near = False
+    rounding = check != "float64" and (upstream or near)
+    return Divergence(check, name, layer_name(layer), index[0], index[1:], distance, int(differs.sum()), rounding)
+
+
+def _threshold(layer: Neuron, name: str, problem: Problem, shape: Tuple[int, ...]) -> Any:
+    """The layer's threshold, one value per neuron."""
+    plain = values_of(layer.threshold)
+    if isinstance(layer.threshold, Learn):
+        plain = flatten(problem.params)[f"{name}.threshold" if name else "threshold"]
+    host = get_engine("numpy", dtype="float64")
+    return host.xp.broadcast_to(host.asarray(plain), shape)
+
+
+# ---- the reference against finite differences ----------------------------------------------------------------------
+
+
+def _differences(report: Report, problem: Problem, reference: Engine) -> None:
+    check = "finite differences"
+    stuck = sorted({type(s).__name__ for s in _surrogates(problem.network) if not s.has_antiderivative})
+    if stuck:
+        report.note(check, f"surrogate {', '.join(stuck)} has no antiderivative", (), UNCHECKED)
+        return
+    try:
+        smooth = reference.smooth()
+    except NotImplementedError:
+        smooth = get_engine("numpy", dtype="float64").smooth()
+    worst: Dict[str, Any] = {}
+    for slope in slopes(smooth, problem):
+        if slope.name not in worst or slope.error > worst[slope.name].error:
+            worst[slope.name] = slope
+    for name, slope in worst.items():
+        errors = (abs(slope.analytic - slope.numeric), slope.error)
+        report.add(check, f"gradient {name}", slope.shape, errors, DIFFERENCE_LIMIT)
+
+
+def _surrogates(network: Layer) -> List[Any]:
+    return [layer.surrogate for _, layer in walk(network) if isinstance(layer, Neuron)]
