@@ -1,6 +1,6 @@
 """spikecore: spiking neural networks, described once, trained on any engine, with gradients that can be verified.
 
-Importing this package imports neither torch nor matplotlib nor any other array library; names are resolved on first use.
+Importing this package imports no array library and no matplotlib; names are resolved on first use.
 """
 
 from __future__ import annotations
@@ -48,18 +48,41 @@ def __dir__() -> List[str]:
 
 
 if TYPE_CHECKING:
-    from spikecore import datasets, functional, schedule, spikegen, spikeplot, surrogate
-    from spikecore.api.checkpoint import CheckpointError, load
-    from spikecore.api.containers import Residual, Sequential
-    from spikecore.api.engine import Engine, EngineUnavailable, Executor, engine_of, engines, get_engine
-    from spikecore.api.layer import Layer, ShapeError, Stateless
-    from spikecore.api.layers import AvgPool2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d
-    from spikecore.api.model import Model
-    from spikecore.api.network import Output
-    from spikecore.api.neurons import Leaky, Neuron
-    from spikecore.api.normalisation import BatchNorm1d, BatchNorm2d
-    from spikecore.api.optim import SGD, Adam, AdamW
-    from spikecore.api.parameters import learn
-    from spikecore.api.training import EarlyStopping
-    from spikecore.api.tree import State
-    from spikecore.api.verify import verify
+    from spikecore import datasets as datasets
+    from spikecore import functional as functional
+    from spikecore import schedule as schedule
+    from spikecore import spikegen as spikegen
+    from spikecore import spikeplot as spikeplot
+    from spikecore import surrogate as surrogate
+    from spikecore.api.checkpoint import CheckpointError as CheckpointError
+    from spikecore.api.checkpoint import load as load
+    from spikecore.api.containers import Residual as Residual
+    from spikecore.api.containers import Sequential as Sequential
+    from spikecore.api.engine import Engine as Engine
+    from spikecore.api.engine import EngineUnavailable as EngineUnavailable
+    from spikecore.api.engine import Executor as Executor
+    from spikecore.api.engine import engine_of as engine_of
+    from spikecore.api.engine import engines as engines
+    from spikecore.api.engine import get_engine as get_engine
+    from spikecore.api.layer import Layer as Layer
+    from spikecore.api.layer import ShapeError as ShapeError
+    from spikecore.api.layer import Stateless as Stateless
+    from spikecore.api.layers import AvgPool2d as AvgPool2d
+    from spikecore.api.layers import Conv2d as Conv2d
+    from spikecore.api.layers import Dropout as Dropout
+    from spikecore.api.layers import Flatten as Flatten
+    from spikecore.api.layers import Linear as Linear
+    from spikecore.api.layers import MaxPool2d as MaxPool2d
+    from spikecore.api.model import Model as Model
+    from spikecore.api.network import Output as Output
+    from spikecore.api.neurons import Leaky as Leaky
+    from spikecore.api.neurons import Neuron as Neuron
+    from spikecore.api.normalisation import BatchNorm1d as BatchNorm1d
+    from spikecore.api.normalisation import BatchNorm2d as BatchNorm2d
+    from spikecore.api.optim import SGD as SGD
+    from spikecore.api.optim import Adam as Adam
+    from spikecore.api.optim import AdamW as AdamW
+    from spikecore.api.parameters import learn as learn
+    from spikecore.api.training import EarlyStopping as EarlyStopping
+    from spikecore.api.tree import State as State
+    from spikecore.api.verify import verify as verify

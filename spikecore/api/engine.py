@@ -126,7 +126,7 @@ class Engine(abc.ABC):
         """The same engine on the same device in another floating-point type."""
 
     def smooth(self) -> Engine:
-        """The same engine with spikes replaced by antiderivatives, for finite differences (the numpy engine has one)."""
+        """The same engine with spikes replaced by antiderivatives, for finite differences; numpy has one."""
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
 
     @abc.abstractmethod
@@ -161,7 +161,7 @@ class Executor(abc.ABC):
     def set_lr(self, lr: float) -> None:
         """Change the learning rate from the next step on."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most executors hold no device of their own)
         """Release the device."""
 
 

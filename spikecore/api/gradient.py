@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from spikecore.api.engine import Engine
@@ -142,7 +143,7 @@ def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     for i, ((path, x), (_, g)) in enumerate(zip(leaves(held), leaves(grads))):
         name = path[len("params.") :] if path.startswith("params.") else path
         for direction in _directions(smooth, name, g):
-            yield _slope(smooth, name, x, g, direction, lambda value, i=i: loss_at(i, value))
+            yield _slope(smooth, name, x, g, direction, partial(loss_at, i))
 
 
 def _directions(engine: Any, name: str, g: Any) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """Layers: neurons, stateless layers and containers are one kind of thing.
 
-A layer is a frozen dataclass with pure functions. It holds no weights and no state: parameters, buffers and state go in,
-outputs, buffers and state come out. Sequences are (time, batch, *features); a sequence that is constant in time keeps a
-time axis of 1 until something needs more (the first Linear of a directly encoded image runs once, not T times).
+A layer is a frozen dataclass with pure functions. It holds no weights and no state: parameters, buffers and state go
+in, outputs, buffers and state come out. Sequences are (time, batch, *features); a sequence that is constant in time
+keeps a time axis of 1 until something needs more (the first Linear of a directly encoded image runs once, not T times).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any, Optional, Tuple, Union
 
 from spikecore.api.engine import get_engine
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
+from spikecore.api.windows import window_counts
 
 Sizes = Union[int, Tuple[int, ...]]
 
@@ -109,7 +110,8 @@ class Conv2d(Stateless):
             object.__setattr__(self, name, spread("Conv2d", name, getattr(self, name), 2, least))
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
-                f"Conv2d: groups={self.groups} must divide in_channels={self.in_channels} and out_channels={self.out_channels}"
+                f"Conv2d: groups={self.groups} must divide in_channels={self.in_channels} "
+                f"and out_channels={self.out_channels}"
             )
 
     def init(self, key: Key, shape: Shape) -> Init:
@@ -132,9 +134,7 @@ class Conv2d(Stateless):
 
 
 def _window_shape(owner: str, space: Shape, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Shape:
-    out = tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(space, kernel, stride, padding, dilation)
-    )
+    out = window_counts(space, kernel, stride, padding, dilation)
     if min(out) < 1:
         raise ShapeError(f"{owner}: kernel {kernel} with padding {padding} does not fit into a map of {space}")
     return out
@@ -142,13 +142,7 @@ def _window_shape(owner: str, space: Shape, kernel: Any, stride: Any, padding: A
 
 @dataclass(frozen=True)
 class _Pool2d(Stateless):
-    """Pooling over windows of a (channels, height, width) map.
-
-    Args:
-        kernel_size: extent of the window, an int or two.
-        stride: step between windows; None means ``kernel_size``.
-        padding: border added on each side, at most half of the kernel.
-    """
+    """What both poolings share."""
 
     kernel_size: Sizes
     stride: Optional[Sizes] = None
@@ -175,7 +169,13 @@ class _Pool2d(Stateless):
 
 @dataclass(frozen=True)
 class MaxPool2d(_Pool2d):
-    __doc__ = f"Maximum. The gradient goes to the first maximum in reading order.\n\n{_Pool2d.__doc__}"
+    """Maximum over windows of a (channels, height, width) map; the gradient goes to the first one in reading order.
+
+    Args:
+        kernel_size: extent of the window, an int or two.
+        stride: step between windows; None means ``kernel_size``.
+        padding: border added on each side, at most half of the kernel. It never wins.
+    """
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         pool = engine.xp.max_pool
@@ -184,7 +184,11 @@ class MaxPool2d(_Pool2d):
 
 @dataclass(frozen=True)
 class AvgPool2d(_Pool2d):
-    __doc__ = f"Mean; padded zeros count, as torch's default.\n\n{_Pool2d.__doc__}"
+    """Mean over windows of a (channels, height, width) map; padded zeros count, as is torch's default.
+
+    Args:
+        kernel_size, stride, padding: as in ``MaxPool2d``.
+    """
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         pool = engine.xp.avg_pool

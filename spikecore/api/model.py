@@ -24,7 +24,7 @@ class Model:
     Args:
         network: a layer, mostly a ``Sequential``.
         engine: an Engine or the name of one; None means ``$SPIKECORE_ENGINE``, and if that is unset "numpy".
-        seed: names all random draws: first weights, dropout, encoders. The same seed gives the same draws on every engine.
+        seed: names all random draws: first weights, dropout, encoders. Equal seeds draw equally on every engine.
         input_shape: shape of one sample, without time and batch. Usually found out: from the first layer, or at the
             first call.
         **options: passed to the engine if it is given by name, e.g. ``dtype="float64"``, ``device="cuda"``.
@@ -114,7 +114,7 @@ class Model:
         """Run the network without training.
 
         Args:
-            x: (time, batch, *features); with ``num_steps`` (batch, *features), a current that is the same at every step.
+            x: (time, batch, *features); with ``num_steps`` (batch, *features), a current that is constant in time.
             num_steps: number of steps of a constant input.
             state: ``out.state`` of an earlier call, to continue its sequence; None starts at rest.
             record: which layers' states to return over time: "last" (the default), names, True (all), False.

@@ -11,25 +11,7 @@ from spikecore.api.layer import Init, Key, Params, Shape, ShapeError, Stateless,
 
 @dataclass(frozen=True)
 class _BatchNorm(Stateless):
-    """Batch normalisation over time x batch (and space), per feature.
-
-        y = weight (x - mean) / sqrt(var + eps) + bias
-
-    In training mean and (biased) variance are those of the batch at hand, and the running statistics move:
-    ``running <- (1 - momentum) running + momentum batch``, with the unbiased variance, as torch does. Otherwise the
-    running statistics are used. A sequence that is constant in time counts once, not once per step.
-
-    Args:
-        num_features: extent of the feature (or channel) axis.
-        eps: added to the variance.
-        momentum: weight of the newest batch in the running statistics.
-        affine: whether ``weight`` and ``bias`` (num_features,) are learned.
-
-    Raises:
-        ValueError: in training with a single value per feature, whose variance is nothing.
-
-    Source: Ioffe & Szegedy, 2015; over time, Zheng et al., Going deeper with directly-trained larger SNNs, 2021.
-    """
+    """What both batch normalisations share."""
 
     num_features: int
     eps: float = 1e-5
@@ -95,11 +77,33 @@ class _BatchNorm(Stateless):
 
 @dataclass(frozen=True)
 class BatchNorm1d(_BatchNorm):
-    __doc__ = f"For x (time, batch, num_features).\n\n{_BatchNorm.__doc__}"
+    """Batch normalisation of x (time, batch, num_features) over time x batch, per feature.
+
+        y = weight (x - mean) / sqrt(var + eps) + bias
+
+    In training mean and (biased) variance are those of the batch at hand, and the running statistics move:
+    ``running <- (1 - momentum) running + momentum batch``, with the unbiased variance, as torch does. Otherwise the
+    running statistics are used. A sequence that is constant in time counts once, not once per step.
+
+    Args:
+        num_features: extent of the feature (or channel) axis.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running statistics.
+        affine: whether ``weight`` and ``bias`` (num_features,) are learned.
+
+    Raises:
+        ValueError: in training with a single value per feature, whose variance is nothing.
+
+    Source: Ioffe & Szegedy, 2015; over time, Zheng et al., Going deeper with directly-trained larger SNNs, 2021.
+    """
 
 
 @dataclass(frozen=True)
 class BatchNorm2d(_BatchNorm):
-    __doc__ = f"For x (time, batch, num_features, height, width).\n\n{_BatchNorm.__doc__}"
+    """Batch normalisation of x (time, batch, num_features, height, width) over time, batch and space, per channel.
+
+    Args:
+        num_features, eps, momentum, affine: as in ``BatchNorm1d``.
+    """
 
     space: ClassVar[int] = 2

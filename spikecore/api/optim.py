@@ -1,7 +1,7 @@
 """Optimisers as plain descriptions, with their update rules written once in vocabulary words.
 
-The NumPy engine runs ``update``; the torch and IPU engines hand the description to their own optimiser, whose slots bear
-the same names, so that a checkpoint moves between engines.
+The NumPy engine runs ``update``; the torch engine hands the description to torch.optim, whose slots bear the same
+names, so that a checkpoint moves between engines.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ class Fixed:
 
     __slots__ = ("data",)
 
+    data: Any
+
     def __init__(self, value: Any) -> None:
         host = get_engine("numpy", dtype="float64")
         self.data = host.to_numpy(host.asarray(value.data if isinstance(value, Fixed) else value)).copy()

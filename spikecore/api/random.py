@@ -1,7 +1,7 @@
 """Counter-based random numbers: the same draws on every engine, however a batch is split.
 
-Philox 4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011) turns a 128-bit counter and a 64-bit
-key into four 32-bit words. There is no hidden state: draw number p of sample i under a key is a pure function of
+Philox 4x32-10 (Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011) turns a 128-bit counter and a
+64-bit key into four 32-bit words. There is no hidden state: draw number p of sample i under a key is a pure function of
 (key, i, p), so it depends on neither engine, device, batch size nor order.
 
     counter = (block low, block high, sample low, sample high)      draw p is word p % 4 of block p // 4

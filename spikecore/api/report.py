@@ -12,7 +12,7 @@ class Row(NamedTuple):
     """One comparison."""
 
     check: str  # e.g. "float64", "finite differences"
-    name: str  # "loss", "spikes 1", "gradient 0.weight", ...
+    name: str  # "loss", "spikes 1", "gradient 0.weight"
     shape: Tuple[int, ...]
     max_abs: Optional[float]
     max_rel: Optional[float]
@@ -27,17 +27,17 @@ class Divergence(NamedTuple):
     layer: str
     kind: str
     step: int
-    index: Tuple[int, ...]  # sample, then neuron
+    place: Tuple[int, ...]  # sample, then neuron
     distance: float  # |U - threshold| there
-    count: int  # spikes that differ in all
+    differing: int  # spikes that differ in all
     rounding: bool  # whether each of them lies within rounding of the threshold
 
     def __str__(self) -> str:
-        sample, *neuron = self.index
+        sample, *neuron = self.place
         return (
             f"{self.check}: first different spike in layer {self.layer or '(the network)'} ({self.kind}) at time step "
             f"{self.step}, sample {sample}, neuron {tuple(neuron)}: |U - threshold| = {self.distance:.3g}; "
-            f"{self.count} spikes differ in all{', each within rounding of the threshold' if self.rounding else ''}"
+            f"{self.differing} spikes differ in all{', each within rounding of the threshold' if self.rounding else ''}"
         )
 
 

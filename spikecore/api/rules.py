@@ -187,21 +187,21 @@ def _grouped(xp: Any, x: Any, groups: int, rows: int) -> Any:
     return xp.reshape(x, (x.shape[0], groups, rows, -1))
 
 
-def _conv_input(xp: Any, g: Any, out: Any, x: Any, weight: Any, **option: Any) -> Any:
-    groups, filters = option["groups"], weight.shape[0]
-    kernel = weight.shape[2:]
+def _conv_input(
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    filters, kernel = weight.shape[0], weight.shape[2:]
     matrix = xp.reshape(weight, (groups, filters // groups, -1))
     columns = _swapped(xp, matrix) @ _grouped(xp, g, groups, filters // groups)
-    shape = (x.shape[0], x.shape[1], math.prod(kernel), *g.shape[2:])
-    return xp.unpatches(
-        xp.reshape(columns, shape), x.shape, kernel, option["stride"], option["padding"], option["dilation"]
-    )
+    windows = xp.reshape(columns, (x.shape[0], x.shape[1], math.prod(kernel), *g.shape[2:]))
+    return xp.unpatches(windows, x.shape, kernel, stride, padding, dilation)
 
 
-def _conv_weight(xp: Any, g: Any, out: Any, x: Any, weight: Any, **option: Any) -> Any:
-    groups, filters = option["groups"], weight.shape[0]
-    kernel = weight.shape[2:]
-    windows = xp.patches(x, kernel, option["stride"], option["padding"], option["dilation"])
+def _conv_weight(
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    filters, kernel = weight.shape[0], weight.shape[2:]
+    windows = xp.patches(x, kernel, stride, padding, dilation)
     columns = _grouped(xp, windows, groups, weight.shape[1] * math.prod(kernel))
     product = _grouped(xp, g, groups, filters // groups) @ _swapped(xp, columns)  # (batch, groups, filters, columns)
     return xp.reshape(xp.sum(product, axis=0), weight.shape)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: callables ``(epoch, epochs) -> factor`` of the optimiser's own rate. Any function will do."""
+"""Learning-rate schedules: callables ``(epoch, epochs) -> factor`` of the optimiser's rate. Any function will do."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Gradient verification: does the engine you train on compute what the equations say?
 
 Two independent witnesses. First, the model's engine and the reference engine, whose backpropagation through time is
-written by hand, compute loss, spikes, states and every gradient of the same batch in float64; they must agree to
-rounding. Second, the reference itself is checked by finite differences in smooth mode, which knows nothing of derivative
-rules. A third pass repeats the comparison in the dtype that the model really trains in.
+written by hand, compute loss, spikes, states and every gradient of one batch in float64; they must agree to rounding.
+Second, the reference itself is checked by finite differences in smooth mode, which knows nothing of derivative rules.
+A third pass repeats the comparison in the dtype that the model really trains in.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def verify(
         ShapeError, ValueError: bad input, as in ``fit``.
     """
     loss = ce_rate_loss() if loss is None else loss
-    reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"})).with_dtype("float64")
+    reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"})).with_dtype(
+        "float64"
+    )
     problem = _problem(model, reference, x, targets, loss, Feed(num_steps, encoder, time_axis))
     report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
     _compare(report, "float64", problem, model.engine.with_dtype("float64"), reference)
@@ -73,7 +75,9 @@ def verify(
 def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed) -> Problem:
     """Batch and weights as NumPy arrays, the batch encoded once for all engines."""
     host = reference.to_numpy
-    values, steps = feed(reference, reference.asarray(host(x)), model.input_shape, Key((model.seed, "verify", "encoder")))
+    values, steps = feed(
+        reference, reference.asarray(host(x)), model.input_shape, Key((model.seed, "verify", "encoder"))
+    )
     model.build(tuple(values.shape[2:]))
     labels = host(targets)
     check_targets(reference, loss, values, steps, labels, model.classes)
@@ -141,10 +145,12 @@ def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient
             continue
         a, b = ours.out.states[name].spikes, theirs.out.states[name].spikes
         where = _divergence(check, name, layer, problem, ours.out.states[name], theirs.out.states[name], bool(found))
-        count = 0 if where is None else where.count
+        count = 0 if where is None else where.differing
         verdict = OK if where is None or where.rounding else FAIL
         share = count / max(1, b.size)
-        report.table.append(Row(check, f"spikes {name}".rstrip(), tuple(b.shape), float(abs(a - b).max()), share, 0.0, verdict))
+        report.table.append(
+            Row(check, f"spikes {name}".rstrip(), tuple(b.shape), float(abs(a - b).max()), share, 0.0, verdict)
+        )
         if where is not None:
             found.append(where)
     report.divergences += found[:1]  # what differs further down follows from the first

@@ -127,10 +127,11 @@ def _nll(engine: Any, logits: Any, code: Any) -> Any:
 class ce_rate_loss(Loss):  # noqa: N801  (snnTorch's name)
     """Cross-entropy of the spikes at every step, averaged over time.
 
-    (1/T) sum_t -log softmax(S[t])_y
-    """
+        (1/T) sum_t -log softmax(S[t])_y
 
-    __doc__ = f"{__doc__}{Loss.__doc__.partition('.')[2]}"
+    Args:
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``.
+    """
 
     def per_sample(self, engine: Any, values: Any, code: Any) -> Any:
         return engine.xp.mean(_nll(engine, values, code), axis=0)
@@ -140,10 +141,11 @@ class ce_rate_loss(Loss):  # noqa: N801  (snnTorch's name)
 class ce_count_loss(Loss):  # noqa: N801
     """Cross-entropy of the spike counts.
 
-    -log softmax(sum_t S[t])_y
-    """
+        -log softmax(sum_t S[t])_y
 
-    __doc__ = f"{__doc__}{Loss.__doc__.partition('.')[2]}"
+    Args:
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``.
+    """
 
     def per_sample(self, engine: Any, values: Any, code: Any) -> Any:
         return _nll(engine, engine.xp.sum(values, axis=0), code)
@@ -158,7 +160,8 @@ class mse_count_loss(Loss):  # noqa: N801
     Args:
         correct_rate: fraction of the steps at which the right class should fire, in [0, 1].
         incorrect_rate: the same for the others.
-        others: as in ``ce_rate_loss``; a population of k neurons per class has k times the count.
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``; a
+            population of k neurons per class has k times the count.
     """
 
     correct_rate: float = 1.0
@@ -191,7 +194,7 @@ class mse_membrane_loss(Loss):  # noqa: N801
         time_var_targets: whether ``targets`` are membrane values (time, batch, classes) instead of labels.
         on_target: target of the right class.
         off_target: target of the others.
-        others: as in ``ce_rate_loss``.
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``.
     """
 
     time_var_targets: bool = False

@@ -49,7 +49,7 @@ class Neuron(Layer):
     def __new__(cls, *args: Any, **fields: Any) -> Any:
         """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
         if args:
-            raise TypeError(f"{cls.__name__} takes keyword arguments only, e.g. {cls.__name__}(threshold={args[0]!r})")
+            raise TypeError(f"{cls.__name__} takes keyword arguments only, e.g. {cls.__name__}(beta={args[0]!r})")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -58,9 +58,8 @@ class Neuron(Layer):
             check_range(self, name, value, *self.bounds.get(name, UNBOUNDED))
             object.__setattr__(self, name, value)
         if not isinstance(self.surrogate, Surrogate):
-            raise TypeError(
-                f"{type(self).__name__}: surrogate={self.surrogate!r} must be a spikecore.surrogate, e.g. surrogate.atan()"
-            )
+            owner = type(self).__name__
+            raise TypeError(f"{owner}: surrogate={self.surrogate!r} is no spikecore.surrogate, e.g. surrogate.atan()")
 
     @classmethod
     def parameter_names(cls) -> Tuple[str, ...]:
@@ -116,10 +115,9 @@ class Neuron(Layer):
         if tuple(state) != tuple(self.state):
             raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
         for name in self.state:
-            if tuple(state[name].shape) != tuple(resting[name].shape):
-                raise ShapeError(
-                    f"{where}: state {name!r} has shape {tuple(state[name].shape)}, expected {tuple(resting[name].shape)}"
-                )
+            found, expected = tuple(state[name].shape), tuple(resting[name].shape)
+            if found != expected:
+                raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
         return State(state)
 
     # ---- what most steps need ----

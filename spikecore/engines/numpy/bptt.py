@@ -1,8 +1,8 @@
 """Backpropagation through time, written out.
 
-Forward, only the states are kept, one array (time + 1, ...) per state. Backward is the textbook loop, from the last step
-to the first: step t is computed once more from the state before it, this time on a small tape, and the cotangents of its
-output and of its new state are pulled through it. What arrives at the old state is carried on to step t - 1:
+Forward, only the states are kept, one array (time + 1, ...) per state. Backward is the textbook loop, from the last
+step to the first: step t is computed once more from the state before it, this time on a small tape, and the cotangents
+of its output and of its new state are pulled through it. What arrives at the old state is carried on to step t - 1:
 
     for t = T-1 .. 0:   (dS[t], dM[t] + carry)  --step t backwards-->  dI[t],  dtheta += ...,  carry
 
@@ -60,8 +60,10 @@ def scan(
     """``Engine.scan`` on arrays or, as one node of their tape, on Vars."""
     steps = inputs.shape[0] if steps is None else steps
     tape = _tape_of([inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))])
-    plain = [map_leaves(_value, tree) for tree in (params, state)]
-    result = sweep(engine, stepper, *plain, _value(inputs), steps, keep=bool(record) or tape is not None)
+    plain_params, plain_state = map_leaves(_value, params), map_leaves(_value, state)
+    result = sweep(
+        engine, stepper, plain_params, plain_state, _value(inputs), steps, keep=bool(record) or tape is not None
+    )
     history = rebuild(state, iter([rows[1:, ...] for rows in result.kept])) if result.kept is not None else State()
     recorded = State({name: history[name] for name in record})
     if tape is None:
@@ -88,7 +90,7 @@ class Scan:
         self.params, self.state, self.inputs = params, state, inputs
 
     def pull(self, xp: Any, grads: Grads) -> None:
-        """The reverse-time loop: cotangents of outputs, recorded and final states -> inputs, parameters, first state."""
+        """The reverse-time loop: from outputs, recorded and final states to inputs, parameters and first state."""
         g_outputs = grads.pop(self.outputs.slot, None)  # type: ignore[arg-type]
         g_recorded = map_leaves(lambda v: grads.pop(v.slot, None), self.recorded)
         carry = [grads.pop(leaf.slot, None) for _, leaf in leaves(self.final)]

@@ -1,14 +1,15 @@
 """Convolution and pooling by hand, in array-API words.
 
-Everything rests on ``patches``, which lists the windows of a map, and its adjoint ``unpatches``, which adds every window
-back where it came from. A convolution is then a matrix product, and so are both of its gradients (``api/rules.py``).
+Everything rests on ``patches``, which lists the windows of a map, and its adjoint ``unpatches``, which adds every
+window back where it came from. A convolution is then a matrix product, and so are its gradients (``api/rules.py``).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Any, Callable, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Tuple
+
+from spikecore.api.windows import window_slices
 
 Sizes = Tuple[int, ...]
 
@@ -18,13 +19,13 @@ def space_words(xp: Any) -> Dict[str, Callable[..., Any]]:
 
     def patches(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:
         padded = _padded(xp, x, padding, fill)
-        pieces = [padded[window] for window in _windows(x.shape[2:], kernel, stride, padding, dilation)]
+        pieces = [padded[window] for window in window_slices(x.shape[2:], kernel, stride, padding, dilation)]
         return xp.stack(pieces, axis=2)
 
     def unpatches(windows: Any, shape: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Any:
         space = tuple(n + 2 * p for n, p in zip(shape[2:], padding))
         padded = xp.zeros((*shape[:2], *space), dtype=windows.dtype)
-        for i, window in enumerate(_windows(shape[2:], kernel, stride, padding, dilation)):
+        for i, window in enumerate(window_slices(shape[2:], kernel, stride, padding, dilation)):
             padded[window] += windows[:, :, i, ...]
         inner = tuple(slice(p, p + n) for p, n in zip(padding, shape[2:]))
         return padded[(slice(None), slice(None), *inner)]
@@ -52,17 +53,3 @@ def _padded(xp: Any, x: Any, padding: Sizes, fill: float) -> Any:
     padded = xp.full((*x.shape[:2], *space), fill, dtype=x.dtype)
     padded[(slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, x.shape[2:])))] = x
     return padded
-
-
-def _windows(space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Iterator[Tuple[Any, ...]]:
-    """For each place in the kernel, in reading order, the index that takes it out of every window."""
-    out = tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(space, kernel, stride, padding, dilation)
-    )
-    for place in itertools.product(*(range(k) for k in kernel)):
-        starts = [i * d for i, d in zip(place, dilation)]
-        yield (
-            slice(None),
-            slice(None),
-            *(slice(a, a + s * (m - 1) + 1, s) for a, s, m in zip(starts, stride, out)),
-        )

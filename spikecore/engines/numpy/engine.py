@@ -1,8 +1,7 @@
 """The reference engine: any array-API namespace, gradients by hand.
 
-``get_engine("numpy")`` computes on NumPy, ``get_engine("cupy")`` on a GPU, ``get_engine("numpy",
-namespace="array_api_strict")`` on the strictest implementation of the standard, which is how the tests know that nothing
-here needs more than the standard.
+``get_engine("numpy")`` computes on NumPy, ``get_engine("cupy")`` on a GPU, and with ``namespace="array_api_strict"`` on
+the strictest implementation of the standard: so the tests know that nothing here needs more than the standard.
 """
 
 from __future__ import annotations
@@ -109,7 +108,9 @@ class NumpyEngine(Engine):
         return stepper.step(self, params, state, x)
 
     def explain(self, stepper: Any) -> str:
-        return f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}; BPTT recomputes each step backwards"
+        return (
+            f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}, recomputed backwards in BPTT"
+        )
 
     def value_and_grad(
         self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any

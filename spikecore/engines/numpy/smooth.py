@@ -1,8 +1,8 @@
 """Smooth mode: the network that the surrogate gradient really is the gradient of.
 
-A spike's surrogate derivative is no derivative of the spike, so finite differences of a spiking network say nothing. They
-do of the network in which every spike is replaced by the surrogate's antiderivative: there the same backward pass computes
-a true gradient. What the rules treat as constant must then be constant: the values of comparisons and of
+A spike's surrogate derivative is no derivative of the spike, so finite differences of a spiking network say nothing.
+They do of the network in which every spike is replaced by the surrogate's antiderivative: there the same backward pass
+computes a true gradient. What the rules treat as constant must then be constant: the values of comparisons and of
 ``stop_gradient`` are recorded at the base point and replayed at the points beside it. (Without that a detached reset
 would move along, and the quotient would differ from the gradient for a reason that is no error.)
 """

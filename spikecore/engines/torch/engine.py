@@ -110,10 +110,9 @@ class TorchEngine(Engine):
         inputs = [x for _, x in leaves(lifted)]
         with torch.enable_grad():
             value, extra = function(lifted, *constants)
+        found: Any = (None,) * len(inputs)
         if value.requires_grad:
             found = torch.autograd.grad(value, inputs, allow_unused=True)
-        else:
-            found = (None,) * len(inputs)
         grads = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found)]
         return value.detach(), extra, rebuild(lifted, iter(grads))
 

@@ -1,18 +1,18 @@
 """The words of ``api/words.py`` on torch tensors; autograd differentiates them.
 
-array-api-compat supplies what it supplies differentiably; the rest is torch's own. (Its ``clip`` detaches on torch 2.0.)
+array-api-compat supplies what it supplies differentiably; the rest is torch's own (compat's ``clip`` detaches on 2.0).
 """
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict
 
 import array_api_compat.torch as compat
 import torch
 import torch.nn.functional as F
 
+from spikecore.api.windows import window_slices
 from spikecore.api.words import WORDS
 from spikecore.engines.torch.spike import SpikeFunction
 
@@ -93,16 +93,12 @@ def _max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
 
 def _patches(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0) -> Any:
     padded = _pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)), fill)
-    for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation)):
-        windows = padded.unfold(2 + axis, gap * (size - 1) + 1, step)
-        padded = windows[..., ::gap]
-    space = range(2, 2 + len(kernel))
-    windows = padded.permute(0, 1, *range(2 + len(kernel), 2 + 2 * len(kernel)), *space)
-    return windows.reshape(*x.shape[:2], math.prod(kernel), *padded.shape[2 : 2 + len(kernel)])
+    slices = window_slices(x.shape[2:], kernel, stride, padding, dilation)
+    return torch.stack([padded[window] for window in slices], dim=2)
 
 
-def _unpatches(windows: Any, shape: Tuple[int, ...], kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """The adjoint of ``_patches``, and therefore its vector-Jacobian product."""
-    zeros = torch.zeros(tuple(shape), dtype=windows.dtype, device=windows.device)
-    _, product = torch.func.vjp(lambda x: _patches(x, kernel, stride, padding, dilation), zeros)
-    return product(windows)[0]
+def _unpatches(windows: Any, shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    padded = windows.new_zeros(*shape[:2], *(n + 2 * p for n, p in zip(shape[2:], padding)))
+    for i, window in enumerate(window_slices(shape[2:], kernel, stride, padding, dilation)):
+        padded[window] = padded[window] + windows[:, :, i]
+    return padded[(slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, shape[2:])))]

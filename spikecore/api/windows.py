@@ -1,0 +1,28 @@
+"""Index arithmetic of windows over maps, shared by layers and engines."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Iterator, Sequence, Tuple
+
+Sizes = Sequence[int]
+
+
+def window_counts(space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Tuple[int, ...]:
+    """How many windows fit along each axis: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1."""
+    sizes = zip(space, kernel, stride, padding, dilation)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
+
+
+def window_slices(
+    space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> Iterator[Tuple[Any, ...]]:
+    """For each place in the kernel, in reading order, the index that takes it out of every window.
+
+    The index is meant for a map (batch, channels, *space) that is already padded.
+    """
+    counts = window_counts(space, kernel, stride, padding, dilation)
+    for place in itertools.product(*(range(k) for k in kernel)):
+        starts = [i * d for i, d in zip(place, dilation)]
+        taken = (slice(a, a + s * (m - 1) + 1, s) for a, s, m in zip(starts, stride, counts))
+        yield (slice(None), slice(None), *taken)
