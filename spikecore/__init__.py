@@ -16,8 +16,11 @@ _HOME = {
     "spikecore.api.layers": "AvgPool2d Conv2d Dropout Flatten Linear MaxPool2d",
     "spikecore.api.normalisation": "BatchNorm1d BatchNorm2d",
     "spikecore.api.containers": "Residual Sequential",
-    "spikecore.api.neurons": "Leaky Neuron",
-    "spikecore.api.parameters": "learn",
+    "spikecore.api.neurons": (
+        "ALIF Alpha AssociativeLeaky DeltaLeaky IF Izhikevich LI Lapicque Leaky LeakyParallel LinearLeaky Membrane "
+        "Neuron OneToOne RLeaky RSynaptic Recurrent Refractory SConv2dLSTM SLSTM StateLeaky Synaptic"
+    ),
+    "spikecore.api.parameters": "decay learn learn_tau",
     "spikecore.api.optim": "SGD Adam AdamW",
     "spikecore.api.model": "Model",
     "spikecore.api.network": "Output",
@@ -75,14 +78,36 @@ if TYPE_CHECKING:
     from spikecore.api.layers import MaxPool2d as MaxPool2d
     from spikecore.api.model import Model as Model
     from spikecore.api.network import Output as Output
+    from spikecore.api.neurons import ALIF as ALIF
+    from spikecore.api.neurons import IF as IF
+    from spikecore.api.neurons import LI as LI
+    from spikecore.api.neurons import SLSTM as SLSTM
+    from spikecore.api.neurons import Alpha as Alpha
+    from spikecore.api.neurons import AssociativeLeaky as AssociativeLeaky
+    from spikecore.api.neurons import DeltaLeaky as DeltaLeaky
+    from spikecore.api.neurons import Izhikevich as Izhikevich
+    from spikecore.api.neurons import Lapicque as Lapicque
     from spikecore.api.neurons import Leaky as Leaky
+    from spikecore.api.neurons import LeakyParallel as LeakyParallel
+    from spikecore.api.neurons import LinearLeaky as LinearLeaky
+    from spikecore.api.neurons import Membrane as Membrane
     from spikecore.api.neurons import Neuron as Neuron
+    from spikecore.api.neurons import OneToOne as OneToOne
+    from spikecore.api.neurons import Recurrent as Recurrent
+    from spikecore.api.neurons import Refractory as Refractory
+    from spikecore.api.neurons import RLeaky as RLeaky
+    from spikecore.api.neurons import RSynaptic as RSynaptic
+    from spikecore.api.neurons import SConv2dLSTM as SConv2dLSTM
+    from spikecore.api.neurons import StateLeaky as StateLeaky
+    from spikecore.api.neurons import Synaptic as Synaptic
     from spikecore.api.normalisation import BatchNorm1d as BatchNorm1d
     from spikecore.api.normalisation import BatchNorm2d as BatchNorm2d
     from spikecore.api.optim import SGD as SGD
     from spikecore.api.optim import Adam as Adam
     from spikecore.api.optim import AdamW as AdamW
+    from spikecore.api.parameters import decay as decay
     from spikecore.api.parameters import learn as learn
+    from spikecore.api.parameters import learn_tau as learn_tau
     from spikecore.api.training import EarlyStopping as EarlyStopping
     from spikecore.api.tree import State as State
     from spikecore.api.verify import verify as verify

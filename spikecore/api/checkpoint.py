@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterable, Tuple, Type, Union
 
 from spikecore.api import containers, layers, neurons, normalisation, optim, surrogate
 from spikecore.api.engine import Engine, get_engine, unknown
+from spikecore.api.functional import quant
 from spikecore.api.layer import Layer
 from spikecore.api.parameters import Fixed, Learn
 
@@ -32,8 +33,8 @@ class CheckpointError(ValueError):
 
 def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
-    bases = (Layer, surrogate.Surrogate, optim.Optimizer)
-    modules = (containers, layers, neurons, normalisation, optim, surrogate)
+    bases = (Layer, surrogate.Surrogate, optim.Optimizer, quant.state_quant)
+    modules = (containers, layers, neurons, normalisation, optim, quant, surrogate)
     return {
         name: thing
         for module in modules
@@ -47,7 +48,7 @@ def describe(thing: Any) -> Any:
     if isinstance(thing, Fixed):
         return {"array": thing.tolist()}
     if isinstance(thing, Learn):
-        return {"learn": describe(thing.value), "per": thing.per}
+        return {"learn": describe(thing.value), "per": thing.per, "dt": thing.dt}
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         fields = {f.name: describe(getattr(thing, f.name)) for f in dataclasses.fields(thing)}
         return {"class": type(thing).__name__, **fields}
@@ -71,7 +72,7 @@ def build(data: Any, classes: Dict[str, Type[Any]]) -> Any:
     if "array" in data:
         return Fixed(data["array"])
     if "learn" in data:
-        return Learn(build(data["learn"], classes), data["per"])
+        return Learn(build(data["learn"], classes), data["per"], data.get("dt"))
     name = data["class"]
     if name not in classes:
         raise CheckpointError(f"{unknown('class', name, classes)}. A class of your own: load(..., classes=[{name}])")

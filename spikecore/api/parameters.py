@@ -50,6 +50,7 @@ class Learn:
 
     value: Union[float, Fixed]
     per: Optional[str] = None
+    dt: Optional[float] = None  # set: ``value`` is a time constant, and its logarithm is what is learned
 
 
 Param = Union[float, Fixed, Learn]
@@ -77,6 +78,41 @@ def learn(value: Any, per: Optional[str] = None) -> Learn:
     return Learn(value, per)
 
 
+def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
+    """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
+
+    Unlike a decay that is learned directly and clamped to [0, 1], it cannot get stuck: tau is positive whatever log tau
+    is, so the decay stays inside (0, 1) and always has a gradient.
+
+    Args:
+        tau: initial time constant, > 0, in the unit of ``dt``; a number or an array that broadcasts to the neurons.
+        dt: duration of a time step, > 0.
+        per: as in ``learn``.
+
+    Raises:
+        ValueError: tau or dt not positive.
+
+    Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021 (there with a sigmoid).
+    """
+    made = learn(tau, per)
+    flat = [made.value] if isinstance(made.value, float) else made.value.data.reshape(-1).tolist()
+    if not (math.isfinite(dt) and dt > 0) or not all(math.isfinite(t) and t > 0 for t in flat):
+        raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be finite and > 0")
+    return Learn(made.value, made.per, float(dt))
+
+
+def decay(tau: float, dt: float = 1.0) -> float:
+    """The constant decay per step of a time constant: exp(-dt / tau).
+
+    Args:
+        tau: time constant, > 0, in the unit of ``dt``.
+        dt: duration of a time step, > 0.
+    """
+    if not (tau > 0 and dt > 0):
+        raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be > 0")
+    return math.exp(-dt / tau)
+
+
 def constant(value: Any) -> Union[float, Fixed]:
     """A number as a float, anything array-like as ``Fixed``."""
     if isinstance(value, (int, float)):
@@ -101,6 +137,8 @@ def check_range(owner: object, name: str, value: Param, low: float, high: float)
     Raises:
         ValueError: names the class, the field, the value and what is allowed.
     """
+    if isinstance(value, Learn) and value.dt is not None:
+        return  # a time constant, checked by learn_tau
     plain = values_of(value)
     flat = [float(plain)] if isinstance(plain, float) else plain.reshape(-1).tolist()
     bad = [v for v in flat if not (math.isfinite(v) and low <= v <= high)]
@@ -115,8 +153,10 @@ def initial(owner: object, name: str, value: Learn, shape: Tuple[int, ...]) -> A
     Raises:
         ValueError: an array that does not broadcast to ``shape``.
     """
-    plain = values_of(value)
     host = get_engine("numpy", dtype="float64")
+    plain = values_of(value)
+    if value.dt is not None:
+        plain = host.to_numpy(host.xp.log(host.asarray(plain)))
     if value.per == "neuron":
         return host.to_numpy(host.xp.full(shape, float(plain)))
     if value.per == "channel":
@@ -127,7 +167,7 @@ def initial(owner: object, name: str, value: Learn, shape: Tuple[int, ...]) -> A
 
 def check_broadcast(owner: object, name: str, plain: Any, shape: Tuple[int, ...]) -> None:
     """Refuse an array parameter that does not broadcast to the shape of one sample."""
-    extents = () if isinstance(plain, float) else plain.shape
+    extents = getattr(plain, "shape", ())
     fits = len(extents) <= len(shape) and all(n in (1, m) for n, m in zip(extents[::-1], shape[::-1]))
     if not fits:
         hint = f"; for one value per channel use shape ({shape[0]}, 1, 1)" if len(shape) == 3 else ""

@@ -1,4 +1,4 @@
-"""What all neurons share: thresholds, surrogates, parameters that are constant or learned, and the run over time."""
+"""What all neurons share: the run over time, and parameters that are constant or learned."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, check
 from spikecore.api.surrogate import Surrogate, atan
 
 UNBOUNDED = (-math.inf, math.inf)
+DECAY = (0.0, 1.0)
 
 
 def cast(engine: Any, mask: Any) -> Any:
@@ -22,13 +23,52 @@ def clamp01(engine: Any, value: Any) -> Any:
     """A decay kept in [0, 1]. Constants were checked at construction; learned values are clamped.
 
     The derivative is one inside and on the border, zero outside, as in snnTorch: a value that training drives out of
-    [0, 1] stays where it is.
+    [0, 1] stays where it is. ``sc.learn_tau`` cannot get there.
     """
-    return value if isinstance(value, float) else engine.xp.clip(value, 0.0, 1.0)
+    return value if type(value) is float else engine.xp.clip(value, 0.0, 1.0)
+
+
+class Stepper(Layer):
+    """A layer that runs over time through ``Engine.scan``: a neuron, or a wrapper around one."""
+
+    state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
+    parallel: bool = False  # whether all steps are computed at once
+
+    def project(self, engine: Any, params: Params, x: Any) -> Any:
+        """The part of the update that depends on the input alone, once over time and batch."""
+        return x
+
+    def at_once(self, engine: Any, params: Params, state: State, inputs: Any, **options: Any) -> Any:
+        """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
+        raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        engine = run.engine
+        prepared = self.prepare(engine, params)
+        current = self.project(engine, prepared, x)
+        resting = self.rest(engine, prepared, current[0, ...])
+        start = resting if state is None else self._checked(state, resting, run.path)
+        record = tuple(self.state) if run.records else ()
+        option = {"steps": run.steps, "record": record, "window": run.window}
+        if self.parallel:
+            spikes, recorded, final = self.at_once(engine, prepared, start, current, **option)
+        else:
+            spikes, recorded, final = engine.scan(self, prepared, start, current, **option)
+        return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
+
+    def _checked(self, state: Tree, resting: State, path: str) -> State:
+        where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__
+        if tuple(state) != tuple(self.state):
+            raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
+        for name in self.state:
+            found, expected = tuple(state[name].shape), tuple(resting[name].shape)
+            if found != expected:
+                raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
+        return State(state)
 
 
 @dataclass(frozen=True)
-class Neuron(Layer):
+class Neuron(Stepper):
     """Base of all neurons. Every field is a keyword.
 
     A subclass adds its fields, names its states in ``state`` and writes ``step``; that is all.
@@ -43,7 +83,7 @@ class Neuron(Layer):
     surrogate: Surrogate = atan()
     graded_spikes_factor: Param = 1.0
 
-    state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[assignment,misc]  # a constant in place of a property
+    state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
 
     def __new__(cls, *args: Any, **fields: Any) -> Any:
@@ -78,47 +118,22 @@ class Neuron(Layer):
         return Init(Params(params), EMPTY, shape)
 
     def prepare(self, engine: Any, params: Params) -> Params:
-        """All fields by name, learned or constant, ready for ``step``. Subclasses clamp what must be clamped."""
-        return Params({name: self._value(engine, params, name) for name in self.parameter_names()})
+        """All fields by name, learned or constant, ready for ``step``; decays are clamped to [0, 1]."""
+        ready = {name: self._value(engine, params, name) for name in self.parameter_names()}
+        decays = {name: clamp01(engine, ready[name]) for name, bounds in self.bounds.items() if bounds == DECAY}
+        return Params({**ready, **decays})
 
     def _value(self, engine: Any, params: Params, name: str) -> Any:
         value = getattr(self, name)
-        if isinstance(value, Learn):
-            return params[name]
-        return engine.asarray(value.data) if isinstance(value, Fixed) else value
-
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
-        """The part of the update that depends on the input alone, once over time and batch."""
-        return x
+        if not isinstance(value, Learn):
+            return engine.asarray(value.data) if isinstance(value, Fixed) else value
+        if value.dt is not None:  # log tau was learned
+            return engine.xp.exp(-value.dt * engine.xp.exp(-params[name]))
+        return params[name]
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         """All states zero, shaped like the input of one step."""
         return State({name: engine.xp.zeros_like(x) for name in self.state})
-
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        prepared = self.prepare(run.engine, params)
-        current = self.project(run.engine, prepared, x)
-        resting = self.rest(run.engine, prepared, current[0, ...])
-        spikes, recorded, final = run.engine.scan(
-            self,
-            prepared,
-            resting if state is None else self._checked(state, resting, run.path),
-            current,
-            steps=run.steps,
-            record=self.state if run.records else (),
-            window=run.window,
-        )
-        return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
-
-    def _checked(self, state: Tree, resting: State, path: str) -> State:
-        where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__
-        if tuple(state) != tuple(self.state):
-            raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
-        for name in self.state:
-            found, expected = tuple(state[name].shape), tuple(resting[name].shape)
-            if found != expected:
-                raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
-        return State(state)
 
     # ---- what most steps need ----
 
@@ -128,8 +143,5 @@ class Neuron(Layer):
 
     def graded(self, params: Params, fired: Any) -> Any:
         """Spikes of size gamma."""
-        return (
-            fired
-            if isinstance(params.graded_spikes_factor, float) and params.graded_spikes_factor == 1.0
-            else (params.graded_spikes_factor * fired)
-        )
+        factor = params.graded_spikes_factor
+        return fired if type(factor) is float and factor == 1.0 else factor * fired

@@ -1,24 +1,24 @@
-"""The leaky integrate-and-fire neuron."""
+"""First-order membranes: Leaky, IF and the non-spiking LI."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
-from spikecore.api.engine import unknown
-from spikecore.api.neurons.base import Neuron, Param, Params, State, cast, clamp01
-
-RESETS = ("subtract", "zero", "none")
+from spikecore.api.neurons.base import DECAY, Neuron, Param, Params, State
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.parallel import Parallel, recurrence
 
 
 @dataclass(frozen=True)
-class Leaky(Neuron):
+class Leaky(Parallel, Membrane):
     """First-order leaky integrate-and-fire neuron (snnTorch ``Leaky``).
 
     With delayed reset, the default, a spike lowers the membrane one step later::
 
         R[t] = Theta(U[t-1] - theta)                       not differentiated
         U[t] = beta U[t-1] + I[t] - R[t] theta             reset_mechanism "subtract"
+        U[t] = beta (U[t-1] - R[t] theta) + I[t]           "subtract_decayed"
         U[t] = beta (1 - R[t]) U[t-1] + I[t]               "zero": the input survives
         U[t] = beta U[t-1] + I[t]                          "none"
         S[t] = gamma Theta(U[t] - theta)
@@ -31,55 +31,74 @@ class Leaky(Neuron):
 
     Args:
         beta: membrane decay per step in [0, 1]; learned values are clamped. A number, an array that broadcasts to the
-            neurons, or ``sc.learn(...)``, as for the next two.
-        threshold: theta; a spike is strictly U > theta.
-        graded_spikes_factor: gamma, the size of a spike.
-        reset_mechanism: "subtract", "zero" or "none".
-        reset_delay: whether the reset acts one step after the spike.
-        surrogate: derivative of the spike.
+            neurons, ``sc.learn(...)`` or ``sc.learn_tau(...)``; threshold and graded_spikes_factor likewise.
+        parallel: compute all steps at once; only without reset.
+        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
+            ``Membrane``.
 
     Raises:
-        ValueError: a constant beta outside [0, 1], an unknown reset mechanism.
+        ValueError: a constant beta outside [0, 1], an unknown reset mechanism, ``parallel`` with a reset.
 
     Source: Eshraghian et al., Training spiking neural networks using lessons from deep learning, 2023.
     """
 
     beta: Param = 0.9
-    reset_mechanism: str = "subtract"
-    reset_delay: bool = True
 
-    state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
-    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": (0.0, 1.0)}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.reset_mechanism not in RESETS:
-            raise ValueError(f"Leaky: {unknown('reset_mechanism', self.reset_mechanism, RESETS)}")
-
-    def prepare(self, engine: Any, params: Params) -> Params:
-        params = super().prepare(engine, params)
-        return params.replace(beta=clamp01(engine, params.beta))
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
+    zero_keeps_input: ClassVar[bool] = True
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
-        step = self._delayed if self.reset_delay else self._immediate
-        return step(engine, params, state.mem, x)
+        reset = self.reset(engine, params, state.mem)
+        mem = params.beta * self.lowered(params, state.mem, reset) + x
+        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        return spikes, State(mem=mem)
 
-    def _delayed(self, engine: Any, params: Params, before: Any, x: Any) -> Tuple[Any, State]:
-        if self.reset_mechanism == "none":
-            mem = params.beta * before + x
-        else:
-            reset = cast(engine, before > params.threshold)  # a comparison: no gradient
-            if self.reset_mechanism == "subtract":
-                mem = params.beta * before + x - reset * params.threshold
-            else:
-                mem = params.beta * ((1.0 - reset) * before) + x
-        return self.graded(params, self.fires(engine, params, mem)), State(mem=mem)
+    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+        return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
-    def _immediate(self, engine: Any, params: Params, before: Any, x: Any) -> Tuple[Any, State]:
-        mem = params.beta * before + x
-        fired = self.fires(engine, params, mem)
-        if self.reset_mechanism == "subtract":
-            mem = mem - fired * params.threshold
-        elif self.reset_mechanism == "zero":
-            mem = mem - fired * mem
-        return self.graded(params, fired), State(mem=mem)
+
+@dataclass(frozen=True)
+class IF(Membrane):
+    """Integrate-and-fire neuron without leak: Leaky with beta = 1.
+
+        U[t] = U[t-1] + I[t], reset as in ``Membrane``; "zero" spares the input
+
+    Args:
+        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
+            ``Membrane``.
+    """
+
+    zero_keeps_input: ClassVar[bool] = True
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        reset = self.reset(engine, params, state.mem)
+        mem = self.lowered(params, state.mem, reset) + x
+        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        return spikes, State(mem=mem)
+
+
+@dataclass(frozen=True)
+class LI(Parallel, Neuron):
+    """Leaky integrator that never fires: a readout whose output is its membrane.
+
+        U[t] = beta U[t-1] + I[t],  output U[t]
+
+    Args:
+        beta: membrane decay per step in [0, 1], as in ``Leaky``.
+        parallel: compute all steps at once.
+        threshold, surrogate, graded_spikes_factor: without effect.
+    """
+
+    beta: Param = 0.9
+
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        mem = params.beta * state.mem + x
+        return mem, State(mem=mem)
+
+    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+        return State(mem=recurrence(engine, params.beta, inputs, state.mem))
+
+    def outputs(self, engine: Any, params: Params, states: State) -> Any:
+        return states.mem

@@ -59,21 +59,22 @@ def scan(
 ) -> Tuple[Any, State, State]:
     """``Engine.scan`` on arrays or, as one node of their tape, on Vars."""
     steps = inputs.shape[0] if steps is None else steps
-    tape = _tape_of([inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))])
+    operands = [inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))]
+    tape = next((x.tape for x in operands if type(x) is Var), None)
+    wanted = any(_slot(x) is not None for x in operands)
     plain_params, plain_state = map_leaves(_value, params), map_leaves(_value, state)
-    result = sweep(
-        engine, stepper, plain_params, plain_state, _value(inputs), steps, keep=bool(record) or tape is not None
-    )
+    result = sweep(engine, stepper, plain_params, plain_state, _value(inputs), steps, keep=bool(record) or wanted)
     history = rebuild(state, iter([rows[1:, ...] for rows in result.kept])) if result.kept is not None else State()
     recorded = State({name: history[name] for name in record})
     if tape is None:
         return result.outputs, recorded, result.final
-    node = Scan(engine, stepper, params, state, inputs, steps, window, result.kept)
-    tape.nodes.append(node)
-    node.outputs = tape.variable(result.outputs)
-    node.recorded = map_leaves(tape.variable, recorded)
-    node.final = map_leaves(tape.variable, result.final)
-    return node.outputs, node.recorded, node.final
+    lift = tape.variable if wanted else tape.constant
+    outputs, recorded, final = (map_leaves(lift, part) for part in (result.outputs, recorded, result.final))
+    if wanted:
+        node = Scan(engine, stepper, params, state, inputs, steps, window, result.kept)
+        node.outputs, node.recorded, node.final = outputs, recorded, final
+        tape.nodes.append(node)
+    return outputs, recorded, final
 
 
 class Scan:
@@ -144,12 +145,10 @@ class _Sums:
         share = found.get(_slot(x))  # type: ignore[arg-type]
         if share is None:
             return
-        constant = self.node.inputs.shape[0] == 1
         if self.inputs is None:
-            make = self.node.engine.allocate if not constant and t == self.node.steps - 1 else self.node.engine.xp.zeros
-            self.inputs = make(self.node.inputs.shape)
-        row = 0 if constant else t
-        self.inputs[row, ...] = self.inputs[row, ...] + share if constant else share
+            self.inputs = self.node.engine.xp.zeros(self.node.inputs.shape)
+        constant = self.node.inputs.shape[0] == 1
+        self.inputs[0 if constant else t, ...] = self.inputs[0, ...] + share if constant else share
 
     def finish(self, grads: Grads, carry: List[Any]) -> None:
         """Hand everything to the tape that holds the scan."""
@@ -174,7 +173,3 @@ def _on(tape: Tape, outer: Any, part: Any = lambda value: value) -> Any:
         return tape.variable(part(outer.value))
     value = _value(outer)
     return value if type(value) in (int, float) else tape.constant(part(value))
-
-
-def _tape_of(operands: List[Any]) -> Optional[Tape]:
-    return next((x.tape for x in operands if type(x) is Var and x.slot is not None), None)

@@ -63,8 +63,15 @@ class NumpyEngine(Engine):
         if type(x) is Var:
             return x
         wanted = getattr(self.library, dtype or self.dtype)
-        if isinstance(x, type(self.library.zeros(1))) and x.dtype == wanted:
+        own = isinstance(x, type(self.library.zeros(1)))
+        if own and x.dtype == wanted:
             return x
+        floats = own and all(self.library.isdtype(d, "real floating") for d in (x.dtype, wanted))
+        if floats and not isinstance(x, np.ndarray):  # NumPy arrays are host data
+            raise TypeError(
+                f"a {x.dtype} array came to an engine of {wanted}: convert it with xp.astype, "
+                f"or use an engine with dtype={str(x.dtype).rpartition('.')[2]!r}"
+            )
         return self.library.asarray(_host(x), dtype=wanted)
 
     def to_numpy(self, x: Any) -> Any:

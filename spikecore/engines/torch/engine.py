@@ -47,7 +47,10 @@ class TorchEngine(Engine):
     def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
         wanted = getattr(torch, dtype or self.dtype)
         if not isinstance(x, torch.Tensor):
-            return torch.as_tensor(np.asarray(x), dtype=wanted, device=self.device)
+            x = np.asarray(x)
+            if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch cannot share such memory
+                x = x.copy()
+            return torch.as_tensor(x, dtype=wanted, device=self.device)
         if x.is_floating_point() and wanted.is_floating_point and x.dtype != wanted:
             raise TypeError(
                 f"a {x.dtype} tensor came to an engine of {wanted}: convert it with x.to({wanted}), "

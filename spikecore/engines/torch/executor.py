@@ -31,7 +31,11 @@ class TorchExecutor(NetworkExecutor):
             value, (out, buffers) = objective(self.network, self.loss, run, self.params, self.buffers, x, y)
         if self.torch_optimizer is not None:
             self.torch_optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            if value.requires_grad:
+                value.backward()
+            for x in self.leaves:
+                if x.grad is None:  # the loss does not reach it: a gradient of zero, to which weight decay still adds
+                    x.grad = torch.zeros_like(x)
             if self.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
             self.torch_optimizer.step()

@@ -1,0 +1,76 @@
+"""The alpha neuron: a membrane that follows an alpha function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Tuple
+
+from spikecore.api.neurons.base import DECAY, Param, Params, State
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.parameters import values_of
+
+
+@dataclass(frozen=True)
+class Alpha(Membrane):
+    """Spike response neuron: excitatory minus inhibitory current gives an alpha-shaped membrane (snnTorch ``Alpha``).
+
+        e[t] = alpha e[t-1] + I[t],   i[t] = beta i[t-1] - I[t]
+        tau = ln alpha / (ln beta - ln alpha) + 1
+        U[t] = tau (e[t] + i[t])                           no memory of its own
+        R[t] = Theta(U[t-1] - theta)                       not differentiated
+        "zero"       e, i and U are multiplied by 1 - R[t]
+        "subtract"   U[t] += i[t-1] R[t], and then e[t] -= theta R[t],  i[t] *= 1 - R[t]
+        S[t] = gamma Theta(U[t] - theta)
+
+    An impulse raises U one step after it arrives.
+
+    Args:
+        alpha: decay of the excitatory current, in [0, 1]; must exceed beta.
+        beta: decay of the inhibitory current, in [0, 1); both may be arrays or learned, as in ``Leaky``.
+        reset_mechanism: "zero" (the default), "subtract" or "none".
+        threshold, surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``; the reset is always
+            delayed.
+
+    Raises:
+        ValueError: alpha <= beta somewhere, beta = 1, ``reset_delay=False``.
+
+    Source: Gerstner, Time structure of the activity in neural network models, 1995; Eshraghian et al., 2023.
+    """
+
+    alpha: Param = 0.9
+    beta: Param = 0.8
+    reset_mechanism: str = "zero"
+
+    state: ClassVar[Tuple[str, ...]] = ("syn_exc", "syn_inh", "mem")  # type: ignore[misc]
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"alpha": DECAY, "beta": DECAY}
+    resets: ClassVar[Tuple[str, ...]] = ("zero", "subtract", "none")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.reset_delay:
+            raise ValueError("Alpha: reset_delay=False is not defined for it; the reset is always delayed")
+        alphas, betas = (values_of(getattr(self, name)) for name in ("alpha", "beta"))
+        ordered = alphas > betas
+        if not (ordered if isinstance(ordered, bool) else bool(ordered.all())):
+            raise ValueError(f"Alpha: alpha={self.alpha!r} must exceed beta={self.beta!r} everywhere")
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        ready = super().prepare(engine, params)
+        log = engine.xp.log
+        fast, slow = (log(engine.asarray(ready[name])) for name in ("alpha", "beta"))
+        return ready.replace(tau=fast / (slow - fast) + 1.0)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        reset = self.reset(engine, params, state.mem)
+        exc = params.alpha * state.syn_exc + x
+        inh = params.beta * state.syn_inh - x
+        mem = params.tau * (exc + inh)
+        if reset is not None and self.reset_mechanism == "zero":
+            kept = 1.0 - reset
+            exc, inh, mem = kept * exc, kept * inh, kept * mem
+        elif reset is not None:
+            mem = mem + state.syn_inh * reset
+            exc, inh = exc - params.threshold * reset, inh - inh * reset
+        exc, inh = self.quantised(engine, exc), self.quantised(engine, inh)
+        spikes, mem = self.fire(engine, params, mem)
+        return spikes, State(syn_exc=exc, syn_inh=inh, mem=mem)

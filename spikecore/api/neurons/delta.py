@@ -1,0 +1,40 @@
+"""A neuron that fires when its membrane changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+from spikecore.api.neurons.base import Neuron, Param, Params, State
+
+
+@dataclass(frozen=True)
+class DeltaLeaky(Neuron):
+    """Fires where the membrane changed by more than a threshold since the step before (snnTorch ``DeltaLeaky``).
+
+        U[t] = beta U[t-1] + I[t]                          beta is not clamped, nothing is reset
+        S[t] = gamma Theta(|U[t] - U[t-1]| - delta_threshold)
+
+    Args:
+        beta: membrane factor per step; a number, an array or learned.
+        delta_threshold: smallest change, exceeded strictly; likewise.
+        surrogate, graded_spikes_factor: see ``Neuron``.
+        threshold: without effect; must stay 1.
+
+    Raises:
+        ValueError: ``threshold`` given; it is ``delta_threshold`` that matters.
+    """
+
+    beta: Param = 0.9
+    delta_threshold: Param = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold != 1.0:
+            raise ValueError(f"DeltaLeaky: threshold={self.threshold!r} has no effect; set delta_threshold")
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        mem = params.beta * state.mem + x
+        change = engine.xp.abs(mem - state.mem)
+        fired = engine.spike(change - params.delta_threshold, self.surrogate)
+        return self.graded(params, fired), State(mem=mem)

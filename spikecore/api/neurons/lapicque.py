@@ -1,0 +1,77 @@
+"""Lapicque's neuron: an RC circuit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+from spikecore.api.neurons.base import Param, Params, State
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.parameters import Learn
+
+
+@dataclass(frozen=True)
+class Lapicque(Membrane):
+    """Leaky integrate-and-fire neuron as an RC circuit, integrated by forward Euler (snnTorch ``Lapicque``).
+
+        F[t] = (1 - dt / (R C)) U[t-1] + (dt / C) I[t],  then the reset of ``Membrane``
+
+    Give R and C; or ``beta`` with one of them, or alone, and the missing ones follow from R C = dt / ln(1 / beta)
+    (alone: R = 1). As in snnTorch the membrane then decays by 1 + ln beta per step, the first-order approximation of
+    beta, and not by beta itself.
+
+    Args:
+        beta: decay exp(-dt / (R C)) in (0, 1), a number; R and C are what can be learned.
+        R: membrane resistance; > 0.
+        C: membrane capacitance; > 0.
+        time_step: dt, > 0, in the unit of R C.
+        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
+            ``Membrane``.
+
+    Raises:
+        ValueError: too few or too many of beta, R, C, or one of them out of range.
+
+    Source: Lapicque, 1907; Brunel & van Rossum, Lapicque's 1907 paper: from frogs to integrate-and-fire, 2007.
+    """
+
+    beta: Optional[float] = None
+    R: Param = None  # type: ignore[assignment]
+    C: Param = None  # type: ignore[assignment]
+    time_step: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.time_step, (int, float)) and self.time_step > 0):
+            raise ValueError(f"Lapicque: time_step={self.time_step!r} must be > 0")
+        given = tuple(name for name in ("beta", "R", "C") if getattr(self, name) is not None)
+        if given not in (("beta",), ("beta", "R"), ("beta", "C"), ("R", "C")):
+            raise ValueError(f"Lapicque: got {given or 'nothing'}; give R and C, or beta alone or with one of them")
+        if self.beta is not None:
+            self._fill()
+        super().__post_init__()
+
+    def _fill(self) -> None:
+        """R and C from beta; beta is dropped, so that a copy with the same fields is the same neuron."""
+        if not isinstance(self.beta, (int, float)) or not 0.0 < self.beta < 1.0:
+            raise ValueError(f"Lapicque: beta={self.beta!r} must be a number in (0, 1); learn R or C instead")
+        product = self.time_step / math.log(1.0 / self.beta)
+        for name, other in (("R", "C"), ("C", "R")):
+            if getattr(self, name) is None:
+                known = getattr(self, other)
+                if isinstance(known, Learn) or (known is not None and not isinstance(known, (int, float))):
+                    raise ValueError(f"Lapicque: with beta, {other}={known!r} must be a number; give R and C instead")
+                object.__setattr__(self, name, 1.0 if known is None else product / known)
+        object.__setattr__(self, "beta", None)
+
+    bounds = {"R": (1e-300, math.inf), "C": (1e-300, math.inf)}
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        ready = super().prepare(engine, params)
+        gain = self.time_step / ready.C
+        return ready.replace(gain=gain, decay=1.0 - gain / ready.R)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        reset = self.reset(engine, params, state.mem)
+        mem = params.gain * x + params.decay * self.lowered(params, state.mem, reset)
+        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        return spikes, State(mem=mem)

@@ -1,0 +1,217 @@
+"""Spiking LSTMs: gated memories that fire when their output passes the threshold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple
+
+from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, over_time
+from spikecore.api.layers import spread, uniform_weight
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.windows import window_counts
+
+
+def logistic(xp: Any, x: Any) -> Any:
+    """1 / (1 + exp(-x)), in a form that cannot overflow."""
+    return 0.5 * (1.0 + xp.tanh(0.5 * x))
+
+
+def _positive(owner: str, **sizes: Any) -> None:
+    for name, n in sizes.items():
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"{owner}: {name}={n!r} must be an int >= 1")
+
+
+@dataclass(frozen=True)
+class _Gated(Membrane):
+    """What both LSTMs share: syn is the cell c, mem the output h; the membrane is reset, the cell never."""
+
+    reset_mechanism: str = "none"
+
+    state: ClassVar[Tuple[str, ...]] = ("syn", "mem")  # type: ignore[misc]
+
+    def gated(self, engine: Any, params: Params, state: State, gates: Tuple[Any, ...], reset: Any) -> Tuple[Any, Any]:
+        """Cell and membrane after one step, from the input, forget, cell and output gates before their nonlinearity."""
+        xp = engine.xp
+        enter, forget, content, leave = gates
+        syn = logistic(xp, forget) * state.syn + logistic(xp, enter) * xp.tanh(content)
+        mem = self.settled(params, logistic(xp, leave) * xp.tanh(syn), reset)
+        return self.quantised(engine, syn), mem
+
+
+@dataclass(frozen=True)
+class SLSTM(_Gated):
+    """Spiking LSTM (snnTorch ``SLSTM``).
+
+        i, f, g, o = W_ih x[t] + b_ih + W_hh mem[t-1] + b_hh
+        syn[t] = sigma(f) syn[t-1] + sigma(i) tanh(g)
+        mem[t] = sigma(o) tanh(syn[t]), then the reset of ``Membrane`` (default "none"); syn is never reset
+        S[t] = gamma Theta(mem[t] - theta)
+
+    mem lies in (-1, 1): with the default threshold 1 it never fires.
+
+    Args:
+        input_size: features of the input (time, batch, input_size).
+        hidden_size: number of neurons.
+        bias: whether the gates have biases.
+        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
+            ``Membrane``.
+
+    Parameters: ``weight_ih`` (4 hidden, input), ``weight_hh`` (4 hidden, hidden), ``bias_ih``, ``bias_hh``
+    (4 hidden,), in the order i, f, g, o, uniform in +-1/sqrt(hidden_size), as torch.nn.LSTMCell has them.
+
+    Source: Hochreiter & Schmidhuber, Long short-term memory, 1997; Eshraghian et al., 2023.
+    """
+
+    input_size: int = 0
+    hidden_size: int = 0
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive("SLSTM", input_size=self.input_size, hidden_size=self.hidden_size)
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return (self.input_size,)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        if shape != (self.input_size,):
+            raise ShapeError(f"SLSTM: samples of shape {shape}, expected ({self.input_size},)")
+        own = super().init(key, (self.hidden_size,)).params
+        rows, bound = 4 * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)
+        sizes = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
+        if self.bias:
+            sizes.update(bias_ih=(rows,), bias_hh=(rows,))
+        weights = {name: uniform_weight(key, name, size, bound) for name, size in sizes.items()}
+        return Init(own.replace(**weights), EMPTY, (self.hidden_size,))
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        weights = {name: params[name] for name in params if name.startswith(("weight", "bias"))}
+        return super().prepare(engine, params).replace(**weights)
+
+    def project(self, engine: Any, params: Params, x: Any) -> Any:
+        xp = engine.xp
+        gates = over_time(xp, lambda flat: flat @ xp.permute_dims(params.weight_ih, (1, 0)), x)
+        return gates + (params.bias_ih + params.bias_hh) if self.bias else gates
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        return super().rest(engine, params, x[..., : self.hidden_size])
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        reset = self.reset(engine, params, state.mem)
+        before = self.lowered(params, state.mem, reset)
+        gates, n = x + before @ engine.xp.permute_dims(params.weight_hh, (1, 0)), self.hidden_size
+        parts = tuple(gates[..., i * n : (i + 1) * n] for i in range(4))
+        syn, mem = self.gated(engine, params, state, parts, reset)
+        spikes, mem = self.fire(engine, params, mem)
+        return spikes, State(syn=syn, mem=mem)
+
+
+@dataclass(frozen=True)
+class SConv2dLSTM(_Gated):
+    """Spiking convolutional LSTM (snnTorch ``SConv2dLSTM``).
+
+        i, f, o, g = W * [x[t], mem[t-1]] + b              a convolution over input and output channels together
+        syn[t] = sigma(f) syn[t-1] + sigma(i) tanh(g)
+        mem[t] = sigma(o) tanh(syn[t]), then the reset of ``Membrane`` (default "none"); syn is never reset
+        S[t] = gamma Theta(pool(mem[t]) - theta)           only the spikes are pooled
+
+    Args:
+        in_channels: channels of the input (time, batch, in_channels, height, width).
+        out_channels: channels of states and spikes.
+        kernel_size: an odd int or two; padded by half so that without stride maps keep their size.
+        bias: whether the gates have biases.
+        stride: stride over the input; the states have the smaller map.
+        dilation: spacing of the kernel, for input and states.
+        max_pool, avg_pool: kernel (and stride) of a pooling before the threshold; 0 for none, not both.
+        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
+            ``Membrane``.
+
+    Parameters: ``weight`` (4 out, in + out, *kernel_size), ``bias`` (4 out,), in the order i, f, o, g.
+
+    Source: Shi et al., Convolutional LSTM network, 2015; Eshraghian et al., 2023.
+    """
+
+    in_channels: int = 0
+    out_channels: int = 0
+    kernel_size: Any = 3
+    bias: bool = True
+    stride: Any = 1
+    dilation: Any = 1
+    max_pool: int = 0
+    avg_pool: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive("SConv2dLSTM", in_channels=self.in_channels, out_channels=self.out_channels)
+        for name in ("kernel_size", "stride", "dilation"):
+            object.__setattr__(self, name, spread("SConv2dLSTM", name, getattr(self, name), 2, 1))
+        if any(k % 2 == 0 for k in self.kernel_size):
+            raise ValueError(
+                f"SConv2dLSTM: kernel_size={self.kernel_size!r} must be odd, so that states keep their size"
+            )
+        if self.max_pool and self.avg_pool:
+            raise ValueError(
+                f"SConv2dLSTM: max_pool={self.max_pool!r} and avg_pool={self.avg_pool!r}: give one of them"
+            )
+        if not self.reset_delay and (self.max_pool or self.avg_pool):
+            raise ValueError("SConv2dLSTM: reset_delay=False with pooling: spikes and membrane differ in shape")
+
+    @property
+    def padding(self) -> Tuple[int, int]:
+        """Half of the dilated kernel."""
+        rows, columns = (d * (k // 2) for d, k in zip(self.dilation, self.kernel_size))
+        return rows, columns
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        if len(shape) != 3 or shape[0] != self.in_channels:
+            raise ShapeError(f"SConv2dLSTM: samples of shape {shape}, expected ({self.in_channels}, height, width)")
+        space = window_counts(shape[1:], self.kernel_size, self.stride, self.padding, self.dilation)
+        if min(space) < max(1, self.max_pool, self.avg_pool):
+            raise ShapeError(f"SConv2dLSTM: a map of {shape[1:]} is too small; the states would be {space}")
+        own = super().init(key, (self.out_channels, *space)).params
+        size = (4 * self.out_channels, self.in_channels + self.out_channels, *self.kernel_size)
+        bound = 1.0 / math.sqrt(math.prod(size[1:]))
+        weights = {"weight": uniform_weight(key, "weight", size, bound)}
+        if self.bias:
+            weights["bias"] = uniform_weight(key, "bias", size[:1], bound)
+        pool = self.max_pool or self.avg_pool or 1
+        return Init(own.replace(**weights), EMPTY, (self.out_channels, *(n // pool for n in space)))
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        ready = (
+            super()
+            .prepare(engine, params)
+            .replace(
+                weight_x=params.weight[:, : self.in_channels, ...], weight_h=params.weight[:, self.in_channels :, ...]
+            )
+        )
+        return ready.replace(bias=engine.xp.reshape(params.bias, (-1, 1, 1))) if self.bias else ready
+
+    def project(self, engine: Any, params: Params, x: Any) -> Any:
+        option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": 1}
+        gates = over_time(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, **option), x)
+        return gates + params.bias if self.bias else gates
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        return super().rest(engine, params, x[:, : self.out_channels, ...])
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        reset = self.reset(engine, params, state.mem)
+        before = self.lowered(params, state.mem, reset)
+        option = {"stride": (1, 1), "padding": self.padding, "dilation": self.dilation, "groups": 1}
+        gates, n = x + engine.xp.conv(before, params.weight_h, **option), self.out_channels
+        enter, forget, leave, content = (gates[:, i * n : (i + 1) * n, ...] for i in range(4))
+        syn, mem = self.gated(engine, params, state, (enter, forget, content, leave), reset)
+        if not (self.max_pool or self.avg_pool):
+            spikes, mem = self.fire(engine, params, mem)
+            return spikes, State(syn=syn, mem=mem)
+        mem = self.quantised(engine, mem)
+        return self.fire(engine, params, self._pooled(engine, mem))[0], State(syn=syn, mem=mem)
+
+    def _pooled(self, engine: Any, mem: Any) -> Any:
+        size = (self.max_pool or self.avg_pool,) * 2
+        pool = engine.xp.max_pool if self.max_pool else engine.xp.avg_pool
+        return pool(mem, size, size, (0, 0))

@@ -1,0 +1,116 @@
+"""Membranes: what a spike does to the membrane that fired it.
+
+All neurons with a membrane share the resets, lateral inhibition and state quantisation that stand here. Their ``step``
+only says how the membrane moves::
+
+    reset = self.reset(engine, params, state.mem)                  # R[t], or None
+    mem = params.beta * self.lowered(params, state.mem, reset) + x
+    return self.fire(engine, params, self.settled(params, mem, reset))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple
+
+from spikecore.api.engine import unknown
+from spikecore.api.neurons.base import Neuron, Params, cast
+
+RESETS = ("subtract", "subtract_decayed", "zero", "none")
+
+
+@dataclass(frozen=True)
+class Membrane(Neuron):
+    """Base of the neurons that have a membrane ``mem`` which a spike resets.
+
+    With ``reset_delay=True``, the default, the spike at t acts on the membrane at t + 1, and that action is not
+    differentiated: R[t] = Theta(U[t-1] - theta). With F[t] the membrane as it would be without reset::
+
+        "subtract"           U[t] = F[t] - R[t] theta
+        "subtract_decayed"   U[t] = F[t] computed from U[t-1] - R[t] theta, so that beta theta is taken away
+        "zero"               U[t] = (1 - R[t]) F[t]; in Leaky F[t] computed from (1 - R[t]) U[t-1]: the input survives
+        "none"               U[t] = F[t]
+
+    With ``reset_delay=False`` it acts at once and is differentiated through the surrogate: with H[t] the unscaled spike
+    U[t] = F[t] - H[t] theta for both kinds of "subtract", U[t] = F[t] - H[t] F[t] for "zero".
+
+    Args:
+        threshold, surrogate, graded_spikes_factor: see ``Neuron``.
+        reset_mechanism: "subtract", "subtract_decayed", "zero" or "none".
+        reset_delay: whether the reset acts one step after the spike.
+        inhibition: only the feature (first axis after the batch) with the highest membrane may fire. The delayed reset
+            looks at the membrane alone: losers above the threshold are reset as well, as in snnTorch.
+        state_quant: a ``functional.quant.state_quant``, applied to every state at every step; None: full precision.
+    """
+
+    reset_mechanism: str = "subtract"
+    reset_delay: bool = True
+    inhibition: bool = False
+    state_quant: Optional[Any] = None
+
+    resets: ClassVar[Tuple[str, ...]] = RESETS
+    zero_keeps_input: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reset_mechanism not in self.resets:
+            raise ValueError(f"{type(self).__name__}: {unknown('reset_mechanism', self.reset_mechanism, self.resets)}")
+        if self.state_quant is not None and not hasattr(self.state_quant, "apply"):
+            raise TypeError(
+                f"{type(self).__name__}: state_quant={self.state_quant!r} is no functional.quant.state_quant"
+            )
+
+    # ---- the reset, before and after the update ----
+
+    def reset(self, engine: Any, params: Params, before: Any) -> Any:
+        """R[t] of a delayed reset; None where nothing is reset or at once. A comparison: no gradient."""
+        if self.reset_mechanism == "none" or not self.reset_delay:
+            return None
+        return cast(engine, before > params.threshold)
+
+    def lowered(self, params: Params, before: Any, reset: Any) -> Any:
+        """The membrane from which the update starts."""
+        if reset is not None and self.reset_mechanism == "subtract_decayed":
+            return before - reset * params.threshold
+        if reset is not None and self.reset_mechanism == "zero" and self.zero_keeps_input:
+            return (1.0 - reset) * before
+        return before
+
+    def settled(self, params: Params, mem: Any, reset: Any) -> Any:
+        """The updated membrane after a delayed reset."""
+        if reset is not None and self.reset_mechanism == "subtract":
+            return mem - reset * params.threshold
+        if reset is not None and self.reset_mechanism == "zero" and not self.zero_keeps_input:
+            return (1.0 - reset) * mem
+        return mem
+
+    # ---- the spike ----
+
+    def fire(self, engine: Any, params: Params, mem: Any) -> Tuple[Any, Any]:
+        """Spikes, and the membrane after quantisation and an immediate reset."""
+        mem = self.quantised(engine, mem)
+        fired = self.fires(engine, params, mem)
+        if self.inhibition:
+            fired = fired * winner(engine, mem - params.threshold)
+        if not self.reset_delay:
+            mem = self.reset_now(params, mem, fired)
+        return self.graded(params, fired), mem
+
+    def reset_now(self, params: Params, mem: Any, fired: Any) -> Any:
+        """The membrane after an immediate reset, differentiated through the spike."""
+        if self.reset_mechanism in ("subtract", "subtract_decayed"):
+            return mem - fired * params.threshold
+        return mem - fired * mem if self.reset_mechanism == "zero" else mem
+
+    def quantised(self, engine: Any, state: Any) -> Any:
+        """A state on its allowed levels."""
+        return state if self.state_quant is None else self.state_quant.apply(engine, state)
+
+
+def winner(engine: Any, potential: Any) -> Any:
+    """One at the feature with the highest potential of each sample and place, zero elsewhere; ties go to the first."""
+    xp = engine.xp
+    best = xp.expand_dims(xp.argmax(potential, axis=1), axis=1)
+    features = potential.shape[1]
+    places = engine.asarray(list(range(features)), dtype="int64")
+    return cast(engine, best == xp.reshape(places, (features,) + (1,) * (potential.ndim - 2)))

@@ -1,0 +1,99 @@
+"""Neurons without reset are linear in time, so all their steps can be computed at once.
+
+The recurrence U[t] = a[t] U[t-1] + b[t] is associative: two neighbouring steps make one, (a2, b2) after (a1, b1) is
+(a2 a1, a2 b1 + b2). Doubling the span of each step log2 T times gives every U[t] (Hillis & Steele, Data parallel
+algorithms, 1986; Blelloch, Prefix sums and their applications, 1990). Nothing is divided by a running product, so it is
+as accurate as the loop for any T.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+from spikecore.api.layer import Params, State
+from spikecore.api.neurons.base import Neuron
+
+
+def recurrence(engine: Any, decay: Any, inputs: Any, before: Any) -> Any:
+    """All U[t] = decay U[t-1] + inputs[t], with U[-1] = ``before``.
+
+    Args:
+        engine: the engine.
+        decay: a number, an array that broadcasts to one step, or one value per step (time, batch, ...).
+        inputs: (time, batch, ...).
+        before: (batch, ...).
+
+    Returns:
+        (time, batch, ...).
+    """
+    xp = engine.xp
+    varying = hasattr(decay, "ndim") and decay.ndim == inputs.ndim
+    first = decay[:1, ...] if varying else decay
+    values = xp.concat([inputs[:1, ...] + first * xp.expand_dims(before, axis=0), inputs[1:, ...]], axis=0)
+    span = 1
+    while span < inputs.shape[0]:
+        reach = decay[span:, ...] if varying else decay
+        values = xp.concat([values[:span, ...], values[span:, ...] + reach * values[:-span, ...]], axis=0)
+        if varying:
+            decay = xp.concat([decay[:span, ...], decay[span:, ...] * decay[:-span, ...]], axis=0)
+        else:
+            decay = decay * decay
+        span *= 2
+    return values
+
+
+@dataclass(frozen=True)
+class Parallel(Neuron):
+    """Mixed into neurons whose states are linear recurrences: computes a whole sequence without a loop over time.
+
+    Args:
+        parallel: compute all steps at once; refused with a reset, which is not linear, and with truncated BPTT.
+    """
+
+    parallel: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        nonlinear = getattr(self, "reset_mechanism", "none") != "none" or getattr(self, "state_quant", None) is not None
+        if self.parallel and nonlinear:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name}: parallel=True needs reset_mechanism='none' and no state_quant: they are not linear"
+            )
+
+    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+        """Every state at every step, (time, batch, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define unrolled()")
+
+    def outputs(self, engine: Any, params: Params, states: State) -> Any:
+        """The outputs of all steps from their states."""
+        time, batch = states.mem.shape[:2]
+        mem = engine.xp.reshape(states.mem, (time * batch, *states.mem.shape[2:]))
+        spikes, _ = (
+            self.fire(engine, params, mem) if hasattr(self, "fire") else (self._spikes(engine, params, mem), None)
+        )
+        return engine.xp.reshape(spikes, states.mem.shape)
+
+    def _spikes(self, engine: Any, params: Params, mem: Any) -> Any:
+        return self.graded(params, self.fires(engine, params, mem))
+
+    def at_once(
+        self,
+        engine: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Any:
+        """``Engine.scan`` without a loop."""
+        if window is not None:
+            raise ValueError(f"{type(self).__name__}: parallel=True has no steps to truncate; leave out window")
+        if steps is not None:
+            inputs = engine.xp.broadcast_to(inputs, (steps, *inputs.shape[1:]))
+        states = self.unrolled(engine, params, state, inputs)
+        final = State({name: values[-1, ...] for name, values in states.items()})
+        return self.outputs(engine, params, states), State({name: states[name] for name in record}), final

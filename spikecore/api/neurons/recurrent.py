@@ -1,0 +1,211 @@
+"""Recurrence: a neuron whose spikes come back as input one step later, through a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Optional, Tuple
+
+from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
+from spikecore.api.layers import Conv2d, Linear
+from spikecore.api.neurons.base import Param, Stepper
+from spikecore.api.neurons.leaky import Leaky
+from spikecore.api.neurons.synaptic import Synaptic
+from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
+
+
+@dataclass(frozen=True)
+class OneToOne(Stateless):
+    """Each neuron feeds itself: y = V x.
+
+    Args:
+        V: weight; a number, an array that broadcasts to the neurons, or learned (the default, one for all neurons).
+    """
+
+    V: Param = Learn(1.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "V", normalise(self.V))
+        check_range(self, "V", self.V, float("-inf"), float("inf"))
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        if isinstance(self.V, Learn):
+            return Init(Params(V=initial(self, "V", self.V, shape)), EMPTY, shape)
+        check_broadcast(self, "V", values_of(self.V), shape)
+        return Init(Params(), EMPTY, shape)
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        if isinstance(self.V, Learn):
+            return params.V * x, buffers
+        return (engine.asarray(self.V.data) if isinstance(self.V, Fixed) else self.V) * x, buffers
+
+
+@dataclass(frozen=True)
+class Recurrent(Stepper):
+    """A neuron that hears its own spikes of the step before: its input is I[t] + connection(S[t-1]).
+
+    The spikes that come back are those the neuron sends, graded and inhibited, and they are differentiated.
+
+    Args:
+        neuron: the neuron; its parameters are named "neuron.…".
+        connection: a stateless layer that keeps the shape, e.g. ``Linear(n, n)``, ``Conv2d(c, c, 3, padding=1)``,
+            ``OneToOne()``; its parameters are named "connection.…".
+
+    Raises:
+        TypeError: neuron or connection is something else.
+        ShapeError: the connection changes the shape.
+    """
+
+    neuron: Stepper
+    connection: Stateless
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.neuron, Stepper) or not isinstance(self.connection, Stateless):
+            raise TypeError(
+                f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless layer"
+            )
+
+    @property
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
+        return ("spk", *self.neuron.state)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        params, _, out = self.neuron.init(key.child("neuron"), shape)
+        weights, buffers, back = self.connection.init(key.child("connection"), out)
+        if back != shape or len(buffers):
+            raise ShapeError(f"Recurrent: the connection turns {out} into {back}, but the neuron takes {shape}")
+        return Init(Params(neuron=params, connection=weights), EMPTY, out)
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        return params.replace(neuron=self.neuron.prepare(engine, params.neuron))
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        return State({"spk": engine.xp.zeros_like(x), **self.neuron.rest(engine, params.neuron, x)})
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        fed_back, _ = self.connection.step(engine, params.connection, EMPTY, state.spk)
+        own = State({name: state[name] for name in self.neuron.state})
+        spikes, after = self.neuron.step(engine, params.neuron, own, x + fed_back)
+        return spikes, State({"spk": spikes, **after})
+
+
+class _Recurrently(Stepper):
+    """Mixed into a neuron: the same fields and a choice of connection, run as ``Recurrent``."""
+
+    base: ClassVar[Any]  # the neuron inside
+    path: ClassVar[str] = "neuron"
+
+    @property
+    def recurrent(self) -> Recurrent:
+        """The neuron and its connection, spelled out."""
+        inner = self.base(**{f.name: getattr(self, f.name) for f in fields(self.base)})
+        return Recurrent(inner, _connection(self))
+
+    @property
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
+        return ("spk", *self.base.state)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        return self.recurrent.init(key, shape)
+
+    def run(self, *arguments: Any) -> Any:  # type: ignore[override]
+        return self.recurrent.run(*arguments)
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        return self.recurrent.prepare(engine, params)
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        return self.recurrent.rest(engine, params, x)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        return self.recurrent.step(engine, params, state, x)
+
+
+def _connection(owner: Any) -> Stateless:
+    """The connection that the options of ``RLeaky`` or ``RSynaptic`` ask for."""
+    name, conv = type(owner).__name__, (owner.conv2d_channels, owner.kernel_size)
+    dense = owner.linear_features is not None
+    if not owner.all_to_all:
+        if dense or any(part is not None for part in conv):
+            raise TypeError(f"{name}: linear_features, conv2d_channels and kernel_size need all_to_all=True")
+        return OneToOne(owner.V)
+    if dense and any(part is not None for part in conv):
+        raise TypeError(f"{name}: give either linear_features, or conv2d_channels and kernel_size")
+    if dense:
+        return Linear(owner.linear_features, owner.linear_features)
+    if any(part is None for part in conv):
+        raise TypeError(
+            f"{name}: all_to_all=True needs linear_features, or conv2d_channels and kernel_size; "
+            "all_to_all=False connects each neuron to itself"
+        )
+    sizes = owner.kernel_size if isinstance(owner.kernel_size, tuple) else (owner.kernel_size,) * 2
+    return Conv2d(owner.conv2d_channels, owner.conv2d_channels, sizes, padding=tuple(k // 2 for k in sizes))
+
+
+class _ResetLeaky(Leaky):
+    """Leaky whose zero reset clears input and recurrence too, as in snnTorch's ``RLeaky``."""
+
+    zero_keeps_input: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class RLeaky(_Recurrently, Leaky):
+    """``Leaky`` with recurrence (snnTorch ``RLeaky``); short for ``Recurrent(Leaky(...), connection)``.
+
+        F[t] = beta U[t-1] + I[t] + connection(S[t-1]),  then the reset of ``Membrane``; "zero" clears all of F[t]
+
+    Args:
+        V: weight of the one-to-one connection; learned by default.
+        all_to_all: whether every neuron hears every other one, through ``linear_features`` or a convolution; else each
+            hears itself, through V.
+        linear_features: number of neurons of a dense connection, with bias.
+        conv2d_channels, kernel_size: a convolution that keeps the map's size, with bias.
+        beta, threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: as in
+            ``Leaky``. A one-to-one connection with reset "zero" is dead: (1 - R[t]) V S[t-1] is always zero.
+
+    Parameters: "neuron.…" and "connection.…".
+
+    Raises:
+        TypeError: options that contradict each other, or too few.
+    """
+
+    V: Param = Learn(1.0)
+    all_to_all: bool = True
+    linear_features: Optional[int] = None
+    conv2d_channels: Optional[int] = None
+    kernel_size: Any = None
+
+    base: ClassVar[Any] = _ResetLeaky
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _connection(self)
+
+
+@dataclass(frozen=True)
+class RSynaptic(_Recurrently, Synaptic):
+    """``Synaptic`` with recurrence (snnTorch ``RSynaptic``); short for ``Recurrent(Synaptic(...), connection)``.
+
+        syn[t] = alpha syn[t-1] + I[t] + connection(S[t-1]),  the rest as in ``Synaptic``
+
+    Args:
+        V, all_to_all, linear_features, conv2d_channels, kernel_size: as in ``RLeaky``.
+        alpha, beta, threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant:
+            as in ``Synaptic``.
+
+    Parameters: "neuron.…" and "connection.…".
+
+    Raises:
+        TypeError: options that contradict each other, or too few.
+    """
+
+    V: Param = Learn(1.0)
+    all_to_all: bool = True
+    linear_features: Optional[int] = None
+    conv2d_channels: Optional[int] = None
+    kernel_size: Any = None
+
+    base: ClassVar[Any] = Synaptic
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _connection(self)

@@ -1,0 +1,58 @@
+"""Absolute refractoriness, for any neuron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+from spikecore.api.layer import Init, Key, Params, Shape, State
+from spikecore.api.neurons.base import Stepper, cast
+
+
+@dataclass(frozen=True)
+class Refractory(Stepper):
+    """A neuron that after a spike neither hears nor fires for some steps.
+
+        free[t] = 1 if no spike in the last ``period`` steps, else 0          not differentiated
+        S[t] = free[t] neuron(free[t] I[t])
+
+    The neuron's own leak and reset go on meanwhile.
+
+    Args:
+        neuron: the neuron; its parameters are named "neuron.…".
+        period: number of silent steps after a spike, >= 1.
+    """
+
+    neuron: Stepper
+    period: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.neuron, Stepper):
+            raise TypeError(f"Refractory: neuron={self.neuron!r} is not a neuron")
+        if not isinstance(self.period, int) or self.period < 1:
+            raise ValueError(f"Refractory: period={self.period!r} must be an int >= 1")
+
+    @property
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
+        return ("wait", *self.neuron.state)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        params, buffers, out = self.neuron.init(key.child("neuron"), shape)
+        return Init(Params(neuron=params), buffers, out)
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        return Params(neuron=self.neuron.prepare(engine, params.neuron))
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        own = self.neuron.rest(engine, params.neuron, x)
+        return State({"wait": engine.xp.zeros_like(x), **own})
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        free = cast(engine, state.wait < 0.5)
+        own = State({name: state[name] for name in self.neuron.state})
+        spikes, after = self.neuron.step(engine, params.neuron, own, free * x)
+        spikes = free * spikes
+        fired = cast(engine, spikes > 0)
+        left = engine.xp.clip(state.wait - 1.0, 0.0, float(self.period))
+        wait = engine.stop_gradient((1.0 - fired) * left + fired * float(self.period))
+        return spikes, State({"wait": wait, **after})

@@ -1,0 +1,47 @@
+"""The second-order leaky integrate-and-fire neuron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Tuple
+
+from spikecore.api.neurons.base import DECAY, Param, Params, State
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.parallel import Parallel, recurrence
+
+
+@dataclass(frozen=True)
+class Synaptic(Parallel, Membrane):
+    """Leaky integrate-and-fire neuron with a synaptic current (snnTorch ``Synaptic``).
+
+        syn[t] = alpha syn[t-1] + I[t]                     the input reaches the membrane in the same step
+        F[t] = beta U[t-1] + syn[t]
+        U[t] = F[t] after the reset of ``Membrane``; a reset leaves syn alone
+        S[t] = gamma Theta(U[t] - theta)
+
+    Args:
+        alpha: synaptic decay per step in [0, 1].
+        beta: membrane decay per step in [0, 1]; both may be arrays or learned, as in ``Leaky``.
+        parallel: compute all steps at once; only without reset.
+        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
+            ``Membrane``.
+
+    Source: Eshraghian et al., 2023; current-based synapses after Gerstner & Kistler, Spiking neuron models, 2002.
+    """
+
+    alpha: Param = 0.9
+    beta: Param = 0.8
+
+    state: ClassVar[Tuple[str, ...]] = ("syn", "mem")  # type: ignore[misc]
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"alpha": DECAY, "beta": DECAY}
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        reset = self.reset(engine, params, state.mem)
+        syn = self.quantised(engine, params.alpha * state.syn + x)
+        mem = params.beta * self.lowered(params, state.mem, reset) + syn
+        spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
+        return spikes, State(syn=syn, mem=mem)
+
+    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+        syn = recurrence(engine, params.alpha, inputs, state.syn)
+        return State(syn=syn, mem=recurrence(engine, params.beta, syn, state.mem))

@@ -1,0 +1,3 @@
+"""State quantisation; see ``spikecore.api.functional.quant``."""
+
+from spikecore.api.functional.quant import state_quant as state_quant

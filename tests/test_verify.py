@@ -1,0 +1,179 @@
+"""`verify` must say yes to right gradients, and no, with the place, to wrong ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.report import FAIL, UNAVAILABLE, UNCHECKED
+from spikecore.api.tree import Params
+from spikecore.engines.numpy.engine import NumpyEngine
+
+torch = pytest.importorskip("torch", reason="the witness engine of these tests is torch")
+
+X = np.random.default_rng(0).random((8, 12))
+Y = np.arange(8) % 5
+
+
+def net(surrogate=None, **options):
+    surrogate = surrogate or sc.surrogate.atan()
+    hidden = sc.Leaky(beta=sc.learn(0.8), threshold=sc.learn(0.6, per="neuron"), surrogate=surrogate, **options)
+    return sc.Sequential(
+        sc.Linear(12, 9),
+        hidden,
+        sc.Dropout(0.2),
+        sc.Linear(9, 5),
+        sc.Leaky(beta=0.7, threshold=0.5, surrogate=surrogate),
+    )
+
+
+def verdicts(report, check):
+    return {row.name: row.verdict for row in report.table if row.check == check}
+
+
+@pytest.mark.parametrize("delay", [True, False])
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("loss", [sc.functional.ce_rate_loss(), sc.functional.mse_membrane_loss()])
+def test_right_gradients_are_verified(reset, delay, loss):
+    model = sc.Model(net(reset_mechanism=reset, reset_delay=delay), engine="torch", seed=1)
+    before = model.params()
+    report = sc.verify(model, X, Y, loss=loss, num_steps=12)
+    assert report.ok, str(report)
+    assert report.worst <= 1e-12
+    assert report.worst_difference <= 1e-6
+    assert set(verdicts(report, "float32").values()) == {"ok"}
+    assert all(np.array_equal(before[name], x) for name, x in model.params().items()), "verify moved the weights"
+
+
+def test_every_parameter_and_the_input_are_compared():
+    report = sc.verify(sc.Model(net(), engine="torch"), X, Y, num_steps=6)
+    names = {"0.weight", "0.bias", "1.beta", "1.threshold", "3.weight", "3.bias", "inputs"}
+    for check in ("float64", "finite differences", "float32"):
+        assert {f"gradient {name}" for name in names} <= set(verdicts(report, check))
+    assert {"loss", "spikes 1", "spikes 4", "state 1.mem", "state 4.mem"} <= set(verdicts(report, "float64"))
+    assert "layer 1 runs as loop" in str(report)
+
+
+@dataclass(frozen=True)
+class tampered(sc.surrogate.Surrogate):  # noqa: N801
+    """atan with a derivative 2 % too large: both engines agree on it, finite differences do not."""
+
+    def derivative(self, xp, u):
+        return 1.02 * sc.surrogate.atan().derivative(xp, u)
+
+    def antiderivative(self, xp, u):
+        return sc.surrogate.atan().antiderivative(xp, u)
+
+
+def test_a_tampered_surrogate_derivative_is_found():
+    report = sc.verify(sc.Model(net(tampered()), engine="torch"), X, Y, num_steps=10)
+    assert not report.ok
+    assert set(verdicts(report, "float64").values()) == {"ok"}
+    assert verdicts(report, "finite differences")["gradient 0.weight"] == FAIL
+    assert "NOT VERIFIED" in str(report)
+
+
+def test_a_wrong_gradient_of_the_engine_is_found(monkeypatch):
+    from spikecore.engines.torch.spike import SpikeFunction
+
+    right = SpikeFunction.backward
+    monkeypatch.setattr(
+        SpikeFunction,
+        "backward",
+        staticmethod(lambda ctx, g: tuple(None if part is None else 1.001 * part for part in right(ctx, g))),
+    )
+    report = sc.verify(sc.Model(net(), engine="torch"), X, Y, num_steps=10)
+    assert not report.ok
+    assert verdicts(report, "float64")["gradient 0.weight"] == FAIL
+    assert verdicts(report, "finite differences")["gradient 0.weight"] == "ok"
+
+
+class Early(NumpyEngine):
+    """An engine that fires at the threshold, not above it."""
+
+    def raw_words(self):
+        return {**super().raw_words(), "spike": lambda u, surrogate: (u >= 0).astype(u.dtype)}
+
+
+def test_the_first_different_spike_is_named_with_layer_step_and_neuron():
+    model = sc.Model(sc.Sequential(sc.Leaky(beta=0.5), sc.Linear(3, 2), sc.Leaky(beta=0.5)), Early(), input_shape=(3,))
+    x = np.zeros((4, 2, 3))
+    x[2, 1, 2] = 1.0  # exactly the threshold
+    report = sc.verify(model, x, [0, 1])
+    assert not report.ok
+    first = report.divergences[0]
+    assert (first.layer, first.kind, first.step, first.place, first.distance) == ("0", "Leaky", 2, (1, 2), 0.0)
+    assert "layer 0 (Leaky) at time step 2, sample 1, neuron (2,)" in str(report)
+    assert verdicts(report, "float64")["gradient 1.weight"] == UNCHECKED
+
+
+def test_a_float32_spike_within_rounding_of_the_threshold_is_no_failure():
+    model = sc.Model(
+        sc.Sequential(sc.Leaky(beta=0.5), sc.Linear(3, 2), sc.Leaky(beta=0.5)), Rounding(), input_shape=(3,)
+    )
+    x = np.zeros((4, 2, 3))
+    x[2, 1, 2] = 1.0
+    report = sc.verify(model, x, [0, 1])
+    assert report.ok, str(report)
+    assert report.divergences[0].rounding
+    assert report.divergences[0].differing == 1
+    assert verdicts(report, "float32")["spikes 0"] == "ok"
+
+
+class Rounding(NumpyEngine):
+    """An engine whose float32 membrane is a little too high."""
+
+    def raw_words(self):
+        shift = 1e-6 if self.dtype == "float32" else 0.0
+        return {**super().raw_words(), "spike": lambda u, surrogate: (u + shift > 0).astype(u.dtype)}
+
+
+class Opaque(NumpyEngine):
+    """An engine that trains but hands out no gradients, as an accelerator may."""
+
+    name = "opaque"
+
+    def value_and_grad(self, function, argument, *constants):
+        if isinstance(argument, Params):
+            return super().value_and_grad(function, argument, *constants)
+        raise NotImplementedError("gradients stay on the device")
+
+
+def test_what_an_engine_cannot_give_is_reported_as_not_available():
+    model = sc.Model(net(), Opaque("float64"))
+    report = sc.verify(model, X, Y, num_steps=6)
+    assert report.ok, str(report)
+    found = verdicts(report, "float64")
+    assert found["gradient inputs"] == UNAVAILABLE
+    assert found["spikes"] == UNAVAILABLE
+    assert found["gradient 0.weight"] == "ok"  # read off one step of SGD
+
+
+def test_a_surrogate_without_antiderivative_is_reported_as_not_checked():
+    @dataclass(frozen=True)
+    class boxcar(sc.surrogate.Surrogate):
+        def derivative(self, xp, u):
+            return xp.astype(abs(u) < 0.5, "float64" if "64" in str(u.dtype) else "float32")
+
+    report = sc.verify(sc.Model(net(boxcar()), engine="torch"), X, Y, num_steps=6)
+    assert report.ok
+    assert set(verdicts(report, "finite differences").values()) == {UNCHECKED}
+    assert np.isnan(report.worst_difference)
+
+
+def test_encoders_and_sequences_are_verified_too():
+    model = sc.Model(net(), engine="torch")
+    assert sc.verify(model, X, Y, num_steps=8, encoder=sc.spikegen.rate).ok
+    sequence = np.random.default_rng(1).random((8, 6, 12))
+    assert sc.verify(model, sequence, Y, time_axis=1).ok
+
+
+def test_bad_input_is_refused_as_in_fit():
+    model = sc.Model(net(), engine="torch")
+    with pytest.raises(sc.ShapeError, match="axis 1 is 11"):
+        sc.verify(model, X[:, :11], Y, num_steps=3)
+    with pytest.raises(ValueError, match=r"targets\[2\] = 7 is out of range"):
+        sc.verify(model, X, [0, 1, 7, 0, 1, 2, 3, 4], num_steps=3)
