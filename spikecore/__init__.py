@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, List
 __version__ = "0.1.0"
 
 _HOME = {
-    "spikecore.api.engine": "Engine EngineUnavailable Executor engine_of engines get_engine",
+    "spikecore.api.engine": "Engine EngineUnavailable Executor engine_of get_engine",
     "spikecore.api.layer": "Layer ShapeError Stateless",
-    "spikecore.api.layers": "AvgPool2d Conv2d Dropout Flatten Linear MaxPool2d",
-    "spikecore.api.normalisation": "BatchNorm1d BatchNorm2d",
-    "spikecore.api.containers": "Residual Sequential",
+    "spikecore.api.layers": "Dropout Flatten GradedSpikes Linear",
+    "spikecore.api.spatial": "AvgPool1d AvgPool2d Conv1d Conv2d MaxPool1d MaxPool2d",
+    "spikecore.api.normalisation": "BatchNorm1d BatchNorm2d BatchNormTT1d BatchNormTT2d LayerNorm",
+    "spikecore.api.containers": "Concat Residual Sequential",
+    "spikecore.api.neurons.base": "Param cast clamp01",
     "spikecore.api.neurons": (
         "ALIF Alpha AssociativeLeaky DeltaLeaky IF Izhikevich LI Lapicque Leaky LeakyParallel LinearLeaky Membrane "
         "Neuron OneToOne RLeaky RSynaptic Recurrent Refractory SConv2dLSTM SLSTM StateLeaky Synaptic"
@@ -29,7 +31,7 @@ _HOME = {
     "spikecore.api.checkpoint": "CheckpointError load",
     "spikecore.api.verify": "verify",
 }
-_MODULES = ("datasets", "functional", "schedule", "spikegen", "spikeplot", "surrogate")
+_MODULES = ("datasets", "engines", "functional", "schedule", "spikegen", "spikeplot", "surrogate")
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from spikecore import surrogate as surrogate
     from spikecore.api.checkpoint import CheckpointError as CheckpointError
     from spikecore.api.checkpoint import load as load
+    from spikecore.api.containers import Concat as Concat
     from spikecore.api.containers import Residual as Residual
     from spikecore.api.containers import Sequential as Sequential
     from spikecore.api.engine import Engine as Engine
@@ -70,12 +73,10 @@ if TYPE_CHECKING:
     from spikecore.api.layer import Layer as Layer
     from spikecore.api.layer import ShapeError as ShapeError
     from spikecore.api.layer import Stateless as Stateless
-    from spikecore.api.layers import AvgPool2d as AvgPool2d
-    from spikecore.api.layers import Conv2d as Conv2d
     from spikecore.api.layers import Dropout as Dropout
     from spikecore.api.layers import Flatten as Flatten
+    from spikecore.api.layers import GradedSpikes as GradedSpikes
     from spikecore.api.layers import Linear as Linear
-    from spikecore.api.layers import MaxPool2d as MaxPool2d
     from spikecore.api.model import Model as Model
     from spikecore.api.network import Output as Output
     from spikecore.api.neurons import ALIF as ALIF
@@ -100,14 +101,26 @@ if TYPE_CHECKING:
     from spikecore.api.neurons import SConv2dLSTM as SConv2dLSTM
     from spikecore.api.neurons import StateLeaky as StateLeaky
     from spikecore.api.neurons import Synaptic as Synaptic
+    from spikecore.api.neurons.base import Param as Param
+    from spikecore.api.neurons.base import cast as cast
+    from spikecore.api.neurons.base import clamp01 as clamp01
     from spikecore.api.normalisation import BatchNorm1d as BatchNorm1d
     from spikecore.api.normalisation import BatchNorm2d as BatchNorm2d
+    from spikecore.api.normalisation import BatchNormTT1d as BatchNormTT1d
+    from spikecore.api.normalisation import BatchNormTT2d as BatchNormTT2d
+    from spikecore.api.normalisation import LayerNorm as LayerNorm
     from spikecore.api.optim import SGD as SGD
     from spikecore.api.optim import Adam as Adam
     from spikecore.api.optim import AdamW as AdamW
     from spikecore.api.parameters import decay as decay
     from spikecore.api.parameters import learn as learn
     from spikecore.api.parameters import learn_tau as learn_tau
+    from spikecore.api.spatial import AvgPool1d as AvgPool1d
+    from spikecore.api.spatial import AvgPool2d as AvgPool2d
+    from spikecore.api.spatial import Conv1d as Conv1d
+    from spikecore.api.spatial import Conv2d as Conv2d
+    from spikecore.api.spatial import MaxPool1d as MaxPool1d
+    from spikecore.api.spatial import MaxPool2d as MaxPool2d
     from spikecore.api.training import EarlyStopping as EarlyStopping
     from spikecore.api.tree import State as State
     from spikecore.api.verify import verify as verify

@@ -100,6 +100,7 @@ def traces(
                 "markersize": 4,
                 "color": ORANGE,
                 "clip_on": False,
+                "in_layout": at.size > 0,  # without data, unclipped dots count as one at the corner of the figure
             }
             drawn.spikes.extend(ax.plot(at, potential[at, index], zorder=3, **dots))
         ax.set_xlim(0, max(len(steps) - 1, 1))

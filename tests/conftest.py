@@ -1,32 +1,30 @@
-"""What all tests share: hardware marks skip where the hardware is absent, and say so."""
+"""What all tests share: which engines run, and hardware marks that skip where the hardware is absent, and say so."""
 
 from __future__ import annotations
 
 import pytest
+from conformance.rig import absent, selected
 
 
-def _cuda_missing():
-    try:
-        import torch
-    except ImportError:
-        return "torch is not installed"
-    return None if torch.cuda.is_available() else "torch finds no CUDA device"
+def pytest_addoption(parser):
+    parser.addoption(
+        "--engine",
+        action="append",
+        metavar="NAME",
+        help="run the conformance suite on this engine only (repeatable): one of the suite's own, or any name that "
+        "spikecore.get_engine knows, a third party's included",
+    )
 
 
-def _cupy_missing():
-    try:
-        import cupy
-    except ImportError:
-        return "cupy is not installed"
-    return None if cupy.cuda.is_available() else "cupy finds no CUDA device"
-
-
-MISSING = {"cuda": _cuda_missing, "cupy": _cupy_missing}
+def pytest_report_header(config):
+    names, missing = selected(config)
+    absentees = "".join(f"; not here: {name} ({reason})" for name, reason in missing.items())
+    return f"conformance engines: {', '.join(names)}{absentees}"
 
 
 def pytest_runtest_setup(item):
-    for mark, missing in MISSING.items():
+    for mark in ("cuda", "cupy"):
         if item.get_closest_marker(mark):
-            reason = missing()
+            reason = absent({"cuda": "torch-cuda"}.get(mark, mark))
             if reason:
                 pytest.skip(reason)

@@ -54,7 +54,7 @@ def test_every_parameter_and_the_input_are_compared():
     for check in ("float64", "finite differences", "float32"):
         assert {f"gradient {name}" for name in names} <= set(verdicts(report, check))
     assert {"loss", "spikes 1", "spikes 4", "state 1.mem", "state 4.mem"} <= set(verdicts(report, "float64"))
-    assert "layer 1 runs as loop" in str(report)
+    assert "layer 1 runs as fused: Numba kernels of Leaky.step" in str(report)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -39,7 +40,11 @@ def known_classes() -> Dict[str, Type[Any]]:
         name: thing
         for module in modules
         for name, thing in vars(module).items()
-        if isinstance(thing, type) and issubclass(thing, bases) and dataclasses.is_dataclass(thing)
+        if isinstance(thing, type)
+        and issubclass(thing, bases)
+        and dataclasses.is_dataclass(thing)
+        and not inspect.isabstract(thing)
+        and not name.startswith("_")
     }
 
 
@@ -78,7 +83,8 @@ def build(data: Any, classes: Dict[str, Type[Any]]) -> Any:
         raise CheckpointError(f"{unknown('class', name, classes)}. A class of your own: load(..., classes=[{name}])")
     fields = {key: build(value, classes) for key, value in data.items() if key != "class"}
     try:
-        return classes[name](*fields["layers"]) if name == "Sequential" else classes[name](**fields)
+        listed = fields.pop("layers") if issubclass(classes[name], containers.Listed) else ()
+        return classes[name](*listed, **fields)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{name} does not take what the file says: {error}") from error
 
@@ -169,12 +175,12 @@ def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         raise CheckpointError(f"{path}: a safetensors file, but not one that spikecore wrote") from None
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged or not a spikecore model ({len(data)} bytes): {error}") from error
+    if digest != _digest(text, arrays):
+        raise CheckpointError(f"{path}: damaged: its contents do not match their digest")
     if about["format"] > FORMAT:
         raise CheckpointError(
             f"{path}: format {about['format']} is newer than this version of spikecore reads ({FORMAT})"
         )
-    if digest != _digest(text, arrays):
-        raise CheckpointError(f"{path}: damaged: its contents do not match their digest")
     return about, arrays
 
 

@@ -57,7 +57,23 @@ def _checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Op
 
 
 @dataclass(frozen=True, init=False)
-class Sequential(Container):
+class Listed(Container):
+    """A container whose children are its positional arguments; child i is named ``str(i)``."""
+
+    layers: Tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{layer_name(self)}: entry {i} is {layer!r}, not a spikecore layer")
+        object.__setattr__(self, "layers", tuple(layers))
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+
+@dataclass(frozen=True, init=False)
+class Sequential(Listed):
     """Layers one after the other; layer i is named ``str(i)``.
 
     Runs layer by layer: each layer sees the whole sequence before the next one starts, which is what lets connections
@@ -69,17 +85,6 @@ class Sequential(Container):
     Raises:
         TypeError: an entry is not a layer.
     """
-
-    layers: Tuple[Layer, ...]
-
-    def __init__(self, *layers: Layer) -> None:
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"Sequential: entry {i} is {layer!r}, not a spikecore layer")
-        object.__setattr__(self, "layers", tuple(layers))
-
-    def children(self) -> Iterator[Tuple[str, Layer]]:
-        return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     @property
     def input_shape(self) -> Optional[Shape]:
@@ -120,8 +125,47 @@ class Sequential(Container):
         return x, State(after)
 
 
+class Branches(Container):
+    """A container whose children all see the same input; a subclass says how their outputs become one."""
+
+    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
+        """Shape of one sample of the output, from those of the input and of the children's outputs by name."""
+        raise NotImplementedError
+
+    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+        """The output, from the input and the children's outputs; ``before`` axes (time, batch) precede the sample's."""
+        raise NotImplementedError
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        made = {}
+        for name, layer in self.children():
+            try:
+                made[name] = layer.init(key.child(name), shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {name}: {error}") from None
+        buffers = {name: one.buffers for name, one in made.items() if len(one.buffers)}
+        out = self.merged_shape(shape, {name: one.shape for name, one in made.items()})
+        return Init(Params({name: one.params for name, one in made.items()}), Tree(buffers), out)
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        state, trees = _checked_state(run, self, state), _Trees()
+        parts = {
+            name: trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
+            for name, layer in self.children()
+        }
+        return trees.result(self.merge(run.engine.xp, x, parts, before=2))
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        return State({name: layer.rest(engine, params[name], x) for name, layer in self.children() if layer.state})
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        made = {n: layer.step(engine, params[n], state.get(n, State()), x) for n, layer in self.children()}
+        out = self.merge(engine.xp, x, {name: y for name, (y, _) in made.items()}, before=1)
+        return out, State({name: below for name, (_, below) in made.items() if name in self.state})
+
+
 @dataclass(frozen=True)
-class Residual(Container):
+class Residual(Branches):
     """y = shortcut(x) + body(x).
 
     Args:
@@ -146,29 +190,59 @@ class Residual(Container):
     def input_shape(self) -> Optional[Shape]:
         return self.body.input_shape
 
-    def init(self, key: Key, shape: Shape) -> Init:
-        made = {name: layer.init(key.child(name), shape) for name, layer in self.children()}
-        out, aside = made["body"].shape, made["shortcut"].shape if "shortcut" in made else shape
+    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
+        out, aside = shapes["body"], shapes.get("shortcut", shape)
         if out != aside:
             raise ShapeError(f"Residual: the body gives {out}, the shortcut {aside}; give it a shortcut that matches")
-        buffers = {name: one.buffers for name, one in made.items() if len(one.buffers)}
-        return Init(Params({name: one.params for name, one in made.items()}), Tree(buffers), out)
+        return out
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        state, trees = _checked_state(run, self, state), _Trees()
-        parts = {
-            name: trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
-            for name, layer in self.children()
-        }
-        return trees.result(parts.get("shortcut", x) + parts["body"])
+    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+        return parts.get("shortcut", x) + parts["body"]
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
-        return State({name: layer.rest(engine, params[name], x) for name, layer in self.children() if layer.state})
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
-        made = {n: layer.step(engine, params[n], state.get(n, State()), x) for n, layer in self.children()}
-        aside = made["shortcut"][0] if "shortcut" in made else x
-        return aside + made["body"][0], State({name: below for name, (_, below) in made.items() if name in self.state})
+@dataclass(frozen=True, init=False)
+class Concat(Branches, Listed):
+    """Layers side by side: all see the same input, and their outputs are joined along one axis; layer i is ``str(i)``.
+
+    Args:
+        *layers: the layers, at least one.
+        axis: axis of a sample along which the outputs lie next to each other: 0 is that of channels (or of the
+            features of a dense layer), -1 the last one. All other extents must be equal.
+
+    Raises:
+        TypeError: an entry is not a layer, or the axis is no int.
+        ValueError: no layer.
+    """
+
+    axis: int = 0
+
+    def __init__(self, *layers: Layer, axis: int = 0) -> None:
+        super().__init__(*layers)
+        if not layers:
+            raise ValueError("Concat: needs at least one layer")
+        if not isinstance(axis, int) or isinstance(axis, bool):
+            raise TypeError(f"Concat: axis={axis!r} must be an int, an axis of a sample")
+        object.__setattr__(self, "axis", axis)
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return next((layer.input_shape for layer in self.layers if layer.input_shape is not None), None)
+
+    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
+        first, *others = shapes.values()
+        if not -len(first) <= self.axis < len(first):
+            raise ShapeError(f"Concat: axis={self.axis} is no axis of samples of shape {first}")
+        axis = self.axis % len(first)
+        if any((*s[:axis], *s[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]) for s in others):
+            listed = ", ".join(str(s) for s in shapes.values())
+            raise ShapeError(f"Concat: outputs of shape {listed} differ in more than axis {self.axis}")
+        return (*first[:axis], sum(s[axis] for s in shapes.values()), *first[axis + 1 :])
+
+    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+        ys = list(parts.values())
+        steps = max(y.shape[0] for y in ys)  # a branch without neurons leaves a constant sequence at one step
+        ys = [y if y.shape[0] == steps else xp.broadcast_to(y, (steps, *y.shape[1:])) for y in ys]
+        return xp.concat(ys, axis=self.axis + before if self.axis >= 0 else self.axis)
 
 
 def readout(network: Layer, path: str = "") -> Optional[str]:

@@ -49,7 +49,7 @@ class Engine(abc.ABC):
             dtype: dtype name; None means the engine's own for every kind of number.
 
         Raises:
-            TypeError: an array of this engine has another floating-point dtype.
+            TypeError: an array of this engine has another floating-point dtype (NumPy's arrays are host data: cast).
         """
 
     @abc.abstractmethod
@@ -125,6 +125,10 @@ class Engine(abc.ABC):
     def with_dtype(self, dtype: str) -> Engine:
         """The same engine on the same device in another floating-point type."""
 
+    def unfused(self) -> Engine:
+        """The same engine without compiled kernels: the reference of a verification."""
+        return self
+
     def smooth(self) -> Engine:
         """The same engine with spikes replaced by antiderivatives, for finite differences; numpy has one."""
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
@@ -172,6 +176,7 @@ class _Entry(NamedTuple):
     target: str  # "module:attribute", resolved on first use
     needs: Tuple[str, ...] = ()
     install: str = ""
+    simulated: Tuple[str, ...] = ()  # what the option ``simulate=True`` does without
 
 
 _ENGINES = {
@@ -181,7 +186,10 @@ _ENGINES = {
     "ipu": _Entry(
         "spikecore.engines.ipu.engine:IpuEngine",
         ("torch", "poptorch"),
-        "install the poptorch wheel of Graphcore's Poplar SDK (it is not on PyPI)",
+        "install Graphcore's Poplar SDK, source its enable.sh files, and pip install its poptorch wheel (not on PyPI; it "
+        "needs CPython 3.8 and torch 2.0.1). Without it `spikecore check RUN.toml --for ipu` says what an IPU would "
+        "take, and simulate=True (--simulate) runs a simulation of PopTorch on the CPU",
+        ("poptorch",),
     ),
 }
 
@@ -223,7 +231,7 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
         return name
     name = name or os.environ.get(ENVIRONMENT) or "numpy"
     if name in _ENGINES:
-        status = _status(name, _ENGINES[name])
+        status = _status(name, _ENGINES[name], bool(options.get("simulate")))
         if not status.available:
             usable = ", ".join(s.name for s in engines() if s.available)
             raise EngineUnavailable(
@@ -276,10 +284,11 @@ def _float_name(x: Any) -> str:
     return name if name == "float64" else "float32"
 
 
-def _status(name: str, entry: _Entry) -> EngineStatus:
+def _status(name: str, entry: _Entry, simulate: bool = False) -> EngineStatus:
     if importlib.util.find_spec(entry.target.partition(":")[0].rpartition(".")[0]) is None:
         return EngineStatus(name, False, "this version of spikecore does not have it yet", "a later version")
-    missing = [package for package in entry.needs if not _importable(package)]
+    needed = [package for package in entry.needs if not (simulate and package in entry.simulated)]
+    missing = [package for package in needed if not _importable(package)]
     why = f"package {', '.join(missing)} is not installed" if missing else ""
     return EngineStatus(name, not missing, why, entry.install)
 

@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.functional.loss import LossBase, WeightedSum
+from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key, Layer, Pass
 from spikecore.api.network import Output, forward, record_option
 from spikecore.api.optim import Optimizer
@@ -66,7 +67,7 @@ class NetworkExecutor(Executor):
 
     def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
         """A batch on the engine: inputs in its own dtype, integer targets as int64."""
-        return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=_target_dtype(targets))
+        return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=target_dtype(targets))
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         run = Pass(self.engine, steps, record=record_option(self.network, record))
@@ -97,8 +98,3 @@ class NetworkExecutor(Executor):
     def load_slots(self, slots: Dict[str, Any]) -> None:
         """The inverse of ``slots``."""
         raise NotImplementedError
-
-
-def _target_dtype(targets: Any) -> Optional[str]:
-    kind = str(getattr(targets, "dtype", "int64")).rsplit(".", 1)[-1]
-    return "int64" if "int" in kind or kind == "bool" else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
 from spikecore.api.functional.loss import reads_labels
-from spikecore.api.functional.targets import check_labels
+from spikecore.api.functional.targets import check_labels, target_dtype
 from spikecore.api.layer import Key, Shape, ShapeError
 
 
@@ -52,16 +52,23 @@ class Feed:
             ShapeError, ValueError: wrong, empty or non-finite input; names axis and index.
         """
         x = engine.asarray(data)
-        check_axes(tuple(x.shape), shape, self.static)
         if self.check_finite:
             check_finite(engine, x)
+        x = x if self.static else self._time_first(engine, x)
+        check_axes(tuple(x.shape), shape, self.static)
         if self.encoder is not None:
             return self._encoded(engine, x, key), None
         if self.num_steps is not None:
             return engine.xp.expand_dims(x, axis=0), self.num_steps
+        return x, None
+
+    def _time_first(self, engine: Any, x: Any) -> Any:
+        if self.time_axis == 0:
+            return x
+        if not -x.ndim <= self.time_axis < x.ndim:
+            raise ValueError(f"time_axis={self.time_axis} is no axis of an input of shape {tuple(x.shape)}")
         axis = self.time_axis % x.ndim
-        order = (axis, *(i for i in range(x.ndim) if i != axis))
-        return (x if axis == 0 else engine.xp.permute_dims(x, order)), None
+        return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
 
     def _encoded(self, engine: Any, x: Any, key: Key) -> Any:
         offered = {"num_steps": self.num_steps, "seed": key.path, "first": key.first}
@@ -137,9 +144,4 @@ def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets:
         )
     labels = reads_labels(loss)
     if labels is not None:
-        check_labels(engine, engine.asarray(targets, dtype=_kind(targets)), batch, labels.num_classes or classes)
-
-
-def _kind(targets: Any) -> Optional[str]:
-    name = str(getattr(targets, "dtype", "int64"))
-    return None if "float" in name else "int64"
+        check_labels(engine, engine.asarray(targets, dtype=target_dtype(targets)), batch, labels.num_classes or classes)

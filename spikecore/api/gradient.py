@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
@@ -98,7 +98,7 @@ def _by_one_step(engine: Engine, problem: Problem) -> Gradient:
 
 # ---- finite differences --------------------------------------------------------------------------------------------
 
-STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Slope:
     analytic: float
     numeric: float
     scale: float  # typical size of a slope along such a direction
+    at_kink: bool = False  # whether the loss has two slopes here, one to each side
 
     @property
     def error(self) -> float:
@@ -132,6 +133,7 @@ def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     function = problem.function(smooth)
     held, buffers, targets = problem.on(smooth)
     _, _, grads = smooth.value_and_grad(function, held, buffers, targets)
+    floor = 1e-4 * max(_norm(smooth, g) / math.sqrt(max(1, math.prod(g.shape))) for _, g in leaves(grads))
     with smooth.record():
         smooth.evaluate(function, held, buffers, targets)
 
@@ -143,7 +145,7 @@ def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     for i, ((path, x), (_, g)) in enumerate(zip(leaves(held), leaves(grads))):
         name = path[len("params.") :] if path.startswith("params.") else path
         for direction in _directions(smooth, name, g):
-            yield _slope(smooth, name, x, g, direction, partial(loss_at, i))
+            yield _slope(smooth, name, x, g, direction, partial(loss_at, i), floor)
 
 
 def _directions(engine: Any, name: str, g: Any) -> Iterator[Any]:
@@ -157,14 +159,23 @@ def _norm(engine: Any, x: Any) -> float:
     return math.sqrt(float(engine.to_numpy(engine.xp.sum(x * x))))
 
 
-def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callable[[Any], float]) -> Slope:
+def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callable[[Any], float], floor: float) -> Slope:
     analytic = float(engine.to_numpy(engine.xp.sum(g * direction)))
     length = _norm(engine, direction)
-    scale = _norm(engine, g) * length / math.sqrt(max(1, math.prod(g.shape)))
+    root = math.sqrt(max(1, math.prod(g.shape)))
+    scale = max(_norm(engine, g) / root, floor) * length  # a zero gradient is judged by the size of the others
     unit = direction / length
     quotients = [length * _difference(lambda h: loss(x + h * unit), h) for h in STEPS]
     numeric = min(quotients, key=lambda q: abs(q - analytic))
-    return Slope(name, tuple(g.shape), analytic, numeric, scale)
+    slope = Slope(name, tuple(g.shape), analytic, numeric, scale)
+    if slope.error <= KINK:
+        return slope
+    left, right = (s * length * (loss(x + s * 1e-6 * unit) - loss(x)) / 1e-6 for s in (-1.0, 1.0))
+    one_sided = min(abs(left - analytic), abs(right - analytic)) / max(scale, abs(numeric))
+    return replace(slope, at_kink=abs(left - right) > KINK * scale and one_sided < KINK)
+
+
+KINK = 1e-3  # a relative difference of the slopes to both sides that no smooth function shows at steps of 1e-6
 
 
 def _difference(f: Callable[[float], float], h: float) -> float:

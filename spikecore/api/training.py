@@ -11,6 +11,7 @@ from spikecore.api.feed import Feed, check_targets
 from spikecore.api.functional.accuracy import accuracy_rate
 from spikecore.api.functional.loss import evaluate as evaluate_loss
 from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key
 from spikecore.api.progress import Progress, length
 
@@ -182,8 +183,8 @@ def evaluate(model: Any, data: Any, loss: Any, feed: Feed, progress: Optional[bo
         model.build(tuple(x.shape[2:]))
         check_targets(model.engine, loss, x, steps, targets, model.classes)
         out = model.executor.run(x, steps=steps, record="last")
-        labels = model.engine.asarray(targets, dtype="int64") if reads_labels(loss) else model.engine.asarray(targets)
-        value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, labels)))
+        held = model.engine.asarray(targets, dtype=target_dtype(targets))
+        value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, held)))
         mean.add(x.shape[1], value, accuracy_of(loss, out, targets))
         bar.update(**mean.shown())
     if not mean.samples:

@@ -1,8 +1,19 @@
-"""Losses and metrics; see ``spikecore.api.functional``."""
+"""Losses, metrics, distances and reports; see ``spikecore.api.functional``."""
 
+from spikecore.api.functional import Activity as Activity
+from spikecore.api.functional import Energy as Energy
 from spikecore.api.functional import Loss as Loss
+from spikecore.api.functional import SpikeTime as SpikeTime
 from spikecore.api.functional import accuracy_rate as accuracy_rate
+from spikecore.api.functional import accuracy_temporal as accuracy_temporal
+from spikecore.api.functional import activity as activity
 from spikecore.api.functional import ce_count_loss as ce_count_loss
+from spikecore.api.functional import ce_max_membrane_loss as ce_max_membrane_loss
 from spikecore.api.functional import ce_rate_loss as ce_rate_loss
+from spikecore.api.functional import ce_temporal_loss as ce_temporal_loss
+from spikecore.api.functional import l1_rate_sparsity as l1_rate_sparsity
 from spikecore.api.functional import mse_count_loss as mse_count_loss
 from spikecore.api.functional import mse_membrane_loss as mse_membrane_loss
+from spikecore.api.functional import mse_temporal_loss as mse_temporal_loss
+from spikecore.api.functional import van_rossum_distance as van_rossum_distance
+from spikecore.api.functional import victor_purpura_distance as victor_purpura_distance

@@ -1,8 +1,19 @@
-"""Losses and metrics, written once in vocabulary words."""
+"""Losses, metrics, distances and reports, written once in vocabulary words."""
 
 from spikecore.api.functional.accuracy import accuracy_rate as accuracy_rate
+from spikecore.api.functional.accuracy import accuracy_temporal as accuracy_temporal
+from spikecore.api.functional.activity import Activity as Activity
+from spikecore.api.functional.activity import Energy as Energy
+from spikecore.api.functional.activity import activity as activity
+from spikecore.api.functional.distance import van_rossum_distance as van_rossum_distance
+from spikecore.api.functional.distance import victor_purpura_distance as victor_purpura_distance
 from spikecore.api.functional.loss import Loss as Loss
 from spikecore.api.functional.loss import ce_count_loss as ce_count_loss
+from spikecore.api.functional.loss import ce_max_membrane_loss as ce_max_membrane_loss
 from spikecore.api.functional.loss import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional.loss import mse_count_loss as mse_count_loss
 from spikecore.api.functional.loss import mse_membrane_loss as mse_membrane_loss
+from spikecore.api.functional.regulariser import l1_rate_sparsity as l1_rate_sparsity
+from spikecore.api.functional.temporal import SpikeTime as SpikeTime
+from spikecore.api.functional.temporal import ce_temporal_loss as ce_temporal_loss
+from spikecore.api.functional.temporal import mse_temporal_loss as mse_temporal_loss

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from spikecore.api.engine import engine_of
-from spikecore.api.functional.targets import check_sequence, pool_population
+from spikecore.api.functional.steps import Steps
+from spikecore.api.functional.targets import check_sequence, pool_population, target_dtype
+from spikecore.api.functional.temporal import spike_times
 
 
-def accuracy_rate(spikes: Any, targets: Any, population_code: bool = False, num_classes: int = 0) -> float:
+def accuracy_rate(
+    spikes: Any, targets: Any, population_code: bool = False, num_classes: int = 0, lengths: Any = None
+) -> float:
     """The fraction of samples whose most active class is the right one. Ties go to the lowest class.
 
     Args:
@@ -16,6 +20,7 @@ def accuracy_rate(spikes: Any, targets: Any, population_code: bool = False, num_
         targets: class labels (batch,).
         population_code: whether several neurons stand for one class (contiguous blocks).
         num_classes: number of classes of a population code.
+        lengths: how many steps of each sample count (batch,); None, all.
 
     Returns:
         A number in [0, 1].
@@ -25,6 +30,29 @@ def accuracy_rate(spikes: Any, targets: Any, population_code: bool = False, num_
     check_sequence("spikes", spikes)
     if population_code:
         spikes = pool_population(engine, spikes, num_classes)
-    guesses = engine.xp.argmax(engine.xp.sum(spikes, axis=0), axis=1)
-    hits = engine.to_numpy(guesses) == engine.to_numpy(engine.asarray(targets, dtype="int64"))
+    guesses = engine.xp.argmax(Steps(engine, spikes, lengths).sum(spikes), axis=1)
+    return _hits(engine, guesses, targets)
+
+
+def accuracy_temporal(spikes: Any, targets: Any, lengths: Any = None) -> float:
+    """The fraction of samples whose first class to fire is the right one. Ties go to the lowest class.
+
+    A class that does not fire counts as firing at the last step.
+
+    Args:
+        spikes: (time, batch, classes), an array of any engine, or an ``Output``.
+        targets: class labels (batch,).
+        lengths: how many steps of each sample count (batch,); None, all.
+
+    Returns:
+        A number in [0, 1].
+    """
+    spikes = getattr(spikes, "spikes", spikes)
+    engine = engine_of(spikes)
+    check_sequence("spikes", spikes)
+    return _hits(engine, engine.xp.argmin(spike_times(engine, spikes, lengths=lengths)[0, ...], axis=1), targets)
+
+
+def _hits(engine: Any, guesses: Any, targets: Any) -> float:
+    hits = engine.to_numpy(guesses) == engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))
     return float(hits.mean())

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
+from spikecore.api.engine import get_engine
 from spikecore.api.layer import ShapeError
+
+
+def target_dtype(targets: Any) -> Optional[str]:
+    """The dtype name targets get on an engine: "int64" for whole numbers, None, the engine's own, for floats."""
+    dtype = targets.dtype if hasattr(targets, "dtype") else get_engine("numpy").to_numpy(targets).dtype
+    return None if "float" in str(dtype) else "int64"
 
 
 def one_hot(engine: Any, targets: Any, classes: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
-from spikecore.api.neurons.base import DECAY, Param, Params, State, cast
+from spikecore.api.neurons.base import DECAY, Param, Params, State, cast, value_at
 from spikecore.api.neurons.membrane import Membrane
 
 
@@ -49,3 +49,7 @@ class ALIF(Membrane):
         if not self.reset_delay:
             mem = self.reset_now(params, mem, fired)
         return self.graded(params, fired), State(mem=mem, adapt=self.quantised(engine, adapt), fired=fired)
+
+    def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:
+        adapt = float(states.adapt[(place[0] - 1, *place[1:])]) if place[0] else 0.0
+        return super().margin(fields, states, place) - adapt * value_at(fields.adaptation, states.mem, place)

@@ -56,9 +56,10 @@ class Alpha(Membrane):
 
     def prepare(self, engine: Any, params: Params) -> Params:
         ready = super().prepare(engine, params)
-        log = engine.xp.log
-        fast, slow = (log(engine.asarray(ready[name])) for name in ("alpha", "beta"))
-        return ready.replace(tau=fast / (slow - fast) + 1.0)
+        xp = engine.xp
+        fast, slow = (xp.log(engine.asarray(ready[name])) for name in ("alpha", "beta"))
+        tau = xp.divide(fast, xp.subtract(slow, fast)) + 1.0  # words: one of the two may be a constant, one be recorded
+        return ready.replace(tau=tau)
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)

@@ -12,6 +12,7 @@ from spikecore.api.surrogate import Surrogate, atan
 
 UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)
+_NAMES: Dict[type, Tuple[str, ...]] = {}  # parameter_names by class
 
 
 def cast(engine: Any, mask: Any) -> Any:
@@ -37,6 +38,11 @@ class Stepper(Layer):
     def project(self, engine: Any, params: Params, x: Any) -> Any:
         """The part of the update that depends on the input alone, once over time and batch."""
         return x
+
+    @property
+    def core(self) -> Tuple[Neuron, str]:
+        """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
 
     def at_once(self, engine: Any, params: Params, state: State, inputs: Any, **options: Any) -> Any:
         """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
@@ -104,10 +110,13 @@ class Neuron(Stepper):
     @classmethod
     def parameter_names(cls) -> Tuple[str, ...]:
         """The fields that are numbers, arrays or learned values."""
-        return tuple(f.name for f in fields(cls) if f.type in ("Param", Param))
+        if cls not in _NAMES:  # looked up at every step, and torch.compile cannot trace dataclasses.fields of a class
+            _NAMES[cls] = tuple(f.name for f in fields(cls) if f.type in ("Param", Param))
+        return _NAMES[cls]
 
     def init(self, key: Key, shape: Shape) -> Init:
         """Learned fields become parameters of the same name."""
+        self.surrogate.check_shape(shape)
         params = {}
         for name in self.parameter_names():
             value = getattr(self, name)
@@ -135,6 +144,17 @@ class Neuron(Stepper):
         """All states zero, shaped like the input of one step."""
         return State({name: engine.xp.zeros_like(x) for name in self.state})
 
+    @property
+    def core(self) -> Tuple[Neuron, str]:
+        return self, ""
+
+    def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:
+        """U - threshold at one (step, sample, *neuron), from states recorded over time; decides what is rounding.
+
+        ``fields`` are those of ``prepare``, as arrays that broadcast to one sample.
+        """
+        return float(states.mem[place]) - value_at(fields.threshold, states.mem, place)
+
     # ---- what most steps need ----
 
     def fires(self, engine: Any, params: Params, mem: Any) -> Any:
@@ -145,3 +165,11 @@ class Neuron(Stepper):
         """Spikes of size gamma."""
         factor = params.graded_spikes_factor
         return fired if type(factor) is float and factor == 1.0 else factor * fired
+
+
+def value_at(value: Any, like: Any, place: Tuple[int, ...]) -> float:
+    """The entry of a field that belongs to one neuron of ``like`` (time, batch, *neurons)."""
+    if not getattr(value, "ndim", 0):
+        return float(value)
+    neuron = place[len(place) - value.ndim :]
+    return float(value[tuple(i if n > 1 else 0 for i, n in zip(neuron, value.shape))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Tuple
 
-from spikecore.api.neurons.base import Neuron, Param, Params, State
+from spikecore.api.neurons.base import Neuron, Param, Params, State, value_at
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,7 @@ class DeltaLeaky(Neuron):
         change = engine.xp.abs(mem - state.mem)
         fired = engine.spike(change - params.delta_threshold, self.surrogate)
         return self.graded(params, fired), State(mem=mem)
+
+    def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:
+        before = float(states.mem[(place[0] - 1, *place[1:])]) if place[0] else 0.0
+        return abs(float(states.mem[place]) - before) - value_at(fields.delta_threshold, states.mem, place)

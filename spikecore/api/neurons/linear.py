@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, over_time
-from spikecore.api.layers import uniform_weight
 from spikecore.api.neurons.base import Neuron, Param
-from spikecore.api.neurons.lstm import _positive, logistic
+from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
-from spikecore.api.parameters import Learn, check_range, initial, values_of
+from spikecore.api.parameters import Learn, check_broadcast, check_range, initial, normalise, values_of
+from spikecore.api.sizes import at_least_one, uniform_weight
 
 
 def affine(xp: Any, x: Any, params: Params, name: str) -> Any:
@@ -99,7 +99,7 @@ class LinearLeaky(StateLeaky):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("LinearLeaky", in_features=self.in_features, out_features=self.out_features)
+        at_least_one(self, in_features=self.in_features, out_features=self.out_features)
 
     @property
     def input_shape(self) -> Optional[Shape]:
@@ -149,12 +149,10 @@ class LeakyParallel(Neuron):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("LeakyParallel", input_size=self.input_size, hidden_size=self.hidden_size)
+        at_least_one(self, input_size=self.input_size, hidden_size=self.hidden_size)
         if self.dense and self.beta is not None:
             raise ValueError(f"LeakyParallel: beta={self.beta!r} has no place in a dense W_hh; give one of them")
         if self.beta is not None:
-            from spikecore.api.parameters import normalise
-
             object.__setattr__(self, "beta", normalise(self.beta))
             check_range(self, "beta", self.beta, 0.0, 1.0)
 
@@ -177,7 +175,9 @@ class LeakyParallel(Neuron):
             params = params.replace(weight_hh=uniform_weight(key, "weight_hh", (self.hidden_size,) * 2, bound))
         elif self.beta is None:
             params = params.replace(beta=uniform_weight(key, "beta", size, bound))
-        elif isinstance(self.beta, Learn):
+        elif not isinstance(self.beta, Learn):
+            check_broadcast(self, "beta", values_of(self.beta), size)
+        else:
             params = params.replace(beta=initial(self, "beta", self.beta, size))
         return Init(params, EMPTY, size)
 
@@ -232,7 +232,7 @@ class AssociativeLeaky(Parallel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("AssociativeLeaky", in_dim=self.in_dim, d_value=self.d_value, d_key=self.d_key)
+        at_least_one(self, in_dim=self.in_dim, d_value=self.d_value, d_key=self.d_key)
 
     @property
     def input_shape(self) -> Optional[Shape]:

@@ -7,20 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, over_time
-from spikecore.api.layers import spread, uniform_weight
 from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.sizes import at_least_one, spread, uniform_weight
 from spikecore.api.windows import window_counts
 
 
 def logistic(xp: Any, x: Any) -> Any:
     """1 / (1 + exp(-x)), in a form that cannot overflow."""
     return 0.5 * (1.0 + xp.tanh(0.5 * x))
-
-
-def _positive(owner: str, **sizes: Any) -> None:
-    for name, n in sizes.items():
-        if not isinstance(n, int) or n < 1:
-            raise ValueError(f"{owner}: {name}={n!r} must be an int >= 1")
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class SLSTM(_Gated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("SLSTM", input_size=self.input_size, hidden_size=self.hidden_size)
+        at_least_one(self, input_size=self.input_size, hidden_size=self.hidden_size)
 
     @property
     def input_shape(self) -> Optional[Shape]:
@@ -145,7 +139,7 @@ class SConv2dLSTM(_Gated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("SConv2dLSTM", in_channels=self.in_channels, out_channels=self.out_channels)
+        at_least_one(self, in_channels=self.in_channels, out_channels=self.out_channels)
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, spread("SConv2dLSTM", name, getattr(self, name), 2, 1))
         if any(k % 2 == 0 for k in self.kernel_size):

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
 from spikecore.api.layers import Conv2d, Linear
-from spikecore.api.neurons.base import Param, Stepper
+from spikecore.api.neurons.base import Neuron, Param, Stepper
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
+from spikecore.api.sizes import spread
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,15 @@ class OneToOne(Stateless):
         return Init(Params(), EMPTY, shape)
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        return self.step(engine, self.prepare(engine, params), EMPTY, x)[0], buffers
+
+    def prepare(self, engine: Any, params: Params) -> Params:
         if isinstance(self.V, Learn):
-            return params.V * x, buffers
-        return (engine.asarray(self.V.data) if isinstance(self.V, Fixed) else self.V) * x, buffers
+            return params
+        return Params(V=engine.asarray(self.V.data) if isinstance(self.V, Fixed) else self.V)
+
+    def step(self, engine: Any, params: Params, state: Any, x: Any) -> Tuple[Any, Any]:
+        return params.V * x, state
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,11 @@ class Recurrent(Stepper):
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
         return ("spk", *self.neuron.state)
 
+    @property
+    def core(self) -> Tuple[Neuron, str]:
+        neuron, prefix = self.neuron.core
+        return neuron, f"neuron.{prefix}"
+
     def init(self, key: Key, shape: Shape) -> Init:
         params, _, out = self.neuron.init(key.child("neuron"), shape)
         weights, buffers, back = self.connection.init(key.child("connection"), out)
@@ -76,7 +88,10 @@ class Recurrent(Stepper):
         return Init(Params(neuron=params, connection=weights), EMPTY, out)
 
     def prepare(self, engine: Any, params: Params) -> Params:
-        return params.replace(neuron=self.neuron.prepare(engine, params.neuron))
+        return Params(
+            neuron=self.neuron.prepare(engine, params.neuron),
+            connection=self.connection.prepare(engine, params.connection),
+        )
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         return State({"spk": engine.xp.zeros_like(x), **self.neuron.rest(engine, params.neuron, x)})
@@ -103,6 +118,10 @@ class _Recurrently(Stepper):
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
         return ("spk", *self.base.state)
+
+    @property
+    def core(self) -> Tuple[Neuron, str]:
+        return self.recurrent.core
 
     def init(self, key: Key, shape: Shape) -> Init:
         return self.recurrent.init(key, shape)
@@ -137,7 +156,9 @@ def _connection(owner: Any) -> Stateless:
             f"{name}: all_to_all=True needs linear_features, or conv2d_channels and kernel_size; "
             "all_to_all=False connects each neuron to itself"
         )
-    sizes = owner.kernel_size if isinstance(owner.kernel_size, tuple) else (owner.kernel_size,) * 2
+    sizes = spread(name, "kernel_size", owner.kernel_size, 2, 1)
+    if any(k % 2 == 0 for k in sizes):
+        raise ValueError(f"{name}: kernel_size={owner.kernel_size!r} must be odd, so that the map keeps its size")
     return Conv2d(owner.conv2d_channels, owner.conv2d_channels, sizes, padding=tuple(k // 2 for k in sizes))
 
 

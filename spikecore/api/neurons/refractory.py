@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Tuple
 
 from spikecore.api.layer import Init, Key, Params, Shape, State
-from spikecore.api.neurons.base import Stepper, cast
+from spikecore.api.neurons.base import Neuron, Stepper, cast
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Refractory(Stepper):
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
         return ("wait", *self.neuron.state)
+
+    @property
+    def core(self) -> Tuple[Neuron, str]:
+        neuron, prefix = self.neuron.core
+        return neuron, f"neuron.{prefix}"
 
     def init(self, key: Key, shape: Shape) -> Init:
         params, buffers, out = self.neuron.init(key.child("neuron"), shape)

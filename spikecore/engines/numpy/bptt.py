@@ -99,9 +99,8 @@ class Scan:
             return
         into = _Sums(self)
         for t in reversed(range(self.steps)):
-            for i, g in enumerate(self._recorded_at(g_recorded, t)):
-                carry[i] = g if carry[i] is None else carry[i] if g is None else carry[i] + g
-            carry = self._step_back(t, None if g_outputs is None else g_outputs[t, ...], carry, into)
+            g_output = None if g_outputs is None else g_outputs[t, ...]
+            carry = self._step_back(t, self._recorded_at(g_recorded, t), g_output, carry, into)
             if self.window and t and t % self.window == 0:
                 carry = [None] * len(carry)  # truncated: nothing crosses into the window before
         into.finish(grads, carry)
@@ -112,7 +111,7 @@ class Scan:
         rows = [found.get(path) for path, _ in leaves(self.final)]
         return [None if g is None else g[t, ...] for g in rows]
 
-    def _step_back(self, t: int, g_output: Any, carry: List[Any], into: _Sums) -> List[Any]:
+    def _step_back(self, t: int, g_recorded: List[Any], g_output: Any, carry: List[Any], into: _Sums) -> List[Any]:
         """Compute step t again on a tape of its own and pull the cotangents through it."""
         tape = Tape(self.engine)
         rows = iter([rows[t, ...] for rows in self.kept])
@@ -120,7 +119,9 @@ class Scan:
         before = map_leaves(lambda _: tape.variable(next(rows)), self.state)
         x = _on(tape, self.inputs, lambda value: value[0 if value.shape[0] == 1 else t, ...])
         y, after = self.stepper.step(self.engine, params, before, x)
-        seeds: Grads = {}
+        seeds: Grads = {}  # recorded states, output, new states: autograd's order, so that the bits agree
+        for (_, leaf), g in zip(leaves(after), g_recorded):
+            accumulate(seeds, _slot(leaf), g)
         accumulate(seeds, _slot(y), g_output)
         for (_, leaf), g in zip(leaves(after), carry):
             accumulate(seeds, _slot(leaf), g)

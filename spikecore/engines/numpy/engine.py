@@ -13,8 +13,9 @@ import numpy as np
 
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
-from spikecore.api.tree import Params, State, map_leaves
+from spikecore.api.tree import Params, State, flatten, map_leaves
 from spikecore.engines.numpy.bptt import scan
+from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.tape import Tape, Var, lower
 
@@ -28,6 +29,8 @@ class NumpyEngine(Engine):
     Args:
         dtype: "float32" or "float64".
         namespace: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
+        fused: whether runs over time go through compiled kernels (NumPy only): "auto", for long ones; True, always, or
+            an error; False, never: the reference, whose BPTT is the loop of ``bptt.py``.
 
     Raises:
         ValueError: another dtype.
@@ -37,9 +40,14 @@ class NumpyEngine(Engine):
     modules = ("numpy",)
     chunk = CHUNK
 
-    def __init__(self, dtype: str = "float32", namespace: str = "numpy") -> None:
+    def __init__(self, dtype: str = "float32", namespace: str = "numpy", fused: Any = "auto") -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+        if fused not in ("auto", True, False):
+            raise ValueError(f"fused={fused!r} must be 'auto', True or False")
+        if namespace != "numpy" and fused is True:
+            raise ValueError(f"fused=True: there are no kernels for namespace={namespace!r}")
+        self.fused = fused if namespace == "numpy" else False
         self.dtype = dtype
         self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
         self.namespace = namespace
@@ -108,16 +116,29 @@ class NumpyEngine(Engine):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Tuple[Any, State, State]:
+        kernels = self._kernels(stepper, params, state, inputs, steps, record)
+        if kernels is not None:
+            return fused_scan(self, kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
+
+    def _kernels(self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any) -> Any:
+        if self.fused is False:
+            return None
+        from spikecore.kernels.fused import choose
+
+        shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
+        return choose(self.fused, stepper, flatten(params), flatten(state), shape, record, self.dtype)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step on plain arrays."""
         return stepper.step(self, params, state, x)
 
     def explain(self, stepper: Any) -> str:
-        return (
-            f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}, recomputed backwards in BPTT"
-        )
+        from spikecore.kernels.fused import explain
+
+        if self.namespace == "numpy":
+            return explain(self.fused, stepper)
+        return f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}"
 
     def value_and_grad(
         self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any
@@ -132,7 +153,10 @@ class NumpyEngine(Engine):
         return lower(value), lower(extra), gradient
 
     def with_dtype(self, dtype: str) -> NumpyEngine:
-        return type(self)(dtype, self.namespace)
+        return type(self)(dtype, self.namespace, self.fused)
+
+    def unfused(self) -> NumpyEngine:
+        return type(self)(self.dtype, self.namespace, False)
 
     def smooth(self) -> Engine:
         from spikecore.engines.numpy.smooth import SmoothEngine
@@ -159,12 +183,15 @@ class CupyEngine(NumpyEngine):
     chunk = 1 << 22  # a GPU wants large pieces
 
     def __init__(self, dtype: str = "float32") -> None:
-        super().__init__(dtype, "cupy")
+        super().__init__(dtype, "cupy", False)
         self.device = "cuda"
         self.generator = self.library
 
     def with_dtype(self, dtype: str) -> CupyEngine:
-        return CupyEngine(dtype)
+        return type(self)(dtype)
+
+    def unfused(self) -> CupyEngine:
+        return self
 
 
 def _host(x: Any) -> Any:

@@ -34,7 +34,7 @@ class SmoothEngine(NumpyEngine):
         self._held: List[Any] = []
         self._next: Optional[Iterator[Any]] = None  # set while replaying
         self._recording = False
-        super().__init__(dtype, namespace)
+        super().__init__(dtype, namespace, False)
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
         raw = super().raw_words()

@@ -10,6 +10,7 @@ import torch
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.engines.torch.fusing import fused_scan
 from spikecore.engines.torch.namespace import words
 
 DTYPES = ("float32", "float64")
@@ -21,6 +22,8 @@ class TorchEngine(Engine):
     Args:
         device: a torch device, e.g. "cpu", "cuda", "cuda:1".
         dtype: "float32" or "float64".
+        fused: whether runs over time go through compiled kernels (on the CPU): "auto", for long ones; True, always, or
+            an error; False, never.
 
     Raises:
         ValueError: another dtype, or a CUDA device where torch sees none.
@@ -29,14 +32,16 @@ class TorchEngine(Engine):
     name = "torch"
     modules = ("torch",)
 
-    def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(self, device: str = "cpu", dtype: str = "float32", fused: Any = "auto") -> None:
+        if fused not in ("auto", True, False):
+            raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         if torch.device(device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 f"device={device!r}: this torch ({torch.__version__}) sees no CUDA device; use device='cpu'"
             )
-        self.device, self.dtype = str(device), dtype
+        self.device, self.dtype, self.fused = str(device), dtype, fused
         self.xp = words(device, dtype)
 
     def __repr__(self) -> str:
@@ -93,6 +98,10 @@ class TorchEngine(Engine):
     ) -> Tuple[Any, State, State]:
         rows = inputs.unbind(0)  # not inputs[t]: each such index costs a whole array in the backward pass
         steps = len(rows) if steps is None else steps
+        if self.fused is not False:
+            found = fused_scan(self, stepper, params, state, inputs, steps, record, window)
+            if found is not None:
+                return found
         outputs, kept = [], []
         for t in range(steps):
             if window and t and t % window == 0:
@@ -104,6 +113,10 @@ class TorchEngine(Engine):
         return torch.stack(outputs), _stacked(kept), state
 
     def explain(self, stepper: Any) -> str:
+        from spikecore.kernels.fused import explain
+
+        if self.device == "cpu":
+            return explain(self.fused, stepper)
         return f"loop: one {type(stepper).__name__}.step per time step on {self.device}, differentiated by autograd"
 
     def value_and_grad(
@@ -120,7 +133,10 @@ class TorchEngine(Engine):
         return value.detach(), extra, rebuild(lifted, iter(grads))
 
     def with_dtype(self, dtype: str) -> TorchEngine:
-        return TorchEngine(self.device, dtype)
+        return type(self)(self.device, dtype, self.fused)
+
+    def unfused(self) -> TorchEngine:
+        return type(self)(self.device, self.dtype, False)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

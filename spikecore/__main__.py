@@ -1,0 +1,5 @@
+"""``python -m spikecore``: the command line."""
+
+from spikecore.cli import main
+
+main()

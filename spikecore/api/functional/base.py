@@ -1,0 +1,181 @@
+"""What losses have in common: how they are called, added, pooled, weighted and reduced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple
+
+from spikecore.api.engine import engine_of
+from spikecore.api.functional.steps import Steps
+from spikecore.api.functional.targets import check_labels, check_sequence, one_hot, pool_population, target_dtype
+from spikecore.api.parameters import Fixed
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class LossBase:
+    """What every loss can do: be called, added and scaled."""
+
+    reads: str = "spikes"
+
+    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+        """The loss of a network's ``Output``; ``targets`` belong to ``engine``."""
+        raise NotImplementedError
+
+    def __add__(self, other: Any) -> WeightedSum:
+        return WeightedSum((*terms(self), *terms(other)))
+
+    def __mul__(self, factor: float) -> WeightedSum:
+        return WeightedSum(tuple((factor * weight, loss) for weight, loss in terms(self)))
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class Loss(LossBase):
+    """Base of the losses that compare (time, batch, classes) with class labels.
+
+    Args:
+        population_code: whether several neurons stand for one class; class i owns the i-th contiguous block.
+        num_classes: number of classes of a population code; must divide the number of neurons.
+        reduction: "mean" over the batch, "sum", or "none".
+        weight: one weight per class. As in snnTorch the weighted losses are averaged plainly, mean(weight[y] loss).
+        normalise: with ``weight``, divide by the sum of the weights instead, as torch does.
+
+    A subclass writes ``per_sample``, or ``compute``.
+    """
+
+    population_code: bool = False
+    num_classes: int = 0
+    reduction: str = "mean"
+    weight: Any = None
+    normalise: bool = False
+
+    reads: ClassVar[str] = "spikes"  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if not isinstance(self.population_code, bool):
+            raise TypeError(
+                f"{name}: population_code={self.population_code!r} must be a bool; give arguments by keyword, "
+                f"e.g. {name}(reduction='sum')"
+            )
+        if self.reduction not in REDUCTIONS:
+            raise ValueError(f"{name}: reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}")
+        if self.population_code and not self.num_classes:
+            raise ValueError(f"{name}: population_code=True needs num_classes")
+        if self.weight is not None:
+            object.__setattr__(self, "weight", Fixed(self.weight))
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether ``targets`` are class labels (batch,)."""
+        return True
+
+    def __call__(self, out: Any, targets: Any, lengths: Any = None) -> Any:
+        """The loss of an ``Output`` or of an array (time, batch, classes); a scalar of the same kind.
+
+        Args:
+            out: a network's ``Output``, or its spikes (membrane, for a loss that reads it).
+            targets: class labels (batch,), host data or of the same engine.
+            lengths: of sequences of unequal length, padded at the end: how many steps of each sample count (batch,).
+                A sample's loss is then what it would be if it had been alone and not padded.
+
+        Raises:
+            ShapeError: wrong shapes. ValueError: a label or a length out of range.
+        """
+        values = self.read(out)
+        engine = engine_of(values)
+        targets = engine.asarray(targets, dtype=target_dtype(targets))
+        self.check(engine, values, targets, lengths)
+        return self.compute(engine, values, targets, lengths)
+
+    def check(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> None:
+        """Refuse values and targets that do not fit each other, once per call; may read them back to the host."""
+        check_sequence(self.reads, values)
+        if self.takes_labels:
+            check_labels(engine, targets, values.shape[1], self.num_classes or values.shape[2])
+
+    def read(self, out: Any) -> Any:
+        """The array this loss looks at."""
+        return getattr(out, self.reads) if hasattr(out, self.reads) else out
+
+    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+        return self.compute(engine, self.read(out), targets)
+
+    def compute(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> Any:
+        """The loss in words: values (time, batch, classes), labels (batch,), both of ``engine``."""
+        steps = Steps(engine, values, lengths)
+        if self.population_code:
+            values = pool_population(engine, values, self.num_classes)
+        code = one_hot(engine, targets, values.shape[2])
+        return self._reduced(engine, self.per_sample(engine, values, code, steps), code)
+
+    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+        """The loss of each sample, (batch,) or (batch, classes), from values, one-hot labels and what steps count."""
+        raise NotImplementedError
+
+    def _reduced(self, engine: Any, losses: Any, code: Any) -> Any:
+        xp = engine.xp
+        weights = None
+        if self.weight is not None:
+            self._check_weight(code.shape[1])
+            weights = xp.sum(code * engine.asarray(self.weight.data), axis=1)
+            losses = losses * (weights if losses.ndim == 1 else xp.expand_dims(weights, axis=1))
+        if self.reduction == "none":
+            return losses
+        if self.reduction == "sum":
+            return xp.sum(losses)
+        mean = xp.mean(losses)
+        return mean / xp.mean(weights) if self.normalise and weights is not None else mean
+
+    def _check_weight(self, classes: int) -> None:
+        if self.weight.shape != (classes,):
+            raise ValueError(
+                f"{type(self).__name__}: weight has shape {self.weight.shape}, expected ({classes},): one per class"
+            )
+
+
+@dataclass(frozen=True)
+class WeightedSum(LossBase):
+    """A sum of losses; made by ``+`` and ``*``."""
+
+    terms: Tuple[Tuple[float, Any], ...]
+
+    def __call__(self, out: Any, targets: Any) -> Any:
+        total = 0.0
+        for weight, loss in self.terms:
+            total = total + weight * loss(out, targets)
+        return total
+
+    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+        total = 0.0
+        for weight, loss in self.terms:
+            total = total + weight * evaluate(loss, engine, out, targets)
+        return total
+
+
+def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:
+    """The losses of which ``loss`` is a sum, with their factors.
+
+    Raises:
+        TypeError: it is no loss.
+    """
+    if isinstance(loss, WeightedSum):
+        return loss.terms
+    if not callable(loss):
+        raise TypeError(f"{loss!r} is not a loss: expected a callable (out, targets) -> scalar")
+    return ((1.0, loss),)
+
+
+def evaluate(loss: Any, engine: Any, out: Any, targets: Any) -> Any:
+    """The value of a loss, the library's or any callable's, inside a pass on ``engine``."""
+    return loss.evaluate(engine, out, targets) if isinstance(loss, LossBase) else loss(out, targets)
+
+
+def reads_labels(loss: Any) -> Optional[Loss]:
+    """The first of the library's losses in ``loss`` that compares with class labels; None if there is none."""
+    for _, term in terms(loss):
+        if isinstance(term, Loss) and term.takes_labels:
+            return term
+    return None

@@ -1,0 +1,38 @@
+"""Regularisers: costs of the activity itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from spikecore.api.engine import engine_of
+from spikecore.api.functional.base import LossBase
+
+
+@dataclass(frozen=True)
+class l1_rate_sparsity(LossBase):  # noqa: N801  (snnTorch's name)
+    """A cost per spike: Lambda times the sum of all spikes.
+
+    Call it on spikes, or add it to a loss: ``ce_rate_loss() + l1_rate_sparsity(1e-4)``. It looks at the last layer.
+
+    Args:
+        Lambda: cost of one spike.
+
+    Raises:
+        ValueError: ``Lambda`` is not finite.
+    """
+
+    Lambda: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.Lambda):
+            raise ValueError(f"l1_rate_sparsity: Lambda={self.Lambda!r} must be finite")
+
+    def __call__(self, out: Any, targets: Any = None) -> Any:
+        """The cost of an ``Output`` or of spikes of any shape; ``targets`` are not looked at."""
+        spikes = getattr(out, "spikes", out)
+        return self.evaluate(engine_of(spikes), spikes, targets)
+
+    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+        return self.Lambda * engine.xp.sum(getattr(out, "spikes", out))

@@ -1,0 +1,77 @@
+"""Which steps of a batch count: sequences of unequal length."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, List, Optional
+
+from spikecore.api.layer import ShapeError
+
+
+class Steps:
+    """The steps of each sample that count: all, or the first ``lengths[i]`` of sample i.
+
+    Args:
+        engine: the engine of ``values``.
+        values: (time, batch, ...).
+        lengths: one whole number in [1, time] per sample (list or array); None, all steps count.
+
+    Raises:
+        ShapeError: not one length per sample. ValueError: a length out of range, or no whole number.
+    """
+
+    def __init__(self, engine: Any, values: Any, lengths: Any = None) -> None:
+        self.engine, self.total = engine, int(values.shape[0])
+        self.lengths: Optional[List[int]] = None
+        if lengths is not None:
+            self.lengths = _checked(engine, lengths, self.total, values.shape[1])
+
+    def counts(self, axes: int) -> Any:
+        """How many steps count: a number, or (batch, 1, ..., 1) with ``axes`` axes."""
+        if self.lengths is None:
+            return float(self.total)
+        return self.engine.xp.reshape(self.engine.asarray(self.lengths), (-1,) + (1,) * (axes - 1))
+
+    def whole(self, rate: float) -> Any:
+        """int(rate * steps): a number, or one per sample, (batch, 1)."""
+        if self.lengths is None:
+            return int(self.total * rate)
+        return self.engine.asarray([[int(n * rate)] for n in self.lengths])
+
+    def counting(self, axes: int) -> Any:
+        """Whether a step counts, bool (time, batch, 1, ..., 1) with ``axes`` axes; only where there are lengths."""
+        ticks = self.engine.asarray(list(range(self.total)))
+        xp = self.engine.xp
+        return xp.reshape(ticks, (-1,) + (1,) * (axes - 1)) < xp.expand_dims(self.counts(axes - 1), axis=0)
+
+    def kept(self, x: Any, other: float = 0.0) -> Any:
+        """The values (time, batch, ...), with ``other`` at the steps that do not count."""
+        if self.lengths is None:
+            return x
+        xp = self.engine.xp
+        return xp.where(self.counting(x.ndim), x, xp.zeros_like(x) + other)
+
+    def sum(self, x: Any) -> Any:
+        """Sum over the steps that count."""
+        return self.engine.xp.sum(self.kept(x), axis=0)
+
+    def mean(self, x: Any) -> Any:
+        """Mean over the steps that count."""
+        if self.lengths is None:
+            return self.engine.xp.mean(x, axis=0)
+        return self.sum(x) / self.counts(x.ndim - 1)
+
+    def max(self, x: Any) -> Any:
+        """Maximum over the steps that count."""
+        return self.engine.xp.max(self.kept(x, -math.inf), axis=0)
+
+
+def _checked(engine: Any, lengths: Any, steps: int, batch: int) -> List[int]:
+    found = engine.to_numpy(engine.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
+    if tuple(found.shape) != (batch,):
+        raise ShapeError(f"lengths have shape {tuple(found.shape)}, expected ({batch},): one per sample")
+    values = found.tolist()
+    for i, n in enumerate(values):
+        if not 1 <= n <= steps or int(n) != n:
+            raise ValueError(f"lengths[{i}] = {n} must be a whole number in [1, {steps}], the number of time steps")
+    return [int(n) for n in values]

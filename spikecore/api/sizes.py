@@ -1,0 +1,70 @@
+"""Extents as layers take them, and first weights: what connections, pooling and normalisation share."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple, Union
+
+from spikecore.api.engine import get_engine
+from spikecore.api.layer import Key, Shape, ShapeError
+from spikecore.api.windows import window_counts
+
+Sizes = Union[int, Tuple[int, ...]]
+
+
+def is_size(n: Any, least: int) -> bool:
+    """Whether ``n`` is an int, not a bool, of at least ``least``."""
+    return isinstance(n, int) and not isinstance(n, bool) and n >= least
+
+
+def at_least_one(owner: object, **sizes: Any) -> None:
+    """Refuse sizes of a layer that are no ints >= 1.
+
+    Raises:
+        ValueError: names the class, the argument and the value.
+    """
+    for name, n in sizes.items():
+        if not is_size(n, 1):
+            raise ValueError(f"{type(owner).__name__}: {name}={n!r} must be an int >= 1")
+
+
+def spread(owner: str, name: str, value: Any, axes: int, least: int) -> Tuple[int, ...]:
+    """One int per space axis from an int or a tuple.
+
+    Raises:
+        ValueError: wrong length, not ints, or below ``least``.
+    """
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
+    if len(sizes) != axes or not all(is_size(n, least) for n in sizes):
+        several = f" or {axes} ints, each" if axes > 1 else ""
+        raise ValueError(f"{owner}: {name}={value!r} must be an int{several} >= {least}")
+    return sizes
+
+
+def window_shape(owner: str, space: Shape, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Shape:
+    """Extents of the map that windows over ``space`` give.
+
+    Raises:
+        ShapeError: not one window fits.
+    """
+    out = window_counts(space, kernel, stride, padding, dilation)
+    if min(out) < 1:
+        raise ShapeError(f"{owner}: kernel {kernel} with padding {padding} does not fit into a map of {space}")
+    return out
+
+
+def map_names(channels: Any, axes: int) -> str:
+    """The shape of a sample with ``axes`` space axes, for messages: "(3, height, width)"."""
+    space = {0: (), 1: ("length",), 2: ("height", "width")}[axes]
+    return f"({', '.join((str(channels), *space))}{'' if space else ','})"
+
+
+def uniform_weight(key: Key, name: str, shape: Shape, bound: float) -> Any:
+    """First weights: uniform in [-bound, bound), a NumPy array drawn on the host."""
+    host = get_engine("numpy", dtype="float64")
+    return host.to_numpy((2.0 * host.uniform(key.child(name).path, shape) - 1.0) * bound)
+
+
+def full_weight(shape: Shape, value: float) -> Any:
+    """First weights: all of them ``value``."""
+    host = get_engine("numpy", dtype="float64")
+    return host.to_numpy(host.xp.full(shape, value))

@@ -1,0 +1,143 @@
+"""Random codes: spikes drawn with a probability, bit-identical on every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple
+
+from spikecore.api.engine import engine_of
+from spikecore.api.spikegen.checks import steps_of, whole
+from spikecore.api.tree import Params, State
+
+
+def rate(
+    data: Any,
+    num_steps: Optional[int] = None,
+    gain: float = 1.0,
+    offset: float = 0.0,
+    first_spike_time: int = 0,
+    time_var_input: bool = False,
+    *,
+    seed: Any = 0,
+    first: int = 0,
+) -> Any:
+    """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
+
+    Args:
+        data: (batch, *features), or (time, batch, *features) with ``time_var_input``.
+        num_steps: T; for a static input only.
+        gain, offset: straight line from data to probability.
+        first_spike_time: no spike before this step (static input).
+        time_var_input: whether ``data`` already have a time axis; then each step uses its own value.
+        seed: names the random stream.
+        first: running number of the batch's first sample.
+
+    Returns:
+        Zeros and ones, (T, batch, *features).
+
+    Raises:
+        ValueError: ``num_steps`` missing, below 1, or given with ``time_var_input``; ``first_spike_time`` out of range.
+    """
+    engine = engine_of(data)
+    x = engine.asarray(data)
+    if time_var_input:
+        if num_steps is not None or first_spike_time:
+            raise ValueError(
+                "rate: with time_var_input=True the steps come from data; leave out num_steps, first_spike_time"
+            )
+        shape = tuple(x.shape)
+    else:
+        shape = (steps_of("rate", num_steps, first_spike_time), *x.shape)
+    if len(shape) < 2:
+        raise ValueError(f"rate: data of shape {tuple(x.shape)} has no batch axis")
+    probability = engine.xp.clip(gain * x + offset, 0.0, 1.0)
+    draws = engine.uniform(seed, shape, sample_axis=1, first=first)
+    spikes = engine.xp.astype(draws < probability, engine.dtype)
+    if first_spike_time:
+        silent = engine.xp.zeros_like(spikes[:first_spike_time, ...])
+        spikes = engine.xp.concat([silent, spikes[first_spike_time:, ...]], axis=0)
+    return spikes
+
+
+def rate_conv(data: Any, *, seed: Any = 0, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
+    """A spike for each number with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
+
+    Args:
+        data: any shape.
+        seed: names the random stream.
+        first: running number of the first sample.
+        sample_axis: axis along which samples lie; 1 for sequences, None for a single sample.
+
+    Returns:
+        Zeros and ones in the shape of ``data``.
+
+    Raises:
+        ValueError: ``sample_axis`` is no axis of ``data``.
+    """
+    engine = engine_of(data)
+    x = engine.asarray(data)
+    draws = engine.uniform(seed, tuple(x.shape), sample_axis=sample_axis, first=first)
+    return engine.xp.astype(draws < engine.xp.clip(x, 0.0, 1.0), engine.dtype)
+
+
+@dataclass(frozen=True)
+class _Refractory:
+    """Lets a spike through if none has come in the ``period`` steps before."""
+
+    period: int
+
+    state: ClassVar[Tuple[str, ...]] = ("wait",)
+
+    def step(self, engine: Any, params: Params, state: State, spikes: Any) -> Tuple[Any, State]:
+        xp = engine.xp
+        spikes = spikes * xp.astype(state.wait <= 0.0, engine.dtype)
+        wait = xp.clip(state.wait - 1.0, 0.0, float(self.period))
+        return spikes, State(wait=xp.where(spikes > 0.0, xp.zeros_like(wait) + self.period, wait))
+
+
+def poisson(
+    data: Any,
+    num_steps: Optional[int] = None,
+    refractory: int = 0,
+    compensate: bool = False,
+    *,
+    seed: Any = 0,
+    first: int = 0,
+) -> Any:
+    """Poisson spikes with a refractory period: after a spike, none for ``refractory`` steps.
+
+    A neuron that may fire does so with probability x. The mean interval is refractory + 1/x steps, so the rate falls
+    below x. ``compensate`` fires with x / (1 - refractory x) instead, which keeps the rate at x up to the highest
+    possible one, 1 / (refractory + 1).
+
+    Args:
+        data: (batch, *features), probabilities per step; clipped to [0, 1].
+        num_steps: T >= 1.
+        refractory: silent steps after a spike, >= 0.
+        compensate: whether to make up for the silence.
+        seed: names the random stream.
+        first: running number of the batch's first sample.
+
+    Returns:
+        Zeros and ones, (T, batch, *features).
+
+    Raises:
+        ValueError: ``num_steps`` or ``refractory`` out of range; no batch axis.
+
+    Source: Dayan and Abbott, Theoretical Neuroscience, 2001, section 1.4.
+    """
+    whole("refractory", "poisson", refractory, 0)
+    engine = engine_of(data)
+    x, xp = engine.asarray(data), engine.xp
+    steps = steps_of("poisson", num_steps)
+    if not x.ndim:
+        raise ValueError("poisson: data of shape () has no batch axis")
+    x = xp.clip(x, 0.0, 1.0)
+    if compensate:
+        x = xp.where(x * (refractory + 1) < 1.0, x / xp.clip(1.0 - refractory * x, 1e-7, 1.0), xp.ones_like(x))
+    draws = engine.uniform(seed, (steps, *x.shape), sample_axis=1, first=first)
+    spikes = xp.astype(draws < x, engine.dtype)
+    if not refractory:
+        return spikes
+    kept, _, _ = engine.scan(_Refractory(refractory), Params(), State(wait=xp.zeros_like(x)), spikes, steps=steps)
+    return kept

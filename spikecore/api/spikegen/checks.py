@@ -1,0 +1,46 @@
+"""What encoders share: checks of their arguments, and the clock."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+
+def steps_of(name: str, num_steps: Any, first_spike_time: int = 0) -> int:
+    """``num_steps`` if it is an int >= 1 with ``first_spike_time`` inside.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1:
+        raise ValueError(f"{name}: num_steps={num_steps!r} must be an int >= 1")
+    whole("first_spike_time", name, first_spike_time, 0, num_steps - 1)
+    return num_steps
+
+
+def whole(argument: str, name: str, value: Any, low: int, high: Optional[int] = None) -> int:
+    """An int argument in [low, high].
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+        allowed = f"in [{low}, {high}]" if high is not None else f">= {low}"
+        raise ValueError(f"{name}: {argument}={value!r} must be an int {allowed}")
+    return value
+
+
+def unit_interval(name: str, engine: Any, x: Any) -> None:
+    """Refuse data outside [0, 1], NaN included. Reads them back to the host."""
+    values = engine.to_numpy(x)
+    if values.size and not (values.min() >= 0.0 and values.max() <= 1.0):
+        raise ValueError(f"{name}: data range from {values.min()} to {values.max()}, must lie in [0, 1]")
+
+
+def clock(engine: Any, steps: int, axes: int) -> Any:
+    """The numbers of the steps, (steps, 1, ..., 1) with ``axes`` ones."""
+    return engine.xp.reshape(engine.asarray(list(range(steps))), (steps,) + (1,) * axes)
+
+
+def stream_of(seed: Any, *names: str) -> Any:
+    """The random stream of a part of what a seed names."""
+    return (*(seed if isinstance(seed, tuple) else (seed,)), *names)

@@ -1,0 +1,172 @@
+"""Codes of a constant value without chance: direct current, bursts, binary phases, Gaussian receptive fields."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from spikecore.api.engine import engine_of
+from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+
+
+def constant(data: Any, num_steps: int) -> Any:
+    """Constant current (direct coding): the data themselves, the same at every step.
+
+    Args:
+        data: (batch, *features).
+        num_steps: T >= 1.
+
+    Returns:
+        (T, batch, *features). A model called with ``num_steps`` does the same without copying.
+    """
+    engine = engine_of(data)
+    x = engine.asarray(data)
+    return engine.xp.broadcast_to(engine.xp.expand_dims(x, axis=0), (steps_of("constant", num_steps), *x.shape)) * 1.0
+
+
+def burst(
+    data: Any, num_steps: Optional[int] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
+) -> Any:
+    """Burst code: a large value is many spikes close together, from the first step on.
+
+        number    n = ceil(max_spikes x)
+        interval  d = ceil(longest - (longest - shortest) x)
+        spikes at the steps 0, d, ..., (n - 1) d
+
+    Args:
+        data: (batch, *features) in [0, 1].
+        num_steps: T >= 1.
+        max_spikes: spikes of the value 1, >= 1.
+        shortest: interval of the value 1, in steps, >= 1.
+        longest: interval of the value 0; None is the longest with which every burst fits.
+
+    Returns:
+        Zeros and ones, (T, batch, *features).
+
+    Raises:
+        ValueError: data or arguments out of range, or a burst that does not fit.
+
+    Source: Guo et al., Neural coding in spiking neural networks: a comparative study for robust neuromorphic systems,
+    Frontiers in Neuroscience 15, 2021.
+    """
+    engine = engine_of(data)
+    x, xp = engine.asarray(data), engine.xp
+    steps = steps_of("burst", num_steps)
+    whole("max_spikes", "burst", max_spikes, 1)
+    whole("shortest", "burst", shortest, 1)
+    room = (steps - 1) // (max_spikes - 1) if max_spikes > 1 else steps
+    if shortest > room:
+        raise ValueError(
+            f"burst: max_spikes={max_spikes} at intervals of shortest={shortest} do not fit into num_steps={steps}; "
+            f"raise num_steps to at least {(max_spikes - 1) * shortest + 1}"
+        )
+    longest = room if longest is None else whole("longest", "burst", longest, shortest, room)
+    unit_interval("burst", engine, x)
+    number, interval = xp.ceil(max_spikes * x), xp.ceil(longest - (longest - shortest) * x)
+    ticks = clock(engine, steps, x.ndim)
+    order = xp.floor(ticks / xp.expand_dims(interval, axis=0))
+    hit = (ticks == order * xp.expand_dims(interval, axis=0)) & (order < xp.expand_dims(number, axis=0))
+    return xp.astype(hit, engine.dtype)
+
+
+def phase(data: Any, num_steps: Optional[int] = None, period: int = 8, weighted: bool = False) -> Any:
+    """Phase code: the binary digits of the value, the highest first, over and over.
+
+        k = floor(2^period x),  at most 2^period - 1
+        step t holds digit period - 1 - (t mod period) of k
+
+    Args:
+        data: (batch, *features) in [0, 1].
+        num_steps: T >= 1; a multiple of ``period`` holds the value a whole number of times.
+        period: number of digits, in [1, 16].
+        weighted: whether a spike has the size of its digit, 2^-(1 + t mod period); a period then sums to k / 2^period.
+
+    Returns:
+        Zeros and ones, or weighted spikes, (T, batch, *features).
+
+    Raises:
+        ValueError: data or arguments out of range.
+
+    Source: Kim et al., Deep neural networks with weighted spikes, Neurocomputing 311, 2018.
+    """
+    engine = engine_of(data)
+    x, xp = engine.asarray(data), engine.xp
+    steps = steps_of("phase", num_steps)
+    whole("period", "phase", period, 1, 16)
+    unit_interval("phase", engine, x)
+    code = xp.expand_dims(xp.clip(xp.floor(2.0**period * x), 0.0, 2.0**period - 1.0), axis=0)
+    sizes = [2.0 ** (period - 1 - t % period) for t in range(steps)]
+    size = xp.reshape(engine.asarray(sizes), (steps,) + (1,) * x.ndim)
+    digits = xp.floor(code / size) - 2.0 * xp.floor(code / (2.0 * size))
+    return digits * size * 2.0**-period if weighted else digits
+
+
+def receptive_fields(data: Any, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
+    """Each value as the responses of a population with Gaussian receptive fields.
+
+        g_i = exp(-(x - mu_i)^2 / (2 sigma^2))      mu_i = low + (2 i - 1)/2 w,  i = 0 .. neurons - 1
+        w = (high - low) / (neurons - 2)            sigma = w / beta
+
+    Args:
+        data: (batch, ..., features); or (batch,), one feature.
+        neurons: neurons per feature, >= 3.
+        low, high: range of the data; the outermost centres lie half a distance outside.
+        beta: how narrow the fields are, > 0; between 1 and 2 neighbours overlap well.
+
+    Returns:
+        (batch, ..., features * neurons) in (0, 1], the neurons of a feature next to each other. Feed it to ``rate`` or,
+        as ``population`` does, turn it into spike times.
+
+    Raises:
+        ValueError: arguments out of range.
+
+    Source: Bohte, Kok and La Poutre, Error-backpropagation in temporally encoded networks of spiking neurons,
+    Neurocomputing 48, 2002.
+    """
+    whole("neurons", "receptive_fields", neurons, 3)
+    if not high > low or not beta > 0:
+        raise ValueError(f"receptive_fields: high={high!r} must exceed low={low!r}, and beta={beta!r} be > 0")
+    engine = engine_of(data)
+    x, xp = engine.asarray(data), engine.xp
+    width = (high - low) / (neurons - 2)
+    centres = engine.asarray([low + (2 * i - 1) / 2 * width for i in range(neurons)])
+    distance = (xp.expand_dims(x, axis=-1) - centres) / (width / beta)
+    response = xp.exp(-0.5 * distance * distance)
+    return xp.reshape(response, (*x.shape[:-1], -1)) if x.ndim > 1 else response
+
+
+def population(
+    data: Any,
+    num_steps: Optional[int] = None,
+    neurons: int = 8,
+    low: float = 0.0,
+    high: float = 1.0,
+    beta: float = 1.5,
+    cutoff: float = 0.1,
+) -> Any:
+    """Population code: the neurons of ``receptive_fields``, each firing once, the earlier the stronger its response.
+
+    Neuron i fires at step round((1 - g_i)(T - 1)), halves to even, or never if g_i < ``cutoff``.
+
+    Args:
+        data: (batch, ..., features); or (batch,), one feature.
+        num_steps: T >= 1.
+        neurons, low, high, beta: as in ``receptive_fields``.
+        cutoff: weaker responses stay silent, in [0, 1].
+
+    Returns:
+        Zeros and ones, (T, batch, ..., features * neurons).
+
+    Raises:
+        ValueError: arguments out of range.
+
+    Source: as ``receptive_fields``.
+    """
+    steps = steps_of("population", num_steps)
+    if not 0.0 <= cutoff <= 1.0:
+        raise ValueError(f"population: cutoff={cutoff!r} must be in [0, 1]")
+    response = receptive_fields(data, neurons, low, high, beta)
+    engine = engine_of(response)
+    xp = engine.xp
+    times = xp.expand_dims(xp.round((1.0 - response) * (steps - 1)), axis=0)
+    hit = (clock(engine, steps, response.ndim) == times) & xp.expand_dims(response >= cutoff, axis=0)
+    return xp.astype(hit, engine.dtype)

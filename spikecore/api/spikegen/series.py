@@ -1,0 +1,101 @@
+"""Codes of a signal that changes over time: its changes, and the levels it crosses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple
+
+from spikecore.api.engine import engine_of
+from spikecore.api.tree import Params, State
+
+
+def delta(data: Any, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
+    """Delta modulation: a spike where the signal has risen since the last step (snnTorch ``delta``).
+
+        D[t] = x[t] - x[t-1]      S[t] = 1 if D[t] >= threshold, with ``off_spike`` -1 if D[t] <= -threshold, else 0
+
+    A threshold of 0 and no change cancel with ``off_spike``.
+
+    Args:
+        data: (time, ...).
+        threshold: >= 0, in the unit of the data.
+        padding: what comes before the first step: False, zeros; True, the first step itself.
+        off_spike: whether falls count, too.
+
+    Returns:
+        The shape of ``data``.
+
+    Raises:
+        ValueError: a negative threshold, or no time step.
+    """
+    x = _signal("delta", data, threshold, 0.0)
+    engine = engine_of(x)
+    xp = engine.xp
+    start = x[:1, ...] if padding else xp.zeros_like(x[:1, ...])
+    change = x - xp.concat([start, x[:-1, ...]], axis=0)
+    on = xp.astype(change >= threshold, engine.dtype)
+    return on - xp.astype(change <= -threshold, engine.dtype) if off_spike else on
+
+
+@dataclass(frozen=True)
+class _Crossing:
+    """Follows a signal in steps of ``threshold``."""
+
+    threshold: float
+    multiple: bool
+
+    state: ClassVar[Tuple[str, ...]] = ("level",)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        xp = engine.xp
+        gap = x - state.level
+        count = xp.floor(abs(gap) / self.threshold)
+        spikes = xp.sign(gap) * (count if self.multiple else xp.clip(count, 0.0, 1.0))
+        return spikes, State(level=state.level + self.threshold * spikes)
+
+
+def level_crossing(
+    data: Any,
+    threshold: float = 0.1,
+    off_spike: bool = True,
+    multiple: bool = False,
+    start: Optional[float] = None,
+) -> Any:
+    """Level crossing (send on delta): a spike each time the signal has moved by ``threshold`` since the last spike.
+
+        gap = x[t] - level      S[t] = sign(gap) floor(|gap| / threshold), at most 1      level += threshold S[t]
+
+    Unlike ``delta`` it misses no slow drift: threshold times the running sum of the spikes follows the signal, within
+    one threshold if ``multiple`` or if the signal is no faster than one threshold per step.
+
+    Args:
+        data: (time, ...).
+        threshold: distance of the levels, > 0, in the unit of the data.
+        off_spike: whether downward spikes, -1, are shown; the level follows the signal down in any case.
+        multiple: whether a step may hold several spikes, as one spike of their number.
+        start: the level before the first step; None takes the first value.
+
+    Returns:
+        The shape of ``data``.
+
+    Raises:
+        ValueError: a threshold that is not positive, or no time step.
+
+    Source: Miskowicz, Send-on-delta concept: an event-based data reporting strategy, Sensors 6, 2006.
+    """
+    x = _signal("level_crossing", data, threshold, 1e-30)
+    engine = engine_of(x)
+    xp = engine.xp
+    level = x[0, ...] if start is None else xp.zeros_like(x[0, ...]) + float(start)
+    spikes, _, _ = engine.scan(_Crossing(threshold, multiple), Params(), State(level=level), x, steps=x.shape[0])
+    spikes = spikes + 0.0  # no negative zeros
+    return spikes if off_spike else xp.maximum(spikes, xp.zeros_like(spikes))
+
+
+def _signal(name: str, data: Any, threshold: float, least: float) -> Any:
+    if not threshold >= least:
+        raise ValueError(f"{name}: threshold={threshold!r} must be {'> 0' if least else '>= 0'}")
+    x = engine_of(data).asarray(data)
+    if not x.ndim or not x.shape[0]:
+        raise ValueError(f"{name}: data of shape {tuple(x.shape)}: expected (time, ...) with at least one step")
+    return x

@@ -1,0 +1,192 @@
+"""Latency codes: one spike per feature, the earlier the larger the value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional, Tuple
+
+from spikecore.api.engine import engine_of
+from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+
+
+def latency(
+    data: Any,
+    num_steps: Optional[int] = None,
+    threshold: float = 0.01,
+    tau: float = 1.0,
+    first_spike_time: int = 0,
+    on_target: float = 1.0,
+    off_target: float = 0.0,
+    clip: bool = False,
+    normalize: bool = False,
+    linear: bool = False,
+    interpolate: bool = False,
+    bypass: bool = False,
+    epsilon: float = 1e-7,
+) -> Any:
+    """Latency code: one spike per feature, the earlier the larger the value (snnTorch ``latency``).
+
+        log     t = tau ln(x / (x - threshold)),  x at least threshold + epsilon
+        linear  t = min(tau (1 - x), tau (1 - threshold))
+
+    The spike falls on step round(t) + first_spike_time, halves to even.
+
+    Args:
+        data: (batch, *features) in [0, 1].
+        num_steps: T. May be left out with ``bypass``: then the last spike is the last step.
+        threshold: in (0, 1); smaller values fire last, or never with ``clip``.
+        tau: time constant in steps, > 0.
+        first_spike_time: earliest step.
+        on_target, off_target: value with and without a spike.
+        clip: drop spikes of values below ``threshold``.
+        normalize: stretch the code so that the last spike falls on step T - 1, each sample by itself (snnTorch
+            stretches by the whole batch, so that a sample's code depends on its neighbours).
+        linear: the linear code.
+        interpolate: rise in a straight line from ``off_target`` to ``on_target`` at the spike, see
+            ``latency_interpolate``.
+        bypass: drop spikes later than T - 1 instead of refusing them.
+        epsilon: distance kept from the pole of the log code.
+
+    Returns:
+        (T, batch, *features).
+
+    Raises:
+        ValueError: data or arguments out of range; spikes later than T - 1 without ``bypass``.
+    """
+    engine = engine_of(data)
+    x, xp = engine.asarray(data), engine.xp
+    if num_steps is None and not bypass:
+        raise ValueError("latency: num_steps=None must be an int >= 1; only with bypass=True the last spike sets it")
+    times, below = latency_code(x, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
+    steps_at = xp.round(times)
+    late = int(engine.to_numpy(xp.max(steps_at))) if engine.to_numpy(x).size else 0
+    steps = late + 1 if num_steps is None else num_steps
+    if late > steps - 1 and not bypass:
+        raise ValueError(
+            f"latency: the last spike falls on step {late}, after the last step {steps - 1}; "
+            "raise num_steps, lower tau, or pass normalize=True or bypass=True"
+        )
+    if interpolate:
+        spikes = latency_interpolate(times, steps, 1.0, 0.0)
+    else:
+        hit = clock(engine, steps, x.ndim) == xp.expand_dims(steps_at, axis=0)
+        spikes = xp.astype(hit, engine.dtype)
+    if clip:
+        spikes = spikes * xp.astype(xp.expand_dims(xp.logical_not(below), axis=0), engine.dtype)
+    return off_target + (on_target - off_target) * spikes
+
+
+def latency_code(
+    data: Any,
+    num_steps: Optional[int] = None,
+    threshold: float = 0.01,
+    tau: float = 1.0,
+    first_spike_time: int = 0,
+    normalize: bool = False,
+    linear: bool = False,
+    epsilon: float = 1e-7,
+) -> Tuple[Any, Any]:
+    """The spike times of a latency code before they are rounded (snnTorch ``latency_code``).
+
+    Args:
+        data, threshold, tau, first_spike_time, normalize, linear, epsilon: as in ``latency``.
+        num_steps: T; needed with ``normalize``.
+
+    Returns:
+        times in steps, and where data are below ``threshold``; both in the shape of ``data``.
+
+    Raises:
+        ValueError: data or arguments out of range.
+    """
+    engine = engine_of(data)
+    x, xp = engine.asarray(data), engine.xp
+    _check(engine, x, num_steps, threshold, tau, first_spike_time, normalize)
+    times = _linear_times(xp, x, threshold, tau) if linear else _log_times(xp, x, threshold, tau, epsilon)
+    if normalize:
+        span = num_steps - 1 - first_spike_time  # type: ignore[operator]
+        times = _stretched(xp, times, x, span, tau * (1.0 if linear else 0.0))
+    return times + first_spike_time, x < threshold
+
+
+def latency_code_linear(
+    data: Any,
+    num_steps: Optional[int] = None,
+    threshold: float = 0.01,
+    tau: float = 1.0,
+    first_spike_time: int = 0,
+    normalize: bool = False,
+) -> Any:
+    """Times of the linear code, t = min(tau (1 - x), tau (1 - threshold)); arguments as in ``latency_code``."""
+    return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear=True)[0]
+
+
+def latency_code_log(
+    data: Any,
+    num_steps: Optional[int] = None,
+    threshold: float = 0.01,
+    tau: float = 1.0,
+    first_spike_time: int = 0,
+    normalize: bool = False,
+    epsilon: float = 1e-7,
+) -> Any:
+    """Times of the log code, t = tau ln(x / (x - threshold)); arguments as in ``latency_code``."""
+    return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, False, epsilon)[0]
+
+
+def latency_interpolate(spike_time: Any, num_steps: int, on_target: float = 1.0, off_target: float = 0.0) -> Any:
+    """Targets that rise in a straight line up to one spike and are off afterwards (snnTorch ``latency_interpolate``).
+
+        y[t] = off + (on - off) t / s  for t <= s, off after it,  s = round(spike_time);  y[0] = on where s = 0
+
+    A spike that would come after the last step never comes: off throughout.
+
+    Args:
+        spike_time: times in steps, >= 0, any shape.
+        num_steps: T >= 1.
+        on_target: value at the spike, not below ``off_target``.
+        off_target: value elsewhere.
+
+    Returns:
+        (T, *shape of spike_time).
+
+    Raises:
+        ValueError: ``on_target`` below ``off_target``, or ``num_steps`` below 1.
+    """
+    if on_target < off_target:
+        raise ValueError(f"latency_interpolate: on_target={on_target!r} must not be below off_target={off_target!r}")
+    engine = engine_of(spike_time)
+    xp, steps = engine.xp, steps_of("latency_interpolate", num_steps)
+    at = xp.expand_dims(xp.round(engine.asarray(spike_time)), axis=0)
+    ticks = clock(engine, steps, at.ndim - 1)
+    rise = xp.where(at > 0.0, ticks / xp.clip(at, 1.0, math.inf), xp.ones_like(ticks))
+    rise = rise * xp.astype((ticks <= at) & (at <= steps - 1), engine.dtype)
+    return off_target + (on_target - off_target) * rise
+
+
+def _check(engine: Any, x: Any, num_steps: Any, threshold: float, tau: float, first: Any, normalize: bool) -> None:
+    if num_steps is not None:
+        steps_of("latency", num_steps, first)
+    elif normalize:
+        raise ValueError("latency: num_steps=None must be an int >= 1: normalize=True stretches the code to it")
+    whole("first_spike_time", "latency", first, 0)
+    if not 0.0 < threshold < 1.0 or not tau > 0.0:
+        raise ValueError(f"latency: threshold={threshold!r} must be in (0, 1) and tau={tau!r} > 0")
+    unit_interval("latency", engine, x)
+
+
+def _linear_times(xp: Any, x: Any, threshold: float, tau: float) -> Any:
+    return xp.clip(tau * (1.0 - x), -math.inf, tau * (1.0 - threshold))
+
+
+def _log_times(xp: Any, x: Any, threshold: float, tau: float, epsilon: float) -> Any:
+    above = xp.clip(x, threshold + epsilon, math.inf)
+    return tau * xp.log(above / (above - threshold))
+
+
+def _stretched(xp: Any, times: Any, x: Any, span: int, linear_span: float) -> Any:
+    """Times scaled to [0, span]: the linear code by its own scale tau, the log code by each sample's latest spike."""
+    if linear_span:
+        return times * (span / linear_span)
+    axes = tuple(range(1, x.ndim))
+    latest = xp.max(times, axis=axes, keepdims=True) if axes else times
+    return times * (span / latest)

@@ -1,0 +1,113 @@
+"""Surrogates that are more than a formula in u: a function of your own, and one that draws random numbers."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar, Optional
+
+from spikecore.api.parameters import Param
+from spikecore.api.rules import str_dtype
+from spikecore.api.surrogate.base import Surrogate, local
+
+Formula = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class custom_surrogate(Surrogate):
+    """A function of your own as surrogate.
+
+    Args:
+        function: ``function(xp, u)``, the derivative, written in vocabulary words; or a function of three arguments
+            as snnTorch takes it, ``function(input_, grad_input, spikes)``, the derivative times ``grad_input``.
+        integral: ``integral(xp, u)``, its antiderivative, if finite differences are to check it.
+
+    It can be pickled if the functions can, and not be written to a model file: for that, write a dataclass.
+
+    Raises:
+        TypeError: not a function, or one of another number of arguments.
+
+    Example:
+        >>> surrogate.custom_surrogate(lambda xp, u: xp.exp(-abs(u)))
+    """
+
+    function: Formula
+    integral: Optional[Formula] = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.function) or _arguments(self.function) not in (2, 3):
+            raise TypeError(
+                f"custom_surrogate: function={self.function!r} must be a function of (xp, u) "
+                "or of (input_, grad_input, spikes)"
+            )
+        if self.integral is not None and not callable(self.integral):
+            raise TypeError(f"custom_surrogate: integral={self.integral!r} must be a function of (xp, u), or None")
+
+    def derivative(self, xp: Any, u: Any) -> Any:
+        if _arguments(self.function) == 2:
+            return self.function(xp, u)
+        return self.function(u, xp.ones_like(u), xp.astype(u > 0, str_dtype(u)))
+
+    def antiderivative(self, xp: Any, u: Any) -> Any:
+        return super().antiderivative(xp, u) if self.integral is None else self.integral(xp, u)
+
+    @property
+    def has_antiderivative(self) -> bool:
+        return self.integral is not None
+
+
+def _arguments(function: Formula) -> int:
+    """How many positional arguments without a default a function takes."""
+    taken = inspect.signature(function).parameters.values()
+    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in taken)
+
+
+@dataclass(frozen=True)
+class SSO(Surrogate):
+    """Stochastic spike operator: a neuron that fired passes the gradient on, one that did not passes noise.
+
+        derivative      1 for u > 0,  else (noise - 1/2 + mean) variance,  noise uniform in [0, 1)
+        as an operator  Theta(u) + h (u - stop_gradient(u)),  h the derivative
+
+    The noise is an input, drawn before the loop over time by ``engine.uniform``: a number drawn during the backward
+    pass would be another one on each engine, and no gradient could be verified. So SSO fires only through ``fire``,
+    and ``derivative`` raises.
+
+    Args:
+        mean: shifts the noise.
+        variance: scales it (snnTorch's name; the deviation is variance / sqrt(12)), >= 0.
+    """
+
+    mean: Param = 0.0
+    variance: Param = 0.2
+    non_negative: ClassVar[Any] = ("variance",)
+    stochastic: ClassVar[bool] = True
+
+    def fire(self, engine: Any, u: Any, noise: Any = None) -> Any:
+        """Theta(u), differentiated as above, for finite u.
+
+        Args:
+            engine: the engine that computes.
+            u: potential above threshold.
+            noise: numbers in [0, 1) that broadcast to u, e.g. ``engine.uniform(key, u.shape, sample_axis=0)``.
+
+        Raises:
+            ValueError: no noise.
+        """
+        if noise is None:
+            raise ValueError(_NO_NOISE)
+        xp = engine.xp
+        fired = u > 0
+        quiet = (noise - 0.5 + local(xp, u, self.mean)) * local(xp, u, self.variance)
+        slope = xp.where(fired, xp.ones_like(u), xp.ones_like(u) * quiet)
+        return xp.astype(fired, str_dtype(u)) + slope * (u - engine.stop_gradient(u))
+
+    def derivative(self, xp: Any, u: Any) -> Any:
+        raise ValueError(_NO_NOISE)
+
+
+_NO_NOISE = (
+    "SSO: its derivative is random and a backward pass draws nothing, so that every engine computes the same gradient. "
+    "Draw the noise beforehand and fire with it: SSO().fire(engine, u, noise=engine.uniform(key, shape)); "
+    "surrogates without noise that pass gradient below the threshold are LSO(slope) and heaviside()"
+)

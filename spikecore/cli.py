@@ -1,0 +1,267 @@
+"""The command line: ``spikecore train``, ``evaluate``, ``verify``, ``plot``, ``engines``."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Callable, List, Optional
+
+OK, NOT_VERIFIED, USAGE, DATA, RUNTIME, INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 gradients not verified; 2 wrong usage or run file; 3 data or checkpoint absent or damaged; "
+    "4 anything else that went wrong while running; 130 interrupted."
+)
+
+MISSING = 'the command line needs {}: pip install "spikecore[cli]"'
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+
+    from spikecore import __version__
+    from spikecore.api.checkpoint import CheckpointError
+    from spikecore.api.engine import engines as known_engines
+    from spikecore.config import read
+    from spikecore.datasets import DataError
+    from spikecore.problems import ConfigError
+    from spikecore.runs import MODEL, Run, check_same, new_directory, opened
+except ModuleNotFoundError as missing:  # of this extra only: anything else is a fault of the installation
+    if missing.name is None or missing.name.partition(".")[0] not in "typer rich pydantic tomli tomli_w".split():
+        raise
+    print(f"spikecore: {MISSING.format(missing.name)}", file=sys.stderr)
+    raise SystemExit(USAGE) from None
+
+
+def _epilog(*examples: str) -> str:
+    """Examples, one a line, and the exit codes: what every help ends with."""
+    return "\n\n".join(["\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in examples)]), EXIT_CODES])
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Spiking networks from run files: train them on any engine, verify their gradients, look at what they do.",
+    epilog=EXIT_CODES,
+)
+
+# Options as defaults, not as Annotated types: before Python 3.11 a default of None hides the annotation from typer.
+RUN = typer.Argument(..., metavar="RUN", help="A run file or a run directory.")
+RUN_TO_TRAIN = typer.Argument(..., metavar="RUN", help="A run file; with --resume also a run directory.")
+RUN_DIR = typer.Argument(..., metavar="RUN_DIR", help="What `spikecore train` wrote.")
+ENGINE = typer.Option(None, "--engine", "-e", metavar="NAME", help="Beats $SPIKECORE_ENGINE, which beats the run file.")
+SETS = typer.Option(
+    None, "--set", "-s", metavar="KEY=VALUE", help="Change a key of the run file, e.g. train.epochs=3. May be repeated."
+)
+OUT = typer.Option(None, metavar="DIR", help="Run directory. Default: the next free runs/NAME-001, runs/NAME-002, ...")
+RESUME = typer.Option(False, "--resume", help="Continue the run in the run directory.")
+PROGRESS = typer.Option(
+    None,
+    "--progress/--no-progress",
+    help="Bars within epochs; without them a line per epoch. Default: on a terminal.",
+    show_default=False,
+)
+AGAINST = typer.Option("numpy", metavar="NAME", help="The reference engine.")
+SAMPLES = typer.Option(8, min=1, help="How many of the first training samples to take.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"spikecore {__version__}")
+        raise typer.Exit
+
+
+VERSION = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and leave.")
+DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error; works at any place.")
+
+
+@app.callback()
+def options(version: bool = VERSION, debug: bool = DEBUG) -> None:
+    """Options of every command; ``main`` looks for --debug itself."""
+
+
+@app.command(
+    epilog=_epilog(
+        "spikecore train digits.toml",
+        "spikecore train digits.toml --engine numpy --set train.epochs=3 --out runs/short",
+        "spikecore train runs/short --resume --set train.epochs=10",
+    )
+)
+def train(
+    run: Path = RUN_TO_TRAIN,
+    engine: Optional[str] = ENGINE,
+    sets: Optional[List[str]] = SETS,
+    out: Optional[Path] = OUT,
+    resume: bool = RESUME,
+    progress: Optional[bool] = PROGRESS,
+) -> None:
+    """Train the network of a run file.
+
+    Writes weights, history, result and pictures into a run directory, the weights, optimiser and history after every
+    epoch. An interrupted run that is resumed ends with the same weights, bit for bit, as one that was not. A directory
+    that already holds something is left alone without --resume.
+    """
+    directory = _run_directory(run, out, resume)
+    file = run / "run.toml" if run.is_dir() else run
+    job = _resumed(file, engine, sets, directory) if resume else _run(file, engine, sets, directory)
+    bars = sys.stderr.isatty() if progress is None else progress
+    model = job.start(resume)
+    done = model.epochs_done
+    print(f"{model.engine!r}, {job.train_set!r} -> {directory}")
+    job.train(model, print if not bars else lambda line: None, bars)
+    if model.epochs_done == done:
+        print(f"nothing left to train: {done} epochs done, of {job.config.train.epochs} or until early stopping")
+    result = job.evaluate(model)
+    print(", ".join(f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_")))
+    _draw(job, model)
+
+
+@app.command(epilog=_epilog("spikecore evaluate runs/digits-001 --engine numpy"))
+def evaluate(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
+    """Evaluate a trained run on its test set.
+
+    Loss and accuracy, on any engine; result.json in the run directory keeps them.
+    """
+    job = opened(run, engine)
+    for name, value in job.evaluate(_trained(job)).items():
+        print(f"{name:>14}  {value:.6f}" if isinstance(value, float) else f"{name:>14}  {value}")
+
+
+@app.command(epilog=_epilog("spikecore verify digits.toml --engine torch", "spikecore verify runs/digits-001"))
+def verify(
+    run: Path = RUN,
+    engine: Optional[str] = ENGINE,
+    sets: Optional[List[str]] = SETS,
+    against: str = AGAINST,
+    samples: int = SAMPLES,
+) -> None:
+    """Verify the gradients of an engine.
+
+    They are compared with the hand-written ones of the reference engine, and those with finite differences. A run
+    directory is verified with its trained weights, and its report.txt keeps the report; a run file with first weights.
+    """
+    run = run.parent if run.name == MODEL else run
+    job = opened(run, engine, sets or ()) if run.is_dir() else _run(run, engine, sets, None)
+    report = job.verify(job.model(), samples, against)
+    print(report)
+    if not report.ok:
+        raise typer.Exit(NOT_VERIFIED)
+
+
+@app.command(epilog=_epilog("spikecore plot runs/digits-001 --engine numpy"))
+def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
+    """Draw the pictures of a run again.
+
+    Training curves (curves.png), spikes (raster.png) and membranes with thresholds (traces.png).
+    """
+    job = opened(run, engine)
+    for path in job.pictures(_trained(job)):
+        print(path)
+
+
+@app.command(epilog=_epilog("spikecore engines"))
+def engines() -> None:
+    """List the engines.
+
+    Which can be used here, what the others lack, and how to get it.
+    """
+    table = Table("engine", "usable", "why not", "how to get it", box=None, pad_edge=False)
+    for status in known_engines():
+        install = "" if status.available else status.install
+        table.add_row(status.name, "yes" if status.available else "no", status.why, install.replace("[", r"\["))
+    Console().print(table)
+
+
+# ---- what the commands share ---------------------------------------------------------------------------------------
+
+
+def _run(file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Optional[Path]) -> Run:
+    return Run(read(file, engine, sets or ()), directory, file.name)
+
+
+def _resumed(file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Path) -> Run:
+    job = _run(file, engine, sets, directory)
+    check_same(opened(directory).config, job.config)
+    return job
+
+
+def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Path:
+    """Where to write.
+
+    Raises:
+        ConfigError: a directory that already holds something, or nothing to resume.
+    """
+    if run.is_dir() and not resume:
+        raise ConfigError([f"{run} is a run directory: add --resume to continue it, or name a run file"])
+    if out is None and resume:
+        if not run.is_dir():
+            raise ConfigError([f"--resume needs a run directory: spikecore train {run} --resume --out DIR"])
+        return run
+    if out is None:
+        return new_directory("runs", run.stem)
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError([f"--out {out} already exists: add --resume to continue it, or choose another"])
+    return out
+
+
+def _trained(job: Run) -> Any:
+    assert job.directory is not None
+    if not (job.directory / MODEL).exists():
+        raise FileNotFoundError(f"{job.directory}: holds no {MODEL} yet: spikecore train {job.directory} --resume")
+    return job.model()
+
+
+def _draw(job: Run, model: Any) -> None:
+    """Pictures, where matplotlib is there to draw them: a trained run is not lost for want of it."""
+    try:
+        made = job.pictures(model)
+    except ImportError as error:
+        print(f"no pictures: {error}; then spikecore plot {job.directory}", file=sys.stderr)
+    else:
+        print("pictures:", ", ".join(map(str, made)))
+
+
+# ---- exit codes ----------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Run a command and leave the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    guarded(lambda: app(given, prog_name="spikecore", standalone_mode=False), debug)
+
+
+def guarded(command: Callable[[], Optional[int]], debug: bool = False) -> None:
+    """Call ``command`` and leave the process with its exit code, or with that of the error, told in a line."""
+    try:
+        code = command()
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        code = _explained(error)
+    raise SystemExit(code or OK)
+
+
+def _explained(error: BaseException) -> int:
+    """Say what went wrong; returns the exit code."""
+    if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's own: click's exceptions, wherever they live
+        error.show()
+        return USAGE
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        print("interrupted; --resume continues a training run", file=sys.stderr)
+        return INTERRUPTED
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    for kinds, code in (((ConfigError,), USAGE), ((DataError, CheckpointError, OSError), DATA)):
+        if isinstance(error, kinds):
+            print(text, file=sys.stderr)
+            return code
+    print(f"{type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
+    return RUNTIME
+
+
+if __name__ == "__main__":
+    main()

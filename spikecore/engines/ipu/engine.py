@@ -1,0 +1,147 @@
+"""The IPU engine: the same neurons, losses and layers as plain torch ops, compiled by PopTorch.
+
+Nothing here needs PopTorch: the ops are torch's, and on any machine they can be checked (``check.py``), differentiated
+by autograd (``host_gradients``) and run through a simulation of PopTorch's rules (``simulate``). A device is needed to
+run them on a device, and nobody has: see docs/ipu.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import fields
+from typing import Any, Callable, Iterator, List, Optional, Tuple
+
+import torch
+
+from spikecore.api.engine import EngineUnavailable, Executor
+from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.engines.ipu.options import IpuOptions, unknown_option
+from spikecore.engines.ipu.words import words
+from spikecore.engines.torch.engine import TorchEngine
+
+INSTALL = "engine 'ipu': package poptorch is not installed, and simulate=True was not given; see docs/ipu.md"
+
+
+class IpuEngine(TorchEngine):
+    """Plain torch ops for PopTorch.
+
+    Args:
+        dtype: "float32"; "float64" on the host and in the simulation only, to compare at the level of rounding: an IPU
+            has none.
+        simulate: train and run through the in-repo simulation of PopTorch on the CPU instead of PopTorch.
+        host_gradients: let ``value_and_grad`` differentiate the ops by autograd on the host. Without it gradients are
+            read off a training step of the executor, as they have to be on an IPU.
+        **options: fields of ``IpuOptions``; ``[engine_options]`` in a run file.
+
+    Raises:
+        EngineUnavailable: neither poptorch nor ``simulate``.
+        ValueError: an option out of range, unknown, or float64 without ``simulate``.
+    """
+
+    name = "ipu"
+    modules = ()
+
+    def __init__(
+        self, dtype: str = "float32", *, simulate: bool = False, host_gradients: bool = False, **options: Any
+    ) -> None:
+        known = [field.name for field in fields(IpuOptions)]
+        for name in options:
+            if name not in known:
+                raise ValueError(unknown_option(name, known))
+        super().__init__("cpu", dtype)
+        if not simulate and not poptorch_is_here():
+            raise EngineUnavailable(INSTALL)
+        if dtype == "float64" and not simulate:
+            raise ValueError("dtype='float64': an IPU computes in float32; use dtype='float32', or simulate=True")
+        self.simulate, self.host_gradients, self.options = bool(simulate), bool(host_gradients), IpuOptions(**options)
+        self.xp = words("cpu", dtype)
+
+    def __repr__(self) -> str:
+        how = "simulated on the CPU, " if self.simulate else ""
+        return f"IpuEngine({how}dtype={self.dtype!r})"
+
+    @property
+    def poptorch(self) -> Any:
+        """PopTorch, or the simulation of it."""
+        return importlib.import_module("spikecore.engines.ipu.simulation" if self.simulate else "poptorch")
+
+    def scan(
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Tuple[Any, State, State]:
+        rows = inputs.unbind(0)
+        outputs, kept = [], []
+        for t in range(len(rows) if steps is None else steps):  # unrolled: an IPU has no loop in training
+            if window and t and t % window == 0:
+                state = map_leaves(torch.Tensor.detach, state)
+            y, state = stepper.step(self, params, state, rows[t if len(rows) > 1 else 0])
+            outputs.append(y)
+            kept.append(State({name: state[name] for name in record}))
+        return torch.stack(outputs), _over_time(kept), state
+
+    def explain(self, stepper: Any) -> str:
+        where = "through a simulation of PopTorch on the CPU" if self.simulate else "by PopTorch"
+        return f"unrolled: one {type(stepper).__name__}.step per time step, plain ops with detached surrogates, {where}"
+
+    def value_and_grad(
+        self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any
+    ) -> Tuple[Any, Any, Any]:
+        if not self.host_gradients:
+            raise NotImplementedError(
+                "engine 'ipu' keeps gradients on the device; spikecore.verify reads them off one step of SGD, and "
+                "host_gradients=True differentiates the same ops on the host"
+            )
+        return super().value_and_grad(function, argument, *constants)
+
+    def with_dtype(self, dtype: str) -> IpuEngine:
+        options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
+        return IpuEngine(dtype, simulate=self.simulate, host_gradients=self.host_gradients, **options)
+
+    def compile(
+        self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
+    ) -> Executor:
+        from spikecore.engines.ipu.executor import IpuExecutor
+
+        return IpuExecutor(self, network, params, buffers, loss, optimizer, **options)
+
+
+def _over_time(kept: List[State]) -> State:
+    """A list of states over time as one state of arrays over time."""
+    columns = zip(*([leaf for _, leaf in leaves(state)] for state in kept))
+    return rebuild(kept[0], iter([torch.stack(column) for column in columns]))
+
+
+def poptorch_is_here() -> bool:
+    """Whether PopTorch can be imported."""
+    return importlib.util.find_spec("poptorch") is not None
+
+
+class TracedEngine(IpuEngine):
+    """The engine while a module is traced: arrays are what the module got, and random draws come in as inputs.
+
+    Args:
+        host: the engine that compiles.
+        device: the device of the module's inputs.
+        dtype: "float32", "float64" or, for a network in half precision, "float16".
+        draws: what ``uniform`` hands out, in order; None to note in ``asked`` what it is asked for.
+    """
+
+    def __init__(self, host: IpuEngine, device: Any, dtype: str, draws: Optional[Iterator[Any]] = None) -> None:
+        self.simulate, self.host_gradients, self.options = host.simulate, False, host.options
+        self.device, self.dtype, self.host = str(device), dtype, host
+        self.xp = words(device, dtype)
+        self.draws, self.asked = draws, []  # type: ignore[var-annotated]
+
+    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
+        if self.draws is not None:
+            return next(self.draws)
+        self.asked.append((key, tuple(shape), sample_axis))
+        return self.host.uniform(key, shape, sample_axis=sample_axis, first=first)

@@ -1,0 +1,238 @@
+"""Training on the IPU engine: one program for training, one for each kind of inference, weights shared by hand.
+
+Weights and optimiser live on the device. ``_fetch`` brings them to the host when somebody wants them; until then the
+host's copies are stale. Only one program is attached at a time: training and validation alternate by detaching one,
+copying the weights and attaching the other, and nothing is compiled twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+
+from spikecore.api.executor import NetworkExecutor
+from spikecore.api.functional.loss import Loss, WeightedSum
+from spikecore.api.functional.loss import evaluate as evaluate_loss
+from spikecore.api.layer import Key, ShapeError
+from spikecore.api.network import Output, record_option
+from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.engines.ipu import optimizers
+from spikecore.engines.ipu.module import Draw, drawn, draws_of
+from spikecore.engines.ipu.padding import check_paddable, fill, sample_weights
+from spikecore.engines.ipu.programs import Program, inference_program, training_program
+
+
+class IpuExecutor(NetworkExecutor):
+    """See ``NetworkExecutor``; options of the engine in ``IpuOptions``.
+
+    The first training batch fixes the shapes of all others. A smaller one is reported but not trained on
+    (``short_batch="drop"``) or filled up with samples of weight zero ("pad"); a larger one is refused. Loss and outputs
+    of a step are those before it; with ``device_iterations`` > 1 each part's are those before its own step.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.training: Optional[Program] = None
+        self.inference: Dict[Any, Program] = {}
+        self.attached: Optional[Program] = None
+        self.draws: List[Draw] = []
+        self.slot_values: Dict[str, Any] = {}
+        self.dirty, self.checked = False, False
+        super().__init__(*arguments, **options)
+        self.settings = self.engine.options  # type: ignore[attr-defined]
+        if self.loss is not None and self.settings.short_batch == "pad":
+            check_paddable(self.loss)
+        if self.loss is not None and self.settings.parts(True) > self.settings.device_iterations:
+            _refuse_sums(self.loss)
+        if self.optimizer is not None and self.loss is not None:
+            optimizers.build(_Nothing(), self.optimizer, [], self.lr, {})
+
+    # ---- weights ----
+
+    def place(self, params: Params, buffers: Tree) -> None:
+        super().place(params, buffers)
+        self.dirty = False
+        for program in self._programs():
+            program.stale = True
+
+    def _programs(self) -> List[Program]:
+        return [*([self.training] if self.training is not None else []), *self.inference.values()]
+
+    def _fetch(self) -> None:
+        """Bring weights, buffers and optimiser state of the training program to the host."""
+        if self.dirty and self.training is not None:
+            self.training.model.copyWeightsToHost()
+            self.params, self.buffers = self.training.trees(self.engine.dtype)
+            if self.optimizer is not None and self.optimizer.slots:
+                held = self.training.optimizer.state_dict()["ipu_state"]
+                self.slot_values = optimizers.slots(self.optimizer, self.params, held)
+            self.dirty = False
+
+    def _attach(self, program: Program) -> None:
+        """Make ``program`` the one on the device, with the weights at hand."""
+        if self.attached is not None and self.attached is not program:
+            self._fetch()
+            self.attached.detach()
+            if self.attached is self.training:
+                for other in self.inference.values():
+                    other.stale = True
+        if program.stale:
+            program.write(self.params, self.buffers)
+        if self.attached is not program:
+            program.attach()
+        elif program.stale:
+            program.upload()
+        program.stale, self.attached = False, program
+
+    def state(self) -> Dict[str, Any]:
+        self._fetch()
+        return super().state()
+
+    def slots(self) -> Dict[str, Any]:
+        return self.slot_values
+
+    def load_slots(self, slots: Dict[str, Any]) -> None:
+        self.slot_values = dict(slots)
+        if self.training is not None:
+            self._load_optimizer()
+
+    def _load_optimizer(self) -> None:
+        if self.training is None or self.training.optimizer is None or self.optimizer is None:
+            return
+        step = torch.tensor(float(self.steps_done))
+        held = optimizers.device_state(self.optimizer, self.params, self.slot_values, step)
+        state = self.training.optimizer.state_dict()
+        self.training.optimizer.load_state_dict({**state, "ipu_state": held})
+
+    def set_lr(self, lr: float) -> None:
+        self.lr = lr
+        if self.training is not None and self.training.optimizer is not None:
+            for group in self.training.optimizer.param_groups:
+                group["lr"] = lr
+            self.training.model.setOptimizer(self.training.optimizer)
+
+    # ---- training ----
+
+    def step(
+        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None
+    ) -> Tuple[float, Output]:
+        x, y = self.batch(inputs, targets)
+        if self.training is None:
+            self._build_training(x, y, steps)
+        assert self.training is not None
+        program = self.training
+        program.check_layout(x, y, steps)
+        samples = x.shape[1]
+        if samples < program.samples and self.settings.short_batch == "drop":
+            return self._only_reported(x, y, steps)
+        self._attach(program)
+        values = program.call(self._arguments(program, x, y, key))
+        self.dirty = True
+        self.steps_done += self.settings.device_iterations
+        out, loss = program.module.output(values[:-1]), values[-1]
+        return float(loss.to(torch.float64).mean()), _cut(out, samples)
+
+    def _build_training(self, x: Any, y: Any, steps: Optional[int]) -> None:
+        count, samples = self.settings.parts(True), x.shape[1]
+        if samples % count:
+            raise ShapeError(
+                f"engine 'ipu': a batch of {samples} samples cannot be cut into {count} equal parts (device_iterations x "
+                f"gradient_accumulation x replication_factor); make batch_size a multiple of {count}"
+            )
+        self.draws = draws_of(self.engine, self.network, self.params, self.buffers, x, steps)  # type: ignore[arg-type]
+        if self.settings.check and not self.checked:
+            self._check(x, y, steps)
+        self.training = training_program(self, x, y, steps)
+        if self.slot_values:
+            self._load_optimizer()
+
+    def _check(self, x: Any, y: Any, steps: Optional[int]) -> None:
+        from spikecore.engines.ipu.networks import Subject, check_network
+
+        self.checked = True
+        given = (self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer)
+        check_network(Subject(*given, window=self.window), x, y, steps, count=False).require()
+
+    def _arguments(self, program: Program, x: Any, y: Any, key: Optional[Key]) -> List[Any]:
+        """What the training program takes for a batch: all of it batch first."""
+        size, samples = program.samples, x.shape[1]
+        weights = [sample_weights(self.engine, samples, size)] if program.module.layout.weights else []
+        random = drawn(self.engine, self.draws, key, size)  # type: ignore[arg-type]
+        y = y.transpose(0, 1) if program.module.layout.time_first else y
+        return [fill(x.transpose(0, 1), size), fill(y, size), *weights, *random]
+
+    def _only_reported(self, x: Any, y: Any, steps: Optional[int]) -> Tuple[float, Output]:
+        """Loss and output of a batch that is too short to train on."""
+        out = self.run(x, steps=steps, record=self.record)
+        return float(evaluate_loss(self.loss, self.engine, out, y)), out
+
+    # ---- inference ----
+
+    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+        x, names = self.engine.asarray(inputs), record_option(self.network, record)
+        states = [] if state is None else [(path, self.engine.asarray(value)) for path, value in leaves(state)]
+        taken = (x.shape[0], tuple(x.shape[2:]), steps, names, tuple(path for path, _ in states))
+        count, samples = self.settings.parts(False), x.shape[1]
+        program = self.inference.get(taken)
+        if program is None or program.samples < samples:
+            if program is not None:
+                self._drop(program)
+            size = -(-samples // count) * count
+            program = self.inference[taken] = inference_program(self, size, x, states, steps, names)
+        self._attach(program)
+        size = program.samples
+        values = program.call([fill(x.transpose(0, 1), size), *(fill(value, size) for _, value in states)])
+        return _cut(program.module.output(values), samples)
+
+    def _drop(self, program: Program) -> None:
+        if self.attached is program:
+            self.attached = None
+        program.close()
+
+    # ---- the end ----
+
+    def export(self, path: Any, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> None:
+        """Compile the training program without a device and write it to a file; see ``offline_target``.
+
+        Args:
+            path: the file.
+            inputs, targets, steps, key: a training batch, as in ``step``.
+        """
+        x, y = self.batch(inputs, targets)
+        if self.training is None:
+            self._build_training(x, y, steps)
+        assert self.training is not None
+        self.training.model.compileAndExport(str(path), *self._arguments(self.training, x, y, key))
+
+    def close(self) -> None:
+        self._fetch()
+        for program in self._programs():
+            program.close()
+        self.training, self.inference, self.attached = None, {}, None
+
+
+class _Nothing:
+    """Stands for PopTorch where only the kind of an optimiser is checked."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self
+
+
+def _refuse_sums(loss: Any) -> None:
+    for _, term in loss.terms if isinstance(loss, WeightedSum) else ((1.0, loss),):
+        if isinstance(term, Loss) and term.reduction == "sum":
+            raise ValueError(
+                f"{term!r}: parts of a batch are averaged, so a sum over the batch would become smaller with "
+                "gradient_accumulation or replication_factor; use reduction='mean'"
+            )
+
+
+def _cut(out: Output, samples: int) -> Output:
+    """An output without the samples that filled up its batch."""
+    if out.spikes.shape[1] == samples:
+        return out
+    states = {layer: map_leaves(lambda x: x[:, :samples], state) for layer, state in out.states.items()}
+    return Output(out.spikes[:, :samples], states, map_leaves(lambda x: x[:samples], out.state), out.readout)

@@ -1,0 +1,172 @@
+"""A module and its PopTorch model: built from an executor, attached, written, called."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Tuple
+
+import torch
+
+from spikecore.api.layer import ShapeError
+from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.engines.ipu import optimizers
+from spikecore.engines.ipu.module import InferenceModule, Layout, NetworkModule, TrainingModule
+
+
+class Program:
+    """One PopTorch model.
+
+    Args:
+        module: what it runs.
+        model: what ``trainingModel`` or ``inferenceModel`` returned.
+        optimizer: a ``poptorch.optim`` optimiser, None for inference and for networks without parameters.
+        samples: size of the batch it takes.
+        shapes: shapes of inputs and targets without the batch, and the number of steps.
+    """
+
+    def __init__(self, module: NetworkModule, model: Any, optimizer: Any, samples: int, shapes: Any = None) -> None:
+        self.module, self.model, self.optimizer = module, model, optimizer
+        self.samples, self.shapes, self.stale = samples, shapes, False
+
+    def check_layout(self, x: Any, y: Any, steps: Optional[int]) -> None:
+        """Refuse a batch that the compiled program cannot take.
+
+        Raises:
+            ShapeError: other shapes, or more samples, than the first batch had.
+        """
+        found, samples = shapes_of(x, y, steps), x.shape[1]
+        if found != self.shapes:
+            raise ShapeError(
+                f"engine 'ipu': the program was compiled for {_told(self.shapes)}, not for {_told(found)}: give every "
+                "batch the same shape and number of steps, or call fit again to compile anew"
+            )
+        if samples > self.samples:
+            raise ShapeError(
+                f"engine 'ipu': a batch of {samples} samples, but the first had {self.samples}, which fixed the program; "
+                "put the largest batch first"
+            )
+
+    def call(self, arguments: List[Any]) -> Tuple[Any, ...]:
+        """Run it on inputs that have the batch first."""
+        return tuple(self.model(*(x.half() if self._halves(x) else x.contiguous() for x in arguments)))
+
+    def _halves(self, x: Any) -> bool:
+        return self.module.number == "float16" and x.is_floating_point()
+
+    def write(self, params: Params, buffers: Tree) -> None:
+        """Put weights and buffers into the module's own tensors."""
+        with torch.no_grad():
+            for holder, tree in ((self.module.params, params), (self.module.buffers_, buffers)):
+                for path, value in leaves(tree):
+                    holder.tensor(path).copy_(value)
+
+    def trees(self, dtype: str) -> Tuple[Params, Tree]:
+        """Weights and buffers of the module, as tensors of the engine's dtype."""
+        wanted = getattr(torch, dtype)
+        copied = [
+            map_leaves(lambda x: x.detach().to(wanted).clone(), holder.tree(like))
+            for holder, like in zip((self.module.params, self.module.buffers_), self.module.like)
+        ]
+        return copied[0], copied[1]
+
+    def attach(self) -> None:
+        """Put it on the device; the first call of a program that is not compiled does that itself."""
+        if self.model.isCompiled() and not self.model.isAttachedToDevice():
+            self.model.attachToDevice()
+
+    def upload(self) -> None:
+        """Send the module's weights to the device."""
+        if self.model.isCompiled():
+            self.model.copyWeightsToDevice()
+
+    def detach(self) -> None:
+        """Take it off the device."""
+        if self.model.isCompiled() and self.model.isAttachedToDevice():
+            self.model.detachFromDevice()
+
+    def close(self) -> None:
+        """Release what it holds."""
+        self.model.destroy()
+
+
+def shapes_of(x: Any, y: Any, steps: Optional[int]) -> Any:
+    """What must stay the same from batch to batch."""
+    time_first = _time_first(x, y, steps)
+    return x.shape[0], tuple(x.shape[2:]), tuple(y.shape[2 if time_first else 1 :]), time_first, steps
+
+
+def _time_first(x: Any, y: Any, steps: Optional[int]) -> bool:
+    """Whether targets are (time, batch, ...), else they are (batch, ...)."""
+    time, samples = x.shape[0] if steps is None else steps, x.shape[1]
+    if y.ndim >= 2 and tuple(y.shape[:2]) == (time, samples):
+        return True
+    if not y.ndim or y.shape[0] != samples:
+        raise ShapeError(
+            f"engine 'ipu': targets of shape {tuple(y.shape)} for {time} time steps and {samples} samples, expected "
+            f"({samples}, ...) or ({time}, {samples}, ...): every input is divided by samples"
+        )
+    return False
+
+
+def _told(shapes: Any) -> str:
+    time, features, targets, _, steps = shapes
+    length = f"{time} time steps" if steps is None else f"{steps} steps of a constant input"
+    return f"{length} of {features} with targets of {targets or 'one number'} a sample"
+
+
+def training_program(executor: Any, x: Any, y: Any, steps: Optional[int]) -> Program:
+    """The training program of an executor for batches like x (time, batch, *features) and y."""
+    engine, settings, poptorch = executor.engine, executor.settings, executor.engine.poptorch
+    shapes = shapes_of(x, y, steps)
+    layout = Layout(steps, executor.record, executor.window, shapes[3], weights=settings.short_batch == "pad")
+    module = TrainingModule(
+        engine, executor.network, executor.params, executor.buffers, layout, half=settings.half, loss=executor.loss,
+        identity_loss=poptorch.identity_loss, draws=executor.draws,
+    )  # fmt: skip
+    _prepare(module, poptorch, settings)
+    module.train()
+    learned, optimizer = list(module.parameters()), None
+    if learned:
+        extra = {"loss_scaling": settings.loss_scaling, "max_grad_norm": executor.clip_norm}
+        extra = {name: value for name, value in extra.items() if value is not None}
+        optimizer = optimizers.build(poptorch, executor.optimizer, learned, executor.lr, extra)
+    options = settings.build(poptorch, True, len(leaves(executor.buffers)) > 0)
+    model = poptorch.trainingModel(module, options=options, optimizer=optimizer)
+    return Program(module, model, optimizer, x.shape[1], shapes)
+
+
+def inference_program(
+    executor: Any, samples: int, x: Any, states: List[Tuple[str, Any]], steps: Optional[int], record: Any
+) -> Program:
+    """An inference program of an executor for batches of ``samples`` like x, continuing from ``states``."""
+    settings, poptorch = executor.settings, executor.engine.poptorch
+    executor._fetch()
+    layout = Layout(steps, record, state=tuple(path for path, _ in states))
+    module = InferenceModule(
+        executor.engine, executor.network, executor.params, executor.buffers, layout, half=settings.half
+    )
+    _prepare(module, poptorch, settings)
+    module.eval()
+    options = settings.build(poptorch, False, False)
+    return Program(module, poptorch.inferenceModel(module, options=options), None, samples)
+
+
+def _prepare(module: NetworkModule, poptorch: Any, settings: Any) -> None:
+    """Half precision, and pipeline stages that begin where their layer does."""
+    if settings.half:
+        module.half()
+    if settings.pipeline:
+        known = [name for name, _ in module.network.children()] if hasattr(module.network, "children") else []
+        for name in settings.pipeline:
+            if name not in known:
+                raise ValueError(f"pipeline: no top-level layer {name!r}; there are {', '.join(known) or 'none'}")
+        if next(iter(settings.pipeline)) != known[0] or [n for n in known if n in settings.pipeline] != list(
+            settings.pipeline
+        ):
+            raise ValueError(f"pipeline: must begin with layer {known[0]!r} and name layers in their order")
+        stages = dict(settings.pipeline)
+
+        def entered(path: str) -> None:
+            if path in stages:
+                poptorch.Block.start(f"stage{stages[path]}", ipu_id=stages[path])
+
+        module.entered = entered

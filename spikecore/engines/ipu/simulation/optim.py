@@ -1,0 +1,131 @@
+"""``poptorch.optim`` in the simulation: descriptions of an optimiser, whose arrays live with the executor.
+
+As in PopTorch the optimiser a user holds does not step: the executor copies its settings when a model is made and at
+``setOptimizer``, and ``state_dict`` fetches the state of the device under the names that PopART gives it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple, Type
+
+import torch
+
+PREFIXES = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___", "momentum_buffer": "Accl___", "step": "Step___"}
+
+
+class Optimizer:
+    """What the optimisers share."""
+
+    base: Type[Any] = torch.optim.SGD
+    own = ("loss_scaling", "max_grad_norm")
+
+    def prepare(self, settings: Dict[str, Any]) -> Dict[str, Any]:
+        """Remember what only PopTorch knows; returns what torch takes."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        self.loss_scaling = float(given.pop("loss_scaling", 1.0))
+        self.max_grad_norm = given.pop("max_grad_norm", None)
+        self.executor: Any = None
+        self.pending: Dict[str, Any] = {}
+        return given
+
+    def state_dict(self) -> Dict[str, Any]:
+        state = self.pending if self.executor is None else self.executor.optimizer_state()
+        return {"ipu_state": state, "ipu_param": {}, "param_groups": []}
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        self.pending = dict(state_dict["ipu_state"])
+        if self.executor is not None:
+            self.executor.load_optimizer_state(self.pending)
+
+
+class SGD(Optimizer, torch.optim.SGD):
+    """``poptorch.optim.SGD``."""
+
+    base = torch.optim.SGD
+
+    def __init__(
+        self, params: Any, lr: float, momentum: Any = None, dampening: Any = None, weight_decay: Any = None,
+        nesterov: Any = None, maximize: Any = None, foreach: Any = None, differentiable: Any = None,
+        loss_scaling: Any = None, velocity_scaling: Any = None, use_combined_accum: Any = None, accum_type: Any = None,
+        velocity_accum_type: Any = None, max_grad_norm: Any = None,
+    ) -> None:  # fmt: skip
+        torch.optim.SGD.__init__(self, params, **self.prepare(dict(
+            lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+            loss_scaling=loss_scaling, max_grad_norm=max_grad_norm)))  # fmt: skip
+
+
+class Adam(Optimizer, torch.optim.Adam):
+    """``poptorch.optim.Adam``."""
+
+    base = torch.optim.Adam
+
+    def __init__(
+        self, params: Any, lr: Any = None, betas: Any = None, eps: Any = None, weight_decay: Any = None,
+        amsgrad: Any = None, foreach: Any = None, maximize: Any = None, capturable: Any = None,
+        differentiable: Any = None, fused: Any = None, loss_scaling: Any = None, accum_type: Any = None,
+        first_order_momentum_accum_type: Any = None, second_order_momentum_accum_type: Any = None,
+        max_grad_norm: Any = None,
+    ) -> None:  # fmt: skip
+        _no_amsgrad(amsgrad)
+        torch.optim.Adam.__init__(self, params, **self.prepare(dict(
+            lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, loss_scaling=loss_scaling,
+            max_grad_norm=max_grad_norm)))  # fmt: skip
+
+
+class AdamW(Optimizer, torch.optim.AdamW):
+    """``poptorch.optim.AdamW``."""
+
+    base = torch.optim.AdamW
+
+    def __init__(
+        self, params: Any, lr: Any = None, betas: Any = None, eps: Any = None, weight_decay: Any = None,
+        amsgrad: Any = None, maximize: Any = None, foreach: Any = None, capturable: Any = None,
+        differentiable: Any = None, fused: Any = None, loss_scaling: Any = None, bias_correction: Any = None,
+        accum_type: Any = None, first_order_momentum_accum_type: Any = None,
+        second_order_momentum_accum_type: Any = None, max_grad_norm: Any = None,
+    ) -> None:  # fmt: skip
+        _no_amsgrad(amsgrad)
+        torch.optim.AdamW.__init__(self, params, **self.prepare(dict(
+            lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, loss_scaling=loss_scaling,
+            max_grad_norm=max_grad_norm)))  # fmt: skip
+
+
+class RMSprop(Optimizer, torch.optim.RMSprop):
+    """``poptorch.optim.RMSprop``."""
+
+    base = torch.optim.RMSprop
+
+    def __init__(
+        self, params: Any, lr: Any = None, alpha: Any = None, eps: Any = None, weight_decay: Any = None,
+        momentum: Any = None, centered: Any = None, foreach: Any = None, maximize: Any = None,
+        differentiable: Any = None, loss_scaling: Any = None, accum_type: Any = None,
+        first_order_momentum_accum_type: Any = None, second_order_momentum_accum_type: Any = None,
+        use_tf_variant: Any = None,
+    ) -> None:  # fmt: skip
+        torch.optim.RMSprop.__init__(self, params, **self.prepare(dict(
+            lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered,
+            loss_scaling=loss_scaling)))  # fmt: skip
+
+
+KINDS: Tuple[Any, ...] = (AdamW, Adam, RMSprop, SGD)
+
+
+def _no_amsgrad(amsgrad: Any) -> None:
+    if amsgrad:
+        raise ValueError("Only non-amsgrad Adam/AdamW optimizers are supported.")
+
+
+def converted(optimizer: Any) -> Any:
+    """An optimiser of torch's as one of these; others are refused.
+
+    Raises:
+        AssertionError: neither SGD, Adam, AdamW nor RMSprop.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    for kind in KINDS:
+        if type(optimizer) is kind.base:
+            names = "lr momentum dampening weight_decay nesterov betas eps alpha centered amsgrad".split()
+            found = {name: optimizer.param_groups[0][name] for name in names if name in optimizer.param_groups[0]}
+            return kind([p for group in optimizer.param_groups for p in group["params"]], **found)
+    raise AssertionError(f"Unsupported optimizer type {type(optimizer).__name__}")

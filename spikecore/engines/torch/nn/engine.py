@@ -1,0 +1,114 @@
+"""The engine behind the modules: the torch engine, found from a tensor, which also takes spikes of your own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Tuple
+
+import torch
+
+from spikecore.api.surrogate import Surrogate, atan
+from spikecore.engines.torch.engine import TorchEngine
+
+WORKING = {torch.float32: "float32", torch.float64: "float64"}  # every other dtype is computed in float32
+
+
+@dataclass(frozen=True)
+class Callable_(Surrogate):
+    """A function from potential above threshold to spikes, as snnTorch's surrogates are; it brings its own gradient."""
+
+    function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Disabled(Surrogate):
+    """No gradient through spikes at all (``surrogate_disable=True``)."""
+
+    def derivative(self, xp: Any, u: Any) -> Any:
+        return xp.zeros_like(u)
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """A function that quantises states, in the shape of ``functional.quant.state_quant``."""
+
+    function: Callable[[Any], Any]
+
+    def apply(self, engine: Any, x: Any) -> Any:
+        """The quantised state."""
+        return self.function(x).to(x.dtype)
+
+
+class FaceEngine(TorchEngine):
+    """The torch engine with the spikes that only the modules know: functions, none at all, stochastic ones."""
+
+    def spike(self, u: Any, surrogate: Any) -> Any:
+        if isinstance(surrogate, Callable_):
+            return surrogate.function(u).to(u.dtype)
+        if isinstance(surrogate, Disabled):
+            return (u > 0).to(u.dtype)
+        if surrogate.stochastic:
+            return surrogate.fire(self, u, noise=torch.rand_like(u))
+        return super().spike(u, surrogate)
+
+
+def surrogate_of(owner: str, spike_grad: Any, disabled: bool) -> Surrogate:
+    """The surrogate that the options ``spike_grad`` and ``surrogate_disable`` ask for.
+
+    Raises:
+        TypeError: ``spike_grad`` is neither a surrogate nor a function.
+    """
+    if disabled:
+        return Disabled()
+    if spike_grad is None:
+        return atan()
+    if isinstance(spike_grad, Surrogate):
+        return spike_grad
+    if isinstance(spike_grad, type) or not callable(spike_grad):
+        raise TypeError(
+            f"{owner}: spike_grad={spike_grad!r} must be a spikecore.surrogate, e.g. surrogate.atan(), "
+            "a function from potentials to spikes, or None"
+        )
+    return Callable_(spike_grad)
+
+
+def quantiser_of(owner: str, state_quant: Any) -> Any:
+    """The quantiser that the option ``state_quant`` asks for; None for full precision.
+
+    Raises:
+        TypeError: it cannot be called.
+    """
+    if state_quant is None or state_quant is False:
+        return None
+    if hasattr(state_quant, "apply"):
+        return state_quant
+    if not callable(state_quant):
+        raise TypeError(f"{owner}: state_quant={state_quant!r} must be a functional.quant.state_quant, or False")
+    return Quantiser(state_quant)
+
+
+_ENGINES: Dict[Tuple[torch.device, torch.dtype], FaceEngine] = {}
+
+
+def engine_for(device: torch.device, dtype: torch.dtype) -> FaceEngine:
+    """The engine for one device and float32 or float64; equal arguments give the same object."""
+    found = _ENGINES.get((device, dtype))
+    if found is None:
+        found = _ENGINES[device, dtype] = FaceEngine(str(device), WORKING[dtype])
+    return found
+
+
+def working(x: Any) -> Any:
+    """The input in the dtype it is computed in: float32 and float64 as they are, everything else in float32."""
+    return x if x.dtype in WORKING else x.to(torch.float32)
+
+
+def _prepare_known_devices() -> None:
+    """Engines of all visible devices, made now: torch.compile cannot trace their making."""
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    for device in devices:
+        for dtype in WORKING:
+            engine_for(torch.device(device), dtype)
+
+
+_prepare_known_devices()

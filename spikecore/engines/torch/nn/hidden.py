@@ -1,0 +1,107 @@
+"""The state of a spiking module: plain attributes that belong to it alone."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Dict, Tuple
+
+import torch
+from torch import nn
+
+from spikecore.api.layer import ShapeError, State
+
+
+class Hidden(nn.Module):
+    """A module with a state: one attribute per name in ``states``, an empty tensor while at rest.
+
+    The attributes are no buffers: ``state_dict`` leaves them out, and what synchronises buffers between processes
+    leaves each process its own.
+    """
+
+    states: ClassVar[Tuple[str, ...]] = ()
+
+    def reset_mem(self) -> Any:
+        """Put the state to rest and return it: one tensor, or one per state in the order of the call's arguments."""
+        like = next((t for t in (*self.parameters(), *self.buffers()) if t.is_floating_point()), torch.zeros(0))
+        for name in self.states:
+            setattr(self, name, like.detach().new_zeros(0))
+        resting = tuple(getattr(self, name) for name in self.states)
+        return resting[0] if len(resting) == 1 else resting
+
+    def reset_hidden(self: Any = None) -> None:
+        """Put this module's state to rest."""
+        _needs_instance(self, "reset")
+        self.reset_mem()
+
+    def detach_hidden(self: Any = None) -> None:
+        """Cut this module's state from the graph that made it: no gradient crosses this point in time."""
+        _needs_instance(self, "detach")
+        for name, value in self.hidden().items():
+            if isinstance(value, torch.Tensor):
+                setattr(self, name, value.detach())
+
+    def hidden(self) -> Dict[str, Any]:
+        """The state as a dict of tensors; empty tensors mean at rest."""
+        return {name: getattr(self, name) for name in self.states}
+
+    def set_hidden(self, values: Any) -> None:
+        """Set the state from a dict as ``hidden`` returns it.
+
+        Raises:
+            KeyError: names other than this module's states.
+        """
+        if set(values) != set(self.states):
+            raise KeyError(f"{type(self).__name__}: state {sorted(values)}, expected {sorted(self.states)}")
+        for name in self.states:
+            setattr(self, name, values[name])
+
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        super()._apply(fn, *args, **kwargs)
+        for name, value in self.hidden().items():
+            if isinstance(value, torch.Tensor):
+                setattr(self, name, fn(value))
+        return self
+
+    def __getstate__(self) -> Dict[str, Any]:
+        held = dict(self.__dict__)
+        for name in self.states:
+            if isinstance(held.get(name), torch.Tensor):
+                held[name] = held[name].detach()
+        return held
+
+    # ---- what a step starts from ----
+
+    def _shape(self, current: Any) -> Tuple[int, ...]:
+        """Shape of the state for one step's projected input."""
+        return tuple(current.shape)
+
+    def _start(self, current: Any, given: Dict[str, Any]) -> State:
+        """The state a step starts from; empty tensors are at rest."""
+        shape, start = self._shape(current), {}
+        for name in self.states:
+            value = given[name]
+            if value.numel() == 0 and 0 not in shape:
+                start[name] = current.new_zeros(shape)
+                continue
+            if value.dtype != current.dtype or value.device != current.device:
+                value = value.to(device=current.device, dtype=current.dtype)
+            start[name] = value if value.shape == shape else self._fitted(name, value, shape)
+        return State(start)
+
+    def _fitted(self, name: str, value: Any, shape: Tuple[int, ...]) -> Any:
+        if value.numel() == 1:
+            return value.reshape(()).expand(shape)
+        try:
+            return value.expand(shape)
+        except RuntimeError:
+            raise ShapeError(
+                f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input asks for {shape}: "
+                "start a new sequence with reset_mem() or utils.reset(net)"
+            ) from None
+
+
+def _needs_instance(module: Any, verb: str) -> None:
+    if module is None:
+        raise TypeError(
+            f"{verb}_hidden() of a class would touch networks that have nothing to do with yours: call it on a module, "
+            f"or spikecore.utils.{verb}(net) for a whole network"
+        )

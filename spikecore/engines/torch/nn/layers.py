@@ -1,0 +1,62 @@
+"""Layers without state: batch normalisation through time, graded spikes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: float, affine: bool) -> nn.ModuleList:
+    norms = nn.ModuleList([layer(features, eps=eps, momentum=momentum, affine=affine) for _ in range(steps)])
+    for norm in norms:
+        norm.bias = None  # scale only
+    return norms
+
+
+def BatchNormTT1d(
+    input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+) -> nn.ModuleList:
+    """One ``nn.BatchNorm1d`` per time step, without bias: ``norms[t](x)``.
+
+    Args:
+        input_features: features of the input.
+        time_steps: number of steps.
+        eps, momentum, affine: as in ``nn.BatchNorm1d``.
+
+    Source: Kim & Panda, Revisiting batch normalization for training low-latency deep SNNs from scratch, 2020.
+    """
+    return _through_time(nn.BatchNorm1d, input_features, time_steps, eps, momentum, affine)
+
+
+def BatchNormTT2d(
+    input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+) -> nn.ModuleList:
+    """One ``nn.BatchNorm2d`` per time step, without bias; see ``BatchNormTT1d``."""
+    return _through_time(nn.BatchNorm2d, input_features, time_steps, eps, momentum, affine)
+
+
+class GradedSpikes(nn.Module):
+    """Spikes of a learned size: one weight per feature.
+
+    The weight belongs to the features of (batch, size) and to the channels of (batch, size, height, width); an input
+    whose second axis is not ``size`` is multiplied by the weights as they are, (size, 1).
+
+    Args:
+        size: number of features.
+        constant_factor: first value of all weights; falsy draws them uniformly from [0.5, 1.5).
+
+    Parameters: ``weights`` (size, 1).
+    """
+
+    def __init__(self, size: int, constant_factor: Any) -> None:
+        super().__init__()
+        self.size = size
+        first = torch.ones(size, 1) * constant_factor if constant_factor else torch.rand(size, 1) + 0.5
+        self.weights = nn.Parameter(first)
+
+    def forward(self, x: Any) -> Any:
+        if x.dim() >= 2 and x.shape[1] == self.size:
+            return x * self.weights.reshape(self.size, *(1,) * (x.dim() - 2))
+        return x * self.weights

@@ -1,0 +1,207 @@
+"""Neurons whose step needs their input and their state only: Leaky, Synaptic, Alpha, DeltaLeaky."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Tuple
+
+import torch
+
+from spikecore.api import neurons
+from spikecore.api.layer import Params, State
+from spikecore.api.parameters import learn
+from spikecore.engines.torch.nn.engine import working
+from spikecore.engines.torch.nn.neuron import LIF
+from spikecore.engines.torch.nn.options import OWN_TENSORS
+
+
+class Leaky(LIF):
+    """First-order leaky integrate-and-fire neuron; equations: ``spikecore.Leaky``.
+
+        spk, mem = lif(x, mem)
+
+    Args:
+        beta: membrane decay per step in [0, 1], clamped where learned.
+        reset_delay: the reset acts one step after the spike, without gradient; False: at once, with gradient.
+        Others: see ``SpikingNeuron`` and ``LIF``.
+    """
+
+    kind: ClassVar[Any] = neurons.Leaky
+    states: ClassVar[Tuple[str, ...]] = ("mem",)
+
+    def __init__(
+        self,
+        beta: Any,
+        threshold: Any = 1.0,
+        spike_grad: Any = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "subtract",
+        state_quant: Any = False,
+        output: bool = False,
+        graded_spikes_factor: Any = 1.0,
+        learn_graded_spikes_factor: bool = False,
+        reset_delay: bool = True,
+    ) -> None:
+        super().__init__(
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output, graded_spikes_factor, learn_graded_spikes_factor,
+        )  # fmt: skip
+        self.reset_delay = reset_delay
+        self._rebuild()
+
+    def forward(self, input_: Any, mem: Any = None) -> Any:
+        return self._advance(input_, mem)
+
+    init_leaky = LIF.reset_mem
+
+
+class Synaptic(LIF):
+    """Leaky neuron with a synaptic current; equations: ``spikecore.Synaptic``.
+
+        spk, syn, mem = lif(x, syn, mem)
+
+    Args:
+        alpha: synaptic decay per step in [0, 1], clamped where learned.
+        beta: membrane decay per step, likewise.
+        learn_alpha: alpha as a Parameter, else a buffer.
+        Others: see ``Leaky``.
+    """
+
+    kind: ClassVar[Any] = neurons.Synaptic
+    states: ClassVar[Tuple[str, ...]] = ("syn", "mem")
+    tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
+
+    def __init__(
+        self,
+        alpha: Any,
+        beta: Any,
+        threshold: Any = 1.0,
+        spike_grad: Any = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_alpha: bool = False,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "subtract",
+        state_quant: Any = False,
+        output: bool = False,
+        reset_delay: bool = True,
+    ) -> None:
+        super().__init__(
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output,
+        )  # fmt: skip
+        self._register("alpha", alpha, learn_alpha)
+        self.reset_delay = reset_delay
+        self._rebuild()
+
+    def forward(self, input_: Any, syn: Any = None, mem: Any = None) -> Any:
+        return self._advance(input_, syn, mem)
+
+    init_synaptic = LIF.reset_mem
+
+
+class Alpha(LIF):
+    """Neuron with an alpha-shaped membrane response; equations: ``spikecore.Alpha``. The reset is "zero" by default.
+
+        spk, syn_exc, syn_inh, mem = lif(x, syn_exc, syn_inh, mem)
+
+    Args:
+        alpha: decay of the excitatory current; must exceed beta.
+        beta: decay of the inhibitory current, below 1.
+        learn_alpha: alpha as a Parameter, else a buffer.
+        Others: see ``Leaky``.
+
+    Raises:
+        ValueError: alpha does not exceed beta everywhere.
+    """
+
+    kind: ClassVar[Any] = neurons.Alpha
+    states: ClassVar[Tuple[str, ...]] = ("syn_exc", "syn_inh", "mem")
+    tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
+
+    def __init__(
+        self,
+        alpha: Any,
+        beta: Any,
+        threshold: Any = 1.0,
+        spike_grad: Any = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_alpha: bool = False,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "zero",
+        state_quant: Any = False,
+        output: bool = False,
+    ) -> None:
+        super().__init__(
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output,
+        )  # fmt: skip
+        self._register("alpha", alpha, learn_alpha)
+        if self.alpha.device.type != "meta" and not bool(torch.as_tensor(self.alpha > self.beta).all()):
+            raise ValueError(f"Alpha: alpha={alpha!r} must exceed beta={beta!r} everywhere")
+        self._rebuild()
+
+    def forward(self, input_: Any, syn_exc: Any = None, syn_inh: Any = None, mem: Any = None) -> Any:
+        return self._advance(input_, syn_exc, syn_inh, mem)
+
+    init_alpha = LIF.reset_mem
+
+
+class DeltaLeaky(Leaky):
+    """Fires where the membrane changes by more than a threshold; equations: ``spikecore.DeltaLeaky``.
+
+        spk, (mem, mem_prev) = lif(x, (mem, mem_prev))
+
+    Args:
+        delta_threshold: smallest change of the membrane, exceeded strictly; can be set at any time.
+        *args, **kwargs: those of ``Leaky``, of which ``threshold``, the reset, inhibition and quantisation are unused.
+
+    With ``init_hidden=False`` the states must be passed, as a pair; None in it is at rest. They are returned in every
+    mode, and ``reset_mem`` sets both to None.
+
+    Raises:
+        TypeError: the states are missing with ``init_hidden=False``, or passed with ``init_hidden=True``.
+    """
+
+    kind: ClassVar[Any] = neurons.DeltaLeaky
+    states: ClassVar[Tuple[str, ...]] = ("mem", "mem_prev")
+    tensors: ClassVar[Tuple[str, ...]] = ("beta", "graded_spikes_factor")
+
+    def __init__(self, delta_threshold: Any = 1.0, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.delta_threshold = delta_threshold
+        self.reset_mem()
+
+    def _describe(self) -> Any:
+        return self.kind(**{name: learn(0.9) for name in (*self.tensors, "delta_threshold")}, surrogate=self._surrogate)
+
+    def _tensors(self, engine: Any) -> Params:
+        return super()._tensors(engine).replace(delta_threshold=self.delta_threshold)
+
+    def reset_mem(self) -> Any:
+        self.mem = self.mem_prev = None
+        return self.mem, self.mem_prev
+
+    init_leaky = reset_mem
+
+    def forward(self, input_: Any, mem: Any = None) -> Any:
+        if self.init_hidden != (mem is None):
+            raise TypeError(
+                f"DeltaLeaky: init_hidden={self.init_hidden} and mem={'None' if mem is None else 'a state'}: with "
+                "init_hidden=False pass the pair (mem, mem_prev), None in it for at rest; with True pass no state"
+            )
+        before, _ = (self.mem, self.mem_prev) if mem is None else mem
+        x = working(input_)
+        engine, params = self._ready(x)
+        before = torch.zeros_like(x) if before is None else self._fitted("mem", before.to(x), tuple(x.shape))
+        spk, after = self._neuron.step(engine, params, State(mem=before), x)
+        self.mem_prev, self.mem = before, after.mem
+        return (spk.to(input_.dtype) if input_.is_floating_point() else spk), (self.mem, self.mem_prev)

@@ -1,0 +1,233 @@
+"""What all stepwise spiking modules share: parameters, state, and the call that hands one step to ``api/``.
+
+A subclass says which neuron of ``spikecore.api`` it is (``kind``), which of its tensors that neuron takes
+(``tensors``), how its states are called (``states``), and has snnTorch's constructor and ``forward``. The arithmetic is
+the neuron's ``step`` on the torch engine; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Dict, Optional, Tuple
+
+import torch
+
+from spikecore.api.layer import Params
+from spikecore.api.neurons.base import UNBOUNDED
+from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
+from spikecore.engines.torch.nn.instances import Instances
+from spikecore.engines.torch.nn.options import OWN_TENSORS, Described, register
+
+
+class SpikingNeuron(Described):
+    """Base of the spiking modules (snnTorch ``SpikingNeuron``).
+
+    A module holds parameters, options and its state. The state is a set of plain attributes (``mem``, ``syn``, ...):
+    not in ``state_dict``, moved by ``.to()``, copied detached by ``deepcopy`` and ``pickle``. Before the first call and
+    after ``reset_mem()`` they are empty, which means at rest: zeros of whatever shape comes.
+
+    Called as ``spk, mem = lif(x, mem)``, the module starts from the states it is given; states left out continue from
+    the stored ones. With ``init_hidden=True`` it always continues from its own and returns ``spk`` alone, or with
+    ``output=True`` the states as well.
+
+    The dtype follows the input: float32 and float64 are computed as they are, half precision in float32 with spikes in
+    the input's dtype.
+
+    Args:
+        threshold: membrane potential above which (strictly) the neuron fires; a number or a tensor that broadcasts.
+        spike_grad: a ``spikecore.surrogate``, or a function from potentials to spikes; None is ``atan(2.0)``.
+        surrogate_disable: no gradient through spikes, whatever ``spike_grad`` says.
+        init_hidden: keep the state in the module.
+        inhibition: only the feature with the highest membrane may fire.
+        learn_threshold: threshold as a Parameter, else a buffer.
+        reset_mechanism: "subtract", "zero" or "none"; also "subtract_decayed", which takes beta * threshold away. Can
+            be set at any time, and follows ``load_state_dict``.
+        state_quant: a ``functional.quant.state_quant`` or a function, applied to every state; False for none.
+        output: with ``init_hidden``, return the states too.
+        graded_spikes_factor, learn_graded_spikes_factor: value of a spike.
+
+    Raises:
+        ValueError: an unknown reset mechanism, a parameter out of its range.
+        TypeError: ``spike_grad`` or ``state_quant`` is no function; states passed to a module with ``init_hidden``.
+        ShapeError: a state that fits the input's shape neither as it is nor broadcast.
+    """
+
+    instances: ClassVar[Any] = Instances()
+
+    def __init__(
+        self,
+        threshold: Any = 1.0,
+        spike_grad: Any = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "subtract",
+        state_quant: Any = False,
+        output: bool = False,
+        graded_spikes_factor: Any = 1.0,
+        learn_graded_spikes_factor: bool = False,
+    ) -> None:
+        super().__init__()
+        SpikingNeuron.instances.append(self)  # a plain list that was put there holds on to it
+        self.init_hidden, self.output = init_hidden, output
+        self._neuron: Any = None
+        self._options: Dict[str, Any] = {
+            "spike_grad": spike_grad,
+            "surrogate_disable": surrogate_disable,
+            "inhibition": inhibition,
+            "state_quant": state_quant,
+            "reset_mechanism": self._known_reset(reset_mechanism),
+        }
+        self._register("threshold", threshold, learn_threshold)
+        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+        self.register_buffer("reset_mechanism_val", torch.as_tensor(self.reset_dict[reset_mechanism]))
+        self._surrogate = surrogate_of(type(self).__name__, spike_grad, surrogate_disable)
+        self._quantiser = quantiser_of(type(self).__name__, state_quant)
+        for name in self.states:
+            setattr(self, name, torch.zeros(0))
+
+    def _register(self, name: str, value: Any, learned: bool) -> None:
+        register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
+
+    @staticmethod
+    def detach(*args: Any) -> None:
+        """Detach tensors in place."""
+        for state in args:
+            state.detach_()
+
+    @staticmethod
+    def zeros(*args: Any) -> None:
+        """Fill tensors with zeros, in place."""
+        for state in args:
+            state.detach_().zero_()
+
+    @classmethod
+    def init(cls) -> None:
+        """Empty the list ``instances``; nothing else depends on it."""
+        SpikingNeuron.instances = Instances()
+
+    # ---- the step ----
+
+    def _tensors(self, engine: Any) -> Params:
+        """The neuron's parameters, in the engine's dtype."""
+        return Params({name: _cast(getattr(self, name), engine) for name in self.tensors})
+
+    def _ready(self, x: Any) -> Tuple[Any, Params]:
+        """Engine and prepared parameters for an input."""
+        engine = engine_for(x.device, x.dtype)
+        return engine, self._neuron.prepare(engine, self._tensors(engine))
+
+    def _advance(self, input_: Any, *given: Any) -> Any:
+        """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
+        if self.init_hidden and any(value is not None for value in given):
+            raise TypeError(
+                f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
+                "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
+            )
+        x = working(input_)
+        engine, params = self._ready(x)
+        current = self._projected(engine, params, x)
+        before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
+        spk, after = self._neuron.step(engine, params, self._start(current, before), current)
+        for name in self.states:
+            setattr(self, name, after[name])
+        if spk.dtype != input_.dtype and input_.is_floating_point():
+            spk = spk.to(input_.dtype)
+        return self._returned(spk, after)
+
+    def _projected(self, engine: Any, params: Params, x: Any) -> Any:
+        """The input's share of the update; modules with input weights override it."""
+        return x
+
+    def _returned(self, spk: Any, states: Any) -> Any:
+        """What a call returns: spikes, and the states unless they are hidden."""
+        if self.init_hidden and not self.output:
+            return spk
+        return (spk, *(states[name] for name in self.states if name != "spk"))
+
+    def over_time(self, x: Any, steps: Optional[int], start: Dict[str, Any], record: Tuple[str, ...]) -> Any:
+        """All steps of a sequence through ``engine.scan``; changes nothing on the module.
+
+        Args:
+            x: (time, *one step's input), or a time axis of 1 with ``steps``.
+            steps: number of steps of a constant input.
+            start: states before the first step.
+            record: names of states to return over time.
+
+        Returns:
+            spikes (time, ...), recorded states, states after the last step.
+        """
+        sequence = working(x)
+        engine, params = self._ready(sequence)
+        current = self._neuron.project(engine, params, sequence)
+        state = self._start(current[0], start)
+        spk, recorded, final = engine.scan(self._neuron, params, state, current, steps=steps, record=record)
+        return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final
+
+    # ---- snnTorch's parts of a step, for neurons of your own ----
+
+    def fire(self, mem: Any) -> Any:
+        """Graded spikes of a membrane potential."""
+        u = working(mem)
+        u = u if self._quantiser is None else self._quantiser.apply(engine_for(u.device, u.dtype), u)
+        fired = engine_for(u.device, u.dtype).spike(u - self.threshold, self._surrogate)
+        return (fired * self.graded_spikes_factor).to(mem.dtype)
+
+    def fire_inhibition(self, batch_size: int, mem: Any) -> Any:
+        """Graded spikes of the feature with the highest potential of each sample; the others are silent."""
+        best = (mem - self.threshold).argmax(dim=1, keepdim=True)
+        return self.fire(mem) * torch.zeros_like(mem).scatter(1, best, 1.0)
+
+    def mem_reset(self, mem: Any) -> Any:
+        """Where the membrane exceeds the threshold, as zeros and ones without gradient."""
+        return (mem > self.threshold).to(mem.dtype)
+
+
+def _cast(value: Any, engine: Any) -> Any:
+    wanted = getattr(torch, engine.dtype)
+    return value if value.dtype == wanted else value.to(wanted)
+
+
+class LIF(SpikingNeuron):
+    """Base of the leaky neurons: ``SpikingNeuron`` with a membrane decay ``beta`` (snnTorch ``LIF``).
+
+    Args:
+        beta: membrane decay per step; a number or a tensor that broadcasts to the neurons.
+        learn_beta: beta as a Parameter, else a buffer.
+        threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_threshold, reset_mechanism,
+            state_quant, output, graded_spikes_factor, learn_graded_spikes_factor: see ``SpikingNeuron``.
+    """
+
+    tensors: ClassVar[Tuple[str, ...]] = ("beta", *OWN_TENSORS)
+
+    def __init__(
+        self,
+        beta: Any,
+        threshold: Any = 1.0,
+        spike_grad: Any = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "subtract",
+        state_quant: Any = False,
+        output: bool = False,
+        graded_spikes_factor: Any = 1.0,
+        learn_graded_spikes_factor: bool = False,
+    ) -> None:
+        super().__init__(
+            threshold,
+            spike_grad,
+            surrogate_disable,
+            init_hidden,
+            inhibition,
+            learn_threshold,
+            reset_mechanism,
+            state_quant,
+            output,
+            graded_spikes_factor,
+            learn_graded_spikes_factor,
+        )
+        self._register("beta", beta, learn_beta)
+        self._rebuild()

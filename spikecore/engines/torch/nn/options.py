@@ -1,0 +1,128 @@
+"""Parameters and options of a spiking module, and the neuron of ``spikecore.api`` they describe."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Dict, Tuple
+
+import torch
+from torch import nn
+
+from spikecore.api.neurons.base import UNBOUNDED
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.parameters import check_range, learn, normalise
+from spikecore.engines.torch.nn.engine import quantiser_of, surrogate_of
+from spikecore.engines.torch.nn.hidden import Hidden
+
+OWN_TENSORS = ("threshold", "graded_spikes_factor")
+
+
+def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tuple[float, float] = UNBOUNDED) -> None:
+    """Give a module a copy of the value, as Parameter or buffer.
+
+    Raises:
+        ValueError: a value out of bounds.
+    """
+    tensor = value.detach().clone() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    if not tensor.is_floating_point():
+        tensor = tensor.to(torch.get_default_dtype())
+    if tensor.device.type != "meta":
+        check_range(module, name, normalise(tensor.tolist()), *bounds)
+    if learned:
+        setattr(module, name, nn.Parameter(tensor))
+    else:
+        module.register_buffer(name, tensor)
+
+
+class Described(Hidden):
+    """A module that one neuron of ``spikecore.api`` computes: ``kind``, with this module's options.
+
+    The description is made once and anew when an option changes, so a setter or ``load_state_dict`` changes the
+    dynamics with the next step. It holds no values: the tensors are handed to it at every call.
+    """
+
+    kind: ClassVar[Any] = None  # the neuron of spikecore.api
+    tensors: ClassVar[Tuple[str, ...]] = OWN_TENSORS  # parameters that ``kind`` takes, all of them read at every call
+    reset_dict: ClassVar[Dict[str, int]] = {"subtract": 0, "zero": 1, "none": 2, "subtract_decayed": 3}
+    reset_delay: bool = True
+
+    _neuron: Any
+    _options: Dict[str, Any]
+
+    def _known_reset(self, name: str) -> str:
+        allowed = [n for n in self.reset_dict if n in getattr(self.kind, "resets", self.reset_dict)]
+        if name not in allowed:
+            raise ValueError(
+                f"{type(self).__name__}: reset_mechanism={name!r} must be set to one of {', '.join(map(repr, allowed))}"
+            )
+        return name
+
+    def _describe(self) -> Any:
+        """The neuron of ``spikecore.api`` that this module is; its numbers are placeholders, the tensors count."""
+        fields = {name: learn(default) for name, default in self._defaults().items()}
+        return self.kind(**fields, **self._described_options())
+
+    def _defaults(self) -> Dict[str, float]:
+        names = self.kind.parameter_names() or OWN_TENSORS
+        return {name: getattr(self.kind, name) for name in names if name in self.tensors}
+
+    def _described_options(self) -> Dict[str, Any]:
+        found: Dict[str, Any] = {"surrogate": self._surrogate}
+        if issubclass(self.kind, Membrane):
+            for name in ("reset_mechanism", "inhibition"):
+                found[name] = self._options[name]
+            found["state_quant"] = self._quantiser
+            if not self.reset_delay:
+                found["reset_delay"] = False
+        return found
+
+    def _rebuild(self) -> None:
+        """Make the description anew; called at the end of a constructor and when an option changes."""
+        self._surrogate = surrogate_of(type(self).__name__, self.spike_grad, self.surrogate_disable)
+        self._quantiser = quantiser_of(type(self).__name__, self.state_quant)
+        if self.kind is not None:
+            self._neuron = self._describe()
+
+    @property
+    def neuron(self) -> Any:
+        """The neuron of ``spikecore.api`` that computes."""
+        return self._neuron
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if self.reset_mechanism_val.device.type != "meta":
+            value = int(self.reset_mechanism_val)
+            self._options["reset_mechanism"] = next(n for n, v in self.reset_dict.items() if v == value)
+        self._rebuild()
+
+    def extra_repr(self) -> str:
+        """Reset and modes."""
+        shown = {name: self._options[name] for name in ("reset_mechanism", "inhibition") if self._options[name]}
+        shown.update({name: True for name in ("init_hidden", "output") if getattr(self, name)})
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
+
+def _option(name: str, doc: str) -> Any:
+    """A property over an option; setting it takes effect with the next step."""
+
+    def get(self: Any) -> Any:
+        return self._options[name]
+
+    def put(self: Any, value: Any) -> None:
+        if name == "reset_mechanism":
+            self.reset_mechanism_val = torch.full_like(
+                self.reset_mechanism_val, self.reset_dict[self._known_reset(value)]
+            )
+        self._options[name] = value
+        self._rebuild()
+
+    return property(get, put, doc=doc)
+
+
+for _name, _doc in {
+    "spike_grad": "The surrogate as it was given.",
+    "surrogate_disable": "Whether spikes pass no gradient.",
+    "inhibition": "Whether only the highest membrane fires.",
+    "state_quant": "The quantiser as it was given.",
+    "reset_mechanism": "What a spike does to the membrane; kept in step with the buffer ``reset_mechanism_val``.",
+}.items():
+    setattr(Described, _name, _option(_name, _doc))

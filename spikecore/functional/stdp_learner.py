@@ -1,0 +1,124 @@
+"""Spike-timing-dependent plasticity; see ``spikecore.api.plasticity``.
+
+Besides the rules, snnTorch's functions of one step, with its names and arguments. ``fc`` and ``conv`` are modules of
+torch, or anything else with a ``weight``; those of a convolution also have stride, padding, dilation and groups. They
+return both traces and the change, or for reward-modulated rules the eligibility, and change no weight.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from spikecore.api.engine import engine_of
+from spikecore.api.layers import Linear
+from spikecore.api.plasticity import STDP as STDP
+from spikecore.api.plasticity import RewardSTDP as RewardSTDP
+from spikecore.api.plasticity import Weighing
+from spikecore.api.plasticity import proportional as proportional
+from spikecore.api.spatial import Conv1d, Conv2d
+from spikecore.api.tree import State
+
+Step = Tuple[Any, Any, Any]
+
+
+def stdp_linear_single_step(
+    fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    f_pre: Weighing = proportional, f_post: Weighing = proportional,
+) -> Step:  # fmt: skip
+    """One step of STDP of a dense layer.
+
+    Args:
+        fc: the layer; its weight is (out, in).
+        in_spike: (batch, in).
+        out_spike: (batch, out).
+        trace_pre, trace_post: what the step before returned; None, nothing yet.
+        tau_pre, tau_post: time constants in steps; the decay is 1 - 1 / tau.
+        f_pre, f_post: how weakening and strengthening depend on the weight.
+
+    Returns:
+        trace_pre, trace_post, Delta w summed over the batch.
+    """
+    weight = _weight(fc)
+    rule = STDP(_linear(weight), tau_pre, tau_post, f_pre, f_post)
+    change, state = rule.step(
+        weight, _state(rule, weight, in_spike, out_spike, trace_pre, trace_post), in_spike, out_spike
+    )
+    return state.pre, state.post, change
+
+
+def stdp_conv1d_single_step(
+    conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    f_pre: Weighing = proportional, f_post: Weighing = proportional,
+) -> Step:  # fmt: skip
+    """One step of STDP of a one-dimensional convolution; arguments as in ``stdp_conv2d_single_step``."""
+    return _conv_step(Conv1d, conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+
+
+def stdp_conv2d_single_step(
+    conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    f_pre: Weighing = proportional, f_post: Weighing = proportional,
+) -> Step:  # fmt: skip
+    """One step of STDP of a two-dimensional convolution, dilated and grouped ones included.
+
+    Args:
+        conv: the layer.
+        in_spike: (batch, in channels, *space); its trace has the same shape (snnTorch's is padded).
+        out_spike: (batch, out channels, *space).
+        trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post: as in ``stdp_linear_single_step``.
+
+    Returns:
+        trace_pre, trace_post, Delta w summed over batch and space.
+    """
+    return _conv_step(Conv2d, conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+
+
+def mstdp_linear_single_step(
+    fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    f_pre: Weighing = proportional, f_post: Weighing = proportional,
+) -> Step:  # fmt: skip
+    """One step of reward-modulated STDP of a dense layer: the eligibility, to be multiplied by the reward.
+
+    Args:
+        fc, in_spike, out_spike, trace_pre, trace_post, f_pre, f_post: as in ``stdp_linear_single_step``.
+        tau_pre, tau_post: time constants in steps; the decay is exp(-1 / tau).
+
+    Returns:
+        trace_pre, trace_post, eligibility (batch, out, in).
+    """
+    weight = _weight(fc)
+    rule = RewardSTDP(_linear(weight), tau_pre, tau_post, f_pre, f_post)
+    before = _state(rule, weight, in_spike, out_spike, trace_pre, trace_post)
+    _, state = rule.step(weight, before, in_spike, out_spike)
+    engine = engine_of(weight)
+    spikes = engine.asarray(in_spike), engine.asarray(out_spike)
+    return state.pre, state.post, rule.eligibility(weight, state, *spikes)
+
+
+def _conv_step(
+    kind: Any, conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, *options: Any
+) -> Step:
+    weight = _weight(conv)
+    out_channels, in_channels, *kernel = weight.shape
+    geometry = (conv.stride, conv.padding, conv.dilation, conv.groups)
+    rule = STDP(kind(in_channels * conv.groups, out_channels, tuple(kernel), *geometry), *options)
+    change, state = rule.step(
+        weight, _state(rule, weight, in_spike, out_spike, trace_pre, trace_post), in_spike, out_spike
+    )
+    return state.pre, state.post, change
+
+
+def _weight(module: Any) -> Any:
+    weight = getattr(module, "weight", module)
+    return engine_of(weight).stop_gradient(weight)
+
+
+def _linear(weight: Any) -> Linear:
+    return Linear(weight.shape[1], weight.shape[0])
+
+
+def _state(rule: STDP, weight: Any, pre: Any, post: Any, trace_pre: Any, trace_post: Any) -> State:
+    rest = rule.rest(weight, pre, post)
+    return State(
+        pre=rest.pre if trace_pre is None else rest.pre + trace_pre,
+        post=rest.post if trace_post is None else rest.post + trace_post,
+    )

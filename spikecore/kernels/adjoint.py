@@ -1,0 +1,69 @@
+"""The backward program of a step: the derivative rules, applied to symbols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Tuple
+
+from spikecore.api.rules import rule_of
+from spikecore.kernels.trace import Symbol, Trace, words_of
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """Where the gradients are: values of the trace's program, or None where there is none.
+
+    Args:
+        x: by the input.
+        before: by the states before the step.
+        params: by the parameters, in the order of the trace.
+    """
+
+    x: Any
+    before: Tuple[Any, ...]
+    params: Tuple[Any, ...]
+
+
+def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Adjoint:
+    """Extend the trace's program by its adjoint.
+
+    New inputs: ``g`` (by the output), ``c_<state>`` (by the new state, from the steps after) and ``r_<state>`` (by the
+    state recorded at this step). Shares are added up in reverse program order, from left to right, as autograd does it:
+    that makes the kernel bit-identical to the loop.
+    """
+    program = trace.program
+    xp, forward = words_of(program), list(program.ops)
+    grads: Dict[int, Any] = {}
+
+    def seed(value: int, name: str) -> None:
+        share = Symbol(program, program.input(name))
+        grads[value] = grads[value] + share if value in grads else share
+
+    after = dict(zip(trace.states, trace.after))
+    for name in recorded:
+        seed(after[name], f"r_{name}")
+    seed(trace.output, "g")
+    for name, value in after.items():
+        seed(value, f"c_{name}")
+    for op in reversed(forward):
+        g = grads.pop(op.out, None)
+        if g is None:
+            continue
+        args = [Symbol(program, a) if type(a) is int else a for a in op.args]
+        options = () if op.option is None else (op.option,)
+        word = "astype" if op.word == "float" else op.word
+        for product, arg in zip(rule_of(word), args):
+            if isinstance(arg, Symbol) and arg.dtype == "float":
+                share = product(xp, g, Symbol(program, op.out), *args, *options)
+                if share is not None:
+                    grads[arg.value] = grads[arg.value] + share if arg.value in grads else share
+
+    def found(name: str) -> Any:
+        g = grads.get(program.inputs[name]) if name in program.inputs else None
+        return g.value if isinstance(g, Symbol) else g
+
+    return Adjoint(
+        found("x"),
+        tuple(found(f"s_{name}") for name in trace.states),
+        tuple(found(f"p_{name}") for name in trace.params),
+    )

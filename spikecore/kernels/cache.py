@@ -1,0 +1,68 @@
+"""Compiled kernels: one generated module per kernel, named by its contents, kept on disk between processes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pathlib
+import sys
+import time
+from functools import lru_cache
+from typing import Any, Callable
+
+HEAD = """\
+import numpy as np
+from numba import njit, prange
+
+F = np.{dtype}
+CHUNK = {chunk}
+
+
+@njit(parallel={parallel}, cache=True, error_model="numpy", nogil=True)
+"""
+CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
+SLOW = 1.0  # seconds of compilation worth mentioning
+
+
+def folder() -> pathlib.Path:
+    """Where kernels are kept: ``$SPIKECORE_CACHE``, else ``$XDG_CACHE_HOME``/spikecore, else ~/.cache/spikecore."""
+    own = os.environ.get("SPIKECORE_CACHE")
+    if own:
+        return pathlib.Path(own) / "kernels"
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "spikecore" / "kernels"
+
+
+@lru_cache(maxsize=None)
+def build(source: str, name: str, dtype: str, parallel: bool, chunk: int = CHUNK) -> Callable[..., Any]:
+    """The function ``name`` of ``source``, compiled by Numba when it is first called."""
+    text = HEAD.format(dtype=dtype, chunk=chunk, parallel=parallel) + source
+    module = f"spikecore_kernel_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+    path = folder() / f"{module}.py"
+    if not path.exists():
+        from spikecore.api.checkpoint import write_atomically
+
+        write_atomically(path, text.encode())
+    spec = importlib.util.spec_from_file_location(module, str(path))
+    made = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[module] = made  # before it runs: cached parallel kernels look their module up by name
+    spec.loader.exec_module(made)  # type: ignore[union-attr]
+    return _announced(getattr(made, name), name)
+
+
+def _announced(function: Any, name: str) -> Callable[..., Any]:
+    """Say so when a first call takes long because it compiles."""
+    seen = set()
+
+    def call(*arguments: Any) -> Any:
+        key = tuple(getattr(a, "strides", None) is not None and a.flags.c_contiguous for a in arguments)
+        if key in seen:
+            return function(*arguments)
+        begun = time.perf_counter()
+        result = function(*arguments)
+        seen.add(key)
+        if time.perf_counter() - begun > SLOW and sys.stderr.isatty():
+            print(f"spikecore: compiled a {name} kernel in {time.perf_counter() - begun:.1f} s", file=sys.stderr)
+        return result
+
+    return call

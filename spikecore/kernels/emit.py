@@ -1,0 +1,196 @@
+"""Programs as Python source for Numba: one loop over chunks of neurons, inside it time, innermost the neurons.
+
+The innermost loop runs over rows that lie contiguously in memory, so it vectorises; a chunk's states stay in cache for
+all of its time steps. Every constant is typed, nothing is contracted or re-associated: each operation is the one that the
+loop over steps would do, so the bits agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Sequence
+
+from spikecore.kernels.adjoint import Adjoint
+from spikecore.kernels.program import Op
+from spikecore.kernels.trace import Trace
+
+SPELLING = {
+    "add": "{0} + {1}",
+    "subtract": "{0} - {1}",
+    "multiply": "{0} * {1}",
+    "divide": "{0} / {1}",
+    "negative": "-{0}",
+    "abs": "abs({0})",
+    "maximum": "max({0}, {1})",
+    "minimum": "min({0}, {1})",
+    "clip": "min(max({0}, {1}), {2})",
+    "where": "{1} if {0} else {2}",
+    "exp": "np.exp({0})",
+    "log": "np.log({0})",
+    "sqrt": "np.sqrt({0})",
+    "tanh": "np.tanh({0})",
+    "atan": "np.arctan({0})",
+    "sign": "np.sign({0})",
+    "floor": "np.floor({0})",
+    "ceil": "np.ceil({0})",
+    "round": "np.rint({0})",
+    "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}",
+    "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}",
+    "equal": "{0} == {1}",
+    "not_equal": "{0} != {1}",
+    "logical_and": "{0} and {1}",
+    "logical_or": "{0} or {1}",
+    "logical_not": "not {0}",
+    "float": "F(1.0) if {0} else F(0.0)",
+    "spike": "F(1.0) if {0} > F(0.0) else F(0.0)",
+    "stop_gradient": "{0}",
+}
+
+
+def spelled(op: Op) -> str:
+    """One operation as an assignment."""
+    args = [f"v{a}" if type(a) is int else f"F({a!r})" for a in op.args]
+    if op.word == "pow":
+        exponent = op.args[1]
+        text = (
+            f"{args[0]} * {args[0]}" if exponent == 2.0 else args[0] if exponent == 1.0 else f"{args[0]} ** {args[1]}"
+        )
+    else:
+        text = SPELLING[op.word].format(*args)
+    return f"v{op.out} = {text}"
+
+
+class _Source:
+    """Lines of code at a depth."""
+
+    def __init__(self) -> None:
+        self.lines: List[str] = []
+
+    def add(self, depth: int, *lines: str) -> None:
+        self.lines += ["    " * depth + line for line in lines]
+
+    def text(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+
+def name_of(param: str) -> str:
+    """A dotted parameter name as an identifier."""
+    return param.replace(".", "_")
+
+
+def forward_source(trace: Trace, rows: Sequence[str], recorded: Sequence[str], constant: bool) -> str:
+    """The forward kernel. ``rows`` names the parameters that come as one value per neuron, the others are numbers;
+    ``constant`` says that the input is the same at every step.
+
+    Its running state lives in the arrays of the final state.
+    """
+    program, source = trace.program, _Source()
+    states = [(i, name) for i, name in enumerate(trace.states)]
+    arrays = [*(f"init_{s}" for _, s in states), *(f"p_{name_of(p)}" for p in trace.params)]
+    outs = [*(f"rec_{s}" for s in recorded), *(f"fin_{s}" for _, s in states)]
+    source.add(0, f"def forward(x, {', '.join((*arrays, 'out', *outs))}):")
+    _chunks(source, "out", rows)
+    for _, s in states:
+        source.add(2, f"now_{s} = fin_{s}[lo:hi]", f"now_{s}[:] = init_{s}[lo:hi]")
+    source.add(2, "for t in range(steps):")
+    source.add(3, f"row_x = x[{_row(constant)}, lo:hi]", "row_out = out[t, lo:hi]")
+    source.add(3, *(f"row_{s} = rec_{s}[t, lo:hi]" for s in recorded))
+    source.add(3, "for j in range(width):")
+    ops, leaves = program.needed([trace.output, *trace.after])
+    loads = {"x": "row_x[j]", **{f"s_{s}": f"now_{s}[j]" for _, s in states}, **_param_loads(trace, rows)}
+    source.add(4, *_loads(program.inputs, leaves, loads), *(spelled(op) for op in ops))
+    source.add(4, f"row_out[j] = v{trace.output}")
+    for (_, s), value in zip(states, trace.after):
+        source.add(4, f"now_{s}[j] = v{value}")
+        if s in recorded:
+            source.add(4, f"row_{s}[j] = v{value}")
+    return source.text()
+
+
+def backward_source(
+    trace: Trace,
+    found: Adjoint,
+    rows: Sequence[str],
+    recorded: Sequence[str],
+    by_x: bool,
+    by_params: Sequence[str],
+    constant: bool,
+) -> str:
+    """The backward kernel: computes the states of a chunk again, then goes back through time.
+
+    ``by_params`` names the parameters whose gradient is wanted; each gets one sum over time per neuron.
+    """
+    program, source, states = trace.program, _Source(), trace.states
+    after = dict(zip(states, trace.after))
+    arrays = [*(f"init_{s}" for s in states), *(f"p_{name_of(p)}" for p in trace.params)]
+    grads = [*(f"rec_{s}" for s in recorded), *(f"fin_{s}" for s in states)]
+    outs = ["gx", *(f"ginit_{s}" for s in states), *(f"gp_{name_of(p)}" for p in by_params)]
+    source.add(0, f"def backward(x, {', '.join((*arrays, 'g', *grads, 'window', *outs))}):")
+    _chunks(source, "g", rows)
+    for s in states:
+        source.add(2, f"all_{s} = np.empty((steps + 1, width), dtype=gx.dtype)", f"all_{s}[0] = init_{s}[lo:hi]")
+        source.add(2, f"now_{s} = ginit_{s}[lo:hi]", f"now_{s}[:] = fin_{s}[lo:hi]")
+    source.add(2, *(f"sum_{name_of(p)} = gp_{name_of(p)}[lo:hi]" for p in by_params))
+    loads = {"x": "row_x[j]", **{f"s_{s}": f"before_{s}[j]" for s in states}, **_param_loads(trace, rows)}
+    _recompute(source, trace, loads, constant)
+    source.add(2, "for t in range(steps - 1, -1, -1):")
+    source.add(3, f"row_x = x[{_row(constant)}, lo:hi]", f"row_gx = gx[{_row(constant)}, lo:hi]", "row_g = g[t, lo:hi]")
+    source.add(3, *(f"row_{s} = rec_{s}[t, lo:hi]" for s in recorded))
+    source.add(3, *(f"before_{s} = all_{s}[t]" for s in states), *(f"after_{s} = all_{s}[t + 1]" for s in states))
+    source.add(3, "for j in range(width):")
+    results = {**({"x": found.x} if by_x else {}), **{f"s_{s}": v for s, v in zip(states, found.before)}}
+    wanted = dict(zip(trace.params, found.params))
+    results.update({f"p_{p}": wanted[p] for p in by_params})
+    values = [v for v in results.values() if type(v) is int]
+    ops, leaves = program.needed(values, after.values())
+    loads.update(
+        {"g": "row_g[j]", **{f"c_{s}": f"now_{s}[j]" for s in states}, **{f"r_{s}": f"row_{s}[j]" for s in recorded}}
+    )
+    source.add(4, *_loads(program.inputs, leaves, loads))
+    source.add(
+        4, *(f"v{v} = after_{s}[j]" for s, v in after.items() if v in leaves and v not in program.inputs.values())
+    )
+    source.add(4, *(spelled(op) for op in ops))
+    if by_x:
+        source.add(4, f"row_gx[j] {'+=' if constant else '='} {_value(results['x'])}")
+    source.add(4, *(f"now_{s}[j] = {_value(results[f's_{s}'])}" for s in states))
+    source.add(4, *(f"sum_{name_of(p)}[j] += {_value(results[f'p_{p}'])}" for p in by_params))
+    source.add(3, "if window > 0 and t > 0 and t % window == 0:", *(f"    now_{s}[:] = 0" for s in states), "    pass")
+    return source.text()
+
+
+def _recompute(source: _Source, trace: Trace, loads: Dict[str, str], constant: bool) -> None:
+    """All states of the chunk, from the first to the last step."""
+    ops, leaves = trace.program.needed(trace.after)
+    source.add(2, "for t in range(steps):", f"    row_x = x[{_row(constant)}, lo:hi]")
+    source.add(
+        3, *(f"before_{s} = all_{s}[t]" for s in trace.states), *(f"after_{s} = all_{s}[t + 1]" for s in trace.states)
+    )
+    source.add(3, "for j in range(width):")
+    source.add(4, *_loads(trace.program.inputs, leaves, loads), *(spelled(op) for op in ops))
+    source.add(4, *(f"after_{s}[j] = v{value}" for s, value in zip(trace.states, trace.after)))
+
+
+def _chunks(source: _Source, like: str, rows: Sequence[str]) -> None:
+    """The head of both kernels: chunks of neurons in parallel."""
+    source.add(1, f"steps, count = {like}.shape")
+    source.add(1, "for chunk in prange((count + CHUNK - 1) // CHUNK):")
+    source.add(2, "lo = chunk * CHUNK", "hi = min(count, lo + CHUNK)", "width = hi - lo")
+    source.add(2, *(f"row_p_{name_of(p)} = p_{name_of(p)}[lo:hi]" for p in rows))
+
+
+def _row(constant: bool) -> str:
+    return "0" if constant else "t"
+
+
+def _param_loads(trace: Trace, rows: Sequence[str]) -> Dict[str, str]:
+    return {f"p_{p}": f"row_p_{name_of(p)}[j]" if p in rows else f"p_{name_of(p)}" for p in trace.params}
+
+
+def _loads(inputs: Dict[str, int], leaves: Any, loads: Dict[str, str]) -> List[str]:
+    return [f"v{value} = {loads[name]}" for name, value in inputs.items() if value in leaves]
+
+
+def _value(value: Any) -> str:
+    return f"v{value}" if type(value) is int else f"F({0.0 if value is None else float(value)!r})"

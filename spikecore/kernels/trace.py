@@ -1,0 +1,169 @@
+"""Running a step once on symbols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from spikecore.api.surrogate import Surrogate
+from spikecore.api.tree import Params, State
+from spikecore.api.words import OPERATORS, REFLECTED, WORDS
+from spikecore.kernels.program import Program
+
+FLOAT = (
+    "add subtract multiply divide negative pow abs maximum minimum clip exp log sqrt tanh atan sign floor ceil round"
+).split()
+BOOL = "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_not".split()
+
+
+class NotElementwise(Exception):
+    """A step does something that no elementwise kernel can; the message says what."""
+
+
+class Symbol:
+    """The value of one element, yet to be computed."""
+
+    __slots__ = ("program", "value")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, program: Program, value: int) -> None:
+        self.program, self.value = program, value
+
+    @property
+    def dtype(self) -> str:
+        """Either "float" or "bool"."""
+        return self.program.kinds[self.value]
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotElementwise(f"it looks at .{name} of an array")
+
+    def __bool__(self) -> bool:
+        raise NotElementwise("it branches on data")
+
+
+def words(program: Program) -> SimpleNamespace:
+    """The vocabulary on symbols; words that are not elementwise raise."""
+
+    def entered(word: str, kind: str) -> Callable[..., Any]:
+        return lambda *args: Symbol(program, program.add(word, tuple(_arg(a) for a in args), kind))
+
+    def refused(word: str) -> Callable[..., Any]:
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise NotElementwise(f"it uses {word!r}, which is not elementwise")
+
+        return refuse
+
+    table: Dict[str, Callable[..., Any]] = {word: refused(word) for word in WORDS}
+    table.update({word: entered(word, "float") for word in FLOAT})
+    table.update({word: entered(word, "bool") for word in BOOL})
+    table.update(
+        where=entered("where", "float"),
+        spike=lambda u, surrogate: Symbol(program, program.add("spike", (_arg(u),), "float", surrogate)),
+        stop_gradient=entered("stop_gradient", "float"),
+        astype=lambda x, dtype: x if x.dtype == "float" else Symbol(program, program.add("float", (x.value,), "float")),
+        zeros_like=lambda x: 0.0,
+        ones_like=lambda x: 1.0,
+    )
+    return SimpleNamespace(**table)
+
+
+def _arg(x: Any) -> Any:
+    if isinstance(x, Symbol):
+        return x.value
+    if isinstance(x, (int, float)):
+        return float(x)
+    raise NotElementwise(f"it mixes in {type(x).__name__}")
+
+
+def _operator(word: str) -> Callable[..., Any]:
+    return lambda self, *others: getattr(words_of(self.program), word)(self, *others)
+
+
+def _reflected(word: str) -> Callable[..., Any]:
+    return lambda self, other: getattr(words_of(self.program), word)(other, self)
+
+
+for _name, _word in OPERATORS.items():
+    setattr(Symbol, _name, _operator(_word))
+for _name in REFLECTED:
+    setattr(Symbol, _name.replace("__", "__r", 1), _reflected(OPERATORS[_name]))
+
+
+def words_of(program: Program) -> SimpleNamespace:
+    """The words of a program, made once."""
+    if not hasattr(program, "xp"):
+        program.xp = words(program)  # type: ignore[attr-defined]
+    return program.xp  # type: ignore[attr-defined,no-any-return]
+
+
+class SymbolicEngine:
+    """As much of an engine as an elementwise step may ask for."""
+
+    name, device, dtype = "symbolic", "", "float"
+
+    def __init__(self, program: Program) -> None:
+        self.xp = words_of(program)
+
+    def spike(self, u: Any, surrogate: Surrogate) -> Any:
+        return self.xp.spike(u, surrogate)
+
+    def stop_gradient(self, x: Any) -> Any:
+        return self.xp.stop_gradient(x)
+
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
+        raise NotElementwise("it brings an array of its own into the step")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A step as a program.
+
+    Args:
+        program: the operations.
+        states, params: names, in order.
+        output: value of the step's output.
+        after: values of the new states, in the order of ``states``.
+    """
+
+    program: Program
+    states: Tuple[str, ...]
+    params: Tuple[str, ...]
+    output: int
+    after: Tuple[int, ...]
+
+
+def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
+    """Run ``stepper.step`` on symbols.
+
+    Args:
+        stepper: the neuron.
+        params: prepared parameters by dotted name: a float is compiled in, anything else becomes an input.
+
+    Raises:
+        NotElementwise: the step is more than elementwise.
+    """
+    program = Program()
+    engine = SymbolicEngine(program)
+    held = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}
+    before = {name: Symbol(program, program.input(f"s_{name}")) for name in stepper.state}
+    x = Symbol(program, program.input("x"))
+    y, after = stepper.step(engine, _nested(held), State(before), x)
+    if not isinstance(y, Symbol) or any(not isinstance(after[name], Symbol) for name in stepper.state):
+        raise NotElementwise("a constant stands where an array is expected")
+    ends = tuple(after[name].value for name in stepper.state)
+    _, read = program.needed([y.value, *ends])
+    names = tuple(name for name in params if program.inputs.get(f"p_{name}") in read)  # others are none of its business
+    return Trace(program, tuple(stepper.state), names, y.value, ends)
+
+
+def _nested(flat: Dict[str, Any]) -> Params:
+    """A tree from dotted names."""
+    tree: Dict[str, Any] = {}
+    for path, value in flat.items():
+        *heads, last = path.split(".")
+        place = tree
+        for head in heads:
+            place = place.setdefault(head, {})
+        place[last] = value
+    return Params({name: _nested(value) if isinstance(value, dict) else value for name, value in tree.items()})

@@ -1,0 +1,310 @@
+"""The table of cases. A new neuron, layer, surrogate or word is one line here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Tuple
+
+import numpy as np
+
+import spikecore as sc
+from spikecore import functional, spikegen, surrogate
+
+from . import reference
+from .rig import normal
+
+
+class Case(NamedTuple):
+    """A layer and the shape of one sample of its input."""
+
+    name: str
+    layer: Any
+    shape: Tuple[int, ...] = (5,)
+    dead: Tuple[str, ...] = ()  # gradients that are zero by the equations, so that only rounding is left of them
+
+    def __repr__(self):
+        return self.name
+
+
+def ids(cases):
+    """Keyword argument of parametrize: cases are named by their first field."""
+    return {"ids": [case[0] for case in cases]}
+
+
+# ---- surrogates ----------------------------------------------------------------------------------------------------
+
+SURROGATES = [
+    ("atan", surrogate.atan()),
+    ("atan-narrow", surrogate.atan(alpha=5.0)),
+    ("fast_sigmoid", surrogate.fast_sigmoid()),
+    ("fast_sigmoid-wide", surrogate.fast_sigmoid(slope=2.0)),
+    ("sigmoid", surrogate.sigmoid()),
+    ("sigmoid-wide", surrogate.sigmoid(slope=3.0)),
+    *((name, getattr(surrogate, name)()) for name in (
+        "straight_through_estimator", "superspike", "gaussian", "multi_gaussian", "erf", "piecewise_exponential",
+        "heaviside", "LSO", "piecewise_quadratic", "triangular", "spike_rate_escape", "SFS")),
+    ("superspike-scaled", surrogate.superspike(scale=0.5, slope=3.0)),
+    ("SFS-below", surrogate.SFS(slope=5.0, B=-0.35)),
+]  # fmt: skip
+
+# ---- neurons -------------------------------------------------------------------------------------------------------
+
+GRADUAL = np.linspace(0.5, 0.95, 5)
+RESETS = [(reset, delayed) for reset in ("subtract", "zero", "none") for delayed in (True, False)]
+LEARNED = {
+    "beta": sc.learn(0.8, per="neuron"),
+    "threshold": sc.learn(0.7),
+    "graded_spikes_factor": sc.learn(1.5, per="neuron"),
+}
+LEAKY = [  # their oracle is a loop in reference.py
+    *(
+        Case(
+            f"Leaky-{reset}-{'delayed' if delayed else 'immediate'}",
+            sc.Leaky(reset_mechanism=reset, reset_delay=delayed, **LEARNED),
+        )
+        for reset, delayed in RESETS
+    ),
+    Case("Leaky", sc.Leaky()),
+    Case("Leaky-graded", sc.Leaky(beta=0.7, graded_spikes_factor=2.0)),
+    Case("Leaky-constant-arrays", sc.Leaky(beta=GRADUAL, threshold=1.0 - GRADUAL, graded_spikes_factor=GRADUAL)),
+    Case("Leaky-learned-array", sc.Leaky(beta=sc.learn(GRADUAL), threshold=sc.learn(GRADUAL[:1]))),
+    Case("Leaky-border", sc.Leaky(beta=sc.learn(np.array([0.0, 1.0, 0.5, 0.9, 0.2])), threshold=0.0)),
+    Case(
+        "Leaky-channels", sc.Leaky(beta=sc.learn(0.9, per="channel"), threshold=sc.learn(0.5, per="channel")), (3, 2, 2)
+    ),
+    Case("Leaky-channel-array", sc.Leaky(beta=GRADUAL[:3].reshape(3, 1, 1)), (3, 2, 2)),
+    *(Case(f"Leaky-{name}", sc.Leaky(beta=sc.learn(0.8), surrogate=one)) for name, one in SURROGATES),
+]
+FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; snnTorch's golden traces in golden.py
+    Case("IF", sc.IF(threshold=sc.learn(1.0))),
+    Case("LI", sc.LI(beta=sc.learn(0.8))),
+    Case("LI-parallel", sc.LI(beta=sc.learn(0.8), parallel=True)),
+    Case("Leaky-parallel", sc.Leaky(beta=sc.learn_tau(5.0), reset_mechanism="none", parallel=True)),
+    Case("Leaky-decayed", sc.Leaky(beta=sc.learn(0.7), threshold=sc.learn(0.6), reset_mechanism="subtract_decayed")),
+    Case("Leaky-inhibition", sc.Leaky(threshold=sc.learn(0.4), inhibition=True)),
+    Case("Synaptic", sc.Synaptic(alpha=sc.learn(0.5, per="neuron"), beta=sc.learn(0.7), threshold=sc.learn(1.0))),
+    Case("Synaptic-immediate", sc.Synaptic(alpha=sc.learn(0.5), beta=0.8, reset_mechanism="zero", reset_delay=False)),
+    Case("Synaptic-parallel", sc.Synaptic(alpha=0.5, beta=sc.learn(0.8), reset_mechanism="none", parallel=True)),
+    Case("Alpha", sc.Alpha(alpha=sc.learn(0.9), beta=sc.learn(0.8), threshold=sc.learn(0.5))),
+    Case("Alpha-subtract", sc.Alpha(alpha=sc.learn(0.9), beta=0.6, threshold=0.5, reset_mechanism="subtract")),
+    Case("Lapicque", sc.Lapicque(R=sc.learn(1.2), C=sc.learn(3.0, per="neuron"), threshold=sc.learn(0.3))),
+    Case("ALIF", sc.ALIF(beta=sc.learn(0.8), rho=sc.learn(0.9), adaptation=sc.learn(0.5), threshold=0.5)),
+    Case("DeltaLeaky", sc.DeltaLeaky(beta=sc.learn(0.8), delta_threshold=sc.learn(0.6))),
+    Case("Izhikevich", sc.Izhikevich(a=sc.learn(0.02), b=sc.learn(0.2), d=sc.learn(1.0), threshold=-66.5)),
+    Case("RLeaky", sc.RLeaky(beta=sc.learn(0.7), linear_features=5)),
+    Case("RLeaky-one-to-one", sc.RLeaky(beta=0.7, all_to_all=False, V=sc.learn(0.3, per="neuron"))),
+    Case("RLeaky-maps", sc.RLeaky(conv2d_channels=2, kernel_size=3, threshold=0.5), (2, 3, 3)),
+    Case("RSynaptic", sc.RSynaptic(alpha=sc.learn(0.5), beta=0.7, linear_features=5, reset_mechanism="zero")),
+    Case("Recurrent", sc.Recurrent(sc.ALIF(threshold=0.5), sc.OneToOne())),
+    Case("Refractory", sc.Refractory(sc.Leaky(beta=sc.learn(0.9), threshold=0.3), period=2)),
+    Case("SLSTM", sc.SLSTM(input_size=5, hidden_size=4, threshold=sc.learn(0.1), reset_mechanism="subtract")),
+    Case(
+        "SConv2dLSTM",
+        sc.SConv2dLSTM(in_channels=2, out_channels=2, kernel_size=3, max_pool=2, threshold=0.1),
+        (2, 4, 4),
+    ),
+    Case("StateLeaky", sc.StateLeaky(beta=sc.learn(0.8, per="channel"), threshold=0.5)),
+    Case("LinearLeaky", sc.LinearLeaky(beta=sc.learn(0.8), in_features=5, out_features=4, threshold=0.3)),
+    Case("LeakyParallel", sc.LeakyParallel(input_size=5, hidden_size=4, beta=sc.learn(0.7), threshold=0.3)),
+    Case("LeakyParallel-dense", sc.LeakyParallel(input_size=5, hidden_size=4, dense=True, threshold=0.3)),
+    Case("AssociativeLeaky", sc.AssociativeLeaky(in_dim=5, d_value=2, d_key=2, threshold=0.1)),
+]
+NEURONS = [*LEAKY, *FAMILY]
+
+# ---- layers and networks -------------------------------------------------------------------------------------------
+
+CONV = sc.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
+LAYERS = [
+    Case("Linear", sc.Linear(5, 3)),
+    Case("Linear-no-bias", sc.Linear(5, 3, bias=False)),
+    Case("Conv2d", sc.Conv2d(2, 3, 3), (2, 5, 4)),
+    Case("Conv2d-all-options", CONV, (4, 6, 7)),
+    Case("Conv2d-no-bias", sc.Conv2d(2, 2, 1, bias=False), (2, 3, 3)),
+    Case("MaxPool2d", sc.MaxPool2d(2), (2, 4, 5)),
+    Case("MaxPool2d-overlapping", sc.MaxPool2d((3, 2), stride=(2, 1), padding=1), (2, 5, 4)),
+    Case("AvgPool2d", sc.AvgPool2d(2), (2, 4, 5)),
+    Case("AvgPool2d-overlapping", sc.AvgPool2d((3, 2), stride=(2, 1), padding=1), (2, 5, 4)),
+    Case("Conv1d", sc.Conv1d(2, 4, 3, stride=2, padding=1, dilation=2, groups=2), (2, 9)),
+    Case("MaxPool1d", sc.MaxPool1d(3, stride=2, padding=1), (2, 7)),
+    Case("AvgPool1d", sc.AvgPool1d(3, stride=2, padding=1), (2, 7)),
+    Case("Flatten", sc.Flatten(), (2, 3, 2)),
+    Case("GradedSpikes", sc.GradedSpikes(3), (3, 2)),
+    Case("GradedSpikes-constant", sc.GradedSpikes(3, constant_factor=1.5), (3,)),
+    Case("OneToOne", sc.OneToOne(V=sc.learn(0.7, per="neuron"))),
+    Case("Dropout", sc.Dropout(0.4), (6,)),
+    Case("BatchNorm1d", sc.BatchNorm1d(5)),
+    Case("BatchNorm1d-plain", sc.BatchNorm1d(5, affine=False, momentum=0.3)),
+    Case("BatchNorm1d-length", sc.BatchNorm1d(3), (3, 4)),
+    Case("BatchNorm2d", sc.BatchNorm2d(3), (3, 2, 4)),
+    Case("BatchNormTT1d", sc.BatchNormTT1d(5, time_steps=8)),
+    Case("BatchNormTT2d", sc.BatchNormTT2d(3, time_steps=8), (3, 2, 4)),
+    Case("LayerNorm", sc.LayerNorm((3, 4)), (2, 3, 4)),
+    Case("LayerNorm-plain", sc.LayerNorm(5, affine=False)),
+]
+DENSE = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(4, 3), sc.Leaky(threshold=sc.learn(0.5)))
+NETWORKS = [
+    Case("dense", DENSE),
+    Case("nested", sc.Sequential(sc.Sequential(sc.Linear(5, 4), sc.Leaky()), sc.Leaky(beta=0.5))),
+    Case("residual", sc.Sequential(sc.Linear(5, 4), sc.Residual(sc.Sequential(sc.Linear(4, 4), sc.Leaky())))),
+    Case("concat", sc.Concat(sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)), sc.Linear(5, 2), axis=0)),
+    Case("residual-shortcut", sc.Residual(sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)), sc.Linear(5, 3))),
+    Case("convolutional", sc.Sequential(sc.Conv2d(1, 2, 3), sc.Leaky(threshold=0.3), sc.MaxPool2d(2), sc.Flatten(),
+                                        sc.Linear(8, 3), sc.Leaky(threshold=0.2)), (1, 6, 6)),
+]  # fmt: skip
+TRAINED_ONLY = [  # these draw or keep statistics, so they do not run step by step
+    Case(
+        "normalised",
+        sc.Sequential(sc.Linear(5, 4), sc.BatchNorm1d(4), sc.Leaky(), sc.Dropout(0.3), sc.Linear(4, 3)),
+        dead=("params.0.bias",),
+    ),
+]
+
+# ---- losses, optimisers, encoders ----------------------------------------------------------------------------------
+
+WEIGHT = np.array([0.2, 0.3, 0.5])
+LOSSES = [
+    *(
+        (name, getattr(functional, name)())
+        for name in ("ce_rate_loss", "ce_count_loss", "mse_count_loss", "mse_membrane_loss")
+    ),
+    ("ce_rate_loss-weight", functional.ce_rate_loss(weight=WEIGHT)),
+    ("ce_count_loss-normalised", functional.ce_count_loss(weight=WEIGHT, normalise=True)),
+    ("mse_count_loss-rates", functional.mse_count_loss(correct_rate=0.75, incorrect_rate=0.25, reduction="sum")),
+    ("mse_membrane_loss-targets", functional.mse_membrane_loss(on_target=1.2, off_target=-0.3, weight=WEIGHT)),
+    ("ce_max_membrane_loss", functional.ce_max_membrane_loss(weight=WEIGHT)),
+    ("l1_rate_sparsity", functional.ce_count_loss() + functional.l1_rate_sparsity(1e-2)),
+    ("sum", functional.ce_rate_loss() + 0.1 * functional.mse_membrane_loss()),
+]
+OPTIMIZERS = [
+    ("SGD", sc.SGD(lr=0.1)),
+    ("SGD-decay", sc.SGD(lr=0.1, weight_decay=0.05)),
+    ("SGD-momentum", sc.SGD(lr=0.1, momentum=0.9, weight_decay=0.01)),
+    ("SGD-dampening", sc.SGD(lr=0.1, momentum=0.8, dampening=0.3)),
+    ("SGD-nesterov", sc.SGD(lr=0.1, momentum=0.9, nesterov=True)),
+    ("Adam", sc.Adam(lr=0.05)),
+    ("Adam-decay", sc.Adam(lr=0.05, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1)),
+    ("AdamW", sc.AdamW(lr=0.05, weight_decay=0.1)),
+]
+ENCODERS = [
+    (
+        "rate",
+        lambda x, first=0: spikegen.rate(x, 7, gain=0.8, offset=0.1, first_spike_time=2, seed=(3, "x"), first=first),
+    ),
+    ("rate-varying", lambda x, first=0: spikegen.rate(x[None, ...], time_var_input=True, seed=3, first=first)),
+    ("latency", lambda x, first=0: spikegen.latency(x, 9, normalize=True, clip=True)),
+    ("latency-linear", lambda x, first=0: spikegen.latency(x, 9, tau=5, linear=True, on_target=2.0, off_target=-1.0)),
+    ("constant", lambda x, first=0: spikegen.constant(x, 4)),
+    ("rate_conv", lambda x, first=0: spikegen.rate_conv(x, seed=4, first=first)[None, ...]),
+    ("poisson", lambda x, first=0: spikegen.poisson(x, 20, refractory=2, seed=5, first=first)),
+    ("poisson-compensated", lambda x, first=0: spikegen.poisson(x, 20, 3, compensate=True, seed=6, first=first)),
+    ("burst", lambda x, first=0: spikegen.burst(x, 20, max_spikes=4, shortest=2)),
+    ("phase", lambda x, first=0: spikegen.phase(x, 9, period=6)),
+    ("phase-weighted", lambda x, first=0: spikegen.phase(x, 9, period=6, weighted=True)),
+    ("delta", lambda x, first=0: spikegen.delta(spikegen.rate(x, 7, seed=7, first=first), off_spike=True)),
+    ("level_crossing", lambda x, first=0: spikegen.level_crossing(spikegen.constant(x, 6), 0.125, start=0.0)),
+    ("receptive_fields", lambda x, first=0: spikegen.population(x[..., None], 9, neurons=6)[..., 2]),
+]
+
+# ---- words: arguments, options, and the same thing in NumPy --------------------------------------------------------
+# Values are away from kinks and ties, so that differences are derivatives; test_words.py looks at the kinks.
+
+A, B, POSITIVE = normal(3, 4), normal(3, 4, seed=1), abs(normal(3, 4, seed=2)) + 0.5
+ROW, COLUMN, MASK = normal(4), normal(3, 1), normal(3, 4, seed=3) > 0
+MAP, MAP1, MAP3 = normal(2, 4, 5, 6), normal(2, 2, 7), normal(1, 1, 3, 4, 3)
+STACK = normal(2, 3, 4)
+FILTER, WINDOWS = normal(4, 2, 2, 3), normal(2, 4, 6, 6, 2)
+SPACE = {"stride": (1, 2), "padding": (1, 1), "dilation": (1, 2)}
+POOL = ((3, 2), (2, 2), (1, 1))
+PAIRS = [(A, B), (A, ROW), (COLUMN, ROW), (A, 2.5), (ROW, A)]
+
+
+class Word(NamedTuple):
+    """A word applied to arguments: float arrays are differentiated, everything else is an option."""
+
+    word: str
+    arguments: Tuple[Any, ...]
+    options: Any
+    numpy: Any
+
+    def __repr__(self):
+        return self.word
+
+
+def _words(name, numpy, arguments, **options):
+    return [Word(name, tuple(one), options, numpy) for one in arguments]
+
+
+def _log_softmax(x, axis):
+    return x - np.log(np.exp(x).sum(axis, keepdims=True))
+
+
+def _reduced(name):
+    function = getattr(np, name)
+    axes = [None, 1, -2, (0, 1)]
+    return [Word(name, (A,), {"axis": axis, "keepdims": keep}, function) for axis in axes for keep in (False, True)]
+
+
+DIFFERENTIABLE = [
+    *_words("add", np.add, [*PAIRS, (2.5, A)]),
+    *_words("subtract", np.subtract, [*PAIRS, (2.5, A)]),
+    *_words("multiply", np.multiply, [*PAIRS, (2.5, A)]),
+    *_words("divide", np.divide, [(A, POSITIVE), (COLUMN, POSITIVE), (ROW, POSITIVE), (A, 2.5), (2.5, POSITIVE)]),
+    *_words("pow", np.power, [(POSITIVE, n) for n in (3, 2, 1, 0.5, -1)]),
+    *(word for name in ("negative", "abs", "exp", "tanh") for word in _words(name, getattr(np, name), [(A,)])),
+    *_words("atan", np.arctan, [(A,)]),
+    *_words("erf", np.vectorize(math.erf), [(A,)]),
+    *_words("log", np.log, [(POSITIVE,)]),
+    *_words("sqrt", np.sqrt, [(POSITIVE,)]),
+    *_words("maximum", np.maximum, [(A, B), (A, ROW)]),
+    *_words("minimum", np.minimum, [(A, B), (A, ROW)]),
+    *_words("clip", np.clip, [(A, -0.5, 0.7), (A, -math.inf, 0.1)]),
+    *_words("where", np.where, [(MASK, A, B), (MASK, COLUMN, ROW)]),
+    *_words("matmul", np.matmul, [(A, B.T.copy()), (STACK, normal(2, 4, 2)), (STACK, normal(4, 2))]),
+    *_reduced("sum"), *_reduced("mean"), *_reduced("max"), *_reduced("min"),
+    *(w for axis in (0, -1)
+      for w in _words("log_softmax", _log_softmax, [(A,)], axis=axis)),
+    *_words("reshape", np.reshape, [(A, (2, 6)), (A, (-1,))]),
+    *_words("permute_dims", np.transpose, [(MAP3, (3, 0, 2, 4, 1))]),
+    *(w for axis in (0, 1, -1) for w in _words("expand_dims", np.expand_dims, [(A,)], axis=axis)),
+    *_words("squeeze", np.squeeze, [(COLUMN,)], axis=1),
+    *_words("broadcast_to", np.broadcast_to, [(ROW, (3, 4)), (COLUMN, (2, 3, 4))]),
+    *(w for axis in (0, -1) for w in _words("concat", np.concatenate, [([A, B],), ([A, B, A],)], axis=axis)),
+    *(w for axis in (0, 1, -1) for w in _words("stack", np.stack, [([A, B],)], axis=axis)),
+    *(w for axis in (0, (0, 1)) for w in _words("flip", np.flip, [(A,)], axis=axis)),
+    *_words("take_slice", lambda x, index: x[index],
+            [(A, (slice(1, 3), 2)), (A, (..., slice(None, None, 2))), (A, (0, ...))]),
+    *_words("pad", lambda x, widths, value=0.0: np.pad(x, widths, constant_values=value),
+            [(A, ((0, 1), (2, 0))), (A, ((1, 1), (0, 0)), 3.0)]),
+    *_words("astype", lambda x, dtype: x.astype(dtype), [(A, "float64")]),
+    *_words("conv", reference.conv, [(MAP, FILTER)], groups=2, **SPACE),
+    *_words("conv", reference.conv, [(MAP1, normal(3, 2, 3), (2,), (1,), (1,), 1), (MAP3, normal(2, 1, 2, 2, 1),
+            (1, 2, 1), (0, 1, 0), (1, 1, 1), 1)]),
+    *_words("avg_pool", lambda x, *o: reference.patches(x, *o, (1, 1)).mean(2), [(MAP, *POOL)]),
+    *_words("max_pool", lambda x, *o: reference.patches(x, *o, (1, 1), -np.inf).max(2), [(MAP, *POOL)]),
+    *_words("patches", reference.patches, [(MAP, (2, 3))], **SPACE),
+    *_words("unpatches", reference.unpatches, [(WINDOWS, MAP.shape, (2, 3))], **SPACE),
+    *(w for _, one in SURROGATES for w in _words("spike", lambda u, s: (u > 0) * 1.0, [(A, one)])),
+    *_words("stop_gradient", lambda x: x, [(A,)]),
+]  # fmt: skip
+HALVES = np.array([0.5, 1.5, -0.5])
+LOGICAL = {"logical_and": np.logical_and, "logical_or": np.logical_or}
+CONSTANT = [
+    *(w for n in ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+      for w in _words(n, getattr(np, n), [(np.round(A), np.round(B)), (A, 0.25)])),
+    *(w for n, f in LOGICAL.items() for w in _words(n, f, [(MASK, A > 0)])),
+    *_words("logical_not", np.logical_not, [(MASK,)]),
+    *(w for n in ("sign", "floor", "ceil", "round") for w in _words(n, getattr(np, n), [(2 * A,), (HALVES,)])),
+    *_words("argmax", np.argmax, [(A,), (np.round(A),)], axis=1),
+    *_words("argmin", np.argmin, [(A,), (np.round(A),)], axis=0),
+    *_words("isfinite", np.isfinite, [(np.array([1.0, np.nan, np.inf, -np.inf]),)]),
+    *_words("any", np.any, [(MASK,)]),
+    *_words("all", np.all, [(MASK,)], axis=1),
+    *_words("zeros_like", np.zeros_like, [(A,)]),
+    *_words("ones_like", np.ones_like, [(A,)]),
+]  # fmt: skip
+CREATION = [
+    *_words("arange", np.arange, [(5,)]),
+    *_words("zeros", np.zeros, [((2, 3),)]),
+    *_words("ones", np.ones, [((2, 3),)]),
+    *_words("full", np.full, [((2, 3), 1.5)]),
+]

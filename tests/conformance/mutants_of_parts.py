@@ -1,0 +1,194 @@
+"""Mutants of everything around the neurons: host, random numbers, encoders, layers, losses, optimisers, surrogates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import spikecore as sc
+from spikecore import functional, spikegen
+from spikecore.api import optim
+from spikecore.api.functional import loss as losses
+from spikecore.api.normalisation import BatchNorm1d
+from spikecore.api.spikegen import timing as encoders
+from spikecore.engines.numpy.engine import NumpyEngine
+from spikecore.engines.numpy.executor import NumpyExecutor
+
+from . import (
+    cases,
+    golden,
+    test_encoders,
+    test_engine_contract,
+    test_executors,
+    test_layers,
+    test_losses,
+    test_optimizers,
+    test_random,
+    test_surrogates,
+)
+from .mutants import mutant, with_method
+
+SGD, ADAM, ADAMW = (
+    sc.SGD(lr=0.1, weight_decay=0.05, momentum=0.9),
+    sc.Adam(lr=0.05),
+    sc.AdamW(lr=0.05, weight_decay=0.1),
+)
+
+
+@mutant(test_engine_contract.check_round_trip)
+def to_numpy_returns_zeros(patch):
+    return with_method("to_numpy", lambda right, self, x: np.zeros_like(right(self, x)))
+
+
+@mutant(test_engine_contract.check_round_trip)
+def arrays_come_back_in_single_precision(patch):
+    return with_method("to_numpy", lambda right, self, x: right(self, x).astype("float32"))
+
+
+@mutant(test_random.check_any_split)
+def draws_ignore_the_first_sample(patch):
+    return with_method("uniform", lambda right, self, *a, first=0, **k: right(self, *a, **k))
+
+
+@mutant(test_random.check_uniform, (3, 5), 0, 0)
+def draws_depend_on_the_batch(patch):
+    return with_method("uniform", lambda right, self, key, shape, **k: right(self, (key[0], *shape), shape, **k))
+
+
+@mutant(test_random.check_uniform, (7,), None, 0)
+def draws_of_the_librarys_own_generator(patch):
+    return with_method("uniform", lambda right, self, key, shape, **k: np.random.default_rng(0).random(shape))
+
+
+@mutant(test_encoders.check_rate)
+def rate_fires_at_the_wrong_probability(patch):
+    right = NumpyEngine.uniform
+    patch.setattr(NumpyEngine, "uniform", lambda self, *a, **k: right(self, *a, **k) ** 2)
+
+
+@mutant(test_encoders.check_rate)
+def rate_ignores_its_seed(patch):
+    right = spikegen.rate
+    patch.setattr(spikegen, "rate", lambda *a, seed=0, **k: right(*a, **k))
+
+
+@mutant(test_encoders.test_latency_of_a_sample_does_not_depend_on_the_batch)
+def latency_stretches_by_the_batch(patch):
+    patch.setattr(encoders, "_stretched", lambda xp, times, x, span, linear: times * (span / xp.max(times)))
+
+
+# -- layers, losses, optimisers --
+
+
+@mutant(test_layers.check_batch_norm, cases.Case("", BatchNorm1d(5)))
+def running_variance_is_biased(patch):
+    right = BatchNorm1d._batch_statistics
+
+    def statistics(self, engine, buffers, x):
+        mean, var, moved = right(self, engine, buffers, x)
+        return mean, var, moved.replace(running_var=0.9 * buffers.running_var + 0.1 * var)
+
+    patch.setattr(BatchNorm1d, "_batch_statistics", statistics)
+
+
+@mutant(test_layers.check_batch_norm, cases.Case("", BatchNorm1d(5)))
+def evaluation_uses_the_batch(patch):
+    right = BatchNorm1d.apply
+    patch.setattr(BatchNorm1d, "apply", lambda self, *a, train, key: right(self, *a, train=True, key=key))
+
+
+def dropout(mask_shape, scale=lambda p: 1.0 / (1.0 - p)):
+    def apply(self, engine, params, buffers, x, *, train, key):
+        if not train or not self.p:
+            return x, buffers
+        draws = engine.uniform(key.child("dropout").path, mask_shape(x), sample_axis=0, first=key.first)
+        return x * (engine.xp.astype(draws >= self.p, engine.dtype) * scale(self.p)), buffers
+
+    return apply
+
+
+@mutant(test_layers.check_dropout)
+def dropout_redraws_every_step(patch):
+    apply = dropout(lambda rows: rows.shape[1:])
+
+    def flattened(self, engine, params, buffers, x, **options):
+        rows = engine.xp.reshape(engine.xp.permute_dims(x, (1, 0, 2)), (1, x.shape[1], -1))
+        y, buffers = apply(self, engine, params, buffers, rows, **options)
+        y = engine.xp.reshape(y, (x.shape[1], x.shape[0], x.shape[2]))
+        return engine.xp.permute_dims(y, (1, 0, 2)), buffers
+
+    patch.setattr(sc.Dropout, "apply", flattened)
+
+
+@mutant(test_layers.check_dropout)
+def dropout_does_not_scale(patch):
+    patch.setattr(sc.Dropout, "apply", dropout(lambda x: x.shape[1:], scale=lambda p: 1.0))
+
+
+@mutant(test_layers.check_dropout)
+def dropout_draws_one_mask_for_all(patch):
+    patch.setattr(sc.Dropout, "apply", dropout(lambda x: (1, *x.shape[2:])))
+
+
+@mutant(test_losses.check_golden, *golden.LOSSES[3])
+def class_weights_are_ignored(patch):
+    right = losses.Loss._reduced
+    patch.setattr(losses.Loss, "_reduced", lambda self, e, x, code: right(functional.ce_rate_loss(), e, x, code))
+
+
+@mutant(test_losses.check_golden, *golden.LOSSES[0])
+def cross_entropy_sums_over_time(patch):
+    patch.setattr(losses.ce_rate_loss, "per_sample", lambda self, e, v, c, _: e.xp.sum(losses._nll(e, v, c), axis=0))
+
+
+@mutant(test_losses.check_gradient, functional.mse_membrane_loss())
+def loss_is_detached(patch):
+    right = losses.Loss._reduced
+    patch.setattr(losses.Loss, "_reduced", lambda self, e, x, code: right(self, e, e.stop_gradient(x), code))
+
+
+@mutant(test_optimizers.check_update, ADAM)
+def adam_without_bias_correction(patch):
+    right = optim.Adam._adam
+    patch.setattr(optim.Adam, "_adam", lambda self, xp, p, g, slots, step, lr: right(self, xp, p, g, slots, 10**6, lr))
+
+
+@mutant(test_optimizers.check_update, ADAMW)
+def adamw_decays_through_the_gradient(patch):
+    patch.setattr(optim.AdamW, "update", optim.Adam.update)
+
+
+@mutant(test_optimizers.check_update, SGD)
+def momentum_starts_at_zero(patch):
+    right = optim.SGD.update
+    patch.setattr(optim.SGD, "update", lambda self, xp, p, g, slots, *a: right(
+        self, xp, p, g, slots or {"momentum_buffer": 0.5 * g}, *a))  # fmt: skip
+
+
+@mutant(test_optimizers.check_executor, SGD)
+def set_lr_does_nothing(patch):
+    patch.setattr(NumpyExecutor, "set_lr", lambda self, lr: None)
+
+
+@mutant(test_optimizers.check_executor, SGD, 0.1)
+def clip_norm_does_nothing(patch):
+    patch.setattr(NumpyExecutor, "_clipped", lambda self, grads: grads)
+
+
+@mutant(test_executors.test_resume_is_bit_identical, ADAM)
+def resuming_forgets_the_slots(patch):
+    patch.setattr(NumpyExecutor, "load_slots", lambda self, slots: None)
+
+
+@mutant(test_surrogates.check_derivative, sc.surrogate.atan())
+def arctangent_of_the_docstring(patch):
+    patch.setattr(sc.surrogate.atan, "derivative", lambda self, xp, u: 1.0 / (np.pi * (1.0 + (np.pi * u) ** 2)))
+
+
+@mutant(test_surrogates.test_extremes_are_finite_in_float32, sc.surrogate.sigmoid())
+def sigmoid_overflows(patch):
+    def derivative(self, xp, u):
+        with np.errstate(all="ignore"):
+            e = xp.exp(-self.slope * u)
+            return self.slope * e / (1.0 + e) ** 2
+
+    patch.setattr(sc.surrogate.sigmoid, "derivative", derivative)

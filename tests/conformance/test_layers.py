@@ -1,0 +1,231 @@
+"""Stateless layers against torch.nn.functional; dropout, normalisation, containers by their laws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.layer import Key, Pass
+from spikecore.api.tree import Tree, flatten
+
+from . import cases
+from .rig import assert_close, assert_trees_close, cotangents, differentiate, normal, on, run
+
+torch = pytest.importorskip("torch", reason="torch is the oracle here")
+F = torch.nn.functional
+
+
+def conv(function):
+    return lambda layer, p, x: function(
+        x, p["weight"], p.get("bias"), layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+
+
+def pool(function):
+    return lambda layer, p, x: function(x, layer.kernel_size, layer.stride, layer.padding)
+
+
+def norm(layer, p, x):
+    return F.batch_norm(x, None, None, p.get("weight"), p.get("bias"), True, 0.0, layer.eps)
+
+
+ORACLES = {  # what torch makes of one big batch x
+    sc.Linear: lambda layer, p, x: F.linear(x, p["weight"], p.get("bias")),
+    sc.Conv1d: conv(F.conv1d),
+    sc.Conv2d: conv(F.conv2d),
+    sc.MaxPool1d: pool(F.max_pool1d),
+    sc.MaxPool2d: pool(F.max_pool2d),
+    sc.AvgPool1d: pool(F.avg_pool1d),
+    sc.AvgPool2d: pool(F.avg_pool2d),
+    sc.Flatten: lambda layer, p, x: x.flatten(1),
+    sc.GradedSpikes: lambda layer, p, x: x * p["weights"].reshape(-1, *(1,) * (x.ndim - 2)),
+    sc.OneToOne: lambda layer, p, x: x * p["V"],
+    sc.LayerNorm: lambda layer, p, x: F.layer_norm(
+        x, layer.normalized_shape, p.get("weight"), p.get("bias"), layer.eps
+    ),
+    sc.BatchNorm1d: norm,
+    sc.BatchNorm2d: norm,
+}
+LAYERS = [case for case in cases.LAYERS if type(case.layer) in ORACLES]
+
+
+def weights(case):
+    """Parameters away from the first ones, where a BatchNorm does nothing."""
+    first = case.layer.init(Key((0, "weights")), case.shape).params
+    return type(first)({name: x + normal(*x.shape, scale=0.3) for name, x in first.items()})
+
+
+def check_layer(engine, case):
+    """Output, and gradients of a random weighting by input and parameters."""
+    x, params = normal(4, 3, *case.shape), weights(case)
+    leaves = {name: torch.tensor(a, requires_grad=True) for name, a in params.items()}
+    flat = torch.tensor(x.reshape(-1, *case.shape), requires_grad=True)
+    expected = ORACLES[type(case.layer)](case.layer, leaves, flat)
+    found = run(engine, case.layer, x, params=params, train=True).outputs
+    assert_close(found, expected.detach().numpy().reshape(found.shape), 1e-12)
+    assert found.shape[2:] == case.layer.init(Key((0,)), case.shape).shape
+
+    cotangent = cotangents(Tree(outputs=found)).outputs
+    (expected * torch.tensor(cotangent.reshape(expected.shape))).sum().backward()
+    _, grads = differentiate(engine, case.layer, x, params=params, train=True, weigh=("outputs",))
+    assert_close(grads.inputs, flat.grad.numpy().reshape(x.shape), 1e-11)
+    assert_trees_close(grads.params, Tree({name: leaf.grad.numpy() for name, leaf in leaves.items()}), 1e-11)
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=repr)
+def test_against_torch(engine, case):
+    check_layer(engine, case)
+
+
+def test_every_layer_has_a_case():
+    from spikecore.api.checkpoint import known_classes
+    from spikecore.api.layer import Stateless
+
+    layers = {
+        one for one in known_classes().values() if issubclass(one, Stateless) and not one.__name__.startswith("_")
+    }
+    assert layers == {type(case.layer) for case in cases.LAYERS}
+
+
+@pytest.mark.parametrize("case", [*cases.LAYERS, *cases.NETWORKS], ids=repr)
+def test_dtype_in_is_dtype_out(engine32, case):
+    x = normal(8, 2, *case.shape)
+    for train in (True, False):
+        found = run(engine32, case.layer, x, train=train, key=Key((0,)))
+        assert found.outputs.dtype == "float32"
+        assert {a.dtype.name for a in flatten(Tree(b=found.buffers, s=found.state, r=found.recorded)).values()} <= {
+            "float32"
+        }
+
+
+def check_batch_norm(engine, case):
+    """Five batches of training, then evaluation: outputs and running statistics are torch's."""
+    kind = torch.nn.BatchNorm1d if isinstance(case.layer, sc.BatchNorm1d) else torch.nn.BatchNorm2d
+    layer = case.layer
+    theirs = kind(layer.num_features, layer.eps, layer.momentum, layer.affine, dtype=torch.float64)
+    buffers = layer.init(Key((0,)), case.shape).buffers
+    for step in range(6):
+        x = normal(4, 3, *case.shape, seed=step) + step
+        theirs.train(step < 5)
+        expected = theirs(torch.tensor(x.reshape(-1, *case.shape))).detach().numpy().reshape(x.shape)
+        found = run(engine, layer, x, buffers=buffers, train=step < 5)
+        assert_close(found.outputs, expected, 1e-12)
+        assert_close(found.buffers.running_mean, theirs.running_mean.numpy(), 1e-12)
+        assert_close(found.buffers.running_var, theirs.running_var.numpy(), 1e-12)
+        buffers = found.buffers
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in cases.LAYERS if isinstance(c.layer, (sc.BatchNorm1d, sc.BatchNorm2d))], ids=repr
+)
+def test_batch_norm_statistics(engine, case):
+    check_batch_norm(engine, case)
+
+
+@pytest.mark.parametrize("kind", ["1d", "2d"])
+def test_batch_norm_through_time_is_one_per_step(engine, kind):
+    """Each step is a BatchNorm of its own, without bias: outputs, statistics, in training and after."""
+    through, single = getattr(sc, f"BatchNormTT{kind}"), getattr(sc, f"BatchNorm{kind}")
+    shape = (3, 2, 4) if kind == "2d" else (3,)
+    layer, x = through(3, time_steps=4), normal(4, 5, *shape)
+    params, buffers = layer.init(Key((0,)), shape).params, layer.init(Key((0,)), shape).buffers
+    params = type(params)(weight=params.weight + normal(4, 3))
+    for train in (True, False):
+        found = run(engine, layer, x, params=params, buffers=buffers, train=train)
+        for t in range(4):
+            own = {"weight": params.weight[t], "bias": np.zeros(3)}
+            held = {name: b[t] for name, b in buffers.items()}
+            alone = run(engine, single(3), x[t : t + 1], params=Tree(own), buffers=Tree(held), train=train)
+            assert_close(found.outputs[t : t + 1], alone.outputs, 1e-12)
+            for name, b in alone.buffers.items():
+                assert_close(found.buffers[name][t], b, 1e-12)
+        buffers = found.buffers
+
+
+def check_dropout(engine):
+    x, key = np.ones((5, 40, 50)), Key((7,), 100)
+    found = run(engine, sc.Dropout(0.3), x, train=True, key=key).outputs
+    assert set(np.unique(found)) == {0.0, 1.0 / 0.7}
+    assert abs((found == 0).mean() - 0.3) < 0.03
+    assert (found == found[:1]).all(), "one mask per sample, held over time"
+    assert len(np.unique(found[0], axis=0)) == 40, "every sample has its own mask"
+    later = run(engine, sc.Dropout(0.3), x[:, 10:], train=True, key=Key((7,), 110)).outputs
+    np.testing.assert_array_equal(later, found[:, 10:], "the mask belongs to the sample, not to the batch")
+    other = run(engine, sc.Dropout(0.3), x, train=True, key=Key((8,), 100)).outputs
+    assert (other != found).any()
+    np.testing.assert_array_equal(run(engine, sc.Dropout(0.3), x).outputs, x)
+    np.testing.assert_array_equal(run(engine, sc.Dropout(0.0), x, train=True).outputs, x)
+
+
+def test_dropout(engine):
+    check_dropout(engine)
+
+
+def test_dropout_gradient_is_its_mask(engine):
+    layer, key, x = sc.Dropout(0.4), Key((1,)), normal(3, 2, 6)
+    mask = run(engine, layer, np.ones_like(x), train=True, key=key).outputs
+    _, grads = differentiate(engine, layer, x, train=True, key=key, weigh=("outputs",))
+    assert_close(grads.inputs, mask * cotangents(Tree(outputs=x)).outputs)
+
+
+def test_dropout_layers_of_one_network_draw_differently(engine):
+    x = np.ones((1, 8, 30))
+    net = sc.Sequential(sc.Dropout(0.5), sc.Dropout(0.5))
+    kept = (run(engine, net, x, train=True, key=Key((0,))).outputs != 0).mean()
+    assert 0.15 < kept < 0.35, "two equal masks would keep a half"
+
+
+def test_residual_is_the_sum(engine):
+    body, aside, x = sc.Linear(4, 4), sc.Linear(4, 4, bias=False), normal(3, 2, 4)
+    both = sc.Residual(body, aside)
+    params = both.init(Key((0, "weights")), (4,)).params
+    parts = [run(engine, layer, x, params=params[name]).outputs for name, layer in both.children()]
+    assert_close(run(engine, both, x, params=params).outputs, sum(parts))
+    assert_close(run(engine, sc.Residual(body), x, params=params).outputs, parts[0] + x)
+
+
+def test_sequential_is_one_after_the_other(engine):
+    case, x = cases.NETWORKS[0], normal(6, 3, 5)
+    params = case.layer.init(Key((0, "weights")), case.shape).params
+    step_by_step = x
+    for name, layer in case.layer.children():
+        step_by_step = run(engine, layer, step_by_step, params=params[name]).outputs
+    assert_close(run(engine, case.layer, x, params=params).outputs, step_by_step)
+
+
+def test_empty_sequential_is_the_identity(engine):
+    x = normal(2, 2, 3)
+    np.testing.assert_array_equal(run(engine, sc.Sequential(), x).outputs, x)
+    assert sc.Sequential().input_shape is None
+
+
+def test_two_networks_share_nothing(engine):
+    """Running one leaves the other as it was: same weights, same outputs, no state between calls."""
+    one, two = cases.NETWORKS[0], cases.NETWORKS[1]
+    x = normal(4, 2, 5)
+    alone = run(engine, two.layer, x)
+    run(engine, one.layer, x, train=True)
+    run(engine, two.layer, x + 1.0)
+    again = run(engine, two.layer, x)
+    np.testing.assert_array_equal(again.outputs, alone.outputs)
+    assert_trees_close(again.recorded, alone.recorded, 0.0)
+
+
+def test_a_normalised_layer_refuses_to_run_step_by_step(engine):
+    layer = sc.BatchNorm1d(3)
+    params = on(engine, layer.init(Key((0,)), (3,)).params)
+    with pytest.raises(ValueError, match="running statistics"):
+        layer.step(engine, params, None, engine.asarray(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize("layer", [sc.BatchNorm1d(3), sc.BatchNorm2d(3)])
+def test_batch_norm_needs_more_than_one_value(engine, layer):
+    with pytest.raises(ValueError, match="more than one value per feature"):
+        run(engine, layer, np.ones((1, 1, 3, 1, 1)[: 3 + layer.space]), train=True)
+
+
+def test_dropout_without_a_key_is_refused(engine):
+    passing = Pass(engine, train=True)
+    with pytest.raises(ValueError, match="random key"):
+        sc.Dropout(0.5).run(passing, Tree(), Tree(), None, engine.asarray(np.ones((1, 1, 2))))

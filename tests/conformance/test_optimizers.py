@@ -1,0 +1,123 @@
+"""Optimisers: twenty steps of each, equal to torch.optim's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.layer import EMPTY, Init
+from spikecore.api.tree import Params
+
+from . import cases
+from .rig import assert_close, normal
+
+torch = pytest.importorskip("torch", reason="torch.optim is the oracle here")
+
+START, STEPS = normal(3, 2), 20
+OPTIMIZERS = pytest.mark.parametrize("spec", [spec for _, spec in cases.OPTIMIZERS], **cases.ids(cases.OPTIMIZERS))
+
+
+def target(step):
+    return normal(3, 2, seed=step) - 1.0
+
+
+def torchs(spec, leaf):
+    """The torch optimiser that a description stands for, by its name and fields."""
+    options = {name: value for name, value in vars(spec).items()}
+    return getattr(torch.optim, type(spec).__name__)([leaf], **options)
+
+
+def expected_path(spec, rates, clip_norm=None):
+    leaf = torch.tensor(START, requires_grad=True)
+    optimizer, path = torchs(spec, leaf), []
+    for step, rate in enumerate(rates):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        ((leaf - torch.tensor(target(step))) ** 2).sum().backward()
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_([leaf], clip_norm)
+        optimizer.step()
+        path.append(leaf.detach().numpy().copy())
+    return path
+
+
+def check_update(engine, spec):
+    """``Optimizer.update``, in words, on the same gradients."""
+    param, slots = engine.asarray(START), {}
+    for step, expected in enumerate(expected_path(spec, [spec.lr] * STEPS)):
+        grad = 2.0 * (param - engine.asarray(target(step)))
+        param, slots = spec.update(engine.xp, param, grad, slots, step + 1, spec.lr)
+        assert_close(engine.to_numpy(param), expected, 1e-12, f"step {step}")
+        assert set(slots) == set(spec.slots)
+
+
+@OPTIMIZERS
+def test_update(engine, spec):
+    check_update(engine, spec)
+
+
+class Quadratic(sc.Stateless):
+    """Returns its weight for every sample: the least network with a loss of known gradient."""
+
+    def init(self, key, shape):
+        return Init(Params(weight=START), EMPTY, (3, 2))
+
+    def apply(self, engine, params, buffers, x, *, train, key):
+        return params.weight + 0.0 * x, buffers
+
+
+def distance(out, targets):
+    engine = sc.engine_of(out.spikes)
+    off = out.spikes[0, 0, ...] - targets
+    return engine.xp.sum(off * off)
+
+
+def check_executor(engine, spec, clip_norm=None):
+    """The same through ``compile``, with a learning rate that changes."""
+    network = Quadratic()
+    init = network.init(None, None)
+    executor = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    rates = [spec.lr * (0.5 if step >= 10 else 1.0) for step in range(STEPS)]
+    for step, expected in enumerate(expected_path(spec, rates, clip_norm)):
+        executor.set_lr(rates[step])
+        executor.step(np.ones((1, 1, 3, 2)), target(step))
+        assert_close(executor.state()["params"]["weight"], expected, 1e-12, f"step {step}")
+    executor.close()
+
+
+@OPTIMIZERS
+def test_executor(engine, spec):
+    check_executor(engine, spec)
+
+
+@pytest.mark.parametrize("clip_norm", [0.1, 3.0, 1e6])
+def test_clip_norm(engine, clip_norm):
+    check_executor(engine, sc.SGD(lr=0.1, momentum=0.5), clip_norm)
+
+
+@OPTIMIZERS
+def test_descriptions_are_values(spec):
+    assert spec == type(spec)(**vars(spec))
+    assert hash(spec) == hash(type(spec)(**vars(spec)))
+    assert spec.slots in ((), ("momentum_buffer",), ("exp_avg", "exp_avg_sq"))
+
+
+BAD = [
+    (lambda: sc.SGD(lr=-1.0), "SGD: lr=-1.0"),
+    (lambda: sc.Adam(lr=math.nan), "Adam: lr=nan"),
+    (lambda: sc.SGD(momentum=1.0), "momentum=1.0"),
+    (lambda: sc.SGD(dampening=1.5), "dampening=1.5"),
+    (lambda: sc.SGD(nesterov=True), "nesterov needs momentum"),
+    (lambda: sc.Adam(betas=(0.9, 1.0)), "betas=1.0"),
+    (lambda: sc.Adam(betas=(0.9,)), "must be two numbers"),
+    (lambda: sc.AdamW(weight_decay="much"), "AdamW: weight_decay='much'"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD, ids=[message for _, message in BAD])
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

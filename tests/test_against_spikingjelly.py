@@ -1,0 +1,79 @@
+"""Which of our resets are which of SpikingJelly's: equal spikes and gradients against the installed package.
+
+SpikingJelly's LIF decays by 1 - 1/tau, resets within the step and fires at U >= theta; ours fires at U > theta, which
+differs only on the threshold itself. Its hard reset is our "zero", its soft reset our "subtract" (detached, it takes
+beta theta away: our "subtract_decayed"). None of its modes is snnTorch's default, the delayed, detached "subtract".
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.layer import Key, Pass
+from spikecore.api.tree import Params, Tree
+
+torch = pytest.importorskip("torch", reason="SpikingJelly needs torch")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    pytest.importorskip("spikingjelly", reason="SpikingJelly is not installed (extra 'peers')")
+    from spikingjelly.activation_based import neuron, surrogate
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # SpikingJelly warns of its own affairs
+
+BETA = 0.9
+PAIRS = [  # our options, their options; what the reset is to them
+    ({"reset_mechanism": "zero", "reset_delay": True}, {"v_reset": 0.0, "detach_reset": True}),
+    ({"reset_mechanism": "zero", "reset_delay": False}, {"v_reset": 0.0, "detach_reset": False}),
+    ({"reset_mechanism": "subtract", "reset_delay": False}, {"v_reset": None, "detach_reset": False}),
+    ({"reset_mechanism": "subtract_decayed", "reset_delay": True}, {"v_reset": None, "detach_reset": True}),
+]
+
+
+def theirs(x, **options):
+    lif = neuron.LIFNode(
+        tau=1.0 / (1.0 - BETA), decay_input=False, surrogate_function=surrogate.ATan(2.0), step_mode="m", **options
+    )
+    inputs = torch.as_tensor(x).requires_grad_()
+    spikes = lif(inputs)
+    (spikes * weights(x)).sum().backward()
+    return spikes.detach().numpy(), inputs.grad.numpy()
+
+
+def weights(x):
+    return torch.as_tensor(np.random.default_rng(1).random(x.shape))
+
+
+def ours(engine, x, **options):
+    leaky = sc.Leaky(beta=BETA, **options)
+    leaky.init(Key((0,)), x.shape[2:])
+
+    def function(held, w):
+        out = leaky.run(Pass(engine), Params(), Tree(), None, held.x)
+        return engine.xp.sum(out.outputs * w), out.outputs
+
+    w = engine.asarray(weights(x).numpy())
+    _, spikes, grads = engine.value_and_grad(function, Tree(x=engine.asarray(x)), w)
+    return engine.to_numpy(spikes), engine.to_numpy(grads.x)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize(("own", "their"), PAIRS, ids=[f"{a['reset_mechanism']}-{a['reset_delay']}" for a, _ in PAIRS])
+def test_the_pairs_marked_identical_are_identical(engine, own, their):
+    x = (
+        np.random.default_rng(0).random((100, 8, 64)) * 0.9
+    )  # below the threshold: an immediate reset leaves nothing above
+    spikes, grads = theirs(x, **their)
+    own_spikes, own_grads = ours(sc.get_engine(engine, dtype="float64"), x, **own)
+    assert 0.05 < spikes.mean() < 0.6
+    assert np.array_equal(spikes, own_spikes)
+    assert abs(grads - own_grads).max() / abs(grads).max() <= 1e-10
+
+
+def test_no_mode_of_theirs_is_the_delayed_subtract():
+    x = np.random.default_rng(0).random((100, 8, 64)) * 0.9
+    own_spikes, _ = ours(sc.get_engine("numpy", dtype="float64"), x, reset_mechanism="subtract")
+    assert all((theirs(x, **their)[0] != own_spikes).mean() > 0.01 for _, their in PAIRS)

@@ -1,0 +1,292 @@
+"""The command line as a user meets it: real runs, exit codes, messages, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+for package in ("typer", "pydantic", "tomli_w", "rich", "sklearn", "matplotlib"):
+    pytest.importorskip(package)
+
+import spikecore as sc  # noqa: E402
+from spikecore import cli, config, runs  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+RUN_FILE = ROOT / "spikecore" / "demo.toml"
+TINY = ["--set", "network.layers.0.out_features=12", "--set", "network.layers.2.in_features=12"]
+TINY += ["--set", "encoder.num_steps=4", "--set", "data.batch_size=256"]
+PICTURES = ("curves.png", "raster.png", "traces.png")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
+    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def spikecore(capsys):
+    """Runs the command line; returns exit code, stdout, stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(argument) for argument in arguments])
+        return (left.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+def needs(engine):
+    if engine == "torch":
+        pytest.importorskip("torch")
+    return engine
+
+
+def trained(spikecore, out, *arguments, engine="numpy", epochs=2):
+    code, said, error = spikecore(
+        "train", RUN_FILE, *TINY, "-e", engine, "--out", out, "-s", f"train.epochs={epochs}", *arguments
+    )
+    assert code == 0, error
+    return Path(out), said
+
+
+def colours(png):
+    """How many different bytes the pixels of a PNG have: an empty picture has few."""
+    data, position, pixels = png.read_bytes(), 8, b""
+    while position < len(data):
+        (length,) = struct.unpack(">I", data[position : position + 4])
+        if data[position + 4 : position + 8] == b"IDAT":
+            pixels += data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return len(set(zlib.decompress(pixels)))
+
+
+# ---- train ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_resumed_run_is_bit_identical(spikecore, engine):
+    needs(engine)
+    whole, _ = trained(spikecore, "whole", engine=engine, epochs=4)
+    parts, _ = trained(spikecore, "parts", engine=engine, epochs=2)
+    code, said, _ = spikecore("train", parts, "--resume", "--set", "train.epochs=4")
+    assert code == 0
+    assert "epoch   3" in said
+    assert "epoch   2" not in said
+    a, b = (sc.load(path / "model.safetensors", engine="numpy").state() for path in (whole, parts))
+    assert (a["step"], a["lr"]) == (b["step"], b["lr"])
+    for kind in ("params", "buffers", "optimizer"):
+        assert list(a[kind]) == list(b[kind])
+        assert all(np.array_equal(a[kind][name], b[kind][name]) for name in a[kind])
+    assert (whole / "run.toml").read_text() == (parts / "run.toml").read_text()
+
+
+def test_early_stopping_and_schedule_survive_an_interruption(tmp_path):
+    sets = ["network.layers=[{kind='Linear',in_features=64,out_features=10},{kind='Leaky',beta={learn=0.9}}]"]
+    sets += ["encoder={kind='rate',num_steps=3}", "data.validation=0.2", "train.schedule=cosine", "train.epochs=9"]
+    sets += ["train.early_stopping={patience=2,min_delta=0.05}", "train.optimizer={lr=0.02}", "data.batch_size=256"]
+
+    def carried_out(directory, interrupted_after):
+        run = runs.Run(config.read(RUN_FILE, "numpy", sets), tmp_path / directory)
+
+        def interrupt(line):
+            if run.directory and json.loads((run.directory / "history.jsonl").read_text().splitlines()[-1])[
+                "epoch"
+            ] in (interrupted_after):
+                raise KeyboardInterrupt
+
+        try:
+            model = run.start(resume=(tmp_path / directory).exists())
+            run.train(model, interrupt)
+        except KeyboardInterrupt:
+            interrupted_after.pop(0)
+            return carried_out(directory, interrupted_after)
+        return model
+
+    whole, parts = carried_out("whole", []), carried_out("parts", [1, 3])
+    assert 3 < whole.epochs_done < 9, "the test wants a run that stops early, behind the interruptions"
+    assert parts.epochs_done == whole.epochs_done
+    assert all(np.array_equal(x, parts.params()[name]) for name, x in whole.params().items())
+    assert [row["lr"] for row in whole.history] == [row["lr"] for row in parts.history]
+
+
+def test_a_run_directory_holds_everything(spikecore):
+    out, said = trained(spikecore, "out")
+    assert {path.name for path in out.iterdir()} == {
+        *("run.toml", "model.safetensors", "history.jsonl", "result.json"),
+        *PICTURES,
+    }
+    rows = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds"} <= set(rows[0])
+    result = json.loads((out / "result.json").read_text())
+    assert result["test_accuracy"] == rows[-1]["val_accuracy"]
+    assert f"{result['test_accuracy']:.4f}" in said
+    for name in PICTURES:
+        assert (out / name).read_bytes()[:4] == b"\x89PNG"
+        assert colours(out / name) > 20
+
+
+def test_directories_are_numbered_and_never_overwritten(spikecore):
+    for number in (1, 2):
+        code, said, _ = spikecore("train", RUN_FILE, *TINY, "-e", "numpy", "-s", "train.epochs=1")
+        assert code == 0
+        assert f"runs{os.sep}demo-00{number}" in said
+    code, _, error = spikecore("train", RUN_FILE, "--out", "runs/demo-001")
+    assert code == cli.USAGE
+    assert "--resume" in error
+    code, _, error = spikecore("train", "runs/demo-001")
+    assert code == cli.USAGE
+    assert "--resume" in error
+
+
+def test_the_resolved_file_runs_as_it_is(spikecore):
+    out, _ = trained(spikecore, "out", epochs=1)
+    code, _, error = spikecore("train", out / "run.toml", "--out", "again")
+    assert code == 0, error
+    assert (out / "run.toml").read_text() == Path("again/run.toml").read_text()
+    a, b = (sc.load(path / "model.safetensors", engine="numpy").params() for path in (out, Path("again")))
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_resume_refuses_another_run_and_says_when_there_is_nothing_to_do(spikecore):
+    out, _ = trained(spikecore, "out", epochs=1)
+    code, _, error = spikecore("train", out, "--resume", "--set", "seed=3")
+    assert code == cli.USAGE
+    assert "seed is 3, but the run began with 0" in error
+    assert "nothing left to train" in spikecore("train", out, "--resume")[1]
+    code, _, error = spikecore("train", RUN_FILE, "--resume")
+    assert code == cli.USAGE
+    assert "--out" in error
+
+
+def test_flag_beats_environment_beats_file(spikecore, monkeypatch):
+    needs("torch")
+
+    def engine_of(directory):
+        return json.loads((Path(directory) / "result.json").read_text())["engine"]
+
+    short = ("train", RUN_FILE, *TINY, "-s", "train.epochs=1", "--out")
+    assert spikecore(*short, "file")[0] == 0
+    monkeypatch.setenv("SPIKECORE_ENGINE", "numpy")
+    assert spikecore(*short, "environment")[0] == 0
+    assert spikecore(*short, "flag", "--engine", "torch")[0] == 0
+    assert [engine_of(name) for name in ("file", "environment", "flag")] == ["torch", "numpy", "torch"]
+
+
+# ---- what is done with a run ---------------------------------------------------------------------------------------
+
+
+def test_verify_evaluate_plot(spikecore):
+    out, _ = trained(spikecore, "out", engine=needs("torch"))
+    code, said, _ = spikecore("verify", out, "--samples", "2")
+    assert code == 0
+    assert said == (out / "report.txt").read_text()
+    assert "verified" in said.splitlines()[-1]
+    assert spikecore("verify", out / "model.safetensors", "--samples", "2")[0] == 0
+    code, said, _ = spikecore("evaluate", out, "--engine", "numpy")
+    assert code == 0
+    assert "test_accuracy" in said
+    (out / "curves.png").unlink()
+    code, said, _ = spikecore("plot", out)
+    assert code == 0
+    assert (out / "curves.png").exists()
+
+
+def test_verify_takes_a_run_file_and_fails_with_its_own_code(spikecore, monkeypatch):
+    code, said, _ = spikecore("verify", RUN_FILE, *TINY, "-e", "numpy", "--samples", "2")
+    assert (code, list(Path().iterdir())) == (0, [])
+    report = type("Report", (), {"ok": False, "__str__": lambda self: "NOT VERIFIED"})()
+    monkeypatch.setattr(runs.Run, "verify", lambda *_: report)
+    code, said, _ = spikecore("verify", RUN_FILE, "-e", "numpy")
+    assert (code, said) == (cli.NOT_VERIFIED, "NOT VERIFIED\n")
+
+
+def test_engines_lists_all_with_what_they_lack(spikecore):
+    code, said, _ = spikecore("engines")
+    assert code == 0
+    for status in sc.engines():
+        assert status.name in said
+
+
+# ---- errors --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("train", "absent.toml"), cli.USAGE, "no such run file"),
+        (("train", RUN_FILE, "--set", "train.epochs=-3"), cli.USAGE, "demo.toml: train.epochs = -3"),
+        (("train", RUN_FILE, "-e", "numpi"), cli.USAGE, "did you mean 'numpy'?"),
+        (("train", RUN_FILE, "-e", "numpy", "-s", "device=cuda"), cli.USAGE, "takes no device"),
+        (("train", RUN_FILE, "-e", "numpy", "-s", "network.layers.0.in_features=6"), cli.USAGE, "expected (6,)"),
+        (("train", RUN_FILE, "-s", "data={name='mnist',path='nowhere'}"), cli.DATA, "train-images-idx3-ubyte"),
+        (("train", RUN_FILE, "-s", "data={name='npz',path='no.npz'}"), cli.DATA, "no.npz"),
+        (("trian",), cli.USAGE, "trian"),
+        (("train",), cli.USAGE, "RUN"),
+        (("train", RUN_FILE, "--engin", "numpy"), cli.USAGE, "--engin"),
+        (("plot", "nowhere"), cli.DATA, "not a run directory"),
+        (("evaluate", "nowhere"), cli.DATA, "not a run directory"),
+    ],
+)
+def test_errors_have_codes_and_leave_nothing_behind(spikecore, arguments, code, message):
+    found, _, error = spikecore(*arguments)
+    assert found == code, error
+    assert message in error
+    assert "Traceback" not in error
+    assert list(Path().iterdir()) == []
+
+
+def test_a_missing_package_is_a_runtime_error(spikecore):
+    missing = [status.name for status in sc.engines() if not status.available]
+    if not missing:
+        pytest.skip("every engine is available here")
+    code, _, error = spikecore("train", RUN_FILE, "-e", missing[0])
+    assert code == cli.RUNTIME
+    assert missing[0] in error
+    assert "Traceback" in spikecore("train", RUN_FILE, "-e", missing[0], "--debug")[2]
+
+
+def test_a_damaged_checkpoint_is_a_data_error(spikecore):
+    out, _ = trained(spikecore, "out", epochs=1)
+    (out / "model.safetensors").write_bytes((out / "model.safetensors").read_bytes()[:-9])
+    code, _, error = spikecore("evaluate", out)
+    assert code == cli.DATA
+    assert "damaged" in error
+
+
+def test_labels_beyond_the_outputs_are_a_runtime_error(spikecore):
+    code, _, error = spikecore("train", RUN_FILE, *TINY, "-e", "numpy", "-s", "network.layers.2.out_features=3")
+    assert code == cli.RUNTIME
+    assert "--debug" in error
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "verify", "plot", "engines", ""])
+def test_help_teaches(spikecore, command):
+    code, said, _ = spikecore(*command.split(), "--help")
+    assert code == 0
+    assert "Exit codes: 0 done; 1 gradients not verified; 2 wrong usage" in said
+    assert not command or f"Examples:\n    spikecore {command}" in said
+
+
+def test_as_a_module_and_without_the_extra(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "spikecore", "--version"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"spikecore {sc.__version__}\n")
+    hide = "import sys; sys.modules['typer'] = None; import spikecore.cli"
+    done = subprocess.run(
+        [sys.executable, "-c", hide], capture_output=True, text=True, env=environment, check=False, cwd=tmp_path
+    )
+    assert done.returncode == cli.USAGE
+    assert 'typer: pip install "spikecore[cli]"' in done.stderr

@@ -1,0 +1,31 @@
+"""The Python blocks of the documentation run, page by page: the blocks of a page share one namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import test_readme
+from test_readme import PROMPTS, python_blocks, run, skip_without
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.mark.skipif(not PAGES, reason="docs/ is not part of this tree")
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(test_readme, "README", page)  # tracebacks then name the page
+    monkeypatch.chdir(tmp_path)  # what the blocks save stays here
+    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+    module = types.ModuleType(f"docs_{page.stem}")  # dataclasses and pickle look their module up
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for line, code in python_blocks(page.read_text(encoding="utf-8")):
+        assert not code.lstrip().startswith(PROMPTS), f"{page.name}:{line}: write plain code, not a console session"
+        skip_without(code)
+        with contextlib.redirect_stdout(io.StringIO()):
+            run(code, line, module.__dict__)

@@ -1,0 +1,281 @@
+"""A user's day: call, fit, evaluate; test_resume.py goes on with saving and moving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore import functional, spikegen
+
+torch = pytest.importorskip("torch", reason="models move between torch and numpy here")
+
+X = np.random.default_rng(0).random((24, 6)).astype("float32")
+Y = (X[:, :3].argmax(1)).astype("int64")
+BATCHES = [(X[i : i + 8], Y[i : i + 8]) for i in range(0, 24, 8)]
+SEQUENCES = [(np.repeat(x[None], 5, axis=0) * 1.5, y) for x, y in BATCHES]
+
+
+def network():
+    return sc.Sequential(
+        sc.Linear(6, 16), sc.BatchNorm1d(16), sc.Leaky(beta=sc.learn(0.8, per="neuron"), threshold=0.5),
+        sc.Dropout(0.1), sc.Linear(16, 3), sc.Leaky(beta=0.7, threshold=sc.learn(0.5)),
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def model(request):
+    return sc.Model(network(), request.param, seed=3)
+
+
+def same(a, b):
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], name)
+
+
+# ---- calling -------------------------------------------------------------------------------------------------------
+
+
+def test_call(model):
+    out = model(X, num_steps=5)
+    host = model.engine.to_numpy
+    assert tuple(out.spikes.shape) == (5, 24, 3)
+    assert set(out.states) == {"5"}
+    np.testing.assert_array_equal(host(out.membrane), host(out.states["5"].mem))
+    same({"": host(out.spikes)}, {"": host(model(np.repeat(X[None], 5, axis=0)).spikes)})
+    assert set(model(X, num_steps=5, record=True).states) == {"2", "5"}
+    assert set(model(X, num_steps=5, record="2").states) == {"2"}
+    quiet = model(X, num_steps=5, record=False)
+    with pytest.raises(ValueError, match="not recorded"):
+        _ = quiet.membrane
+
+
+def test_call_continues_from_a_state(model):
+    whole = model(X, num_steps=7)
+    early = model(X, num_steps=3)
+    late = model(X, num_steps=4, state=early.state)
+    np.testing.assert_array_equal(model.engine.to_numpy(late.spikes), model.engine.to_numpy(whole.spikes)[3:])
+    rested = model(X, num_steps=3)
+    np.testing.assert_array_equal(model.engine.to_numpy(rested.spikes), model.engine.to_numpy(early.spikes))
+
+
+def test_weights_wait_for_the_shape():
+    """A network that does not fix its input shape is built at the first call, at fit, or by input_shape."""
+    net = sc.Sequential(sc.Flatten(), sc.Linear(4, 2), sc.Leaky())
+    model = sc.Model(net, "numpy")
+    assert "unbuilt" in repr(model)
+    with pytest.raises(RuntimeError, match="input_shape"):
+        model.params()
+    model(np.zeros((3, 2, 2)), num_steps=2)
+    assert model.input_shape == (2, 2)
+    assert model.output_shape == (2,)
+    assert "10 parameters" in repr(model)
+    sc.Model(net, "numpy", input_shape=(2, 2)).params()
+    fitted = sc.Model(net, "numpy")
+    fitted.fit([(np.zeros((3, 2, 2)), [0, 1, 0])], num_steps=2)
+    assert fitted.input_shape == (2, 2)
+    moved = sc.Model(net, "numpy").to_engine("torch")
+    assert "unbuilt" in repr(moved)
+    assert moved.engine.name == "torch"
+    with pytest.raises(ValueError, match="read only once"):
+        sc.Model(net, "numpy").fit(iter([(np.zeros((3, 2, 2)), [0, 1, 0])]), num_steps=2)
+
+
+def test_summary(model):
+    text = model.summary()
+    rows = [line.split() for line in text.splitlines()]
+    assert ["0", "Linear", "(16,)", "112"] in rows
+    assert ["2", "Leaky", "(16,)", "16", "mem"] in rows
+    assert ["5", "Leaky", "(3,)", "1", "mem"] in rows
+    assert rows[-1] == ["total", "212"]
+    nested = sc.Model(
+        sc.Sequential(sc.Linear(6, 6), sc.Residual(sc.Linear(6, 6), sc.Linear(6, 6, bias=False))), "numpy"
+    )
+    assert "1.shortcut" in nested.summary()
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+def test_fit_learns_and_keeps_a_history(model):
+    history = model.fit(BATCHES, optimizer=sc.Adam(lr=0.02), epochs=40, num_steps=5, loss=functional.ce_count_loss())
+    assert history is model.history
+    assert len(history) == 40 == model.epochs_done
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert history[-1]["accuracy"] > 0.8
+    assert set(history[0]) == {"epoch", "loss", "accuracy", "lr", "seconds", "samples_per_s"}
+    found = model.evaluate(BATCHES, num_steps=5)
+    assert set(found) == {"loss", "accuracy"}
+    assert found["accuracy"] > 0.8
+    model.fit(BATCHES, num_steps=5)
+    assert [row["epoch"] for row in model.history] == list(range(1, 42))
+
+
+def test_two_engines_train_alike():
+    """The same seed: the same weights, dropout masks and batches; in float64 the same losses to rounding."""
+    losses = []
+    for engine in ("numpy", "torch"):
+        one = sc.Model(network(), engine, seed=1, dtype="float64")
+        one.fit(BATCHES, optimizer=sc.Adam(lr=0.01), epochs=5, num_steps=6, encoder=spikegen.rate)
+        losses.append([row["loss"] for row in one.history])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
+
+
+def test_sequences_and_time_axis(model):
+    plain, swapped, last = (sc.Model(network(), model.engine, seed=3) for _ in range(3))
+    plain.fit(SEQUENCES)
+    swapped.fit([(x.swapaxes(0, 1), y) for x, y in SEQUENCES], time_axis=1)
+    last.fit([(np.moveaxis(x, 0, -1), y) for x, y in SEQUENCES], time_axis=-1)
+    same(plain.params(), swapped.params())
+    same(plain.params(), last.params())
+    assert plain.evaluate(SEQUENCES) == swapped.evaluate([(x.swapaxes(0, 1), y) for x, y in SEQUENCES], time_axis=1)
+
+
+def test_encoder_gets_the_keywords_it_takes(model):
+    seen = []
+
+    def encoder(x, num_steps, first):
+        seen.append(first)
+        return spikegen.rate(x, num_steps, first=first)
+
+    model.fit(BATCHES, encoder=encoder, num_steps=4)
+    assert seen == [0, 8, 16], "the running number of each batch's first sample"
+    model.fit(BATCHES, encoder=lambda x: spikegen.latency(x, 6, normalize=True))
+    model.fit(BATCHES, encoder=lambda x, **all: spikegen.rate(x, **all), num_steps=4)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_draws_do_not_depend_on_how_batches_are_cut(engine):
+    """Rate coding and dropout draw by sample: one batch of 16 is two of 8."""
+    passed = []
+    for cut in ([slice(0, 16)], [slice(0, 8), slice(8, 16)]):
+        model, seen = sc.Model(sc.Sequential(sc.Dropout(0.5)), engine, input_shape=(6,)), []
+
+        def watch(out, targets, model=model, seen=seen):
+            seen.append(model.engine.to_numpy(out.spikes))
+            return sc.engine_of(out.spikes).xp.sum(out.spikes)
+
+        model.fit([(X[s], Y[s]) for s in cut], loss=watch, encoder=spikegen.rate, num_steps=4)
+        passed.append(np.concatenate(seen, axis=1))
+    np.testing.assert_array_equal(passed[0], passed[1])
+    assert 0.1 < (passed[0] != 0).mean() < 0.4
+
+
+def test_data_loader_is_taken_as_it_is(model):
+    data = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y))
+    loader = torch.utils.data.DataLoader(data, batch_size=8)
+    other = sc.Model(network(), model.engine, seed=3)
+    model.fit(loader, num_steps=4)
+    other.fit(BATCHES, num_steps=4)
+    same(model.params(), other.params())
+
+
+def test_a_loader_is_told_the_epoch():
+    class Data(list):
+        epochs = []
+
+        def set_epoch(self, epoch):
+            self.epochs.append(epoch)
+
+    data = Data(BATCHES)
+    sc.Model(network(), "numpy").fit(data, epochs=3, num_steps=2)
+    assert data.epochs == [0, 1, 2]
+
+
+def test_validation_callbacks_and_schedule(model):
+    seen = []
+    history = model.fit(
+        BATCHES, epochs=4, num_steps=4, optimizer=sc.SGD(lr=0.1), validation=BATCHES[:1],
+        schedule=sc.schedule.step(every=2, factor=0.5), callbacks=(lambda model, row: seen.append(row["epoch"]),),
+    )  # fmt: skip
+    assert [row["lr"] for row in history] == [0.1, 0.1, 0.05, 0.05]
+    assert seen == [1, 2, 3, 4]
+    assert {"val_loss", "val_accuracy"} <= set(history[0])
+    assert history[-1]["val_loss"] == model.evaluate(BATCHES[:1], num_steps=4)["loss"]
+
+
+def test_callbacks_end_training(model):
+    seen = []
+    stop = lambda model, row: row["epoch"] == 2  # noqa: E731
+    model.fit(BATCHES, epochs=9, num_steps=3, callbacks=(stop, lambda model, row: seen.append(row["epoch"])))
+    assert model.epochs_done == 2
+    assert seen == [1, 2], "the last epoch's other callbacks are called all the same"
+
+
+def test_early_stopping(model):
+    """Stops after ``patience`` epochs without improvement, and goes back to the best weights."""
+    figures = iter([3.0, 1.0, 2.0, 1.5, 0.0])
+    kept = {}
+
+    def spoil(model, row):
+        row["val_loss"] = next(figures)
+        kept[row["epoch"]] = model.params()
+
+    model.fit(BATCHES, epochs=9, num_steps=3, callbacks=(spoil, sc.EarlyStopping(patience=2)))
+    assert model.epochs_done == 4
+    same(model.params(), kept[2])
+    rising = sc.EarlyStopping(patience=1, monitor="accuracy", restore_best=False)
+    assert [rising(model, {"accuracy": a}) for a in (0.5, 0.6, 0.6)] == [None, None, True]
+    with pytest.raises(KeyError, match=r"no 'val_loss' in the history \(accuracy\); pass validation"):
+        sc.EarlyStopping()(model, {"accuracy": 1.0})
+    with pytest.raises(ValueError, match="patience=0"):
+        sc.EarlyStopping(patience=0)
+
+
+def test_clip_norm_and_window_reach_the_executor(model):
+    before = model.params()
+    model.fit(BATCHES[:1], num_steps=4, optimizer=sc.SGD(lr=1.0), clip_norm=1e-3, window=2)
+    moved = sum(((after - before[name]) ** 2).sum() for name, after in model.params().items()) ** 0.5
+    assert moved == pytest.approx(1e-3, rel=2e-3)
+
+
+def test_any_callable_is_a_loss_and_has_no_accuracy(model):
+    def loss(out, targets):
+        xp = sc.engine_of(out.spikes).xp
+        return xp.mean((xp.sum(out.spikes, axis=0) - targets) ** 2)
+
+    wanted = [(x, np.zeros((8, 3), "float32")) for x, _ in BATCHES]
+    history = model.fit(wanted, loss=loss, num_steps=4, epochs=2, validation=wanted)
+    assert "accuracy" not in history[0]
+    assert "val_accuracy" not in history[0]
+    assert history[1]["loss"] > 0
+
+
+def test_integer_targets_stay_integers_for_any_loss(model):
+    """In training and in evaluation alike."""
+    kinds = []
+
+    def loss(out, targets):
+        kinds.append(str(targets.dtype).rpartition(".")[2])
+        return sc.engine_of(out.spikes).xp.mean(out.spikes)
+
+    model.fit(BATCHES[:1], loss=loss, num_steps=2, validation=BATCHES[:1])
+    assert kinds == ["int64", "int64"]
+
+
+def test_progress_is_silent_unless_somebody_watches(model, capsys):
+    model.fit(BATCHES, num_steps=2)
+    assert capsys.readouterr() == ("", "")
+    model.fit(BATCHES, num_steps=2, progress=True)
+    assert "epoch 2/2" in capsys.readouterr().err
+
+
+def test_progress_without_tqdm_is_a_remark_made_once(monkeypatch, capsys):
+    from spikecore.api import progress
+
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(progress, "_said", False)
+    for _ in range(2):
+        assert list(progress.Progress("epoch 1/1", 3, True).over([1, 2])) == [1, 2]
+    assert capsys.readouterr().err == 'spikecore: no progress bar without tqdm (pip install "spikecore[cli]")\n'
+    assert progress.length(iter([])) is None
+
+
+def test_schedules():
+    cosine = sc.schedule.cosine(floor=0.1, warmup=2)
+    assert [cosine(e, 6) for e in range(3)] == [pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0]
+    assert cosine(6, 6) == pytest.approx(0.1)
+    assert cosine(4, 6) == pytest.approx(0.55)
+    assert sc.schedule.constant()(3, 5) == 1.0
+    assert sc.schedule.step(every=3)(7, 9) == pytest.approx(0.01)

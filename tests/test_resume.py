@@ -1,0 +1,111 @@
+"""Saving, loading, moving to another engine, and going on from there, to the bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore import spikegen
+
+torch = pytest.importorskip("torch", reason="models move between torch and numpy here")
+
+X = np.random.default_rng(0).random((24, 6)).astype("float32")
+Y = (X[:, :3].argmax(1)).astype("int64")
+BATCHES = [(X[i : i + 8], Y[i : i + 8]) for i in range(0, 24, 8)]
+
+
+def network():
+    return sc.Sequential(
+        sc.Linear(6, 16), sc.BatchNorm1d(16), sc.Leaky(beta=sc.learn(0.8, per="neuron"), threshold=0.5),
+        sc.Dropout(0.1), sc.Linear(16, 3), sc.Leaky(beta=0.7, threshold=sc.learn(0.5)),
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def model(request):
+    return sc.Model(network(), request.param, seed=3)
+
+
+def same(a, b):
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], name)
+
+
+TRAINING = {
+    "num_steps": 4,
+    "optimizer": sc.Adam(lr=0.01),
+    "schedule": sc.schedule.cosine(warmup=1),
+    "encoder": spikegen.rate,
+}
+
+
+def test_save_and_load(model, tmp_path):
+    model.fit(BATCHES, epochs=2, **TRAINING)
+    model.save(tmp_path / "model.sc")
+    for engine in ("numpy", "torch"):
+        other = sc.load(tmp_path / "model.sc", engine=engine)
+        same(other.params(), model.params())
+        same(other.state()["optimizer"], model.state()["optimizer"])
+        same(other.state()["buffers"], model.state()["buffers"])
+        assert (other.history, other.seed, other.network) == (model.history, model.seed, model.network)
+        assert other.engine.dtype == model.engine.dtype
+        assert other.engine.name == engine
+
+
+def test_resuming_is_bit_identical(model, tmp_path):
+    whole = sc.Model(network(), model.engine, seed=3)
+    whole.fit(BATCHES, epochs=5, **TRAINING)
+    total = {"epochs": 5, "resume": True, **TRAINING}
+    stop = lambda model, row: row["epoch"] == 2  # noqa: E731
+    model.fit(BATCHES, epochs=5, callbacks=(stop,), **TRAINING)
+    model.save(tmp_path / "part")
+    for resumed in (sc.load(tmp_path / "part", engine=model.engine), model):
+        resumed.fit(BATCHES, **total)
+        same(resumed.params(), whole.params())
+        same(resumed.state()["optimizer"], whole.state()["optimizer"])
+        assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+
+
+def test_resume_needs_the_same_optimiser(model):
+    with pytest.raises(ValueError, match="resume=True continues with None"):
+        model.fit(BATCHES, num_steps=2, resume=True)
+    model.fit(BATCHES, num_steps=2, optimizer=sc.Adam(lr=0.1))
+    model.fit(BATCHES, num_steps=2, optimizer=sc.Adam(lr=0.2), resume=True, epochs=2)
+    with pytest.raises(ValueError, match=r"continues with Adam\(.*not with SGD"):
+        model.fit(BATCHES, num_steps=2, optimizer=sc.SGD(), resume=True, epochs=3)
+    assert model.epochs_done == 2
+
+
+def test_to_engine(model):
+    model.fit(BATCHES, num_steps=4)
+    other = model.to_engine("torch" if model.engine.name == "numpy" else "numpy")
+    same(other.params(), model.params())
+    assert other.history == model.history
+    assert other.history is not model.history
+    a, b = (one.engine.to_numpy(one(X, num_steps=4).membrane) for one in (model, other))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+    other.fit(BATCHES, num_steps=4)
+    assert len(model.history) == 1, "the copy trains alone"
+    assert model.to_engine("numpy", dtype="float64").engine.dtype == "float64"
+    same(model.to_engine(sc.get_engine("numpy")).params(), model.params())
+
+
+def test_trained_on_torch_loads_where_there_is_no_torch(tmp_path):
+    one = sc.Model(network(), "torch", seed=3)
+    one.fit(BATCHES, num_steps=4)
+    one.save(tmp_path / "model")
+    np.save(tmp_path / "x.npy", X)
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import numpy as np, spikecore as sc\n"
+        f"model = sc.load({str(tmp_path / 'model')!r}, engine='numpy')\n"
+        f"np.save({str(tmp_path / 'mem.npy')!r}, model(np.load({str(tmp_path / 'x.npy')!r}), num_steps=4).membrane)\n"
+        "assert sys.modules['torch'] is None"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "mem.npy"), one(X, num_steps=4).membrane.numpy(), atol=1e-5)
