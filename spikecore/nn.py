@@ -24,3 +24,4 @@ from spikecore.engines.torch.nn import SConv2dLSTM as SConv2dLSTM
 from spikecore.engines.torch.nn import SpikingNeuron as SpikingNeuron
 from spikecore.engines.torch.nn import StateLeaky as StateLeaky
 from spikecore.engines.torch.nn import Synaptic as Synaptic
+from spikecore.engines.torch.nn import run as run

@@ -1,20 +1,17 @@
 """Helpers for networks of ``spikecore.nn`` modules: their state. Everything acts on the network given, and on no other.
 
-Needs the extra ``torch``.
+The functions on states need the extra ``torch``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Mapping, Tuple
+from typing import Any, Dict, Mapping
 
 
-def _neurons(net: Any) -> Iterator[Tuple[str, Any]]:
-    """Every module of the network that has a state, however deep, with its dotted name."""
-    from spikecore.nn import SpikingNeuron
+def _states() -> Any:
+    from spikecore.engines.torch.nn import state
 
-    for name, module in net.named_modules():
-        if isinstance(module, SpikingNeuron) and module.states:
-            yield name, module
+    return state
 
 
 def reset(net: Any) -> None:
@@ -23,19 +20,18 @@ def reset(net: Any) -> None:
     Args:
         net: an ``nn.Module``.
     """
-    for _, neuron in _neurons(net):
-        neuron.reset_mem()
+    _states().reset(net)
 
 
 def detach(net: Any) -> None:
     """Cut the states of all neurons of ``net`` from the graphs that made them, for truncated BPTT."""
-    for _, neuron in _neurons(net):
-        neuron.detach_hidden()
+    _states().detach(net)
 
 
 def get_state(net: Any) -> Dict[str, Any]:
     """The states of all neurons, as tensors by name, e.g. ``"lif1.mem"``; empty tensors (or None) are at rest."""
-    return {f"{path}.{name}" if path else name: v for path, n in _neurons(net) for name, v in n.hidden().items()}
+    found: Dict[str, Any] = _states().get_state(net)
+    return found
 
 
 def set_state(net: Any, state: Mapping[str, Any]) -> None:
@@ -44,10 +40,4 @@ def set_state(net: Any, state: Mapping[str, Any]) -> None:
     Raises:
         KeyError: names that the network does not have, or that are missing; nothing is changed then.
     """
-    known, given = set(get_state(net)), set(state)
-    if known != given:
-        raise KeyError(
-            f"state: missing {sorted(known - given) or 'nothing'}, unknown {sorted(given - known) or 'nothing'}"
-        )
-    for path, neuron in _neurons(net):
-        neuron.set_hidden({name: state[f"{path}.{name}" if path else name] for name in neuron.states})
+    _states().set_state(net, state)

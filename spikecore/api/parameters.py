@@ -56,6 +56,11 @@ class Learn:
 Param = Union[float, Fixed, Learn]
 
 
+def is_param(annotation: Any) -> bool:
+    """Whether a field is declared as ``Param``: the type itself, or its name where annotations are kept as text."""
+    return annotation == Param or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Param")
+
+
 def learn(value: Any, per: Optional[str] = None) -> Learn:
     """Mark a parameter as learnable.
 

@@ -1,12 +1,12 @@
-"""Losses, metrics, distances and reports; see ``spikecore.api.functional``."""
+"""Losses, metrics, distances and reports; see ``spikecore.api.functional`` and ``spikecore.api.activity``."""
 
-from spikecore.api.functional import Activity as Activity
-from spikecore.api.functional import Energy as Energy
+from spikecore.api.activity import Activity as Activity
+from spikecore.api.activity import Energy as Energy
+from spikecore.api.activity import activity as activity
 from spikecore.api.functional import Loss as Loss
 from spikecore.api.functional import SpikeTime as SpikeTime
 from spikecore.api.functional import accuracy_rate as accuracy_rate
 from spikecore.api.functional import accuracy_temporal as accuracy_temporal
-from spikecore.api.functional import activity as activity
 from spikecore.api.functional import ce_count_loss as ce_count_loss
 from spikecore.api.functional import ce_max_membrane_loss as ce_max_membrane_loss
 from spikecore.api.functional import ce_rate_loss as ce_rate_loss

@@ -66,3 +66,10 @@ def _announced(function: Any, name: str) -> Callable[..., Any]:
         return result
 
     return call
+
+
+def use_threads(count: int) -> None:
+    """Let kernels called from this Python thread use at most ``count`` threads: as many as torch does, not more."""
+    import numba
+
+    numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))

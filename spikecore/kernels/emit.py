@@ -1,8 +1,8 @@
 """Programs as Python source for Numba: one loop over chunks of neurons, inside it time, innermost the neurons.
 
-The innermost loop runs over rows that lie contiguously in memory, so it vectorises; a chunk's states stay in cache for
-all of its time steps. Every constant is typed, nothing is contracted or re-associated: each operation is the one that the
-loop over steps would do, so the bits agree.
+The innermost loop runs over rows that lie contiguously in memory, so it vectorises; a chunk's states stay in cache
+for all of its time steps. Every constant is typed, nothing is contracted or re-associated: each operation is the one
+that the loop over steps would do, so the bits agree.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from spikecore.kernels.adjoint import Adjoint, adjoint
-from spikecore.kernels.cache import build
+from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import backward_source, forward_source
 from spikecore.kernels.trace import NotElementwise, Trace, trace
 
@@ -33,13 +33,17 @@ if hasattr(os, "register_at_fork"):
 @lru_cache(maxsize=1024)
 def traced(stepper: Any, constants: Tuple[Tuple[str, Any], ...], record: Tuple[str, ...]) -> Any:
     """Trace and adjoint of a stepper whose parameters are floats (given) or arrays (None); else why there are none."""
-    if importlib.util.find_spec("numba") is None:
+    if not _has_numba():
         return 'Numba is not installed (pip install "spikecore[kernels]")'
     try:
         found = trace(stepper, dict(constants))
         return found, adjoint(found, record)
     except NotElementwise as reason:
         return f"{type(stepper).__name__}.step is not elementwise: {reason}"
+
+
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 class Gradients(NamedTuple):
@@ -76,9 +80,11 @@ class Fused:
         out = self._empty(steps, shape)
         recorded = [self._empty(steps, shape) for _ in self.record]
         final = [np.empty(shape, self.dtype) for _ in self.trace.states]
-        kernel = self._kernel(forward_source(self.trace, self.rows, self.record, x.shape[0] == 1 < steps), "forward")
-        flat = [_flat(a, 2) for a in (out, *recorded)]
-        kernel(_flat(x, 2), *map(_vector, state), *self._given(params, shape), *flat, *map(_vector, final))
+        kernel = self._kernel(
+            forward_source(self.trace, self.rows, self.record, x.shape[0] == 1 < steps), "forward", shape
+        )
+        flat = [_flat(a) for a in (out, *recorded)]
+        kernel(_flat(x), *map(_vector, state), *self._given(params, shape), *flat, *map(_vector, final))
         return out, recorded, final
 
     def backward(
@@ -105,15 +111,16 @@ class Fused:
         source = backward_source(
             self.trace, self.adjoint, self.rows, self.record, by_x, by_params, x.shape[0] == 1 < g.shape[0]
         )
-        kernel = self._kernel(source, "backward")
-        inputs = [_flat(x, 2), *map(_vector, state), *self._given(params, shape)]
-        upstream = [_flat(g, 2), *(_flat(r, 2) for r in g_recorded), *map(_vector, g_final)]
-        kernel(*inputs, *upstream, window or 0, _flat(gx, 2), *map(_vector, ginit), *map(_vector, sums))
+        kernel = self._kernel(source, "backward", shape)
+        inputs = [_flat(x), *map(_vector, state), *self._given(params, shape)]
+        upstream = [_flat(g), *(_flat(r) for r in g_recorded), *map(_vector, g_final)]
+        kernel(*inputs, *upstream, window or 0, _flat(gx), *map(_vector, ginit), *map(_vector, sums))
         found = {name: _reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
 
-    def _kernel(self, source: str, name: str) -> Any:
-        return build(source, name, self.dtype, _parallel)
+    def _kernel(self, source: str, name: str, shape: Tuple[int, ...]) -> Any:
+        several = _parallel and math.prod(shape) > CHUNK  # a single chunk needs no threads
+        return build(source, name, self.dtype, several)
 
     def _empty(self, steps: int, shape: Tuple[int, ...]) -> Any:
         return np.empty((steps, *shape), self.dtype)  # NumPy asks for huge pages by itself
@@ -209,7 +216,7 @@ def _say(reason: str) -> None:
         print(f"spikecore: neurons run step by step: {reason}", file=sys.stderr)
 
 
-def _flat(a: Any, axes: int) -> Any:
+def _flat(a: Any) -> Any:
     """(time, batch, ...) as (time, neurons), without a copy where strides allow."""
     return a.reshape(a.shape[0], -1)
 
@@ -219,7 +226,7 @@ def _vector(a: Any) -> Any:
 
 
 def _reduced(total: Any, shape: Tuple[int, ...]) -> Any:
-    """Per-neuron sums (batch, ...) summed to the shape of the parameter, in float64: one order, whatever the threads."""
+    """Sums per neuron (batch, ...) as one gradient of the parameter's shape: in float64, in one order."""
     wide = total.astype("float64")
     extra = wide.ndim - len(shape)
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1))

@@ -45,7 +45,7 @@ class Program:
         return len(self.kinds) - 1
 
     def needed(self, outputs: Iterable[int], given: Iterable[int] = ()) -> Tuple[List[Op], Set[int]]:
-        """The operations that lead from inputs and ``given`` values to ``outputs``, in order, and the leaves they read."""
+        """The operations that lead from inputs and ``given`` values to ``outputs``, and the leaves they read."""
         wanted, leaves, kept = set(outputs), set(self.inputs.values()) | set(given), []
         for op in reversed(self.ops):
             if op.out in wanted and op.out not in leaves:

@@ -1,10 +1,7 @@
-"""Losses, metrics, distances and reports, written once in vocabulary words."""
+"""Losses, metrics and distances, written once in vocabulary words."""
 
 from spikecore.api.functional.accuracy import accuracy_rate as accuracy_rate
 from spikecore.api.functional.accuracy import accuracy_temporal as accuracy_temporal
-from spikecore.api.functional.activity import Activity as Activity
-from spikecore.api.functional.activity import Energy as Energy
-from spikecore.api.functional.activity import activity as activity
 from spikecore.api.functional.distance import van_rossum_distance as van_rossum_distance
 from spikecore.api.functional.distance import victor_purpura_distance as victor_purpura_distance
 from spikecore.api.functional.loss import Loss as Loss

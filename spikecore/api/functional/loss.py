@@ -104,7 +104,7 @@ class mse_count_loss(Loss):  # noqa: N801
             values = pool_population(engine, values, self.num_classes)
         code = one_hot(engine, targets, values.shape[2])
         on, off = (steps.whole(neurons * rate) for rate in (self.correct_rate, self.incorrect_rate))
-        off_by = steps.sum(values) - (off + (on - off) * code)
+        off_by = steps.sum(values) - (code * (on - off) + off)
         return self._reduced(engine, off_by * off_by / steps.counts(2), code)
 
 

@@ -56,6 +56,13 @@ def _running_count(xp: Any, x: Any) -> Any:
     return x
 
 
+def _as_tuples(owner: Any) -> None:
+    """Turn lists of target times into tuples, which can be compared and hashed."""
+    for name in ("on_target", "off_target"):
+        if isinstance(getattr(owner, name), list):
+            object.__setattr__(owner, name, tuple(getattr(owner, name)))
+
+
 @dataclass(frozen=True)
 class SpikeTime:
     """Spike times of an output, and the times that targets ask for (snnTorch ``SpikeTime``).
@@ -78,6 +85,7 @@ class SpikeTime:
     multi_spike: bool = False
 
     def __post_init__(self) -> None:
+        _as_tuples(self)
         if not self.tolerance >= 0:
             raise ValueError(f"SpikeTime: tolerance={self.tolerance!r} must be >= 0")
         if self.target_is_time:
@@ -91,14 +99,14 @@ class SpikeTime:
 
     @property
     def _times(self) -> Tuple[Tuple[float, ...], Tuple[float, ...]]:
-        many = [isinstance(value, (tuple, list)) for value in (self.on_target, self.off_target)]
+        many = [isinstance(value, tuple) for value in (self.on_target, self.off_target)]
         if any(many) != self.multi_spike or any(many) != all(many):
             raise ValueError(
                 f"SpikeTime: on_target={self.on_target!r}, off_target={self.off_target!r} must be lists of times with "
                 f"multi_spike=True, and numbers without; multi_spike is {self.multi_spike!r}"
             )
         if self.multi_spike:
-            return tuple(self.on_target), tuple(self.off_target)
+            return self.on_target, self.off_target
         return (self.on_target,), (self.off_target,)
 
     def __call__(self, spikes: Any, targets: Any, lengths: Any = None) -> Tuple[Any, Any]:
@@ -181,7 +189,8 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.reader
+        _as_tuples(self)
+        _ = self.reader  # checks the times
         if self.target_is_time and (self.weight is not None or self.population_code):
             raise ValueError("mse_temporal_loss: target_is_time=True has no classes to weight or to pool")
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
-from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, check_range, initial, normalise, values_of
+from spikecore.api.parameters import (
+    Fixed,
+    Learn,
+    Param,
+    check_broadcast,
+    check_range,
+    initial,
+    is_param,
+    normalise,
+    values_of,
+)
 from spikecore.api.surrogate import Surrogate, atan
 
 UNBOUNDED = (-math.inf, math.inf)
@@ -111,7 +121,7 @@ class Neuron(Stepper):
     def parameter_names(cls) -> Tuple[str, ...]:
         """The fields that are numbers, arrays or learned values."""
         if cls not in _NAMES:  # looked up at every step, and torch.compile cannot trace dataclasses.fields of a class
-            _NAMES[cls] = tuple(f.name for f in fields(cls) if f.type in ("Param", Param))
+            _NAMES[cls] = tuple(f.name for f in fields(cls) if is_param(f.type))
         return _NAMES[cls]
 
     def init(self, key: Key, shape: Shape) -> Init:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Tuple, Type
 
 from spikecore.api.engine import engine_of
-from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, constant, values_of
+from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, constant, is_param, values_of
 from spikecore.api.rules import str_dtype
 
 
@@ -28,7 +28,7 @@ class Surrogate:
             object.__setattr__(self, name, _checked(type(self), name, getattr(self, name)))
 
     def _parameter_names(self) -> Tuple[str, ...]:
-        return tuple(f.name for f in fields(self) if f.type in ("Param", Param))
+        return tuple(f.name for f in fields(self) if is_param(f.type))
 
     def check_shape(self, shape: Tuple[int, ...]) -> None:
         """Refuse array parameters that do not broadcast to neurons of ``shape``.

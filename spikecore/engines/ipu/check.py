@@ -7,7 +7,7 @@ after, and the constructs that PopTorch accepts and silently gets wrong.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 
@@ -78,7 +78,9 @@ def traced(
         with watch.watching(training):
             out = module(*(x.clone() for x in inputs))
     except Exception as error:
-        report.add(Finding("error", watch.layer, f"the forward pass fails: {type(error).__name__}: {error}", "Mend it first"))
+        report.add(
+            Finding("error", watch.layer, f"the forward pass fails: {type(error).__name__}: {error}", "Mend it first")
+        )
         return None, None
     finally:
         _check_storage(report, module, before)
@@ -96,7 +98,11 @@ def _check_inputs(report: CheckReport, inputs: Sequence[Any], parts: int) -> Non
             kind = f"input {i} is a {type(x).__name__}"
             report.add(Finding("input", "", kind, "Pass plain tensors; what is constant belongs in the module"))
         elif not x.ndim or 0 in x.shape:
-            report.add(Finding("input", "", f"input {i} has shape {tuple(x.shape)}", "Every input needs a batch axis, none empty"))
+            report.add(
+                Finding(
+                    "input", "", f"input {i} has shape {tuple(x.shape)}", "Every input needs a batch axis, none empty"
+                )
+            )
         elif x.shape[0] % parts:
             reason = f"axis 0 of input {i} is {x.shape[0]}, to be cut into {parts} parts"
             report.add(Finding("batch", "", reason, f"Make the batch, along axis 0, a multiple of {parts}"))
@@ -104,15 +110,22 @@ def _check_inputs(report: CheckReport, inputs: Sequence[Any], parts: int) -> Non
             _check_dtype(report, "", f"input {i}", x)
     if len({x.shape[0] for x in inputs if isinstance(x, torch.Tensor) and x.ndim}) > 1:
         extents = ", ".join(str(tuple(x.shape)) for x in inputs)
-        report.add(Finding("batch", "", f"inputs {extents} differ along axis 0", "Put the batch first in every input"))
+        remedy = "Put the batch first in every input"
+        report.add(Finding("batch", "", f"inputs {extents} differ along axis 0", remedy, error=parts > 1))
 
 
 def _check_dtype(report: CheckReport, layer: str, what: str, x: Any) -> None:
     lower = {torch.float64: "float32", torch.int64: "int32"}.get(x.dtype)
     if lower is not None:
-        report.add(Finding("dtype", layer, f"{what} is {x.dtype} and becomes {lower}", "Nothing is lost if values fit", error=False))
+        report.add(
+            Finding(
+                "dtype", layer, f"{what} is {x.dtype} and becomes {lower}", "Nothing is lost if values fit", error=False
+            )
+        )
     elif x.dtype in (torch.bfloat16, torch.complex64, torch.complex128):
-        report.add(Finding("dtype", layer, f"{what} is {x.dtype}, which an IPU does not have", "Use float32 or float16"))
+        report.add(
+            Finding("dtype", layer, f"{what} is {x.dtype}, which an IPU does not have", "Use float32 or float16")
+        )
 
 
 def _check_module(report: CheckReport, module: torch.nn.Module) -> None:
@@ -122,13 +135,19 @@ def _check_module(report: CheckReport, module: torch.nn.Module) -> None:
             reason = f"the tensor {key!r} is a plain attribute and stays on the host"
             report.add(Finding("plain tensor", name, reason, f"self.register_buffer({key!r}, ...)"))
         if part._backward_hooks or getattr(part, "_backward_pre_hooks", None):
-            report.add(Finding("hook", name, "gradient hooks are silently ignored", "Build the gradient from plain ops"))
+            report.add(
+                Finding("hook", name, "gradient hooks are silently ignored", "Build the gradient from plain ops")
+            )
     for name, folder, key in places(module):
         value = folder[key]
         if getattr(value, "_backward_hooks", None):
-            report.add(Finding("hook", name, "gradient hooks are silently ignored", "Build the gradient from plain ops"))
+            report.add(
+                Finding("hook", name, "gradient hooks are silently ignored", "Build the gradient from plain ops")
+            )
         if type(value) not in (torch.Tensor, torch.nn.Parameter):
-            report.add(Finding("tensor subclass", name, f"{type(value).__name__} cannot be traced", "Use plain tensors"))
+            report.add(
+                Finding("tensor subclass", name, f"{type(value).__name__} cannot be traced", "Use plain tensors")
+            )
         _check_dtype(report, name.rpartition(".")[0], name, value)
 
 
@@ -139,7 +158,9 @@ def _check_optimizer(report: CheckReport, optimizer: Any) -> None:
         allowed = "SGD, Adam, AdamW" if own else ", ".join(OPTIMIZERS)
         report.add(Finding("optimiser", "", f"{kinds[0]} does not run on an IPU", f"Use one of {allowed}"))
     elif not own and kinds[0] not in OPTIMIZERS:
-        report.add(Finding("optimiser", "", f"{kinds[0]} is a subclass: its Python step is ignored", "Use the class itself"))
+        report.add(
+            Finding("optimiser", "", f"{kinds[0]} is a subclass: its Python step is ignored", "Use the class itself")
+        )
     if any(group.get("amsgrad") for group in getattr(optimizer, "param_groups", ())):
         report.add(Finding("optimiser", "", "amsgrad does not exist on an IPU", "Leave it out"))
 
@@ -180,10 +201,14 @@ def _check_loss(report: CheckReport, watch: Watch, out: Any) -> None:
         report.add(Finding("several losses", "", f"{len(final)} independent losses", f"Add them up. {wrap}"))
         return
     outputs = out if isinstance(out, (tuple, list)) else [out]
-    later = [x for x in outputs if isinstance(x, torch.Tensor) and x is not final[0] and final[0].grad_fn in _ancestors(x)]
+    later = [
+        x for x in outputs if isinstance(x, torch.Tensor) and x is not final[0] and final[0].grad_fn in _ancestors(x)
+    ]
     if later and final[0].grad_fn is not None:
         report.add(
-            Finding("unwrapped loss", "", "terms are added to a loss of torch's, and only that loss is differentiated", wrap)
+            Finding(
+                "unwrapped loss", "", "terms are added to a loss of torch's, and only that loss is differentiated", wrap
+            )
         )
     if final[0].ndim:
         report.add(Finding("loss", "", f"it has shape {tuple(final[0].shape)}", "Reduce it to one number"))
@@ -206,4 +231,3 @@ def _other(x: Any) -> Any:
         return x
     flipped = x.flip(0) if x.ndim else x
     return 1.5 * flipped + 0.25 if x.is_floating_point() else flipped
-

@@ -40,7 +40,7 @@ class IpuEngine(TorchEngine):
     """
 
     name = "ipu"
-    modules = ()
+    modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
 
     def __init__(
         self, dtype: str = "float32", *, simulate: bool = False, host_gradients: bool = False, **options: Any

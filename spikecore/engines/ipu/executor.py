@@ -14,13 +14,20 @@ import torch
 from spikecore.api.executor import NetworkExecutor
 from spikecore.api.functional.loss import Loss, WeightedSum
 from spikecore.api.functional.loss import evaluate as evaluate_loss
-from spikecore.api.layer import Key, ShapeError
+from spikecore.api.layer import Key
 from spikecore.api.network import Output, record_option
 from spikecore.api.tree import Params, Tree, leaves, map_leaves
 from spikecore.engines.ipu import optimizers
 from spikecore.engines.ipu.module import Draw, drawn, draws_of
 from spikecore.engines.ipu.padding import check_paddable, fill, sample_weights
-from spikecore.engines.ipu.programs import Program, inference_program, training_program
+from spikecore.engines.ipu.programs import (
+    Program,
+    batch_first,
+    check_divisible,
+    inference_program,
+    placement,
+    training_program,
+)
 
 
 class IpuExecutor(NetworkExecutor):
@@ -97,7 +104,7 @@ class IpuExecutor(NetworkExecutor):
             self._load_optimizer()
 
     def _load_optimizer(self) -> None:
-        if self.training is None or self.training.optimizer is None or self.optimizer is None:
+        if self.training is None or self.optimizer is None:
             return
         step = torch.tensor(float(self.steps_done))
         held = optimizers.device_state(self.optimizer, self.params, self.slot_values, step)
@@ -106,7 +113,7 @@ class IpuExecutor(NetworkExecutor):
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr
-        if self.training is not None and self.training.optimizer is not None:
+        if self.training is not None:
             for group in self.training.optimizer.param_groups:
                 group["lr"] = lr
             self.training.model.setOptimizer(self.training.optimizer)
@@ -117,6 +124,9 @@ class IpuExecutor(NetworkExecutor):
         self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
+        if not leaves(self.params):  # there is nothing to train, which PopTorch would refuse
+            self.steps_done += 1
+            return self._only_reported(x, y, steps)
         if self.training is None:
             self._build_training(x, y, steps)
         assert self.training is not None
@@ -133,12 +143,7 @@ class IpuExecutor(NetworkExecutor):
         return float(loss.to(torch.float64).mean()), _cut(out, samples)
 
     def _build_training(self, x: Any, y: Any, steps: Optional[int]) -> None:
-        count, samples = self.settings.parts(True), x.shape[1]
-        if samples % count:
-            raise ShapeError(
-                f"engine 'ipu': a batch of {samples} samples cannot be cut into {count} equal parts (device_iterations x "
-                f"gradient_accumulation x replication_factor); make batch_size a multiple of {count}"
-            )
+        check_divisible(x.shape[1], placement(x, y, steps), self.settings.parts(True), y)
         self.draws = draws_of(self.engine, self.network, self.params, self.buffers, x, steps)  # type: ignore[arg-type]
         if self.settings.check and not self.checked:
             self._check(x, y, steps)
@@ -150,16 +155,17 @@ class IpuExecutor(NetworkExecutor):
         from spikecore.engines.ipu.networks import Subject, check_network
 
         self.checked = True
-        given = (self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer)
-        check_network(Subject(*given, window=self.window), x, y, steps, count=False).require()
+        held: Any = (self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window)
+        check_network(Subject(*held), x, y, steps, count=False).require()
 
     def _arguments(self, program: Program, x: Any, y: Any, key: Optional[Key]) -> List[Any]:
         """What the training program takes for a batch: all of it batch first."""
         size, samples = program.samples, x.shape[1]
         weights = [sample_weights(self.engine, samples, size)] if program.module.layout.weights else []
         random = drawn(self.engine, self.draws, key, size)  # type: ignore[arg-type]
-        y = y.transpose(0, 1) if program.module.layout.time_first else y
-        return [fill(x.transpose(0, 1), size), fill(y, size), *weights, *random]
+        placed = program.module.layout.targets
+        y = batch_first(y, placed)
+        return [fill(x.transpose(0, 1), size), y if placed == "whole" else fill(y, size), *weights, *random]
 
     def _only_reported(self, x: Any, y: Any, steps: Optional[int]) -> Tuple[float, Output]:
         """Loss and output of a batch that is too short to train on."""

@@ -78,7 +78,9 @@ class CheckReport:
             size += f", {self.per_step} for each of {self.steps} time steps"
         lines = [f"check {self.title}: {size}", *map(str, self.findings)]
         verdict = "no objection" if self.ok else "refused"
-        return "\n".join([*lines, f"{verdict}: static checks on this machine; nothing was compiled and no IPU was involved"])
+        return "\n".join(
+            [*lines, f"{verdict}: static checks on this machine; nothing was compiled and no IPU was involved"]
+        )
 
 
 def large_graph(nodes: int, per_step: Optional[int], steps: Optional[int]) -> Optional[Finding]:

@@ -64,7 +64,7 @@ class Layout(NamedTuple):
     steps: Optional[int] = None
     record: Any = ()
     window: Optional[int] = None
-    time_first: bool = False  # whether the targets are (time, batch, ...)
+    targets: str = "samples"  # how they lie: see ``programs.PLACEMENTS``
     state: Tuple[str, ...] = ()  # dotted names of the states that come in
     weights: bool = False  # whether one weight for each sample comes in
 
@@ -101,7 +101,9 @@ class NetworkModule(torch.nn.Module):
 
     def traced(self, x: Any, draws: Optional[Sequence[Any]] = None) -> TracedEngine:
         """The engine as the layers see it during a call."""
-        return TracedEngine(self.engine, x.device, self.number or self.engine.dtype, None if draws is None else iter(draws))
+        return TracedEngine(
+            self.engine, x.device, self.number or self.engine.dtype, None if draws is None else iter(draws)
+        )
 
     def send(self, run: Pass, x: Any, state: Optional[Tree] = None) -> Tuple[Output, Tree]:
         """A batch (batch, time, *features) through the network; returns its output and new buffers."""
@@ -166,10 +168,12 @@ class TrainingModule(NetworkModule):
             engine, self.layout.steps, True, Key(()), self.layout.record, self.layout.window, entered=self.entered
         )
         out, buffers = self.send(run, x)
-        targets = targets.transpose(0, 1) if self.layout.time_first else targets
-        loss = evaluate(self.loss, engine, out, targets) if weights is None else weighted(
-            self.loss, engine, out, targets, weights
-        )
+        if self.layout.targets != "samples":
+            targets = targets[0] if self.layout.targets == "whole" else targets.transpose(0, 1)
+        if weights is None:
+            loss = evaluate(self.loss, engine, out, targets)
+        else:
+            loss = weighted(self.loss, engine, out, targets, weights)
         for path, value in leaves(buffers):
             self.buffers_.tensor(path).copy_(value.detach())
         return (*self.returned(out, final=False), self.identity_loss(loss, "none"))
@@ -185,7 +189,9 @@ class InferenceModule(NetworkModule):
         return tuple(self.returned(out, final=True))
 
 
-def draws_of(engine: IpuEngine, network: Layer, params: Params, buffers: Tree, x: Any, steps: Optional[int]) -> List[Draw]:
+def draws_of(
+    engine: IpuEngine, network: Layer, params: Params, buffers: Tree, x: Any, steps: Optional[int]
+) -> List[Draw]:
     """Which random arrays a training step on a batch (time, batch, *features) draws, found by one pass on the host.
 
     Raises:
@@ -213,5 +219,3 @@ def drawn(engine: IpuEngine, draws: Sequence[Draw], key: Optional[Key], samples:
         values = engine.uniform((*key.path, *path), sized, sample_axis=axis, first=key.first)
         found.append(values.movedim(axis, 0).contiguous())
     return found
-
-

@@ -16,7 +16,7 @@ from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.findings import CheckReport, large_graph
 from spikecore.engines.ipu.module import Layout, TrainingModule, drawn, draws_of
 from spikecore.engines.ipu.padding import sample_weights
-from spikecore.engines.ipu.programs import shapes_of
+from spikecore.engines.ipu.programs import batch_first, placement
 from spikecore.engines.ipu.simulation import identity_loss
 
 
@@ -37,16 +37,16 @@ class Subject:
         engine, settings, samples = self.engine, self.engine.options, x.shape[1]
         params, buffers = (map_leaves(engine.asarray, tree) for tree in (self.params, self.buffers))
         draws = draws_of(engine, self.network, params, buffers, x, steps)
-        time_first = shapes_of(x, y, steps)[3]
-        record, padded = record_option(self.network, recorded_for(self.loss)), settings.short_batch == "pad"
+        placed = placement(x, y, steps)
+        record = record_option(self.network, recorded_for(self.loss))
+        padded = settings.short_batch == "pad" and placed != "whole"
         module = TrainingModule(
-            engine, self.network, params, buffers, Layout(steps, record, self.window, time_first, weights=padded),
+            engine, self.network, params, buffers, Layout(steps, record, self.window, placed, weights=padded),
             half=settings.half, loss=self.loss, identity_loss=identity_loss, draws=draws,
         )  # fmt: skip
         weights = [sample_weights(engine, samples, samples)] if padded else []
         random = drawn(engine, draws, Key((0, "check")), samples)
-        y = y.transpose(0, 1) if time_first else y
-        inputs = [x.transpose(0, 1).contiguous(), y.contiguous(), *weights, *random]
+        inputs = [x.transpose(0, 1).contiguous(), batch_first(y, placed), *weights, *random]
         if settings.half:
             module.half()
             inputs = [value.half() if value.is_floating_point() else value for value in inputs]
@@ -88,9 +88,8 @@ def check_network(subject: Subject, x: Any, y: Any, steps: Optional[int] = None,
 
 def _per_step(subject: Subject, x: Any, y: Any, steps: Optional[int], report: CheckReport) -> Optional[int]:
     """How many aten calls one more time step adds; of networks that fix the number of steps, their share."""
-    timed = shapes_of(x, y, steps)[3]
-    longer = (x, y, steps + 1) if steps is not None else (torch.cat([x, x[-1:]]), y, None)
-    if timed:
+    longer: Any = (x, y, steps + 1) if steps is not None else (torch.cat([x, x[-1:]]), y, None)
+    if placement(x, y, steps) == "time":
         longer = (longer[0], torch.cat([y, y[-1:]]), longer[2])
     try:
         more = subject.calls(*longer)

@@ -53,8 +53,8 @@ def slots(spec: Optimizer, params: Any, held: Dict[str, Any]) -> Dict[str, Any]:
             key = f"{PREFIXES[slot]}params.{name}"
             if held and key not in held:
                 raise KeyError(
-                    f"the optimiser state on the device has no {key!r}, only {', '.join(sorted(held)) or 'nothing'}: it "
-                    "cannot be kept in a checkpoint; save without continuing, or report these names"
+                    f"the optimiser state on the device has no {key!r}, only {', '.join(sorted(held))}: it cannot "
+                    " be kept in a checkpoint; save without continuing, or report these names"
                 )
             if held:
                 found[f"{name}.{slot}"] = held[key]

@@ -18,7 +18,7 @@ class Program:
     Args:
         module: what it runs.
         model: what ``trainingModel`` or ``inferenceModel`` returned.
-        optimizer: a ``poptorch.optim`` optimiser, None for inference and for networks without parameters.
+        optimizer: a ``poptorch.optim`` optimiser, None for inference.
         samples: size of the batch it takes.
         shapes: shapes of inputs and targets without the batch, and the number of steps.
     """
@@ -41,7 +41,7 @@ class Program:
             )
         if samples > self.samples:
             raise ShapeError(
-                f"engine 'ipu': a batch of {samples} samples, but the first had {self.samples}, which fixed the program; "
+                f"engine 'ipu': a batch of {samples} samples, but the first had {self.samples}, which fixed the size; "
                 "put the largest batch first"
             )
 
@@ -89,22 +89,47 @@ class Program:
 
 
 def shapes_of(x: Any, y: Any, steps: Optional[int]) -> Any:
-    """What must stay the same from batch to batch."""
-    time_first = _time_first(x, y, steps)
-    return x.shape[0], tuple(x.shape[2:]), tuple(y.shape[2 if time_first else 1 :]), time_first, steps
+    """What must stay the same from batch to batch: time steps, features, shape and placement of targets, steps."""
+    placed = placement(x, y, steps)
+    return x.shape[0], tuple(x.shape[2:]), tuple(y.shape[PLACEMENTS[placed] :]), placed, steps
 
 
-def _time_first(x: Any, y: Any, steps: Optional[int]) -> bool:
-    """Whether targets are (time, batch, ...), else they are (batch, ...)."""
+#: How targets lie, and how many of their axes come before those of one sample.
+PLACEMENTS = {"samples": 1, "time": 2, "whole": 0}
+
+
+def placement(x: Any, y: Any, steps: Optional[int]) -> str:
+    """Whether targets are (time, batch, ...), (batch, ...), or do not belong to samples."""
     time, samples = x.shape[0] if steps is None else steps, x.shape[1]
     if y.ndim >= 2 and tuple(y.shape[:2]) == (time, samples):
-        return True
-    if not y.ndim or y.shape[0] != samples:
+        return "time"
+    return "samples" if y.ndim and y.shape[0] == samples else "whole"
+
+
+def batch_first(y: Any, placed: str) -> Any:
+    """Targets with the axis first that PopTorch divides."""
+    if placed == "whole":
+        return y[None, ...]
+    return y.transpose(0, 1).contiguous() if placed == "time" else y
+
+
+def check_divisible(samples: int, placed: str, parts: int, targets: Any) -> None:
+    """Refuse a batch that cannot be cut into equal parts.
+
+    Raises:
+        ShapeError: names the option and what would fit.
+    """
+    cut = f"{parts} equal parts (device_iterations x gradient_accumulation x replication_factor)"
+    if samples % parts:
         raise ShapeError(
-            f"engine 'ipu': targets of shape {tuple(y.shape)} for {time} time steps and {samples} samples, expected "
-            f"({samples}, ...) or ({time}, {samples}, ...): every input is divided by samples"
+            f"engine 'ipu': a batch of {samples} samples cannot be cut into {cut}; make batch_size a multiple "
+            f"of {parts}"
         )
-    return False
+    if placed == "whole" and parts > 1:
+        raise ShapeError(
+            f"engine 'ipu': targets of shape {tuple(targets.shape)} for {samples} samples cannot be cut into {cut}: "
+            "they need the samples as first axis, or time and samples as the first two"
+        )
 
 
 def _told(shapes: Any) -> str:
@@ -117,18 +142,17 @@ def training_program(executor: Any, x: Any, y: Any, steps: Optional[int]) -> Pro
     """The training program of an executor for batches like x (time, batch, *features) and y."""
     engine, settings, poptorch = executor.engine, executor.settings, executor.engine.poptorch
     shapes = shapes_of(x, y, steps)
-    layout = Layout(steps, executor.record, executor.window, shapes[3], weights=settings.short_batch == "pad")
+    weighted = settings.short_batch == "pad" and shapes[3] != "whole"
+    layout = Layout(steps, executor.record, executor.window, shapes[3], weights=weighted)
     module = TrainingModule(
         engine, executor.network, executor.params, executor.buffers, layout, half=settings.half, loss=executor.loss,
         identity_loss=poptorch.identity_loss, draws=executor.draws,
     )  # fmt: skip
     _prepare(module, poptorch, settings)
     module.train()
-    learned, optimizer = list(module.parameters()), None
-    if learned:
-        extra = {"loss_scaling": settings.loss_scaling, "max_grad_norm": executor.clip_norm}
-        extra = {name: value for name, value in extra.items() if value is not None}
-        optimizer = optimizers.build(poptorch, executor.optimizer, learned, executor.lr, extra)
+    extra = {"loss_scaling": settings.loss_scaling, "max_grad_norm": executor.clip_norm}
+    extra = {name: value for name, value in extra.items() if value is not None}
+    optimizer = optimizers.build(poptorch, executor.optimizer, list(module.parameters()), executor.lr, extra)
     options = settings.build(poptorch, True, len(leaves(executor.buffers)) > 0)
     model = poptorch.trainingModel(module, options=options, optimizer=optimizer)
     return Program(module, model, optimizer, x.shape[1], shapes)

@@ -53,9 +53,11 @@ class Watch:
     @contextlib.contextmanager
     def watching(self, training: bool) -> Iterator[None]:
         """Everything that torch does is noted."""
-        with Tracing(training) as tracing, replaced(*_traps(self)), _Functions(self), _Operators(self):
-            with torch.enable_grad():
-                yield
+        observers = (replaced(*_traps(self)), _Functions(self), _Operators(self), torch.enable_grad())
+        with Tracing(training) as tracing, contextlib.ExitStack() as stack:
+            for observer in observers:
+                stack.enter_context(observer)
+            yield
         self.losses, self.wrapped = [*self.losses, *tracing.losses], tracing.wrapped
 
     def operator(self, name: str, outputs: Any) -> None:
@@ -64,7 +66,7 @@ class Watch:
         self.calls.append((name, tuple((tuple(x.shape), str(x.dtype)) for x in tensors), self.layer))
         for x in tensors:
             if x.dtype in FORBIDDEN:
-                self.note("dtype", f"aten::{name} makes {x.dtype}, which an IPU does not have", "Use float32 or float16")
+                self.note("dtype", f"aten::{name} makes {x.dtype}, which no IPU has", "Use float32 or float16")
         against = objection(name)
         if against is None or (self.inside and name in HOST):
             return
@@ -99,7 +101,7 @@ class _Functions(TorchFunctionMode):
         if name in LOSSES and isinstance(found, torch.Tensor):
             watch.losses.append(found)
         if name in ("cpu", "numpy", "tolist") and isinstance(args[0], torch.Tensor):
-            watch.note("host access", f"Tensor.{name}() moves values to the host", "Keep everything in tensors of the model")
+            watch.note("host access", f"Tensor.{name}() moves values to the host", "Keep them in tensors of the model")
         if name == "__set__" and kwargs is None and len(args) == 2 and isinstance(args[1], torch.Tensor):
             watch.note(".data =", "assignment to .data is silently lost", "Use copy_ on a float buffer")
         return found

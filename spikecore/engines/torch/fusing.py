@@ -24,16 +24,18 @@ def fused_scan(
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.
     """
-    if inputs.device.type != "cpu" or torch.compiler.is_compiling():
+    if inputs.device.type != "cpu" or _compiling():
         if engine.fused is True:
             raise RuntimeError(f"fused=True, but there are no kernels for {inputs.device} or inside torch.compile")
         return None
+    from spikecore.kernels.cache import use_threads
     from spikecore.kernels.fused import choose
 
     flat = flatten(params)
     kernels = choose(engine.fused, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, engine.dtype)
     if kernels is None:
         return None
+    use_threads(torch.get_num_threads())
     names = kernels.trace.params
     first = [state[name] for name in kernels.trace.states]
     made = FusedScan.apply(kernels, steps, window, inputs, *first, *(flat[name] for name in names))
@@ -41,12 +43,16 @@ def fused_scan(
     return out, State(zip(kernels.record, rest[:count])), State(zip(kernels.trace.states, rest[count:]))
 
 
+def _compiling() -> bool:
+    return hasattr(torch, "compiler") and hasattr(torch.compiler, "is_compiling") and torch.compiler.is_compiling()
+
+
 class FusedScan(torch.autograd.Function):
     """A whole run over time; saves its inputs only and computes the states again on the way back."""
 
     @staticmethod
     def forward(ctx: Any, kernels: Any, steps: int, window: Any, inputs: Any, *operands: Any) -> Any:
-        ctx.kernels, ctx.window = kernels, window
+        ctx.kernels, ctx.steps, ctx.window = kernels, steps, window
         ctx.save_for_backward(inputs, *operands)
         ctx.set_materialize_grads(False)
         x, state, params = _on_host(kernels, inputs, operands)
@@ -58,11 +64,9 @@ class FusedScan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         kernels, (inputs, *operands) = ctx.kernels, ctx.saved_tensors
         x, state, params = _on_host(kernels, inputs, operands)
-        steps = next((g.shape[0] for g in grads[: 1 + len(kernels.record)] if g is not None), None)
-        shape, final = tuple(inputs.shape[1:]), tuple(inputs.shape[1:])
-        steps = inputs.shape[0] if steps is None else steps
+        shape = tuple(inputs.shape[1:])
         zero = torch.zeros((), dtype=inputs.dtype)
-        shapes = [(steps, *shape)] * (1 + len(kernels.record)) + [final] * len(kernels.trace.states)
+        shapes = [(ctx.steps, *shape)] * (1 + len(kernels.record)) + [shape] * len(kernels.trace.states)
         g, *rest = ((zero.expand(s) if one is None else one).numpy() for one, s in zip(grads, shapes))
         count, offset = len(kernels.record), 4 + len(kernels.trace.states)
         wanted = tuple(p for i, p in enumerate(kernels.trace.params) if ctx.needs_input_grad[offset + i])

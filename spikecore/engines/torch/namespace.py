@@ -1,6 +1,7 @@
 """The words of ``api/words.py`` on torch tensors; autograd differentiates them.
 
-array-api-compat supplies what it supplies differentiably; the rest is torch's own (compat's ``clip`` detaches on 2.0).
+array-api-compat supplies what it supplies differentiably; the rest is torch's own (on 2.0 compat's ``clip`` and ``sum``
+detach).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from spikecore.engines.torch.spike import SpikeFunction
 
 _COMPAT = (
     "maximum minimum where exp log sqrt tanh atan matmul reshape permute_dims expand_dims squeeze "
-    "broadcast_to flip concat stack sum mean max min argmax argmin "
+    "broadcast_to flip concat stack mean max min argmax argmin "
     "sign floor ceil round isfinite any all zeros_like ones_like"
 ).split()
 
@@ -39,6 +40,7 @@ def words(device: Any, dtype: str) -> SimpleNamespace:
         "abs": torch.abs,
         "clip": lambda x, low, high: torch.clamp(x, low, high),
         "erf": torch.erf,
+        "sum": _sum,
         "log_softmax": lambda x, axis: F.log_softmax(x, dim=axis),
         "astype": lambda x, dtype: x.to(getattr(torch, dtype)),
         "pad": _pad,
@@ -67,6 +69,11 @@ def words(device: Any, dtype: str) -> SimpleNamespace:
     table = {**{name: getattr(compat, name) for name in _COMPAT}, **own}
     xp = SimpleNamespace(**{name: table[name] for name in WORDS})
     return xp
+
+
+def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Torch's own: compat's passes through ``torch.asarray``, which on torch 2.0 detaches."""
+    return torch.sum(x, dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
 
 
 def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:

@@ -83,7 +83,7 @@ class Device:
         """The optimiser's arrays by PopART's names."""
         found = {}
         for name, value in self.values.items():
-            held = self.optimizer.state.get(value, {}) if self.optimizer is not None else {}
+            held: Dict[str, Any] = self.optimizer.state.get(value, {}) if self.optimizer is not None else {}
             for slot, x in held.items():
                 if slot in PREFIXES and x is not None:
                     found[PREFIXES[slot] + name] = torch.as_tensor(x).detach().clone()

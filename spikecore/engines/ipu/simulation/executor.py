@@ -192,7 +192,8 @@ class PoplarExecutor:
     def _check_divisible(self, args: Any) -> None:
         count = _parts(self._options)
         for x in args:
-            assert x.ndim and x.shape[0] and x.shape[0] % count == 0, (
+            extent = x.shape[0] if x.ndim else 0
+            assert extent > 0 == extent % count, (
                 f"axis 0 of an input of shape {tuple(x.shape)} must be a multiple of {count}: device iterations x "
                 "replication factor x gradient accumulation"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 
@@ -30,7 +30,7 @@ class Tracing:
 
 def identity_loss(x: Any, reduction: Any) -> Any:
     """Mark a value as the loss."""
-    reduce = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}
+    reduce: Dict[str, Callable[..., Any]] = {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}
     if reduction not in reduce:
         raise ValueError(f"Unsupported reduction type {reduction!r}")
     loss = reduce[reduction](x)

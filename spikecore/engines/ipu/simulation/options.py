@@ -184,5 +184,6 @@ class Options(Settings):
 
 
 def _positive(name: str, value: Any) -> int:
-    assert isinstance(value, int) and value >= 1, f"{name} must be an int >= 1"
+    assert isinstance(value, int), f"{name} must be an int"
+    assert value >= 1, f"{name} must be >= 1"
     return value

@@ -17,5 +17,6 @@ from spikecore.engines.torch.nn.parallel import LeakyParallel as LeakyParallel
 from spikecore.engines.torch.nn.recurrent import RecurrentOneToOne as RecurrentOneToOne
 from spikecore.engines.torch.nn.recurrent import RLeaky as RLeaky
 from spikecore.engines.torch.nn.recurrent import RSynaptic as RSynaptic
+from spikecore.engines.torch.nn.run import run as run
 from spikecore.engines.torch.nn.stateleaky import LinearLeaky as LinearLeaky
 from spikecore.engines.torch.nn.stateleaky import StateLeaky as StateLeaky

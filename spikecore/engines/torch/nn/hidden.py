@@ -18,6 +18,7 @@ class Hidden(nn.Module):
     """
 
     states: ClassVar[Tuple[str, ...]] = ()
+    scans: ClassVar[bool] = True  # whether a whole sequence may go through ``engine.scan``
 
     def reset_mem(self) -> Any:
         """Put the state to rest and return it: one tensor, or one per state in the order of the call's arguments."""
@@ -38,6 +39,10 @@ class Hidden(nn.Module):
         for name, value in self.hidden().items():
             if isinstance(value, torch.Tensor):
                 setattr(self, name, value.detach())
+
+    def at_rest(self) -> Dict[str, Any]:
+        """The state at rest, as ``hidden`` would return it; the module keeps its own."""
+        return {name: torch.zeros(0) for name in self.states}
 
     def hidden(self) -> Dict[str, Any]:
         """The state as a dict of tensors; empty tensors mean at rest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Tuple
+from typing import Any, ClassVar, Dict, Tuple
 
 import torch
 
@@ -174,6 +174,7 @@ class DeltaLeaky(Leaky):
     kind: ClassVar[Any] = neurons.DeltaLeaky
     states: ClassVar[Tuple[str, ...]] = ("mem", "mem_prev")
     tensors: ClassVar[Tuple[str, ...]] = ("beta", "graded_spikes_factor")
+    scans: ClassVar[bool] = False  # it returns the membrane of the step before as well
 
     def __init__(self, delta_threshold: Any = 1.0, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -191,6 +192,9 @@ class DeltaLeaky(Leaky):
         return self.mem, self.mem_prev
 
     init_leaky = reset_mem
+
+    def at_rest(self) -> Dict[str, Any]:
+        return {"mem": None, "mem_prev": None}
 
     def forward(self, input_: Any, mem: Any = None) -> Any:
         if self.init_hidden != (mem is None):

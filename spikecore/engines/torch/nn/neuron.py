@@ -139,11 +139,18 @@ class SpikingNeuron(Described):
         """The input's share of the update; modules with input weights override it."""
         return x
 
+    def returned_states(self) -> Tuple[str, ...]:
+        """Names of the states a call returns after the spikes; none if the spikes come alone."""
+        hidden = self.init_hidden and not self.output
+        return () if hidden else tuple(name for name in self.states if name != "spk")
+
     def _returned(self, spk: Any, states: Any) -> Any:
-        """What a call returns: spikes, and the states unless they are hidden."""
-        if self.init_hidden and not self.output:
-            return spk
-        return (spk, *(states[name] for name in self.states if name != "spk"))
+        names = self.returned_states()
+        return (spk, *(states[name] for name in names)) if names else spk
+
+    def explained(self) -> str:
+        """How the engine runs a whole sequence."""
+        return engine_for(self.threshold.device, torch.float32).explain(self._neuron)
 
     def over_time(self, x: Any, steps: Optional[int], start: Dict[str, Any], record: Tuple[str, ...]) -> Any:
         """All steps of a sequence through ``engine.scan``; changes nothing on the module.

@@ -62,7 +62,7 @@ class StateLeaky(LIF):
             raise ValueError(
                 f"{type(self).__name__}: beta of shape {tuple(first.shape)} must be one number or ({channels},)"
             )
-        graded = bool((torch.as_tensor(graded_spikes_factor) != 1.0).any())
+        graded = learn_graded_spikes_factor or bool((torch.as_tensor(graded_spikes_factor) != 1.0).any())
         if not output and (spike_grad is not None or surrogate_disable or learn_threshold or graded):
             warn(f"{type(self).__name__}: output=False emits no spikes; what concerns spikes is unused", stacklevel=2)
         self.channels, self.kernel_truncation_steps = channels, kernel_truncation_steps

@@ -1,0 +1,165 @@
+"""Values over time, and how layers and functions of one step act on them."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Optional, Tuple
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from spikecore.engines.torch.nn import kinds
+
+ONCE = "once: constant in time"
+WHOLE = "all steps at once"
+MERGED = "time and batch merged"
+
+
+class Sequence:
+    """A tensor at every step: (time, *step), or a time axis of 1 for what is the same at all steps."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    @property
+    def constant(self) -> bool:
+        """Whether there is one value for all steps."""
+        return bool(self.data.shape[0] == 1)
+
+    def full(self, steps: int) -> Any:
+        """The tensor with its whole time axis."""
+        return self.data.expand(steps, *self.data.shape[1:]) if self.constant else self.data
+
+
+Found = Optional[Tuple[Any, str]]
+
+
+def step_by_step(function: Callable[..., Any], args: Any, kwargs: Any, steps: int, why: str) -> Tuple[Any, str]:
+    """Call the function once per step, and stack what it returns."""
+    leaves, spec = pytree.tree_flatten((args, kwargs))
+    rows = [leaf.full(steps).unbind(0) if isinstance(leaf, Sequence) else None for leaf in leaves]
+    made = []
+    for t in range(steps):
+        now = [leaf if row is None else row[t] for leaf, row in zip(leaves, rows)]
+        positional, named = pytree.tree_unflatten(now, spec)
+        made.append(function(*positional, **named))
+    return stacked(made), f"step by step: {why}"
+
+
+def stacked(made: List[Any]) -> Any:
+    """Structures of tensors, one per step, as one structure of sequences; what is no tensor must not change."""
+    flat = [pytree.tree_flatten(one) for one in made]
+    spec, columns = flat[0][1], list(zip(*(leaves for leaves, _ in flat)))
+    joined = [Sequence(torch.stack(c)) if isinstance(c[0], torch.Tensor) else c[0] for c in columns]
+    return pytree.tree_unflatten(joined, spec)
+
+
+def merged(function: Callable[[Any], Any], x: Sequence) -> Sequence:
+    """Call a function of (batch, ...) on all steps as one big batch."""
+    time, batch = x.data.shape[:2]
+    y = function(x.data.reshape(time * batch, *x.data.shape[2:]))
+    return Sequence(y.reshape(time, batch, *y.shape[1:]))
+
+
+def reshaped(function: Callable[[Any], Any], x: Sequence) -> Sequence:
+    """Call a function that changes the shape of a step and not the order of its values."""
+    return Sequence(x.data.reshape(x.data.shape[0], *function(x.data[0]).shape))
+
+
+def _only(args: Any, kwargs: Any) -> Optional[Sequence]:
+    """The first argument, if it is a sequence and no other argument is one."""
+    leaves = pytree.tree_flatten((args, kwargs))[0]
+    count = sum(isinstance(leaf, Sequence) for leaf in leaves)
+    return args[0] if count == 1 and args and isinstance(args[0], Sequence) else None
+
+
+def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
+    """A stateless layer of torch on a whole sequence; None if it has to run step by step."""
+    x, kind = _only(args, kwargs), type(module)
+    if x is None or len(args) > 1 or kwargs or kinds.hooked(module) or kinds.learns_statistics(module):
+        return None
+    axes = x.data.dim() - 1  # of one step
+    if kind in kinds.ELEMENTWISE or (kind in kinds.LAST_AXES and axes >= _needed(module)):
+        return Sequence(module(x.data)), ONCE if x.constant else WHOLE
+    if kind in kinds.BATCHED and axes in kinds.BATCHED[kind] and x.data.numel():
+        return merged(module, x), ONCE if x.constant else MERGED
+    if kind in kinds.RESHAPES:
+        return reshaped(module, x), ONCE if x.constant else WHOLE
+    if isinstance(module, nn.modules.dropout._DropoutNd) and not kinds.draws(module):
+        return x, "nothing to do"
+    return None
+
+
+def _needed(module: Any) -> int:
+    return len(module.normalized_shape) if isinstance(module, nn.LayerNorm) else 1
+
+
+def function(node: fx.Node, args: Any, kwargs: Any, steps: int) -> Any:
+    """A call of a function or method in ``forward`` on sequences; the fallback is one call per step."""
+    call = _callable(node)
+    if not any(isinstance(leaf, Sequence) for leaf in pytree.tree_flatten((args, kwargs))[0]):
+        return call(*args, **kwargs)
+    found = _at_once(node, call, args, kwargs, steps)
+    if found is not None:
+        return found
+    constant = all(leaf.constant for leaf in pytree.tree_flatten((args, kwargs))[0] if isinstance(leaf, Sequence))
+    once = constant and not kinds.draws_in_function(node)
+    return step_by_step(call, args, kwargs, 1 if once else steps, "")[0]
+
+
+def _callable(node: fx.Node) -> Callable[..., Any]:
+    if node.op == "call_method":
+        return lambda x, *args, **kwargs: getattr(x, str(node.target))(*args, **kwargs)
+    target: Any = node.target
+    return kinds.OUT_OF_PLACE.get(target, target)
+
+
+def _at_once(node: fx.Node, call: Any, args: Any, kwargs: Any, steps: int) -> Any:
+    name, method, x = kinds.function_name(node), node.op == "call_method", args[0]
+    if name == "getitem" and isinstance(x, Sequence) and not isinstance(args[1], torch.Tensor):
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        if all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in index):
+            return Sequence(x.data[(slice(None), *index)])
+        return None
+    if isinstance(x, Sequence) and (name in kinds.QUESTIONS or (name == "getattr" and args[1] in kinds.QUESTIONS)):
+        return call(x.data[0], *args[1:], **kwargs)
+    if _is(node, kinds.BINARY, kinds.BINARY_METHODS):
+        return _binary(call, args, kwargs)
+    alone = _only(args, kwargs)
+    if alone is None:
+        return None
+    rest = args[1:]
+    if _is(node, kinds.ELEMENTWISE_FUNCTIONS, kinds.ELEMENTWISE_METHODS):
+        return Sequence(call(alone.data, *rest, **kwargs))
+    if _is(node, kinds.RESHAPE_FUNCTIONS, kinds.RESHAPE_METHODS):
+        return reshaped(lambda step: call(step, *rest, **kwargs), alone)
+    if not method and alone.data.dim() - 1 in kinds.BATCHED_FUNCTIONS.get(node.target, ()):
+        return merged(lambda flat: call(flat, *rest, **kwargs), alone)
+    return None
+
+
+def _is(node: fx.Node, functions: Any, methods: Any) -> bool:
+    if node.op == "call_method":
+        return node.target in methods
+    try:
+        return node.target in functions
+    except TypeError:  # a target that cannot be hashed
+        return False
+
+
+def _binary(call: Any, args: Any, kwargs: Any) -> Any:
+    """Two operands: sequences whose steps have equally many axes, or one and something that broadcasts to its step."""
+    axes = max(a.data.dim() - 1 for a in args if isinstance(a, Sequence))
+    for one in args:
+        if isinstance(one, Sequence) and one.data.dim() - 1 != axes:
+            return None
+        if isinstance(one, torch.Tensor) and one.dim() > axes:
+            return None
+    return Sequence(call(*(a.data if isinstance(a, Sequence) else a for a in args), **kwargs))
+
+
+def expand(value: Any, steps: int) -> Any:
+    """What ``forward`` returned at each step, stacked over time: sequences become tensors."""
+    return pytree.tree_map(lambda leaf: leaf.full(steps) if isinstance(leaf, Sequence) else leaf, value)

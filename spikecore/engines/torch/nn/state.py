@@ -1,0 +1,47 @@
+"""The states of all neurons of a network, and of no other network."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, Mapping, Tuple
+
+from spikecore.engines.torch.nn.hidden import Hidden
+
+
+def neurons_of(net: Any) -> Iterator[Tuple[str, Hidden]]:
+    """Every module of the network that has a state, however deep, with its dotted name."""
+    for name, module in net.named_modules():
+        if isinstance(module, Hidden) and module.states:
+            yield name, module
+
+
+def reset(net: Any) -> None:
+    """Put the states of all neurons to rest."""
+    for _, neuron in neurons_of(net):
+        neuron.reset_mem()
+
+
+def detach(net: Any) -> None:
+    """Cut the states of all neurons from the graphs that made them."""
+    for _, neuron in neurons_of(net):
+        neuron.detach_hidden()
+
+
+def get_state(net: Any) -> Dict[str, Any]:
+    """The states of all neurons by name, e.g. ``"lif1.mem"``."""
+    return {f"{path}.{name}" if path else name: v for path, n in neurons_of(net) for name, v in n.hidden().items()}
+
+
+def check_state(net: Any, state: Mapping[str, Any]) -> None:
+    """Refuse a state with other names than the network's."""
+    known, given = set(get_state(net)), set(state)
+    if known != given:
+        raise KeyError(
+            f"state: missing {sorted(known - given) or 'nothing'}, unknown {sorted(given - known) or 'nothing'}"
+        )
+
+
+def set_state(net: Any, state: Mapping[str, Any]) -> None:
+    """Set the states of all neurons; nothing is changed if a name does not fit."""
+    check_state(net, state)
+    for path, neuron in neurons_of(net):
+        neuron.set_hidden({name: state[f"{path}.{name}" if path else name] for name in neuron.states})

@@ -1,0 +1,98 @@
+"""The report on firing and operations: counted weight by weight, the same on every engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conformance.rig import ENGINES, absent, make
+
+import spikecore as sc
+from spikecore import functional as F
+from spikecore import spikegen
+
+PRESENT = [name for name in ENGINES if not absent(name)]
+X = np.random.default_rng(0).integers(0, 9, size=(3, 2, 7, 6)) / 8.0
+NETWORK = sc.Sequential(
+    sc.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), groups=2),
+    sc.Leaky(threshold=0.3),
+    sc.MaxPool2d(2),
+    sc.Flatten(),
+    sc.Linear(16, 5),
+    sc.RLeaky(linear_features=5, threshold=0.2),
+    sc.Residual(sc.Sequential(sc.Linear(5, 5), sc.Leaky(threshold=0.1)), sc.Linear(5, 5)),
+)
+
+
+@pytest.fixture(params=PRESENT)
+def engine(request):
+    return make(request.param)
+
+
+def conv_meetings(active, layer):
+    """How many weights each input meets, found by sliding the kernel over it."""
+    padded = np.pad(active, ((0, 0), (0, 0), *((p, p) for p in layer.padding)))
+    total, kernel, stride = 0, layer.kernel_size, layer.stride
+    for i in range(0, padded.shape[2] - kernel[0] + 1, stride[0]):
+        for j in range(0, padded.shape[3] - kernel[1] + 1, stride[1]):
+            total += padded[:, :, i : i + kernel[0], j : j + kernel[1]].sum()
+    return total * layer.out_channels / layer.groups
+
+
+def test_counts(engine):
+    model = sc.Model(NETWORK, engine, input_shape=(2, 7, 6))
+    report = F.activity(model, X, num_steps=8)
+    out = model(X, num_steps=8, record=True)
+    spikes = {name: engine.to_numpy(state.spikes) for name, state in out.states.items()}
+    assert [row.name for row in report.firing] == ["1", "5", "6.body.1"]
+    for row in report.firing:
+        fired = spikes[row.name]
+        assert row.neurons == fired[0, 0].size
+        assert row.spikes == fired.sum() / 3
+        assert row.rate == pytest.approx(fired.mean())
+        assert row.silent == pytest.approx(1 - fired.any(axis=(0, 1)).mean())
+    rows = {row.name: row for row in report.synapses}
+    assert list(rows) == ["0", "4", "5.connection", "6.body.0", "6.shortcut"]
+    assert rows["0"].synops == conv_meetings(X != 0, NETWORK.layers[0]) / 3, "constant input, multiplied once"
+    assert rows["0"].macs == conv_meetings(np.ones_like(X[:1]), NETWORK.layers[0])
+    assert not rows["0"].binary
+    assert all(rows[name].binary for name in list(rows)[1:])
+    assert rows["5.connection"].synops == spikes["5"][:-1].sum() * 5 / 3
+    assert rows["6.body.0"].synops == rows["6.shortcut"].synops == spikes["5"].sum() * 5 / 3
+    assert rows["4"].macs == 16 * 5
+    assert report.synops == sum(row.synops for row in rows.values())
+    assert not report.uncounted
+
+
+def test_energy(engine):
+    """An accumulate takes 0.9 pJ, a multiply-accumulate 4.6 pJ (Horowitz 2014), unless told otherwise."""
+    model = sc.Model(NETWORK, engine, input_shape=(2, 7, 6))
+    report = F.activity(model, X, num_steps=8)
+    for row in report.synapses:
+        assert row.energy == pytest.approx(row.synops * (0.9e-12 if row.binary else 4.6e-12))
+        assert row.dense_energy == pytest.approx(row.macs * 4.6e-12)
+    assert report.energy == pytest.approx(sum(row.energy for row in report.synapses))
+    cheap = F.activity(model, X, num_steps=8, energy=F.Energy(1.0, 2.0))
+    assert cheap.energy == cheap.synops + cheap.synapses[0].synops
+    encoded = F.activity(model, X, num_steps=8, encoder=spikegen.rate)
+    assert encoded.synapses[0].binary
+    assert encoded.steps == 8
+
+
+def test_it_prints_and_says_what_it_leaves_out(engine):
+    network = sc.Sequential(sc.Linear(4, 3), sc.SLSTM(input_size=3, hidden_size=2, threshold=0.1))
+    report = F.activity(sc.Model(network, engine), np.ones((5, 2, 4)))
+    assert report.uncounted == ("1 (SLSTM)",)
+    text = str(report)
+    assert text.startswith("per sample, 5 steps\nlayer")
+    assert "not counted: operations inside 1 (SLSTM)" in text
+    assert report.synapses[0].synops == 5 * 4 * 3
+    alone = F.activity(sc.Model(sc.Leaky(), engine), np.ones((5, 2, 4)))
+    assert alone.firing[0].name == "(the network)"
+    assert alone.synops == 0.0
+
+
+def test_graded_spikes_need_multiplications(engine):
+    network = sc.Sequential(sc.Leaky(threshold=0.5, graded_spikes_factor=2.0), sc.Linear(4, 3))
+    row = F.activity(sc.Model(network, engine), np.ones((5, 2, 4))).synapses[0]
+    assert not row.binary
+    assert row.synops <= 5 * 4 * 3

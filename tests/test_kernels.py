@@ -1,0 +1,240 @@
+"""Fused kernels against the loop over steps: equal spikes and states, input gradients equal to the last bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.layer import Key, Pass
+from spikecore.api.tree import Tree, flatten, map_leaves
+from spikecore.functional.quant import state_quant
+
+pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
+
+L = sc.learn
+QUICK = [
+    sc.Leaky(beta=L(0.8), threshold=L(0.5, per="neuron"), graded_spikes_factor=L(1.5)),
+    sc.Leaky(
+        beta=0.8, threshold=0.5, reset_mechanism="zero", reset_delay=False, surrogate=sc.surrogate.fast_sigmoid(5.0)
+    ),
+    sc.Synaptic(alpha=L(0.6), beta=L(0.7, per="neuron"), threshold=0.5),
+    sc.ALIF(beta=L(0.8), rho=0.9, adaptation=L(1.0), threshold=0.4),
+]
+ALL = [
+    *(sc.Leaky(beta=L(0.8), threshold=L(0.5), reset_mechanism=r, reset_delay=d)
+      for r in ("subtract", "subtract_decayed", "zero", "none") for d in (True, False)),
+    *(sc.Leaky(beta=L(0.8), threshold=0.5, surrogate=s)
+      for s in (sc.surrogate.fast_sigmoid(), sc.surrogate.sigmoid(5.0), sc.surrogate.straight_through_estimator(),
+                sc.surrogate.triangular(), sc.surrogate.gaussian())),
+    sc.Leaky(beta=sc.learn_tau(5.0, per="neuron"), threshold=0.5, state_quant=state_quant(4)),
+    sc.IF(threshold=L(0.5)),
+    sc.LI(beta=L(0.8)),
+    sc.Synaptic(alpha=L(0.6), beta=L(0.7), threshold=L(0.5), reset_mechanism="zero"),
+    sc.Lapicque(R=L(1.0), C=L(4.0), threshold=L(0.2)),
+    *(sc.Alpha(alpha=L(0.9), beta=L(0.7), threshold=L(0.2), reset_mechanism=r) for r in ("zero", "subtract", "none")),
+    sc.RLeaky(beta=L(0.7), V=L(0.3, per="neuron"), all_to_all=False, threshold=L(0.5)),
+    sc.RSynaptic(alpha=0.5, beta=L(0.7), V=L(0.3), all_to_all=False, threshold=0.5),
+    sc.DeltaLeaky(beta=L(0.8), delta_threshold=L(0.3)),
+    sc.StateLeaky(beta=L(0.8), threshold=0.5, parallel=False),
+    sc.Refractory(sc.Leaky(beta=L(0.8), threshold=0.4), 2),
+]  # fmt: skip
+#: Their states enter a step in several places; autograd adds the shares one by one, a kernel adds their sum.
+OTHER_ORDER = (sc.Alpha, sc.DeltaLeaky, sc.Izhikevich)
+APPROXIMATE = (sc.surrogate.sigmoid, sc.surrogate.gaussian)  # exp of the C library is not torch's
+SHAPE = (5,)
+
+
+def run(engine, layer, steps=13, batch=3, constant=False, window=None, shape=SHAPE):
+    """Outputs, membranes, and gradients by input and parameters of a random functional of both."""
+    x = np.random.default_rng(0).random((1 if constant else steps, batch, *shape))
+    init = layer.init(Key((0,)), shape)
+    held = Tree(params=map_leaves(engine.asarray, init.params), x=engine.asarray(x))
+    weights = engine.asarray(np.random.default_rng(1).random((steps, batch, *shape)))
+
+    def function(held, w):
+        out = layer.run(
+            Pass(engine, steps if constant else None, record=True, window=window), held.params, Tree(), None, held.x
+        )
+        return engine.xp.sum(w * out.outputs) + engine.xp.sum(0.3 * w * out.recorded.mem), (
+            out.outputs,
+            out.recorded.mem,
+        )
+
+    _, (outputs, mem), grads = engine.value_and_grad(function, held, weights)
+    return engine.to_numpy(outputs), engine.to_numpy(mem), {n: engine.to_numpy(g) for n, g in flatten(grads).items()}
+
+
+def check(name, dtype, layer, **options):
+    loop, fast = (run(sc.get_engine(name, dtype=dtype, fused=fused), layer, **options) for fused in (False, True))
+    assert np.array_equal(loop[0], fast[0])
+    assert np.array_equal(loop[1], fast[1])
+    assert np.mean(loop[0] != 0) > 0.02
+    surrogate = layer.core[0].surrogate
+    exact = not isinstance(surrogate, APPROXIMATE) and not (name == "torch" and isinstance(layer, OTHER_ORDER))
+    close = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    for field, expected in loop[2].items():
+        if field == "x" and exact:
+            assert np.array_equal(expected, fast[2][field]), f"bits of the gradient by {field}"
+        else:
+            scale = abs(expected).max()
+            limit = 5e-6 if isinstance(layer, sc.Alpha) and dtype == "float32" else close
+            assert abs(expected - fast[2][field]).max() <= limit * scale, field
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    before = os.environ.get("SPIKECORE_CACHE")
+    os.environ["SPIKECORE_CACHE"] = str(tmp_path_factory.mktemp("kernels"))
+    yield
+    os.environ.pop("SPIKECORE_CACHE") if before is None else os.environ.update(SPIKECORE_CACHE=before)
+
+
+def name_of(layer):
+    return f"{type(layer).__name__}-{getattr(layer, 'reset_mechanism', '')}-{type(layer.core[0].surrogate).__name__}"
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("layer", QUICK, ids=name_of)
+def test_kernels_equal_the_loop(name, layer):
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    check(name, "float32", layer)
+
+
+@pytest.mark.parametrize("options", [{"constant": True}, {"window": 4}], ids=["constant", "window"])
+def test_constant_inputs_and_windows(options):
+    check("numpy", "float32", QUICK[0], **options)
+
+
+def test_chunks_in_parallel():
+    check("numpy", "float32", sc.Leaky(beta=L(0.8), threshold=0.5), steps=4, batch=5, shape=(1001,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"constant": True}, {"window": 4}], ids=["moving", "constant", "window"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("layer", [*QUICK, *ALL], ids=name_of)
+def test_every_elementwise_neuron(name, dtype, layer, options):
+    check(name, dtype, layer, **options)
+
+
+def test_a_neuron_of_the_users_own_is_fused_without_further_code():
+    from dataclasses import dataclass
+    from typing import ClassVar
+
+    @dataclass(frozen=True)
+    class Resonate(sc.Neuron):
+        omega: sc.Param = L(0.3)
+        state: ClassVar[tuple] = ("syn", "mem")
+
+        def step(self, engine, params, state, x):
+            syn = 0.9 * state.syn - params.omega * state.mem + x
+            mem = 0.9 * state.mem + params.omega * syn
+            return self.graded(params, self.fires(engine, params, mem)), sc.State(syn=syn, mem=mem)
+
+    check("numpy", "float32", Resonate(threshold=0.5))
+    assert sc.get_engine("numpy").explain(Resonate()).startswith("fused: Numba kernels of Resonate.step")
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (sc.RLeaky(linear_features=5), "not elementwise"),
+        (sc.SLSTM(input_size=5, hidden_size=5), "not elementwise"),
+        (sc.Leaky(inhibition=True), "it uses 'argmax'"),
+    ],
+)
+def test_what_cannot_be_fused_says_why(layer, reason):
+    engine = sc.get_engine("numpy", fused=True)
+    assert reason in engine.explain(layer)
+    with pytest.raises(RuntimeError, match="fused=True, but"):
+        run(engine, layer)
+
+
+def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
+    from spikecore.kernels import fused
+
+    seen = []
+    monkeypatch.setattr(
+        fused, "_kernels", lambda stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
+    )
+    engine = sc.get_engine("numpy")
+    run(engine, sc.Leaky())
+    assert seen == []
+    run(engine, sc.Leaky(), steps=64, batch=64, shape=(64,))
+    assert seen == [(64, 64, 64)]
+
+
+def test_without_numba_the_loop_runs_and_says_so_once(monkeypatch, capsys):
+    from spikecore.kernels import fused
+
+    monkeypatch.setattr(fused, "_has_numba", lambda: False)
+    monkeypatch.setattr(fused, "_said", False)
+    fused.traced.cache_clear()
+    try:
+        for _ in range(2):
+            run(sc.get_engine("numpy"), sc.Leaky(beta=0.123), steps=64, batch=64, shape=(64,))
+    finally:
+        fused.traced.cache_clear()
+    assert capsys.readouterr().err.count("Numba is not installed") == 1
+
+
+CODE = """
+import os, sys, numpy as np
+import spikecore as sc
+from spikecore.api.layer import Pass
+from spikecore.api.tree import Params, Tree
+engine = sc.get_engine("numpy", fused=True)
+x = np.random.default_rng(0).random((9, 5, 1001)).astype("float32")
+def total():
+    return float(sc.Leaky(beta=0.8).run(Pass(engine), Params(), Tree(), None, x).outputs.sum())
+before = total()
+if "fork" in sys.argv:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if total() == before else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0 if hasattr(os, "waitstatus_to_exitcode") else status == 0
+print(before)
+"""
+
+
+def test_a_second_process_and_a_forked_child_compute_the_same():
+    results = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", CODE, *how], check=True, capture_output=True, text=True
+        ).stdout
+        for how in ([], ["fork"])
+    ]
+    assert results[0] == results[1]
+
+
+def test_four_threads_at_once_compute_the_same():
+    engine = sc.get_engine("numpy", fused=True)
+    expected, found = run(engine, QUICK[0], batch=700)[0], []
+    threads = [threading.Thread(target=lambda: found.append(run(engine, QUICK[0], batch=700)[0])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(np.array_equal(expected, one) for one in found)
+
+
+def test_gradients_do_not_depend_on_the_number_of_threads():
+    import numba
+
+    from spikecore.kernels.cache import use_threads
+
+    engine, found = sc.get_engine("numpy", fused=True), []
+    for count in (1, numba.config.NUMBA_NUM_THREADS):
+        use_threads(count)
+        found.append(run(engine, QUICK[0], batch=700)[2])
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])

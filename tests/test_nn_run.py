@@ -1,0 +1,299 @@
+"""``snn.run`` against the loop over time: equal outputs, gradients, final states and running statistics."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch face needs torch")
+import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+
+import spikecore.nn as snn  # noqa: E402
+from spikecore import ShapeError, utils  # noqa: E402
+
+T, B = 7, 3
+HIDDEN = {"init_hidden": True}
+
+
+class Residual(nn.Module):
+    """fx-traceable: functions, a shortcut, shapes, an unused state."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.lif1, self.lif2 = snn.Leaky(0.9, **HIDDEN), snn.Synaptic(0.8, 0.9, **HIDDEN)
+        self.fc, self.out = nn.Linear(4 * 9, 5), snn.Leaky(0.9, learn_beta=True, learn_threshold=True)
+
+    def forward(self, x):
+        first = self.lif1(self.conv1(x))
+        y = self.conv2(first)
+        y += first
+        y = F.max_pool2d(self.lif2(y), 2)
+        spk, mem = self.out(self.fc(y.view(y.size(0), -1)) * 2.0)
+        return torch.cat([spk, torch.sigmoid(mem)], dim=1), mem
+
+
+class Peephole(nn.Module):
+    """What one layer did at the last step feeds another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif, self.back = nn.Linear(4, 4), snn.Leaky(0.9, **HIDDEN), None
+
+    def forward(self, x):
+        spk = self.lif(self.fc(x) + (0 if self.back is None else 0.5 * self.back))
+        self.back = spk
+        return spk
+
+
+class Peek(Peephole):
+    def forward(self, x):
+        return self.fc(x) * self.lif.mem.sum() + self.lif(x)
+
+
+class Counter(Peephole):
+    """An attribute that counts the steps."""
+
+    def forward(self, x):
+        self.back = (self.back or 0) + 1
+        return self.lif(self.fc(x) * self.back)
+
+
+class Listed(Peephole):
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def forward(self, x):
+        self.kept.append(1)
+        return self.lif(self.fc(x)) * len(self.kept)
+
+
+class Branching(Peephole):
+    def forward(self, x):
+        return self.lif(self.fc(x)) if x.sum() > 0 else self.lif(x)
+
+
+class Buffered(Peephole):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x):
+        self.count += 1
+        return self.lif(self.fc(x)) * float(self.count)
+
+
+class Gambling(Peephole):
+    def forward(self, x):
+        return self.lif(self.fc(x) * random.random())
+
+
+class Twice(Peephole):
+    def forward(self, x):
+        return self.lif(self.fc(self.lif(x)))
+
+
+def sequential(*middle):
+    return nn.Sequential(nn.Linear(4, 6), *middle, snn.Leaky(0.9, **HIDDEN), nn.Linear(6, 4),
+                         snn.Leaky(0.8, **HIDDEN, output=True))  # fmt: skip
+
+
+def image_net(*middle):
+    return nn.Sequential(nn.Conv2d(2, 4, 3), *middle, snn.Leaky(0.9, **HIDDEN), nn.MaxPool2d(2), nn.Flatten(),
+                         nn.Linear(16, 5), snn.Leaky(0.9, **HIDDEN))  # fmt: skip
+
+
+VECTORS = {
+    "plain": lambda: sequential(),
+    "nested": lambda: nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), sequential()),
+    "dropout": lambda: sequential(nn.Dropout(0.5)),
+    "dropout-twice": lambda: sequential(nn.Dropout(0.5), snn.Leaky(0.9, **HIDDEN), nn.Dropout(0.5)),
+    "batchnorm": lambda: sequential(nn.BatchNorm1d(6)),
+    "layernorm": lambda: sequential(nn.LayerNorm(6), nn.GELU()),
+    "softmax": lambda: sequential(nn.Softmax(dim=1)),
+    "inplace": lambda: sequential(nn.ReLU(inplace=True)),
+    "inplace-on-input": lambda: nn.Sequential(nn.Identity(), nn.ReLU(inplace=True), *sequential()),
+    "rleaky": lambda: sequential(snn.RLeaky(0.9, linear_features=6, **HIDDEN)),
+    "rsynaptic": lambda: sequential(snn.RSynaptic(0.8, 0.9, all_to_all=False, **HIDDEN)),
+    "alpha": lambda: sequential(snn.Alpha(0.9, 0.8, threshold=0.2, **HIDDEN)),
+    "lapicque": lambda: sequential(snn.Lapicque(0.8, threshold=0.2, learn_beta=True, **HIDDEN)),
+    "slstm": lambda: sequential(snn.SLSTM(6, 6, threshold=0.05, **HIDDEN)),
+    "delta": lambda: nn.Sequential(nn.Linear(4, 4), snn.DeltaLeaky(0.2, beta=0.9, **HIDDEN)),
+    "rnncell": lambda: nn.Sequential(nn.Linear(4, 4), nn.RNNCell(4, 4), snn.Leaky(0.9, **HIDDEN)),
+    "graded": lambda: sequential(snn.GradedSpikes(6, 1.5)),
+    "feedback": Peephole, "peek": Peek, "counter": Counter, "listed": Listed, "branching": Branching,
+    "buffered": Buffered, "gambling": Gambling, "twice": Twice,
+    "neuron-alone": lambda: snn.Leaky(0.9, **HIDDEN),
+}  # fmt: skip
+MAPS = {
+    "conv": lambda: image_net(),
+    "conv-batchnorm": lambda: image_net(nn.BatchNorm2d(4)),
+    "conv-dropout": lambda: image_net(nn.Dropout2d(0.5)),
+    "sconv2dlstm": lambda: image_net(snn.SConv2dLSTM(4, 4, 3, threshold=0.05, **HIDDEN)),
+    "residual": Residual,
+}
+STEPWISE = {"feedback", "peek", "counter", "listed", "branching", "buffered", "gambling", "twice", "dropout-twice",
+            "inplace-on-input"}  # fmt: skip
+CASES = {**VECTORS, **MAPS}
+
+
+def prepared(name, train=True):
+    torch.manual_seed(1)
+    module = CASES[name]().train(train)
+    size = (2, 6, 6) if name in MAPS else (4,)
+    return module, torch.rand(T, B, *size, generator=torch.Generator().manual_seed(2)) * 2
+
+
+def loop(module, rows, state=None):
+    """The loop that ``run`` must equal."""
+    utils.reset(module)
+    if state is not None:
+        utils.set_state(module, state)
+    made = [module(row) for row in rows]
+    return tuple(torch.stack(c) for c in zip(*_flat(made)))
+
+
+def _flat(made):
+    def flatten(one):
+        return [leaf for part in one for leaf in flatten(part)] if isinstance(one, tuple) else [one]
+
+    return [flatten(one) for one in made]
+
+
+def graded(module, outputs):
+    module.zero_grad()
+    total = sum((o * torch.linspace(0.5, 1.5, o.numel()).reshape(o.shape)).sum() for o in outputs)
+    if total.requires_grad:
+        total.backward()
+    return {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+
+
+def seeded():
+    torch.manual_seed(3)
+    random.seed(3)
+
+
+def same(a, b, bound=1e-5):
+    assert (a - b).abs().max() <= bound * max(1.0, float(b.abs().max()))
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["sequence", "constant"])
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", CASES)
+def test_equals_the_loop(name, train, static):
+    (one, x), (two, _) = prepared(name, train), prepared(name, train)
+    for net in (one, two):
+        seeded()
+        net(x[0].clone())  # what earlier calls leave must not matter
+        if hasattr(net, "back"):
+            net.back = None
+    lines = []
+    seeded()
+    outputs = snn.run(one, x[0].clone() if static else x.clone(), T if static else None, explain=lines.append)
+    drawn = torch.rand(3)
+    seeded()
+    expected = loop(two, [x[0].clone()] * T if static else list(x.clone()))
+    assert torch.equal(torch.rand(3), drawn)  # as many draws
+    outputs = tuple(_flat([outputs])[0])
+    assert [o.shape for o in outputs] == [o.shape for o in expected]
+    for got, wanted in zip(outputs, expected):
+        same(got, wanted)
+    if set(expected[0].unique().tolist()) <= {0.0, 1.0}:
+        assert torch.equal(outputs[0], expected[0])
+    ours, theirs = graded(one, outputs), graded(two, expected)
+    assert set(ours) == set(theirs)
+    for key, value in theirs.items():
+        same(ours[key], value)
+    for got, value in zip(utils.get_state(one).values(), utils.get_state(two).values()):
+        assert not got.requires_grad
+        same(got, value.detach())
+    for got, value in zip(one.buffers(), two.buffers()):
+        same(got.float(), value.float())
+    by_steps = name in STEPWISE and (train or name != "dropout-twice")
+    assert lines[0].startswith("the network: step by step") == by_steps, lines[0]
+
+
+def test_explain_says_what_ran_how(capsys):
+    net, x = prepared("conv-batchnorm")
+    snn.run(net, x[0], num_steps=T, explain=True)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "0 (Conv2d): once: constant in time"
+    assert told[1] == "1 (BatchNorm2d): step by step: its statistics are those of one step"
+    assert told[3] == "3 (MaxPool2d): time and batch merged"
+    for name, reason in [
+        ("feedback", "forward changes the attribute 'back' from step to step"),
+        ("peek", "forward looks at the state of a neuron"),
+        ("twice", "layer 'lif' is used 2 times in one step"),
+        ("gambling", "random number generator outside of layers"),
+        ("dropout-twice", "2 layers draw random numbers at every step"),
+    ]:
+        lines = []
+        net, x = prepared(name)
+        snn.run(net, x, explain=lines.append)
+        assert reason in lines[0]
+
+
+def test_a_constant_input_is_computed_once():
+    net, x = prepared("plain")
+    calls = []
+
+    net[0].forward = lambda x, forward=net[0].forward: (calls.append(x.shape), forward(x))[1]
+    snn.run(net, x[0], num_steps=T)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "feedback", "delta"])
+def test_state_continues_a_sequence(name):
+    net, x = prepared(name)
+    whole = _flat([snn.run(net, x)])[0]
+    net, x = prepared(name)
+    first = _flat([snn.run(net, x[:3])])[0]
+    second = _flat([snn.run(net, x[3:], state=utils.get_state(net))])[0]
+    for a, b, c in zip(first, second, whole):
+        same(torch.cat([a, b]), c)
+    with pytest.raises(KeyError, match="missing"):
+        snn.run(net, x, state={})
+
+
+@pytest.mark.parametrize("name", ["plain", "feedback", "slstm", "delta"])
+def test_records(name):
+    net, x = prepared(name)
+    path, layer = {"plain": ("1", "0"), "feedback": ("lif", "fc"), "slstm": ("1", "2"), "delta": ("1", "0")}[name]
+    _, recorded = snn.run(net, x, record=[path, layer] if name != "slstm" else [path])
+    made = recorded[path]
+    assert set(made) == {"spk", *dict(net.named_modules())[path].states}
+    assert all(value.shape[0] == T for value in made.values())
+    assert torch.equal(made["mem"][-1], utils.get_state(net)[f"{path}.mem"])
+    if name != "slstm":
+        assert recorded[layer]["output"].shape[:2] == (T, B)
+    with pytest.raises(KeyError, match="no layer 'nowhere'"):
+        snn.run(net, x, record="nowhere")
+
+
+def test_hooks_see_every_step():
+    net, x = prepared("plain")
+    expected = snn.run(net, x)
+    seen = []
+    net[0].register_forward_hook(lambda *_: seen.append(0))
+    net[1].register_forward_hook(lambda *_: seen.append(1))
+    got = snn.run(net, x)
+    assert seen == [0] * T + [1] * T
+    for a, b in zip(got, expected):
+        same(a, b)
+
+
+def test_bad_input_is_refused():
+    net, x = prepared("plain")
+    with pytest.raises(ShapeError, match="no time step"):
+        snn.run(net, x[:0])
+    with pytest.raises(ValueError, match="num_steps=0"):
+        snn.run(net, x[0], num_steps=0)
+    with pytest.raises(TypeError, match="x=list"):
+        snn.run(net, [1.0])
+    net[1].mem = before = torch.ones(2, 2)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        snn.run(net, torch.rand(T, B, 9))
+    assert net[1].mem is before  # a refused call changes nothing
