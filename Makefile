@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow coverage lint format type docs clean
+.PHONY: help demo test slow peers coverage lint format type docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,7 @@ EXTRAS_all := all
 EXTRAS_test := all,test
 EXTRAS_dev := all,test,dev
 EXTRAS_docs := docs
+EXTRAS_peers := all,test,peers
 
 $(BIN)/python:
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
@@ -35,6 +36,10 @@ test: .venv/extras-test  ## the default test suite
 
 slow: .venv/extras-test  ## the tests that take long
 	$(PYTEST) -m slow
+
+peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
+	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py
+	$(BIN)/python benchmarks/neurons.py
 
 coverage: .venv/extras-test  ## the default suite with branch coverage
 	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage

@@ -115,7 +115,7 @@ VECTORS = {
     "layernorm": lambda: sequential(nn.LayerNorm(6), nn.GELU()),
     "softmax": lambda: sequential(nn.Softmax(dim=1)),
     "inplace": lambda: sequential(nn.ReLU(inplace=True)),
-    "inplace-on-input": lambda: nn.Sequential(nn.Identity(), nn.ReLU(inplace=True), *sequential()),
+    "inplace-on-spikes": lambda: sequential(snn.Leaky(0.9, **HIDDEN), nn.ReLU(inplace=True)),
     "rleaky": lambda: sequential(snn.RLeaky(0.9, linear_features=6, **HIDDEN)),
     "rsynaptic": lambda: sequential(snn.RSynaptic(0.8, 0.9, all_to_all=False, **HIDDEN)),
     "alpha": lambda: sequential(snn.Alpha(0.9, 0.8, threshold=0.2, **HIDDEN)),
@@ -136,7 +136,7 @@ MAPS = {
     "residual": Residual,
 }
 STEPWISE = {"feedback", "peek", "counter", "listed", "branching", "buffered", "gambling", "twice", "dropout-twice",
-            "inplace-on-input"}  # fmt: skip
+            "inplace-on-spikes"}  # fmt: skip
 CASES = {**VECTORS, **MAPS}
 
 
@@ -176,8 +176,9 @@ def seeded():
     random.seed(3)
 
 
-def same(a, b, bound=1e-5):
-    assert (a - b).abs().max() <= bound * max(1.0, float(b.abs().max()))
+def same(a, b, scale=1.0):
+    bound = 1e-5 * max(scale, float(b.detach().abs().max()))
+    assert (a - b).detach().abs().max() <= bound
 
 
 @pytest.mark.parametrize("static", [False, True], ids=["sequence", "constant"])
@@ -205,8 +206,9 @@ def test_equals_the_loop(name, train, static):
         assert torch.equal(outputs[0], expected[0])
     ours, theirs = graded(one, outputs), graded(two, expected)
     assert set(ours) == set(theirs)
-    for key, value in theirs.items():
-        same(ours[key], value)
+    scale = max(float(value.abs().max()) for value in theirs.values()) if theirs else 1.0
+    for key, value in theirs.items():  # a bias before batch norm has no gradient but rounding
+        same(ours[key], value, scale)
     for got, value in zip(utils.get_state(one).values(), utils.get_state(two).values()):
         assert not got.requires_grad
         same(got, value.detach())

@@ -11,6 +11,6 @@ from spikecore.api.functional.loss import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional.loss import mse_count_loss as mse_count_loss
 from spikecore.api.functional.loss import mse_membrane_loss as mse_membrane_loss
 from spikecore.api.functional.regulariser import l1_rate_sparsity as l1_rate_sparsity
-from spikecore.api.functional.temporal import SpikeTime as SpikeTime
+from spikecore.api.functional.spike_time import SpikeTime as SpikeTime
 from spikecore.api.functional.temporal import ce_temporal_loss as ce_temporal_loss
 from spikecore.api.functional.temporal import mse_temporal_loss as mse_temporal_loss

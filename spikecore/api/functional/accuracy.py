@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from spikecore.api.engine import engine_of
+from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_sequence, pool_population, target_dtype
-from spikecore.api.functional.temporal import spike_times
 
 
 def accuracy_rate(

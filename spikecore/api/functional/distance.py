@@ -6,7 +6,7 @@ import math
 from typing import Any, Dict, Tuple
 
 from spikecore.api.engine import engine_of
-from spikecore.api.functional.temporal import spike_times
+from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.layer import ShapeError
 
 

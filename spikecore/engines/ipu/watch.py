@@ -33,6 +33,7 @@ class Watch:
         self.report, self.names = report, names
         self.calls: List[Call] = []
         self.stack: List[str] = [""]
+        self.failed = ""  # the layer in which the pass fails
         self.inside = 0  # a torch function whose CPU version reads values back
         self.losses: List[Any] = []
         self.wrapped: List[Any] = []
@@ -71,8 +72,7 @@ class Watch:
         if against is None or (self.inside and name in HOST):
             return
         kind = "reads values on the host" if name in HOST else "is not lowered"
-        trap = "host access" if name in HOST else "detach_" if name == "detach_" else "operator"
-        self.note(trap, f"aten::{name} {kind}" if trap != "detach_" else _IGNORED["detach_"], _sentence(against))
+        self.note("host access" if name in HOST else "operator", f"aten::{name} {kind}", _sentence(against))
 
 
 class _Operators(TorchDispatchMode):
@@ -81,8 +81,11 @@ class _Operators(TorchDispatchMode):
         self.watch = watch
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = function(*args, **(kwargs or {}))
-        self.watch.operator(function.overloadpacket.__name__, found)
+        found, name = function(*args, **(kwargs or {})), function.overloadpacket.__name__
+        self.watch.operator(name, found)
+        if name == "index" and any(getattr(i, "dtype", None) in (torch.bool, torch.uint8) for i in args[1]):
+            reason = "aten::index with a mask has a shape that depends on values"
+            self.watch.note("operator", reason, "Multiply by the mask, or use torch.where")
         return found
 
 
@@ -139,12 +142,16 @@ def _traps(watch: Watch) -> List[Tuple[Any, str, Any]]:
         watch.stack.append(watch.names.get(id(module), watch.layer))
         try:
             return call(module, *args, **kwargs)
+        except Exception:
+            watch.failed = watch.failed or watch.layer
+            raise
         finally:
             watch.stack.pop()
 
     use_detach = "Write y = x.detach() and use y"
     return [
         (torch.autograd.Function, "apply", classmethod(applied)),
+        noted(torch.Tensor, "detach_", "detach_", use_detach),
         noted(torch.Tensor, "register_hook", "hook", "Build the gradient from plain ops and detach()"),
         noted(torch.no_grad, "__enter__", "no_grad", use_detach),
         noted(torch.inference_mode, "__enter__", "no_grad", use_detach),

@@ -51,6 +51,21 @@ class FaceEngine(TorchEngine):
             return surrogate.fire(self, u, noise=torch.rand_like(u))
         return super().spike(u, surrogate)
 
+    def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
+        engine = self if _has_formula(stepper) else self.unfused()
+        return TorchEngine.scan(engine, stepper, params, state, inputs, **options)
+
+    def explain(self, stepper: Any) -> str:
+        if _has_formula(stepper):
+            return super().explain(stepper)
+        return f"loop: one {type(stepper).__name__}.step per time step, because its surrogate is not a formula"
+
+
+def _has_formula(stepper: Any) -> bool:
+    """Whether the neuron's surrogate is a formula, from which kernels can be made."""
+    surrogate = stepper.core[0].surrogate
+    return not isinstance(surrogate, Callable_) and not surrogate.stochastic
+
 
 def surrogate_of(owner: str, spike_grad: Any, disabled: bool) -> Surrogate:
     """The surrogate that the options ``spike_grad`` and ``surrogate_disable`` ask for.

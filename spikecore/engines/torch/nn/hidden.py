@@ -28,12 +28,12 @@ class Hidden(nn.Module):
         resting = tuple(getattr(self, name) for name in self.states)
         return resting[0] if len(resting) == 1 else resting
 
-    def reset_hidden(self: Any = None) -> None:
+    def reset_hidden(self: Any = None) -> None:  # type: ignore[misc]
         """Put this module's state to rest."""
         _needs_instance(self, "reset")
         self.reset_mem()
 
-    def detach_hidden(self: Any = None) -> None:
+    def detach_hidden(self: Any = None) -> None:  # type: ignore[misc]
         """Cut this module's state from the graph that made it: no gradient crosses this point in time."""
         _needs_instance(self, "detach")
         for name, value in self.hidden().items():

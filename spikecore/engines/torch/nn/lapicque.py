@@ -35,6 +35,7 @@ class Lapicque(LIF):
 
     kind: ClassVar[Any] = neurons.Lapicque
     states: ClassVar[Tuple[str, ...]] = ("mem",)
+    time_step: Any
 
     def __init__(
         self,

@@ -9,10 +9,10 @@ from torch import nn
 
 
 def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: float, affine: bool) -> nn.ModuleList:
-    norms = nn.ModuleList([layer(features, eps=eps, momentum=momentum, affine=affine) for _ in range(steps)])
+    norms: Any = nn.ModuleList([layer(features, eps=eps, momentum=momentum, affine=affine) for _ in range(steps)])
     for norm in norms:
         norm.bias = None  # scale only
-    return norms
+    return norms  # type: ignore[no-any-return]
 
 
 def BatchNormTT1d(

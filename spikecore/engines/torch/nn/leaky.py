@@ -73,6 +73,7 @@ class Synaptic(LIF):
     kind: ClassVar[Any] = neurons.Synaptic
     states: ClassVar[Tuple[str, ...]] = ("syn", "mem")
     tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
+    alpha: Any
 
     def __init__(
         self,
@@ -123,6 +124,7 @@ class Alpha(LIF):
     kind: ClassVar[Any] = neurons.Alpha
     states: ClassVar[Tuple[str, ...]] = ("syn_exc", "syn_inh", "mem")
     tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
+    alpha: Any
 
     def __init__(
         self,
@@ -174,6 +176,8 @@ class DeltaLeaky(Leaky):
     kind: ClassVar[Any] = neurons.DeltaLeaky
     states: ClassVar[Tuple[str, ...]] = ("mem", "mem_prev")
     tensors: ClassVar[Tuple[str, ...]] = ("beta", "graded_spikes_factor")
+    mem: Any
+    mem_prev: Any
     scans: ClassVar[bool] = False  # it returns the membrane of the step before as well
 
     def __init__(self, delta_threshold: Any = 1.0, *args: Any, **kwargs: Any) -> None:

@@ -206,6 +206,7 @@ class LIF(SpikingNeuron):
     """
 
     tensors: ClassVar[Tuple[str, ...]] = ("beta", *OWN_TENSORS)
+    beta: Any
 
     def __init__(
         self,

@@ -45,6 +45,12 @@ class Described(Hidden):
     reset_dict: ClassVar[Dict[str, int]] = {"subtract": 0, "zero": 1, "none": 2, "subtract_decayed": 3}
     reset_delay: bool = True
 
+    threshold: Any
+    graded_spikes_factor: Any
+    reset_mechanism_val: Any
+    spike_grad: Any
+    surrogate_disable: Any
+    state_quant: Any
     _neuron: Any
     _options: Dict[str, Any]
 

@@ -65,7 +65,7 @@ class LeakyParallel(nn.Module):
         )  # fmt: skip
 
     def _set_decays(self, beta: Any, learned: bool) -> None:
-        weight = self.rnn.weight_hh_l0
+        weight: Any = self.rnn.weight_hh_l0
         first = None
         if beta is not None:
             first = torch.as_tensor(beta, dtype=weight.dtype, device=weight.device).detach().clone().reshape(-1)
@@ -83,7 +83,8 @@ class LeakyParallel(nn.Module):
         weight.requires_grad_(learned)
 
     def _tensors(self, dtype: Any) -> Params:
-        held, cell = {name: getattr(self, name) for name in OWN_TENSORS}, self.rnn
+        held: Dict[str, Any] = {name: getattr(self, name) for name in OWN_TENSORS}
+        cell: Any = self.rnn
         held["input_weight"] = cell.weight_ih_l0
         if cell.bias:
             held.update(input_bias=cell.bias_ih_l0, hidden_bias=cell.bias_hh_l0)

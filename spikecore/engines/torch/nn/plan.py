@@ -67,4 +67,4 @@ def _may_overwrite(source: Any, modules: Dict[str, Any]) -> bool:
     """Whether a value is a layer's own memory and nobody else looks at it."""
     if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) > 1:
         return False
-    return type(modules[source.target]) in FRESH
+    return type(modules[str(source.target)]) in FRESH

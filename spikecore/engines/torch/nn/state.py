@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, Mapping, Tuple
 from spikecore.engines.torch.nn.hidden import Hidden
 
 
-def neurons_of(net: Any) -> Iterator[Tuple[str, Hidden]]:
+def neurons_of(net: Any) -> Iterator[Tuple[str, Any]]:
     """Every module of the network that has a state, however deep, with its dotted name."""
     for name, module in net.named_modules():
         if isinstance(module, Hidden) and module.states:

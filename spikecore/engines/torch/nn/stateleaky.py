@@ -36,6 +36,7 @@ class StateLeaky(LIF):
 
     kind: ClassVar[Any] = neurons.StateLeaky
     tensors: ClassVar[Tuple[str, ...]] = ("tau", *OWN_TENSORS)
+    tau: Any
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class StateLeaky(LIF):
             output=output, graded_spikes_factor=graded_spikes_factor,
             learn_graded_spikes_factor=learn_graded_spikes_factor,
         )  # fmt: skip
-        first = self._buffers["beta"]
+        first: Any = self._buffers["beta"]
         if tuple(first.shape) not in ((), (1,), (channels,)):
             raise ValueError(
                 f"{type(self).__name__}: beta of shape {tuple(first.shape)} must be one number or ({channels},)"

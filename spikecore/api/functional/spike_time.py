@@ -1,0 +1,163 @@
+"""Spike times, their gradient, and the times that targets ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+from spikecore.api.engine import engine_of
+from spikecore.api.functional.steps import Steps
+from spikecore.api.functional.targets import check_labels, check_sequence, one_hot, target_dtype
+
+
+def spike_times(engine: Any, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
+    """The steps of the first ``count`` spikes of each neuron; a missing spike counts as one at the last step.
+
+    Where the n-th spike falls is no smooth function of the spikes. Its derivative is set to -1 at the step where it
+    falls (or is missing), which says that a stronger drive would make it earlier, and to 0 at all others:
+
+        t_n = value + sum_t h[t] (S[t] - stop_gradient(S[t])),   h[t] = -1 if t = value, else 0
+
+    Args:
+        engine: the engine of ``spikes``.
+        spikes: (time, batch, neurons); whatever is > 0 is a spike.
+        count: how many spikes.
+        lengths: how many steps of each sample count; None, all.
+
+    Returns:
+        (count, batch, neurons).
+    """
+    xp, steps = engine.xp, Steps(engine, spikes, lengths)
+    moves = spikes - engine.stop_gradient(spikes)  # zero, with the derivative of the spikes
+    fired = steps.kept(engine.stop_gradient(spikes)) > 0.0
+    ticks = xp.zeros_like(engine.stop_gradient(spikes)) + xp.reshape(
+        engine.asarray(list(range(steps.total))), (-1,) + (1,) * (spikes.ndim - 1)
+    )
+    last = xp.zeros_like(ticks) + (steps.counts(spikes.ndim - 1) - 1.0)
+    order = _running_count(xp, xp.astype(fired, engine.dtype)) if count > 1 else None
+    found = []
+    for n in range(count):
+        hit = fired if order is None else fired & (order == n + 1.0)
+        value = xp.min(xp.where(hit, ticks, last), axis=0)
+        here = xp.astype(ticks == value, engine.dtype)
+        found.append(engine.stop_gradient(value) - xp.sum(here * moves, axis=0))
+    return xp.stack(found, axis=0)
+
+
+def _running_count(xp: Any, x: Any) -> Any:
+    """Sums from the first step on, the stretch summed doubling each time."""
+    shift, rest = 1, ((0, 0),) * (x.ndim - 1)
+    while shift < x.shape[0]:
+        x = x + xp.pad(x[: x.shape[0] - shift, ...], ((shift, 0), *rest))
+        shift *= 2
+    return x
+
+
+def as_tuples(owner: Any) -> None:
+    """Turn lists of target times into tuples, which can be compared and hashed."""
+    for name in ("on_target", "off_target"):
+        if isinstance(getattr(owner, name), list):
+            object.__setattr__(owner, name, tuple(getattr(owner, name)))
+
+
+@dataclass(frozen=True)
+class SpikeTime:
+    """Spike times of an output, and the times that targets ask for (snnTorch ``SpikeTime``).
+
+    Args:
+        target_is_time: whether targets are spike times instead of class labels.
+        on_target: step at which the right class should fire; with ``multi_spike`` one for each spike.
+        off_target: the same for the others. Negative times count from the end: -1 is the last step.
+        tolerance: a spike less than so many steps away from its target counts as on target.
+        multi_spike: whether several spikes are compared: the first F, where F is the number of target times.
+
+    Raises:
+        ValueError: with ``multi_spike``, targets of different number or none; a negative tolerance.
+    """
+
+    target_is_time: bool = False
+    on_target: Any = 0
+    off_target: Any = -1
+    tolerance: float = 0
+    multi_spike: bool = False
+
+    def __post_init__(self) -> None:
+        as_tuples(self)
+        if not self.tolerance >= 0:
+            raise ValueError(f"SpikeTime: tolerance={self.tolerance!r} must be >= 0")
+        if self.target_is_time:
+            return
+        on, off = self._times
+        if len(on) != len(off) or not on:
+            raise ValueError(
+                f"SpikeTime: on_target={self.on_target!r} and off_target={self.off_target!r} must hold equally many "
+                "times, at least one"
+            )
+
+    @property
+    def _times(self) -> Tuple[Tuple[float, ...], Tuple[float, ...]]:
+        many = [isinstance(value, tuple) for value in (self.on_target, self.off_target)]
+        if any(many) != self.multi_spike or any(many) != all(many):
+            raise ValueError(
+                f"SpikeTime: on_target={self.on_target!r}, off_target={self.off_target!r} must be lists of times with "
+                f"multi_spike=True, and numbers without; multi_spike is {self.multi_spike!r}"
+            )
+        if self.multi_spike:
+            return self.on_target, self.off_target
+        return (self.on_target,), (self.off_target,)
+
+    def __call__(self, spikes: Any, targets: Any, lengths: Any = None) -> Tuple[Any, Any]:
+        """Times of the spikes and of the targets, both (batch, neurons), with ``multi_spike`` (F, batch, neurons).
+
+        Args:
+            spikes: (time, batch, neurons), an array of any engine.
+            targets: labels (batch,), or times of the shape of the result. They are not changed.
+            lengths: how many steps of each sample count; None, all.
+
+        Raises:
+            ShapeError, ValueError: wrong shapes, labels out of range, or target times outside the sequence.
+        """
+        engine = engine_of(spikes)
+        check_sequence("spikes", spikes)
+        targets = engine.asarray(targets, dtype=target_dtype(targets))
+        self.check(engine, spikes, targets, lengths)
+        code = None if self.target_is_time else one_hot(engine, targets, spikes.shape[2])
+        times, wanted = self.compare(engine, spikes, targets, code, lengths)
+        return (times, wanted) if self.multi_spike else (times[0, ...], wanted[0, ...])
+
+    def check(self, engine: Any, spikes: Any, targets: Any, lengths: Any) -> None:
+        """Refuse labels out of range and target times outside the sequence. Reads targets back to the host."""
+        shortest = min(Steps(engine, spikes, lengths).lengths or [spikes.shape[0]])
+        if self.target_is_time:
+            times = engine.to_numpy(targets).reshape(-1).tolist()
+        else:
+            check_labels(engine, targets, spikes.shape[1], spikes.shape[2])
+            times = [t for part in self._times for t in part]
+        bad = [t for t in times if not -shortest <= t < shortest]
+        if bad:
+            raise ValueError(
+                f"SpikeTime: target time {bad[0]} must be in [{-shortest}, {shortest - 1}]: the shortest sequence has "
+                f"{shortest} steps, and -1 is its last"
+            )
+
+    def compare(self, engine: Any, spikes: Any, targets: Any, code: Any, lengths: Any) -> Tuple[Any, Any]:
+        """Times of spikes and targets, (F, batch, neurons) both; ``code`` holds the labels one-hot, if they are."""
+        xp, ends = engine.xp, Steps(engine, spikes, lengths).counts(2)
+        if code is None:
+            wanted = xp.astype(targets, engine.dtype)
+            wanted = wanted if self.multi_spike else xp.expand_dims(wanted, axis=0)
+        else:
+            on, off = self._times
+            wanted = xp.stack([b + (a - b) * code for a, b in zip(map(float, on), map(float, off))], axis=0)
+        if tuple(wanted.shape[1:]) != tuple(spikes.shape[1:]):
+            raise ValueError(
+                f"SpikeTime: target times of shape {tuple(targets.shape)} do not fit spikes {tuple(spikes.shape)}; "
+                "expected (batch, neurons), with multi_spike=True (spikes, batch, neurons)"
+            )
+        wanted = engine.stop_gradient(xp.where(wanted < 0.0, wanted + ends, wanted))
+        times = spike_times(engine, spikes, wanted.shape[0], lengths)
+        if self.tolerance:
+            plain = engine.stop_gradient(times)
+            near = abs(plain - wanted) < self.tolerance
+            times = times + xp.where(near, wanted - plain, xp.zeros_like(plain))
+        return times, wanted
