@@ -4,7 +4,7 @@
 
 Shape a: T=100, batch 64, 1024 neurons. Shape b: T=400, batch 32, 256 neurons. All sides get the same float32 input and
 the same contiguous upstream gradient; peers are called the fast way (unbind instead of x[t], multi-step mode). With
-SpikingJelly our zero reset is compared with its hard, detached reset, which is identical; our default has no counterpart.
+SpikingJelly our zero reset is compared with its hard, detached reset, which is identical; our default it has not.
 """
 
 from __future__ import annotations

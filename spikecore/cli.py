@@ -1,4 +1,4 @@
-"""The command line: ``spikecore train``, ``evaluate``, ``verify``, ``plot``, ``engines``."""
+"""The command line: ``spikecore train``, ``evaluate``, ``verify``, ``check``, ``plot``, ``engines``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Callable, List, Optional
 
 OK, NOT_VERIFIED, USAGE, DATA, RUNTIME, INTERRUPTED = 0, 1, 2, 3, 4, 130
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 gradients not verified; 2 wrong usage or run file; 3 data or checkpoint absent or damaged; "
+    "Exit codes: 0 done; 1 gradients not verified, network refused; 2 wrong usage or run file; 3 data or checkpoint absent or damaged; "
     "4 anything else that went wrong while running; 130 interrupted."
 )
 
@@ -65,6 +65,10 @@ PROGRESS = typer.Option(
     show_default=False,
 )
 AGAINST = typer.Option("numpy", metavar="NAME", help="The reference engine.")
+SIMULATE = typer.Option(
+    False, "--simulate", help="Engine ipu: run a simulation of PopTorch on the CPU instead of PopTorch."
+)
+FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for; ipu is the one that has checks.")
 SAMPLES = typer.Option(8, min=1, help="How many of the first training samples to take.")
 
 
@@ -97,6 +101,7 @@ def train(
     out: Optional[Path] = OUT,
     resume: bool = RESUME,
     progress: Optional[bool] = PROGRESS,
+    simulate: bool = SIMULATE,
 ) -> None:
     """Train the network of a run file.
 
@@ -104,6 +109,7 @@ def train(
     epoch. An interrupted run that is resumed ends with the same weights, bit for bit, as one that was not. A directory
     that already holds something is left alone without --resume.
     """
+    sets = _simulated(sets, simulate)
     directory = _run_directory(run, out, resume)
     file = run / "run.toml" if run.is_dir() else run
     job = _resumed(file, engine, sets, directory) if resume else _run(file, engine, sets, directory)
@@ -120,12 +126,12 @@ def train(
 
 
 @app.command(epilog=_epilog("spikecore evaluate runs/digits-001 --engine numpy"))
-def evaluate(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
+def evaluate(run: Path = RUN_DIR, engine: Optional[str] = ENGINE, simulate: bool = SIMULATE) -> None:
     """Evaluate a trained run on its test set.
 
     Loss and accuracy, on any engine; result.json in the run directory keeps them.
     """
-    job = opened(run, engine)
+    job = opened(run, engine, _simulated(None, simulate))
     for name, value in job.evaluate(_trained(job)).items():
         print(f"{name:>14}  {value:.6f}" if isinstance(value, float) else f"{name:>14}  {value}")
 
@@ -137,15 +143,32 @@ def verify(
     sets: Optional[List[str]] = SETS,
     against: str = AGAINST,
     samples: int = SAMPLES,
+    simulate: bool = SIMULATE,
 ) -> None:
     """Verify the gradients of an engine.
 
     They are compared with the hand-written ones of the reference engine, and those with finite differences. A run
     directory is verified with its trained weights, and its report.txt keeps the report; a run file with first weights.
     """
-    run = run.parent if run.name == MODEL else run
+    run, sets = run.parent if run.name == MODEL else run, _simulated(sets, simulate)
     job = opened(run, engine, sets or ()) if run.is_dir() else _run(run, engine, sets, None)
     report = job.verify(job.model(), samples, against)
+    print(report)
+    if not report.ok:
+        raise typer.Exit(NOT_VERIFIED)
+
+
+@app.command(epilog=_epilog("spikecore check digits.toml --for ipu", "spikecore check runs/digits-001"))
+def check(run: Path = RUN, target: str = FOR, sets: Optional[List[str]] = SETS) -> None:
+    """Check a network for an accelerator, on any machine.
+
+    Says whether PopTorch would accept it and differentiate it as meant, and how large the graph is; nothing is
+    compiled. Exits with 1 if the network would be refused.
+    """
+    if target != "ipu":
+        raise ConfigError([f"--for {target}: must be ipu; other engines run everything and have nothing to check"])
+    job = opened(run, None, sets or ()) if run.is_dir() else _run(run, None, sets, None)
+    report = job.check()
     print(report)
     if not report.ok:
         raise typer.Exit(NOT_VERIFIED)
@@ -180,6 +203,10 @@ def engines() -> None:
 
 def _run(file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Optional[Path]) -> Run:
     return Run(read(file, engine, sets or ()), directory, file.name)
+
+
+def _simulated(sets: Optional[List[str]], simulate: bool) -> List[str]:
+    return [*(sets or ()), *(["engine_options.simulate=true"] if simulate else [])]
 
 
 def _resumed(file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Path) -> Run:

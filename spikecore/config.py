@@ -140,6 +140,7 @@ class RunFile(Section):
 
     engine: str = Field("numpy", description="what computes: see `spikecore engines`")
     device: Optional[str] = Field(None, description="where, for engines that have devices, e.g. 'cuda'")
+    engine_options: Dict[str, Any] = Field({}, description="more that the engine takes, e.g. those of docs/ipu.md")
     dtype: Literal["float32", "float64"] = Field("float32", description="type of all numbers")
     seed: int = Field(0, ge=0, description="of first weights, order of samples, dropout and random encoders")
     data: AnyData = Field({"name": "digits"}, description="which data")  # type: ignore[assignment]

@@ -18,10 +18,13 @@ from spikecore.engines.torch.nn import Leaky as Leaky
 from spikecore.engines.torch.nn import LeakyParallel as LeakyParallel
 from spikecore.engines.torch.nn import LinearLeaky as LinearLeaky
 from spikecore.engines.torch.nn import RecurrentOneToOne as RecurrentOneToOne
+from spikecore.engines.torch.nn import Residual as Residual
 from spikecore.engines.torch.nn import RLeaky as RLeaky
 from spikecore.engines.torch.nn import RSynaptic as RSynaptic
 from spikecore.engines.torch.nn import SConv2dLSTM as SConv2dLSTM
 from spikecore.engines.torch.nn import SpikingNeuron as SpikingNeuron
 from spikecore.engines.torch.nn import StateLeaky as StateLeaky
 from spikecore.engines.torch.nn import Synaptic as Synaptic
+from spikecore.engines.torch.nn import from_torch as from_torch
 from spikecore.engines.torch.nn import run as run
+from spikecore.engines.torch.nn import to_torch as to_torch

@@ -77,9 +77,13 @@ class Run:
             ConfigError: it has no devices, or not this one.
         """
         where = {} if self.config.device is None else {"device": self.config.device}
+        options = self.config.engine_options
         try:
-            return get_engine(self.config.engine, dtype=self.config.dtype, **where)
+            return get_engine(self.config.engine, dtype=self.config.dtype, **where, **options)
         except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch on a word that is no device
+            if options and not where:
+                line = f"{self.name}: engine_options for engine {self.config.engine!r}: {error}"
+                raise ConfigError([f"{line}; --set engine_options= removes the table"]) from None
             if not where:
                 raise
             what = f"engine {self.config.engine!r} takes no device" if isinstance(error, TypeError) else str(error)
@@ -183,7 +187,8 @@ class Run:
     def evaluate(self, model: Model) -> Dict[str, Any]:
         """Loss and accuracy on the test set; result.json keeps them."""
         found = model.evaluate(self.judging(self.test_set), self.loss, progress=False, **self.feeding)
-        about = {"engine": model.engine.name, "dtype": model.engine.dtype, "epochs": model.epochs_done}
+        simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
+        about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
         result = {**about, **{f"test_{name}": value for name, value in found.items()}}
         self._write(RESULT, json.dumps(result, indent=2) + "\n")
         return result
@@ -196,6 +201,18 @@ class Run:
         report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=against, **self.feeding)
         self._write(REPORT, f"{report}\n")
         return report
+
+    def check(self) -> Any:
+        """Whether an IPU would take the network and train it as meant: a ``CheckReport``; nothing is compiled."""
+        from spikecore.engines.ipu.networks import check_model
+
+        options = dict(self.config.engine_options) if self.config.engine == "ipu" else {}
+        engine: Any = get_engine("ipu", dtype=self.config.dtype, **{**options, "simulate": True})
+        config = self.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
+        inputs, targets = next(iter(self.loader(self.train_set)))
+        train, model = self.config.train, Run(config, None, self.name).new_model()
+        optimizer, feeding = train.optimizer.make(), self.feeding
+        return check_model(model, inputs, targets, self.loss, optimizer, window=train.window, engine=engine, **feeding)
 
     def pictures(self, model: Model) -> List[Path]:
         """Draw curves.png, raster.png and traces.png into the directory; returns their paths."""

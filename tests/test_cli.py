@@ -274,7 +274,7 @@ def test_labels_beyond_the_outputs_are_a_runtime_error(spikecore):
 def test_help_teaches(spikecore, command):
     code, said, _ = spikecore(*command.split(), "--help")
     assert code == 0
-    assert "Exit codes: 0 done; 1 gradients not verified; 2 wrong usage" in said
+    assert "Exit codes: 0 done; 1 gradients not verified, network refused; 2 wrong usage" in said
     assert not command or f"Examples:\n    spikecore {command}" in said
 
 

@@ -1,5 +1,7 @@
 """``check``: what PopTorch would refuse or silently get wrong is caught, named and placed; the library's own passes."""
 
+# ruff: noqa: E402 (nothing of this can be imported without torch)
+
 from __future__ import annotations
 
 import numpy as np
@@ -120,7 +122,11 @@ LAYERS = [
     ("integer buffer", "inner.memory", lambda: with_buffer(count, torch.tensor(0))),
     ("plain tensor", "inner", plain_attribute),
     ("two traces", "inner", counting),
-    ("two traces", "inner", lambda: layer(lambda module, x: x * 2 if bool(x.detach()[0, 0] > x.detach()[-1, 0]) else -x.abs())),
+    (
+        "two traces",
+        "inner",
+        lambda: layer(lambda module, x: x * 2 if bool(x.detach()[0, 0] > x.detach()[-1, 0]) else -x.abs()),
+    ),
     ("host access", "inner", lambda: layer(lambda module, x: x * float(x.detach().max()))),
     ("host access", "inner", lambda: layer(lambda module, x: x * float(x.detach().numpy().max()))),
     ("host access", "inner", lambda: layer(lambda module, x: x.cpu())),
@@ -257,6 +263,48 @@ def test_everything_the_library_has_is_accepted(case):
     model = sc.Model(network, "numpy", input_shape=case.shape)
     report = check_model(model, np.moveaxis(samples, 1, 0), np.zeros(4, int), optimizer=sc.Adam())
     assert report.ok, report
+
+
+def summed_membrane_loss(out, targets):
+    """Tutorials 3 and 5: cross-entropy of the membrane, summed over all steps."""
+    return sum(F.cross_entropy(mem, targets) for mem in out.membrane)
+
+
+FAST = sc.surrogate.fast_sigmoid(slope=25)
+CONV = sc.Sequential(
+    sc.Conv2d(1, 12, 5), sc.MaxPool2d(2), sc.Leaky(beta=0.5, surrogate=FAST),
+    sc.Conv2d(12, 64, 5), sc.MaxPool2d(2), sc.Leaky(beta=0.5, surrogate=FAST),
+    sc.Flatten(), sc.Linear(64 * 4 * 4, 10), sc.Leaky(beta=0.5, surrogate=FAST),
+)  # fmt: skip
+
+
+def dense(hidden, outputs, neuron, **options):
+    return sc.Sequential(sc.Linear(784, hidden), neuron(**options), sc.Linear(hidden, outputs), neuron(**options))
+
+
+POPULATION = sc.functional.mse_count_loss(population_code=True, num_classes=10)
+TUTORIALS = [  # snnTorch's: network, shape of a sample, loss, what fit is given
+    ("1 spike encoding", sc.Sequential(sc.Linear(784, 10), sc.Leaky()), (784,), None,
+     {"encoder": sc.spikegen.rate, "num_steps": 10}),
+    ("2 Lapicque", dense(20, 10, sc.Lapicque, R=5.0, C=1e-3 * 1000), (784,), None, {"num_steps": 10}),
+    ("3 feedforward", dense(1000, 10, sc.Leaky, beta=0.99), (784,), summed_membrane_loss, {"num_steps": 20}),
+    ("4 synaptic", dense(100, 10, sc.Synaptic, alpha=0.9, beta=0.8), (784,), None, {"num_steps": 20}),
+    ("4 alpha", dense(100, 10, sc.Alpha, alpha=0.8, beta=0.7), (784,), None, {"num_steps": 20}),
+    ("5 fully connected", dense(1000, 10, sc.Leaky, beta=0.95), (784,), summed_membrane_loss, {"num_steps": 25}),
+    ("6 convolutional", CONV, (1, 28, 28), sc.functional.ce_rate_loss(), {"num_steps": 50}),
+    ("population coding", dense(128, 500, sc.Leaky, beta=0.9, surrogate=FAST), (784,), POPULATION, {"num_steps": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "network", "shape", "loss", "feeding"), TUTORIALS, ids=[one[0] for one in TUTORIALS])
+def test_the_networks_of_snntorchs_tutorials(name, network, shape, loss, feeding):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, *shape)), np.array([3, 7])
+    model = sc.Model(network, "numpy", input_shape=shape)
+    report = check_model(model, x, y, loss, sc.Adam(lr=5e-4), **feeding)
+    print(report)
+    assert report.ok, report
+    assert report.nodes > 0
 
 
 def test_a_network_that_must_be_refused():

@@ -1,5 +1,7 @@
 """The simulation keeps PopTorch's rules, and what PopTorch silently drops is dropped."""
 
+# ruff: noqa: E402 (nothing of this can be imported without torch)
+
 from __future__ import annotations
 
 import copy
@@ -65,7 +67,7 @@ def moved(net, *inputs, **options):
     """How far each weight moves in one call."""
     before = {name: value.detach().clone() for name, value in net.named_parameters()}
     trained(net, *inputs, **options)
-    return {name: float((value - before[name]).abs().max()) for name, value in net.named_parameters()}
+    return {name: float((value.detach() - before[name]).abs().max()) for name, value in net.named_parameters()}
 
 
 # ---- rules ---------------------------------------------------------------------------------------------------------
@@ -251,9 +253,9 @@ def test_no_loop_in_training_no_device_offline():
         trained(Net(), *batch(), options=poptorch.Options().useOfflineIpuTarget())
     with pytest.raises(poptorch.Error, match="no compiler"):
         poptorch.trainingModel(Net()).compileAndExport("file", *batch())
+    options = poptorch.Options()
+    options.Training.gradientAccumulation(2)
     with pytest.raises(ValueError, match="gradient_accumulation to 1"):
-        options = poptorch.Options()
-        options.Training.gradientAccumulation(2)
         poptorch.inferenceModel(Net(), options)
 
 
@@ -273,7 +275,9 @@ def test_the_backward_of_a_function_is_dropped():
     host(x, y)[1].backward()
     before = right.first.weight.detach().clone()
     moved(right, x, y)
-    torch.testing.assert_close((before - right.first.weight).detach() / 0.1, host.first.weight.grad, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        (before - right.first.weight).detach() / 0.1, host.first.weight.grad, atol=1e-6, rtol=1e-5
+    )
 
 
 def no_grad(module, x):

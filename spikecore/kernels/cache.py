@@ -72,4 +72,5 @@ def use_threads(count: int) -> None:
     """Let kernels called from this Python thread use at most ``count`` threads: as many as torch does, not more."""
     import numba
 
-    numba.set_num_threads(max(1, min(count, numba.config.NUMBA_NUM_THREADS)))
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(count, most)))

@@ -185,7 +185,8 @@ def _kernels(stepper: Any, params: Dict[str, Any], state: Dict[str, Any], shape:
         if len(wide) > len(shape) - 1 or any(n not in (1, m) for n, m in zip(wide[::-1], shape[::-1])):
             return f"parameter {name} of shape {wide} does not broadcast to {shape[1:]}"
     rows = tuple(p for p in found[0].params if math.prod(params[p].shape) != 1)
-    return Fused(*found, tuple(record), rows, dtype)
+    forward, backward = found
+    return Fused(forward, backward, tuple(record), rows, dtype)
 
 
 def explain(mode: Any, stepper: Any) -> str:

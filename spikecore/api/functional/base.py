@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, List, Optional, Tuple
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.steps import Steps
@@ -143,16 +143,17 @@ class WeightedSum(LossBase):
     terms: Tuple[Tuple[float, Any], ...]
 
     def __call__(self, out: Any, targets: Any) -> Any:
-        total = 0.0
-        for weight, loss in self.terms:
-            total = total + weight * loss(out, targets)
-        return total
+        engine = engine_of(getattr(out, "spikes", out))
+        return self._sum(engine, [loss(out, targets) for _, loss in self.terms])
 
     def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+        return self._sum(engine, [evaluate(loss, engine, out, targets) for _, loss in self.terms])
+
+    def _sum(self, engine: Any, values: List[Any]) -> Any:
         total = 0.0
-        for weight, loss in self.terms:
-            total = total + weight * evaluate(loss, engine, out, targets)
-        return total
+        for (weight, _), value in zip(self.terms, values):
+            total = total + weight * value
+        return engine.xp.astype(total, engine.dtype)  # NumPy 1 widens a float32 scalar times a number
 
 
 def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:

@@ -54,7 +54,17 @@ class Stepper(Layer):
         """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
         raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
 
-    def at_once(self, engine: Any, params: Params, state: State, inputs: Any, **options: Any) -> Any:
+    def at_once(
+        self,
+        engine: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Any:
         """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
         raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
 
@@ -62,10 +72,10 @@ class Stepper(Layer):
         engine = run.engine
         prepared = self.prepare(engine, params)
         current = self.project(engine, prepared, x)
-        resting = self.rest(engine, prepared, current[0, ...])
+        resting: Any = self.rest(engine, prepared, current[0, ...])
         start = resting if state is None else self._checked(state, resting, run.path)
         record = tuple(self.state) if run.records else ()
-        option = {"steps": run.steps, "record": record, "window": run.window}
+        option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
         if self.parallel:
             spikes, recorded, final = self.at_once(engine, prepared, start, current, **option)
         else:

@@ -290,13 +290,23 @@ class AssociativeLeaky(Parallel):
         read = spikes @ xp.reshape(query, (*lead, self.d_key, self.d_value))
         return xp.reshape(read, (*lead, self.d_value * self.d_value))
 
-    def at_once(self, engine: Any, params: Params, state: State, inputs: Any, **options: Any) -> Any:
-        _, recorded, final = super().at_once(engine, params, state, inputs, **{**options, "record": ("mem",)})
+    def at_once(
+        self,
+        engine: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Any:
+        """As ``Parallel.at_once``; the queries of all steps read the memories of all steps."""
+        _, made, final = super().at_once(engine, params, state, inputs, steps=steps, record=("mem",), window=window)
         _, _, query = self._parts(engine, inputs)
-        if query is not None and query.shape[0] != recorded.mem.shape[0]:
-            query = engine.xp.broadcast_to(query, (recorded.mem.shape[0], *query.shape[1:]))
-        kept = recorded if options["record"] else State()
-        return self._read(engine, params, recorded.mem, query), kept, final
+        if query is not None and query.shape[0] != made.mem.shape[0]:
+            query = engine.xp.broadcast_to(query, (made.mem.shape[0], *query.shape[1:]))
+        return self._read(engine, params, made.mem, query), made if record else State(), final
 
     def outputs(self, engine: Any, params: Params, states: State) -> Any:
         return states.mem  # read out in at_once, which has the queries

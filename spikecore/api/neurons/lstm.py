@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, over_time
 from spikecore.api.neurons.membrane import Membrane
@@ -75,7 +75,7 @@ class SLSTM(_Gated):
             raise ShapeError(f"SLSTM: samples of shape {shape}, expected ({self.input_size},)")
         own = super().init(key, (self.hidden_size,)).params
         rows, bound = 4 * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)
-        sizes = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
+        sizes: Dict[str, Shape] = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
         if self.bias:
             sizes.update(bias_ih=(rows,), bias_hh=(rows,))
         weights = {name: uniform_weight(key, name, size, bound) for name, size in sizes.items()}

@@ -169,7 +169,7 @@ class _ResetLeaky(Leaky):
 
 
 @dataclass(frozen=True)
-class RLeaky(_Recurrently, Leaky):
+class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its neuron's and one more
     """``Leaky`` with recurrence (snnTorch ``RLeaky``); short for ``Recurrent(Leaky(...), connection)``.
 
         F[t] = beta U[t-1] + I[t] + connection(S[t-1]),  then the reset of ``Membrane``; "zero" clears all of F[t]
@@ -203,7 +203,7 @@ class RLeaky(_Recurrently, Leaky):
 
 
 @dataclass(frozen=True)
-class RSynaptic(_Recurrently, Synaptic):
+class RSynaptic(_Recurrently, Synaptic):  # type: ignore[override]  # likewise
     """``Synaptic`` with recurrence (snnTorch ``RSynaptic``); short for ``Recurrent(Synaptic(...), connection)``.
 
         syn[t] = alpha syn[t-1] + I[t] + connection(S[t-1]),  the rest as in ``Synaptic``

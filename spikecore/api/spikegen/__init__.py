@@ -5,8 +5,6 @@ Each takes an array of any engine and returns one of the same kind, dtype and de
 number of the first sample, a batch can be encoded in parts.
 """
 
-from spikecore.api.spikegen.aims import rate_interpolate as rate_interpolate
-from spikecore.api.spikegen.aims import target_rate_code as target_rate_code
 from spikecore.api.spikegen.aims import targets_convert as targets_convert
 from spikecore.api.spikegen.aims import targets_latency as targets_latency
 from spikecore.api.spikegen.aims import targets_rate as targets_rate
@@ -28,3 +26,5 @@ from spikecore.api.spikegen.timing import latency_code as latency_code
 from spikecore.api.spikegen.timing import latency_code_linear as latency_code_linear
 from spikecore.api.spikegen.timing import latency_code_log as latency_code_log
 from spikecore.api.spikegen.timing import latency_interpolate as latency_interpolate
+from spikecore.api.spikegen.trains import rate_interpolate as rate_interpolate
+from spikecore.api.spikegen.trains import target_rate_code as target_rate_code

@@ -39,11 +39,9 @@ def latency(
         first_spike_time: earliest step.
         on_target, off_target: value with and without a spike.
         clip: drop spikes of values below ``threshold``.
-        normalize: stretch the code so that the last spike falls on step T - 1, each sample by itself (snnTorch
-            stretches by the whole batch, so that a sample's code depends on its neighbours).
+        normalize: stretch the code so that its last spike falls on step T - 1, each sample by itself.
         linear: the linear code.
-        interpolate: rise in a straight line from ``off_target`` to ``on_target`` at the spike, see
-            ``latency_interpolate``.
+        interpolate: rise in a straight line up to the spike, see ``latency_interpolate``.
         bypass: drop spikes later than T - 1 instead of refusing them.
         epsilon: distance kept from the pole of the log code.
 
@@ -53,26 +51,8 @@ def latency(
     Raises:
         ValueError: data or arguments out of range; spikes later than T - 1 without ``bypass``.
     """
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
-    if num_steps is None and not bypass:
-        raise ValueError("latency: num_steps=None must be an int >= 1; only with bypass=True the last spike sets it")
-    times, below = latency_code(x, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
-    steps_at = xp.round(times)
-    late = int(engine.to_numpy(xp.max(steps_at))) if engine.to_numpy(x).size else 0
-    steps = late + 1 if num_steps is None else num_steps
-    if late > steps - 1 and not bypass:
-        raise ValueError(
-            f"latency: the last spike falls on step {late}, after the last step {steps - 1}; "
-            "raise num_steps, lower tau, or pass normalize=True or bypass=True"
-        )
-    if interpolate:
-        spikes = latency_interpolate(times, steps, 1.0, 0.0)
-    else:
-        hit = clock(engine, steps, x.ndim) == xp.expand_dims(steps_at, axis=0)
-        spikes = xp.astype(hit, engine.dtype)
-    if clip:
-        spikes = spikes * xp.astype(xp.expand_dims(xp.logical_not(below), axis=0), engine.dtype)
+    code = latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
+    spikes = _trains(*code, num_steps, bypass, clip, interpolate)
     return off_target + (on_target - off_target) * spikes
 
 
@@ -161,6 +141,28 @@ def latency_interpolate(spike_time: Any, num_steps: int, on_target: float = 1.0,
     rise = xp.where(at > 0.0, ticks / xp.clip(at, 1.0, math.inf), xp.ones_like(ticks))
     rise = rise * xp.astype((ticks <= at) & (at <= steps - 1), engine.dtype)
     return off_target + (on_target - off_target) * rise
+
+
+def _trains(times: Any, below: Any, num_steps: Any, bypass: bool, clip: bool, interpolate: bool) -> Any:
+    """Spike trains of zeros and ones, or ramps, from spike times and where data were below the threshold."""
+    engine = engine_of(times)
+    xp, steps_at = engine.xp, engine.xp.round(times)
+    late = int(engine.to_numpy(xp.max(steps_at))) if engine.to_numpy(times).size else 0
+    if num_steps is None and not bypass:
+        raise ValueError("latency: num_steps=None must be an int >= 1; only with bypass=True the last spike sets it")
+    steps = late + 1 if num_steps is None else num_steps
+    if late > steps - 1 and not bypass:
+        raise ValueError(
+            f"latency: the last spike falls on step {late}, after the last step {steps - 1}; "
+            "raise num_steps, lower tau, or pass normalize=True or bypass=True"
+        )
+    if interpolate:
+        spikes = latency_interpolate(times, steps)
+    else:
+        spikes = xp.astype(clock(engine, steps, times.ndim) == xp.expand_dims(steps_at, axis=0), engine.dtype)
+    if clip:
+        spikes = spikes * xp.astype(xp.expand_dims(xp.logical_not(below), axis=0), engine.dtype)
+    return spikes
 
 
 def _check(engine: Any, x: Any, num_steps: Any, threshold: float, tau: float, first: Any, normalize: bool) -> None:

@@ -79,7 +79,12 @@ def traced(
             out = module(*(x.clone() for x in inputs))
     except Exception as error:
         report.add(
-            Finding("error", watch.failed or watch.layer, f"the forward pass fails: {type(error).__name__}: {error}", "Mend it first")
+            Finding(
+                "error",
+                watch.failed or watch.layer,
+                f"the forward pass fails: {type(error).__name__}: {error}",
+                "Mend it first",
+            )
         )
         return None, None
     finally:

@@ -48,7 +48,7 @@ class IpuExecutor(NetworkExecutor):
         super().__init__(*arguments, **options)
         self.settings = self.engine.options  # type: ignore[attr-defined]
         if self.loss is not None and self.settings.short_batch == "pad":
-            check_paddable(self.loss)
+            check_paddable(self.loss, self.buffers)
         if self.loss is not None and self.settings.parts(True) > self.settings.device_iterations:
             _refuse_sums(self.loss)
         if self.optimizer is not None and self.loss is not None:

@@ -10,12 +10,16 @@ import torch
 from spikecore.api.functional.loss import Loss, WeightedSum
 
 
-def check_paddable(loss: Any) -> None:
-    """Refuse losses that cannot weight single samples.
+def check_paddable(loss: Any, buffers: Any) -> None:
+    """Refuse losses that cannot weight single samples, and layers that look at the whole batch.
 
     Raises:
-        ValueError: a callable of the user's, or ``normalise``.
+        ValueError: a callable of the user's, ``normalise``, or running statistics.
     """
+    if len(buffers):
+        raise ValueError(
+            "short_batch='pad': layers with running statistics (BatchNorm) would count the padding; use 'drop'"
+        )
     for _, term in loss.terms if isinstance(loss, WeightedSum) else ((1.0, loss),):
         if not isinstance(term, Loss) or not is_dataclass(term) or term.reduction == "none":
             raise ValueError(

@@ -40,9 +40,10 @@ class NumpyExecutor(NetworkExecutor):
         self.steps_done += 1
         moved = []
         for i, ((_, param), (_, grad)) in enumerate(zip(leaves(self.params), leaves(grads))):
-            new, self._slots[i] = self.optimizer.update(  # type: ignore[union-attr]
+            new, slots = self.optimizer.update(  # type: ignore[union-attr]
                 self.engine.xp, param, grad, self._slots[i], self.steps_done, self.lr
             )
+            self._slots[i] = {slot: self.engine.asarray(x) for slot, x in slots.items()}  # NumPy 1 widens scalars
             moved.append(self.engine.asarray(new))
         self.params = rebuild(self.params, iter(moved))
 

@@ -40,6 +40,7 @@ class Device:
     def __init__(self, module: Any, training: bool, options: Any) -> None:
         self.module, self.training, self.options, self.many = module, training, options, True
         self.values: Dict[str, Any] = {}
+        self.shadows: Dict[str, Any] = {}
         self.from_host()
         self.double = any(value.dtype == torch.float64 for value in self.values.values())
         self.scale, self.clip, self.optimizer = 1.0, None, None  # type: ignore[var-annotated]
@@ -66,11 +67,20 @@ class Device:
 
     def fresh_optimizer(self, spec: Any) -> None:
         """An optimiser of the device's own weights."""
-        learned = [value for value in self.values.values() if value.requires_grad]
+        learned = [self._stepped(name) for name, value in self.values.items() if value.requires_grad]
         if spec is not None and learned:
             options = {k: v for k, v in spec.param_groups[0].items() if k not in ("params", "decoupled_weight_decay")}
             self.optimizer = spec.base(learned, **options)
             self.set_optimizer(spec)
+
+    def _stepped(self, name: str) -> Any:
+        """What the optimiser steps for a weight: itself, or for float16 a float32 copy, as its arrays are float32."""
+        value = self.values[name]
+        if value.dtype != torch.float16:
+            return value
+        if name not in self.shadows:
+            self.shadows[name] = value.detach().float().requires_grad_()
+        return self.shadows[name]
 
     def set_optimizer(self, spec: Any) -> None:
         """Take over settings; what was changed in ``param_groups`` has no effect before this."""
@@ -82,8 +92,10 @@ class Device:
     def optimizer_state(self) -> Dict[str, Any]:
         """The optimiser's arrays by PopART's names."""
         found = {}
-        for name, value in self.values.items():
-            held: Dict[str, Any] = self.optimizer.state.get(value, {}) if self.optimizer is not None else {}
+        for name in self.values:
+            held: Dict[str, Any] = (
+                self.optimizer.state.get(self._stepped(name), {}) if self.optimizer is not None else {}
+            )
             for slot, x in held.items():
                 if slot in PREFIXES and x is not None:
                     found[PREFIXES[slot] + name] = torch.as_tensor(x).detach().clone()
@@ -94,10 +106,10 @@ class Device:
         if self.optimizer is None:
             return
         self.optimizer.state.clear()
-        for name, value in self.values.items():
+        for name in self.values:
             held = {slot: state[prefix + name].clone() for slot, prefix in PREFIXES.items() if prefix + name in state}
             if held:
-                self.optimizer.state[value] = held
+                self.optimizer.state[self._stepped(name)] = held
 
     # ---- running ----
 
@@ -105,8 +117,6 @@ class Device:
         """Carry out a call; returns what the module returned for each part."""
         outputs = []
         for parts in steps:
-            if self.optimizer is not None:
-                self.optimizer.zero_grad(set_to_none=True)
             for inputs in parts:
                 found, loss = self._forward(inputs)
                 outputs.append(found)
@@ -118,12 +128,18 @@ class Device:
     def _update(self) -> None:
         if self.optimizer is None:
             return
-        learned = [value for value in self.values.values() if value.requires_grad]
-        for value in learned:
-            value.grad = torch.zeros_like(value) if value.grad is None else value.grad / self.scale
+        learned = [(value, self._stepped(name)) for name, value in self.values.items() if value.requires_grad]
+        for value, stepped in learned:
+            stepped.data.copy_(value.data)
+            stepped.grad = (
+                torch.zeros_like(stepped) if value.grad is None else value.grad.to(stepped.dtype) / self.scale
+            )
         if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(learned, self.clip)
+            torch.nn.utils.clip_grad_norm_([stepped for _, stepped in learned], self.clip)
         self.optimizer.step()
+        for value, stepped in learned:
+            value.data.copy_(stepped.data)
+            value.grad = None
 
     def _forward(self, inputs: Tuple[Any, ...]) -> Tuple[Tuple[Any, ...], Any]:
         """The module on one part, with the device's weights in it and under the device's rules."""

@@ -1,9 +1,12 @@
 """The torch face: spiking neurons as ``nn.Module``s with snnTorch's names; public as ``spikecore.nn``."""
 
+from spikecore.engines.torch.nn.convert import from_torch as from_torch
+from spikecore.engines.torch.nn.convert import to_torch as to_torch
 from spikecore.engines.torch.nn.lapicque import Lapicque as Lapicque
 from spikecore.engines.torch.nn.layers import BatchNormTT1d as BatchNormTT1d
 from spikecore.engines.torch.nn.layers import BatchNormTT2d as BatchNormTT2d
 from spikecore.engines.torch.nn.layers import GradedSpikes as GradedSpikes
+from spikecore.engines.torch.nn.layers import Residual as Residual
 from spikecore.engines.torch.nn.leaky import Alpha as Alpha
 from spikecore.engines.torch.nn.leaky import DeltaLeaky as DeltaLeaky
 from spikecore.engines.torch.nn.leaky import Leaky as Leaky

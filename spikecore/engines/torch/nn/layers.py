@@ -52,7 +52,7 @@ class GradedSpikes(nn.Module):
 
     def __init__(self, size: int, constant_factor: Any) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.constant_factor = size, constant_factor or None
         first = torch.ones(size, 1) * constant_factor if constant_factor else torch.rand(size, 1) + 0.5
         self.weights = nn.Parameter(first)
 
@@ -60,3 +60,19 @@ class GradedSpikes(nn.Module):
         if x.dim() >= 2 and x.shape[1] == self.size:
             return x * self.weights.reshape(self.size, *(1,) * (x.dim() - 2))
         return x * self.weights
+
+
+class Residual(nn.Module):
+    """y = shortcut(x) + body(x), as ``spikecore.Residual``.
+
+    Args:
+        body: the module, often a Sequential.
+        shortcut: what the input passes through on the other way; None is the identity.
+    """
+
+    def __init__(self, body: nn.Module, shortcut: Any = None) -> None:
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x: Any) -> Any:
+        return (x if self.shortcut is None else self.shortcut(x)) + self.body(x)

@@ -1,0 +1,110 @@
+"""Spike trains of one neuron with a given rate, and ramps between spikes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, List, Tuple
+
+from spikecore.api.engine import engine_of, get_engine, unknown
+from spikecore.api.spikegen.checks import steps_of, stream_of
+
+PATTERNS = ("poisson", "regular", "uniform")
+
+
+def target_rate_code(
+    num_steps: int,
+    first_spike_time: int = 0,
+    rate: float = 1.0,
+    firing_pattern: str = "regular",
+    *,
+    seed: Any = 0,
+    engine: Any = "numpy",
+) -> Tuple[Any, Any]:
+    """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
+
+    "regular": at the steps floor(first_spike_time + i / rate). "uniform": as many spikes, at random steps, all
+    different. "poisson": a spike at each step with probability ``rate``.
+
+    Args:
+        num_steps: T >= 1.
+        first_spike_time: no spike before this step.
+        rate: spikes per step, in [0, 1].
+        firing_pattern: "regular", "uniform" or "poisson".
+        seed: names the random stream.
+        engine: whose arrays to return, an Engine or its name.
+
+    Returns:
+        the train (T,) of zeros and ones, and the steps of its spikes (int64).
+
+    Raises:
+        ValueError: arguments out of range.
+    """
+    if not 0.0 <= rate <= 1.0:
+        raise ValueError(f"target_rate_code: rate={rate!r} must be in [0, 1]")
+    check_pattern("target_rate_code", firing_pattern)
+    chosen = get_engine(engine)
+    steps = steps_of("target_rate_code", num_steps, first_spike_time)
+    train, times = train_of(chosen, steps, first_spike_time, rate, firing_pattern, stream_of(seed, "train"))
+    return chosen.asarray(train), chosen.asarray(times, dtype="int64")
+
+
+def rate_interpolate(
+    spike_time: Any, num_steps: int, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
+) -> Any:
+    """A target that rises in a straight line from off to on between two spikes (snnTorch ``rate_interpolate``).
+
+    The step after a spike is off again, and the rise from there ends at the next spike. After the last spike it stays
+    off. The first rise starts at step 0.
+
+    Args:
+        spike_time: steps of the spikes, (spikes,), in any order.
+        num_steps: T >= 1.
+        on_target, off_target: value at a spike, and where a rise starts.
+        epsilon: unused; snnTorch needs it for its rounding.
+
+    Returns:
+        (T,), an array of the kind of ``spike_time``.
+
+    Raises:
+        ValueError: a time outside [0, T - 1].
+    """
+    steps = steps_of("rate_interpolate", num_steps)
+    engine = engine_of(spike_time)
+    times = [int(t) for t in engine.to_numpy(engine.asarray(spike_time)).reshape(-1).tolist()]
+    bad = [t for t in times if not 0 <= t < steps]
+    if bad:
+        raise ValueError(f"rate_interpolate: spike_time holds {bad[0]}, must be in [0, {steps - 1}]")
+    return off_target + (on_target - off_target) * engine.asarray(ramps(times, steps))
+
+
+def ramps(times: List[int], steps: int) -> List[float]:
+    """Rises from 0 to 1 that end at the spikes; 0 after the last one."""
+    values: List[float] = []
+    for t in sorted(set(times)):
+        length = t - len(values)
+        values += [j / length for j in range(length)] + [1.0]
+    return values + [0.0] * (steps - len(values))
+
+
+def train_of(
+    engine: Any, steps: Any, start: int, rate: float, pattern: str, stream: Any
+) -> Tuple[List[float], List[int]]:
+    """A train as a list of zeros and ones, and its spikes' steps."""
+    draws = engine.to_numpy(engine.uniform(stream, (steps,))).tolist()
+    if rate == 0:
+        times: List[int] = []
+    elif pattern == "poisson":
+        times = [t for t in range(start, steps) if draws[t] < rate]
+    else:
+        count = math.ceil((steps - start) * rate - 1e-9)
+        if pattern == "regular":
+            times = [math.floor(start + i / rate + 1e-6) for i in range(count)]  # 1e-6: 1 / rate is rounded
+        else:
+            times = sorted(sorted(range(start, steps), key=draws.__getitem__)[:count])
+    return [1.0 if t in times else 0.0 for t in range(steps)], times
+
+
+def check_pattern(name: str, pattern: str) -> None:
+    """Refuse an unknown firing pattern."""
+    if pattern not in PATTERNS:
+        raise ValueError(f"{name}: {unknown('firing_pattern', pattern, PATTERNS)}")

@@ -1,0 +1,400 @@
+"""The IPU engine through the simulation of PopTorch: the same training as the torch engine's, whatever the options."""
+
+# ruff: noqa: E402 (nothing of this can be imported without torch)
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
+
+from conformance import cases
+from conformance.rig import error
+
+import spikecore as sc
+from spikecore import functional
+from spikecore.api import engine as core
+from spikecore.api.gradient import Problem, gradient
+from spikecore.api.layer import Key, ShapeError
+from spikecore.datasets import Loader, digits
+from spikecore.engines.ipu.engine import IpuEngine
+from spikecore.engines.ipu.options import IpuOptions
+
+NET = sc.Sequential(sc.Linear(6, 8), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(8, 3), sc.Leaky(threshold=0.7))
+NORMALISED = sc.Sequential(sc.Linear(6, 8), sc.BatchNorm1d(8), sc.Leaky(), sc.Dropout(0.3), sc.Linear(8, 3), sc.Leaky())
+LOSS = functional.ce_count_loss() + 0.3 * functional.mse_membrane_loss()
+
+
+def batch(samples=8, seed=0):
+    rng = np.random.default_rng((seed, samples))
+    return rng.normal(size=(samples, 6)).astype("float32") + 0.5, rng.integers(0, 3, samples)
+
+
+def model(network=NET, **options):
+    return sc.Model(network, "ipu", simulate=True, **options)
+
+
+def difference(a, b):
+    a, b = a.params(), b.params()
+    return max(float(abs(a[name] - b[name]).max()) for name in b)
+
+
+def fitted(one, data, **options):
+    options = {"optimizer": sc.SGD(lr=0.1), "loss": LOSS, "num_steps": 5, "progress": False, **options}
+    one.fit(data, **options)
+    return one
+
+
+# ---- finding it ----------------------------------------------------------------------------------------------------
+
+
+def test_without_poptorch_it_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(core, "_importable", lambda package: package != "poptorch")
+    for words in (
+        "Poplar SDK",
+        "torch 2.0.1",
+        "CPython 3.8",
+        "spikecore check",
+        "simulate=True",
+        "Usable here: .*numpy",
+    ):
+        with pytest.raises(sc.EngineUnavailable, match=words):
+            sc.get_engine("ipu")
+    assert not {one.name: one for one in sc.engines()}["ipu"].available
+    assert "simulated on the CPU" in repr(sc.get_engine("ipu", simulate=True))
+    assert "simulation" in sc.get_engine("ipu", simulate=True).explain(sc.Leaky())
+
+
+def test_double_precision_is_the_simulations_alone(monkeypatch):
+    monkeypatch.setattr("spikecore.engines.ipu.engine.poptorch_is_here", lambda: True)
+    with pytest.raises(ValueError, match="dtype='float64': an IPU computes in float32"):
+        IpuEngine("float64")
+    assert IpuEngine("float64", simulate=True).dtype == "float64"
+    assert IpuEngine("float32").simulate is False
+
+
+BAD = [
+    ({"device_iterations": 0}, "device_iterations=0 must be an int >= 1"),
+    ({"gradient_accumulation": 1.5}, "gradient_accumulation=1.5"),
+    ({"replication_factor": True}, "replication_factor=True"),
+    ({"available_memory_proportion": 1.5}, r"available_memory_proportion=1.5 must be .*<= 1"),
+    ({"half": "yes"}, "half='yes' must be true or false"),
+    ({"loss_scaling": -1.0, "half": True}, "loss_scaling=-1.0"),
+    ({"loss_scaling": 128.0}, "set half=True"),
+    ({"partials_type": "double"}, "partials_type='double' must be one of None, 'half', 'float'"),
+    ({"stochastic_rounding": True}, "set half=True"),
+    ({"executable_cache_dir": ""}, "executable_cache_dir='' must be the path"),
+    ({"random_seed": -1}, "random_seed=-1"),
+    ({"pipeline": {"0": 1}}, "pipeline={'0': 1} must be a table"),
+    (
+        {"pipeline": {"0": 0, "2": 1}},
+        r"pipeline with 2 stages needs gradient_accumulation >= 3 \(2 stages - 1\), got 1",
+    ),
+    ({"recompute": 1}, "recompute=1"),
+    ({"prefetch_depth": 0}, "prefetch_depth=0"),
+    ({"offline_target": 3}, "offline_target=3 must be one of None, 1, 2, 21"),
+    ({"use_ipu_model": True, "offline_target": 2}, "set one of them"),
+    ({"use_ipu_model": True, "executable_cache_dir": "x"}, "does not cache"),
+    ({"short_batch": "keep"}, "short_batch='keep' must be one of 'drop', 'pad'"),
+    ({"short_batch": "pad", "device_iterations": 2}, "needs device_iterations=1"),
+    ({"device_iteration": 2}, "unknown engine option 'device_iteration'; did you mean 'device_iterations'"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD, ids=[" ".join(options) for options, _ in BAD])
+def test_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        sc.get_engine("ipu", simulate=True, **options)
+
+
+def test_options_reach_poptorch():
+    from spikecore.engines.ipu import simulation
+
+    given = IpuOptions(
+        device_iterations=2, gradient_accumulation=3, replication_factor=2, available_memory_proportion=0.3, half=True,
+        loss_scaling=64.0, partials_type="half", stochastic_rounding=True, executable_cache_dir="cache", random_seed=5,
+        pipeline={"0": 0, "2": 1}, recompute=True, prefetch_depth=3, profile_dir="profile",
+    )  # fmt: skip
+    options = given.build(simulation, training=True, buffers=True)
+    assert options._values == {
+        "device_iterations": 2, "replication_factor": 2, "output_mode": simulation.OutputMode.All,
+        "broadcast_buffers": False, "available_memory_proportion": {"IPU0": 0.3, "IPU1": 0.3}, "cache_path": "cache",
+        "use_model": False, "connection_type": simulation.ConnectionType.Always, "ipu_version": 0, "random_seed": 5,
+        "profile_dir": "profile", "auto_round": True,
+    }  # fmt: skip
+    assert options.Training.gradient_accumulation == 3
+    assert (options.Precision.partials_type, options.Precision.stochastic_rounding) == (torch.half, True)
+    assert options._Popart.options == {"autoRecomputation": 3, "defaultPrefetchBufferingDepth": 3}
+    assert given.build(simulation, training=False, buffers=True).Training.gradient_accumulation == 1
+    own = simulation.Options().logDir if hasattr(simulation.Options(), "logDir") else simulation.Options().randomSeed(9)
+    assert IpuOptions(options=own).build(simulation, True, False).random_seed == 9
+    assert IpuOptions(use_ipu_model=True).build(simulation, True, False).use_model
+    assert IpuOptions(offline_target=21).build(simulation, True, False).ipu_version == 21
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", [NET, NORMALISED], ids=["plain", "normalised"])
+def test_training_is_torchs(network):
+    """Weights, buffers, history and evaluation after two epochs with validation; dropout draws alike."""
+    data = [batch(seed=i) for i in range(3)]
+    options = {"optimizer": sc.Adam(lr=0.01), "epochs": 2, "validation": data[:1], "clip_norm": 0.5}
+    ours = fitted(model(network), data, **options)
+    theirs = fitted(sc.Model(network, "torch"), data, **options)
+    assert difference(ours, theirs) < 1e-6
+    for name, value in theirs.state()["buffers"].items():
+        np.testing.assert_allclose(ours.state()["buffers"][name], value, rtol=1e-5)
+    for a, b in zip(ours.history, theirs.history):
+        assert abs(a["loss"] - b["loss"]) < 1e-5
+        assert (a["accuracy"], a["val_accuracy"]) == (b["accuracy"], b["val_accuracy"])
+
+
+def test_validation_alternates_without_compiling_again():
+    data = [batch(seed=i) for i in range(2)]
+    one = fitted(model(), data, epochs=4, validation=data)
+    executor = one.executor
+    programs = [executor.training, *executor.inference.values()]
+    assert [program.model.compilations for program in programs] == [1, 1]
+    assert sum(program.model.isAttachedToDevice() for program in programs) == 1
+    found = executor.run(data[0][0][None], steps=5)
+    np.testing.assert_array_equal(
+        found.spikes.numpy(), sc.Model.to_engine(one, "torch")(data[0][0], num_steps=5).spikes.detach().numpy()
+    )
+
+
+def test_schedules_change_the_rate():
+    data = [batch()]
+    options = {"epochs": 3, "schedule": lambda epoch, epochs: 0.5**epoch}
+    assert difference(fitted(model(), data, **options), fitted(sc.Model(NET, "torch"), data, **options)) < 1e-6
+
+
+@pytest.mark.parametrize("spec", [sc.SGD(lr=0.1, momentum=0.9), sc.Adam(lr=0.01), sc.AdamW(lr=0.01)])
+def test_checkpoints_move_between_engines(spec, tmp_path):
+    data = [batch(seed=i) for i in range(2)]
+    whole = fitted(sc.Model(NET, "torch"), data, epochs=4, optimizer=spec)
+    first = fitted(model(), data, epochs=2, optimizer=spec)
+    first.save(tmp_path / "half.safetensors")
+    for engine in ("torch", sc.get_engine("ipu", simulate=True)):
+        second = sc.load(tmp_path / "half.safetensors", engine=engine)
+        fitted(second, data, epochs=4, optimizer=spec, resume=True)
+        assert difference(second, whole) < 2e-6
+
+
+def test_a_missing_optimiser_array_is_told():
+    from spikecore.engines.ipu import optimizers
+
+    params = sc.Model(NET, "numpy").executor.params
+    with pytest.raises(KeyError, match=r"no 'Accl1___params\.0\.weight', only Other"):
+        optimizers.slots(sc.Adam(), params, {"Other": 1})
+
+
+PARTS = [
+    {"gradient_accumulation": 4},
+    {"replication_factor": 2},
+    {"gradient_accumulation": 2, "replication_factor": 2},
+    {"gradient_accumulation": 3, "pipeline": {"0": 0, "2": 1}},
+]
+
+
+@pytest.mark.parametrize("options", PARTS, ids=lambda options: "+".join(options))
+def test_parts_of_a_batch_make_one_step(options):
+    data = [batch(24, seed=i) for i in range(2)]
+    ours, theirs = fitted(model(**options), data), fitted(sc.Model(NET, "torch"), data)
+    assert difference(ours, theirs) < 1e-6
+    assert ours.history[0]["accuracy"] == theirs.history[0]["accuracy"]
+    assert abs(ours.history[0]["loss"] - theirs.history[0]["loss"]) < 1e-6
+
+
+def test_device_iterations_are_steps_of_their_own():
+    x, y = batch(8)
+    ours = fitted(model(device_iterations=2), [(x, y)])
+    assert difference(ours, fitted(sc.Model(NET, "torch"), [(x[:4], y[:4]), (x[4:], y[4:])])) < 1e-6
+    assert ours.state()["step"] == 2
+
+
+def test_batches_that_cannot_be_cut():
+    with pytest.raises(ShapeError, match=r"8 samples cannot be cut into 3 equal parts .* multiple of 3"):
+        fitted(model(gradient_accumulation=3), [batch(8)])
+    with pytest.raises(ValueError, match="averaged.*reduction='mean'"):
+        fitted(model(gradient_accumulation=2), [batch(8)], loss=functional.ce_count_loss(reduction="sum"))
+
+
+def test_a_short_batch_is_reported_but_dropped():
+    data = [batch(8), batch(5)]
+    ours, only = fitted(model(), data), fitted(model(), data[:1])
+    assert difference(ours, only) == 0.0
+    expected = only.evaluate(data[1:], LOSS, num_steps=5, progress=False)
+    assert abs(ours.history[0]["loss"] - (8 * only.history[0]["loss"] + 5 * expected["loss"]) / 13) < 1e-6
+
+
+@pytest.mark.parametrize("loss", [LOSS, *(loss for _, loss in cases.LOSSES[:4]), cases.LOSSES[6][1]], ids=str)
+def test_a_short_batch_is_padded_with_weight_zero(loss):
+    """The same step as torch makes on the short batch alone."""
+    data = [batch(8), batch(5)]
+    ours = fitted(model(short_batch="pad"), data, loss=loss)
+    theirs = fitted(sc.Model(NET, "torch"), data, loss=loss)
+    assert difference(ours, theirs) < 2e-6
+    assert abs(ours.history[0]["loss"] - theirs.history[0]["loss"]) < 1e-5
+    assert ours.history[0]["accuracy"] == theirs.history[0]["accuracy"]
+
+
+def test_padding_with_parts():
+    data = [batch(8), batch(5)]
+    ours = fitted(model(short_batch="pad", gradient_accumulation=4), data)
+    assert difference(ours, fitted(sc.Model(NET, "torch"), data)) < 2e-6
+
+
+def test_what_padding_cannot_do():
+    with pytest.raises(ValueError, match="needs a loss of spikecore.functional"):
+        fitted(model(short_batch="pad"), [batch(8)], loss=lambda out, y: out.spikes.mean())
+    with pytest.raises(ValueError, match="BatchNorm|running statistics"):
+        fitted(model(NORMALISED, short_batch="pad"), [batch(8)])
+
+
+def test_other_shapes_are_refused_clearly():
+    one = fitted(model(), [batch(8)])
+    for x, y, steps, message in (
+        (*batch(9), 5, "9 samples, but the first had 8"),
+        (*batch(8), 6, r"compiled for 5 steps of a constant input .* not for 6 steps"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            one.executor.step(x[None], y, steps=steps)
+    fitted(one, [batch(9)], num_steps=6)  # a new fit compiles anew
+
+
+def test_half_precision_trains():
+    data = [batch(32, seed=i) for i in range(4)]
+    one = fitted(model(half=True, loss_scaling=128.0), data, epochs=15, optimizer=sc.Adam(lr=0.02))
+    assert one.history[-1]["loss"] < one.history[0]["loss"]
+    assert {value.dtype.name for value in one.params().values()} == {"float32"}
+    assert one(data[0][0], num_steps=5).spikes.dtype == torch.float16
+
+
+def test_pipeline_names_layers():
+    for stages, message in (
+        ({"0": 0, "9": 1}, "no top-level layer '9'"),
+        ({"1": 0, "2": 1}, "must begin with layer '0'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted(model(pipeline=stages, gradient_accumulation=3), [batch(6)])
+
+
+def test_truncated_bptt_is_torchs():
+    data = [batch(8)]
+    assert difference(fitted(model(), data, window=2), fitted(sc.Model(NET, "torch"), data, window=2)) < 1e-6
+
+
+def test_states_continue():
+    x = np.stack([batch(4, seed=i)[0] for i in range(6)])
+    one = model()
+    whole, first = one(x), one(x[:3])
+    second = one(x[3:], state=first.state)
+    np.testing.assert_array_equal(whole.spikes[3:].numpy(), second.spikes.numpy())
+    np.testing.assert_allclose(whole.membrane[3:].numpy(), second.membrane.numpy())
+
+
+def test_offline_targets_only_compile(tmp_path):
+    one = model(offline_target=2)
+    one.executor.close()
+    executor = one.engine.compile(NET, *NET.init(Key((0,)), (6,))[:2], LOSS, sc.Adam())
+    with pytest.raises(AssertionError, match="offline"):
+        executor.step(batch()[0][None], batch()[1], steps=5)
+    with pytest.raises(RuntimeError, match="the simulation of PopTorch has no compiler"):
+        executor.export(tmp_path / "program", batch()[0][None], batch()[1], steps=5)
+
+
+def test_closing_releases():
+    executor = fitted(model(), [batch()]).executor
+    program = executor.training
+    executor.close()
+    assert type(program.module).__name__ == "TrainingModule"
+    assert executor.state()["step"] == 1
+    executor.step(batch()[0][None], batch()[1], steps=5)  # compiles anew
+
+
+# ---- what it must show ---------------------------------------------------------------------------------------------
+
+EVERY = [(neuron.name, neuron.layer, neuron.shape) for neuron in cases.NEURONS]
+CROSSED = [
+    (f"{kind.__name__}-{name}", kind(surrogate=one, **options), (5,))
+    for kind, options in (
+        (sc.Synaptic, {}), (sc.Alpha, {"threshold": 0.5}), (sc.ALIF, {"threshold": 0.5}),
+        (sc.Lapicque, {"R": 1.0, "C": 5.0, "threshold": 0.3}), (sc.IF, {}), (sc.RLeaky, {"linear_features": 5}), (sc.RSynaptic, {"linear_features": 5}),
+        (sc.SLSTM, {"input_size": 5, "hidden_size": 4, "threshold": 0.1}), (sc.DeltaLeaky, {}),
+        (sc.Izhikevich, {"threshold": -66.5}), (sc.StateLeaky, {"threshold": 0.5}),
+        (sc.LeakyParallel, {"input_size": 5, "hidden_size": 4, "threshold": 0.3}),
+    )
+    for name, one in cases.SURROGATES
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "layer", "shape"), [*EVERY, *CROSSED], ids=[one[0] for one in [*EVERY, *CROSSED]])
+def test_gradients_by_one_step_of_sgd(name, layer, shape):
+    """Every neuron and every surrogate: float32 through the simulated executor against autograd; the bar is 1e-5."""
+    network = sc.Sequential(sc.GradedSpikes(shape[0], constant_factor=1.1), layer, sc.Flatten())
+    rng = np.random.default_rng(0)
+    x = (1.5 * rng.normal(size=(8, 4, *shape)) + 0.3).astype("float32")
+    init = network.init(Key((0, "init")), shape)
+    weights = rng.normal(size=(8, 4, *init.shape)).astype("float32")
+
+    def loss(out, targets):
+        return (out.spikes * targets).sum() / 32.0
+
+    problem = Problem(network, loss, init.params, init.buffers, x, weights, None, 0)
+    ours = gradient(sc.get_engine("ipu", simulate=True, check=False), problem)
+    theirs = gradient(sc.get_engine("torch").unfused(), problem)
+    assert ours.out is None, "read off one step"
+    assert abs(ours.loss - theirs.loss) <= 1e-5 * max(1.0, abs(theirs.loss))
+    largest = max(float(abs(g).max()) for g in theirs.grads.values())
+    for parameter, g in theirs.grads.items():
+        if parameter != "inputs" and abs(g).max() > 1e-6 * largest:
+            assert error(ours.grads[parameter], g) <= 1e-5, parameter
+
+
+def demo_run(steps=100):
+    """The demonstration's digits run: its network, loss, optimiser and batches."""
+    train, test = digits()
+    network = sc.Sequential(sc.Linear(64, 128), sc.Leaky(), sc.Linear(128, 10), sc.Leaky())
+    return network, train, test, Loader(train, batch_size=64, shuffle=True, seed=0, drop_last=True)
+
+
+def test_digits_step_by_step():
+    """Each of 100 batches as one step from the weights of the torch run: equal to 1e-6."""
+    network, _, _, loader = demo_run()
+    init = network.init(Key((0, "init")), (64,))
+    loss, spec = functional.ce_rate_loss(), sc.SGD(lr=0.5)
+    ours, theirs = (
+        engine.compile(network, init.params, init.buffers, loss, spec)
+        for engine in (sc.get_engine("ipu", simulate=True), sc.get_engine("torch").unfused())
+    )
+    done, worst, epoch = 0, 0.0, 0
+    while done < 100:
+        loader.set_epoch(epoch)
+        for x, y in loader:
+            if done == 100:
+                break
+            ours.load(theirs.state())
+            found = [one.step(x[None], y, steps=15, key=Key((0, done)))[0] for one in (ours, theirs)]
+            assert abs(found[0] - found[1]) <= 1e-6 * max(1.0, found[1])
+            a, b = ours.state()["params"], theirs.state()["params"]
+            worst = max([worst, *(float(abs(a[name] - b[name]).max()) for name in b)])
+            done += 1
+        epoch += 1
+    print(f"largest difference of a weight after one step, 100 batches: {worst:.1e}")
+    assert worst <= 1e-6
+
+
+@pytest.mark.slow
+def test_digits_free_run():
+    """Trained freely with the demonstration's settings: accuracies within two points."""
+    network, train, test, loader = demo_run()
+    found = []
+    for engine in (sc.get_engine("ipu", simulate=True), sc.get_engine("torch")):
+        one = sc.Model(network, engine, seed=0)
+        one.fit(loader, functional.ce_rate_loss(), sc.Adam(lr=2e-3), 20, num_steps=15, progress=False)
+        result = one.evaluate(Loader(test, batch_size=256, shuffle=False), num_steps=15, progress=False)
+        found.append(result["accuracy"])
+    print(f"accuracy: ipu, simulated {found[0]:.3%}; torch {found[1]:.3%}")
+    assert abs(found[0] - found[1]) <= 0.02
