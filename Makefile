@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow peers coverage lint format type docs clean
+.PHONY: test-ipu-env help demo test slow peers coverage lint format type docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,17 @@ slow: .venv/extras-test  ## the tests that take long
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
 	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py
 	$(BIN)/python benchmarks/neurons.py
+
+# CPython 3.8, torch 2.0.1 and numpy 1.24 are what PopTorch ships with; torch brings several GB of CUDA libraries.
+PYTHON38 ?= python3.8
+IPU_TESTS = tests/conformance --engine numpy --engine torch --engine ipu
+test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8, downloads several GB)
+	@command -v $(PYTHON38) >/dev/null || { echo "no $(PYTHON38): set PYTHON38=/path/to/python3.8" >&2; exit 1; }
+	@test -x .venv38/bin/python || $(PYTHON38) -m venv .venv38
+	.venv38/bin/python -m pip install --quiet 'numpy<1.25' 'array-api-compat<1.9' 'torch==2.0.1' pytest hypothesis --editable .
+	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest $(IPU_TESTS)
+	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/test_ipu_check.py tests/test_ipu_engine.py \
+	  tests/test_ipu_signatures.py tests/test_ipu_simulation.py
 
 coverage: .venv/extras-test  ## the default suite with branch coverage
 	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage

@@ -23,7 +23,7 @@ _HOME = {
         "Neuron OneToOne RLeaky RSynaptic Recurrent Refractory SConv2dLSTM SLSTM StateLeaky Synaptic"
     ),
     "spikecore.api.parameters": "decay learn learn_tau",
-    "spikecore.api.optim": "SGD Adam AdamW",
+    "spikecore.api.optim": "SGD Adam AdamW RMSprop",
     "spikecore.api.model": "Model",
     "spikecore.api.network": "Output",
     "spikecore.api.training": "EarlyStopping",
@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from spikecore.api.optim import SGD as SGD
     from spikecore.api.optim import Adam as Adam
     from spikecore.api.optim import AdamW as AdamW
+    from spikecore.api.optim import RMSprop as RMSprop
     from spikecore.api.parameters import decay as decay
     from spikecore.api.parameters import learn as learn
     from spikecore.api.parameters import learn_tau as learn_tau

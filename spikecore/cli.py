@@ -9,8 +9,8 @@ from typing import Any, Callable, List, Optional
 
 OK, NOT_VERIFIED, USAGE, DATA, RUNTIME, INTERRUPTED = 0, 1, 2, 3, 4, 130
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 gradients not verified, network refused; 2 wrong usage or run file; 3 data or checkpoint absent or damaged; "
-    "4 anything else that went wrong while running; 130 interrupted."
+    "Exit codes: 0 done; 1 gradients not verified, network refused; 2 wrong usage or run file; 3 data or checkpoint "
+    "absent or damaged; 4 anything else that went wrong while running; 130 interrupted."
 )
 
 MISSING = 'the command line needs {}: pip install "spikecore[cli]"'

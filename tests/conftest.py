@@ -23,8 +23,8 @@ def pytest_report_header(config):
 
 
 def pytest_runtest_setup(item):
-    for mark in ("cuda", "cupy"):
+    for mark in ("cuda", "cupy", "ipu_model", "ipu"):
         if item.get_closest_marker(mark):
-            reason = absent({"cuda": "torch-cuda"}.get(mark, mark))
+            reason = absent({"cuda": "torch-cuda", "ipu": "ipu-device"}.get(mark, mark))
             if reason:
                 pytest.skip(reason)

@@ -146,3 +146,47 @@ class AdamW(Adam):
 
     def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
         return self._adam(xp, param * (1.0 - lr * self.weight_decay), grad, slots, step, lr)
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop (Hinton, lecture 6 of Neural networks for machine learning, 2012), as torch has it, not centred.
+
+        g <- g + weight_decay p
+        v <- alpha v + (1 - alpha) g^2
+        b <- momentum b + g / (sqrt(v) + eps)
+        p <- p - lr b
+
+    Args:
+        lr: learning rate.
+        alpha: decay of the mean square, in [0, 1).
+        eps: > 0, keeps the quotient finite.
+        momentum: in [0, 1).
+        weight_decay: L2 penalty.
+    """
+
+    lr: float = 1e-2
+    alpha: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("alpha", "momentum"):
+            self._check(name, getattr(self, name), 0.0, 1.0)
+        self._check("eps", self.eps, 0.0, math.inf)
+
+    @property
+    def slots(self) -> Tuple[str, ...]:
+        return ("square_avg", "momentum_buffer") if self.momentum else ("square_avg",)
+
+    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        zero = xp.zeros_like(param)
+        square = self.alpha * slots.get("square_avg", zero) + (1.0 - self.alpha) * (grad * grad)
+        move = grad / (xp.sqrt(square) + self.eps)
+        if not self.momentum:
+            return param - lr * move, {"square_avg": square}
+        move = self.momentum * slots.get("momentum_buffer", zero) + move
+        return param - lr * move, {"square_avg": square, "momentum_buffer": move}

@@ -184,6 +184,8 @@ OPTIMIZERS = [
     ("Adam", sc.Adam(lr=0.05)),
     ("Adam-decay", sc.Adam(lr=0.05, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1)),
     ("AdamW", sc.AdamW(lr=0.05, weight_decay=0.1)),
+    ("RMSprop", sc.RMSprop(lr=0.02, alpha=0.9)),
+    ("RMSprop-momentum", sc.RMSprop(lr=0.02, momentum=0.8, weight_decay=0.05, eps=1e-3)),
 ]
 ENCODERS = [
     (

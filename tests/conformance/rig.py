@@ -31,11 +31,22 @@ def absent(name):
         except ImportError:
             return "cupy is not installed"
         return None if cupy.cuda.is_available() else "cupy finds no CUDA device"
+    if name in ("ipu_model", "ipu-device"):
+        return absent_ipu(device=name == "ipu-device")
     if name == "torch-cuda":
         import torch
 
         return None if torch.cuda.is_available() else "torch finds no CUDA device"
     return None
+
+
+def absent_ipu(device):
+    """Why PopTorch cannot run here, on an IPU (``device``) or on the IPU Model of its SDK."""
+    try:
+        import poptorch
+    except ImportError:
+        return "poptorch is not installed (it comes with Graphcore's Poplar SDK)"
+    return None if not device or poptorch.ipuHardwareIsAvailable() else "PopTorch finds no IPU"
 
 
 def selected(config):

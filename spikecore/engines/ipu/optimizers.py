@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
-from spikecore.api.optim import SGD, Adam, AdamW, Optimizer
+from spikecore.api.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.api.tree import leaves
 
-KNOWN = "SGD, Adam, AdamW"
+KNOWN = "SGD, Adam, AdamW, RMSprop"
 #: How PopART names the arrays of a parameter. Nobody has seen them on a device: what is not found is an error.
-PREFIXES = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___", "momentum_buffer": "Accl___"}
+PREFIXES = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___", "square_avg": "Accl1___", "momentum_buffer": "Accl___"}
 STEP = "Step___"
 
 
@@ -34,6 +34,9 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         return poptorch.optim.Adam(
             params, lr=lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay, **options
         )
+    if isinstance(spec, RMSprop):
+        own = {"alpha": spec.alpha, "eps": spec.eps, "momentum": spec.momentum, "weight_decay": spec.weight_decay}
+        return poptorch.optim.RMSprop(params, lr=lr, **own, **options)
     if isinstance(spec, SGD):
         given = {"momentum": spec.momentum, "dampening": spec.dampening, "nesterov": spec.nesterov}
         used = {name: value for name, value in given.items() if value}
@@ -67,6 +70,6 @@ def device_state(spec: Optimizer, params: Any, held: Dict[str, Any], step: Any) 
     for name, _ in leaves(params):
         for slot in spec.slots if held else ():
             found[f"{PREFIXES[slot]}params.{name}"] = held[f"{name}.{slot}"]
-        if held and isinstance(spec, Adam):
+        if held and isinstance(spec, (Adam, RMSprop)):
             found[f"{STEP}params.{name}"] = step
     return found

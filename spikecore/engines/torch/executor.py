@@ -9,7 +9,7 @@ import torch
 from spikecore.api.executor import NetworkExecutor
 from spikecore.api.layer import Key
 from spikecore.api.network import Output, objective
-from spikecore.api.optim import SGD, Adam, AdamW, Optimizer
+from spikecore.api.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.api.tree import Params, Tree, leaves, map_leaves
 
 
@@ -67,24 +67,24 @@ class TorchExecutor(NetworkExecutor):
             return
         for name, x in leaves(self.params):
             held = {slot: slots[f"{name}.{slot}"] for slot in self.optimizer.slots} if slots else {}
-            if isinstance(self.optimizer, Adam) and held:
+            if isinstance(self.optimizer, (Adam, RMSprop)) and held:
                 held["step"] = torch.tensor(float(self.steps_done))
             if held:
                 self.torch_optimizer.state[x] = held
 
 
+KINDS = {
+    Adam: torch.optim.Adam,
+    AdamW: torch.optim.AdamW,
+    RMSprop: torch.optim.RMSprop,
+    SGD: torch.optim.SGD,
+}
+
+
 def _build(spec: Optional[Optimizer], params: List[Any]) -> torch.optim.Optimizer:
-    """A torch optimiser from its description."""
-    if isinstance(spec, Adam):
-        kind = torch.optim.AdamW if isinstance(spec, AdamW) else torch.optim.Adam
-        return kind(params, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay)
-    if isinstance(spec, SGD):
-        return torch.optim.SGD(
-            params,
-            lr=spec.lr,
-            momentum=spec.momentum,
-            dampening=spec.dampening,
-            weight_decay=spec.weight_decay,
-            nesterov=spec.nesterov,
-        )
-    raise TypeError(f"optimizer={spec!r} is not one that the torch engine knows: SGD, Adam, AdamW")
+    """A torch optimiser from its description, whose fields are named as torch's."""
+    kind = KINDS.get(type(spec))  # type: ignore[arg-type]
+    if kind is None:
+        names = ", ".join(sorted(known.__name__ for known in KINDS))
+        raise TypeError(f"optimizer={spec!r} is not one that the torch engine knows: {names}")
+    return kind(params, **vars(spec))

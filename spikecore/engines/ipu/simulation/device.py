@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import torch
 
 from spikecore.engines.ipu.simulation.ops import Error, Tracing
-from spikecore.engines.ipu.simulation.optim import PREFIXES
+from spikecore.engines.ipu.simulation.optim import PREFIXES, slots_of
 from spikecore.engines.ipu.simulation.rules import device_rules, final_losses
 
 
@@ -107,7 +107,8 @@ class Device:
             return
         self.optimizer.state.clear()
         for name in self.values:
-            held = {slot: state[prefix + name].clone() for slot, prefix in PREFIXES.items() if prefix + name in state}
+            names = {slot: PREFIXES[slot] + name for slot in slots_of(self.optimizer)}
+            held = {slot: state[key].clone() for slot, key in names.items() if key in state}
             if held:
                 self.optimizer.state[self._stepped(name)] = held
 

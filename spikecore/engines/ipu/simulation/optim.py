@@ -10,7 +10,20 @@ from typing import Any, Dict, Tuple, Type
 
 import torch
 
-PREFIXES = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___", "momentum_buffer": "Accl___", "step": "Step___"}
+PREFIXES = {
+    "exp_avg": "Accl1___",
+    "exp_avg_sq": "Accl2___",
+    "square_avg": "Accl1___",
+    "momentum_buffer": "Accl___",
+    "step": "Step___",
+}
+
+
+def slots_of(optimizer: torch.optim.Optimizer) -> Tuple[str, ...]:
+    """The arrays that an optimiser keeps; PopART's names for those of different kinds coincide."""
+    if isinstance(optimizer, torch.optim.RMSprop):
+        return "square_avg", "momentum_buffer", "step"
+    return ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("exp_avg", "exp_avg_sq", "step")
 
 
 class Optimizer:

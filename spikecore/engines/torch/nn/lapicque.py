@@ -74,7 +74,7 @@ class Lapicque(LIF):
     def _described_options(self) -> Dict[str, Any]:
         return {**super()._described_options(), "time_step": float(self.time_step)}
 
-    def _tensors(self, engine: Any) -> Params:
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
         values = {name: getattr(self, name).to(getattr(torch, engine.dtype)) for name in (*OWN_TENSORS, "R", "C")}
         if isinstance(self.beta, torch.nn.Parameter):
             other = values["R" if self._follows == "C" else "C"]

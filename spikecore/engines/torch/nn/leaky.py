@@ -188,8 +188,8 @@ class DeltaLeaky(Leaky):
     def _describe(self) -> Any:
         return self.kind(**{name: learn(0.9) for name in (*self.tensors, "delta_threshold")}, surrogate=self._surrogate)
 
-    def _tensors(self, engine: Any) -> Params:
-        return super()._tensors(engine).replace(delta_threshold=self.delta_threshold)
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        return super()._tensors(engine, host).replace(delta_threshold=self.delta_threshold)
 
     def reset_mem(self) -> Any:
         self.mem = self.mem_prev = None

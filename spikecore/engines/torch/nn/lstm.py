@@ -23,9 +23,9 @@ class _Gated(SpikingNeuron):
     def _defaults(self) -> Dict[str, float]:
         return {name: 1.0 for name in OWN_TENSORS}
 
-    def _tensors(self, engine: Any) -> Params:
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
         held, wanted = dict(getattr(self, self.weights).named_parameters()), getattr(torch, engine.dtype)
-        return super()._tensors(engine).replace(**{name: value.to(wanted) for name, value in held.items()})
+        return super()._tensors(engine, host).replace(**{name: value.to(wanted) for name, value in held.items()})
 
     def _projected(self, engine: Any, params: Params, x: Any) -> Any:
         return self._neuron.project(engine, params, x.unsqueeze(0)).squeeze(0)

@@ -7,12 +7,12 @@ the neuron's ``step`` on the torch engine; nothing is computed here.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Optional, Tuple
+from typing import Any, Callable, ClassVar, Dict, Optional, Tuple
 
 import torch
 
 from spikecore.api.layer import Params
-from spikecore.api.neurons.base import UNBOUNDED
+from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.options import OWN_TENSORS, Described, register
@@ -108,14 +108,26 @@ class SpikingNeuron(Described):
 
     # ---- the step ----
 
-    def _tensors(self, engine: Any) -> Params:
-        """The neuron's parameters, in the engine's dtype."""
-        return Params({name: _cast(getattr(self, name), engine) for name in self.tensors})
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        """The neuron's parameters, in the engine's dtype; with ``host``, constants as numbers, which steps use faster.
 
-    def _ready(self, x: Any) -> Tuple[Any, Params]:
+        A kernel is made for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
+        """
+        return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
+
+    def _tensor(self, name: str, value: Any, engine: Any, host: bool) -> Any:
+        if (host or name == "graded_spikes_factor") and _is_number(value):
+            number = float(value)
+            if host and self.kind.bounds.get(name) == DECAY:
+                number = min(max(number, 0.0), 1.0)
+            if host or number == 1.0:
+                return number
+        return _cast(value, engine)
+
+    def _ready(self, x: Any, host: bool = False) -> Tuple[Any, Params]:
         """Engine and prepared parameters for an input."""
         engine = engine_for(x.device, x.dtype)
-        return engine, self._neuron.prepare(engine, self._tensors(engine))
+        return engine, self._neuron.prepare(engine, self._tensors(engine, host))
 
     def _advance(self, input_: Any, *given: Any) -> Any:
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
@@ -125,7 +137,7 @@ class SpikingNeuron(Described):
                 "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
             )
         x = working(input_)
-        engine, params = self._ready(x)
+        engine, params = self._ready(x, host=True)
         current = self._projected(engine, params, x)
         before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
         spk, after = self._neuron.step(engine, params, self._start(current, before), current)
@@ -188,6 +200,14 @@ class SpikingNeuron(Described):
     def mem_reset(self, mem: Any) -> Any:
         """Where the membrane exceeds the threshold, as zeros and ones without gradient."""
         return (mem > self.threshold).to(mem.dtype)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a parameter is a constant on the CPU that can be read at once."""
+    return value.ndim == 0 and not value.requires_grad and value.device.type == "cpu" and not _compiling()
+
+
+_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is_compiling", lambda: False)
 
 
 def _cast(value: Any, engine: Any) -> Any:

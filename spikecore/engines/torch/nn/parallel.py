@@ -156,12 +156,12 @@ class AssociativeLeaky(SpikingNeuron):
         names = ("in_dim", "d_value", "d_key", "use_q_projection")
         return {**super()._described_options(), **{name: getattr(self, name) for name in names}}
 
-    def _tensors(self, engine: Any) -> Params:
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
         wanted, weights = getattr(torch, engine.dtype), {}
         for name, _ in self._neuron.sizes:
             layer = getattr(self, self._projections[name])
             weights[f"{name}_weight"], weights[f"{name}_bias"] = layer.weight.to(wanted), layer.bias.to(wanted)
-        return super()._tensors(engine).replace(**weights)
+        return super()._tensors(engine, host).replace(**weights)
 
     def forward(self, input_: Any) -> Any:
         x = working(input_)

@@ -69,8 +69,8 @@ class _Recurrent(LIF):
         if hasattr(self, "recurrent"):  # else the constructor is not done yet
             super()._rebuild()
 
-    def _tensors(self, engine: Any) -> Params:
-        own, wanted = super()._tensors(engine), getattr(torch, engine.dtype)
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        own, wanted = super()._tensors(engine, host), getattr(torch, engine.dtype)
         weights: Dict[str, Any] = dict(self.recurrent.named_parameters())
         if not self.all_to_all:
             weights = {"V": weights.get("V", self.V)}

@@ -1,0 +1,40 @@
+"""Python 3.8 is part of the product: an IPU user has no newer one."""
+
+from __future__ import annotations
+
+import ast
+import compileall
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "spikecore").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
+def test_the_syntax_is_that_of_python_38(path):
+    ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 8))
+
+
+def test_python_38_compiles_and_imports(tmp_path):
+    """Where there is an interpreter: every file compiles; where it has NumPy, the NumPy engine trains."""
+    python = os.environ.get("PYTHON38") or shutil.which("python3.8")
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
+        pytest.skip("no python3.8 on the PATH, nor in $PYTHON38")
+    copied = shutil.copytree(ROOT / "spikecore", tmp_path / "spikecore", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([python, "-m", "compileall", "-q", str(copied)], check=True)
+    if subprocess.run([python, "-c", "import numpy, array_api_compat"], capture_output=True).returncode:
+        return
+    script = "import spikecore as sc; sc.Model(sc.Sequential(sc.Linear(2, 2), sc.Leaky()), 'numpy')([[1.0, 2.0]], 3)"
+    subprocess.run([python, "-c", script], check=True, cwd=tmp_path)
+
+
+def test_compileall_is_what_fails(tmp_path):
+    (tmp_path / "newer.py").write_text("def f(:\n")
+    assert not compileall.compile_dir(str(tmp_path), quiet=2)
+    with pytest.raises(SyntaxError):
+        ast.parse("match x:\n    case 1: pass\n", feature_version=(3, 8))
