@@ -7,7 +7,7 @@ WORKERS ?= 2
 .PHONY: test-ipu-env help demo test slow peers coverage lint format type docs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One stamp per set of extras, so that a repeated `make` costs nothing and `make demo` does not wait for linters.
 # The quoted names are the sets: `make .venv/extras-all` installs what `make demo` needs, and so on.
@@ -55,10 +55,11 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 coverage: .venv/extras-test  ## the default suite with branch coverage
 	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage
 
-lint: .venv/extras-dev  ## style, formatting and import contracts
+lint: .venv/extras-dev  ## style, formatting, import contracts, Python 3.8
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --target=3.8- --violations --no-tips --exclude tomllib spikecore
 
 format: .venv/extras-dev  ## rewrite the sources in house style
 	$(BIN)/ruff check --fix .

@@ -1,11 +1,14 @@
-"""Helpers for networks of ``spikecore.nn`` modules: their state. Everything acts on the network given, and on no other.
+"""Helpers: the states of networks of ``spikecore.nn`` modules, and parts of data sets.
 
+Everything acts on the network given, and on no other.
 The functions on states need the extra ``torch``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Tuple
+
+import numpy as np
 
 
 def _states() -> Any:
@@ -41,3 +44,54 @@ def set_state(net: Any, state: Mapping[str, Any]) -> None:
         KeyError: names that the network does not have, or that are missing; nothing is changed then.
     """
     _states().set_state(net, state)
+
+
+def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
+    """Keep one of ``subset`` equal parts of a data set with ``data`` and ``targets``, in place.
+
+    Args:
+        dataset: anything with ``data`` and ``targets`` that can be sliced.
+        subset: number of parts of N // subset samples each; 1 keeps everything.
+        idx: which part, from 0.
+
+    Returns:
+        The data set.
+
+    Raises:
+        ValueError: ``subset`` or ``idx`` out of range.
+    """
+    count = len(dataset.data)
+    if not 1 <= subset <= max(count, 1):
+        raise ValueError(f"data_subset: subset={subset!r} must be in [1, {count}], the number of samples")
+    if not 0 <= idx < subset:
+        raise ValueError(f"data_subset: idx={idx!r} must be in [0, {subset})")
+    if subset > 1:
+        step = count // subset
+        part = slice(step * idx, step * (idx + 1))
+        dataset.data, dataset.targets = dataset.data[part], dataset.targets[part]
+    return dataset
+
+
+def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> Tuple[Any, Any]:
+    """Share the samples of a data set between training and validation, in place.
+
+    Args:
+        ds_train: a data set with ``data`` and ``targets`` (arrays or tensors); keeps n - int(n split) drawn samples.
+        ds_val: a data set of the same kind; gets the others, in order.
+        split: share of the validation set, in (0, 1).
+        seed: names the draw; equal seeds draw as snnTorch does.
+
+    Returns:
+        Both data sets.
+
+    Raises:
+        ValueError: ``split`` out of range.
+    """
+    if not 0.0 < split < 1.0:
+        raise ValueError(f"valid_split: split={split!r} must be in (0, 1)")
+    count = len(ds_train)
+    drawn = np.random.default_rng(seed=seed).choice(count, size=count - int(count * split), replace=False)
+    left = np.setdiff1d(np.arange(count), drawn)
+    ds_val.data, ds_val.targets = ds_train.data[left], ds_train.targets[left]
+    ds_train.data, ds_train.targets = ds_train.data[drawn], ds_train.targets[drawn]
+    return ds_train, ds_val

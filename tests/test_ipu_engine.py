@@ -19,6 +19,7 @@ from spikecore.api.gradient import Problem, gradient
 from spikecore.api.layer import Key, ShapeError
 from spikecore.datasets import Loader, digits
 from spikecore.engines.ipu.engine import IpuEngine
+from spikecore.engines.ipu.findings import NotForIpu
 from spikecore.engines.ipu.options import IpuOptions
 
 NET = sc.Sequential(sc.Linear(6, 8), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(8, 3), sc.Leaky(threshold=0.7))
@@ -361,6 +362,32 @@ def test_gradients_by_one_step_of_sgd(name, layer, shape):
     for parameter, g in theirs.grads.items():
         if parameter != "inputs" and abs(g).max() > 1e-6 * largest:
             assert error(ours.grads[parameter], g) <= 1e-5, parameter
+
+
+def test_a_custom_backward_would_be_noticed(monkeypatch):
+    """The comparison has teeth: with the torch engine's spike in place of the detached one, layers below stand still."""
+    from spikecore.engines.ipu import words
+    from spikecore.engines.torch.spike import SpikeFunction
+
+    network = sc.Sequential(sc.Linear(6, 3), sc.Leaky())
+    init = network.init(Key((0, "init")), (6,))
+    problem = Problem(
+        network, functional.ce_count_loss(), init.params, init.buffers, batch()[0][None], batch()[1], 5, 0
+    )
+    right = gradient(sc.get_engine("ipu", simulate=True), problem)
+    assert abs(right.grads["0.weight"]).max() > 0
+
+    def spoiled(device, dtype, original=words.words):
+        xp = original(device, dtype)
+        xp.spike = lambda u, surrogate: SpikeFunction.apply(u, surrogate, xp)
+        return xp
+
+    monkeypatch.setattr("spikecore.engines.ipu.engine.words", spoiled)
+    wrong = gradient(sc.get_engine("ipu", simulate=True, check=False), problem)
+    assert wrong.loss == right.loss, "the same forward, no error"
+    assert abs(wrong.grads["0.weight"]).max() == 0.0
+    with pytest.raises(NotForIpu, match=r"layer 1: autograd\.Function: SpikeFunction"):
+        gradient(sc.get_engine("ipu", simulate=True), problem)
 
 
 def demo_run(steps=100):

@@ -233,3 +233,31 @@ def test_states_left_out_continue_from_the_stored_ones():
     lif = ours.Leaky(0.9)
     mems = [lif(torch.full((1, 1), 0.3))[1].item() for _ in range(3)]
     assert mems == pytest.approx([0.3, 0.57, 0.813])
+
+
+class Images:
+    def __init__(self, count=50):
+        self.data, self.targets = torch.arange(count), torch.arange(count) % 7
+
+    def __len__(self):
+        return len(self.data)
+
+
+def test_parts_of_data_sets():
+    from snntorch import utils as their_utils
+
+    from spikecore import utils
+
+    for subset, idx in ((1, 0), (4, 2)):
+        a, b = (lib.data_subset(Images(), subset, idx) for lib in (their_utils, utils))
+        assert torch.equal(a.data, b.data)
+        assert torch.equal(a.targets, b.targets)
+    for seed in (0, 3):
+        them, us = (lib.valid_split(Images(), Images(), 0.3, seed) for lib in (their_utils, utils))
+        for a, b in zip(them, us):
+            assert torch.equal(a.data, b.data)
+            assert torch.equal(a.targets, b.targets)
+    with pytest.raises(ValueError, match="subset=0"):
+        utils.data_subset(Images(), 0)
+    with pytest.raises(ValueError, match="split=1.5"):
+        utils.valid_split(Images(), Images(), 1.5)

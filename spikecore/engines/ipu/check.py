@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 
-from spikecore.api.optim import SGD, Adam, Optimizer
+from spikecore.api.optim import SGD, Adam, Optimizer, RMSprop
 from spikecore.engines.ipu.findings import CheckReport, Finding, large_graph
 from spikecore.engines.ipu.options import IpuOptions
 from spikecore.engines.ipu.simulation.device import places
@@ -159,8 +159,8 @@ def _check_module(report: CheckReport, module: torch.nn.Module) -> None:
 def _check_optimizer(report: CheckReport, optimizer: Any) -> None:
     kinds = [kind.__name__ for kind in type(optimizer).__mro__]
     own = isinstance(optimizer, Optimizer)
-    if not (isinstance(optimizer, (SGD, Adam)) if own else set(kinds) & set(OPTIMIZERS)):
-        allowed = "SGD, Adam, AdamW" if own else ", ".join(OPTIMIZERS)
+    if not (isinstance(optimizer, (SGD, Adam, RMSprop)) if own else set(kinds) & set(OPTIMIZERS)):
+        allowed = "SGD, Adam, AdamW, RMSprop" if own else ", ".join(OPTIMIZERS)
         report.add(Finding("optimiser", "", f"{kinds[0]} does not run on an IPU", f"Use one of {allowed}"))
     elif not own and kinds[0] not in OPTIMIZERS:
         report.add(

@@ -87,7 +87,7 @@ class IpuExecutor(NetworkExecutor):
             program.write(self.params, self.buffers)
         if self.attached is not program:
             program.attach()
-        elif program.stale:
+        if program.stale:
             program.upload()
         program.stale, self.attached = False, program
 

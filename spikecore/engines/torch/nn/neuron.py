@@ -15,10 +15,11 @@ from spikecore.api.layer import Params
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
-from spikecore.engines.torch.nn.options import OWN_TENSORS, Described, register
+from spikecore.engines.torch.nn.options import OWN_TENSORS, register
+from spikecore.engines.torch.nn.parts import Parts
 
 
-class SpikingNeuron(Described):
+class SpikingNeuron(Parts):
     """Base of the spiking modules (snnTorch ``SpikingNeuron``).
 
     A module holds parameters, options and its state. The state is a set of plain attributes (``mem``, ``syn``, ...):
@@ -88,18 +89,6 @@ class SpikingNeuron(Described):
 
     def _register(self, name: str, value: Any, learned: bool) -> None:
         register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
-
-    @staticmethod
-    def detach(*args: Any) -> None:
-        """Detach tensors in place."""
-        for state in args:
-            state.detach_()
-
-    @staticmethod
-    def zeros(*args: Any) -> None:
-        """Fill tensors with zeros, in place."""
-        for state in args:
-            state.detach_().zero_()
 
     @classmethod
     def init(cls) -> None:
@@ -182,24 +171,6 @@ class SpikingNeuron(Described):
         state = self._start(current[0], start)
         spk, recorded, final = engine.scan(self._neuron, params, state, current, steps=steps, record=record)
         return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final
-
-    # ---- snnTorch's parts of a step, for neurons of your own ----
-
-    def fire(self, mem: Any) -> Any:
-        """Graded spikes of a membrane potential."""
-        u = working(mem)
-        u = u if self._quantiser is None else self._quantiser.apply(engine_for(u.device, u.dtype), u)
-        fired = engine_for(u.device, u.dtype).spike(u - self.threshold, self._surrogate)
-        return (fired * self.graded_spikes_factor).to(mem.dtype)
-
-    def fire_inhibition(self, batch_size: int, mem: Any) -> Any:
-        """Graded spikes of the feature with the highest potential of each sample; the others are silent."""
-        best = (mem - self.threshold).argmax(dim=1, keepdim=True)
-        return self.fire(mem) * torch.zeros_like(mem).scatter(1, best, 1.0)
-
-    def mem_reset(self, mem: Any) -> Any:
-        """Where the membrane exceeds the threshold, as zeros and ones without gradient."""
-        return (mem > self.threshold).to(mem.dtype)
 
 
 def _is_number(value: Any) -> bool:
