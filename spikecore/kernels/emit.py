@@ -7,6 +7,7 @@ that the loop over steps would do, so the bits agree.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, Sequence
 
 from spikecore.kernels.adjoint import Adjoint
@@ -50,7 +51,7 @@ SPELLING = {
 
 def spelled(op: Op) -> str:
     """One operation as an assignment."""
-    args = [f"v{a}" if type(a) is int else f"F({a!r})" for a in op.args]
+    args = [_value(a) for a in op.args]
     if op.word == "pow":
         exponent = op.args[1]
         text = (
@@ -193,4 +194,8 @@ def _loads(inputs: Dict[str, int], leaves: Any, loads: Dict[str, str]) -> List[s
 
 
 def _value(value: Any) -> str:
-    return f"v{value}" if type(value) is int else f"F({0.0 if value is None else float(value)!r})"
+    """A value by its number, or a constant of the kernel's type; None is zero."""
+    if type(value) is int:
+        return f"v{value}"
+    number = 0.0 if value is None else float(value)
+    return f"F({number!r})" if math.isfinite(number) else f"F(float('{number!r}'))"

@@ -30,8 +30,7 @@ class SpikingNeuron(Parts):
     the stored ones. With ``init_hidden=True`` it always continues from its own and returns ``spk`` alone, or with
     ``output=True`` the states as well.
 
-    The dtype follows the input: float32 and float64 are computed as they are, half precision in float32 with spikes in
-    the input's dtype.
+    The dtype follows the input; half precision is computed in float32, with spikes in the input's dtype.
 
     Args:
         threshold: membrane potential above which (strictly) the neuron fires; a number or a tensor that broadcasts.
@@ -40,8 +39,7 @@ class SpikingNeuron(Parts):
         init_hidden: keep the state in the module.
         inhibition: only the feature with the highest membrane may fire.
         learn_threshold: threshold as a Parameter, else a buffer.
-        reset_mechanism: "subtract", "zero" or "none"; also "subtract_decayed", which takes beta * threshold away. Can
-            be set at any time, and follows ``load_state_dict``.
+        reset_mechanism: "subtract", "subtract_decayed" (beta * threshold), "zero" or "none"; can be set at any time.
         state_quant: a ``functional.quant.state_quant`` or a function, applied to every state; False for none.
         output: with ``init_hidden``, return the states too.
         graded_spikes_factor, learn_graded_spikes_factor: value of a spike.

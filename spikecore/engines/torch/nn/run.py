@@ -62,21 +62,27 @@ def run(
         raise KeyError(f"record: no layer {unknown[0]!r} in the network; it has {', '.join(filter(None, modules))}")
     if state is not None:
         check_state(net, state)
-    rows: List[Tuple[str, str]] = []
     data = x.unsqueeze(0) if num_steps is not None else x
+    out, recorded, rows = _either(net, modules, data, steps, state, names)
+    if explain:
+        (print if explain is True else explain)("\n".join(f"{name}: {how}" for name, how in rows))
+    return (out, recorded) if names else out
+
+
+def _either(
+    net: Any, modules: Dict[str, Any], data: Any, steps: int, state: Optional[Mapping[str, Any]], names: Tuple[str, ...]
+) -> Tuple[Any, Dict[str, Any], List[Tuple[str, str]]]:
+    """Layer by layer, or where that would not give the same, step by step; and what ran how."""
+    rows: List[Tuple[str, str]] = []
     try:
         graph = trace(net)
         check(graph, modules)
         missing = [n for n in names if not any(g.op == "call_module" and g.target == n for g in graph.nodes)]
         if missing:
             raise Untraceable(f"layer {missing[0]!r} is recorded, which is a container")
-        out, recorded = _Layerwise(modules, steps, state, names, rows).run(graph, data, net)
+        return (*_Layerwise(modules, steps, state, names, rows).run(graph, data, net), rows)
     except Untraceable as reason:
-        rows = [("the network", f"step by step: {reason}")]
-        out, recorded = _loop(net, data, steps, state, names, modules)
-    if explain:
-        (print if explain is True else explain)("\n".join(f"{name}: {how}" for name, how in rows))
-    return (out, recorded) if names else out
+        return (*_loop(net, data, steps, state, names, modules), [("the network", f"step by step: {reason}")])
 
 
 def _steps(x: Any, num_steps: Optional[int]) -> int:
