@@ -265,6 +265,12 @@ def test_everything_the_library_has_is_accepted(case):
     assert report.ok, report
 
 
+@pytest.mark.parametrize("loss", [loss for _, loss in cases.LOSSES], ids=[name for name, _ in cases.LOSSES])
+def test_every_loss_is_accepted(loss):
+    report = check_model(sc.Model(TWO_LEAKY, "numpy"), *batch(), loss, sc.Adam(), num_steps=6)
+    assert report.ok, report
+
+
 def summed_membrane_loss(out, targets):
     """Tutorials 3 and 5: cross-entropy of the membrane, summed over all steps."""
     return sum(F.cross_entropy(mem, targets) for mem in out.membrane)

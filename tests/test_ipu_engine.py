@@ -171,7 +171,9 @@ def test_schedules_change_the_rate():
     assert difference(fitted(model(), data, **options), fitted(sc.Model(NET, "torch"), data, **options)) < 1e-6
 
 
-@pytest.mark.parametrize("spec", [sc.SGD(lr=0.1, momentum=0.9), sc.Adam(lr=0.01), sc.AdamW(lr=0.01)])
+@pytest.mark.parametrize(
+    "spec", [sc.SGD(lr=0.1, momentum=0.9), sc.Adam(lr=0.01), sc.AdamW(lr=0.01), sc.RMSprop(lr=0.01, momentum=0.8)]
+)
 def test_checkpoints_move_between_engines(spec, tmp_path):
     data = [batch(seed=i) for i in range(2)]
     whole = fitted(sc.Model(NET, "torch"), data, epochs=4, optimizer=spec)
@@ -181,6 +183,11 @@ def test_checkpoints_move_between_engines(spec, tmp_path):
         second = sc.load(tmp_path / "half.safetensors", engine=engine)
         fitted(second, data, epochs=4, optimizer=spec, resume=True)
         assert difference(second, whole) < 2e-6
+
+
+def test_rmsprop_does_not_clip_there():
+    with pytest.raises(ValueError, match="clip_norm: PopTorch's RMSprop does not clip"):
+        fitted(model(), [batch()], optimizer=sc.RMSprop(), clip_norm=1.0)
 
 
 def test_a_missing_optimiser_array_is_told():
@@ -365,15 +372,14 @@ def test_gradients_by_one_step_of_sgd(name, layer, shape):
 
 
 def test_a_custom_backward_would_be_noticed(monkeypatch):
-    """The comparison has teeth: with the torch engine's spike in place of the detached one, layers below stand still."""
+    """The comparison has teeth: with the torch engine's spike for the detached one, layers below stand still."""
     from spikecore.engines.ipu import words
     from spikecore.engines.torch.spike import SpikeFunction
 
     network = sc.Sequential(sc.Linear(6, 3), sc.Leaky())
     init = network.init(Key((0, "init")), (6,))
-    problem = Problem(
-        network, functional.ce_count_loss(), init.params, init.buffers, batch()[0][None], batch()[1], 5, 0
-    )
+    x, labels = batch()
+    problem = Problem(network, functional.ce_count_loss(), init.params, init.buffers, x[None], labels, 5, 0)
     right = gradient(sc.get_engine("ipu", simulate=True), problem)
     assert abs(right.grads["0.weight"]).max() > 0
 
@@ -402,7 +408,7 @@ def test_digits_step_by_step():
     """Each of 100 batches as one step from the weights of the torch run: equal to 1e-6."""
     network, _, _, loader = demo_run()
     init = network.init(Key((0, "init")), (64,))
-    loss, spec = functional.ce_rate_loss(), sc.SGD(lr=0.5)
+    loss, spec = functional.ce_rate_loss(), sc.Adam(lr=2e-3)
     ours, theirs = (
         engine.compile(network, init.params, init.buffers, loss, spec)
         for engine in (sc.get_engine("ipu", simulate=True), sc.get_engine("torch").unfused())

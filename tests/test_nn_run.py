@@ -299,3 +299,22 @@ def test_bad_input_is_refused():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         snn.run(net, torch.rand(T, B, 9))
     assert net[1].mem is before  # a refused call changes nothing
+
+
+def test_large_maps_go_through_a_few_steps_at_a_time(monkeypatch):
+    from spikecore.engines.torch.nn import sequence
+
+    net, x = prepared("conv")
+    net = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, 1, 1), net[0], *net[1:])
+    net[3] = nn.Conv2d(2, 4, 4)
+    expected = snn.run(net, x)
+    wanted = graded(net, (expected,))
+    monkeypatch.setattr(sequence, "FEW_BYTES", 3000)
+    sizes = []
+    forward = net[0].forward
+    net[0].forward = lambda part: (sizes.append(len(part)), forward(part))[1]
+    got = snn.run(net, x)
+    assert sizes == [B, 2 * B, 2 * B, 2 * B, B]  # one step to see how large it gets, then two at a time
+    assert torch.equal(got, expected)
+    for key, value in graded(net, (got,)).items():
+        same(value, wanted[key])

@@ -9,7 +9,13 @@ from spikecore.api.tree import leaves
 
 KNOWN = "SGD, Adam, AdamW, RMSprop"
 #: How PopART names the arrays of a parameter. Nobody has seen them on a device: what is not found is an error.
-PREFIXES = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___", "square_avg": "Accl1___", "momentum_buffer": "Accl___"}
+_ADAM = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___"}
+PREFIXES: Dict[Any, Dict[str, str]] = {
+    SGD: {"momentum_buffer": "Accl___"},
+    Adam: _ADAM,
+    AdamW: _ADAM,
+    RMSprop: {"square_avg": "Accl1___", "momentum_buffer": "Accl3___"},
+}
 STEP = "Step___"
 
 
@@ -25,6 +31,7 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
 
     Raises:
         TypeError: an optimiser that PopTorch cannot run.
+        ValueError: a norm to clip by with RMSprop.
     """
     if isinstance(spec, AdamW):
         return poptorch.optim.AdamW(
@@ -35,8 +42,12 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
             params, lr=lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay, **options
         )
     if isinstance(spec, RMSprop):
-        own = {"alpha": spec.alpha, "eps": spec.eps, "momentum": spec.momentum, "weight_decay": spec.weight_decay}
-        return poptorch.optim.RMSprop(params, lr=lr, **own, **options)
+        if "max_grad_norm" in options:
+            raise ValueError("clip_norm: PopTorch's RMSprop does not clip; use SGD, Adam or AdamW, or leave it out")
+        used = {"momentum": spec.momentum} if spec.momentum else {}
+        return poptorch.optim.RMSprop(
+            params, lr=lr, alpha=spec.alpha, eps=spec.eps, weight_decay=spec.weight_decay, **used, **options
+        )
     if isinstance(spec, SGD):
         given = {"momentum": spec.momentum, "dampening": spec.dampening, "nesterov": spec.nesterov}
         used = {name: value for name, value in given.items() if value}
@@ -53,11 +64,11 @@ def slots(spec: Optimizer, params: Any, held: Dict[str, Any]) -> Dict[str, Any]:
     found = {}
     for name, _ in leaves(params):
         for slot in spec.slots:
-            key = f"{PREFIXES[slot]}params.{name}"
+            key = f"{PREFIXES[type(spec)][slot]}params.{name}"
             if held and key not in held:
                 raise KeyError(
                     f"the optimiser state on the device has no {key!r}, only {', '.join(sorted(held))}: it cannot "
-                    " be kept in a checkpoint; save without continuing, or report these names"
+                    "be kept in a checkpoint; save without continuing, or report these names"
                 )
             if held:
                 found[f"{name}.{slot}"] = held[key]
@@ -69,7 +80,7 @@ def device_state(spec: Optimizer, params: Any, held: Dict[str, Any], step: Any) 
     found = {}
     for name, _ in leaves(params):
         for slot in spec.slots if held else ():
-            found[f"{PREFIXES[slot]}params.{name}"] = held[f"{name}.{slot}"]
-        if held and isinstance(spec, (Adam, RMSprop)):
+            found[f"{PREFIXES[type(spec)][slot]}params.{name}"] = held[f"{name}.{slot}"]
+        if held and isinstance(spec, Adam):
             found[f"{STEP}params.{name}"] = step
     return found

@@ -7,7 +7,6 @@ from typing import Any, Dict, Iterator, List, Tuple
 import torch
 
 from spikecore.engines.ipu.simulation.ops import Error, Tracing
-from spikecore.engines.ipu.simulation.optim import PREFIXES, slots_of
 from spikecore.engines.ipu.simulation.rules import device_rules, final_losses
 
 
@@ -40,6 +39,7 @@ class Device:
     def __init__(self, module: Any, training: bool, options: Any) -> None:
         self.module, self.training, self.options, self.many = module, training, options, True
         self.values: Dict[str, Any] = {}
+        self.prefixes: Dict[str, str] = {}
         self.shadows: Dict[str, Any] = {}
         self.from_host()
         self.double = any(value.dtype == torch.float64 for value in self.values.values())
@@ -84,7 +84,7 @@ class Device:
 
     def set_optimizer(self, spec: Any) -> None:
         """Take over settings; what was changed in ``param_groups`` has no effect before this."""
-        self.scale, self.clip = spec.loss_scaling, spec.max_grad_norm
+        self.scale, self.clip, self.prefixes = spec.loss_scaling, spec.max_grad_norm, spec.prefixes
         if self.optimizer is not None:
             given = {name: value for name, value in spec.param_groups[0].items() if name != "params"}
             self.optimizer.param_groups[0].update(given)
@@ -97,8 +97,8 @@ class Device:
                 self.optimizer.state.get(self._stepped(name), {}) if self.optimizer is not None else {}
             )
             for slot, x in held.items():
-                if slot in PREFIXES and x is not None:
-                    found[PREFIXES[slot] + name] = torch.as_tensor(x).detach().clone()
+                if slot in self.prefixes and x is not None:
+                    found[self.prefixes[slot] + name] = torch.as_tensor(x).detach().clone()
         return found
 
     def load_optimizer_state(self, state: Dict[str, Any]) -> None:
@@ -107,8 +107,10 @@ class Device:
             return
         self.optimizer.state.clear()
         for name in self.values:
-            names = {slot: PREFIXES[slot] + name for slot in slots_of(self.optimizer)}
+            names = {slot: prefix + name for slot, prefix in self.prefixes.items()}
             held = {slot: state[key].clone() for slot, key in names.items() if key in state}
+            if "square_avg" in held:
+                held["step"] = torch.tensor(0.0)  # torch's RMSprop counts, and does nothing with it
             if held:
                 self.optimizer.state[self._stepped(name)] = held
 

@@ -10,27 +10,14 @@ from typing import Any, Dict, Tuple, Type
 
 import torch
 
-PREFIXES = {
-    "exp_avg": "Accl1___",
-    "exp_avg_sq": "Accl2___",
-    "square_avg": "Accl1___",
-    "momentum_buffer": "Accl___",
-    "step": "Step___",
-}
-
-
-def slots_of(optimizer: torch.optim.Optimizer) -> Tuple[str, ...]:
-    """The arrays that an optimiser keeps; PopART's names for those of different kinds coincide."""
-    if isinstance(optimizer, torch.optim.RMSprop):
-        return "square_avg", "momentum_buffer", "step"
-    return ("momentum_buffer",) if isinstance(optimizer, torch.optim.SGD) else ("exp_avg", "exp_avg_sq", "step")
+ADAM = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___", "step": "Step___"}
 
 
 class Optimizer:
     """What the optimisers share."""
 
     base: Type[Any] = torch.optim.SGD
-    own = ("loss_scaling", "max_grad_norm")
+    prefixes: Dict[str, str] = {}  # of the device's arrays, by torch's names
 
     def prepare(self, settings: Dict[str, Any]) -> Dict[str, Any]:
         """Remember what only PopTorch knows; returns what torch takes."""
@@ -55,6 +42,7 @@ class SGD(Optimizer, torch.optim.SGD):
     """``poptorch.optim.SGD``."""
 
     base = torch.optim.SGD
+    prefixes = {"momentum_buffer": "Accl___"}
 
     def __init__(
         self, params: Any, lr: float, momentum: Any = None, dampening: Any = None, weight_decay: Any = None,
@@ -71,6 +59,7 @@ class Adam(Optimizer, torch.optim.Adam):
     """``poptorch.optim.Adam``."""
 
     base = torch.optim.Adam
+    prefixes = ADAM
 
     def __init__(
         self, params: Any, lr: Any = None, betas: Any = None, eps: Any = None, weight_decay: Any = None,
@@ -89,6 +78,7 @@ class AdamW(Optimizer, torch.optim.AdamW):
     """``poptorch.optim.AdamW``."""
 
     base = torch.optim.AdamW
+    prefixes = ADAM
 
     def __init__(
         self, params: Any, lr: Any = None, betas: Any = None, eps: Any = None, weight_decay: Any = None,
@@ -107,6 +97,7 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
     """``poptorch.optim.RMSprop``."""
 
     base = torch.optim.RMSprop
+    prefixes = {"square_avg": "Accl1___", "grad_avg": "Accl2___", "momentum_buffer": "Accl3___"}
 
     def __init__(
         self, params: Any, lr: Any = None, alpha: Any = None, eps: Any = None, weight_decay: Any = None,

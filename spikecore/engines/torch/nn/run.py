@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from spikecore.api.layer import ShapeError
-from spikecore.engines.torch.nn import kinds, sequence
 from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.layerwise import Layerwise
 from spikecore.engines.torch.nn.plan import check
-from spikecore.engines.torch.nn.sequence import Sequence, expand, stacked, step_by_step
+from spikecore.engines.torch.nn.sequence import expand, stacked
 from spikecore.engines.torch.nn.state import check_state, detach, reset, set_state
 from spikecore.engines.torch.nn.trace import Untraceable, trace
 
@@ -80,7 +80,7 @@ def _either(
         missing = [n for n in names if not any(g.op == "call_module" and g.target == n for g in graph.nodes)]
         if missing:
             raise Untraceable(f"layer {missing[0]!r} is recorded, which is a container")
-        return (*_Layerwise(modules, steps, state, names, rows).run(graph, data, net), rows)
+        return (*Layerwise(modules, steps, state, names, rows).run(graph, data, net), rows)
     except Untraceable as reason:
         return (*_loop(net, data, steps, state, names, modules), [("the network", f"step by step: {reason}")])
 
@@ -95,122 +95,6 @@ def _steps(x: Any, num_steps: Optional[int]) -> int:
     if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1:
         raise ValueError(f"run: num_steps={num_steps!r} must be an int >= 1")
     return num_steps
-
-
-class _Layerwise:
-    """Executes the graph of one step, each node on its whole sequence."""
-
-    def __init__(
-        self,
-        modules: Dict[str, Any],
-        steps: int,
-        state: Optional[Mapping[str, Any]],
-        record: Tuple[str, ...],
-        rows: List[Tuple[str, str]],
-    ) -> None:
-        self.modules, self.steps, self.state, self.rows = modules, steps, state, rows
-        self.recorded: Dict[str, Dict[str, Any]] = {name: {} for name in record}
-        self.final: Dict[str, Dict[str, Any]] = {}
-
-    def run(self, graph: fx.Graph, x: Any, net: nn.Module) -> Tuple[Any, Dict[str, Any]]:
-        env: Dict[fx.Node, Any] = {}
-        for node in graph.nodes:
-            if node.op == "placeholder":
-                env[node] = self._input(node, x, env)
-            elif node.op == "get_attr":
-                env[node] = _attribute(net, str(node.target))
-            elif node.op == "output":
-                out = expand(fx.node.map_arg(node.args[0], env.__getitem__), self.steps)
-            else:
-                args, kwargs = (fx.node.map_arg(a, env.__getitem__) for a in (node.args, node.kwargs))
-                if node.op == "call_module":
-                    env[node] = self._layer(node, args, kwargs)
-                else:
-                    env[node] = sequence.function(node, args, kwargs, self.steps)
-        for name, values in self.final.items():
-            self.modules[name].set_hidden(values)
-        return out, self.recorded
-
-    def _input(self, node: fx.Node, x: Any, env: Any) -> Any:
-        if not any(n.op == "placeholder" for n in env):
-            return Sequence(x)
-        if not node.args:
-            raise Untraceable("forward takes more than one argument")
-        return node.args[0]  # the default of a further argument
-
-    def _layer(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        name, module = str(node.target), self.modules[str(node.target)]
-        if isinstance(module, Hidden) and module.states:
-            value, how = self._neuron(node, name, module, args[0])
-        else:
-            found = sequence.layer(module, args, kwargs)
-            value, how = found or step_by_step(module, args, kwargs, self.steps, _why(module))
-            if name in self.recorded:
-                self.recorded[name] = {"output": expand(value, self.steps)}
-        self.rows.append((f"{name} ({type(module).__name__})".lstrip(), how))
-        return value
-
-    def _neuron(self, node: fx.Node, name: str, module: Any, x: Any) -> Tuple[Any, str]:
-        start = self._start(name, module)
-        if not isinstance(x, Sequence):
-            raise Untraceable(f"layer {name!r} does not get its input from the network's")
-        if kinds.hooked(module) or not module.scans:
-            return self._neuron_loop(name, module, x, start)
-        wanted = module.returned_states() if _states_used(node) else ()
-        names = tuple(module.states) if name in self.recorded else wanted
-        steps = self.steps if x.constant and self.steps > 1 else None
-        spk, states, final = module.over_time(x.data, steps, start, names)
-        self.final[name] = {n: value.detach() for n, value in final.items()}
-        if name in self.recorded:
-            self.recorded[name] = {"spk": spk, **states}
-        if not module.returned_states():
-            return Sequence(spk), module.explained()
-        missing = Sequence(spk)  # stands where nobody looks
-        rest = (Sequence(states[n]) if n in states else missing for n in module.returned_states())
-        return (Sequence(spk), *rest), module.explained()
-
-    def _start(self, name: str, module: Any) -> Dict[str, Any]:
-        if self.state is None:
-            return module.at_rest()
-        return {n: self.state[f"{name}.{n}" if name else n] for n in module.states}
-
-    def _neuron_loop(self, name: str, module: Any, x: Sequence, start: Dict[str, Any]) -> Tuple[Any, str]:
-        module.set_hidden(start)
-        seen: List[Any] = []
-
-        def step(now: Any) -> Any:
-            returned = module(now)
-            if name in self.recorded:
-                spk = returned[0] if isinstance(returned, tuple) else returned
-                seen.append({**module.hidden(), "spk": spk})
-            return returned
-
-        made = step_by_step(step, (x,), {}, self.steps, _why(module))
-        module.detach_hidden()
-        if name in self.recorded:
-            self.recorded[name] = expand(stacked(seen), self.steps)
-        return made
-
-
-def _states_used(node: fx.Node) -> bool:
-    """Whether anything but the spikes of a neuron's return value is looked at."""
-    return any(kinds.function_name(user) != "getitem" or user.args[1] != 0 for user in node.users)
-
-
-def _attribute(net: Any, path: str) -> Any:
-    for part in path.split("."):
-        net = getattr(net, part)
-    return net
-
-
-def _why(module: Any) -> str:
-    if kinds.hooked(module):
-        return "hooks look at every call"
-    if kinds.learns_statistics(module):
-        return "its statistics are those of one step"
-    if kinds.draws(module):
-        return "it draws at every step"
-    return "not known to act on each sample by itself"
 
 
 def _loop(

@@ -13,6 +13,7 @@ from spikecore.engines.torch.nn import kinds
 ONCE = "once: constant in time"
 WHOLE = "all steps at once"
 MERGED = "time and batch merged"
+FEW_BYTES = 1 << 24  # what lies between two layers should not be larger
 
 
 class Sequence:
@@ -63,6 +64,35 @@ def merged(function: Callable[[Any], Any], x: Sequence) -> Sequence:
     return Sequence(y.reshape(time, batch, *y.shape[1:]))
 
 
+def chained(modules: List[Any], x: Sequence) -> Sequence:
+    """Layers of (batch, ...) one after the other on all steps, on the CPU a few steps at a time.
+
+    What lies between them then stays in the cache, and its memory is used again instead of being asked for anew.
+    """
+
+    def apply(flat: Any) -> Any:
+        for module in modules:
+            flat = module(flat)
+        return flat
+
+    time, batch = x.data.shape[:2]
+    if x.constant or x.data.device.type != "cpu" or _bytes(x.data) < FEW_BYTES:
+        return merged(apply, x)
+    with torch.no_grad():  # how large one step gets between the layers
+        part, largest = x.data[0], 1
+        for module in modules:
+            part = module(part)
+            largest = max(largest, _bytes(part))
+    steps = max(1, FEW_BYTES // largest)
+    flat = x.data.reshape(time * batch, *x.data.shape[2:])
+    y = torch.cat([apply(part) for part in flat.split(steps * batch)])
+    return Sequence(y.reshape(time, batch, *y.shape[1:]))
+
+
+def _bytes(x: Any) -> int:
+    return int(x.numel() * x.element_size())
+
+
 def reshaped(function: Callable[[Any], Any], x: Sequence) -> Sequence:
     """Call a function that changes the shape of a step and not the order of its values."""
     return Sequence(x.data.reshape(x.data.shape[0], *function(x.data[0]).shape))
@@ -90,6 +120,12 @@ def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
     if isinstance(module, nn.modules.dropout._DropoutNd) and not kinds.draws(module):
         return x, "nothing to do"
     return None
+
+
+def mergeable(module: Any, axes: int) -> bool:
+    """Whether a layer takes (batch, ...) with this many axes, each sample by itself, and keeps their number."""
+    free = not kinds.hooked(module) and not kinds.learns_statistics(module)
+    return free and (type(module) in kinds.ELEMENTWISE or axes in kinds.BATCHED.get(type(module), ()))
 
 
 def _needed(module: Any) -> int:
