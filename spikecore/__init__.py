@@ -31,7 +31,7 @@ _HOME = {
     "spikecore.api.checkpoint": "CheckpointError load",
     "spikecore.api.verify": "verify",
 }
-_MODULES = ("datasets", "engines", "functional", "schedule", "spikegen", "spikeplot", "surrogate")
+_MODULES = ("datasets", "engines", "functional", "nn", "schedule", "spikegen", "spikeplot", "surrogate", "utils")
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
@@ -55,10 +55,12 @@ def __dir__() -> List[str]:
 if TYPE_CHECKING:
     from spikecore import datasets as datasets
     from spikecore import functional as functional
+    from spikecore import nn as nn
     from spikecore import schedule as schedule
     from spikecore import spikegen as spikegen
     from spikecore import spikeplot as spikeplot
     from spikecore import surrogate as surrogate
+    from spikecore import utils as utils
     from spikecore.api.checkpoint import CheckpointError as CheckpointError
     from spikecore.api.checkpoint import load as load
     from spikecore.api.containers import Concat as Concat

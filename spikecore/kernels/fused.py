@@ -54,7 +54,7 @@ class Gradients(NamedTuple):
     params: Dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object per kind of run, see _fused
 class Fused:
     """One stepper's kernels for one kind of parameters.
 
@@ -80,9 +80,7 @@ class Fused:
         out = self._empty(steps, shape)
         recorded = [self._empty(steps, shape) for _ in self.record]
         final = [np.empty(shape, self.dtype) for _ in self.trace.states]
-        kernel = self._kernel(
-            forward_source(self.trace, self.rows, self.record, x.shape[0] == 1 < steps), "forward", shape
-        )
+        kernel = _forward(self, x.shape[0] == 1 < steps, self._several(shape))
         flat = [_flat(a) for a in (out, *recorded)]
         kernel(_flat(x), *map(_vector, state), *self._given(params, shape), *flat, *map(_vector, final))
         return out, recorded, final
@@ -108,19 +106,15 @@ class Fused:
         )
         ginit = [np.empty(shape, self.dtype) for _ in self.trace.states]
         sums = [np.zeros(shape, self.dtype) for _ in by_params]
-        source = backward_source(
-            self.trace, self.adjoint, self.rows, self.record, by_x, by_params, x.shape[0] == 1 < g.shape[0]
-        )
-        kernel = self._kernel(source, "backward", shape)
+        kernel = _backward(self, x.shape[0] == 1 < g.shape[0], self._several(shape), by_x, by_params)
         inputs = [_flat(x), *map(_vector, state), *self._given(params, shape)]
         upstream = [_flat(g), *(_flat(r) for r in g_recorded), *map(_vector, g_final)]
         kernel(*inputs, *upstream, window or 0, _flat(gx), *map(_vector, ginit), *map(_vector, sums))
         found = {name: _reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
 
-    def _kernel(self, source: str, name: str, shape: Tuple[int, ...]) -> Any:
-        several = _parallel and math.prod(shape) > CHUNK  # a single chunk needs no threads
-        return build(source, name, self.dtype, several)
+    def _several(self, shape: Tuple[int, ...]) -> bool:
+        return _parallel and math.prod(shape) > CHUNK  # a single chunk needs no threads
 
     def _empty(self, steps: int, shape: Tuple[int, ...]) -> Any:
         return np.empty((steps, *shape), self.dtype)  # NumPy asks for huge pages by itself
@@ -135,7 +129,24 @@ class Fused:
         ]
 
 
-MODES = ("auto", True, False)
+@lru_cache(maxsize=None)
+def _forward(fused: Fused, constant: bool, several: bool) -> Any:
+    source = forward_source(fused.trace, fused.rows, fused.record, constant)
+    return build(source, "forward", fused.dtype, several)
+
+
+@lru_cache(maxsize=None)
+def _backward(fused: Fused, constant: bool, several: bool, by_x: bool, by_params: Tuple[str, ...]) -> Any:
+    source = backward_source(fused.trace, fused.adjoint, fused.rows, fused.record, by_x, by_params, constant)
+    return build(source, "backward", fused.dtype, several)
+
+
+@lru_cache(maxsize=1024)
+def _fused(stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str) -> Fused:
+    forward, backward = traced(stepper, constants, record)
+    return Fused(forward, backward, record, rows, dtype)
+
+
 _said = False
 
 
@@ -177,7 +188,8 @@ def choose(
 def _kernels(stepper: Any, params: Dict[str, Any], state: Dict[str, Any], shape: Any, record: Any, dtype: str) -> Any:
     if any(tuple(np.shape(s)) != tuple(shape[1:]) for s in state.values()):
         return f"the states of {type(stepper).__name__} are not shaped like its input"
-    found = traced(stepper, tuple((n, v if type(v) is float else None) for n, v in params.items()), tuple(record))
+    constants = tuple((n, v if type(v) is float else None) for n, v in params.items())
+    found = traced(stepper, constants, tuple(record))
     if isinstance(found, str):
         return found
     for name in found[0].params:
@@ -185,8 +197,7 @@ def _kernels(stepper: Any, params: Dict[str, Any], state: Dict[str, Any], shape:
         if len(wide) > len(shape) - 1 or any(n not in (1, m) for n, m in zip(wide[::-1], shape[::-1])):
             return f"parameter {name} of shape {wide} does not broadcast to {shape[1:]}"
     rows = tuple(p for p in found[0].params if math.prod(params[p].shape) != 1)
-    forward, backward = found
-    return Fused(forward, backward, tuple(record), rows, dtype)
+    return _fused(stepper, constants, tuple(record), rows, dtype)
 
 
 def explain(mode: Any, stepper: Any) -> str:

@@ -96,12 +96,12 @@ class TorchEngine(Engine):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Tuple[Any, State, State]:
-        rows = inputs.unbind(0)  # not inputs[t]: each such index costs a whole array in the backward pass
-        steps = len(rows) if steps is None else steps
+        steps = inputs.shape[0] if steps is None else steps
         if self.fused is not False:
             found = fused_scan(self, stepper, params, state, inputs, steps, record, window)
             if found is not None:
                 return found
+        rows = inputs.unbind(0)  # not inputs[t]: each such index costs a whole array in the backward pass
         outputs, kept = [], []
         for t in range(steps):
             if window and t and t % window == 0:
