@@ -1,0 +1,76 @@
+"""Every neuron and every surrogate has a mutant of its own, and the check against its equation finds it."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+
+import pytest
+
+import spikecore as sc
+from spikecore.api.layer import Key
+from spikecore.api.neurons import recurrent
+from spikecore.api.tree import Tree
+
+from . import cases, equations, test_surrogates
+from .rig import assert_close, normal, run
+
+IDS = [type(case[0]).__name__ for case in equations.CASES]
+NEURONS = pytest.mark.parametrize("case", equations.CASES, ids=IDS)
+
+
+def plain(tree):
+    return {name: plain(value) if isinstance(value, Tree) else value for name, value in tree.items()}
+
+
+def check_equation(engine, case):
+    layer, oracle, shape, scale, _ = case
+    x = scale * abs(normal(9, 3, *shape))
+    weights = plain(layer.init(Key((0, "weights")), shape).params)
+    expected = oracle(x, weights)
+    assert (expected != 0).mean() > 0.02, "the case is too quiet to show anything"
+    assert_close(run(engine, layer, x).outputs, expected, 1e-12, "outputs")
+
+
+@NEURONS
+def test_the_neuron_follows_its_equation(engine, case):
+    check_equation(engine, case)
+
+
+def where(layer):
+    """The class whose step a mutant changes: wrappers run another one's, some run all steps at once."""
+    if isinstance(layer, (sc.RLeaky, sc.RSynaptic)):
+        return sc.Recurrent, "step"
+    return (sc.StateLeaky, "unrolled") if isinstance(layer, sc.LinearLeaky) else (type(layer), "step")
+
+
+@NEURONS
+def test_a_mutant_of_each_neuron_is_found(monkeypatch, case):
+    """One mistake in the text of its step."""
+    owner, name = where(case[0])
+    source = textwrap.dedent(inspect.getsource(vars(owner)[name]))
+    old, new = case[4]
+    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in\n{source}"
+    made = dict(vars(inspect.getmodule(owner)))
+    exec(compile(source.replace(old, new), f"<mutant of {owner.__name__}>", "exec"), made)
+    monkeypatch.setattr(owner, name, made[name])
+    with pytest.raises(AssertionError, match="relative error"):
+        check_equation(sc.get_engine("numpy", dtype="float64"), case)
+
+
+def test_every_neuron_has_a_case_here():
+    """Leaky's mutants are in mutants.py; OneToOne and Recurrent run in the recurrent neurons."""
+    every = {type(case.layer) for case in cases.NEURONS}
+    assert every - {type(case[0]) for case in equations.CASES} == {sc.Leaky, sc.Recurrent}
+    assert recurrent.OneToOne is sc.OneToOne
+
+
+@pytest.mark.parametrize("one", [one for _, one in cases.SURROGATES], **cases.ids(cases.SURROGATES))
+def test_a_mutant_of_each_surrogate_is_found(monkeypatch, one):
+    """A derivative that is one percent too large."""
+    right = type(one).derivative
+    engine = sc.get_engine("numpy", dtype="float64")
+    test_surrogates.check_derivative(engine, one)
+    monkeypatch.setattr(type(one), "derivative", lambda self, xp, u: 1.01 * right(self, xp, u))
+    with pytest.raises(AssertionError, match="relative error"):
+        test_surrogates.check_derivative(engine, one)
