@@ -1,5 +1,10 @@
 """Encoders; see ``spikecore.api.spikegen``."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from spikecore.api.engine import no_such
 from spikecore.api.spikegen import burst as burst
 from spikecore.api.spikegen import constant as constant
 from spikecore.api.spikegen import delta as delta
@@ -23,3 +28,7 @@ from spikecore.api.spikegen import targets_latency as targets_latency
 from spikecore.api.spikegen import targets_rate as targets_rate
 from spikecore.api.spikegen import to_one_hot as to_one_hot
 from spikecore.api.spikegen import to_one_hot_inverse as to_one_hot_inverse
+
+
+def __getattr__(name: str) -> Any:
+    raise no_such("encoder", name, globals())

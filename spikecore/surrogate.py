@@ -1,5 +1,10 @@
 """Surrogate gradients; see ``spikecore.api.surrogate``."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from spikecore.api.engine import no_such
 from spikecore.api.surrogate import LSO as LSO
 from spikecore.api.surrogate import SFS as SFS
 from spikecore.api.surrogate import SSO as SSO
@@ -18,3 +23,7 @@ from spikecore.api.surrogate import spike_rate_escape as spike_rate_escape
 from spikecore.api.surrogate import straight_through_estimator as straight_through_estimator
 from spikecore.api.surrogate import superspike as superspike
 from spikecore.api.surrogate import triangular as triangular
+
+
+def __getattr__(name: str) -> Any:
+    raise no_such("surrogate", name, globals())

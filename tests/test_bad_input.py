@@ -313,3 +313,16 @@ def test_constant_arrays_compare_by_content():
     assert "Fixed([0.1, 0.2])" in repr(one)
     with refused(ValueError, "read-only"):
         one.beta.data[0] = 5.0
+
+
+@pytest.mark.parametrize(
+    ("module", "wrong", "right"),
+    [
+        ("surrogate", "fastsigmoid", "fast_sigmoid"),
+        ("functional", "ce_rate_los", "ce_rate_loss"),
+        ("spikegen", "latncy", "latency"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(module, wrong, right):
+    with pytest.raises(AttributeError, match=f"did you mean '{right}'"):
+        getattr(getattr(sc, module), wrong)

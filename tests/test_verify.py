@@ -177,3 +177,26 @@ def test_bad_input_is_refused_as_in_fit():
         sc.verify(model, X[:, :11], Y, num_steps=3)
     with pytest.raises(ValueError, match=r"targets\[2\] = 7 is out of range"):
         sc.verify(model, X, [0, 1, 7, 0, 1, 2, 3, 4], num_steps=3)
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_no_failure():
+    network = sc.Sequential(
+        sc.Linear(12, 9), sc.BatchNorm1d(9), sc.Leaky(beta=0.8), sc.Linear(9, 5), sc.Leaky(beta=0.7)
+    )
+    report = sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6)
+    assert report.ok, str(report)
+    bias = next(row for row in report.table if row.check == "float64" and row.name == "gradient 0.bias")
+    assert bias.max_abs < 1e-14, "the mean that is taken away takes the bias with it"
+
+
+def test_where_a_clamp_begins_there_are_two_slopes_and_none_is_wrong():
+    network = sc.Sequential(sc.Linear(12, 5), sc.Leaky(beta=sc.learn(1.0)))
+    report = sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6)
+    assert report.ok, str(report)
+    found = verdicts(report, "finite differences")
+    assert found["gradient 1.beta: it stands where a clamp begins"] == UNCHECKED
+
+
+def test_recurrent_neurons_are_looked_into():
+    network = sc.Sequential(sc.Linear(12, 5), sc.RLeaky(beta=0.8, linear_features=5, threshold=sc.learn(0.5)))
+    assert sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6).ok

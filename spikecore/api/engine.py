@@ -279,6 +279,14 @@ def unknown(kind: str, name: Any, known: Any) -> str:
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
 
 
+def no_such(kind: str, name: str, namespace: Dict[str, Any]) -> AttributeError:
+    """For a module's ``__getattr__``: the error for a name that it lacks, with what it has and which one is nearest."""
+    ours = [
+        one for one, thing in namespace.items() if str(getattr(thing, "__module__", "")).startswith("spikecore.api.")
+    ]
+    return AttributeError(f"module {namespace['__name__']}: {unknown(kind, name, set(ours) - {'no_such'})}")
+
+
 def _float_name(x: Any) -> str:
     name = str(getattr(x, "dtype", "float32")).rsplit(".", 1)[-1]
     return name if name == "float64" else "float32"

@@ -1,8 +1,13 @@
 """Losses, metrics, distances and reports; see ``spikecore.api.functional`` and ``spikecore.api.activity``."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from spikecore.api.activity import Activity as Activity
 from spikecore.api.activity import Energy as Energy
 from spikecore.api.activity import activity as activity
+from spikecore.api.engine import no_such
 from spikecore.api.functional import Loss as Loss
 from spikecore.api.functional import SpikeTime as SpikeTime
 from spikecore.api.functional import accuracy_rate as accuracy_rate
@@ -17,3 +22,7 @@ from spikecore.api.functional import mse_membrane_loss as mse_membrane_loss
 from spikecore.api.functional import mse_temporal_loss as mse_temporal_loss
 from spikecore.api.functional import van_rossum_distance as van_rossum_distance
 from spikecore.api.functional import victor_purpura_distance as victor_purpura_distance
+
+
+def __getattr__(name: str) -> Any:
+    raise no_such("loss or metric", name, globals())
