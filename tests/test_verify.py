@@ -200,3 +200,21 @@ def test_where_a_clamp_begins_there_are_two_slopes_and_none_is_wrong():
 def test_recurrent_neurons_are_looked_into():
     network = sc.Sequential(sc.Linear(12, 5), sc.RLeaky(beta=0.8, linear_features=5, threshold=sc.learn(0.5)))
     assert sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6).ok
+
+
+def test_a_stochastic_surrogate_draws_the_same_noise_on_every_engine():
+    for neuron in (
+        sc.Leaky(beta=sc.learn(0.8), threshold=0.5, surrogate=sc.surrogate.SSO()),
+        sc.ALIF(threshold=0.4, surrogate=sc.surrogate.SSO()),
+        sc.DeltaLeaky(delta_threshold=0.3, surrogate=sc.surrogate.SSO()),
+    ):
+        network = sc.Sequential(sc.Linear(12, 9), neuron, sc.Linear(9, 5), sc.Leaky())
+        report = sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=7)
+        assert report.ok, str(report)
+        assert set(verdicts(report, "finite differences").values()) == {UNCHECKED}
+
+
+def test_a_stochastic_surrogate_needs_states_shaped_like_the_input():
+    network = sc.Sequential(sc.SLSTM(input_size=12, hidden_size=5, surrogate=sc.surrogate.SSO()))
+    with pytest.raises(ValueError, match="SLSTM: no stochastic surrogate"):
+        sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=3)

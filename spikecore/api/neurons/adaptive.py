@@ -44,7 +44,7 @@ class ALIF(Membrane):
         reset = cast(engine, state.fired > 0.5) if delayed else None
         mem = params.beta * self.lowered(params, state.mem, reset) + x
         mem = self.quantised(engine, self.settled(params, mem, reset))
-        fired = engine.spike(mem - (params.threshold + params.adaptation * state.adapt), self.surrogate)
+        fired = self.spike(engine, params, mem - (params.threshold + params.adaptation * state.adapt))
         adapt = params.rho * state.adapt + (1.0 - params.rho) * fired
         if not self.reset_delay:
             mem = self.reset_now(params, mem, fired)

@@ -76,7 +76,12 @@ class Stepper(Layer):
         start = resting if state is None else self._checked(state, resting, run.path)
         record = tuple(self.state) if run.records else ()
         option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
-        if self.parallel:
+        if run.train and isinstance(self, Neuron) and self.surrogate.stochastic:
+            from spikecore.api.neurons.noise import noisy
+
+            stepper, current, option["steps"] = noisy(self, run, current, resting)
+            spikes, recorded, final = engine.scan(stepper, prepared, start, current, **option)
+        elif self.parallel:
             spikes, recorded, final = self.at_once(engine, prepared, start, current, **option)
         else:
             spikes, recorded, final = engine.scan(self, prepared, start, current, **option)
@@ -179,7 +184,11 @@ class Neuron(Stepper):
 
     def fires(self, engine: Any, params: Params, mem: Any) -> Any:
         """Theta(mem - threshold), differentiated by the surrogate."""
-        return engine.spike(mem - params.threshold, self.surrogate)
+        return self.spike(engine, params, mem - params.threshold)
+
+    def spike(self, engine: Any, params: Params, u: Any) -> Any:
+        """Theta(u), differentiated by the surrogate, with its noise if it has any."""
+        return self.surrogate.fire(engine, u, params["noise"]) if "noise" in params else engine.spike(u, self.surrogate)
 
     def graded(self, params: Params, fired: Any) -> Any:
         """Spikes of size gamma."""

@@ -36,7 +36,7 @@ class DeltaLeaky(Neuron):
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         mem = params.beta * state.mem + x
         change = engine.xp.abs(mem - state.mem)
-        fired = engine.spike(change - params.delta_threshold, self.surrogate)
+        fired = self.spike(engine, params, change - params.delta_threshold)
         return self.graded(params, fired), State(mem=mem)
 
     def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:

@@ -69,9 +69,9 @@ class SSO(Surrogate):
         derivative      1 for u > 0,  else (noise - 1/2 + mean) variance,  noise uniform in [0, 1)
         as an operator  Theta(u) + h (u - stop_gradient(u)),  h the derivative
 
-    The noise is an input, drawn before the loop over time by ``engine.uniform``: a number drawn during the backward
-    pass would be another one on each engine, and no gradient could be verified. So SSO fires only through ``fire``,
-    and ``derivative`` raises.
+    The noise is an input, drawn before the loop over time by ``engine.uniform`` (see ``neurons/noise.py``): a number
+    drawn during the backward pass would be another one on each engine, and no gradient could be verified. So SSO fires
+    only through ``fire``, and ``derivative`` raises.
 
     Args:
         mean: shifts the noise.

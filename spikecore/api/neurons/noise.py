@@ -1,0 +1,47 @@
+"""Noise for stochastic surrogates: drawn before the loop over time, and sent through it beside the input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+from spikecore.api.layer import Params, Pass, State
+from spikecore.api.neurons.base import Stepper
+
+
+@dataclass(frozen=True)
+class Noisy(Stepper):
+    """A neuron whose input carries, on a last axis, the current and the noise of each step.
+
+    Args:
+        neuron: the neuron; its ``fires`` finds the noise among the parameters.
+    """
+
+    neuron: Any
+
+    @property
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
+        return self.neuron.state
+
+    def init(self, key: Any, shape: Any) -> Any:
+        return self.neuron.init(key, shape)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        return self.neuron.step(engine, params.replace(noise=x[..., 1]), state, x[..., 0])
+
+
+def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, Any, Optional[int]]:
+    """What to scan instead of ``neuron`` and its input, and the number of steps of a constant input (None: all there).
+
+    Raises:
+        ValueError: no random key, or a neuron whose membrane is not shaped like its input.
+    """
+    if run.key is None:
+        raise ValueError(f"{type(neuron.surrogate).__name__}: training without a random key; pass key=Key((seed,))")
+    if any(tuple(part.shape) != tuple(current.shape[1:]) for part in resting.values()):
+        raise ValueError(f"{type(neuron).__name__}: no stochastic surrogate, its states are not shaped like its input")
+    engine, xp = run.engine, run.engine.xp
+    shape = (current.shape[0] if run.steps is None else run.steps, *current.shape[1:])
+    path = run.key.child(run.path, "surrogate").path
+    noise = engine.uniform(path, shape, sample_axis=1, first=run.key.first)
+    return Noisy(neuron), xp.stack([xp.broadcast_to(current, shape), noise], axis=-1), None
