@@ -200,7 +200,7 @@ CASES = [
     (sc.ALIF(beta=0.8, rho=0.9, adaptation=1.2, threshold=0.5), adaptive, (5,), 1.0, ("params.rho *", "")),
     (sc.Izhikevich(), izhikevich, (5,), 20.0, ("reset * params.d", "params.d")),
     (sc.Refractory(sc.Leaky(beta=0.8, threshold=0.5), 2), refractory, (5,), 1.0, ("wait - 1.0", "wait - 2.0")),
-    (sc.DeltaLeaky(beta=0.8, delta_threshold=0.6), delta, (5,), 1.0, ("engine.xp.abs", "")),
+    (sc.DeltaLeaky(beta=0.8, delta_threshold=0.6), delta, (5,), 1.0, ("state.mem + x", "x")),
     (sc.StateLeaky(beta=0.8, threshold=0.9, parallel=False), state_leaky, (5,), 0.3, ("params.decay *", "0.5 *")),
     (sc.LinearLeaky(beta=0.8, in_features=5, out_features=4, threshold=0.3), linear_leaky, (5,), 1.0,
      ("params.decay", "0.1")),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Tuple
 
-from spikecore.api.neurons.base import Neuron, Param, Params, State, value_at
+from spikecore.api.neurons.base import Param, Params, State, value_at
+from spikecore.api.neurons.parallel import Parallel, recurrence
 
 
 @dataclass(frozen=True)
-class DeltaLeaky(Neuron):
+class DeltaLeaky(Parallel):
     """Fires where the membrane changed by more than a threshold since the step before (snnTorch ``DeltaLeaky``).
 
         U[t] = beta U[t-1] + I[t]                          beta is not clamped, nothing is reset
@@ -20,6 +21,7 @@ class DeltaLeaky(Neuron):
         delta_threshold: smallest change, exceeded strictly; likewise.
         surrogate, graded_spikes_factor: see ``Neuron``.
         threshold: without effect; must stay 1.
+        parallel: compute all steps at once.
 
     Raises:
         ValueError: ``threshold`` given; it is ``delta_threshold`` that matters.
@@ -35,9 +37,19 @@ class DeltaLeaky(Neuron):
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         mem = params.beta * state.mem + x
-        change = engine.xp.abs(mem - state.mem)
-        fired = self.spike(engine, params, change - params.delta_threshold)
-        return self.graded(params, fired), State(mem=mem)
+        return self._changed(engine, params, mem, state.mem), State(mem=mem)
+
+    def _changed(self, engine: Any, params: Params, mem: Any, before: Any) -> Any:
+        change = engine.xp.abs(mem - before)
+        return self.graded(params, self.spike(engine, params, change - params.delta_threshold))
+
+    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+        return State(mem=recurrence(engine, params.beta, inputs, state.mem))
+
+    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
+        xp, mem = engine.xp, states.mem
+        previous = xp.concat([xp.expand_dims(before.mem, axis=0), mem[:-1, ...]], axis=0)
+        return self._changed(engine, params, mem, previous)
 
     def margin(self, fields: Params, states: State, place: Tuple[int, ...]) -> float:
         before = float(states.mem[(place[0] - 1, *place[1:])]) if place[0] else 0.0

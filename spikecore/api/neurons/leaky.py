@@ -100,5 +100,5 @@ class LI(Parallel, Neuron):
     def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
-    def outputs(self, engine: Any, params: Params, states: State) -> Any:
+    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
         return states.mem

@@ -308,5 +308,5 @@ class AssociativeLeaky(Parallel):
             query = engine.xp.broadcast_to(query, (made.mem.shape[0], *query.shape[1:]))
         return self._read(engine, params, made.mem, query), made if record else State(), final
 
-    def outputs(self, engine: Any, params: Params, states: State) -> Any:
+    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
         return states.mem  # read out in at_once, which has the queries

@@ -66,8 +66,8 @@ class Parallel(Neuron):
         """Every state at every step, (time, batch, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define unrolled()")
 
-    def outputs(self, engine: Any, params: Params, states: State) -> Any:
-        """The outputs of all steps from their states."""
+    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
+        """The outputs of all steps from their states, and the state before the first."""
         time, batch = states.mem.shape[:2]
         mem = engine.xp.reshape(states.mem, (time * batch, *states.mem.shape[2:]))
         spikes, _ = (
@@ -96,4 +96,4 @@ class Parallel(Neuron):
             inputs = engine.xp.broadcast_to(inputs, (steps, *inputs.shape[1:]))
         states = self.unrolled(engine, params, state, inputs)
         final = State({name: values[-1, ...] for name, values in states.items()})
-        return self.outputs(engine, params, states), State({name: states[name] for name in record}), final
+        return self.outputs(engine, params, state, states), State({name: states[name] for name in record}), final
