@@ -279,3 +279,12 @@ def test_schedules():
     assert cosine(4, 6) == pytest.approx(0.55)
     assert sc.schedule.constant()(3, 5) == 1.0
     assert sc.schedule.step(every=3)(7, 9) == pytest.approx(0.01)
+
+
+def test_targets_that_vary_in_time_are_no_exchanged_axes():
+    model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky(beta=0.8)), "numpy")
+    x, targets = np.random.default_rng(0).random((7, 4, 3)), np.zeros((7, 4, 2))
+    loss = sc.functional.mse_membrane_loss(time_var_targets=True)
+    history = model.fit([(x, targets)] * 5, loss, sc.Adam(lr=0.05), epochs=5)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert "accuracy" not in history[-1]

@@ -136,12 +136,12 @@ def check_finite(engine: Any, x: Any) -> None:
 def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:
     """Refuse targets that do not belong to the batch; recognises exchanged time and batch axes."""
     batch, time = x.shape[1], x.shape[0]
-    count = len(targets)
-    if count != batch and count == time and steps is None:
+    count, labels = len(targets), reads_labels(loss)
+    per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # others may be time-major themselves
+    if per_sample and count != batch and count == time and steps is None:
         raise ShapeError(
             f"input has {time} time steps and {batch} samples, but there are {count} targets: time and batch axes look "
             "exchanged; pass time_axis=1 if the input is (batch, time, *features)"
         )
-    labels = reads_labels(loss)
     if labels is not None:
         check_labels(engine, engine.asarray(targets, dtype=target_dtype(targets)), batch, labels.num_classes or classes)
