@@ -238,3 +238,18 @@ def test_gradients_do_not_depend_on_the_number_of_threads():
         use_threads(count)
         found.append(run(engine, QUICK[0], batch=700)[2])
     assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_kernels_go_elsewhere_where_the_cache_cannot_be_written(monkeypatch, tmp_path):
+    from spikecore.kernels.cache import folder
+
+    blocked = tmp_path / "a file, not a folder"
+    blocked.write_text("")
+    monkeypatch.setenv("SPIKECORE_CACHE", str(blocked))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert folder() == tmp_path / "cache" / "spikecore" / "kernels"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setenv("HOME", str(blocked))
+    assert folder().is_dir()
+    assert folder() == folder()
+    assert blocked not in folder().parents

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 import time
 from functools import lru_cache
 from typing import Any, Callable
@@ -26,11 +29,29 @@ SLOW = 1.0  # seconds of compilation worth mentioning
 
 
 def folder() -> pathlib.Path:
-    """Where kernels are kept: ``$SPIKECORE_CACHE``, else ``$XDG_CACHE_HOME``/spikecore, else ~/.cache/spikecore."""
-    own = os.environ.get("SPIKECORE_CACHE")
-    if own:
-        return pathlib.Path(own) / "kernels"
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "spikecore" / "kernels"
+    """Where kernels are kept: ``$SPIKECORE_CACHE``, else ``$XDG_CACHE_HOME``/spikecore, else ~/.cache/spikecore.
+
+    Where none of them can be written to, a folder that lasts as long as the process.
+    """
+    homes = (os.environ.get("SPIKECORE_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.path.expanduser("~/.cache"))
+    own, *general = (pathlib.Path(home) if home else None for home in homes)
+    for place in (own, *(home / "spikecore" for home in general if home)):
+        if place is None:
+            continue
+        try:
+            (place / "kernels").mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(place / "kernels", os.W_OK):
+            return place / "kernels"
+    return _passing_folder()
+
+
+@lru_cache(maxsize=None)
+def _passing_folder() -> pathlib.Path:
+    made = tempfile.mkdtemp(prefix="spikecore-kernels-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return pathlib.Path(made)
 
 
 @lru_cache(maxsize=None)
