@@ -245,6 +245,11 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
     raise ValueError(unknown("engine", name, [*_ENGINES, *third_party]))
 
 
+def is_host(x: Any) -> bool:
+    """Whether ``x`` is plain host data: a number, a list, a NumPy array."""
+    return type(x).__module__.partition(".")[0] in ("builtins", "numpy")
+
+
 def engine_of(x: Any) -> Engine:
     """The engine whose arrays ``x`` belongs to, on the device and in the dtype of ``x``. Lists and numbers: numpy.
 
@@ -254,7 +259,7 @@ def engine_of(x: Any) -> Engine:
     root = type(x).__module__.partition(".")[0]
     if hasattr(x, "engine"):  # a recorded array knows
         return x.engine
-    if root in ("builtins", "numpy"):
+    if is_host(x):
         return get_engine("numpy", dtype=_float_name(x))
     if root == "torch":
         return get_engine("torch", device=str(x.device), dtype=_float_name(x))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Tuple
 
-from spikecore.api.engine import engine_of
+from spikecore.api.engine import engine_of, is_host
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.layer import ShapeError
 
@@ -106,8 +106,7 @@ def _listed(engine: Any, x: Any) -> Tuple[Any, Any]:
 
 def _pair(name: str, spikes: Any, other: Any) -> Tuple[Any, Any, Any]:
     """Two trains on one engine: that of the first, or of the second if the first is host data."""
-    first, second = engine_of(spikes), engine_of(other)
-    engine = second if first.name == "numpy" and type(first) is not type(second) else first
+    engine = engine_of(other if is_host(spikes) and not is_host(other) else spikes)
     a, b = engine.asarray(spikes), engine.asarray(other)
     if tuple(a.shape) != tuple(b.shape):
         raise ShapeError(f"{name}: trains of shape {tuple(a.shape)} and {tuple(b.shape)} must have equal shapes")

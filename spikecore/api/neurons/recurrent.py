@@ -103,11 +103,21 @@ class Recurrent(Stepper):
         return spikes, State({"spk": spikes, **after})
 
 
-class _Recurrently(Stepper):
+@dataclass(frozen=True)
+class _Recurrently(Neuron):
     """Mixed into a neuron: the same fields and a choice of connection, run as ``Recurrent``."""
 
+    V: Param = Learn(1.0)
+    all_to_all: bool = True
+    linear_features: Optional[int] = None
+    conv2d_channels: Optional[int] = None
+    kernel_size: Any = None
+
     base: ClassVar[Any]  # the neuron inside
-    path: ClassVar[str] = "neuron"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _connection(self)
 
     @property
     def recurrent(self) -> Recurrent:
@@ -189,17 +199,7 @@ class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its
         TypeError: options that contradict each other, or too few.
     """
 
-    V: Param = Learn(1.0)
-    all_to_all: bool = True
-    linear_features: Optional[int] = None
-    conv2d_channels: Optional[int] = None
-    kernel_size: Any = None
-
     base: ClassVar[Any] = _ResetLeaky
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _connection(self)
 
 
 @dataclass(frozen=True)
@@ -219,14 +219,4 @@ class RSynaptic(_Recurrently, Synaptic):  # type: ignore[override]  # likewise
         TypeError: options that contradict each other, or too few.
     """
 
-    V: Param = Learn(1.0)
-    all_to_all: bool = True
-    linear_features: Optional[int] = None
-    conv2d_channels: Optional[int] = None
-    kernel_size: Any = None
-
     base: ClassVar[Any] = Synaptic
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _connection(self)
