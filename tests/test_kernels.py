@@ -25,6 +25,7 @@ QUICK = [
     ),
     sc.Synaptic(alpha=L(0.6), beta=L(0.7, per="neuron"), threshold=0.5),
     sc.ALIF(beta=L(0.8), rho=0.9, adaptation=L(1.0), threshold=0.4),
+    sc.RLeaky(beta=L(0.7, per="neuron"), linear_features=5, threshold=L(0.5)),
 ]
 ALL = [
     *(sc.Leaky(beta=L(0.8), threshold=L(0.5), reset_mechanism=r, reset_delay=d)
@@ -40,6 +41,9 @@ ALL = [
     *(sc.Alpha(alpha=L(0.9), beta=L(0.7), threshold=L(0.2), reset_mechanism=r) for r in ("zero", "subtract", "none")),
     sc.RLeaky(beta=L(0.7), V=L(0.3, per="neuron"), all_to_all=False, threshold=L(0.5)),
     sc.RSynaptic(alpha=0.5, beta=L(0.7), V=L(0.3), all_to_all=False, threshold=0.5),
+    sc.RLeaky(beta=L(0.7), linear_features=5, threshold=L(0.5)),
+    sc.RSynaptic(alpha=L(0.5), beta=L(0.7, per="neuron"), linear_features=5, threshold=0.5),
+    sc.Recurrent(sc.Leaky(beta=0.7, threshold=0.5), sc.Linear(5, 5, bias=False)),
     sc.DeltaLeaky(beta=L(0.8), delta_threshold=L(0.3)),
     sc.StateLeaky(beta=L(0.8), threshold=0.5, parallel=False),
     sc.Refractory(sc.Leaky(beta=L(0.8), threshold=0.4), 2),
@@ -143,27 +147,31 @@ def test_a_neuron_of_the_users_own_is_fused_without_further_code():
     assert sc.get_engine("numpy").explain(Resonate()).startswith("fused: Numba kernels of Resonate.step")
 
 
+def test_dense_recurrence_says_that_a_product_remains():
+    assert "one matrix product and a Numba kernel" in sc.get_engine("torch").explain(sc.RLeaky(linear_features=5))
+
+
 @pytest.mark.parametrize(
-    ("layer", "reason"),
+    ("layer", "reason", "shape"),
     [
-        (sc.RLeaky(linear_features=5), "not elementwise"),
-        (sc.SLSTM(input_size=5, hidden_size=5), "not elementwise"),
-        (sc.Leaky(inhibition=True), "it uses 'argmax'"),
+        (sc.RLeaky(conv2d_channels=1, kernel_size=3), "not elementwise", (1, 5, 5)),
+        (sc.SLSTM(input_size=5, hidden_size=5), "not elementwise", SHAPE),
+        (sc.Leaky(inhibition=True), "it uses 'argmax'", SHAPE),
     ],
 )
-def test_what_cannot_be_fused_says_why(layer, reason):
+def test_what_cannot_be_fused_says_why(layer, reason, shape):
     engine = sc.get_engine("numpy", fused=True)
     assert reason in engine.explain(layer)
     with pytest.raises(RuntimeError, match="fused=True, but"):
-        run(engine, layer)
+        run(engine, layer, shape=shape)
 
 
 def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
-    from spikecore.kernels import fused
+    from spikecore.kernels import choose
 
     seen = []
     monkeypatch.setattr(
-        fused, "_kernels", lambda stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
+        choose, "_kernels", lambda stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
     )
     engine = sc.get_engine("numpy")
     run(engine, sc.Leaky())
@@ -173,10 +181,10 @@ def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
 
 
 def test_without_numba_the_loop_runs_and_says_so_once(monkeypatch, capsys):
-    from spikecore.kernels import fused
+    from spikecore.kernels import choose, fused
 
-    monkeypatch.setattr(fused, "_has_numba", lambda: False)
-    monkeypatch.setattr(fused, "_said", False)
+    monkeypatch.setattr(fused, "has_numba", lambda: False)
+    monkeypatch.setattr(choose, "_said", False)
     fused.traced.cache_clear()
     try:
         for _ in range(2):

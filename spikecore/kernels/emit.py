@@ -51,7 +51,7 @@ SPELLING = {
 
 def spelled(op: Op) -> str:
     """One operation as an assignment."""
-    args = [_value(a) for a in op.args]
+    args = [value_of(a) for a in op.args]
     if op.word == "pow":
         exponent = op.args[1]
         text = (
@@ -62,7 +62,7 @@ def spelled(op: Op) -> str:
     return f"v{op.out} = {text}"
 
 
-class _Source:
+class Source:
     """Lines of code at a depth."""
 
     def __init__(self) -> None:
@@ -86,12 +86,13 @@ def forward_source(trace: Trace, rows: Sequence[str], recorded: Sequence[str], c
 
     Its running state lives in the arrays of the final state.
     """
-    program, source = trace.program, _Source()
+    program, source = trace.program, Source()
     states = [(i, name) for i, name in enumerate(trace.states)]
     arrays = [*(f"init_{s}" for _, s in states), *(f"p_{name_of(p)}" for p in trace.params)]
     outs = [*(f"rec_{s}" for s in recorded), *(f"fin_{s}" for _, s in states)]
     source.add(0, f"def forward(x, {', '.join((*arrays, 'out', *outs))}):")
-    _chunks(source, "out", rows)
+    source.add(1, "steps, count = out.shape")
+    chunks(source, rows)
     for _, s in states:
         source.add(2, f"now_{s} = fin_{s}[lo:hi]", f"now_{s}[:] = init_{s}[lo:hi]")
     source.add(2, "for t in range(steps):")
@@ -100,7 +101,7 @@ def forward_source(trace: Trace, rows: Sequence[str], recorded: Sequence[str], c
     source.add(3, "for j in range(width):")
     ops, leaves = program.needed([trace.output, *trace.after])
     loads = {"x": "row_x[j]", **{f"s_{s}": f"now_{s}[j]" for _, s in states}, **_param_loads(trace, rows)}
-    source.add(4, *_loads(program.inputs, leaves, loads), *(spelled(op) for op in ops))
+    source.add(4, *load_lines(program.inputs, leaves, loads), *(spelled(op) for op in ops))
     source.add(4, f"row_out[j] = v{trace.output}")
     for (_, s), value in zip(states, trace.after):
         source.add(4, f"now_{s}[j] = v{value}")
@@ -122,13 +123,14 @@ def backward_source(
 
     ``by_params`` names the parameters whose gradient is wanted; each gets one sum over time per neuron.
     """
-    program, source, states = trace.program, _Source(), trace.states
+    program, source, states = trace.program, Source(), trace.states
     after = dict(zip(states, trace.after))
     arrays = [*(f"init_{s}" for s in states), *(f"p_{name_of(p)}" for p in trace.params)]
     grads = [*(f"rec_{s}" for s in recorded), *(f"fin_{s}" for s in states)]
     outs = ["gx", *(f"ginit_{s}" for s in states), *(f"gp_{name_of(p)}" for p in by_params)]
     source.add(0, f"def backward(x, {', '.join((*arrays, 'g', *grads, 'window', *outs))}):")
-    _chunks(source, "g", rows)
+    source.add(1, "steps, count = g.shape")
+    chunks(source, rows)
     for s in states:
         source.add(2, f"all_{s} = np.empty((steps + 1, width), dtype=gx.dtype)", f"all_{s}[0] = init_{s}[lo:hi]")
         source.add(2, f"now_{s} = ginit_{s}[lo:hi]", f"now_{s}[:] = fin_{s}[lo:hi]")
@@ -140,28 +142,56 @@ def backward_source(
     source.add(3, *(f"row_{s} = rec_{s}[t, lo:hi]" for s in recorded))
     source.add(3, *(f"before_{s} = all_{s}[t]" for s in states), *(f"after_{s} = all_{s}[t + 1]" for s in states))
     source.add(3, "for j in range(width):")
-    results = {**({"x": found.x} if by_x else {}), **{f"s_{s}": v for s, v in zip(states, found.before)}}
-    wanted = dict(zip(trace.params, found.params))
-    results.update({f"p_{p}": wanted[p] for p in by_params})
-    values = [v for v in results.values() if type(v) is int]
-    ops, leaves = program.needed(values, after.values())
+    results, ops, leaves = needs_of(trace, found, by_x, by_params)
     loads.update(
         {"g": "row_g[j]", **{f"c_{s}": f"now_{s}[j]" for s in states}, **{f"r_{s}": f"row_{s}[j]" for s in recorded}}
     )
-    source.add(4, *_loads(program.inputs, leaves, loads))
+    source.add(4, *load_lines(program.inputs, leaves, loads))
     source.add(
         4, *(f"v{v} = after_{s}[j]" for s, v in after.items() if v in leaves and v not in program.inputs.values())
     )
     source.add(4, *(spelled(op) for op in ops))
     if by_x:
-        source.add(4, f"row_gx[j] {'+=' if constant else '='} {_value(results['x'])}")
-    source.add(4, *(f"now_{s}[j] = {_value(results[f's_{s}'])}" for s in states))
-    source.add(4, *(f"sum_{name_of(p)}[j] += {_value(results[f'p_{p}'])}" for p in by_params))
+        source.add(4, f"row_gx[j] {'+=' if constant else '='} {value_of(results['x'])}")
+    source.add(4, *(f"now_{s}[j] = {value_of(results[f's_{s}'])}" for s in states))
+    source.add(4, *(f"sum_{name_of(p)}[j] += {value_of(results[f'p_{p}'])}" for p in by_params))
     source.add(3, "if window > 0 and t > 0 and t % window == 0:", *(f"    now_{s}[:] = 0" for s in states), "    pass")
     return source.text()
 
 
-def _recompute(source: _Source, trace: Trace, loads: Dict[str, str], constant: bool) -> None:
+def step_back_source(trace: Trace, found: Adjoint, rows: Sequence[str], recorded: Sequence[str], by_params: Any) -> str:
+    """One step backwards, for loops over time that stand outside: the states before and after it are given."""
+    states, program, source = trace.states, trace.program, Source()
+    given = ["x", *(f"before_{s}" for s in states), *(f"after_{s}" for s in states)]
+    grads = ["g", *(f"rec_{s}" for s in recorded), *(f"next_{s}" for s in states)]
+    outs = [*(f"prev_{s}" for s in states), *(f"gp_{name_of(p)}" for p in by_params)]
+    source.add(0, f"def backward({', '.join((*given, *(f'p_{name_of(p)}' for p in trace.params), *grads, *outs))}):")
+    source.add(1, "count = g.shape[0]")
+    chunks(source, rows)
+    source.add(2, *(f"row_{a} = {a}[lo:hi]" for a in (*given, *grads, *outs)), "for j in range(width):")
+    results, ops, leaves = needs_of(trace, found, False, by_params)
+    own = {"x": "x", "g": "g", **{f"s_{s}": f"before_{s}" for s in states}, **{f"c_{s}": f"next_{s}" for s in states}}
+    own.update({f"r_{s}": f"rec_{s}" for s in recorded})
+    loads = {**{name: f"row_{array}[j]" for name, array in own.items()}, **_param_loads(trace, rows)}
+    source.add(3, *load_lines(program.inputs, leaves, loads))
+    known = leaves - set(program.inputs.values())
+    source.add(3, *(f"v{v} = row_after_{s}[j]" for s, v in zip(states, trace.after) if v in known))
+    source.add(3, *(spelled(op) for op in ops))
+    source.add(3, *(f"row_prev_{s}[j] = {value_of(results[f's_{s}'])}" for s in states))
+    source.add(3, *(f"row_gp_{name_of(p)}[j] += {value_of(results[f'p_{p}'])}" for p in by_params))
+    return source.text()
+
+
+def needs_of(trace: Trace, found: Adjoint, by_x: bool, by_params: Sequence[str]) -> Any:
+    """The gradients a backward kernel computes by name of input, the operations for them, and the leaves these read."""
+    results = {**({"x": found.x} if by_x else {}), **{f"s_{s}": v for s, v in zip(trace.states, found.before)}}
+    wanted = dict(zip(trace.params, found.params))
+    results.update({f"p_{p}": wanted[p] for p in by_params})
+    ops, leaves = trace.program.needed([v for v in results.values() if type(v) is int], trace.after)
+    return results, ops, leaves
+
+
+def _recompute(source: Source, trace: Trace, loads: Dict[str, str], constant: bool) -> None:
     """All states of the chunk, from the first to the last step."""
     ops, leaves = trace.program.needed(trace.after)
     source.add(2, "for t in range(steps):", f"    row_x = x[{_row(constant)}, lo:hi]")
@@ -169,13 +199,12 @@ def _recompute(source: _Source, trace: Trace, loads: Dict[str, str], constant: b
         3, *(f"before_{s} = all_{s}[t]" for s in trace.states), *(f"after_{s} = all_{s}[t + 1]" for s in trace.states)
     )
     source.add(3, "for j in range(width):")
-    source.add(4, *_loads(trace.program.inputs, leaves, loads), *(spelled(op) for op in ops))
+    source.add(4, *load_lines(trace.program.inputs, leaves, loads), *(spelled(op) for op in ops))
     source.add(4, *(f"after_{s}[j] = v{value}" for s, value in zip(trace.states, trace.after)))
 
 
-def _chunks(source: _Source, like: str, rows: Sequence[str]) -> None:
-    """The head of both kernels: chunks of neurons in parallel."""
-    source.add(1, f"steps, count = {like}.shape")
+def chunks(source: Source, rows: Sequence[str]) -> None:
+    """The head of all kernels: chunks of neurons in parallel."""
     source.add(1, "for chunk in prange((count + CHUNK - 1) // CHUNK):")
     source.add(2, "lo = chunk * CHUNK", "hi = min(count, lo + CHUNK)", "width = hi - lo")
     source.add(2, *(f"row_p_{name_of(p)} = p_{name_of(p)}[lo:hi]" for p in rows))
@@ -189,11 +218,12 @@ def _param_loads(trace: Trace, rows: Sequence[str]) -> Dict[str, str]:
     return {f"p_{p}": f"row_p_{name_of(p)}[j]" if p in rows else f"p_{name_of(p)}" for p in trace.params}
 
 
-def _loads(inputs: Dict[str, int], leaves: Any, loads: Dict[str, str]) -> List[str]:
+def load_lines(inputs: Dict[str, int], leaves: Any, loads: Dict[str, str]) -> List[str]:
+    """One assignment for each input that is read."""
     return [f"v{value} = {loads[name]}" for name, value in inputs.items() if value in leaves]
 
 
-def _value(value: Any) -> str:
+def value_of(value: Any) -> str:
     """A value by its number, or a constant of the kernel's type; None is zero."""
     if type(value) is int:
         return f"v{value}"

@@ -124,7 +124,7 @@ class NumpyEngine(Engine):
     def _kernels(self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any) -> Any:
         if self.fused is False:
             return None
-        from spikecore.kernels.fused import choose
+        from spikecore.kernels.choose import choose
 
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
         return choose(self.fused, stepper, flatten(params), flatten(state), shape, record, self.dtype)
@@ -134,7 +134,7 @@ class NumpyEngine(Engine):
         return stepper.step(self, params, state, x)
 
     def explain(self, stepper: Any) -> str:
-        from spikecore.kernels.fused import explain
+        from spikecore.kernels.choose import explain
 
         if self.namespace == "numpy":
             return explain(self.fused, stepper)

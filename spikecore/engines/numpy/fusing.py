@@ -17,17 +17,20 @@ def fused_scan(
     tape = next((x.tape for x in operands if type(x) is Var and x.slot is not None), None)
     held = {name: _value(x) for name, x in flatten(params).items()}
     first = [_value(x) for _, x in leaves(state)]
-    out, recorded, final = kernels.forward(_value(inputs), first, held, steps)
-    record, after = State(zip(kernels.record, recorded)), State(zip(kernels.trace.states, final))
+    made = kernels.forward(_value(inputs), first, held, steps, keep=tape is not None)
+    results = made.outputs, State(zip(kernels.record, made.recorded)), State(zip(kernels.states, made.final))
     if tape is None:
-        return out, record, after
-    node = FusedScan(kernels, params, state, inputs, window, tape, (out, record, after))
+        return results
+    node = FusedScan(kernels, params, state, inputs, window, tape, results)
+    node.saved = made.saved
     tape.nodes.append(node)
     return node.outputs, node.recorded, node.final
 
 
 class FusedScan:
     """A whole run over time as one node: its backward pass is one kernel call."""
+
+    saved: Tuple[Any, ...]
 
     def __init__(
         self, kernels: Any, params: Params, state: State, inputs: Any, window: Optional[int], tape: Tape, made: Any
@@ -44,7 +47,7 @@ class FusedScan:
         g, *rest = (xp.zeros_like(part.value) if one is None else one for part, one in zip(parts, found))
         count = len(self.kernels.record)
         params = flatten(self.params)
-        wanted = tuple(p for p in self.kernels.trace.params if _slot(params[p]) is not None)
+        wanted = tuple(p for p in self.kernels.params if _slot(params[p]) is not None)
         first = [_value(x) for _, x in leaves(self.state)]
         held = {name: _value(x) for name, x in params.items()}
         made = self.kernels.backward(
@@ -57,6 +60,7 @@ class FusedScan:
             _slot(self.inputs) is not None,
             wanted,
             self.window,
+            self.saved,
         )
         accumulate(grads, _slot(self.inputs), made.x)
         for (_, leaf), share in zip(leaves(self.state), made.state):

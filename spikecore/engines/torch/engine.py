@@ -113,7 +113,7 @@ class TorchEngine(Engine):
         return torch.stack(outputs), _stacked(kept), state
 
     def explain(self, stepper: Any) -> str:
-        from spikecore.kernels.fused import explain
+        from spikecore.kernels.choose import explain
 
         if self.device == "cpu":
             return explain(self.fused, stepper)

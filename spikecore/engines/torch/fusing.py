@@ -29,18 +29,28 @@ def fused_scan(
             raise RuntimeError(f"fused=True, but there are no kernels for {inputs.device} or inside torch.compile")
         return None
     from spikecore.kernels.cache import use_threads
-    from spikecore.kernels.fused import choose
+    from spikecore.kernels.choose import choose
+    from spikecore.kernels.dense import Product
 
     flat = flatten(params)
-    kernels = choose(engine.fused, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, engine.dtype)
+    shape, product = (steps, *inputs.shape[1:]), Product(_matrices, _multiply)
+    kernels = choose(engine.fused, stepper, flat, flatten(state), shape, record, engine.dtype, product)
     if kernels is None:
         return None
     use_threads(torch.get_num_threads())
-    names = kernels.trace.params
-    first = [state[name] for name in kernels.trace.states]
+    names = kernels.params
+    first = [state[name] for name in kernels.states]
     made = FusedScan.apply(kernels, steps, window, inputs, *first, *(flat[name] for name in names))
     out, rest, count = made[0], made[1:], len(kernels.record)
-    return out, State(zip(kernels.record, rest[:count])), State(zip(kernels.trace.states, rest[count:]))
+    return out, State(zip(kernels.record, rest[:count])), State(zip(kernels.states, rest[count:]))
+
+
+def _matrices(a: Any) -> Any:
+    return torch.from_numpy(a).unbind(0)
+
+
+def _multiply(a: Any, b: Any, out: Any) -> None:
+    torch.mm(a, b, out=out)
 
 
 def _compiling() -> bool:
@@ -56,8 +66,9 @@ class FusedScan(torch.autograd.Function):
         ctx.save_for_backward(inputs, *operands)
         ctx.set_materialize_grads(False)
         x, state, params = _on_host(kernels, inputs, operands)
-        out, recorded, final = kernels.forward(x, state, params, steps)
-        return tuple(torch.from_numpy(a) for a in (out, *recorded, *final))
+        made = kernels.forward(x, state, params, steps, keep=any(ctx.needs_input_grad))
+        ctx.saved = made.saved
+        return tuple(torch.from_numpy(a) for a in (made.outputs, *made.recorded, *made.final))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -66,23 +77,23 @@ class FusedScan(torch.autograd.Function):
         x, state, params = _on_host(kernels, inputs, operands)
         shape = tuple(inputs.shape[1:])
         zero = torch.zeros((), dtype=inputs.dtype)
-        shapes = [(ctx.steps, *shape)] * (1 + len(kernels.record)) + [shape] * len(kernels.trace.states)
+        shapes = [(ctx.steps, *shape)] * (1 + len(kernels.record)) + [shape] * len(kernels.states)
         g, *rest = ((zero.expand(s) if one is None else one).numpy() for one, s in zip(grads, shapes))
-        count, offset = len(kernels.record), 4 + len(kernels.trace.states)
-        wanted = tuple(p for i, p in enumerate(kernels.trace.params) if ctx.needs_input_grad[offset + i])
+        count, offset = len(kernels.record), 4 + len(kernels.states)
+        wanted = tuple(p for i, p in enumerate(kernels.params) if ctx.needs_input_grad[offset + i])
         made = kernels.backward(
-            x, state, params, g, rest[:count], rest[count:], ctx.needs_input_grad[3], wanted, ctx.window
+            x, state, params, g, rest[:count], rest[count:], ctx.needs_input_grad[3], wanted, ctx.window, ctx.saved
         )
         gx = None if made.x is None else torch.from_numpy(made.x)
-        by_params = (_tensor(made.params.get(p)) for p in kernels.trace.params)
+        by_params = (_tensor(made.params.get(p)) for p in kernels.params)
         return None, None, None, gx, *(torch.from_numpy(s) for s in made.state), *by_params
 
 
 def _on_host(kernels: Any, inputs: Any, operands: Any) -> Any:
     """Arrays that share the tensors' memory."""
-    count = len(kernels.trace.states)
+    count = len(kernels.states)
     arrays = [x.detach().numpy() for x in operands]
-    return inputs.detach().numpy(), arrays[:count], dict(zip(kernels.trace.params, arrays[count:]))
+    return inputs.detach().numpy(), arrays[:count], dict(zip(kernels.params, arrays[count:]))
 
 
 def _tensor(a: Any) -> Any:

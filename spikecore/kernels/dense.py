@@ -1,0 +1,196 @@
+"""Dense recurrence: one matrix product per step, and around it the neuron's own kernel.
+
+    P[t] = S[t-1] W^T,   (S[t], U[t]) = step(U[t-1], I[t] + (P[t] + b))
+
+Given P the rest is elementwise, so it is traced and emitted like any other step, with P in the place of the fed-back
+spikes. Backward goes from step to step as well; with G[t] the gradient by P[t],
+
+    by S[t-1], through the recurrence: G[t] W,     by W: sum over t of G[t]^T S[t-1], one product over time x batch
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.api.layer import Stateless
+from spikecore.api.layers import Linear
+from spikecore.api.neurons.recurrent import Recurrent
+from spikecore.kernels.cache import CHUNK, build
+from spikecore.kernels.emit import forward_source, needs_of, step_back_source
+from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced
+
+WEIGHT = "connection.weight"
+THREADS_FROM = 8 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
+
+
+@dataclass(frozen=True)
+class Shift(Stateless):
+    """What is left of a Linear once its product is given: y = x + b."""
+
+    bias: bool
+
+    def init(self, key: Any, shape: Any) -> Any:
+        raise NotImplementedError("only its step is traced")
+
+    def apply(self, *arguments: Any, **options: Any) -> Any:
+        raise NotImplementedError("only its step is traced")
+
+    def step(self, engine: Any, params: Any, state: Any, x: Any) -> Tuple[Any, Any]:
+        return (x + params.bias if self.bias else x), state
+
+
+def elementwise_part(stepper: Any) -> Optional[Recurrent]:
+    """The same neuron with the product taken out; None where the stepper has no dense recurrence."""
+    if isinstance(stepper, Recurrent) and isinstance(stepper.connection, Linear):
+        return Recurrent(stepper.neuron, Shift(stepper.connection.bias))
+    return None
+
+
+class Product(NamedTuple):
+    """An engine's matrix product, so that the bits are those of the engine's own loop."""
+
+    matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
+    multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
+
+
+NUMPY = Product(list, np.matmul)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Kernels of one step for ``Recurrent(neuron, Linear)``; called like ``Fused``.
+
+    Args:
+        part: kernels of the elementwise part; its first state is P[t] before the step and S[t] after it.
+        product: the engine's matrix product.
+    """
+
+    part: Fused
+    product: Product
+
+    @property
+    def states(self) -> Tuple[str, ...]:
+        """Names of the states, in order; the spikes are the first."""
+        return self.part.states
+
+    @property
+    def params(self) -> Tuple[str, ...]:
+        """Names of the parameters that are arrays."""
+        return (WEIGHT, *self.part.params)
+
+    @property
+    def record(self) -> Tuple[str, ...]:
+        """Names of the states that are returned for every step."""
+        return self.part.record
+
+    def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
+        """A run of ``steps`` steps; keeps what a backward run needs if one will follow."""
+        shape, part = tuple(x.shape[1:]), self.part
+        full = [int(keep or s == "spk" or s in part.record) for s in self.states]
+        kept = [np.empty((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
+        for rows, first in zip(kept, state):
+            rows[0] = first
+        products = np.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
+        kernel, given = _forward(part, _several(shape)), part.given(params, shape)
+        left, (across,), into = map(self.product.matrices, (kept[0], params[WEIGHT].T[None], products))
+        _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps,
+               lambda t: self.product.multiply(left[t], across, into[t % len(into)]))  # fmt: skip
+        over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
+        final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
+        return Made(over_time["spk"], [over_time[s] for s in part.record], final, (products, *kept) if keep else ())
+
+    def backward(
+        self,
+        x: Any,
+        state: Sequence[Any],
+        params: Dict[str, Any],
+        g: Any,
+        g_recorded: Sequence[Any],
+        g_final: Sequence[Any],
+        by_x: bool,
+        by_params: Tuple[str, ...],
+        window: Optional[int],
+        saved: Tuple[Any, ...] = (),
+    ) -> Gradients:
+        """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
+        part, shape, steps = self.part, tuple(x.shape[1:]), len(g)
+        own = tuple(p for p in by_params if p != WEIGHT)
+        sums = [np.zeros(shape, part.dtype) for _ in own]
+        by_product = np.empty((steps, *shape), part.dtype)
+        carry = [np.array(c, part.dtype) for c in g_final]
+        kernel, given = _backward(part, _several(shape), own), part.given(params, shape)
+        left, (across,), (into,) = map(self.product.matrices, (by_product, params[WEIGHT][None], carry[0][None]))
+
+        def after_step(t: int) -> None:
+            self.product.multiply(left[t], across, into)
+            if window and t and t % window == 0:
+                for c in carry:
+                    c[:] = 0
+
+        kept, upstream = [flat(s) for s in saved], [flat(r) for r in (g, *g_recorded)]
+        lines = [c.reshape(-1) for c in carry], [s.reshape(-1) for s in sums]
+        _steps_back(kernel, given, flat(x), kept, upstream, flat(by_product), *lines, after_step)
+        found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
+        if WEIGHT in by_params:
+            found[WEIGHT] = self._by_weight(by_product, saved[1][:-1])
+        if by_x and len(x) < steps:
+            by_product = np.add.reduce(by_product[::-1], axis=0)[None]
+        return Gradients(by_product if by_x else None, carry, found)
+
+    def _by_weight(self, by_product: Any, spikes: Any) -> Any:
+        width = spikes.shape[-1]
+        found = np.empty((width, width), self.part.dtype)
+        flats = by_product.reshape(-1, width).T, spikes.reshape(-1, width), found
+        self.product.multiply(*(self.product.matrices(a[None])[0] for a in flats))
+        return found
+
+
+def _steps(kernel: Any, given: Any, x: Any, products: Any, kept: Any, steps: int, multiply: Any) -> None:
+    """The loop over time. Arrays of one row are used again at every step."""
+    of_x, of_spikes, products, others = list(x[:, None]), list(kept[0][:, None]), list(products), [*map(list, kept[1:])]
+    for t in range(steps):
+        multiply(t)
+        before, after = [r[t % len(r)] for r in others], [r[(t + 1) % len(r)] for r in others]
+        out = of_spikes[t + 1]
+        kernel(of_x[t % len(of_x)], products[t % len(products)], *before, *given, out, out[0], *after)
+
+
+def _steps_back(
+    kernel: Any, given: Any, x: Any, saved: Any, upstream: Any, by_product: Any, carry: Any, sums: Any, after_step: Any
+) -> None:
+    """The loop back over time."""
+    of_x, by_product, upstream = list(x), list(by_product), [*map(list, upstream)]
+    products, spikes, *others = map(list, saved)
+    for t in range(len(by_product) - 1, -1, -1):
+        before, after = [r[t] for r in others], [r[t + 1] for r in others]
+        states = products[t % len(products)], *before, spikes[t + 1], *after
+        g = [r[t] for r in upstream]
+        kernel(of_x[t % len(of_x)], *states, *given, *g, *carry, by_product[t], *carry[1:], *sums)
+        after_step(t)
+
+
+def _several(shape: Tuple[int, ...]) -> bool:
+    return math.prod(shape) >= THREADS_FROM
+
+
+@lru_cache(maxsize=None)
+def _reads_products(part: Fused) -> bool:
+    """Whether a step backwards needs P, or only the states."""
+    _, _, read = needs_of(part.trace, part.adjoint, False, part.params)
+    return part.trace.program.inputs["s_spk"] in read
+
+
+@lru_cache(maxsize=None)
+def _forward(part: Fused, several: bool) -> Any:
+    return build(forward_source(part.trace, part.rows, (), False), "forward", part.dtype, several)
+
+
+@lru_cache(maxsize=None)
+def _backward(part: Fused, several: bool, by_params: Tuple[str, ...]) -> Any:
+    source = step_back_source(part.trace, part.adjoint, part.rows, part.record, by_params)
+    return build(source, "backward", part.dtype, several)
