@@ -106,6 +106,10 @@ class Layer(abc.ABC):
         """The state at rest for one step's input ``x`` (batch, *features)."""
         return EMPTY
 
+    def entering(self, engine: Any, params: Params, x: Any) -> Any:
+        """One step's input as ``rest`` and ``step`` take it, where the layer projects it first."""
+        return x
+
     @abc.abstractmethod
     def step(self, engine: Any, params: Params, state: Any, x: Any) -> Tuple[Any, Any]:
         """One time step: output and next state from prepared parameters, state and input (batch, *features)."""

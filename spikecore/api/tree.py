@@ -29,6 +29,8 @@ class Tree(Mapping):
         return self._items[name]
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_items":  # asked of a tree that is being made, by copies and compilers
+            raise AttributeError(name)
         try:
             return self._items[name]
         except KeyError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -103,6 +103,11 @@ class Dense:
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
         return Made(over_time["spk"], [over_time[s] for s in part.record], final, (products, *kept) if keep else ())
+
+    def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
+        """Shapes of what ``forward`` saves: products and states."""
+        products = steps if _reads_products(self.part) else 1
+        return [(n, *shape) for n in (products, *(steps + 1 for _ in self.states))]
 
     def backward(
         self,

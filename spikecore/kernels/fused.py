@@ -103,6 +103,10 @@ class Fused:
         kernel(flat(x), *map(_vector, state), *self.given(params, shape), *rows, *map(_vector, final))
         return Made(out, recorded, final)
 
+    def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
+        """Shapes of what ``forward`` saves."""
+        return []
+
     def backward(
         self,
         x: Any,

@@ -148,7 +148,7 @@ def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
     held = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}
     before = {name: Symbol(program, program.input(f"s_{name}")) for name in stepper.state}
     x = Symbol(program, program.input("x"))
-    y, after = stepper.step(engine, _nested(held), State(before), x)
+    y, after = stepper.step(engine, nested(held), State(before), x)
     if not isinstance(y, Symbol) or any(not isinstance(after[name], Symbol) for name in stepper.state):
         raise NotElementwise("a constant stands where an array is expected")
     ends = tuple(after[name].value for name in stepper.state)
@@ -157,7 +157,7 @@ def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
     return Trace(program, tuple(stepper.state), names, y.value, ends)
 
 
-def _nested(flat: Dict[str, Any]) -> Params:
+def nested(flat: Dict[str, Any]) -> Params:
     """A tree from dotted names."""
     tree: Dict[str, Any] = {}
     for path, value in flat.items():
@@ -166,4 +166,4 @@ def _nested(flat: Dict[str, Any]) -> Params:
         for head in heads:
             place = place.setdefault(head, {})
         place[last] = value
-    return Params({name: _nested(value) if isinstance(value, dict) else value for name, value in tree.items()})
+    return Params({name: nested(value) if isinstance(value, dict) else value for name, value in tree.items()})

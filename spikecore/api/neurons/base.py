@@ -23,6 +23,7 @@ from spikecore.api.surrogate import Surrogate, atan
 UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)
 _NAMES: Dict[type, Tuple[str, ...]] = {}  # parameter_names by class
+_NUMBERS: Dict[Any, int] = {}  # steppers in the order in which they were first asked for their number
 
 
 def cast(engine: Any, mask: Any) -> Any:
@@ -44,10 +45,20 @@ class Stepper(Layer):
 
     state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
     parallel: bool = False  # whether all steps are computed at once
+    passing: ClassVar[bool] = False  # whether it is made for one run and then thrown away
+
+    def number(self) -> int:
+        """A number that equal steppers share: their name where a compiler takes no objects (``of_number``)."""
+        return _NUMBERS.setdefault(self, len(_NUMBERS))
 
     def project(self, engine: Any, params: Params, x: Any) -> Any:
         """The part of the update that depends on the input alone, once over time and batch."""
         return x
+
+    def entering(self, engine: Any, params: Params, x: Any) -> Any:
+        if type(self).project is Stepper.project:
+            return x
+        return self.project(engine, params, engine.xp.expand_dims(x, axis=0))[0, ...]
 
     @property
     def core(self) -> Tuple[Neuron, str]:
@@ -96,6 +107,12 @@ class Stepper(Layer):
             if found != expected:
                 raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
         return State(state)
+
+
+def of_number(number: int) -> Stepper:
+    """The stepper of ``Stepper.number``."""
+    found: Stepper = list(_NUMBERS)[number]
+    return found
 
 
 @dataclass(frozen=True)

@@ -117,13 +117,13 @@ class _Recurrently(Neuron):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _connection(self)
+        inner = self.base(**{f.name: getattr(self, f.name) for f in fields(self.base)})
+        object.__setattr__(self, "_recurrent", Recurrent(inner, _connection(self)))
 
     @property
     def recurrent(self) -> Recurrent:
         """The neuron and its connection, spelled out."""
-        inner = self.base(**{f.name: getattr(self, f.name) for f in fields(self.base)})
-        return Recurrent(inner, _connection(self))
+        return self._recurrent  # type: ignore[attr-defined,no-any-return]
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]

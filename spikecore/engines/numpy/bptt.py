@@ -1,6 +1,7 @@
 """Backpropagation through time, written out.
 
-Forward, only the states are kept, one array (time + 1, ...) per state. Backward is the textbook loop, from the last
+Forward, only the states are kept, one array (time + 1, ...) per state; with ``checkpoint_every=k`` those of every k-th
+step, and the others are computed again when the sweep back comes to them. Backward is the textbook loop, from the last
 step to the first: step t is computed once more from the state before it, this time on a small tape, and the cotangents
 of its output and of its new state are pulled through it. What arrives at the old state is carried on to step t - 1:
 
@@ -21,24 +22,24 @@ class Sweep(NamedTuple):
     """What a forward sweep leaves behind."""
 
     outputs: Any  # (time, batch, ...)
-    kept: Optional[List[Any]]  # every state leaf over time, (time + 1, batch, ...), row 0 before the first step
+    kept: Optional[List[Any]]  # state leaves over time, (time + 1, batch, ...), row 0 before the first step; every k-th
     final: State
 
 
-def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, keep: bool) -> Sweep:
-    """Run all steps on plain arrays, keeping the states if asked to."""
+def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, keep: int) -> Sweep:
+    """Run all steps on plain arrays, keeping the states of every ``keep``-th step; 0 keeps none."""
     constant = inputs.shape[0] == 1
     outputs, kept = None, None
     if keep:
-        kept = [engine.allocate((steps + 1, *leaf.shape)) for _, leaf in leaves(state)]
+        kept = [engine.allocate((steps // keep + 1, *leaf.shape)) for _, leaf in leaves(state)]
         _write(kept, 0, state)
     for t in range(steps):
         y, state = engine.step(stepper, params, state, inputs[0 if constant else t, ...])
         if outputs is None:
             outputs = engine.allocate((steps, *y.shape))
         outputs[t, ...] = y
-        if kept is not None:
-            _write(kept, t + 1, state)
+        if kept is not None and (t + 1) % keep == 0:
+            _write(kept, (t + 1) // keep, state)
     return Sweep(outputs, kept, state)
 
 
@@ -63,15 +64,16 @@ def scan(
     tape = next((x.tape for x in operands if type(x) is Var), None)
     wanted = any(_slot(x) is not None for x in operands)
     plain_params, plain_state = map_leaves(_value, params), map_leaves(_value, state)
-    result = sweep(engine, stepper, plain_params, plain_state, _value(inputs), steps, keep=bool(record) or wanted)
-    history = rebuild(state, iter([rows[1:, ...] for rows in result.kept])) if result.kept is not None else State()
+    keep = 1 if record else (engine.checkpoint_every or 1) if wanted else 0
+    result = sweep(engine, stepper, plain_params, plain_state, _value(inputs), steps, keep)
+    history = rebuild(state, iter([rows[1:, ...] for rows in result.kept or []])) if record else State()
     recorded = State({name: history[name] for name in record})
     if tape is None:
         return result.outputs, recorded, result.final
     lift = tape.variable if wanted else tape.constant
     outputs, recorded, final = (map_leaves(lift, part) for part in (result.outputs, recorded, result.final))
     if wanted:
-        node = Scan(engine, stepper, params, state, inputs, steps, window, result.kept)
+        node = Scan(engine, stepper, params, state, inputs, steps, window, result.kept, keep)
         node.outputs, node.recorded, node.final = outputs, recorded, final
         tape.nodes.append(node)
     return outputs, recorded, final
@@ -85,9 +87,20 @@ class Scan:
     final: State
 
     def __init__(
-        self, engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, window: Any, kept: Any
+        self,
+        engine: Any,
+        stepper: Any,
+        params: Any,
+        state: Any,
+        inputs: Any,
+        steps: int,
+        window: Any,
+        kept: Any,
+        every: int,
     ) -> None:
-        self.engine, self.stepper, self.steps, self.window, self.kept = engine, stepper, steps, window, kept
+        self.engine, self.stepper, self.steps, self.window = engine, stepper, steps, window
+        self.kept, self.every = kept, every
+        self.segment: Tuple[int, List[Any]] = (0, kept) if every == 1 else (steps, [])  # its first step, its states
         self.params, self.state, self.inputs = params, state, inputs
 
     def pull(self, xp: Any, grads: Grads) -> None:
@@ -105,6 +118,19 @@ class Scan:
                 carry = [None] * len(carry)  # truncated: nothing crosses into the window before
         into.finish(grads, carry)
 
+    def _states_before(self, t: int) -> List[Any]:
+        """The states before step t, from the segment at hand; the one before it is computed when t falls into it."""
+        first, kept = self.segment
+        if t < first:
+            first = t - t % self.every
+            start = rebuild(self.state, iter([rows[first // self.every, ...] for rows in self.kept]))
+            params, inputs = map_leaves(_value, self.params), _value(self.inputs)
+            inputs = inputs if inputs.shape[0] == 1 else inputs[first : t + 1, ...]
+            again = sweep(self.engine, self.stepper, params, start, inputs, t - first, keep=1)
+            kept = again.kept or []
+            self.segment = first, kept
+        return [rows[t - first, ...] for rows in kept]
+
     def _recorded_at(self, g_recorded: State, t: int) -> List[Any]:
         """The recorded states' cotangents at step t, one entry per state leaf."""
         found = dict(leaves(g_recorded))
@@ -114,7 +140,7 @@ class Scan:
     def _step_back(self, t: int, g_recorded: List[Any], g_output: Any, carry: List[Any], into: _Sums) -> List[Any]:
         """Compute step t again on a tape of its own and pull the cotangents through it."""
         tape = Tape(self.engine)
-        rows = iter([rows[t, ...] for rows in self.kept])
+        rows = iter(self._states_before(t))
         params = map_leaves(lambda leaf: _on(tape, leaf), self.params)
         before = map_leaves(lambda _: tape.variable(next(rows)), self.state)
         x = _on(tape, self.inputs, lambda value: value[0 if value.shape[0] == 1 else t, ...])

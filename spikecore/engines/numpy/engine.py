@@ -31,23 +31,34 @@ class NumpyEngine(Engine):
         namespace: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
         fused: whether runs over time go through compiled kernels (NumPy only): "auto", for long ones; True, always, or
             an error; False, never: the reference, whose BPTT is the loop of ``bptt.py``.
+        checkpoint_every: where the loop runs, keep the states of every so many steps only, and compute those between
+            again; None keeps all. Kernels compute states again in any case.
 
     Raises:
-        ValueError: another dtype.
+        ValueError: another dtype, or a ``checkpoint_every`` below 1.
     """
 
     name = "numpy"
     modules = ("numpy",)
     chunk = CHUNK
 
-    def __init__(self, dtype: str = "float32", namespace: str = "numpy", fused: Any = "auto") -> None:
+    def __init__(
+        self,
+        dtype: str = "float32",
+        namespace: str = "numpy",
+        fused: Any = "auto",
+        checkpoint_every: Optional[int] = None,
+    ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         if fused not in ("auto", True, False):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if namespace != "numpy" and fused is True:
             raise ValueError(f"fused=True: there are no kernels for namespace={namespace!r}")
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
         self.fused = fused if namespace == "numpy" else False
+        self.checkpoint_every = checkpoint_every
         self.dtype = dtype
         self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
         self.namespace = namespace
@@ -153,10 +164,10 @@ class NumpyEngine(Engine):
         return lower(value), lower(extra), gradient
 
     def with_dtype(self, dtype: str) -> NumpyEngine:
-        return type(self)(dtype, self.namespace, self.fused)
+        return type(self)(dtype, self.namespace, self.fused, self.checkpoint_every)
 
     def unfused(self) -> NumpyEngine:
-        return type(self)(self.dtype, self.namespace, False)
+        return type(self)(self.dtype, self.namespace, False, self.checkpoint_every)
 
     def smooth(self) -> Engine:
         from spikecore.engines.numpy.smooth import SmoothEngine
@@ -176,19 +187,20 @@ class CupyEngine(NumpyEngine):
 
     Args:
         dtype: "float32" or "float64".
+        checkpoint_every: as in ``NumpyEngine``.
     """
 
     name = "cupy"
     modules = ("cupy",)
     chunk = 1 << 22  # a GPU wants large pieces
 
-    def __init__(self, dtype: str = "float32") -> None:
-        super().__init__(dtype, "cupy", False)
+    def __init__(self, dtype: str = "float32", checkpoint_every: Optional[int] = None) -> None:
+        super().__init__(dtype, "cupy", False, checkpoint_every)
         self.device = "cuda"
         self.generator = self.library
 
     def with_dtype(self, dtype: str) -> CupyEngine:
-        return type(self)(dtype)
+        return type(self)(dtype, self.checkpoint_every)
 
     def unfused(self) -> CupyEngine:
         return self

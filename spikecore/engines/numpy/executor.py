@@ -18,16 +18,19 @@ class NumpyExecutor(NetworkExecutor):
         self._slots: List[Dict[str, Any]] = [{} for _ in leaves(self.params)]
 
     def step(
-        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None
+        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
     ) -> Tuple[float, Output]:
         run = self.training_pass(steps, key)
         x, y = self.batch(inputs, targets)
         value, (out, buffers), grads = self.engine.value_and_grad(
-            lambda *held: objective(self.network, self.loss, run, *held), self.params, self.buffers, x, y
+            lambda *held: objective(self.network, self.loss, run, *held), self.params, self.buffers, x, y, state
         )
-        self._update(self._clipped(grads))
+        self.apply(grads)
         self.buffers = buffers
         return float(value), out
+
+    def apply(self, grads: Params) -> None:
+        self._update(self._clipped(grads))
 
     def _clipped(self, grads: Params) -> Params:
         if self.clip_norm is None:

@@ -10,10 +10,12 @@ import torch
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.engines.torch.fusing import fused_scan
+from spikecore.engines.torch.fusing import can_pass, compiling, fused_scan
+from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.namespace import words
 
 DTYPES = ("float32", "float64")
+HALF = (torch.float16, torch.bfloat16)
 
 
 class TorchEngine(Engine):
@@ -24,15 +26,19 @@ class TorchEngine(Engine):
         dtype: "float32" or "float64".
         fused: whether runs over time go through compiled kernels (on the CPU): "auto", for long ones; True, always, or
             an error; False, never.
+        checkpoint_every: where the loop runs, keep what the backward pass needs only at every so many steps, and
+            compute the steps between again; None keeps everything. Kernels compute states again in any case.
 
     Raises:
-        ValueError: another dtype, or a CUDA device where torch sees none.
+        ValueError: another dtype, a ``checkpoint_every`` below 1, or a CUDA device where torch sees none.
     """
 
     name = "torch"
     modules = ("torch",)
 
-    def __init__(self, device: str = "cpu", dtype: str = "float32", fused: Any = "auto") -> None:
+    def __init__(
+        self, device: str = "cpu", dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None
+    ) -> None:
         if fused not in ("auto", True, False):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if dtype not in DTYPES:
@@ -41,7 +47,9 @@ class TorchEngine(Engine):
             raise ValueError(
                 f"device={device!r}: this torch ({torch.__version__}) sees no CUDA device; use device='cpu'"
             )
-        self.device, self.dtype, self.fused = str(device), dtype, fused
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
+        self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every
         self.xp = words(device, dtype)
 
     def __repr__(self) -> str:
@@ -97,20 +105,20 @@ class TorchEngine(Engine):
         window: Optional[int] = None,
     ) -> Tuple[Any, State, State]:
         steps = inputs.shape[0] if steps is None else steps
-        if self.fused is not False:
+        if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
+            wide = map_leaves(torch.Tensor.float, state)
+            made, *rest = self.scan(stepper, params, wide, inputs.float(), steps=steps, record=record, window=window)
+            return made.to(inputs.dtype), *rest
+        if self.fused is not False and compiling():
+            if can_pass(stepper):
+                from spikecore.engines.torch import compiling as dynamo
+
+                return dynamo.scan(self, stepper, params, state, inputs, steps, record, window)
+        elif self.fused is not False:
             found = fused_scan(self, stepper, params, state, inputs, steps, record, window)
             if found is not None:
                 return found
-        rows = inputs.unbind(0)  # not inputs[t]: each such index costs a whole array in the backward pass
-        outputs, kept = [], []
-        for t in range(steps):
-            if window and t and t % window == 0:
-                state = map_leaves(torch.Tensor.detach, state)
-            y, state = stepper.step(self, params, state, rows[t if len(rows) > 1 else 0])
-            outputs.append(y)
-            if record:
-                kept.append(State({name: state[name] for name in record}))
-        return torch.stack(outputs), _stacked(kept), state
+        return loop(self, stepper, params, state, inputs, steps, record, window)
 
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain
@@ -133,10 +141,10 @@ class TorchEngine(Engine):
         return value.detach(), extra, rebuild(lifted, iter(grads))
 
     def with_dtype(self, dtype: str) -> TorchEngine:
-        return type(self)(self.device, dtype, self.fused)
+        return type(self)(self.device, dtype, self.fused, self.checkpoint_every)
 
     def unfused(self) -> TorchEngine:
-        return type(self)(self.device, self.dtype, False)
+        return type(self)(self.device, self.dtype, False, self.checkpoint_every)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
@@ -144,11 +152,3 @@ class TorchEngine(Engine):
         from spikecore.engines.torch.executor import TorchExecutor
 
         return TorchExecutor(self, network, params, buffers, loss, optimizer, **options)
-
-
-def _stacked(kept: Any) -> State:
-    """A list of states over time as one state of arrays over time."""
-    if not kept:
-        return State()
-    columns = zip(*([leaf for _, leaf in leaves(state)] for state in kept))
-    return rebuild(kept[0], iter([torch.stack(column) for column in columns]))

@@ -1,4 +1,4 @@
-"""Compiled kernels in place of the loop, as one autograd function over CPU tensors, without copies."""
+"""Compiled kernels in place of the loop, as one autograd function over tensors, without copies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,24 @@ from typing import Any, Optional, Tuple
 
 import torch
 
+from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
+from spikecore.engines.torch.operators import has_data, number_of, run, run_back
+
+
+def compiling() -> bool:
+    """Whether Dynamo is tracing."""
+    return hasattr(torch, "compiler") and hasattr(torch.compiler, "is_dynamo_compiling") and _dynamo_compiling()
+
+
+def _dynamo_compiling() -> bool:
+    return torch.compiler.is_dynamo_compiling()
+
+
+def can_pass(stepper: Any) -> bool:
+    """Whether a neuron met while Dynamo traces may go through kernels: torch is recent, the neuron no passing one."""
+    recent = hasattr(torch._dynamo, "nonstrict_trace")  # 2.7
+    return recent and isinstance(stepper, Stepper) and not stepper.passing
 
 
 def fused_scan(
@@ -24,11 +41,10 @@ def fused_scan(
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.
     """
-    if inputs.device.type != "cpu" or _compiling():
+    if inputs.device.type != "cpu":
         if engine.fused is True:
-            raise RuntimeError(f"fused=True, but there are no kernels for {inputs.device} or inside torch.compile")
+            raise RuntimeError(f"fused=True, but there are no kernels for {inputs.device}")
         return None
-    from spikecore.kernels.cache import use_threads
     from spikecore.kernels.choose import choose
     from spikecore.kernels.dense import Product
 
@@ -37,10 +53,8 @@ def fused_scan(
     kernels = choose(engine.fused, stepper, flat, flatten(state), shape, record, engine.dtype, product)
     if kernels is None:
         return None
-    use_threads(torch.get_num_threads())
-    names = kernels.params
     first = [state[name] for name in kernels.states]
-    made = FusedScan.apply(kernels, steps, window, inputs, *first, *(flat[name] for name in names))
+    made = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *(flat[name] for name in kernels.params))
     out, rest, count = made[0], made[1:], len(kernels.record)
     return out, State(zip(kernels.record, rest[:count])), State(zip(kernels.states, rest[count:]))
 
@@ -53,48 +67,67 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
     torch.mm(a, b, out=out)
 
 
-def _compiling() -> bool:
-    return hasattr(torch, "compiler") and hasattr(torch.compiler, "is_compiling") and torch.compiler.is_compiling()
-
-
 class FusedScan(torch.autograd.Function):
-    """A whole run over time; saves its inputs only and computes the states again on the way back."""
+    """A whole run over time; what it saves is its inputs and, for a dense recurrence, the states."""
 
     @staticmethod
-    def forward(ctx: Any, kernels: Any, steps: int, window: Any, inputs: Any, *operands: Any) -> Any:
-        ctx.kernels, ctx.steps, ctx.window = kernels, steps, window
-        ctx.save_for_backward(inputs, *operands)
+    def forward(ctx: Any, kernels: Any, steps: int, window: int, inputs: Any, *operands: Any) -> Any:
+        keep = any(ctx.needs_input_grad)
+        if has_data(inputs):
+            _use_threads()
+            found = run(kernels, inputs, operands, steps, keep)
+        else:
+            found = torch.ops.spikecore.scan(inputs, list(operands), number_of(kernels), steps, keep)
+        results = 1 + len(kernels.record) + len(kernels.states)
+        ctx.kernels, ctx.steps, ctx.window, ctx.count = kernels, steps, window, len(operands)
+        ctx.save_for_backward(inputs, *operands, *found[results:])
         ctx.set_materialize_grads(False)
-        x, state, params = _on_host(kernels, inputs, operands)
-        made = kernels.forward(x, state, params, steps, keep=any(ctx.needs_input_grad))
-        ctx.saved = made.saved
-        return tuple(torch.from_numpy(a) for a in (made.outputs, *made.recorded, *made.final))
+        return tuple(found[:results])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
-        kernels, (inputs, *operands) = ctx.kernels, ctx.saved_tensors
-        x, state, params = _on_host(kernels, inputs, operands)
-        shape = tuple(inputs.shape[1:])
-        zero = torch.zeros((), dtype=inputs.dtype)
-        shapes = [(ctx.steps, *shape)] * (1 + len(kernels.record)) + [shape] * len(kernels.states)
-        g, *rest = ((zero.expand(s) if one is None else one).numpy() for one, s in zip(grads, shapes))
-        count, offset = len(kernels.record), 4 + len(kernels.states)
-        wanted = tuple(p for i, p in enumerate(kernels.params) if ctx.needs_input_grad[offset + i])
-        made = kernels.backward(
-            x, state, params, g, rest[:count], rest[count:], ctx.needs_input_grad[3], wanted, ctx.window, ctx.saved
+        kernels, (inputs, *others), wanted = ctx.kernels, ctx.saved_tensors, ctx.needs_input_grad
+        operands, saved = others[: ctx.count], others[ctx.count :]
+        before = 4 + len(kernels.states)
+        by_params = [i for i in range(len(kernels.params)) if wanted[before + i]]
+        options = ctx.steps, wanted[3], by_params, ctx.window
+        with torch.no_grad():
+            if has_data(inputs):
+                _use_threads()
+                found = run_back(kernels, inputs, operands, saved, grads, *options)
+            else:
+                key = number_of(kernels)
+                found = torch.ops.spikecore.scan_back(inputs, operands, saved, list(grads), key, *options)
+        if torch.is_grad_enabled():  # somebody may differentiate once more
+            found = Once.apply(*found, *(g for g in grads if g is not None), inputs, *operands)[: len(found)]
+        rest = iter(found)
+        by_x = next(rest) if wanted[3] else None
+        states = [next(rest) for _ in kernels.states]
+        return (
+            None,
+            None,
+            None,
+            by_x,
+            *states,
+            *(next(rest) if i in by_params else None for i in range(len(kernels.params))),
         )
-        gx = None if made.x is None else torch.from_numpy(made.x)
-        by_params = (_tensor(made.params.get(p)) for p in kernels.params)
-        return None, None, None, gx, *(torch.from_numpy(s) for s in made.state), *by_params
 
 
-def _on_host(kernels: Any, inputs: Any, operands: Any) -> Any:
-    """Arrays that share the tensors' memory."""
-    count = len(kernels.states)
-    arrays = [x.detach().numpy() for x in operands]
-    return inputs.detach().numpy(), arrays[:count], dict(zip(kernels.params, arrays[count:]))
+class Once(torch.autograd.Function):
+    """First derivatives, which have none."""
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Any) -> Any:
+        return tuple(x.view_as(x) for x in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError(
+            "fused kernels have no second derivative; get_engine('torch', fused=False) differentiates the loop twice"
+        )
 
 
-def _tensor(a: Any) -> Any:
-    return None if a is None else torch.from_numpy(a)
+def _use_threads() -> None:
+    from spikecore.kernels.cache import use_threads
+
+    use_threads(torch.get_num_threads())

@@ -1,0 +1,44 @@
+"""Kernels inside ``torch.compile``: operators that the compiler passes through without looking inside.
+
+Dynamo would trace the making of a kernel. What it sees instead is one call with tensors, numbers and words
+(``nonstrict_trace``), behind which kernels are chosen as always, from the shapes of fake tensors. The neuron is named
+by its number, because such a call takes no objects. Imported only where something compiles: it imports Dynamo.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import torch
+
+from spikecore.api.neurons.base import Stepper, of_number
+from spikecore.api.tree import Params, State, flatten
+from spikecore.kernels.trace import nested
+
+Stepper.number._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result marks functions
+
+
+def scan(
+    engine: Any, stepper: Any, params: Params, state: State, inputs: Any, steps: int, record: Any, window: Any
+) -> Any:
+    """``Engine.scan``, called while Dynamo traces."""
+    id(stepper)  # a guard: another neuron in its place compiles anew
+    number = stepper.number() + 0  # a sum has no source that Dynamo would guard
+    words = engine.device, engine.dtype, str(engine.fused), ".".join(record)
+    out, recorded, final = _scan(number, words, flatten(params), flatten(state), inputs, steps, window or 0)
+    return out, State(recorded), State(final)
+
+
+@torch._dynamo.nonstrict_trace  # type: ignore[attr-defined,untyped-decorator]
+def _scan(
+    number: int, words: Any, params: Dict[str, Any], state: Dict[str, Any], inputs: Any, steps: int, window: int
+) -> Any:
+    from spikecore.engines.torch.engine import TorchEngine
+
+    device, dtype, fused, record = words
+    engine = TorchEngine(device, dtype, {"auto": "auto", "True": True}[fused])
+    held = {name: x if isinstance(x, torch.Tensor) else float(x) for name, x in params.items()}
+    names = tuple(record.split(".")) if record else ()
+    run = of_number(number), nested(held), State(nested(state)), inputs
+    out, recorded, final = engine.scan(*run, steps=steps, record=names, window=window or None)
+    return out, dict(recorded), dict(final)

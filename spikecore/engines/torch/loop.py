@@ -1,0 +1,59 @@
+"""The loop over time under autograd: what runs where no kernel does, and what kernels are compared with."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Sequence, Tuple
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+
+
+def loop(
+    engine: Any,
+    stepper: Any,
+    params: Params,
+    state: State,
+    inputs: Any,
+    steps: int,
+    record: Tuple[str, ...],
+    window: Optional[int],
+) -> Tuple[Any, State, State]:
+    """``Engine.scan``, step by step; where ``engine.checkpoint_every`` is set, in segments computed twice."""
+    rows = inputs.unbind(0)  # not inputs[t]: each such index costs a whole array in the backward pass
+    rows = rows if len(rows) > 1 else rows * steps
+    every = engine.checkpoint_every
+    if every is None or not torch.is_grad_enabled():
+        outputs, kept, state = _segment(engine, stepper, params, state, rows, record, window, 0)
+        return torch.stack(outputs), _stacked(kept), state
+    outputs, kept = [], []
+    for first in range(0, steps, every):
+        part = stepper, params, state, rows[first : first + every], record, window, first
+        made, states, state = checkpoint(_segment, engine, *part, use_reentrant=False, preserve_rng_state=False)
+        outputs += made
+        kept += states
+    return torch.stack(outputs), _stacked(kept), state
+
+
+def _segment(
+    engine: Any, stepper: Any, params: Any, state: Any, rows: Sequence[Any], record: Any, window: Any, first: int
+) -> Tuple[List[Any], List[State], State]:
+    """Some steps, the first of them being number ``first``."""
+    outputs, kept = [], []
+    for t, x in enumerate(rows, first):
+        if window and t and t % window == 0:
+            state = map_leaves(torch.Tensor.detach, state)
+        y, state = stepper.step(engine, params, state, x)
+        outputs.append(y)
+        if record:
+            kept.append(State({name: state[name] for name in record}))
+    return outputs, kept, state
+
+
+def _stacked(kept: Any) -> State:
+    """A list of states over time as one state of arrays over time."""
+    if not kept:
+        return State()
+    columns = zip(*([leaf for _, leaf in leaves(state)] for state in kept))
+    return rebuild(kept[0], iter([torch.stack(column) for column in columns]))

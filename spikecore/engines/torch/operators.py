@@ -1,0 +1,123 @@
+"""Kernel runs over time as functions of tensors, and as PyTorch operators with fake tensors.
+
+Eagerly the functions are called as they are; under a compiler, whose tensors have no data, the operators stand for
+them. An operator takes no objects, so kernels have numbers. Needs torch 2.4 for the operators, nothing for the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Sequence
+
+import torch
+
+_KERNELS: List[Any] = []
+_NUMBERS: Dict[Any, int] = {}
+
+
+def number_of(kernels: Any) -> int:
+    """The number of kernels, the same for the same object."""
+    if kernels not in _NUMBERS:
+        _NUMBERS[kernels] = len(_KERNELS)
+        _KERNELS.append(kernels)
+    return _NUMBERS[kernels]
+
+
+def has_data(x: Any) -> bool:
+    """Whether a tensor is just a tensor: a compiler's are not."""
+    return type(x) in (torch.Tensor, torch.nn.Parameter)
+
+
+def run(kernels: Any, inputs: Any, operands: Sequence[Any], steps: int, keep: bool) -> List[Any]:
+    """Outputs, recorded states, final states and what is saved, in this order, as one list."""
+    x, state, params = _unpacked(kernels, inputs, operands)
+    made = kernels.forward(x, state, params, steps, keep)
+    return [_tensor(a) for a in (made.outputs, *made.recorded, *made.final, *made.saved)]
+
+
+def run_back(
+    kernels: Any,
+    inputs: Any,
+    operands: Any,
+    saved: Any,
+    grads: Any,
+    steps: int,
+    by_x: bool,
+    by_params: Any,
+    window: int,
+) -> List[Any]:
+    """Gradients by the input if asked for, by the first states, and by the parameters numbered in ``by_params``."""
+    x, state, params = _unpacked(kernels, inputs, operands)
+    shape, count, zero = tuple(inputs.shape[1:]), len(kernels.record), inputs.new_zeros(())
+    shapes = [(steps, *shape)] * (1 + count) + [shape] * len(kernels.states)
+    g, *rest = (_array(zero.expand(s) if one is None else one) for one, s in zip(grads, shapes))
+    names = tuple(kernels.params[i] for i in by_params)
+    kept = tuple(map(_array, saved))
+    made = kernels.backward(x, state, params, g, rest[:count], rest[count:], by_x, names, window or None, kept)
+    return [_tensor(a) for a in (*([made.x] if by_x else []), *made.state, *(made.params[name] for name in names))]
+
+
+def _unpacked(kernels: Any, inputs: Any, operands: Any) -> Any:
+    count = len(kernels.states)
+    arrays = [_array(x) for x in operands]
+    return _array(inputs), arrays[:count], dict(zip(kernels.params, arrays[count:]))
+
+
+def _array(x: Any) -> Any:
+    """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
+    return x.detach().numpy() if x.device.type == "cpu" else x.detach()
+
+
+def _tensor(a: Any) -> Any:
+    return a if isinstance(a, torch.Tensor) else torch.from_numpy(a)
+
+
+def _apart(tensors: List[Any]) -> List[Any]:
+    """The same with copies in place of views: what an operator returns must not share memory."""
+    seen, found = set(), []
+    for x in tensors:
+        place = x.untyped_storage().data_ptr()
+        found.append(x.clone() if place in seen else x)
+        seen.add(place)
+    return found
+
+
+def _define() -> None:
+    library = torch.library
+
+    @library.custom_op(
+        "spikecore::scan", mutates_args=(),
+        schema="(Tensor inputs, Tensor[] operands, int kernels, SymInt steps, bool keep) -> Tensor[]",
+    )  # fmt: skip
+    def scan(inputs: Any, operands: Any, kernels: int, steps: int, keep: bool) -> Any:
+        return _apart(run(_KERNELS[kernels], inputs, operands, steps, keep))
+
+    @scan.register_fake
+    def _(inputs: Any, operands: Any, kernels: int, steps: int, keep: bool) -> Any:
+        made, shape = _KERNELS[kernels], tuple(inputs.shape[1:])
+        shapes = [(steps, *shape)] * (1 + len(made.record)) + [shape] * len(made.states)
+        return [inputs.new_empty(s) for s in (*shapes, *(made.saved_shapes(steps, shape) if keep else ()))]
+
+    @library.custom_op(
+        "spikecore::scan_back", mutates_args=(),
+        schema="(Tensor inputs, Tensor[] operands, Tensor[] saved, Tensor?[] grads, int kernels, SymInt steps, "
+        "bool by_x, int[] by_params, int window) -> Tensor[]",
+    )  # fmt: skip
+    def scan_back(
+        inputs: Any, operands: Any, saved: Any, grads: Any, kernels: int, steps: int, by_x: bool, by_params: Any,
+        window: int,
+    ) -> Any:  # fmt: skip
+        found = run_back(_KERNELS[kernels], inputs, operands, saved, grads, steps, by_x, by_params, window)
+        return _apart(found)
+
+    @scan_back.register_fake
+    def _(
+        inputs: Any, operands: Any, saved: Any, grads: Any, kernels: int, steps: int, by_x: bool, by_params: Any,
+        window: int,
+    ) -> Any:  # fmt: skip
+        count = len(_KERNELS[kernels].states)
+        like = [*([inputs] if by_x else []), *operands[:count], *(operands[count + i] for i in by_params)]
+        return [torch.empty_like(x) for x in like]
+
+
+if hasattr(torch.library, "custom_op"):
+    _define()
