@@ -261,3 +261,31 @@ def test_kernels_go_elsewhere_where_the_cache_cannot_be_written(monkeypatch, tmp
     assert folder().is_dir()
     assert folder() == folder()
     assert blocked not in folder().parents
+
+
+OPTIMIZERS = [
+    sc.SGD(), sc.SGD(momentum=0.9, weight_decay=0.1, nesterov=True), sc.Adam(weight_decay=0.1), sc.AdamW(),
+    sc.RMSprop(), sc.RMSprop(momentum=0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("spec", OPTIMIZERS, ids=lambda spec: type(spec).__name__)
+def test_updates_in_one_pass_have_the_same_bits(spec, dtype):
+    from spikecore.kernels.update import update
+
+    xp, random = sc.get_engine("numpy", dtype=dtype).xp, np.random.default_rng(0)
+    param = random.standard_normal((37, 101)).astype(dtype)
+    fused, plain = (param, {}), (param, {})
+    for step in range(1, 4):
+        grad = random.standard_normal((101, 37)).astype(dtype).T  # as a product's gradient comes: not contiguous
+        fused = update(spec, fused[0], grad, fused[1], step, 0.1 / step)
+        plain = spec.update(xp, plain[0], grad, plain[1], step, 0.1 / step)
+        assert np.array_equal(fused[0], plain[0])
+        assert list(fused[1]) == list(spec.slots)
+        assert all(np.array_equal(fused[1][slot], plain[1][slot]) for slot in spec.slots)
+
+
+def test_training_uses_kernels_sooner():
+    engine = sc.get_engine("numpy")
+    assert engine.repeating().least < engine.least == sc.get_engine("numpy").least

@@ -129,6 +129,10 @@ class Engine(abc.ABC):
         """The same engine without compiled kernels: the reference of a verification."""
         return self
 
+    def repeating(self) -> Engine:
+        """The same engine, for runs that come again and again, as in training: compiling pays off sooner."""
+        return self
+
     def smooth(self) -> Engine:
         """The same engine with spikes replaced by antiderivatives, for finite differences; numpy has one."""
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
@@ -145,9 +149,18 @@ class Executor(abc.ABC):
     accelerators neither weights nor gradients exist anywhere else.
     """
 
+    carries: bool = False  # whether ``step`` starts from a given state, and ``apply`` takes a gradient made elsewhere
+
     @abc.abstractmethod
     def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:
-        """One optimiser step on a batch; returns the loss before it and the network's ``Output``."""
+        """One optimiser step on a batch; returns the loss before it and the network's ``Output``.
+
+        Executors that carry take ``state=``, too: the state before the first step, a constant.
+        """
+
+    def apply(self, grads: Any) -> None:
+        """One optimiser step with a gradient made elsewhere, a tree like the parameters; executors that carry."""
+        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it makes its own")
 
     @abc.abstractmethod
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Any:

@@ -19,6 +19,12 @@ def recorded_for(loss: Any) -> Any:
     return () if all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms) else "last"
 
 
+def check_window(window: Optional[int]) -> None:
+    """Refuse a window of truncated BPTT that is no number of steps."""
+    if window is not None and (not isinstance(window, int) or window < 1):
+        raise ValueError(f"window={window!r} must be an int >= 1, or None")
+
+
 class NetworkExecutor(Executor):
     """Weights, buffers and optimiser of one network on one engine.
 
@@ -32,6 +38,8 @@ class NetworkExecutor(Executor):
         clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
         window: truncated BPTT, in steps.
     """
+
+    carries = True
 
     def __init__(
         self,
@@ -47,8 +55,7 @@ class NetworkExecutor(Executor):
     ) -> None:
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
-        if window is not None and (not isinstance(window, int) or window < 1):
-            raise ValueError(f"window={window!r} must be an int >= 1, or None")
+        check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
         self.clip_norm, self.window = clip_norm, window
         self.record = record_option(network, recorded_for(loss)) if loss is not None else ()
@@ -63,7 +70,7 @@ class NetworkExecutor(Executor):
 
     def training_pass(self, steps: Optional[int], key: Optional[Key]) -> Pass:
         """The pass of one training step."""
-        return Pass(self.engine, steps, True, key, self.record, self.window)
+        return Pass(self.engine.repeating(), steps, True, key, self.record, self.window)
 
     def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
         """A batch on the engine: inputs in its own dtype, integer targets as int64."""

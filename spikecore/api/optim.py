@@ -1,7 +1,7 @@
 """Optimisers as plain descriptions, with their update rules written once in vocabulary words.
 
-The NumPy engine runs ``update``; the torch engine hands the description to torch.optim, whose slots bear the same
-names, so that a checkpoint moves between engines.
+The NumPy engine runs ``update``, large parameters through a kernel made from ``rule``; the torch engine hands the
+description to torch.optim, whose slots bear the same names, so that a checkpoint moves between engines.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 Slots = Dict[str, Any]
+Scalars = Dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class Optimizer:
 
     def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
         """The parameter and its slots after step number ``step`` (from 1); ``slots`` is empty before the first."""
+        return self.rule(xp, param, grad, slots, self.scalars(step, lr))
+
+    def scalars(self, step: int, lr: float) -> Scalars:
+        """The numbers of this step, by name: what depends on the step and the learning rate alone."""
+        return {"lr": lr}
+
+    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+        """``update``, elementwise and in words; ``now`` holds the numbers of the step."""
         raise NotImplementedError
 
 
@@ -77,16 +86,16 @@ class SGD(Optimizer):
     def slots(self) -> Tuple[str, ...]:
         return ("momentum_buffer",) if self.momentum else ()
 
-    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         if self.weight_decay:
             grad = grad + self.weight_decay * param
         if not self.momentum:
-            return param - lr * grad, slots
+            return param - now["lr"] * grad, slots
         velocity = grad
         if slots:
             velocity = self.momentum * slots["momentum_buffer"] + (1.0 - self.dampening) * grad
         direction = grad + self.momentum * velocity if self.nesterov else velocity
-        return param - lr * direction, {"momentum_buffer": velocity}
+        return param - now["lr"] * direction, {"momentum_buffer": velocity}
 
 
 @dataclass(frozen=True)
@@ -120,17 +129,21 @@ class Adam(Optimizer):
     def slots(self) -> Tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+    def scalars(self, step: int, lr: float) -> Scalars:
+        b1, b2 = self.betas
+        return {"rate": lr / (1.0 - b1**step), "spread": math.sqrt(1.0 - b2**step)}
+
+    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         if self.weight_decay:
             grad = grad + self.weight_decay * param
-        return self._adam(xp, param, grad, slots, step, lr)
+        return self._adam(xp, param, grad, slots, now)
 
-    def _adam(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+    def _adam(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         (b1, b2), zero = self.betas, xp.zeros_like(param)
         mean = b1 * slots.get("exp_avg", zero) + (1.0 - b1) * grad
         square = b2 * slots.get("exp_avg_sq", zero) + (1.0 - b2) * (grad * grad)
-        spread = xp.sqrt(square) / math.sqrt(1.0 - b2**step) + self.eps
-        return param - (lr / (1.0 - b1**step)) * (mean / spread), {"exp_avg": mean, "exp_avg_sq": square}
+        spread = xp.sqrt(square) / now["spread"] + self.eps
+        return param - now["rate"] * (mean / spread), {"exp_avg": mean, "exp_avg_sq": square}
 
 
 @dataclass(frozen=True)
@@ -144,8 +157,11 @@ class AdamW(Adam):
 
     weight_decay: float = 1e-2
 
-    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
-        return self._adam(xp, param * (1.0 - lr * self.weight_decay), grad, slots, step, lr)
+    def scalars(self, step: int, lr: float) -> Scalars:
+        return {**super().scalars(step, lr), "shrink": 1.0 - lr * self.weight_decay}
+
+    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+        return self._adam(xp, param * now["shrink"], grad, slots, now)
 
 
 @dataclass(frozen=True)
@@ -180,13 +196,13 @@ class RMSprop(Optimizer):
     def slots(self) -> Tuple[str, ...]:
         return ("square_avg", "momentum_buffer") if self.momentum else ("square_avg",)
 
-    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         if self.weight_decay:
             grad = grad + self.weight_decay * param
         zero = xp.zeros_like(param)
         square = self.alpha * slots.get("square_avg", zero) + (1.0 - self.alpha) * (grad * grad)
         move = grad / (xp.sqrt(square) + self.eps)
         if not self.momentum:
-            return param - lr * move, {"square_avg": square}
+            return param - now["lr"] * move, {"square_avg": square}
         move = self.momentum * slots.get("momentum_buffer", zero) + move
-        return param - lr * move, {"square_avg": square, "momentum_buffer": move}
+        return param - now["lr"] * move, {"square_avg": square, "momentum_buffer": move}

@@ -14,8 +14,8 @@ from spikecore.api.layer import Key
 from spikecore.api.tree import flatten, map_leaves
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
 from spikecore.kernels.fused import fused, traced
+from spikecore.kernels.sizes import LARGE, REPEATED
 
-LARGE = 1 << 18  # neuron-steps from which on a kernel pays off, its compilation included
 _said = False
 
 
@@ -28,23 +28,25 @@ def choose(
     record: Any,
     dtype: str,
     product: Product = NUMPY,
+    least: int = LARGE,
 ) -> Any:
     """The kernels for a run over time, or None where the loop is to run.
 
     Args:
-        mode: "auto" takes kernels for runs of at least ``LARGE`` neuron-steps, True always, False never.
+        mode: "auto" takes kernels for runs of at least ``least`` neuron-steps, True always, False never.
         stepper: the neuron.
         params: prepared parameters by dotted name; floats are compiled in, arrays are not.
         state: first states by dotted name.
         shape: (steps, batch, *neurons).
         record: names of states to return for every step.
         dtype: "float32" or "float64".
-        product: the engine's matrix product (a, b, out), for neurons with a dense recurrence.
+        product: the engine's matrix product, for neurons with a dense recurrence.
+        least: see ``mode``.
 
     Raises:
         RuntimeError: ``mode`` is True and there can be no kernel; says why.
     """
-    if mode is False or (mode == "auto" and math.prod(shape) < LARGE):
+    if mode is False or (mode == "auto" and math.prod(shape) < least):
         return None
     part = elementwise_part(stepper)
     found = _kernels(part or stepper, params, state, shape, tuple(record), dtype)
@@ -96,7 +98,8 @@ def explain(mode: Any, stepper: Any) -> str:
         found = f"{name}.step is not elementwise"
     if isinstance(found, str):
         return f"loop: one {name}.step per time step, because {found}"
-    limit = "" if mode is True else f" for {LARGE:,} neuron-steps and more, below that step by step"
+    limit = f" for {LARGE:,} neuron-steps and more ({REPEATED:,} in training), below that step by step"
+    limit = "" if mode is True else limit
     if part is not None:
         return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"
     return f"fused: Numba kernels of {name}.step with the loop over time inside{limit}"

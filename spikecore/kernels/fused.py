@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from spikecore.kernels.adjoint import Adjoint, adjoint
 from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import backward_source, forward_source
+from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.trace import NotElementwise, Trace, trace
 
 _parallel = True  # until a fork: OpenMP does not survive one
@@ -40,9 +40,9 @@ def traced(stepper: Any, constants: Tuple[Tuple[str, Any], ...], record: Tuple[s
         return f"{type(stepper).__name__}.step is not elementwise: {reason}"
 
 
-def has_numba() -> bool:
-    """Whether Numba is installed; it is not imported for the answer."""
-    return importlib.util.find_spec("numba") is not None
+def several(shape: Tuple[int, ...]) -> bool:
+    """Whether a kernel over so many neurons should use threads: there are some, and more than one chunk."""
+    return _parallel and math.prod(shape) > CHUNK
 
 
 class Made(NamedTuple):
@@ -98,7 +98,7 @@ class Fused:
         out = self._empty(steps, shape)
         recorded = [self._empty(steps, shape) for _ in self.record]
         final = [np.empty(shape, self.dtype) for _ in self.trace.states]
-        kernel = _forward(self, x.shape[0] == 1 < steps, self._several(shape))
+        kernel = _forward(self, x.shape[0] == 1 < steps, several(shape))
         rows = [flat(a) for a in (out, *recorded)]
         kernel(flat(x), *map(_vector, state), *self.given(params, shape), *rows, *map(_vector, final))
         return Made(out, recorded, final)
@@ -129,15 +129,12 @@ class Fused:
         )
         ginit = [np.empty(shape, self.dtype) for _ in self.trace.states]
         sums = [np.zeros(shape, self.dtype) for _ in by_params]
-        kernel = _backward(self, x.shape[0] == 1 < g.shape[0], self._several(shape), by_x, by_params)
+        kernel = _backward(self, x.shape[0] == 1 < g.shape[0], several(shape), by_x, by_params)
         inputs = [flat(x), *map(_vector, state), *self.given(params, shape)]
         upstream = [flat(g), *(flat(r) for r in g_recorded), *map(_vector, g_final)]
         kernel(*inputs, *upstream, window or 0, flat(gx), *map(_vector, ginit), *map(_vector, sums))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
-
-    def _several(self, shape: Tuple[int, ...]) -> bool:
-        return _parallel and math.prod(shape) > CHUNK  # a single chunk needs no threads
 
     def _empty(self, steps: int, shape: Tuple[int, ...]) -> Any:
         return np.empty((steps, *shape), self.dtype)  # NumPy asks for huge pages by itself

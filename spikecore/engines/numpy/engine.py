@@ -18,6 +18,7 @@ from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.tape import Tape, Var, lower
+from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
 NAMESPACES = {"numpy": "array_api_compat.numpy", "cupy": "array_api_compat.cupy"}
@@ -41,6 +42,7 @@ class NumpyEngine(Engine):
     name = "numpy"
     modules = ("numpy",)
     chunk = CHUNK
+    least = LARGE
 
     def __init__(
         self,
@@ -138,7 +140,7 @@ class NumpyEngine(Engine):
         from spikecore.kernels.choose import choose
 
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
-        return choose(self.fused, stepper, flatten(params), flatten(state), shape, record, self.dtype)
+        return choose(self.fused, stepper, flatten(params), flatten(state), shape, record, self.dtype, least=self.least)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step on plain arrays."""
@@ -168,6 +170,9 @@ class NumpyEngine(Engine):
 
     def unfused(self) -> NumpyEngine:
         return type(self)(self.dtype, self.namespace, False, self.checkpoint_every)
+
+    def repeating(self) -> NumpyEngine:
+        return sooner(self)
 
     def smooth(self) -> Engine:
         from spikecore.engines.numpy.smooth import SmoothEngine

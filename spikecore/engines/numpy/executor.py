@@ -8,6 +8,7 @@ from spikecore.api.executor import NetworkExecutor
 from spikecore.api.layer import Key
 from spikecore.api.network import Output, objective
 from spikecore.api.tree import Params, Tree, leaves, map_leaves, rebuild
+from spikecore.kernels.sizes import REPEATED, has_numba
 
 
 class NumpyExecutor(NetworkExecutor):
@@ -43,12 +44,19 @@ class NumpyExecutor(NetworkExecutor):
         self.steps_done += 1
         moved = []
         for i, ((_, param), (_, grad)) in enumerate(zip(leaves(self.params), leaves(grads))):
-            new, slots = self.optimizer.update(  # type: ignore[union-attr]
-                self.engine.xp, param, grad, self._slots[i], self.steps_done, self.lr
-            )
+            new, slots = self._updated(param, grad, self._slots[i])
             self._slots[i] = {slot: self.engine.asarray(x) for slot, x in slots.items()}  # NumPy 1 widens scalars
             moved.append(self.engine.asarray(new))
         self.params = rebuild(self.params, iter(moved))
+
+    def _updated(self, param: Any, grad: Any, slots: Dict[str, Any]) -> Any:
+        optimizer: Any = self.optimizer
+        engine: Any = self.engine
+        if engine.fused is not False and param.size >= REPEATED and has_numba():
+            from spikecore.kernels.update import update
+
+            return update(optimizer, param, grad, slots, self.steps_done, self.lr)
+        return optimizer.update(engine.xp, param, grad, slots, self.steps_done, self.lr)
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr

@@ -13,6 +13,7 @@ from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.fusing import can_pass, compiling, fused_scan
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.namespace import words
+from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
@@ -35,6 +36,7 @@ class TorchEngine(Engine):
 
     name = "torch"
     modules = ("torch",)
+    least = LARGE
 
     def __init__(
         self, device: str = "cpu", dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None
@@ -145,6 +147,9 @@ class TorchEngine(Engine):
 
     def unfused(self) -> TorchEngine:
         return type(self)(self.device, self.dtype, False, self.checkpoint_every)
+
+    def repeating(self) -> TorchEngine:
+        return sooner(self)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

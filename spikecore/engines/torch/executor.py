@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -23,16 +24,27 @@ class TorchExecutor(NetworkExecutor):
         self.torch_optimizer = _build(self.optimizer, self.leaves) if self.optimizer and self.leaves else None
 
     def step(
-        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None
+        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
         with torch.enable_grad():
             run = self.training_pass(steps, key)
-            value, (out, buffers) = objective(self.network, self.loss, run, self.params, self.buffers, x, y)
+            value, (out, buffers) = objective(self.network, self.loss, run, self.params, self.buffers, x, y, state)
         if self.torch_optimizer is not None:
             self.torch_optimizer.zero_grad(set_to_none=True)
             if value.requires_grad:
                 value.backward()
+        self._update()
+        self.buffers = map_leaves(torch.Tensor.detach, buffers)
+        return float(value.detach()), out
+
+    def apply(self, grads: Params) -> None:
+        for x, (_, g) in zip(self.leaves, leaves(grads)):
+            x.grad = g
+        self._update()
+
+    def _update(self) -> None:
+        if self.torch_optimizer is not None:
             for x in self.leaves:
                 if x.grad is None:  # the loss does not reach it: a gradient of zero, to which weight decay still adds
                     x.grad = torch.zeros_like(x)
@@ -40,8 +52,6 @@ class TorchExecutor(NetworkExecutor):
                 torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
             self.torch_optimizer.step()
         self.steps_done += 1
-        self.buffers = map_leaves(torch.Tensor.detach, buffers)
-        return float(value.detach()), out
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         with torch.no_grad():
@@ -68,11 +78,12 @@ class TorchExecutor(NetworkExecutor):
         for name, x in leaves(self.params):
             held = {slot: slots[f"{name}.{slot}"] for slot in self.optimizer.slots} if slots else {}
             if isinstance(self.optimizer, (Adam, RMSprop)) and held:
-                held["step"] = torch.tensor(float(self.steps_done))
+                held["step"] = torch.tensor(float(self.steps_done), device=x.device if FUSED else "cpu")
             if held:
                 self.torch_optimizer.state[x] = held
 
 
+FUSED = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # one pass over memory, on the CPU as well
 KINDS = {
     Adam: torch.optim.Adam,
     AdamW: torch.optim.AdamW,
@@ -87,4 +98,5 @@ def _build(spec: Optional[Optimizer], params: List[Any]) -> torch.optim.Optimize
     if kind is None:
         names = ", ".join(sorted(known.__name__ for known in KINDS))
         raise TypeError(f"optimizer={spec!r} is not one that the torch engine knows: {names}")
-    return kind(params, **vars(spec))
+    options = {"fused": True} if "fused" in inspect.signature(kind).parameters and FUSED else {}
+    return kind(params, **vars(spec), **options)

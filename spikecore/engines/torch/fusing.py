@@ -50,7 +50,7 @@ def fused_scan(
 
     flat = flatten(params)
     shape, product = (steps, *inputs.shape[1:]), Product(_matrices, _multiply)
-    kernels = choose(engine.fused, stepper, flat, flatten(state), shape, record, engine.dtype, product)
+    kernels = choose(engine.fused, stepper, flat, flatten(state), shape, record, engine.dtype, product, engine.least)
     if kernels is None:
         return None
     first = [state[name] for name in kernels.states]

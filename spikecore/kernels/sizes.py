@@ -1,0 +1,24 @@
+"""From which size on compiled kernels pay off."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from typing import Any
+
+LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
+REPEATED = 1 << 14  # the same where the run comes again and again, as in training
+
+
+def sooner(engine: Any) -> Any:
+    """The engine with kernels from ``REPEATED`` neuron-steps on."""
+    if engine.least == REPEATED:
+        return engine
+    found = copy.copy(engine)
+    found.least = REPEATED
+    return found
+
+
+def has_numba() -> bool:
+    """Whether Numba is installed; it is not imported for the answer."""
+    return importlib.util.find_spec("numba") is not None

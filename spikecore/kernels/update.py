@@ -1,0 +1,54 @@
+"""An optimiser's update in one pass over memory, made from its ``rule``: the same operations, so the same bits."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Dict, Tuple
+
+import numpy as np
+
+from spikecore.kernels.cache import build
+from spikecore.kernels.emit import Source, chunks, load_lines, spelled, value_of
+from spikecore.kernels.fused import several
+from spikecore.kernels.program import Program
+from spikecore.kernels.trace import Symbol, words_of
+
+
+def update(
+    optimizer: Any, param: Any, grad: Any, slots: Dict[str, Any], step: int, lr: float
+) -> Tuple[Any, Dict[str, Any]]:
+    """``optimizer.update`` on NumPy arrays of one dtype."""
+    now = optimizer.scalars(step, lr)
+    dtype = str(param.dtype)
+    names = optimizer.slots
+    kernel = _kernel(optimizer, tuple(now), tuple(slots), dtype, several(param.shape))
+    number = param.dtype.type
+    arrays = [np.ascontiguousarray(a).reshape(-1) for a in (param, grad, *slots.values())]
+    made = [np.empty(param.shape, param.dtype) for _ in range(1 + len(names))]
+    kernel(*arrays, *(number(value) for value in now.values()), *(a.reshape(-1) for a in made))
+    return made[0], dict(zip(names, made[1:]))
+
+
+@lru_cache(maxsize=None)
+def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dtype: str, parallel: bool) -> Any:
+    program = Program()
+
+    def symbol(name: str) -> Symbol:
+        return Symbol(program, program.input(name))
+
+    held, now = {name: symbol(name) for name in slots}, {name: symbol(f"now_{name}") for name in scalars}
+    param, after = optimizer.rule(words_of(program), symbol("param"), symbol("grad"), held, now)
+    results = {"param": param.value, **{name: after[name].value for name in optimizer.slots}}
+    arrays = ("param", "grad", *slots)
+    source = Source()
+    names = (*arrays, *(f"now_{name}" for name in scalars), *(f"new_{name}" for name in results))
+    source.add(0, f"def update({', '.join(names)}):")
+    source.add(1, "count = param.shape[0]")
+    chunks(source, ())
+    source.add(2, *(f"row_{a} = {a}[lo:hi]" for a in (*arrays, *(f"new_{name}" for name in results))))
+    source.add(2, "for j in range(width):")
+    ops, leaves = program.needed(results.values())
+    loads = {**{a: f"row_{a}[j]" for a in arrays}, **{f"now_{name}": f"now_{name}" for name in scalars}}
+    source.add(3, *load_lines(program.inputs, leaves, loads), *(spelled(op) for op in ops))
+    source.add(3, *(f"row_new_{name}[j] = {value_of(value)}" for name, value in results.items()))
+    return build(source.text(), "update", dtype, parallel)
