@@ -289,3 +289,23 @@ def test_updates_in_one_pass_have_the_same_bits(spec, dtype):
 def test_training_uses_kernels_sooner():
     engine = sc.get_engine("numpy")
     assert engine.repeating().least < engine.least == sc.get_engine("numpy").least
+
+
+@pytest.mark.parametrize("per", [None, "channel", "neuron"])
+def test_maps_with_channels_last_stay_as_they_lie(per):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    engine, layer = sc.get_engine("torch", fused=True), sc.Leaky(beta=L(0.8, per=per), threshold=0.5)
+    params = map_leaves(engine.asarray, layer.init(Key((0,)), (3, 4, 5)).params)
+    params = params.replace(beta=params.beta * torch.linspace(0.5, 1.0, params.beta.numel()).reshape(params.beta.shape))
+    x = torch.rand(6, 2, 3, 4, 5)
+    found = []
+    for inputs in (x, x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (6, 2))):
+        held = params.replace(beta=params.beta.detach().requires_grad_())
+        lifted = inputs.detach().requires_grad_()
+        out = layer.run(Pass(engine, record=True), held, Tree(), None, lifted)
+        (out.outputs * x).sum().backward()
+        found.append((out.outputs, out.recorded.mem, out.state.mem, lifted.grad, held.beta.grad))
+    assert found[1][0].permute(0, 1, 3, 4, 2).is_contiguous()
+    for plain, last in zip(*found):
+        assert plain.shape == last.shape
+        assert torch.allclose(plain, last, rtol=1e-5, atol=0) if plain is found[0][4] else torch.equal(plain, last)

@@ -8,6 +8,7 @@ import torch
 
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
+from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.operators import has_data, number_of, run, run_back
 
 
@@ -53,8 +54,13 @@ def fused_scan(
     kernels = choose(engine.fused, stepper, flat, flatten(state), shape, record, engine.dtype, product, engine.least)
     if kernels is None:
         return None
+    held, last = [flat[name] for name in kernels.params], are_last(inputs)
     first = [state[name] for name in kernels.states]
-    made = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *(flat[name] for name in kernels.params))
+    if last:
+        inputs, first, held = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in held]
+    made = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *held)
+    if last:
+        made = [from_last(x, x.ndim - 3) for x in made]
     out, rest, count = made[0], made[1:], len(kernels.record)
     return out, State(zip(kernels.record, rest[:count])), State(zip(kernels.states, rest[count:]))
 

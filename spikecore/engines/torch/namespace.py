@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from spikecore.api.windows import window_slices
 from spikecore.api.words import WORDS
+from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.spike import SpikeFunction
 
 _COMPAT = (
@@ -24,8 +25,10 @@ _COMPAT = (
 ).split()
 
 
-def words(device: Any, dtype: str) -> SimpleNamespace:
-    """Every word; new tensors lie on ``device`` and have ``dtype``."""
+def words(device: Any, dtype: str, reorders: bool = False) -> SimpleNamespace:
+    """Every word; new tensors lie on ``device`` and have ``dtype``. ``reorders`` lets convolutions choose the order in
+    memory.
+    """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, dtype=dtype: function(*args, dtype=getattr(torch, dtype), device=device)
@@ -58,7 +61,7 @@ def words(device: Any, dtype: str) -> SimpleNamespace:
         "zeros": make(torch.zeros),
         "ones": make(torch.ones),
         "full": make(torch.full),
-        "conv": _conv,
+        "conv": _conv_last if reorders else _conv,
         "avg_pool": _avg_pool,
         "max_pool": _max_pool,
         "patches": _patches,
@@ -88,6 +91,10 @@ _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 def _conv(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     return _CONV[x.ndim - 2](x, weight, None, stride, padding, dilation, groups)
+
+
+def _conv_last(x: Any, weight: Any, *options: Any, **named: Any) -> Any:
+    return _conv(*channels_last(x, weight), *options, **named)
 
 
 def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:

@@ -1,0 +1,38 @@
+"""Memory layout: maps whose channels lie next to each other in memory stay that way through convolutions and neurons.
+
+On the CPU torch's float32 convolutions are faster in this order ("channels last") in both directions. A neuron does the
+same to every element, so it can take them in the order in which they lie.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+import torch
+
+
+def channels_last(x: Any, weight: Any) -> Tuple[Any, Any]:
+    """Input and weight of a two-dimensional convolution in the order in which the CPU computes fastest."""
+    if x.device.type != "cpu" or x.dtype != torch.float32 or x.shape[1] == 1 or x.ndim != 4:
+        return x, weight
+    return x.contiguous(memory_format=torch.channels_last), weight.contiguous(memory_format=torch.channels_last)
+
+
+def are_last(x: Any) -> bool:
+    """Whether the channels of (time, batch, channels, height, width) lie next to each other."""
+    return x.ndim == 5 and not x.is_contiguous() and x.permute(0, 1, 3, 4, 2).is_contiguous()
+
+
+def to_last(x: Any, leading: int) -> Any:
+    """(..., channels, height, width) as (..., height, width, channels): a view."""
+    return x.permute(*range(leading), leading + 1, leading + 2, leading)
+
+
+def from_last(x: Any, leading: int) -> Any:
+    """The inverse of ``to_last``."""
+    return x.permute(*range(leading), leading + 2, leading, leading + 1)
+
+
+def param_to_last(x: Any) -> Any:
+    """A parameter that broadcasts to (channels, height, width), for (height, width, channels)."""
+    return to_last(x.reshape((1,) * (3 - x.ndim) + tuple(x.shape)), 0) if x.ndim else x
