@@ -38,8 +38,9 @@ slow: .venv/extras-test  ## the tests that take long
 	$(PYTEST) -m slow
 
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
-	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py
-	$(BIN)/python benchmarks/neurons.py
+	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py tests/test_nir_peers.py \
+	  tests/test_conversion_spikingjelly.py tests/test_conversion_norse.py tests/test_conversion_sinabs.py tests/test_nn_trainers.py
+	$(BIN)/spikecore bench neurons tutorial5
 
 # CPython 3.8, torch 2.0.1 and numpy 1.24 are what PopTorch ships with; torch brings several GB of CUDA libraries.
 PYTHON38 ?= python3.8

@@ -1,4 +1,4 @@
-"""The command line: ``spikecore train``, ``evaluate``, ``verify``, ``check``, ``plot``, ``engines``."""
+"""The command line: ``spikecore train``, ``evaluate``, ``verify``, ``check``, ``plot``, ``engines``, ``bench``."""
 
 from __future__ import annotations
 
@@ -70,6 +70,18 @@ SIMULATE = typer.Option(
 )
 FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for; ipu is the one that has checks.")
 SAMPLES = typer.Option(8, min=1, help="How many of the first training samples to take.")
+WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Which; default: all.", show_default=False)
+LIST = typer.Option(False, "--list", help="Describe the workloads and leave.")
+ROUNDS = typer.Option(15, min=1, help="How often each side is timed.")
+QUICK = typer.Option(False, "--quick", help="Tiny shapes, to see that everything runs; the times mean nothing.")
+DEVICE = typer.Option("cpu", metavar="DEVICE", help="cpu or cuda: where whatever runs on torch runs.")
+BENCH_ENGINES = typer.Option(None, "--engine", "-e", metavar="NAME", help="torch or numpy; default both; repeatable.")
+PEERS = typer.Option(None, metavar="A,B", help="Peers to time; none for none. Default: all that are installed.")
+BATCH = typer.Option(None, min=1, help="Batch size in place of each workload's own.")
+BENCH_PROGRESS = typer.Option(
+    None, "--progress/--no-progress", help="A bar per group. Default: on a terminal.", show_default=False
+)
+RESULTS = typer.Option(None, "--out", metavar="FILE", help="Where to keep the result: FILE.md or FILE.json.")
 
 
 def _version(asked: bool) -> None:
@@ -196,6 +208,46 @@ def engines() -> None:
         install = "" if status.available else status.install
         table.add_row(status.name, "yes" if status.available else "no", status.why, install.replace("[", r"\["))
     Console().print(table)
+
+
+@app.command(
+    epilog=_epilog(
+        "spikecore bench --list",
+        "spikecore bench neurons --rounds 7 --peers snntorch,spikingjelly",
+        "spikecore bench tutorial5 tutorial6 --out results.md",
+        "spikecore bench --quick",
+    )
+)
+def bench(
+    workloads: Optional[List[str]] = WORKLOADS,
+    show: bool = LIST,
+    rounds: int = ROUNDS,
+    quick: bool = QUICK,
+    device: str = DEVICE,
+    engine: Optional[List[str]] = BENCH_ENGINES,
+    peers: Optional[str] = PEERS,
+    batch: Optional[int] = BATCH,
+    out: Optional[Path] = RESULTS,
+    progress: Optional[bool] = BENCH_PROGRESS,
+) -> None:
+    """Time this library and others on the same work.
+
+    All sides of a workload run in one process in turn, so that a machine whose speed drifts treats them alike; the
+    table has the median of each, its ratio to the first, and its parity: how many spikes differ from a reference run,
+    and max|a - b| / max|b| of the gradients (1e-5 is good). Peers that are not installed say so: pip install
+    "spikecore[peers]". Measure on an otherwise idle machine; a wide min-max says that it was not. Exits with 1 if a
+    peer failed.
+    """
+    from spikecore.bench import command
+    from spikecore.bench.plan import Settings
+
+    if show:
+        print(command.listing())
+        return
+    chosen = None if peers is None else tuple(p for p in peers.split(",") if p and p != "none")
+    settings = Settings(quick, device, tuple(engine or command.ENGINES), chosen, batch)
+    if not command.measure(workloads or (), settings, rounds, out, progress):
+        raise typer.Exit(NOT_VERIFIED)
 
 
 # ---- what the commands share ---------------------------------------------------------------------------------------

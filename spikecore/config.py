@@ -132,6 +132,8 @@ class Train(Section):
     schedule: AnySchedule = Field({}, description="factor of the learning rate by epoch")
     clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the whole gradient")
     window: Optional[int] = Field(None, ge=1, description="truncated BPTT: no gradient crosses every so many steps")
+    learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="back or forward in time")
+    update_every: Optional[int] = Field(None, ge=1, description="update the weights every so many steps, not per batch")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
 
 

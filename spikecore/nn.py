@@ -5,6 +5,7 @@
 Needs the extra ``torch``.
 """
 
+from spikecore import surrogate as surrogate  # snnTorch users write snn.surrogate.atan()
 from spikecore.engines.torch.nn import LIF as LIF
 from spikecore.engines.torch.nn import SLSTM as SLSTM
 from spikecore.engines.torch.nn import Alpha as Alpha

@@ -167,6 +167,8 @@ class Run:
             clip_norm=options.clip_norm,
             callbacks=(*callbacks, lambda model, row: say(epoch_line(row))),
             window=options.window,
+            learning=options.learning,
+            update_every=options.update_every,
             resume=model.epochs_done > 0,
             progress=progress,
             **self.feeding,

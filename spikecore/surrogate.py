@@ -24,6 +24,16 @@ from spikecore.api.surrogate import straight_through_estimator as straight_throu
 from spikecore.api.surrogate import superspike as superspike
 from spikecore.api.surrogate import triangular as triangular
 
+# snnTorch's autograd classes, ``ATan.apply(u, alpha)``; they need torch
+OPERATORS = (
+    "ATan CustomSurrogate FastSigmoid Heaviside LeakySpikeOperator Sigmoid SparseFastSigmoid SpikeRateEscape "
+    "StochasticSpikeOperator StraightThroughEstimator Triangular"
+).split()
+
 
 def __getattr__(name: str) -> Any:
+    if name in OPERATORS:
+        from spikecore.engines.torch.nn import operators
+
+        return operators.OPERATORS[name]
     raise no_such("surrogate", name, globals())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
@@ -9,6 +11,7 @@ from torch import nn  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
+from spikecore import utils  # noqa: E402
 
 H = {"init_hidden": True}
 NEURONS = {
@@ -78,6 +81,66 @@ def test_a_torch_network_can_be_verified():
     net, x = vectors("leaky")
     report = sc.verify(snn.from_torch(net), x.numpy(), torch.tensor([0, 1, 2]).numpy())
     assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_torch_module_is_verified_directly(dtype):
+    net, x = vectors("leaky")
+    net, x, before = net.to(dtype), x.to(dtype), copy.deepcopy(net.state_dict())
+    utils.set_state(net, {name: torch.full_like(x[0, 0, 0], 0.3) for name in utils.get_state(net)})
+    report = sc.verify(net, x, torch.tensor([0, 1, 2]))
+    assert report.ok, str(report)
+    assert str(dtype).rpartition(".")[2] in str(report)
+    assert all(torch.equal(value.to(dtype), net.state_dict()[name]) for name, value in before.items())
+    assert all(float(value) == pytest.approx(0.3) for value in utils.get_state(net).values())
+
+
+def test_the_batch_says_the_shape_of_a_sample():
+    net, x = images()
+    assert sc.verify(net, x, torch.tensor([0, 1, 2]), differences=False).ok
+    assert sc.verify(net, x[0], torch.tensor([0, 1, 2]), num_steps=2, differences=False).ok
+
+
+WHOLE = {
+    "state": lambda: snn.StateLeaky(torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9]), 5, learn_beta=True, threshold=0.7),
+    "state-fixed": lambda: snn.StateLeaky(0.9, 5, graded_spikes_factor=2.0, learn_threshold=True),
+    "linear": lambda: snn.LinearLeaky(0.9, 5, 3, bias=False),
+    "parallel": lambda: snn.LeakyParallel(5, 3, torch.tensor([0.5, 0.6, 0.7]), threshold=0.3),
+    "parallel-dense": lambda: snn.LeakyParallel(5, 3, weight_hh_enable=True, bias=False, threshold=0.1),
+    "associative": lambda: snn.AssociativeLeaky(5, 3, 2),
+    "associative-plain": lambda: snn.AssociativeLeaky(5, 3, 3, use_q_projection=False),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_modules_that_take_whole_sequences(name):
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(4, 5), WHOLE[name]()).double(), 6 * torch.rand(6, 3, 4, dtype=torch.float64)
+    model = snn.from_torch(net, engine="numpy", dtype="float64")
+    expected = net(x)
+    expected = (expected[0] if isinstance(expected, tuple) else expected).detach()
+    assert float(expected.abs().sum()) > 0
+    torch.testing.assert_close(torch.as_tensor(model(x.numpy()).spikes), expected)
+    assert sc.verify(net, x, torch.tensor([0, 1, 2]), differences=False).ok
+
+
+def test_options_of_whole_sequences_without_counterpart_are_named():
+    for module, message in [
+        (snn.StateLeaky(0.9, 5, kernel_truncation_steps=3), r"StateLeaky: kernel_truncation_steps"),
+        (snn.LeakyParallel(5, 3, dropout=0.5), r"LeakyParallel: dropout=0.5"),
+        (snn.LinearLeaky(0.9, 5, 3, spike_grad=lambda u: u), r"LinearLeaky: spike_grad"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            snn.from_torch(module)
+
+
+def test_only_models_and_modules_are_verified():
+    with pytest.raises(
+        ValueError, match=r"layer 0 \(ReLU\): there is no such layer; known are Alpha, AssociativeLeaky"
+    ):
+        sc.verify(nn.Sequential(nn.ReLU()), torch.zeros(2, 1, 3), torch.tensor([0]))
+    with pytest.raises(TypeError, match="must be a spikecore.Model or a module of torch"):
+        sc.verify(abs, torch.zeros(2, 1, 3), torch.tensor([0]))
 
 
 def test_what_has_no_counterpart_is_named():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -186,6 +187,20 @@ def test_nothing_keeps_networks_alive():
     del module
     gc.collect()
     assert not any(ref() for ref in refs)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the size of a process is read from /proc")
+def test_a_thousand_networks_leave_no_memory_behind():
+    def megabytes():
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    sizes = []
+    for count in (100, 1000):  # the first hundred fill caches
+        for _ in range(count):
+            rolled(nn.Sequential(nn.Linear(4, 1000), snn.Leaky(0.9, init_hidden=True)), x[:2]).sum().backward()
+        sizes.append(megabytes())
+    assert sizes[1] - sizes[0] < 5.0  # kept alive, they would be tens of megabytes
 
 
 def test_instances_is_a_weak_list():

@@ -110,6 +110,7 @@ class Sequential(Listed):
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         resting = {}
         for name, layer in self.children():
+            x = layer.entering(engine, params[name], x)
             below = layer.rest(engine, params[name], x)
             if layer.state:
                 resting[name] = below
@@ -119,6 +120,7 @@ class Sequential(Listed):
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         after = {}
         for name, layer in self.children():
+            x = layer.entering(engine, params[name], x)
             x, below = layer.step(engine, params[name], state.get(name, State()), x)
             if layer.state:
                 after[name] = below
@@ -156,10 +158,12 @@ class Branches(Container):
         return trees.result(self.merge(run.engine.xp, x, parts, before=2))
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
-        return State({name: layer.rest(engine, params[name], x) for name, layer in self.children() if layer.state})
+        seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
+        return State({n: layer.rest(engine, params[n], seen[n]) for n, layer in self.children() if layer.state})
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
-        made = {n: layer.step(engine, params[n], state.get(n, State()), x) for n, layer in self.children()}
+        seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
+        made = {n: layer.step(engine, params[n], state.get(n, State()), seen[n]) for n, layer in self.children()}
         out = self.merge(engine.xp, x, {name: y for name, (y, _) in made.items()}, before=1)
         return out, State({name: below for name, (_, below) in made.items() if name in self.state})
 

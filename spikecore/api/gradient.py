@@ -28,6 +28,7 @@ class Problem:
         targets: NumPy array.
         steps: number of steps of an input constant in time.
         seed: names the random draws of dropout.
+        window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
     """
 
     network: Layer
@@ -38,10 +39,11 @@ class Problem:
     targets: Any
     steps: Optional[int]
     seed: int
+    window: Optional[int] = None
 
     def training_pass(self, engine: Engine) -> Pass:
         """One training pass that records every layer."""
-        return Pass(engine, self.steps, True, Key((self.seed, "verify")), True)
+        return Pass(engine, self.steps, True, Key((self.seed, "verify")), True, self.window)
 
     def on(self, engine: Engine) -> Tuple[Tree, Tree, Any]:
         """Parameters and input as one tree, buffers, and targets on an engine."""
@@ -86,7 +88,9 @@ def gradient(engine: Engine, problem: Problem) -> Gradient:
 
 
 def _by_one_step(engine: Engine, problem: Problem) -> Gradient:
-    executor = engine.compile(problem.network, problem.params, problem.buffers, problem.loss, SGD(lr=STEP_LR))
+    executor = engine.compile(
+        problem.network, problem.params, problem.buffers, problem.loss, SGD(lr=STEP_LR), window=problem.window
+    )
     before = executor.state()["params"]
     key = problem.training_pass(engine).key
     loss, _ = executor.step(problem.x, problem.targets, steps=problem.steps, key=key)

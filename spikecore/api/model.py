@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
+from spikecore.api.backprop.fitting import Learning
 from spikecore.api.containers import walk
 from spikecore.api.engine import Engine, Executor, get_engine
 from spikecore.api.feed import Feed
@@ -149,6 +150,8 @@ class Model:
         callbacks: Tuple[Callback, ...] = (),
         *,
         window: Optional[int] = None,
+        learning: str = "bptt",
+        update_every: Optional[int] = None,
         resume: bool = False,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -168,6 +171,10 @@ class Model:
             clip_norm: largest norm of the whole gradient.
             callbacks: each is called as ``callback(model, row)`` after an epoch; one that returns True ends training.
             window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
+            learning: "bptt", backwards through time; or forward in time, with memory that does not depend on the number
+                of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
+            update_every: update the weights every so many steps instead of once per batch; states are carried on as
+                constants (with "bptt": snnTorch's TBPTT), and the loss is that of each part. Dropout draws anew.
             resume: continue an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then counts
                 the epochs already done, and the result is bit-identical to an uninterrupted run.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
@@ -187,13 +194,14 @@ class Model:
             )
         if not isinstance(epochs, int) or epochs < 1:
             raise ValueError(f"epochs={epochs!r} must be an int >= 1")
-        feed = Feed(num_steps, encoder, time_axis, check_finite)
+        feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
         if self._executor is None:
             self._build_from(data, feed)
+        way.check(self.engine, self.executor, loss, window)
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
         total = epochs if resume else self.epochs_done + epochs
         training = Training(
-            self, data, loss, feed, total, optimizer.lr, schedule, validation, tuple(callbacks), progress
+            self, data, loss, feed, total, optimizer.lr, schedule, validation, tuple(callbacks), progress, way
         )
         return training.run()
 

@@ -102,8 +102,8 @@ def layer_states(recorded: Tree) -> Dict[str, State]:
 
 
 def objective(
-    network: Layer, loss: Any, run: Pass, params: Params, buffers: Tree, x: Any, targets: Any
+    network: Layer, loss: Any, run: Pass, params: Params, buffers: Tree, x: Any, targets: Any, state: Any = None
 ) -> Tuple[Any, Tuple[Output, Tree]]:
     """The training loss of a batch, and as extra the output and the new buffers."""
-    out, buffers = forward(network, run, params, buffers, x)
+    out, buffers = forward(network, run, params, buffers, x, state)
     return evaluate(loss, run.engine, out, targets), (out, buffers)

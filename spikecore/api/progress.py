@@ -17,11 +17,12 @@ class Progress:
         title: e.g. "epoch 3/20".
         total: number of batches if known.
         enabled: None shows a bar only on a terminal.
+        unit: what is counted.
     """
 
-    def __init__(self, title: str, total: Optional[int], enabled: Optional[bool] = None) -> None:
+    def __init__(self, title: str, total: Optional[int], enabled: Optional[bool] = None, unit: str = "batch") -> None:
         shown = sys.stderr.isatty() if enabled is None else enabled
-        self.bar = _tqdm()(total=total, desc=title, unit="batch", leave=True) if shown and _tqdm() else None
+        self.bar = _tqdm()(total=total, desc=title, unit=unit, leave=True) if shown and _tqdm() else None
 
     def update(self, **figures: Any) -> None:
         """One more batch; figures are shown as they are."""

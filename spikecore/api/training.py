@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
+from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.functional.accuracy import accuracy_rate
 from spikecore.api.functional.loss import evaluate as evaluate_loss
@@ -123,6 +124,7 @@ class Training:
     validation: Any
     callbacks: Tuple[Callback, ...]
     progress: Optional[bool]
+    learning: Learning = Learning()
 
     def run(self) -> List[Row]:
         """Train up to ``epochs`` epochs in all, starting behind those already done; returns the history."""
@@ -166,7 +168,7 @@ class Training:
         x, steps = self.feed(model.engine, inputs, model.input_shape, key.child("encoder"))
         model.build(tuple(x.shape[2:]))
         check_targets(model.engine, self.loss, x, steps, targets, model.classes)
-        loss, out = model.executor.step(x, targets, steps=steps, key=key)
+        loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key)
         mean.add(x.shape[1], loss, accuracy_of(self.loss, out, targets))
 
     def _validated(self) -> Row:

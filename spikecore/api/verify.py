@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 from spikecore.api.containers import walk
 from spikecore.api.engine import Engine, get_engine
 from spikecore.api.feed import Feed, check_targets
+from spikecore.api.foreign import model_of
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient, slopes
 from spikecore.api.layer import Key, Layer, layer_name
@@ -41,7 +42,8 @@ def verify(
     """Check a model's gradients against a reference engine and against finite differences.
 
     Args:
-        model: a ``Model``; its weights are used and left as they are.
+        model: a ``Model``, or a torch module that ``spikecore.nn.from_torch`` knows; its weights are used and left as
+            they are, its states are not touched.
         x: one batch, as ``fit`` takes it.
         targets: its targets.
         loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
@@ -59,7 +61,9 @@ def verify(
     reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"})).with_dtype(
         "float64"
     )
-    problem = _problem(model, reference, x, targets, loss, Feed(num_steps, encoder, time_axis))
+    feed = Feed(num_steps, encoder, time_axis)
+    model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
+    problem = _problem(model, reference, x, targets, loss, feed)
     report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
     _compare(report, "float64", problem, model.engine.with_dtype("float64"), reference)
     if differences:

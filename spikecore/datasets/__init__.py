@@ -1,13 +1,33 @@
-"""Data as host arrays, and minibatches of it; nothing here knows of engines, and nothing is downloaded."""
+"""Data as host arrays or streams of events, and minibatches of them; nothing here knows of engines, and nothing is
+downloaded.
+"""
 
+from spikecore.datasets import transforms as transforms
+from spikecore.datasets.aedat import read_aedat as read_aedat
 from spikecore.datasets.arrays import Dataset as Dataset
 from spikecore.datasets.arrays import Loader as Loader
+from spikecore.datasets.cache import Cached as Cached
 from spikecore.datasets.digits import digits as digits
 from spikecore.datasets.errors import DataError as DataError
 from spikecore.datasets.errors import DataFileError as DataFileError
 from spikecore.datasets.errors import MissingExtraError as MissingExtraError
+from spikecore.datasets.event_dataset import EventDataset as EventDataset
+from spikecore.datasets.event_dataset import Source as Source
+from spikecore.datasets.event_npz import event_npz as event_npz
+from spikecore.datasets.event_npz import save_event_npz as save_event_npz
+from spikecore.datasets.events import Events as Events
+from spikecore.datasets.gesture import dvs_gesture as dvs_gesture
+from spikecore.datasets.heidelberg import read_spikes as read_spikes
+from spikecore.datasets.heidelberg import shd as shd
+from spikecore.datasets.heidelberg import ssc as ssc
 from spikecore.datasets.idx import fashion_mnist as fashion_mnist
 from spikecore.datasets.idx import mnist as mnist
 from spikecore.datasets.idx import read_idx as read_idx
+from spikecore.datasets.nmnist import nmnist as nmnist
+from spikecore.datasets.nmnist import read_nmnist as read_nmnist
 from spikecore.datasets.npz import npz as npz
 from spikecore.datasets.npz import read_npz as read_npz
+from spikecore.datasets.saccades import saccades as saccades
+from spikecore.datasets.structured import from_structured as from_structured
+from spikecore.datasets.structured import to_structured as to_structured
+from spikecore.datasets.tonic import from_tonic as from_tonic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Iterator, Optional, Tuple, Union
 
@@ -63,18 +64,21 @@ class Dataset:
         Raises:
             DataError: a part would be empty.
         """
-        count = round(at * len(self)) if isinstance(at, (float, np.floating)) else at
-        if not 0 < count < len(self):
-            raise DataError(f"at={at!r} leaves one part of {len(self)} samples empty: use a count or fraction between")
-        first: Any = slice(count)
-        second: Any = slice(count, None)
-        if seed is not None:
-            order = permutation(len(self), _integer("seed", seed, at_least=0))
-            first, second = order[first], order[second]
+        first, second = halves(len(self), at, seed)
         return self._take(first), self._take(second)
 
     def _take(self, index: Any) -> Dataset:
         return replace(self, inputs=self.inputs[index], targets=self.targets[index])
+
+
+class Samples(ABC):
+    """Labelled samples that are read when a batch needs them: `targets` (samples, ...) are known at once."""
+
+    targets: np.ndarray
+
+    @abstractmethod
+    def batch(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """The inputs of these samples as one array, as training sees them in this epoch."""
 
 
 class Loader:
@@ -85,7 +89,7 @@ class Loader:
     an epoch, skip the k batches already seen: `itertools.islice(loader, k, None)`.
 
     Args:
-        inputs: (samples, *features), or a Dataset.
+        inputs: (samples, *features), a Dataset, or an EventDataset: its batches are (time, batch, *features).
         targets: (samples, *anything); without them a batch is (inputs, None).
         batch_size: samples in a batch; the last one may be smaller.
         shuffle: a new order each epoch, or the data's own.
@@ -106,10 +110,12 @@ class Loader:
         seed: int = 0,
         drop_last: bool = False,
     ):
-        if isinstance(inputs, Dataset):
-            if targets is not None:
-                raise DataError("targets: a Dataset brings its own; give the Dataset alone, or two arrays")
-            inputs, targets = inputs.inputs, inputs.targets
+        if isinstance(inputs, (Dataset, Samples)) and targets is not None:
+            raise DataError("targets: a Dataset brings its own; give the Dataset alone, or two arrays")
+        self._samples = inputs if isinstance(inputs, Samples) else None
+        if isinstance(inputs, (Dataset, Samples)):
+            targets = inputs.targets
+            inputs = inputs.inputs if isinstance(inputs, Dataset) else np.arange(len(targets))
         self._inputs, self._targets = _pair(inputs, targets)
         self.batch_size = _integer("batch_size", batch_size, at_least=1)
         self.seed = _integer("seed", seed, at_least=0)
@@ -139,8 +145,20 @@ class Loader:
         order = permutation(samples, self.seed, epoch) if self.shuffle else np.arange(samples)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             rows = order[start : start + self.batch_size]  # an index array: batches are copies, free to be changed
-            yield self._inputs[rows], None if self._targets is None else self._targets[rows]
+            inputs = self._inputs[rows] if self._samples is None else self._samples.batch(rows, epoch)
+            yield inputs, None if self._targets is None else self._targets[rows]
         self._epoch = epoch + 1
+
+
+def halves(samples: int, at: Union[int, float], seed: Optional[int]) -> Tuple[Any, Any]:
+    """Indices of the first `at` samples and of the rest, see Dataset.split; slices where nothing is shuffled."""
+    count = round(at * samples) if isinstance(at, (float, np.floating)) else at
+    if not 0 < count < samples:
+        raise DataError(f"at={at!r} leaves one part of {samples} samples empty: use a count or fraction between")
+    if seed is None:
+        return slice(count), slice(count, None)
+    order = permutation(samples, _integer("seed", seed, at_least=0))
+    return order[:count], order[count:]
 
 
 def permutation(count: int, *key: int) -> np.ndarray:

@@ -60,17 +60,19 @@ def read_npz(path: PathLike, *, inputs: str = "inputs", targets: str = "targets"
         DataFileError: absent, damaged, not an archive, without these arrays, or with arrays of Python objects.
         DataError: arrays that do not fit together.
     """
-    arrays = _members(path, inputs, targets)
+    arrays = members(path, inputs, targets)
     return Dataset(arrays[inputs], arrays[targets], name=os.path.basename(os.fspath(path)))
 
 
-def _members(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
+def members(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
+    """These arrays of an archive; raises DataFileError."""
     try:
         # zipfile, then np.load: given a file that is no archive, np.load would speak of pickles.
         if not zipfile.is_zipfile(path):
             with open(path, "rb"):  # absent or unreadable is another fault than damaged
                 raise DataFileError(f"{path}: not an .npz archive, or cut off: write it with numpy.savez_compressed")
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: np.load leaves a file that it opened itself, and that is damaged, open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive.files]
             if missing:
                 raise DataFileError(f"{path}: no array {', '.join(missing)}; it holds {', '.join(archive.files)}")

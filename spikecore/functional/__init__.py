@@ -23,6 +23,16 @@ from spikecore.api.functional import mse_temporal_loss as mse_temporal_loss
 from spikecore.api.functional import van_rossum_distance as van_rossum_distance
 from spikecore.api.functional import victor_purpura_distance as victor_purpura_distance
 
+# the monitors of torch networks; they need torch
+MONITORS = (
+    "AttributeMonitor BaseMonitor GradInputMonitor GradOutputMonitor InputMonitor OutputMonitor unpack_len1_tuple"
+).split()
+LossFunctions = Loss  # snnTorch's name of the base class
+
 
 def __getattr__(name: str) -> Any:
+    if name in MONITORS:
+        from spikecore.functional import probe
+
+        return getattr(probe, name)
     raise no_such("loss or metric", name, globals())

@@ -2,14 +2,15 @@
 
 Besides the rules, snnTorch's functions of one step, with its names and arguments. ``fc`` and ``conv`` are modules of
 torch, or anything else with a ``weight``; those of a convolution also have stride, padding, dilation and groups. They
-return both traces and the change, or for reward-modulated rules the eligibility, and change no weight.
+return both traces and the change, or for reward-modulated rules the eligibility, and change no weight. ``STDPLearner``
+watches two modules of torch and needs the extra ``torch``.
 """
 
 from __future__ import annotations
 
 from typing import Any, Tuple
 
-from spikecore.api.engine import engine_of
+from spikecore.api.engine import engine_of, no_such
 from spikecore.api.layers import Linear
 from spikecore.api.plasticity import STDP as STDP
 from spikecore.api.plasticity import RewardSTDP as RewardSTDP
@@ -94,6 +95,28 @@ def mstdp_linear_single_step(
     return state.pre, state.post, rule.eligibility(weight, state, *spikes)
 
 
+def mstdpet_linear_single_step(
+    fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    tau_trace: float, f_pre: Weighing = proportional, f_post: Weighing = proportional,
+) -> Step:  # fmt: skip
+    """One step of reward-modulated STDP with an eligibility trace: what enters the trace at this step.
+
+    Args:
+        fc, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post: as in ``mstdp_linear_single_step``.
+        in_spike: (in,), a single sample, as snnTorch takes it; or (batch, in).
+        out_spike: (out,) or (batch, out).
+        tau_trace: time constant of the eligibility trace, which the caller keeps; nothing is computed from it here.
+            ``RewardSTDP(tau_eligibility=...)`` keeps it.
+
+    Returns:
+        trace_pre, trace_post, eligibility (out, in) or (batch, out, in).
+    """
+    single = in_spike.ndim == 1
+    pre, post = (x[None] if single else x for x in (in_spike, out_spike))
+    made = mstdp_linear_single_step(fc, pre, post, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+    return (made[0][0], made[1][0], made[2][0]) if single else made
+
+
 def _conv_step(
     kind: Any, conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, *options: Any
 ) -> Step:
@@ -122,3 +145,11 @@ def _state(rule: STDP, weight: Any, pre: Any, post: Any, trace_pre: Any, trace_p
         pre=rest.pre if trace_pre is None else rest.pre + trace_pre,
         post=rest.post if trace_post is None else rest.post + trace_post,
     )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "STDPLearner":
+        from spikecore.functional import learner
+
+        return learner.STDPLearner
+    raise no_such("learning rule", name, globals())

@@ -75,10 +75,10 @@ def _announced(function: Any, name: str) -> Callable[..., Any]:
     """Say so when a first call takes long because it compiles."""
 
     def call(*arguments: Any) -> Any:
-        known, begun = len(function.signatures), time.perf_counter()
+        known, begun = len(function.overloads), time.perf_counter()
         result = function(*arguments)
         took = time.perf_counter() - begun
-        if took > SLOW and len(function.signatures) > known and sys.stderr.isatty():
+        if took > SLOW and len(function.overloads) > known and sys.stderr.isatty():
             print(f"spikecore: compiled a {name} kernel in {took:.1f} s", file=sys.stderr)
         return result
 

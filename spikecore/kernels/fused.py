@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -81,6 +81,8 @@ class Fused:
     record: Tuple[str, ...]
     rows: Tuple[str, ...]
     dtype: str
+
+    language: ClassVar[str] = "Numba"
 
     @property
     def states(self) -> Tuple[str, ...]:
@@ -162,10 +164,18 @@ def _backward(fused: Fused, constant: bool, several: bool, by_x: bool, by_params
 
 
 @lru_cache(maxsize=1024)
-def fused(stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str) -> Fused:
-    """The kernels of one stepper for one kind of parameters; the same object for equal ones."""
-    forward, backward = traced(stepper, constants, record)
-    return Fused(forward, backward, record, rows, dtype)
+def fused(stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str) -> Any:
+    """The Numba kernels of a stepper, or a text that says why there are none.
+
+    Args:
+        stepper: the neuron.
+        constants: its prepared parameters by dotted name: a float is compiled in, None stands for an array.
+        record: states to return for every step.
+        rows: parameters with more than one value.
+        dtype: "float32" or "float64".
+    """
+    found = traced(stepper, constants, record)
+    return found if isinstance(found, str) else Fused(found[0], found[1], record, rows, dtype)
 
 
 def flat(a: Any) -> Any:

@@ -24,7 +24,7 @@ def rate(
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
 
     Args:
-        data: (batch, *features), or (time, batch, *features) with ``time_var_input``.
+        data: (batch, *features), or (time, batch, *features) with ``time_var_input``; (time,) is a single train.
         num_steps: T; for a static input only.
         gain, offset: straight line from data to probability.
         first_spike_time: no spike before this step (static input).
@@ -48,10 +48,10 @@ def rate(
         shape = tuple(x.shape)
     else:
         shape = (steps_of("rate", num_steps, first_spike_time), *x.shape)
-    if len(shape) < 2:
+    if len(shape) < 2 and not time_var_input:
         raise ValueError(f"rate: data of shape {tuple(x.shape)} has no batch axis")
     probability = engine.xp.clip(gain * x + offset, 0.0, 1.0)
-    draws = engine.uniform(seed, shape, sample_axis=1, first=first)
+    draws = engine.uniform(seed, shape, sample_axis=1 if len(shape) > 1 else None, first=first)
     spikes = engine.xp.astype(draws < probability, engine.dtype)
     if first_spike_time:
         silent = engine.xp.zeros_like(spikes[:first_spike_time, ...])

@@ -13,7 +13,7 @@ def to_one_hot(targets: Any, num_classes: int) -> Any:
     """Labels as rows of zeros with a one at the class (snnTorch ``to_one_hot``).
 
     Args:
-        targets: integer labels (batch,).
+        targets: labels (batch,): integers, or floats that are whole numbers.
         num_classes: number of classes, >= 1.
 
     Returns:
@@ -25,6 +25,8 @@ def to_one_hot(targets: Any, num_classes: int) -> Any:
     whole("num_classes", "to_one_hot", num_classes, 1)
     engine = engine_of(targets)
     labels = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="int64")
+    if "float" in str(labels.dtype) and bool(engine.xp.all(labels == engine.xp.round(labels))):
+        labels = engine.asarray(labels, dtype="int64")  # whole numbers, as snnTorch takes them
     check_labels(engine, labels, labels.shape[0] if labels.ndim else 1, num_classes)
     return one_hot(engine, engine.asarray(labels, dtype="int64"), num_classes)
 

@@ -52,6 +52,15 @@ class Surrogate:
         """Whether finite differences can check this surrogate."""
         return type(self).antiderivative is not Surrogate.antiderivative
 
+    def __call__(self, u: Any, noise: Any = None) -> Any:
+        """Spikes of potentials above threshold, as snnTorch's surrogates are called: Theta(u) with this derivative.
+
+        Args:
+            u: an array of any engine, floating point.
+            noise: for stochastic surrogates, see ``fire``.
+        """
+        return self.fire(engine_of(u), u, noise)
+
     def fire(self, engine: Any, u: Any, noise: Any = None) -> Any:
         """The spike Theta(u) with this surrogate's derivative. ``noise`` in [0, 1) is for stochastic surrogates."""
         return engine.spike(u, self)

@@ -44,7 +44,7 @@ class custom_surrogate(Surrogate):
             raise TypeError(f"custom_surrogate: integral={self.integral!r} must be a function of (xp, u), or None")
 
     def derivative(self, xp: Any, u: Any) -> Any:
-        if _arguments(self.function) == 2:
+        if self.in_words:
             return self.function(xp, u)
         return self.function(u, xp.ones_like(u), xp.astype(u > 0, str_dtype(u)))
 
@@ -54,6 +54,11 @@ class custom_surrogate(Surrogate):
     @property
     def has_antiderivative(self) -> bool:
         return self.integral is not None
+
+    @property
+    def in_words(self) -> bool:
+        """Whether the function is written in vocabulary words; one of three arguments knows its own library only."""
+        return _arguments(self.function) == 2
 
 
 def _arguments(function: Formula) -> int:

@@ -101,6 +101,9 @@ class IpuEngine(TorchEngine):
             )
         return super().value_and_grad(function, argument, *constants)
 
+    def unfused(self) -> IpuEngine:
+        return self
+
     def with_dtype(self, dtype: str) -> IpuEngine:
         options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return IpuEngine(dtype, simulate=self.simulate, host_gradients=self.host_gradients, **options)

@@ -38,6 +38,8 @@ class IpuExecutor(NetworkExecutor):
     of a step are those before it; with ``device_iterations`` > 1 each part's are those before its own step.
     """
 
+    carries = False  # a training program begins at rest, and its gradients stay on the device
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.training: Optional[Program] = None
         self.inference: Dict[Any, Program] = {}

@@ -18,9 +18,11 @@ from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.tape import Tape, Var, lower
+from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
+TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 NAMESPACES = {"numpy": "array_api_compat.numpy", "cupy": "array_api_compat.cupy"}
 
 
@@ -30,8 +32,8 @@ class NumpyEngine(Engine):
     Args:
         dtype: "float32" or "float64".
         namespace: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
-        fused: whether runs over time go through compiled kernels (NumPy only): "auto", for long ones; True, always, or
-            an error; False, never: the reference, whose BPTT is the loop of ``bptt.py``.
+        fused: whether runs over time go through compiled kernels, on NumPy and CuPy: "auto", for long ones; True,
+            always, or an error; False, never: the reference, whose BPTT is the loop of ``bptt.py``.
         checkpoint_every: where the loop runs, keep the states of every so many steps only, and compute those between
             again; None keeps all. Kernels compute states again in any case.
 
@@ -55,11 +57,11 @@ class NumpyEngine(Engine):
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         if fused not in ("auto", True, False):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
-        if namespace != "numpy" and fused is True:
+        if namespace not in TARGETS and fused is True:
             raise ValueError(f"fused=True: there are no kernels for namespace={namespace!r}")
         if checkpoint_every is not None and checkpoint_every < 1:
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
-        self.fused = fused if namespace == "numpy" else False
+        self.fused, self.target = fused if namespace in TARGETS else False, TARGETS.get(namespace, "")
         self.checkpoint_every = checkpoint_every
         self.dtype = dtype
         self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
@@ -137,10 +139,9 @@ class NumpyEngine(Engine):
     def _kernels(self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any) -> Any:
         if self.fused is False:
             return None
-        from spikecore.kernels.choose import choose
-
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
-        return choose(self.fused, stepper, flatten(params), flatten(state), shape, record, self.dtype, least=self.least)
+        terms = Terms(self.fused, self.dtype, self.least, self.target)
+        return choose(terms, stepper, flatten(params), flatten(state), shape, record)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step on plain arrays."""
@@ -149,8 +150,8 @@ class NumpyEngine(Engine):
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain
 
-        if self.namespace == "numpy":
-            return explain(self.fused, stepper)
+        if self.target:
+            return explain(self.fused, stepper, self.target)
         return f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}"
 
     def value_and_grad(
@@ -191,24 +192,23 @@ class CupyEngine(NumpyEngine):
     """The same on a CUDA device, through CuPy.
 
     Args:
-        dtype: "float32" or "float64".
-        checkpoint_every: as in ``NumpyEngine``.
+        dtype, fused, checkpoint_every: as in ``NumpyEngine``.
     """
 
     name = "cupy"
     modules = ("cupy",)
     chunk = 1 << 22  # a GPU wants large pieces
 
-    def __init__(self, dtype: str = "float32", checkpoint_every: Optional[int] = None) -> None:
-        super().__init__(dtype, "cupy", False, checkpoint_every)
+    def __init__(self, dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None) -> None:
+        super().__init__(dtype, "cupy", fused, checkpoint_every)
         self.device = "cuda"
         self.generator = self.library
 
     def with_dtype(self, dtype: str) -> CupyEngine:
-        return type(self)(dtype, self.checkpoint_every)
+        return type(self)(dtype, self.fused, self.checkpoint_every)
 
     def unfused(self) -> CupyEngine:
-        return self
+        return type(self)(self.dtype, False, self.checkpoint_every)
 
 
 def _host(x: Any) -> Any:

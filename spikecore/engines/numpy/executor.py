@@ -52,7 +52,7 @@ class NumpyExecutor(NetworkExecutor):
     def _updated(self, param: Any, grad: Any, slots: Dict[str, Any]) -> Any:
         optimizer: Any = self.optimizer
         engine: Any = self.engine
-        if engine.fused is not False and param.size >= REPEATED and has_numba():
+        if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
             from spikecore.kernels.update import update
 
             return update(optimizer, param, grad, slots, self.steps_done, self.lr)

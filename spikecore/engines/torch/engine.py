@@ -25,7 +25,7 @@ class TorchEngine(Engine):
     Args:
         device: a torch device, e.g. "cpu", "cuda", "cuda:1".
         dtype: "float32" or "float64".
-        fused: whether runs over time go through compiled kernels (on the CPU): "auto", for long ones; True, always, or
+        fused: whether runs over time go through compiled kernels: "auto", for long ones; True, always, or
             an error; False, never.
         checkpoint_every: where the loop runs, keep what the backward pass needs only at every so many steps, and
             compute the steps between again; None keeps everything. Kernels compute states again in any case.
@@ -108,8 +108,13 @@ class TorchEngine(Engine):
     ) -> Tuple[Any, State, State]:
         steps = inputs.shape[0] if steps is None else steps
         if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
-            wide = map_leaves(torch.Tensor.float, state)
-            made, *rest = self.scan(stepper, params, wide, inputs.float(), steps=steps, record=record, window=window)
+            state = map_leaves(torch.Tensor.float, state)
+            run = stepper, params, state
+            if inputs.is_cuda and self.fused is not False and not compiling():  # these kernels read halves themselves
+                found = fused_scan(self, *run, inputs, steps, record, window)
+                if found is not None:
+                    return found
+            made, *rest = self.scan(*run, inputs.float(), steps=steps, record=record, window=window)
             return made.to(inputs.dtype), *rest
         if self.fused is not False and compiling():
             if can_pass(stepper):
@@ -125,8 +130,9 @@ class TorchEngine(Engine):
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain
 
-        if self.device == "cpu":
-            return explain(self.fused, stepper)
+        target = self.device.partition(":")[0]
+        if target in ("cpu", "cuda"):
+            return explain(self.fused, stepper, target)
         return f"loop: one {type(stepper).__name__}.step per time step on {self.device}, differentiated by autograd"
 
     def value_and_grad(

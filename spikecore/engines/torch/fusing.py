@@ -10,6 +10,8 @@ from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.operators import has_data, number_of, run, run_back
+from spikecore.kernels.choose import Terms, choose
+from spikecore.kernels.dense import Product
 
 
 def compiling() -> bool:
@@ -42,16 +44,14 @@ def fused_scan(
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.
     """
-    if inputs.device.type != "cpu":
+    target = inputs.device.type
+    if target not in ("cpu", "cuda"):
         if engine.fused is True:
             raise RuntimeError(f"fused=True, but there are no kernels for {inputs.device}")
         return None
-    from spikecore.kernels.choose import choose
-    from spikecore.kernels.dense import Product
 
-    flat = flatten(params)
-    shape, product = (steps, *inputs.shape[1:]), Product(_matrices, _multiply)
-    kernels = choose(engine.fused, stepper, flat, flatten(state), shape, record, engine.dtype, product, engine.least)
+    flat, terms = flatten(params), Terms(engine.fused, engine.dtype, engine.least, target, PRODUCT)
+    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record)
     if kernels is None:
         return None
     held, last = [flat[name] for name in kernels.params], are_last(inputs)
@@ -71,6 +71,9 @@ def _matrices(a: Any) -> Any:
 
 def _multiply(a: Any, b: Any, out: Any) -> None:
     torch.mm(a, b, out=out)
+
+
+PRODUCT = Product(_matrices, _multiply)
 
 
 class FusedScan(torch.autograd.Function):

@@ -93,9 +93,10 @@ def _define() -> None:
 
     @scan.register_fake
     def _(inputs: Any, operands: Any, kernels: int, steps: int, keep: bool) -> Any:
-        made, shape = _KERNELS[kernels], tuple(inputs.shape[1:])
-        shapes = [(steps, *shape)] * (1 + len(made.record)) + [shape] * len(made.states)
-        return [inputs.new_empty(s) for s in (*shapes, *(made.saved_shapes(steps, shape) if keep else ()))]
+        made, shape, held = _KERNELS[kernels], tuple(inputs.shape[1:]), operands[0] if operands else inputs
+        shapes = [(steps, *shape)] * len(made.record) + [shape] * len(made.states)
+        saved = made.saved_shapes(steps, shape) if keep else ()
+        return [inputs.new_empty((steps, *shape)), *(held.new_empty(s) for s in (*shapes, *saved))]
 
     @library.custom_op(
         "spikecore::scan_back", mutates_args=(),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from spikecore.api import containers
+from spikecore.api.engine import get_engine
 from spikecore.api.layer import Layer, layer_name
 from spikecore.api.model import Model
 from spikecore.engines.torch.nn.layers import Residual
@@ -21,6 +22,7 @@ from spikecore.engines.torch.nn.pairs import (
     neuron_to_layer,
     neuron_to_module,
 )
+from spikecore.engines.torch.nn.whole import WHOLE, whole_to_layer
 
 _TO_LAYER = {pair.module: pair for pair in PAIRS}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
@@ -36,8 +38,10 @@ def from_torch(net: nn.Module, input_shape: Any = None, engine: Any = "torch", s
         engine, seed, options: as in ``spikecore.Model``.
 
     Returns:
-        A ``Model``. Its neurons run on their own states, from rest; layers are named by position. Whether weights are
-        frozen (``requires_grad=False``) is not taken over.
+        A ``Model``. Its neurons run on their own states, from rest; layers are named by position. Modules that take a
+        whole sequence (``StateLeaky``, ``LinearLeaky``, ``LeakyParallel``, ``AssociativeLeaky``) become the neurons
+        that do; ``to_torch`` does not know these. Whether weights are frozen (``requires_grad=False``) is not taken
+        over.
 
     Raises:
         ValueError: a layer without counterpart, named by its place in ``net``; no ``input_shape`` where it is needed.
@@ -59,6 +63,13 @@ def from_torch(net: nn.Module, input_shape: Any = None, engine: Any = "torch", s
     return model
 
 
+def adopted(net: nn.Module, shape: Any) -> Model:
+    """The model of a module, on its device and in its dtype; ``shape`` of a sample counts if no layer fixes it."""
+    like = next(net.parameters(), torch.zeros(0))
+    engine = get_engine("torch", device=str(like.device), dtype=str(like.dtype).rpartition(".")[2])
+    return from_torch(net, shape if _layer(net, "", "", {}, {}).input_shape is None else None, engine)
+
+
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) -> Layer:
     """The layer of a module; its weights are put into ``params`` and ``buffers`` by their dotted names."""
     if type(module) is nn.Sequential:
@@ -78,15 +89,17 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
     try:
         if type(module) in NEURONS:
             arrays, made = neuron_arrays(module), neuron_to_layer(module)
+        elif type(module) in WHOLE:
+            made, arrays = whole_to_layer(module)
         elif type(module) in _TO_LAYER:
             arrays, made = dict(module.named_parameters()), _TO_LAYER[type(module)].to_layer(module)
         else:
-            raise NoCounterpart(f"there is no such layer; known are {_known(_TO_LAYER, NEURONS)}")
+            raise NoCounterpart(f"there is no such layer; known are {_known(_TO_LAYER, NEURONS, WHOLE)}")
     except (ValueError, TypeError) as error:
         place = f"layer {where} ({type(module).__name__})" if where else type(module).__name__
         raise NoCounterpart(f"from_torch: {place}: {error}") from None
     params.update({_join(name, key): value for key, value in arrays.items()})
-    buffers.update({_join(name, key): value for key, value in module.named_buffers()})
+    buffers.update({_join(name, key): value for key, value in module.named_buffers() if value is not None})
     return made
 
 

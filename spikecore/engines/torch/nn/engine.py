@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Tuple
 
 import torch
 
-from spikecore.api.surrogate import Surrogate, atan
+from spikecore.api.surrogate import Surrogate, atan, custom_surrogate
 from spikecore.engines.torch.engine import TorchEngine
 
 WORKING = {torch.float32: "float32", torch.float64: "float64"}  # every other dtype is computed in float32
@@ -52,19 +52,23 @@ class FaceEngine(TorchEngine):
         return super().spike(u, surrogate)
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
-        engine = self if _has_formula(stepper) else self.unfused()
+        engine = self if has_formula(stepper) else self.unfused()
         return TorchEngine.scan(engine, stepper, params, state, inputs, **options)
 
     def explain(self, stepper: Any) -> str:
-        if _has_formula(stepper):
+        if has_formula(stepper):
             return super().explain(stepper)
-        return f"loop: one {type(stepper).__name__}.step per time step, because its surrogate is not a formula"
+        name = type(stepper).__name__
+        return f"loop: one {name}.step per time step, because its surrogate or quantiser is not a formula"
 
 
-def _has_formula(stepper: Any) -> bool:
-    """Whether the neuron's surrogate is a formula, from which kernels can be made."""
-    surrogate = stepper.core[0].surrogate
-    return not isinstance(surrogate, Callable_) and not surrogate.stochastic
+def has_formula(stepper: Any) -> bool:
+    """Whether surrogate and quantiser of a neuron are formulas, from which kernels can be made."""
+    neuron = stepper.core[0]
+    surrogate = neuron.surrogate
+    foreign = isinstance(surrogate, custom_surrogate) and not surrogate.in_words
+    foreign = foreign or isinstance(surrogate, Callable_) or isinstance(getattr(neuron, "state_quant", 0), Quantiser)
+    return not foreign and not surrogate.stochastic
 
 
 def surrogate_of(owner: str, spike_grad: Any, disabled: bool) -> Surrogate:

@@ -17,6 +17,7 @@ from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogat
 from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.options import OWN_TENSORS, register
 from spikecore.engines.torch.nn.parts import Parts
+from spikecore.engines.torch.nn.stepping import fused_step
 
 
 class SpikingNeuron(Parts):
@@ -127,7 +128,9 @@ class SpikingNeuron(Parts):
         engine, params = self._ready(x, host=True)
         current = self._projected(engine, params, x)
         before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
-        spk, after = self._neuron.step(engine, params, self._start(current, before), current)
+        start = self._start(current, before)
+        stepped = fused_step(engine, self._neuron, params, start, current)
+        spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped
         for name in self.states:
             setattr(self, name, after[name])
         if spk.dtype != input_.dtype and input_.is_floating_point():

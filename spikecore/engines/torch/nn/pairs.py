@@ -121,12 +121,13 @@ def neuron_to_layer(module: Any) -> Layer:
         value = getattr(module, name, None)
         if value is not None:
             default = values_of(getattr(made, name))
-            changes[name] = _field(value, float(default))
+            changes[name] = field_of(value, float(default))
     found: Layer = replace(made, **changes)
     return found
 
 
-def _field(value: Any, default: float) -> Any:
+def field_of(value: Any, default: float) -> Any:
+    """A tensor as the field of a neuron: a number, an array, or for Parameters what is learned, with a placeholder."""
     if not isinstance(value, torch.Tensor):
         return value
     if isinstance(value, nn.Parameter):

@@ -1,0 +1,127 @@
+"""How ``Model.fit`` learns from one batch: by BPTT as a whole, piece by piece, or forward in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from spikecore.api.backprop.forward_mode import ForwardMode
+from spikecore.api.backprop.online import online_rule
+from spikecore.api.backprop.rule import Rule, Run, joined, with_steps
+from spikecore.api.backprop.steps import Targets, stepwise, targets_of
+from spikecore.api.containers import readout
+from spikecore.api.engine import Executor, unknown
+from spikecore.api.layer import Key
+from spikecore.api.network import Output
+from spikecore.api.tree import map_leaves
+
+KINDS = ("bptt", "eprop", "ottt", "rtrl")
+
+
+class Part(NamedTuple):
+    """What one update of the weights saw: number of steps, mean loss, outputs, state after the last step."""
+
+    steps: int
+    loss: float
+    spikes: Any
+    state: Any
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A way of learning from a batch.
+
+    Args:
+        kind: "bptt", backwards in time; forward in time "eprop" (exact traces), "ottt" (factorised traces), "rtrl".
+        update_every: update the weights every so many steps; states are carried on as constants, traces as they are.
+            None, once per batch.
+
+    Raises:
+        ValueError: another kind, ``update_every`` < 1.
+    """
+
+    kind: str = "bptt"
+    update_every: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(unknown("learning", self.kind, KINDS))
+        every = self.update_every
+        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+            raise ValueError(f"update_every={every!r} must be an int >= 1, or None")
+
+    @property
+    def whole(self) -> bool:
+        """Whether a batch is one training step of an executor."""
+        return self.kind == "bptt" and self.update_every is None
+
+    def check(self, engine: Any, executor: Executor, loss: Any, window: Optional[int]) -> None:
+        """Refuse, before anything is trained, what does not go together.
+
+        Raises:
+            NotImplementedError: an engine on which a batch is one step and gradients stay on the device.
+            ValueError: a window, or a loss that is not known step by step, for learning forward in time.
+        """
+        if not self.whole and not executor.carries:
+            raise NotImplementedError(
+                f"engine {engine.name!r} trains whole sequences from rest and keeps its gradients: learning="
+                f"{self.kind!r} with update_every={self.update_every!r} needs numpy or torch; window=... truncates the "
+                "gradient here, too"
+            )
+        if self.kind != "bptt":
+            stepwise(loss)
+            if window is not None:
+                raise ValueError(f"window={window!r} truncates BPTT; learning={self.kind!r} does not go back in time")
+
+    def step(
+        self, executor: Any, loss: Any, x: Any, targets: Any, steps: Optional[int], key: Key
+    ) -> Tuple[float, Output]:
+        """Learn from a batch; arguments as ``Executor.step`` takes them. Returns the mean loss and the outputs."""
+        if self.whole:
+            return executor.step(x, targets, steps=steps, key=key)
+        total = int(x.shape[0]) if steps is None else steps
+        held = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
+        learn = self._backward if self.kind == "bptt" else self._forward
+        made = list(learn(executor, loss, x, held, steps, total, key))
+        mean = sum(part.steps * part.loss for part in made) / total
+        spikes = joined(executor.engine, [part.spikes for part in made])
+        return mean, Output(spikes, {}, made[-1].state, readout(executor.network))
+
+    def _parts(self, x: Any, steps: Optional[int], total: int) -> Iterator[Tuple[int, int, Any, Optional[int]]]:
+        """First step, last step, inputs, and the number of steps of a constant input, of every part of a batch."""
+        every = self.update_every or total
+        for start in range(0, total, every):
+            stop = min(start + every, total)
+            yield start, stop, (x[start:stop, ...] if steps is None else x), (None if steps is None else stop - start)
+
+    def _backward(
+        self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
+    ) -> Iterator[Part]:
+        stop_gradient = executor.engine.stop_gradient
+        option: Dict[str, Any] = {}
+        for start, stop, part, count in self._parts(x, steps, total):
+            own = key.child("part", start) if start else key  # noise must not repeat itself
+            value, out = executor.step(part, targets.between(start, stop), steps=count, key=own, **option)
+            option = {"state": map_leaves(stop_gradient, out.state)}
+            yield Part(stop - start, value, stop_gradient(out.spikes), option["state"])
+
+    def _forward(
+        self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
+    ) -> Iterator[Part]:
+        run = Run(self._rule(executor.network, stepwise(loss), targets, total), *_held(executor))
+        for start, stop, part, count in self._parts(x, steps, total):
+            run.rule = with_steps(run.rule, stop - start)
+            outputs = run.feed(part, count)
+            value, grads = run.take()
+            executor.apply(grads)
+            run.set_params(executor.params)
+            yield Part(stop - start, value, outputs, run.state.net)  # type: ignore[union-attr]
+
+    def _rule(self, *arguments: Any) -> Rule:
+        if self.kind == "rtrl":
+            return ForwardMode(*arguments)
+        return online_rule("exact" if self.kind == "eprop" else "factorised", *arguments)
+
+
+def _held(executor: Any) -> List[Any]:
+    return [executor.engine, executor.params, executor.buffers]

@@ -1,0 +1,29 @@
+"""Learning through time; see docs/learning.md.
+
+For a ``Model`` on any engine: ``bptt`` (with ``window=`` truncated), ``online`` (e-prop, OSTL, OTTT) and ``rtrl`` give
+gradients, ``model.fit(learning=..., update_every=..., window=...)`` trains. For networks of ``spikecore.nn`` modules:
+``BPTT``, ``TBPTT`` and ``RTRL`` train one epoch, with snnTorch's signatures; they need the extra ``torch``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, List
+
+from spikecore.api.backprop import bptt as bptt
+from spikecore.api.backprop import online as online
+from spikecore.api.backprop import per_step as per_step
+from spikecore.api.backprop import rtrl as rtrl
+from spikecore.api.engine import no_such
+
+MODULES = ("BPTT", "RTRL", "TBPTT")  # the torch face's, found when somebody asks
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return getattr(importlib.import_module("spikecore.engines.torch.nn.backprop"), name)
+    raise no_such("way of learning", name, globals())
+
+
+def __dir__() -> List[str]:
+    return sorted({*globals(), *MODULES})

@@ -1,0 +1,21 @@
+"""Benchmarks: this library and its peers on the same work, in one process, with parity printed beside each time.
+
+    spikecore bench --list
+    spikecore bench neurons tutorial5 --rounds 15 --out results.md
+
+A workload is a list of groups, a group a list of sides that all run the same neuron model on the same data. Sides are
+timed in turn (A B C, A B C, ...), so that a machine whose speed drifts treats them alike, and what each computed is
+compared with a reference run: spikes one by one, gradients as max|a - b| / max|b|. See docs/benchmarks.md.
+"""
+
+from spikecore.bench import machine as machine
+from spikecore.bench.plan import Bar as Bar
+from spikecore.bench.plan import Group as Group
+from spikecore.bench.plan import Settings as Settings
+from spikecore.bench.plan import Side as Side
+from spikecore.bench.plan import Workload as Workload
+from spikecore.bench.report import as_json as as_json
+from spikecore.bench.report import as_markdown as as_markdown
+from spikecore.bench.runner import run as run
+from spikecore.bench.workloads import WORKLOADS as WORKLOADS
+from spikecore.bench.workloads import workloads as workloads

@@ -1,0 +1,62 @@
+"""A neuron's kernels with nothing around them: no autograd, no allocation, the same buffers at every call."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import numpy as np
+
+import spikecore as sc
+from spikecore.api.layer import Key
+from spikecore.api.tree import flatten, map_leaves
+from spikecore.bench.plan import Absent, Evidence, Run
+
+
+def check() -> None:
+    """Refuse a side that needs kernels.
+
+    Raises:
+        Absent: there are none without Numba.
+    """
+    from spikecore.kernels.fused import has_numba
+
+    if not has_numba():
+        raise Absent("kernels need Numba: pip install numba")
+
+
+def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
+    """Forward and backward kernel of a neuron without learned parameters.
+
+    Raises:
+        Absent: there are no kernels here.
+    """
+    check()
+    import torch
+
+    from spikecore.kernels import fused
+    from spikecore.kernels.cache import build, use_threads
+    from spikecore.kernels.choose import Terms, choose
+    from spikecore.kernels.emit import backward_source, forward_source
+
+    engine = sc.get_engine("numpy", fused=False)
+    shape = x.shape[1:]
+    params = layer.prepare(engine, map_leaves(engine.asarray, layer.init(Key((0,)), shape).params))
+    rest = layer.rest(engine, params, x[0])
+    found = choose(Terms(True, "float32"), layer, flatten(params), flatten(rest), x.shape, ())
+    use_threads(torch.get_num_threads())
+    source = forward_source(found.trace, found.rows, found.record, False)
+    forward = build(source, "forward", found.dtype, fused.several(shape))
+    source = backward_source(found.trace, found.adjoint, found.rows, found.record, True, (), False)
+    backward = build(source, "backward", found.dtype, fused.several(shape))
+    spikes, by_input = np.empty_like(x), np.empty_like(x)
+    rows = [fused.flat(array) for array in (x, upstream, spikes, by_input)]
+    states = [fused.flat(rest[name][None])[0] for name in found.states]
+    final, nothing, by_state = ([np.zeros_like(state) for state in states] for _ in range(3))
+    given = found.given(flatten(params), shape)
+
+    def call() -> Callable[[], Evidence]:
+        forward(rows[0], *states, *given, rows[2], *final)
+        backward(rows[0], *states, *given, rows[1], *nothing, 0, rows[3], *by_state)
+        return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
+
+    return call

@@ -1,0 +1,60 @@
+"""Where and when something was measured."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from typing import Any, Dict, List
+
+PACKAGES = "spikecore numpy torch numba snntorch spikingjelly norse sinabs spyx jax flax".split()
+
+
+def describe(device: str) -> Dict[str, Any]:
+    """Date, processor, cores, load, threads, GPU and versions."""
+    found: Dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES for version in _version(name)},
+    }
+    try:
+        import torch
+    except ImportError:
+        return found
+    found["threads"] = torch.get_num_threads()
+    if device.startswith("cuda"):
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def sentence(machine: Dict[str, Any]) -> str:
+    """The same in words."""
+    where = f"{machine['cores']} cores of {machine['processor']} ({machine['system']})"
+    if "gpu" in machine:
+        where += f" with {machine['gpu']}"
+    threads = f", {machine['threads']} torch threads" if "threads" in machine else ""
+    load = f", load average {machine['load']} at the start" if machine["load"] is not None else ""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return f"Measured on {machine['date']} on {where}{threads}{load}; Python {machine['python']}, {versions}."
+
+
+def _processor() -> str:
+    """The processor's name, as Linux tells it or else as Python does."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(name: str) -> List[str]:
+    try:
+        return [importlib.metadata.version(name)]
+    except importlib.metadata.PackageNotFoundError:
+        return []

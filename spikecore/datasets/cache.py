@@ -1,0 +1,151 @@
+"""Transformed recordings kept on disk, so that they are read and transformed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+import zlib
+from pathlib import Path
+from typing import Any, Optional, Tuple
+
+import numpy as np
+
+from spikecore import __version__
+from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.event_dataset import EventDataset, Source
+from spikecore.datasets.events import Events
+from spikecore.datasets.fingerprint import fingerprint
+from spikecore.datasets.places import PathLike
+from spikecore.datasets.progress import watched
+from spikecore.datasets.transforms.base import random_steps
+
+MAGIC = b"spikecore cache 1\n"
+DIGEST = 16
+COLUMNS = ("t", "x", "y", "p")
+log = logging.getLogger(__name__)
+
+
+class Cached(EventDataset):
+    """A dataset whose recordings, transformed, are kept in files: `Cached(dataset.map(ToFrames(steps=25)), "cache")`.
+
+    Each recording is stored when it is first asked for, or by `fill()`. An entry belongs to the recording's file (name,
+    size, time of change), to the transform (class and fields) and to spikecore's version: if one of them changes, the
+    entry is made anew, beside the old one; the folder may be deleted at any time. A damaged entry is made again, with
+    one message in the log. Several processes may use one folder at once.
+
+    Random transforms belong behind the cache, `Cached(...).map(Shift(2))`: within, each sample would stay the same in
+    every epoch.
+
+    Args:
+        dataset: what to keep.
+        folder: where; it is made if it is not there.
+
+    Raises:
+        DataError: a random transform, one whose fields cannot be told (a plain function), or a source that cannot tell
+            whether a recording has changed. DataFileError: the folder cannot be written to.
+    """
+
+    def __init__(self, dataset: EventDataset, folder: PathLike):
+        random = random_steps(dataset.transform)
+        if random:
+            raise DataError(
+                f"{random[0]!r} within a cache would change a sample once and for all: map it behind, "
+                "Cached(dataset, folder).map(...)"
+            )
+        store = Store(dataset, Path(folder))
+        super().__init__(store, dataset.targets, dataset.name, dataset.classes)
+
+    def fill(self, progress: Optional[bool] = None) -> Cached:
+        """Make every entry that is not there yet, and return self.
+
+        Args:
+            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+        """
+        for index in watched(range(len(self)), f"caching {self.name}", progress):
+            self.item(index)
+        return self
+
+
+class Store(Source):
+    """The entries of a dataset in a folder."""
+
+    def __init__(self, dataset: EventDataset, folder: Path):
+        self.dataset, self.timed = dataset, dataset.timed
+        self.key = fingerprint(__version__, dataset.transform)
+        words = "".join(letter if letter.isalnum() else "-" for letter in dataset.name.lower()) or "unnamed"
+        self.folder = folder / f"{words}-{self.key}"
+        self.identity(0)  # a source that cannot tell changes is found here
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "made-by.txt").write_text(f"spikecore {__version__}\n{dataset!r}\n", encoding="utf-8")
+        except OSError as error:
+            raise DataFileError(f"{self.folder}: cannot be written to: {error.strerror}") from error
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def identity(self, row: int) -> Tuple[Any, ...]:
+        return (self.key, *self.dataset.source.identity(int(self.dataset.rows[row])))  # type: ignore[index]
+
+    def read(self, row: int) -> Any:
+        path = self.folder / f"{int(self.dataset.rows[row]):06d}-{fingerprint(self.identity(row))}"  # type: ignore
+        try:
+            return decoded(path.read_bytes())
+        except FileNotFoundError:
+            pass
+        except (OSError, DataError) as error:
+            log.warning("%s: cache entry cannot be used (%s); it is made again", path, error)
+        recording = self.dataset.item(row)
+        _write(path, encoded(recording))
+        return recording
+
+
+def encoded(recording: Any) -> bytes:
+    """Events or an array as bytes, with a digest by which damage is noticed."""
+    if isinstance(recording, Events):
+        arrays = {name: getattr(recording, name) for name in COLUMNS if getattr(recording, name) is not None}
+        head = {"sensor": recording.sensor, "origin": recording.origin}
+    elif isinstance(recording, np.ndarray) and recording.dtype != object:
+        arrays, head = {"": recording}, {}
+    else:
+        raise DataError(f"a cache keeps Events and arrays, not {type(recording).__name__}")
+    head["arrays"] = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
+    parts = [json.dumps(head).encode(), b"\n", *(np.ascontiguousarray(array).tobytes() for array in arrays.values())]
+    body = zlib.compress(b"".join(parts), 1)  # frames are mostly zeros
+    return MAGIC + _digest(body) + body
+
+
+def decoded(data: bytes) -> Any:
+    """The inverse of `encoded`; raises DataError for anything that was not written by it."""
+    start = len(MAGIC) + DIGEST
+    body = data[start:]
+    if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : start] != _digest(body):
+        raise DataError("damaged, or not a cache entry")
+    content = zlib.decompress(body)
+    head, position = json.loads(content[: content.index(b"\n")]), content.index(b"\n") + 1
+    arrays = {}
+    for name, dtype, shape in head["arrays"]:
+        count = int(np.prod(shape))
+        arrays[name] = np.frombuffer(content, dtype, count, position).reshape(shape)
+        position += arrays[name].nbytes
+    if "sensor" in head:
+        return Events(**arrays, sensor=tuple(head["sensor"]), origin=head["origin"])
+    return arrays[""].copy()  # may be written to, as one that was just made
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=DIGEST).digest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All or nothing: other processes see no entry, or a whole one."""
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        draft.write_bytes(data)
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise DataFileError(f"{path}: cannot be written: {error.strerror or error}") from error

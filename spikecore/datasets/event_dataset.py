@@ -1,0 +1,171 @@
+"""Labelled recordings that are read one by one, when they are needed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from spikecore.datasets.arrays import Samples, halves
+from spikecore.datasets.errors import DataError
+from spikecore.datasets.events import Events
+from spikecore.datasets.progress import watched
+from spikecore.datasets.transforms.base import Compose, apply
+
+
+class Source(ABC):
+    """Where recordings come from. `timed` is False where what it gives is an array without a time axis."""
+
+    timed = True
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of recordings."""
+
+    @abstractmethod
+    def read(self, row: int) -> Any:
+        """One recording: Events, or an array that a transform made of them."""
+
+    def identity(self, row: int) -> Tuple[Any, ...]:
+        """Names and numbers that change when the recording does, so that a cache notices.
+
+        Raises:
+            DataError: unknown.
+        """
+        raise DataError(f"{type(self).__name__} cannot tell whether a recording has changed")
+
+
+@dataclass(frozen=True, eq=False)
+class EventDataset(Samples):
+    """Recordings and their labels. The labels are in memory; a recording is read, and transformed, on each access.
+
+    `dataset[3]` is one (recording, label); a slice, a mask or an array of indices gives an EventDataset. For training,
+    `map` a transform that makes arrays and hand the result to a Loader:
+
+        frames = dataset.map(ToFrames(steps=25))
+        model.fit(Loader(frames, batch_size=32), ...)
+
+    Batches are time first, (time, batch, *features); samples with fewer steps than the longest of their batch end with
+    empty ones. A torch DataLoader takes the dataset, too; its batches are (batch, time, *features): fit them with
+    `time_axis=1`.
+
+    Args:
+        source: where recordings come from.
+        targets: one class index per recording, int64.
+        name: for messages and reports.
+        classes: the classes' names in the order of their indices.
+        transform: what is done to each recording.
+        rows: which recordings of the source these are, in this order; None, all.
+    """
+
+    source: Source
+    targets: np.ndarray
+    name: str = ""
+    classes: Tuple[str, ...] = ()
+    transform: Optional[Callable[..., Any]] = None
+    rows: Optional[np.ndarray] = None
+
+    def __post_init__(self):
+        rows = np.arange(len(self.source)) if self.rows is None else np.asarray(self.rows)
+        targets = np.asarray(self.targets)
+        if len(rows) != len(targets) or not len(rows):
+            raise DataError(f"{self.name}: {len(rows)} recordings, {len(targets)} labels: need one each, at least one")
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "targets", targets)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: Any) -> Union[EventDataset, Tuple[Any, Any]]:
+        if isinstance(index, (int, np.integer)):
+            return self.item(int(index)), self.targets[index]
+        return self._take(index)
+
+    def __repr__(self) -> str:
+        transform = f", {self.transform!r}" if self.transform is not None else ""
+        return f"EventDataset({self.name or 'unnamed'}: {len(self)} recordings, {len(self.classes)} classes{transform})"
+
+    @property
+    def timed(self) -> bool:
+        """Whether what a sample becomes has a time axis."""
+        return self.source.timed and getattr(self.transform, "timed", True)
+
+    def item(self, index: int, epoch: int = 0) -> Any:
+        """One recording, transformed as in this epoch (only random transforms know the difference).
+
+        Raises:
+            IndexError: there is none. DataError: it cannot be read or transformed.
+        """
+        row = int(self.rows[index])  # type: ignore[index]
+        recording = self.source.read(row)
+        return recording if self.transform is None else apply(self.transform, recording, row, epoch)
+
+    def map(self, *transforms: Callable[..., Any]) -> EventDataset:
+        """The same recordings with further transforms, done after those there are."""
+        steps = (*(() if self.transform is None else (self.transform,)), *transforms)
+        return replace(self._whole(), transform=Compose(*steps))
+
+    def split(self, at: Union[int, float], *, seed: Optional[int] = None) -> Tuple[EventDataset, EventDataset]:
+        """Cut in two: the first `at` recordings, and the rest; as Dataset.split."""
+        first, second = halves(len(self), at, seed)
+        return self._take(first), self._take(second)
+
+    def batch(self, rows: np.ndarray, epoch: int = 0) -> np.ndarray:
+        """These samples as one array: (time, batch, *features), or (batch, *features) without time.
+
+        Raises:
+            DataError: recordings that are still Events, or arrays of different features.
+        """
+        items = [self.item(int(row), epoch) for row in rows]
+        for item in items:
+            if isinstance(item, Events):
+                raise DataError(
+                    f"{self.name}: a batch needs arrays, not Events: dataset.map(transforms.ToFrames(steps=25))"
+                )
+        return stacked(items) if self.timed else np.stack(items)
+
+    def in_memory(self, progress: Optional[bool] = None) -> EventDataset:
+        """Read, and transform as in epoch 0, every recording now, and keep the results in memory.
+
+        Args:
+            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+        """
+        kept = [self.item(i) for i in watched(range(len(self)), f"reading {self.name}", progress)]
+        return EventDataset(Held(kept, self.timed), self.targets, self.name, self.classes)
+
+    def _take(self, index: Any) -> EventDataset:
+        return replace(self._whole(), targets=self.targets[index], rows=self.rows[index])  # type: ignore[index]
+
+    def _whole(self) -> EventDataset:
+        """This object without what subclasses add."""
+        return EventDataset(self.source, self.targets, self.name, self.classes, self.transform, self.rows)
+
+
+class Held(Source):
+    """Recordings in memory."""
+
+    def __init__(self, recordings: Sequence[Any], timed: bool = True):
+        self.recordings, self.timed = recordings, timed
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def read(self, row: int) -> Any:
+        return self.recordings[row]
+
+    def identity(self, row: int) -> Tuple[Any, ...]:
+        raise DataError("recordings in memory have no files by which a change could be told: cache before in_memory()")
+
+
+def stacked(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays (time, *features) as one (time, batch, *features); shorter ones end with zeros."""
+    features = {sample.shape[1:] for sample in samples}
+    if len(features) > 1:
+        raise DataError(f"samples of one batch have features of different shapes: {sorted(features)}")
+    longest = max(len(sample) for sample in samples)
+    batch = np.zeros((longest, len(samples), *features.pop()), samples[0].dtype)
+    for i, sample in enumerate(samples):
+        batch[: len(sample), i] = sample
+    return batch

@@ -1,0 +1,81 @@
+"""Many recordings in one `.npz` archive: their events one after another, and where each begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional, Tuple
+
+import numpy as np
+
+from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.event_dataset import EventDataset, Source
+from spikecore.datasets.events import Events
+from spikecore.datasets.npz import members
+from spikecore.datasets.places import PathLike, stamp
+
+MOST_CLASSES = 100_000
+
+
+def event_npz(path: PathLike, sensor: Tuple[int, ...]) -> EventDataset:
+    """Recordings in an archive with the arrays t, x, y, p (events,), offset (recordings + 1,) and label (recordings,).
+
+    Recording i has the events offset[i] to offset[i + 1]. The arrays are read into memory at once.
+
+    Args:
+        path: the archive.
+        sensor: (width, height).
+
+    Raises:
+        DataFileError: absent, damaged, or without these arrays. Events that do not fit are found when they are read.
+    """
+    arrays = members(path, "t", "x", "y", "p", "offset", "label")
+    events = {name: arrays[name] for name in "txyp"}
+    offset, label = arrays["offset"], arrays["label"]
+    lengths = {array.shape for array in events.values()}
+    fits = offset.ndim == label.ndim == 1 and len(offset) == len(label) + 1 and offset.dtype.kind in "iu"
+    if not fits or len(lengths) != 1 or offset[0] != 0 or offset[-1] != len(events["t"]) or (np.diff(offset) < 0).any():
+        raise DataFileError(
+            f"{path}: offset {offset.shape}, label {label.shape} and events {sorted(lengths)} do not fit: offset must "
+            "ascend from 0 to the number of events, with one more entry than label"
+        )
+    if label.dtype.kind not in "iu" or not len(label) or label.min() < 0 or label.max() > MOST_CLASSES:
+        raise DataFileError(f"{path}: label must hold class indices from 0 to {MOST_CLASSES}, at least one")
+    classes = tuple(map(str, range(int(label.max()) + 1)))
+    return EventDataset(Archive(Path(path), events, offset, sensor), label.astype(np.int64), Path(path).name, classes)
+
+
+def save_event_npz(path: PathLike, dataset: EventDataset) -> None:
+    """Write recordings, as Events of one camera, so that `event_npz` reads them.
+
+    Raises:
+        DataError: recordings that are no Events with y and p.
+    """
+    streams = [dataset.item(i) for i in range(len(dataset))]
+    for i, stream in enumerate(streams):
+        if not isinstance(stream, Events) or stream.y is None or stream.p is None:
+            raise DataError(f"dataset[{i}] is {stream!r}: need Events with y and p, before any transform to frames")
+    columns: Any = {name: np.concatenate([getattr(stream, name) for stream in streams]) for name in "txyp"}
+    offset = np.cumsum([0, *map(len, streams)])
+    np.savez_compressed(path, offset=offset, label=dataset.targets, **columns)
+
+
+class Archive(Source):
+    """Recordings in concatenated arrays."""
+
+    def __init__(self, path: Path, events: dict, offset: np.ndarray, sensor: Tuple[int, ...]):
+        self.path, self.events, self.offset, self.sensor = path, events, offset, sensor
+        self._stamp: Optional[Tuple] = stamp(path)
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    def read(self, row: int) -> Events:
+        part = slice(int(self.offset[row]), int(self.offset[row + 1]))
+        columns = {name: array[part] for name, array in self.events.items()}
+        try:
+            return Events.from_unsorted(**columns, sensor=self.sensor, origin=self.path.name)
+        except DataError as error:
+            raise DataFileError(f"{self.path}, recording {row}: {error}") from error
+
+    def identity(self, row: int) -> Tuple:
+        return (*self._stamp, row, self.sensor)  # type: ignore[misc]

@@ -1,0 +1,135 @@
+"""HDF5 files of spikes, read in a process of its own.
+
+The HDF5 library trusts its files: of 2000 copies of a small one with some bytes changed, seven sent it into an endless
+loop, which no exception ends. The process can be ended, and what is left is an error message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from spikecore.datasets.errors import DataError, DataFileError, MissingExtraError
+from spikecore.datasets.places import PathLike
+
+# Thread pools reserve memory, of which the process has little; locks keep others from replacing a file.
+SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
+
+
+class Hdf5Reader:
+    """Reads files one answer at a time; starts its process when it is first asked, and again after a fault.
+
+    Args:
+        timeout: seconds that an answer may take.
+
+    Raises:
+        MissingExtraError: h5py is not installed.
+    """
+
+    def __init__(self, timeout: float = 60.0):
+        if importlib.util.find_spec("h5py") is None:
+            raise MissingExtraError('HDF5 files need h5py: pip install "spikecore[data]"')
+        self.timeout = timeout
+        self._process: Optional[subprocess.Popen] = None
+        self._owner = 0
+        self._lock = threading.Lock()
+
+    def labels(self, path: PathLike) -> Tuple[np.ndarray, Tuple[str, ...]]:
+        """The labels (samples,) and the classes' names, if the file has them."""
+        head, (labels,) = self._ask(path, None)
+        return labels, tuple(head["keys"])
+
+    def spikes(self, path: PathLike, row: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Times and units of one sample, as they are in the file."""
+        _, (times, units) = self._ask(path, row)
+        return times, units
+
+    def close(self) -> None:
+        """End the process; the next question starts another."""
+        if self._process is not None and self._owner == os.getpid():
+            _end(self._process)
+        self._process = None
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(self), (self.timeout,)  # another process starts its own
+
+    def _ask(self, path: PathLike, row: Optional[int]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+        if not os.path.isfile(path):
+            raise DataFileError(f"{path}: there is no such file")
+        with self._lock:  # one question at a time, also of several threads
+            head, arrays = self._answered(path, row)
+        if "error" in head:
+            raise DataFileError(f"{path}: not an HDF5 file of spikes, or damaged: {head['error']}")
+        return head, arrays
+
+    def _answered(self, path: PathLike, row: Optional[int]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+        process = self._running()
+        watchdog = threading.Timer(self.timeout, process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            return _exchange(process, {"path": os.path.abspath(os.fspath(path)), "row": row})
+        except (OSError, EOFError, ValueError) as error:
+            self.close()
+            raise DataFileError(
+                f"{path}: damaged: reading {'labels' if row is None else f'sample {row}'} ended the HDF5 library "
+                f"(exit status {process.returncode}), or took it more than {self.timeout:g} s"
+            ) from error
+        finally:
+            watchdog.cancel()
+
+    def _running(self) -> subprocess.Popen:
+        """The process; a fork of this one must not share it."""
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            script = str(Path(__file__).with_name("hdf5_child.py"))
+            run = f"import sys, runpy; sys.path[:] = {sys.path!r}; runpy.run_path({script!r}, run_name='__main__')"
+            pipes: Dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            self._process = subprocess.Popen([sys.executable, "-c", run], env={**os.environ, **SETTINGS}, **pipes)
+            self._owner = os.getpid()
+            weakref.finalize(self, _end_own, self._process, self._owner)
+            if self._process.stdout.readline() != b"ready\n":  # type: ignore[union-attr]
+                self.close()
+                raise DataError(f"the process that reads HDF5 does not start: {sys.executable} -c 'import h5py'")
+        return self._process
+
+
+def _exchange(process: subprocess.Popen, request: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+    process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
+    process.stdin.flush()  # type: ignore[union-attr]
+    head = json.loads(_read(process, None))
+    arrays = []
+    for dtype, length in head.get("arrays", ()):
+        kind = np.dtype(dtype)
+        arrays.append(np.frombuffer(_read(process, kind.itemsize * length), kind))
+    return head, arrays
+
+
+def _read(process: subprocess.Popen, size: Optional[int]) -> bytes:
+    """One line, or so many bytes."""
+    data = process.stdout.readline() if size is None else process.stdout.read(size)  # type: ignore[union-attr]
+    if not data.endswith(b"\n") if size is None else len(data) < size:
+        raise EOFError("the process has ended")
+    return data
+
+
+def _end_own(process: subprocess.Popen, owner: int) -> None:
+    if owner == os.getpid():
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):  # what was still to be written has no reader any more
+            pipe.close()  # type: ignore[union-attr]

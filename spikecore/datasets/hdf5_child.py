@@ -1,0 +1,80 @@
+"""What runs in the process that reads HDF5: requests on stdin, answers on stdout, nothing of spikecore.
+
+Once it can answer, it says "ready". A request is a line of JSON: {"path": ..., "row": null} for labels, or a row's
+number for its spikes. The answer is a line of JSON, {"error": ...} or {"arrays": [[dtype, length], ...], ...}, and then
+the arrays' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Dict, List, Tuple
+
+import h5py
+import numpy as np
+
+MEMORY = 4 << 30  # bytes: a damaged file may ask for any amount
+MOST_SAMPLES = 10_000_000
+
+
+def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+    """The head of the answer, and arrays."""
+    if path not in files or row is None:  # asked for its labels, a file may be another than before
+        while files:
+            files.popitem()[1].close()
+        files[path] = h5py.File(path, "r")
+    file = files[path]
+    times, units = file["spikes/times"], file["spikes/units"]
+    if row is None:
+        labels = file["labels"]
+        shapes = {labels.shape, times.shape, units.shape}
+        if len(shapes) != 1 or labels.ndim != 1 or not 0 < len(labels) <= MOST_SAMPLES:
+            raise ValueError(f"labels, times and units have shapes {labels.shape}, {times.shape}, {units.shape}")
+        keys = [bytes(key).decode() for key in file["extra/keys"][:1000]] if "extra/keys" in file else []
+        return {"keys": keys}, [_numbers("labels", labels[:], "iu")]
+    t, x = _numbers("times", times[row], "f"), _numbers("units", units[row], "iu")
+    if len(t) != len(x):
+        raise ValueError(f"{len(t)} times but {len(x)} units")
+    return {}, [t, x]
+
+
+def _numbers(name: str, array: Any, kinds: str) -> np.ndarray:
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in kinds:
+        raise ValueError(f"{name}: {getattr(array, 'dtype', type(array).__name__)} is not what such a file has there")
+    return np.ascontiguousarray(array)
+
+
+def serve(requests: Any, answers: Any) -> None:
+    """Answer until the other side closes."""
+    files: Dict[str, Any] = {}
+    answers.write(b"ready\n")
+    answers.flush()
+    for line in requests:
+        request = json.loads(line)
+        arrays: List[np.ndarray] = []
+        try:
+            head, arrays = answer(request["path"], request["row"], files)
+            head["arrays"] = [[array.dtype.str, len(array)] for array in arrays]
+        except Exception as error:  # whatever HDF5 and h5py make of a damaged file is an answer
+            head = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(head).encode() + b"\n")
+        for array in arrays:
+            answers.write(array.tobytes())
+        answers.flush()
+
+
+def limit_memory() -> None:
+    """Where the system can: let a huge allocation fail instead of exhausting the machine."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+if __name__ == "__main__":
+    limit_memory()
+    serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,16 @@
+"""Progress of long conversions: a tqdm bar where tqdm is installed and somebody is watching."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Any, Iterator, Optional, Sequence
+
+
+def watched(items: Sequence[Any], title: str, progress: Optional[bool] = None) -> Iterator[Any]:
+    """Iterate; None shows a bar on a terminal only. Without tqdm there is none."""
+    shown = sys.stderr.isatty() if progress is None else progress
+    if shown and importlib.util.find_spec("tqdm") is not None:
+        return iter(importlib.import_module("tqdm").tqdm(items, desc=title))
+    return iter(items)

@@ -1,0 +1,159 @@
+"""Events simulated from still images, for examples and tests: what N-MNIST's apparatus does, done by a program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Tuple
+
+import numpy as np
+
+from spikecore.datasets.errors import DataError
+from spikecore.datasets.event_dataset import EventDataset, Source
+from spikecore.datasets.events import Events, check_sensor
+from spikecore.datasets.fingerprint import fingerprint
+from spikecore.datasets.transforms.base import Draws
+
+ORIGIN = "simulated saccades"
+CORNERS = np.array([(-1.0, 1.0), (0.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # of the isosceles triangle, (x, y)
+STEP = 4000  # µs, about, between two looks at the image
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A simulated event camera; fields as the arguments of `saccades`."""
+
+    sensor: Tuple[int, int] = (34, 34)
+    amplitude: float = 3.0
+    saccade: int = 100_000
+    threshold: float = 0.3
+    floor: float = 0.1
+    mismatch: float = 0.03
+    noise: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self):
+        if len(check_sensor(self.sensor)) != 2:
+            raise DataError(f"sensor={self.sensor}: need (width, height)")
+        positive = ("amplitude", "saccade", "threshold", "floor")
+        for name in (*positive, "mismatch", "noise", "seed"):
+            value = getattr(self, name)
+            if not 0 <= value < 1e9 or (name in positive and not value):
+                raise DataError(f"{name}={value!r}: need a number {'above' if name in positive else 'of at least'} 0")
+        if min(self.sensor) <= 2 * self.amplitude:
+            raise DataError(f"amplitude={self.amplitude}: leaves no room for the image on a sensor of {self.sensor}")
+
+    def record(self, image: np.ndarray, index: int) -> Events:
+        """The events of one image (height, width)."""
+        draws = Draws(self.seed, index)
+        levels = np.log(self.views(image) + self.floor)
+        steps, pixels = len(levels) - 1, levels.shape[1]
+        step = 3 * self.saccade / steps
+        mismatch = 1 + self.mismatch * draws.normal(pixels)
+        t, pixel, p = _crossings(levels, self.threshold * np.maximum(mismatch, 0.2))
+        hits = np.flatnonzero(draws.uniform(steps * pixels) < self.noise * step * 1e-6)
+        t = np.concatenate([t, hits // pixels + draws.uniform(len(hits))])
+        pixel = np.concatenate([pixel, hits % pixels])
+        p = np.concatenate([p, draws.uniform(len(hits)) < 0.5])
+        width = self.sensor[0]
+        time = np.floor(t * step).astype(np.int64)
+        return Events.from_unsorted(time, pixel % width, pixel // width, p, sensor=self.sensor, origin=ORIGIN)
+
+    def views(self, image: np.ndarray) -> np.ndarray:
+        """What the pixels see, (steps + 1, pixels): the image, scaled to the sensor and moved along the triangle."""
+        (width, height), (rows, columns) = self.sensor, image.shape
+        scale = min((width - 2 * self.amplitude) / columns, (height - 2 * self.amplitude) / rows)
+        progress = np.linspace(0, 3, 1 + 3 * max(1, round(self.saccade / STEP)))  # in saccades
+        moves = [self.amplitude * np.interp(progress, range(4), CORNERS[:, axis]) for axis in (0, 1)]
+        x, y = (
+            (np.arange(extent) - (extent - 1) / 2 - move[:, None]) / scale + (size - 1) / 2
+            for extent, move, size in zip((width, height), moves, (columns, rows))
+        )
+        seen = _weights(y, rows) @ image @ _weights(x, columns).swapaxes(1, 2)  # (steps + 1, height, width)
+        return seen.reshape(len(progress), -1)
+
+
+def saccades(
+    images: Any, targets: Any, *, classes: Tuple[str, ...] = (), name: str = "", **camera: Any
+) -> EventDataset:
+    """Simulated events from still images: three saccades along a triangle, as those that N-MNIST was recorded with.
+
+    A pixel fires when the logarithm of its intensity has moved by its threshold since its last event:
+
+        |log(I + floor) − reference| ≥ threshold      reference ← reference ± threshold
+
+    ON for brighter, OFF for darker; times within a step by linear interpolation. This is a simulation: no shot noise,
+    no limited bandwidth, no screen. State it where you state numbers; the data set's name says so, too.
+
+    Args:
+        images: (samples, height, width) or (samples, 1, height, width), intensities in [0, 1].
+        targets: a class index per image.
+        classes: the classes' names.
+        name: of the images.
+        sensor: (width, height) in pixels; the image is scaled to fill it but for the moves. Default (34, 34).
+        amplitude: half the extent of the moves, pixels. Default 3.
+        saccade: duration of each of the three in µs. Default 100,000.
+        threshold: of the change of log intensity. Default 0.3.
+        floor: intensity added before the logarithm is taken. Default 0.1.
+        mismatch: relative standard deviation of the pixels' thresholds. Default 0.03.
+        noise: events per second and pixel that mean nothing. Default 0.1.
+        seed: of mismatch and noise. Sample i is a function of seed and i.
+
+    Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting Static Image Datasets to Spiking Neuromorphic
+    Datasets Using Saccades, Frontiers in Neuroscience 9:437 (2015). The threshold is that of P. Lichtsteiner,
+    C. Posch, T. Delbruck, IEEE J. Solid-State Circuits 43 (2008).
+
+    Raises:
+        DataError: images of another shape or range, or a camera that cannot be.
+    """
+    pixels = np.asarray(images, np.float64)
+    if pixels.ndim == 4 and pixels.shape[1] == 1:
+        pixels = pixels[:, 0]
+    if pixels.ndim != 3 or not pixels.size:
+        raise DataError(f"images: need (samples, height, width) or (samples, 1, height, width), not {pixels.shape}")
+    if not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise DataError(f"images: intensities from {pixels.min()} to {pixels.max()}: need them in [0, 1]")
+    try:
+        source = Simulated(pixels, Camera(**camera))
+    except TypeError as error:
+        raise DataError(f"saccades: {error}: see Args for a camera's options") from error
+    return EventDataset(source, targets, f"{name or 'images'}, {ORIGIN}", tuple(classes))
+
+
+class Simulated(Source):
+    """A camera in front of images."""
+
+    def __init__(self, images: np.ndarray, camera: Camera):
+        self.images, self.camera = images, camera
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, row: int) -> Events:
+        return self.camera.record(self.images[row], row)
+
+    def identity(self, row: int) -> Tuple:
+        return (row, fingerprint(self.camera, self.images[row]))
+
+
+def _weights(position: np.ndarray, size: int) -> np.ndarray:
+    """Bilinear weights (steps, pixels, size) of an image's rows or columns; beyond it is darkness."""
+    return np.maximum(0, 1 - np.abs(position[..., None] - np.arange(size)))
+
+
+def _crossings(levels: np.ndarray, threshold: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times (in steps), pixels and polarities of all events of levels (steps + 1, pixels)."""
+    heights = (levels - levels[0]) / threshold  # in thresholds: references are whole numbers, which do not drift
+    reference = np.zeros(levels.shape[1], np.int64)
+    found = [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))]
+    for step in range(1, len(levels)):
+        before, after = heights[step - 1], heights[step]
+        crossed = np.trunc(after - reference).astype(np.int64)
+        count = np.abs(crossed)
+        pixel = np.repeat(np.arange(len(count)), count)
+        nth = np.arange(1, len(pixel) + 1) - np.repeat(np.cumsum(count) - count, count)  # 1, 2, ... of each pixel
+        height = reference[pixel] + np.sign(crossed[pixel]) * nth
+        within = (height - before[pixel]) / (after[pixel] - before[pixel])
+        found.append((step - 1 + np.clip(within, 0, 1 - 2**-20), pixel, crossed[pixel] > 0))
+        reference += crossed
+    t, pixel, p = (np.concatenate(column) for column in zip(*found))
+    return t, pixel, p

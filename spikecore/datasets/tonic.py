@@ -1,0 +1,103 @@
+"""Data sets of the library tonic, and any others of its form."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.datasets.errors import DataError
+from spikecore.datasets.event_dataset import EventDataset, Source
+from spikecore.datasets.events import Events, check_sensor
+from spikecore.datasets.progress import watched
+from spikecore.datasets.structured import from_structured
+
+
+def from_tonic(
+    dataset: Any,
+    *,
+    sensor: Optional[Tuple[int, ...]] = None,
+    targets: Optional[Sequence[Any]] = None,
+    identity: str = "",
+    progress: Optional[bool] = None,
+) -> EventDataset:
+    """Anything with `__len__` and `__getitem__` that gives (structured array with t, x, y, p; target), as it is.
+
+    tonic's data sets are of this form: `from_tonic(tonic.datasets.NMNIST("data")).map(ToFrames(steps=25))`. Leave out
+    their `transform`.
+
+    Args:
+        dataset: the data set. The fields are t in µs, x, and y and p where the sensor has them.
+        sensor: (width, height) or (units,); None takes `dataset.sensor_size`, (width, height, polarities), in which a
+            height of 1 is a one-dimensional sensor and one polarity is none.
+        targets: a class index or name per recording; None takes `dataset.targets`, and where there is none, reads every
+            recording once for its label.
+        identity: names the data, so that a cache can tell them from others: change it when they change.
+        progress: True or False forces a progress bar on or off while labels are read; None shows one on a terminal.
+
+    Raises:
+        DataError: no sensor is known, or items of another form.
+    """
+    sensor, polarities = _sensor(dataset, sensor)
+    source = Foreign(dataset, sensor, polarities, identity)
+    if not len(source):
+        raise DataError("dataset: has no recordings")
+    source.read(0)  # an item of another form is found now
+    if targets is None:
+        targets = getattr(dataset, "targets", None)
+    if targets is None or len(targets) != len(dataset):
+        targets = [dataset[i][1] for i in watched(range(len(dataset)), "reading labels", progress)]
+    labels, classes = _labels(targets, getattr(dataset, "classes", None))
+    return EventDataset(source, labels, f"{type(dataset).__name__} (tonic)", classes)
+
+
+class Foreign(Source):
+    """Recordings of another library's data set."""
+
+    def __init__(self, dataset: Any, sensor: Tuple[int, ...], polarities: int, identity: str):
+        self.dataset, self.sensor, self.polarities, self.name = dataset, sensor, polarities, identity
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, row: int) -> Events:
+        item = self.dataset[row]
+        if not isinstance(item, tuple) or len(item) < 2:
+            raise DataError(f"dataset[{row}]: need (events, target), not {type(item).__name__}")
+        try:
+            events = from_structured(np.asarray(item[0]), self.sensor, type(self.dataset).__name__)
+        except DataError as error:
+            raise DataError(
+                f"dataset[{row}]: {error}. Leave out the data set's own transform, or give it to a torch DataLoader"
+            ) from error
+        return events if self.polarities > 1 else events.with_arrays(p=None)
+
+    def identity(self, row: int) -> Tuple[Any, ...]:
+        if not self.name:
+            raise DataError(
+                "a cache cannot tell whether these recordings have changed: name them, from_tonic(dataset, "
+                "identity='N-MNIST train'), and change the name when they change"
+            )
+        return (self.name, len(self.dataset), row)
+
+
+def _sensor(dataset: Any, sensor: Optional[Tuple[int, ...]]) -> Tuple[Tuple[int, ...], int]:
+    if sensor is not None:
+        return check_sensor(sensor), 2
+    size = getattr(dataset, "sensor_size", None)
+    if size is None or len(size) != 3 or not all(isinstance(n, (int, np.integer)) for n in size):
+        raise DataError(f"sensor: {type(dataset).__name__}.sensor_size is {size!r}: pass sensor=(width, height)")
+    width, height, polarities = (int(n) for n in size)
+    return check_sensor((width,) if height == 1 else (width, height)), polarities
+
+
+def _labels(targets: Sequence[Any], classes: Any) -> Tuple[np.ndarray, Tuple[str, ...]]:
+    """Class indices from 0, and the classes' names."""
+    found = np.asarray(targets)
+    names = tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else ()
+    if found.ndim == 1 and found.dtype.kind in "iub":
+        return found.astype(np.int64), names
+    if found.ndim == 1 and found.dtype.kind == "U":
+        order, labels = np.unique(found, return_inverse=True)
+        return labels.astype(np.int64), tuple(map(str, order))
+    raise DataError(f"targets: need class indices or names, one per recording, not {found.dtype} {found.shape}")

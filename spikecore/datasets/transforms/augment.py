@@ -1,0 +1,167 @@
+"""Random changes that keep a sample's class: each a function of seed, sample and epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spikecore.datasets.errors import DataError
+from spikecore.datasets.events import Events
+from spikecore.datasets.transforms.base import Draws, RandomTransform, is_count, is_number, need_events, require
+from spikecore.datasets.transforms.geometry import coordinates, placed
+
+
+@dataclass(frozen=True)
+class DropEvents(RandomTransform):
+    """Drop each event with probability p.
+
+    Args:
+        p: in [0, 1].
+        seed: of the random numbers.
+
+    Source: F. Gu, W. Sng, X. Hu, F. Yu, EventDrop: Data Augmentation for Event-based Learning, IJCAI 2021.
+    """
+
+    p: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(self)
+
+    def change(self, events: Events, draws: Draws) -> Events:
+        return need_events(self, events)[draws.uniform(len(events)) >= self.p]
+
+
+@dataclass(frozen=True)
+class Jitter(RandomTransform):
+    """Move each event by itself, normally distributed; what leaves the sensor is lost.
+
+    Args:
+        time: standard deviation in microseconds.
+        space: standard deviation in pixels, along each axis.
+        seed: of the random numbers.
+    """
+
+    time: float = 0.0
+    space: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(self)
+        for name in ("time", "space"):
+            require(is_number(getattr(self, name), most=1e9), self, name, "need a number from 0 to 1e9")
+
+    def change(self, events: Events, draws: Draws) -> Events:
+        count = len(need_events(self, events))
+        moved = [_rounded(column, self.space, draws.normal(count)) for column in coordinates(events)]
+        return placed(events, moved, events.sensor, _rounded(events.t, self.time, draws.normal(count)))
+
+
+@dataclass(frozen=True)
+class Shift(RandomTransform):
+    """Move all events of a sample by the same whole number of pixels, uniform in [−pixels, pixels] along each axis.
+
+    Args:
+        pixels: largest move; what leaves the sensor is lost.
+        seed: of the random numbers.
+    """
+
+    pixels: int = 2
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(self)
+        require(is_count(self.pixels, 0), self, "pixels", "need a whole number of at least 0")
+
+    def change(self, events: Events, draws: Draws) -> Events:
+        moves = [draws.integer(-self.pixels, self.pixels + 1) for _ in need_events(self, events).sensor]
+        return placed(events, [c.astype(np.int64) + move for c, move in zip(coordinates(events), moves)], events.sensor)
+
+
+@dataclass(frozen=True)
+class Flip(RandomTransform):
+    """Mirror a sample with probability p.
+
+    Args:
+        axis: "x" (left and right), "y" (up and down), or "p" (ON and OFF).
+        p: in [0, 1].
+        seed: of the random numbers.
+    """
+
+    axis: str = "x"
+    p: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(self)
+        require(self.axis in ("x", "y", "p"), self, "axis", "use 'x', 'y' or 'p'")
+
+    def change(self, events: Events, draws: Draws) -> Events:
+        column = getattr(need_events(self, events), self.axis)
+        if column is None:
+            raise DataError(f"Flip: axis={self.axis!r}: {events!r} has no {self.axis}")
+        if not draws.chance(self.p):
+            return events
+        last = {"x": events.sensor[0], "y": events.sensor[-1], "p": 2}[self.axis] - 1
+        return events.with_arrays(**{self.axis: last - column})
+
+
+@dataclass(frozen=True)
+class ReverseTime(RandomTransform):
+    """Run a sample backwards with probability p: the last event comes first, and ON becomes OFF, as a film run
+    backwards would be seen.
+
+    Args:
+        p: in [0, 1].
+        seed: of the random numbers.
+    """
+
+    p: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(self)
+
+    def change(self, events: Events, draws: Draws) -> Events:
+        if not draws.chance(self.p) or not len(need_events(self, events)):
+            return events
+        turned = {name: getattr(events, name)[::-1] for name in ("x", "y") if getattr(events, name) is not None}
+        if events.p is not None:
+            turned["p"] = 1 - events.p[::-1]
+        return events.with_arrays(t=(events.t[0] + events.t[-1] - events.t)[::-1], **turned)
+
+
+@dataclass(frozen=True)
+class RandomTimeCrop(RandomTransform):
+    """A span of `duration` microseconds at a random place in the sample; a shorter sample stays whole.
+
+    Args:
+        duration: microseconds, ≥ 1.
+        seed: of the random numbers.
+    """
+
+    duration: int = 100_000
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(self)
+        require(is_count(self.duration), self, "duration", "need a whole number of at least 1 (µs)")
+
+    def change(self, events: Events, draws: Draws) -> Events:
+        spare = need_events(self, events).duration + 1 - self.duration
+        if spare <= 0:
+            return events
+        start = int(events.t[0]) + draws.integer(0, spare + 1)
+        return events.between(start, start + self.duration)
+
+
+def _check(transform: Any) -> None:
+    require(is_count(transform.seed, 0), transform, "seed", "need a whole number of at least 0")
+    if hasattr(transform, "p"):
+        require(is_number(transform.p, 0.0, 1.0), transform, "p", "need a probability in [0, 1]")
+
+
+def _rounded(column: np.ndarray, deviation: float, normal: np.ndarray) -> np.ndarray:
+    return column + np.rint(deviation * normal).astype(np.int64)

@@ -1,0 +1,78 @@
+"""Which events to believe: noise and refractory filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from spikecore.datasets.events import Events
+from spikecore.datasets.transforms.base import Transform, is_count, need_events, require
+
+
+@dataclass(frozen=True)
+class Denoise(Transform):
+    """Keep an event only if a neighbouring pixel had one shortly before: noise comes alone, edges do not.
+
+    Args:
+        window: how far back support may lie, in microseconds.
+        radius: how far away along each axis, in pixels; the pixel itself does not count, polarity does not matter.
+        support: how many neighbouring pixels must have fired.
+
+    Source: T. Delbruck, Frame-free dynamic digital vision, Intl. Symp. on Secure-Life Electronics 2008 (the background
+    activity filter).
+    """
+
+    window: int = 10_000
+    radius: int = 1
+    support: int = 1
+
+    def __post_init__(self):
+        for name in ("window", "radius", "support"):
+            require(is_count(getattr(self, name)), self, name, "need a whole number of at least 1")
+
+    def __call__(self, events: Any) -> Events:
+        count = len(need_events(self, events))
+        if not count:
+            return events
+        width, height = (*events.sensor, 1)[:2]
+        x, y = events.x.astype(np.int64), (0 if events.y is None else events.y.astype(np.int64))
+        # One sorted list of pixel * count + event number: the latest earlier event of a pixel is one search away.
+        number = np.arange(count)
+        keys = np.sort((y * width + x) * count + number)
+        supporters = np.zeros(count, np.int64)
+        vertical = range(-self.radius, self.radius + 1) if height > 1 else (0,)
+        for dy, dx in product(vertical, range(-self.radius, self.radius + 1)):
+            if (dy, dx) == (0, 0):
+                continue
+            inside = (x + dx >= 0) & (x + dx < width) & (y + dy >= 0) & (y + dy < height)
+            pixel = (y + dy) * width + x + dx
+            found = keys[np.searchsorted(keys, pixel * count + number) - 1]  # -1 wraps round to another pixel
+            recent = events.t - events.t[found % count] <= self.window
+            supporters += inside & (found // count == pixel) & recent
+        return events[supporters >= self.support]
+
+
+@dataclass(frozen=True)
+class Refractory(Transform):
+    """Drop events of a pixel, of either polarity, that come less than `period` µs after its last one kept.
+
+    Args:
+        period: microseconds, ≥ 1.
+    """
+
+    period: int = 1000
+
+    def __post_init__(self):
+        require(is_count(self.period), self, "period", "need a whole number of at least 1 (µs)")
+
+    def __call__(self, events: Any) -> Events:
+        need_events(self, events)
+        ready: dict = {}  # pixel: from when on it may fire
+        kept = np.zeros(len(events), bool)
+        for i, (t, pixel) in enumerate(zip(events.t.tolist(), events.with_arrays(p=None).place.tolist())):
+            if t >= ready.get(pixel, t):
+                kept[i], ready[pixel] = True, t + self.period
+        return events[kept]

@@ -1,0 +1,137 @@
+"""Events counted: in frames over time, and in one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Optional, Tuple
+
+import numpy as np
+
+from spikecore.datasets.errors import DataError
+from spikecore.datasets.events import Events
+from spikecore.datasets.transforms.base import Transform, is_count, need_events, require
+
+MOST_BYTES = 1 << 31  # of one sample's frames
+
+
+@dataclass(frozen=True, repr=False)
+class Bins:
+    """Where time steps begin and end. Give exactly one of the first three, or `window` with `steps`.
+
+    Args:
+        steps: number of steps; by itself, equal parts of the time from the first event to the last.
+        window: length of a step in microseconds. With `steps`, what comes later is cut off, and what is missing is
+            empty; without, there are as many steps as the sample needs.
+        count: events in a step; the last step may have fewer.
+        start: time in microseconds at which the first step begins; None, the first event's. Earlier events are left
+            out. Not with `count`.
+        duration: microseconds that `steps` divide, instead of the time to the last event; later events are left out.
+
+    A step covers start ≤ t < end.
+    """
+
+    steps: Optional[int] = None
+    window: Optional[int] = None
+    count: Optional[int] = None
+    start: Optional[int] = None
+    duration: Optional[int] = None
+
+    def __post_init__(self):
+        for name in ("steps", "window", "count", "duration"):
+            value = getattr(self, name)
+            require(value is None or is_count(value), self, name, "need a whole number of at least 1, or None")
+        require(self.start is None or is_count(self.start, least=-(1 << 52)), self, "start", "need µs, or None")
+        given = [name for name in ("steps", "window", "count") if getattr(self, name) is not None]
+        if given not in (["steps"], ["window"], ["count"], ["steps", "window"]):
+            raise DataError(
+                f"{self!r}: say how time is divided by steps (number), window (µs) or count (events per step), "
+                "or by steps and window together"
+            )
+        if self.duration is not None and given != ["steps"]:
+            raise DataError(f"duration={self.duration}: goes with steps alone; a window has its own length")
+        if self.start is not None and given == ["count"]:
+            raise DataError(f"start={self.start}: count divides by events, not by time; use TimeCrop(start) before it")
+
+    def __repr__(self) -> str:
+        told = [f for f in fields(self) if getattr(self, f.name) != f.default]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in told)})"
+
+    def edges(self, events: Events) -> Tuple[np.ndarray, np.ndarray]:
+        """Indices of the events between which steps lie, and their times in µs; both int64 (steps + 1,)."""
+        if self.count is not None:
+            index = np.append(np.arange(0, max(1, len(events)), self.count), len(events))
+            return index, np.append(events.t, events.t[-1:] + 1)[index] if len(events) else np.zeros(2, np.int64)
+        first = int(events.t[0]) if len(events) else 0
+        begin = first if self.start is None else int(self.start)
+        end = max(begin + 1, int(events.t[-1]) + 1 if len(events) else 0)
+        if self.window is not None:
+            steps = self.steps or -(-(end - begin) // self.window)
+            self._check_steps(steps, events)
+            times = begin + self.window * np.arange(steps + 1, dtype=np.int64)
+        else:
+            steps, span = int(self.steps), self.duration or end - begin  # type: ignore[arg-type]
+            self._check_steps(steps, events)
+            times = np.array([begin - (-span * k // steps) for k in range(steps + 1)], np.int64)  # rounded up
+        return np.searchsorted(events.t, times), times
+
+    def _check_steps(self, steps: int, events: Events) -> None:
+        size = 4 * steps * int(np.prod(events.shape))
+        if size > MOST_BYTES:
+            raise DataError(
+                f"{self!r}: {events!r} would become {steps} frames of {events.shape}, {size / 2**30:.1f} GiB: use a "
+                "longer window, fewer steps, TimeCrop or Downsample"
+            )
+
+
+@dataclass(frozen=True, repr=False)
+class ToFrames(Bins, Transform):
+    """Events per pixel, polarity and time step: (time, polarity, height, width), float32.
+
+    `ToFrames(steps=25)`, `ToFrames(window=1000)` (1 ms each), `ToFrames(window=1000, steps=300)`, or
+    `ToFrames(count=200)`. A camera without polarities gives one channel; a one-dimensional sensor (time, units).
+
+    Args:
+        steps, window, count, start, duration: how time is divided, see Bins.
+        binary: 1 where there was any event, instead of how many.
+
+    Raises:
+        DataError: fields that do not go together, or frames of more than 2 GiB for one sample.
+    """
+
+    binary: bool = False
+
+    def __call__(self, events: Any) -> np.ndarray:
+        index, _ = self.edges(need_events(self, events))
+        steps = len(index) - 1
+        self._check_steps(steps, events)
+        step = np.repeat(np.arange(steps), np.diff(index))
+        return counts(events[int(index[0]) : int(index[-1])], step, steps, self.binary)
+
+
+@dataclass(frozen=True)
+class CountImage(Transform):
+    """All events of a sample in one image without time: (polarity, height, width), float32.
+
+    Feed it as a current that is constant in time, `model.fit(..., num_steps=25)`, or through an encoder.
+
+    Args:
+        binary: 1 where there was any event, instead of how many.
+        normalise: divide by the largest count, so that values lie in [0, 1], as encoders need.
+    """
+
+    binary: bool = False
+    normalise: bool = False
+    timed: ClassVar[bool] = False
+
+    def __call__(self, events: Any) -> np.ndarray:
+        need_events(self, events)
+        image = counts(events, np.zeros(len(events), np.int64), 1, self.binary)[0]
+        return image / max(1, image.max()) if self.normalise else image
+
+
+def counts(events: Events, step: np.ndarray, steps: int, binary: bool = False) -> np.ndarray:
+    """How many events fall into each entry of `steps` frames, float32 (steps, *events.shape)."""
+    frames = np.zeros((steps, *events.shape), np.float32)
+    place, number = np.unique(step * frames[0].size + events.place, return_counts=True)  # frames are mostly zeros
+    frames.ravel()[place] = 1 if binary else number
+    return frames

@@ -1,0 +1,117 @@
+"""Parts of a stream, and coarser ones: in space, in time, in polarity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple, Union
+
+import numpy as np
+
+from spikecore.datasets.errors import DataError
+from spikecore.datasets.events import Events
+from spikecore.datasets.transforms.base import Transform, is_count, need_events, require
+
+
+@dataclass(frozen=True)
+class Crop(Transform):
+    """A part of the sensor, which becomes the sensor of the result.
+
+    Args:
+        size: (width, height) in pixels, or (units,).
+        at: (left, top) of the part, or (first unit,); None, the centre.
+
+    Raises:
+        DataError: the part does not lie within the sensor.
+    """
+
+    size: Tuple[int, ...]
+    at: Optional[Tuple[int, ...]] = None
+
+    def __post_init__(self):
+        fits = isinstance(self.size, tuple) and len(self.size) in (1, 2) and all(map(is_count, self.size))
+        require(fits, self, "size", "need (width, height) or (units,), whole numbers of at least 1")
+        corner = self.at is None or (len(self.at) == len(self.size) and all(is_count(n, 0) for n in self.at))
+        require(corner, self, "at", f"need {len(self.size)} whole numbers of at least 0, or None for the centre")
+
+    def __call__(self, events: Any) -> Events:
+        sensor = need_events(self, events).sensor
+        at = self.at or tuple((whole - part) // 2 for whole, part in zip(sensor, self.size))
+        fits = len(sensor) == len(self.size) and all(a >= 0 and a + n <= m for a, n, m in zip(at, self.size, sensor))
+        if not fits:
+            raise DataError(f"Crop: size={self.size} at {at} does not lie within a sensor of {sensor}")
+        return placed(events, [column - first for column, first in zip(coordinates(events), at)], self.size)
+
+
+@dataclass(frozen=True)
+class Downsample(Transform):
+    """Pixels joined to larger ones: x // factor, y // factor. No event is lost; Refractory afterwards thins them out.
+
+    Args:
+        factor: a whole number of at least 1, or one per axis of the sensor, (horizontal, vertical). A sensor that it
+            does not divide gets a last pixel that joins fewer.
+    """
+
+    factor: Union[int, Tuple[int, ...]] = 2
+
+    def __post_init__(self):
+        factors = self.factor if isinstance(self.factor, tuple) else (self.factor,)
+        fits = len(factors) in (1, 2) and all(map(is_count, factors))
+        require(fits, self, "factor", "need a whole number of at least 1, or one per axis")
+
+    def __call__(self, events: Any) -> Events:
+        sensor = need_events(self, events).sensor
+        factors = self.factor if isinstance(self.factor, tuple) else (self.factor,) * len(sensor)
+        if len(factors) != len(sensor):
+            raise DataError(f"Downsample: factor={self.factor} for a sensor of {sensor}: need one per axis")
+        smaller = tuple(-(-extent // factor) for extent, factor in zip(sensor, factors))
+        return placed(events, [column // factor for column, factor in zip(coordinates(events), factors)], smaller)
+
+
+@dataclass(frozen=True)
+class MergePolarities(Transform):
+    """Forget polarities: frames then have one channel."""
+
+    def __call__(self, events: Any) -> Events:
+        return need_events(self, events).with_arrays(p=None)
+
+
+@dataclass(frozen=True)
+class TimeCrop(Transform):
+    """The events of a span of time, start ≤ t < stop.
+
+    Args:
+        start: microseconds.
+        stop: microseconds; None, to the end.
+        relative: count both from the first event instead of from time 0.
+    """
+
+    start: int = 0
+    stop: Optional[int] = None
+    relative: bool = False
+
+    def __post_init__(self):
+        require(is_count(self.start, -(1 << 52)), self, "start", "need a whole number (µs)")
+        fits = self.stop is None or (is_count(self.stop, -(1 << 52)) and self.stop > self.start)
+        require(fits, self, "stop", f"need a whole number (µs) above start={self.start}, or None")
+
+    def __call__(self, events: Any) -> Events:
+        if not len(need_events(self, events)):
+            return events
+        zero = int(events.t[0]) if self.relative else 0
+        stop = int(events.t[-1]) + 1 if self.stop is None else zero + self.stop
+        return events.between(zero + self.start, stop)
+
+
+def coordinates(events: Events) -> list:
+    """The coordinates, in the order of `sensor`."""
+    return [events.x] if events.y is None else [events.x, events.y]
+
+
+def placed(events: Events, places: list, sensor: Tuple[int, ...], t: Any = None) -> Events:
+    """The events at other places (and times), in the order of time; those outside the sensor are left out."""
+    inside = np.ones(len(events), bool)
+    for column, extent in zip(places, sensor):
+        inside &= (column >= 0) & (column < extent)
+    x, y = (*(column[inside] for column in places), None)[:2]
+    p = None if events.p is None else events.p[inside]
+    return Events.from_unsorted((events.t if t is None else t)[inside], x, y, p, sensor=sensor, origin=events.origin)

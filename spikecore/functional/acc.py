@@ -1,0 +1,4 @@
+"""Metrics, where snnTorch has them; see ``spikecore.api.functional.accuracy``."""
+
+from spikecore.api.functional import accuracy_rate as accuracy_rate
+from spikecore.api.functional import accuracy_temporal as accuracy_temporal

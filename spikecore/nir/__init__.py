@@ -1,0 +1,27 @@
+"""Networks as graphs of the Neuromorphic Intermediate Representation (NIR), and back; see docs/nir.md.
+
+    from spikecore.nir import export_to_nir, import_from_nir
+
+Needs the extra ``nir``; torch only for torch modules.
+"""
+
+try:
+    from nir import LIF as _LIF
+except ImportError as _error:
+    raise ImportError(f"spikecore.nir needs the package nir: pip install 'spikecore[nir]' ({_error})") from _error
+if "v_reset" not in _LIF.__dataclass_fields__:
+    raise ImportError("spikecore.nir needs nir >= 1.0.6, whose neurons have a v_reset: pip install 'spikecore[nir]'")
+
+from spikecore.nir.export import export_to_nir as export_to_nir
+from spikecore.nir.graph import Graph as Graph
+from spikecore.nir.imports import Network as Network
+from spikecore.nir.imports import import_from_nir as import_from_nir
+from spikecore.nir.imports import model_from_nir as model_from_nir
+from spikecore.nir.imports import network_from_nir as network_from_nir
+from spikecore.nir.layers import Delay as Delay
+from spikecore.nir.layers import FlattenAxes as FlattenAxes
+from spikecore.nir.layers import SumPool2d as SumPool2d
+from spikecore.nir.notes import NirError as NirError
+from spikecore.nir.notes import NirLoss as NirLoss
+from spikecore.nir.offset import OffsetLeaky as OffsetLeaky
+from spikecore.nir.offset import OffsetSynaptic as OffsetSynaptic

@@ -1,0 +1,71 @@
+"""The torch module of a network that was read from NIR."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Dict
+
+from torch import nn
+
+from spikecore.api import neurons
+from spikecore.api.layer import Key, Layer, Shape
+from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.parameters import Learn, values_of
+from spikecore.engines.torch.nn import to_torch
+from spikecore.engines.torch.nn.pairs import NEURONS, NoCounterpart
+from spikecore.nir.graph import INPUT, Graph
+from spikecore.nir.imports import Network, loaded
+from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
+from spikecore.nir.modules import GraphModule, LayerModule, Scale
+
+
+def module_of(found: Network) -> nn.Module:
+    """The module, its layers named as in the graph."""
+    parts: Dict[str, nn.Module] = {}
+    shapes: Dict[str, Shape] = {INPUT: found.input_shape}
+    for name, key, layer, source in _layers(found):
+        parts[name] = _module(layer, found.params[key], shapes[source])
+        shapes[name] = layer.init(Key((0,)), shapes[source]).shape
+    if isinstance(found.network, Graph):
+        return GraphModule(found.network, parts)
+    net = nn.Sequential()
+    for name, part in parts.items():
+        net.add_module(name, part)
+    return net
+
+
+def _layers(found: Network) -> Any:
+    """Name, name of the parameters, layer, and one source, in order."""
+    network: Any = found.network
+    if isinstance(network, Graph):
+        return [(name, name, layer, sources[0]) for name, layer, sources in network.wired()]
+    before = (INPUT, *found.names)
+    return [(name, key, layer, before[int(key)]) for name, (key, layer) in zip(found.names, network.children())]
+
+
+def _module(layer: Any, params: Any, shape: Shape) -> nn.Module:
+    if isinstance(layer, OneToOne):
+        learned = isinstance(layer.V, Learn)
+        return Scale(params["V"] if learned else values_of(layer.V), learned)
+    if isinstance(layer, SumPool2d):
+        sizes: Any = {"kernel_size": layer.kernel_size, "stride": layer.stride, "padding": layer.padding}
+        return nn.AvgPool2d(**sizes, divisor_override=1)
+    if isinstance(layer, FlattenAxes):
+        axes = len(shape)
+        return nn.Flatten(1 + layer.start_dim % axes, 1 + layer.end_dim % axes)
+    if type(layer) is neurons.IF:
+        return _module(_leaky(layer), params, shape)
+    if isinstance(layer, Delay) or (isinstance(layer, Stepper) and type(layer) not in NEURONS.values()):
+        return LayerModule(layer, params)
+    try:
+        return to_torch(loaded(layer, params, shape, "numpy"))
+    except NoCounterpart:  # options that the module lacks
+        if isinstance(layer, Stepper):
+            return LayerModule(layer, params)
+        raise
+
+
+def _leaky(neuron: Any) -> Layer:
+    """``IF`` as ``Leaky`` without leak."""
+    return neurons.Leaky(beta=1.0, **{f.name: getattr(neuron, f.name) for f in fields(neuron)})

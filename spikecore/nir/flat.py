@@ -1,0 +1,74 @@
+"""A NIR graph without subgraphs: their nodes on one level, their Input and Output nodes taken out."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+import nir
+
+from spikecore.nir.notes import NirError, noted
+
+Edge = Tuple[str, str]
+
+
+class Flat:
+    """A graph on one level: nodes and edges, what is noted of the subgraphs, and the neighbours of each node.
+
+    Args:
+        graph: a ``nir.NIRGraph``.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self.about: Dict[str, Dict[str, Any]] = {}
+        self.nodes, edges = self._flattened(graph, "")
+        self.edges = list(dict.fromkeys(edges))  # some libraries write an edge twice
+        self.after: Dict[str, List[str]] = {name: [] for name in self.nodes}
+        self.before: Dict[str, List[str]] = {name: [] for name in self.nodes}
+        for source, target in self.edges:
+            self.after[source].append(target)
+            self.before[target].append(source)
+
+    def _flattened(self, graph: Any, path: str) -> Tuple[Dict[str, Any], List[Edge]]:
+        nodes: Dict[str, Any] = {}
+        edges: List[Edge] = []
+        ports: Dict[str, Edge] = {}  # where a node's edges end and begin
+        for name, node in graph.nodes.items():
+            full = path + name
+            if isinstance(node, nir.NIRGraph):
+                inside, wires = self._flattened(node, f"{full}.")
+                ports[name] = (border(inside, nir.Input, full), border(inside, nir.Output, full))
+                self.about.update({key: noted(node) for key in inside if key not in self.about})
+                nodes.update(inside)
+                edges += wires
+            else:
+                ports[name] = (full, full)
+                nodes[full] = node
+        for source, target in graph.edges:
+            if source not in ports or target not in ports:
+                raise NirError(f"edge {(source, target)!r} names a node that is not there; nodes: {', '.join(ports)}")
+            edges.append((ports[source][1], ports[target][0]))
+        for start, end in ports.values():
+            if start != end:
+                edges = _without(start, _without(end, edges))
+                del nodes[start], nodes[end]
+        return nodes, edges
+
+
+def border(nodes: Dict[str, Any], kind: Any, subgraph: str = "") -> str:
+    """The one Input or Output node.
+
+    Raises:
+        NirError: none, or several.
+    """
+    found = [name for name, node in nodes.items() if isinstance(node, kind)]
+    if len(found) != 1:
+        where, listed = f"subgraph {subgraph}" if subgraph else "the graph", f": {', '.join(found)}" if found else ""
+        raise NirError(f"{where} has {len(found)} {kind.__name__} nodes; exactly one can be read{listed}")
+    return found[0]
+
+
+def _without(name: str, edges: List[Edge]) -> List[Edge]:
+    """The edges after a node has been taken out and its sources joined with its targets."""
+    sources = [s for s, t in edges if t == name]
+    targets = [t for s, t in edges if s == name]
+    return [e for e in edges if name not in e] + [(s, t) for s in sources for t in targets]

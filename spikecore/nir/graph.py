@@ -1,0 +1,109 @@
+"""A network that is no chain: layers in any order without feedback, each fed by the sum of some others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from spikecore.api.containers import Container, _checked_state, _run_child, _Trees
+from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+
+INPUT = "input"  # the name that stands for the network's own input
+
+
+@dataclass(frozen=True)
+class Graph(Container):
+    """Layers by name, each fed by the sum of what its sources send.
+
+    Args:
+        names: the layers' names, in an order in which every layer stands behind its sources.
+        layers: the layers.
+        sources: for each layer the names of its sources; "input" is the network's input.
+        outputs: names of the layers whose sum is the output.
+
+    Raises:
+        ValueError: a name twice, or a source that does not stand before its layer.
+    """
+
+    names: Tuple[str, ...]
+    layers: Tuple[Layer, ...]
+    sources: Tuple[Tuple[str, ...], ...]
+    outputs: Tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.layers) == len(self.sources):
+            raise ValueError(f"Graph: {len(self.names)} names, {len(self.layers)} layers, {len(self.sources)} sources")
+        before = {INPUT}
+        for name, sources in zip(self.names, self.sources):
+            if name in before:
+                raise ValueError(f"Graph: name {name!r} is taken")
+            if not sources or not set(sources) <= before:
+                raise ValueError(f"Graph: sources {sources!r} of {name!r} must be among {sorted(before)}")
+            before.add(name)
+        if not self.outputs or not set(self.outputs) <= before:
+            raise ValueError(f"Graph: outputs {self.outputs!r} must be among {sorted(before)}")
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        return iter(zip(self.names, self.layers))
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        fed = (layer.input_shape for layer, sources in zip(self.layers, self.sources) if INPUT in sources)
+        return next((shape for shape in fed if shape is not None), None)
+
+    def wired(self) -> Iterator[Tuple[str, Layer, Tuple[str, ...]]]:
+        """Name, layer and sources, in order."""
+        return iter(zip(self.names, self.layers, self.sources))
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        shapes: Dict[str, Shape] = {INPUT: shape}
+        params, buffers = {}, {}
+        for name, layer, sources in self.wired():
+            try:
+                params[name], new, shapes[name] = layer.init(key.child(name), _common(shapes, sources))
+            except ShapeError as error:
+                raise ShapeError(f"layer {name}: {error}") from None
+            if len(new):
+                buffers[name] = new
+        return Init(Params(params), Tree(buffers), _common(shapes, self.outputs))
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        state, trees, values = _checked_state(run, self, state), _Trees(), {INPUT: x}
+        for name, layer, sources in self.wired():
+            given = _sum(values, sources)
+            values[name] = trees.add(name, _run_child(run, name, layer, params, buffers, state, given))
+        return trees.result(_sum(values, self.outputs))
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        values, resting = {INPUT: x}, {}
+        for name, layer, sources in self.wired():
+            given = layer.entering(engine, params[name], _sum(values, sources))
+            below = layer.rest(engine, params[name], given)
+            if layer.state:
+                resting[name] = below
+            values[name], _ = layer.step(engine, params[name], below, given)  # only its shape is of interest
+        return State(resting)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        values, after = {INPUT: x}, {}
+        for name, layer, sources in self.wired():
+            given = layer.entering(engine, params[name], _sum(values, sources))
+            values[name], below = layer.step(engine, params[name], state.get(name, State()), given)
+            if layer.state:
+                after[name] = below
+        return _sum(values, self.outputs), State(after)
+
+
+def _common(shapes: Dict[str, Shape], sources: Tuple[str, ...]) -> Shape:
+    found = [shapes[name] for name in sources]
+    if any(shape != found[0] for shape in found):
+        listed = ", ".join(f"{name} {shapes[name]}" for name in sources)
+        raise ShapeError(f"its sources differ in shape and cannot be added: {listed}")
+    return found[0]
+
+
+def _sum(values: Dict[str, Any], sources: Tuple[str, ...]) -> Any:
+    total = values[sources[0]]
+    for name in sources[1:]:
+        total = total + values[name]
+    return total

@@ -1,0 +1,204 @@
+"""NIR graphs as networks: engine-agnostic (``network_from_nir``, ``model_from_nir``) or for torch."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import nir
+import numpy as np
+
+from spikecore.api.containers import Sequential
+from spikecore.api.layer import Key, Layer, Shape, ShapeError
+from spikecore.api.model import Model
+from spikecore.api.surrogate import atan
+from spikecore.api.tree import Params, flatten
+from spikecore.nir.flat import Flat, border
+from spikecore.nir.graph import INPUT, Graph
+from spikecore.nir.members import LEAKY, SPIKING, Unit
+from spikecore.nir.notes import NirError
+from spikecore.nir.read_layers import READERS, Read
+from spikecore.nir.read_neurons import Resets, read_neuron
+from spikecore.nir.units import Units, units_of
+from spikecore.nir.wiring import START, units_in_order
+
+
+class Network(NamedTuple):
+    """What a NIR graph says, on no engine.
+
+    Args:
+        network: a ``Sequential``, or where the graph is no chain a ``Graph``.
+        params: its parameters, a tree of NumPy arrays.
+        input_shape: shape of one sample.
+        names: the layers' names in the graph.
+    """
+
+    network: Layer
+    params: Params
+    input_shape: Shape
+    names: Tuple[str, ...]
+
+
+def network_from_nir(
+    graph: Any,
+    dt: Optional[float] = None,
+    *,
+    writer: Optional[str] = None,
+    reset_mechanism: str = "zero",
+    reset_delay: bool = False,
+    surrogate: Any = None,
+    input_shape: Optional[Shape] = None,
+) -> Network:
+    """The engine-agnostic network of a NIR graph, and its weights.
+
+    Args:
+        graph: a ``nir.NIRGraph``, one node, or the path of a file.
+        dt: duration of a step in the graph's unit of time. None: as stored in the graph, else what the writer uses,
+            1e-4 if that is not known.
+        writer: the library that wrote the graph, for its units: "snntorch", "spikingjelly", "norse", "norse-1.1" (it
+            writes dt tau for tau), "sinabs"; None takes NIR's equations as they stand, by forward Euler.
+        reset_mechanism, reset_delay, surrogate: of neurons of which the graph does not say it, that is of all that
+            another library wrote. NIR's own reset is "zero" at once. The surrogate is ``atan()`` by default.
+        input_shape: shape of one sample; by default that of the graph's Input node, without a batch axis of its own.
+
+    Returns:
+        Network, parameters, shape of a sample, and the layers' names.
+
+    Raises:
+        NirError: what cannot be read, named by node.
+        ShapeError: shapes that do not fit together.
+    """
+    graph = opened(graph)
+    units = units_of(writer, dt, graph.metadata)
+    resets = Resets(reset_mechanism, reset_delay, atan() if surrogate is None else surrogate)
+    flat = Flat(graph)
+    order, outputs = units_in_order(flat)
+    first: Optional[Exception] = None
+    for shape in _input_shapes(flat, order, input_shape):
+        try:
+            return _network(order, outputs, shape, units, resets)
+        except ShapeError as error:
+            first = first or error
+    raise first or NirError("the graph's Input node has no shape; pass input_shape=(...)")
+
+
+def model_from_nir(
+    graph: Any, dt: Optional[float] = None, *, engine: Any = None, seed: int = 0, **options: Any
+) -> Model:
+    """The model of a NIR graph, on any engine.
+
+    Args:
+        graph, dt: see ``network_from_nir``.
+        engine: an Engine or its name, as in ``spikecore.Model``; ``get_engine("numpy", dtype="float64")`` for float64.
+        seed: as in ``spikecore.Model``.
+        **options: those of ``network_from_nir``.
+    """
+    found = network_from_nir(graph, dt, **options)
+    return loaded(found.network, found.params, found.input_shape, engine, seed)
+
+
+def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> Any:
+    """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
+
+    Graphs that ``export_to_nir`` wrote come back as they were. Neurons keep their state (``init_hidden=True``);
+    ``utils.reset(net)`` starts a new sequence.
+
+    Args:
+        graph, dt: see ``network_from_nir``.
+        **options: those of ``network_from_nir``.
+
+    Returns:
+        ``nn.Sequential``, its layers named as in the graph; where the graph is no chain a module of its own.
+    """
+    from spikecore.nir.build import module_of
+
+    return module_of(network_from_nir(graph, dt, **options))
+
+
+def opened(graph: Any) -> Any:
+    """A graph, from a graph, a node or a file."""
+    if isinstance(graph, (str, os.PathLike)):
+        checks = "type_check" in inspect.signature(nir.read).parameters
+        options = {"type_check": False} if checks else {}  # nir infers wrong shapes for some convolutions
+        graph = nir.read(os.fspath(graph), **options)
+    if isinstance(graph, nir.NIRGraph):
+        return graph
+    if isinstance(graph, nir.NIRNode):
+        return nir.NIRGraph.from_list(graph)
+    raise NirError(f"graph={type(graph).__name__} must be a nir.NIRGraph, a node, or the path of a file")
+
+
+def loaded(network: Layer, params: Params, shape: Shape, engine: Any, seed: int = 0) -> Model:
+    """A model with the given parameters."""
+    model = Model(network, engine, seed, input_shape=shape)
+    state = model.state()
+    given = flatten(params)
+    state["params"] = {
+        name: np.asarray(given[name]).reshape(like.shape).astype(like.dtype) for name, like in state["params"].items()
+    }
+    model.load_state(state)
+    return model
+
+
+def _input_shapes(flat: Flat, order: List[Unit], given: Optional[Shape]) -> List[Shape]:
+    """What one sample's shape may be, the likeliest first: some libraries count the batch as an axis."""
+    if given is not None:
+        return [tuple(given)]
+    stored = flat.nodes[border(flat.nodes, nir.Input)].input_type["input"]
+    if stored is None:
+        return []
+    shape = tuple(int(n) for n in np.asarray(stored).reshape(-1))
+    return [shape, shape[1:]] if len(shape) > 1 else [shape]
+
+
+def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: Units, resets: Resets) -> Network:
+    shapes: Dict[str, Shape] = {START: shape}
+    sender: Dict[str, str] = {START: INPUT}
+    rows: List[Tuple[str, Layer, Params, Tuple[str, ...]]] = []
+    for unit in order:
+        came = {shapes[source] for source in unit.sources}
+        if len(came) > 1:
+            raise ShapeError(f"{unit.place}: its sources differ in shape: {', '.join(map(str, sorted(came)))}")
+        sources, now = tuple(sender[source] for source in unit.sources), came.pop()
+        made = _read(unit, now, units, resets)
+        own = unit.name.rpartition(".")[0] if unit.recurrent else ""  # a loop mostly is a subgraph: "rnn.lif"
+        for left, (layer, params) in enumerate(made, start=1 - len(made)):
+            name = _unique(f"{own or unit.name}{'_before' if left else ''}", rows)
+            try:
+                now = layer.init(Key((0,)), now).shape
+            except ShapeError as error:
+                raise ShapeError(f"{unit.place}: {error}") from None
+            rows.append((name, layer, params, sources))
+            sources = (name,)
+        sender[unit.name], shapes[unit.name] = sources[0], now
+    return _assembled(rows, tuple(sender[name] for name in outputs), shape)
+
+
+def _read(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[Read]:
+    if isinstance(unit.node, (*LEAKY, *SPIKING, nir.Threshold)):
+        return read_neuron(unit, shape, units, resets)
+    if type(unit.node) not in READERS:
+        known = sorted(kind.__name__ for kind in (*READERS, *LEAKY, *SPIKING, nir.Threshold))
+        raise NirError(f"{unit.place}: there is no such layer; known are {', '.join(known)}")
+    return [READERS[type(unit.node)](unit.node, unit.place, shape, units)]
+
+
+def _unique(name: str, rows: List[Any]) -> str:
+    """A name without dots, which stand for nesting."""
+    plain, taken, count = name.replace(".", "_"), {INPUT, *(row[0] for row in rows)}, 1
+    made = plain
+    while made in taken:
+        count += 1
+        made = f"{plain}_{count}"
+    return made
+
+
+def _assembled(rows: List[Any], outputs: Tuple[str, ...], shape: Shape) -> Network:
+    names = tuple(row[0] for row in rows)
+    layers, sources = tuple(row[1] for row in rows), tuple(row[3] for row in rows)
+    chain = tuple((before,) for before in (INPUT, *names))
+    if (*sources, outputs) == chain:
+        params = Params({str(i): row[2] for i, row in enumerate(rows)})
+        return Network(Sequential(*layers), params, shape, names)
+    return Network(Graph(names, layers, sources, outputs), Params({row[0]: row[2] for row in rows}), shape, names)

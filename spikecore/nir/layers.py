@@ -1,0 +1,125 @@
+"""What NIR has and the rest of the library does not: delays, sums over windows, flattening of some axes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Tuple
+
+from spikecore.api.layer import (
+    EMPTY,
+    Init,
+    Key,
+    Layer,
+    Params,
+    Pass,
+    Result,
+    Shape,
+    ShapeError,
+    State,
+    Stateless,
+    Tree,
+)
+from spikecore.api.parameters import Fixed, check_broadcast
+from spikecore.api.spatial import AvgPool2d
+
+
+@dataclass(frozen=True)
+class SumPool2d(AvgPool2d):
+    """Sum over windows of a (channels, height, width) map.
+
+    Args:
+        kernel_size, stride, padding: as in ``MaxPool2d``.
+    """
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        mean, buffers = super().apply(engine, params, buffers, x, train=train, key=key)
+        sizes: Any = self.kernel_size
+        return mean * float(math.prod(sizes)), buffers
+
+
+@dataclass(frozen=True)
+class FlattenAxes(Stateless):
+    """Some neighbouring axes of each sample as one.
+
+    Args:
+        start_dim, end_dim: first and last of the axes, counted within a sample; negative ones from its end.
+    """
+
+    start_dim: int = 0
+    end_dim: int = -1
+
+    def _flat(self, shape: Shape) -> Shape:
+        axes = len(shape)
+        if not (-axes <= self.start_dim < axes and -axes <= self.end_dim < axes):
+            raise ShapeError(f"FlattenAxes: axes {self.start_dim} to {self.end_dim} of samples of shape {shape}")
+        first, last = self.start_dim % axes, self.end_dim % axes
+        if first > last:
+            raise ShapeError(f"FlattenAxes: axis {self.start_dim} lies behind {self.end_dim} in samples of {shape}")
+        return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        return Init(Params(), EMPTY, self._flat(shape))
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        return engine.xp.reshape(x, (*x.shape[:2], *self._flat(tuple(x.shape[2:])))), buffers
+
+
+@dataclass(frozen=True)
+class Delay(Layer):
+    """y[t] = x[t - steps], and zero before the sequence begins.
+
+    Args:
+        steps: number of steps >= 0; an int, or an array of them that broadcasts to the neurons.
+
+    Raises:
+        ValueError: steps that are no ints >= 0.
+    """
+
+    steps: Any = 1
+
+    def __post_init__(self) -> None:
+        fixed = Fixed(self.steps)
+        if not bool(((fixed.data >= 0) & (fixed.data == fixed.data.round())).all()):
+            raise ValueError(f"Delay: steps={self.steps!r} must be ints >= 0")
+        object.__setattr__(self, "steps", int(fixed.data) if fixed.shape == () else fixed)
+
+    @property
+    def counts(self) -> Any:
+        """The numbers of steps as an array."""
+        return Fixed(self.steps).data
+
+    @property
+    def state(self) -> Tuple[str, ...]:
+        return tuple(f"before{i}" for i in range(1, int(self.counts.max()) + 1))  # inputs of the steps before
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        check_broadcast(self, "steps", self.counts, shape)
+        return Init(Params(), EMPTY, shape)
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        return State({name: engine.xp.zeros_like(x) for name in self.state})
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        xp, longest = run.engine.xp, len(self.state)
+        if run.steps is not None and x.shape[0] != run.steps:
+            x = xp.broadcast_to(x, (run.steps, *x.shape[1:]))
+        held = self.rest(run.engine, params, x[0, ...]) if state is None else state
+        earlier = [xp.expand_dims(held[name], axis=0) for name in reversed(self.state)]
+        line, time = xp.concat([*earlier, x], axis=0), x.shape[0]
+        y = self._mixed(run.engine, lambda n: line[longest - n : longest - n + time, ...])
+        final = {name: line[time + longest - i, ...] for i, name in enumerate(self.state, start=1)}
+        return Result(y, EMPTY, State(final), State(spikes=y) if run.records else EMPTY)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        values = [x, *(state[name] for name in self.state)]
+        return self._mixed(engine, lambda n: values[n]), State(dict(zip(self.state, values)))
+
+    def _mixed(self, engine: Any, delayed: Callable[[int], Any]) -> Any:
+        """For each neuron the input of as many steps ago as it is delayed."""
+        counts = self.counts
+        used = sorted({int(n) for n in counts.reshape(-1).tolist()})
+        if len(used) == 1:
+            return delayed(used[0])
+        parts = [engine.asarray((counts == n).astype("float64")) * delayed(n) for n in used]
+        return sum(parts[1:], parts[0])

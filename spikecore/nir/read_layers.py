@@ -1,0 +1,150 @@
+"""NIR nodes without state as layers, with their weights."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Tuple
+
+import nir
+import numpy as np
+
+from spikecore.api import layers
+from spikecore.api.layer import Layer, Shape
+from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.tree import Params
+from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
+from spikecore.nir.notes import NirError, noted
+from spikecore.nir.units import Units
+from spikecore.nir.values import compact, learned
+
+Read = Tuple[Layer, Params]
+
+
+def _linear(node: Any, place: str, shape: Shape, units: Units) -> Read:
+    weight = _array(node.weight)
+    if weight.ndim != 2:
+        raise NirError(f"{place}: weight of shape {weight.shape}; a matrix (out, in) can be read")
+    out, size = weight.shape
+    if isinstance(node, nir.Linear):
+        return layers.Linear(size, out, bias=False), Params(weight=weight)
+    return layers.Linear(size, out), Params(weight=weight, bias=_array(node.bias).reshape(out))
+
+
+def _conv(node: Any, place: str, shape: Shape, units: Units) -> Read:
+    weight, groups = _array(node.weight), int(node.groups)
+    axes = weight.ndim - 2
+    kernel = tuple(int(n) for n in weight.shape[2:])
+    stride, dilation = sizes(node.stride, axes), sizes(node.dilation, axes)
+    padding = _padding(node.padding, place, kernel, stride, dilation)
+    bias = bool(noted(node).get("bias", True)) or bool(_array(node.bias).any())
+    kind = layers.Conv1d if axes == 1 else layers.Conv2d
+    made = kind(weight.shape[1] * groups, weight.shape[0], kernel, stride, padding, dilation, groups, bias)
+    params = {"weight": weight, **({"bias": _array(node.bias)} if bias else {})}
+    return made, Params(params)
+
+
+def _padding(padding: Any, place: str, kernel: Any, stride: Any, dilation: Any) -> Tuple[int, ...]:
+    padding = padding.decode() if isinstance(padding, bytes) else padding
+    if not isinstance(padding, str):
+        return sizes(padding, len(kernel))
+    if padding == "valid":
+        return (0,) * len(kernel)
+    added = [d * (k - 1) for d, k in zip(dilation, kernel)]
+    if any(n % 2 for n in added) or any(s != 1 for s in stride):
+        raise NirError(
+            f"{place}: padding='same' needs odd kernels and stride 1; found kernel {kernel}, stride {stride}"
+        )
+    return tuple(n // 2 for n in added)
+
+
+def _pool(node: Any, place: str, shape: Shape, units: Units) -> Read:
+    kind = SumPool2d if isinstance(node, nir.SumPool2d) else layers.AvgPool2d
+    return kind(sizes(node.kernel_size, 2), sizes(node.stride, 2), sizes(node.padding, 2)), Params()
+
+
+def _flatten(node: Any, place: str, shape: Shape, units: Units) -> Read:
+    axes, first, last = len(shape), int(node.start_dim), int(node.end_dim)
+    if not (-axes <= first < axes and -axes <= last < axes):
+        raise NirError(f"{place}: start_dim={first}, end_dim={last} for samples of shape {shape}")
+    whole = (first % axes, last % axes) == (0, axes - 1)
+    return (layers.Flatten() if whole else FlattenAxes(first, last)), Params()
+
+
+def _scale(node: Any, place: str, shape: Shape, units: Units) -> Read:
+    about, scale = noted(node), fitting(node.scale, place, "scale", shape)
+    if about.get("kind") == "GradedSpikes":
+        weights = scale.reshape(shape[0], -1)
+        if bool((weights == weights[:, :1]).all()):
+            return layers.GradedSpikes(shape[0]), Params(weights=weights[:, 0])
+    entry = about.get("learn", {}).get("V")
+    if entry is None:
+        return OneToOne(compact(scale)), Params()
+    field, value = learned(scale, entry, shape)
+    return OneToOne(field), Params(V=value)
+
+
+def _delay(node: Any, place: str, shape: Shape, units: Units) -> Read:
+    steps = fitting(node.delay, place, "delay", shape) / units.dt
+    if bool((np.abs(steps - steps.round()) > 1e-6 * np.maximum(steps, 1.0)).any()) or bool((steps < 0).any()):
+        raise NirError(f"{place}: delay must be a whole number >= 0 of steps of dt={units.dt:g}, found {steps.min():g}")
+    return Delay(compact(steps.round())), Params()
+
+
+READERS: Dict[Any, Callable[[Any, str, Shape, Units], Read]] = {
+    nir.Affine: _linear,
+    nir.Linear: _linear,
+    nir.Conv1d: _conv,
+    nir.Conv2d: _conv,
+    nir.AvgPool2d: _pool,
+    nir.SumPool2d: _pool,
+    nir.Flatten: _flatten,
+    nir.Scale: _scale,
+    nir.Delay: _delay,
+}
+
+
+def connection(node: Any, place: str, shape: Shape, gain: Any, units: Units) -> Read:
+    """The connection of a recurrent neuron, whose input the neuron multiplies with ``gain``."""
+    if node is None:
+        return OneToOne(compact(np.broadcast_to(gain, shape))), Params()
+    marked = noted(node).get("kind") == "OneToOne"
+    if isinstance(node, nir.Scale) or (isinstance(node, nir.Linear) and (marked or _diagonal(node.weight))):
+        scale = _array(node.scale) if isinstance(node, nir.Scale) else np.diag(_array(node.weight))
+        return _scale(nir.Scale(scale=scale * gain, metadata=node.metadata), place, shape, units)
+    layer, params = READERS[type(node)](node, place, shape, units)
+    if bool((gain == 1.0).all()):
+        return layer, params
+    per_output = np.broadcast_to(gain, shape).reshape(shape[0], -1)
+    if bool((per_output != per_output[:, :1]).any()):
+        raise NirError(f"{place}: the neuron's gain differs within a channel, and its feedback is a convolution")
+    factor = per_output[:, 0]
+    return layer, Params({n: w * factor.reshape(-1, *(1,) * (w.ndim - 1)) for n, w in params.items()})
+
+
+def _diagonal(weight: Any) -> bool:
+    weight = _array(weight)
+    square = weight.ndim == 2 and weight.shape[0] == weight.shape[1] > 1
+    return square and np.array_equal(weight, np.diag(np.diag(weight)))
+
+
+def _array(value: Any) -> Any:
+    return np.asarray(value)
+
+
+def sizes(value: Any, axes: int) -> Tuple[int, ...]:
+    """One int per axis, from a number or an array."""
+    return tuple(int(n) for n in np.broadcast_to(np.asarray(value), (axes,)))
+
+
+def fitting(value: Any, place: str, name: str, shape: Shape) -> Any:
+    """An array of a node, spread to the shape of one sample.
+
+    Raises:
+        NirError: it does not fit.
+    """
+    array = np.asarray(value, dtype=np.float64)
+    if array.size == 1:
+        array = array.reshape(())
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise NirError(f"{place}: {name} of shape {array.shape} does not fit samples of shape {shape}") from None

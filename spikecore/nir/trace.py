@@ -1,0 +1,183 @@
+"""A torch module's step as a NIR graph: ``torch.fx`` gives the calls, ``from_torch`` each layer's counterpart."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Dict, Tuple
+
+import torch
+from torch import fx, nn
+
+from spikecore.api import layers
+from spikecore.api.layer import Key, ShapeError
+from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.parameters import learn
+from spikecore.api.tree import Params, unflatten
+from spikecore.engines.torch.nn import from_torch
+from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.trace import Untraceable, trace
+from spikecore.nir.draft import Draft, Signal
+from spikecore.nir.layers import FlattenAxes, SumPool2d
+from spikecore.nir.modules import LayerModule, Scale
+from spikecore.nir.notes import NirError
+from spikecore.nir.write_layers import REMEDIES
+
+ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
+FLATTENINGS = {torch.flatten, "flatten"}
+_STATE = "a neuron's state"
+_CONSTANT = "a tensor that is neither parameter nor buffer"
+
+
+class _Bound(nn.Module):
+    """A network with the further arguments of its ``forward``."""
+
+    def __init__(self, net: nn.Module, arguments: Tuple[Any, ...]) -> None:
+        super().__init__()
+        self.net, self.arguments = net, arguments
+
+    def forward(self, x: Any) -> Any:
+        return self.net(x, *self.arguments)
+
+
+def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
+    """Add all layers of a module that is written for one time step; returns what it sends.
+
+    Raises:
+        NirError: what cannot be traced, or has no node in NIR.
+        ShapeError: a layer does not take what comes.
+    """
+    if not isinstance(net, nn.Module):
+        raise NirError(f"export_to_nir: {type(net).__name__} is no nn.Module, spikecore.Model or layer")
+    bound = _Bound(net, arguments)
+    try:
+        graph = trace(bound)
+    except Untraceable as reason:
+        raise NirError(
+            f"export_to_nir: {type(net).__name__} cannot be exported: {reason}; write forward for one time step, with "
+            "init_hidden=True, or with its states given in model_fwd_args"
+        ) from None
+    return _Walk(draft, bound).run(graph)
+
+
+class _Walk:
+    """Goes through the calls of one step."""
+
+    def __init__(self, draft: Draft, net: nn.Module) -> None:
+        self.draft, self.modules, self.net = draft, dict(net.named_modules()), net
+        self.env: Dict[fx.Node, Any] = {}
+        self.used: Dict[str, int] = {}
+
+    def run(self, graph: fx.Graph) -> Signal:
+        for node in graph.nodes:
+            if node.op == "placeholder":
+                self.env[node] = self.draft.start
+            elif node.op == "get_attr":
+                self.env[node] = _attribute(self.net, str(node.target))
+            elif node.op == "output":
+                return self._output(node.args[0])
+            elif node.op == "call_module":
+                self.env[node] = self._module(node)
+            else:
+                self.env[node] = self._function(node)
+        raise NirError("export_to_nir: forward returns nothing")
+
+    def _output(self, value: Any) -> Signal:
+        first = value[0] if isinstance(value, (tuple, list)) and value else value
+        return self._signal(first, "the output")
+
+    def _signal(self, node: Any, where: str) -> Signal:
+        value = self.env.get(node) if isinstance(node, fx.Node) else node
+        if not isinstance(value, Signal):
+            what = value if isinstance(value, str) else type(value).__name__
+            raise NirError(f"export_to_nir: {where} takes {what}, but only what layers send can pass along NIR's edges")
+        return value
+
+    def _module(self, node: fx.Node) -> Signal:
+        target = str(node.target)
+        module, name = self.modules[target], _name(target, self.modules[target])
+        self.used[target] = self.used.get(target, 0) + 1
+        if self.used[target] > 1 and isinstance(module, Hidden):
+            raise NirError(f"layer {name} ({type(module).__name__}) is used twice; write forward for one time step")
+        signal = self._signal(node.args[0], f"layer {name}")
+        if isinstance(module, nn.Identity):
+            return signal
+        layer, params = counterpart(module, name, signal.shape)
+        return self.draft.put(layer, name, params, signal)
+
+    def _function(self, node: fx.Node) -> Any:
+        name, values = node.name, [self.env.get(a, a) if isinstance(a, fx.Node) else a for a in node.args]
+        signals = [v for v in values if isinstance(v, Signal)]
+        if node.target is operator.getitem and isinstance(node.args[0], fx.Node) and isinstance(values[0], Signal):
+            neuron = node.args[0].op == "call_module" and isinstance(self.modules[str(node.args[0].target)], Hidden)
+            if neuron and isinstance(values[1], int):
+                return values[0] if values[1] == 0 else _STATE
+        if node.target in ADDITIONS and len(signals) == 2 and not node.kwargs:
+            return self.draft.add(name, *signals)
+        if node.target in PRODUCTS and len(signals) == 1 and len(values) == 2:
+            owners = [
+                str(a.target).rpartition(".")[0] for a in node.args if isinstance(a, fx.Node) and a.op == "get_attr"
+            ]
+            named = next((_name(o, self.modules[o]) for o in owners if isinstance(self.modules.get(o), Scale)), name)
+            return self._scaled(named, signals[0], next(v for v in values if not isinstance(v, Signal)))
+        if node.target in FLATTENINGS and signals:
+            dims: Dict[str, Any] = {"start_dim": 0, **dict(zip(("start_dim", "end_dim"), values[1:])), **node.kwargs}
+            layer, params = counterpart(nn.Flatten(**dims), name, signals[0].shape)
+            return self.draft.put(layer, name, params, signals[0])
+        if not signals:
+            return None
+        called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", node.target)
+        raise NirError(
+            f"export_to_nir: {called}() in forward has no NIR node; use layers (nn.Flatten, nn.AvgPool2d, ...) and +"
+        )
+
+    def _scaled(self, name: str, signal: Signal, factor: Any) -> Signal:
+        if not isinstance(factor, (torch.Tensor, int, float)):
+            raise NirError(f"export_to_nir: {name} multiplies with {factor!r}; make it a parameter or a buffer")
+        value = torch.as_tensor(factor).detach().cpu()
+        learned = isinstance(factor, nn.Parameter)
+        plain: Any = value.item() if value.ndim == 0 else value.numpy()
+        layer = OneToOne(learn(plain) if learned else plain)
+        return self.draft.put(layer, name, Params(V=value.numpy()) if learned else Params(), signal)
+
+
+def counterpart(module: Any, name: str, shape: Tuple[int, ...]) -> Tuple[Any, Any]:
+    """The layer of a module that takes samples of ``shape``, and its parameters."""
+    if isinstance(module, LayerModule):
+        return module.neuron, module.arrays()
+    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) != (1, -1):
+        return _flatten(module, name, shape), Params()
+    if type(module) is nn.AvgPool2d and module.divisor_override == 1 and not module.ceil_mode:
+        return SumPool2d(module.kernel_size, module.stride, module.padding), Params()
+    double = any(p.dtype == torch.float64 for p in module.parameters())
+    try:
+        model = from_torch(module, input_shape=shape, engine="numpy", dtype="float64" if double else "float32")
+    except ShapeError as error:
+        raise ShapeError(f"layer {name}: {error}") from None
+    except (ValueError, TypeError) as error:
+        remedy = REMEDIES.get(type(module).__name__)
+        reason = str(error).rpartition("from_torch: ")[2]
+        raise NirError(f"layer {name}: {reason}{f'; {remedy}' if remedy else ''}") from None
+    like = model.network.init(Key((0,)), shape)
+    return model.network, unflatten(model.params(), like.params)
+
+
+def _flatten(module: nn.Flatten, name: str, shape: Tuple[int, ...]) -> Any:
+    axes = 1 + len(shape)
+    first, last = module.start_dim % axes, module.end_dim % axes
+    if first == 0:
+        raise NirError(f"layer {name} (Flatten): start_dim={module.start_dim} takes in the batch; use start_dim=1")
+    return layers.Flatten() if (first, last) == (1, axes - 1) else FlattenAxes(first - 1, last - 1)
+
+
+def _name(target: str, module: nn.Module) -> str:
+    inner = target[len("net.") :] if target.startswith("net.") else ""
+    return inner or type(module).__name__.lower()
+
+
+def _attribute(net: Any, target: str) -> Any:
+    if target.startswith("_tensor_constant"):
+        return _CONSTANT
+    for part in target.split("."):
+        net = getattr(net, part)
+    return net

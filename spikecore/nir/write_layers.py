@@ -1,0 +1,125 @@
+"""Stateless layers and delays as NIR nodes."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+import nir
+import numpy as np
+
+from spikecore.api import layers
+from spikecore.api.layer import Layer, Shape, layer_name
+from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.parameters import Fixed, Learn
+from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
+from spikecore.nir.notes import NirError, note
+from spikecore.nir.units import Units
+
+REMEDIES = {  # for layers that people do use and NIR does not have
+    "MaxPool1d": "use a strided Conv1d",
+    "MaxPool2d": "use AvgPool2d or a strided Conv2d",
+    "AvgPool1d": "use a Conv1d with groups=channels and constant weights",
+    "BatchNorm1d": "fold its scale and shift into the layer before it",
+    "BatchNorm2d": "fold its scale and shift into the layer before it",
+    "BatchNormTT1d": "fold its scale into the layer before it, or train without",
+    "BatchNormTT2d": "fold its scale into the layer before it, or train without",
+    "LayerNorm": "train without it",
+    "Concat": "add the branches (Residual), which NIR can say",
+}
+
+
+def _linear(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
+    weight = np.asarray(params.weight)
+    return nir.Affine(weight=weight, bias=np.asarray(params.bias)) if layer.bias else nir.Linear(weight=weight)
+
+
+def _bias(layer: Any, params: Any) -> Any:
+    """NIR's convolutions always have a bias."""
+    weight = np.asarray(params.weight)
+    return np.asarray(params.bias) if layer.bias else np.zeros(weight.shape[0], dtype=weight.dtype)
+
+
+def _conv1d(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
+    return nir.Conv1d(
+        input_shape=shape[1],
+        weight=np.asarray(params.weight),
+        stride=layer.stride[0],
+        padding=layer.padding[0],
+        dilation=layer.dilation[0],
+        groups=layer.groups,
+        bias=_bias(layer, params),
+        metadata=note(bias=layer.bias),
+    )
+
+
+def _conv2d(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
+    return nir.Conv2d(
+        input_shape=shape[1:],
+        weight=np.asarray(params.weight),
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+        bias=_bias(layer, params),
+        metadata=note(bias=layer.bias),
+    )
+
+
+def _pool(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
+    kind = nir.SumPool2d if isinstance(layer, SumPool2d) else nir.AvgPool2d
+    return kind(*(np.array(sizes) for sizes in (layer.kernel_size, layer.stride, layer.padding)))
+
+
+def _flatten(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
+    first, last = (layer.start_dim, layer.end_dim) if isinstance(layer, FlattenAxes) else (0, -1)
+    last = last if last == -1 else last % len(shape)
+    return nir.Flatten(input_type=np.array(shape), start_dim=first % len(shape), end_dim=last)
+
+
+def _one_to_one(layer: OneToOne, params: Any, shape: Shape, units: Units) -> Any:
+    learned = isinstance(layer.V, Learn)
+    plain: Any = layer.V.data if isinstance(layer.V, Fixed) else layer.V
+    value = np.asarray(params.V if learned else plain)
+    facts = {"learn": {"V": learn_note(layer.V, params.V)}} if isinstance(layer.V, Learn) else {}
+    return nir.Scale(scale=np.broadcast_to(value, shape).copy(), metadata=note(kind="OneToOne", **facts))
+
+
+def _graded(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
+    weights = np.asarray(params.weights).reshape(-1, *(1,) * (len(shape) - 1))
+    return nir.Scale(scale=np.broadcast_to(weights, shape).copy(), metadata=note(kind="GradedSpikes"))
+
+
+def _delay(layer: Delay, params: Any, shape: Shape, units: Units) -> Any:
+    return nir.Delay(delay=np.broadcast_to(layer.counts * units.dt, shape).copy())
+
+
+WRITERS: Dict[Any, Callable[[Any, Any, Shape, Units], Any]] = {
+    layers.Linear: _linear,
+    layers.Conv1d: _conv1d,
+    layers.Conv2d: _conv2d,
+    layers.AvgPool2d: _pool,
+    SumPool2d: _pool,
+    layers.Flatten: _flatten,
+    FlattenAxes: _flatten,
+    OneToOne: _one_to_one,
+    layers.GradedSpikes: _graded,
+    Delay: _delay,
+}
+
+
+def learn_note(value: Learn, param: Any) -> Dict[str, Any]:
+    """What is noted of a learned field: how it is learned and the shape of its parameter."""
+    return {"per": value.per, "dt": value.dt, "shape": list(np.shape(param))}
+
+
+def typed(node: Any, shape: Shape, out: Shape) -> Any:
+    """A node with the shapes that come and go, which nir infers wrongly for some convolutions."""
+    node.input_type, node.output_type = {"input": np.array(shape)}, {"output": np.array(out)}
+    return node
+
+
+def no_such_node(name: str, layer: Layer) -> NirError:
+    """The error for a layer that NIR cannot say."""
+    kind = layer_name(layer)
+    remedy = REMEDIES.get(kind, "replace it by Leaky, Synaptic, Lapicque, IF or LI" if layer.state else "leave it out")
+    return NirError(f"layer {name} ({kind}): NIR has no such node; {remedy}")

@@ -1,0 +1,149 @@
+"""Neurons as NIR nodes: their decays as time constants, and what NIR cannot say as notes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Dict, List, Optional, Tuple
+
+import nir
+import numpy as np
+
+from spikecore.api import neurons
+from spikecore.api.checkpoint import describe, known_classes
+from spikecore.api.engine import get_engine
+from spikecore.api.layer import Shape
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.parameters import Learn
+from spikecore.api.tree import map_leaves
+from spikecore.nir.notes import NirError, note
+from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic
+from spikecore.nir.units import Units
+from spikecore.nir.write_layers import learn_note
+
+FIRST = (neurons.Leaky, neurons.RLeaky.base, neurons.IF, neurons.LI, neurons.Lapicque, OffsetLeaky)
+SECOND = (neurons.Synaptic, OffsetSynaptic)
+
+
+def is_neuron(layer: Any) -> bool:
+    """Whether NIR has nodes for this neuron; a class that extends one of them may do anything."""
+    return type(layer) in (*FIRST, *SECOND)
+
+
+def neuron_nodes(name: str, neuron: Any, params: Any, shape: Shape, units: Units) -> List[Tuple[str, Any]]:
+    """The nodes of a neuron, one behind the other, with their names within the layer.
+
+    Raises:
+        NirError: a decay of 1 among others, lateral inhibition, quantised states.
+    """
+    _refuse(name, neuron)
+    host = get_engine("numpy", dtype="float64")
+    ready = neuron.prepare(host, map_leaves(lambda x: np.asarray(x, dtype=np.float64), params))
+    full = {key: np.broadcast_to(np.asarray(value, np.float64), shape).copy() for key, value in ready.items()}
+    noted = note(**_facts(neuron, params))
+    spikes = not isinstance(neuron, neurons.LI)
+    resets = spikes and getattr(neuron, "reset_mechanism", "none") != "none"
+    if spikes and not resets and _without_memory(neuron, full):
+        chain = [("", nir.Threshold(threshold=full["threshold"], metadata=noted))]
+    else:
+        made = _membrane(name, neuron, full, units, resets)
+        made.metadata = noted
+        chain = [("", made)]
+        if spikes and not resets:
+            chain.append((".threshold", nir.Threshold(threshold=full["threshold"])))
+    if spikes and (isinstance(neuron.graded_spikes_factor, Learn) or neuron.graded_spikes_factor != 1.0):
+        scale = nir.Scale(scale=full["graded_spikes_factor"], metadata=note(field="graded_spikes_factor"))
+        chain.append((".graded", scale))
+    return chain
+
+
+def _without_memory(neuron: Any, full: Dict[str, Any]) -> bool:
+    """Whether a membrane is its input."""
+    return type(neuron) is neurons.Leaky and not isinstance(neuron.beta, Learn) and not full["beta"].any()
+
+
+def _refuse(name: str, neuron: Any) -> None:
+    place = f"layer {name} ({type(neuron).__name__})"
+    if getattr(neuron, "inhibition", False):
+        raise NirError(f"{place}: inhibition=True: NIR has no lateral inhibition; train with inhibition=False")
+    if getattr(neuron, "state_quant", None) is not None:
+        raise NirError(f"{place}: state_quant: NIR's states are real numbers; export with state_quant=None")
+
+
+def _membrane(name: str, neuron: Any, full: Dict[str, Any], units: Units, resets: bool) -> Any:
+    firing = {"v_threshold": full["threshold"], "v_reset": full.get("rho", np.zeros_like(full["threshold"]))}
+    firing = firing if resets else {}
+    zero = np.zeros_like(full["threshold"])
+    if isinstance(neuron, SECOND):
+        for field in ("alpha", "beta"):
+            _below_one(name, neuron, field, full[field])
+        slow, fast = units.tau(full["beta"]), units.tau(full["alpha"])
+        options = {"tau_syn": fast, "tau_mem": slow, "r": slow / units.dt, "w_in": fast / units.dt, "v_leak": zero}
+        return (nir.CubaLIF if resets else nir.CubaLI)(**options, **firing)
+    decay = full["decay"] if isinstance(neuron, neurons.Lapicque) else full.get("beta", np.ones_like(zero))
+    gain = full.get("gain", np.ones_like(zero))
+    if bool((decay == 1.0).all()):
+        return (nir.IF if resets else nir.I)(r=gain / units.dt, **firing)
+    _below_one(name, neuron, "beta", decay)
+    tau = units.tau(decay)
+    return (nir.LIF if resets else nir.LI)(tau=tau, r=gain * tau / units.dt, v_leak=zero, **firing)
+
+
+def _below_one(name: str, neuron: Any, field: str, decay: Any) -> None:
+    if bool((decay >= 1.0).any()) or bool((decay < 0.0).any()):
+        raise NirError(
+            f"layer {name} ({type(neuron).__name__}): {field} = {decay.max() if decay.max() >= 1 else decay.min():g} "
+            f"has no finite time constant > 0; use decays in [0, 1), or IF for a membrane without leak"
+        )
+
+
+def _facts(neuron: Any, params: Any) -> Dict[str, Any]:
+    """What NIR has no place for: the class, options, the surrogate, and which fields are learned."""
+    parametric = neuron.parameter_names()
+    options = {
+        f.name: describe(getattr(neuron, f.name))
+        for f in fields(neuron)
+        if f.name not in (*parametric, "surrogate", "state_quant", "inhibition", "beta")
+    }
+    silent = ("threshold", "graded_spikes_factor") if isinstance(neuron, neurons.LI) else ()
+    learned = {key: learn_note(getattr(neuron, key), value) for key, value in params.items() if key not in silent}
+    kind = neurons.Leaky if type(neuron) is neurons.RLeaky.base else type(neuron)
+    return {"kind": kind.__name__, "options": options, "learn": learned, "surrogate": _surrogate(neuron)}
+
+
+def _surrogate(neuron: Any) -> Any:
+    """The surrogate as JSON; None if it is not one of the library's own."""
+    if type(neuron.surrogate).__name__ not in known_classes():
+        return None
+    try:
+        return describe(neuron.surrogate)
+    except TypeError:
+        return None
+
+
+def losses_of(place: str, neuron: Any) -> List[str]:
+    """What of a neuron gets lost: for all who read the graph, or for all but us."""
+    found = [_reset_loss(place, neuron)]
+    if not isinstance(neuron, neurons.LI) and _surrogate(neuron) is None:
+        found.append(f"{place}: surrogate={neuron.surrogate!r} cannot be noted; an import takes atan()")
+    return [loss for loss in found if loss is not None]
+
+
+def _reset_loss(place: str, neuron: Any) -> Optional[str]:
+    """What other libraries will not know of a neuron's reset; None if they know all.
+
+    NIR's reset puts the membrane to v_reset at once. A delayed "zero" of a first-order neuron that spares the input is
+    the same, but for its gradient; where it clears the input as well, it is not.
+    """
+    if not isinstance(neuron, Membrane) or neuron.reset_mechanism == "none":
+        return None
+    if neuron.reset_mechanism != "zero":
+        return (
+            f"{place}: reset_mechanism={neuron.reset_mechanism!r}, reset_delay={neuron.reset_delay}: NIR only knows "
+            "the reset to v_reset at once; spikecore restores it, others will reset to zero and spike differently"
+        )
+    if neuron.reset_delay and not neuron.zero_keeps_input:
+        return (
+            f"{place}: reset_mechanism='zero', reset_delay=True also clears the input of the step after a spike, which "
+            "NIR cannot say; spikecore restores it, other libraries will spike differently"
+        )
+    return None

@@ -1,0 +1,85 @@
+"""``spikecore bench`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+for package in ("typer", "pydantic", "tomli_w", "rich", "torch"):
+    pytest.importorskip(package)
+
+from spikecore import cli  # noqa: E402
+from spikecore.bench import WORKLOADS  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # peers warn of their own affairs
+
+
+@pytest.fixture
+def bench(capsys):
+    """Runs the command; returns exit code, stdout, stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            cli.main(["bench", *map(str, arguments)])
+        return (left.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+def test_it_prints_the_table_and_writes_it(bench, tmp_path):
+    out = tmp_path / "results.md"
+    code, said, error = bench("recurrent", "--quick", "--rounds", 2, "--peers", "none", "--out", out)
+    assert code == 0, error
+    written = out.read_text(encoding="utf-8")
+    assert written.strip() == said.strip()
+    assert "| RLeaky, T=5 B=3 N=8 | fused | " in written
+    assert "snnTorch |" not in written
+    assert not error
+
+
+def test_json_holds_every_round(bench, tmp_path):
+    out = tmp_path / "results.json"
+    assert bench("recurrent", "--quick", "--rounds", 2, "--peers", "none", "--out", out)[0] == 0
+    (fused, loop) = json.loads(out.read_text(encoding="utf-8"))["workloads"]["recurrent"]["rows"]
+    assert len(fused["figures"]) == len(loop["figures"]) == 2
+
+
+def test_an_engine_can_be_chosen(bench):
+    code, said, _ = bench("tutorial5", "--quick", "--rounds", 1, "--peers", "none", "--engine", "numpy")
+    assert code == 0
+    assert "| numpy engine |" in said
+    assert "| torch engine |" not in said
+
+
+def test_it_lists_every_workload_and_peer(bench):
+    code, said, _ = bench("--list")
+    assert code == 0
+    assert all(f"{name}: " in said for name in WORKLOADS)
+    assert "snntorch (" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["neuron"], "WORKLOAD neuron: there are neurons, recurrent"),
+        (["--peers", "brian2"], "--peers brian2: there are snntorch, "),
+        (["--engine", "jax"], "--engine jax: must be torch or numpy"),
+        (["--device", "cuda:99"], "--device cuda:99: this torch cannot use it"),
+        (["--out", "results.txt"], "--out results.txt: must end in .md or .json"),
+        (["--out", "nowhere/results.md"], "lie in a directory that exists"),
+    ],
+    ids=["workload", "peer", "engine", "device", "suffix", "directory"],
+)
+def test_wrong_usage_is_told_before_anything_runs(bench, arguments, message):
+    code, said, error = bench(*arguments)
+    assert code == 2
+    assert message in error
+    assert not said
+
+
+def test_its_help_teaches(bench):
+    code, said, _ = bench("--help")
+    assert code == 0
+    assert "parity" in said
+    assert "spikecore bench tutorial5 tutorial6 --out results.md" in said

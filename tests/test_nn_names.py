@@ -1,0 +1,55 @@
+"""docs/names.md has every public name of the installed snnTorch, and every name of ours in it exists."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the torch face needs torch")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    snntorch = pytest.importorskip("snntorch", reason="the table is compared with snnTorch")
+
+SCRIPT = Path(__file__).parent.parent / "docs" / "make_names.py"
+spec = importlib.util.spec_from_file_location("make_names", SCRIPT)
+make_names = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make_names)
+ROWS = make_names.rows()
+
+
+def test_every_public_name_is_in_the_table_once():
+    names = [row.theirs for row in ROWS]
+    assert names == make_names.names_of_snntorch()
+    assert len(names) > 150
+
+
+def test_every_name_of_ours_exists():
+    assert [row.ours for row in ROWS if row.ours and not make_names.exists(row.ours)] == []
+    assert not make_names.exists("functional.ce_rate_los")
+    assert not make_names.exists("nowhere.Leaky")
+
+
+def test_what_differs_is_said():
+    for row in ROWS:
+        assert row.status in make_names.STATUS, row
+        assert bool(row.ours) == (row.status != "not offered"), row
+        assert row.remark or row.status in ("same", "better"), row
+        if row.status == "better":  # what is better about neurons in general stands above the table
+            assert row.remark or row.theirs.rpartition(".")[0] == "snntorch", row
+
+
+def test_the_page_is_up_to_date():
+    assert make_names.PAGE.read_text() == make_names.page(), "run: python docs/make_names.py"
+
+
+def test_snntorchs_modules_are_found_where_they_were():
+    import spikecore.functional as functional
+    import spikecore.nn as snn
+
+    for name in ("acc", "loss", "probe", "quant", "reg", "stdp_learner"):
+        assert importlib.util.find_spec(f"spikecore.functional.{name}") is not None
+    assert snn.surrogate.atan().alpha == 2.0
+    assert functional.LossFunctions is functional.Loss

@@ -1,0 +1,158 @@
+"""Large layers called step by step run as one kernel per step: equal to torch's operations in every respect."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch face needs torch")
+pytest.importorskip("numba", reason="kernels need Numba")
+from torch import nn  # noqa: E402
+
+import spikecore.nn as snn  # noqa: E402
+from spikecore import surrogate, utils  # noqa: E402
+from spikecore.engines.torch.nn import stepping  # noqa: E402
+from spikecore.kernels import single  # noqa: E402
+
+LARGE = stepping.LARGE
+BETA = torch.tensor([0.5, 0.7, 0.8, 0.9, 0.95])
+NEURONS = {
+    "leaky": lambda: snn.Leaky(0.9),
+    "leaky-learned": lambda: snn.Leaky(BETA, threshold=0.8, learn_beta=True, learn_threshold=True),
+    "leaky-zero": lambda: snn.Leaky(0.9, reset_mechanism="zero", learn_beta=True),
+    "leaky-at-once": lambda: snn.Leaky(BETA, reset_delay=False, learn_threshold=True),
+    "leaky-graded": lambda: snn.Leaky(0.9, graded_spikes_factor=2.0, learn_graded_spikes_factor=True),
+    "leaky-disabled": lambda: snn.Leaky(0.9, reset_mechanism="none", surrogate_disable=True),
+    "synaptic": lambda: snn.Synaptic(BETA, 0.8, learn_alpha=True, spike_grad=surrogate.sigmoid(5.0)),
+    "alpha": lambda: snn.Alpha(0.9, 0.8, threshold=0.2, learn_beta=True),
+    "lapicque": lambda: snn.Lapicque(0.8, threshold=0.2, learn_beta=True),
+}
+CASES = [(name, torch.float32) for name in NEURONS] + [("leaky-learned", torch.float64)]
+
+
+def rolled(name, large, monkeypatch, dtype, steps=6):
+    """Outputs, inputs and loss of a few steps; every state is used twice, by the next step and by the loss."""
+    monkeypatch.setattr(stepping, "LARGE", large)
+    lif = NEURONS[name]().to(dtype)
+    x = (2 * torch.rand(steps, 4, 5, generator=torch.Generator().manual_seed(0))).to(dtype).requires_grad_()
+    state = [torch.full((4, 5), 0.3, dtype=dtype, requires_grad=True) for _ in lif.states]
+    inputs, loss, outs = [x, *state, *lif.parameters()], 0.0, []
+    for t in range(steps):
+        spikes, *state = lif(x[t], *state)
+        outs.append((spikes, *state))
+        loss = loss + ((t + 1.0) * spikes).sum() + sum(s.pow(2).sum() for s in state)
+    return outs, inputs, loss
+
+
+def taken(tensor):
+    return type(tensor.grad_fn).__name__ == "FusedStepBackward"
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_spikes_states_and_gradients_are_equal(name, dtype, monkeypatch):
+    (fused, inputs, loss), (plain, others, expected) = (rolled(name, n, monkeypatch, dtype) for n in (0, LARGE))
+    assert taken(fused[0][1])
+    assert not taken(plain[0][1])
+    assert sum(float(spikes.detach().sum()) for spikes, *_ in fused) > 0
+    for ours, theirs in zip(fused, plain):
+        assert torch.equal(ours[0], theirs[0])
+        for a, b in zip(ours[1:], theirs[1:]):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+    grads = torch.autograd.grad(loss, inputs, allow_unused=True)
+    for a, b in zip(grads, torch.autograd.grad(expected, others, allow_unused=True)):
+        assert (a is None) == (b is None)
+        assert a is None or float((a - b).abs().max()) <= 1e-6 * float(b.abs().max())
+
+
+@pytest.mark.parametrize("name", ["leaky-learned", "synaptic"])
+def test_gradients_of_gradients(name, monkeypatch):
+    second = []
+    for large in (0, LARGE):
+        _, inputs, loss = rolled(name, large, monkeypatch, torch.float64, steps=3)
+        first = torch.autograd.grad(loss, inputs, create_graph=True, allow_unused=True)
+        second.append(torch.autograd.grad(sum(g.pow(2).sum() for g in first if g is not None), inputs))
+    for a, b in zip(*second):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert second[0][0].abs().sum() > 0
+
+
+def test_the_input_is_not_kept(monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", 0)
+    lif, weight = snn.Leaky(0.9), torch.ones(5, requires_grad=True)
+    current = weight * torch.rand(4, 5)
+    gone = weakref.ref(current)
+    spikes, mem = lif(current)
+    del current
+    gc.collect()
+    assert gone() is None
+    (spikes + mem).sum().backward()
+    assert weight.grad.abs().sum() > 0
+
+
+def test_only_large_layers_and_elementwise_steps(monkeypatch):
+    x = torch.rand(4, LARGE // 4, requires_grad=True)
+    assert taken(snn.Leaky(0.9)(x)[1])
+    assert not taken(snn.Leaky(0.9)(x[:, 1:])[1])
+    for lif in (
+        snn.Leaky(0.9, inhibition=True), snn.Leaky(0.9, spike_grad=lambda u: torch.sigmoid(u)),
+        snn.Leaky(0.9, spike_grad=surrogate.SSO()), snn.Leaky(0.9, state_quant=lambda m: torch.round(4 * m) / 4),
+        snn.Leaky(0.9, spike_grad=surrogate.custom_surrogate(lambda u, g, s: torch.exp(-u) * g)),
+    ):  # fmt: skip
+        assert not taken(lif(x)[1])
+    assert not taken(snn.RLeaky(0.9, all_to_all=False)(x)[1])
+
+
+def test_functions_of_torch_do_not_run_as_one_formula():
+    for options in ({"spike_grad": surrogate.custom_surrogate(lambda u, g, s: torch.exp(-abs(u)) * g)},
+                    {"state_quant": lambda m: torch.round(4 * m) / 4}):  # fmt: skip
+        net = nn.Sequential(nn.Linear(3, 2048), snn.Leaky(0.9, init_hidden=True, **options))
+        x = torch.rand(9, 16, 3)
+        whole = snn.run(net, x)
+        utils.reset(net)
+        assert torch.equal(whole, torch.stack([net(step) for step in x]))
+        assert "is not a formula" in net[1].explained()
+
+
+def test_views_halves_threads_and_no_grad(monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", 0)
+    lif = snn.Leaky(0.9)
+    x = 2 * torch.rand(5, 4)
+    expected = lif(x.t().contiguous())[0]
+    lif.reset_mem()
+    assert torch.equal(lif(x.t())[0], expected)
+    lif.reset_mem()
+    with torch.no_grad():
+        assert torch.equal(lif(x.t())[0], expected)
+    lif.reset_mem()
+    spikes, mem = lif(x.t().half())
+    assert (spikes.dtype, mem.dtype) == (torch.float16, torch.float32)
+    kept = torch.get_num_threads()
+    monkeypatch.setattr(single, "WIDE", 0)
+    try:
+        torch.set_num_threads(2)
+        wide = 2 * torch.rand(3, 5000)
+        several = snn.Leaky(0.9)(wide)
+        torch.set_num_threads(1)
+        assert torch.equal(snn.Leaky(0.9)(wide)[1], several[1])
+    finally:
+        torch.set_num_threads(kept)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch, about itself
+def test_compiled_networks_get_torchs_operations(monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", 0)
+    x = 2 * torch.rand(4, 5)
+    compiled = torch.compile(snn.Leaky(0.9), backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x)[0], snn.Leaky(0.9)(x)[0])
+
+
+def test_copies_in_the_middle_of_a_sequence_go_on_alike(monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", 0)
+    lif, x = snn.Synaptic(0.8, 0.9, init_hidden=True), torch.rand(6, 4, 5, requires_grad=True)
+    for t in range(3):
+        lif(x[t])
+    other = copy.deepcopy(lif)
+    assert all(torch.equal(lif(x[t]), other(x[t])) for t in range(3, 6))

@@ -1,0 +1,108 @@
+"""Surrogates as snnTorch uses its own: called on tensors, by the names of autograd classes, by its neurons."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch face needs torch")
+
+import spikecore.nn as snn  # noqa: E402
+from spikecore import surrogate  # noqa: E402
+
+U = torch.linspace(-3.0, 3.0, 61)
+OURS = {
+    "straight_through_estimator": (), "fast_sigmoid": (10.0,), "atan": (3.0,), "heaviside": (), "sigmoid": (4.0,),
+    "spike_rate_escape": (1.0, 5.0), "SFS": (10.0, 0.5),
+}  # fmt: skip
+CLASSES = {
+    "StraightThroughEstimator": "straight_through_estimator", "FastSigmoid": "fast_sigmoid", "ATan": "atan",
+    "Heaviside": "heaviside", "Sigmoid": "sigmoid", "SpikeRateEscape": "spike_rate_escape", "SparseFastSigmoid": "SFS",
+}  # fmt: skip
+
+
+def differentiated(function, u=U):
+    u = u.clone().requires_grad_()
+    spikes = function(u)
+    return spikes.detach(), torch.autograd.grad(spikes.sum(), u)[0]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("snntorch.surrogate", reason="compared with snnTorch's")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_called_on_tensors_they_are_snntorchs(name, theirs):
+    spikes, grads = differentiated(getattr(surrogate, name)(*OURS[name]))
+    expected, expected_grads = differentiated(getattr(theirs, name)(*OURS[name]))
+    assert torch.equal(spikes, expected)
+    torch.testing.assert_close(grads, expected_grads, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_autograd_classes_are_known_by_name(name, theirs):
+    options = OURS[CLASSES[name]]
+    spikes, grads = differentiated(lambda u: getattr(surrogate, name).apply(u, *options))
+    expected, expected_grads = differentiated(lambda u: getattr(theirs, name).apply(u, *options))
+    assert torch.equal(spikes, expected)
+    torch.testing.assert_close(grads, expected_grads, rtol=1e-5, atol=1e-6)
+    assert name in repr(getattr(surrogate, name))
+
+
+def test_classes_whose_original_fails_or_draws():
+    _, leaky = differentiated(lambda u: surrogate.LeakySpikeOperator.apply(u, 0.1))
+    assert torch.equal(leaky, torch.where(U > 0, 1.0, 0.1))
+    spikes, noisy = differentiated(lambda u: surrogate.StochasticSpikeOperator.apply(u, 0.0, 0.2))
+    assert torch.equal(spikes, (U > 0).float())
+    assert torch.equal(noisy[U > 0], torch.ones_like(noisy[U > 0]))
+    assert float(noisy[U <= 0].abs().max()) <= 0.1 + 1e-6
+    assert len(noisy[U <= 0].unique()) > 10
+    _, triangle = differentiated(lambda u: surrogate.Triangular.apply(u, 2.0))
+    assert torch.equal(triangle, differentiated(surrogate.triangular(2.0))[1])
+    rule = lambda u, grad, spikes: grad * torch.exp(-abs(u)) + 0 * spikes  # noqa: E731
+    _, own = differentiated(lambda u: surrogate.CustomSurrogate.apply(u, rule))
+    torch.testing.assert_close(own, torch.exp(-U.abs()))
+
+
+def test_a_stochastic_surrogate_called_by_itself_asks_for_its_noise():
+    with pytest.raises(ValueError, match="Draw the noise beforehand"):
+        surrogate.SSO()(U)
+    spikes, grads = differentiated(lambda u: surrogate.SSO()(u, noise=torch.full_like(u, 0.75)))
+    assert torch.equal(spikes, (U > 0).float())
+    torch.testing.assert_close(grads, torch.where(U > 0, 1.0, 0.05))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_the_dtype_follows_the_input(dtype):
+    assert surrogate.atan()(U.to(dtype)).dtype == dtype
+    assert surrogate.ATan.apply(U.to(dtype), 2.0).dtype == dtype
+
+
+def test_arrays_of_other_engines_are_taken_too():
+    assert surrogate.atan()(np.array([-1.0, 0.0, 1.0])).tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_snntorchs_neurons_take_our_surrogates(theirs):
+    import snntorch
+
+    grad = surrogate.fast_sigmoid(10.0)
+    x = 2 * torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
+    runs = []
+    for lif in (snn.Leaky(0.9, spike_grad=grad), snntorch.Leaky(0.9, spike_grad=grad)):
+        inputs, mem, total = x.clone().requires_grad_(), torch.zeros(3), 0.0
+        for step in inputs:
+            spikes, mem = lif(step, mem)
+            total = total + spikes.sum()
+        runs.append(torch.autograd.grad(total, inputs)[0])
+    torch.testing.assert_close(*runs)
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(AttributeError, match="did you mean 'atan'"):
+        surrogate.atn  # noqa: B018

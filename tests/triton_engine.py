@@ -1,0 +1,37 @@
+"""The torch engine with Triton in the place of Numba, in Triton's interpreter: a process of its own.
+
+CPU tensors take the way of CUDA tensors, from ``scan`` to the parameters' gradients. Prints "equal" at the end.
+"""
+
+from __future__ import annotations
+
+import torch
+
+import spikecore as sc
+from spikecore.api.layer import Pass
+from spikecore.api.tree import Params, Tree
+from spikecore.engines.torch import operators
+from spikecore.kernels import choose
+
+choose.MAKERS["cpu"] = choose.MAKERS["cuda"]
+operators._array = torch.Tensor.detach  # Triton takes tensors as they are
+
+
+def run(engine, beta, x):
+    beta, x = beta.detach().requires_grad_(), x.detach().requires_grad_()
+    made = sc.ALIF(beta=sc.learn(0.8), rho=0.9, adaptation=0.5, threshold=0.4).run(
+        Pass(engine, record=True), Params(beta=beta), Tree(), None, x
+    )
+    (made.outputs * torch.arange(1.0, 1 + made.outputs.numel()).reshape(made.outputs.shape)).sum().backward()
+    return made.outputs.detach(), made.recorded.mem.detach(), x.grad, beta.grad
+
+
+if __name__ == "__main__":
+    beta, x = torch.full((5,), 0.8), torch.rand(7, 3, 5, generator=torch.Generator().manual_seed(0))
+    fused, loop = (run(sc.get_engine("torch", fused=f), beta, x) for f in (True, False))
+    assert fused[0].sum() > 0
+    assert all(torch.equal(a, b) for a, b in zip(fused[:3], loop[:3]))
+    assert torch.allclose(fused[3], loop[3], rtol=1e-5)
+    spelled = sc.get_engine("torch").explain(sc.Leaky())
+    assert "Triton kernels of Leaky.step" in spelled, spelled
+    print("equal")
