@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -13,6 +14,7 @@ EXIT_CODES = (
     "absent or damaged; 4 anything else that went wrong while running; 130 interrupted."
 )
 
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # else NumPy's idle threads spin where kernels should run
 MISSING = 'the command line needs {}: pip install "spikecore[cli]"'
 
 try:

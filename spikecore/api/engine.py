@@ -149,7 +149,10 @@ class Executor(abc.ABC):
     accelerators neither weights nor gradients exist anywhere else.
     """
 
-    carries: bool = False  # whether ``step`` starts from a given state, and ``apply`` takes a gradient made elsewhere
+    carries: bool = False  # whether ``step`` starts from any given state, and ``apply`` takes a gradient made elsewhere
+    #: What ``step`` takes as ``state`` to begin a sequence that later steps go on with. An executor that does not carry
+    #: but has this keeps states to itself: it goes on only from what its own last step returned, in parts of one length.
+    resting: Any = None
 
     @abc.abstractmethod
     def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:

@@ -61,6 +61,12 @@ class Pass:
         """The same pass, one layer further in."""
         return replace(self, path=f"{self.path}.{name}" if self.path else name)
 
+    def start(self, resting: Any) -> Any:
+        """The state before the first step of the layer at hand where none is given: the one at rest, unless an engine
+        keeps states from one pass to the next.
+        """
+        return resting
+
     @property
     def records(self) -> bool:
         """Whether the layer at hand is recorded."""

@@ -103,10 +103,10 @@ def _verdict(bar: Bar, found: Optional[float]) -> str:
         return f"unknown: {bar.against} did not run"
     answer = "yes" if _met(bar, found) else "no"
     if bar.against is None:
-        return f"{answer}: {found:.2g} (at most {bar.most:.2g})"
+        return f"{answer}: {found:.3g} (at most {bar.most:.2g})"
     if bar.most < 1.0 and found > 0.0:
-        return f"{answer}: {bar.against} takes {1 / found:.2g}× (at least {1 / bar.most:.2g}×)"
-    return f"{answer}: {found:.2g}× {bar.against} (at most {bar.most:.2g}×)"
+        return f"{answer}: {bar.against} takes {1 / found:.3g}× (at least {1 / bar.most:.2g}×)"
+    return f"{answer}: {found:.3g}× {bar.against} (at most {bar.most:.2g}×)"
 
 
 def _digits(figure: float) -> str:

@@ -1,7 +1,7 @@
 """HDF5 files of spikes, read in a process of its own.
 
-The HDF5 library trusts its files: of 2000 copies of a small one with some bytes changed, seven sent it into an endless
-loop, which no exception ends. The process can be ended, and what is left is an error message.
+The HDF5 library (2.0 as well) trusts its files: of 2000 copies of a small one with some bytes changed, seven sent it
+into an endless loop, which no exception ends. The process can be ended, and what is left is an error message.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Delay(Layer):
         xp, longest = run.engine.xp, len(self.state)
         if run.steps is not None and x.shape[0] != run.steps:
             x = xp.broadcast_to(x, (run.steps, *x.shape[1:]))
-        held = self.rest(run.engine, params, x[0, ...]) if state is None else state
+        held = run.start(self.rest(run.engine, params, x[0, ...])) if state is None else state
         earlier = [xp.expand_dims(held[name], axis=0) for name in reversed(self.state)]
         line, time = xp.concat([*earlier, x], axis=0), x.shape[0]
         y = self._mixed(run.engine, lambda n: line[longest - n : longest - n + time, ...])

@@ -148,13 +148,13 @@ def loss_is_detached(patch):
 
 @mutant(test_optimizers.check_update, ADAM)
 def adam_without_bias_correction(patch):
-    right = optim.Adam._adam
-    patch.setattr(optim.Adam, "_adam", lambda self, xp, p, g, slots, step, lr: right(self, xp, p, g, slots, 10**6, lr))
+    right = optim.Adam.scalars
+    patch.setattr(optim.Adam, "scalars", lambda self, step, lr: right(self, 10**6, lr))
 
 
 @mutant(test_optimizers.check_update, ADAMW)
 def adamw_decays_through_the_gradient(patch):
-    patch.setattr(optim.AdamW, "update", optim.Adam.update)
+    patch.setattr(optim.AdamW, "rule", optim.Adam.rule)
 
 
 @mutant(test_optimizers.check_update, SGD)

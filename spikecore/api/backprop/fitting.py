@@ -62,11 +62,11 @@ class Learning:
             NotImplementedError: an engine on which a batch is one step and gradients stay on the device.
             ValueError: a window, or a loss that is not known step by step, for learning forward in time.
         """
-        if not self.whole and not executor.carries:
+        goes_on = executor.carries or (self.kind == "bptt" and executor.resting is not None)
+        if not self.whole and not goes_on:
             raise NotImplementedError(
-                f"engine {engine.name!r} trains whole sequences from rest and keeps its gradients: learning="
-                f"{self.kind!r} with update_every={self.update_every!r} needs numpy or torch; window=... truncates the "
-                "gradient here, too"
+                f"engine {engine.name!r} keeps its gradients: learning={self.kind!r} with update_every="
+                f"{self.update_every!r} needs numpy or torch; window=... truncates the gradient here, too"
             )
         if self.kind != "bptt":
             stepwise(loss)
@@ -80,12 +80,21 @@ class Learning:
         if self.whole:
             return executor.step(x, targets, steps=steps, key=key)
         total = int(x.shape[0]) if steps is None else steps
+        self._check_parts(executor, total)
         held = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
         learn = self._backward if self.kind == "bptt" else self._forward
         made = list(learn(executor, loss, x, held, steps, total, key))
         mean = sum(part.steps * part.loss for part in made) / total
         spikes = joined(executor.engine, [part.spikes for part in made])
         return mean, Output(spikes, {}, made[-1].state, readout(executor.network))
+
+    def _check_parts(self, executor: Executor, total: int) -> None:
+        every = self.update_every or total
+        if not executor.carries and every < total and total % every:
+            raise ValueError(
+                f"update_every={every} does not divide the {total} steps of a sequence, and this engine compiles parts "
+                "of one length: choose a divisor, or cut the sequence"
+            )
 
     def _parts(self, x: Any, steps: Optional[int], total: int) -> Iterator[Tuple[int, int, Any, Optional[int]]]:
         """First step, last step, inputs, and the number of steps of a constant input, of every part of a batch."""
@@ -98,7 +107,7 @@ class Learning:
         self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
     ) -> Iterator[Part]:
         stop_gradient = executor.engine.stop_gradient
-        option: Dict[str, Any] = {}
+        option: Dict[str, Any] = {} if executor.resting is None else {"state": executor.resting}
         for start, stop, part, count in self._parts(x, steps, total):
             own = key.child("part", start) if start else key  # noise must not repeat itself
             value, out = executor.step(part, targets.between(start, stop), steps=count, key=own, **option)

@@ -84,7 +84,7 @@ class Stepper(Layer):
         prepared = self.prepare(engine, params)
         current = self.project(engine, prepared, x)
         resting: Any = self.rest(engine, prepared, current[0, ...])
-        start = resting if state is None else self._checked(state, resting, run.path)
+        start = run.start(resting) if state is None else self._checked(state, resting, run.path)
         record = tuple(self.state) if run.records else ()
         option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
         if run.train and isinstance(self, Neuron) and self.surrogate.stochastic:

@@ -6,16 +6,16 @@ same to every element, so it can take them in the order in which they lie.
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any
 
 import torch
 
 
-def channels_last(x: Any, weight: Any) -> Tuple[Any, Any]:
-    """Input and weight of a two-dimensional convolution in the order in which the CPU computes fastest."""
-    if x.device.type != "cpu" or x.dtype != torch.float32 or x.shape[1] == 1 or x.ndim != 4:
-        return x, weight
-    return x.contiguous(memory_format=torch.channels_last), weight.contiguous(memory_format=torch.channels_last)
+def channels_last(x: Any) -> Any:
+    """The input of a two-dimensional convolution in the order in which the CPU computes fastest."""
+    if x.ndim != 4 or x.device.type != "cpu" or x.dtype != torch.float32 or x.shape[1] == 1:
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def are_last(x: Any) -> bool:

@@ -93,8 +93,8 @@ def _conv(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups:
     return _CONV[x.ndim - 2](x, weight, None, stride, padding, dilation, groups)
 
 
-def _conv_last(x: Any, weight: Any, *options: Any, **named: Any) -> Any:
-    return _conv(*channels_last(x, weight), *options, **named)
+def _conv_last(x: Any, *options: Any, **named: Any) -> Any:
+    return _conv(channels_last(x), *options, **named)
 
 
 def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.nn import kinds
 
 ONCE = "once: constant in time"
@@ -72,7 +73,7 @@ def chained(modules: List[Any], x: Sequence) -> Sequence:
 
     def apply(flat: Any) -> Any:
         for module in modules:
-            flat = module(flat)
+            flat = module(_ordered(module, flat))
         return flat
 
     time, batch = x.data.shape[:2]
@@ -87,6 +88,11 @@ def chained(modules: List[Any], x: Sequence) -> Sequence:
     flat = x.data.reshape(time * batch, *x.data.shape[2:])
     y = torch.cat([apply(part) for part in flat.split(steps * batch)])
     return Sequence(y.reshape(time, batch, *y.shape[1:]))
+
+
+def _ordered(module: nn.Module, x: Any) -> Any:
+    """The input in the order in memory that suits the layer."""
+    return channels_last(x) if type(module) is nn.Conv2d else x
 
 
 def _bytes(x: Any) -> int:
@@ -114,7 +120,7 @@ def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
     if kind in kinds.ELEMENTWISE or (kind in kinds.LAST_AXES and axes >= _needed(module)):
         return Sequence(module(x.data)), ONCE if x.constant else WHOLE
     if kind in kinds.BATCHED and axes in kinds.BATCHED[kind] and x.data.numel():
-        return merged(module, x), ONCE if x.constant else MERGED
+        return merged(lambda flat: module(_ordered(module, flat)), x), ONCE if x.constant else MERGED
     if kind in kinds.RESHAPES:
         return reshaped(module, x), ONCE if x.constant else WHOLE
     if isinstance(module, nn.modules.dropout._DropoutNd) and not kinds.draws(module):

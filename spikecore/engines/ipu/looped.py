@@ -1,0 +1,50 @@
+"""The loop over time as ``poptorch.for_loop``, in inference.
+
+PopTorch records the body once and the device repeats it, so the program does not grow with the number of steps. A body
+maps a list of tensors to as many tensors of the same shapes and sees no step number. Sequences therefore turn like a
+ring: the body reads the first row of the inputs and moves it to the end, and lays its output behind those before.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Tuple
+
+import torch
+
+from spikecore.api.tree import Params, State, leaves, rebuild
+
+
+def looped_scan(
+    for_loop: Any,
+    engine: Any,
+    stepper: Any,
+    params: Params,
+    state: State,
+    inputs: Any,
+    steps: int,
+    record: Tuple[str, ...],
+) -> Tuple[Any, State, State]:
+    """``Engine.scan`` with its first step unrolled, which shows the shapes, and all others in one loop."""
+    varies = inputs.shape[0] > 1
+    first, state = stepper.step(engine, params, state, inputs[0])
+    if steps == 1:
+        return first[None], State({name: state[name][None] for name in record}), state
+    count, rings = len(leaves(state)), [_ring(x, steps) for x in (first, *(state[name] for name in record))]
+    source = [torch.roll(inputs, -1, 0)] if varies else []
+
+    def body(*values: Any) -> List[Any]:
+        before = rebuild(state, iter(values[:count]))
+        held, rows = values[count : count + len(rings)], values[count + len(rings) :]
+        y, after = stepper.step(engine, params, before, rows[0][0] if varies else inputs[0])
+        news = (y, *(after[name] for name in record))
+        turned = [torch.cat([ring[1:], new[None]]) for ring, new in zip(held, news)]
+        return [*(leaf for _, leaf in leaves(after)), *turned, *(torch.roll(row, -1, 0) for row in rows)]
+
+    found = for_loop(steps - 1, body, [*(leaf for _, leaf in leaves(state)), *rings, *source])
+    outputs, *recorded = found[count : count + len(rings)]
+    return outputs, State(dict(zip(record, recorded))), rebuild(state, iter(found[:count]))
+
+
+def _ring(first: Any, steps: int) -> Any:
+    """A sequence (time, ...) whose last row is the first step's, and which is filled up from behind."""
+    return torch.cat([torch.zeros_like(first)[None].expand(steps - 1, *first.shape), first[None]])

@@ -1,0 +1,50 @@
+"""Plain torch ops and an unrolled loop: what the IPU engine and its modules have in common, and no kernel of ours."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Tuple
+
+import torch
+
+from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.engines.torch.engine import TorchEngine
+
+
+class PlainEngine(TorchEngine):
+    """The torch engine without kernels, its loop over time unrolled."""
+
+    name = "ipu"
+    modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
+
+    def scan(
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Tuple[Any, State, State]:
+        rows = inputs.unbind(0)
+        outputs, kept = [], []
+        for t in range(len(rows) if steps is None else steps):  # unrolled: an IPU has no loop in training
+            if window and t and t % window == 0:
+                state = map_leaves(torch.Tensor.detach, state)
+            y, state = stepper.step(self, params, state, rows[t if len(rows) > 1 else 0])
+            outputs.append(y)
+            kept.append(State({name: state[name] for name in record}))
+        return torch.stack(outputs), _over_time(kept), state
+
+    def unfused(self) -> PlainEngine:
+        return self
+
+    def repeating(self) -> PlainEngine:
+        return self
+
+
+def _over_time(kept: List[State]) -> State:
+    """A list of states over time as one state of arrays over time."""
+    columns = zip(*([leaf for _, leaf in leaves(state)] for state in kept))
+    return rebuild(kept[0], iter([torch.stack(column) for column in columns]))

@@ -1,0 +1,64 @@
+"""How busy each layer is, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Mapping, Optional
+
+import numpy as np
+
+from spikecore.spikeplot.data import host
+from spikecore.spikeplot.style import dress, figure_of, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+
+def activity_map(
+    spikes: Mapping[str, Any], ax: Optional[Axes] = None, *, cmap: Any = "Blues", colorbar: bool = True
+) -> AxesImage:
+    """Firing rates as a heat map: a row per layer, from the input down, a column per time step.
+
+    The rate is the fraction of a layer's neurons that fire at a step, over the batch: spikes per neuron and step. Each
+    row is labelled with its mean. White is silence, so that a dead layer, a burst at the start and a layer that is
+    always on are seen at once.
+
+    Args:
+        spikes: by layer, (time, batch, *features) or any shape with time first; not zero is a spike.
+        ax: where to draw; the colour bar takes room from it.
+        cmap: matplotlib's colour map.
+        colorbar: whether to draw the scale.
+
+    Returns:
+        The image; its array is (layer, time).
+    """
+    rates = _rates(spikes)
+    if ax is None:
+        ax = figure_of(7.0, 1.4 + 0.45 * len(rates)).subplots()
+    top = float(rates.max())
+    image = ax.imshow(rates, cmap=cmap, vmin=0.0, vmax=top if top > 0 else 1.0, aspect="auto", interpolation="nearest")
+    names = [f"{name}  ({rate:.2g})" for name, rate in zip(spikes, rates.mean(axis=1))]
+    ax.set_yticks(range(len(names)), names)
+    dress(ax, "time step", "layer (mean rate)", "Firing rate by layer")
+    ax.grid(visible=False)
+    ax.tick_params(axis="y", length=0)
+    ax.set_yticks(np.arange(0.5, len(names) - 1), minor=True)  # gaps between rows, drawn as white lines
+    ax.grid(visible=True, which="minor", axis="y", color="white", linewidth=2.5)
+    ax.tick_params(axis="y", which="minor", length=0)
+    whole_numbers(ax.xaxis)
+    if colorbar:
+        bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
+        bar.set_label("spikes per neuron and step", fontsize=9)
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    return image
+
+
+def _rates(spikes: Mapping[str, Any]) -> np.ndarray:
+    """(layer, time)."""
+    if not hasattr(spikes, "items") or not spikes:
+        raise ValueError("spikes: need arrays (time, ...) by the name of their layer, at least one")
+    fired = {name: host(values) != 0 for name, values in spikes.items()}
+    shapes = {name: values.shape for name, values in fired.items()}
+    if not all(values.size for values in fired.values()) or len({shape[:1] for shape in shapes.values()}) != 1:
+        raise ValueError(f"spikes has shapes {shapes}: need arrays with the same number of time steps, not empty")
+    return np.stack([values.reshape(len(values), -1).mean(axis=1) for values in fired.values()])

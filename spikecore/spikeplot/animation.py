@@ -1,0 +1,68 @@
+"""One sample over time, as a moving picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+
+from spikecore.spikeplot.data import first_steps, host
+from spikecore.spikeplot.style import canvas_of
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def animator(
+    data: Any,
+    fig: Optional[Figure] = None,
+    ax: Optional[Axes] = None,
+    num_steps: Union[int, bool] = False,
+    interval: float = 40,
+    cmap: Any = "plasma",
+) -> FuncAnimation:
+    """One sample as an image that changes from time step to time step.
+
+    Keep the animation while it plays, and save or show it: `animator(sample).save("sample.gif", writer="pillow")`, or
+    in a notebook `HTML(animator(sample).to_jshtml())`. One colour scale holds for all steps.
+
+    Args:
+        data: (time, height, width), or (time, 1, height, width).
+        fig: the figure to draw on; default that of `ax`, or a new one.
+        ax: where to draw; default new axes on `fig`.
+        num_steps: how many steps to show, from the first; default all.
+        interval: milliseconds per step.
+        cmap: matplotlib's colour map.
+    """
+    images = host(data)
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images[:, 0]
+    if images.ndim != 3:
+        raise ValueError(
+            f"data has shape {images.shape}: need (time, height, width) of one sample, such as data[:, sample, channel]"
+        )
+    images = first_steps(images, num_steps)
+    figure, ax = canvas_of(fig, ax, 3.6, 3.8)
+    image = ax.imshow(images[0], cmap=cmap, vmin=images.min(), vmax=images.max())
+    ax.set_axis_off()
+    return play(figure, ax, lambda step: image.set_data(images[step]), len(images), interval)
+
+
+def play(
+    figure: Any, ax: Any, show: Callable[[int], None], steps: int, interval: float, per_step: int = 1
+) -> FuncAnimation:
+    """An animation of `steps · per_step` pictures; the axes count the steps in their title if they have none."""
+    if not interval > 0:
+        raise ValueError(f"interval={interval!r}: need milliseconds per picture, more than 0")
+    from matplotlib.animation import FuncAnimation
+
+    counting = not ax.get_title()
+
+    def update(picture: int) -> Any:
+        show(picture)
+        if counting:
+            ax.set_title(f"time step {picture // per_step}", fontsize=10)
+        return ax.get_children()
+
+    update(0)
+    return FuncAnimation(figure, update, frames=steps * per_step, interval=interval, cache_frame_data=False)

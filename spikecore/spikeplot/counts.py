@@ -1,0 +1,124 @@
+"""How often each output neuron fired: the picture of a prediction by rate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Union
+
+import numpy as np
+
+from spikecore.spikeplot.animation import play
+from spikecore.spikeplot.data import first_steps, neurons_of
+from spikecore.spikeplot.style import BLUE, ORANGE, canvas_of, counted, dress, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+
+class SpikeCount(NamedTuple):
+    """What `spike_count` drew: the bars, and the dots at their ends."""
+
+    bars: LineCollection
+    dots: Line2D
+
+
+def spike_count(
+    spikes: Any,
+    fig: Optional[Figure] = None,
+    ax: Optional[Axes] = None,
+    labels: Optional[Sequence[Any]] = None,
+    num_steps: Union[int, bool] = False,
+    animate: bool = False,
+    interpolate: int = 1,
+    gridshader: bool = True,
+    interval: float = 25,
+    time_step: Union[float, bool] = False,
+    *,
+    batch_index: Optional[int] = None,
+    color: Any = BLUE,
+    gridcolor: Any = "#f0f0f0",
+    scannercolor: Any = ORANGE,
+) -> Union[SpikeCount, FuncAnimation]:
+    """Horizontal bars, one per neuron, as long as the number of its spikes; still, or growing over time.
+
+    The axis ends at the number of steps, so that a bar also shows a rate: one that reaches the end fired at every step.
+
+    Args:
+        spikes: (time, neurons), or (time, batch, *features) with `batch_index`; not zero is a spike.
+        fig: the figure to draw on; default that of `ax`, or a new one.
+        ax: where to draw; default new axes on `fig`.
+        labels: the neurons' names, from the lowest; default their numbers.
+        num_steps: how many steps to count, from the first; default all.
+        animate: whether to return an animation in which the bars grow and a line runs along the steps.
+        interpolate: pictures per time step of the animation, for a smoother line.
+        gridshader: whether every other interval between two ticks is shaded.
+        interval: milliseconds per picture.
+        time_step: seconds per step; the axis then reads in seconds.
+        batch_index: the sample to show.
+        color: of bars and dots.
+        gridcolor: of the shading.
+        scannercolor: of the running line.
+
+    Returns:
+        The artists, or with `animate` the animation: keep it while it plays.
+    """
+    fired = first_steps(neurons_of("spikes", spikes, batch_index), num_steps) != 0
+    names = _names(labels, fired.shape[1])
+    if isinstance(interpolate, bool) or not isinstance(interpolate, (int, np.integer)) or interpolate < 1:
+        raise ValueError(f"interpolate={interpolate!r}: need a whole number of pictures per time step, at least 1")
+    steps = len(fired)
+    figure, ax = canvas_of(fig, ax, 6.0, max(2.2, min(8.0, 1.1 + 0.3 * len(names))))
+    totals = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(fired, axis=0)])  # after 0, 1, … steps
+    drawn = _bars(ax, totals[-1], color)
+    _frame(ax, names, steps, float(time_step), gridcolor if gridshader else None)
+    if not ax.get_xlabel():
+        ax.set_xlabel("spike count" + (" × time step (s)" if time_step else "") + ("; line: time" if animate else ""))
+    if not animate:
+        dress(ax, "", "neuron", f"{counted(int(totals[-1].sum()), 'spike')} in {counted(steps, 'time step')}")
+        ax.grid(visible=False)
+        return drawn
+    dress(ax, "", "neuron")
+    ax.grid(visible=False)
+    scanner = ax.axvline(0.0, color=scannercolor, linewidth=2.0)
+
+    def show(picture: int) -> None:
+        scanner.set_xdata([picture / interpolate] * 2)
+        _lengthen(drawn, totals[picture // interpolate])
+
+    # One step more than there are, so that the last picture has counted them all.
+    return play(figure, ax, show, steps + 1, interval, interpolate)
+
+
+def _names(labels: Optional[Sequence[Any]], neurons: int) -> List[str]:
+    names = [str(each) for each in (range(neurons) if labels is None else labels)]
+    if len(names) != neurons:
+        raise ValueError(f"labels has {len(names)} names: need one for each of {neurons} neurons")
+    return names
+
+
+def _bars(ax: Axes, counts: np.ndarray, color: Any) -> SpikeCount:
+    rows = np.arange(len(counts))
+    bars = ax.hlines(rows, 0.0, counts, color=color, linewidth=7, alpha=0.45, zorder=2)
+    (dots,) = ax.plot(counts, rows, "o", color=color, markersize=7, zorder=3, clip_on=False)
+    return SpikeCount(bars, dots)
+
+
+def _lengthen(drawn: SpikeCount, counts: np.ndarray) -> None:
+    drawn.bars.set_segments([[(0.0, row), (float(count), row)] for row, count in enumerate(counts)])
+    drawn.dots.set_xdata(counts)
+
+
+def _frame(ax: Axes, names: List[str], steps: int, seconds: float, shade: Any) -> None:
+    """Scale, ticks, and the shading between ticks."""
+    ax.set_xlim(0, steps)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.set_yticks(range(len(names)), names)
+    whole_numbers(ax.xaxis)
+    ticks = [tick for tick in ax.xaxis.get_major_locator().tick_values(0, steps) if 0 <= tick <= steps]
+    ax.set_xticks(ticks, [f"{tick * seconds:g}" for tick in ticks] if seconds else None)
+    if shade is not None:
+        for left, right in list(zip(ticks, [*ticks[1:], steps]))[1::2]:
+            ax.axvspan(left, right, color=shade, linewidth=0, zorder=0)

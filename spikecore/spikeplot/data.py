@@ -1,0 +1,68 @@
+"""From arrays of any engine to what is drawn, with the checks that go with it."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Sequence, Union
+
+import numpy as np
+
+
+def host(values: Any) -> np.ndarray:
+    """A NumPy array of any engine's array, without importing that engine."""
+    if hasattr(values, "detach"):  # torch; double, because NumPy has no bfloat16
+        values = values.detach().cpu().double()
+    elif hasattr(values, "get") and hasattr(values, "__cuda_array_interface__"):  # cupy
+        values = values.get()
+    return np.asarray(values)
+
+
+def neurons_of(name: str, values: Any, batch_index: Optional[int]) -> np.ndarray:
+    """(time, neurons) of one sample."""
+    array = host(values)
+    if batch_index is None:
+        if array.ndim not in (1, 2):
+            raise ValueError(
+                f"{name} has shape {array.shape}: need (time, neurons), "
+                "or batch_index to choose a sample of (time, batch, *features)"
+            )
+        return array[:, None] if array.ndim == 1 else array
+    sample = sample_of(name, array, batch_index)
+    return sample.reshape(len(sample), int(np.prod(sample.shape[1:])))
+
+
+def sample_of(name: str, array: np.ndarray, batch_index: int) -> np.ndarray:
+    """(time, *features) of (time, batch, *features)."""
+    if array.ndim < 2 or not -array.shape[1] <= batch_index < array.shape[1]:
+        raise ValueError(f"batch_index={batch_index}: {name} has shape {array.shape}, (time, batch, *features)")
+    return array[:, batch_index]
+
+
+def per_neuron(threshold: Any, neurons: int) -> np.ndarray:
+    """One threshold for each neuron."""
+    level = host(threshold).reshape(-1)
+    if level.size not in (1, neurons):
+        raise ValueError(f"threshold has {level.size} values: need one, or one for each of {neurons} neurons")
+    return np.broadcast_to(level, (neurons,))
+
+
+def chosen(name: str, wanted: Union[int, Sequence[int]], available: int, what: str, most: int) -> List[int]:
+    """The first so many, or these."""
+    if isinstance(wanted, (int, np.integer)):
+        shown = list(range(min(int(wanted), available)))
+    else:
+        shown = [int(index) for index in wanted]
+    if not shown or len(shown) > most or not all(0 <= index < available for index in shown):
+        raise ValueError(
+            f"{name}={wanted!r}: need a count or indices of 1 to {most} of the {available} {what} (from 0)"
+        )
+    return shown
+
+
+def first_steps(array: np.ndarray, num_steps: Any) -> np.ndarray:
+    """The first `num_steps` of axis 0; False, None and 0 mean all."""
+    if not len(array):
+        raise ValueError(f"there is no time step to show in an array of shape {array.shape}")
+    steps = int(num_steps or len(array))
+    if not 1 <= steps <= len(array):
+        raise ValueError(f"num_steps={num_steps!r}: need 1 to {len(array)}, the time steps there are")
+    return array[:steps]

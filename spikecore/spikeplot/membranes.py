@@ -1,0 +1,146 @@
+"""Membrane potentials over time, with thresholds and spikes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from spikecore.spikeplot.data import chosen, neurons_of, per_neuron
+from spikecore.spikeplot.style import BLUE, GREY, ORANGE, dress, grid_of, legend_below, panels_of, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+MOST_TRACES = 24
+FEW = 4  # neurons, where the call does not say how many
+
+
+class Traces(NamedTuple):
+    """What `traces` drew: per neuron its membrane, threshold and spikes; the last two empty where there were none."""
+
+    mem: List[Line2D]
+    threshold: List[Line2D]
+    spikes: List[Line2D]
+
+
+def traces(
+    mem: Any,
+    spikes: Any = None,
+    axes: Union[Axes, Sequence[Axes], Tuple[int, int], None] = None,
+    *,
+    threshold: Any = None,
+    neurons: Union[int, Sequence[int], None] = None,
+    batch_index: Optional[int] = None,
+    dim: Optional[Tuple[int, int]] = None,
+    titles: Optional[Sequence[str]] = None,
+    spk: Any = None,
+    spk_height: Optional[float] = None,
+) -> Traces:
+    """Membrane potentials over time, one panel per neuron, with the threshold as a line and each spike as a dot.
+
+    Args:
+        mem: (time,), (time, neurons), or (time, batch, *features) with `batch_index`.
+        spikes: of the same shape; not zero is a spike, marked on the membrane at its step.
+        axes: one per neuron shown, in any nesting; a single one for a single neuron. A pair of numbers is `dim`.
+        threshold: a number, or one per neuron of a sample (any shape that broadcasts to its features).
+        neurons: how many to show, from the first, or which; default 4, or as many as `dim` has panels.
+        batch_index: the sample to show.
+        dim: (rows, columns) of panels on a figure of its own, with one scale for all; default one column.
+        titles: of the panels, from the first; fewer than panels will do.
+        spk: snnTorch's name of `spikes`.
+        spk_height: instead of dots, spikes ride on the trace: mem + spk_height · spikes is drawn, in the units of mem.
+    """
+    spikes = _either(spikes, spk)
+    axes, dim = _grid(axes, dim)
+    potential = neurons_of("mem", mem, batch_index)  # (time, neurons)
+    fired = None if spikes is None else neurons_of("spikes", spikes, batch_index) != 0
+    if fired is not None and fired.shape != potential.shape:
+        raise ValueError(f"spikes {np.shape(spikes)} and mem {np.shape(mem)} must have the same shape")
+    panels_wanted = int(np.prod(dim)) if dim else FEW
+    shown = chosen(
+        "neurons",
+        panels_wanted if neurons is None else neurons,
+        potential.shape[1],
+        "neurons",
+        panels_wanted if dim else MOST_TRACES,
+    )
+    level = None if threshold is None else per_neuron(threshold, potential.shape[1])
+    if fired is not None and spk_height is not None:
+        potential, fired = potential + spk_height * fired, None
+    panels = _panels(axes, dim, len(shown))
+    drawn = Traces([], [], [])
+    for ax, index in zip(panels, shown):
+        _draw(ax, drawn, potential[:, index], fired if fired is None else fired[:, index], level, index)
+    _label(panels, shown, titles, own=axes is None, dim=dim)
+    if axes is None:
+        named = [("membrane", drawn.mem), ("threshold", drawn.threshold), ("spike", drawn.spikes)]
+        handles, labels = zip(*((lines[0], name) for name, lines in named if lines))
+        if len(handles) > 1:
+            legend_below(panels[0].figure, handles, labels)
+    return drawn
+
+
+def _either(spikes: Any, spk: Any) -> Any:
+    if spikes is not None and spk is not None:
+        raise ValueError("spk is another name of spikes: give one of them")
+    return spk if spikes is None else spikes
+
+
+def _grid(axes: Any, dim: Any) -> Tuple[Any, Optional[Tuple[int, int]]]:
+    """(axes, dim), also from a call whose third argument is snnTorch's `dim`."""
+    if isinstance(axes, (tuple, list)) and axes and all(isinstance(each, (int, np.integer)) for each in axes):
+        if dim is not None:
+            raise ValueError(f"axes={axes!r} and dim={dim!r}: give one of them")
+        axes, dim = None, axes
+    if axes is not None and dim is not None:
+        raise ValueError(f"dim={dim!r} lays out a figure of its own: leave it out, or leave out axes")
+    if dim is not None and (len(dim) != 2 or min(dim) < 1):
+        raise ValueError(f"dim={dim!r}: need (rows, columns), each at least 1")
+    return axes, None if dim is None else (int(dim[0]), int(dim[1]))
+
+
+def _panels(axes: Any, dim: Optional[Tuple[int, int]], count: int) -> List[Axes]:
+    if axes is not None:
+        return panels_of(axes, count)
+    if dim is None:
+        return grid_of(count, 1, 7.0, 1.25, sharex=True)
+    rows, columns = dim
+    return grid_of(count, columns, max(1.6, 8.0 / columns), max(1.0, 5.0 / rows), sharex=True, sharey=True)
+
+
+def _draw(ax: Axes, drawn: Traces, potential: np.ndarray, fired: Any, level: Any, index: int) -> None:
+    """One neuron."""
+    if level is not None:
+        drawn.threshold.append(ax.axhline(level[index], color=GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1))
+    drawn.mem.extend(ax.plot(np.arange(len(potential)), potential, color=BLUE, linewidth=1.3, zorder=2))
+    if fired is not None:
+        at = np.flatnonzero(fired)
+        dots: Dict[str, Any] = {
+            "linestyle": "none",
+            "marker": "o",
+            "markersize": 4,
+            "color": ORANGE,
+            "clip_on": False,
+            "in_layout": at.size > 0,  # without data, unclipped dots count as one at the corner of the figure
+        }
+        drawn.spikes.extend(ax.plot(at, potential[at], zorder=3, **dots))
+    ax.set_xlim(0, max(len(potential) - 1, 1))
+
+
+def _label(panels: List[Axes], shown: List[int], titles: Any, *, own: bool, dim: Any) -> None:
+    """Neurons at the left of a column, above the panels of a grid; the time at the lowest panels."""
+    columns = dim[1] if dim else 1
+    for number, (ax, index) in enumerate(zip(panels, shown)):
+        if titles is not None and number < len(titles):
+            ax.set_title(str(titles[number]), fontsize=9 if dim else 11)
+        elif dim:
+            ax.set_title(f"neuron {index}", fontsize=9)
+        lowest = not own or number >= len(panels) - columns
+        dress(ax, "time step" if lowest else "", "" if dim else f"neuron {index}")
+        whole_numbers(ax.xaxis)
+    if own:
+        panels[0].figure.suptitle("Membrane potential", fontsize=11)
+        if not dim:
+            panels[0].figure.align_ylabels(panels)

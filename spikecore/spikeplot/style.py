@@ -1,0 +1,89 @@
+"""What all pictures share: colours, figures without pyplot, panels, labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# The Okabe–Ito palette: told apart by colour-blind readers too (M. Okabe, K. Ito, Color Universal Design, 2008).
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+CYCLE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "black")
+FAINT = "#e4e4e4"
+# A colour-blind reader's second witness, for more curves than there are colours.
+DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
+
+
+def figure_of(width: float, height: float) -> Any:
+    """A figure that pyplot knows nothing of; ImportError names the extra to install."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('spikeplot draws with matplotlib: pip install "spikecore[plot]"') from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def panels_of(axes: Any, count: int) -> List[Axes]:
+    """The caller's axes in any nesting, of which there must be `count`."""
+    given = list(np.asarray(axes, dtype=object).reshape(-1))
+    if len(given) != count:
+        raise ValueError(f"axes: {len(given)} given, {count} needed")
+    return given
+
+
+def grid_of(count: int, columns: int, width: float, height: float, **shared: Any) -> List[Axes]:
+    """`count` new panels of this size in rows of `columns`; the last row may be short."""
+    rows = -(-count // columns)
+    figure = figure_of(width * columns, height * rows + 0.4)
+    grid = figure.subplots(rows, columns, squeeze=False, **shared)
+    for ax in grid.flat[count:]:
+        ax.remove()
+    for ax in grid.flat[max(count - columns, 0) : count]:  # the lowest of each column, also above a gap
+        ax.tick_params(labelbottom=True)
+    return list(grid.flat[:count])
+
+
+def canvas_of(fig: Any, ax: Any, width: float, height: float) -> Any:
+    """(figure, axes) from what the caller gave of the two; the figure is the one that is saved, never a part of it."""
+    if ax is None:
+        figure = figure_of(width, height) if fig is None else fig
+        return figure.canvas.figure, figure.subplots()
+    root = ax.figure.canvas.figure
+    if fig is not None and fig.canvas.figure is not root:
+        raise ValueError("ax lies on another figure than fig: pass the axes' own figure, or leave fig out")
+    return root, ax
+
+
+def dress(ax: Axes, x: str, y: str, title: str = "") -> None:
+    """Label what has no label yet; a faint grid behind the data."""
+    if not ax.get_xlabel():
+        ax.set_xlabel(x)
+    if not ax.get_ylabel():
+        ax.set_ylabel(y)
+    if not ax.get_title():
+        ax.set_title(title, fontsize=11)
+    ax.grid(visible=True, color=FAINT, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def whole_numbers(*axis: Any) -> None:
+    """Ticks at integers."""
+    from matplotlib.ticker import MaxNLocator
+
+    for each in axis:
+        each.set_major_locator(MaxNLocator(integer=True, nbins="auto", steps=[1, 2, 5, 10]))
+
+
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: Optional[int] = None) -> None:
+    """One legend for all panels, under them."""
+    place: Dict[str, Any] = {"loc": "outside lower center", "ncols": columns or len(handles)}
+    figure.legend(handles, labels, frameon=False, fontsize=9, **place)
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1,024 spikes"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
