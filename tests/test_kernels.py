@@ -50,7 +50,7 @@ ALL = [
 ]  # fmt: skip
 #: Their states enter a step in several places; autograd adds the shares one by one, a kernel adds their sum.
 OTHER_ORDER = (sc.Alpha, sc.DeltaLeaky, sc.Izhikevich)
-APPROXIMATE = (sc.surrogate.sigmoid, sc.surrogate.gaussian)  # exp of the C library is not torch's
+APPROXIMATE = (sc.surrogate.sigmoid, sc.surrogate.gaussian)  # the kernels' exp is not torch's
 SHAPE = (5,)
 
 
@@ -309,3 +309,18 @@ def test_maps_with_channels_last_stay_as_they_lie(per):
     for plain, last in zip(*found):
         assert plain.shape == last.shape
         assert torch.allclose(plain, last, rtol=1e-5, atol=0) if plain is found[0][4] else torch.equal(plain, last)
+
+
+def test_the_exponential_of_float32_kernels():
+    from spikecore.kernels.cache import build
+
+    source = "def exponentials(x, y):\n    for j in range(x.shape[0]):\n        y[j] = exp(x[j])\n"
+    x = np.concatenate([np.linspace(-110.0, 95.0, 100_001), [np.nan, np.inf, -np.inf, 0.0]]).astype("float32")
+    y, exact = np.empty_like(x), np.exp(x.astype("float64"))
+    build(source, "exponentials", "float32", False)(x, y)
+    normal = (x > -87) & (x < 88.7)
+    assert (abs(y[normal] - exact[normal]) / exact[normal]).max() < 1.2e-7
+    assert np.isnan(y[-4])
+    assert y[-3:].tolist() == [np.inf, 0.0, 1.0]
+    assert (y[x > 88.8] == np.inf).all()
+    assert (y[x < -87] <= 1.3e-38).all()

@@ -25,7 +25,7 @@ SPELLING = {
     "minimum": "min({0}, {1})",
     "clip": "min(max({0}, {1}), {2})",
     "where": "{1} if {0} else {2}",
-    "exp": "np.exp({0})",
+    "exp": "exp({0})",
     "log": "np.log({0})",
     "sqrt": "np.sqrt({0})",
     "tanh": "np.tanh({0})",

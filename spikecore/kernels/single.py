@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.kernels import fused
 from spikecore.kernels.adjoint import Adjoint
 from spikecore.kernels.cache import build
 from spikecore.kernels.emit import name_of, spelled, value_of
@@ -20,7 +21,7 @@ from spikecore.kernels.program import Op
 from spikecore.kernels.trace import Trace
 
 Arrays = Dict[str, Any]
-WIDE = 1 << 18  # neurons from which on a step is long enough for several threads
+WIDE = 1 << 16  # neurons from which on a step is long enough for several threads
 
 
 @dataclass(frozen=True, eq=False)  # one object per kind of step, see ``single``
@@ -43,7 +44,7 @@ class Single:
 
     def forward(self, given: Arrays, count: int, threads: bool) -> List[Any]:
         """The output and the states after a step of ``count`` neurons."""
-        names, kernel = _forward(self, threads and count >= WIDE)
+        names, kernel = _forward(self, _several(threads, count))
         made = [np.empty(count, self.dtype) for _ in range(1 + len(self.trace.states))]
         kernel(*(given[name] for name in names), *made)
         return made
@@ -52,7 +53,7 @@ class Single:
         """The gradients by the ``wanted`` inputs, "x", "s_<state>" and "p_<parameter>", one value per neuron; None
         where there is none.
         """
-        names, filled, kernel = _backward(self, wanted, threads and count >= WIDE)
+        names, filled, kernel = _backward(self, wanted, _several(threads, count))
         made = {name: np.empty(count, self.dtype) for name in filled}
         kernel(*(given[name] for name in names), *made.values())
         return {name: made.get(name) for name in wanted}
@@ -128,6 +129,10 @@ def _worded(engine: Any, op: Op, args: List[Any]) -> Any:
     if word == "stop_gradient":
         return engine.stop_gradient(*args)
     return engine.spike(args[0], op.option) if word == "spike" else getattr(xp, word)(*args)
+
+
+def _several(threads: bool, count: int) -> bool:
+    return threads and count >= WIDE and fused._parallel  # which a fork ends: OpenMP does not survive it
 
 
 def _load(made: Single, name: str) -> str:
