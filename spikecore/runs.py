@@ -214,7 +214,8 @@ class Run:
         inputs, targets = next(iter(self.loader(self.train_set)))
         train, model = self.config.train, Run(config, None, self.name).new_model()
         optimizer, feeding = train.optimizer.make(), self.feeding
-        return check_model(model, inputs, targets, self.loss, optimizer, window=train.window, engine=engine, **feeding)
+        options = {"window": train.window, "update_every": train.update_every, "engine": engine, **feeding}
+        return check_model(model, inputs, targets, self.loss, optimizer, **options)
 
     def pictures(self, model: Model) -> List[Path]:
         """Draw curves.png, raster.png and traces.png into the directory; returns their paths."""

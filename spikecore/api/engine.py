@@ -158,7 +158,8 @@ class Executor(abc.ABC):
     def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:
         """One optimiser step on a batch; returns the loss before it and the network's ``Output``.
 
-        Executors that carry take ``state=``, too: the state before the first step, a constant.
+        Executors that carry take ``state=``, too: the state before the first step, a constant; and ``lengths=``: how
+        many steps of each sample the loss counts, a list.
         """
 
     def apply(self, grads: Any) -> None:

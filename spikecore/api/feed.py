@@ -18,7 +18,8 @@ class Feed:
     Args:
         num_steps: number of time steps. Without an encoder the input is a constant current.
         encoder: callable ``(x, num_steps=..., seed=..., first=...) -> (time, batch, *features)`` such as
-            ``spikegen.rate``; it is given those of the keywords that it takes.
+            ``spikegen.rate``; it is given those of the keywords that it takes. Without ``num_steps``, x may be a
+            sequence and remain one, as with ``spikegen.delta``.
         time_axis: where the time axis of a sequence is; sequences only.
         check_finite: whether NaN and infinity are refused.
     """
@@ -54,10 +55,10 @@ class Feed:
         x = engine.asarray(data)
         if self.check_finite:
             check_finite(engine, x)
-        x = x if self.static else self._time_first(engine, x)
-        check_axes(tuple(x.shape), shape, self.static)
+        x = self._time_first(engine, x) if self.num_steps is None else x
         if self.encoder is not None:
-            return self._encoded(engine, x, key), None
+            return self._encoded(engine, x, shape, key), None
+        check_axes(tuple(x.shape), shape, self.static)
         if self.num_steps is not None:
             return engine.xp.expand_dims(x, axis=0), self.num_steps
         return x, None
@@ -70,14 +71,22 @@ class Feed:
         axis = self.time_axis % x.ndim
         return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
 
-    def _encoded(self, engine: Any, x: Any, key: Key) -> Any:
+    def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
+        check_axes(tuple(x.shape), None, True)
         offered = {"num_steps": self.num_steps, "seed": key.path, "first": key.first}
         taken = _keywords(self.encoder, offered)
         sequence = engine.asarray(self.encoder(x, **taken))  # type: ignore[misc]
-        if sequence.ndim != x.ndim + 1 or sequence.shape[1] != x.shape[0]:
+        axes = sequence.ndim - x.ndim
+        remains = axes == 0 and self.num_steps is None and x.ndim > 1  # a sequence that remains one
+        if not remains and axes != 1 or sequence.shape[1] != x.shape[1 - axes]:
             raise ShapeError(
                 f"encoder returned shape {tuple(sequence.shape)} for a batch of {tuple(x.shape)}, expected "
-                f"(time, {', '.join(str(n) for n in x.shape)})"
+                f"(time, {x.shape[0]}, *features)"
+            )
+        if shape is not None and tuple(sequence.shape[2:]) != tuple(shape):
+            raise ShapeError(
+                f"input of shape {tuple(x.shape)} is encoded as {tuple(sequence.shape)}, but the first layer takes "
+                f"(time, batch, {', '.join(map(str, shape))})"
             )
         return sequence
 

@@ -13,7 +13,7 @@ from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
 from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer
-from spikecore.api.training import Callback, Row, Training, evaluate, same_training
+from spikecore.api.training import Callback, Row, Training, batches, evaluate, same_training
 from spikecore.api.tree import Tree, flatten, unflatten
 
 Record = Union[bool, str, Tuple[str, ...]]
@@ -160,11 +160,16 @@ class Model:
 
         Args:
             data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list.
-            loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
+                Of (inputs, targets, lengths), if the sequences are of unequal length and padded at their end: sample
+                i's loss and accuracy are those of its first lengths[i] steps.
+            loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``. For batches with
+                lengths, ``(out, targets, lengths)``.
             optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``; default ``Adam(lr=5e-4)``.
             epochs: how often to go through ``data``.
             num_steps: number of time steps of inputs (batch, *features): constant current, or what ``encoder`` makes.
-            encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``.
+            encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``; without
+                ``num_steps`` also sequences into sequences, e.g. ``spikegen.delta``. It may change the features:
+                the network is then given what it makes of them.
             time_axis: where the time axis is if the inputs have one.
             validation: batches to evaluate after each epoch.
             schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
@@ -211,7 +216,7 @@ class Model:
             raise ValueError(
                 "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
             )
-        inputs, _ = next(iter(data))
+        inputs, _, _ = next(iter(batches(data)))
         x, _ = feed(self.engine, inputs, None, Key((self.seed, "shape")))
         self.build(tuple(x.shape[2:]))
 

@@ -102,8 +102,16 @@ def layer_states(recorded: Tree) -> Dict[str, State]:
 
 
 def objective(
-    network: Layer, loss: Any, run: Pass, params: Params, buffers: Tree, x: Any, targets: Any, state: Any = None
+    network: Layer,
+    loss: Any,
+    run: Pass,
+    params: Params,
+    buffers: Tree,
+    x: Any,
+    targets: Any,
+    state: Any = None,
+    lengths: Any = None,
 ) -> Tuple[Any, Tuple[Output, Tree]]:
     """The training loss of a batch, and as extra the output and the new buffers."""
     out, buffers = forward(network, run, params, buffers, x, state)
-    return evaluate(loss, run.engine, out, targets), (out, buffers)
+    return evaluate(loss, run.engine, out, targets, lengths), (out, buffers)

@@ -12,11 +12,13 @@ from spikecore.api.feed import Feed, check_targets
 from spikecore.api.functional.accuracy import accuracy_rate
 from spikecore.api.functional.loss import evaluate as evaluate_loss
 from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key
 from spikecore.api.progress import Progress, length
 
 Row = Dict[str, Any]
+Lengths = Optional[List[int]]
 Callback = Callable[[Any, Row], Optional[bool]]
 
 
@@ -88,26 +90,36 @@ class Average:
         return {name: f"{value:.4f}" for name, value in self.row().items()}
 
 
-def accuracy_of(loss: Any, out: Any, targets: Any) -> Optional[float]:
+def accuracy_of(loss: Any, out: Any, targets: Any, lengths: Lengths = None) -> Optional[float]:
     """Accuracy of a batch where the loss compares with class labels, else None."""
     labels = reads_labels(loss)
     if labels is None:
         return None
-    return accuracy_rate(out.spikes, targets, labels.population_code, labels.num_classes)
+    return accuracy_rate(out.spikes, targets, labels.population_code, labels.num_classes, lengths)
 
 
-def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any]]:
-    """The (inputs, targets) pairs of an iterable.
+def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches of an iterable as (inputs, targets, lengths); lengths are None where a batch has none.
 
     Raises:
-        TypeError: two arrays instead of batches, or an entry that is no pair.
+        TypeError: arrays instead of batches, or an entry that is no pair and no triple.
     """
-    if isinstance(data, tuple) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
+    if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
         raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
     for i, batch in enumerate(data):
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise TypeError(f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets)")
-        yield batch[0], batch[1]
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise TypeError(
+                f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets), or (inputs, targets, lengths)"
+            )
+        yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+
+def lengths_of(engine: Any, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
+    """The lengths of a batch (time or 1, batch, *features), checked; None where all steps count."""
+    if lengths is None:
+        return None
+    host = lengths.tolist() if hasattr(lengths, "tolist") else list(lengths)
+    return checked_lengths(engine, host, steps or int(x.shape[0]), int(x.shape[1]))
 
 
 @dataclass
@@ -147,8 +159,8 @@ class Training:
             self.data.set_epoch(epoch)
         mean, begun = Average(), time.perf_counter()
         bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
-        for inputs, targets in bar.over(batches(self.data)):
-            self._step(epoch, mean, inputs, targets)
+        for inputs, targets, lengths in bar.over(batches(self.data)):
+            self._step(epoch, mean, inputs, targets, lengths)
             rate = mean.samples / (time.perf_counter() - begun)
             bar.update(**mean.shown(), samples_per_s=f"{rate:.0f}")
         if not mean.samples:
@@ -162,14 +174,15 @@ class Training:
             "samples_per_s": round(mean.samples / seconds, 1),
         }
 
-    def _step(self, epoch: int, mean: Average, inputs: Any, targets: Any) -> None:
+    def _step(self, epoch: int, mean: Average, inputs: Any, targets: Any, lengths: Any) -> None:
         model = self.model
         key = Key((model.seed, "epoch", epoch), mean.samples)
         x, steps = self.feed(model.engine, inputs, model.input_shape, key.child("encoder"))
         model.build(tuple(x.shape[2:]))
         check_targets(model.engine, self.loss, x, steps, targets, model.classes)
-        loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key)
-        mean.add(x.shape[1], loss, accuracy_of(self.loss, out, targets))
+        lengths = lengths_of(model.engine, lengths, x, steps)
+        loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
+        mean.add(x.shape[1], loss, accuracy_of(self.loss, out, targets, lengths))
 
     def _validated(self) -> Row:
         return evaluate(self.model, self.validation, self.loss, self.feed, self.progress).row("val_")
@@ -179,15 +192,16 @@ def evaluate(model: Any, data: Any, loss: Any, feed: Feed, progress: Optional[bo
     """Loss and accuracy over all batches, without training."""
     mean = Average()
     bar = Progress("evaluate", length(data), progress)
-    for inputs, targets in bar.over(batches(data)):
+    for inputs, targets, lengths in bar.over(batches(data)):
         key = Key((model.seed, "evaluate", "encoder"), mean.samples)
         x, steps = feed(model.engine, inputs, model.input_shape, key)
         model.build(tuple(x.shape[2:]))
         check_targets(model.engine, loss, x, steps, targets, model.classes)
+        lengths = lengths_of(model.engine, lengths, x, steps)
         out = model.executor.run(x, steps=steps, record="last")
         held = model.engine.asarray(targets, dtype=target_dtype(targets))
-        value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, held)))
-        mean.add(x.shape[1], value, accuracy_of(loss, out, targets))
+        value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, held, lengths)))
+        mean.add(x.shape[1], value, accuracy_of(loss, out, targets, lengths))
         bar.update(**mean.shown())
     if not mean.samples:
         raise ValueError("data gave no batch: nothing to evaluate")

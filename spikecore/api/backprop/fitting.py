@@ -74,11 +74,21 @@ class Learning:
                 raise ValueError(f"window={window!r} truncates BPTT; learning={self.kind!r} does not go back in time")
 
     def step(
-        self, executor: Any, loss: Any, x: Any, targets: Any, steps: Optional[int], key: Key
+        self,
+        executor: Any,
+        loss: Any,
+        x: Any,
+        targets: Any,
+        steps: Optional[int],
+        key: Key,
+        lengths: Optional[List[int]] = None,
     ) -> Tuple[float, Output]:
         """Learn from a batch; arguments as ``Executor.step`` takes them. Returns the mean loss and the outputs."""
+        option: Dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        if option:
+            self._check_lengths(executor)
         if self.whole:
-            return executor.step(x, targets, steps=steps, key=key)
+            return executor.step(x, targets, steps=steps, key=key, **option)
         total = int(x.shape[0]) if steps is None else steps
         self._check_parts(executor, total)
         held = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
@@ -87,6 +97,18 @@ class Learning:
         mean = sum(part.steps * part.loss for part in made) / total
         spikes = joined(executor.engine, [part.spikes for part in made])
         return mean, Output(spikes, {}, made[-1].state, readout(executor.network))
+
+    def _check_lengths(self, executor: Executor) -> None:
+        if not self.whole:
+            raise ValueError(
+                f"a batch with lengths is learned from as a whole, not with learning={self.kind!r}, update_every="
+                f"{self.update_every!r}: leave those out; window=... truncates the gradient"
+            )
+        if not executor.carries:
+            raise NotImplementedError(
+                "this engine compiles losses of whole sequences, without lengths: train on numpy or torch, or cut the "
+                "sequences to one length"
+            )
 
     def _check_parts(self, executor: Executor, total: int) -> None:
         every = self.update_every or total

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import Any, ClassVar, List, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.steps import Steps
@@ -100,8 +101,8 @@ class Loss(LossBase):
         """The array this loss looks at."""
         return getattr(out, self.reads) if hasattr(out, self.reads) else out
 
-    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
-        return self.compute(engine, self.read(out), targets)
+    def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+        return self.compute(engine, self.read(out), targets, lengths)
 
     def compute(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> Any:
         """The loss in words: values (time, batch, classes), labels (batch,), both of ``engine``."""
@@ -142,12 +143,12 @@ class WeightedSum(LossBase):
 
     terms: Tuple[Tuple[float, Any], ...]
 
-    def __call__(self, out: Any, targets: Any) -> Any:
+    def __call__(self, out: Any, targets: Any, lengths: Any = None) -> Any:
         engine = engine_of(getattr(out, "spikes", out))
-        return self._sum(engine, [loss(out, targets) for _, loss in self.terms])
+        return self._sum(engine, [loss(out, targets, **_option(loss, lengths)) for _, loss in self.terms])
 
-    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
-        return self._sum(engine, [evaluate(loss, engine, out, targets) for _, loss in self.terms])
+    def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+        return self._sum(engine, [evaluate(loss, engine, out, targets, lengths) for _, loss in self.terms])
 
     def _sum(self, engine: Any, values: List[Any]) -> Any:
         total = 0.0
@@ -169,9 +170,26 @@ def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:
     return ((1.0, loss),)
 
 
-def evaluate(loss: Any, engine: Any, out: Any, targets: Any) -> Any:
-    """The value of a loss, the library's or any callable's, inside a pass on ``engine``."""
-    return loss.evaluate(engine, out, targets) if isinstance(loss, LossBase) else loss(out, targets)
+def evaluate(loss: Any, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+    """The value of a loss, the library's or any callable's, inside a pass on ``engine``.
+
+    Raises:
+        TypeError: there are lengths, and the loss does not take them.
+    """
+    option = _option(loss, lengths)
+    return loss.evaluate(engine, out, targets, **option) if isinstance(loss, LossBase) else loss(out, targets, **option)
+
+
+def _option(loss: Any, lengths: Any) -> Dict[str, Any]:
+    """The lengths as a keyword; none, if all steps count."""
+    if lengths is None:
+        return {}
+    if "lengths" not in inspect.signature(loss.evaluate if isinstance(loss, LossBase) else loss).parameters:
+        raise TypeError(
+            f"loss={loss!r} takes no lengths, so that padding would count: write it as (out, targets, lengths), or use "
+            "one of the library's, e.g. ce_rate_loss()"
+        )
+    return {"lengths": lengths}
 
 
 def reads_labels(loss: Any) -> Optional[Loss]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.base import LossBase
+from spikecore.api.functional.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,15 @@ class l1_rate_sparsity(LossBase):  # noqa: N801  (snnTorch's name)
         if not math.isfinite(self.Lambda):
             raise ValueError(f"l1_rate_sparsity: Lambda={self.Lambda!r} must be finite")
 
-    def __call__(self, out: Any, targets: Any = None) -> Any:
-        """The cost of an ``Output`` or of spikes of any shape; ``targets`` are not looked at."""
-        spikes = getattr(out, "spikes", out)
-        return self.evaluate(engine_of(spikes), spikes, targets)
+    def __call__(self, out: Any, targets: Any = None, lengths: Any = None) -> Any:
+        """The cost of an ``Output`` or of spikes of any shape; ``targets`` are not looked at.
 
-    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
-        return self.Lambda * engine.xp.sum(getattr(out, "spikes", out))
+        With ``lengths`` (batch,), how many steps of each sample count, spikes are (time, batch, ...).
+        """
+        spikes = getattr(out, "spikes", out)
+        return self.evaluate(engine_of(spikes), spikes, targets, lengths)
+
+    def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+        spikes = getattr(out, "spikes", out)
+        counted = spikes if lengths is None else Steps(engine, spikes, lengths).kept(spikes)
+        return self.Lambda * engine.xp.sum(counted)

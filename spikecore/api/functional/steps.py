@@ -24,7 +24,7 @@ class Steps:
         self.engine, self.total = engine, int(values.shape[0])
         self.lengths: Optional[List[int]] = None
         if lengths is not None:
-            self.lengths = _checked(engine, lengths, self.total, values.shape[1])
+            self.lengths = checked_lengths(engine, lengths, self.total, values.shape[1])
 
     def counts(self, axes: int) -> Any:
         """How many steps count: a number, or (batch, 1, ..., 1) with ``axes`` axes."""
@@ -66,7 +66,8 @@ class Steps:
         return self.engine.xp.max(self.kept(x, -math.inf), axis=0)
 
 
-def _checked(engine: Any, lengths: Any, steps: int, batch: int) -> List[int]:
+def checked_lengths(engine: Any, lengths: Any, steps: int, batch: int) -> List[int]:
+    """The lengths as a list, one for each of ``batch`` samples, in [1, ``steps``]; errors as of ``Steps``."""
     found = engine.to_numpy(engine.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
     if tuple(found.shape) != (batch,):
         raise ShapeError(f"lengths have shape {tuple(found.shape)}, expected ({batch},): one per sample")

@@ -10,20 +10,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import fields
-from typing import Any, Callable, Iterator, List, Optional, Tuple
-
-import torch
+from typing import Any, Callable, Tuple
 
 from spikecore.api.engine import EngineUnavailable, Executor
-from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.api.tree import Params
+from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.options import IpuOptions, unknown_option
+from spikecore.engines.ipu.plain import PlainEngine
 from spikecore.engines.ipu.words import words
-from spikecore.engines.torch.engine import TorchEngine
 
 INSTALL = "engine 'ipu': package poptorch is not installed, and simulate=True was not given; see docs/ipu.md"
 
 
-class IpuEngine(TorchEngine):
+class IpuEngine(PlainEngine):
     """Plain torch ops for PopTorch.
 
     Args:
@@ -38,9 +37,6 @@ class IpuEngine(TorchEngine):
         EngineUnavailable: neither poptorch nor ``simulate``.
         ValueError: an option out of range, unknown, or float64 without ``simulate``.
     """
-
-    name = "ipu"
-    modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
 
     def __init__(
         self, dtype: str = "float32", *, simulate: bool = False, host_gradients: bool = False, **options: Any
@@ -66,30 +62,11 @@ class IpuEngine(TorchEngine):
         """PopTorch, or the simulation of it."""
         return importlib.import_module("spikecore.engines.ipu.simulation" if self.simulate else "poptorch")
 
-    def scan(
-        self,
-        stepper: Any,
-        params: Params,
-        state: State,
-        inputs: Any,
-        *,
-        steps: Optional[int] = None,
-        record: Tuple[str, ...] = (),
-        window: Optional[int] = None,
-    ) -> Tuple[Any, State, State]:
-        rows = inputs.unbind(0)
-        outputs, kept = [], []
-        for t in range(len(rows) if steps is None else steps):  # unrolled: an IPU has no loop in training
-            if window and t and t % window == 0:
-                state = map_leaves(torch.Tensor.detach, state)
-            y, state = stepper.step(self, params, state, rows[t if len(rows) > 1 else 0])
-            outputs.append(y)
-            kept.append(State({name: state[name] for name in record}))
-        return torch.stack(outputs), _over_time(kept), state
-
     def explain(self, stepper: Any) -> str:
         where = "through a simulation of PopTorch on the CPU" if self.simulate else "by PopTorch"
-        return f"unrolled: one {type(stepper).__name__}.step per time step, plain ops with detached surrogates, {where}"
+        how = "in training" if self.options.inference_loop else ""
+        loop = f"unrolled {how}".rstrip() + (", one poptorch.for_loop in inference" if how else "")
+        return f"{loop}: one {type(stepper).__name__}.step per time step, plain ops with detached surrogates, {where}"
 
     def value_and_grad(
         self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any
@@ -101,9 +78,6 @@ class IpuEngine(TorchEngine):
             )
         return super().value_and_grad(function, argument, *constants)
 
-    def unfused(self) -> IpuEngine:
-        return self
-
     def with_dtype(self, dtype: str) -> IpuEngine:
         options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return IpuEngine(dtype, simulate=self.simulate, host_gradients=self.host_gradients, **options)
@@ -111,40 +85,9 @@ class IpuEngine(TorchEngine):
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
-        from spikecore.engines.ipu.executor import IpuExecutor
-
         return IpuExecutor(self, network, params, buffers, loss, optimizer, **options)
-
-
-def _over_time(kept: List[State]) -> State:
-    """A list of states over time as one state of arrays over time."""
-    columns = zip(*([leaf for _, leaf in leaves(state)] for state in kept))
-    return rebuild(kept[0], iter([torch.stack(column) for column in columns]))
 
 
 def poptorch_is_here() -> bool:
     """Whether PopTorch can be imported."""
     return importlib.util.find_spec("poptorch") is not None
-
-
-class TracedEngine(IpuEngine):
-    """The engine while a module is traced: arrays are what the module got, and random draws come in as inputs.
-
-    Args:
-        host: the engine that compiles.
-        device: the device of the module's inputs.
-        dtype: "float32", "float64" or, for a network in half precision, "float16".
-        draws: what ``uniform`` hands out, in order; None to note in ``asked`` what it is asked for.
-    """
-
-    def __init__(self, host: IpuEngine, device: Any, dtype: str, draws: Optional[Iterator[Any]] = None) -> None:
-        self.simulate, self.host_gradients, self.options = host.simulate, False, host.options
-        self.device, self.dtype, self.host = str(device), dtype, host
-        self.xp = words(device, dtype)
-        self.draws, self.asked = draws, []  # type: ignore[var-annotated]
-
-    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
-        if self.draws is not None:
-            return next(self.draws)
-        self.asked.append((key, tuple(shape), sample_axis))
-        return self.host.uniform(key, shape, sample_axis=sample_axis, first=first)

@@ -7,6 +7,7 @@ copying the weights and attaching the other, and nothing is compiled twice.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -14,11 +15,12 @@ import torch
 from spikecore.api.executor import NetworkExecutor
 from spikecore.api.functional.loss import Loss, WeightedSum
 from spikecore.api.functional.loss import evaluate as evaluate_loss
-from spikecore.api.layer import Key
+from spikecore.api.layer import EMPTY, Key
 from spikecore.api.network import Output, record_option
 from spikecore.api.tree import Params, Tree, leaves, map_leaves
 from spikecore.engines.ipu import optimizers
-from spikecore.engines.ipu.module import Draw, drawn, draws_of
+from spikecore.engines.ipu.kept import OnDevice, not_keepable, on_device
+from spikecore.engines.ipu.module import Draw, drawn, probed
 from spikecore.engines.ipu.padding import check_paddable, fill, sample_weights
 from spikecore.engines.ipu.programs import (
     Program,
@@ -28,6 +30,7 @@ from spikecore.engines.ipu.programs import (
     placement,
     training_program,
 )
+from spikecore.engines.ipu.subject import Subject, check_network
 
 
 class IpuExecutor(NetworkExecutor):
@@ -36,9 +39,13 @@ class IpuExecutor(NetworkExecutor):
     The first training batch fixes the shapes of all others. A smaller one is reported but not trained on
     (``short_batch="drop"``) or filled up with samples of weight zero ("pad"); a larger one is refused. Loss and outputs
     of a step are those before it; with ``device_iterations`` > 1 each part's are those before its own step.
+
+    Steps with ``state=executor.resting``, then ``state=out.state``, train a sequence in parts: the states stay on the
+    device. So do gradients; there is no ``apply``.
     """
 
-    carries = False  # a training program begins at rest, and its gradients stay on the device
+    carries = False
+    resting = on_device(0)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.training: Optional[Program] = None
@@ -47,6 +54,7 @@ class IpuExecutor(NetworkExecutor):
         self.draws: List[Draw] = []
         self.slot_values: Dict[str, Any] = {}
         self.dirty, self.checked = False, False
+        self.parted, self.left, self.last = False, 0, 0  # in parts?; the step whose states lie on the device; the last
         super().__init__(*arguments, **options)
         self.settings = self.engine.options  # type: ignore[attr-defined]
         if self.loss is not None and self.settings.short_batch == "pad":
@@ -60,7 +68,7 @@ class IpuExecutor(NetworkExecutor):
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
-        self.dirty = False
+        self.dirty, self.left = False, 0
         for program in self._programs():
             program.stale = True
 
@@ -123,55 +131,86 @@ class IpuExecutor(NetworkExecutor):
     # ---- training ----
 
     def step(
-        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None
+        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
         if not leaves(self.params):  # there is nothing to train, which PopTorch would refuse
             self.steps_done += 1
-            return self._only_reported(x, y, steps)
+            return self._only_reported(x, y, steps, state)
         if self.training is None:
-            self._build_training(x, y, steps)
+            self._build_training(x, y, steps, state is not None)
         assert self.training is not None
         program = self.training
         program.check_layout(x, y, steps)
         samples = x.shape[1]
         if samples < program.samples and self.settings.short_batch == "drop":
-            return self._only_reported(x, y, steps)
+            return self._only_reported(x, y, steps, state)
+        begins = self._begins(state)
         self._attach(program)
-        values = program.call(self._arguments(program, x, y, key))
+        values = program.call(self._arguments(program, x, y, key, begins))
         self.dirty = True
         self.steps_done += self.settings.device_iterations
         out, loss = program.module.output(values[:-1]), values[-1]
-        return float(loss.to(torch.float64).mean()), _cut(out, samples)
+        return float(loss.to(torch.float64).mean()), self._left_behind(_cut(out, samples))
 
-    def _build_training(self, x: Any, y: Any, steps: Optional[int]) -> None:
+    def _begins(self, state: Any) -> bool:
+        """Whether a step begins a sequence; otherwise it goes on from the states on the device.
+
+        Raises:
+            ValueError: another state, or a program that keeps none.
+        """
+        if state is None or (isinstance(state, OnDevice) and int(state.after) == 0):
+            given = 0
+        else:
+            given = int(state.after) if isinstance(state, OnDevice) else -1
+        if given not in (0, self.left):
+            raise ValueError(
+                "engine 'ipu': a training step goes on only from the state that this executor's last step returned, "
+                "which lies on the device: begin the sequence again with state=executor.resting"
+            )
+        if state is not None and not self.parted:
+            raise ValueError(
+                "engine 'ipu': the program was compiled for whole sequences, whose states it does not keep; use one "
+                "executor for sequences in parts and another for whole ones"
+            )
+        return given == 0
+
+    def _left_behind(self, out: Output) -> Output:
+        if not self.parted:
+            return out
+        self.last += 1
+        self.left = self.last
+        return replace(out, state=on_device(self.left))
+
+    def _build_training(self, x: Any, y: Any, steps: Optional[int], parted: bool) -> None:
         check_divisible(x.shape[1], placement(x, y, steps), self.settings.parts(True), y)
-        self.draws = draws_of(self.engine, self.network, self.params, self.buffers, x, steps)  # type: ignore[arg-type]
+        probe = probed(self.engine, self.network, self.params, self.buffers, x, steps)
+        against = not_keepable(probe.state, self.settings.parts(True)) if parted else None
+        if against is not None:
+            raise ValueError("engine 'ipu': {}. {}".format(*against))
         if self.settings.check and not self.checked:
-            self._check(x, y, steps)
-        self.training = training_program(self, x, y, steps)
+            self.checked = True
+            held: Any = (self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window)
+            check_network(Subject(*held, parted=parted), x, y, steps, count=False).require()
+        self.draws, self.parted = probe.draws, parted
+        self.training = training_program(self, x, y, steps, probe.state if parted else EMPTY)
         if self.slot_values:
             self._load_optimizer()
 
-    def _check(self, x: Any, y: Any, steps: Optional[int]) -> None:
-        from spikecore.engines.ipu.networks import Subject, check_network
-
-        self.checked = True
-        held: Any = (self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window)
-        check_network(Subject(*held), x, y, steps, count=False).require()
-
-    def _arguments(self, program: Program, x: Any, y: Any, key: Optional[Key]) -> List[Any]:
+    def _arguments(self, program: Program, x: Any, y: Any, key: Optional[Key], begins: bool = True) -> List[Any]:
         """What the training program takes for a batch: all of it batch first."""
-        size, samples = program.samples, x.shape[1]
-        weights = [sample_weights(self.engine, samples, size)] if program.module.layout.weights else []
-        random = drawn(self.engine, self.draws, key, size)  # type: ignore[arg-type]
-        placed = program.module.layout.targets
-        y = batch_first(y, placed)
-        return [fill(x.transpose(0, 1), size), y if placed == "whole" else fill(y, size), *weights, *random]
+        size, samples, layout = program.samples, x.shape[1], program.module.layout
+        weights = [sample_weights(self.engine, samples, size)] if layout.weights else []
+        fresh = [self.engine.asarray([float(begins)] * size)] if layout.keeps else []
+        random = drawn(self.engine, self.draws, key, size)
+        y = batch_first(y, layout.targets)
+        whole = layout.targets == "whole"
+        return [fill(x.transpose(0, 1), size), y if whole else fill(y, size), *weights, *fresh, *random]
 
-    def _only_reported(self, x: Any, y: Any, steps: Optional[int]) -> Tuple[float, Output]:
+    def _only_reported(self, x: Any, y: Any, steps: Optional[int], state: Any) -> Tuple[float, Output]:
         """Loss and output of a batch that is too short to train on."""
-        out = self.run(x, steps=steps, record=self.record)
+        state = None if isinstance(state, OnDevice) and int(state.after) == 0 else state
+        out = self.run(x, state, steps=steps, record=self.record)
         return float(evaluate_loss(self.loss, self.engine, out, y)), out
 
     # ---- inference ----
@@ -208,7 +247,7 @@ class IpuExecutor(NetworkExecutor):
         """
         x, y = self.batch(inputs, targets)
         if self.training is None:
-            self._build_training(x, y, steps)
+            self._build_training(x, y, steps, False)
         assert self.training is not None
         self.training.model.compileAndExport(str(path), *self._arguments(self.training, x, y, key))
 
@@ -216,7 +255,7 @@ class IpuExecutor(NetworkExecutor):
         self._fetch()
         for program in self._programs():
             program.close()
-        self.training, self.inference, self.attached = None, {}, None
+        self.training, self.inference, self.attached, self.left = None, {}, None, 0
 
 
 class _Nothing:

@@ -11,7 +11,7 @@ call, so that nothing need be written from the host::
 
 from __future__ import annotations
 
-from typing import Any, Set
+from typing import Any, Optional, Set, Tuple
 
 import torch
 
@@ -27,7 +27,7 @@ class OnDevice(State):
 
 def on_device(number: int) -> OnDevice:
     """The state that training step ``number`` left."""
-    return OnDevice(after=torch.tensor(float(number)))
+    return OnDevice(after=torch.tensor(number))
 
 
 class Kept:
@@ -64,24 +64,23 @@ class Kept:
             self.buffers.tensor(path).copy_(value.detach())
 
 
-def check_keepable(state: Tree, parts: int) -> None:
-    """Refuse states that cannot be kept.
+def not_keepable(state: Tree, parts: int) -> Optional[Tuple[str, str]]:
+    """Why states cannot be kept, and the remedy; None if they can.
 
     Args:
         state: of a batch, after its last step.
         parts: into how many parts a batch is cut in one call.
-
-    Raises:
-        ValueError: several parts, which would share one buffer; a state of whole numbers, whose changes are lost.
     """
     if parts > 1:
-        raise ValueError(
-            f"update_every keeps one state on the device, but a batch is cut into {parts} parts: leave out "
-            "device_iterations, gradient_accumulation, replication_factor and pipeline, or update_every"
+        return (
+            f"update_every keeps one state on the device, but a batch is cut into {parts} parts",
+            "Leave out device_iterations, gradient_accumulation, replication_factor and pipeline, or update_every",
         )
     for path, value in leaves(state):
         if not value.is_floating_point():
-            raise ValueError(
-                f"update_every: the state {path!r} is {value.dtype}, and PopTorch loses changes of whole-number "
-                "buffers: make it a float"
+            return (
+                f"update_every keeps the state {path!r}, which is {value.dtype}, and changes of whole-number buffers "
+                "are silently lost",
+                "Make it a float",
             )
+    return None

@@ -2,22 +2,24 @@
 
 PopTorch divides axis 0 of every input over device iterations, replicas and accumulation steps, so every tensor that
 comes in or goes out has the batch there; inside, sequences are (time, batch, *features) as everywhere. States live in
-local variables, weights in parameters, running statistics in float buffers that change by ``copy_`` only.
+local variables, weights in parameters, running statistics in float buffers that change by ``copy_`` only, and so do
+states that pass from call to call.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
+from spikecore.api.containers import readout
 from spikecore.api.functional.loss import evaluate
-from spikecore.api.layer import Key, Layer, Pass
+from spikecore.api.layer import EMPTY, Key, Layer, Pass
 from spikecore.api.network import Output, forward
-from spikecore.api.tree import Params, State, Tree, leaves, rebuild
-from spikecore.engines.ipu.engine import IpuEngine, TracedEngine
+from spikecore.api.tree import Params, State, Tree, leaves, map_leaves, rebuild
+from spikecore.engines.ipu.kept import Kept
 from spikecore.engines.ipu.padding import weighted
+from spikecore.engines.ipu.traced import TracedEngine, TracedPass
 
 
 class Holder(torch.nn.Module):
@@ -45,19 +47,6 @@ class Holder(torch.nn.Module):
         return rebuild(like, iter([self.tensor(path) for path, _ in leaves(like)]))
 
 
-@dataclass(frozen=True)
-class TracedPass(Pass):
-    """A pass that says which layer it enters: pipeline stages begin there, and findings are named after it."""
-
-    entered: Any = field(default=None, compare=False)
-
-    def child(self, name: str) -> Pass:
-        inner = super().child(name)
-        if self.entered is not None:
-            self.entered(inner.path)
-        return inner
-
-
 class Layout(NamedTuple):
     """What of a call is fixed when it is compiled."""
 
@@ -67,6 +56,7 @@ class Layout(NamedTuple):
     targets: str = "samples"  # how they lie: see ``programs.PLACEMENTS``
     state: Tuple[str, ...] = ()  # dotted names of the states that come in
     weights: bool = False  # whether one weight for each sample comes in
+    keeps: bool = False  # whether states stay on the device for the next call, and what begins comes in
 
 
 class Draw(NamedTuple):
@@ -90,7 +80,7 @@ class NetworkModule(torch.nn.Module):
     """
 
     def __init__(
-        self, engine: IpuEngine, network: Layer, params: Params, buffers: Tree, layout: Layout, half: bool = False
+        self, engine: Any, network: Layer, params: Params, buffers: Tree, layout: Layout, half: bool = False
     ) -> None:
         super().__init__()
         self.engine, self.network, self.layout, self.number = engine, network, layout, "float16" if half else ""
@@ -99,11 +89,10 @@ class NetworkModule(torch.nn.Module):
         self.outputs: List[str] = []  # names of what a call returns, in order
         self.entered: Any = None
 
-    def traced(self, x: Any, draws: Optional[Sequence[Any]] = None) -> TracedEngine:
+    def traced(self, x: Any, draws: Optional[Sequence[Any]] = None, for_loop: Any = None) -> TracedEngine:
         """The engine as the layers see it during a call."""
-        return TracedEngine(
-            self.engine, x.device, self.number or self.engine.dtype, None if draws is None else iter(draws)
-        )
+        number = self.number or self.engine.dtype
+        return TracedEngine(self.engine, x.device, number, None if draws is None else iter(draws), for_loop)
 
     def send(self, run: Pass, x: Any, state: Optional[Tree] = None) -> Tuple[Output, Tree]:
         """A batch (batch, time, *features) through the network; returns its output and new buffers."""
@@ -129,8 +118,6 @@ class NetworkModule(torch.nn.Module):
             if kind == "states":
                 states.setdefault(rest[0], {})[rest[1]] = value.transpose(0, 1)
         final = nested({name[6:]: value for name, value in named.items() if name.startswith("state|")})
-        from spikecore.api.containers import readout
-
         shown = {layer: State(found) for layer, found in states.items()}
         return Output(named["spikes"].transpose(0, 1), shown, final, readout(self.network))
 
@@ -153,62 +140,84 @@ class TrainingModule(NetworkModule):
     Args:
         identity_loss: PopTorch's, or the simulation's.
         loss: callable ``(out, targets) -> scalar``.
-        draws: the random arrays that come in after inputs, targets and weights.
+        draws: the random arrays that come in last, after inputs, targets, and what ``layout`` says.
+        state: shaped like the states of a batch, if they are to be kept from call to call.
     """
 
-    def __init__(self, *common: Any, loss: Any, identity_loss: Any, draws: Sequence[Draw] = (), **options: Any) -> None:
+    def __init__(
+        self, *common: Any, loss: Any, identity_loss: Any, draws: Sequence[Draw] = (), state: Tree = EMPTY,
+        **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(*common, **options)
         self.loss, self.identity_loss, self.draws = loss, identity_loss, tuple(draws)
+        self.like_state, self.kept = state, Holder(map_leaves(torch.zeros_like, state), learned=False)
 
     def forward(self, x: Any, targets: Any, *more: Any) -> Tuple[Any, ...]:
-        weights, drawn = (more[0], more[1:]) if self.layout.weights else (None, more)
-        placed = [value.movedim(0, draw.axis) for draw, value in zip(self.draws, drawn)]
-        engine = self.traced(x, placed)
-        run = TracedPass(
-            engine, self.layout.steps, True, Key(()), self.layout.record, self.layout.window, entered=self.entered
-        )
+        layout, rest = self.layout, list(more)
+        weights = rest.pop(0) if layout.weights else None
+        begins = rest.pop(0) if layout.keeps else None
+        engine = self.traced(x, [value.movedim(0, draw.axis) for draw, value in zip(self.draws, rest)])
+        kept = None if begins is None else Kept(engine.xp, self.kept, begins)
+        options: Any = {"entered": self.entered, "kept": kept}
+        run = TracedPass(engine, layout.steps, True, Key(()), layout.record, layout.window, **options)
         out, buffers = self.send(run, x)
-        if self.layout.targets != "samples":
-            targets = targets[0] if self.layout.targets == "whole" else targets.transpose(0, 1)
+        if layout.targets != "samples":
+            targets = targets[0] if layout.targets == "whole" else targets.transpose(0, 1)
         if weights is None:
             loss = evaluate(self.loss, engine, out, targets)
         else:
             loss = weighted(self.loss, engine, out, targets, weights)
         for path, value in leaves(buffers):
             self.buffers_.tensor(path).copy_(value.detach())
+        if kept is not None:
+            kept.keep(out.state)
         return (*self.returned(out, final=False), self.identity_loss(loss, "none"))
 
 
 class InferenceModule(NetworkModule):
-    """One run without training: returns spikes, recorded states and the states after the last step."""
+    """One run without training: returns spikes, recorded states and the states after the last step.
+
+    Args:
+        for_loop: PopTorch's, to run time in one loop instead of unrolling it; None unrolls.
+    """
+
+    def __init__(self, *common: Any, for_loop: Any = None, **options: Any) -> None:
+        super().__init__(*common, **options)
+        self.for_loop = for_loop
 
     def forward(self, x: Any, *states: Any) -> Tuple[Any, ...]:
         state = nested(dict(zip(self.layout.state, states))) if self.layout.state else None
-        run = TracedPass(self.traced(x), self.layout.steps, record=self.layout.record, entered=self.entered)
+        engine = self.traced(x, for_loop=self.for_loop)
+        run = TracedPass(engine, self.layout.steps, record=self.layout.record, entered=self.entered)
         out, _ = self.send(run, x, state)
         return tuple(self.returned(out, final=True))
 
 
-def draws_of(
-    engine: IpuEngine, network: Layer, params: Params, buffers: Tree, x: Any, steps: Optional[int]
-) -> List[Draw]:
-    """Which random arrays a training step on a batch (time, batch, *features) draws, found by one pass on the host.
+class Probe(NamedTuple):
+    """What a training step on a batch draws, and the states it ends with."""
+
+    draws: List[Draw]
+    state: Tree
+
+
+def probed(engine: Any, network: Layer, params: Params, buffers: Tree, x: Any, steps: Optional[int]) -> Probe:
+    """Try one pass on the host on a batch (time, batch, *features).
 
     Raises:
         ValueError: a draw that does not belong to single samples: PopTorch divides every input by samples.
     """
     probe = TracedEngine(engine, "cpu", engine.dtype)
     with torch.no_grad():
-        forward(network, Pass(probe, steps, True, Key(())), params, buffers, x)
+        out, _ = forward(network, Pass(probe, steps, True, Key(())), params, buffers, x)
     found = []
     for path, shape, axis in probe.asked:
         if axis is None or shape[axis] != x.shape[1]:
             raise ValueError(f"engine 'ipu': random numbers of shape {shape} for {path!r} do not lie along the samples")
         found.append(Draw(tuple(path), shape, axis % len(shape)))
-    return found
+    return Probe(found, out.state)
 
 
-def drawn(engine: IpuEngine, draws: Sequence[Draw], key: Optional[Key], samples: int) -> List[Any]:
+def drawn(engine: Any, draws: Sequence[Draw], key: Optional[Key], samples: int) -> List[Any]:
     """The random arrays of one step, samples first."""
     if draws and key is None:
         raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to the step")

@@ -1,122 +1,33 @@
-"""Checking a network of the library: as the module that would be compiled, with the aten calls of one time step."""
+"""Checking a model of the library: as the module that would be compiled, with the aten calls of one time step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, List, Optional, Tuple
+from typing import Any, Optional
 
-import torch
-
-from spikecore.api.executor import recorded_for
-from spikecore.api.layer import Key, ShapeError, layer_name
-from spikecore.api.network import record_option
-from spikecore.api.tree import map_leaves
-from spikecore.engines.ipu.check import check, traced
+from spikecore.api.backprop.fitting import Learning
+from spikecore.api.backprop.steps import targets_of
+from spikecore.api.feed import Feed
+from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.layer import Key
+from spikecore.api.tree import unflatten
 from spikecore.engines.ipu.engine import IpuEngine
-from spikecore.engines.ipu.findings import CheckReport, large_graph
-from spikecore.engines.ipu.module import Layout, TrainingModule, drawn, draws_of
-from spikecore.engines.ipu.padding import sample_weights
-from spikecore.engines.ipu.programs import batch_first, placement
-from spikecore.engines.ipu.simulation import identity_loss
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is checked: a network with weights (tensors or NumPy arrays), loss and optimiser."""
-
-    engine: IpuEngine
-    network: Any
-    params: Any
-    buffers: Any
-    loss: Any
-    optimizer: Any = None
-    window: Optional[int] = None
-
-    def module(self, x: Any, y: Any, steps: Optional[int]) -> Tuple[TrainingModule, List[Any]]:
-        """The module that would be compiled for a batch x (time, batch, *features) and y, and its inputs.
-
-        In float32 even where ``half`` is asked for: the ops are the same, and not every CPU build has float16.
-        """
-        engine, settings, samples = self.engine, self.engine.options, x.shape[1]
-        params, buffers = (map_leaves(engine.asarray, tree) for tree in (self.params, self.buffers))
-        draws = draws_of(engine, self.network, params, buffers, x, steps)
-        placed = placement(x, y, steps)
-        record = record_option(self.network, recorded_for(self.loss))
-        padded = settings.short_batch == "pad" and placed != "whole"
-        module = TrainingModule(
-            engine, self.network, params, buffers, Layout(steps, record, self.window, placed, weights=padded),
-            loss=self.loss, identity_loss=identity_loss, draws=draws,
-        )  # fmt: skip
-        weights = [sample_weights(engine, samples, samples)] if padded else []
-        random = drawn(engine, draws, Key((0, "check")), samples)
-        inputs = [x.transpose(0, 1).contiguous(), batch_first(y, placed), *weights, *random]
-        return module, inputs
-
-    def calls(self, x: Any, y: Any, steps: Optional[int]) -> Optional[int]:
-        """Aten calls of one forward pass; None where it fails."""
-        module, inputs = self.module(x, y, steps)
-        watch, _ = traced(CheckReport(""), module, inputs, {}, True)
-        return None if watch is None else len(watch.calls)
-
-
-def check_network(subject: Subject, x: Any, y: Any, steps: Optional[int] = None, *, count: bool = True) -> CheckReport:
-    """Check a network of the library on one training batch.
-
-    Args:
-        subject: the network with what belongs to it.
-        x: (time, batch, *features) of the engine; a time axis of 1 with ``steps`` is an input constant in time.
-        y: targets of the engine.
-        steps: number of steps of a constant input.
-        count: whether to count the aten calls of one time step, which takes a second pass.
-
-    Returns:
-        ``CheckReport``.
-    """
-    module, inputs = subject.module(x, y, steps)
-    module.train()
-    title = layer_name(subject.network)
-    report = check(module, inputs, optimizer=subject.optimizer, options=subject.engine.options, title=title)
-    report.steps = x.shape[0] if steps is None else steps
-    if count and report.nodes:
-        report.per_step = _per_step(subject, x, y, steps, report)
-        report.findings = [one for one in report.findings if one.trap != "graph size"]
-        large = large_graph(report.nodes, report.per_step, report.steps)
-        if large is not None:
-            report.add(large)
-    return report
-
-
-def _per_step(subject: Subject, x: Any, y: Any, steps: Optional[int], report: CheckReport) -> Optional[int]:
-    """How many aten calls one more time step adds; of networks that fix the number of steps, their share."""
-    longer: Any = (x, y, steps + 1) if steps is not None else (torch.cat([x, x[-1:]]), y, None)
-    if placement(x, y, steps) == "time":
-        longer = (longer[0], torch.cat([y, y[-1:]]), longer[2])
-    try:
-        more = subject.calls(*longer)
-    except ShapeError:
-        more = None
-    if more is None:
-        return -(-report.nodes // report.steps) if report.steps else None
-    return more - report.nodes
+from spikecore.engines.ipu.findings import CheckReport, Finding
+from spikecore.engines.ipu.subject import Subject, check_network
 
 
 def check_model(
     model: Any, inputs: Any, targets: Any, loss: Any = None, optimizer: Any = None, *, window: Optional[int] = None,
-    num_steps: Optional[int] = None, encoder: Any = None, time_axis: int = 0, engine: Optional[IpuEngine] = None,
+    update_every: Optional[int] = None, num_steps: Optional[int] = None, encoder: Any = None, time_axis: int = 0,
+    engine: Optional[IpuEngine] = None,
 ) -> CheckReport:  # fmt: skip
     """Check a ``spikecore.Model`` on one batch: would an IPU take it, and train it as meant?
 
     Args:
         model: on any engine; its weights stay as they are.
         inputs, targets: one training batch, as ``fit`` takes it.
-        loss, optimizer, window, num_steps, encoder, time_axis: as in ``fit``.
+        loss, optimizer, window, update_every, num_steps, encoder, time_axis: as in ``fit``.
         engine: an IPU engine whose options count; default options otherwise.
     """
-    from spikecore.api.feed import Feed
-    from spikecore.api.functional.loss import ce_rate_loss
-    from spikecore.api.functional.targets import target_dtype
-    from spikecore.api.tree import unflatten
-
     engine = IpuEngine(simulate=True) if engine is None else engine
     host = model.engine.to_numpy
     feed = Feed(num_steps, encoder, time_axis)
@@ -125,5 +36,13 @@ def check_model(
     like, state = model.network.init(Key((model.seed, "init")), model.input_shape), model.state()
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     loss = ce_rate_loss() if loss is None else loss
-    subject = Subject(engine, model.network, params, buffers, loss, optimizer, window)
-    return check_network(subject, x, engine.asarray(host(targets), dtype=target_dtype(host(targets))), steps)
+    subject = Subject(engine, model.network, params, buffers, loss, optimizer, window, update_every is not None)
+    total = int(x.shape[0]) if steps is None else steps
+    held = targets_of(engine, loss, host(targets), total, int(x.shape[1]))
+    every = min(Learning(update_every=update_every).update_every or total, total)
+    part = (x[:every], None) if steps is None else (x, every)
+    report = check_network(subject, part[0], held.between(0, every), part[1])
+    if total % every:
+        reason = f"update_every={every} does not divide the {total} steps of a sequence, and shapes are fixed"
+        report.add(Finding("parts", "", reason, "Choose a divisor, or cut the sequence"))
+    return report

@@ -43,6 +43,7 @@ class IpuOptions:
         profile_dir: where PopTorch writes a profile.
         short_batch: what becomes of a training batch smaller than the first: "drop", its loss is reported but it trains
             nothing; "pad", it is filled up with samples of weight zero.
+        inference_loop: run time in one ``poptorch.for_loop`` per layer where nothing is trained, instead of unrolling it.
         check: run ``check`` before the first compilation and refuse what PopTorch would refuse or get wrong.
         options: a ``poptorch.Options`` of your own to start from.
     """
@@ -64,6 +65,7 @@ class IpuOptions:
     offline_target: Optional[int] = None
     profile_dir: Optional[str] = None
     short_batch: str = "drop"
+    inference_loop: bool = False
     check: bool = True
     options: Any = None
 
@@ -71,7 +73,7 @@ class IpuOptions:
         for name in ("device_iterations", "gradient_accumulation", "replication_factor", "prefetch_depth"):
             self._whole(name, 1)
         self._whole("random_seed", 0)
-        for name in ("half", "stochastic_rounding", "recompute", "use_ipu_model", "check"):
+        for name in ("half", "stochastic_rounding", "recompute", "use_ipu_model", "inference_loop", "check"):
             if not isinstance(getattr(self, name), bool):
                 raise _wrong(name, getattr(self, name), "true or false")
         self._number("available_memory_proportion", 1.0)
@@ -124,6 +126,8 @@ class IpuOptions:
             raise ValueError("loss_scaling guards float16 gradients; set half=True as well, or leave it out")
         if self.pipeline is not None:
             self._check_pipeline()
+        if self.inference_loop and self.stages > 1:
+            raise ValueError("inference_loop=True with a pipeline is not known to work; leave out one of them")
 
     def _check_pipeline(self) -> None:
         assert self.pipeline is not None

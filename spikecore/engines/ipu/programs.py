@@ -138,22 +138,24 @@ def _told(shapes: Any) -> str:
     return f"{length} of {features} with targets of {targets or 'one number'} a sample"
 
 
-def training_program(executor: Any, x: Any, y: Any, steps: Optional[int]) -> Program:
-    """The training program of an executor for batches like x (time, batch, *features) and y."""
+def training_program(executor: Any, x: Any, y: Any, steps: Optional[int], state: Tree) -> Program:
+    """The training program of an executor for batches like x (time, batch, *features) and y, which keeps states shaped
+    like ``state`` from call to call; an empty one, and every call begins at rest.
+    """
     engine, settings, poptorch = executor.engine, executor.settings, executor.engine.poptorch
     shapes = shapes_of(x, y, steps)
     weighted = settings.short_batch == "pad" and shapes[3] != "whole"
-    layout = Layout(steps, executor.record, executor.window, shapes[3], weights=weighted)
+    layout = Layout(steps, executor.record, executor.window, shapes[3], weights=weighted, keeps=len(leaves(state)) > 0)
     module = TrainingModule(
         engine, executor.network, executor.params, executor.buffers, layout, half=settings.half, loss=executor.loss,
-        identity_loss=poptorch.identity_loss, draws=executor.draws,
+        identity_loss=poptorch.identity_loss, draws=executor.draws, state=state,
     )  # fmt: skip
     _prepare(module, poptorch, settings)
     module.train()
     extra = {"loss_scaling": settings.loss_scaling, "max_grad_norm": executor.clip_norm}
     extra = {name: value for name, value in extra.items() if value is not None}
     optimizer = optimizers.build(poptorch, executor.optimizer, list(module.parameters()), executor.lr, extra)
-    options = settings.build(poptorch, True, len(leaves(executor.buffers)) > 0)
+    options = settings.build(poptorch, True, len(leaves(executor.buffers)) > 0 or layout.keeps)
     model = poptorch.trainingModel(module, options=options, optimizer=optimizer)
     return Program(module, model, optimizer, x.shape[1], shapes)
 
@@ -166,8 +168,9 @@ def inference_program(
     executor._fetch()
     layout = Layout(steps, record, state=tuple(path for path, _ in states))
     module = InferenceModule(
-        executor.engine, executor.network, executor.params, executor.buffers, layout, half=settings.half
-    )
+        executor.engine, executor.network, executor.params, executor.buffers, layout, half=settings.half,
+        for_loop=poptorch.for_loop if settings.inference_loop else None,
+    )  # fmt: skip
     _prepare(module, poptorch, settings)
     module.eval()
     options = settings.build(poptorch, False, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from spikecore.api.executor import NetworkExecutor
 from spikecore.api.layer import Key
@@ -19,12 +19,20 @@ class NumpyExecutor(NetworkExecutor):
         self._slots: List[Dict[str, Any]] = [{} for _ in leaves(self.params)]
 
     def step(
-        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        steps: Optional[int] = None,
+        key: Optional[Key] = None,
+        state: Any = None,
+        lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
         run = self.training_pass(steps, key)
         x, y = self.batch(inputs, targets)
         value, (out, buffers), grads = self.engine.value_and_grad(
-            lambda *held: objective(self.network, self.loss, run, *held), self.params, self.buffers, x, y, state
+            lambda *held: objective(self.network, self.loss, run, *held, lengths),
+            *(self.params, self.buffers, x, y, state),
         )
         self.apply(grads)
         self.buffers = buffers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -24,12 +24,20 @@ class TorchExecutor(NetworkExecutor):
         self.torch_optimizer = _build(self.optimizer, self.leaves) if self.optimizer and self.leaves else None
 
     def step(
-        self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        steps: Optional[int] = None,
+        key: Optional[Key] = None,
+        state: Any = None,
+        lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
         with torch.enable_grad():
             run = self.training_pass(steps, key)
-            value, (out, buffers) = objective(self.network, self.loss, run, self.params, self.buffers, x, y, state)
+            held = (self.params, self.buffers, x, y, state)
+            value, (out, buffers) = objective(self.network, self.loss, run, *held, lengths)
         if self.torch_optimizer is not None:
             self.torch_optimizer.zero_grad(set_to_none=True)
             if value.requires_grad:

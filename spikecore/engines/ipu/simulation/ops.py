@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Optional
 
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 
 class Error(RuntimeError):
@@ -46,14 +47,33 @@ def isRunningOnIpu() -> bool:
 
 
 def for_loop(count: int, body: Callable[..., Any], inputs: Any) -> Any:
-    """Repeat ``body`` on its own outputs; for inference only."""
+    """Repeat ``body`` on its own outputs; for inference only.
+
+    It is recorded once and sees copies of the inputs; what it does otherwise from one iteration to the next is lost.
+
+    Raises:
+        ValueError: inputs that are no list of tensors.
+        Error: in training, or outputs that are not of the same number, shapes and dtypes as the inputs.
+    """
     if Tracing.current is not None and Tracing.current.training:
         raise Error("poptorch.for_loop() is only supported in inference.")
-    values = list(inputs)
+    if not isinstance(inputs, list):
+        raise ValueError("poptorch.for_loop expects inputs to be a list of tensors. (Object is not list)")
+    for i, x in enumerate(inputs):
+        if not isinstance(x, torch.Tensor):
+            raise ValueError(f"poptorch.for_loop expects a list of tensors. (Object at index {i} is not torch.tensor)")
+    values = [x.detach().clone() for x in inputs]
+    recorded = make_fx(lambda *held: _listed(body(*held)))(*values)
     for _ in range(count):
-        found = body(*values)
-        values = list(found) if isinstance(found, (list, tuple)) else [found]
+        found = recorded(*values)
+        if [(x.shape, x.dtype) for x in found] != [(x.shape, x.dtype) for x in values]:
+            raise Error("the body of poptorch.for_loop must return as many tensors as it takes, of the same shapes")
+        values = [x.detach() for x in found]
     return values
+
+
+def _listed(found: Any) -> List[Any]:
+    return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 def recomputationCheckpoint(*tensors: Any) -> Any:
