@@ -1,7 +1,7 @@
 """Draws the gallery while MkDocs builds it: its pictures are what its code blocks draw, and are never committed.
 
-Each Python block of ``gallery.md`` that is followed by an image ``pictures/…`` leaves what is to be seen in the variable
-``picture``: a figure for a PNG, an animation for a GIF.
+Each Python block of ``gallery.md`` that is followed by an image ``pictures/…`` leaves what is to be seen in the
+variable ``picture``: a figure for a PNG, an animation for a GIF.
 """
 
 from __future__ import annotations

@@ -190,7 +190,9 @@ def test_data_that_are_no_batches():
 def test_encoders_that_are_none():
     with refused(TypeError, r"encoder='rate' must be callable, e\.g\. spikecore\.spikegen\.rate"):
         model().fit([(X, Y)], encoder="rate")
-    with refused(sc.ShapeError, r"encoder returned shape \(6, 5\) for a batch of \(6, 5\), expected \(time, 6, 5\)"):
+    with refused(sc.ShapeError, r"returned shape \(6, 5\) for a batch of \(6, 5\), expected \(time, 6, \*features\)"):
+        model().fit([(X, Y)], encoder=lambda x: x, num_steps=3)
+    with refused(sc.ShapeError, r"encoded as \(6, 5\), but the first layer takes \(time, batch, 5\)"):
         model().fit([(X, Y)], encoder=lambda x: x)
     engine = sc.get_engine("numpy")
     sequence, _ = Feed(3, encoder=type("C", (), {"__call__": lambda self, x, **k: np.stack([x] * k["num_steps"])})())(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from spikecore import spikeplot
-
-matplotlib = pytest.importorskip("matplotlib")
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
+from spikeplot_rig import OnDevice, nothing_global_changes, overlapping_texts, pixels  # noqa: E402, F401
+
+from spikecore import spikeplot  # noqa: E402
 
 HISTORY = [
     {"epoch": 1, "loss": 2.0, "accuracy": 0.3, "val_loss": 2.1},
@@ -24,37 +21,6 @@ HISTORY = [
 @pytest.fixture
 def spikes():
     return (np.random.default_rng(0).random((30, 12)) < 0.1).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_global_changes():
-    before = dict(matplotlib.rcParams)
-    yield
-    assert dict(matplotlib.rcParams) == before
-
-
-def pixels(figure):
-    """(height, width, 3) of the drawn figure, as a saved PNG would show it."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
-def shown_texts(figure):
-    """The texts that are drawn: matplotlib also keeps tick labels outside the view."""
-    yield from (text for legend in figure.legends for text in legend.get_texts())
-    for ax in figure.axes:
-        yield from (ax.title, ax.xaxis.label, ax.yaxis.label)
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            yield from (text for at, text in zip(axis.get_ticklocs(), axis.get_ticklabels()) if low <= at <= high)
-
-
-def overlapping_texts(figure):
-    pixels(figure)  # lays the figure out
-    boxes = [(text.get_text(), text.get_window_extent()) for text in shown_texts(figure) if text.get_text()]
-    pairs = ((first, second) for number, first in enumerate(boxes) for second in boxes[:number])
-    return [(a, b) for (a, a_box), (b, b_box) in pairs if a_box.overlaps(b_box)]
 
 
 # ------------------------------------------------------------------------------------------- raster
@@ -176,6 +142,48 @@ def test_traces_refuses_what_does_not_fit(options, message):
         spikeplot.traces(np.zeros((30, 12)), **options)
 
 
+def test_traces_as_snntorch_users_call_it(spikes):
+    mem = np.random.default_rng(1).normal(size=spikes.shape)
+    for drawn in (
+        spikeplot.traces(mem, spikes, (3, 3), spk_height=5, titles=["a", "b"]),
+        spikeplot.traces(mem, spk=spikes, dim=(3, 3), spk_height=5, titles=["a", "b"]),
+    ):
+        assert len(drawn.mem) == 9
+        assert drawn.spikes == []
+        for neuron, line in enumerate(drawn.mem):
+            np.testing.assert_array_equal(line.get_ydata(), mem[:, neuron] + 5 * spikes[:, neuron])
+        assert [line.axes.get_title() for line in drawn.mem[:3]] == ["a", "b", "neuron 2"]
+        assert len({line.axes.get_ylim() for line in drawn.mem}) == 1
+        places = {line.axes.get_subplotspec().rowspan.start for line in drawn.mem}
+        assert places == {0, 1, 2}
+        assert overlapping_texts(drawn.mem[0].figure) == []
+
+
+def test_a_grid_with_fewer_neurons_than_panels_shows_what_there_is(spikes):
+    drawn = spikeplot.traces(spikes[:, :4], dim=(2, 3))
+    assert len(drawn.mem) == len(drawn.mem[0].figure.axes) == 4
+    # The third column has one panel: its time must be readable although another row follows.
+    assert [line.axes.get_xlabel() for line in drawn.mem] == ["", "time step", "time step", "time step"]
+    third = drawn.mem[2].axes
+    pixels(third.figure)
+    assert all(label.get_visible() and label.get_text() for label in third.get_xticklabels())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spikes": np.zeros((30, 12)), "spk": np.zeros((30, 12))}, r"spk is another name of spikes"),
+        ({"dim": (0, 3)}, r"dim=\(0, 3\): need \(rows, columns\)"),
+        ({"axes": (2, 2), "dim": (2, 2)}, r"axes=\(2, 2\) and dim=\(2, 2\): give one"),
+        ({"axes": Figure().subplots(2, 2), "dim": (2, 2)}, r"dim=\(2, 2\) lays out a figure of its own"),
+        ({"dim": (1, 2), "neurons": [0, 1, 2]}, r"neurons=\[0, 1, 2\]: need a count or indices of 1 to 2"),
+    ],
+)
+def test_traces_refuses_a_grid_that_does_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        spikeplot.traces(np.zeros((30, 12)), **options)
+
+
 # ---------------------------------------------------------------------------------- training curves
 
 
@@ -204,69 +212,3 @@ def test_training_curves_on_given_axes_and_refusals():
         spikeplot.training_curves(HISTORY, axes[0])
     with pytest.raises(ValueError, match=r"no row has loss"):
         spikeplot.training_curves([{"epoch": 1}])
-
-
-# ------------------------------------------------------------------------------------ all of them
-
-
-def figures(spikes):
-    mem = np.cumsum(spikes, axis=0)
-    yield spikeplot.raster(spikes).figure
-    yield spikeplot.raster(np.tile(spikes, (1, 50))).figure
-    yield spikeplot.traces(mem, spikes, threshold=1.0).mem[0].figure
-    yield spikeplot.traces(mem, spikes, threshold=1.0, neurons=8).mem[0].figure
-    yield spikeplot.training_curves(HISTORY)["loss"].figure
-
-
-def test_pictures_can_be_saved_and_no_text_overlaps(spikes, tmp_path):
-    for number, figure in enumerate(figures(spikes)):
-        path = tmp_path / f"{number}.png"
-        figure.savefig(path)
-        assert path.read_bytes()[:4] == b"\x89PNG"
-        assert pixels(figure).std() > 5
-        assert overlapping_texts(figure) == []
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "bool"])
-def test_torch_tensors_that_require_gradients(spikes, dtype):
-    torch = pytest.importorskip("torch")
-    tensor = torch.tensor(spikes).to(getattr(torch, dtype))
-    if tensor.is_floating_point():
-        tensor.requires_grad_()
-    np.testing.assert_array_equal(spikeplot.raster(tensor).get_offsets(), np.argwhere(spikes))
-    drawn = spikeplot.traces(tensor, tensor, threshold=torch.ones(12, requires_grad=True))
-    np.testing.assert_array_equal(drawn.mem[0].get_ydata(), spikes[:, 0])
-
-
-def test_arrays_of_a_strict_namespace_and_of_a_gpu(spikes):
-    strict = pytest.importorskip("array_api_strict")
-    np.testing.assert_array_equal(spikeplot.raster(strict.asarray(spikes)).get_offsets(), np.argwhere(spikes))
-
-    class OnDevice:  # what CuPy shows of itself
-        __cuda_array_interface__: dict = {}
-
-        def get(self):
-            return spikes
-
-    np.testing.assert_array_equal(spikeplot.raster(OnDevice()).get_offsets(), np.argwhere(spikes))
-
-
-def test_import_is_light_and_a_missing_matplotlib_names_the_extra():
-    code = """
-import sys
-sys.modules["matplotlib"] = None
-from spikecore import spikeplot
-assert not {"torch", "cupy"} & set(sys.modules)
-try:
-    spikeplot.raster([0, 1])
-except ImportError as error:
-    print(error)
-"""
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert 'pip install "spikecore[plot]"' in shown
-
-
-def test_pyplot_is_not_touched(spikes):
-    code = "import sys; from spikecore import spikeplot; spikeplot.raster([[0, 1]]).figure.savefig(sys.argv[1]); "
-    code += "assert 'matplotlib.pyplot' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code, "/dev/null"], check=True, capture_output=True)

@@ -26,7 +26,7 @@ class SpikeCount(NamedTuple):
 
 
 def spike_count(
-    spikes: Any,
+    data: Any,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     labels: Optional[Sequence[Any]] = None,
@@ -47,7 +47,7 @@ def spike_count(
     The axis ends at the number of steps, so that a bar also shows a rate: one that reaches the end fired at every step.
 
     Args:
-        spikes: (time, neurons), or (time, batch, *features) with `batch_index`; not zero is a spike.
+        data: spikes, (time, neurons), or (time, batch, *features) with `batch_index`; not zero is a spike.
         fig: the figure to draw on; default that of `ax`, or a new one.
         ax: where to draw; default new axes on `fig`.
         labels: the neurons' names, from the lowest; default their numbers.
@@ -65,7 +65,7 @@ def spike_count(
     Returns:
         The artists, or with `animate` the animation: keep it while it plays.
     """
-    fired = first_steps(neurons_of("spikes", spikes, batch_index), num_steps) != 0
+    fired = first_steps(neurons_of("data", data, batch_index), num_steps) != 0
     names = _names(labels, fired.shape[1])
     if isinstance(interpolate, bool) or not isinstance(interpolate, (int, np.integer)) or interpolate < 1:
         raise ValueError(f"interpolate={interpolate!r}: need a whole number of pictures per time step, at least 1")
