@@ -1,18 +1,20 @@
-"""Draws the gallery while MkDocs builds it: its pictures are what its code blocks draw, and are never committed.
+"""Draws the gallery while MkDocs builds it: its pictures are what its code saves, and are never committed.
 
-Each Python block of ``gallery.md`` that is followed by an image ``pictures/…`` leaves what is to be seen in the
-variable ``picture``: a figure for a PNG, an animation for a GIF.
+The Python blocks of ``gallery.md`` run in one namespace in the folder of the pictures, so that what
+``savefig("raster.png")`` writes is what ``![…](pictures/raster.png)`` shows.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 PAGE, FOLDER = "gallery.md", "pictures"
-BLOCK_OR_IMAGE = re.compile(r"^```python\n(?P<code>.*?)^```$|!\[[^\]]*\]\((?P<image>[^)]+)\)", re.DOTALL | re.MULTILINE)
-DPI = {".png": 100, ".gif": 72}
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+IMAGE = re.compile(rf"!\[[^\]]*\]\({FOLDER}/([^)]+)\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -21,37 +23,34 @@ def on_files(files: Any, config: Any) -> Any:
 
     page = files.get_file_from_path(PAGE)
     build = Path(config.config_file_path).parent / "build"
-    names = draw(Path(page.abs_src_path).read_text(encoding="utf-8"), build)
-    for name in names:
-        files.append(File(name, str(build), config.site_dir, config.use_directory_urls))
+    for name in draw(Path(page.abs_src_path).read_text(encoding="utf-8"), build / FOLDER):
+        files.append(File(f"{FOLDER}/{name}", str(build), config.site_dir, config.use_directory_urls))
     return files
 
 
 def draw(text: str, directory: Path) -> List[str]:
-    """Run the page's code, write its pictures under `directory`; returns their paths as the page names them."""
+    """Run the page's code in `directory`; returns the names of the pictures that the page shows."""
+    names = IMAGE.findall(text)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (directory / name).unlink(missing_ok=True)  # an old one must not stand in for one that is no longer drawn
     namespace: Dict[str, Any] = {"__name__": "gallery"}
-    names = []
-    for line, code, image in parts(text):
-        if code:
-            exec(compile("\n" * line + code, PAGE, "exec"), namespace)
-        else:
-            (directory / image).parent.mkdir(parents=True, exist_ok=True)
-            save(namespace.pop("picture"), directory / image)
-            names.append(image)
+    with inside(directory):
+        for block in BLOCK.finditer(text):
+            line = text.count("\n", 0, block.start(1))
+            exec(compile("\n" * line + block[1], PAGE, "exec"), namespace)
+    for name in names:
+        if not (directory / name).is_file():
+            raise FileNotFoundError(f'{PAGE} shows {FOLDER}/{name}, and none of its blocks saves "{name}"')
     return names
 
 
-def parts(text: str) -> Iterator[Any]:
-    """(line, code, image) of every Python block and picture, in order; one of the last two is empty."""
-    for match in BLOCK_OR_IMAGE.finditer(text):
-        code, image = match["code"] or "", match["image"] or ""
-        if code or image.startswith(FOLDER):
-            yield text.count("\n", 0, match.start()) + 1, code, image
-
-
-def save(picture: Any, path: Path) -> None:
-    """A figure or an animation, by the ending of the file."""
-    if path.suffix == ".gif":
-        picture.save(path, writer="pillow", dpi=DPI[".gif"])
-    else:
-        picture.savefig(path, dpi=DPI[".png"], pil_kwargs={"optimize": True})
+@contextlib.contextmanager
+def inside(directory: Path) -> Iterator[None]:
+    """With this working directory."""
+    before = os.getcwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,23 +1,44 @@
-"""Draws the pictures of the documentation from a short, seeded training run: ``python docs/make_images.py``.
+"""Draws the committed pictures of the documentation, into docs/images: ``python docs/make_images.py``.
 
-Needs the extras torch, data and plot.
+A training run, and every surrogate. The gallery's pictures are drawn by ``hooks.py``. Needs the extras torch, data and
+plot.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, Tuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 import spikecore as sc
-from spikecore import spikegen, spikeplot
+from spikecore import spikegen, spikeplot, surrogate
 from spikecore.datasets import Loader, digits
 
 IMAGES = Path(__file__).parent / "images"
 STEPS = 40
 SAMPLE = 7  # of the test set
 RATES = (0.15, 0.35)  # the traces are those of the hidden neurons that fire about this often
+U = np.linspace(-2.0, 2.0, 801)
+SURROGATES: Dict[str, Any] = {
+    "atan()": surrogate.atan(),
+    "fast_sigmoid()": surrogate.fast_sigmoid(),
+    "superspike()": surrogate.superspike(),
+    "sigmoid()": surrogate.sigmoid(),
+    "gaussian()": surrogate.gaussian(),
+    "multi_gaussian()": surrogate.multi_gaussian(),
+    "erf()": surrogate.erf(),
+    "piecewise_exponential()": surrogate.piecewise_exponential(),
+    "piecewise_quadratic()": surrogate.piecewise_quadratic(),
+    "triangular()": surrogate.triangular(),
+    "straight_through_estimator()": surrogate.straight_through_estimator(),
+    "heaviside()": surrogate.heaviside(),
+    "LSO()": surrogate.LSO(),
+    "spike_rate_escape()": surrogate.spike_rate_escape(),
+    "SFS(slope=5, B=-0.3)": surrogate.SFS(slope=5.0, B=-0.3),
+    "SSO(), one draw": surrogate.SSO(),
+}
 
 
 def trained() -> sc.Model:
@@ -73,10 +94,27 @@ def draw(model: sc.Model, digit: Any) -> Figure:
     return figure
 
 
+def curves(one: Any) -> Tuple[Any, Any, Any]:
+    """(u, derivative, antiderivative); of a stochastic surrogate for one draw of its noise."""
+    engine = sc.get_engine("numpy", dtype="float64")
+    if one.stochastic:
+        noise = engine.uniform((0, "noise"), U.shape)
+        _, _, slope = engine.value_and_grad(lambda u: (engine.xp.sum(one.fire(engine, u, noise)), ()), U)
+        return U, slope, np.cumsum(slope) * (U[1] - U[0])
+    return U, one.derivative(engine.xp, U), one.antiderivative(engine.xp, U)
+
+
+def surrogates() -> Figure:
+    """One panel for each surrogate."""
+    lines = spikeplot.surrogate_curves({name: curves(one) for name, one in SURROGATES.items()})
+    return lines["atan()"].derivative.figure
+
+
 def main() -> None:
     """Train, draw, write."""
     _, test = digits()
     IMAGES.mkdir(exist_ok=True)
+    surrogates().savefig(IMAGES / "surrogates.png", dpi=100, pil_kwargs={"optimize": True})
     draw(trained(), test[SAMPLE][0]).savefig(IMAGES / "digits.png", dpi=110)
 
 

@@ -10,7 +10,7 @@ that a population buys with neurons what a rate code buys with time.
 import argparse
 
 import spikecore as sc
-from spikecore import functional, spikeplot, surrogate
+from spikecore import functional, surrogate
 from spikecore.datasets import Loader, digits, fashion_mnist
 
 FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
@@ -52,10 +52,16 @@ def main(arguments=None):
     found = model.evaluate(Loader(test, batch_size=500, shuffle=False), loss=loss, num_steps=1)["accuracy"]
     print(f"{test.name}, {args.per_class} neurons per class, seed {args.seed}: {100 * found:.2f} % of {len(test)}")
     if args.picture:
-        votes = model(test.inputs[:1], num_steps=1).spikes.reshape(1, 10, -1).sum(axis=2)
+        from matplotlib.figure import Figure
+
+        out = model(test.inputs[:1], num_steps=1)
+        votes = model.engine.to_numpy(out.spikes).reshape(10, -1).sum(axis=1)
         label = test.classes[test.targets[0]]
-        figure = spikeplot.spike_count(votes, labels=test.classes).figure
-        figure.suptitle(f"votes for each class; right is {label}")
+        figure = Figure(figsize=(7, 3), layout="constrained")
+        ax = figure.subplots()
+        ax.bar(test.classes, votes)
+        ax.tick_params(axis="x", rotation=45)
+        ax.set(ylabel=f"votes of {args.per_class} neurons", title=f"one sample; right is {label}")
         figure.savefig(args.picture)
     return found
 

@@ -57,8 +57,8 @@ def main(arguments=None):
     print(f"{test.name}, seed {args.seed}: {100 * found:.2f} % of {len(test)}")
     if args.picture:
         out = model(test.inputs[:1], num_steps=args.steps)
-        panels = spikeplot.traces(out.membrane, out.spikes, threshold=1.0, batch_index=0, titles=test.classes)
-        panels[0].figure.savefig(args.picture)
+        lines = spikeplot.traces(out.membrane, out.spikes, threshold=1.0, batch_index=0, titles=test.classes)
+        lines.mem[0].figure.savefig(args.picture)
     return found
 
 

@@ -147,7 +147,8 @@ def _named(base: type, module: Any = None) -> Dict[str, Any]:
 
 # ---- encoders ------------------------------------------------------------------------------------------------------
 
-ENCODER_INTERNAL = ("data", "seed", "first", "time_var_input")
+ENCODER_INTERNAL = ("data", "seed", "first", "time_var_input", "sample_axis")
+STATIC_ENCODERS = ("rate", "poisson", "latency", "burst", "phase", "population")
 NUM_STEPS = 25
 
 
@@ -160,6 +161,21 @@ def _encoder(function: Any) -> Callable[..., Any]:
         bound([[1.0]], num_steps=num_steps)  # its own checks, on the smallest of batches
         return {"num_steps": num_steps, "encoder": bound, "time_axis": 0}
 
+    return options
+
+
+def _encoder_of_sequences(function: Any, **fixed: Any) -> Callable[..., Any]:
+    """The same for an encoder that turns sequences into sequences: it has the key ``time_axis``, not ``num_steps``."""
+
+    @functools.wraps(function)
+    def options(time_axis: int = 0, **given: Any) -> Dict[str, Any]:
+        bound = functools.partial(function, **given, **fixed)
+        bound([[1.0]])
+        return {"num_steps": None, "encoder": bound, "time_axis": time_axis}
+
+    own = inspect.Parameter("time_axis", inspect.Parameter.KEYWORD_ONLY, default=0, annotation="int")
+    signature = inspect.signature(function)
+    options.__signature__ = signature.replace(parameters=[*signature.parameters.values(), own])  # type: ignore[attr-defined]
     return options
 
 
@@ -197,9 +213,10 @@ for _model in LAYER_MODELS:
 AnyEncoder = tagged(
     {
         "constant": _constant,
-        "rate": _encoder(spikegen.rate),
-        "latency": _encoder(spikegen.latency),
         "sequence": _sequence,
+        **{name: _encoder(getattr(spikegen, name)) for name in STATIC_ENCODERS},
+        **{name: _encoder_of_sequences(getattr(spikegen, name)) for name in ("delta", "level_crossing")},
+        "rate_conv": _encoder_of_sequences(spikegen.rate_conv, sample_axis=1),
     },
     default="constant",
 )

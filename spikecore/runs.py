@@ -16,7 +16,8 @@ from typing import Any, Callable, Dict, List, Optional
 from spikecore import config as configs
 from spikecore.api.checkpoint import load, write_atomically
 from spikecore.api.engine import Engine, get_engine
-from spikecore.api.layer import ShapeError
+from spikecore.api.feed import Feed
+from spikecore.api.layer import Key, ShapeError
 from spikecore.api.model import Model
 from spikecore.datasets import Dataset, Loader
 from spikecore.pictures import draw
@@ -96,13 +97,11 @@ class Run:
         Raises:
             ConfigError: it does not take the data.
         """
-        shape = self.train_set.inputs.shape[1:]
-        if self.feeding["num_steps"] is None:  # sequences: one axis of a batch is time, the others but one are features
-            axes = list(self.train_set.inputs.shape)
-            del axes[self.feeding["time_axis"]]
-            shape = tuple(axes[1:])
+        engine, key = self.engine(), Key((self.config.seed, "shape"))
         try:
-            return Model(self.config.network.make(), self.engine(), self.config.seed, input_shape=shape)
+            sample, _ = Feed(**self.feeding)(engine, self.train_set.inputs[:1], None, key)
+            shape = tuple(sample.shape[2:])
+            return Model(self.config.network.make(), engine, self.config.seed, input_shape=shape)
         except ShapeError as error:
             raise ConfigError([f"{self.name}: network: {error}. The data: {self.train_set!r}"]) from None
 

@@ -32,6 +32,12 @@ def test_every_name_of_ours_exists():
     assert not make_names.exists("nowhere.Leaky")
 
 
+def test_what_is_not_offered_is_not_there():
+    missing = [row.theirs.partition(".")[2] for row in ROWS if row.status == "not offered"]
+    assert missing
+    assert [name for name in missing if make_names.exists(name)] == []
+
+
 def test_what_differs_is_said():
     for row in ROWS:
         assert row.status in make_names.STATUS, row

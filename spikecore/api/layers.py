@@ -57,7 +57,7 @@ class Linear(Stateless):
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         xp = engine.xp
-        y = over_time(xp, lambda flat: flat @ xp.permute_dims(params.weight, (1, 0)), x)
+        y = over_time(xp, lambda flat: xp.matmul(flat, xp.permute_dims(params.weight, (1, 0))), x)
         return (y + params.bias if self.bias else y), buffers
 
 

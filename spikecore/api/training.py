@@ -109,7 +109,8 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
     for i, batch in enumerate(data):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(
-                f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets), or (inputs, targets, lengths)"
+                f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets) or a triple (inputs, "
+                "targets, lengths)"
             )
         yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
 

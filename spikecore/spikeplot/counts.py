@@ -70,6 +70,7 @@ def spike_count(
     if isinstance(interpolate, bool) or not isinstance(interpolate, (int, np.integer)) or interpolate < 1:
         raise ValueError(f"interpolate={interpolate!r}: need a whole number of pictures per time step, at least 1")
     steps = len(fired)
+    own = fig is None and ax is None
     figure, ax = canvas_of(fig, ax, 6.0, max(2.2, min(8.0, 1.1 + 0.3 * len(names))))
     totals = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(fired, axis=0)])  # after 0, 1, … steps
     drawn = _bars(ax, totals[-1], color)
@@ -89,7 +90,7 @@ def spike_count(
         _lengthen(drawn, totals[picture // interpolate])
 
     # One step more than there are, so that the last picture has counted them all.
-    return play(figure, ax, show, steps + 1, interval, interpolate)
+    return play(figure, ax, show, steps + 1, interval, interpolate, own=own)
 
 
 def _names(labels: Optional[Sequence[Any]], neurons: int) -> List[str]:

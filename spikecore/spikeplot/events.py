@@ -91,7 +91,7 @@ def event_animation(
     _frame(ax)
     if own and counts.shape[1] == 2:
         _legend(figure)
-    return play(figure, ax, lambda step: image.set_data(colours[step]), len(colours), interval)
+    return play(figure, ax, lambda step: image.set_data(colours[step]), len(colours), interval, own=own)
 
 
 def _counts(frames: Any, batch_index: Optional[int]) -> np.ndarray:

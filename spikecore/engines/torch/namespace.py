@@ -16,18 +16,20 @@ import torch.nn.functional as F
 from spikecore.api.windows import window_slices
 from spikecore.api.words import WORDS
 from spikecore.engines.torch.layout import channels_last
+from spikecore.engines.torch.product import matmul
 from spikecore.engines.torch.spike import SpikeFunction
 
 _COMPAT = (
-    "maximum minimum where exp log sqrt tanh atan matmul reshape permute_dims expand_dims squeeze "
+    "maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze "
     "broadcast_to flip concat stack mean max min argmax argmin "
     "sign floor ceil round isfinite any all zeros_like ones_like"
 ).split()
 
 
-def words(device: Any, dtype: str, reorders: bool = False) -> SimpleNamespace:
-    """Every word; new tensors lie on ``device`` and have ``dtype``. ``reorders`` lets convolutions choose the order in
-    memory.
+def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
+    """Every word; new tensors lie on ``device`` and have ``dtype``.
+
+    ``lean`` words care for time and memory: convolutions choose their order in memory, products free it early.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +63,8 @@ def words(device: Any, dtype: str, reorders: bool = False) -> SimpleNamespace:
         "zeros": make(torch.zeros),
         "ones": make(torch.ones),
         "full": make(torch.full),
-        "conv": _conv_last if reorders else _conv,
+        "matmul": matmul if lean else torch.matmul,
+        "conv": _conv_last if lean else _conv,
         "avg_pool": _avg_pool,
         "max_pool": _max_pool,
         "patches": _patches,

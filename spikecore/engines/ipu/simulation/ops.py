@@ -63,7 +63,7 @@ def for_loop(count: int, body: Callable[..., Any], inputs: Any) -> Any:
         if not isinstance(x, torch.Tensor):
             raise ValueError(f"poptorch.for_loop expects a list of tensors. (Object at index {i} is not torch.tensor)")
     values = [x.detach().clone() for x in inputs]
-    recorded = make_fx(lambda *held: _listed(body(*held)))(*values)
+    recorded = make_fx(lambda *held: _listed(body(*held)))(*(x.clone() for x in values))
     for _ in range(count):
         found = recorded(*values)
         if [(x.shape, x.dtype) for x in found] != [(x.shape, x.dtype) for x in values]:

@@ -1,0 +1,64 @@
+"""Matrix products whose backward pass lets go of the left operand before the gradient by it is made.
+
+autograd's node for a @ b computes both gradients and then frees what it saved; a sequence of spikes and the gradient by
+it, equally large, are alive together. Here they are two nodes: the first to run backwards, ``ByRight``, gives the
+gradient by b and frees a; the second, ``ByLeft``, needs b alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+LARGE = 1 << 22  # elements of a from which on it matters
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """The product a @ b of tensors."""
+    if not _matters(a, b):
+        return torch.matmul(a, b)
+    return ByRight.apply(ByLeft.apply(a, b, None), a, b)
+
+
+def linear(module: torch.nn.Linear, x: Any) -> Any:
+    """What a Linear makes of x (..., features)."""
+    flat, across = x.reshape(-1, x.shape[-1]), module.weight.t()
+    if not _matters(flat, across):
+        return module(x)
+    y = ByRight.apply(ByLeft.apply(flat, across, module.bias), flat, across)
+    return y.reshape(*x.shape[:-1], module.out_features)
+
+
+def _matters(a: Any, b: Any) -> bool:
+    if not (a.ndim == b.ndim == 2 and a.numel() >= LARGE and a.requires_grad and b.requires_grad):
+        return False
+    return torch.is_grad_enabled() and type(a) is torch.Tensor and not torch.jit.is_tracing()
+
+
+class ByLeft(torch.autograd.Function):
+    """The product plus a bias, if any; differentiated by all but its right operand."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any, bias: Any) -> Any:
+        ctx.save_for_backward(b)
+        return a @ b if bias is None else torch.addmm(bias, a, b)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (b,) = ctx.saved_tensors
+        return g @ b.T, None, g.sum(0) if ctx.needs_input_grad[2] else None
+
+
+class ByRight(torch.autograd.Function):
+    """A product that is given, differentiated by its right operand only."""
+
+    @staticmethod
+    def forward(ctx: Any, product: Any, a: Any, b: Any) -> Any:
+        ctx.save_for_backward(a)
+        return product.view_as(product)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (a,) = ctx.saved_tensors
+        return g, None, a.T @ g

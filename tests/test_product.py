@@ -1,0 +1,81 @@
+"""The torch engine's matrix product: autograd's gradients, in an order that frees memory earlier."""
+
+from __future__ import annotations
+
+import pytest
+
+import spikecore as sc
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+
+def operands(dtype="float64"):
+    draw = torch.Generator().manual_seed(0)
+    shapes = (6, 4), (4, 3), (6, 3)
+    return [torch.rand(s, generator=draw, dtype=getattr(torch, dtype), requires_grad=True) for s in shapes]
+
+
+@pytest.fixture(autouse=True)
+def every_product(monkeypatch):
+    from spikecore.engines.torch import product
+
+    monkeypatch.setattr(product, "LARGE", 1)
+
+
+def test_first_and_second_derivatives_are_autograds():
+    a, b, g = operands()
+    matmul = sc.get_engine("torch", dtype="float64").xp.matmul
+    assert type(matmul(a, b).grad_fn).__name__ == "ByRightBackward"
+    assert torch.autograd.gradcheck(matmul, (a, b))
+    assert torch.autograd.gradgradcheck(matmul, (a, b))
+    ours, theirs = (torch.autograd.grad((f(a, b) * g).sum(), (a, b)) for f in (matmul, torch.matmul))
+    assert all(torch.equal(x, y) for x, y in zip(ours, theirs))
+
+
+def test_the_left_operand_is_free_before_its_gradient_is_made():
+    a, b, g = operands()
+    seen = []
+
+    class Watch(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.append(left() is None)
+            return g
+
+    import weakref
+
+    matmul = sc.get_engine("torch", dtype="float64").xp.matmul
+    inner = Watch.apply(a)
+    left = weakref.ref(inner)
+    out = (matmul(inner, b) * g).sum()
+    del inner
+    out.backward()
+    assert seen == [True]
+    assert torch.equal(a.grad, g.detach() @ b.detach().T)
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True), (False, False)])
+def test_where_one_gradient_is_wanted_it_is_torchs(wanted):
+    a, b, _ = operands()
+    a.requires_grad_(wanted[0])
+    b.requires_grad_(wanted[1])
+    out = sc.get_engine("torch", dtype="float64").xp.matmul(a, b)
+    assert torch.equal(out, a @ b)
+    assert out.grad_fn is None or type(out.grad_fn).__name__ == "MmBackward0"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_module_keeps_its_values_and_gradients(bias):
+    from spikecore.engines.torch.product import linear
+
+    module, x = torch.nn.Linear(4, 3, bias=bias), torch.rand(5, 2, 4, requires_grad=True)
+    found = []
+    for call in (module, lambda x: linear(module, x)):
+        y = call(x)
+        found.append((y, *torch.autograd.grad((y * torch.arange(3.0)).sum(), (x, *module.parameters()))))
+    assert torch.equal(found[0][0], found[1][0])
+    assert all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(*found))
