@@ -23,14 +23,14 @@ def main(arguments=None):
     parser.add_argument("--per-class", type=int, default=50, help="output neurons for each class")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="1000 samples, one epoch")
+    parser.add_argument("--quick", action="store_true", help="1000 samples in small batches")
     parser.add_argument("--picture", help="file for a picture of one sample's votes")
     args = parser.parse_args(arguments)
 
     train, test = digits() if args.data == "digits" else fashion_mnist(args.data)
-    epochs = args.epochs
+    batch_size = 128
     if args.quick:
-        train, test, epochs = train[:1000], test[:200], 1
+        train, test, batch_size = train[:1000], test[:200], 20
 
     steep = surrogate.fast_sigmoid(25)
     network = sc.Sequential(
@@ -43,10 +43,10 @@ def main(arguments=None):
     loss = functional.mse_count_loss(population_code=True, num_classes=10)
     model = sc.Model(network, engine=args.engine, seed=args.seed)
     model.fit(
-        Loader(train, batch_size=128, seed=args.seed),
+        Loader(train, batch_size=batch_size, seed=args.seed),
         loss=loss,
         optimizer=sc.Adam(lr=2e-3),
-        epochs=epochs,
+        epochs=args.epochs,
         num_steps=1,
     )
     found = model.evaluate(Loader(test, batch_size=500, shuffle=False), loss=loss, num_steps=1)["accuracy"]

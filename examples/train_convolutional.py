@@ -23,15 +23,16 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=50, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="500 samples, 5 steps")
+    parser.add_argument("--quick", action="store_true", help="1000 samples in small batches, 10 steps")
     parser.add_argument("--picture", help="file for a picture of the output spikes of one sample")
     args = parser.parse_args(arguments)
 
     small = args.data == "digits"  # 8 × 8 pixels instead of 28 × 28: kernels of 3 pixels, which keep the size
     train, test = digits(image=True) if small else fashion_mnist(args.data, image=True)
     kernel, padding, left = (3, 1, 2) if small else (5, 0, 4)
+    batch_size = 128
     if args.quick:
-        train, test, args.steps = train[:500], test[:100], 5
+        train, test, batch_size, args.steps = train[:1000], test[:200], 20, 10
 
     neuron = sc.Leaky(beta=0.5, surrogate=surrogate.fast_sigmoid(25))
     network = sc.Sequential(
@@ -42,9 +43,9 @@ def main(arguments=None):
     model = sc.Model(network, engine=args.engine, seed=args.seed, input_shape=train.inputs.shape[1:])
     print(model.summary())
     model.fit(
-        Loader(train, batch_size=128, seed=args.seed),
+        Loader(train, batch_size=batch_size, seed=args.seed),
         loss=functional.ce_rate_loss(),
-        optimizer=sc.Adam(lr=1e-2, betas=(0.9, 0.999)),
+        optimizer=sc.Adam(lr=1e-2),
         epochs=args.epochs,
         num_steps=args.steps,
     )

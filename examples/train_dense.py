@@ -29,13 +29,16 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=25, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="1000 samples, 100 hidden neurons, 10 steps")
+    parser.add_argument(
+        "--quick", action="store_true", help="1000 samples in small batches, 100 hidden neurons, 10 steps"
+    )
     parser.add_argument("--picture", help="file for a picture of the output layer")
     args = parser.parse_args(arguments)
 
     train, test = digits() if args.data == "digits" else fashion_mnist(args.data)
+    batch_size = 128
     if args.quick:
-        train, test, args.hidden, args.steps = train[:1000], test[:200], 100, 10
+        train, test, batch_size, args.hidden, args.steps = train[:1000], test[:200], 8, 100, 10
 
     network = sc.Sequential(
         sc.Linear(train.inputs.shape[1], args.hidden),
@@ -47,7 +50,7 @@ def main(arguments=None):
     model = sc.Model(network, engine=args.engine, seed=args.seed)
     print(model.summary())
     model.fit(
-        Loader(train, batch_size=128, seed=args.seed, drop_last=True),
+        Loader(train, batch_size=batch_size, seed=args.seed, drop_last=True),
         loss=loss,
         optimizer=sc.Adam(lr=5e-4),
         epochs=args.epochs,

@@ -166,7 +166,11 @@ def verify(
     """
     run, sets = run.parent if run.name == MODEL else run, _simulated(sets, simulate)
     job = opened(run, engine, sets or ()) if run.is_dir() else _run(run, engine, sets, None)
-    report = job.verify(job.model(), samples, against)
+    try:
+        reference = get_engine(against, dtype="float64")
+    except ValueError as error:
+        raise ConfigError([f"--against {against}: {error}"]) from None
+    report = job.verify(job.model(), samples, reference)
     print(report)
     if not report.ok:
         raise typer.Exit(NOT_VERIFIED)

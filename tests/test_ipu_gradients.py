@@ -75,7 +75,7 @@ def test_a_custom_backward_would_be_noticed(monkeypatch):
         xp.spike = lambda u, surrogate: SpikeFunction.apply(u, surrogate, xp)
         return xp
 
-    monkeypatch.setattr("spikecore.engines.ipu.engine.words", spoiled)
+    monkeypatch.setattr("spikecore.engines.ipu.traced.words", spoiled)
     wrong = gradient(sc.get_engine("ipu", simulate=True, check=False), problem)
     assert wrong.loss == right.loss, "the same forward, no error"
     assert abs(wrong.grads["0.weight"]).max() == 0.0

@@ -166,7 +166,7 @@ def test_a_grid_with_fewer_neurons_than_panels_shows_what_there_is(spikes):
     assert [line.axes.get_xlabel() for line in drawn.mem] == ["", "time step", "time step", "time step"]
     third = drawn.mem[2].axes
     pixels(third.figure)
-    assert all(label.get_visible() and label.get_text() for label in third.get_xticklabels())
+    assert [label.get_text() for label in third.get_xticklabels() if label.get_visible()][:2] == ["0", "10"]
 
 
 @pytest.mark.parametrize(

@@ -92,10 +92,14 @@ except ImportError as error:
 
 def test_pyplot_is_not_touched(tmp_path):
     code = "import sys; from spikecore import spikeplot; spikeplot.animator([[[0, 1]]]).save(sys.argv[1], 'pillow'); "
-    code += "spikeplot.raster([[0, 1]]).figure.savefig(sys.argv[1]); "
-    code += "spikeplot.activity_map({'one': [[0, 1]]}).figure.savefig(sys.argv[1]); "
+    code += "spikeplot.raster([[0, 1]]).figure.savefig(sys.argv[2]); "
+    code += "spikeplot.activity_map({'one': [[0, 1]]}).figure.savefig(sys.argv[2]); "
     code += "assert 'matplotlib.pyplot' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "any.gif")], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "any.gif"), str(tmp_path / "any.png")],
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_the_other_pictures_take_tensors_and_device_arrays(spikes):

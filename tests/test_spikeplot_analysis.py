@@ -49,10 +49,11 @@ def test_the_map_refuses_what_is_no_set_of_layers(layers):
 # -------------------------------------------------------------------------------------- surrogates
 
 U = np.linspace(-2, 2, 201)
+XP = sc.get_engine("numpy", dtype="float64").xp
 
 
 def evaluated(one):
-    return U, one.derivative(np, U), one.antiderivative(np, U)
+    return U, one.derivative(XP, U), one.antiderivative(XP, U)
 
 
 def test_each_panel_holds_derivative_and_antiderivative():

@@ -76,7 +76,7 @@ def test_the_animation_shows_frame_after_frame(frames, tmp_path):
     first, second, third = frames_of(moving, tmp_path / "events.gif")
     assert is_blue(colour_at(ax, 0, 0, first))
     assert is_orange(colour_at(ax, 4, 2, second))
-    assert colour_at(ax, 0, 0, second).min() == 255
+    assert colour_at(ax, 0, 0, second).min() > 250  # a GIF has 256 colours
     assert colour_at(ax, 2, 1, third).max() < 110
 
 

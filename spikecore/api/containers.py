@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+from spikecore.api.foreign import no_layer, shown
 from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, layer_name
 
 
@@ -65,7 +66,7 @@ class Listed(Container):
     def __init__(self, *layers: Layer) -> None:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"{layer_name(self)}: entry {i} is {layer!r}, not a spikecore layer")
+                raise TypeError(f"{layer_name(self)}: entry {i} is {shown(layer)}, not a spikecore layer{no_layer(layer)}")
         object.__setattr__(self, "layers", tuple(layers))
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
@@ -183,7 +184,7 @@ class Residual(Branches):
     def __post_init__(self) -> None:
         for name, layer in (("body", self.body), ("shortcut", self.shortcut)):
             if not isinstance(layer, Layer) and not (name == "shortcut" and layer is None):
-                raise TypeError(f"Residual: {name}={layer!r} is not a spikecore layer")
+                raise TypeError(f"Residual: {name}={shown(layer)} is not a spikecore layer{no_layer(layer)}")
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
         yield "body", self.body

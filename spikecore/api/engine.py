@@ -11,6 +11,7 @@ import abc
 import difflib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
@@ -240,6 +241,7 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
 
     Raises:
         ValueError: no such engine; the nearest name is suggested.
+        TypeError: an option that this engine does not have.
         EngineUnavailable: a package it needs is missing; names it, the install command and the engines that do work.
     """
     if isinstance(name, Engine):
@@ -255,11 +257,22 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
                 f"engine {name!r}: {status.why}. To get it: {status.install}. Usable here: {usable}"
             )
         module, _, attribute = _ENGINES[name].target.partition(":")
-        return getattr(importlib.import_module(module), attribute)(**options)
+        return _made(name, getattr(importlib.import_module(module), attribute), options)
     third_party = _third_party()
     if name in third_party:
-        return third_party[name].load()(**options)
+        return _made(name, third_party[name].load(), options)
     raise ValueError(unknown("engine", name, [*_ENGINES, *third_party]))
+
+
+def _made(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
+    try:
+        return maker(**options)  # type: ignore[no-any-return]
+    except TypeError:
+        known = inspect.signature(maker).parameters
+        strange = [option for option in options if option not in known]
+        if not strange or any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            raise
+        raise TypeError(f"engine {name!r}: {unknown('option', strange[0], known)}") from None
 
 
 def is_host(x: Any) -> bool:

@@ -8,6 +8,32 @@ from typing import Any, Optional, Tuple
 CONVERTERS = {"torch": "spikecore.engines.torch.nn.convert:adopted"}  # library -> function(module, input_shape)
 
 
+def library_of(thing: Any) -> Optional[str]:
+    """The library whose module ``thing`` is, if it is one of those that can be converted."""
+    roots = (kind.__module__.partition(".")[0] for kind in type(thing).__mro__)
+    return next((root for root in roots if root in CONVERTERS), None)
+
+
+def shown(thing: Any, most: int = 100) -> str:
+    """A representation for messages, on one line and not longer than ``most``."""
+    text = " ".join(repr(thing).split())
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+def no_layer(thing: Any) -> str:
+    """For an error about what is not a layer: what to write instead."""
+    if isinstance(thing, (list, tuple)):
+        return "; give layers one by one: sc.Sequential(*layers)"
+    if isinstance(thing, type):
+        return f"; it is a class: write {thing.__name__}(...)"
+    if library_of(thing) is not None:
+        return (
+            "; modules go into torch.nn.Sequential together with neurons of spikecore.nn, and "
+            "spikecore.nn.from_torch(net) makes a Model of them"
+        )
+    return ""
+
+
 def model_of(model: Any, shape: Optional[Tuple[int, ...]] = None) -> Any:
     """A ``Model`` as it is; a module of a known library as the model with the same layers and weights.
 
@@ -20,9 +46,11 @@ def model_of(model: Any, shape: Optional[Tuple[int, ...]] = None) -> Any:
     """
     if hasattr(model, "network"):
         return model
-    for kind in type(model).__mro__:
-        root = kind.__module__.partition(".")[0]
-        if root in CONVERTERS:
-            where, _, name = CONVERTERS[root].partition(":")
-            return getattr(importlib.import_module(where), name)(model, shape)
-    raise TypeError(f"model={model!r} must be a spikecore.Model or a module of {', '.join(sorted(CONVERTERS))}")
+    root = library_of(model)
+    if root is None:
+        wrap = ": wrap it, sc.Model(network)" if hasattr(model, "init") and hasattr(model, "run") else ""
+        raise TypeError(
+            f"model={shown(model)} must be a spikecore.Model or a module of {', '.join(sorted(CONVERTERS))}{wrap}"
+        )
+    where, _, name = CONVERTERS[root].partition(":")
+    return getattr(importlib.import_module(where), name)(model, shape)

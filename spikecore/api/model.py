@@ -9,6 +9,7 @@ from spikecore.api.backprop.fitting import Learning
 from spikecore.api.containers import walk
 from spikecore.api.engine import Engine, Executor, get_engine
 from spikecore.api.feed import Feed
+from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
 from spikecore.api.network import Output
@@ -51,7 +52,8 @@ class Model:
     ) -> None:
         if not isinstance(network, Layer):
             raise TypeError(
-                f"network={network!r} is not a spikecore layer, e.g. sc.Sequential(sc.Linear(...), sc.Leaky())"
+                f"network={shown(network)} is not a spikecore layer, e.g. sc.Sequential(sc.Linear(...), sc.Leaky())"
+                f"{no_layer(network)}"
             )
         self.network, self.engine, self.seed = network, get_engine(engine, **options), int(seed)
         self.history: List[Row] = []
@@ -164,7 +166,7 @@ class Model:
                 i's loss and accuracy are those of its first lengths[i] steps.
             loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``. For batches with
                 lengths, ``(out, targets, lengths)``.
-            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``; default ``Adam(lr=5e-4)``.
+            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default ``Adam(lr=5e-4)``.
             epochs: how often to go through ``data``.
             num_steps: number of time steps of inputs (batch, *features): constant current, or what ``encoder`` makes.
             encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``; without

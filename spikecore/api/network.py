@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Union
 
@@ -114,4 +115,8 @@ def objective(
 ) -> Tuple[Any, Tuple[Output, Tree]]:
     """The training loss of a batch, and as extra the output and the new buffers."""
     out, buffers = forward(network, run, params, buffers, x, state)
-    return evaluate(loss, run.engine, out, targets, lengths), (out, buffers)
+    value = evaluate(loss, run.engine, out, targets, lengths)
+    shape = tuple(getattr(value, "shape", ()))
+    if math.prod(shape) != 1:
+        raise ShapeError(f"loss gave values of shape {shape}, expected a scalar: take their mean or sum")
+    return value, (out, buffers)

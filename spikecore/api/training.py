@@ -106,6 +106,8 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
     """
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
         raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
+    if hasattr(data, "inputs") and hasattr(data, "targets"):
+        raise TypeError(f"data={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
     for i, batch in enumerate(data):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(
@@ -138,6 +140,13 @@ class Training:
     callbacks: Tuple[Callback, ...]
     progress: Optional[bool]
     learning: Learning = Learning()
+
+    def __post_init__(self) -> None:
+        if self.schedule is not None and not callable(self.schedule):
+            raise TypeError(
+                f"schedule={self.schedule!r} must be a callable (epoch, epochs) -> factor, e.g. "
+                "spikecore.schedule.cosine()"
+            )
 
     def run(self) -> List[Row]:
         """Train up to ``epochs`` epochs in all, starting behind those already done; returns the history."""

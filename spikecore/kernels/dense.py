@@ -22,7 +22,7 @@ from spikecore.api.layers import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import forward_source, needs_of, step_back_source
-from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced
+from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
 
 WEIGHT = "connection.weight"
 THREADS_FROM = 8 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
@@ -46,9 +46,12 @@ class Shift(Stateless):
 
 def elementwise_part(stepper: Any) -> Optional[Recurrent]:
     """The same neuron with the product taken out; None where the stepper has no dense recurrence."""
-    if isinstance(stepper, Recurrent) and isinstance(stepper.connection, Linear):
-        return Recurrent(stepper.neuron, Shift(stepper.connection.bias))
-    return None
+    if getattr(type(stepper), "step", None) is not Recurrent.step:  # nor a subclass that computes something else
+        return None
+    layer = type(stepper.connection)
+    if not issubclass(layer, Linear) or (layer.step, layer.apply) != (Linear.step, Linear.apply):
+        return None
+    return Recurrent(stepper.neuron, Shift(stepper.connection.bias))
 
 
 class Product(NamedTuple):
@@ -127,7 +130,7 @@ class Dense:
         own = tuple(p for p in by_params if p != WEIGHT)
         sums = [np.zeros(shape, part.dtype) for _ in own]
         by_product = np.empty((steps, *shape), part.dtype)
-        carry = [np.array(c, part.dtype) for c in g_final]
+        carry = [np.array(c, part.dtype, order="C") for c in g_final]  # written to by lines
         kernel, given = _backward(part, _several(shape), own), part.given(params, shape)
         left, (across,), (into,) = map(self.product.matrices, (by_product, params[WEIGHT][None], carry[0][None]))
 
@@ -180,7 +183,7 @@ def _steps_back(
 
 
 def _several(shape: Tuple[int, ...]) -> bool:
-    return math.prod(shape) >= THREADS_FROM
+    return several(shape) and math.prod(shape) >= THREADS_FROM
 
 
 @lru_cache(maxsize=None)

@@ -28,7 +28,7 @@ def surrogate_curves(
 ) -> Dict[str, SurrogateLines]:
     """The derivative of each surrogate, and where given the curve that it is the derivative of.
 
-    Evaluate a surrogate where you want it: `one.derivative(numpy, u)`, `one.antiderivative(numpy, u)`.
+    Evaluate a surrogate where you want it: `one.derivative(xp, u)`, `one.antiderivative(xp, u)`, with an engine's `xp`.
 
     Args:
         curves: by name (u, derivative) or (u, derivative, antiderivative), arrays of one length; u is the distance of

@@ -8,6 +8,7 @@ from spikecore.api.engine import engine_of
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_sequence, pool_population, target_dtype
+from spikecore.api.layer import ShapeError
 
 
 def accuracy_rate(
@@ -26,8 +27,8 @@ def accuracy_rate(
         A number in [0, 1].
     """
     spikes = getattr(spikes, "spikes", spikes)
-    engine = engine_of(spikes)
     check_sequence("spikes", spikes)
+    engine = engine_of(spikes)
     if population_code:
         spikes = pool_population(engine, spikes, num_classes)
     guesses = engine.xp.argmax(Steps(engine, spikes, lengths).sum(spikes), axis=1)
@@ -48,11 +49,18 @@ def accuracy_temporal(spikes: Any, targets: Any, lengths: Any = None) -> float:
         A number in [0, 1].
     """
     spikes = getattr(spikes, "spikes", spikes)
-    engine = engine_of(spikes)
     check_sequence("spikes", spikes)
+    engine = engine_of(spikes)
     return _hits(engine, engine.xp.argmin(spike_times(engine, spikes, lengths=lengths)[0, ...], axis=1), targets)
 
 
 def _hits(engine: Any, guesses: Any, targets: Any) -> float:
-    hits = engine.to_numpy(guesses) == engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))
+    guessed = engine.to_numpy(guesses)
+    labels = engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))
+    if labels.shape != guessed.shape:
+        raise ShapeError(
+            f"targets have shape {tuple(labels.shape)}, expected {tuple(guessed.shape)}: one class index per sample; "
+            "spikes are (time, batch, classes)"
+        )
+    hits = guessed == labels
     return float(hits.mean())

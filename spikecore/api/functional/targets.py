@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 from spikecore.api.engine import get_engine
 from spikecore.api.layer import ShapeError
@@ -31,9 +31,15 @@ def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:
     """
     labels = engine.to_numpy(targets)
     if labels.shape != (batch,):
-        raise ShapeError(f"targets have shape {tuple(labels.shape)}, expected ({batch},): one class index per sample")
+        raise ShapeError(
+            f"targets have shape {tuple(labels.shape)}, expected ({batch},): one class index per sample"
+            f"{_shape_hint(tuple(labels.shape), batch, classes)}"
+        )
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"targets have dtype {labels.dtype}, expected integer class indices")
+        raise ValueError(
+            f"targets have dtype {labels.dtype}, expected integer class indices; this loss compares with classes, "
+            "another one with values (mse_membrane_loss, or a function (out, targets) of your own)"
+        )
     for i, label in enumerate(labels.tolist()):
         if not 0 <= label < classes:
             raise ValueError(
@@ -41,8 +47,19 @@ def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:
             )
 
 
+def _shape_hint(found: Tuple[int, ...], batch: int, classes: int) -> str:
+    if found == (batch, classes) and classes > 1:
+        return "; of a one-hot code take targets.argmax(-1)"
+    return "; take targets[:, 0]" if found == (batch, 1) else ""
+
+
 def check_sequence(name: str, values: Any) -> None:
     """Refuse anything but (time, batch, classes)."""
+    if not hasattr(values, "ndim"):
+        raise TypeError(
+            f"{name} is a {type(values).__name__}, expected an array (time, batch, classes); a network with "
+            "output=True returns (spikes, membrane), of which a loss reads one"
+        )
     if values.ndim != 3:
         raise ShapeError(f"{name} has shape {tuple(values.shape)}, expected (time, batch, classes)")
     if 0 in values.shape:

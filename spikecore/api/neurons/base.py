@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+from spikecore.api.neurons.keywords import refuse
 from spikecore.api.parameters import (
     Fixed,
     Learn,
@@ -136,8 +137,7 @@ class Neuron(Stepper):
 
     def __new__(cls, *args: Any, **fields: Any) -> Any:
         """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
-        if args:
-            raise TypeError(f"{cls.__name__} takes keyword arguments only, e.g. {cls.__name__}(beta={args[0]!r})")
+        refuse(cls, args, fields)
         return super().__new__(cls)
 
     def __post_init__(self) -> None:

@@ -1,39 +1,27 @@
-"""Training on the IPU engine: one program for training, one for each kind of inference, weights shared by hand.
-
-Weights and optimiser live on the device. ``_fetch`` brings them to the host when somebody wants them; until then the
-host's copies are stale. Only one program is attached at a time: training and validation alternate by detaching one,
-copying the weights and attaching the other, and nothing is compiled twice.
-"""
+"""Training on the IPU engine: what a batch becomes, and what is refused."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 
-from spikecore.api.executor import NetworkExecutor
 from spikecore.api.functional.loss import Loss, WeightedSum
 from spikecore.api.functional.loss import evaluate as evaluate_loss
 from spikecore.api.layer import EMPTY, Key
-from spikecore.api.network import Output, record_option
-from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.network import Output
+from spikecore.api.tree import leaves
 from spikecore.engines.ipu import optimizers
+from spikecore.engines.ipu.attached import ProgramExecutor, cut
 from spikecore.engines.ipu.kept import OnDevice, not_keepable, on_device
 from spikecore.engines.ipu.module import Draw, drawn, probed
 from spikecore.engines.ipu.padding import check_paddable, fill, sample_weights
-from spikecore.engines.ipu.programs import (
-    Program,
-    batch_first,
-    check_divisible,
-    inference_program,
-    placement,
-    training_program,
-)
+from spikecore.engines.ipu.programs import Program, batch_first, check_divisible, placement, training_program
 from spikecore.engines.ipu.subject import Subject, check_network
 
 
-class IpuExecutor(NetworkExecutor):
+class IpuExecutor(ProgramExecutor):
     """See ``NetworkExecutor``; options of the engine in ``IpuOptions``.
 
     The first training batch fixes the shapes of all others. A smaller one is reported but not trained on
@@ -48,87 +36,15 @@ class IpuExecutor(NetworkExecutor):
     resting = on_device(0)
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.training: Optional[Program] = None
-        self.inference: Dict[Any, Program] = {}
-        self.attached: Optional[Program] = None
         self.draws: List[Draw] = []
-        self.slot_values: Dict[str, Any] = {}
-        self.dirty, self.checked = False, False
-        self.parted, self.left, self.last = False, 0, 0  # in parts?; the step whose states lie on the device; the last
+        self.checked, self.parted, self.last = False, False, 0
         super().__init__(*arguments, **options)
-        self.settings = self.engine.options  # type: ignore[attr-defined]
         if self.loss is not None and self.settings.short_batch == "pad":
             check_paddable(self.loss, self.buffers)
         if self.loss is not None and self.settings.parts(True) > self.settings.device_iterations:
             _refuse_sums(self.loss)
         if self.optimizer is not None and self.loss is not None:
             optimizers.build(_Nothing(), self.optimizer, [], self.lr, {})
-
-    # ---- weights ----
-
-    def place(self, params: Params, buffers: Tree) -> None:
-        super().place(params, buffers)
-        self.dirty, self.left = False, 0
-        for program in self._programs():
-            program.stale = True
-
-    def _programs(self) -> List[Program]:
-        return [*([self.training] if self.training is not None else []), *self.inference.values()]
-
-    def _fetch(self) -> None:
-        """Bring weights, buffers and optimiser state of the training program to the host."""
-        if self.dirty and self.training is not None:
-            self.training.model.copyWeightsToHost()
-            self.params, self.buffers = self.training.trees(self.engine.dtype)
-            if self.optimizer is not None and self.optimizer.slots:
-                held = self.training.optimizer.state_dict()["ipu_state"]
-                self.slot_values = optimizers.slots(self.optimizer, self.params, held)
-            self.dirty = False
-
-    def _attach(self, program: Program) -> None:
-        """Make ``program`` the one on the device, with the weights at hand."""
-        if self.attached is not None and self.attached is not program:
-            self._fetch()
-            self.attached.detach()
-            if self.attached is self.training:
-                for other in self.inference.values():
-                    other.stale = True
-        if program.stale:
-            program.write(self.params, self.buffers)
-        if self.attached is not program:
-            program.attach()
-        if program.stale:
-            program.upload()
-        program.stale, self.attached = False, program
-
-    def state(self) -> Dict[str, Any]:
-        self._fetch()
-        return super().state()
-
-    def slots(self) -> Dict[str, Any]:
-        return self.slot_values
-
-    def load_slots(self, slots: Dict[str, Any]) -> None:
-        self.slot_values = dict(slots)
-        if self.training is not None:
-            self._load_optimizer()
-
-    def _load_optimizer(self) -> None:
-        if self.training is None or self.optimizer is None:
-            return
-        step = torch.tensor(float(self.steps_done))
-        held = optimizers.device_state(self.optimizer, self.params, self.slot_values, step)
-        state = self.training.optimizer.state_dict()
-        self.training.optimizer.load_state_dict({**state, "ipu_state": held})
-
-    def set_lr(self, lr: float) -> None:
-        self.lr = lr
-        if self.training is not None:
-            for group in self.training.optimizer.param_groups:
-                group["lr"] = lr
-            self.training.model.setOptimizer(self.training.optimizer)
-
-    # ---- training ----
 
     def step(
         self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
@@ -151,7 +67,7 @@ class IpuExecutor(NetworkExecutor):
         self.dirty = True
         self.steps_done += self.settings.device_iterations
         out, loss = program.module.output(values[:-1]), values[-1]
-        return float(loss.to(torch.float64).mean()), self._left_behind(_cut(out, samples))
+        return float(loss.to(torch.float64).mean()), self._left_behind(cut(out, samples))
 
     def _begins(self, state: Any) -> bool:
         """Whether a step begins a sequence; otherwise it goes on from the states on the device.
@@ -190,8 +106,10 @@ class IpuExecutor(NetworkExecutor):
             raise ValueError("engine 'ipu': {}. {}".format(*against))
         if self.settings.check and not self.checked:
             self.checked = True
-            held: Any = (self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window)
-            check_network(Subject(*held, parted=parted), x, y, steps, count=False).require()
+            subject = Subject(
+                self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window, parted
+            )
+            check_network(subject, x, y, steps, count=False).require()
         self.draws, self.parted = probe.draws, parted
         self.training = training_program(self, x, y, steps, probe.state if parted else EMPTY)
         if self.slot_values:
@@ -213,31 +131,6 @@ class IpuExecutor(NetworkExecutor):
         out = self.run(x, state, steps=steps, record=self.record)
         return float(evaluate_loss(self.loss, self.engine, out, y)), out
 
-    # ---- inference ----
-
-    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
-        x, names = self.engine.asarray(inputs), record_option(self.network, record)
-        states = [] if state is None else [(path, self.engine.asarray(value)) for path, value in leaves(state)]
-        taken = (x.shape[0], tuple(x.shape[2:]), steps, names, tuple(path for path, _ in states))
-        count, samples = self.settings.parts(False), x.shape[1]
-        program = self.inference.get(taken)
-        if program is None or program.samples < samples:
-            if program is not None:
-                self._drop(program)
-            size = -(-samples // count) * count
-            program = self.inference[taken] = inference_program(self, size, x, states, steps, names)
-        self._attach(program)
-        size = program.samples
-        values = program.call([fill(x.transpose(0, 1), size), *(fill(value, size) for _, value in states)])
-        return _cut(program.module.output(values), samples)
-
-    def _drop(self, program: Program) -> None:
-        if self.attached is program:
-            self.attached = None
-        program.close()
-
-    # ---- the end ----
-
     def export(self, path: Any, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> None:
         """Compile the training program without a device and write it to a file; see ``offline_target``.
 
@@ -250,12 +143,6 @@ class IpuExecutor(NetworkExecutor):
             self._build_training(x, y, steps, False)
         assert self.training is not None
         self.training.model.compileAndExport(str(path), *self._arguments(self.training, x, y, key))
-
-    def close(self) -> None:
-        self._fetch()
-        for program in self._programs():
-            program.close()
-        self.training, self.inference, self.attached, self.left = None, {}, None, 0
 
 
 class _Nothing:
@@ -275,11 +162,3 @@ def _refuse_sums(loss: Any) -> None:
                 f"{term!r}: parts of a batch are averaged, so a sum over the batch would become smaller with "
                 "gradient_accumulation or replication_factor; use reduction='mean'"
             )
-
-
-def _cut(out: Output, samples: int) -> Output:
-    """An output without the samples that filled up its batch."""
-    if out.spikes.shape[1] == samples:
-        return out
-    states = {layer: map_leaves(lambda x: x[:, :samples], state) for layer, state in out.states.items()}
-    return Output(out.spikes[:, :samples], states, map_leaves(lambda x: x[:samples], out.state), out.readout)

@@ -43,7 +43,7 @@ class IpuOptions:
         profile_dir: where PopTorch writes a profile.
         short_batch: what becomes of a training batch smaller than the first: "drop", its loss is reported but it trains
             nothing; "pad", it is filled up with samples of weight zero.
-        inference_loop: run time in one ``poptorch.for_loop`` per layer where nothing is trained, instead of unrolling it.
+        inference_loop: in inference, run time in one ``poptorch.for_loop`` per layer instead of unrolling it.
         check: run ``check`` before the first compilation and refuse what PopTorch would refuse or get wrong.
         options: a ``poptorch.Options`` of your own to start from.
     """

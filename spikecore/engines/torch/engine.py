@@ -19,6 +19,13 @@ DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
 
 
+def _kind_of(device: Any) -> str:
+    try:
+        return torch.device(device).type
+    except RuntimeError:
+        raise ValueError(f"device={device!r} is no torch device, e.g. 'cpu', 'cuda', 'cuda:1'") from None
+
+
 class TorchEngine(Engine):
     """Torch tensors, differentiated by autograd.
 
@@ -31,7 +38,8 @@ class TorchEngine(Engine):
             compute the steps between again; None keeps everything. Kernels compute states again in any case.
 
     Raises:
-        ValueError: another dtype, a ``checkpoint_every`` below 1, or a CUDA device where torch sees none.
+        ValueError: another dtype, a ``checkpoint_every`` below 1, a word that is no device, or a CUDA device where torch
+            sees none.
     """
 
     name = "torch"
@@ -45,7 +53,7 @@ class TorchEngine(Engine):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
-        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        if _kind_of(device) == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 f"device={device!r}: this torch ({torch.__version__}) sees no CUDA device; use device='cpu'"
             )

@@ -9,7 +9,7 @@ import torch
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
-from spikecore.engines.torch.operators import has_data, number_of, run, run_back
+from spikecore.engines.torch.operators import has_data, number_of, overlap, run, run_back
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 
@@ -89,14 +89,18 @@ class FusedScan(torch.autograd.Function):
             found = torch.ops.spikecore.scan(inputs, list(operands), number_of(kernels), steps, keep)
         results = 1 + len(kernels.record) + len(kernels.states)
         ctx.kernels, ctx.steps, ctx.window, ctx.count = kernels, steps, window, len(operands)
-        ctx.save_for_backward(inputs, *operands, *found[results:])
+        saved, shared = found[results:], []
+        if has_data(inputs):  # outputs in the memory of what is saved are saved, too: so torch sees if they are edited
+            shared = [x for x in found[:results] if any(overlap(x, own) for own in saved)]
+        ctx.saved = len(saved)
+        ctx.save_for_backward(inputs, *operands, *saved, *shared)
         ctx.set_materialize_grads(False)
         return tuple(found[:results])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         kernels, (inputs, *others), wanted = ctx.kernels, ctx.saved_tensors, ctx.needs_input_grad
-        operands, saved = others[: ctx.count], others[ctx.count :]
+        operands, saved = others[: ctx.count], others[ctx.count : ctx.count + ctx.saved]
         before = 4 + len(kernels.states)
         by_params = [i for i in range(len(kernels.params)) if wanted[before + i]]
         options = ctx.steps, wanted[3], by_params, ctx.window

@@ -73,12 +73,16 @@ def _tensor(a: Any) -> Any:
 
 def _apart(tensors: List[Any]) -> List[Any]:
     """The same with copies in place of views: what an operator returns must not share memory."""
-    seen, found = set(), []
+    found: List[Any] = []
     for x in tensors:
-        place = x.untyped_storage().data_ptr()
-        found.append(x.clone() if place in seen else x)
-        seen.add(place)
+        found.append(x.clone() if any(overlap(x, other) for other in found) else x)
     return found
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether the memory of two tensors overlaps; tensors made from NumPy views have storages of their own."""
+    (first, size), (second, other) = ((x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()) for x in (a, b))
+    return first < second + other and second < first + size
 
 
 def _define() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from spikecore.api import containers
 from spikecore.api.engine import get_engine
+from spikecore.api.foreign import shown
 from spikecore.api.layer import Layer, layer_name
 from spikecore.api.model import Model
 from spikecore.engines.torch.nn.layers import Residual
@@ -115,6 +116,8 @@ def to_torch(model: Model) -> nn.Module:
     Raises:
         ValueError: a layer without counterpart, named by its place in the network.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"model={shown(model)} must be a spikecore.Model: of a network make one, sc.Model(network)")
     state = model.state()
     arrays = {**state["params"], **state["buffers"]}
     return _module(model.network, "", arrays)

@@ -119,7 +119,11 @@ def engine_for(device: torch.device, dtype: torch.dtype) -> FaceEngine:
 
 def working(x: Any) -> Any:
     """The input in the dtype it is computed in: float32 and float64 as they are, everything else in float32."""
-    return x if x.dtype in WORKING else x.to(torch.float32)
+    if x.dtype in WORKING:
+        return x
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"input_ is a {type(x).__name__}, expected a tensor: torch.as_tensor(x) makes one")
+    return x.to(torch.float32)
 
 
 def _prepare_known_devices() -> None:

@@ -12,7 +12,7 @@ from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layerwise import Layerwise
 from spikecore.engines.torch.nn.plan import check
 from spikecore.engines.torch.nn.sequence import expand, stacked
-from spikecore.engines.torch.nn.state import check_state, detach, reset, set_state
+from spikecore.engines.torch.nn.state import check_state, detach, module_of, reset, set_state
 from spikecore.engines.torch.nn.trace import Untraceable, trace
 
 Explain = Union[bool, Callable[[str], Any]]
@@ -56,7 +56,7 @@ def run(
     """
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _steps(x, num_steps)
-    modules = dict(net.named_modules())
+    modules = dict(module_of(net).named_modules())
     unknown = [name for name in names if name not in modules]
     if unknown:
         raise KeyError(f"record: no layer {unknown[0]!r} in the network; it has {', '.join(filter(None, modules))}")

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, Mapping, Tuple
 
+from torch import nn
+
+from spikecore.api.foreign import shown
 from spikecore.engines.torch.nn.hidden import Hidden
+
+
+def module_of(net: Any) -> nn.Module:
+    """``net``, which must be a module: descriptions and models have no state to look for."""
+    if not isinstance(net, nn.Module):
+        raise TypeError(
+            f"net={shown(net)} must be an nn.Module; a spikecore.Model needs no reset, it runs whole sequences by "
+            "model(x, num_steps=...), each from rest"
+        )
+    return net
 
 
 def neurons_of(net: Any) -> Iterator[Tuple[str, Any]]:
     """Every module of the network that has a state, however deep, with its dotted name."""
-    for name, module in net.named_modules():
+    for name, module in module_of(net).named_modules():
         if isinstance(module, Hidden) and module.states:
             yield name, module
 

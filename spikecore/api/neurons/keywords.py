@@ -1,0 +1,61 @@
+"""What a neuron says of arguments that it does not take: many come from snnTorch's signatures."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any, Dict, Iterable, List, Tuple
+
+from spikecore.api.engine import unknown
+
+SNNTORCH: Dict[str, str] = {
+    "spike_grad": "write surrogate=...",
+    "init_hidden": "leave it out: a Model runs whole sequences and keeps no state",
+    "output": "leave it out: a call of a Model returns spikes and states",
+    "surrogate_disable": "leave it out: the surrogate is used only where a gradient is wanted",
+}
+SHARED = (
+    *("threshold", "surrogate", "graded_spikes_factor", "reset_mechanism", "reset_delay", "inhibition", "state_quant"),
+    "parallel",
+)
+FACE = "spikecore.nn has modules with snnTorch's arguments"
+
+
+def refuse(kind: type, values: Tuple[Any, ...], names: Iterable[str]) -> None:
+    """Refuse positional arguments and names that are no field, each with what to write instead.
+
+    Args:
+        kind: the neuron's class, a dataclass.
+        values: its positional arguments.
+        names: its keywords.
+
+    Raises:
+        TypeError: there are such.
+    """
+    if values:
+        meant = ", ".join(f"{name}={value!r}" for name, value in zip(_positional(kind), values))
+        raise TypeError(f"{kind.__name__} takes keyword arguments only, e.g. {kind.__name__}({meant})")
+    known = _fields(kind)
+    for name in names:
+        if name not in known and name not in inspect.signature(kind.__init__).parameters:  # type: ignore[misc]
+            raise TypeError(f"{kind.__name__}: {_remedy(kind, name, known)}")
+
+
+def _fields(kind: type) -> List[str]:
+    return [field.name for field in fields(kind)]  # type: ignore[arg-type]
+
+
+def _positional(kind: type) -> List[str]:
+    """The fields as snnTorch orders them: sizes or decays first, without those that neurons share."""
+    return [name for name in _fields(kind) if name not in SHARED] or ["threshold"]
+
+
+def _remedy(kind: type, name: str, known: List[str]) -> str:
+    learned = name[len("learn_") :]
+    if name.startswith("learn_") and learned in known:
+        return f"unknown argument {name!r}: write {learned}=sc.learn(...); {FACE}"
+    if name in SNNTORCH:
+        return f"unknown argument {name!r}: {SNNTORCH[name]}; {FACE}"
+    if "__dataclass_fields__" not in vars(kind) and name in vars(kind).get("__annotations__", ()):
+        return f"{name!r} is annotated but no field: is the class decorated with @dataclass(frozen=True)?"
+    return unknown("argument", name, known)

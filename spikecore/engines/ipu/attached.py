@@ -1,0 +1,132 @@
+"""The programs of an executor: one for training, one for each kind of inference, weights shared by hand.
+
+Weights and optimiser live on the device. ``_fetch`` brings them to the host when somebody wants them; until then the
+host's copies are stale. Only one program is attached at a time: training and validation alternate by detaching one,
+copying the weights and attaching the other, and nothing is compiled twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+import torch
+
+from spikecore.api.executor import NetworkExecutor
+from spikecore.api.network import Output, record_option
+from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.engines.ipu import optimizers
+from spikecore.engines.ipu.padding import fill
+from spikecore.engines.ipu.programs import Program, inference_program
+
+
+class ProgramExecutor(NetworkExecutor):
+    """Weights, optimiser state and inference of a ``NetworkExecutor`` whose programs are PopTorch's."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.training: Optional[Program] = None
+        self.inference: Dict[Any, Program] = {}
+        self.attached: Optional[Program] = None
+        self.slot_values: Dict[str, Any] = {}
+        self.dirty = False  # whether the host's weights are older than the device's
+        self.left = 0  # the training step whose states lie on the device; 0, none
+        super().__init__(*arguments, **options)
+        self.settings = self.engine.options  # type: ignore[attr-defined]
+
+    def place(self, params: Params, buffers: Tree) -> None:
+        super().place(params, buffers)
+        self.dirty, self.left = False, 0
+        for program in self._programs():
+            program.stale = True
+
+    def _programs(self) -> List[Program]:
+        return [*([self.training] if self.training is not None else []), *self.inference.values()]
+
+    def _fetch(self) -> None:
+        """Bring weights, buffers and optimiser state of the training program to the host."""
+        if self.dirty and self.training is not None:
+            self.training.model.copyWeightsToHost()
+            self.params, self.buffers = self.training.trees(self.engine.dtype)
+            if self.optimizer is not None and self.optimizer.slots:
+                held = self.training.optimizer.state_dict()["ipu_state"]
+                self.slot_values = optimizers.slots(self.optimizer, self.params, held)
+            self.dirty = False
+
+    def _attach(self, program: Program) -> None:
+        """Make ``program`` the one on the device, with the weights at hand."""
+        if self.attached is not None and self.attached is not program:
+            self._fetch()
+            self.attached.detach()
+            if self.attached is self.training:
+                for other in self.inference.values():
+                    other.stale = True
+        if program.stale:
+            program.write(self.params, self.buffers)
+        if self.attached is not program:
+            program.attach()
+        if program.stale:
+            program.upload()
+        program.stale, self.attached = False, program
+
+    def state(self) -> Dict[str, Any]:
+        self._fetch()
+        return super().state()
+
+    def slots(self) -> Dict[str, Any]:
+        return self.slot_values
+
+    def load_slots(self, slots: Dict[str, Any]) -> None:
+        self.slot_values = dict(slots)
+        if self.training is not None:
+            self._load_optimizer()
+
+    def _load_optimizer(self) -> None:
+        if self.training is None or self.optimizer is None:
+            return
+        step = torch.tensor(float(self.steps_done))
+        held = optimizers.device_state(self.optimizer, self.params, self.slot_values, step)
+        state = self.training.optimizer.state_dict()
+        self.training.optimizer.load_state_dict({**state, "ipu_state": held})
+
+    def set_lr(self, lr: float) -> None:
+        self.lr = lr
+        if self.training is not None:
+            for group in self.training.optimizer.param_groups:
+                group["lr"] = lr
+            self.training.model.setOptimizer(self.training.optimizer)
+
+    # ---- inference ----
+
+    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+        x, names = self.engine.asarray(inputs), record_option(self.network, record)
+        states = [] if state is None else [(path, self.engine.asarray(value)) for path, value in leaves(state)]
+        taken = (x.shape[0], tuple(x.shape[2:]), steps, names, tuple(path for path, _ in states))
+        count, samples = self.settings.parts(False), x.shape[1]
+        program = self.inference.get(taken)
+        if program is None or program.samples < samples:
+            if program is not None:
+                self._drop(program)
+            size = -(-samples // count) * count
+            program = self.inference[taken] = inference_program(self, size, x, states, steps, names)
+        self._attach(program)
+        size = program.samples
+        values = program.call([fill(x.transpose(0, 1), size), *(fill(value, size) for _, value in states)])
+        return cut(program.module.output(values), samples)
+
+    def _drop(self, program: Program) -> None:
+        if self.attached is program:
+            self.attached = None
+        program.close()
+
+    def close(self) -> None:
+        self._fetch()
+        for program in self._programs():
+            program.close()
+        self.training, self.inference, self.attached, self.left = None, {}, None, 0
+
+
+def cut(out: Output, samples: int) -> Output:
+    """An output without the samples that filled up its batch."""
+    if out.spikes.shape[1] == samples:
+        return out
+    states = {layer: map_leaves(lambda x: x[:, :samples], state) for layer, state in out.states.items()}
+    return Output(out.spikes[:, :samples], states, map_leaves(lambda x: x[:samples], out.state), out.readout)
