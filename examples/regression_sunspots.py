@@ -1,4 +1,4 @@
-"""Forecast a time series with recurrent spiking neurons: next year's sunspots (snnTorch's regression 2 has the neurons).
+"""Forecast a time series, next year's sunspots, with the recurrent neurons of snnTorch's regression 2.
 
     pip install statsmodels                                  # it carries the series, 1700 to 2008
     python examples/regression_sunspots.py --picture sunspots.png
@@ -32,10 +32,10 @@ def main(arguments=None):
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--hidden", type=int, default=64, help="recurrent neurons")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="16 neurons, 3 epochs")
+    parser.add_argument("--quick", action="store_true", help="16 recurrent neurons")
     parser.add_argument("--picture", help="file for a picture of the forecast")
     args = parser.parse_args(arguments)
-    hidden, epochs = (16, 3) if args.quick else (args.hidden, args.epochs)
+    hidden = 16 if args.quick else args.hidden
 
     years = sunspots()
     series = years[:, None, None]  # (time, batch of one, 1)
@@ -54,7 +54,7 @@ def main(arguments=None):
         [(x[:, i::4], y[:, i::4]) for i in range(4)],
         loss=functional.mse_membrane_loss(time_var_targets=True),
         optimizer=sc.Adam(lr=3e-3),
-        epochs=epochs,
+        epochs=args.epochs,
         clip_norm=1.0,
     )
     forecast = years[:-1] + model.engine.to_numpy(model(series[:-1]).membrane)[:, 0, 0]  # from 1700 on, state and all

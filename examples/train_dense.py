@@ -29,9 +29,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=25, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--quick", action="store_true", help="1000 samples in small batches, 100 hidden neurons, 10 steps"
-    )
+    parser.add_argument("--quick", action="store_true", help="1000 samples, 100 hidden neurons, 10 steps")
     parser.add_argument("--picture", help="file for a picture of the output layer")
     args = parser.parse_args(arguments)
 

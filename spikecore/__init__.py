@@ -31,7 +31,7 @@ _HOME = {
     "spikecore.api.checkpoint": "CheckpointError load",
     "spikecore.api.verify": "verify",
 }
-_MODULES = tuple("backprop datasets engines functional nn schedule spikegen spikeplot surrogate utils".split())
+_MODULES = tuple("backprop datasets engines functional nir nn schedule spikegen spikeplot surrogate utils".split())
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from spikecore import backprop as backprop
     from spikecore import datasets as datasets
     from spikecore import functional as functional
+    from spikecore import nir as nir
     from spikecore import nn as nn
     from spikecore import schedule as schedule
     from spikecore import spikegen as spikegen

@@ -25,6 +25,7 @@ try:
     from spikecore import __version__
     from spikecore.api.checkpoint import CheckpointError
     from spikecore.api.engine import engines as known_engines
+    from spikecore.api.engine import unknown
     from spikecore.config import read
     from spikecore.datasets import DataError
     from spikecore.problems import ConfigError
@@ -166,11 +167,10 @@ def verify(
     """
     run, sets = run.parent if run.name == MODEL else run, _simulated(sets, simulate)
     job = opened(run, engine, sets or ()) if run.is_dir() else _run(run, engine, sets, None)
-    try:
-        reference = get_engine(against, dtype="float64")
-    except ValueError as error:
-        raise ConfigError([f"--against {against}: {error}"]) from None
-    report = job.verify(job.model(), samples, reference)
+    names = [known.name for known in known_engines()]
+    if against not in names:
+        raise ConfigError([f"--against {against}: {unknown('engine', against, names)}"])
+    report = job.verify(job.model(), samples, against)
     print(report)
     if not report.ok:
         raise typer.Exit(NOT_VERIFIED)

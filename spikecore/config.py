@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from typing_extensions import Annotated, Literal
 
 from spikecore import datasets
+from spikecore.api.backprop.steps import stepwise
 from spikecore.api.containers import Sequential
 from spikecore.api.engine import ENVIRONMENT, engines, unknown
 from spikecore.kinds import AnyEncoder, AnyLayer, AnyLoss, AnyOptimizer, AnySchedule, Section, Stopping, one_of
@@ -135,6 +136,16 @@ class Train(Section):
     learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="back or forward in time")
     update_every: Optional[int] = Field(None, ge=1, description="update the weights every so many steps, not per batch")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
+
+    @field_validator("learning")
+    @classmethod
+    def _forward(cls, value: str, info: Any) -> str:
+        """Learning forward in time knows no window, and only losses of single steps."""
+        if value != "bptt" and info.data.get("window") is not None:
+            raise ValueError("does not go back in time: window is for 'bptt'")
+        if value != "bptt" and "loss" in info.data:
+            stepwise(info.data["loss"].make())
+        return value
 
 
 class RunFile(Section):

@@ -213,8 +213,8 @@ class Run:
         inputs, targets = next(iter(self.loader(self.train_set)))
         train, model = self.config.train, Run(config, None, self.name).new_model()
         optimizer, feeding = train.optimizer.make(), self.feeding
-        options = {"window": train.window, "update_every": train.update_every, "engine": engine, **feeding}
-        return check_model(model, inputs, targets, self.loss, optimizer, **options)
+        way: Any = {"window": train.window, "learning": train.learning, "update_every": train.update_every}
+        return check_model(model, inputs, targets, self.loss, optimizer, engine=engine, **way, **feeding)
 
     def pictures(self, model: Model) -> List[Path]:
         """Draw curves.png, raster.png and traces.png into the directory; returns their paths."""

@@ -58,8 +58,14 @@ def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
         The data set.
 
     Raises:
+        TypeError: a data set without ``data`` and ``targets``.
         ValueError: ``subset`` or ``idx`` out of range.
     """
+    if not (hasattr(dataset, "data") and hasattr(dataset, "targets")):
+        raise TypeError(
+            f"data_subset: dataset is a {type(dataset).__name__} without data and targets, as torchvision's MNIST has "
+            "them; of others take a part with torch.utils.data.Subset, or dataset[:n] of spikecore.datasets"
+        )
     count = len(dataset.data)
     if not 1 <= subset <= max(count, 1):
         raise ValueError(f"data_subset: subset={subset!r} must be in [1, {count}], the number of samples")

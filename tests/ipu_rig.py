@@ -34,3 +34,14 @@ def fitted(one, data, **options):
     options = {"optimizer": sc.SGD(lr=0.1), "loss": LOSS, "num_steps": 5, "progress": False, **options}
     one.fit(data, **options)
     return one
+
+
+def some(cases):
+    """One of each class of layers, which the default suite takes."""
+    return list({type(case.layer): case for case in reversed(cases)}.values())[::-1]
+
+
+def others(cases):
+    """The cases that ``some`` leaves out."""
+    taken = {case.name for case in some(cases)}
+    return [case for case in cases if case.name not in taken]

@@ -48,7 +48,8 @@ def gradients(function, x, flat):
 
 
 @pytest.mark.skipif(
-    not hasattr(torch._dynamo, "nonstrict_trace"), reason="needs torch 2.7: inside older ones the loop runs"
+    not hasattr(getattr(torch, "_dynamo", None), "nonstrict_trace"),
+    reason="needs torch 2.7: inside older ones the loop runs",
 )
 def test_compiled_networks_pass_through_kernels_without_a_graph_break():
     function, flat = network()
@@ -76,7 +77,8 @@ def test_compiled_networks_pass_through_kernels_without_a_graph_break():
 
 
 @pytest.mark.skipif(
-    not hasattr(torch._dynamo, "nonstrict_trace"), reason="needs torch 2.7: inside older ones the loop runs"
+    not hasattr(getattr(torch, "_dynamo", None), "nonstrict_trace"),
+    reason="needs torch 2.7: inside older ones the loop runs",
 )
 def test_a_compiled_function_notices_another_neuron():
     engine, x = sc.get_engine("torch", fused=True), torch.rand(5, 2, 3)

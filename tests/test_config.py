@@ -229,6 +229,14 @@ def test_early_stopping_needs_what_it_watches():
     assert "Known: accuracy, loss" in line
 
 
+def test_learning_forward_in_time_is_checked_before_anything_runs():
+    (line,) = refused(DEMO, "train.learning=ottt", "train.loss=mse_count_loss")
+    assert "train.learning = 'ottt'" in line
+    assert "is not known step by step" in line
+    (line,) = refused(DEMO, "train.learning=eprop", "train.window=3")
+    assert "window is for 'bptt'" in line
+
+
 def test_no_file_and_no_toml(written, tmp_path):
     written(SMALL, "near.toml")
     assert re.search(r"no such run file; here are .*near\.toml", refused(tmp_path / "far.toml")[0])

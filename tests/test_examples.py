@@ -22,11 +22,11 @@ CHECKS = {
     "lif_neuron": (None, [], lambda found: found == [36, 63, 91]),
     "feedforward": (None, [], lambda found: found == list(range(13, 200, 15))),
     "second_order": (None, [], lambda found: found == {"Leaky": [], "Synaptic": SYNAPTIC, "Alpha": [133]}),
-    "train_dense": ("sklearn", ["--data", "digits"], lambda found: found > 0.6),
-    "train_convolutional": ("sklearn", ["--data", "digits"], lambda found: found > 0.3),
-    "population_coding": ("sklearn", ["--data", "digits", "--epochs", "2"], lambda found: found > 0.7),
-    "regression_membrane": (None, [], lambda found: found < 0.3),
-    "regression_sunspots": ("statsmodels", [], lambda found: 15 < found["spiking network"] < 29.8),
+    "train_dense": ("sklearn", ["--data", "digits", "--epochs", "1"], lambda found: found > 0.5),
+    "train_convolutional": ("sklearn", ["--data", "digits", "--epochs", "2"], lambda found: found > 0.2),
+    "population_coding": ("sklearn", ["--data", "digits", "--epochs", "1"], lambda found: found > 0.3),
+    "regression_membrane": (None, ["--epochs", "5"], lambda found: found < 0.15),
+    "regression_sunspots": ("statsmodels", ["--epochs", "5"], lambda found: found["spiking network"] < 29.8),
     "ecg": ("pywt", [], lambda found: found["beats"] == [189] and found["error"] < 0.05),
 }
 
@@ -35,25 +35,37 @@ def main_of(name):
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
 
 
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
-@pytest.mark.parametrize("name", CHECKS)
-def test_it_runs(name, engine, capsys):
-    package, options, holds = CHECKS[name]
-    for needed in filter(None, (package, "torch" if engine == "torch" else None)):
-        pytest.importorskip(needed, reason=f"{needed} is not installed")
-    found = main_of(name)(["--engine", engine, "--quick", *options])
-    assert holds(found), found
-    assert capsys.readouterr().out.count("\n") >= 1
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_it_draws_its_picture(name, tmp_path):
+def options_of(name, *further):
+    """The options of a small run; skips where a package is missing."""
     package, options, _ = CHECKS[name]
-    for needed in filter(None, (package, "matplotlib")):
-        pytest.importorskip(needed, reason=f"{needed} is not installed")
-    if "--data" in options:
-        options = ["--data", "digits", "--epochs", "1"]
-    main_of(name)(["--engine", "numpy", "--quick", *options, "--picture", str(tmp_path / "picture.png")])
+    for needed in (package, *further):
+        if needed is not None:
+            pytest.importorskip(needed, reason=f"{needed} is not installed")
+    return ["--quick", *options]
+
+
+def one_epoch(options):
+    return [*options, "--epochs", "1"] if "--epochs" in options else options
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_says_something_true(name, capsys):
+    found = main_of(name)(["--engine", "numpy", *options_of(name)])
+    assert CHECKS[name][2](found), found
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_draws_and_says_the_same_on_torch(name, tmp_path):
+    options = one_epoch(options_of(name, "torch", "matplotlib"))
+    expected = main_of(name)(["--engine", "numpy", *options])
+    found = main_of(name)(["--engine", "torch", *options, "--picture", str(tmp_path / "picture.png")])
+    if isinstance(expected, float):
+        assert found == pytest.approx(expected, abs=0.08)  # float32: a spike may flip, and training part company
+    elif name == "regression_sunspots":
+        assert found == pytest.approx(expected, abs=2.0)
+    else:
+        assert found == expected
     assert (tmp_path / "picture.png").stat().st_size > 5000
 
 

@@ -65,6 +65,28 @@ def test_check_refuses(run_file, capsys):
     assert "REFUSED  the module: batch: axis 0 of input 0 is 64, to be cut into 5 parts" in said
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("update_every = 2", "parts: update_every=2 does not divide the 3 steps of a sequence"),
+        ('learning = "eprop"', "learning: learning='eprop' needs gradients, which stay on the device"),
+    ],
+)
+def test_check_refuses_ways_of_learning(run_file, capsys, line, said):
+    run_file.write_text(RUN + line + "\n")
+    code, told = call(capsys, "check", run_file)
+    assert code == NOT_VERIFIED, told
+    assert said in " ".join(told.split())
+
+
+def test_training_in_parts(run_file, capsys, tmp_path):
+    run_file.write_text(RUN + "update_every = 1\n")
+    code, said = call(capsys, "check", run_file)
+    assert code == 0, said
+    code, said = call(capsys, "train", run_file, "--engine", "ipu", "--simulate", "--out", tmp_path / "run")
+    assert code == 0, said
+
+
 def test_training_says_that_it_is_simulated(run_file, capsys, tmp_path):
     code, said = call(capsys, "train", run_file, "--engine", "ipu", "--simulate", "--out", tmp_path / "run")
     assert code == 0, said

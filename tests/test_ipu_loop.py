@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
 from conformance import cases
-from ipu_rig import NET, batch, difference, fitted, model
+from ipu_rig import NET, batch, difference, fitted, model, others, some
 
 import spikecore as sc
 from spikecore.api.tree import leaves
@@ -28,7 +28,7 @@ def assert_same(ours, theirs):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6, atol=1e-6, err_msg=path)
 
 
-@pytest.mark.parametrize("case", [*cases.LEAKY[::5], *cases.FAMILY[::2], *cases.NETWORKS], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*some(cases.NEURONS), *cases.NETWORKS], ids=lambda case: case.name)
 def test_the_loop_is_the_unrolled_run(case):
     """Spikes, every recorded state, and the state after the last step."""
     rng = np.random.default_rng(0)
@@ -38,6 +38,12 @@ def test_the_loop_is_the_unrolled_run(case):
         one = sc.Model(network, "ipu", simulate=True, inference_loop=loop, input_shape=case.shape)
         found.append(one(x, record=True))
     assert_same(found[1], found[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", others(cases.NEURONS), ids=lambda case: case.name)
+def test_the_loop_is_the_unrolled_run_for_all_others(case):
+    test_the_loop_is_the_unrolled_run(case)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
 
 from conformance import cases
-from ipu_rig import NET, NORMALISED, batch, difference, fitted, model
+from ipu_rig import NET, NORMALISED, batch, difference, fitted, model, others, some
 
 import spikecore as sc
 from spikecore import functional
@@ -79,7 +79,8 @@ def behind(layer, shape):
     return sc.Sequential(sc.GradedSpikes(shape[0]), layer, sc.Flatten())
 
 
-EVERY = [(case.name, behind(case.layer, case.shape), case.shape) for case in (*cases.LEAKY[::5], *cases.FAMILY[::2])]
+EVERY = [(case.name, behind(case.layer, case.shape), case.shape) for case in some(cases.NEURONS)]
+REST = [(case.name, behind(case.layer, case.shape), case.shape) for case in others(cases.NEURONS)]
 NETWORKS = [(case.name, sc.Sequential(case.layer, sc.Flatten()), case.shape) for case in cases.NETWORKS]
 MORE = [
     ("normalised", NORMALISED, (6,)),
@@ -93,6 +94,12 @@ ALL = [*EVERY, *NETWORKS, *MORE]
 
 @pytest.mark.parametrize(("name", "network", "shape"), ALL, ids=[one[0] for one in ALL])
 def test_every_part_is_torchs(name, network, shape):
+    assert difference_in_parts(network, shape) <= 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "network", "shape"), REST, ids=[one[0] for one in REST])
+def test_every_part_is_torchs_for_all_others(name, network, shape):
     assert difference_in_parts(network, shape) <= 1e-6
 
 

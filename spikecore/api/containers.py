@@ -66,7 +66,8 @@ class Listed(Container):
     def __init__(self, *layers: Layer) -> None:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"{layer_name(self)}: entry {i} is {shown(layer)}, not a spikecore layer{no_layer(layer)}")
+                what = f"entry {i} is {shown(layer)}, not a spikecore layer{no_layer(layer)}"
+                raise TypeError(f"{layer_name(self)}: {what}")
         object.__setattr__(self, "layers", tuple(layers))
 
     def children(self) -> Iterator[Tuple[str, Layer]]:

@@ -152,7 +152,7 @@ class Executor(abc.ABC):
 
     carries: bool = False  # whether ``step`` starts from any given state, and ``apply`` takes a gradient made elsewhere
     #: What ``step`` takes as ``state`` to begin a sequence that later steps go on with. An executor that does not carry
-    #: but has this keeps states to itself: it goes on only from what its own last step returned, in parts of one length.
+    #: but has this keeps states to itself: it goes on from what its own last step returned, in parts of one length.
     resting: Any = None
 
     @abc.abstractmethod

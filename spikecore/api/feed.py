@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
@@ -124,6 +125,10 @@ def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
         return "; it has a time axis of its own: leave out num_steps and encoder"
     if not static and len(found) == 1 + len(shape):
         return "; for an input without time axis pass num_steps"
+    if static and len(found) == len(shape):
+        return "; a single sample needs a batch axis: x[None]"
+    if len(shape) == 1 and math.prod(found[2 - static :]) == shape[0]:
+        return "; put a Flatten() before the first layer"
     return ""
 
 

@@ -27,6 +27,17 @@ def at_least_one(owner: object, **sizes: Any) -> None:
             raise ValueError(f"{type(owner).__name__}: {name}={n!r} must be an int >= 1")
 
 
+def check_steps(steps: int, given: int) -> None:
+    """Refuse a run over time that has no step, or whose input has neither one step nor as many as the run.
+
+    Raises:
+        ShapeError: names both numbers.
+    """
+    if steps < 1 or given not in (1, steps):
+        wanted = f"a time axis of {steps}, or of 1 for a constant input" if steps >= 1 else "at least one step"
+        raise ShapeError(f"scan: inputs with a time axis of {given} for steps={steps}; expected {wanted}")
+
+
 def spread(owner: str, name: str, value: Any, axes: int, least: int) -> Tuple[int, ...]:
     """One int per space axis from an int or a tuple.
 

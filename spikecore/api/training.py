@@ -106,7 +106,7 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
     """
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
         raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
-    if hasattr(data, "inputs") and hasattr(data, "targets"):
+    if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
         raise TypeError(f"data={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
     for i, batch in enumerate(data):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):

@@ -110,6 +110,8 @@ class Loader:
         seed: int = 0,
         drop_last: bool = False,
     ):
+        if isinstance(inputs, tuple) and targets is None and len(inputs) == 2:
+            raise DataError("inputs: a tuple of two; give inputs and targets by themselves: Loader(inputs, targets)")
         if isinstance(inputs, (Dataset, Samples)) and targets is not None:
             raise DataError("targets: a Dataset brings its own; give the Dataset alone, or two arrays")
         self._samples = inputs if isinstance(inputs, Samples) else None

@@ -14,6 +14,7 @@ from spikecore.api.engine import get_engine
 from spikecore.api.layer import Key
 from spikecore.api.tree import flatten, map_leaves
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
+from spikecore.kernels.fresh import refresh
 from spikecore.kernels.sizes import LARGE, REPEATED
 
 MAKERS = {"cpu": "spikecore.kernels.fused", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
@@ -76,7 +77,7 @@ def _kernels(
     if any(tuple(np.shape(s)) != tuple(shape[1:]) for s in state.values()):
         return f"the states of {type(stepper).__name__} are not shaped like its input"
     constants, make = _constants(params), importlib.import_module(MAKERS[terms.target]).fused
-    found = make(stepper, constants, record, (), terms.dtype)
+    found = _first(make, stepper, constants, record, terms.dtype)
     if isinstance(found, str):
         return found
     for name in found.params:
@@ -85,6 +86,16 @@ def _kernels(
             return f"parameter {name} of shape {wide} does not broadcast to {shape[1:]}"
     rows = tuple(p for p in found.params if math.prod(params[p].shape) != 1)
     return make(stepper, constants, record, rows, terms.dtype)
+
+
+def _first(make: Any, stepper: Any, constants: Any, record: Tuple[str, ...], dtype: str) -> Any:
+    """Kernels of the step as it is now, no matter how many values parameters have; or why there are none."""
+    try:
+        hash(stepper)
+    except TypeError as reason:
+        return f"a field of {type(stepper).__name__} cannot be hashed ({reason}): kernels are found by the fields' values"
+    refresh(stepper, constants, record)
+    return make(stepper, constants, record, (), dtype)
 
 
 def _constants(params: Dict[str, Any]) -> Tuple[Tuple[str, Any], ...]:
@@ -105,7 +116,7 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
         init = spelled.init(Key((0,)), shape)
         params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
         make = importlib.import_module(MAKERS[target]).fused
-        found = make(part or spelled, _constants(params), (), (), "float32")
+        found = _first(make, part or spelled, _constants(params), (), "float32")
     except ValueError:
         found = f"{name}.step is not elementwise"
     if isinstance(found, str):

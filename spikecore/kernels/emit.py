@@ -21,8 +21,8 @@ SPELLING = {
     "divide": "{0} / {1}",
     "negative": "-{0}",
     "abs": "abs({0})",
-    "maximum": "max({0}, {1})",
-    "minimum": "min({0}, {1})",
+    "maximum": "{0} if {0} > {1} or {0} != {0} else {1}",  # a NaN stays one
+    "minimum": "{0} if {0} < {1} or {0} != {0} else {1}",
     "clip": "min(max({0}, {1}), {2})",
     "where": "{1} if {0} else {2}",
     "exp": "exp({0})",

@@ -11,16 +11,24 @@ from spikecore.kernels.cache import build
 from spikecore.kernels.emit import Source, chunks, load_lines, spelled, value_of
 from spikecore.kernels.fused import several
 from spikecore.kernels.program import Program
-from spikecore.kernels.trace import Symbol, words_of
+from spikecore.kernels.trace import NotElementwise, Symbol, words_of
 
 
 def update(
     optimizer: Any, param: Any, grad: Any, slots: Dict[str, Any], step: int, lr: float
 ) -> Tuple[Any, Dict[str, Any]]:
-    """``optimizer.update`` on NumPy arrays of one dtype."""
+    """``optimizer.update`` on NumPy arrays of one dtype.
+
+    Raises:
+        NotElementwise: its rule is more than elementwise, or a field of it cannot be hashed.
+    """
     now = optimizer.scalars(step, lr)
     dtype = str(param.dtype)
     names = optimizer.slots
+    try:
+        hash(optimizer)
+    except TypeError as reason:
+        raise NotElementwise(str(reason)) from None
     kernel = _kernel(optimizer, tuple(now), tuple(slots), dtype, several(param.shape))
     number = param.dtype.type
     arrays = [np.ascontiguousarray(a).reshape(-1) for a in (param, grad, *slots.values())]

@@ -23,6 +23,8 @@ def rate(
 ) -> Any:
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
 
+    Floats outside [0, 1] are clipped; whole numbers above 1 are refused, since nearly always an image was not scaled.
+
     Args:
         data: (batch, *features), or (time, batch, *features) with ``time_var_input``; (time,) is a single train.
         num_steps: T; for a static input only.
@@ -36,7 +38,8 @@ def rate(
         Zeros and ones, (T, batch, *features).
 
     Raises:
-        ValueError: ``num_steps`` missing, below 1, or given with ``time_var_input``; ``first_spike_time`` out of range.
+        ValueError: ``num_steps`` missing, below 1, or given with ``time_var_input``; ``first_spike_time`` out of range;
+            whole numbers that make probabilities above 1.
     """
     engine = engine_of(data)
     x = engine.asarray(data)
@@ -50,7 +53,7 @@ def rate(
         shape = (steps_of("rate", num_steps, first_spike_time), *x.shape)
     if len(shape) < 2 and not time_var_input:
         raise ValueError(f"rate: data of shape {tuple(x.shape)} has no batch axis")
-    probability = engine.xp.clip(gain * x + offset, 0.0, 1.0)
+    probability = engine.xp.clip(_chance("rate", data, engine, gain * x + offset), 0.0, 1.0)
     draws = engine.uniform(seed, shape, sample_axis=1 if len(shape) > 1 else None, first=first)
     spikes = engine.xp.astype(draws < probability, engine.dtype)
     if first_spike_time:
@@ -72,12 +75,23 @@ def rate_conv(data: Any, *, seed: Any = 0, first: int = 0, sample_axis: Optional
         Zeros and ones in the shape of ``data``.
 
     Raises:
-        ValueError: ``sample_axis`` is no axis of ``data``.
+        ValueError: ``sample_axis`` is no axis of ``data``; whole numbers above 1.
     """
     engine = engine_of(data)
     x = engine.asarray(data)
     draws = engine.uniform(seed, tuple(x.shape), sample_axis=sample_axis, first=first)
-    return engine.xp.astype(draws < engine.xp.clip(x, 0.0, 1.0), engine.dtype)
+    return engine.xp.astype(draws < engine.xp.clip(_chance("rate_conv", data, engine, x), 0.0, 1.0), engine.dtype)
+
+
+def _chance(name: str, data: Any, engine: Any, probability: Any) -> Any:
+    """Refuse whole numbers that are no probabilities: mostly an image of 0 to 255, every pixel of which would fire."""
+    kind = str(getattr(data, "dtype", ""))
+    if "int" in kind and (engine.to_numpy(probability) > 1.0).any():
+        raise ValueError(
+            f"{name}: data of dtype {kind.rpartition('.')[2]} make probabilities above 1: divide by the largest value, "
+            "for 8-bit images data / 255"
+        )
+    return probability
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ from spikecore.engines.ipu.subject import Subject, check_network
 
 def check_model(
     model: Any, inputs: Any, targets: Any, loss: Any = None, optimizer: Any = None, *, window: Optional[int] = None,
-    update_every: Optional[int] = None, num_steps: Optional[int] = None, encoder: Any = None, time_axis: int = 0,
-    engine: Optional[IpuEngine] = None,
+    learning: str = "bptt", update_every: Optional[int] = None, num_steps: Optional[int] = None, encoder: Any = None,
+    time_axis: int = 0, engine: Optional[IpuEngine] = None,
 ) -> CheckReport:  # fmt: skip
     """Check a ``spikecore.Model`` on one batch: would an IPU take it, and train it as meant?
 
     Args:
         model: on any engine; its weights stay as they are.
         inputs, targets: one training batch, as ``fit`` takes it.
-        loss, optimizer, window, update_every, num_steps, encoder, time_axis: as in ``fit``.
+        loss, optimizer, window, learning, update_every, num_steps, encoder, time_axis: as in ``fit``.
         engine: an IPU engine whose options count; default options otherwise.
     """
     engine = IpuEngine(simulate=True) if engine is None else engine
@@ -39,9 +39,12 @@ def check_model(
     subject = Subject(engine, model.network, params, buffers, loss, optimizer, window, update_every is not None)
     total = int(x.shape[0]) if steps is None else steps
     held = targets_of(engine, loss, host(targets), total, int(x.shape[1]))
-    every = min(Learning(update_every=update_every).update_every or total, total)
+    every = min(Learning(learning, update_every).update_every or total, total)
     part = (x[:every], None) if steps is None else (x, every)
     report = check_network(subject, part[0], held.between(0, every), part[1])
+    if learning != "bptt":
+        reason = f"learning={learning!r} needs gradients, which stay on the device"
+        report.add(Finding("learning", "", reason, "Use learning='bptt', with window or update_every"))
     if total % every:
         reason = f"update_every={every} does not divide the {total} steps of a sequence, and shapes are fixed"
         report.add(Finding("parts", "", reason, "Choose a divisor, or cut the sequence"))

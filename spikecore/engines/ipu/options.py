@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from spikecore.api.engine import unknown
+from spikecore.engines.ipu.building import build
 
 PARTIALS = ("half", "float")
 SHORT_BATCH = ("drop", "pad")
@@ -162,57 +163,8 @@ class IpuOptions:
         return max(self.device_iterations, self.stages)
 
     def build(self, poptorch: Any, training: bool, buffers: bool) -> Any:
-        """The ``poptorch.Options`` of a training or an inference model.
-
-        Args:
-            poptorch: the module, or the simulation of it.
-            training: for which of the two.
-            buffers: whether the network changes buffers (running statistics).
-        """
-        options = poptorch.Options() if self.options is None else self.options.clone()
-        options.deviceIterations(self.device_iterations if training else self.inference_iterations)
-        options.replicationFactor(self.replication_factor)
-        if training:
-            options.Training.gradientAccumulation(self.gradient_accumulation)
-        options.outputMode(poptorch.OutputMode.All)  # the default in training is the last part of the batch alone
-        if self.replication_factor > 1 and buffers:
-            options.broadcastBuffers(False)
-        self._memory(options)
-        self._precision(poptorch, options)
-        self._device(options)
-        return options
-
-    def _memory(self, options: Any) -> None:
-        if self.available_memory_proportion is not None:
-            share = float(self.available_memory_proportion)
-            options.setAvailableMemoryProportion({f"IPU{i}": share for i in range(self.stages)})
-        if self.recompute:
-            kind = 3 if self.stages > 1 else 1  # popart::RecomputationType: Pipeline, Standard
-            options._Popart.set("autoRecomputation", kind)
-        if self.prefetch_depth is not None:
-            options._Popart.set("defaultPrefetchBufferingDepth", self.prefetch_depth)
-
-    def _precision(self, poptorch: Any, options: Any) -> None:
-        import torch
-
-        if self.partials_type is not None:
-            options.Precision.setPartialsType({"half": torch.half, "float": torch.float}[self.partials_type])
-        if self.stochastic_rounding:
-            options.Precision.enableStochasticRounding(True)
-
-    def _device(self, options: Any) -> None:
-        if self.random_seed is not None:
-            options.randomSeed(self.random_seed)
-        if self.executable_cache_dir is not None:
-            options.enableExecutableCaching(self.executable_cache_dir)
-        if self.use_ipu_model:
-            options.useIpuModel(True)
-        if self.offline_target is not None:
-            options.useOfflineIpuTarget(self.offline_target)
-        if self.profile_dir is not None:
-            options.enableProfiling(self.profile_dir)
-        if self.stages > 1:
-            options.autoRoundNumIPUs(True)
+        """The ``poptorch.Options`` of a training or an inference model; see ``building.build``."""
+        return build(self, poptorch, training, buffers)
 
 
 def _wrong(name: str, value: Any, allowed: str) -> ValueError:

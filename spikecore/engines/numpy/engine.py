@@ -13,6 +13,7 @@ import numpy as np
 
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, flatten, map_leaves
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
@@ -73,6 +74,9 @@ class NumpyEngine(Engine):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(dtype={self.dtype!r}, namespace={self.namespace!r})"
 
+    def __deepcopy__(self, memo: Any) -> NumpyEngine:
+        return self  # it holds modules, which cannot be copied, and nothing that changes
+
     def _words(self) -> Any:
         return namespace(self.raw_words())
 
@@ -131,6 +135,7 @@ class NumpyEngine(Engine):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Tuple[Any, State, State]:
+        check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
         kernels = self._kernels(stepper, params, state, inputs, steps, record)
         if kernels is not None:
             return fused_scan(self, kernels, params, state, inputs, steps, window)

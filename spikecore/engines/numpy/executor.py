@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from spikecore.api.executor import NetworkExecutor
@@ -61,9 +62,11 @@ class NumpyExecutor(NetworkExecutor):
         optimizer: Any = self.optimizer
         engine: Any = self.engine
         if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
+            from spikecore.kernels.trace import NotElementwise
             from spikecore.kernels.update import update
 
-            return update(optimizer, param, grad, slots, self.steps_done, self.lr)
+            with suppress(NotElementwise):  # a rule of the user's own, say with a norm
+                return update(optimizer, param, grad, slots, self.steps_done, self.lr)
         return optimizer.update(engine.xp, param, grad, slots, self.steps_done, self.lr)
 
     def set_lr(self, lr: float) -> None:

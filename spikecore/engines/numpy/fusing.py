@@ -16,7 +16,7 @@ def fused_scan(
     operands = [inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))]
     tape = next((x.tape for x in operands if type(x) is Var and x.slot is not None), None)
     held = {name: _value(x) for name, x in flatten(params).items()}
-    first = [_value(x) for _, x in leaves(state)]
+    first = [_value(state[name]) for name in kernels.states]
     made = kernels.forward(_value(inputs), first, held, steps, keep=tape is not None)
     results = made.outputs, State(zip(kernels.record, made.recorded)), State(zip(kernels.states, made.final))
     if tape is None:
@@ -48,7 +48,7 @@ class FusedScan:
         count = len(self.kernels.record)
         params = flatten(self.params)
         wanted = tuple(p for p in self.kernels.params if _slot(params[p]) is not None)
-        first = [_value(x) for _, x in leaves(self.state)]
+        first = [_value(self.state[name]) for name in self.kernels.states]
         held = {name: _value(x) for name, x in params.items()}
         made = self.kernels.backward(
             _value(self.inputs),
@@ -63,8 +63,8 @@ class FusedScan:
             self.saved,
         )
         accumulate(grads, _slot(self.inputs), made.x)
-        for (_, leaf), share in zip(leaves(self.state), made.state):
-            accumulate(grads, _slot(leaf), share)
+        for name, share in zip(self.kernels.states, made.state):
+            accumulate(grads, _slot(self.state[name]), share)
         for name, share in made.params.items():
             accumulate(grads, _slot(params[name]), share)
 

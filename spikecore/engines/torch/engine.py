@@ -9,6 +9,7 @@ import torch
 
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.fusing import can_pass, compiling, fused_scan
 from spikecore.engines.torch.loop import loop
@@ -23,7 +24,7 @@ def _kind_of(device: Any) -> str:
     try:
         return torch.device(device).type
     except RuntimeError:
-        raise ValueError(f"device={device!r} is no torch device, e.g. 'cpu', 'cuda', 'cuda:1'") from None
+        raise ValueError(f"device={device!r}: no torch device; use e.g. 'cpu', 'cuda', 'cuda:1'") from None
 
 
 class TorchEngine(Engine):
@@ -38,8 +39,8 @@ class TorchEngine(Engine):
             compute the steps between again; None keeps everything. Kernels compute states again in any case.
 
     Raises:
-        ValueError: another dtype, a ``checkpoint_every`` below 1, a word that is no device, or a CUDA device where torch
-            sees none.
+        ValueError: another dtype, a ``checkpoint_every`` below 1, a word that is no device, or a CUDA device where
+            torch sees none.
     """
 
     name = "torch"
@@ -75,10 +76,9 @@ class TorchEngine(Engine):
                 x = x.copy()
             return torch.as_tensor(x, dtype=wanted, device=self.device)
         if x.is_floating_point() and wanted.is_floating_point and x.dtype != wanted:
-            raise TypeError(
-                f"a {x.dtype} tensor came to an engine of {wanted}: convert it with x.to({wanted}), "
-                f"or use get_engine('torch', dtype={str(x.dtype).rpartition('.')[2]!r})"
-            )
+            own = str(x.dtype).rpartition(".")[2]
+            other = f", or use get_engine('torch', dtype={own!r})" if own in DTYPES else ""
+            raise TypeError(f"a {x.dtype} tensor came to an engine of {wanted}: convert it with x.to({wanted}){other}")
         return x.to(device=self.device, dtype=wanted)
 
     def to_numpy(self, x: Any) -> Any:
@@ -115,6 +115,7 @@ class TorchEngine(Engine):
         window: Optional[int] = None,
     ) -> Tuple[Any, State, State]:
         steps = inputs.shape[0] if steps is None else steps
+        check_steps(steps, inputs.shape[0])
         if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
             state = map_leaves(torch.Tensor.float, state)
             run = stepper, params, state

@@ -160,7 +160,7 @@ class Device:
                 folder[key] = host[name]
         self.many = isinstance(found, (tuple, list))
         found = tuple(found) if self.many else (found,)
-        return tuple(x.detach() for x in found), self._loss(tracing) if self.training else None
+        return tuple(x.detach() for x in found), _loss(tracing) if self.training else None
 
     def _settle_buffers(self, before: Dict[str, Any], storage: Dict[str, Any]) -> None:
         """Keep in-place changes of float buffers; lose ``.data =`` and whole numbers; refuse reassigned ones."""
@@ -174,12 +174,13 @@ class Device:
             else:
                 self.values[name] = before[name] if moved or not value.is_floating_point() else value.detach()
 
-    def _loss(self, tracing: Tracing) -> Any:
-        if not tracing.losses:
-            raise Error("Couldn't find a loss in graph! Return one wrapped in poptorch.identity_loss")
-        final = final_losses(tracing.losses)
-        if len(final) != 1:
-            raise Error("Multiple independent losses found: wrap their sum in one poptorch.identity_loss")
-        if final[0].ndim:
-            raise Error(f"the loss must be a scalar, not of shape {tuple(final[0].shape)}")
-        return final[0]
+
+def _loss(tracing: Tracing) -> Any:
+    if not tracing.losses:
+        raise Error("Couldn't find a loss in graph! Return one wrapped in poptorch.identity_loss")
+    final = final_losses(tracing.losses)
+    if len(final) != 1:
+        raise Error("Multiple independent losses found: wrap their sum in one poptorch.identity_loss")
+    if final[0].ndim:
+        raise Error(f"the loss must be a scalar, not of shape {tuple(final[0].shape)}")
+    return final[0]

@@ -30,14 +30,9 @@ class PoplarExecutor:
     """A module with its weights on the simulated device."""
 
     def __init__(
-        self,
-        model: Any,
-        options: Any,
-        training: bool,
-        poptorch_version: Any,
-        optimizer: Any = None,
+        self, model: Any, options: Any, training: bool, poptorch_version: Any, optimizer: Any = None,
         user_model: Any = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if type(model).__name__.startswith("Poptorch"):
             raise RuntimeError("Model has already been wrapped: call destroy() on the executor before wrapping again")
         given = Options() if options is None else options
@@ -84,7 +79,7 @@ class PoplarExecutor:
     def compile(self, *args: Any, **kwargs: Any) -> None:
         assert not kwargs, "the simulation takes positional inputs"
         self._alive()
-        self._check_divisible(args)
+        _check_divisible(args, self._options)
         if self._device is None:
             self.compilations += 1
             self._device = Device(self._model, self._training, self._options)
@@ -173,34 +168,37 @@ class PoplarExecutor:
         tensors = [_as_on_device(x, self._device.double) for x in args]
         outputs = self._device.run(parts_of(tensors, self._options))
         self._dirty = self._dirty or self._training
-        return self._gathered(outputs)
-
-    def _gathered(self, outputs: List[Any]) -> Any:
-        mode = self._options.output_mode
-        if mode == OutputMode.Default:
-            mode = OutputMode.Final if self._training else OutputMode.All
-        if mode == OutputMode.Final:
-            outputs = outputs[-self._options.replication_factor :]
-        assert mode in (OutputMode.Final, OutputMode.All), f"the simulation has no output mode {mode!r}"
-        several = len(outputs) > 1 or mode == OutputMode.All
-        columns = [_joined(column, several) for column in zip(*outputs)]
-        found = tuple(_coerced(x, self._device.double) for x in columns)  # type: ignore[union-attr]
-        for x in found:
-            x.backward = _no_backward  # type: ignore[method-assign]
-        return found if self._device.many else found[0]  # type: ignore[union-attr]
-
-    def _check_divisible(self, args: Any) -> None:
-        count = _parts(self._options)
-        for x in args:
-            extent = x.shape[0] if x.ndim else 0
-            assert extent > 0 == extent % count, (
-                f"axis 0 of an input of shape {tuple(x.shape)} must be a multiple of {count}: device iterations x "
-                "replication factor x gradient accumulation"
-            )
+        return _gathered(outputs, self._options, self._training, self._device)
 
     def _alive(self) -> None:
         if self._destroyed:
             raise Error("the model has been destroyed")
+
+
+def _gathered(outputs: List[Any], options: Any, training: bool, device: Device) -> Any:
+    """What a call returns, from what the module returned for each part."""
+    mode = options.output_mode
+    if mode == OutputMode.Default:
+        mode = OutputMode.Final if training else OutputMode.All
+    if mode == OutputMode.Final:
+        outputs = outputs[-options.replication_factor :]
+    assert mode in (OutputMode.Final, OutputMode.All), f"the simulation has no output mode {mode!r}"
+    several = len(outputs) > 1 or mode == OutputMode.All
+    columns = [_joined(column, several) for column in zip(*outputs)]
+    found = tuple(_coerced(x, device.double) for x in columns)
+    for x in found:
+        x.backward = _no_backward  # type: ignore[method-assign]
+    return found if device.many else found[0]
+
+
+def _check_divisible(args: Any, options: Any) -> None:
+    count = _parts(options)
+    for x in args:
+        extent = x.shape[0] if x.ndim else 0
+        assert extent > 0 == extent % count, (
+            f"axis 0 of an input of shape {tuple(x.shape)} must be a multiple of {count}: device iterations x "
+            "replication factor x gradient accumulation"
+        )
 
 
 def _parts(options: Any) -> int:

@@ -70,7 +70,7 @@ class FusedStep(torch.autograd.Function):
         shape = values[0].shape
         wanted = tuple(name for name, needed in zip(names, ctx.needs_input_grad[3:]) if needed)
         made = kernel.forward(_flat(kernel, dict(zip(names, values)), shape), shape.numel(), _threads())
-        outputs = tuple(torch.from_numpy(a).view(shape) for a in made)
+        outputs = tuple(torch.from_numpy(a.reshape(shape)) for a in made)  # no views: they may be edited in place
         if wanted:
             ctx.set_materialize_grads(False)
             ctx.kernel, ctx.engine, ctx.names, ctx.wanted = kernel, engine, names, wanted

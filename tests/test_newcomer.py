@@ -1,0 +1,120 @@
+"""What a newcomer who knows PyTorch and snnTorch gets wrong first: each error says what to write instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore import functional, spikegen, utils
+from spikecore.datasets import DataError, Dataset, Loader
+
+X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
+SPIKES = np.zeros((4, 6, 3))
+
+
+def network():
+    return sc.Sequential(sc.Linear(5, 3), sc.Leaky())
+
+
+def fit(data=((X, Y),), **options):
+    return sc.Model(network(), "numpy").fit(data, num_steps=2, progress=False, **options)
+
+
+class Undecorated(sc.Neuron):
+    gain: sc.Param = 0.1
+
+
+def refuses(act, message, kind=TypeError):
+    with pytest.raises(kind, match=message):
+        act()
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: sc.SLSTM(8, 4), r"SLSTM takes keyword arguments only, e\.g\. SLSTM\(input_size=8, hidden_size=4\)"),
+        (lambda: sc.Synaptic(0.9, 0.8), r"e\.g\. Synaptic\(alpha=0\.9, beta=0\.8\)"),
+        (lambda: sc.IF(2.0), r"e\.g\. IF\(threshold=2\.0\)"),
+        (lambda: sc.Leaky(bta=0.9), "Leaky: unknown argument 'bta'; did you mean 'beta'"),
+        (lambda: sc.Leaky(learn_beta=True), r"'learn_beta': write beta=sc\.learn\(\.\.\.\); spikecore\.nn has modules"),
+        (lambda: sc.Leaky(learn_tau=True), "unknown argument 'learn_tau'.* Known: beta"),
+        (lambda: sc.Leaky(spike_grad=None), r"'spike_grad': write surrogate=\.\.\."),
+        (lambda: sc.RLeaky(init_hidden=True), "RLeaky: unknown argument 'init_hidden': leave it out"),
+        (lambda: Undecorated(gain=0.2), r"'gain' is annotated but no field: .*@dataclass\(frozen=True\)"),
+    ],
+)
+def test_arguments_of_neurons(act, message):
+    refuses(act, message)
+
+
+def test_a_neuron_may_have_a_constructor_of_its_own():
+    @dataclass(frozen=True, init=False)
+    class Own(sc.Leaky):
+        def __init__(self, half: float):
+            super().__init__(beta=0.5**half)
+
+    assert Own(half=1.0).beta == 0.5
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: sc.Model([sc.Linear(5, 3), sc.Leaky()]), r"give layers one by one: sc\.Sequential\(\*layers\)"),
+        (lambda: sc.Sequential([sc.Linear(5, 3)]), r"entry 0 is .*give layers one by one"),
+        (lambda: sc.Sequential(sc.Linear(5, 3), sc.Leaky), r"it is a class: write Leaky\(\.\.\.\)"),
+        (lambda: sc.verify(network(), X, Y, num_steps=2), r"wrap it, sc\.Model\(network\)"),
+        (lambda: fit(schedule="cosine"), r"schedule='cosine' must be a callable \(epoch, epochs\) -> factor"),
+        (lambda: fit(Dataset(X, Y)), r"gives samples, not batches: wrap it, spikecore\.datasets\.Loader\(data\)"),
+        (lambda: sc.get_engine("numpy", device="cuda"), "engine 'numpy': unknown option 'device'. Known: .*dtype"),
+        (lambda: functional.ce_rate_loss()((SPIKES, SPIKES), Y), r"spikes is a tuple, expected an array \(time, batch"),
+        (lambda: utils.data_subset([1, 2], 2), "dataset is a list without data and targets"),
+    ],
+)
+def test_one_kind_of_thing_for_another(act, message):
+    refuses(act, message)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: fit([(X, np.eye(3)[Y])]), r"of a one-hot code take targets\.argmax\(-1\)"),
+        (lambda: fit([(X, Y[:, None])]), r"take targets\[:, 0\]"),
+        (lambda: fit([(X, Y * 1.0)]), "dtype float.*this loss compares with classes"),
+        (lambda: fit([(X[:, :, None, None], Y)]), r"put a Flatten\(\) before the first layer"),
+        (lambda: sc.Model(network(), "numpy")(X[0], num_steps=2), r"a single sample needs a batch axis: x\[None\]"),
+        (lambda: functional.accuracy_rate(SPIKES, Y[:4]), r"targets have shape \(4,\), expected \(6,\)"),
+        (
+            lambda: fit(loss=functional.ce_rate_loss(reduction="none")),
+            r"loss gave values of shape \(6,\), expected a sc",
+        ),
+        (lambda: spikegen.rate((X * 255).astype("uint8"), num_steps=2), "dtype uint8 make probabilities above 1"),
+        (lambda: spikegen.rate_conv(np.array([[0, 2]])), r"rate_conv: .* above 1: divide"),
+        (lambda: Loader((X, Y)), r"give inputs and targets by themselves: Loader\(inputs, targets\)"),
+    ],
+)
+def test_shapes_and_values(act, message):
+    refuses(act, message, DataError if "Loader" in message else ValueError)
+
+
+def test_whole_numbers_that_are_probabilities_pass():
+    image = (X * 255).astype("uint8")
+    assert (spikegen.rate(image, 3, gain=1 / 255) == spikegen.rate(image / np.float32(255), 3)).mean() > 0.95
+    assert (spikegen.rate(np.eye(3, dtype=int), 4)[1] == np.eye(3)).all()
+    assert spikegen.rate(np.zeros((0, 3), dtype=int), 2).shape == (2, 0, 3)
+
+
+def test_descriptions_and_modules_are_told_apart():
+    torch = pytest.importorskip("torch")
+    import spikecore.nn as snn
+
+    module = torch.nn.Sequential(torch.nn.Linear(5, 3), snn.Leaky(beta=0.9, init_hidden=True))
+    refuses(lambda: sc.Model(module), r"spikecore\.nn\.from_torch\(net\) makes a Model of them")
+    refuses(lambda: sc.Sequential(torch.nn.Linear(5, 3)), "modules go into torch.nn.Sequential")
+    refuses(lambda: utils.reset(sc.Model(network(), "torch")), "net=Model.* must be an nn.Module")
+    refuses(lambda: snn.run(network(), torch.rand(6, 5), num_steps=2), "net=Sequential.* must be an nn.Module")
+    refuses(lambda: snn.to_torch(network()), r"of a network make one, sc\.Model\(network\)")
+    refuses(lambda: module[1](X), r"input_ is a ndarray, expected a tensor: torch\.as_tensor\(x\)")
+    refuses(lambda: sc.get_engine("torch", device="gpu"), "device='gpu': no torch device; use e.g. 'cpu'", ValueError)
