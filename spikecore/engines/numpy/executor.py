@@ -31,13 +31,15 @@ class NumpyExecutor(NetworkExecutor):
     ) -> Tuple[float, Output]:
         run = self.training_pass(steps, key)
         x, y = self.batch(inputs, targets)
-        value, (out, buffers), grads = self.engine.value_and_grad(
-            lambda *held: objective(self.network, self.loss, run, *held, lengths),
-            *(self.params, self.buffers, x, y, state),
-        )
+
+        def value(params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
+            return objective(self.network, self.loss, run, params, buffers, x, y, state, lengths)
+
+        held = self.buffers, x, y, state
+        loss, (out, buffers), grads = self.engine.value_and_grad(value, self.params, *held)
         self.apply(grads)
         self.buffers = buffers
-        return float(value), out
+        return float(loss), out
 
     def apply(self, grads: Params) -> None:
         self._update(self._clipped(grads))
