@@ -8,7 +8,14 @@ import spikecore as sc
 from spikecore import functional
 
 NET = sc.Sequential(sc.Linear(6, 8), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(8, 3), sc.Leaky(threshold=0.7))
-NORMALISED = sc.Sequential(sc.Linear(6, 8), sc.BatchNorm1d(8), sc.Leaky(), sc.Dropout(0.3), sc.Linear(8, 3), sc.Leaky())
+NORMALISED = sc.Sequential(
+    sc.Linear(6, 8, bias=False),  # before BatchNorm a bias has no gradient but rounding noise, which Adam blows up
+    sc.BatchNorm1d(8),
+    sc.Leaky(),
+    sc.Dropout(0.3),
+    sc.Linear(8, 3),
+    sc.Leaky(),
+)
 LOSS = functional.ce_count_loss() + 0.3 * functional.mse_membrane_loss()
 
 

@@ -23,7 +23,7 @@ CHECKS = {
     "feedforward": (None, [], lambda found: found == list(range(13, 200, 15))),
     "second_order": (None, [], lambda found: found == {"Leaky": [], "Synaptic": SYNAPTIC, "Alpha": [133]}),
     "train_dense": ("sklearn", ["--data", "digits", "--epochs", "1"], lambda found: found > 0.5),
-    "train_convolutional": ("sklearn", ["--data", "digits", "--epochs", "2"], lambda found: found > 0.2),
+    "train_convolutional": ("sklearn", ["--data", "digits", "--epochs", "5"], lambda found: found > 0.35),
     "population_coding": ("sklearn", ["--data", "digits", "--epochs", "1"], lambda found: found > 0.3),
     "regression_membrane": (None, ["--epochs", "5"], lambda found: found < 0.15),
     "regression_sunspots": ("statsmodels", ["--epochs", "5"], lambda found: found["spiking network"] < 29.8),

@@ -96,3 +96,10 @@ def test_graded_spikes_need_multiplications(engine):
     row = F.activity(sc.Model(network, engine), np.ones((5, 2, 4))).synapses[0]
     assert not row.binary
     assert row.synops <= 5 * 4 * 3
+
+
+def test_a_readout_that_never_fires_is_not_among_those_that_do(engine):
+    model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.LI()), engine=engine, seed=0)
+    found = F.activity(model, np.ones((1, 3)), num_steps=4)
+    assert found.firing == ()
+    assert [row.name for row in found.synapses] == ["0"]

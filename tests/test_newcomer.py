@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,3 +121,21 @@ def test_descriptions_and_modules_are_told_apart():
     refuses(lambda: snn.to_torch(network()), r"of a network make one, sc\.Model\(network\)")
     refuses(lambda: module[1](X), r"input_ is a ndarray, expected a tensor: torch\.as_tensor\(x\)")
     refuses(lambda: sc.get_engine("torch", device="gpu"), "device='gpu': no torch device; use e.g. 'cpu'", ValueError)
+
+
+def test_modules_of_functional_are_found_as_in_snntorch():
+    pytest.importorskip("torch")
+    assert functional.acc.accuracy_rate is functional.accuracy_rate
+    assert functional.loss.ce_rate_loss is functional.ce_rate_loss
+    assert functional.reg.l1_rate_sparsity is functional.l1_rate_sparsity
+    assert functional.probe.OutputMonitor is functional.OutputMonitor
+    assert functional.quant.state_quant(num_bits=4)
+    assert functional.stdp_learner.STDPLearner
+
+
+def test_without_torch_the_modules_say_how_to_get_it():
+    script = "import sys; sys.modules['torch'] = None; import spikecore as sc; sc.nn"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    assert 'need torch: pip install "spikecore[torch]"' in done.stderr

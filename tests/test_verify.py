@@ -218,3 +218,32 @@ def test_a_stochastic_surrogate_needs_states_shaped_like_the_input():
     network = sc.Sequential(sc.SLSTM(input_size=12, hidden_size=5, surrogate=sc.surrogate.SSO()))
     with pytest.raises(ValueError, match="SLSTM: no stochastic surrogate"):
         sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=3)
+
+
+@pytest.mark.parametrize(
+    "readout",
+    [sc.LI(beta=sc.learn(0.9)), sc.AssociativeLeaky(in_dim=9, d_value=3, d_key=2)],
+    ids=["LI", "AssociativeLeaky"],
+)
+def test_outputs_that_are_no_spikes_are_compared_by_their_size(readout):
+    network = sc.Sequential(sc.Linear(12, 9), sc.Leaky(threshold=0.6), readout)
+    model = sc.Model(network, engine="torch", seed=1)
+    report = sc.verify(model, X, Y, num_steps=12)
+    assert report.ok, str(report)
+    for check in ("float64", "float32"):
+        assert verdicts(report, check)["output 2"] == "ok"
+        assert "spikes 1" in verdicts(report, check)
+        assert "spikes 2" not in verdicts(report, check)
+
+
+def test_a_wrong_output_that_is_no_spike_is_found(monkeypatch):
+    model = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.LI()), engine="torch")
+    right = sc.LI.step
+
+    def step(self, engine, params, state, x):
+        mem, after = right(self, engine, params, state, x)
+        return (mem * (1 + 1e-9) if engine.name == "numpy" else mem), after
+
+    monkeypatch.setattr(sc.LI, "step", step)
+    report = sc.verify(model, X, Y, num_steps=12, differences=False)
+    assert verdicts(report, "float64")["output 1"] == FAIL

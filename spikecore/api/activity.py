@@ -154,7 +154,8 @@ class _Notes:
         """Write down one layer's firing and operations."""
         name = path or "(the network)"
         if isinstance(layer, Stepper):
-            self._note_firing(name, layer, y)
+            if layer.core[0].spiking:
+                self._note_firing(name, layer, y)
             spelled_out = getattr(layer, "recurrent", layer)
             inner = getattr(spelled_out, "connection", None)
             if inner is not None:

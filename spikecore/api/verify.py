@@ -101,7 +101,8 @@ def _compare(report: Report, check: str, problem: Problem, engine: Engine, refer
     if not same:
         report.notes.append(f"{check}: spikes differ, so loss, states and gradients are not comparable")
     largest = max((float(abs(g).max()) for g in theirs.grads.values() if g is not None and g.size), default=0.0)
-    pairs = [("loss", _array(ours.loss, theirs.loss)), *_states(ours, theirs), *_gradients(ours, theirs)]
+    states = _states(problem.network, ours, theirs)
+    pairs = [("loss", _array(ours.loss, theirs.loss)), *states, *_gradients(ours, theirs)]
     for name, (a, b) in pairs:
         if a is None:
             report.note(check, name, tuple(b.shape), UNAVAILABLE)
@@ -117,15 +118,22 @@ def _array(a: float, b: float) -> Tuple[Any, Any]:
     return host.asarray(a), host.asarray(b)
 
 
-def _states(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+def _states(network: Layer, ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+    """What layers recorded: states, and outputs that are no spikes."""
     if ours.out is None or theirs.out is None:
         return []
-    pairs = []
+    layers, pairs = dict(walk(network)), []
     for layer, state in theirs.out.states.items():
         for name, b in state.items():
             if name != "spikes":
                 pairs.append((f"state {layer}.{name}".replace(" .", " "), (ours.out.states[layer][name], b)))
+            elif not _spiking(layers[layer]):
+                pairs.append((f"output {layer}".rstrip(), (ours.out.states[layer][name], b)))
     return pairs
+
+
+def _spiking(layer: Layer) -> bool:
+    return not isinstance(layer, Stepper) or layer.core[0].spiking
 
 
 def _gradients(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
@@ -149,7 +157,7 @@ def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient
         return True
     found: List[Divergence] = []
     for name, layer in walk(problem.network):
-        if name not in theirs.out.states:
+        if name not in theirs.out.states or not _spiking(layer):
             continue
         a, b = ours.out.states[name].spikes, theirs.out.states[name].spikes
         where = _divergence(check, name, layer, problem, ours.out.states[name], theirs.out.states[name], bool(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from spikecore.api.activity import Activity as Activity
@@ -27,6 +28,7 @@ from spikecore.api.functional import victor_purpura_distance as victor_purpura_d
 MONITORS = (
     "AttributeMonitor BaseMonitor GradInputMonitor GradOutputMonitor InputMonitor OutputMonitor unpack_len1_tuple"
 ).split()
+MODULES = ("acc", "loss", "probe", "quant", "reg", "stdp_learner")  # as in snnTorch, imported when somebody asks
 LossFunctions = Loss  # snnTorch's name of the base class
 
 
@@ -35,4 +37,6 @@ def __getattr__(name: str) -> Any:
         from spikecore.functional import probe
 
         return getattr(probe, name)
+    if name in MODULES:
+        return importlib.import_module(f"spikecore.functional.{name}")
     raise no_such("loss or metric", name, globals())

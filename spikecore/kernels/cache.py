@@ -93,6 +93,8 @@ def build(source: str, name: str, dtype: str, parallel: bool, chunk: int = CHUNK
     made = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[module] = made  # before it runs: cached parallel kernels look their module up by name
     spec.loader.exec_module(made)  # type: ignore[union-attr]
+    if parallel:
+        launch()
     return _announced(getattr(made, name), name)
 
 
@@ -110,9 +112,22 @@ def _announced(function: Any, name: str) -> Callable[..., Any]:
     return call
 
 
+@lru_cache(maxsize=None)
+def launch() -> None:
+    """Start Numba's threads. It then sets how many OpenMP takes for everybody, so torch is told its number again."""
+    import numba
+
+    torch = sys.modules.get("torch")
+    count = torch.get_num_threads() if torch else 0
+    numba.get_num_threads()
+    if torch:
+        torch.set_num_threads(count)
+
+
 def use_threads(count: int) -> None:
     """Let kernels called from this Python thread use at most ``count`` threads: as many as torch does, not more."""
     import numba
 
+    launch()
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(count, most)))

@@ -93,7 +93,9 @@ def _first(make: Any, stepper: Any, constants: Any, record: Tuple[str, ...], dty
     try:
         hash(stepper)
     except TypeError as reason:
-        return f"a field of {type(stepper).__name__} cannot be hashed ({reason}): kernels are found by the fields' values"
+        return (
+            f"a field of {type(stepper).__name__} cannot be hashed ({reason}): kernels are found by the fields' values"
+        )
     refresh(stepper, constants, record)
     return make(stepper, constants, record, (), dtype)
 

@@ -62,6 +62,44 @@ class Product(NamedTuple):
 
 
 NUMPY = Product(list, np.matmul)
+LINE = 64  # bytes of a cache line, at which torch's own tensors begin
+
+
+def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
+    """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is.
+
+    In which order BLAS sums can depend on where an operand begins. A row that does not begin a cache line, as those of
+    an engine's loop do, therefore takes the way over one that does.
+    """
+    (right,) = product.matrices(across[None])
+    take, rows_in = _lined_up(product, left)
+    give, rows_out = _lined_up(product, into)
+
+    def multiply(t: int) -> None:
+        to = t % len(into)
+        if take is not None:
+            take[0] = left[t]
+        product.multiply(rows_in[t % len(rows_in)], right, rows_out[to % len(rows_out)])
+        if give is not None:
+            into[to] = give[0]
+
+    return multiply
+
+
+def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
+    """A row to go over, if these do not begin at cache lines, and the matrices to be multiplied."""
+    if rows.ctypes.data % LINE == 0 and (len(rows) == 1 or rows.strides[0] % LINE == 0):
+        return None, product.matrices(rows)
+    apart = lined_up((1, *rows.shape[1:]), rows.dtype)
+    return apart, product.matrices(apart)
+
+
+def lined_up(shape: Tuple[int, ...], dtype: Any) -> Any:
+    """An empty array that begins at a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +133,13 @@ class Dense:
         """A run of ``steps`` steps; keeps what a backward run needs if one will follow."""
         shape, part = tuple(x.shape[1:]), self.part
         full = [int(keep or s == "spk" or s in part.record) for s in self.states]
-        kept = [np.empty((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
+        kept = [lined_up((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
         for rows, first in zip(kept, state):
             rows[0] = first
-        products = np.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
+        products = lined_up((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
         kernel, given = _forward(part, _several(shape)), part.given(params, shape)
-        left, (across,), into = map(self.product.matrices, (kept[0], params[WEIGHT].T[None], products))
-        _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps,
-               lambda t: self.product.multiply(left[t], across, into[t % len(into)]))  # fmt: skip
+        multiply = _multiplier(self.product, kept[0], params[WEIGHT].T, products)
+        _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps, multiply)
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
         return Made(over_time["spk"], [over_time[s] for s in part.record], final, (products, *kept) if keep else ())
@@ -129,13 +166,15 @@ class Dense:
         part, shape, steps = self.part, tuple(x.shape[1:]), len(g)
         own = tuple(p for p in by_params if p != WEIGHT)
         sums = [np.zeros(shape, part.dtype) for _ in own]
-        by_product = np.empty((steps, *shape), part.dtype)
-        carry = [np.array(c, part.dtype, order="C") for c in g_final]  # written to by lines
+        by_product = lined_up((steps, *shape), part.dtype)
+        carry = [lined_up(shape, part.dtype) for _ in g_final]
+        for held, first in zip(carry, g_final):
+            held[...] = first
         kernel, given = _backward(part, _several(shape), own), part.given(params, shape)
-        left, (across,), (into,) = map(self.product.matrices, (by_product, params[WEIGHT][None], carry[0][None]))
+        multiply = _multiplier(self.product, by_product, params[WEIGHT], carry[0][None])
 
         def after_step(t: int) -> None:
-            self.product.multiply(left[t], across, into)
+            multiply(t)
             if window and t and t % window == 0:
                 for c in carry:
                     c[:] = 0

@@ -1,4 +1,4 @@
-"""Kernels of steps that may change: a cell of a notebook runs again, a global that a user's step reads gets a new value.
+"""Kernels of steps that may change: a notebook cell runs again, a global that a step reads gets a new value.
 
 What is of this library stays as it is. Everything else is traced again at each run over time, a fraction of a
 millisecond, and if the result is another, all kernels are chosen anew; those that were compiled are found again.

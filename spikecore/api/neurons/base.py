@@ -47,6 +47,7 @@ class Stepper(Layer):
     state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
     parallel: bool = False  # whether all steps are computed at once
     passing: ClassVar[bool] = False  # whether it is made for one run and then thrown away
+    spiking: bool = True  # whether its outputs are spikes, not numbers of any size
 
     def number(self) -> int:
         """A number that equal steppers share: their name where a compiler takes no objects (``of_number``)."""

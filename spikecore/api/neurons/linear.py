@@ -239,6 +239,10 @@ class AssociativeLeaky(Parallel):
         return (self.in_dim,)
 
     @property
+    def spiking(self) -> bool:  # type: ignore[override]
+        return not self.use_q_projection
+
+    @property
     def sizes(self) -> Tuple[Tuple[str, int], ...]:
         """The projections of the input by name, in the order in which ``project`` lines them up."""
         base = (("value", self.d_value), ("key", self.d_key), ("decay", self.d_key))
