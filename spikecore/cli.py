@@ -30,6 +30,7 @@ try:
     from spikecore.datasets import DataError
     from spikecore.problems import ConfigError
     from spikecore.runs import MODEL, Run, check_same, new_directory, opened
+    from spikecore.utils import keep_memory
 except ModuleNotFoundError as missing:  # of this extra only: anything else is a fault of the installation
     if missing.name is None or missing.name.partition(".")[0] not in "typer rich pydantic tomli tomli_w".split():
         raise
@@ -317,6 +318,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
+    keep_memory()
     guarded(lambda: app(given, prog_name="spikecore", standalone_mode=False), debug)
 
 

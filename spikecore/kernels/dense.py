@@ -20,6 +20,7 @@ import numpy as np
 from spikecore.api.layer import Stateless
 from spikecore.api.layers import Linear
 from spikecore.api.neurons.recurrent import Recurrent
+from spikecore.kernels import memory
 from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import forward_source, needs_of, step_back_source
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
@@ -62,7 +63,6 @@ class Product(NamedTuple):
 
 
 NUMPY = Product(list, np.matmul)
-LINE = 64  # bytes of a cache line, at which torch's own tensors begin
 
 
 def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
@@ -88,18 +88,10 @@ def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable
 
 def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
     """A row to go over, if these do not begin at cache lines, and the matrices to be multiplied."""
-    if rows.ctypes.data % LINE == 0 and (len(rows) == 1 or rows.strides[0] % LINE == 0):
+    if rows.ctypes.data % memory.LINE == 0 and (len(rows) == 1 or rows.strides[0] % memory.LINE == 0):
         return None, product.matrices(rows)
-    apart = lined_up((1, *rows.shape[1:]), rows.dtype)
+    apart = memory.empty((1, *rows.shape[1:]), rows.dtype)
     return apart, product.matrices(apart)
-
-
-def lined_up(shape: Tuple[int, ...], dtype: Any) -> Any:
-    """An empty array that begins at a cache line."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +125,10 @@ class Dense:
         """A run of ``steps`` steps; keeps what a backward run needs if one will follow."""
         shape, part = tuple(x.shape[1:]), self.part
         full = [int(keep or s == "spk" or s in part.record) for s in self.states]
-        kept = [lined_up((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
+        kept = [memory.empty((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
         for rows, first in zip(kept, state):
             rows[0] = first
-        products = lined_up((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
+        products = memory.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
         kernel, given = _forward(part, _several(shape)), part.given(params, shape)
         multiply = _multiplier(self.product, kept[0], params[WEIGHT].T, products)
         _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps, multiply)
@@ -165,9 +157,9 @@ class Dense:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
         part, shape, steps = self.part, tuple(x.shape[1:]), len(g)
         own = tuple(p for p in by_params if p != WEIGHT)
-        sums = [np.zeros(shape, part.dtype) for _ in own]
-        by_product = lined_up((steps, *shape), part.dtype)
-        carry = [lined_up(shape, part.dtype) for _ in g_final]
+        sums = [memory.zeros(shape, part.dtype) for _ in own]
+        by_product = memory.empty((steps, *shape), part.dtype)
+        carry = [memory.empty(shape, part.dtype) for _ in g_final]
         for held, first in zip(carry, g_final):
             held[...] = first
         kernel, given = _backward(part, _several(shape), own), part.given(params, shape)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
+from spikecore.kernels import memory
 from spikecore.kernels.adjoint import Adjoint, adjoint
 from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import backward_source, forward_source
@@ -97,9 +98,9 @@ class Fused:
     def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         shape = tuple(x.shape[1:])
-        out = self._empty(steps, shape)
-        recorded = [self._empty(steps, shape) for _ in self.record]
-        final = [np.empty(shape, self.dtype) for _ in self.trace.states]
+        out = memory.empty((steps, *shape), self.dtype)
+        recorded = [memory.empty((steps, *shape), self.dtype) for _ in self.record]
+        final = [memory.empty(shape, self.dtype) for _ in self.trace.states]
         kernel = _forward(self, x.shape[0] == 1 < steps, several(shape))
         rows = [flat(a) for a in (out, *recorded)]
         kernel(flat(x), *map(_vector, state), *self.given(params, shape), *rows, *map(_vector, final))
@@ -124,22 +125,16 @@ class Fused:
     ) -> Gradients:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
         shape = tuple(x.shape[1:])
-        gx = (
-            np.zeros(x.shape, self.dtype)
-            if by_x and x.shape[0] == 1
-            else np.empty(x.shape if by_x else (1, *shape), self.dtype)
-        )
-        ginit = [np.empty(shape, self.dtype) for _ in self.trace.states]
-        sums = [np.zeros(shape, self.dtype) for _ in by_params]
+        made = memory.zeros if x.shape[0] == 1 else memory.empty  # a constant input's gradient is summed over time
+        gx = made(x.shape if by_x else (1, *shape), self.dtype)
+        ginit = [memory.empty(shape, self.dtype) for _ in self.trace.states]
+        sums = [memory.zeros(shape, self.dtype) for _ in by_params]
         kernel = _backward(self, x.shape[0] == 1 < g.shape[0], several(shape), by_x, by_params)
         inputs = [flat(x), *map(_vector, state), *self.given(params, shape)]
         upstream = [flat(g), *(flat(r) for r in g_recorded), *map(_vector, g_final)]
         kernel(*inputs, *upstream, window or 0, flat(gx), *map(_vector, ginit), *map(_vector, sums))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
-
-    def _empty(self, steps: int, shape: Tuple[int, ...]) -> Any:
-        return np.empty((steps, *shape), self.dtype)  # NumPy asks for huge pages by itself
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
         number = np.dtype(self.dtype).type

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
-
-from spikecore.kernels import fused
+from spikecore.kernels import fused, memory
 from spikecore.kernels.adjoint import Adjoint
 from spikecore.kernels.cache import build
 from spikecore.kernels.emit import name_of, spelled, value_of
@@ -45,7 +43,7 @@ class Single:
     def forward(self, given: Arrays, count: int, threads: bool) -> List[Any]:
         """The output and the states after a step of ``count`` neurons."""
         names, kernel = _forward(self, _several(threads, count))
-        made = [np.empty(count, self.dtype) for _ in range(1 + len(self.trace.states))]
+        made = [memory.empty((count,), self.dtype) for _ in range(1 + len(self.trace.states))]
         kernel(*(given[name] for name in names), *made)
         return made
 
@@ -54,7 +52,7 @@ class Single:
         where there is none.
         """
         names, filled, kernel = _backward(self, wanted, _several(threads, count))
-        made = {name: np.empty(count, self.dtype) for name in filled}
+        made = {name: memory.empty((count,), self.dtype) for name in filled}
         kernel(*(given[name] for name in names), *made.values())
         return {name: made.get(name) for name in wanted}
 

@@ -7,6 +7,7 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
+from spikecore.kernels import memory
 from spikecore.kernels.cache import build
 from spikecore.kernels.emit import Source, chunks, load_lines, spelled, value_of
 from spikecore.kernels.fused import several
@@ -32,7 +33,7 @@ def update(
     kernel = _kernel(optimizer, tuple(now), tuple(slots), dtype, several(param.shape))
     number = param.dtype.type
     arrays = [np.ascontiguousarray(a).reshape(-1) for a in (param, grad, *slots.values())]
-    made = [np.empty(param.shape, param.dtype) for _ in range(1 + len(names))]
+    made = [memory.empty(param.shape, param.dtype) for _ in range(1 + len(names))]
     kernel(*arrays, *(number(value) for value in now.values()), *(a.reshape(-1) for a in made))
     return made[0], dict(zip(names, made[1:]))
 

@@ -58,6 +58,8 @@ def fused_scan(
     first = [state[name] for name in kernels.states]
     if last:
         inputs, first, held = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in held]
+    if target == "cpu" and not inputs[0].is_contiguous():
+        inputs = inputs.contiguous()  # once, by all threads, for both ways
     made = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *held)
     if last:
         made = [from_last(x, x.ndim - 3) for x in made]

@@ -10,6 +10,8 @@ from typing import Any, Dict, List, Sequence
 
 import torch
 
+from spikecore.engines.torch.memory import fresh
+
 _KERNELS: List[Any] = []
 _NUMBERS: Dict[Any, int] = {}
 
@@ -49,7 +51,7 @@ def run_back(
     x, state, params = _unpacked(kernels, inputs, operands)
     shape, count, zero = tuple(inputs.shape[1:]), len(kernels.record), inputs.new_zeros(())
     shapes = [(steps, *shape)] * (1 + count) + [shape] * len(kernels.states)
-    g, *rest = (_array(zero.expand(s) if one is None else one) for one, s in zip(grads, shapes))
+    g, *rest = (_array(zero.expand(s) if one is None else in_rows(one, s)) for one, s in zip(grads, shapes))
     names = tuple(kernels.params[i] for i in by_params)
     kept = tuple(map(_array, saved))
     made = kernels.backward(x, state, params, g, rest[:count], rest[count:], by_x, names, window or None, kept)
@@ -65,6 +67,16 @@ def _unpacked(kernels: Any, inputs: Any, operands: Any) -> Any:
 def _array(x: Any) -> Any:
     """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
     return x.detach().numpy() if x.device.type == "cpu" else x.detach()
+
+
+def in_rows(x: Any, shape: Any) -> Any:
+    """A gradient as kernels read it on the CPU: each step's values side by side, copied by all threads if need be."""
+    row = x[0] if len(shape) else x
+    if x.device.type != "cpu" or row.is_contiguous():
+        return x
+    if x.stride(0) == 0:
+        return row.contiguous().expand(shape)
+    return fresh(shape, x.dtype).copy_(x)
 
 
 def _tensor(a: Any) -> Any:

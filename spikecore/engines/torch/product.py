@@ -2,7 +2,7 @@
 
 autograd's node for a @ b computes both gradients and then frees what it saved; a sequence of spikes and the gradient by
 it, equally large, are alive together. Here they are two nodes: the first to run backwards, ``ByRight``, gives the
-gradient by b and frees a; the second, ``ByLeft``, needs b alone.
+gradient by b and frees a; the second, ``ByLeft``, needs b alone. On the CPU results lie in memory that is used again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 
-LARGE = 1 << 22  # elements of a from which on it matters
+from spikecore.engines.torch.memory import fresh
+
+LARGE = 1 << 20  # elements of a from which on it matters
+KEPT = (torch.float32, torch.float64)
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -36,18 +39,27 @@ def _matters(a: Any, b: Any) -> bool:
     return torch.is_grad_enabled() and type(a) is torch.Tensor and not torch.jit.is_tracing()
 
 
+def _multiplied(a: Any, b: Any) -> Any:
+    return a @ b if torch.is_grad_enabled() else torch.mm(a, b, out=_room(a, b))
+
+
+def _room(a: Any, b: Any) -> Any:
+    """Where the product of two matrices may lie; None leaves it to torch."""
+    return fresh((a.shape[0], b.shape[1]), a.dtype) if a.device.type == "cpu" and a.dtype in KEPT else None
+
+
 class ByLeft(torch.autograd.Function):
     """The product plus a bias, if any; differentiated by all but its right operand."""
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any, bias: Any) -> Any:
         ctx.save_for_backward(b)
-        return a @ b if bias is None else torch.addmm(bias, a, b)
+        return _multiplied(a, b) if bias is None else torch.addmm(bias, a, b, out=_room(a, b))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (b,) = ctx.saved_tensors
-        return g @ b.T, None, g.sum(0) if ctx.needs_input_grad[2] else None
+        return _multiplied(g, b.T), None, g.sum(0) if ctx.needs_input_grad[2] else None
 
 
 class ByRight(torch.autograd.Function):
@@ -56,9 +68,10 @@ class ByRight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, product: Any, a: Any, b: Any) -> Any:
         ctx.save_for_backward(a)
+        ctx.by_columns = b.stride(0) == 1 and b.stride(1) == b.shape[0]  # a transposed weight
         return product.view_as(product)
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (a,) = ctx.saved_tensors
-        return g, None, a.T @ g
+        return g, None, (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would

@@ -53,6 +53,8 @@ class FaceEngine(TorchEngine):
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
         engine = self if has_formula(stepper) else self.unfused()
+        if torch.is_grad_enabled() and inputs.requires_grad:  # a step of training
+            engine = engine.repeating()
         return TorchEngine.scan(engine, stepper, params, state, inputs, **options)
 
     def explain(self, stepper: Any) -> str:

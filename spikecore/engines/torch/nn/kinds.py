@@ -106,7 +106,10 @@ def draws_in_function(node: Any) -> bool:
 
 def hooked(module: Any) -> bool:
     """Whether something listens to, or changes, every single call of this layer."""
+    return any(map(listened, module.modules())) or hasattr(module, "parametrizations")
+
+
+def listened(module: Any) -> bool:
+    """Whether a module has hooks of its own."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(m, name, None) for m in module.modules() for name in names) or hasattr(
-        module, "parametrizations"
-    )
+    return any(getattr(module, name, None) for name in names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from torch import fx, nn
 
@@ -10,6 +10,8 @@ from spikecore.engines.torch.nn import kinds, sequence
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.sequence import Sequence, expand, stacked, step_by_step
 from spikecore.engines.torch.nn.trace import Untraceable
+
+How = Union[str, Callable[[], str]]  # what ran how, or a function that says it if somebody asks
 
 
 class Layerwise:
@@ -21,7 +23,7 @@ class Layerwise:
         steps: int,
         state: Optional[Mapping[str, Any]],
         record: Tuple[str, ...],
-        rows: List[Tuple[str, str]],
+        rows: List[Tuple[str, How]],
     ) -> None:
         self.modules, self.steps, self.state, self.rows = modules, steps, state, rows
         self.recorded: Dict[str, Dict[str, Any]] = {name: {} for name in record}
@@ -58,6 +60,7 @@ class Layerwise:
 
     def _layer(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         name, module = str(node.target), self.modules[str(node.target)]
+        how: How
         if isinstance(module, Hidden) and module.states:
             value, how = self._neuron(node, name, module, args[0])
         elif len(self._chain(node, args, kwargs)) > 1:
@@ -96,7 +99,7 @@ class Layerwise:
             self.done[chain[-1]] = value
         return value
 
-    def _neuron(self, node: fx.Node, name: str, module: Any, x: Any) -> Tuple[Any, str]:
+    def _neuron(self, node: fx.Node, name: str, module: Any, x: Any) -> Tuple[Any, How]:
         start = self._start(name, module)
         if not isinstance(x, Sequence):
             raise Untraceable(f"layer {name!r} does not get its input from the network's")
@@ -110,10 +113,10 @@ class Layerwise:
         if name in self.recorded:
             self.recorded[name] = {"spk": spk, **states}
         if not module.returned_states():
-            return Sequence(spk), module.explained()
+            return Sequence(spk), module.explained
         missing = Sequence(spk)  # stands where nobody looks
         rest = (Sequence(states[n]) if n in states else missing for n in module.returned_states())
-        return (Sequence(spk), *rest), module.explained()
+        return (Sequence(spk), *rest), module.explained
 
     def _start(self, name: str, module: Any) -> Dict[str, Any]:
         if self.state is None:

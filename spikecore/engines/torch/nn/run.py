@@ -9,7 +9,7 @@ from torch import nn
 
 from spikecore.api.layer import ShapeError
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.layerwise import Layerwise
+from spikecore.engines.torch.nn.layerwise import How, Layerwise
 from spikecore.engines.torch.nn.plan import check
 from spikecore.engines.torch.nn.sequence import expand, stacked
 from spikecore.engines.torch.nn.state import check_state, detach, module_of, reset, set_state
@@ -65,15 +65,16 @@ def run(
     data = x.unsqueeze(0) if num_steps is not None else x
     out, recorded, rows = _either(net, modules, data, steps, state, names)
     if explain:
-        (print if explain is True else explain)("\n".join(f"{name}: {how}" for name, how in rows))
+        lines = (f"{name}: {how() if callable(how) else how}" for name, how in rows)
+        (print if explain is True else explain)("\n".join(lines))
     return (out, recorded) if names else out
 
 
 def _either(
     net: Any, modules: Dict[str, Any], data: Any, steps: int, state: Optional[Mapping[str, Any]], names: Tuple[str, ...]
-) -> Tuple[Any, Dict[str, Any], List[Tuple[str, str]]]:
+) -> Tuple[Any, Dict[str, Any], List[Tuple[str, How]]]:
     """Layer by layer, or where that would not give the same, step by step; and what ran how."""
-    rows: List[Tuple[str, str]] = []
+    rows: List[Tuple[str, How]] = []
     try:
         graph = trace(net)
         check(graph, modules)

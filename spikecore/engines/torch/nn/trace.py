@@ -8,12 +8,13 @@ before and after, states are hidden meanwhile, and whatever differs is put back 
 from __future__ import annotations
 
 import random
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import fx, nn
 
+from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.layers import GradedSpikes
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.state import neurons_of
@@ -53,7 +54,10 @@ def trace(net: nn.Module) -> fx.Graph:
     """
     tracer = _Tracer()
     if tracer.is_leaf_module(net, ""):
-        return _single()
+        return _chain([""])
+    names = _links(net, tracer)
+    if names is not None:
+        return _chain(names)
     before = _Snapshot(net)
     try:
         graph = tracer.trace(net)
@@ -68,10 +72,26 @@ def trace(net: nn.Module) -> fx.Graph:
     return graph
 
 
-def _single() -> fx.Graph:
-    """The graph of a network that is one layer, named ""."""
+def _links(net: nn.Module, tracer: _Tracer, prefix: str = "") -> Optional[List[str]]:
+    """The names of the layers of a plain ``nn.Sequential``, which needs no look at ``forward``; None for all else."""
+    if type(net) is not nn.Sequential or listened(net):
+        return None
+    names: List[str] = []
+    for name, module in net.named_children():
+        inside = [prefix + name] if tracer.is_leaf_module(module, name) else _links(module, tracer, f"{prefix}{name}.")
+        if inside is None:
+            return None
+        names += inside
+    return names if len(set(net)) == len(net) else None  # a module twice has one name only
+
+
+def _chain(names: List[str]) -> fx.Graph:
+    """The graph of layers one after the other; a network that is one layer has the name ""."""
     graph = fx.Graph()
-    graph.output(graph.create_node("call_module", "", (graph.placeholder("x"),)))
+    value = graph.placeholder("x")
+    for name in names:
+        value = graph.create_node("call_module", name, (value,))
+    graph.output(value)
     return graph
 
 

@@ -1,0 +1,145 @@
+"""Memory that kernels use again: never while anybody holds it, and not without limit."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.kernels import memory
+
+MEGA = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    memory.release()
+    yield
+    memory.release()
+
+
+def address(a):
+    return a.__array_interface__["data"][0]
+
+
+def kept():
+    return sum(block.nbytes for block in memory._blocks)
+
+
+def test_memory_is_used_again_when_nobody_holds_it():
+    first = memory.empty((MEGA,), "float32")
+    place, view = address(first), first[5:9]
+    view[:] = 1.0
+    del first
+    other = memory.empty((MEGA,), "float32")
+    other[:] = 2.0
+    assert address(other) != place, "the view still shows it"
+    assert (view == 1.0).all()
+    del view, other
+    gc.collect()
+    assert address(memory.empty((2, MEGA // 2), "float32")) in {
+        address(block) // 64 * 64 + 64 for block in memory._blocks
+    }
+    assert len(memory._blocks) == 2
+
+
+def test_tensors_hold_their_memory():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    tensor = torch.from_numpy(memory.zeros((MEGA,), "float32"))
+    part = tensor[3:5]
+    del tensor
+    memory.empty((MEGA,), "float32")[:] = 7.0
+    assert part.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (MEGA + 3,)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_begin_at_cache_lines(shape, dtype):
+    made = memory.zeros(shape, dtype)
+    assert (made.shape, made.dtype) == (shape, np.dtype(dtype))
+    assert made.size == 0 or address(made) % memory.LINE == 0
+    assert made.flags.c_contiguous
+    assert made.flags.writeable
+    assert not made.any()
+
+
+def test_memory_much_larger_than_needed_is_not_taken():
+    place = address(memory.empty((4 * MEGA,), "float32"))
+    assert address(memory.empty((MEGA,), "float32")) != place
+    assert address(memory.empty((4 * MEGA - 100,), "float32")) == place
+
+
+def test_free_memory_is_limited_and_given_back(monkeypatch):
+    monkeypatch.setattr(memory, "MOST", 10 * MEGA)
+    for size in range(4, 12):
+        memory.empty((size * MEGA // 4,), "float32")
+    assert kept() <= 11 * MEGA + memory.LINE
+    held = memory.empty((5 * MEGA,), "float32")
+    memory.release()
+    assert kept() == held.nbytes + memory.LINE
+    del held
+    memory.release()
+    assert kept() == 0
+
+
+def test_threads_never_get_the_same_memory():
+    wrong = []
+
+    def work(number):
+        for _ in range(200):
+            mine = memory.empty((MEGA // 4,), "float32")
+            mine[:: 1 << 12] = number
+            if not (mine[:: 1 << 12] == number).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_results_are_not_overwritten_by_later_runs(name):
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    model = sc.Model(sc.Leaky(beta=0.8, threshold=0.4), sc.get_engine(name, fused=True), input_shape=(4096,))
+    x = np.random.default_rng(0).random((64, 2, 4096), dtype="float32")
+    first = model.engine.to_numpy(model(x).spikes)
+    copy = first.copy()
+    model(1.0 - x)
+    model(x * 0.0)
+    assert np.array_equal(first, copy)
+
+
+CODE = """
+import numpy as np, resource
+from spikecore.utils import keep_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        np.ones(20_000_000, "uint8"); np.ones(30_000_000, "uint8"); np.ones(40_000_000, "uint8")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+before = faults()
+if not keep_memory():
+    print("no")
+else:
+    faults()
+    print(before, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library is not glibc")
+def test_a_process_keeps_its_memory_if_told_to():
+    done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True).stdout
+    if done == "no\n":
+        pytest.skip("the C library is not glibc")
+    before, after = map(int, done.split())
+    assert after < before / 10
