@@ -94,7 +94,7 @@ def forward_source(trace: Trace, rows: Sequence[str], recorded: Sequence[str], c
     source.add(1, "steps, count = out.shape")
     chunks(source, rows)
     for _, s in states:
-        source.add(2, f"now_{s} = fin_{s}[lo:hi]", f"now_{s}[:] = init_{s}[lo:hi]")
+        source.add(2, f"now_{s} = fin_{s}[lo:hi]", *copied(f"now_{s}", f"init_{s}[lo + j]"))
     source.add(2, "for t in range(steps):")
     source.add(3, f"row_x = x[{_row(constant)}, lo:hi]", "row_out = out[t, lo:hi]")
     source.add(3, *(f"row_{s} = rec_{s}[t, lo:hi]" for s in recorded))
@@ -132,8 +132,9 @@ def backward_source(
     source.add(1, "steps, count = g.shape")
     chunks(source, rows)
     for s in states:
-        source.add(2, f"all_{s} = np.empty((steps + 1, width), dtype=gx.dtype)", f"all_{s}[0] = init_{s}[lo:hi]")
-        source.add(2, f"now_{s} = ginit_{s}[lo:hi]", f"now_{s}[:] = fin_{s}[lo:hi]")
+        source.add(2, f"all_{s} = np.empty((steps + 1, width), dtype=gx.dtype)", f"first_{s} = all_{s}[0]")
+        source.add(2, f"now_{s} = ginit_{s}[lo:hi]", *copied(f"first_{s}", f"init_{s}[lo + j]"))
+        source.add(2, *copied(f"now_{s}", f"fin_{s}[lo + j]"))
     source.add(2, *(f"sum_{name_of(p)} = gp_{name_of(p)}[lo:hi]" for p in by_params))
     loads = {"x": "row_x[j]", **{f"s_{s}": f"before_{s}[j]" for s in states}, **_param_loads(trace, rows)}
     _recompute(source, trace, loads, constant)
@@ -155,7 +156,8 @@ def backward_source(
         source.add(4, f"row_gx[j] {'+=' if constant else '='} {value_of(results['x'])}")
     source.add(4, *(f"now_{s}[j] = {value_of(results[f's_{s}'])}" for s in states))
     source.add(4, *(f"sum_{name_of(p)}[j] += {value_of(results[f'p_{p}'])}" for p in by_params))
-    source.add(3, "if window > 0 and t > 0 and t % window == 0:", *(f"    now_{s}[:] = 0" for s in states), "    pass")
+    source.add(3, "if window > 0 and t > 0 and t % window == 0:", "    for j in range(width):")
+    source.add(5, *(f"now_{s}[j] = 0" for s in states), "pass")
     return source.text()
 
 
@@ -201,6 +203,11 @@ def _recompute(source: Source, trace: Trace, loads: Dict[str, str], constant: bo
     source.add(3, "for j in range(width):")
     source.add(4, *load_lines(trace.program.inputs, leaves, loads), *(spelled(op) for op in ops))
     source.add(4, *(f"after_{s}[j] = v{value}" for s, value in zip(trace.states, trace.after)))
+
+
+def copied(row: str, value: str) -> List[str]:
+    """A row filled by a loop: for a slice Numba would first compile the error of unequal shapes, for seconds."""
+    return ["for j in range(width):", f"    {row}[j] = {value}"]
 
 
 def chunks(source: Source, rows: Sequence[str]) -> None:
