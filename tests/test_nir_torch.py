@@ -77,9 +77,13 @@ def spikes(net, x):
     states, rows = [], []
     for now in x:
         out = net(now, *states)
-        rows.append(out[0] if isinstance(out, tuple) else out)
+        rows.append(first(out))
         states = list(out[1:]) if isinstance(net, Stateful) else []
     return torch.stack(rows).detach()
+
+
+def first(out):
+    return out[0] if isinstance(out, tuple) else out
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -91,7 +95,7 @@ def test_a_module_spikes_as_before(name, tmp_path):
     again = import_from_nir(path)
     assert before.any()
     assert torch.equal(spikes(again, x), before)
-    assert torch.equal(snn.run(again, x).detach(), before)
+    assert torch.equal(first(snn.run(again, x)).detach(), before)
     assert torch.equal(torch.as_tensor(model_from_nir(path, engine="torch")(x).spikes), before)
 
 
@@ -208,3 +212,30 @@ def test_surrogates_that_are_functions_are_refused_with_their_name():
     net = chain(snn.Leaky(0.9, spike_grad=lambda u: u, **H))
     with pytest.raises(NirError, match=r"layer 0: Leaky: spike_grad"):
         export_to_nir(net, torch.rand(2, 4))
+
+
+@pytest.mark.parametrize("kind", ["RLeaky", "RSynaptic"])
+def test_a_recurrent_layer_is_two_nodes_named_as_in_snntorch_or_a_subgraph(kind):
+    decays = {"RLeaky": {"beta": 0.9}, "RSynaptic": {"alpha": 0.5, "beta": 0.9}}[kind]
+    recurrent = getattr(snn, kind)(**decays, V=torch.rand(5), all_to_all=False, init_hidden=True)
+    net = nn.Sequential(nn.Linear(4, 5), recurrent, nn.Linear(5, 3), snn.Leaky(beta=0.9, init_hidden=True, output=True))
+    graph, _ = graph_of(net, torch.rand(2, 4))
+    assert set(graph.nodes) == {"input", "0", "1.lif", "1.w_rec", "2", "3", "output"}
+    edges = {("input", "0"), ("0", "1.lif"), ("1.lif", "1.w_rec"), ("1.w_rec", "1.lif"), ("1.lif", "2"), ("2", "3")}
+    assert set(graph.edges) == {*edges, ("3", "output")}
+    nested, _ = graph_of(net, torch.rand(2, 4), subgraphs=True)
+    assert set(nested.nodes) == {"input", "0", "1", "2", "3", "output"}
+    assert set(nested.nodes["1"].nodes) == {"input", "lif", "w_rec", "output"}
+    x = 3 * torch.rand(20, 2, 4)
+    assert spikes(net, x).any()
+    for one in (graph, nested):
+        again = import_from_nir(one)
+        assert isinstance(again[1], getattr(snn, kind))
+        assert torch.equal(spikes(again, x), spikes(net, x))
+
+
+@pytest.mark.parametrize("output", [True, False])
+def test_whether_the_last_neuron_returns_its_state_comes_back(output):
+    net = nn.Sequential(nn.Linear(4, 3), snn.Synaptic(alpha=0.5, beta=0.9, init_hidden=True, output=output))
+    again = import_from_nir(graph_of(net, torch.rand(2, 4))[0])
+    assert isinstance(again(torch.rand(2, 4)), tuple) == output

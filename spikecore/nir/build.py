@@ -13,6 +13,7 @@ from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.parameters import Learn, values_of
 from spikecore.engines.torch.nn import to_torch
+from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.pairs import NEURONS, NoCounterpart
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.imports import Network, loaded
@@ -32,6 +33,8 @@ def module_of(found: Network) -> nn.Module:
     net = nn.Sequential()
     for name, part in parts.items():
         net.add_module(name, part)
+    if found.output and isinstance(part, SpikingNeuron):
+        part.output = True
     return net
 
 

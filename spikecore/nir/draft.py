@@ -12,7 +12,7 @@ from spikecore.api.layer import Key, Layer, Shape, ShapeError, layer_name
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
 from spikecore.nir.gains import folded
 from spikecore.nir.graph import INPUT, Graph
-from spikecore.nir.notes import NirError, note
+from spikecore.nir.notes import NirError, note, noted
 from spikecore.nir.units import Units
 from spikecore.nir.write_layers import WRITERS, no_such_node, typed
 from spikecore.nir.write_neurons import is_neuron, losses_of, neuron_nodes
@@ -34,10 +34,16 @@ class Signal(NamedTuple):
 
 
 class Draft:
-    """Collects the nodes of a network."""
+    """Collects the nodes of a network.
 
-    def __init__(self, units: Units, shape: Shape) -> None:
-        self.units = units
+    Args:
+        units: how decays become time constants.
+        shape: shape of one sample.
+        subgraphs: whether a recurrent layer becomes a graph of its own, or two nodes among the others.
+    """
+
+    def __init__(self, units: Units, shape: Shape, subgraphs: bool = False) -> None:
+        self.units, self.subgraphs = units, subgraphs
         self.nodes: Dict[str, Any] = {INPUT: nir.Input(input_type=np.array(shape))}
         self.edges: List[Tuple[str, str]] = []
         self.losses: List[str] = []
@@ -115,22 +121,30 @@ class Draft:
         return signal
 
     def _recurrent(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
-        """A subgraph: input -> neuron -> output, and the neuron's spikes back to itself through the connection."""
+        """The neuron, and its spikes back to itself through the connection."""
         inner = layer if isinstance(layer, Recurrent) else layer.recurrent
         if not is_neuron(inner.neuron):
             raise no_such_node(f"{name}.neuron", inner.neuron)
         if type(inner.connection) not in WRITERS:
             raise no_such_node(f"{name}.connection", inner.connection)
         self.losses += losses_of(f"layer {name} ({layer_name(layer)})", inner.neuron)
-        inside = Draft(self.units, signal.shape)
-        spikes = inside.start
-        for suffix, node in neuron_nodes(name, inner.neuron, params["neuron"], signal.shape, self.units):
-            spikes = Signal((inside.link(f"lif{suffix}", node, spikes, signal.shape),), signal.shape)
+        chain = neuron_nodes(name, inner.neuron, params["neuron"], signal.shape, self.units)
         weights = _connection(inner.connection, params["connection"], signal.shape, self.units)
-        back = inside.link("w_rec", weights, spikes, signal.shape)
-        inside.edges.append((back, "lif"))
-        made = inside.finished(spikes, note(kind=type(layer).__name__))
+        weights.metadata = note(**noted(weights), layer=type(layer).__name__)
+        if not self.subgraphs:
+            return self._loop(f"{name}.", chain, weights, signal)
+        inside = Draft(self.units, signal.shape)
+        made = inside.finished(inside._loop("", chain, weights, inside.start))
         return Signal((self.link(name, made, signal, signal.shape),), signal.shape)
+
+    def _loop(self, path: str, chain: List[Tuple[str, Any]], weights: Any, signal: Signal) -> Signal:
+        """Nodes one behind the other, and the last one's spikes through ``weights`` to the first."""
+        names: List[str] = []
+        for suffix, node in chain:
+            names.append(self.link(f"{path}lif{suffix}", node, signal, signal.shape))
+            signal = Signal((names[-1],), signal.shape)
+        self.edges.append((self.link(f"{path}w_rec", weights, signal, signal.shape), names[0]))
+        return signal
 
     def finished(self, signal: Signal, metadata: Optional[Dict[str, Any]] = None) -> Any:
         """The graph, with ``signal`` as its output."""

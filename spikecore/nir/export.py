@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 import nir
 
@@ -26,6 +26,7 @@ def export_to_nir(
     ignore_dims: Iterable[int] = (),
     *,
     dt: float = DT,
+    subgraphs: bool = False,
 ) -> nir.NIRGraph:
     """The NIR graph of a network, for other libraries, for hardware, and for files (``nir.write``).
 
@@ -41,6 +42,8 @@ def export_to_nir(
         ignore_dims: axes of ``sample_data`` that are no features. Default: the first one, the batch, unless the network
             takes the sample as it is.
         dt: duration of a step; in seconds by custom. Default as in snnTorch.
+        subgraphs: write a recurrent layer "rnn" as a graph "rnn" within the graph, input -> lif -> output and
+            lif -> w_rec -> lif, instead of as two nodes "rnn.lif" and "rnn.w_rec", as snnTorch does.
 
     Returns:
         The graph; its metadata hold ``dt``, ``name``, ``writer`` and ``losses``, one a line.
@@ -55,7 +58,8 @@ def export_to_nir(
     Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 2024.
     """
     units = Units(dt=dt)
-    draft, signal = _first_that_fits(module, list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args), units)
+    begin: Any = lambda shape: Draft(units, shape, subgraphs)  # noqa: E731
+    draft, signal = _first_that_fits(module, list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args), begin)
     for loss in draft.losses:
         warnings.warn(loss, NirLoss, stacklevel=2)
     about = {"dt": float(dt), "name": model_name, "writer": "spikecore", "losses": "\n".join(draft.losses)}
@@ -81,7 +85,7 @@ def _shapes(sample: Any, ignored: Iterable[int]) -> Iterable[Shape]:
 
 
 def _first_that_fits(
-    module: Any, shapes: List[Shape], arguments: Tuple[Any, ...], units: Units
+    module: Any, shapes: List[Shape], arguments: Tuple[Any, ...], begin: Callable[[Shape], Draft]
 ) -> Tuple[Draft, Signal]:
     if not isinstance(module, (Model, Layer)):
         from spikecore.nir.trace import put_module
@@ -95,7 +99,7 @@ def _first_that_fits(
         put = lambda draft: draft.put(network, "", params, draft.start)  # noqa: E731
     first: Optional[ShapeError] = None
     for shape in shapes:
-        draft = Draft(units, shape)
+        draft = begin(shape)
         try:
             return draft, put(draft)
         except ShapeError as error:

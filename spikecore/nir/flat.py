@@ -6,20 +6,19 @@ from typing import Any, Dict, List, Tuple
 
 import nir
 
-from spikecore.nir.notes import NirError, noted
+from spikecore.nir.notes import NirError
 
 Edge = Tuple[str, str]
 
 
 class Flat:
-    """A graph on one level: nodes and edges, what is noted of the subgraphs, and the neighbours of each node.
+    """A graph on one level: nodes and edges, and the neighbours of each node.
 
     Args:
         graph: a ``nir.NIRGraph``.
     """
 
     def __init__(self, graph: Any) -> None:
-        self.about: Dict[str, Dict[str, Any]] = {}
         self.nodes, edges = self._flattened(graph, "")
         self.edges = list(dict.fromkeys(edges))  # some libraries write an edge twice
         self.after: Dict[str, List[str]] = {name: [] for name in self.nodes}
@@ -37,7 +36,6 @@ class Flat:
             if isinstance(node, nir.NIRGraph):
                 inside, wires = self._flattened(node, f"{full}.")
                 ports[name] = (border(inside, nir.Input, full), border(inside, nir.Output, full))
-                self.about.update({key: noted(node) for key in inside if key not in self.about})
                 nodes.update(inside)
                 edges += wires
             else:

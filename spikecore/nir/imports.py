@@ -17,7 +17,7 @@ from spikecore.api.tree import Params, flatten
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
-from spikecore.nir.notes import NirError
+from spikecore.nir.notes import NirError, noted
 from spikecore.nir.read_layers import READERS, Read
 from spikecore.nir.read_neurons import Resets, read_neuron
 from spikecore.nir.units import Units, units_of
@@ -32,12 +32,14 @@ class Network(NamedTuple):
         params: its parameters, a tree of NumPy arrays.
         input_shape: shape of one sample.
         names: the layers' names in the graph.
+        output: whether the last layer is noted to return its states, too; only modules do.
     """
 
     network: Layer
     params: Params
     input_shape: Shape
     names: Tuple[str, ...]
+    output: bool = False
 
 
 def network_from_nir(
@@ -172,7 +174,8 @@ def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: U
             rows.append((name, layer, params, sources))
             sources = (name,)
         sender[unit.name], shapes[unit.name] = sources[0], now
-    return _assembled(rows, tuple(sender[name] for name in outputs), shape)
+    last = bool(order) and noted(order[-1].node).get("output", False)
+    return _assembled(rows, tuple(sender[name] for name in outputs), shape)._replace(output=last)
 
 
 def _read(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[Read]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Set, Tuple
+from dataclasses import dataclass
+from typing import Any, List, Set, Tuple
 
 import nir
 
@@ -26,7 +26,6 @@ class Unit:
         graded: the Scale of its spikes.
         recurrent: whether its spikes come back.
         connection: the node through which they come; None for an edge of the neuron to itself.
-        about: what is noted of the subgraph in which the nodes lay.
         sources: names of the units that feed it.
     """
 
@@ -36,7 +35,6 @@ class Unit:
     graded: Any = None
     recurrent: bool = False
     connection: Any = None
-    about: Dict[str, Any] = field(default_factory=dict)
     sources: Tuple[str, ...] = ()
 
     @property
@@ -79,7 +77,7 @@ def belongs_before(flat: Flat, name: str) -> bool:
 
 def plain(flat: Flat, name: str) -> Tuple[Unit, List[str], str]:
     """A layer without feedback: its nodes, and the one that sends."""
-    unit, members = Unit(name, flat.nodes[name], about=flat.about.get(name, {})), [name]
+    unit, members = Unit(name, flat.nodes[name]), [name]
     following = _only(flat.after[name])
     if following and isinstance(flat.nodes[following], nir.Threshold) and _fused_before(flat, following):
         unit.threshold = flat.nodes[following]
@@ -132,7 +130,7 @@ def looped(flat: Flat, name: str, loop: Set[str]) -> Tuple[Unit, List[str], str]
 
 def _recurrent(flat: Flat, chain: List[str], loop: Set[str]) -> Tuple[Unit, List[str], str]:
     name, rest = chain[0], chain[1:]
-    unit = Unit(name, flat.nodes[name], recurrent=True, about=flat.about.get(name, {}))
+    unit = Unit(name, flat.nodes[name], recurrent=True)
     sender = name
     if rest and isinstance(flat.nodes[rest[0]], nir.Threshold) and isinstance(unit.node, LEAKY):
         sender = rest.pop(0)

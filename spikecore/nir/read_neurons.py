@@ -66,7 +66,7 @@ def read_neuron(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[
     scale = [] if bool((values.gain == 1.0).all()) else [(OneToOne(compact(values.gain)), Params())]
     if unit.recurrent:
         back, weights = connection(unit.connection, unit.place, shape, values.gain, units)
-        neuron = _recurrent(neuron, back, spelt_out=unit.about.get("kind") == "Recurrent")
+        neuron = _recurrent(neuron, back, spelt_out=noted(unit.connection).get("layer") == "Recurrent")
         params = Params(neuron=params, connection=weights)
     return [*scale, (neuron, params)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any, Dict, Tuple
 
+import nir
 import torch
 from torch import fx, nn
 
@@ -15,11 +16,12 @@ from spikecore.api.parameters import learn
 from spikecore.api.tree import Params, unflatten
 from spikecore.engines.torch.nn import from_torch
 from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.trace import Untraceable, trace
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.modules import LayerModule, Scale
-from spikecore.nir.notes import NirError
+from spikecore.nir.notes import NirError, note, noted
 from spikecore.nir.write_layers import REMEDIES
 
 ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
@@ -103,7 +105,18 @@ class _Walk:
         if isinstance(module, nn.Identity):
             return signal
         layer, params = counterpart(module, name, signal.shape)
-        return self.draft.put(layer, name, params, signal)
+        sent = self.draft.put(layer, name, params, signal)
+        if isinstance(module, SpikingNeuron) and module.init_hidden and module.output:
+            self._note_output(name)
+        return sent
+
+    def _note_output(self, name: str) -> None:
+        """Note that a neuron returns its states, too."""
+        nodes = self.draft.nodes
+        node = nodes[name].nodes["lif"] if isinstance(nodes.get(name), nir.NIRGraph) else nodes.get(name)
+        node = nodes.get(f"{name}.lif") if node is None else node
+        if node is not None:
+            node.metadata = note(**noted(node), output=True)
 
     def _function(self, node: fx.Node) -> Any:
         name, values = node.name, [self.env.get(a, a) if isinstance(a, fx.Node) else a for a in node.args]
