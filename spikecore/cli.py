@@ -85,6 +85,9 @@ BATCH = typer.Option(None, min=1, help="Batch size in place of each workload's o
 BENCH_PROGRESS = typer.Option(
     None, "--progress/--no-progress", help="A bar per group. Default: on a terminal.", show_default=False
 )
+KEEP_MEMORY = typer.Option(
+    False, "--keep-memory", help="For all sides: keep freed memory in the process, as training commands do."
+)
 RESULTS = typer.Option(None, "--out", metavar="FILE", help="Where to keep the result: FILE.md or FILE.json.")
 
 
@@ -99,8 +102,10 @@ DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error; wor
 
 
 @app.callback()
-def options(version: bool = VERSION, debug: bool = DEBUG) -> None:
+def options(context: typer.Context, version: bool = VERSION, debug: bool = DEBUG) -> None:
     """Options of every command; ``main`` looks for --debug itself."""
+    if context.invoked_subcommand != "bench":  # which measures what others find in a process of their own
+        keep_memory()
 
 
 @app.command(
@@ -234,6 +239,7 @@ def bench(
     engine: Optional[List[str]] = BENCH_ENGINES,
     peers: Optional[str] = PEERS,
     batch: Optional[int] = BATCH,
+    kept: bool = KEEP_MEMORY,
     out: Optional[Path] = RESULTS,
     progress: Optional[bool] = BENCH_PROGRESS,
 ) -> None:
@@ -252,7 +258,7 @@ def bench(
         print(command.listing())
         return
     chosen = None if peers is None else tuple(p for p in peers.split(",") if p and p != "none")
-    settings = Settings(quick, device, tuple(engine or command.ENGINES), chosen, batch)
+    settings = Settings(quick, device, tuple(engine or command.ENGINES), chosen, batch, kept and keep_memory())
     if not command.measure(workloads or (), settings, rounds, out, progress):
         raise typer.Exit(NOT_VERIFIED)
 
@@ -318,7 +324,6 @@ def main(arguments: Optional[List[str]] = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    keep_memory()
     guarded(lambda: app(given, prog_name="spikecore", standalone_mode=False), debug)
 
 

@@ -34,9 +34,8 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     import torch
 
     from spikecore.kernels import fused
-    from spikecore.kernels.cache import build, use_threads
+    from spikecore.kernels.cache import use_threads
     from spikecore.kernels.choose import Terms, choose
-    from spikecore.kernels.emit import backward_source, forward_source
 
     engine = sc.get_engine("numpy", fused=False)
     shape = x.shape[1:]
@@ -44,10 +43,8 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     rest = layer.rest(engine, params, x[0])
     found = choose(Terms(True, "float32"), layer, flatten(params), flatten(rest), x.shape, ())
     use_threads(torch.get_num_threads())
-    source = forward_source(found.trace, found.rows, found.record, False)
-    forward = build(source, "forward", found.dtype, fused.several(shape))
-    source = backward_source(found.trace, found.adjoint, found.rows, found.record, True, (), False)
-    backward = build(source, "backward", found.dtype, fused.several(shape))
+    forward = fused.forward_kernel(found, False, shape)
+    backward = fused.backward_kernel(found, False, shape, True, ())
     spikes, by_input = np.empty_like(x), np.empty_like(x)
     rows = [fused.flat(array) for array in (x, upstream, spikes, by_input)]
     states = [fused.flat(rest[name][None])[0] for name in found.states]

@@ -36,7 +36,7 @@ def measure(
         ConfigError: an unknown workload, engine or peer, a device or a file that cannot be used, no torch.
     """
     chosen = _checked(names, settings, out)
-    where = machine.describe(settings.device)
+    where = {**machine.describe(settings.device), "memory_kept": settings.memory_kept}
     say(machine.sentence(where))
     done: List[Section] = []
 

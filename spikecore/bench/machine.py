@@ -39,6 +39,7 @@ def sentence(machine: Dict[str, Any]) -> str:
         where += f" with {machine['gpu']}"
     threads = f", {machine['threads']} torch threads" if "threads" in machine else ""
     load = f", load average {machine['load']} at the start" if machine["load"] is not None else ""
+    load += "; freed memory kept (--keep-memory)" if machine.get("memory_kept") else ""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return f"Measured on {machine['date']} on {where}{threads}{load}; Python {machine['python']}, {versions}."
 

@@ -33,6 +33,7 @@ class Settings:
         engines: which of this library's engines to time, where a workload has several.
         peers: which peers to time; None means all.
         batch: batch size instead of the workload's own.
+        memory_kept: whether the process keeps what it frees (``spikecore.utils.keep_memory``).
     """
 
     quick: bool = False
@@ -40,6 +41,7 @@ class Settings:
     engines: Tuple[str, ...] = ("torch", "numpy")
     peers: Optional[Tuple[str, ...]] = None
     batch: Optional[int] = None
+    memory_kept: bool = False
 
     def size(self, full: Any, quick: Any) -> Any:
         """A size, or the small one."""

@@ -17,6 +17,7 @@ from spikecore.kernels.emit import backward_source, forward_source
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.trace import NotElementwise, Trace, trace
 
+LONG = 8 * CHUNK
 _parallel = True  # until a fork: OpenMP does not survive one
 
 
@@ -101,7 +102,7 @@ class Fused:
         out = memory.empty((steps, *shape), self.dtype)
         recorded = [memory.empty((steps, *shape), self.dtype) for _ in self.record]
         final = [memory.empty(shape, self.dtype) for _ in self.trace.states]
-        kernel = _forward(self, x.shape[0] == 1 < steps, several(shape))
+        kernel = forward_kernel(self, x.shape[0] == 1 < steps, shape)
         rows = [flat(a) for a in (out, *recorded)]
         kernel(flat(x), *map(_vector, state), *self.given(params, shape), *rows, *map(_vector, final))
         return Made(out, recorded, final)
@@ -129,7 +130,7 @@ class Fused:
         gx = made(x.shape if by_x else (1, *shape), self.dtype)
         ginit = [memory.empty(shape, self.dtype) for _ in self.trace.states]
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
-        kernel = _backward(self, x.shape[0] == 1 < g.shape[0], several(shape), by_x, by_params)
+        kernel = backward_kernel(self, x.shape[0] == 1 < g.shape[0], shape, by_x, by_params)
         inputs = [flat(x), *map(_vector, state), *self.given(params, shape)]
         upstream = [flat(g), *(flat(r) for r in g_recorded), *map(_vector, g_final)]
         kernel(*inputs, *upstream, window or 0, flat(gx), *map(_vector, ginit), *map(_vector, sums))
@@ -146,10 +147,23 @@ class Fused:
         ]
 
 
+def forward_kernel(fused: Fused, constant: bool, shape: Tuple[int, ...]) -> Any:
+    """The compiled forward run over a layer of ``shape``, batch included; ``constant``: one input for all steps."""
+    large = math.prod(shape) >= 4 * LONG  # nothing but rows to be read and written: the longer, the better
+    return _forward(fused, constant, several(shape), LONG if large else CHUNK)
+
+
+def backward_kernel(
+    fused: Fused, constant: bool, shape: Tuple[int, ...], by_x: bool, by_params: Tuple[str, ...]
+) -> Any:
+    """The compiled backward run; its chunks, in which it recomputes the states, stay in cache."""
+    return _backward(fused, constant, several(shape), by_x, by_params)
+
+
 @lru_cache(maxsize=None)
-def _forward(fused: Fused, constant: bool, several: bool) -> Any:
+def _forward(fused: Fused, constant: bool, several: bool, chunk: int) -> Any:
     source = forward_source(fused.trace, fused.rows, fused.record, constant)
-    return build(source, "forward", fused.dtype, several)
+    return build(source, "forward", fused.dtype, several, chunk)
 
 
 @lru_cache(maxsize=None)
