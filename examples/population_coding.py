@@ -11,7 +11,7 @@ import argparse
 
 import spikecore as sc
 from spikecore import functional, surrogate
-from spikecore.datasets import Loader, digits, fashion_mnist
+from spikecore.datasets import Loader, digits, fashion_mnist, mnist_sample
 
 FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
 
@@ -19,7 +19,7 @@ FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-f
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Classify in one time step, with a population of neurons per class.")
     parser.add_argument("--engine", default="torch", help="torch or numpy")
-    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files, or the word digits")
+    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits, mnist")
     parser.add_argument("--per-class", type=int, default=50, help="output neurons for each class")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -27,7 +27,8 @@ def main(arguments=None):
     parser.add_argument("--picture", help="file for a picture of one sample's votes")
     args = parser.parse_args(arguments)
 
-    train, test = digits() if args.data == "digits" else fashion_mnist(args.data)
+    own = {"digits": digits, "mnist": mnist_sample}.get(args.data)
+    train, test = own() if own else fashion_mnist(args.data)
     batch_size = 128
     if args.quick:
         train, test, batch_size = train[:1000], test[:200], 20

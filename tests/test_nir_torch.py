@@ -234,6 +234,39 @@ def test_a_recurrent_layer_is_two_nodes_named_as_in_snntorch_or_a_subgraph(kind)
         assert torch.equal(spikes(again, x), spikes(net, x))
 
 
+class OnlySpikes(nn.Module):
+    """Takes the spikes out of what its neuron returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(4, 3), snn.Leaky(beta=0.9, init_hidden=True, output=True)
+
+    def forward(self, x):
+        spikes, _ = self.lif(self.fc(x))
+        return spikes
+
+
+class Branches(OnlySpikes):
+    """Returns all that its neuron does, and has two ways to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.side = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.lif(self.fc(x) + self.side(x))
+
+
+@pytest.mark.parametrize("kind", [OnlySpikes, Branches])
+def test_an_imported_module_returns_what_the_exported_one_did(kind):
+    torch.manual_seed(0)
+    net, x = kind(), 3 * torch.rand(20, 2, 4)
+    again = import_from_nir(graph_of(net, x[0])[0])
+    assert type(again(x[0])) is type(net(x[0]))
+    assert torch.equal(spikes(again, x), spikes(net, x))
+    assert type(snn.run(again, x)) is type(snn.run(net, x))
+
+
 @pytest.mark.parametrize("output", [True, False])
 def test_whether_the_last_neuron_returns_its_state_comes_back(output):
     net = nn.Sequential(nn.Linear(4, 3), snn.Synaptic(alpha=0.5, beta=0.9, init_hidden=True, output=output))

@@ -318,3 +318,33 @@ def test_large_maps_go_through_a_few_steps_at_a_time(monkeypatch):
     assert torch.equal(got, expected)
     for key, value in graded(net, (got,)).items():
         same(value, wanted[key])
+
+
+def test_a_layer_shared_by_two_parts_is_found():
+    pool = nn.MaxPool2d(2)
+    make = lambda i, o: nn.Sequential(nn.Conv2d(i, o, 3, padding=1), pool, snn.Leaky(beta=0.9, init_hidden=True))  # noqa: E731
+    net, x = nn.Sequential(make(1, 2), make(2, 3)), 3 * torch.rand(5, 2, 1, 8, 8)
+    utils.reset(net)
+    assert torch.equal(snn.run(net, x), torch.stack([net(now) for now in x]))
+
+
+def test_a_forward_that_was_exchanged_is_called():
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True)), 5 * torch.rand(4, 2, 3)
+    plain = snn.run(net, 2 * x)
+    net.forward = lambda now: nn.Sequential.forward(net, 2 * now)
+    assert torch.equal(snn.run(net, x), plain)
+    assert plain.any()
+
+
+def test_gradients_of_gradients_without_kernels():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 2048), snn.Leaky(beta=0.9, init_hidden=True))
+    x = torch.rand(8, 2, 3).requires_grad_()
+    (g,) = torch.autograd.grad(snn.run(net, x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"snn\.run\(\.\.\., fused=False\)"):
+        g.square().sum().backward()
+    said = []
+    (g,) = torch.autograd.grad(snn.run(net, x, explain=said.append, fused=False).sum(), x, create_graph=True)
+    g.square().sum().backward()
+    assert "kernels are switched off" in said[0]

@@ -79,3 +79,31 @@ def test_a_linear_module_keeps_its_values_and_gradients(bias):
         found.append((y, *torch.autograd.grad((y * torch.arange(3.0)).sum(), (x, *module.parameters()))))
     assert torch.equal(found[0][0], found[1][0])
     assert all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(*found))
+
+
+def test_autocast_chooses_the_types_of_products_large_and_small(monkeypatch):
+    from spikecore.engines.torch import product
+
+    draw = torch.Generator().manual_seed(0)
+    module, x = torch.nn.Linear(4, 3), torch.rand(6, 4, generator=draw)
+    found = []
+    for large in (1, 1 << 30):
+        monkeypatch.setattr(product, "LARGE", large)
+        lifted = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = product.linear(module, lifted)
+        y.float().sum().backward()
+        found.append((y, lifted.grad, module.weight.grad.clone()))
+        module.zero_grad()
+    assert found[0][0].dtype == torch.bfloat16
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+
+
+def test_what_a_product_gives_may_be_edited_in_place():
+    a, b, g = operands()
+    matmul = sc.get_engine("torch", dtype="float64").xp.matmul
+    out = torch.relu_(matmul(a, b))
+    assert type(out.grad_fn).__name__ == "ReluBackward0"
+    ours = torch.autograd.grad((out * g).sum(), (a, b))
+    theirs = torch.autograd.grad((torch.relu(a @ b) * g).sum(), (a, b))
+    assert all(torch.equal(x, y) for x, y in zip(ours, theirs))

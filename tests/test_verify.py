@@ -55,6 +55,7 @@ def test_every_parameter_and_the_input_are_compared():
         assert {f"gradient {name}" for name in names} <= set(verdicts(report, check))
     assert {"loss", "spikes 1", "spikes 4", "state 1.mem", "state 4.mem"} <= set(verdicts(report, "float64"))
     assert "layer 1 runs as fused: Numba kernels of Leaky.step" in str(report)
+    assert "NumpyEngine(dtype='float64'" in report.title
 
 
 @dataclass(frozen=True)
@@ -247,3 +248,21 @@ def test_a_wrong_output_that_is_no_spike_is_found(monkeypatch):
     monkeypatch.setattr(sc.LI, "step", step)
     report = sc.verify(model, X, Y, num_steps=12, differences=False)
     assert verdicts(report, "float64")["output 1"] == FAIL
+
+
+@pytest.mark.parametrize("steps", [200, 4000])
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_wrong_kernel_is_found_whatever_the_size(monkeypatch, tmp_path, engine, steps):
+    pytest.importorskip("numba", reason="kernels need Numba")
+    from spikecore.kernels import emit, fused
+
+    monkeypatch.setenv("SPIKECORE_CACHE", str(tmp_path))
+    monkeypatch.setitem(emit.SPELLING, "divide", "{0} / ({1} * F(1.001))")  # of the surrogate's derivative
+    for cache in (fused.traced, fused.fused, fused._forward, fused._backward):
+        cache.cache_clear()
+    x = np.random.default_rng(0).random((8, 12)).astype("float32")  # 8 x 9 neurons: kernels from 228 steps on
+    model = sc.Model(sc.Sequential(sc.Linear(12, 9), sc.Leaky(threshold=0.6)), engine=engine, seed=1)
+    report = sc.verify(model, x, Y, num_steps=steps, differences=False)
+    for cache in (fused.traced, fused.fused, fused._forward, fused._backward):
+        cache.cache_clear()
+    assert report.ok == (steps * 72 < 1 << 14)

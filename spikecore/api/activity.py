@@ -154,7 +154,7 @@ class _Notes:
         """Write down one layer's firing and operations."""
         name = path or "(the network)"
         if isinstance(layer, Stepper):
-            if layer.core[0].spiking:
+            if layer.spiking:
                 self._note_firing(name, layer, y)
             spelled_out = getattr(layer, "recurrent", layer)
             inner = getattr(spelled_out, "connection", None)

@@ -58,18 +58,18 @@ def verify(
         ShapeError, ValueError: bad input, as in ``fit``.
     """
     loss = ce_rate_loss() if loss is None else loss
-    reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"})).with_dtype(
-        "float64"
-    )
+    reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"}))
+    reference = reference.with_dtype("float64").unfused()
     feed = Feed(num_steps, encoder, time_axis)
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
     problem = _problem(model, reference, x, targets, loss, feed)
     report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
-    _compare(report, "float64", problem, model.engine.with_dtype("float64"), reference)
+    engine = model.engine.repeating()  # takes the path that training takes, kernels included
+    _compare(report, "float64", problem, engine.with_dtype("float64"), reference)
     if differences:
         _differences(report, problem, reference)
-    if model.engine.dtype != "float64":
-        _compare(report, model.engine.dtype, problem, model.engine, reference.with_dtype(model.engine.dtype))
+    if engine.dtype != "float64":
+        _compare(report, engine.dtype, problem, engine, reference.with_dtype(engine.dtype))
     for name, layer in walk(model.network):
         if layer.state:
             report.notes.append(f"layer {name or '(the network)'} runs as {model.engine.explain(layer)}")
@@ -133,7 +133,7 @@ def _states(network: Layer, ours: Gradient, theirs: Gradient) -> List[Tuple[str,
 
 
 def _spiking(layer: Layer) -> bool:
-    return not isinstance(layer, Stepper) or layer.core[0].spiking
+    return not isinstance(layer, Stepper) or layer.spiking
 
 
 def _gradients(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:

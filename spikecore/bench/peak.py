@@ -95,6 +95,8 @@ def main(arguments: List[str]) -> None:
 
     request = json.loads(arguments[0])
     settings = Settings(**{**request["settings"], "engines": (), "peers": None})
+    if settings.memory_kept:
+        memory.keep()
     task = tutorial5.problem(settings, request["steps"])
     found = {side.name: side for side in tutorial5.default_sides(task)}
     print(measured(found[request["side"]].ready(), settings.device))

@@ -23,6 +23,7 @@ from spikecore.datasets.heidelberg import ssc as ssc
 from spikecore.datasets.idx import fashion_mnist as fashion_mnist
 from spikecore.datasets.idx import mnist as mnist
 from spikecore.datasets.idx import read_idx as read_idx
+from spikecore.datasets.mnist_sample import mnist_sample as mnist_sample
 from spikecore.datasets.nmnist import nmnist as nmnist
 from spikecore.datasets.nmnist import read_nmnist as read_nmnist
 from spikecore.datasets.npz import npz as npz

@@ -68,8 +68,8 @@ NUMPY = Product(list, np.matmul)
 def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
     """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is.
 
-    In which order BLAS sums can depend on where an operand begins. A row that does not begin a cache line, as those of
-    an engine's loop do, therefore takes the way over one that does.
+    In which order BLAS sums can depend on where an operand begins. A row that does not begin a cache line, as every
+    tensor of torch's loop does, therefore takes the way over one that does. (NumPy's products do not depend on it.)
     """
     (right,) = product.matrices(across[None])
     take, rows_in = _lined_up(product, left)

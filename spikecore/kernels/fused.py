@@ -149,7 +149,8 @@ class Fused:
 
 def forward_kernel(fused: Fused, constant: bool, shape: Tuple[int, ...]) -> Any:
     """The compiled forward run over a layer of ``shape``, batch included; ``constant``: one input for all steps."""
-    large = math.prod(shape) >= 4 * LONG  # nothing but rows to be read and written: the longer, the better
+    # Nothing but rows to be read and written: the longer, the better, if there are some for each core.
+    large = math.prod(shape) >= 2 * LONG * (os.cpu_count() or 1)
     return _forward(fused, constant, several(shape), LONG if large else CHUNK)
 
 

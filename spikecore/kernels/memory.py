@@ -2,7 +2,7 @@
 
 The system zeroes fresh memory page by page when it is first written to. For an array of some megabytes that takes
 longer than the kernel that fills it, and whether the C library hands out fresh memory or old depends on what else the
-process has allocated. So kernels keep the memory of their large arrays, a limited amount, and use it for the next ones.
+process has allocated. So kernels keep the memory of their large arrays, up to a limit, and use it for the next ones.
 
 An array made here is an ordinary one. Its memory is free when no array or tensor refers to it any more, which its
 reference count tells.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import sys
 import threading
 from typing import Any, List, Tuple
@@ -20,9 +21,10 @@ import numpy as np
 
 LINE = 64  # bytes of a cache line, at which every array made here begins, as torch's tensors do
 LEAST = 1 << 20  # bytes from which on memory is kept
-MOST = 1 << 29  # bytes of free memory that are kept
+MOST = 1 << 29  # bytes that are kept at most, in use or free; what is beyond comes from the system and goes back to it
 SLACK = 1.25  # by how much larger than needed a piece of memory may be
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
 
 _blocks: List[Any] = []  # raw memory, that used last at the end
 _lock = threading.Lock()
@@ -55,7 +57,8 @@ def keep() -> bool:
         set_option = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc
         return False
-    return bool(set_option(M_MMAP_THRESHOLD, 2**31 - 1) and set_option(M_TRIM_THRESHOLD, -1))
+    trimmed = set_option(M_TRIM_THRESHOLD, -1)
+    return bool(trimmed and any(set_option(M_MMAP_THRESHOLD, most) for most in MMAP_THRESHOLDS))
 
 
 def _block(size: int) -> Any:
@@ -65,16 +68,16 @@ def _block(size: int) -> Any:
         fitting = [i for i in free if size <= _blocks[i].nbytes <= SLACK * size]
         if fitting:
             _blocks.append(_blocks.pop(min(fitting, key=lambda i: _blocks[i].nbytes)))
-        else:
-            _let_go(free, size)
-            _blocks.append(np.empty(size, np.uint8))  # NumPy asks for huge pages
-        return _blocks[-1]
+            return _blocks[-1]
+        fresh = np.empty(size, np.uint8)  # NumPy asks for huge pages
+        if _make_room(free, size):
+            _blocks.append(fresh)
+        return fresh
 
 
-def _let_go(free: List[int], size: int) -> None:
-    """Forget the free memory that was not used for longest, until ``size`` more bytes keep to the limit."""
-    held = sum(_blocks[i].nbytes for i in free)
-    gone = []
+def _make_room(free: List[int], size: int) -> bool:
+    """Forget free memory, that not used for longest first, until ``size`` more bytes keep to the limit; if they can."""
+    held, gone = sum(block.nbytes for block in _blocks), []
     for i in free:
         if held + size <= MOST:
             break
@@ -82,6 +85,16 @@ def _let_go(free: List[int], size: int) -> None:
         gone.append(i)
     for i in reversed(gone):
         del _blocks[i]
+    return held + size <= MOST
+
+
+def _forked() -> None:
+    global _lock  # noqa: PLW0603  (another thread may have held it)
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _holders(blocks: List[Any], i: int) -> int:

@@ -23,18 +23,19 @@ from spikecore.nir.modules import GraphModule, LayerModule, Scale
 
 def module_of(found: Network) -> nn.Module:
     """The module, its layers named as in the graph."""
-    parts: Dict[str, nn.Module] = {}
+    parts: Dict[str, Any] = {}
     shapes: Dict[str, Shape] = {INPUT: found.input_shape}
     for name, key, layer, source in _layers(found):
-        parts[name] = _module(layer, found.params[key], shapes[source])
+        parts[name] = part = _module(layer, found.params[key], shapes[source])
         shapes[name] = layer.init(Key((0,)), shapes[source]).shape
+    last = name if found.output and isinstance(part, SpikingNeuron) else None
+    if last is not None:
+        parts[last].output = True
     if isinstance(found.network, Graph):
-        return GraphModule(found.network, parts)
+        return GraphModule(found.network, parts, last)
     net = nn.Sequential()
     for name, part in parts.items():
         net.add_module(name, part)
-    if found.output and isinstance(part, SpikingNeuron):
-        part.output = True
     return net
 
 

@@ -65,7 +65,7 @@ def network_from_nir(
         input_shape: shape of one sample; by default that of the graph's Input node, without a batch axis of its own.
 
     Returns:
-        Network, parameters, shape of a sample, and the layers' names.
+        A ``Network``: the layer, its parameters, the shape of a sample, the layers' names.
 
     Raises:
         NirError: what cannot be read, named by node.
@@ -174,7 +174,7 @@ def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: U
             rows.append((name, layer, params, sources))
             sources = (name,)
         sender[unit.name], shapes[unit.name] = sources[0], now
-    last = bool(order) and noted(order[-1].node).get("output", False)
+    last = bool(order) and outputs == (order[-1].name,) and noted(order[-1].node).get("output", False)
     return _assembled(rows, tuple(sender[name] for name in outputs), shape)._replace(output=last)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Mapping, Tuple
+from typing import Any, ClassVar, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -88,10 +88,12 @@ class GraphModule(nn.Module):
     Args:
         graph: the wiring.
         parts: the modules by the layers' names.
+        last: the neuron at the end, if it returns its states, which then are returned.
     """
 
-    def __init__(self, graph: Graph, parts: Mapping[str, nn.Module]) -> None:
+    def __init__(self, graph: Graph, parts: Mapping[str, nn.Module], last: Optional[str] = None) -> None:
         super().__init__()
+        self.last = last
         self.layers = nn.ModuleDict(parts)
         self.sources: Tuple[Tuple[str, Tuple[str, ...]], ...] = tuple(zip(graph.names, graph.sources))
         self.outputs = graph.outputs
@@ -100,6 +102,8 @@ class GraphModule(nn.Module):
         sent: Dict[str, Any] = {INPUT: x}
         for name, sources in self.sources:
             sent[name] = self.layers[name](_sum(sent, sources))
+            if name == self.last:
+                return sent[name]
         return _sum(sent, self.outputs)
 
 

@@ -86,6 +86,12 @@ class _Walk:
 
     def _output(self, value: Any) -> Signal:
         first = value[0] if isinstance(value, (tuple, list)) and value else value
+        whole = first if first is value else first.args[0] if isinstance(first, fx.Node) and len(value) > 1 else None
+        if isinstance(whole, fx.Node) and whole.op == "call_module":
+            target = str(whole.target)
+            module = self.modules[target]
+            if isinstance(module, SpikingNeuron) and module.init_hidden and module.output:
+                self._note_output(_name(target, module))
         return self._signal(first, "the output")
 
     def _signal(self, node: Any, where: str) -> Signal:
@@ -105,10 +111,7 @@ class _Walk:
         if isinstance(module, nn.Identity):
             return signal
         layer, params = counterpart(module, name, signal.shape)
-        sent = self.draft.put(layer, name, params, signal)
-        if isinstance(module, SpikingNeuron) and module.init_hidden and module.output:
-            self._note_output(name)
-        return sent
+        return self.draft.put(layer, name, params, signal)
 
     def _note_output(self, name: str) -> None:
         """Note that a neuron returns its states, too."""

@@ -76,6 +76,10 @@ class Recurrent(Stepper):
         return ("spk", *self.neuron.state)
 
     @property
+    def spiking(self) -> bool:  # type: ignore[override]
+        return self.neuron.spiking
+
+    @property
     def core(self) -> Tuple[Neuron, str]:
         neuron, prefix = self.neuron.core
         return neuron, f"neuron.{prefix}"

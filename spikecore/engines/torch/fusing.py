@@ -138,7 +138,8 @@ class Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         raise RuntimeError(
-            "fused kernels have no second derivative; get_engine('torch', fused=False) differentiates the loop twice"
+            "fused kernels have no second derivative; get_engine('torch', fused=False), or snn.run(..., fused=False), "
+            "differentiates the loop twice"
         )
 
 

@@ -71,9 +71,9 @@ def _array(x: Any) -> Any:
 
 def in_rows(x: Any, shape: Any) -> Any:
     """A gradient as kernels read it on the CPU: each step's values side by side, copied by all threads if need be."""
-    row = x[0] if len(shape) else x
-    if x.device.type != "cpu" or row.is_contiguous():
+    if x.device.type != "cpu" or not x.numel() or not x.ndim or x[0].is_contiguous():
         return x
+    row = x[0]
     if x.stride(0) == 0:
         return row.contiguous().expand(shape)
     return fresh(shape, x.dtype).copy_(x)

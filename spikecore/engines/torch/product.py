@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from spikecore.engines.torch.fusing import compiling
 from spikecore.engines.torch.memory import fresh
 
 LARGE = 1 << 20  # elements of a from which on it matters
+RECENT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # autocast is asked for by device
 KEPT = (torch.float32, torch.float64)
 
 
@@ -36,7 +38,8 @@ def linear(module: torch.nn.Linear, x: Any) -> Any:
 def _matters(a: Any, b: Any) -> bool:
     if not (a.ndim == b.ndim == 2 and a.numel() >= LARGE and a.requires_grad and b.requires_grad):
         return False
-    return torch.is_grad_enabled() and type(a) is torch.Tensor and not torch.jit.is_tracing()
+    plain = type(a) is torch.Tensor and not torch.jit.is_tracing() and not compiling()
+    return plain and torch.is_grad_enabled() and not _casting(a.device.type)
 
 
 def _multiplied(a: Any, b: Any) -> Any:
@@ -46,6 +49,13 @@ def _multiplied(a: Any, b: Any) -> Any:
 def _room(a: Any, b: Any) -> Any:
     """Where the product of two matrices may lie; None leaves it to torch."""
     return fresh((a.shape[0], b.shape[1]), a.dtype) if a.device.type == "cpu" and a.dtype in KEPT else None
+
+
+def _casting(device: str) -> bool:
+    """Whether autocast chooses the types of products."""
+    if RECENT:
+        return torch.is_autocast_enabled(device)
+    return torch.is_autocast_cpu_enabled() if device == "cpu" else torch.is_autocast_enabled()
 
 
 class ByLeft(torch.autograd.Function):
@@ -69,7 +79,8 @@ class ByRight(torch.autograd.Function):
     def forward(ctx: Any, product: Any, a: Any, b: Any) -> Any:
         ctx.save_for_backward(a)
         ctx.by_columns = b.stride(0) == 1 and b.stride(1) == b.shape[0]  # a transposed weight
-        return product.view_as(product)
+        ctx.mark_dirty(product)  # the same tensor, which may be edited in place, as a view may not
+        return product
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:

@@ -23,9 +23,11 @@ class Layerwise:
         steps: int,
         state: Optional[Mapping[str, Any]],
         record: Tuple[str, ...],
-        rows: List[Tuple[str, How]],
+        fused: bool,
     ) -> None:
-        self.modules, self.steps, self.state, self.rows = modules, steps, state, rows
+        self.modules, self.steps, self.state = modules, steps, state
+        self.record, self.fused = record, fused
+        self.rows: List[Tuple[str, How]] = []
         self.recorded: Dict[str, Dict[str, Any]] = {name: {} for name in record}
         self.final: Dict[str, Dict[str, Any]] = {}
         self.done: Dict[fx.Node, Any] = {}  # computed together with a layer before them
@@ -108,15 +110,15 @@ class Layerwise:
         wanted = module.returned_states() if _states_used(node) else ()
         names = tuple(module.states) if name in self.recorded else wanted
         steps = self.steps if x.constant and self.steps > 1 else None
-        spk, states, final = module.over_time(x.data, steps, start, names)
+        spk, states, final = module.over_time(x.data, steps, start, names, self.fused)
         self.final[name] = {n: value.detach() for n, value in final.items()}
         if name in self.recorded:
             self.recorded[name] = {"spk": spk, **states}
         if not module.returned_states():
-            return Sequence(spk), module.explained
+            return Sequence(spk), lambda: module.explained(self.fused)
         missing = Sequence(spk)  # stands where nobody looks
         rest = (Sequence(states[n]) if n in states else missing for n in module.returned_states())
-        return (Sequence(spk), *rest), module.explained
+        return (Sequence(spk), *rest), lambda: module.explained(self.fused)
 
     def _start(self, name: str, module: Any) -> Dict[str, Any]:
         if self.state is None:

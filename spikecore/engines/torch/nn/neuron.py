@@ -150,11 +150,14 @@ class SpikingNeuron(Parts):
         names = self.returned_states()
         return (spk, *(states[name] for name in names)) if names else spk
 
-    def explained(self) -> str:
+    def explained(self, fused: bool = True) -> str:
         """How the engine runs a whole sequence."""
-        return engine_for(self.threshold.device, torch.float32).explain(self._neuron)
+        engine = engine_for(self.threshold.device, torch.float32)
+        return (engine if fused else engine.unfused()).explain(self._neuron)
 
-    def over_time(self, x: Any, steps: Optional[int], start: Dict[str, Any], record: Tuple[str, ...]) -> Any:
+    def over_time(
+        self, x: Any, steps: Optional[int], start: Dict[str, Any], record: Tuple[str, ...], fused: bool = True
+    ) -> Any:
         """All steps of a sequence through ``engine.scan``; changes nothing on the module.
 
         Args:
@@ -162,12 +165,14 @@ class SpikingNeuron(Parts):
             steps: number of steps of a constant input.
             start: states before the first step.
             record: names of states to return over time.
+            fused: whether a kernel may do it.
 
         Returns:
             spikes (time, ...), recorded states, states after the last step.
         """
         sequence = working(x)
         engine, params = self._ready(sequence)
+        engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
         state = self._start(current[0], start)
         spk, recorded, final = engine.scan(self._neuron, params, state, current, steps=steps, record=record)

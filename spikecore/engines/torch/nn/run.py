@@ -25,6 +25,7 @@ def run(
     state: Optional[Mapping[str, Any]] = None,
     explain: Explain = False,
     record: Iterable[str] = (),
+    fused: bool = True,
 ) -> Any:
     """Run a network that is written for one time step on a whole sequence.
 
@@ -41,6 +42,8 @@ def run(
         state: states to start from, as ``utils.get_state`` returns them; None starts at rest, whatever earlier calls
             left.
         explain: True prints what ran how; a function is called with that text.
+        fused: whether neurons may run in kernels, which are compiled at their first run and have no second derivative;
+            False differentiates a loop over the neuron's step.
         record: names of layers, as in ``net.named_modules()``, whose spikes and states (or outputs) to return.
 
     Returns:
@@ -63,27 +66,27 @@ def run(
     if state is not None:
         check_state(net, state)
     data = x.unsqueeze(0) if num_steps is not None else x
-    out, recorded, rows = _either(net, modules, data, steps, state, names)
+    layers = Layerwise(modules, steps, state, names, fused)
+    out, recorded, rows = _either(net, layers, data)
     if explain:
         lines = (f"{name}: {how() if callable(how) else how}" for name, how in rows)
         (print if explain is True else explain)("\n".join(lines))
     return (out, recorded) if names else out
 
 
-def _either(
-    net: Any, modules: Dict[str, Any], data: Any, steps: int, state: Optional[Mapping[str, Any]], names: Tuple[str, ...]
-) -> Tuple[Any, Dict[str, Any], List[Tuple[str, How]]]:
+def _either(net: Any, layers: Layerwise, data: Any) -> Tuple[Any, Dict[str, Any], List[Tuple[str, How]]]:
     """Layer by layer, or where that would not give the same, step by step; and what ran how."""
-    rows: List[Tuple[str, How]] = []
+    names = layers.record
     try:
         graph = trace(net)
-        check(graph, modules)
+        check(graph, layers.modules)
         missing = [n for n in names if not any(g.op == "call_module" and g.target == n for g in graph.nodes)]
         if missing:
             raise Untraceable(f"layer {missing[0]!r} is recorded, which is a container")
-        return (*Layerwise(modules, steps, state, names, rows).run(graph, data, net), rows)
+        return (*layers.run(graph, data, net), layers.rows)
     except Untraceable as reason:
-        return (*_loop(net, data, steps, state, names, modules), [("the network", f"step by step: {reason}")])
+        made = _loop(net, data, layers.steps, layers.state, names, layers.modules)
+        return (*made, [("the network", f"step by step: {reason}")])
 
 
 def _steps(x: Any, num_steps: Optional[int]) -> int:

@@ -56,7 +56,7 @@ def trace(net: nn.Module) -> fx.Graph:
     if tracer.is_leaf_module(net, ""):
         return _chain([""])
     names = _links(net, tracer)
-    if names is not None:
+    if names is not None and set(names) <= set(dict(net.named_modules())):  # a module used twice has one name
         return _chain(names)
     before = _Snapshot(net)
     try:
@@ -74,7 +74,7 @@ def trace(net: nn.Module) -> fx.Graph:
 
 def _links(net: nn.Module, tracer: _Tracer, prefix: str = "") -> Optional[List[str]]:
     """The names of the layers of a plain ``nn.Sequential``, which needs no look at ``forward``; None for all else."""
-    if type(net) is not nn.Sequential or listened(net):
+    if type(net) is not nn.Sequential or listened(net) or "forward" in vars(net):
         return None
     names: List[str] = []
     for name, module in net.named_children():
@@ -82,7 +82,7 @@ def _links(net: nn.Module, tracer: _Tracer, prefix: str = "") -> Optional[List[s
         if inside is None:
             return None
         names += inside
-    return names if len(set(net)) == len(net) else None  # a module twice has one name only
+    return names if len(set(net)) == len(net) else None
 
 
 def _chain(names: List[str]) -> fx.Graph:

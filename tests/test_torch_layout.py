@@ -1,0 +1,80 @@
+"""How tensors lie in memory on the torch engine: it changes the time things take, and no result."""
+
+from __future__ import annotations
+
+import pytest
+
+import spikecore as sc
+from spikecore.api.layer import Pass
+from spikecore.api.tree import Params, Tree
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from spikecore.engines.torch.operators import in_rows  # noqa: E402  (needs torch)
+
+
+def draw(*shape):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_convolutions_give_maps_with_channels_last(channels):
+    x, weight = draw(4, channels, 8, 7), draw(3, channels, 3, 3)
+    y = sc.get_engine("torch").xp.conv(x, weight, (1, 1), (0, 0), (1, 1), 1)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert not y.is_contiguous()
+    assert torch.allclose(y, torch.nn.functional.conv2d(x, weight), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_convolutions_keep_their_gradients(channels):
+    weight, found = draw(3, channels, 2, 2), []
+    ours = lambda x, w: sc.get_engine("torch").xp.conv(x, w, (1, 1), (0, 0), (1, 1), 1)  # noqa: E731
+    for conv in (ours, torch.nn.functional.conv2d):
+        leaves = draw(2, channels, 5, 5).requires_grad_(), weight.clone().requires_grad_()
+        y = conv(*leaves)
+        found.append(torch.autograd.grad((y * y).sum(), leaves))
+    for a, b in zip(*found):
+        assert torch.allclose(a, b, rtol=1e-5)
+
+
+GRADIENTS = {
+    "as it is": lambda g: g,
+    "transposed": lambda g: g.transpose(1, 2).contiguous().transpose(1, 2),
+    "time last": lambda g: g.permute(1, 2, 0).contiguous().permute(2, 0, 1),
+    "the same at every step": lambda g: g[:1].expand_as(g),
+    "transposed, the same at every step": lambda g: g[0].t().contiguous().t().expand_as(g),
+    "one number": lambda g: g[0, 0, 0].expand_as(g),
+}
+
+
+@pytest.mark.parametrize("order", GRADIENTS)
+def test_gradients_may_lie_in_any_order(order):
+    layer, engine, g = sc.Leaky(beta=0.8, threshold=0.5), sc.get_engine("torch", fused=True), draw(9, 5, 7)
+    found = []
+    for upstream in (GRADIENTS[order](g), GRADIENTS[order](g).contiguous()):
+        x = draw(9, 5, 7).requires_grad_()
+        layer.run(Pass(engine), Params(), Tree(), None, x).outputs.backward(upstream)
+        found.append(x.grad)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("order", GRADIENTS)
+def test_rows_are_copied_only_where_they_have_to_be(order):
+    g = GRADIENTS[order](draw(9, 5, 7))
+    rows = in_rows(g, g.shape)
+    assert torch.equal(rows, g)
+    assert rows[0].is_contiguous()
+    assert (rows.data_ptr() == g.data_ptr()) == g[0].is_contiguous()
+    assert rows.stride(0) == (0 if g.stride(0) == 0 else 35)
+
+
+def test_inputs_may_lie_in_any_order():
+    layer, engine, x = sc.Leaky(beta=sc.learn(0.8), threshold=0.5), sc.get_engine("torch", fused=True), draw(9, 5, 7)
+    found = []
+    for inputs in (x, x.transpose(0, 2).contiguous().transpose(0, 2)):
+        lifted, beta = inputs.detach().requires_grad_(), torch.tensor(0.8, requires_grad=True)
+        out = layer.run(Pass(engine), Params(beta=beta), Tree(), None, lifted)
+        (out.outputs * x).sum().backward()
+        found.append((out.outputs, lifted.grad, beta.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*found))
