@@ -331,6 +331,7 @@ def test_a_layer_shared_by_two_parts_is_found():
 def test_a_forward_that_was_exchanged_is_called():
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True)), 5 * torch.rand(4, 2, 3)
+    nn.init.ones_(net[0].weight)
     plain = snn.run(net, 2 * x)
     net.forward = lambda now: nn.Sequential.forward(net, 2 * now)
     assert torch.equal(snn.run(net, x), plain)
