@@ -4,38 +4,89 @@ The system zeroes fresh memory page by page when it is first written to. For an 
 longer than the kernel that fills it, and whether the C library hands out fresh memory or old depends on what else the
 process has allocated. So kernels keep the memory of their large arrays, up to a limit, and use it for the next ones.
 
-An array made here is an ordinary one. Its memory is free when no array or tensor refers to it any more, which its
-reference count tells.
+An array made here is an ordinary one on lent memory. When the last array or tensor that shows it is gone, the loan
+ends, and the memory is free. Nothing here ever waits for a lock: who finds it taken asks the system.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-import os
-import sys
 import threading
-from typing import Any, List, Tuple
+from collections import OrderedDict
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 LINE = 64  # bytes of a cache line, at which every array made here begins, as torch's tensors do
-LEAST = 1 << 20  # bytes from which on memory is kept
-MOST = 1 << 29  # bytes that are kept at most, in use or free; what is beyond comes from the system and goes back to it
-SLACK = 1.25  # by how much larger than needed a piece of memory may be
+LEAST = 1 << 17  # bytes from which on memory is kept
+MOST = 1 << 29  # bytes of free memory that are kept
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
 
-_blocks: List[Any] = []  # raw memory, that used last at the end
-_lock = threading.Lock()
+
+class _Loan:
+    """Memory in the shape of an array, given back at the end of its life."""
+
+    def __init__(self, raw: Any, shape: Tuple[int, ...], dtype: Any) -> None:
+        place = raw.ctypes.data
+        self.raw = raw
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (place + -place % LINE, False),
+            "shape": tuple(shape),
+            "typestr": dtype.str,
+        }
+
+    def __del__(self) -> None:
+        _give_back(self.raw)
+
+
+class _Kept:
+    """Free memory by its size, and how many bytes that is; the size that was used last at the end."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.free: Dict[int, List[Any]] = OrderedDict()
+        self.bytes = 0
+
+    def take(self, size: int) -> Optional[Any]:
+        """Free memory of this size, if there is any."""
+        blocks = self.free.get(size)
+        if not blocks:
+            return None
+        self.free.move_to_end(size)  # type: ignore[attr-defined]
+        self.bytes -= size
+        return blocks.pop()
+
+    def put(self, raw: Any) -> None:
+        """Keep memory, and let go of what has not been used for longest if that is more than the limit."""
+        if raw.nbytes > MOST:
+            return
+        self.free.setdefault(raw.nbytes, []).append(raw)
+        self.free.move_to_end(raw.nbytes)  # type: ignore[attr-defined]
+        self.bytes += raw.nbytes
+        while self.bytes > MOST:
+            size, blocks = next(iter(self.free.items()))
+            if blocks:
+                blocks.pop()
+                self.bytes -= size
+            else:
+                del self.free[size]
+
+
+_kept = _Kept()
 
 
 def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
     """An array with undefined values."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = _block(size + LINE) if size >= LEAST else np.empty(size + LINE, np.uint8)
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if size >= LEAST:
+        return np.asarray(_Loan(_raw(_rounded(size + LINE)), shape, kind))
+    raw = np.empty(size + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
-    return raw[start : start + size].view(dtype).reshape(shape)
+    return raw[start : start + size].view(kind).reshape(shape)
 
 
 def zeros(shape: Tuple[int, ...], dtype: Any) -> Any:
@@ -46,9 +97,10 @@ def zeros(shape: Tuple[int, ...], dtype: Any) -> Any:
 
 
 def release() -> None:
-    """Give free memory back."""
-    with _lock:
-        _blocks[:] = [_blocks[i] for i in range(len(_blocks)) if _holders(_blocks, i) > _ALONE]
+    """Give free memory back to the system."""
+    with _kept.lock:
+        _kept.free.clear()
+        _kept.bytes = 0
 
 
 def keep() -> bool:
@@ -61,44 +113,26 @@ def keep() -> bool:
     return bool(trimmed and any(set_option(M_MMAP_THRESHOLD, most) for most in MMAP_THRESHOLDS))
 
 
-def _block(size: int) -> Any:
-    """Raw memory of at least ``size`` bytes that nobody uses."""
-    with _lock:
-        free = [i for i in range(len(_blocks)) if _holders(_blocks, i) == _ALONE]
-        fitting = [i for i in free if size <= _blocks[i].nbytes <= SLACK * size]
-        if fitting:
-            _blocks.append(_blocks.pop(min(fitting, key=lambda i: _blocks[i].nbytes)))
-            return _blocks[-1]
-        fresh = np.empty(size, np.uint8)  # NumPy asks for huge pages
-        if _make_room(free, size):
-            _blocks.append(fresh)
-        return fresh
+def _rounded(size: int) -> int:
+    """A size that others have, too: at most an eighth more."""
+    step = 1 << max(12, size.bit_length() - 4)
+    return -(-size // step) * step
 
 
-def _make_room(free: List[int], size: int) -> bool:
-    """Forget free memory, that not used for longest first, until ``size`` more bytes keep to the limit; if they can."""
-    held, gone = sum(block.nbytes for block in _blocks), []
-    for i in free:
-        if held + size <= MOST:
-            break
-        held -= _blocks[i].nbytes
-        gone.append(i)
-    for i in reversed(gone):
-        del _blocks[i]
-    return held + size <= MOST
+def _raw(size: int) -> Any:
+    found = None
+    if _kept.lock.acquire(blocking=False):
+        try:
+            found = _kept.take(size)
+        finally:
+            _kept.lock.release()
+    return np.empty(size, np.uint8) if found is None else found  # NumPy asks for huge pages
 
 
-def _forked() -> None:
-    global _lock  # noqa: PLW0603  (another thread may have held it)
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
-def _holders(blocks: List[Any], i: int) -> int:
-    return sys.getrefcount(blocks[i])
-
-
-_ALONE = _holders([np.empty(1)], 0)  # the count of what only a list holds, which depends on the interpreter
+def _give_back(raw: Any) -> None:
+    """The end of a loan. It may come at any time, in any thread, also while this one is in here."""
+    if _kept.lock.acquire(blocking=False):
+        try:
+            _kept.put(raw)
+        finally:
+            _kept.lock.release()
