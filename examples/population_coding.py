@@ -22,6 +22,7 @@ def main(arguments=None):
     parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits, mnist")
     parser.add_argument("--per-class", type=int, default=50, help="output neurons for each class")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate; 2e-3 in the tutorial")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="1000 samples in small batches")
     parser.add_argument("--picture", help="file for a picture of one sample's votes")
@@ -46,7 +47,7 @@ def main(arguments=None):
     model.fit(
         Loader(train, batch_size=batch_size, seed=args.seed),
         loss=loss,
-        optimizer=sc.Adam(lr=2e-3),
+        optimizer=sc.Adam(lr=args.lr),
         epochs=args.epochs,
         num_steps=1,
     )
