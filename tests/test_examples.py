@@ -24,7 +24,7 @@ CHECKS = {
     "second_order": (None, [], lambda found: found == {"Leaky": [], "Synaptic": SYNAPTIC, "Alpha": [133]}),
     "train_dense": ("sklearn", ["--data", "digits", "--epochs", "1"], lambda found: found > 0.5),
     "train_convolutional": ("sklearn", ["--data", "digits", "--epochs", "5"], lambda found: found > 0.35),
-    "population_coding": ("sklearn", ["--data", "digits", "--epochs", "1"], lambda found: found > 0.3),
+    "population_coding": ("sklearn", ["--data", "digits", "--epochs", "3"], lambda found: found > 0.6),
     "regression_membrane": (None, ["--epochs", "5"], lambda found: found < 0.15),
     "regression_sunspots": ("statsmodels", ["--epochs", "5"], lambda found: found["spiking network"] < 29.8),
     "ecg": ("pywt", [], lambda found: found["beats"] == [189] and found["error"] < 0.05),
