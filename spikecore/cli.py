@@ -86,7 +86,7 @@ BENCH_PROGRESS = typer.Option(
     None, "--progress/--no-progress", help="A bar per group. Default: on a terminal.", show_default=False
 )
 KEEP_MEMORY = typer.Option(
-    False, "--keep-memory", help="For all sides: keep freed memory in the process, as training commands do."
+    False, "--keep-memory", help="For all sides: keep freed memory in the process, as the other commands do."
 )
 RESULTS = typer.Option(None, "--out", metavar="FILE", help="Where to keep the result: FILE.md or FILE.json.")
 

@@ -50,9 +50,9 @@ def keep_memory() -> bool:
     """Let this process keep the memory that it frees and use it again, for as long as it lives.
 
     Training on a CPU makes and frees arrays of many megabytes at each step. By default the C library returns such
-    memory to the system, which has to zero every page before it hands it out again: a third of a step of a
-    convolutional network. Call this once at the start of a program that trains; the command ``spikecore`` does. The
-    process then stays as large as it once was.
+    memory to the system, which has to zero every page before it hands it out again; how much time that takes,
+    docs/benchmarks.md shows for a convolutional network. Call this once at the start of a program that trains; the
+    command ``spikecore`` does. The process then stays as large as it once was.
 
     Returns:
         Whether it could be set: with glibc, as on most Linux systems. Elsewhere nothing happens.

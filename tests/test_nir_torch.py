@@ -216,6 +216,7 @@ def test_surrogates_that_are_functions_are_refused_with_their_name():
 
 @pytest.mark.parametrize("kind", ["RLeaky", "RSynaptic"])
 def test_a_recurrent_layer_is_two_nodes_named_as_in_snntorch_or_a_subgraph(kind):
+    torch.manual_seed(0)
     decays = {"RLeaky": {"beta": 0.9}, "RSynaptic": {"alpha": 0.5, "beta": 0.9}}[kind]
     recurrent = getattr(snn, kind)(**decays, V=torch.rand(5), all_to_all=False, init_hidden=True)
     net = nn.Sequential(nn.Linear(4, 5), recurrent, nn.Linear(5, 3), snn.Leaky(beta=0.9, init_hidden=True, output=True))
@@ -272,3 +273,8 @@ def test_whether_the_last_neuron_returns_its_state_comes_back(output):
     net = nn.Sequential(nn.Linear(4, 3), snn.Synaptic(alpha=0.5, beta=0.9, init_hidden=True, output=output))
     again = import_from_nir(graph_of(net, torch.rand(2, 4))[0])
     assert isinstance(again(torch.rand(2, 4)), tuple) == output
+
+
+def test_subgraphs_is_yes_or_no():
+    with pytest.raises(NirError, match="subgraphs='flat' must be True or False"):
+        graph_of(nn.Sequential(nn.Linear(4, 3)), torch.rand(2, 4), subgraphs="flat")

@@ -321,11 +321,17 @@ def test_large_maps_go_through_a_few_steps_at_a_time(monkeypatch):
 
 
 def test_a_layer_shared_by_two_parts_is_found():
+    torch.manual_seed(0)
     pool = nn.MaxPool2d(2)
-    make = lambda i, o: nn.Sequential(nn.Conv2d(i, o, 3, padding=1), pool, snn.Leaky(beta=0.9, init_hidden=True))  # noqa: E731
-    net, x = nn.Sequential(make(1, 2), make(2, 3)), 3 * torch.rand(5, 2, 1, 8, 8)
+
+    def make(i, o):
+        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), pool, snn.Leaky(beta=0.9, init_hidden=True))
+
+    net, x = nn.Sequential(make(1, 2), make(2, 3)), 9 * torch.rand(5, 2, 1, 8, 8)
     utils.reset(net)
-    assert torch.equal(snn.run(net, x), torch.stack([net(now) for now in x]))
+    steps = torch.stack([net(now) for now in x])
+    assert torch.equal(snn.run(net, x), steps)
+    assert steps.any()
 
 
 def test_a_forward_that_was_exchanged_is_called():
@@ -349,3 +355,8 @@ def test_gradients_of_gradients_without_kernels():
     (g,) = torch.autograd.grad(snn.run(net, x, explain=said.append, fused=False).sum(), x, create_graph=True)
     g.square().sum().backward()
     assert "kernels are switched off" in said[0]
+
+
+def test_fused_is_yes_or_no():
+    with pytest.raises(ValueError, match="run: fused='auto' must be True or False"):
+        snn.run(nn.Sequential(nn.Linear(3, 2)), torch.rand(4, 2, 3), fused="auto")

@@ -250,7 +250,7 @@ def test_a_wrong_output_that_is_no_spike_is_found(monkeypatch):
     assert verdicts(report, "float64")["output 1"] == FAIL
 
 
-@pytest.mark.parametrize("steps", [200, 4000])
+@pytest.mark.parametrize("steps", [200, 400, 4000])  # the loop; kernels in training; kernels always
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_a_wrong_kernel_is_found_whatever_the_size(monkeypatch, tmp_path, engine, steps):
     pytest.importorskip("numba", reason="kernels need Numba")

@@ -16,6 +16,7 @@ import spikecore as sc
 from spikecore.bench import bare, data
 from spikecore.bench.peak import in_a_process
 from spikecore.bench.plan import Run
+from spikecore.kernels import memory
 
 NEURONS: Dict[str, Dict[str, Any]] = {
     "Leaky": {"beta": 0.9},
@@ -27,7 +28,7 @@ NEURONS: Dict[str, Dict[str, Any]] = {
 }
 
 
-def run(name: str, steps: int, neurons: int) -> Run:
+def run(name: str, steps: int, neurons: int, memory_kept: bool) -> Run:
     """A run that starts the process; the cache is thrown away with it.
 
     Raises:
@@ -38,7 +39,7 @@ def run(name: str, steps: int, neurons: int) -> Run:
     def call() -> Any:
         with tempfile.TemporaryDirectory() as folder:
             environment = {**os.environ, "SPIKECORE_CACHE": folder}
-            request = {"neuron": name, "steps": steps, "neurons": neurons}
+            request = {"neuron": name, "steps": steps, "neurons": neurons, "memory_kept": memory_kept}
             return in_a_process("spikecore.bench.first_use", request, environment)
 
     return call
@@ -49,6 +50,8 @@ def main(arguments: List[str]) -> None:
     from spikecore.bench.workloads.neurons import own
 
     request = json.loads(arguments[0])
+    if request["memory_kept"]:
+        memory.keep()
     layer = getattr(sc, request["neuron"])(**NEURONS[request["neuron"]])
     shape, draw = (request["steps"], 64, request["neurons"]), data.rng()
     x, upstream = (draw.random(shape, dtype="float32") for _ in range(2))

@@ -16,7 +16,8 @@ def mnist_sample(*, image: bool = False, seed: int = 0) -> Tuple[Dataset, Datase
     """5000 of MNIST's 60,000 training images, 500 of each digit, shuffled, as (train, test) with 4000 and 1000 samples.
 
     For trying things without a download. MNIST's test images are not among them, so the accuracy is not one to be
-    compared with published ones; say that it is from this sample. A small network reaches about 92 %.
+    compared with published ones; say that it is from this sample. A network 784-128-10 reached 89 to 93 % (seeds 0, 1,
+    2; 15 steps, 5 epochs).
 
     Args:
         image: inputs (samples, 1, 28, 28) instead of (samples, 784); float32 in [0, 1] either way. Targets are int64.

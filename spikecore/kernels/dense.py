@@ -69,7 +69,8 @@ def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable
     """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is.
 
     In which order BLAS sums can depend on where an operand begins. A row that does not begin a cache line, as every
-    tensor of torch's loop does, therefore takes the way over one that does. (NumPy's products do not depend on it.)
+    tensor of torch's loop does, therefore takes the way over one that does. (NumPy's
+    products with OpenBLAS were not seen to depend on it.)
     """
     (right,) = product.matrices(across[None])
     take, rows_in = _lined_up(product, left)

@@ -14,7 +14,7 @@ import ctypes
 import math
 import threading
 from collections import OrderedDict
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.free: Dict[int, List[Any]] = OrderedDict()
+        self.free: OrderedDict[int, List[Any]] = OrderedDict()
         self.bytes = 0
 
     def take(self, size: int) -> Optional[Any]:
@@ -55,7 +55,7 @@ class _Kept:
         blocks = self.free.get(size)
         if not blocks:
             return None
-        self.free.move_to_end(size)  # type: ignore[attr-defined]
+        self.free.move_to_end(size)
         self.bytes -= size
         return blocks.pop()
 
@@ -64,7 +64,7 @@ class _Kept:
         if raw.nbytes > MOST:
             return
         self.free.setdefault(raw.nbytes, []).append(raw)
-        self.free.move_to_end(raw.nbytes)  # type: ignore[attr-defined]
+        self.free.move_to_end(raw.nbytes)
         self.bytes += raw.nbytes
         while self.bytes > MOST:
             size, blocks = next(iter(self.free.items()))

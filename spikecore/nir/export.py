@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import partial
 from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 import nir
@@ -49,7 +50,8 @@ def export_to_nir(
         The graph; its metadata hold ``dt``, ``name``, ``writer`` and ``losses``, one a line.
 
     Raises:
-        NirError: a layer that NIR cannot say, named with the remedy; a torch module that cannot be traced.
+        NirError: a layer that NIR cannot say, named with the remedy; a torch module that cannot be traced; a
+            ``subgraphs`` that is no bool.
         ShapeError: the network does not take the sample.
 
     Warns:
@@ -57,8 +59,10 @@ def export_to_nir(
 
     Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 2024.
     """
+    if not isinstance(subgraphs, bool):
+        raise NirError(f"export_to_nir: subgraphs={subgraphs!r} must be True or False")
     units = Units(dt=dt)
-    begin: Any = lambda shape: Draft(units, shape, subgraphs)  # noqa: E731
+    begin = partial(Draft, units, subgraphs=subgraphs)
     draft, signal = _first_that_fits(module, list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args), begin)
     for loss in draft.losses:
         warnings.warn(loss, NirLoss, stacklevel=2)

@@ -92,7 +92,7 @@ class LI(Parallel, Neuron):
     beta: Param = 0.9
 
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
-    spiking: ClassVar[bool] = False  # type: ignore[misc]
+    spiking: ClassVar[bool] = False  # type: ignore[misc]  # no field: a fact of the class
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         mem = params.beta * state.mem + x

@@ -239,7 +239,7 @@ class AssociativeLeaky(Parallel):
         return (self.in_dim,)
 
     @property
-    def spiking(self) -> bool:  # type: ignore[override]
+    def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
         return not self.use_q_projection
 
     @property

@@ -76,7 +76,7 @@ class Recurrent(Stepper):
         return ("spk", *self.neuron.state)
 
     @property
-    def spiking(self) -> bool:  # type: ignore[override]
+    def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
         return self.neuron.spiking
 
     @property

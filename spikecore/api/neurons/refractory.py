@@ -37,7 +37,7 @@ class Refractory(Stepper):
         return ("wait", *self.neuron.state)
 
     @property
-    def spiking(self) -> bool:  # type: ignore[override]
+    def spiking(self) -> bool:  # type: ignore[override]  # a property in place of a constant
         return self.neuron.spiking
 
     @property
