@@ -220,6 +220,8 @@ def test_a_recurrent_layer_is_two_nodes_named_as_in_snntorch_or_a_subgraph(kind)
     decays = {"RLeaky": {"beta": 0.9}, "RSynaptic": {"alpha": 0.5, "beta": 0.9}}[kind]
     recurrent = getattr(snn, kind)(**decays, V=torch.rand(5), all_to_all=False, init_hidden=True)
     net = nn.Sequential(nn.Linear(4, 5), recurrent, nn.Linear(5, 3), snn.Leaky(beta=0.9, init_hidden=True, output=True))
+    for layer in (net[0], net[2]):
+        nn.init.uniform_(layer.weight, 0.1, 0.5)  # so that both layers fire
     graph, _ = graph_of(net, torch.rand(2, 4))
     assert set(graph.nodes) == {"input", "0", "1.lif", "1.w_rec", "2", "3", "output"}
     edges = {("input", "0"), ("0", "1.lif"), ("1.lif", "1.w_rec"), ("1.w_rec", "1.lif"), ("1.lif", "2"), ("2", "3")}
