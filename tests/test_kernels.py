@@ -264,17 +264,19 @@ LEFT_ALONE = """
 import numpy as np, torch
 torch.set_num_threads(1)
 import spikecore as sc
+from spikecore.kernels.cache import _levels
+before = _levels()
 model = sc.Model(sc.Leaky(), engine=sc.get_engine("torch", fused=True), input_shape=(4096,))
 model(np.ones((2, 2, 4096), "float32"))
-print(torch.get_num_threads())
+print(torch.get_num_threads(), before == _levels())
 """
 
 
-def test_torch_keeps_its_number_of_threads():
+def test_torch_keeps_its_number_of_threads_and_its_regions_do_not_nest():
     pytest.importorskip("torch", reason="torch is not installed")
     free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", LEFT_ALONE], check=True, capture_output=True, text=True, env=free)
-    assert done.stdout.split() == ["1"]
+    assert done.stdout.split() == ["1", "True"]
 
 
 def test_kernels_go_elsewhere_where_the_cache_cannot_be_written(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ pytest.importorskip("numba", reason="kernels need Numba")
 from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
-from spikecore import surrogate, utils  # noqa: E402
+from spikecore import ShapeError, surrogate, utils  # noqa: E402
 from spikecore.engines.torch.nn import stepping  # noqa: E402
 from spikecore.kernels import single  # noqa: E402
 
@@ -156,3 +156,117 @@ def test_copies_in_the_middle_of_a_sequence_go_on_alike(monkeypatch):
         lif(x[t])
     other = copy.deepcopy(lif)
     assert all(torch.equal(lif(x[t]), other(x[t])) for t in range(3, 6))
+
+
+def beta_in_place(lif):
+    lif.beta.fill_(0.5)
+
+
+def beta_data(lif):
+    lif.beta.data = torch.tensor(0.5)
+
+
+def beta_per_neuron(lif):
+    lif.beta = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
+
+
+def beta_learned(lif):
+    del lif.beta
+    lif.beta = nn.Parameter(torch.tensor(0.5))
+
+
+def beta_with_gradient(lif):
+    lif.beta.requires_grad_()
+
+
+def reset(lif):
+    lif.reset_mechanism = "zero"
+
+
+def disabled(lif):
+    lif.surrogate_disable = True
+
+
+def loaded(lif):
+    lif.load_state_dict(snn.Leaky(0.5, threshold=0.7).state_dict())
+
+
+@pytest.mark.parametrize("large", [0, LARGE])
+@pytest.mark.parametrize(
+    "change", [beta_in_place, beta_data, beta_per_neuron, beta_learned, beta_with_gradient, reset, disabled, loaded],
+    ids=lambda f: f.__name__,
+)  # fmt: skip
+def test_what_changes_between_two_steps_counts(change, large, monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", large)
+    x = 2 * torch.rand(6, 4, 5, generator=torch.Generator().manual_seed(0))
+    known, fresh, after = snn.Leaky(0.9), snn.Leaky(0.9), []
+    mem = torch.zeros(4, 5)
+    for step in x:
+        _, mem = known(step, mem)
+    for lif in (known, fresh):  # the second has not been called before
+        change(lif)
+        current = x[0].clone().requires_grad_()
+        spikes, state = lif(current, mem)
+        inputs = [current, *(x for x in (lif.beta,) if x.requires_grad)]
+        after.append((spikes, state, *torch.autograd.grad((2 * spikes + state).sum(), inputs)))
+    assert all(torch.equal(a, b) for a, b in zip(*after))
+    unchanged = snn.Leaky(0.9)(x[0], mem)
+    assert change in (disabled, beta_with_gradient) or not torch.equal(after[0][1], unchanged[1])
+
+
+@pytest.mark.parametrize("large", [0, LARGE])
+def test_what_differs_between_two_calls_is_noticed(large, monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", large)
+    lif, x = snn.Leaky(0.9), 2 * torch.rand(4, 5)
+    for other in (x, x.double(), x.half(), x[:2], x.t(), x, (4 * x).to(torch.int64)):
+        for given in ((), (torch.full(other.shape, 0.5),), (torch.tensor(0.5),)):
+            lif.reset_mem()
+            again = snn.Leaky(0.9)
+            for _ in range(2):
+                (a, b), (c, d) = lif(other, *given), again(other, *given)
+                assert (a.dtype, b.dtype) == (c.dtype, d.dtype)
+                assert torch.equal(a, c)
+                assert torch.equal(b, d)
+    lif(x)
+    with pytest.raises(ShapeError, match="Leaky: state 'mem' has shape"):
+        lif(x, torch.zeros(3, 5))
+    lif.init_hidden = True
+    with pytest.raises(TypeError, match="states .* were passed to a module with init_hidden=True"):
+        lif(x, torch.zeros(4, 5))
+    assert not isinstance(lif(x), tuple)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is deprecated:DeprecationWarning")  # torch, about itself
+@pytest.mark.parametrize("large", [0, LARGE])
+def test_functions_of_functions_and_forward_mode(large, monkeypatch):
+    monkeypatch.setattr(stepping, "LARGE", large)
+    lif, x, mem = snn.Leaky(0.9), 2 * torch.rand(4, 5, generator=torch.Generator().manual_seed(1)), torch.zeros(4, 5)
+
+    def loss(current):
+        spikes, after = lif(*lif(current, mem)[::-1])[0], lif(current, mem)[1]
+        return (spikes + after * after).sum()
+
+    lif(x, mem)
+    leaf = x.clone().requires_grad_()
+    (by_hand,) = torch.autograd.grad(loss(leaf), leaf)
+    torch.testing.assert_close(torch.func.grad(loss)(x), by_hand)
+    per_sample = torch.func.vmap(torch.func.grad(loss))(torch.stack([x, 2 * x]))
+    torch.testing.assert_close(per_sample[0], by_hand)
+    _, along = torch.func.jvp(loss, (x,), (torch.ones_like(x),))
+    torch.testing.assert_close(along, by_hand.sum())
+    with torch.autograd.forward_ad.dual_level():
+        dual = loss(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, by_hand.sum())
+
+
+def test_whole_sequences_under_functions_of_functions():
+    net = nn.Sequential(nn.Linear(5, 6), snn.Leaky(0.9, init_hidden=True, threshold=0.3))
+    x = 2 * torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1))
+
+    def loss(inputs):
+        return snn.run(net, inputs).mul(torch.arange(6.0)).sum()
+
+    leaf = x.clone().requires_grad_()
+    (by_hand,) = torch.autograd.grad(loss(leaf), leaf)
+    assert by_hand.abs().sum() > 0
+    torch.testing.assert_close(torch.func.grad(loss)(x), by_hand)

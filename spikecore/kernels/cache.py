@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import hashlib
 import importlib.util
 import os
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from functools import lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 HEAD = """\
 import numpy as np
@@ -114,14 +115,33 @@ def _announced(function: Any, name: str) -> Callable[..., Any]:
 
 @lru_cache(maxsize=None)
 def launch() -> None:
-    """Start Numba's threads. It then sets how many OpenMP takes for everybody, so torch is told its number again."""
+    """Start Numba's threads, and take back what it then sets for everybody who uses OpenMP, torch among them.
+
+    That is the number of threads, and that parallel regions may nest: MKL then starts threads of its own inside each of
+    torch's, at every call, and a square root of 100,000 numbers takes 3 ms instead of 0.1.
+    """
     import numba
 
     torch = sys.modules.get("torch")
     count = torch.get_num_threads() if torch else 0
+    levels = _levels()
     numba.get_num_threads()
+    if levels is not None:
+        _openmp().omp_set_max_active_levels(levels)
     if torch:
         torch.set_num_threads(count)
+
+
+def _levels() -> Optional[int]:
+    """How deep parallel regions may nest; None if there is no OpenMP yet."""
+    try:
+        return int(_openmp().omp_get_max_active_levels())
+    except (AttributeError, OSError, TypeError):  # not loaded; no symbols of the process itself on this system
+        return None
+
+
+def _openmp() -> Any:
+    return ctypes.CDLL(None)  # symbols are looked for as Numba's were, in what the process has loaded first
 
 
 def use_threads(count: int) -> None:

@@ -10,6 +10,7 @@ from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.operators import has_data, number_of, overlap, run, run_back
+from spikecore.engines.torch.spike import transformed
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 
@@ -48,6 +49,10 @@ def fused_scan(
     if target not in ("cpu", "cuda"):
         if engine.fused is True:
             raise RuntimeError(f"fused=True, but there are no kernels for {inputs.device}")
+        return None
+    if transformed():
+        if engine.fused is True:
+            raise RuntimeError("fused=True, but torch.func and forward mode cannot look into kernels: use fused='auto'")
         return None
 
     flat, terms = flatten(params), Terms(engine.fused, engine.dtype, engine.least, target, PRODUCT)

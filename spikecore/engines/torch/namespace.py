@@ -17,7 +17,7 @@ from spikecore.api.windows import window_slices
 from spikecore.api.words import WORDS
 from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.product import matmul
-from spikecore.engines.torch.spike import SpikeFunction
+from spikecore.engines.torch.spike import spike
 
 _COMPAT = (
     "maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze "
@@ -69,7 +69,7 @@ def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
         "max_pool": _max_pool,
         "patches": _patches,
         "unpatches": _unpatches,
-        "spike": lambda u, surrogate: SpikeFunction.apply(u, surrogate, xp),
+        "spike": lambda u, surrogate: spike(u, surrogate, xp),
         "stop_gradient": lambda x: x.detach(),
     }
     table = {**{name: getattr(compat, name) for name in _COMPAT}, **own}

@@ -1,10 +1,11 @@
-"""The spike and its surrogate gradient for autograd."""
+"""The spike and its surrogate gradient for autograd, for ``torch.func`` and for forward mode."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Tuple
 
 import torch
+from torch.autograd import forward_ad
 
 
 class SpikeFunction(torch.autograd.Function):
@@ -20,3 +21,45 @@ class SpikeFunction(torch.autograd.Function):
     def backward(ctx: Any, g: Any) -> Any:
         (u,) = ctx.saved_tensors
         return g * ctx.surrogate.derivative(ctx.xp, u), None, None
+
+
+class TransformedSpike(torch.autograd.Function):
+    """The same in the form that ``torch.func`` and forward mode ask for; torch takes longer to call it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(u: Any, surrogate: Any, xp: Any) -> Any:
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Tuple[Any, ...], output: Any) -> None:
+        u, ctx.surrogate, ctx.xp = inputs
+        ctx.save_for_backward(u)
+        ctx.save_for_forward(u)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return SpikeFunction.backward(ctx, g)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
+        return SpikeFunction.backward(ctx, tangent)[0]  # the derivative of one neuron by its own potential
+
+
+def spike(u: Any, surrogate: Any, xp: Any) -> Any:
+    """Spikes of a potential above the threshold."""
+    return (TransformedSpike if transformed() else SpikeFunction).apply(u, surrogate, xp)
+
+
+def transformed() -> bool:
+    """Whether ``torch.func`` transforms the call or forward mode follows it; then tensors are not just tensors."""
+    return not compiling() and (_transforming() or forward_ad._current_level >= 0)
+
+
+def _never() -> bool:
+    return False
+
+
+compiling = getattr(getattr(torch, "compiler", None), "is_compiling", _never)
+_transforming = getattr(torch._C, "_are_functorch_transforms_active", _never)

@@ -7,7 +7,7 @@ the neuron's ``step`` on the torch engine; nothing is computed here.
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar, Dict, Optional, Tuple
+from typing import Any, ClassVar, Dict, Optional, Tuple
 
 import torch
 
@@ -17,7 +17,8 @@ from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogat
 from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.options import OWN_TENSORS, register
 from spikecore.engines.torch.nn.parts import Parts
-from spikecore.engines.torch.nn.stepping import fused_step
+from spikecore.engines.torch.nn.stepping import fused_step, next_step
+from spikecore.engines.torch.spike import compiling
 
 
 class SpikingNeuron(Parts):
@@ -52,6 +53,7 @@ class SpikingNeuron(Parts):
     """
 
     instances: ClassVar[Any] = Instances()
+    _next: Any = None  # what the last call found out, for the next one
 
     def __init__(
         self,
@@ -94,6 +96,9 @@ class SpikingNeuron(Parts):
         """Empty the list ``instances``; nothing else depends on it."""
         SpikingNeuron.instances = Instances()
 
+    def __getstate__(self) -> Dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_next"}
+
     # ---- the step ----
 
     def _tensors(self, engine: Any, host: bool = False) -> Params:
@@ -119,6 +124,12 @@ class SpikingNeuron(Parts):
 
     def _advance(self, input_: Any, *given: Any) -> Any:
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
+        known = None if compiling() or self._next is None else self._next.step(self, input_, given)
+        if known is not None:
+            spk, after = known
+            for name in self.states:
+                self.__dict__[name] = after[name]
+            return self._returned(spk, after)
         if self.init_hidden and any(value is not None for value in given):
             raise TypeError(
                 f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
@@ -133,6 +144,8 @@ class SpikingNeuron(Parts):
         spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped
         for name in self.states:
             setattr(self, name, after[name])
+        if current is input_ and type(self)._tensors is SpikingNeuron._tensors and not compiling():
+            self._next = next_step(self, engine, params, current)
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)
         return self._returned(spk, after)
@@ -181,10 +194,7 @@ class SpikingNeuron(Parts):
 
 def _is_number(value: Any) -> bool:
     """Whether a parameter is a constant on the CPU that can be read at once."""
-    return value.ndim == 0 and not value.requires_grad and value.device.type == "cpu" and not _compiling()
-
-
-_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is_compiling", lambda: False)
+    return value.ndim == 0 and not value.requires_grad and value.device.type == "cpu" and not compiling()
 
 
 def _cast(value: Any, engine: Any) -> Any:

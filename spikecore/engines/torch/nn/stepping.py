@@ -1,8 +1,13 @@
-"""One step of a large layer on the CPU as one operation: a kernel made of the neuron's ``step``."""
+"""One step of a large layer on the CPU as one operation: a kernel made of the neuron's ``step``.
+
+A step of a large layer takes less time than Python can waste on it, so what a call found out is kept in a ``Plan``, and
+a call like the last one goes straight on (``Next``), through the kernel or, in small layers, torch's operations.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -10,9 +15,118 @@ import torch
 
 from spikecore.api.tree import Params, State
 from spikecore.engines.torch.nn.engine import has_formula
+from spikecore.engines.torch.spike import compiling, transformed
 
 LARGE = 1 << 14  # neurons of a batch from which on one kernel beats a handful of operations
 NUMBA = importlib.util.find_spec("numba") is not None
+
+
+class Plan:
+    """A kernel with all that stays the same from step to step.
+
+    Args:
+        kernel: a ``kernels.single.Single``.
+        engine: the engine of the step.
+        params: the neuron's parameters; numbers among them belong to the plan, tensors are handed in.
+        shape: of the input and of every state.
+    """
+
+    def __init__(self, kernel: Any, engine: Any, params: Params, shape: torch.Size) -> None:
+        self.kernel, self.engine, self.shape, self.count = kernel, engine, shape, shape.numel()
+        self.states = kernel.trace.states
+        number = np.dtype(kernel.dtype).type
+        given = {f"p_{name}": params[name] for name in kernel.trace.params}
+        self.numbers = {name: number(value) for name, value in given.items() if type(value) is float}
+        self.values = tuple(value for name, value in given.items() if name not in self.numbers)
+        self.names = ("x", *(f"s_{n}" for n in self.states), *(name for name in given if name not in self.numbers))
+        self.after = tuple(f"a_{n}" for n in self.states)
+        self.upstream = ("g", *(f"c_{n}" for n in self.states))
+        self.ways: Dict[Any, Any] = {}
+
+    def step(self, x: Any, before: Any) -> Tuple[Any, State]:
+        """Spikes and the states after, from the states before by name."""
+        spikes, *after = FusedStep.apply(self, x, *(before[name] for name in self.states), *self.values)
+        return spikes, State(zip(self.states, after))
+
+    def arrays(self, names: Tuple[str, ...], tensors: Any) -> Dict[str, Any]:
+        """What a kernel is called with: arrays that share the tensors' memory where they can, and numbers."""
+        found = dict(self.numbers)
+        for name, tensor in zip(names, tensors):
+            if name[:2] == "p_":
+                if name[2:] not in self.kernel.rows:
+                    found[name] = np.dtype(self.kernel.dtype).type(tensor.item())
+                    continue
+                tensor = tensor.expand(self.shape)
+            found[name] = tensor.detach().contiguous().view(-1).numpy()
+        return found
+
+    def way_back(self, needed: Tuple[bool, ...]) -> Any:
+        """The names of the gradients asked for, and of the tensors to keep for them with their places."""
+        if needed not in self.ways:
+            wanted = tuple(name for name, asked in zip(self.names, needed) if asked)
+            known = (*self.names, *self.after)
+            kept = tuple(name for name in self.kernel.reads(wanted) if name in known) if wanted else ()
+            self.ways[needed] = wanted, kept, tuple(known.index(name) for name in kept)
+        return self.ways[needed]
+
+
+@dataclass
+class Next:
+    """A module's next step, as long as nothing but its data differs from the last one."""
+
+    neuron: Any
+    engine: Any
+    params: Params
+    numbers: Tuple[float, ...]  # what ``params`` was made of
+    like: Any  # dtype, device and shape of input and states
+    plan: Optional[Plan]
+
+    def step(self, module: Any, x: Any, given: Tuple[Any, ...]) -> Optional[Tuple[Any, State]]:
+        """Spikes and the states after; None where something else differs."""
+        if not (self._fits(x) and module._neuron is self.neuron and numbers_of(module) == self.numbers):
+            return None
+        before = dict(zip(module.states, given))
+        for name, value in before.items():
+            if value is None:
+                value = getattr(module, name)
+            elif module.init_hidden:
+                return None
+            if value.numel() == 0:
+                value = x.new_zeros(x.shape)
+            elif not self._fits(value):
+                return None
+            before[name] = value
+        if self.plan is None or not _plain(x):
+            return self.neuron.step(self.engine, self.params, State(before), x)  # type: ignore[no-any-return]
+        return self.plan.step(x, before)
+
+    def _fits(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and (value.dtype, value.device, value.shape) == self.like
+
+
+def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next]:
+    """What a module's calls have in common from now on; None where every call is to be looked at as a whole.
+
+    Args:
+        module: a spiking module whose states are plain attributes.
+        engine, params, x: of the call that was made.
+    """
+    numbers = numbers_of(module)
+    if numbers is None or not x.numel() or any(name not in module.__dict__ for name in module.states):
+        return None
+    like = (x.dtype, x.device, x.shape)
+    return Next(module._neuron, engine, params, numbers, like, _plan(engine, module._neuron, params, x))
+
+
+def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:
+    """The values of a module's parameters where all are constants; None otherwise."""
+    held, found = module._buffers, []
+    for name in module.tensors:
+        tensor = held.get(name)
+        if tensor is None or tensor.ndim or tensor.requires_grad or not tensor.is_cpu:
+            return None
+        found.append(tensor.item())
+    return tuple(found)
 
 
 def fused_step(engine: Any, neuron: Any, params: Params, state: State, x: Any) -> Optional[Tuple[Any, State]]:
@@ -21,28 +135,27 @@ def fused_step(engine: Any, neuron: Any, params: Params, state: State, x: Any) -
     Args:
         engine, neuron, params, state, x: as in ``step``; numbers among the parameters stay numbers.
     """
+    plan = _plan(engine, neuron, params, x)
+    if plan is None or any(value.shape != x.shape for value in state.values()):
+        return None
+    return plan.step(x, state)
+
+
+def _plan(engine: Any, neuron: Any, params: Params, x: Any) -> Optional[Plan]:
     if x.numel() < LARGE or not NUMBA or engine.device != "cpu" or not _plain(x):
         return None
     kinds = _kinds(params, tuple(x.shape))
-    if kinds is None or not has_formula(neuron) or any(value.shape != x.shape for value in state.values()):
+    if kinds is None or not has_formula(neuron):
         return None
     from spikecore.kernels.single import single
 
     kernel = single(neuron, *kinds, engine.dtype)
-    if kernel is None:
-        return None
-    held = {"x": x, **{f"s_{n}": state[n] for n in kernel.trace.states}}
-    held.update({f"p_{n}": params[n] for n in kernel.trace.params})
-    spikes, *after = FusedStep.apply(kernel, engine, tuple(held), *held.values())
-    return spikes, State(zip(kernel.trace.states, after))
+    return None if kernel is None else Plan(kernel, engine, params, x.shape)
 
 
 def _plain(x: Any) -> bool:
-    """Whether tensors are just tensors here: nothing compiles or traces the call."""
-    return not _compiling() and type(x) is torch.Tensor and not torch.jit.is_tracing()
-
-
-_compiling = getattr(getattr(torch, "compiler", None), "is_compiling", lambda: False)
+    """Whether tensors are just tensors here: nothing compiles, traces or transforms the call."""
+    return type(x) is torch.Tensor and not (compiling() or torch.jit.is_tracing() or transformed())
 
 
 def _kinds(params: Params, shape: Tuple[int, ...]) -> Any:
@@ -66,53 +179,40 @@ class FusedStep(torch.autograd.Function):
     """A step; keeps only what its kernel reads on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, kernel: Any, engine: Any, names: Tuple[str, ...], *values: Any) -> Any:
-        shape = values[0].shape
-        wanted = tuple(name for name, needed in zip(names, ctx.needs_input_grad[3:]) if needed)
-        made = kernel.forward(_flat(kernel, dict(zip(names, values)), shape), shape.numel(), _threads())
-        outputs = tuple(torch.from_numpy(a.reshape(shape)) for a in made)  # no views: they may be edited in place
+    def forward(ctx: Any, plan: Plan, *values: Any) -> Any:
+        made = plan.kernel.forward(plan.arrays(plan.names, values), plan.count, _threads())
+        outputs = tuple(torch.from_numpy(a.reshape(plan.shape)) for a in made)  # no views: they may be edited in place
+        wanted, kept, places = plan.way_back(ctx.needs_input_grad[1:])
         if wanted:
+            known = (*values, *outputs[1:])
             ctx.set_materialize_grads(False)
-            ctx.kernel, ctx.engine, ctx.names, ctx.wanted = kernel, engine, names, wanted
-            ctx.shapes = tuple(getattr(value, "shape", ()) for value in values)
-            known = dict(zip((*names, *(f"a_{s}" for s in kernel.trace.states)), (*values, *outputs[1:])))
-            read = {name: known[name] for name in kernel.reads(wanted) if name in known}
-            ctx.numbers = {name: value for name, value in read.items() if type(value) is float}
-            kept = {name: value for name, value in read.items() if name not in ctx.numbers}
-            ctx.kept = tuple(kept)
-            ctx.save_for_backward(*kept.values())
+            ctx.plan, ctx.wanted, ctx.kept = plan, wanted, kept
+            ctx.shapes = tuple(value.shape for value in values)
+            ctx.save_for_backward(*(known[place] for place in places))
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        kernel, shape = ctx.kernel, ctx.shapes[0]
-        given = {**dict(zip(ctx.kept, ctx.saved_tensors)), **ctx.numbers}
-        for name, g in zip(("g", *(f"c_{s}" for s in kernel.trace.states)), grads):
-            given[name] = torch.zeros(shape, dtype=getattr(torch, kernel.dtype)) if g is None else g
+        plan, kernel, wanted = ctx.plan, ctx.plan.kernel, ctx.wanted
+        zero = None
+        if any(g is None for g in grads):
+            zero = torch.zeros(plan.shape, dtype=getattr(torch, kernel.dtype))
+        names = (*ctx.kept, *plan.upstream)
+        given = (*ctx.saved_tensors, *(zero if g is None else g for g in grads))
         if torch.is_grad_enabled():  # the gradient is to be differentiated
-            found = kernel.derivative(ctx.engine, given, ctx.wanted)
-            by = [None if found.get(n) is None else found[n].sum_to_size(s) for n, s in zip(ctx.names, ctx.shapes)]
-            return (None, None, None, *by)
-        made = kernel.backward(_flat(kernel, given, shape), shape.numel(), _threads(), ctx.wanted)
-        return (None, None, None, *(_gradient(kernel, n, made.get(n), shape, s) for n, s in zip(ctx.names, ctx.shapes)))
+            by_name = {**dict(zip(names, given)), **{name: float(value) for name, value in plan.numbers.items()}}
+            found = kernel.derivative(plan.engine, by_name, wanted)
+            by = [None if found.get(n) is None else found[n].sum_to_size(s) for n, s in zip(plan.names, ctx.shapes)]
+            return (None, *by)
+        made = kernel.backward(plan.arrays(names, given), plan.count, _threads(), wanted)
+        return (None, *(_gradient(plan, name, made.get(name), like) for name, like in zip(plan.names, ctx.shapes)))
 
 
-def _gradient(kernel: Any, name: str, a: Any, shape: Any, like: Any) -> Any:
+def _gradient(plan: Plan, name: str, a: Any, like: Any) -> Any:
     """A gradient per neuron as a tensor like its input."""
     if a is None:
         return None
-    return torch.from_numpy(kernel.summed(a, tuple(shape), tuple(like)) if name[:2] == "p_" else a).view(like)
-
-
-def _flat(kernel: Any, values: Dict[str, Any], shape: Any) -> Dict[str, Any]:
-    """Arrays that share the tensors' memory where they can: one value per neuron, or a number of the kernel's type."""
-    found, number = {}, np.dtype(kernel.dtype).type
-    for name, value in values.items():
-        if name[:2] == "p_" and name[2:] not in kernel.rows:
-            found[name] = number(value if type(value) is float else value.item())
-        else:
-            found[name] = (value.expand(shape) if name[:2] == "p_" else value).detach().contiguous().view(-1).numpy()
-    return found
+    return torch.from_numpy(plan.kernel.summed(a, tuple(plan.shape), tuple(like)) if name[:2] == "p_" else a).view(like)
 
 
 def _threads() -> bool:
