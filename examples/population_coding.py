@@ -23,6 +23,7 @@ def main(arguments=None):
     parser.add_argument("--per-class", type=int, default=50, help="output neurons for each class")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate; 2e-3 in the tutorial")
+    parser.add_argument("--validate", action="store_true", help="judge by a sixth of the training set, not by the test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="1000 samples in small batches")
     parser.add_argument("--picture", help="file for a picture of one sample's votes")
@@ -30,6 +31,8 @@ def main(arguments=None):
 
     own = {"digits": digits, "mnist": mnist_sample}.get(args.data)
     train, test = own() if own else fashion_mnist(args.data)
+    if args.validate:
+        train, test = train[: len(train) * 5 // 6], train[len(train) * 5 // 6 :]
     batch_size = 128
     if args.quick:
         train, test, batch_size = train[:1000], test[:200], 20

@@ -125,7 +125,7 @@ def test_long_chunks(monkeypatch):
 
     seen, build = [], fused.build
     monkeypatch.setattr(fused, "build", lambda *a: seen.append(a[2:]) or build(*a))
-    monkeypatch.setattr(fused.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(fused, "CORES", 1)
     fused._forward.cache_clear()
     check("numpy", "float32", sc.Leaky(beta=L(0.7), threshold=0.5), steps=3, batch=3, shape=(11_003,))
     assert ("float32", True, fused.LONG) in seen

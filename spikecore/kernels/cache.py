@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from functools import lru_cache
 from typing import Any, Callable, Optional
@@ -51,6 +52,7 @@ def exp(x):
 """
 EXP = {"float32": EXP32, "float64": "exp = np.exp"}
 CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
+_own = threading.local()
 SLOW = 1.0  # seconds of compilation worth mentioning
 
 
@@ -146,8 +148,11 @@ def _openmp() -> Any:
 
 def use_threads(count: int) -> None:
     """Let kernels called from this Python thread use at most ``count`` threads: as many as torch does, not more."""
+    if getattr(_own, "threads", None) == count:
+        return
     import numba
 
     launch()
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(count, most)))
+    _own.threads = count

@@ -18,6 +18,7 @@ from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.trace import NotElementwise, Trace, trace
 
 LONG = 8 * CHUNK
+CORES = os.cpu_count() or 1
 _parallel = True  # until a fork: OpenMP does not survive one
 
 
@@ -150,7 +151,7 @@ class Fused:
 def forward_kernel(fused: Fused, constant: bool, shape: Tuple[int, ...]) -> Any:
     """The compiled forward run over a layer of ``shape``, batch included; ``constant``: one input for all steps."""
     # Nothing but rows to be read and written: the longer, the better, if there are some for each core.
-    large = math.prod(shape) >= 2 * LONG * (os.cpu_count() or 1)
+    large = math.prod(shape) >= 2 * LONG * CORES
     return _forward(fused, constant, several(shape), LONG if large else CHUNK)
 
 
