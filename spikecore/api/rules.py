@@ -188,7 +188,7 @@ def _grouped(xp: Any, x: Any, groups: int, rows: int) -> Any:
 
 
 def _conv_input(
-    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
     filters, kernel = weight.shape[0], weight.shape[2:]
     matrix = xp.reshape(weight, (groups, filters // groups, -1))
@@ -198,17 +198,13 @@ def _conv_input(
 
 
 def _conv_weight(
-    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
     filters, kernel = weight.shape[0], weight.shape[2:]
     windows = xp.patches(x, kernel, stride, padding, dilation)
     columns = _grouped(xp, windows, groups, weight.shape[1] * math.prod(kernel))
     product = _grouped(xp, g, groups, filters // groups) @ _swapped(xp, columns)  # (batch, groups, filters, columns)
     return xp.reshape(xp.sum(product, axis=0), weight.shape)
-
-
-def _conv_bias(xp: Any, g: Any, *_: Any, **__: Any) -> Any:
-    return xp.sum(g, axis=(0, *range(2, g.ndim)))
 
 
 def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
@@ -228,7 +224,7 @@ def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, paddi
     )
 
 
-rule("conv", _conv_input, _conv_weight, _conv_bias)
+rule("conv", _conv_input, _conv_weight)
 rule("avg_pool", _avg_pool)
 rule("max_pool", _max_pool)
 rule(

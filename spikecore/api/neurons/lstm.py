@@ -186,7 +186,7 @@ class SConv2dLSTM(_Gated):
 
     def project(self, engine: Any, params: Params, x: Any) -> Any:
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": 1}
-        gates = over_time(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, None, **option), x)
+        gates = over_time(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, **option), x)
         return gates + params.bias if self.bias else gates
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
@@ -196,7 +196,7 @@ class SConv2dLSTM(_Gated):
         reset = self.reset(engine, params, state.mem)
         before = self.lowered(params, state.mem, reset)
         option = {"stride": (1, 1), "padding": self.padding, "dilation": self.dilation, "groups": 1}
-        gates, n = x + engine.xp.conv(before, params.weight_h, None, **option), self.out_channels
+        gates, n = x + engine.xp.conv(before, params.weight_h, **option), self.out_channels
         enter, forget, leave, content = (gates[:, i * n : (i + 1) * n, ...] for i in range(4))
         syn, mem = self.gated(engine, params, state, (enter, forget, content, leave), reset)
         if not (self.max_pool or self.avg_pool):

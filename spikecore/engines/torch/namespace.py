@@ -92,8 +92,8 @@ _AVG = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
-def _conv(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    return _CONV[x.ndim - 2](x, weight, bias, stride, padding, dilation, groups)
+def _conv(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    return _CONV[x.ndim - 2](x, weight, None, stride, padding, dilation, groups)
 
 
 def _conv_last(x: Any, *options: Any, **named: Any) -> Any:
