@@ -279,6 +279,26 @@ def test_torch_keeps_its_number_of_threads_and_its_regions_do_not_nest():
     assert done.stdout.split() == ["1", "True"]
 
 
+SLEEPY = """
+import numpy as np, os
+import spikecore as sc
+model = sc.Model(sc.Leaky(), engine=sc.get_engine("numpy", fused=True), input_shape=(4096,))
+model(np.ones((2, 2, 4096), "float32"))
+print(os.environ.get("GOMP_SPINCOUNT"))
+"""
+
+
+@pytest.mark.parametrize(("asked", "found"), [(None, "1000"), ("77", "77")])
+def test_idle_threads_of_kernels_sleep_soon_unless_told_otherwise(asked, found):
+    mine = {name: value for name, value in os.environ.items() if name[:4] not in ("GOMP", "OMP_")}
+    mine.update({"OMP_DISPLAY_ENV": "verbose"}, **({"GOMP_SPINCOUNT": asked} if asked else {}))
+    done = subprocess.run([sys.executable, "-c", SLEEPY], check=True, capture_output=True, text=True, env=mine)
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("Numba's threads are not those of GNU's OpenMP here")
+    assert f"GOMP_SPINCOUNT = '{found}'" in done.stderr
+    assert done.stdout.split() == [str(asked)]
+
+
 def test_kernels_go_elsewhere_where_the_cache_cannot_be_written(monkeypatch, tmp_path):
     from spikecore.kernels.cache import folder
 

@@ -59,6 +59,22 @@ def test_tensors_hold_their_memory():
     assert part.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_products_of_the_numpy_engine_lie_in_it(dtype):
+    xp, draw = sc.get_engine("numpy", dtype=dtype).xp, np.random.default_rng(0)
+    a, b = draw.random((300, 20)).astype(dtype), draw.random((20, 400)).astype(dtype)
+    first = xp.matmul(a, b)
+    assert np.array_equal(first, a @ b)
+    place = address(first)
+    del first
+    assert memory._kept.bytes
+    second = xp.matmul(2 * a, b)
+    assert address(second) == place
+    assert np.array_equal(second, (2 * a) @ b)
+    assert not memory._kept.bytes
+    assert np.array_equal(xp.matmul(a[:2], b), a[:2] @ b)
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (3, 5), (MEGA + 3,)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arrays_begin_at_cache_lines(shape, dtype):

@@ -90,8 +90,8 @@ def _swapped(xp: Any, x: Any) -> Any:
 
 rule(  # out = a @ b for matrices (or stacks of them)
     "matmul",
-    lambda xp, g, out, a, b: g @ _swapped(xp, b),
-    lambda xp, g, out, a, b: _swapped(xp, a) @ g,
+    lambda xp, g, out, a, b: xp.matmul(g, _swapped(xp, b)),
+    lambda xp, g, out, a, b: xp.matmul(_swapped(xp, a), g),
 )
 
 # ---- reductions ----------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 HEAD = """\
 import numpy as np
@@ -53,6 +54,7 @@ def exp(x):
 EXP = {"float32": EXP32, "float64": "exp = np.exp"}
 CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
 _own = threading.local()
+SPINS = "GOMP_SPINCOUNT"
 SLOW = 1.0  # seconds of compilation worth mentioning
 
 
@@ -127,11 +129,29 @@ def launch() -> None:
     torch = sys.modules.get("torch")
     count = torch.get_num_threads() if torch else 0
     levels = _levels()
-    numba.get_num_threads()
+    with _impatient(levels is None):
+        numba.get_num_threads()
     if levels is not None:
         _openmp().omp_set_max_active_levels(levels)
     if torch:
         torch.set_num_threads(count)
+
+
+@contextmanager
+def _impatient(first: bool) -> Iterator[None]:
+    """For GNU's OpenMP, if this loads it: idle threads sleep soon, unless the environment has a say.
+
+    They would spin for a while, and so do OpenBLAS's. A NumPy engine's kernels and products then take the cores from
+    each other; a training step that takes 15 ms takes 33.
+    """
+    ours = first and not {SPINS, "OMP_WAIT_POLICY"} & set(os.environ)
+    if ours:
+        os.environ[SPINS] = "1000"
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[SPINS]
 
 
 def _levels() -> Optional[int]:

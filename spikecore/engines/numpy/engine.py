@@ -18,6 +18,7 @@ from spikecore.api.tree import Params, State, flatten, map_leaves
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
+from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.sizes import LARGE, sooner
@@ -82,7 +83,8 @@ class NumpyEngine(Engine):
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
         """The words on plain arrays, by name."""
-        return raw_words(self.library, self.dtype)
+        raw = raw_words(self.library, self.dtype)
+        return {**raw, "matmul": matmul} if self.namespace == "numpy" else raw
 
     # ---- host and engine ----
 
