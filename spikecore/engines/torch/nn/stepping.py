@@ -57,7 +57,7 @@ class Plan:
                     found[name] = np.dtype(self.kernel.dtype).type(tensor.item())
                     continue
                 tensor = tensor.expand(self.shape)
-            found[name] = tensor.detach().contiguous().view(-1).numpy()
+            found[name] = tensor.detach().numpy().reshape(-1)
         return found
 
     def way_back(self, needed: Tuple[bool, ...]) -> Any:
