@@ -16,7 +16,6 @@ import spikecore.nn
 from spikecore import functional, surrogate
 from spikecore.datasets import digits, fashion_mnist
 
-FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
 OUTPUTS = {"tutorial_5": 10, "population": 500, "plain": 10}
 
 
@@ -29,17 +28,16 @@ def experiment(name, inputs, snn, functional, surrogate):
     net = torch.nn.ModuleList([torch.nn.Linear(inputs, hidden), lif1, torch.nn.Linear(hidden, OUTPUTS[name]), lif2])
 
     def forward(x):
-        mem1, mem2, spikes, membranes = lif1.reset_mem(), lif2.reset_mem(), [], []
+        mem1, mem2, seen = lif1.reset_mem(), lif2.reset_mem(), []
         for _ in range(steps):
             spk1, mem1 = lif1(net[0](x), mem1)
             spk2, mem2 = lif2(net[2](spk1), mem2)
-            spikes.append(spk2)
-            membranes.append(mem2)
-        return torch.stack(spikes), membranes
+            seen.append((spk2, mem2))
+        return torch.stack([spk for spk, _ in seen]), [mem for _, mem in seen]
 
     if tutorial_5:
         return net, forward, lambda _, mem, y: sum(torch.nn.functional.cross_entropy(at, y) for at in mem), 5e-4, 1
-    votes = functional.mse_count_loss(correct_rate=1, incorrect_rate=0, population_code=True, num_classes=10)
+    votes = functional.mse_count_loss(population_code=True, num_classes=10)
     return net, forward, lambda spikes, _, y: votes(spikes, y), 2e-3, 5
 
 
@@ -62,23 +60,22 @@ def train(name, library, x, y, test_x, test_y, seed):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train the same network with snnTorch and with spikecore.nn.")
     parser.add_argument("--network", default="tutorial_5", choices=OUTPUTS)
-    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits")
+    parser.add_argument(
+        "--data", default="/usr/share/datasets/fashion-mnist", help="folder of FashionMNIST; or: digits"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="1000 samples")
     args = parser.parse_args(arguments)
     import snntorch.functional
     import snntorch.surrogate
 
-    sets = digits() if args.data == "digits" else fashion_mnist(args.data)
-    sets = [part[: 1000 if args.quick else None] for part in sets]
-    data = [torch.as_tensor(values) for part in sets for values in (part.inputs, part.targets)]
+    sets, count = digits() if args.data == "digits" else fashion_mnist(args.data), 1000 if args.quick else None
+    data = [torch.as_tensor(values[:count]) for part in sets for values in (part.inputs, part.targets)]
     theirs, ours = (snntorch, snntorch.functional, snntorch.surrogate), (spikecore.nn, functional, surrogate)
-    found = []
-    for title, library in (("snnTorch", theirs), ("spikecore", ours)):
-        accuracy, seconds = train(args.network, library, *data, args.seed)
+    found = [train(args.network, library, *data, args.seed) for library in (theirs, ours)]
+    for title, (accuracy, seconds) in zip(("snnTorch", "spikecore"), found):
         print(f"{args.network}, seed {args.seed}, {title}: {100 * accuracy:.2f} %, {seconds:.1f} s")
-        found.append(accuracy)
-    return found
+    return [accuracy for accuracy, _ in found]
 
 
 if __name__ == "__main__":
