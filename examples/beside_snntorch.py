@@ -60,9 +60,7 @@ def train(name, library, x, y, test_x, test_y, seed):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train the same network with snnTorch and with spikecore.nn.")
     parser.add_argument("--network", default="tutorial_5", choices=OUTPUTS)
-    parser.add_argument(
-        "--data", default="/usr/share/datasets/fashion-mnist", help="folder of FashionMNIST; or: digits"
-    )
+    parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist", help="FashionMNIST's folder; or: digits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="1000 samples")
     args = parser.parse_args(arguments)
