@@ -260,6 +260,17 @@ def test_gradients_do_not_depend_on_the_number_of_threads():
     assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
 
 
+def test_the_number_of_threads_can_change():
+    import numba
+
+    from spikecore.kernels.cache import use_threads
+
+    most = numba.config.NUMBA_NUM_THREADS
+    for count in (1, most, 1, most):
+        use_threads(count)
+        assert numba.get_num_threads() == count
+
+
 LEFT_ALONE = """
 import numpy as np, torch
 torch.set_num_threads(1)

@@ -73,6 +73,8 @@ def test_large_products_of_the_numpy_engine_lie_in_it(dtype):
     assert np.array_equal(second, (2 * a) @ b)
     assert not memory._kept.bytes
     assert np.array_equal(xp.matmul(a[:2], b), a[:2] @ b)
+    other = b.astype("float64" if dtype == "float32" else "float32")
+    assert xp.matmul(a, other).dtype == np.float64
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 5), (MEGA + 3,)])

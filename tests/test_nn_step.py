@@ -12,8 +12,10 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 pytest.importorskip("numba", reason="kernels need Numba")
 from torch import nn  # noqa: E402
 
+import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
 from spikecore import ShapeError, surrogate, utils  # noqa: E402
+from spikecore.api.layer import Pass  # noqa: E402
 from spikecore.engines.torch.nn import stepping  # noqa: E402
 from spikecore.kernels import single  # noqa: E402
 
@@ -214,6 +216,28 @@ def test_what_changes_between_two_steps_counts(change, large, monkeypatch):
     assert change in (disabled, beta_with_gradient) or not torch.equal(after[0][1], unchanged[1])
 
 
+def test_time_constants_of_lapicque_count_at_once():
+    x, after = 2 * torch.rand(4, 5, generator=torch.Generator().manual_seed(0)), []
+    for called in (0, 3):
+        lif = snn.Lapicque(R=2.0, C=5.0, time_step=1.0)
+        for _ in range(called):
+            lif(x)
+        lif.R = torch.tensor(0.5)
+        after.append(lif(x, torch.full((4, 5), 0.3)))
+    assert all(torch.equal(a, b) for a, b in zip(*after))
+    assert not torch.equal(after[0][1], snn.Lapicque(R=2.0, C=5.0, time_step=1.0)(x, torch.full((4, 5), 0.3))[1])
+
+
+def test_a_state_that_is_a_buffer_stays_one():
+    lif, x = snn.Leaky(0.9), torch.rand(4, 5)
+    del lif.mem
+    lif.register_buffer("mem", torch.zeros(4, 5))
+    for _ in range(3):
+        _, mem = lif(x)
+    assert lif.state_dict()["mem"] is not None
+    assert torch.equal(lif.state_dict()["mem"], mem)
+
+
 @pytest.mark.parametrize("large", [0, LARGE])
 def test_what_differs_between_two_calls_is_noticed(large, monkeypatch):
     monkeypatch.setattr(stepping, "LARGE", large)
@@ -260,13 +284,20 @@ def test_functions_of_functions_and_forward_mode(large, monkeypatch):
 
 
 def test_whole_sequences_under_functions_of_functions():
-    net = nn.Sequential(nn.Linear(5, 6), snn.Leaky(0.9, init_hidden=True, threshold=0.3))
-    x = 2 * torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1))
+    """Long enough for a kernel, which they could not look into."""
+    net = nn.Sequential(nn.Linear(5, 128), snn.Leaky(0.9, init_hidden=True, threshold=0.3))
+    x = 2 * torch.rand(40, 64, 5, generator=torch.Generator().manual_seed(1))
 
     def loss(inputs):
-        return snn.run(net, inputs).mul(torch.arange(6.0)).sum()
+        return snn.run(net, inputs).mul(torch.arange(128.0)).sum()
 
     leaf = x.clone().requires_grad_()
+    said = []
+    snn.run(net, leaf, explain=said.append)
+    assert "1 (Leaky): fused" in said[0]
     (by_hand,) = torch.autograd.grad(loss(leaf), leaf)
     assert by_hand.abs().sum() > 0
-    torch.testing.assert_close(torch.func.grad(loss)(x), by_hand)
+    torch.testing.assert_close(torch.func.grad(loss)(x), by_hand, rtol=1e-5, atol=1e-5 * float(by_hand.abs().max()))
+    fused = sc.get_engine("torch", fused=True)
+    with pytest.raises(RuntimeError, match="fused=True, but torch.func and forward mode cannot look into kernels"):
+        torch.func.grad(lambda v: sc.Leaky().run(Pass(fused), sc.State(), sc.State(), None, v).outputs.sum())(x)
