@@ -251,7 +251,7 @@ def test_four_threads_at_once_compute_the_same():
 def test_gradients_do_not_depend_on_the_number_of_threads():
     import numba
 
-    from spikecore.kernels.cache import use_threads
+    from spikecore.kernels.threads import use_threads
 
     engine, found = sc.get_engine("numpy", fused=True), []
     for count in (1, numba.config.NUMBA_NUM_THREADS):
@@ -263,7 +263,7 @@ def test_gradients_do_not_depend_on_the_number_of_threads():
 def test_the_number_of_threads_can_change():
     import numba
 
-    from spikecore.kernels.cache import use_threads
+    from spikecore.kernels.threads import use_threads
 
     most = numba.config.NUMBA_NUM_THREADS
     for count in (1, most, 1, most):
@@ -275,7 +275,7 @@ LEFT_ALONE = """
 import numpy as np, torch
 torch.set_num_threads(1)
 import spikecore as sc
-from spikecore.kernels.cache import _levels
+from spikecore.kernels.threads import _levels
 before = _levels()
 model = sc.Model(sc.Leaky(), engine=sc.get_engine("torch", fused=True), input_shape=(4096,))
 model(np.ones((2, 2, 4096), "float32"))

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the torch face needs torch")
 pytest.importorskip("numba", reason="kernels need Numba")
 from torch import nn  # noqa: E402
 
-import spikecore as sc  # noqa: E402
+import spikecore as sc  # noqa: E402  (torch or Numba may be absent)
 import spikecore.nn as snn  # noqa: E402
 from spikecore import ShapeError, surrogate, utils  # noqa: E402
 from spikecore.api.layer import Pass  # noqa: E402
@@ -297,6 +297,7 @@ def test_whole_sequences_under_functions_of_functions():
     assert "1 (Leaky): fused" in said[0]
     (by_hand,) = torch.autograd.grad(loss(leaf), leaf)
     assert by_hand.abs().sum() > 0
+    # The loop's gradient and the kernel's, to the bar for snn.run; by the input it is a product that the BLAS sums.
     torch.testing.assert_close(torch.func.grad(loss)(x), by_hand, rtol=1e-5, atol=1e-5 * float(by_hand.abs().max()))
     fused = sc.get_engine("torch", fused=True)
     with pytest.raises(RuntimeError, match="fused=True, but torch.func and forward mode cannot look into kernels"):

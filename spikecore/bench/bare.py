@@ -34,8 +34,8 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     import torch
 
     from spikecore.kernels import fused
-    from spikecore.kernels.cache import use_threads
     from spikecore.kernels.choose import Terms, choose
+    from spikecore.kernels.threads import use_threads
 
     engine = sc.get_engine("numpy", fused=False)
     shape = x.shape[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import hashlib
 import importlib.util
 import os
@@ -11,11 +10,11 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable
+
+from spikecore.kernels.threads import launch
 
 HEAD = """\
 import numpy as np
@@ -53,8 +52,6 @@ def exp(x):
 """
 EXP = {"float32": EXP32, "float64": "exp = np.exp"}
 CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
-_own = threading.local()
-SPINS = "GOMP_SPINCOUNT"
 SLOW = 1.0  # seconds of compilation worth mentioning
 
 
@@ -115,64 +112,3 @@ def _announced(function: Any, name: str) -> Callable[..., Any]:
         return result
 
     return call
-
-
-@lru_cache(maxsize=None)
-def launch() -> None:
-    """Start Numba's threads, and take back what it then sets for everybody who uses OpenMP, torch among them.
-
-    That is the number of threads, and that parallel regions may nest: MKL then starts threads of its own inside each of
-    torch's, at every call, and a square root of 100,000 numbers takes 3 ms instead of 0.1.
-    """
-    import numba
-
-    torch = sys.modules.get("torch")
-    count = torch.get_num_threads() if torch else 0
-    levels = _levels()
-    with _impatient(levels is None):
-        numba.get_num_threads()
-    if levels is not None:
-        _openmp().omp_set_max_active_levels(levels)
-    if torch:
-        torch.set_num_threads(count)
-
-
-@contextmanager
-def _impatient(first: bool) -> Iterator[None]:
-    """For GNU's OpenMP, if this loads it: idle threads sleep soon, unless the environment has a say.
-
-    They would spin for a while, and so do OpenBLAS's. A NumPy engine's kernels and products then take the cores from
-    each other; a training step that takes 15 ms takes 33.
-    """
-    ours = first and not {SPINS, "OMP_WAIT_POLICY"} & set(os.environ)
-    if ours:
-        os.environ[SPINS] = "1000"
-    try:
-        yield
-    finally:
-        if ours:
-            del os.environ[SPINS]
-
-
-def _levels() -> Optional[int]:
-    """How deep parallel regions may nest; None if there is no OpenMP yet."""
-    try:
-        return int(_openmp().omp_get_max_active_levels())
-    except (AttributeError, OSError, TypeError):  # not loaded; no symbols of the process itself on this system
-        return None
-
-
-def _openmp() -> Any:
-    return ctypes.CDLL(None)  # symbols are looked for as Numba's were, in what the process has loaded first
-
-
-def use_threads(count: int) -> None:
-    """Let kernels called from this Python thread use at most ``count`` threads: as many as torch does, not more."""
-    if getattr(_own, "threads", None) == count:
-        return
-    import numba
-
-    launch()
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(max(1, min(count, most)))
-    _own.threads = count

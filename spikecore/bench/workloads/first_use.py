@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Iterable
 
 from spikecore.bench import first_use
@@ -17,8 +18,7 @@ def groups(settings: Settings) -> Iterable[Group]:
     names = settings.size(tuple(first_use.NEURONS), ("Leaky",))
     steps, neurons = settings.size((100, 1024), (3, 16))
     sides = tuple(
-        Side(name, lambda name=name: first_use.run(name, steps, neurons, settings.memory_kept), engine="torch")  # type: ignore[misc]
-        for name in names
+        Side(name, partial(first_use.run, name, steps, neurons, settings.memory_kept), engine="torch") for name in names
     )
     yield Group("first use", sides, bars=tuple(Bar(n, None, 5.0) for n in names), unit="s", rounds=3, warmup=0)
 

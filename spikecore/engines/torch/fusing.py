@@ -9,8 +9,8 @@ import torch
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
+from spikecore.engines.torch.modes import transformed
 from spikecore.engines.torch.operators import has_data, number_of, overlap, run, run_back
-from spikecore.engines.torch.spike import transformed
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 
@@ -149,6 +149,6 @@ class Once(torch.autograd.Function):
 
 
 def _use_threads() -> None:
-    from spikecore.kernels.cache import use_threads
+    from spikecore.kernels.threads import use_threads
 
     use_threads(torch.get_num_threads())

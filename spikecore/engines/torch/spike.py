@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 import torch
-from torch.autograd import forward_ad
+
+from spikecore.engines.torch.modes import transformed
 
 
 class SpikeFunction(torch.autograd.Function):
@@ -50,16 +51,3 @@ class TransformedSpike(torch.autograd.Function):
 def spike(u: Any, surrogate: Any, xp: Any) -> Any:
     """Spikes of a potential above the threshold."""
     return (TransformedSpike if transformed() else SpikeFunction).apply(u, surrogate, xp)
-
-
-def transformed() -> bool:
-    """Whether ``torch.func`` transforms the call or forward mode follows it; then tensors are not just tensors."""
-    return not compiling() and (_transforming() or forward_ad._current_level >= 0)
-
-
-def _never() -> bool:
-    return False
-
-
-compiling = getattr(getattr(torch, "compiler", None), "is_compiling", _never)
-_transforming = getattr(torch._C, "_are_functorch_transforms_active", _never)

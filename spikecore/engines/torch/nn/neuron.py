@@ -13,12 +13,12 @@ import torch
 
 from spikecore.api.layer import Params
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
+from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.options import OWN_TENSORS, register
 from spikecore.engines.torch.nn.parts import Parts
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
-from spikecore.engines.torch.spike import compiling
 
 
 class SpikingNeuron(Parts):
@@ -124,21 +124,20 @@ class SpikingNeuron(Parts):
 
     def _advance(self, input_: Any, *given: Any) -> Any:
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
-        known = None if compiling() or self._next is None else self._next.step(self, input_, given)
-        if known is not None:
-            spk, after = known
-            for name in self.states:
-                self.__dict__[name] = after[name]
-            return self._returned(spk, after)
         if self.init_hidden and any(value is not None for value in given):
             raise TypeError(
                 f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
                 "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
             )
+        before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
+        if not compiling() and self._next is not None and self._next.fits(self, input_):
+            spk, after = self._next.step(self._start(input_, before), input_)
+            for name in self.states:
+                self.__dict__[name] = after[name]
+            return self._returned(spk, after)
         x = working(input_)
         engine, params = self._ready(x, host=True)
         current = self._projected(engine, params, x)
-        before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
         start = self._start(current, before)
         stepped = fused_step(engine, self._neuron, params, start, current)
         spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from spikecore.api.tree import Params, State
+from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import has_formula
-from spikecore.engines.torch.spike import compiling, transformed
 
 LARGE = 1 << 14  # neurons of a batch from which on one kernel beats a handful of operations
 NUMBA = importlib.util.find_spec("numba") is not None
@@ -78,30 +78,21 @@ class Next:
     engine: Any
     params: Params
     numbers: Tuple[float, ...]  # what ``params`` was made of
-    like: Any  # dtype, device and shape of input and states
+    like: Any  # dtype, device and shape of the input
     plan: Optional[Plan]
 
-    def step(self, module: Any, x: Any, given: Tuple[Any, ...]) -> Optional[Tuple[Any, State]]:
-        """Spikes and the states after; None where something else differs."""
-        if not (self._fits(x) and module._neuron is self.neuron and numbers_of(module) == self.numbers):
-            return None
-        before = dict(zip(module.states, given))
-        for name, value in before.items():
-            if value is None:
-                value = getattr(module, name)
-            elif module.init_hidden:
-                return None
-            if value.numel() == 0:
-                value = x.new_zeros(x.shape)
-            elif not self._fits(value):
-                return None
-            before[name] = value
-        if self.plan is None or not _plain(x):
-            return self.neuron.step(self.engine, self.params, State(before), x)  # type: ignore[no-any-return]
-        return self.plan.step(x, before)
+    def fits(self, module: Any, x: Any) -> bool:
+        """Whether this is the next step of a module for an input."""
+        if not (isinstance(x, torch.Tensor) and (x.dtype, x.device, x.shape) == self.like):
+            return False
+        return module._neuron is self.neuron and numbers_of(module) == self.numbers
 
-    def _fits(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and (value.dtype, value.device, value.shape) == self.like
+    def step(self, state: State, x: Any) -> Tuple[Any, State]:
+        """Spikes and the states after."""
+        if self.plan is not None and _plain(x):
+            return self.plan.step(x, state)
+        found: Tuple[Any, State] = self.neuron.step(self.engine, self.params, state, x)
+        return found
 
 
 def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next]:
@@ -219,7 +210,7 @@ def _threads() -> bool:
     """Whether a kernel may use several threads; then as many as torch."""
     count = torch.get_num_threads()
     if count > 1:
-        from spikecore.kernels.cache import use_threads
+        from spikecore.kernels.threads import use_threads
 
         use_threads(count)
     return count > 1

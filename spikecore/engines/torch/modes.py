@@ -1,0 +1,19 @@
+"""What torch is doing with a call besides computing it."""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd import forward_ad
+
+
+def _never() -> bool:
+    return False
+
+
+compiling = getattr(getattr(torch, "compiler", None), "is_compiling", _never)  # something compiles or exports the call
+_transforming = getattr(torch._C, "_are_functorch_transforms_active", _never)
+
+
+def transformed() -> bool:
+    """Whether ``torch.func`` transforms the call or forward mode follows it; then tensors are not just tensors."""
+    return not compiling() and (_transforming() or forward_ad._current_level >= 0)
