@@ -120,6 +120,35 @@ def test_chunks_in_parallel():
     check("numpy", "float32", sc.Leaky(beta=L(0.8), threshold=0.5), steps=4, batch=5, shape=(1001,))
 
 
+@pytest.mark.parametrize("options", [{}, {"constant": True}, {"window": 5}], ids=["moving", "constant", "window"])
+@pytest.mark.parametrize("steps", [1, 31, 32, 33, 64, 65, 100])
+def test_blocks_of_steps(steps, options):
+    check("numpy", "float32", QUICK[2], steps=steps, **options)
+
+
+@pytest.mark.parametrize("layer", [QUICK[0], QUICK[3]], ids=name_of)
+def test_blocks_of_several_chunks_in_torch(layer):
+    pytest.importorskip("torch", reason="torch is not installed")
+    check("torch", "float32", layer, steps=40, batch=5, shape=(1001,))
+
+
+def test_scratch_memory_does_not_grow_with_the_sequence():
+    from spikecore.kernels.choose import Terms, choose
+
+    layer = sc.Synaptic(alpha=0.6, beta=0.7)
+    params, state = flatten(layer.prepare(sc.get_engine("numpy"), Tree())), dict.fromkeys(layer.state, np.zeros((2, 3)))
+    kernels = choose(Terms(True, "float32"), layer, params, state, (7, 2, 3), ())
+    sizes = [kernels.scratch(steps, (2, 3)).nbytes for steps in (7, 33, 100, 10_000)]
+    assert sizes[0] < sizes[1] == sizes[2] == sizes[3]
+    assert kernels.saved_shapes(32, (2, 3)) == [(0, 2, 3)] * 2
+    assert kernels.saved_shapes(33, (2, 3)) == [(1, 2, 3)] * 2
+
+
+def test_explain_knows_parameters_of_any_shape():
+    for beta in (np.linspace(0.1, 0.9, 5), L(np.full((2, 1, 1), 0.5)), L(0.5, per="neuron")):
+        assert sc.get_engine("numpy").explain(sc.Leaky(beta=beta)).startswith("fused: Numba kernels of Leaky.step")
+
+
 def test_long_chunks(monkeypatch):
     from spikecore.kernels import fused
 

@@ -94,8 +94,33 @@ def test_memory_much_larger_than_needed_is_not_taken():
     assert address(memory.empty((4 * MEGA + 1000,), "float32")) == place
 
 
+def test_the_end_of_the_process_is_quiet():
+    code = "from spikecore.kernels import memory\nimport builtins\nbuiltins.held = memory.zeros((1 << 20,), 'float32')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_zeros_of_the_torch_engine_lie_in_it():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    zeros_like = sc.get_engine("torch").xp.zeros_like
+    x = torch.rand(3, MEGA, requires_grad=True)
+    first = zeros_like(x)
+    assert not first.any()
+    assert (first.shape, first.dtype, first.requires_grad) == (x.shape, x.dtype, False)
+    first += 1.0
+    place = first.data_ptr()
+    del first
+    second = zeros_like(x)
+    assert second.data_ptr() == place
+    assert not second.any()
+    other = zeros_like(torch.rand(2, 3, 8, 8).to(memory_format=torch.channels_last))
+    assert other.is_contiguous(memory_format=torch.channels_last)
+    assert not other.any()
+    assert zeros_like(torch.rand(3).half()).dtype == torch.float16
+
+
 def test_free_memory_is_limited_and_given_back(monkeypatch):
-    monkeypatch.setattr(memory, "MOST", 10 * MEGA)
+    monkeypatch.setattr(memory._kept, "most", 10 * MEGA)
     for size in range(4, 12):
         memory.empty((size * MEGA // 4,), "float32")
         assert 0 < kept() <= 10 * MEGA
@@ -106,7 +131,7 @@ def test_free_memory_is_limited_and_given_back(monkeypatch):
 
 
 def test_what_was_not_used_for_longest_goes_first(monkeypatch):
-    monkeypatch.setattr(memory, "MOST", 10 * MEGA)
+    monkeypatch.setattr(memory._kept, "most", 10 * MEGA)
     first = address(memory.empty((MEGA,), "float32"))
     memory.empty((MEGA // 2,), "float32")
     assert address(memory.empty((MEGA,), "float32")) == first
@@ -115,7 +140,7 @@ def test_what_was_not_used_for_longest_goes_first(monkeypatch):
 
 
 def test_many_arrays_at_once_keep_to_the_limit_when_they_are_gone(monkeypatch):
-    monkeypatch.setattr(memory, "MOST", 10 * MEGA)
+    monkeypatch.setattr(memory._kept, "most", 10 * MEGA)
     held = [memory.zeros((MEGA // 2,), "float32") for _ in range(20)]
     assert len({address(a) for a in held}) == 20
     del held

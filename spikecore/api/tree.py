@@ -11,15 +11,21 @@ Flattened, a leaf is named by its path: ``{"0.weight": ..., "1.beta": ...}``.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple, TypeVar
+from collections.abc import Mapping as MappingABC
+from typing import Any, Callable, Dict, ItemsView, Iterator, KeysView, List, Mapping, Tuple, TypeVar, ValuesView
 
 T = TypeVar("T", bound="Tree")
 
 
-class Tree(Mapping):
-    """An ordered, immutable mapping with attribute access."""
+class Tree:
+    """An ordered, immutable mapping with attribute access.
+
+    It is registered as a ``Mapping`` and has all of its methods. A base class it is not: asking whether something is a
+    tree, as is done for every leaf of every call, would then take ten times as long.
+    """
 
     __slots__ = ("_items",)
+    __hash__ = None  # type: ignore[assignment]  # compared by content, which may be arrays
     _items: Dict[str, Any]
 
     def __init__(self, items: Any = (), **named: Any) -> None:
@@ -46,6 +52,30 @@ class Tree(Mapping):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Tree):
+            return self._items == other._items
+        return self._items == dict(other) if isinstance(other, MappingABC) else NotImplemented
+
+    def keys(self) -> KeysView[str]:
+        """The names, in order."""
+        return self._items.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The entries, in order."""
+        return self._items.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Names and entries, in order."""
+        return self._items.items()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An entry, or ``default`` where there is none of this name."""
+        return self._items.get(name, default)
+
     def __repr__(self) -> str:
         inner = ", ".join(f"{name}={value!r}" for name, value in self._items.items())
         return f"{type(self).__name__}({inner})"
@@ -56,6 +86,9 @@ class Tree(Mapping):
     def replace(self: T, **changes: Any) -> T:
         """A copy in which the named entries are exchanged or added."""
         return type(self)({**self._items, **changes})
+
+
+MappingABC.register(Tree)
 
 
 class Params(Tree):
@@ -90,6 +123,8 @@ def rebuild(like: Any, values: Iterator[Any]) -> Any:
 
 def flatten(tree: Any) -> Dict[str, Any]:
     """Leaves by dotted path."""
+    if isinstance(tree, Tree) and not any(isinstance(value, Tree) for value in tree._items.values()):
+        return dict(tree._items)
     return dict(leaves(tree))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable
 
 import numpy as np
@@ -49,11 +50,12 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     rows = [fused.flat(array) for array in (x, upstream, spikes, by_input)]
     states = [fused.flat(rest[name][None])[0] for name in found.states]
     final, nothing, by_state = ([np.zeros_like(state) for state in states] for _ in range(3))
-    given = found.given(flatten(params), shape)
+    given, scratch = found.given(flatten(params), shape), found.scratch(len(x), shape)
+    kept = [np.empty((rows, math.prod(shape)), x.dtype) for rows, *_ in found.saved_shapes(len(x), shape)]
 
     def call() -> Callable[[], Evidence]:
-        forward(rows[0], *states, *given, rows[2], *final)
-        backward(rows[0], *states, *given, rows[1], *nothing, 0, rows[3], *by_state)
+        forward(rows[0], *states, *given, rows[2], *final, *kept)
+        backward(rows[0], *states, *given, rows[1], *nothing, 0, *kept, scratch, rows[3], *by_state)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 
     return call

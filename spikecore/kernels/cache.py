@@ -22,6 +22,7 @@ from numba import njit, prange
 
 F = np.{dtype}
 CHUNK = {chunk}
+EVERY = {every}
 
 {exp}
 
@@ -52,6 +53,7 @@ def exp(x):
 """
 EXP = {"float32": EXP32, "float64": "exp = np.exp"}
 CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
+EVERY = 32  # steps of a block whose states are computed again: 264 KB for each state of a chunk, L2 has 512 and more
 SLOW = 1.0  # seconds of compilation worth mentioning
 
 
@@ -84,7 +86,7 @@ def _passing_folder() -> pathlib.Path:
 @lru_cache(maxsize=None)
 def build(source: str, name: str, dtype: str, parallel: bool, chunk: int = CHUNK) -> Callable[..., Any]:
     """The function ``name`` of ``source``, compiled by Numba when it is first called."""
-    text = HEAD.format(dtype=dtype, chunk=chunk, parallel=parallel, exp=EXP[dtype].strip()) + source
+    text = HEAD.format(dtype=dtype, chunk=chunk, every=EVERY, parallel=parallel, exp=EXP[dtype].strip()) + source
     module = f"spikecore_kernel_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
     path = folder() / f"{module}.py"
     if not path.exists():

@@ -12,9 +12,11 @@ import numpy as np
 
 from spikecore.api.engine import get_engine
 from spikecore.api.layer import Key
+from spikecore.api.neurons.base import Stepper
+from spikecore.api.parameters import values_of
 from spikecore.api.tree import flatten, map_leaves
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
-from spikecore.kernels.fresh import refresh
+from spikecore.kernels.fresh import fixed, refresh
 from spikecore.kernels.sizes import LARGE, REPEATED
 
 MAKERS = {"cpu": "spikecore.kernels.fused", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
@@ -74,30 +76,45 @@ _dense = lru_cache(maxsize=None)(Dense)
 def _kernels(
     terms: Terms, stepper: Any, params: Dict[str, Any], state: Dict[str, Any], shape: Any, record: Tuple[str, ...]
 ) -> Any:
-    if any(tuple(np.shape(s)) != tuple(shape[1:]) for s in state.values()):
-        return f"the states of {type(stepper).__name__} are not shaped like its input"
-    constants, make = _constants(params), importlib.import_module(MAKERS[terms.target]).fused
-    found = _first(make, stepper, constants, record, terms.dtype)
+    reason = _unhashable(stepper)
+    if reason:
+        return reason
+    constants, shapes = _constants(params), tuple(tuple(np.shape(x)) for x in (*params.values(), *state.values()))
+    request = terms.target, terms.dtype, stepper, constants, record, shapes, tuple(shape[1:])
+    found, is_fixed = _made(*request)
+    if not is_fixed and refresh(stepper, constants, record):
+        _made.cache_clear()
+        found, _ = _made(*request)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _made(
+    target: str, dtype: str, stepper: Any, constants: Any, record: Tuple[str, ...], shapes: Any, neurons: Any
+) -> Tuple[Any, bool]:
+    """Kernels or why there are none, and whether it stays at that; ``shapes`` are those of parameters and states."""
+    is_fixed = fixed(stepper)
+    if any(s != neurons for s in shapes[len(constants) :]):
+        return f"the states of {type(stepper).__name__} are not shaped like its input", is_fixed
+    make = importlib.import_module(MAKERS[target]).fused
+    found = make(stepper, constants, record, (), dtype)
     if isinstance(found, str):
-        return found
-    for name in found.params:
-        wide = tuple(np.shape(params[name]))
-        if len(wide) > len(shape) - 1 or any(n not in (1, m) for n, m in zip(wide[::-1], shape[::-1])):
-            return f"parameter {name} of shape {wide} does not broadcast to {shape[1:]}"
-    rows = tuple(p for p in found.params if math.prod(params[p].shape) != 1)
-    return make(stepper, constants, record, rows, terms.dtype)
+        return found, is_fixed
+    wide = {name: s for (name, _), s in zip(constants, shapes) if name in found.params}
+    for name, s in wide.items():
+        if len(s) > len(neurons) or any(n not in (1, m) for n, m in zip(s[::-1], neurons[::-1])):
+            return f"parameter {name} of shape {s} does not broadcast to {neurons}", is_fixed
+    rows = tuple(name for name in found.params if math.prod(wide[name]) != 1)
+    return make(stepper, constants, record, rows, dtype), is_fixed
 
 
-def _first(make: Any, stepper: Any, constants: Any, record: Tuple[str, ...], dtype: str) -> Any:
-    """Kernels of the step as it is now, no matter how many values parameters have; or why there are none."""
+def _unhashable(stepper: Any) -> str:
     try:
         hash(stepper)
     except TypeError as reason:
-        return (
-            f"a field of {type(stepper).__name__} cannot be hashed ({reason}): kernels are found by the fields' values"
-        )
-    refresh(stepper, constants, record)
-    return make(stepper, constants, record, (), dtype)
+        owner = type(stepper).__name__
+        return f"a field of {owner} cannot be hashed ({reason}): kernels are found by the fields' values"
+    return ""
 
 
 def _constants(params: Dict[str, Any]) -> Tuple[Tuple[str, Any], ...]:
@@ -114,11 +131,11 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     part = elementwise_part(spelled) if target == "cpu" else None
     host = get_engine("numpy", fused=False)
     try:
-        shape = getattr(getattr(spelled, "connection", None), "input_shape", None) or (1,)
+        shape = _neurons(spelled)
         init = spelled.init(Key((0,)), shape)
         params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-        make = importlib.import_module(MAKERS[target]).fused
-        found = _first(make, part or spelled, _constants(params), (), "float32")
+        terms = Terms(True, "float32", target=target)
+        found = _kernels(terms, part or spelled, params, {}, (1, *shape), ())
     except ValueError:
         found = f"{name}.step is not elementwise"
     if isinstance(found, str):
@@ -128,6 +145,18 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     if part is not None:
         return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"
     return f"fused: {found.language} kernels of {name}.step with the loop over time inside{limit}"
+
+
+def _neurons(stepper: Any) -> Tuple[int, ...]:
+    """A shape that a stepper's parameters fit."""
+    given = getattr(getattr(stepper, "connection", None), "input_shape", None)
+    if given is not None:
+        return tuple(given)
+    if not isinstance(stepper, Stepper):
+        return (1,)
+    neuron = stepper.core[0]
+    shapes = (np.shape(values_of(getattr(neuron, name))) for name in neuron.parameter_names())
+    return np.broadcast_shapes((1,), *shapes)
 
 
 def _say(reason: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -106,6 +106,8 @@ class Dense:
 
     part: Fused
     product: Product
+
+    shares: ClassVar[bool] = True  # spikes and recorded states are what it saves
 
     @property
     def states(self) -> Tuple[str, ...]:

@@ -41,6 +41,7 @@ class OnDevice:
 
     target: ClassVar[Type[Target]]
     language: ClassVar[str]
+    shares: ClassVar[bool] = False  # see ``Fused``
 
     # ---- arrays and kernels of the subclass ----
 

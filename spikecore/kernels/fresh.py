@@ -11,16 +11,16 @@ from typing import Any, Tuple
 from spikecore.kernels import device, fused
 
 
-def refresh(stepper: Any, constants: Any, record: Tuple[str, ...]) -> None:
-    """Forget which kernels belong to which stepper if this one's step is not what it was."""
-    if _ours(stepper):
-        return
-    if fused.traced(stepper, constants, record) != fused.traced.__wrapped__(stepper, constants, record):
-        for cache in (fused.traced, fused.fused, device.made):
-            cache.cache_clear()
+def refresh(stepper: Any, constants: Any, record: Tuple[str, ...]) -> bool:
+    """Forget which kernels belong to which stepper if this one's step is not what it was; says whether it did."""
+    if fused.traced(stepper, constants, record) == fused.traced.__wrapped__(stepper, constants, record):
+        return False
+    for cache in (fused.traced, fused.fused, device.made):
+        cache.cache_clear()
+    return True
 
 
-def _ours(part: Any) -> bool:
+def fixed(part: Any) -> bool:
     """Whether a stepper and all that it consists of, its surrogate for one, are of this library."""
     inside = (value for value in vars(part).values() if hasattr(value, "__dict__"))
-    return type(part).__module__.startswith("spikecore.") and all(map(_ours, inside))
+    return type(part).__module__.startswith("spikecore.") and all(map(fixed, inside))

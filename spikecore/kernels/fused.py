@@ -12,9 +12,10 @@ import numpy as np
 
 from spikecore.kernels import memory
 from spikecore.kernels.adjoint import Adjoint, adjoint
-from spikecore.kernels.cache import CHUNK, build
+from spikecore.kernels.cache import CHUNK, EVERY, build
 from spikecore.kernels.emit import backward_source, forward_source
 from spikecore.kernels.sizes import has_numba
+from spikecore.kernels.threads import most_threads
 from spikecore.kernels.trace import NotElementwise, Trace, trace
 
 LONG = 8 * CHUNK
@@ -86,6 +87,7 @@ class Fused:
     dtype: str
 
     language: ClassVar[str] = "Numba"
+    shares: ClassVar[bool] = False  # whether what a run saves may lie in the memory of what it returns
 
     @property
     def states(self) -> Tuple[str, ...]:
@@ -103,14 +105,16 @@ class Fused:
         out = memory.empty((steps, *shape), self.dtype)
         recorded = [memory.empty((steps, *shape), self.dtype) for _ in self.record]
         final = [memory.empty(shape, self.dtype) for _ in self.trace.states]
+        kept = [memory.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 1, shape)]
         kernel = forward_kernel(self, x.shape[0] == 1 < steps, shape)
         rows = [flat(a) for a in (out, *recorded)]
-        kernel(flat(x), *map(_vector, state), *self.given(params, shape), *rows, *map(_vector, final))
-        return Made(out, recorded, final)
+        held = [*map(_vector, final), *map(flat, kept)]
+        kernel(flat(x), *map(_vector, state), *self.given(params, shape), *rows, *held)
+        return Made(out, recorded, final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
-        """Shapes of what ``forward`` saves."""
-        return []
+        """Shapes of what ``forward`` saves: the states before every block of steps but the first."""
+        return [((steps - 1) // EVERY, *shape) for _ in self.trace.states]
 
     def backward(
         self,
@@ -126,17 +130,23 @@ class Fused:
         saved: Tuple[Any, ...] = (),
     ) -> Gradients:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
-        shape = tuple(x.shape[1:])
+        shape, steps = tuple(x.shape[1:]), g.shape[0]
         made = memory.zeros if x.shape[0] == 1 else memory.empty  # a constant input's gradient is summed over time
         gx = made(x.shape if by_x else (1, *shape), self.dtype)
         ginit = [memory.empty(shape, self.dtype) for _ in self.trace.states]
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
-        kernel = backward_kernel(self, x.shape[0] == 1 < g.shape[0], shape, by_x, by_params)
+        kernel = backward_kernel(self, x.shape[0] == 1 < steps, shape, by_x, by_params)
         inputs = [flat(x), *map(_vector, state), *self.given(params, shape)]
         upstream = [flat(g), *(flat(r) for r in g_recorded), *map(_vector, g_final)]
-        kernel(*inputs, *upstream, window or 0, flat(gx), *map(_vector, ginit), *map(_vector, sums))
+        held = [*map(flat, saved), self.scratch(steps, shape)]
+        kernel(*inputs, *upstream, window or 0, *held, flat(gx), *map(_vector, ginit), *map(_vector, sums))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
+
+    def scratch(self, steps: int, shape: Tuple[int, ...]) -> Any:
+        """Room in which each thread of a backward run computes states again."""
+        workers = most_threads() if several(shape) else 1
+        return memory.empty((workers, len(self.states), min(steps, EVERY) + 1, CHUNK), self.dtype)
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
         number = np.dtype(self.dtype).type
@@ -164,7 +174,7 @@ def backward_kernel(
 
 @lru_cache(maxsize=None)
 def _forward(fused: Fused, constant: bool, several: bool, chunk: int) -> Any:
-    source = forward_source(fused.trace, fused.rows, fused.record, constant)
+    source = forward_source(fused.trace, fused.rows, fused.record, constant, keeps=True)
     return build(source, "forward", fused.dtype, several, chunk)
 
 
@@ -191,7 +201,7 @@ def fused(stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str
 
 def flat(a: Any) -> Any:
     """(time, batch, ...) as (time, neurons), without a copy where strides allow."""
-    return a.reshape(a.shape[0], -1)
+    return a.reshape(a.shape[0], math.prod(a.shape[1:]))
 
 
 def _vector(a: Any) -> Any:

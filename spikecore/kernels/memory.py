@@ -19,10 +19,54 @@ from typing import Any, List, Optional, Tuple
 import numpy as np
 
 LINE = 64  # bytes of a cache line, at which every array made here begins, as torch's tensors do
-LEAST = 1 << 17  # bytes from which on memory is kept
+LEAST = 1 << 12  # bytes from which on memory is kept: the C library may tidy up before it hands out that much
 MOST = 1 << 29  # bytes of free memory that are kept
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
+
+
+class _Kept:
+    """Free memory by its size, and how many bytes that is; the size that was used last at the end."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.free: OrderedDict[int, List[Any]] = OrderedDict()
+        self.bytes, self.most = 0, MOST
+
+    def take(self, size: int) -> Optional[Any]:
+        """Free memory of this size, if there is any."""
+        blocks = self.free.get(size)
+        if not blocks:
+            return None
+        self.free.move_to_end(size)
+        self.bytes -= size
+        return blocks.pop()
+
+    def put(self, raw: Any) -> None:
+        """Keep memory, and let go of what has not been used for longest if that is more than the limit."""
+        if raw.nbytes > self.most:
+            return
+        self.free.setdefault(raw.nbytes, []).append(raw)
+        self.free.move_to_end(raw.nbytes)
+        self.bytes += raw.nbytes
+        while self.bytes > self.most:
+            size, blocks = next(iter(self.free.items()))
+            if blocks:
+                blocks.pop()
+                self.bytes -= size
+            else:
+                del self.free[size]
+
+    def give_back(self, raw: Any) -> None:
+        """The end of a loan. It may come at any time, in any thread, also while this one is in here."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self.put(raw)
+            finally:
+                self.lock.release()
+
+
+_kept = _Kept()
 
 
 class _Loan:
@@ -38,44 +82,8 @@ class _Loan:
             "typestr": dtype.str,
         }
 
-    def __del__(self) -> None:
-        _give_back(self.raw)
-
-
-class _Kept:
-    """Free memory by its size, and how many bytes that is; the size that was used last at the end."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.free: OrderedDict[int, List[Any]] = OrderedDict()
-        self.bytes = 0
-
-    def take(self, size: int) -> Optional[Any]:
-        """Free memory of this size, if there is any."""
-        blocks = self.free.get(size)
-        if not blocks:
-            return None
-        self.free.move_to_end(size)
-        self.bytes -= size
-        return blocks.pop()
-
-    def put(self, raw: Any) -> None:
-        """Keep memory, and let go of what has not been used for longest if that is more than the limit."""
-        if raw.nbytes > MOST:
-            return
-        self.free.setdefault(raw.nbytes, []).append(raw)
-        self.free.move_to_end(raw.nbytes)
-        self.bytes += raw.nbytes
-        while self.bytes > MOST:
-            size, blocks = next(iter(self.free.items()))
-            if blocks:
-                blocks.pop()
-                self.bytes -= size
-            else:
-                del self.free[size]
-
-
-_kept = _Kept()
+    def __del__(self, give_back: Any = _kept.give_back) -> None:  # bound early: a process that ends has no globals
+        give_back(self.raw)
 
 
 def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
@@ -127,12 +135,3 @@ def _raw(size: int) -> Any:
         finally:
             _kept.lock.release()
     return np.empty(size, np.uint8) if found is None else found  # NumPy asks for huge pages
-
-
-def _give_back(raw: Any) -> None:
-    """The end of a loan. It may come at any time, in any thread, also while this one is in here."""
-    if _kept.lock.acquire(blocking=False):
-        try:
-            _kept.put(raw)
-        finally:
-            _kept.lock.release()

@@ -73,3 +73,11 @@ def use_threads(count: int) -> None:
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(count, most)))
     _own.threads = count
+
+
+def most_threads() -> int:
+    """How many threads a kernel called from this Python thread may use."""
+    import numba
+
+    launch()
+    return int(numba.get_num_threads())

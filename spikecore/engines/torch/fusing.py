@@ -9,8 +9,8 @@ import torch
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
-from spikecore.engines.torch.modes import transformed
-from spikecore.engines.torch.operators import has_data, number_of, overlap, run, run_back
+from spikecore.engines.torch.modes import has_data, transformed
+from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 
@@ -97,7 +97,7 @@ class FusedScan(torch.autograd.Function):
         results = 1 + len(kernels.record) + len(kernels.states)
         ctx.kernels, ctx.steps, ctx.window, ctx.count = kernels, steps, window, len(operands)
         saved, shared = found[results:], []
-        if has_data(inputs):  # outputs in the memory of what is saved are saved, too: so torch sees if they are edited
+        if kernels.shares and has_data(inputs):  # what is saved and given out is saved as both: torch sees its edits
             shared = [x for x in found[:results] if any(overlap(x, own) for own in saved)]
         ctx.saved = len(saved)
         ctx.save_for_backward(inputs, *operands, *saved, *shared)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.autograd import forward_ad
 
@@ -17,3 +19,8 @@ _transforming = getattr(torch._C, "_are_functorch_transforms_active", _never)
 def transformed() -> bool:
     """Whether ``torch.func`` transforms the call or forward mode follows it; then tensors are not just tensors."""
     return not compiling() and (_transforming() or forward_ad._current_level >= 0)
+
+
+def has_data(x: Any) -> bool:
+    """Whether a tensor is just a tensor: a compiler's are not."""
+    return type(x) in (torch.Tensor, torch.nn.Parameter)

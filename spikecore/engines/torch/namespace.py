@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from spikecore.api.windows import window_slices
 from spikecore.api.words import WORDS
 from spikecore.engines.torch.layout import channels_last
+from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import matmul
 from spikecore.engines.torch.spike import spike
 
 _COMPAT = (
     "maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze "
     "broadcast_to flip concat stack mean max min argmax argmin "
-    "sign floor ceil round isfinite any all zeros_like ones_like"
+    "sign floor ceil round isfinite any all ones_like"
 ).split()
 
 
@@ -64,6 +65,7 @@ def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
         "ones": make(torch.ones),
         "full": make(torch.full),
         "matmul": matmul if lean else torch.matmul,
+        "zeros_like": zeros_like if lean else torch.zeros_like,
         "conv": _conv_last if lean else _conv,
         "avg_pool": _avg_pool,
         "max_pool": _max_pool,

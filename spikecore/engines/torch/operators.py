@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Sequence
 
 import torch
 
-from spikecore.engines.torch.memory import fresh
+from spikecore.engines.torch.memory import fresh, zeros_like
 
 _KERNELS: List[Any] = []
 _NUMBERS: Dict[Any, int] = {}
@@ -22,11 +22,6 @@ def number_of(kernels: Any) -> int:
         _NUMBERS[kernels] = len(_KERNELS)
         _KERNELS.append(kernels)
     return _NUMBERS[kernels]
-
-
-def has_data(x: Any) -> bool:
-    """Whether a tensor is just a tensor: a compiler's are not."""
-    return type(x) in (torch.Tensor, torch.nn.Parameter)
 
 
 def run(kernels: Any, inputs: Any, operands: Sequence[Any], steps: int, keep: bool) -> List[Any]:
@@ -49,12 +44,12 @@ def run_back(
 ) -> List[Any]:
     """Gradients by the input if asked for, by the first states, and by the parameters numbered in ``by_params``."""
     x, state, params = _unpacked(kernels, inputs, operands)
-    shape, count, zero = tuple(inputs.shape[1:]), len(kernels.record), inputs.new_zeros(())
-    shapes = [(steps, *shape)] * (1 + count) + [shape] * len(kernels.states)
-    g, *rest = (_array(zero.expand(s) if one is None else in_rows(one, s)) for one, s in zip(grads, shapes))
+    shape, count = tuple(inputs.shape[1:]), 1 + len(kernels.record)
+    rows = [_over_time(g, (steps, *shape), inputs) for g in grads[:count]]
+    final = [_array(zeros_like(x) if g is None else g) for g, x in zip(grads[count:], operands)]
     names = tuple(kernels.params[i] for i in by_params)
     kept = tuple(map(_array, saved))
-    made = kernels.backward(x, state, params, g, rest[:count], rest[count:], by_x, names, window or None, kept)
+    made = kernels.backward(x, state, params, rows[0], rows[1:], final, by_x, names, window or None, kept)
     return [_tensor(a) for a in (*([made.x] if by_x else []), *made.state, *(made.params[name] for name in names))]
 
 
@@ -67,6 +62,10 @@ def _unpacked(kernels: Any, inputs: Any, operands: Any) -> Any:
 def _array(x: Any) -> Any:
     """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
     return x.detach().numpy() if x.device.type == "cpu" else x.detach()
+
+
+def _over_time(g: Any, shape: Any, like: Any) -> Any:
+    return _array(like.new_zeros(()).expand(shape) if g is None else in_rows(g, shape))
 
 
 def in_rows(x: Any, shape: Any) -> Any:

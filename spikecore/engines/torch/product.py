@@ -12,11 +12,10 @@ from typing import Any
 import torch
 
 from spikecore.engines.torch.fusing import compiling
-from spikecore.engines.torch.memory import fresh
+from spikecore.engines.torch.memory import KEPT, fresh
 
 LARGE = 1 << 20  # elements of a from which on it matters
 RECENT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # autocast is asked for by device
-KEPT = (torch.float32, torch.float64)
 
 
 def matmul(a: Any, b: Any) -> Any:
