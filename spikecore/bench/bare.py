@@ -48,14 +48,16 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     backward = fused.backward_kernel(found, False, shape, True, ())
     spikes, by_input = np.empty_like(x), np.empty_like(x)
     rows = [fused.flat(array) for array in (x, upstream, spikes, by_input)]
-    states = [fused.flat(rest[name][None])[0] for name in found.states]
-    final, nothing, by_state = ([np.zeros_like(state) for state in states] for _ in range(3))
+    zeros = [np.zeros(rows[0].shape[1], x.dtype) for _ in found.states]
+    states, by_state = ([zero.copy() for zero in zeros] for _ in range(2))
     given, scratch = found.given(flatten(params), shape), found.scratch(len(x), shape)
-    kept = [np.empty((rows, math.prod(shape)), x.dtype) for rows, *_ in found.saved_shapes(len(x), shape)]
+    kept = [np.empty((steps, math.prod(shape)), x.dtype) for steps, *_ in found.saved_shapes(len(x), shape)]
 
     def call() -> Callable[[], Evidence]:
-        forward(rows[0], *states, *given, rows[2], *final, *kept)
-        backward(rows[0], *states, *given, rows[1], *nothing, 0, *kept, scratch, rows[3], *by_state)
+        for array, zero in zip((*states, *by_state), (*zeros, *zeros)):
+            np.copyto(array, zero)
+        forward(rows[0], *given, rows[2], *states, *kept)
+        backward(rows[0], *given, rows[1], *kept, scratch, 0, *by_state, rows[3])
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 
     return call

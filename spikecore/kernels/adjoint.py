@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from spikecore.api.rules import rule_of
-from spikecore.kernels.trace import Symbol, Trace, words_of
+from spikecore.kernels.trace import Symbol, Trace, Words
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Adjoint:
     that makes the kernel bit-identical to the loop.
     """
     program = trace.program
-    xp, forward = words_of(program), list(program.ops)
+    xp, forward = Words(program), list(program.ops)
     grads: Dict[int, Any] = {}
 
     def seed(value: int, name: str) -> None:

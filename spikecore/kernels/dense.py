@@ -22,7 +22,7 @@ from spikecore.api.layers import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels import memory
 from spikecore.kernels.cache import CHUNK, build
-from spikecore.kernels.emit import forward_source, needs_of, step_back_source
+from spikecore.kernels.emit import needs_of, step_back_source, step_source
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
 
 WEIGHT = "connection.weight"
@@ -194,12 +194,11 @@ class Dense:
 
 def _steps(kernel: Any, given: Any, x: Any, products: Any, kept: Any, steps: int, multiply: Any) -> None:
     """The loop over time. Arrays of one row are used again at every step."""
-    of_x, of_spikes, products, others = list(x[:, None]), list(kept[0][:, None]), list(products), [*map(list, kept[1:])]
+    of_x, of_spikes, products, others = list(x), list(kept[0]), list(products), [*map(list, kept[1:])]
     for t in range(steps):
         multiply(t)
         before, after = [r[t % len(r)] for r in others], [r[(t + 1) % len(r)] for r in others]
-        out = of_spikes[t + 1]
-        kernel(of_x[t % len(of_x)], products[t % len(products)], *before, *given, out, out[0], *after)
+        kernel(of_x[t % len(of_x)], products[t % len(products)], *before, *given, of_spikes[t + 1], *after)
 
 
 def _steps_back(
@@ -229,7 +228,7 @@ def _reads_products(part: Fused) -> bool:
 
 @lru_cache(maxsize=None)
 def _forward(part: Fused, several: bool) -> Any:
-    return build(forward_source(part.trace, part.rows, (), False), "forward", part.dtype, several)
+    return build(step_source(part.trace, part.rows), "forward", part.dtype, several)
 
 
 @lru_cache(maxsize=None)

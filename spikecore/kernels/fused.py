@@ -13,7 +13,7 @@ import numpy as np
 from spikecore.kernels import memory
 from spikecore.kernels.adjoint import Adjoint, adjoint
 from spikecore.kernels.cache import CHUNK, EVERY, build
-from spikecore.kernels.emit import backward_source, forward_source
+from spikecore.kernels.runs import Run, backward_source, forward_source
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.threads import most_threads
 from spikecore.kernels.trace import NotElementwise, Trace, trace
@@ -104,17 +104,15 @@ class Fused:
         shape = tuple(x.shape[1:])
         out = memory.empty((steps, *shape), self.dtype)
         recorded = [memory.empty((steps, *shape), self.dtype) for _ in self.record]
-        final = [memory.empty(shape, self.dtype) for _ in self.trace.states]
-        kept = [memory.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 1, shape)]
+        final = [memory.copy(s, shape, self.dtype) for s in state]
+        kept = [memory.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         kernel = forward_kernel(self, x.shape[0] == 1 < steps, shape)
-        rows = [flat(a) for a in (out, *recorded)]
-        held = [*map(_vector, final), *map(flat, kept)]
-        kernel(flat(x), *map(_vector, state), *self.given(params, shape), *rows, *held)
+        kernel(flat(x), *self.given(params, shape), *map(flat, (out, *recorded)), *map(vector, final), *map(flat, kept))
         return Made(out, recorded, final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
-        """Shapes of what ``forward`` saves: the states before every block of steps but the first."""
-        return [((steps - 1) // EVERY, *shape) for _ in self.trace.states]
+        """Shapes of what ``forward`` saves: the states before every block of steps."""
+        return [((steps + EVERY - 1) // EVERY, *shape) for _ in self.trace.states]
 
     def backward(
         self,
@@ -133,20 +131,19 @@ class Fused:
         shape, steps = tuple(x.shape[1:]), g.shape[0]
         made = memory.zeros if x.shape[0] == 1 else memory.empty  # a constant input's gradient is summed over time
         gx = made(x.shape if by_x else (1, *shape), self.dtype)
-        ginit = [memory.empty(shape, self.dtype) for _ in self.trace.states]
+        ginit = [memory.copy(last, shape, self.dtype) for last in g_final]
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
         kernel = backward_kernel(self, x.shape[0] == 1 < steps, shape, by_x, by_params)
-        inputs = [flat(x), *map(_vector, state), *self.given(params, shape)]
-        upstream = [flat(g), *(flat(r) for r in g_recorded), *map(_vector, g_final)]
-        held = [*map(flat, saved), self.scratch(steps, shape)]
-        kernel(*inputs, *upstream, window or 0, *held, flat(gx), *map(_vector, ginit), *map(_vector, sums))
+        rows = map(flat, (g, *g_recorded, *saved))
+        outs = *map(vector, ginit), flat(gx), *map(vector, sums)
+        kernel(flat(x), *self.given(params, shape), *rows, self.scratch(steps, shape), window or 0, *outs)
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
 
     def scratch(self, steps: int, shape: Tuple[int, ...]) -> Any:
         """Room in which each thread of a backward run computes states again."""
         workers = most_threads() if several(shape) else 1
-        return memory.empty((workers, len(self.states), min(steps, EVERY) + 1, CHUNK), self.dtype)
+        return memory.empty((workers, len(self.states), min(steps + steps % 2, EVERY) + 1, CHUNK), self.dtype)
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
         number = np.dtype(self.dtype).type
@@ -174,13 +171,14 @@ def backward_kernel(
 
 @lru_cache(maxsize=None)
 def _forward(fused: Fused, constant: bool, several: bool, chunk: int) -> Any:
-    source = forward_source(fused.trace, fused.rows, fused.record, constant, keeps=True)
+    source = forward_source(Run(fused.trace, fused.rows, fused.record, constant))
     return build(source, "forward", fused.dtype, several, chunk)
 
 
 @lru_cache(maxsize=None)
 def _backward(fused: Fused, constant: bool, several: bool, by_x: bool, by_params: Tuple[str, ...]) -> Any:
-    source = backward_source(fused.trace, fused.adjoint, fused.rows, fused.record, by_x, by_params, constant)
+    run = Run(fused.trace, fused.rows, fused.record, constant)
+    source = backward_source(run, fused.adjoint, by_x, by_params)
     return build(source, "backward", fused.dtype, several)
 
 
@@ -204,8 +202,9 @@ def flat(a: Any) -> Any:
     return a.reshape(a.shape[0], math.prod(a.shape[1:]))
 
 
-def _vector(a: Any) -> Any:
-    return np.ascontiguousarray(a).reshape(-1)
+def vector(a: Any) -> Any:
+    """(batch, ...) as (neurons,)."""
+    return a.reshape(-1)
 
 
 def reduced(total: Any, shape: Tuple[int, ...]) -> Any:

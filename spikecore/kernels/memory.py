@@ -97,6 +97,13 @@ def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
     return raw[start : start + size].view(kind).reshape(shape)
 
 
+def copy(a: Any, shape: Tuple[int, ...], dtype: Any) -> Any:
+    """An array with the values of ``a``, broadcast to ``shape``."""
+    found = empty(shape, dtype)
+    found[...] = a
+    return found
+
+
 def zeros(shape: Tuple[int, ...], dtype: Any) -> Any:
     """An array of zeros."""
     found = empty(shape, dtype)

@@ -103,7 +103,7 @@ def _forward(made: Single, threads: bool) -> Any:
     names = [name for name, value in trace.program.inputs.items() if value in leaves]
     outs = {"out": trace.output, **{f"a_{s}": value for s, value in zip(trace.states, trace.after)}}
     loads = [f"v{trace.program.inputs[name]} = {_load(made, name)}" for name in names]
-    source = _source("forward", names, outs, [*loads, *map(spelled, ops)], made)
+    source = _source("forward", names, outs, [*loads, *(spelled(op, value_of) for op in ops)], made)
     return names, build(source, "forward", made.dtype, threads)
 
 
@@ -113,7 +113,7 @@ def _backward(made: Single, wanted: Tuple[str, ...], threads: bool) -> Any:
     names, outs, ops = made._way_back(wanted)
     values = {**{f"a_{s}": v for s, v in zip(trace.states, trace.after)}, **trace.program.inputs}
     loads = [f"v{values[name]} = {_load(made, name)}" for name in names]
-    source = _source("backward", names, outs, [*loads, *map(spelled, ops)], made)
+    source = _source("backward", names, outs, [*loads, *(spelled(op, value_of) for op in ops)], made)
     return names, tuple(outs), build(source, "backward", made.dtype, threads)
 
 

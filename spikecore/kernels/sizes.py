@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+from functools import lru_cache
 from typing import Any
 
 LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
@@ -19,6 +20,7 @@ def sooner(engine: Any) -> Any:
     return found
 
 
+@lru_cache(maxsize=None)
 def has_numba() -> bool:
     """Whether Numba is installed; it is not imported for the answer."""
     return importlib.util.find_spec("numba") is not None

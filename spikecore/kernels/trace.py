@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from spikecore.api.surrogate import Surrogate
@@ -12,7 +11,8 @@ from spikecore.api.words import OPERATORS, REFLECTED, WORDS
 from spikecore.kernels.program import Program
 
 FLOAT = (
-    "add subtract multiply divide negative pow abs maximum minimum clip exp log sqrt tanh atan sign floor ceil round"
+    "add subtract multiply divide negative pow abs maximum minimum clip exp log sqrt tanh atan sign floor ceil round "
+    "where"
 ).split()
 BOOL = "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_not".split()
 
@@ -42,30 +42,52 @@ class Symbol:
         raise NotElementwise("it branches on data")
 
 
-def words(program: Program) -> SimpleNamespace:
-    """The vocabulary on symbols; words that are not elementwise raise."""
+class Words:
+    """The vocabulary on symbols of a program; words that are not elementwise raise."""
 
-    def entered(word: str, kind: str) -> Callable[..., Any]:
-        return lambda *args: Symbol(program, program.add(word, tuple(_arg(a) for a in args), kind))
+    def __init__(self, program: Program) -> None:
+        self.program = program
 
-    def refused(word: str) -> Callable[..., Any]:
-        def refuse(*_: Any, **__: Any) -> Any:
-            raise NotElementwise(f"it uses {word!r}, which is not elementwise")
+    def enter(self, word: str, args: Tuple[Any, ...], kind: str = "float", option: Any = None) -> Symbol:
+        """An operation of the program."""
+        return Symbol(self.program, self.program.add(word, tuple(_arg(a) for a in args), kind, option))
 
-        return refuse
+    def spike(self, u: Any, surrogate: Surrogate) -> Symbol:
+        """A spike, with its surrogate."""
+        return self.enter("spike", (u,), option=surrogate)
 
-    table: Dict[str, Callable[..., Any]] = {word: refused(word) for word in WORDS}
-    table.update({word: entered(word, "float") for word in FLOAT})
-    table.update({word: entered(word, "bool") for word in BOOL})
-    table.update(
-        where=entered("where", "float"),
-        spike=lambda u, surrogate: Symbol(program, program.add("spike", (_arg(u),), "float", surrogate)),
-        stop_gradient=entered("stop_gradient", "float"),
-        astype=lambda x, dtype: x if x.dtype == "float" else Symbol(program, program.add("float", (x.value,), "float")),
-        zeros_like=lambda x: 0.0,
-        ones_like=lambda x: 1.0,
-    )
-    return SimpleNamespace(**table)
+    def stop_gradient(self, x: Any) -> Symbol:
+        """The value alone."""
+        return self.enter("stop_gradient", (x,))
+
+    def astype(self, x: Any, dtype: str) -> Symbol:
+        """Zeros and ones from a comparison; everything else is a float already."""
+        return x if x.dtype == "float" else self.enter("float", (x,))
+
+    def zeros_like(self, x: Any) -> float:
+        """A constant: kernels see one element."""
+        return 0.0
+
+    def ones_like(self, x: Any) -> float:
+        """A constant: kernels see one element."""
+        return 1.0
+
+
+def _entered(word: str, kind: str) -> Callable[..., Symbol]:
+    return lambda self, *args: self.enter(word, args, kind)
+
+
+def _refused(word: str) -> Callable[..., Any]:
+    def refuse(self: Words, *_: Any, **__: Any) -> Any:
+        raise NotElementwise(f"it uses {word!r}, which is not elementwise")
+
+    return refuse
+
+
+for _word in WORDS:
+    if not hasattr(Words, _word):
+        _kind = "bool" if _word in BOOL else "float"
+        setattr(Words, _word, _entered(_word, _kind) if _word in (*FLOAT, *BOOL) else _refused(_word))
 
 
 def _arg(x: Any) -> Any:
@@ -77,11 +99,11 @@ def _arg(x: Any) -> Any:
 
 
 def _operator(word: str) -> Callable[..., Any]:
-    return lambda self, *others: getattr(words_of(self.program), word)(self, *others)
+    return lambda self, *others: getattr(Words(self.program), word)(self, *others)
 
 
 def _reflected(word: str) -> Callable[..., Any]:
-    return lambda self, other: getattr(words_of(self.program), word)(other, self)
+    return lambda self, other: getattr(Words(self.program), word)(other, self)
 
 
 for _name, _word in OPERATORS.items():
@@ -90,20 +112,13 @@ for _name in REFLECTED:
     setattr(Symbol, _name.replace("__", "__r", 1), _reflected(OPERATORS[_name]))
 
 
-def words_of(program: Program) -> SimpleNamespace:
-    """The words of a program, made once."""
-    if not hasattr(program, "xp"):
-        program.xp = words(program)  # type: ignore[attr-defined]
-    return program.xp  # type: ignore[attr-defined,no-any-return]
-
-
 class SymbolicEngine:
     """As much of an engine as an elementwise step may ask for."""
 
     name, device, dtype = "symbolic", "", "float"
 
     def __init__(self, program: Program) -> None:
-        self.xp = words_of(program)
+        self.xp = Words(program)
 
     def spike(self, u: Any, surrogate: Surrogate) -> Any:
         return self.xp.spike(u, surrogate)

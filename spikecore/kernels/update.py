@@ -12,7 +12,7 @@ from spikecore.kernels.cache import build
 from spikecore.kernels.emit import Source, chunks, load_lines, spelled, value_of
 from spikecore.kernels.fused import several
 from spikecore.kernels.program import Program
-from spikecore.kernels.trace import NotElementwise, Symbol, words_of
+from spikecore.kernels.trace import NotElementwise, Symbol, Words
 
 
 def update(
@@ -46,7 +46,7 @@ def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dt
         return Symbol(program, program.input(name))
 
     held, now = {name: symbol(name) for name in slots}, {name: symbol(f"now_{name}") for name in scalars}
-    param, after = optimizer.rule(words_of(program), symbol("param"), symbol("grad"), held, now)
+    param, after = optimizer.rule(Words(program), symbol("param"), symbol("grad"), held, now)
     results = {"param": param.value, **{name: after[name].value for name in optimizer.slots}}
     arrays = ("param", "grad", *slots)
     source = Source()
@@ -58,6 +58,6 @@ def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dt
     source.add(2, "for j in range(width):")
     ops, leaves = program.needed(results.values())
     loads = {**{a: f"row_{a}[j]" for a in arrays}, **{f"now_{name}": f"now_{name}" for name in scalars}}
-    source.add(3, *load_lines(program.inputs, leaves, loads), *(spelled(op) for op in ops))
+    source.add(3, *load_lines(program.inputs, leaves, loads), *(spelled(op, value_of) for op in ops))
     source.add(3, *(f"row_new_{name}[j] = {value_of(value)}" for name, value in results.items()))
     return build(source.text(), "update", dtype, parallel)

@@ -47,6 +47,9 @@ class Guarded(Neuron):
         return self.graded(params, self.spike(engine, params, mem - level)), State(syn=syn, mem=mem)
 
 
+Guarded.__module__ = "__main__"  # a user's: its step may change, so every run traces it again
+
+
 def eager() -> Callable[[Any], Any]:
     """The same in torch, by hand."""
     import torch
