@@ -133,13 +133,13 @@ def test_blocks_of_several_chunks_in_torch(layer):
 
 
 def test_scratch_memory_does_not_grow_with_the_sequence():
+    from spikecore.kernels.cache import CHUNK, EVERY
     from spikecore.kernels.choose import Terms, choose
 
     layer = sc.Synaptic(alpha=0.6, beta=0.7)
     params, state = flatten(layer.prepare(sc.get_engine("numpy"), Tree())), dict.fromkeys(layer.state, np.zeros((2, 3)))
     kernels = choose(Terms(True, "float32"), layer, params, state, (7, 2, 3), ())
-    sizes = [kernels.scratch(steps, (2, 3)).nbytes for steps in (7, 33, 100, 10_000)]
-    assert sizes[0] < sizes[1] == sizes[2] == sizes[3]
+    assert kernels.scratch((2, 3)).nbytes == 2 * (EVERY + 1) * CHUNK * 4
     assert kernels.saved_shapes(32, (2, 3)) == [(1, 2, 3)] * 2
     assert kernels.saved_shapes(33, (2, 3)) == [(2, 2, 3)] * 2
 
@@ -151,14 +151,40 @@ def test_explain_knows_parameters_of_any_shape():
 
 def test_long_chunks(monkeypatch):
     from spikecore.kernels import fused
+    from spikecore.kernels.launch import Kernel
 
-    seen, build = [], fused.build
-    monkeypatch.setattr(fused, "build", lambda *a: seen.append(a[2:]) or build(*a))
+    seen, run = [], Kernel.__call__
+    monkeypatch.setattr(Kernel, "__call__", lambda *a: seen.append(a[2][2]) or run(*a))
     monkeypatch.setattr(fused, "CORES", 1)
-    fused._forward.cache_clear()
     check("numpy", "float32", sc.Leaky(beta=L(0.7), threshold=0.5), steps=3, batch=3, shape=(11_003,))
-    assert ("float32", True, fused.LONG) in seen
-    fused._forward.cache_clear()
+    assert seen == [fused.LONG, fused.CHUNK]
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_rows_of_any_order_need_no_other_kernel(name):
+    from spikecore.kernels import cache
+
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    loop, fast = (sc.get_engine(name, fused=fused) for fused in (False, True))
+    layer, xp = sc.Leaky(beta=0.8, threshold=0.5), fast.xp
+    plain = fast.asarray(np.random.default_rng(0).random((20, 4, 6), dtype="float32"))
+    orders = {
+        "contiguous": plain,
+        "backwards": xp.flip(plain, axis=0),
+        "every other": plain[::2],
+        "a part of each row": plain[:, 1:3, :],
+        "transposed": xp.permute_dims(plain, (0, 2, 1)),
+        "with gaps": plain[:, :, ::2],
+        "one row": xp.broadcast_to(plain[:1], (20, 4, 6)),
+    }
+    known = None
+    for order, x in orders.items():
+        runs = [layer.run(Pass(engine), Tree(), Tree(), None, x).outputs for engine in (loop, fast)]
+        assert np.array_equal(*map(fast.to_numpy, runs)), order
+        count = cache.build_run.cache_info().currsize
+        assert known in (None, count), order
+        known = count
 
 
 @pytest.mark.slow

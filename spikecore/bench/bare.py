@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Callable
 
 import numpy as np
@@ -34,7 +33,7 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     check()
     import torch
 
-    from spikecore.kernels import fused
+    from spikecore.kernels import fused, memory
     from spikecore.kernels.choose import Terms, choose
     from spikecore.kernels.threads import use_threads
 
@@ -44,20 +43,21 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     rest = layer.rest(engine, params, x[0])
     found = choose(Terms(True, "float32"), layer, flatten(params), flatten(rest), x.shape, ())
     use_threads(torch.get_num_threads())
-    forward = fused.forward_kernel(found, False, shape)
-    backward = fused.backward_kernel(found, False, shape, True, ())
-    spikes, by_input = np.empty_like(x), np.empty_like(x)
-    rows = [fused.flat(array) for array in (x, upstream, spikes, by_input)]
-    zeros = [np.zeros(rows[0].shape[1], x.dtype) for _ in found.states]
-    states, by_state = ([zero.copy() for zero in zeros] for _ in range(2))
-    given, scratch = found.given(flatten(params), shape), found.scratch(len(x), shape)
-    kept = [np.empty((steps, math.prod(shape)), x.dtype) for steps, *_ in found.saved_shapes(len(x), shape)]
+    forward, backward = fused.forward_of(found), fused.backward_of(found, "rows", ())
+    spikes, by_input = (memory.empty(x.shape, x.dtype) for _ in range(2))
+    inputs, gradient, outputs, by_inputs = map(fused.flat, (x, upstream, spikes, by_input))
+    zeros = np.zeros(shape, x.dtype)
+    now, by_state = ([zeros.copy() for _ in found.states] for _ in range(2))
+    kept = [fused.flat(memory.empty(s, x.dtype)) for s in found.saved_shapes(len(x), shape)]
+    given, scratch, threads = found.held(flatten(params), shape), found.scratch(shape), fused.workers(shape)
+    chunk = fused.chunk_of(shape)
 
     def call() -> Callable[[], Evidence]:
-        for array, zero in zip((*states, *by_state), (*zeros, *zeros)):
-            np.copyto(array, zero)
-        forward(rows[0], *given, rows[2], *states, *kept)
-        backward(rows[0], *given, rows[1], *kept, scratch, 0, *by_state, rows[3])
+        for array in (*now, *by_state):
+            np.copyto(array, zeros)
+        forward(threads, (len(x), zeros.size, chunk, 1), (inputs, *given, outputs, *now, *kept))
+        arrays = inputs, *given, gradient, *kept, scratch, *by_state, by_inputs
+        backward(threads, (len(x), zeros.size, fused.CHUNK, 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 
     return call

@@ -22,11 +22,26 @@ from numba import njit, prange
 
 F = np.{dtype}
 CHUNK = {chunk}
-EVERY = {every}
 
 {exp}
 
 @njit(parallel={parallel}, cache=True, error_model="numpy", nogil=True)
+"""
+RUN = """\
+import numpy as np
+from numba import cfunc, njit
+from spikecore.kernels.launch import row_of
+
+F = np.{dtype}
+SIZE = F().itemsize
+EVERY = {every}
+
+{exp}
+
+row = row_of("{dtype}")
+
+
+@cfunc("void(intp, intp, CPointer(intp))", cache=True, error_model="numpy")
 """
 # The C library's exponential is a call per element; this one vectorises. Cody and Waite's reduction to |r| <= log(2)/2
 # and the polynomial of the Cephes library; relative error 8e-8. 2**n in two factors: n reaches 128, and -150.
@@ -84,22 +99,40 @@ def _passing_folder() -> pathlib.Path:
 
 
 @lru_cache(maxsize=None)
-def build(source: str, name: str, dtype: str, parallel: bool, chunk: int = CHUNK) -> Callable[..., Any]:
-    """The function ``name`` of ``source``, compiled by Numba when it is first called."""
-    text = HEAD.format(dtype=dtype, chunk=chunk, every=EVERY, parallel=parallel, exp=EXP[dtype].strip()) + source
-    module = f"spikecore_kernel_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
-    path = folder() / f"{module}.py"
+def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., Any]:
+    """The function ``name`` of ``source``, a step on arrays, compiled by Numba when it is first called."""
+    text = HEAD.format(dtype=dtype, chunk=CHUNK, parallel=parallel, exp=EXP[dtype].strip()) + source
+    made = getattr(module(text), name)
+    if parallel:
+        launch()
+    return _announced(made, name)
+
+
+@lru_cache(maxsize=None)
+def build_run(source: str, name: str, dtype: str) -> Callable[..., Any]:
+    """The kernel ``name`` of ``source``, a whole run, compiled by Numba."""
+    from spikecore.kernels.launch import Kernel, text
+
+    begun, head = time.perf_counter(), RUN.format(dtype=dtype, every=EVERY, exp=EXP[dtype].strip())
+    made = getattr(module(head + source, text()), name)
+    if not made.cache_hits:
+        _announce(name, time.perf_counter() - begun)
+    return Kernel(made)
+
+
+def module(text: str, depends: str = "") -> Any:
+    """A module of this text, kept on disk with what Numba compiles; another one where ``depends`` is another text."""
+    name = f"spikecore_kernel_{hashlib.blake2b((text + depends).encode(), digest_size=12).hexdigest()}"
+    path = folder() / f"{name}.py"
     if not path.exists():
         from spikecore.api.checkpoint import write_atomically
 
         write_atomically(path, text.encode())
-    spec = importlib.util.spec_from_file_location(module, str(path))
+    spec = importlib.util.spec_from_file_location(name, str(path))
     made = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    sys.modules[module] = made  # before it runs: cached parallel kernels look their module up by name
+    sys.modules[name] = made  # before it runs: cached parallel kernels look their module up by name
     spec.loader.exec_module(made)  # type: ignore[union-attr]
-    if parallel:
-        launch()
-    return _announced(getattr(made, name), name)
+    return made
 
 
 def _announced(function: Any, name: str) -> Callable[..., Any]:
@@ -108,9 +141,13 @@ def _announced(function: Any, name: str) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         known, begun = len(function.overloads), time.perf_counter()
         result = function(*arguments)
-        took = time.perf_counter() - begun
-        if took > SLOW and len(function.overloads) > known and sys.stderr.isatty():
-            print(f"spikecore: compiled a {name} kernel in {took:.1f} s", file=sys.stderr)
+        if len(function.overloads) > known:
+            _announce(name, time.perf_counter() - begun)
         return result
 
     return call
+
+
+def _announce(name: str, took: float) -> None:
+    if took > SLOW and sys.stderr.isatty():
+        print(f"spikecore: compiled a {name} kernel in {took:.1f} s", file=sys.stderr)

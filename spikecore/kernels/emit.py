@@ -137,15 +137,10 @@ def copied(row: str, value: str) -> List[str]:
 
 
 def chunks(source: Source, rows: Sequence[str]) -> None:
-    """The head of most kernels: chunks of neurons in parallel."""
+    """The head of a step's kernel: chunks of neurons in parallel."""
     source.add(1, "for chunk in prange((count + CHUNK - 1) // CHUNK):")
-    bounds(source, 2, rows)
-
-
-def bounds(source: Source, depth: int, rows: Sequence[str]) -> None:
-    """Where a chunk begins and ends, and the parameters of its neurons."""
-    source.add(depth, "lo = chunk * CHUNK", "hi = min(count, lo + CHUNK)", "width = hi - lo")
-    source.add(depth, *(f"row_p_{name_of(p)} = p_{name_of(p)}[lo:hi]" for p in rows))
+    source.add(2, "lo = chunk * CHUNK", "hi = min(count, lo + CHUNK)", "width = hi - lo")
+    source.add(2, *(f"row_p_{name_of(p)} = p_{name_of(p)}[lo:hi]" for p in rows))
 
 
 def param_loads(trace: Trace, rows: Sequence[str]) -> Dict[str, str]:

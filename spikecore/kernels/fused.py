@@ -12,7 +12,7 @@ import numpy as np
 
 from spikecore.kernels import memory
 from spikecore.kernels.adjoint import Adjoint, adjoint
-from spikecore.kernels.cache import CHUNK, EVERY, build
+from spikecore.kernels.cache import CHUNK, EVERY, build_run
 from spikecore.kernels.runs import Run, backward_source, forward_source
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.threads import most_threads
@@ -102,12 +102,12 @@ class Fused:
     def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         shape = tuple(x.shape[1:])
-        out = memory.empty((steps, *shape), self.dtype)
-        recorded = [memory.empty((steps, *shape), self.dtype) for _ in self.record]
+        out, *recorded = (memory.empty((steps, *shape), self.dtype) for _ in ("out", *self.record))
         final = [memory.copy(s, shape, self.dtype) for s in state]
         kept = [memory.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
-        kernel = forward_kernel(self, x.shape[0] == 1 < steps, shape)
-        kernel(flat(x), *self.given(params, shape), *map(flat, (out, *recorded)), *map(vector, final), *map(flat, kept))
+        numbers = steps, math.prod(shape), chunk_of(shape), int(keep)
+        arrays = self.rows_of(x, steps), *self.held(params, shape), *map(flat, (out, *recorded)), *final
+        forward_of(self)(workers(shape), numbers, (*arrays, *map(flat, kept)))
         return Made(out, recorded, final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
@@ -129,57 +129,67 @@ class Fused:
     ) -> Gradients:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
         shape, steps = tuple(x.shape[1:]), g.shape[0]
-        made = memory.zeros if x.shape[0] == 1 else memory.empty  # a constant input's gradient is summed over time
-        gx = made(x.shape if by_x else (1, *shape), self.dtype)
+        summed = x.shape[0] == 1 < steps  # a constant input's gradient
+        gx = (memory.zeros if summed else memory.empty)(x.shape if by_x else (1, *shape), self.dtype)
         ginit = [memory.copy(last, shape, self.dtype) for last in g_final]
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
-        kernel = backward_kernel(self, x.shape[0] == 1 < steps, shape, by_x, by_params)
-        rows = map(flat, (g, *g_recorded, *saved))
-        outs = *map(vector, ginit), flat(gx), *map(vector, sums)
-        kernel(flat(x), *self.given(params, shape), *rows, self.scratch(steps, shape), window or 0, *outs)
+        kernel = backward_of(self, ("sum" if summed else "rows") if by_x else "", by_params)
+        upstream = (self.rows_of(a, steps) for a in (g, *g_recorded))
+        held = *map(flat, saved), self.scratch(shape)
+        arrays = self.rows_of(x, steps), *self.held(params, shape), *upstream, *held, *ginit, flat(gx), *sums
+        kernel(workers(shape), (steps, math.prod(shape), CHUNK, window or 0), arrays)
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
 
-    def scratch(self, steps: int, shape: Tuple[int, ...]) -> Any:
-        """Room in which each thread of a backward run computes states again."""
-        workers = most_threads() if several(shape) else 1
-        return memory.empty((workers, len(self.states), min(steps + steps % 2, EVERY) + 1, CHUNK), self.dtype)
+    def scratch(self, shape: Tuple[int, ...]) -> Any:
+        """Room in which each worker of a backward run computes states again."""
+        return memory.empty((workers(shape), len(self.states) * (EVERY + 1) * CHUNK), self.dtype)
+
+    def rows_of(self, a: Any, steps: int) -> Any:
+        """(time, batch, ...) as (time, neurons), each row without gaps; one row for all steps repeats."""
+        rows = flat(a)
+        if rows.dtype != self.dtype or not rows.flags.aligned or rows.strides[1] != rows.itemsize:
+            rows = np.ascontiguousarray(rows, self.dtype)
+        return np.broadcast_to(rows, (steps, rows.shape[1]))
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
+        """The parameters that are arrays: one value per neuron, or a number."""
         number = np.dtype(self.dtype).type
         return [
-            np.ascontiguousarray(np.broadcast_to(params[p], shape)).reshape(-1)
+            np.ascontiguousarray(np.broadcast_to(params[p], shape), self.dtype).reshape(-1)
             if p in self.rows
             else number(np.reshape(params[p], ()))
             for p in self.trace.params
         ]
 
-
-def forward_kernel(fused: Fused, constant: bool, shape: Tuple[int, ...]) -> Any:
-    """The compiled forward run over a layer of ``shape``, batch included; ``constant``: one input for all steps."""
-    # Nothing but rows to be read and written: the longer, the better, if there are some for each core.
-    large = math.prod(shape) >= 2 * LONG * CORES
-    return _forward(fused, constant, several(shape), LONG if large else CHUNK)
+    def held(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
+        """The same, numbers as arrays of one element."""
+        return [np.atleast_1d(p) for p in self.given(params, shape)]
 
 
-def backward_kernel(
-    fused: Fused, constant: bool, shape: Tuple[int, ...], by_x: bool, by_params: Tuple[str, ...]
-) -> Any:
+def workers(shape: Tuple[int, ...]) -> int:
+    """How many threads a run over a layer of ``shape``, batch included, is worth."""
+    return most_threads() if several(shape) else 1
+
+
+def chunk_of(shape: Tuple[int, ...]) -> int:
+    """How many neurons a forward run does at once: rows are read and written, so the longer, the better, if there are
+    some for each core.
+    """
+    return LONG if math.prod(shape) >= 2 * LONG * CORES else CHUNK
+
+
+@lru_cache(maxsize=None)
+def forward_of(fused: Fused) -> Any:
+    """The compiled forward run."""
+    return build_run(forward_source(Run(fused.trace, fused.rows, fused.record)), "forward", fused.dtype)
+
+
+@lru_cache(maxsize=None)
+def backward_of(fused: Fused, by_x: str, by_params: Tuple[str, ...]) -> Any:
     """The compiled backward run; its chunks, in which it recomputes the states, stay in cache."""
-    return _backward(fused, constant, several(shape), by_x, by_params)
-
-
-@lru_cache(maxsize=None)
-def _forward(fused: Fused, constant: bool, several: bool, chunk: int) -> Any:
-    source = forward_source(Run(fused.trace, fused.rows, fused.record, constant))
-    return build(source, "forward", fused.dtype, several, chunk)
-
-
-@lru_cache(maxsize=None)
-def _backward(fused: Fused, constant: bool, several: bool, by_x: bool, by_params: Tuple[str, ...]) -> Any:
-    run = Run(fused.trace, fused.rows, fused.record, constant)
-    source = backward_source(run, fused.adjoint, by_x, by_params)
-    return build(source, "backward", fused.dtype, several)
+    source = backward_source(Run(fused.trace, fused.rows, fused.record), fused.adjoint, by_x, by_params)
+    return build_run(source, "backward", fused.dtype)
 
 
 @lru_cache(maxsize=1024)
@@ -200,11 +210,6 @@ def fused(stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str
 def flat(a: Any) -> Any:
     """(time, batch, ...) as (time, neurons), without a copy where strides allow."""
     return a.reshape(a.shape[0], math.prod(a.shape[1:]))
-
-
-def vector(a: Any) -> Any:
-    """(batch, ...) as (neurons,)."""
-    return a.reshape(-1)
 
 
 def reduced(total: Any, shape: Tuple[int, ...]) -> Any:

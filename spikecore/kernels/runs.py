@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
 from spikecore.kernels.adjoint import Adjoint
-from spikecore.kernels.emit import Source, bounds, copied, name_of, needs_of, param_loads, spelled, value_of
+from spikecore.kernels.emit import Source, copied, name_of, needs_of, param_loads, spelled, value_of
 from spikecore.kernels.trace import Trace
 
+NUMBERS = "steps", "count", "chunk", "option"  # with which a kernel's table begins
 PAIR = 2  # steps at once; four are little faster than two, and large steps then no longer vectorise
 
 
@@ -38,21 +39,26 @@ class Run(NamedTuple):
         trace: the step.
         rows: the parameters that come as one value per neuron; the others are numbers.
         recorded: states that are returned for every step.
-        constant: the input is the same at every step.
     """
 
     trace: Trace
     rows: Tuple[str, ...]
     recorded: Tuple[str, ...]
-    constant: bool
 
-    def arguments(self, *arrays: str) -> str:
-        """The names of a kernel's arguments, which begin alike."""
-        return ", ".join(("x", *(f"p_{name_of(p)}" for p in self.trace.params), *arrays))
-
-    def row(self, t: str) -> str:
-        """Which row of the input belongs to step ``t``."""
-        return "0" if self.constant else t
+    def begin(self, name: str, arrays: Sequence[str]) -> Source:
+        """The head of a kernel: its arguments, and the chunks that are this worker's."""
+        source, params = Source(), [f"p_{name_of(p)}" for p in self.trace.params]
+        source.add(0, f"def {name}(worker, workers, table):")
+        source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(NUMBERS)))
+        for i, array in enumerate(("x", *params, *arrays)):
+            at = len(NUMBERS) + 2 * i
+            source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
+        source.add(1, *(f"{p} = row({p}, 1)[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
+        source.add(1, "chunks = (count + chunk - 1) // chunk")
+        source.add(1, "for own in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
+        source.add(2, "lo = own * chunk", "width = min(chunk, count - lo)")
+        source.add(2, *(f"row_p_{name_of(p)} = {row(f'p_{name_of(p)}')}" for p in self.rows))
+        return source
 
     def params(self, source: Source, depth: int, leaves: Any) -> Dict[Any, str]:
         """Read the parameters; what their values are called."""
@@ -64,21 +70,25 @@ class Run(NamedTuple):
         return known
 
 
+def row(array: str, t: str = "") -> str:
+    """The chunk's part of row ``t`` of an array over time, or of an array with one value per neuron."""
+    return f"row({array} + (({t}) * step_{array} + lo) * SIZE, width)" if t else f"row({array} + lo * SIZE, width)"
+
+
 def forward_source(run: Run) -> str:
     """The forward kernel.
 
     ``now_<state>`` are the states before the first step, and then those after the last one. ``kept_<state>`` has a row
-    for each block of ``EVERY`` steps, the state before it; or no rows, and nothing is kept.
+    for each block of ``EVERY`` steps, the state before it; written if ``option`` is not zero.
     """
-    source, states = Source(), run.trace.states
+    states = run.trace.states
     arrays = "out", *(f"rec_{s}" for s in run.recorded), *(f"now_{s}" for s in states), *(f"kept_{s}" for s in states)
-    source.add(0, f"def forward({run.arguments(*arrays)}):", "    steps, count = out.shape")
-    source.add(1, "for chunk in prange((count + CHUNK - 1) // CHUNK):")
-    bounds(source, 2, run.rows)
-    source.add(2, *(f"row_now_{s} = now_{s}[lo:hi]" for s in states))
+    source = run.begin("forward", arrays)
+    source.add(2, *(f"row_now_{s} = {row(f'now_{s}')}" for s in states))
     source.add(2, "for begin in range(0, steps, EVERY):", "    length = min(EVERY, steps - begin)")
+    source.add(3, "if option != 0:", "    pass")
     for s in states:
-        source.add(3, f"if kept_{s}.shape[0] > 0:", f"    row_kept_{s} = kept_{s}[begin // EVERY, lo:hi]")
+        source.add(4, f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')}")
         source.add(4, *copied(f"row_kept_{s}", f"row_now_{s}[j]"))
     source.add(3, "for t in range(begin, begin + length - 1, 2):")
     _steps(source, run, PAIR)
@@ -91,8 +101,8 @@ def _steps(source: Source, run: Run, n: int) -> None:
     """Some steps forwards from step t."""
     trace, inputs = run.trace, run.trace.program.inputs
     for k in range(n):
-        source.add(4, f"row_{k}_x = x[{run.row(f't + {k}')}, lo:hi]", f"row_{k}_out = out[t + {k}, lo:hi]")
-        source.add(4, *(f"row_{k}_r_{s} = rec_{s}[t + {k}, lo:hi]" for s in run.recorded))
+        source.add(4, *(f"row_{k}_{a} = {row(a, f't + {k}')}" for a in ("x", "out")))
+        source.add(4, *(f"row_{k}_r_{s} = {row(f'rec_{s}', f't + {k}')}" for s in run.recorded))
     source.add(4, "for j in range(width):")
     ops, leaves = trace.program.needed([trace.output, *trace.after])
     known, current = run.params(source, 5, leaves), {f"s_{s}": f"row_now_{s}[j]" for s in trace.states}
@@ -112,41 +122,44 @@ def _named(
     return Names(k, {**known, **{values[name]: f"{name}_{k}" for name in reads}})
 
 
-def backward_source(run: Run, found: Adjoint, by_x: bool, by_params: Sequence[str]) -> str:
+def backward_source(run: Run, found: Adjoint, by_x: str, by_params: Sequence[str]) -> str:
     """The backward kernel: from the last block of ``EVERY`` steps to the first, each forwards for its states, and back.
 
-    ``now_<state>`` are the gradients by the last states, and then those by the first. Each worker has a part of
-    ``scratch`` (workers, states, EVERY + 1, CHUNK), with fewer rows where the run is shorter.
+    ``now_<state>`` are the gradients by the last states, and then those by the first. Each worker has a row of
+    ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or zero.
 
     Args:
         run: what for.
         found: the derivative.
-        by_x: whether the gradient by the input is wanted.
+        by_x: how the gradient by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
         by_params: the parameters whose gradients are; each gets one sum over time per neuron.
     """
-    source, states = Source(), run.trace.states
-    arrays = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states), "scratch", "window"
+    states = run.trace.states
+    arrays = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states), "scratch"
     outs = *(f"now_{s}" for s in states), "gx", *(f"gp_{name_of(p)}" for p in by_params)
-    source.add(0, f"def backward({run.arguments(*arrays, *outs)}):")
-    source.add(1, "steps, count = g.shape", "workers = scratch.shape[0]")
-    source.add(1, "chunks = (count + CHUNK - 1) // CHUNK", "for worker in prange(workers):")
-    source.add(2, "for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
-    bounds(source, 3, run.rows)
-    source.add(3, *(f"all_{s} = scratch[worker, {i}]" for i, s in enumerate(states)))
-    source.add(3, *(f"row_now_{s} = now_{s}[lo:hi]" for s in states))
-    source.add(3, *(f"sum_{name_of(p)} = gp_{name_of(p)}[lo:hi]" for p in by_params))
-    source.add(3, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
-    source.add(4, "length = min(EVERY, steps - begin)")
+    source = run.begin("backward", (*arrays, *outs))
+    room = "scratch + (worker * step_scratch + {} * (EVERY + 1) * chunk) * SIZE"
+    source.add(2, *(f"all_{s} = {room.format(i)}" for i, s in enumerate(states)))
+    source.add(2, *(f"row_now_{s} = {row(f'now_{s}')}" for s in states))
+    source.add(2, *(f"sum_{name_of(p)} = {row(f'gp_{name_of(p)}')}" for p in by_params))
+    source.add(2, *(["sum_ = " + row("gx")] if by_x == "sum" else []))
+    source.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
+    source.add(3, "length = min(EVERY, steps - begin)")
     for s in states:
-        source.add(4, f"first_{s} = all_{s}[0]", f"row_kept_{s} = kept_{s}[begin // EVERY, lo:hi]")
-        source.add(4, *copied(f"first_{s}", f"row_kept_{s}[j]"))
+        source.add(3, f"first_{s} = {_state(s, '0')}", f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')}")
+        source.add(3, *copied(f"first_{s}", f"row_kept_{s}[j]"))
     _states_again(source, run)
-    source.add(4, "paired = 0 if window > 0 else length - length % 2")
-    source.add(4, "for i in range(length - 1, paired - 1, -1):", "    t = begin + i")
+    source.add(3, "paired = 0 if option > 0 else length - length % 2")
+    source.add(3, "for i in range(length - 1, paired - 1, -1):", "    t = begin + i")
     _steps_back(source, run, found, by_x, by_params, 1)
-    source.add(4, "for i in range(paired - 1, 0, -2):", "    t = begin + i")
+    source.add(3, "for i in range(paired - 1, 0, -2):", "    t = begin + i")
     _steps_back(source, run, found, by_x, by_params, PAIR)
     return source.text()
+
+
+def _state(state: str, i: str) -> str:
+    """A state before step ``i`` of a block, in scratch memory."""
+    return f"row(all_{state} + ({i}) * chunk * SIZE, width)"
 
 
 def _states_again(source: Source, run: Run) -> None:
@@ -156,54 +169,53 @@ def _states_again(source: Source, run: Run) -> None:
     """
     trace, inputs = run.trace, run.trace.program.inputs
     ops, leaves = trace.program.needed(trace.after)
-    source.add(4, "for i in range(0, length, 2):", f"    row_0_x = x[{run.row('begin + i')}, lo:hi]")
-    source.add(5, f"row_1_x = x[{run.row('min(begin + i + 1, steps - 1)')}, lo:hi]")
-    source.add(5, *(f"row_{k}_{s} = all_{s}[i + {k}]" for s in trace.states for k in range(PAIR + 1)))
-    source.add(5, "for j in range(width):")
-    known, current = run.params(source, 6, leaves), {f"s_{s}": f"row_0_{s}[j]" for s in trace.states}
+    source.add(3, "for i in range(0, length, 2):", f"    row_0_x = {row('x', 'begin + i')}")
+    source.add(4, f"row_1_x = {row('x', 'min(begin + i + 1, steps - 1)')}")
+    source.add(4, *(f"row_{k}_{s} = {_state(s, f'i + {k}')}" for s in trace.states for k in range(PAIR + 1)))
+    source.add(4, "for j in range(width):")
+    known, current = run.params(source, 5, leaves), {f"s_{s}": f"row_0_{s}[j]" for s in trace.states}
     for k in range(PAIR):
-        name = _named(source, 6, k, {**current, "x": f"row_{k}_x[j]"}, inputs, known)
+        name = _named(source, 5, k, {**current, "x": f"row_{k}_x[j]"}, inputs, known)
         current = {f"s_{s}": name(value) for s, value in zip(trace.states, trace.after)}
-        source.add(6, *(spelled(op, name) for op in ops))
-        source.add(6, *(f"row_{k + 1}_{s}[j] = {current[f's_{s}']}" for s in trace.states))
+        source.add(5, *(spelled(op, name) for op in ops))
+        source.add(5, *(f"row_{k + 1}_{s}[j] = {current[f's_{s}']}" for s in trace.states))
 
 
-def _steps_back(source: Source, run: Run, found: Adjoint, by_x: bool, by_params: Sequence[str], n: int) -> None:
+def _steps_back(source: Source, run: Run, found: Adjoint, by_x: str, by_params: Sequence[str], n: int) -> None:
     """Some steps backwards from step t, the block's step i. Single ones cut the gradient at a window's border."""
     trace, inputs = run.trace, run.trace.program.inputs
-    results, ops, leaves = needs_of(trace, found, by_x, by_params)
+    results, ops, leaves = needs_of(trace, found, bool(by_x), by_params)
     values = {**{f"a_{s}": v for s, v in zip(trace.states, trace.after)}, **inputs}
     reads = [read for read, v in values.items() if v in leaves and read[:2] not in ("p_", "c_")]
     for k in range(n):
         places = _places(run, k)
-        rows = [*reads, "gx"] if by_x else reads
-        source.add(5, *(f"row_{k}_{row} = {places[row]}" for row in rows))
-    sums = {f"sum_{name_of(p)}": results[f"p_{p}"] for p in by_params}
-    if by_x and run.constant:
-        source.add(5, "sum_ = row_0_gx")
-        sums["sum_"] = results["x"]
+        rows = [*reads, "gx"] if by_x == "rows" else reads
+        source.add(4, *(f"row_{k}_{row} = {places[row]}" for row in rows))
+    sums = {
+        **({"sum_": results["x"]} if by_x == "sum" else {}),
+        **{f"sum_{name_of(p)}": results[f"p_{p}"] for p in by_params},
+    }
     if n == 1:
-        source.add(5, "cut = window > 0 and t > 0 and t % window == 0")
-    source.add(5, "for j in range(width):")
-    known, totals = run.params(source, 6, leaves), {row: f"{row}[j]" for row in sums}
+        source.add(4, "cut = option > 0 and t > 0 and t % option == 0")
+    source.add(4, "for j in range(width):")
+    known, totals = run.params(source, 5, leaves), {row: f"{row}[j]" for row in sums}
     carried = {f"c_{s}": f"row_now_{s}[j]" for s in trace.states}
     for k in range(n):
-        name = _named(source, 6, k, {**{read: f"row_{k}_{read}[j]" for read in reads}, **carried}, values, known)
-        source.add(6, *(spelled(op, name) for op in ops))
+        name = _named(source, 5, k, {**{read: f"row_{k}_{read}[j]" for read in reads}, **carried}, values, known)
+        source.add(5, *(spelled(op, name) for op in ops))
         totals = {row: f"{total} + {name(sums[row])}" for row, total in totals.items()}
-        if by_x and not run.constant:
-            source.add(6, f"row_{k}_gx[j] = {name(results['x'])}")
+        if by_x == "rows":
+            source.add(5, f"row_{k}_gx[j] = {name(results['x'])}")
         carried = {f"c_{s}": name(results[f"s_{s}"]) for s in trace.states}
     stop = "F(0.0) if cut else " if n == 1 else ""
-    source.add(6, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
-    source.add(6, *(f"{row}[j] = {total}" for row, total in totals.items()), "pass")
+    source.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
+    source.add(5, *(f"{row}[j] = {total}" for row, total in totals.items()), "pass")
 
 
 def _places(run: Run, k: int) -> Dict[str, str]:
     """Where the k-th step backwards from step t reads and writes."""
-    states, x, t = run.trace.states, run.row(f"t - {k}"), f"t - {k}"
-    found = {"x": f"x[{x}, lo:hi]", "gx": f"gx[{x}, lo:hi]", "g": f"g[{t}, lo:hi]"}
-    found.update({f"r_{s}": f"rec_{s}[{t}, lo:hi]" for s in run.recorded})
-    found.update({f"s_{s}": f"all_{s}[i - {k}]" for s in states})
-    found.update({f"a_{s}": f"all_{s}[i + 1 - {k}]" for s in states})
+    found = {a: row(a, f"t - {k}") for a in ("x", "gx", "g")}
+    found.update({f"r_{s}": row(f"rec_{s}", f"t - {k}") for s in run.recorded})
+    found.update({f"s_{s}": _state(s, f"i - {k}") for s in run.trace.states})
+    found.update({f"a_{s}": _state(s, f"i + 1 - {k}") for s in run.trace.states})
     return found

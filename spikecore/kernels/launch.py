@@ -1,0 +1,103 @@
+"""Starting kernels of whole runs: one that is compiled without threads, by one loop over threads for all of them.
+
+A loop over threads around every kernel would make Numba optimise the kernel three times, once for each layer of code
+that it puts around such a loop. So a kernel is a C function of a worker's number, and the loop calls it by its address.
+What it works on comes as a table of integers: numbers first, then for each array where it begins and how many elements
+lie between the beginnings of two rows. Rows may therefore repeat, or run backwards, without another compilation.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import sys
+from functools import lru_cache
+from typing import Any, Callable, Sequence
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+SOURCE = """
+@njit(parallel=True, cache=True, nogil=True)
+def launch(function, workers, table):
+    for worker in prange(workers):
+        call(function, worker, workers, table)
+"""
+
+
+def pointer_to(dtype: str) -> Any:
+    """A function that makes an address a pointer to elements of a type."""
+
+    @intrinsic
+    def pointer(context: Any, address: Any) -> Any:
+        signature = types.CPointer(getattr(types, dtype))(address)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return signature, generate
+
+    return pointer
+
+
+def row_of(dtype: str) -> Any:
+    """A function that makes an address and a length an array."""
+    pointer = pointer_to(dtype)
+
+    @njit(inline="always")
+    def row(address: Any, length: Any) -> Any:
+        return carray(pointer(address), (length,))
+
+    return row
+
+
+@intrinsic
+def call(context: Any, function: Any, worker: Any, workers: Any, table: Any) -> Any:
+    """Call a kernel by its address."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = context.make_array(signature.args[3])(context, builder, args[3]).data
+        whole = context.get_value_type(types.intp)
+        kind = ir.FunctionType(ir.VoidType(), [whole, whole, place.type])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], args[2], place])
+
+    return types.void(types.intp, types.intp, types.intp, table), generate
+
+
+class Kernel:
+    """A compiled kernel.
+
+    Args:
+        function: what ``numba.cfunc`` made: (worker, number of workers, table).
+    """
+
+    def __init__(self, function: Any) -> None:
+        self.address = function.address
+        self.alone = ctypes.CFUNCTYPE(None, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)(self.address)
+
+    def __call__(self, workers: int, numbers: Sequence[int], arrays: Sequence[Any]) -> None:
+        """Run it on ``workers`` threads. Rows must be without gaps, and of the kernel's type."""
+        table = np.array([*numbers, *(n for a in arrays for n in _place(a))], np.intp)
+        if workers > 1:
+            _launcher()(self.address, workers, table)
+        else:
+            self.alone(0, 1, table.ctypes.data)
+
+
+def _place(a: Any) -> Sequence[int]:
+    return a.__array_interface__["data"][0], a.strides[0] // a.itemsize
+
+
+@lru_cache(maxsize=None)
+def _launcher() -> Callable[..., Any]:
+    from spikecore.kernels.cache import module
+
+    return module(f"from numba import njit, prange\nfrom {__name__} import call\n{SOURCE}").launch  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=None)
+def text() -> str:
+    """This file, which compiled kernels depend on."""
+    return inspect.getsource(sys.modules[__name__])
