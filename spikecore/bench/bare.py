@@ -53,9 +53,10 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     chunk = fused.chunk_of(shape)
 
     def call() -> Callable[[], Evidence]:
-        for array in (*now, *by_state):
+        for array in by_state:
             np.copyto(array, zeros)
-        forward(threads, (len(x), zeros.size, chunk, 1), (inputs, *given, outputs, *now, *kept))
+        first = (zeros for _ in now)
+        forward(threads, (len(x), zeros.size, chunk, 1), (inputs, *given, *first, outputs, *now, *kept))
         arrays = inputs, *given, gradient, *kept, scratch, *by_state, by_inputs
         backward(threads, (len(x), zeros.size, fused.CHUNK, 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}

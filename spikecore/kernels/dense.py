@@ -162,9 +162,7 @@ class Dense:
         own = tuple(p for p in by_params if p != WEIGHT)
         sums = [memory.zeros(shape, part.dtype) for _ in own]
         by_product = memory.empty((steps, *shape), part.dtype)
-        carry = [memory.empty(shape, part.dtype) for _ in g_final]
-        for held, first in zip(carry, g_final):
-            held[...] = first
+        carry = [memory.copy(0 if last is None else last, shape, part.dtype) for last in g_final]
         kernel, given = _backward(part, _several(shape), own), part.given(params, shape)
         multiply = _multiplier(self.product, by_product, params[WEIGHT], carry[0][None])
 

@@ -116,7 +116,8 @@ class OnDevice:
         gx = self._empty(x, tuple(x.shape), False) if by_x else None
         first = [self._empty(x, shape, True) for _ in self.states]
         sums = [self._empty(x, shape, True) for _ in by_params]
-        arrays = {**self._given(params, shape), **self._named("c", self.states, g_final)}
+        last = [self._zeros(x, shape) if one is None else one for one in g_final]
+        arrays = {**self._given(params, shape), **self._named("c", self.states, last)}
         arrays.update({**_named("kept", kept_states(self), saved), **_named("ginit", self.states, first)})
         arrays.update({"gx": gx, **_named("gp", map(name_of, by_params), sums)})
         rows = {"x": x, "g": g, **_named("r", self.record, g_recorded)}
@@ -124,6 +125,11 @@ class OnDevice:
         self._run(kernel, arrays, rows, steps, window)
         found = {p: self._reduced(total, params[p]) for p, total in zip(by_params, sums)}
         return Gradients(gx, first, found)
+
+    def _zeros(self, like: Any, shape: Tuple[int, ...]) -> Any:
+        made = self._empty(like, shape, True)
+        made[...] = 0.0
+        return made
 
     def _given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> Dict[str, Any]:
         arrays = (self._spread(params[p], shape) if p in self.rows else self._packed(params[p]) for p in self.params)

@@ -103,10 +103,11 @@ class Fused:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         shape = tuple(x.shape[1:])
         out, *recorded = (memory.empty((steps, *shape), self.dtype) for _ in ("out", *self.record))
-        final = [memory.copy(s, shape, self.dtype) for s in state]
+        final = [memory.empty(shape, self.dtype) for _ in state]
         kept = [memory.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         numbers = steps, math.prod(shape), chunk_of(shape), int(keep)
-        arrays = self.rows_of(x, steps), *self.held(params, shape), *map(flat, (out, *recorded)), *final
+        first = (np.ascontiguousarray(s, self.dtype) for s in state)
+        arrays = self.rows_of(x, steps), *self.held(params, shape), *first, *map(flat, (out, *recorded)), *final
         forward_of(self)(workers(shape), numbers, (*arrays, *map(flat, kept)))
         return Made(out, recorded, final, tuple(kept) if keep else ())
 
@@ -127,11 +128,14 @@ class Fused:
         window: Optional[int],
         saved: Tuple[Any, ...] = (),
     ) -> Gradients:
-        """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
+        """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``.
+
+        None among the gradients by the final states is zero.
+        """
         shape, steps = tuple(x.shape[1:]), g.shape[0]
         summed = x.shape[0] == 1 < steps  # a constant input's gradient
         gx = (memory.zeros if summed else memory.empty)(x.shape if by_x else (1, *shape), self.dtype)
-        ginit = [memory.copy(last, shape, self.dtype) for last in g_final]
+        ginit = [memory.copy(0 if last is None else last, shape, self.dtype) for last in g_final]
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
         kernel = backward_of(self, ("sum" if summed else "rows") if by_x else "", by_params)
         upstream = (self.rows_of(a, steps) for a in (g, *g_recorded))

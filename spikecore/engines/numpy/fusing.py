@@ -44,8 +44,9 @@ class FusedScan:
         found = [grads.pop(part.slot, None) for part in parts]
         if all(g is None for g in found):
             return
-        g, *rest = (xp.zeros_like(part.value) if one is None else one for part, one in zip(parts, found))
         count = len(self.kernels.record)
+        rows = zip(parts[: 1 + count], found)
+        g, *rest = (xp.zeros_like(part.value) if one is None else one for part, one in rows)
         params = flatten(self.params)
         wanted = tuple(p for p in self.kernels.params if _slot(params[p]) is not None)
         first = [_value(self.state[name]) for name in self.kernels.states]
@@ -55,8 +56,8 @@ class FusedScan:
             first,
             held,
             g,
-            rest[:count],
-            rest[count:],
+            rest,
+            found[1 + count :],
             _slot(self.inputs) is not None,
             wanted,
             self.window,

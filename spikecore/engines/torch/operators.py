@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Sequence
 
 import torch
 
-from spikecore.engines.torch.memory import fresh, zeros_like
+from spikecore.engines.torch.memory import fresh
 
 _KERNELS: List[Any] = []
 _NUMBERS: Dict[Any, int] = {}
@@ -46,7 +46,7 @@ def run_back(
     x, state, params = _unpacked(kernels, inputs, operands)
     shape, count = tuple(inputs.shape[1:]), 1 + len(kernels.record)
     rows = [_over_time(g, (steps, *shape), inputs) for g in grads[:count]]
-    final = [_array(zeros_like(x) if g is None else g) for g, x in zip(grads[count:], operands)]
+    final = [g if g is None else _array(g) for g in grads[count:]]
     names = tuple(kernels.params[i] for i in by_params)
     kept = tuple(map(_array, saved))
     made = kernels.backward(x, state, params, rows[0], rows[1:], final, by_x, names, window or None, kept)
