@@ -215,7 +215,7 @@ def test_a_neuron_of_the_users_own_is_fused_without_further_code():
 
 
 def test_dense_recurrence_says_that_a_product_remains():
-    assert "one matrix product and a Numba kernel" in sc.get_engine("torch").explain(sc.RLeaky(linear_features=5))
+    assert "one matrix product and a Numba kernel" in sc.get_engine("numpy").explain(sc.RLeaky(linear_features=5))
 
 
 @pytest.mark.parametrize(
