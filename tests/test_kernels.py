@@ -214,6 +214,29 @@ def test_a_neuron_of_the_users_own_is_fused_without_further_code():
     assert sc.get_engine("numpy").explain(Resonate()).startswith("fused: Numba kernels of Resonate.step")
 
 
+def test_division_by_zero_and_infinities_are_the_loops():
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Divide(sc.Neuron):
+        def step(self, engine, params, state, x):
+            mem = 0.5 * state.mem + x / (x - engine.xp.abs(x)) + 1.0 / x
+            return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
+
+    x = np.random.default_rng(0).standard_normal((40, 3, 5)).astype("float32")
+    x[7, 1] = 0.0
+    with np.errstate(all="ignore"):
+        runs = [
+            Divide().run(Pass(sc.get_engine("numpy", fused=fused), record=True), Tree(), Tree(), None, x)
+            for fused in (False, True)
+        ]
+    mems = [run.recorded.mem for run in runs]
+    assert np.isinf(mems[0]).any()
+    assert np.isnan(mems[0]).any()
+    assert np.array_equal(*mems, equal_nan=True)
+    assert np.array_equal(*(run.outputs for run in runs))
+
+
 def test_dense_recurrence_says_that_a_product_remains():
     assert "one matrix product and a Numba kernel" in sc.get_engine("numpy").explain(sc.RLeaky(linear_features=5))
 

@@ -74,7 +74,7 @@ class Kernel:
     """
 
     def __init__(self, function: Any) -> None:
-        self.address = function.address
+        self.function, self.address = function, function.address  # the code lives as long as the function
         self.alone = ctypes.CFUNCTYPE(None, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)(self.address)
 
     def __call__(self, workers: int, numbers: Sequence[int], arrays: Sequence[Any]) -> None:
