@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -197,7 +198,6 @@ def test_every_elementwise_neuron(name, dtype, layer, options):
 
 
 def test_a_neuron_of_the_users_own_is_fused_without_further_code():
-    from dataclasses import dataclass
     from typing import ClassVar
 
     @dataclass(frozen=True)
@@ -214,9 +214,47 @@ def test_a_neuron_of_the_users_own_is_fused_without_further_code():
     assert sc.get_engine("numpy").explain(Resonate()).startswith("fused: Numba kernels of Resonate.step")
 
 
-def test_division_by_zero_and_infinities_are_the_loops():
-    from dataclasses import dataclass
+GAIN = 0.5  # a global that steps read, as in a notebook
 
+
+@dataclass(frozen=True)
+class Gained(sc.Neuron):
+    """Its step reads a global."""
+
+    def step(self, engine, params, state, x):
+        mem = GAIN * state.mem + x
+        return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Gained(threshold=0.5),
+        sc.Leaky(beta=0.8, threshold=0.5, surrogate=sc.surrogate.custom_surrogate(lambda xp, u: GAIN / (1.0 + abs(u)))),
+    ],
+    ids=["step", "surrogate"],
+)
+def test_a_step_that_changes_gets_other_kernels(monkeypatch, layer):
+    gradients = []
+    for gain in (0.5, 0.75, 0.5):
+        monkeypatch.setitem(globals(), "GAIN", gain)
+        check("numpy", "float32", layer)
+        gradients.append(run(sc.get_engine("numpy", fused=True), layer)[2]["x"])
+    assert np.array_equal(gradients[0], gradients[2])
+    assert not np.array_equal(gradients[0], gradients[1])
+
+
+def test_outputs_that_the_way_back_needs_may_not_be_edited():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    layer, engine = sc.RLeaky(beta=0.7, linear_features=5, threshold=0.5), sc.get_engine("torch", fused=True)
+    params = map_leaves(lambda a: engine.asarray(a).requires_grad_(), layer.init(Key((0,)), SHAPE).params)
+    spikes = layer.run(Pass(engine), params, Tree(), None, torch.rand(6, 2, *SHAPE)).outputs
+    spikes.detach().mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        spikes.sum().backward()
+
+
+def test_division_by_zero_and_infinities_are_the_loops():
     @dataclass(frozen=True)
     class Divide(sc.Neuron):
         def step(self, engine, params, state, x):
