@@ -11,8 +11,9 @@ from spikecore.api.engine import Engine, Executor
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.engines.torch.fusing import can_pass, compiling, fused_scan
+from spikecore.engines.torch.fusing import can_pass, fused_scan
 from spikecore.engines.torch.loop import loop
+from spikecore.engines.torch.modes import read_by_dynamo
 from spikecore.engines.torch.namespace import words
 from spikecore.kernels.sizes import LARGE, sooner
 
@@ -119,13 +120,14 @@ class TorchEngine(Engine):
         if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
             state = map_leaves(torch.Tensor.float, state)
             run = stepper, params, state
-            if inputs.is_cuda and self.fused is not False and not compiling():  # these kernels read halves themselves
+            # kernels of CUDA read halves themselves
+            if inputs.is_cuda and self.fused is not False and not read_by_dynamo():
                 found = fused_scan(self, *run, inputs, steps, record, window)
                 if found is not None:
                     return found
             made, *rest = self.scan(*run, inputs.float(), steps=steps, record=record, window=window)
             return made.to(inputs.dtype), *rest
-        if self.fused is not False and compiling():
+        if self.fused is not False and read_by_dynamo():
             if can_pass(stepper):
                 from spikecore.engines.torch import compiling as dynamo
 

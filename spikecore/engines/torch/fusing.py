@@ -15,15 +15,6 @@ from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 
 
-def compiling() -> bool:
-    """Whether Dynamo is tracing."""
-    return hasattr(torch, "compiler") and hasattr(torch.compiler, "is_dynamo_compiling") and _dynamo_compiling()
-
-
-def _dynamo_compiling() -> bool:
-    return torch.compiler.is_dynamo_compiling()
-
-
 def can_pass(stepper: Any) -> bool:
     """Whether a neuron met while Dynamo traces may go through kernels: torch is recent, the neuron no passing one."""
     recent = hasattr(torch._dynamo, "nonstrict_trace")  # 2.7

@@ -12,7 +12,9 @@ def _never() -> bool:
     return False
 
 
-compiling = getattr(getattr(torch, "compiler", None), "is_compiling", _never)  # something compiles or exports the call
+_compiler = getattr(torch, "compiler", None)  # asked through the functions themselves, which Dynamo knows
+compiling = getattr(_compiler, "is_compiling", _never)  # something compiles or exports the call
+read_by_dynamo = getattr(_compiler, "is_dynamo_compiling", _never)  # Dynamo reads the Python code at hand
 _transforming = getattr(torch._C, "_are_functorch_transforms_active", _never)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from spikecore.engines.torch.fusing import compiling
 from spikecore.engines.torch.memory import KEPT, fresh
+from spikecore.engines.torch.modes import read_by_dynamo
 
 LARGE = 1 << 20  # elements of a from which on it matters
 RECENT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # autocast is asked for by device
@@ -37,7 +37,7 @@ def linear(module: torch.nn.Linear, x: Any) -> Any:
 def _matters(a: Any, b: Any) -> bool:
     if not (a.ndim == b.ndim == 2 and a.numel() >= LARGE and a.requires_grad and b.requires_grad):
         return False
-    plain = type(a) is torch.Tensor and not torch.jit.is_tracing() and not compiling()
+    plain = type(a) is torch.Tensor and not torch.jit.is_tracing() and not read_by_dynamo()
     return plain and torch.is_grad_enabled() and not _casting(a.device.type)
 
 
