@@ -51,6 +51,25 @@ def gradients(function, x, flat):
     not hasattr(getattr(torch, "_dynamo", None), "nonstrict_trace"),
     reason="needs torch 2.7: inside older ones the loop runs",
 )
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_compiled_networks_take_any_number_of_steps_and_samples(dynamic):
+    torch.compiler.reset()
+    function, flat = network()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    torch.manual_seed(0)
+    for steps, batch in ((33, 4), (34, 4), (35, 7), (20, 3)):
+        x = torch.rand(steps, batch, 6) * 2.0
+        (out, grads), (expected, others) = (gradients(f, x, flat) for f in (compiled, function))
+        assert out.mean() > 0.02
+        assert torch.equal(out, expected)
+        assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(grads, others))
+    torch.compiler.reset()
+
+
+@pytest.mark.skipif(
+    not hasattr(getattr(torch, "_dynamo", None), "nonstrict_trace"),
+    reason="needs torch 2.7: inside older ones the loop runs",
+)
 def test_compiled_networks_pass_through_kernels_without_a_graph_break():
     function, flat = network()
     seen = []

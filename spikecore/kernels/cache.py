@@ -117,7 +117,7 @@ def build_run(source: str, name: str, dtype: str) -> Callable[..., Any]:
     made = getattr(module(head + source, text()), name)
     if not made.cache_hits:
         _announce(name, time.perf_counter() - begun)
-    return Kernel(made)
+    return Kernel(made, dtype)
 
 
 def module(text: str, depends: str = "") -> Any:

@@ -79,33 +79,33 @@ def _kernels(
     reason = _unhashable(stepper)
     if reason:
         return reason
-    constants, shapes = _constants(params), tuple(tuple(np.shape(x)) for x in (*params.values(), *state.values()))
-    request = terms.target, terms.dtype, stepper, constants, record, shapes, tuple(shape[1:])
+    neurons, owner = tuple(shape[1:]), type(stepper).__name__
+    if any(tuple(s.shape) != neurons for s in state.values()):
+        return f"the states of {owner} are not shaped like its input"
+    request = terms.target, terms.dtype, stepper, _constants(params), record
     found, is_fixed = _made(*request)
-    if not is_fixed and refresh(stepper, constants, record):
+    if not is_fixed and refresh(stepper, *request[3:]):
         _made.cache_clear()
         found, _ = _made(*request)
-    return found
+    if isinstance(found, str):
+        return found
+    rows = []
+    for name in found.params:
+        wide = tuple(np.shape(params[name]))
+        if len(wide) > len(neurons) or any(n not in (1, m) for n, m in zip(wide[::-1], neurons[::-1])):
+            return f"parameter {name} of shape {wide} does not broadcast to {neurons}"
+        if math.prod(wide) != 1:
+            rows.append(name)
+    return _made(*request, tuple(rows))[0] if rows else found
 
 
 @lru_cache(maxsize=1024)
 def _made(
-    target: str, dtype: str, stepper: Any, constants: Any, record: Tuple[str, ...], shapes: Any, neurons: Any
+    target: str, dtype: str, stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...] = ()
 ) -> Tuple[Any, bool]:
-    """Kernels or why there are none, and whether it stays at that; ``shapes`` are those of parameters and states."""
-    is_fixed = fixed(stepper)
-    if any(s != neurons for s in shapes[len(constants) :]):
-        return f"the states of {type(stepper).__name__} are not shaped like its input", is_fixed
+    """Kernels, or why there are none; and whether the stepper can never change. No sizes: a compiler's have no hash."""
     make = importlib.import_module(MAKERS[target]).fused
-    found = make(stepper, constants, record, (), dtype)
-    if isinstance(found, str):
-        return found, is_fixed
-    wide = {name: s for (name, _), s in zip(constants, shapes) if name in found.params}
-    for name, s in wide.items():
-        if len(s) > len(neurons) or any(n not in (1, m) for n, m in zip(s[::-1], neurons[::-1])):
-            return f"parameter {name} of shape {s} does not broadcast to {neurons}", is_fixed
-    rows = tuple(name for name in found.params if math.prod(wide[name]) != 1)
-    return make(stepper, constants, record, rows, dtype), is_fixed
+    return make(stepper, constants, record, rows, dtype), fixed(stepper)
 
 
 def _unhashable(stepper: Any) -> str:

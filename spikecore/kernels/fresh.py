@@ -12,7 +12,10 @@ from spikecore.kernels import device, fused
 
 
 def refresh(stepper: Any, constants: Any, record: Tuple[str, ...]) -> bool:
-    """Forget which kernels belong to which stepper if this one's step is not what it was; says whether it did."""
+    """Forget which kernels belong to which stepper if this one's step is not what it was.
+
+    True says that it was so; then whoever has kept kernels by their steppers must forget them, too.
+    """
     if fused.traced(stepper, constants, record) == fused.traced.__wrapped__(stepper, constants, record):
         return False
     for cache in (fused.traced, fused.fused, device.made):

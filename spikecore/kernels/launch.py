@@ -71,14 +71,17 @@ class Kernel:
 
     Args:
         function: what ``numba.cfunc`` made: (worker, number of workers, table).
+        dtype: of all arrays.
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
         self.function, self.address = function, function.address  # the code lives as long as the function
         self.alone = ctypes.CFUNCTYPE(None, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)(self.address)
 
     def __call__(self, workers: int, numbers: Sequence[int], arrays: Sequence[Any]) -> None:
-        """Run it on ``workers`` threads. Rows must be without gaps, and of the kernel's type."""
+        """Run it on ``workers`` threads. Rows must be without gaps."""
+        assert all(a.dtype == self.dtype for a in arrays)  # it would read on in memory of others
         table = np.array([*numbers, *(n for a in arrays for n in _place(a))], np.intp)
         if workers > 1:
             _launcher()(self.address, workers, table)
@@ -87,14 +90,15 @@ class Kernel:
 
 
 def _place(a: Any) -> Sequence[int]:
-    return a.__array_interface__["data"][0], a.strides[0] // a.itemsize
+    return a.__array_interface__["data"][0], a.strides[0] // a.itemsize if a.ndim else 1
 
 
 @lru_cache(maxsize=None)
 def _launcher() -> Callable[..., Any]:
     from spikecore.kernels.cache import module
 
-    return module(f"from numba import njit, prange\nfrom {__name__} import call\n{SOURCE}").launch  # type: ignore[no-any-return]
+    head = f"from numba import njit, prange\nfrom {__name__} import call\n"
+    return module(head + SOURCE, text()).launch  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=None)

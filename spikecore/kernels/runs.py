@@ -111,9 +111,16 @@ def _steps(source: Source, run: Run, n: int) -> None:
     for k in range(n):
         name = _named(source, 5, k, {**current, "x": f"row_{k}_x[j]"}, inputs, known)
         source.add(5, *(spelled(op, name) for op in ops), f"row_{k}_out[j] = {name(trace.output)}")
-        current = {f"s_{s}": name(value) for s, value in zip(trace.states, trace.after)}
+        current = _after(trace, name)
         source.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.recorded))
     source.add(5, *(f"row_now_{s}[j] = {current[f's_{s}']}" for s in trace.states))
+
+
+def _after(trace: Trace, name: Names) -> Dict[str, str]:
+    """The states after a step, as the next one begins with them: numbers, even if they were made by comparing."""
+    kinds = trace.program.kinds
+    texts = ((s, name(v), kinds[v] == "bool") for s, v in zip(trace.states, trace.after))
+    return {f"s_{s}": f"F({text})" if compared else text for s, text, compared in texts}
 
 
 def _named(
@@ -173,14 +180,14 @@ def _states_again(source: Source, run: Run) -> None:
     ops, leaves = trace.program.needed(trace.after)
     source.add(3, "for i in range(0, length, 2):", f"    row_0_x = {row('x', 'begin + i')}")
     source.add(4, f"row_1_x = {row('x', 'min(begin + i + 1, steps - 1)')}")
-    source.add(4, *(f"row_{k}_{s} = {_state(s, f'i + {k}')}" for s in trace.states for k in range(PAIR + 1)))
+    source.add(4, *(f"row_{k}_s_{s} = {_state(s, f'i + {k}')}" for s in trace.states for k in range(PAIR + 1)))
     source.add(4, "for j in range(width):")
-    known, current = run.params(source, 5, leaves), {f"s_{s}": f"row_0_{s}[j]" for s in trace.states}
+    known, current = run.params(source, 5, leaves), {f"s_{s}": f"row_0_s_{s}[j]" for s in trace.states}
     for k in range(PAIR):
         name = _named(source, 5, k, {**current, "x": f"row_{k}_x[j]"}, inputs, known)
-        current = {f"s_{s}": name(value) for s, value in zip(trace.states, trace.after)}
+        current = _after(trace, name)
         source.add(5, *(spelled(op, name) for op in ops))
-        source.add(5, *(f"row_{k + 1}_{s}[j] = {current[f's_{s}']}" for s in trace.states))
+        source.add(5, *(f"row_{k + 1}_s_{s}[j] = {current[f's_{s}']}" for s in trace.states))
 
 
 def _steps_back(source: Source, run: Run, found: Adjoint, by_x: str, by_params: Sequence[str], n: int) -> None:
@@ -191,8 +198,8 @@ def _steps_back(source: Source, run: Run, found: Adjoint, by_x: str, by_params: 
     reads = [read for read, v in values.items() if v in leaves and read[:2] not in ("p_", "c_")]
     for k in range(n):
         places = _places(run, k)
-        rows = [*reads, "gx"] if by_x == "rows" else reads
-        source.add(4, *(f"row_{k}_{row} = {places[row]}" for row in rows))
+        touched = [*reads, "gx"] if by_x == "rows" else reads
+        source.add(4, *(f"row_{k}_{a} = {places[a]}" for a in touched))
     sums = {
         **({"sum_": results["x"]} if by_x == "sum" else {}),
         **{f"sum_{name_of(p)}": results[f"p_{p}"] for p in by_params},
@@ -200,18 +207,18 @@ def _steps_back(source: Source, run: Run, found: Adjoint, by_x: str, by_params: 
     if n == 1:
         source.add(4, "cut = option > 0 and t > 0 and t % option == 0")
     source.add(4, "for j in range(width):")
-    known, totals = run.params(source, 5, leaves), {row: f"{row}[j]" for row in sums}
+    known, totals = run.params(source, 5, leaves), {total: f"{total}[j]" for total in sums}
     carried = {f"c_{s}": f"row_now_{s}[j]" for s in trace.states}
     for k in range(n):
         name = _named(source, 5, k, {**{read: f"row_{k}_{read}[j]" for read in reads}, **carried}, values, known)
         source.add(5, *(spelled(op, name) for op in ops))
-        totals = {row: f"{total} + {name(sums[row])}" for row, total in totals.items()}
+        totals = {total: f"{text} + {name(sums[total])}" for total, text in totals.items()}
         if by_x == "rows":
             source.add(5, f"row_{k}_gx[j] = {name(results['x'])}")
         carried = {f"c_{s}": name(results[f"s_{s}"]) for s in trace.states}
     stop = "F(0.0) if cut else " if n == 1 else ""
     source.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
-    source.add(5, *(f"{row}[j] = {total}" for row, total in totals.items()), "pass")
+    source.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
 
 
 def _places(run: Run, k: int) -> Dict[str, str]:

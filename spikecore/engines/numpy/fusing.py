@@ -46,7 +46,7 @@ class FusedScan:
             return
         count = len(self.kernels.record)
         rows = zip(parts[: 1 + count], found)
-        g, *rest = (xp.zeros_like(part.value) if one is None else one for part, one in rows)
+        g, *rest = (_zeros(xp, part.value) if one is None else one for part, one in rows)
         params = flatten(self.params)
         wanted = tuple(p for p in self.kernels.params if _slot(params[p]) is not None)
         first = [_value(self.state[name]) for name in self.kernels.states]
@@ -68,6 +68,10 @@ class FusedScan:
             accumulate(grads, _slot(self.state[name]), share)
         for name, share in made.params.items():
             accumulate(grads, _slot(params[name]), share)
+
+
+def _zeros(xp: Any, like: Any) -> Any:
+    return xp.broadcast_to(xp.zeros_like(like[:1, ...]), like.shape)  # one row, which kernels read again and again
 
 
 def _value(x: Any) -> Any:

@@ -65,7 +65,7 @@ def _array(x: Any) -> Any:
 
 
 def _over_time(g: Any, shape: Any, like: Any) -> Any:
-    return _array(like.new_zeros(()).expand(shape) if g is None else in_rows(g, shape))
+    return _array(like.new_zeros(shape[1:]).expand(shape) if g is None else in_rows(g, shape))
 
 
 def in_rows(x: Any, shape: Any) -> Any:
