@@ -147,6 +147,15 @@ class Trace:
     output: int
     after: Tuple[int, ...]
 
+    def begins(self, other: Trace) -> bool:
+        """Whether the other one is the same step, its program perhaps extended by a derivative."""
+        ops, values = len(self.program.ops), len(self.program.kinds)
+
+        def parts(t: Trace) -> Any:
+            return t.states, t.params, t.output, t.after, t.program.ops[:ops], t.program.kinds[:values]
+
+        return bool(parts(self) == parts(other))
+
 
 def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
     """Run ``stepper.step`` on symbols.
