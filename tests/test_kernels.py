@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
+from kernel_checks import QUICK, SHAPE, L, check, name_of, own_cache, run  # noqa: F401
 
 import spikecore as sc
 from spikecore.api.layer import Key, Pass
@@ -19,16 +18,6 @@ from spikecore.functional.quant import state_quant
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 
-L = sc.learn
-QUICK = [
-    sc.Leaky(beta=L(0.8), threshold=L(0.5, per="neuron"), graded_spikes_factor=L(1.5)),
-    sc.Leaky(
-        beta=0.8, threshold=0.5, reset_mechanism="zero", reset_delay=False, surrogate=sc.surrogate.fast_sigmoid(5.0)
-    ),
-    sc.Synaptic(alpha=L(0.6), beta=L(0.7, per="neuron"), threshold=0.5),
-    sc.ALIF(beta=L(0.8), rho=0.9, adaptation=L(1.0), threshold=0.4),
-    sc.RLeaky(beta=L(0.7, per="neuron"), linear_features=5, threshold=L(0.5)),
-]
 ALL = [
     *(sc.Leaky(beta=L(0.8), threshold=L(0.5), reset_mechanism=r, reset_delay=d)
       for r in ("subtract", "subtract_decayed", "zero", "none") for d in (True, False)),
@@ -50,59 +39,6 @@ ALL = [
     sc.StateLeaky(beta=L(0.8), threshold=0.5, parallel=False),
     sc.Refractory(sc.Leaky(beta=L(0.8), threshold=0.4), 2),
 ]  # fmt: skip
-#: Their states enter a step in several places; autograd adds the shares one by one, a kernel adds their sum.
-OTHER_ORDER = (sc.Alpha, sc.DeltaLeaky, sc.Izhikevich)
-APPROXIMATE = (sc.surrogate.sigmoid, sc.surrogate.gaussian)  # the kernels' exp is not torch's
-SHAPE = (5,)
-
-
-def run(engine, layer, steps=13, batch=3, constant=False, window=None, shape=SHAPE):
-    """Outputs, membranes, and gradients by input and parameters of a random functional of both."""
-    x = np.random.default_rng(0).random((1 if constant else steps, batch, *shape))
-    init = layer.init(Key((0,)), shape)
-    held = Tree(params=map_leaves(engine.asarray, init.params), x=engine.asarray(x))
-    weights = engine.asarray(np.random.default_rng(1).random((steps, batch, *shape)))
-
-    def function(held, w):
-        out = layer.run(
-            Pass(engine, steps if constant else None, record=True, window=window), held.params, Tree(), None, held.x
-        )
-        return engine.xp.sum(w * out.outputs) + engine.xp.sum(0.3 * w * out.recorded.mem), (
-            out.outputs,
-            out.recorded.mem,
-        )
-
-    _, (outputs, mem), grads = engine.value_and_grad(function, held, weights)
-    return engine.to_numpy(outputs), engine.to_numpy(mem), {n: engine.to_numpy(g) for n, g in flatten(grads).items()}
-
-
-def check(name, dtype, layer, **options):
-    loop, fast = (run(sc.get_engine(name, dtype=dtype, fused=fused), layer, **options) for fused in (False, True))
-    assert np.array_equal(loop[0], fast[0])
-    assert np.array_equal(loop[1], fast[1])
-    assert np.mean(loop[0] != 0) > 0.02
-    surrogate = layer.core[0].surrogate
-    exact = not isinstance(surrogate, APPROXIMATE) and not (name == "torch" and isinstance(layer, OTHER_ORDER))
-    close = {"float32": 1e-6, "float64": 1e-14}[dtype]
-    for field, expected in loop[2].items():
-        if field == "x" and exact:
-            assert np.array_equal(expected, fast[2][field]), f"bits of the gradient by {field}"
-        else:
-            scale = abs(expected).max()
-            limit = 5e-6 if isinstance(layer, sc.Alpha) and dtype == "float32" else close
-            assert abs(expected - fast[2][field]).max() <= limit * scale, field
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    before = os.environ.get("SPIKECORE_CACHE")
-    os.environ["SPIKECORE_CACHE"] = str(tmp_path_factory.mktemp("kernels"))
-    yield
-    os.environ.pop("SPIKECORE_CACHE") if before is None else os.environ.update(SPIKECORE_CACHE=before)
-
-
-def name_of(layer):
-    return f"{type(layer).__name__}-{getattr(layer, 'reset_mechanism', '')}-{type(layer.core[0].surrogate).__name__}"
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
@@ -196,160 +132,6 @@ def test_rows_of_any_order_need_no_other_kernel(name):
 @pytest.mark.parametrize("layer", [*QUICK, *ALL], ids=name_of)
 def test_every_elementwise_neuron(name, dtype, layer, options):
     check(name, dtype, layer, **options)
-
-
-def test_a_neuron_of_the_users_own_is_fused_without_further_code():
-    @dataclass(frozen=True)
-    class Resonate(sc.Neuron):
-        omega: sc.Param = L(0.3)
-        state: ClassVar[tuple] = ("syn", "mem")
-
-        def step(self, engine, params, state, x):
-            syn = 0.9 * state.syn - params.omega * state.mem + x
-            mem = 0.9 * state.mem + params.omega * syn
-            return self.graded(params, self.fires(engine, params, mem)), sc.State(syn=syn, mem=mem)
-
-    check("numpy", "float32", Resonate(threshold=0.5))
-    assert sc.get_engine("numpy").explain(Resonate()).startswith("fused: Numba kernels of Resonate.step")
-
-
-GAIN = 0.5  # a global that steps read, as in a notebook
-
-
-@dataclass(frozen=True)
-class Gained(sc.Neuron):
-    """Its step reads a global."""
-
-    def step(self, engine, params, state, x):
-        mem = GAIN * state.mem + x
-        return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        Gained(threshold=0.5),
-        sc.Leaky(beta=0.8, threshold=0.5, surrogate=sc.surrogate.custom_surrogate(lambda xp, u: GAIN / (1.0 + abs(u)))),
-    ],
-    ids=["step", "surrogate"],
-)
-def test_a_step_that_changes_gets_other_kernels(monkeypatch, layer):
-    gradients = []
-    for gain in (0.5, 0.75, 0.5):
-        monkeypatch.setitem(globals(), "GAIN", gain)
-        check("numpy", "float32", layer)
-        gradients.append(run(sc.get_engine("numpy", fused=True), layer)[2]["x"])
-    assert np.array_equal(gradients[0], gradients[2])
-    assert not np.array_equal(gradients[0], gradients[1])
-
-
-def test_outputs_that_the_way_back_needs_may_not_be_edited():
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    layer, engine = sc.RLeaky(beta=0.7, linear_features=5, threshold=0.5), sc.get_engine("torch", fused=True)
-    params = map_leaves(lambda a: engine.asarray(a).requires_grad_(), layer.init(Key((0,)), SHAPE).params)
-    spikes = layer.run(Pass(engine), params, Tree(), None, torch.rand(6, 2, *SHAPE)).outputs
-    spikes.detach().mul_(2.0)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        spikes.sum().backward()
-
-
-@dataclass(frozen=True)
-class NamedX(sc.Neuron):
-    """Its states bear names that generated code might use."""
-
-    beta: sc.Param = L(0.7)
-    state: ClassVar[tuple] = ("x", "out", "mem")
-
-    def step(self, engine, params, state, x):
-        kept, out = params.beta * state.x + 0.5 * x, 0.3 * state.out + 0.1 * state.x
-        mem = 0.8 * state.mem + 0.2 * state.out + kept
-        return self.graded(params, self.fires(engine, params, mem)), sc.State(x=kept, out=out, mem=mem)
-
-
-@pytest.mark.parametrize("name", ["numpy", "torch"])
-@pytest.mark.parametrize("steps", [13, 40])
-def test_states_of_any_name(name, steps):
-    if name == "torch":
-        pytest.importorskip("torch", reason="torch is not installed")
-    check(name, "float32", NamedX(threshold=0.5), steps=steps)
-
-
-@pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_sequences_of_single_numbers(name):
-    if name == "torch":
-        pytest.importorskip("torch", reason="torch is not installed")
-    x, found = np.random.default_rng(0).random(70, dtype="float32"), []
-    for fused in (False, True):
-        engine = sc.get_engine(name, fused=fused)
-
-        def total(held, engine=engine):
-            out = sc.Leaky(beta=0.8, threshold=0.5).run(Pass(engine), Tree(), Tree(), None, held.x).outputs
-            return engine.xp.sum(out * out), out
-
-        _, out, grads = engine.value_and_grad(total, Tree(x=engine.asarray(x)))
-        found.append([engine.to_numpy(a) for a in (out, grads.x)])
-    assert np.array_equal(found[0][0], found[1][0])
-    assert np.array_equal(found[0][1], found[1][1])
-
-
-@dataclass(frozen=True)
-class Compared(sc.Neuron):
-    """Two of its states are comparisons."""
-
-    state: ClassVar[tuple] = ("mem", "low", "high")
-
-    def step(self, engine, params, state, x):
-        mem = 0.7 * state.mem + x + (state.low + state.high) * 0.3
-        return mem * mem * 0.1 + mem, sc.State(mem=mem, low=mem > 0.1, high=mem > 0.2)
-
-
-def test_states_that_are_comparisons_do_not_depend_on_where_a_run_is_cut():
-    engine, layer = sc.get_engine("numpy", fused=True), Compared()
-    x = np.random.default_rng(0).standard_normal((7, 1, 20_000)).astype("float32")
-    whole = layer.run(Pass(engine), Tree(), Tree(), None, x).outputs
-    state = None
-    for t in range(7):
-        made = layer.run(Pass(engine), Tree(), Tree(), state, x[t : t + 1])
-        state = made.state
-        assert np.array_equal(made.outputs[0], whole[t]), t
-
-
-@pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_gradients_through_the_final_state_alone(name):
-    if name == "torch":
-        pytest.importorskip("torch", reason="torch is not installed")
-    x, found = np.random.default_rng(0).random((40, 3, 5), dtype="float32"), []
-    for fused in (False, True):
-        engine = sc.get_engine(name, fused=fused)
-
-        def total(held, engine=engine):
-            layer = sc.Synaptic(alpha=0.6, beta=0.7, threshold=0.5)
-            state = layer.run(Pass(engine), Tree(), Tree(), None, held.x).state
-            return engine.xp.sum(state.mem * state.mem), state
-
-        found.append(engine.to_numpy(engine.value_and_grad(total, Tree(x=engine.asarray(x)))[2].x))
-    assert np.array_equal(*found)
-
-
-def test_division_by_zero_and_infinities_are_the_loops():
-    @dataclass(frozen=True)
-    class Divide(sc.Neuron):
-        def step(self, engine, params, state, x):
-            mem = 0.5 * state.mem + x / (x - engine.xp.abs(x)) + 1.0 / x
-            return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
-
-    x = np.random.default_rng(0).standard_normal((40, 3, 5)).astype("float32")
-    x[7, 1] = 0.0
-    with np.errstate(all="ignore"):
-        runs = [
-            Divide().run(Pass(sc.get_engine("numpy", fused=fused), record=True), Tree(), Tree(), None, x)
-            for fused in (False, True)
-        ]
-    mems = [run.recorded.mem for run in runs]
-    assert np.isinf(mems[0]).any()
-    assert np.isnan(mems[0]).any()
-    assert np.array_equal(*mems, equal_nan=True)
-    assert np.array_equal(*(run.outputs for run in runs))
 
 
 def test_dense_recurrence_says_that_a_product_remains():

@@ -139,7 +139,7 @@ class Fused:
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
         kernel = backward_of(self, ("sum" if summed else "rows") if by_x else "", by_params)
         upstream = (self.rows_of(a, steps) for a in (g, *g_recorded))
-        held = *map(flat, saved), self.scratch(shape)
+        held = *(self.rows_of(a, len(a)) for a in saved), self.scratch(shape)
         arrays = self.rows_of(x, steps), *self.held(params, shape), *upstream, *held, *ginit, flat(gx), *sums
         kernel(workers(shape), (steps, math.prod(shape), CHUNK, window or 0), arrays)
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
