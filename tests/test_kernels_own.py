@@ -92,6 +92,20 @@ def test_states_of_any_name(name, steps):
     check(name, "float32", NamedX(threshold=0.5), steps=steps)
 
 
+def test_states_whose_names_are_no_identifiers_take_the_loop():
+    @dataclass(frozen=True)
+    class Odd(sc.Neuron):
+        state: ClassVar[tuple] = ("mem-brane",)
+
+        def step(self, engine, params, state, x):
+            mem = 0.5 * state["mem-brane"] + x
+            return self.fires(engine, params, mem), sc.State({"mem-brane": mem})
+
+    assert "because Odd.step is not elementwise: 'mem-brane' is no name" in sc.get_engine("numpy").explain(Odd())
+    with pytest.raises(RuntimeError, match="fused=True, but Odd.step is not elementwise: 'mem-brane' is no name"):
+        Odd().run(Pass(sc.get_engine("numpy", fused=True)), Tree(), Tree(), None, np.ones((5, 2, 3), "float32"))
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_sequences_of_single_numbers(name):
     if name == "torch":
