@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+from kernel_checks import own_cache  # noqa: F401  (a fixture for all tests here)
 
 import spikecore as sc
 from spikecore.api.layer import Key, Pass
@@ -19,14 +18,6 @@ NET = sc.Sequential(
     sc.RLeaky(beta=0.7, linear_features=5, threshold=0.2),
     sc.Synaptic(alpha=0.5, beta=L(0.7, per="neuron"), threshold=0.2),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    before = os.environ.get("SPIKECORE_CACHE")
-    os.environ["SPIKECORE_CACHE"] = str(tmp_path_factory.mktemp("kernels"))
-    yield
-    os.environ.pop("SPIKECORE_CACHE") if before is None else os.environ.update(SPIKECORE_CACHE=before)
 
 
 def network(fused=True, net=NET):

@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from kernel_checks import QUICK, SHAPE, L, check, name_of, own_cache, run  # noqa: F401
+from kernel_checks import QUICK, SHAPE, L, check, name_of, own_cache, run  # noqa: F401  (the fixture is for all tests here)
 
 import spikecore as sc
 from spikecore.api.layer import Key, Pass

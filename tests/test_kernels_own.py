@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from kernel_checks import SHAPE, L, check, own_cache, run  # noqa: F401
+from kernel_checks import SHAPE, L, check, own_cache, run  # noqa: F401  (the fixture is for all tests here)
 
 import spikecore as sc
 from spikecore.api.layer import Key, Pass
