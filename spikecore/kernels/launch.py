@@ -1,8 +1,9 @@
 """Starting kernels of whole runs: one that is compiled without threads, by one loop over threads for all of them.
 
-With a loop over threads of its own, a kernel takes Numba almost three times as long to compile. So a kernel is a C function of a worker's number, and the loop calls it by its address.
-What it works on comes as a table of integers: numbers first, then for each array where it begins and how many elements
-lie between the beginnings of two rows. Rows may therefore repeat, or run backwards, without another compilation.
+With a loop over threads of its own, a kernel takes Numba almost three times as long to compile. So a kernel is a C
+function of a worker's number, and the loop calls it by its address. What it works on comes as a table of integers:
+numbers first, then for each array where it begins and how many elements lie between the beginnings of two rows. Rows
+may therefore repeat, or run backwards, without another compilation.
 """
 
 from __future__ import annotations
