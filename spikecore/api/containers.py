@@ -7,6 +7,8 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, layer_name
+from spikecore.api.layers import Linear
+from spikecore.api.neurons.base import Stepper
 
 
 class Container(Layer):
@@ -43,10 +45,22 @@ class _Trees:
 
 
 def _run_child(
-    run: Pass, name: str, layer: Layer, params: Params, buffers: Tree, state: Optional[Tree], x: Any
+    run: Pass,
+    name: str,
+    layer: Layer,
+    params: Params,
+    buffers: Tree,
+    state: Optional[Tree],
+    x: Any,
+    **options: Any,
 ) -> Result:
     below = None if state is None or not layer.state else state[name]
-    return layer.run(run.child(name), params[name], buffers.get(name, Tree()), below, x)
+    return layer.run(run.child(name), params[name], buffers.get(name, Tree()), below, x, **options)
+
+
+def _weighs(layer: Layer, behind: Tuple[Layer, ...]) -> bool:
+    """Whether a layer is a neuron that may do the product of the Linear behind it along with its own run."""
+    return bool(behind) and type(behind[0]) is Linear and getattr(type(layer), "run", None) is Stepper.run
 
 
 def _checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
@@ -104,9 +118,14 @@ class Sequential(Listed):
         return Init(Params(params), Tree(buffers), shape)
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        state, trees = _checked_state(run, self, state), _Trees()
-        for name, layer in self.children():
-            x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
+        state, trees, weighed = _checked_state(run, self, state), _Trees(), False
+        for i, (name, layer) in enumerate(self.children()):
+            if weighed:  # its product is done
+                x, weighed = layer.shifted(params[name], x), False  # type: ignore[attr-defined]
+                continue
+            weighed = _weighs(layer, self.layers[i + 1 :])
+            weight = {"weight": params[str(i + 1)].weight} if weighed else {}
+            x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, **weight))
         return trees.result(x)
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:

@@ -103,6 +103,19 @@ class Engine(abc.ABC):
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
         """
 
+    def weighed_scan(
+        self, stepper: Any, params: Params, state: State, inputs: Array, weight: Array, **options: Any
+    ) -> Optional[Tuple[Array, State, State]]:
+        """``scan`` that returns the products of the spikes with a weight W in place of the spikes, S W^T, where the
+        engine is faster so; else None, and the caller does the one after the other.
+
+        Args:
+            stepper: a neuron whose outputs are (batch, neurons).
+            weight: W (outs, neurons).
+            params, state, inputs, **options: see ``scan``.
+        """
+        return None
+
     @abc.abstractmethod
     def explain(self, stepper: Any) -> str:
         """Which path ``scan`` takes for this stepper (loop, kernel, unrolled), and why."""

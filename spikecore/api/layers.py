@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, over_time
+from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, product
 from spikecore.api.sizes import at_least_one, full_weight
 from spikecore.api.sizes import spread as spread
 from spikecore.api.sizes import uniform_weight as uniform_weight
@@ -56,9 +56,11 @@ class Linear(Stateless):
         return Init(Params(params), EMPTY, (self.out_features,))
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
-        xp = engine.xp
-        y = over_time(xp, lambda flat: xp.matmul(flat, xp.permute_dims(params.weight, (1, 0))), x)
-        return (y + params.bias if self.bias else y), buffers
+        return self.shifted(params, product(engine.xp, x, params.weight)), buffers
+
+    def shifted(self, params: Params, products: Any) -> Any:
+        """What is left to do once the products are there."""
+        return products + params.bias if self.bias else products
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     rest = layer.rest(engine, params, x[0])
     found = choose(Terms(True, "float32"), layer, flatten(params), flatten(rest), x.shape, ())
     use_threads(torch.get_num_threads())
-    forward, backward = fused.forward_of(found), fused.backward_of(found, "rows", ())
+    forward, backward = fused.forward_of(found), fused.backward_of(found, fused.Wanted("rows", ()))
     spikes, by_input = (memory.empty(x.shape, x.dtype) for _ in range(2))
     inputs, gradient, outputs, by_inputs = map(fused.flat, (x, upstream, spikes, by_input))
     zeros = np.zeros(shape, x.dtype)

@@ -40,6 +40,7 @@ EVERY = {every}
 
 row = row_of("{dtype}")
 
+{helpers}
 
 @cfunc("void(intp, intp, CPointer(intp))", cache=True, error_model="numpy")
 """
@@ -109,11 +110,12 @@ def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., A
 
 
 @lru_cache(maxsize=None)
-def build_run(source: str, name: str, dtype: str) -> Callable[..., Any]:
-    """The kernel ``name`` of ``source``, a whole run, compiled by Numba."""
+def build_run(source: str, name: str, dtype: str, helpers: str = "", every: int = EVERY) -> Callable[..., Any]:
+    """The kernel ``name`` of ``source``, a whole run, compiled by Numba; ``helpers`` are functions that it calls."""
     from spikecore.kernels.launch import Kernel, text
 
-    begun, head = time.perf_counter(), RUN.format(dtype=dtype, every=EVERY, exp=EXP[dtype].strip())
+    begun = time.perf_counter()
+    head = RUN.format(dtype=dtype, every=every, exp=EXP[dtype].strip(), helpers=helpers)
     made = getattr(module(head + source, text()), name)
     if not made.cache_hits:
         _announce(name, time.perf_counter() - begun)

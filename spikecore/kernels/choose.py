@@ -17,6 +17,7 @@ from spikecore.api.parameters import values_of
 from spikecore.api.tree import flatten, map_leaves
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
 from spikecore.kernels.fresh import fixed, refresh
+from spikecore.kernels.narrow import fits, narrow
 from spikecore.kernels.sizes import LARGE, REPEATED
 
 MAKERS = {"cpu": "spikecore.kernels.fused", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
@@ -42,7 +43,13 @@ class Terms(NamedTuple):
 
 
 def choose(
-    terms: Terms, stepper: Any, params: Dict[str, Any], state: Dict[str, Any], shape: Tuple[int, ...], record: Any
+    terms: Terms,
+    stepper: Any,
+    params: Dict[str, Any],
+    state: Dict[str, Any],
+    shape: Tuple[int, ...],
+    record: Any,
+    outs: int = 0,
 ) -> Any:
     """The kernels for a run over time, or None where the loop is to run.
 
@@ -53,6 +60,7 @@ def choose(
         state: first states by dotted name.
         shape: (steps, batch, *neurons).
         record: names of states to return for every step.
+        outs: rows of a weight behind the neuron that is to be multiplied with its spikes; 0, there is none.
 
     Raises:
         RuntimeError: the mode is True and there can be no kernel; says why.
@@ -60,9 +68,11 @@ def choose(
     if terms.mode is False or (terms.mode == "auto" and math.prod(shape) < terms.least):
         return None
     part = elementwise_part(stepper) if terms.target == "cpu" else None
+    if outs and (part or terms.target != "cpu" or not fits(shape, outs)):
+        return None
     found = _kernels(terms, part or stepper, params, state, shape, tuple(record))
     if not isinstance(found, str):
-        return _dense(found, terms.product) if part else found
+        return _dense(found, terms.product) if part else narrow(found, outs) if outs else found
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {found}")
     if "not installed" in found:

@@ -124,6 +124,10 @@ class Dense:
         """Names of the states that are returned for every step."""
         return self.part.record
 
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        """Shape of one step's output, from that of its input."""
+        return shape
+
     def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
         """A run of ``steps`` steps; keeps what a backward run needs if one will follow."""
         shape, part = tuple(x.shape[1:]), self.part

@@ -81,6 +81,10 @@ class OnDevice:
         """Names of the parameters that are arrays, in order."""
         return self.trace.params
 
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        """Shape of one step's output, from that of its input."""
+        return shape
+
     def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         shape, kept = tuple(x.shape[1:]), kept_states(self) if keep else ()

@@ -122,12 +122,15 @@ def step_back_source(trace: Trace, found: Adjoint, rows: Sequence[str], recorded
     return source.text()
 
 
-def needs_of(trace: Trace, found: Adjoint, by_x: bool, by_params: Sequence[str]) -> Any:
-    """The gradients a backward kernel computes by name of input, the operations for them, and the leaves these read."""
+def needs_of(trace: Trace, found: Adjoint, by_x: bool, by_params: Sequence[str], output: bool = False) -> Any:
+    """The gradients a backward kernel computes by name of input, the operations for them, and the leaves these read;
+    with ``output`` the step's output is computed, too.
+    """
     results = {**({"x": found.x} if by_x else {}), **{f"s_{s}": v for s, v in zip(trace.states, found.before)}}
     wanted = dict(zip(trace.params, found.params))
     results.update({f"p_{p}": wanted[p] for p in by_params})
-    ops, leaves = trace.program.needed([v for v in results.values() if type(v) is int], trace.after)
+    ends = [v for v in results.values() if type(v) is int] + ([trace.output] if output else [])
+    ops, leaves = trace.program.needed(ends, trace.after)
     return results, ops, leaves
 
 

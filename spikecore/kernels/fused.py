@@ -13,7 +13,7 @@ import numpy as np
 from spikecore.kernels import memory
 from spikecore.kernels.adjoint import Adjoint, adjoint
 from spikecore.kernels.cache import CHUNK, EVERY, build_run
-from spikecore.kernels.runs import Run, backward_source, forward_source
+from spikecore.kernels.runs import Run, Wanted, backward_source, forward_source
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.threads import most_threads
 from spikecore.kernels.trace import NotElementwise, Trace, trace
@@ -99,6 +99,10 @@ class Fused:
         """Names of the parameters that are arrays, in order."""
         return self.trace.params
 
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        """Shape of one step's output, from that of its input."""
+        return shape
+
     def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         shape = tuple(x.shape[1:])
@@ -137,7 +141,7 @@ class Fused:
         gx = (memory.zeros if summed else memory.empty)(x.shape if by_x else (1, *shape), self.dtype)
         ginit = [memory.copy(0 if last is None else last, shape, self.dtype) for last in g_final]
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
-        kernel = backward_of(self, ("sum" if summed else "rows") if by_x else "", by_params)
+        kernel = backward_of(self, Wanted(("sum" if summed else "rows") if by_x else "", by_params))
         upstream = (self.rows_of(a, steps) for a in (g, *g_recorded))
         held = *(self.rows_of(a, len(a)) for a in saved), self.scratch(shape)
         arrays = self.rows_of(x, steps), *self.held(params, shape), *upstream, *held, *ginit, flat(gx), *sums
@@ -190,9 +194,9 @@ def forward_of(fused: Fused) -> Any:
 
 
 @lru_cache(maxsize=None)
-def backward_of(fused: Fused, by_x: str, by_params: Tuple[str, ...]) -> Any:
+def backward_of(fused: Fused, wanted: Wanted) -> Any:
     """The compiled backward run; its chunks, in which it recomputes the states, stay in cache."""
-    source = backward_source(Run(fused.trace, fused.rows, fused.record), fused.adjoint, by_x, by_params)
+    source = backward_source(Run(fused.trace, fused.rows, fused.record), fused.adjoint, wanted)
     return build_run(source, "backward", fused.dtype)
 
 

@@ -39,26 +39,41 @@ class Run(NamedTuple):
         trace: the step.
         rows: the parameters that come as one value per neuron; the others are numbers.
         recorded: states that are returned for every step.
+        outs: 0, outputs are spikes; else they are products of the spikes with a matrix of so many rows, ``weight``.
+            Then a chunk is some whole rows of ``inner`` neurons, and their spikes are in ``scratch`` for a moment.
     """
 
     trace: Trace
     rows: Tuple[str, ...]
     recorded: Tuple[str, ...]
+    outs: int = 0
 
     def begin(self, name: str, arrays: Sequence[str]) -> Source:
         """The head of a kernel: its arguments, and the chunks that are this worker's."""
         source, params = Source(), [f"p_{name_of(p)}" for p in self.trace.params]
+        numbers = (*NUMBERS, "inner") if self.outs else NUMBERS
         source.add(0, f"def {name}(worker, workers, table):")
-        source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(NUMBERS)))
-        for i, array in enumerate(("x", *params, *arrays)):
-            at = len(NUMBERS) + 2 * i
+        source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
+        for i, array in enumerate(("x", *params, *arrays, *(["weight", "spikes"] if self.outs else []))):
+            at = len(numbers) + 2 * i
             source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
         source.add(1, *(f"{p} = row({p}, 1)[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
         source.add(1, "chunks = (count + chunk - 1) // chunk")
         source.add(1, "for own in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
         source.add(2, "lo = own * chunk", "width = min(chunk, count - lo)")
         source.add(2, *(f"row_p_{name_of(p)} = {row(f'p_{name_of(p)}')}" for p in self.rows))
+        if self.outs:
+            source.add(2, "count_of_rows, first_row = width // inner, lo // inner")
+            source.add(2, *(f"spikes_{k} = spikes + (worker * step_spikes + {k} * chunk) * SIZE" for k in range(PAIR)))
         return source
+
+    def spikes(self, k: int, otherwise: str) -> str:
+        """Where the spikes of the k-th step at once are, or the gradients by them."""
+        return f"row(spikes_{k}, width)" if self.outs else otherwise
+
+    def narrow(self, array: str, t: str) -> str:
+        """The address of the chunk's part of row ``t`` of products, or of the gradients by them."""
+        return f"{array} + (({t}) * step_{array} + first_row * {self.outs}) * SIZE"
 
     def params(self, source: Source, depth: int, leaves: Any) -> Dict[Any, str]:
         """Read the parameters; what their values are called."""
@@ -68,6 +83,20 @@ class Run(NamedTuple):
                 source.add(depth, f"v{value} = {loads[name]}")
                 known[value] = f"v{value}"
         return known
+
+
+class Wanted(NamedTuple):
+    """Which gradients a backward kernel makes, besides those by the first states.
+
+    Args:
+        x: how that by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
+        params: the parameters whose gradients are; each gets one sum over time per neuron.
+        weight: whether that by the matrix behind the neuron is; each chunk gets one of its size.
+    """
+
+    x: str
+    params: Tuple[str, ...]
+    weight: bool = False
 
 
 def row(array: str, t: str = "") -> str:
@@ -103,7 +132,7 @@ def _steps(source: Source, run: Run, n: int) -> None:
     """Some steps forwards from step t."""
     trace, inputs = run.trace, run.trace.program.inputs
     for k in range(n):
-        source.add(4, *(f"row_{k}_{a} = {row(a, f't + {k}')}" for a in ("x", "out")))
+        source.add(4, f"row_{k}_x = {row('x', f't + {k}')}", f"row_{k}_out = {run.spikes(k, row('out', f't + {k}'))}")
         source.add(4, *(f"row_{k}_r_{s} = {row(f'rec_{s}', f't + {k}')}" for s in run.recorded))
     source.add(4, "for j in range(width):")
     ops, leaves = trace.program.needed([trace.output, *trace.after])
@@ -114,6 +143,8 @@ def _steps(source: Source, run: Run, n: int) -> None:
         current = _after(trace, name)
         source.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.recorded))
     source.add(5, *(f"row_now_{s}[j] = {current[f's_{s}']}" for s in trace.states))
+    for k in range(n if run.outs else 0):
+        source.add(4, f"product(spikes_{k}, weight, {run.narrow('out', f't + {k}')}, count_of_rows, inner)")
 
 
 def _after(trace: Trace, name: Names) -> Dict[str, str]:
@@ -131,27 +162,25 @@ def _named(
     return Names(k, {**known, **{values[name]: f"{name}_{k}" for name in reads}})
 
 
-def backward_source(run: Run, found: Adjoint, by_x: str, by_params: Sequence[str]) -> str:
+def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     """The backward kernel: from the last block of ``EVERY`` steps to the first, each forwards for its states, and back.
 
     ``now_<state>`` are the gradients by the last states, and then those by the first. Each worker has a row of
-    ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or zero.
-
-    Args:
-        run: what for.
-        found: the derivative.
-        by_x: how the gradient by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
-        by_params: the parameters whose gradients are; each gets one sum over time per neuron.
+    ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or zero. ``found``
+    is the derivative of the step.
     """
     states = run.trace.states
     arrays = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states), "scratch"
-    outs = *(f"now_{s}" for s in states), "gx", *(f"gp_{name_of(p)}" for p in by_params)
-    source = run.begin("backward", (*arrays, *outs))
+    outs = *(f"now_{s}" for s in states), "gx", *(f"gp_{name_of(p)}" for p in wanted.params)
+    source = run.begin("backward", (*arrays, *outs, *(["gw"] if wanted.weight else [])))
     room = "scratch + (worker * step_scratch + {} * (EVERY + 1) * chunk) * SIZE"
     source.add(2, *(f"all_{s} = {room.format(i)}" for i, s in enumerate(states)))
     source.add(2, *(f"row_now_{s} = {row(f'now_{s}')}" for s in states))
-    source.add(2, *(f"sum_{name_of(p)} = {row(f'gp_{name_of(p)}')}" for p in by_params))
-    source.add(2, *(["sum_ = " + row("gx")] if by_x == "sum" else []))
+    source.add(2, *(f"sum_{name_of(p)} = {row(f'gp_{name_of(p)}')}" for p in wanted.params))
+    source.add(2, *(["sum_ = " + row("gx")] if wanted.x == "sum" else []))
+    if wanted.weight:
+        source.add(2, f"by_chunk = gw + own * {run.outs} * inner * SIZE", f"sums = row(by_chunk, {run.outs} * inner)")
+        source.add(2, f"for j in range({run.outs} * inner):", "    sums[j] = F(0.0)")
     source.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     source.add(3, "length = min(EVERY, steps - begin)")
     for s in states:
@@ -160,9 +189,9 @@ def backward_source(run: Run, found: Adjoint, by_x: str, by_params: Sequence[str
     _states_again(source, run)
     source.add(3, "paired = 0 if option > 0 else length - length % 2")
     source.add(3, "for i in range(length - 1, paired - 1, -1):", "    t = begin + i")
-    _steps_back(source, run, found, by_x, by_params, 1)
+    _steps_back(source, run, found, wanted, 1)
     source.add(3, "for i in range(paired - 1, 0, -2):", "    t = begin + i")
-    _steps_back(source, run, found, by_x, by_params, PAIR)
+    _steps_back(source, run, found, wanted, PAIR)
     return source.text()
 
 
@@ -190,20 +219,22 @@ def _states_again(source: Source, run: Run) -> None:
         source.add(5, *(f"row_{k + 1}_s_{s}[j] = {current[f's_{s}']}" for s in trace.states))
 
 
-def _steps_back(source: Source, run: Run, found: Adjoint, by_x: str, by_params: Sequence[str], n: int) -> None:
+def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int) -> None:
     """Some steps backwards from step t, the block's step i. Single ones cut the gradient at a window's border."""
     trace, inputs = run.trace, run.trace.program.inputs
-    results, ops, leaves = needs_of(trace, found, bool(by_x), by_params)
+    results, ops, leaves = needs_of(trace, found, bool(wanted.x), wanted.params, output=wanted.weight)
     values = {**{f"a_{s}": v for s, v in zip(trace.states, trace.after)}, **inputs}
     reads = [read for read, v in values.items() if v in leaves and read[:2] not in ("p_", "c_")]
     for k in range(n):
         places = _places(run, k)
-        touched = [*reads, "gx"] if by_x == "rows" else reads
-        source.add(4, *(f"row_{k}_{a} = {places[a]}" for a in touched))
+        touched = {*reads, *(["gx"] if wanted.x == "rows" else []), *(["g"] if run.outs else [])}
+        source.add(4, *(f"row_{k}_{a} = {places[a]}" for a in sorted(touched)))
     sums = {
-        **({"sum_": results["x"]} if by_x == "sum" else {}),
-        **{f"sum_{name_of(p)}": results[f"p_{p}"] for p in by_params},
+        **({"sum_": results["x"]} if wanted.x == "sum" else {}),
+        **{f"sum_{name_of(p)}": results[f"p_{p}"] for p in wanted.params},
     }
+    for k in range(n if run.outs else 0):
+        source.add(4, f"by_rows({run.narrow('g', f't - {k}')}, weight, spikes_{k}, count_of_rows, inner)")
     if n == 1:
         source.add(4, "cut = option > 0 and t > 0 and t % option == 0")
     source.add(4, "for j in range(width):")
@@ -213,17 +244,22 @@ def _steps_back(source: Source, run: Run, found: Adjoint, by_x: str, by_params: 
         name = _named(source, 5, k, {**{read: f"row_{k}_{read}[j]" for read in reads}, **carried}, values, known)
         source.add(5, *(spelled(op, name) for op in ops))
         totals = {total: f"{text} + {name(sums[total])}" for total, text in totals.items()}
-        if by_x == "rows":
+        if wanted.x == "rows":
             source.add(5, f"row_{k}_gx[j] = {name(results['x'])}")
+        if wanted.weight:  # the gradients by them have been read
+            source.add(5, f"row_{k}_g[j] = {name(trace.output)}")
         carried = {f"c_{s}": name(results[f"s_{s}"]) for s in trace.states}
     stop = "F(0.0) if cut else " if n == 1 else ""
     source.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
     source.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
+    for k in range(n if wanted.weight else 0):
+        source.add(4, f"by_weight({run.narrow('g', f't - {k}')}, spikes_{k}, by_chunk, count_of_rows, inner)")
 
 
 def _places(run: Run, k: int) -> Dict[str, str]:
     """Where the k-th step backwards from step t reads and writes."""
-    found = {a: row(a, f"t - {k}") for a in ("x", "gx", "g")}
+    found = {a: row(a, f"t - {k}") for a in ("x", "gx")}
+    found["g"] = run.spikes(k, row("g", f"t - {k}"))
     found.update({f"r_{s}": row(f"rec_{s}", f"t - {k}") for s in run.recorded})
     found.update({f"s_{s}": _state(s, f"i - {k}") for s in run.trace.states})
     found.update({f"a_{s}": _state(s, f"i + 1 - {k}") for s in run.trace.states})

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, product
 from spikecore.api.neurons.keywords import refuse
 from spikecore.api.parameters import (
     Fixed,
@@ -81,7 +81,10 @@ class Stepper(Layer):
         """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
         raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(
+        self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any, weight: Optional[Any] = None
+    ) -> Result:
+        """See ``Layer.run``. With the ``weight`` W (outs, neurons) of a Linear behind it, outputs are S W^T."""
         engine = run.engine
         prepared = self.prepare(engine, params)
         current = self.project(engine, prepared, x)
@@ -97,8 +100,13 @@ class Stepper(Layer):
         elif self.parallel:
             spikes, recorded, final = self.at_once(engine, prepared, start, current, **option)
         else:
+            weighed = None if weight is None or run.records else weight
+            found = None if weighed is None else engine.weighed_scan(self, prepared, start, current, weighed, **option)
+            if found is not None:
+                return Result(found[0], EMPTY, found[2])
             spikes, recorded, final = engine.scan(self, prepared, start, current, **option)
-        return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
+        outputs = spikes if weight is None else product(engine.xp, spikes, weight)
+        return Result(outputs, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
 
     def _checked(self, state: Tree, resting: State, path: str) -> State:
         where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__

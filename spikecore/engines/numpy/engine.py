@@ -21,6 +21,7 @@ from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.kernels.choose import Terms, choose
+from spikecore.kernels.narrow import WEIGHT
 from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
@@ -143,12 +144,32 @@ class NumpyEngine(Engine):
             return fused_scan(self, kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
 
-    def _kernels(self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any) -> Any:
+    def weighed_scan(
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        weight: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Optional[Tuple[Any, State, State]]:
+        check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
+        kernels = self._kernels(stepper, params, state, inputs, steps, record, weight.shape[0])
+        if kernels is None:
+            return None
+        return fused_scan(self, kernels, Params({**params, WEIGHT: weight}), state, inputs, steps, window)
+
+    def _kernels(
+        self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any, outs: int = 0
+    ) -> Any:
         if self.fused is False:
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
         terms = Terms(self.fused, self.dtype, self.least, self.target)
-        return choose(terms, stepper, flatten(params), flatten(state), shape, record)
+        return choose(terms, stepper, flatten(params), flatten(state), shape, record, outs)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step on plain arrays."""

@@ -11,7 +11,7 @@ from spikecore.api.engine import Engine, Executor
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.engines.torch.fusing import can_pass, fused_scan
+from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import read_by_dynamo
 from spikecore.engines.torch.namespace import words
@@ -137,6 +137,24 @@ class TorchEngine(Engine):
             if found is not None:
                 return found
         return loop(self, stepper, params, state, inputs, steps, record, window)
+
+    def weighed_scan(
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        weight: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Optional[Tuple[Any, State, State]]:
+        steps = inputs.shape[0] if steps is None else steps
+        check_steps(steps, inputs.shape[0])
+        if self.fused is False or not may_weigh(inputs, weight):
+            return None
+        return fused_scan(self, stepper, params, state, inputs, steps, record, window, weight)
 
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain

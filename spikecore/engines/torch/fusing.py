@@ -9,10 +9,12 @@ import torch
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
-from spikecore.engines.torch.modes import has_data, transformed
+from spikecore.engines.torch.memory import KEPT
+from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
+from spikecore.kernels.narrow import WEIGHT
 
 
 def can_pass(stepper: Any) -> bool:
@@ -30,8 +32,9 @@ def fused_scan(
     steps: int,
     record: Tuple[str, ...],
     window: Optional[int],
+    weight: Optional[Any] = None,
 ) -> Optional[Tuple[Any, State, State]]:
-    """``Engine.scan`` through kernels; None where the loop is to run.
+    """``Engine.scan`` through kernels, with a weight ``Engine.weighed_scan``; None where something else is to run.
 
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.
@@ -47,9 +50,12 @@ def fused_scan(
         return None
 
     flat, terms = flatten(params), Terms(engine.fused, engine.dtype, engine.least, target, PRODUCT)
-    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record)
+    outs = 0 if weight is None else weight.shape[0]
+    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, outs)
     if kernels is None:
         return None
+    if outs:
+        flat[WEIGHT] = weight
     held, last = [flat[name] for name in kernels.params], are_last(inputs)
     first = [state[name] for name in kernels.states]
     if last:
@@ -72,6 +78,12 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
 
 
 PRODUCT = Product(_matrices, _multiply)
+
+
+def may_weigh(inputs: Any, weight: Any) -> bool:
+    """Whether the product of a neuron's spikes with a weight may be taken out of torch's hands."""
+    plain = has_data(inputs) and has_data(weight) and inputs.device.type == "cpu" and inputs.dtype == weight.dtype
+    return plain and inputs.dtype in KEPT and not (compiling() or torch.jit.is_tracing() or casting("cpu"))
 
 
 class FusedScan(torch.autograd.Function):

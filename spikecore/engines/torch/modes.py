@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+RECENT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # autocast is asked for by device
+
 
 def _never() -> bool:
     return False
@@ -21,6 +23,13 @@ _transforming = getattr(torch._C, "_are_functorch_transforms_active", _never)
 def transformed() -> bool:
     """Whether ``torch.func`` transforms the call or forward mode follows it; then tensors are not just tensors."""
     return not compiling() and (_transforming() or forward_ad._current_level >= 0)
+
+
+def casting(device: str) -> bool:
+    """Whether autocast chooses the types of products."""
+    if RECENT:
+        return torch.is_autocast_enabled(device)
+    return torch.is_autocast_cpu_enabled() if device == "cpu" else torch.is_autocast_enabled()
 
 
 def has_data(x: Any) -> bool:

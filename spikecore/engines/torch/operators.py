@@ -45,7 +45,8 @@ def run_back(
     """Gradients by the input if asked for, by the first states, and by the parameters numbered in ``by_params``."""
     x, state, params = _unpacked(kernels, inputs, operands)
     shape, count = tuple(inputs.shape[1:]), 1 + len(kernels.record)
-    rows = [_over_time(g, (steps, *shape), inputs) for g in grads[:count]]
+    shapes = kernels.out_shape(shape), *(shape for _ in kernels.record)
+    rows = [_over_time(g, (steps, *wide), inputs) for g, wide in zip(grads, shapes)]
     final = [g if g is None else _array(g) for g in grads[count:]]
     names = tuple(kernels.params[i] for i in by_params)
     kept = tuple(map(_array, saved))
@@ -111,7 +112,7 @@ def _define() -> None:
         made, shape, held = _KERNELS[kernels], tuple(inputs.shape[1:]), operands[0] if operands else inputs
         shapes = [(steps, *shape)] * len(made.record) + [shape] * len(made.states)
         saved = made.saved_shapes(steps, shape) if keep else ()
-        return [inputs.new_empty((steps, *shape)), *(held.new_empty(s) for s in (*shapes, *saved))]
+        return [inputs.new_empty((steps, *made.out_shape(shape))), *(held.new_empty(s) for s in (*shapes, *saved))]
 
     @library.custom_op(
         "spikecore::scan_back", mutates_args=(),

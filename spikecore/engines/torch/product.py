@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from spikecore.engines.torch.memory import KEPT, fresh
-from spikecore.engines.torch.modes import read_by_dynamo
+from spikecore.engines.torch.modes import casting, read_by_dynamo
 
 LARGE = 1 << 20  # elements of a from which on it matters
-RECENT = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # autocast is asked for by device
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -38,7 +37,7 @@ def _matters(a: Any, b: Any) -> bool:
     if not (a.ndim == b.ndim == 2 and a.numel() >= LARGE and a.requires_grad and b.requires_grad):
         return False
     plain = type(a) is torch.Tensor and not torch.jit.is_tracing() and not read_by_dynamo()
-    return plain and torch.is_grad_enabled() and not _casting(a.device.type)
+    return plain and torch.is_grad_enabled() and not casting(a.device.type)
 
 
 def _multiplied(a: Any, b: Any) -> Any:
@@ -48,13 +47,6 @@ def _multiplied(a: Any, b: Any) -> Any:
 def _room(a: Any, b: Any) -> Any:
     """Where the product of two matrices may lie; None leaves it to torch."""
     return fresh((a.shape[0], b.shape[1]), a.dtype) if a.device.type == "cpu" and a.dtype in KEPT else None
-
-
-def _casting(device: str) -> bool:
-    """Whether autocast chooses the types of products."""
-    if RECENT:
-        return torch.is_autocast_enabled(device)
-    return torch.is_autocast_cpu_enabled() if device == "cpu" else torch.is_autocast_enabled()
 
 
 class ByLeft(torch.autograd.Function):

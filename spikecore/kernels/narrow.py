@@ -1,0 +1,158 @@
+"""A neuron and the narrow product behind it in one run: spikes are weighed where they are made.
+
+A readout's few sums over many spikes cost the way of the spikes to memory and back, and once more for their gradients.
+Here a chunk is some whole rows of neurons. Two steps' spikes of it are made in first-level cache, multiplied by the
+weights (``tiles.py``) and forgotten. Backwards the gradients by two steps' spikes are made there, then used by the
+neuron's step backwards, which makes the spikes once more in their place, for the gradient by the weights.
+
+Sums over samples and steps, as the gradient by the weights is one, are those of the chunks, added up in order: threads
+do not change the bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.kernels import memory
+from spikecore.kernels.cache import build_run
+from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, workers
+from spikecore.kernels.runs import PAIR, Run, Wanted, backward_source, forward_source
+from spikecore.kernels.tiles import ROWS, source_of
+
+WEIGHT = "(weight)"  # no name that a neuron's parameter can have
+MOST = 16  # outs; beyond it libraries do well
+CHUNK = 4096  # neurons at once, about
+SHORTEST, LONGEST = 64, 2 * CHUNK  # neurons of a row
+EVERY = 16  # see runs.py; 272 KB for each state of a chunk
+
+
+@dataclass(frozen=True, eq=False)
+class Narrow:
+    """Kernels of a neuron with a weight behind it; called like ``Fused``.
+
+    Args:
+        part: kernels of the neuron.
+        outs: rows of the weight.
+    """
+
+    part: Fused
+    outs: int
+
+    shares: ClassVar[bool] = False
+
+    @property
+    def states(self) -> Tuple[str, ...]:
+        """Names of the states, in order."""
+        return self.part.states
+
+    @property
+    def params(self) -> Tuple[str, ...]:
+        """Names of the parameters that are arrays."""
+        return (WEIGHT, *self.part.params)
+
+    @property
+    def record(self) -> Tuple[str, ...]:
+        """Names of the states that are returned for every step."""
+        return self.part.record
+
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        """Shape of one step's output, from that of its input."""
+        return (*shape[:-1], self.outs)
+
+    def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
+        """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
+        part, shape = self.part, tuple(x.shape[1:])
+        out = memory.empty((steps, *self.out_shape(shape)), part.dtype)
+        recorded = [memory.empty((steps, *shape), part.dtype) for _ in part.record]
+        final = [memory.empty(shape, part.dtype) for _ in state]
+        kept = [memory.empty(s, part.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
+        first = (np.ascontiguousarray(s, part.dtype) for s in state)
+        arrays = part.rows_of(x, steps), *part.held(params, shape), *first, *map(flat, (out, *recorded)), *final
+        held = *map(flat, kept), self.weight(params), self.spikes(shape)
+        forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep)), (*arrays, *held))
+        return Made(out, recorded, final, tuple(kept) if keep else ())
+
+    def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
+        """Shapes of what ``forward`` saves: the states before every block of steps."""
+        return [((steps + EVERY - 1) // EVERY, *shape) for _ in self.states]
+
+    def backward(
+        self,
+        x: Any,
+        state: Sequence[Any],
+        params: Dict[str, Any],
+        g: Any,
+        g_recorded: Sequence[Any],
+        g_final: Sequence[Any],
+        by_x: bool,
+        by_params: Tuple[str, ...],
+        window: Optional[int],
+        saved: Tuple[Any, ...] = (),
+    ) -> Gradients:
+        """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
+        part, shape, steps = self.part, tuple(x.shape[1:]), g.shape[0]
+        own, summed = tuple(p for p in by_params if p != WEIGHT), x.shape[0] == 1 < steps
+        wanted = Wanted(("sum" if summed else "rows") if by_x else "", own, WEIGHT in by_params)
+        gx = (memory.zeros if summed else memory.empty)(x.shape if by_x else (1, *shape), part.dtype)
+        ginit = [memory.copy(0 if last is None else last, shape, part.dtype) for last in g_final]
+        sums = [memory.zeros(shape, part.dtype) for _ in own]
+        numbers = self.numbers(steps, shape, window or 0)
+        chunks = -(-numbers[1] // numbers[2])
+        by_weight = [memory.empty((chunks, self.outs * shape[-1]), part.dtype)] if wanted.weight else []
+        upstream = (part.rows_of(a, steps) for a in (g, *g_recorded))
+        scratch = memory.empty((workers(shape), len(self.states) * (EVERY + 1) * numbers[2]), part.dtype)
+        kept = *(part.rows_of(a, len(a)) for a in saved), scratch
+        arrays = part.rows_of(x, steps), *part.held(params, shape), *upstream, *kept, *ginit, flat(gx), *sums
+        held = *by_weight, self.weight(params), self.spikes(shape)
+        backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
+        found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
+        for shares in by_weight:
+            found[WEIGHT] = shares.sum(axis=0).reshape(self.outs, shape[-1])
+        return Gradients(gx if by_x else None, ginit, found)
+
+    def numbers(self, steps: int, shape: Tuple[int, ...], option: int) -> Tuple[int, ...]:
+        """The numbers with which a kernel's table begins."""
+        return steps, shape[0] * shape[1], chunk_of(shape), option, shape[1]
+
+    def weight(self, params: Dict[str, Any]) -> Any:
+        """The weight, without gaps."""
+        return np.ascontiguousarray(params[WEIGHT], self.part.dtype)
+
+    def spikes(self, shape: Tuple[int, ...]) -> Any:
+        """Room for the spikes of each worker's chunk, of steps done at once."""
+        return memory.empty((workers(shape), PAIR * chunk_of(shape)), self.part.dtype)
+
+
+def fits(shape: Tuple[int, ...], outs: int) -> bool:
+    """Whether a run of (time, batch, neurons) is worth these kernels with a weight of so many rows."""
+    return len(shape) == 3 and outs <= MOST and SHORTEST <= shape[2] <= LONGEST
+
+
+def chunk_of(shape: Tuple[int, ...]) -> int:
+    """How many neurons a run does at once: whole rows, four or more where they are not too long."""
+    inner = shape[1]
+    rows = CHUNK // inner // ROWS * ROWS
+    return (rows or max(1, CHUNK // inner)) * inner
+
+
+@lru_cache(maxsize=None)
+def forward_of(narrow: Narrow) -> Any:
+    """The compiled forward run."""
+    part = narrow.part
+    source = forward_source(Run(part.trace, part.rows, part.record, narrow.outs))
+    return build_run(source, "forward", part.dtype, source_of(narrow.outs), EVERY)
+
+
+@lru_cache(maxsize=None)
+def backward_of(narrow: Narrow, wanted: Wanted) -> Any:
+    """The compiled backward run."""
+    part = narrow.part
+    source = backward_source(Run(part.trace, part.rows, part.record, narrow.outs), part.adjoint, wanted)
+    return build_run(source, "backward", part.dtype, source_of(narrow.outs), EVERY)
+
+
+narrow = lru_cache(maxsize=None)(Narrow)
