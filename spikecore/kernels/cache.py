@@ -30,7 +30,7 @@ CHUNK = {chunk}
 RUN = """\
 import numpy as np
 from numba import cfunc, njit
-from spikecore.kernels.launch import row_of
+from spikecore.kernels.launch import call, pointer_to
 
 F = np.{dtype}
 SIZE = F().itemsize
@@ -38,11 +38,27 @@ EVERY = {every}
 
 {exp}
 
-row = row_of("{dtype}")
+row = pointer_to("{dtype}")
 
-{helpers}
 
 @cfunc("void(intp, intp, CPointer(intp))", cache=True, error_model="numpy")
+"""
+TILE = """\
+import numpy as np
+from numba import cfunc
+from spikecore.kernels.launch import pointer_to
+
+F = np.{dtype}
+SIZE = F().itemsize
+row = pointer_to("{dtype}")
+
+
+@cfunc(
+    "void(intp, intp, intp, intp, intp, intp)",
+    cache=True,
+    error_model="numpy",
+    fastmath={{"reassoc", "contract", "nsz"}},
+)
 """
 # The C library's exponential is a call per element; this one vectorises. Cody and Waite's reduction to |r| <= log(2)/2
 # and the polynomial of the Cephes library; relative error 8e-8. 2**n in two factors: n reaches 128, and -150.
@@ -110,16 +126,27 @@ def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., A
 
 
 @lru_cache(maxsize=None)
-def build_run(source: str, name: str, dtype: str, helpers: str = "", every: int = EVERY) -> Callable[..., Any]:
-    """The kernel ``name`` of ``source``, a whole run, compiled by Numba; ``helpers`` are functions that it calls."""
-    from spikecore.kernels.launch import Kernel, text
+def build_run(source: str, name: str, dtype: str, every: int = EVERY) -> Callable[..., Any]:
+    """The kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps, compiled by Numba."""
+    from spikecore.kernels.launch import Kernel
+
+    return Kernel(_c_function(RUN.format(dtype=dtype, every=every, exp=EXP[dtype].strip()) + source, name), dtype)
+
+
+@lru_cache(maxsize=None)
+def build_tile(source: str, name: str, dtype: str) -> Any:
+    """A C function that kernels of whole runs call: three addresses and three extents; sums may go in any order."""
+    return _c_function(TILE.format(dtype=dtype) + source, name)
+
+
+def _c_function(text: str, name: str) -> Any:
+    from spikecore.kernels import launch
 
     begun = time.perf_counter()
-    head = RUN.format(dtype=dtype, every=every, exp=EXP[dtype].strip(), helpers=helpers)
-    made = getattr(module(head + source, text()), name)
+    made = getattr(module(text, launch.text()), name)
     if not made.cache_hits:
         _announce(name, time.perf_counter() - begun)
-    return Kernel(made, dtype)
+    return made
 
 
 def module(text: str, depends: str = "") -> Any:

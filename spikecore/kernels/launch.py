@@ -3,7 +3,8 @@
 With a loop over threads of its own, a kernel takes Numba almost three times as long to compile. So a kernel is a C
 function of a worker's number, and the loop calls it by its address. What it works on comes as a table of integers:
 numbers first, then for each array where it begins and how many elements lie between the beginnings of two rows. Rows
-may therefore repeat, or run backwards, without another compilation.
+may therefore repeat, or run backwards, without another compilation. Kernels read and write through pointers: arrays
+take Numba half as long again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import njit, types
 from numba.extending import intrinsic
 
 SOURCE = """
@@ -42,28 +43,21 @@ def pointer_to(dtype: str) -> Any:
     return pointer
 
 
-def row_of(dtype: str) -> Any:
-    """A function that makes an address and a length an array."""
-    pointer = pointer_to(dtype)
-
-    @njit(inline="always")
-    def row(address: Any, length: Any) -> Any:
-        return carray(pointer(address), (length,))
-
-    return row
-
-
 @intrinsic
-def call(context: Any, function: Any, worker: Any, workers: Any, table: Any) -> Any:
-    """Call a kernel by its address."""
+def call(context: Any, function: Any, *given: Any) -> Any:
+    """Call a C function by its address, with integers and with arrays, which become pointers."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = context.make_array(signature.args[3])(context, builder, args[3]).data
-        whole = context.get_value_type(types.intp)
-        kind = ir.FunctionType(ir.VoidType(), [whole, whole, place.type])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], args[2], place])
+        kinds, own = signature.args[1], builder.extract_value
+        values = [own(args[1], i) for i in range(len(kinds))]
+        for i, kind in enumerate(kinds):
+            if isinstance(kind, types.Array):
+                values[i] = context.make_array(kind)(context, builder, values[i]).data
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
 
-    return types.void(types.intp, types.intp, types.intp, table), generate
+    whole = (one if isinstance(one, types.Array) else types.intp for one in given)
+    return types.void(types.intp, types.Tuple(tuple(whole))), generate
 
 
 class Kernel:

@@ -20,12 +20,13 @@ import numpy as np
 from spikecore.kernels import memory
 from spikecore.kernels.cache import build_run
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, workers
-from spikecore.kernels.runs import PAIR, Run, Wanted, backward_source, forward_source
-from spikecore.kernels.tiles import ROWS, source_of
+from spikecore.kernels.runs import PAIR, TILES, Run, Wanted, backward_source, forward_source
+from spikecore.kernels.tiles import VECTOR, tile, wide
 
 WEIGHT = "(weight)"  # no name that a neuron's parameter can have
 MOST = 16  # outs; beyond it libraries do well
 CHUNK = 4096  # neurons at once, about
+ROWS = 4  # of them, or a multiple
 SHORTEST, LONGEST = 64, 2 * CHUNK  # neurons of a row
 EVERY = 16  # see runs.py; 272 KB for each state of a chunk
 
@@ -73,7 +74,7 @@ class Narrow:
         first = (np.ascontiguousarray(s, part.dtype) for s in state)
         arrays = part.rows_of(x, steps), *part.held(params, shape), *first, *map(flat, (out, *recorded)), *final
         held = *map(flat, kept), self.weight(params), self.spikes(shape)
-        forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep)), (*arrays, *held))
+        forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep), ("product",)), (*arrays, *held))
         return Made(out, recorded, final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
@@ -100,9 +101,9 @@ class Narrow:
         gx = (memory.zeros if summed else memory.empty)(x.shape if by_x else (1, *shape), part.dtype)
         ginit = [memory.copy(0 if last is None else last, shape, part.dtype) for last in g_final]
         sums = [memory.zeros(shape, part.dtype) for _ in own]
-        numbers = self.numbers(steps, shape, window or 0)
+        numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
         chunks = -(-numbers[1] // numbers[2])
-        by_weight = [memory.empty((chunks, self.outs * shape[-1]), part.dtype)] if wanted.weight else []
+        by_weight = [memory.empty((chunks, self.outs * wide(shape[1])), part.dtype)] if wanted.weight else []
         upstream = (part.rows_of(a, steps) for a in (g, *g_recorded))
         scratch = memory.empty((workers(shape), len(self.states) * (EVERY + 1) * numbers[2]), part.dtype)
         kept = *(part.rows_of(a, len(a)) for a in saved), scratch
@@ -111,20 +112,21 @@ class Narrow:
         backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
         for shares in by_weight:
-            found[WEIGHT] = shares.sum(axis=0).reshape(self.outs, shape[-1])
+            found[WEIGHT] = np.ascontiguousarray(shares.sum(axis=0).reshape(self.outs, -1)[:, : shape[1]])
         return Gradients(gx if by_x else None, ginit, found)
 
-    def numbers(self, steps: int, shape: Tuple[int, ...], option: int) -> Tuple[int, ...]:
-        """The numbers with which a kernel's table begins."""
-        return steps, shape[0] * shape[1], chunk_of(shape), option, shape[1]
+    def numbers(self, steps: int, shape: Tuple[int, ...], option: int, products: Sequence[str]) -> Tuple[int, ...]:
+        """The numbers with which a kernel's table begins; ``products`` are those of ``TILES`` that it needs."""
+        of = (tile(name, self.outs, self.part.dtype).address if name in products else 0 for name in TILES)
+        return steps, shape[0] * shape[1], chunk_of(shape), option, shape[1], wide(shape[1]), *of
 
     def weight(self, params: Dict[str, Any]) -> Any:
         """The weight, without gaps."""
         return np.ascontiguousarray(params[WEIGHT], self.part.dtype)
 
     def spikes(self, shape: Tuple[int, ...]) -> Any:
-        """Room for the spikes of each worker's chunk, of steps done at once."""
-        return memory.empty((workers(shape), PAIR * chunk_of(shape)), self.part.dtype)
+        """Room for the spikes of each worker's chunk, of steps done at once, and for what is read behind them."""
+        return memory.empty((workers(shape), PAIR * chunk_of(shape) + 2 * VECTOR), self.part.dtype)
 
 
 def fits(shape: Tuple[int, ...], outs: int) -> bool:
@@ -144,7 +146,7 @@ def forward_of(narrow: Narrow) -> Any:
     """The compiled forward run."""
     part = narrow.part
     source = forward_source(Run(part.trace, part.rows, part.record, narrow.outs))
-    return build_run(source, "forward", part.dtype, source_of(narrow.outs), EVERY)
+    return build_run(source, "forward", part.dtype, EVERY)
 
 
 @lru_cache(maxsize=None)
@@ -152,7 +154,7 @@ def backward_of(narrow: Narrow, wanted: Wanted) -> Any:
     """The compiled backward run."""
     part = narrow.part
     source = backward_source(Run(part.trace, part.rows, part.record, narrow.outs), part.adjoint, wanted)
-    return build_run(source, "backward", part.dtype, source_of(narrow.outs), EVERY)
+    return build_run(source, "backward", part.dtype, EVERY)
 
 
 narrow = lru_cache(maxsize=None)(Narrow)

@@ -17,6 +17,7 @@ from spikecore.kernels.emit import Source, copied, name_of, needs_of, param_load
 from spikecore.kernels.trace import Trace
 
 NUMBERS = "steps", "count", "chunk", "option"  # with which a kernel's table begins
+TILES = "product", "by_rows", "by_weight"  # addresses of functions (tiles.py) that multiply spikes
 PAIR = 2  # steps at once; four are little faster than two, and large steps then no longer vectorise
 
 
@@ -51,13 +52,13 @@ class Run(NamedTuple):
     def begin(self, name: str, arrays: Sequence[str]) -> Source:
         """The head of a kernel: its arguments, and the chunks that are this worker's."""
         source, params = Source(), [f"p_{name_of(p)}" for p in self.trace.params]
-        numbers = (*NUMBERS, "inner") if self.outs else NUMBERS
+        numbers = (*NUMBERS, "inner", "wide", *TILES) if self.outs else NUMBERS
         source.add(0, f"def {name}(worker, workers, table):")
         source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
         for i, array in enumerate(("x", *params, *arrays, *(["weight", "spikes"] if self.outs else []))):
             at = len(numbers) + 2 * i
             source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
-        source.add(1, *(f"{p} = row({p}, 1)[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
+        source.add(1, *(f"{p} = row({p})[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
         source.add(1, "chunks = (count + chunk - 1) // chunk")
         source.add(1, "for own in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
         source.add(2, "lo = own * chunk", "width = min(chunk, count - lo)")
@@ -69,7 +70,7 @@ class Run(NamedTuple):
 
     def spikes(self, k: int, otherwise: str) -> str:
         """Where the spikes of the k-th step at once are, or the gradients by them."""
-        return f"row(spikes_{k}, width)" if self.outs else otherwise
+        return f"row(spikes_{k})" if self.outs else otherwise
 
     def narrow(self, array: str, t: str) -> str:
         """The address of the chunk's part of row ``t`` of products, or of the gradients by them."""
@@ -101,7 +102,7 @@ class Wanted(NamedTuple):
 
 def row(array: str, t: str = "") -> str:
     """The chunk's part of row ``t`` of an array over time, or of an array with one value per neuron."""
-    return f"row({array} + (({t}) * step_{array} + lo) * SIZE, width)" if t else f"row({array} + lo * SIZE, width)"
+    return f"row({array} + (({t}) * step_{array} + lo) * SIZE)" if t else f"row({array} + lo * SIZE)"
 
 
 def forward_source(run: Run) -> str:
@@ -144,7 +145,7 @@ def _steps(source: Source, run: Run, n: int) -> None:
         source.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.recorded))
     source.add(5, *(f"row_now_{s}[j] = {current[f's_{s}']}" for s in trace.states))
     for k in range(n if run.outs else 0):
-        source.add(4, f"product(spikes_{k}, weight, {run.narrow('out', f't + {k}')}, count_of_rows, inner)")
+        source.add(4, f"call(product, spikes_{k}, weight, {run.narrow('out', f't + {k}')}, count_of_rows, inner, wide)")
 
 
 def _after(trace: Trace, name: Names) -> Dict[str, str]:
@@ -179,8 +180,8 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     source.add(2, *(f"sum_{name_of(p)} = {row(f'gp_{name_of(p)}')}" for p in wanted.params))
     source.add(2, *(["sum_ = " + row("gx")] if wanted.x == "sum" else []))
     if wanted.weight:
-        source.add(2, f"by_chunk = gw + own * {run.outs} * inner * SIZE", f"sums = row(by_chunk, {run.outs} * inner)")
-        source.add(2, f"for j in range({run.outs} * inner):", "    sums[j] = F(0.0)")
+        source.add(2, f"by_chunk = gw + own * {run.outs} * wide * SIZE", "sums = row(by_chunk)")
+        source.add(2, f"for j in range({run.outs} * wide):", "    sums[j] = F(0.0)")
     source.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     source.add(3, "length = min(EVERY, steps - begin)")
     for s in states:
@@ -197,7 +198,7 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
 
 def _state(state: str, i: str) -> str:
     """A state before step ``i`` of a block, in scratch memory."""
-    return f"row(all_{state} + ({i}) * chunk * SIZE, width)"
+    return f"row(all_{state} + ({i}) * chunk * SIZE)"
 
 
 def _states_again(source: Source, run: Run) -> None:
@@ -234,7 +235,7 @@ def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int
         **{f"sum_{name_of(p)}": results[f"p_{p}"] for p in wanted.params},
     }
     for k in range(n if run.outs else 0):
-        source.add(4, f"by_rows({run.narrow('g', f't - {k}')}, weight, spikes_{k}, count_of_rows, inner)")
+        source.add(4, f"call(by_rows, {run.narrow('g', f't - {k}')}, weight, spikes_{k}, count_of_rows, inner, wide)")
     if n == 1:
         source.add(4, "cut = option > 0 and t > 0 and t % option == 0")
     source.add(4, "for j in range(width):")
@@ -253,7 +254,7 @@ def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int
     source.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
     source.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
     for k in range(n if wanted.weight else 0):
-        source.add(4, f"by_weight({run.narrow('g', f't - {k}')}, spikes_{k}, by_chunk, count_of_rows, inner)")
+        source.add(4, f"call(by_weight, {run.narrow('g', f't - {k}')}, spikes_{k}, by_chunk, count_of_rows, inner, wide)")
 
 
 def _places(run: Run, k: int) -> Dict[str, str]:
