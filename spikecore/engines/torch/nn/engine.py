@@ -52,10 +52,17 @@ class FaceEngine(TorchEngine):
         return super().spike(u, surrogate)
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
+        return TorchEngine.scan(self._suited(stepper, inputs), stepper, params, state, inputs, **options)
+
+    def weighed_scan(self, stepper: Any, params: Any, state: Any, inputs: Any, weight: Any, **options: Any) -> Any:
+        engine = self._suited(stepper, inputs)
+        return TorchEngine.weighed_scan(engine, stepper, params, state, inputs, weight, **options)
+
+    def _suited(self, stepper: Any, inputs: Any) -> Any:
+        """The engine for a run of a neuron."""
         engine = self if has_formula(stepper) else self.unfused()
-        if torch.is_grad_enabled() and inputs.requires_grad:  # a step of training
-            engine = engine.repeating()
-        return TorchEngine.scan(engine, stepper, params, state, inputs, **options)
+        training = torch.is_grad_enabled() and inputs.requires_grad
+        return engine.repeating() if training else engine
 
     def explain(self, stepper: Any) -> str:
         if has_formula(stepper):

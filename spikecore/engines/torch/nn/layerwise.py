@@ -63,6 +63,7 @@ class Layerwise:
     def _layer(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         name, module = str(node.target), self.modules[str(node.target)]
         how: How
+        row = len(self.rows)
         if isinstance(module, Hidden) and module.states:
             value, how = self._neuron(node, name, module, args[0])
         elif len(self._chain(node, args, kwargs)) > 1:
@@ -72,7 +73,7 @@ class Layerwise:
             value, how = found or step_by_step(module, args, kwargs, self.steps, _why(module))
             if name in self.recorded:
                 self.recorded[name] = {"output": expand(value, self.steps)}
-        self.rows.append((f"{name} ({type(module).__name__})".lstrip(), how))
+        self.rows.insert(row, (f"{name} ({type(module).__name__})".lstrip(), how))
         return value
 
     def _chain(self, node: fx.Node, args: Any, kwargs: Any) -> List[fx.Node]:
@@ -110,7 +111,11 @@ class Layerwise:
         wanted = module.returned_states() if _states_used(node) else ()
         names = tuple(module.states) if name in self.recorded else wanted
         steps = self.steps if x.constant and self.steps > 1 else None
-        spk, states, final = module.over_time(x.data, steps, start, names, self.fused)
+        behind = self._linear_behind(node, name)
+        weight = None if behind is None else self.modules[str(behind.target)].weight
+        spk, states, final, weighed = module.over_time(x.data, steps, start, names, self.fused, weight)
+        if weighed:
+            self._finish(behind, spk)  # and spk stands where nobody looks
         self.final[name] = {n: value.detach() for n, value in final.items()}
         if name in self.recorded:
             self.recorded[name] = {"spk": spk, **states}
@@ -119,6 +124,27 @@ class Layerwise:
         missing = Sequence(spk)  # stands where nobody looks
         rest = (Sequence(states[n]) if n in states else missing for n in module.returned_states())
         return (Sequence(spk), *rest), lambda: module.explained(self.fused)
+
+    def _linear_behind(self, node: fx.Node, name: str) -> Optional[fx.Node]:
+        """The Linear that alone gets a neuron's spikes, if there is one and nobody wants to see them."""
+        if self.modules[name].returned_states():
+            if len(node.users) != 1:
+                return None
+            (node,) = node.users  # the spikes among what is returned
+            if kinds.function_name(node) != "getitem" or node.args[1] != 0:
+                return None
+        user = next(iter(node.users)) if len(node.users) == 1 else node
+        if name in self.recorded or user.op != "call_module" or user.args != (node,) or user.kwargs:
+            return None
+        linear, seen = self.modules[str(user.target)], str(user.target) in self.recorded
+        return user if type(linear) is nn.Linear and not seen and not kinds.hooked(linear) else None
+
+    def _finish(self, node: fx.Node, products: Any) -> None:
+        """What is left of a Linear once its products are there."""
+        name = str(node.target)
+        bias = self.modules[name].bias
+        self.done[node] = Sequence(products if bias is None else products + bias)
+        self.rows.append((f"{name} (Linear)", "products with spikes as they are made, the bias afterwards"))
 
     def _start(self, name: str, module: Any) -> Dict[str, Any]:
         if self.state is None:

@@ -168,7 +168,13 @@ class SpikingNeuron(Parts):
         return (engine if fused else engine.unfused()).explain(self._neuron)
 
     def over_time(
-        self, x: Any, steps: Optional[int], start: Dict[str, Any], record: Tuple[str, ...], fused: bool = True
+        self,
+        x: Any,
+        steps: Optional[int],
+        start: Dict[str, Any],
+        record: Tuple[str, ...],
+        fused: bool = True,
+        weight: Any = None,
     ) -> Any:
         """All steps of a sequence through ``engine.scan``; changes nothing on the module.
 
@@ -178,17 +184,23 @@ class SpikingNeuron(Parts):
             start: states before the first step.
             record: names of states to return over time.
             fused: whether a kernel may do it.
+            weight: of a Linear that alone gets the spikes; None, there is none.
 
         Returns:
-            spikes (time, ...), recorded states, states after the last step.
+            spikes (time, ...), recorded states, states after the last step, and False; or, where that is faster, their
+            products with the weight in place of the spikes, and True.
         """
         sequence = working(x)
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
-        state = self._start(current[0], start)
-        spk, recorded, final = engine.scan(self._neuron, params, state, current, steps=steps, record=record)
-        return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final
+        run = self._neuron, params, self._start(current[0], start), current
+        if weight is not None and x.dtype == weight.dtype and not record:
+            found = engine.weighed_scan(*run, weight, steps=steps)
+            if found is not None:
+                return *found, True
+        spk, recorded, final = engine.scan(*run, steps=steps, record=record)
+        return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final, False
 
 
 def _is_number(value: Any) -> bool:
