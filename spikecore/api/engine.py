@@ -103,6 +103,10 @@ class Engine(abc.ABC):
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
         """
 
+    def resting(self, x: Array) -> Array:
+        """Zeros shaped like ``x`` that nobody writes to, as first states are; they may take no memory."""
+        return self.xp.zeros_like(x)
+
     def weighed_scan(
         self, stepper: Any, params: Params, state: State, inputs: Array, weight: Array, **options: Any
     ) -> Optional[Tuple[Array, State, State]]:

@@ -55,7 +55,7 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     def call() -> Callable[[], Evidence]:
         for array in by_state:
             np.copyto(array, zeros)
-        first = (zeros for _ in now)
+        first = (zeros.reshape(-1) for _ in now)
         forward(threads, (len(x), zeros.size, chunk, 1), (inputs, *given, *first, outputs, *now, *kept))
         arrays = inputs, *given, gradient, *kept, scratch, *by_state, by_inputs
         backward(threads, (len(x), zeros.size, fused.CHUNK, 0), arrays)

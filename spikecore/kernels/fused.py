@@ -110,8 +110,8 @@ class Fused:
         final = [memory.empty(shape, self.dtype) for _ in state]
         kept = [memory.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         numbers = steps, math.prod(shape), chunk_of(shape), int(keep)
-        first = (np.ascontiguousarray(s, self.dtype) for s in state)
-        arrays = self.rows_of(x, steps), *self.held(params, shape), *first, *map(flat, (out, *recorded)), *final
+        first = (self.start_of(s) for s in state)
+        arrays = self.rows_of(x), *self.held(params, shape), *first, *map(flat, (out, *recorded)), *final
         forward_of(self)(workers(shape), numbers, (*arrays, *map(flat, kept)))
         return Made(out, recorded, final, tuple(kept) if keep else ())
 
@@ -142,9 +142,9 @@ class Fused:
         ginit = [memory.copy(0 if last is None else last, shape, self.dtype) for last in g_final]
         sums = [memory.zeros(shape, self.dtype) for _ in by_params]
         kernel = backward_of(self, Wanted(("sum" if summed else "rows") if by_x else "", by_params))
-        upstream = (self.rows_of(a, steps) for a in (g, *g_recorded))
-        held = *(self.rows_of(a, len(a)) for a in saved), self.scratch(shape)
-        arrays = self.rows_of(x, steps), *self.held(params, shape), *upstream, *held, *ginit, flat(gx), *sums
+        upstream = (self.rows_of(a) for a in (g, *g_recorded))
+        held = *(self.rows_of(a) for a in saved), self.scratch(shape)
+        arrays = self.rows_of(x), *self.held(params, shape), *upstream, *held, *ginit, flat(gx), *sums
         kernel(workers(shape), (steps, math.prod(shape), CHUNK, window or 0), arrays)
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
         return Gradients(gx if by_x else None, ginit, found)
@@ -153,12 +153,18 @@ class Fused:
         """Room in which each worker of a backward run computes states again."""
         return memory.empty((workers(shape), len(self.states) * (EVERY + 1) * CHUNK), self.dtype)
 
-    def rows_of(self, a: Any, steps: int) -> Any:
-        """(time, batch, ...) as (time, neurons), each row without gaps; one row for all steps repeats."""
+    def rows_of(self, a: Any) -> Any:
+        """(time, batch, ...) as (time, neurons), each row without gaps."""
         rows = flat(a)
         if rows.dtype != self.dtype or not rows.flags.aligned or rows.strides[1] != rows.itemsize:
             rows = np.ascontiguousarray(rows, self.dtype)
-        return np.broadcast_to(rows, (steps, rows.shape[1]))
+        return rows
+
+    def start_of(self, state: Any) -> Any:
+        """The values of a first state in one row; of one that is zero everywhere, one chunk for all."""
+        if state.size and not any(state.strides) and not state.flat[0]:
+            return _chunk_of_zeros(self.dtype)
+        return np.ascontiguousarray(state, self.dtype).reshape(-1)
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
         """The parameters that are arrays: one value per neuron, or a number."""
@@ -185,6 +191,11 @@ def chunk_of(shape: Tuple[int, ...]) -> int:
     some for each core.
     """
     return LONG if math.prod(shape) >= 2 * LONG * CORES else CHUNK
+
+
+@lru_cache(maxsize=None)
+def _chunk_of_zeros(dtype: str) -> Any:
+    return memory.zeros((1, LONG), dtype)
 
 
 @lru_cache(maxsize=None)

@@ -3,7 +3,7 @@
 With a loop over threads of its own, a kernel takes Numba almost three times as long to compile. So a kernel is a C
 function of a worker's number, and the loop calls it by its address. What it works on comes as a table of integers:
 numbers first, then for each array where it begins and how many elements lie between the beginnings of two rows. Rows
-may therefore repeat, or run backwards, without another compilation. Kernels read and write through pointers: arrays
+may therefore run backwards, and a single one repeats, without another compilation. Kernels read and write through pointers: arrays
 take Numba half as long again.
 """
 
@@ -84,7 +84,7 @@ class Kernel:
 
 
 def _place(a: Any) -> Sequence[int]:
-    return a.__array_interface__["data"][0], a.strides[0] // a.itemsize if a.ndim else 1
+    return a.__array_interface__["data"][0], a.strides[0] // a.itemsize if a.ndim and a.shape[0] > 1 else 0
 
 
 @lru_cache(maxsize=None)

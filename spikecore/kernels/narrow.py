@@ -71,8 +71,8 @@ class Narrow:
         recorded = [memory.empty((steps, *shape), part.dtype) for _ in part.record]
         final = [memory.empty(shape, part.dtype) for _ in state]
         kept = [memory.empty(s, part.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
-        first = (np.ascontiguousarray(s, part.dtype) for s in state)
-        arrays = part.rows_of(x, steps), *part.held(params, shape), *first, *map(flat, (out, *recorded)), *final
+        first = (part.start_of(s) for s in state)
+        arrays = part.rows_of(x), *part.held(params, shape), *first, *map(flat, (out, *recorded)), *final
         held = *map(flat, kept), self.weight(params), self.spikes(shape)
         forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep), ("product",)), (*arrays, *held))
         return Made(out, recorded, final, tuple(kept) if keep else ())
@@ -104,10 +104,10 @@ class Narrow:
         numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
         chunks = -(-numbers[1] // numbers[2])
         by_weight = [memory.empty((chunks, self.outs * wide(shape[1])), part.dtype)] if wanted.weight else []
-        upstream = (part.rows_of(a, steps) for a in (g, *g_recorded))
+        upstream = (part.rows_of(a) for a in (g, *g_recorded))
         scratch = memory.empty((workers(shape), len(self.states) * (EVERY + 1) * numbers[2]), part.dtype)
-        kept = *(part.rows_of(a, len(a)) for a in saved), scratch
-        arrays = part.rows_of(x, steps), *part.held(params, shape), *upstream, *kept, *ginit, flat(gx), *sums
+        kept = *(part.rows_of(a) for a in saved), scratch
+        arrays = part.rows_of(x), *part.held(params, shape), *upstream, *kept, *ginit, flat(gx), *sums
         held = *by_weight, self.weight(params), self.spikes(shape)
         backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}

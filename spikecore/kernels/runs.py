@@ -108,14 +108,15 @@ def row(array: str, t: str = "") -> str:
 def forward_source(run: Run) -> str:
     """The forward kernel.
 
-    ``now_<state>`` are in the end the states after the last step. ``kept_<state>``, written if ``option`` is not zero,
+    ``now_<state>`` are in the end the states after the last step. ``init_<state>`` may be one row that repeats: a chunk,
+    the same for all. ``kept_<state>``, written if ``option`` is not zero,
     has a row for each block of ``EVERY`` steps: the state before it.
     """
     states = run.trace.states
     arrays = *(f"init_{s}" for s in states), "out", *(f"rec_{s}" for s in run.recorded)
     source = run.begin("forward", (*arrays, *(f"now_{s}" for s in states), *(f"kept_{s}" for s in states)))
     for s in states:
-        source.add(2, f"row_now_{s} = {row(f'now_{s}')}", f"row_init_{s} = {row(f'init_{s}')}")
+        source.add(2, f"row_now_{s} = {row(f'now_{s}')}", f"row_init_{s} = row(init_{s} + lo * step_init_{s} * SIZE)")
         source.add(2, *copied(f"row_now_{s}", f"row_init_{s}[j]"))
     source.add(2, "for begin in range(0, steps, EVERY):", "    length = min(EVERY, steps - begin)")
     source.add(3, "if option != 0:", "    pass")

@@ -193,7 +193,7 @@ class Neuron(Stepper):
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         """All states zero, shaped like the input of one step."""
-        return State({name: engine.xp.zeros_like(x) for name in self.state})
+        return State({name: engine.resting(x) for name in self.state})
 
     @property
     def core(self) -> Tuple[Neuron, str]:

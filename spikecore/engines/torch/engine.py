@@ -13,7 +13,7 @@ from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.loop import loop
-from spikecore.engines.torch.modes import read_by_dynamo
+from spikecore.engines.torch.modes import compiling, has_data, read_by_dynamo
 from spikecore.engines.torch.namespace import words
 from spikecore.kernels.sizes import LARGE, sooner
 
@@ -76,6 +76,8 @@ class TorchEngine(Engine):
             if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch cannot share such memory
                 x = x.copy()
             return torch.as_tensor(x, dtype=wanted, device=self.device)
+        if x.dtype == wanted and x.is_cpu and self.device == "cpu":
+            return x
         if x.is_floating_point() and wanted.is_floating_point and x.dtype != wanted:
             own = str(x.dtype).rpartition(".")[2]
             other = f", or use get_engine('torch', dtype={own!r})" if own in DTYPES else ""
@@ -103,6 +105,11 @@ class TorchEngine(Engine):
 
     def stop_gradient(self, x: Any) -> Any:
         return x.detach()
+
+    def resting(self, x: Any) -> Any:
+        if x.is_cpu and has_data(x) and not compiling():
+            return x.new_zeros(()).expand(x.shape)  # torch refuses to write to it
+        return self.xp.zeros_like(x)
 
     def scan(
         self,
