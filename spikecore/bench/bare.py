@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable
 
 import numpy as np
@@ -40,25 +41,22 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     engine = sc.get_engine("numpy", fused=False)
     shape = x.shape[1:]
     params = layer.prepare(engine, map_leaves(engine.asarray, layer.init(Key((0,)), shape).params))
-    rest = layer.rest(engine, params, x[0])
-    found = choose(Terms(True, "float32"), layer, flatten(params), flatten(rest), x.shape, ())
+    first = layer.rest(engine, params, x[0])
+    found = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
     use_threads(torch.get_num_threads())
     forward, backward = fused.forward_of(found), fused.backward_of(found, fused.Wanted("rows", ()))
     spikes, by_input = (memory.empty(x.shape, x.dtype) for _ in range(2))
     inputs, gradient, outputs, by_inputs = map(fused.flat, (x, upstream, spikes, by_input))
-    zeros = np.zeros(shape, x.dtype)
-    now, by_state = ([zeros.copy() for _ in found.states] for _ in range(2))
+    now, by_state = ([memory.empty(shape, x.dtype) for _ in found.states] for _ in range(2))
+    rest = [found.start_of(None) for _ in found.states]
     kept = [fused.flat(memory.empty(s, x.dtype)) for s in found.saved_shapes(len(x), shape)]
     given, scratch, threads = found.held(flatten(params), shape), found.scratch(shape), fused.workers(shape)
-    chunk = fused.chunk_of(shape)
+    count, chunk = math.prod(shape), fused.chunk_of(shape)
 
     def call() -> Callable[[], Evidence]:
-        for array in by_state:
-            np.copyto(array, zeros)
-        first = (zeros.reshape(-1) for _ in now)
-        forward(threads, (len(x), zeros.size, chunk, 1), (inputs, *given, *first, outputs, *now, *kept))
-        arrays = inputs, *given, gradient, *kept, scratch, *by_state, by_inputs
-        backward(threads, (len(x), zeros.size, fused.CHUNK, 0), arrays)
+        forward(threads, (len(x), count, chunk, 1), (inputs, *given, *rest, outputs, *now, *kept))
+        arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
+        backward(threads, (len(x), count, fused.CHUNK, 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 
     return call

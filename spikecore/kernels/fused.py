@@ -138,12 +138,11 @@ class Fused:
         """
         shape, steps = tuple(x.shape[1:]), g.shape[0]
         summed = x.shape[0] == 1 < steps  # a constant input's gradient
-        gx = (memory.zeros if summed else memory.empty)(x.shape if by_x else (1, *shape), self.dtype)
-        ginit = [memory.copy(0 if last is None else last, shape, self.dtype) for last in g_final]
-        sums = [memory.zeros(shape, self.dtype) for _ in by_params]
+        gx = memory.empty(x.shape if by_x else (1, 1), self.dtype)
+        ginit, sums = ([memory.empty(shape, self.dtype) for _ in some] for some in (g_final, by_params))
         kernel = backward_of(self, Wanted(("sum" if summed else "rows") if by_x else "", by_params))
         upstream = (self.rows_of(a) for a in (g, *g_recorded))
-        held = *(self.rows_of(a) for a in saved), self.scratch(shape)
+        held = *(self.rows_of(a) for a in saved), self.scratch(shape), *map(self.start_of, g_final)
         arrays = self.rows_of(x), *self.held(params, shape), *upstream, *held, *ginit, flat(gx), *sums
         kernel(workers(shape), (steps, math.prod(shape), CHUNK, window or 0), arrays)
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(by_params, sums)}
@@ -161,8 +160,10 @@ class Fused:
         return rows
 
     def start_of(self, state: Any) -> Any:
-        """The values of a first state in one row; of one that is zero everywhere, one chunk for all."""
-        if state.size and not any(state.strides) and not state.flat[0]:
+        """What a run, or a run back, begins with in one row: states, or gradients by them. Where all are zero, also as
+        None, one chunk for all.
+        """
+        if state is None or state.size and not any(state.strides) and not state.item(0):
             return _chunk_of_zeros(self.dtype)
         return np.ascontiguousarray(state, self.dtype).reshape(-1)
 

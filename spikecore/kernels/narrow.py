@@ -98,15 +98,14 @@ class Narrow:
         part, shape, steps = self.part, tuple(x.shape[1:]), g.shape[0]
         own, summed = tuple(p for p in by_params if p != WEIGHT), x.shape[0] == 1 < steps
         wanted = Wanted(("sum" if summed else "rows") if by_x else "", own, WEIGHT in by_params)
-        gx = (memory.zeros if summed else memory.empty)(x.shape if by_x else (1, *shape), part.dtype)
-        ginit = [memory.copy(0 if last is None else last, shape, part.dtype) for last in g_final]
-        sums = [memory.zeros(shape, part.dtype) for _ in own]
+        gx = memory.empty(x.shape if by_x else (1, 1), part.dtype)
+        ginit, sums = ([memory.empty(shape, part.dtype) for _ in some] for some in (g_final, own))
         numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
         chunks = -(-numbers[1] // numbers[2])
         by_weight = [memory.empty((chunks, self.outs * wide(shape[1])), part.dtype)] if wanted.weight else []
         upstream = (part.rows_of(a) for a in (g, *g_recorded))
         scratch = memory.empty((workers(shape), len(self.states) * (EVERY + 1) * numbers[2]), part.dtype)
-        kept = *(part.rows_of(a) for a in saved), scratch
+        kept = *(part.rows_of(a) for a in saved), scratch, *map(part.start_of, g_final)
         arrays = part.rows_of(x), *part.held(params, shape), *upstream, *kept, *ginit, flat(gx), *sums
         held = *by_weight, self.weight(params), self.spikes(shape)
         backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))

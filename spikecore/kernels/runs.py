@@ -105,18 +105,22 @@ def row(array: str, t: str = "") -> str:
     return f"row({array} + (({t}) * step_{array} + lo) * SIZE)" if t else f"row({array} + lo * SIZE)"
 
 
+def first_row(array: str) -> str:
+    """The chunk's part of one value per neuron, or of a row that repeats: a chunk, the same for all."""
+    return f"row({array} + lo * step_{array} * SIZE)"
+
+
 def forward_source(run: Run) -> str:
     """The forward kernel.
 
-    ``now_<state>`` are in the end the states after the last step. ``init_<state>`` may be one row that repeats: a chunk,
-    the same for all. ``kept_<state>``, written if ``option`` is not zero,
+    ``now_<state>`` are in the end the states after the last step. ``kept_<state>``, written if ``option`` is not zero,
     has a row for each block of ``EVERY`` steps: the state before it.
     """
     states = run.trace.states
     arrays = *(f"init_{s}" for s in states), "out", *(f"rec_{s}" for s in run.recorded)
     source = run.begin("forward", (*arrays, *(f"now_{s}" for s in states), *(f"kept_{s}" for s in states)))
     for s in states:
-        source.add(2, f"row_now_{s} = {row(f'now_{s}')}", f"row_init_{s} = row(init_{s} + lo * step_init_{s} * SIZE)")
+        source.add(2, f"row_now_{s} = {row(f'now_{s}')}", f"row_init_{s} = {first_row(f'init_{s}')}")
         source.add(2, *copied(f"row_now_{s}", f"row_init_{s}[j]"))
     source.add(2, "for begin in range(0, steps, EVERY):", "    length = min(EVERY, steps - begin)")
     source.add(3, "if option != 0:", "    pass")
@@ -167,19 +171,23 @@ def _named(
 def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     """The backward kernel: from the last block of ``EVERY`` steps to the first, each forwards for its states, and back.
 
-    ``now_<state>`` are the gradients by the last states, and then those by the first. Each worker has a row of
-    ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or zero. ``found``
+    ``last_<state>`` are the gradients by the last states, ``now_<state>`` in the end those by the first. Each worker has
+    a row of ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or zero. ``found``
     is the derivative of the step.
     """
     states = run.trace.states
-    arrays = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states), "scratch"
+    over_time = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states)
+    arrays = *over_time, "scratch", *(f"last_{s}" for s in states)
     outs = *(f"now_{s}" for s in states), "gx", *(f"gp_{name_of(p)}" for p in wanted.params)
     source = run.begin("backward", (*arrays, *outs, *(["gw"] if wanted.weight else [])))
     room = "scratch + (worker * step_scratch + {} * (EVERY + 1) * chunk) * SIZE"
     source.add(2, *(f"all_{s} = {room.format(i)}" for i, s in enumerate(states)))
-    source.add(2, *(f"row_now_{s} = {row(f'now_{s}')}" for s in states))
-    source.add(2, *(f"sum_{name_of(p)} = {row(f'gp_{name_of(p)}')}" for p in wanted.params))
-    source.add(2, *(["sum_ = " + row("gx")] if wanted.x == "sum" else []))
+    for s in states:
+        source.add(2, f"row_now_{s} = {row(f'now_{s}')}", f"row_last_{s} = {first_row(f'last_{s}')}")
+        source.add(2, *copied(f"row_now_{s}", f"row_last_{s}[j]"))
+    sums = {f"sum_{name_of(p)}": f"gp_{name_of(p)}" for p in wanted.params}
+    for total, array in {**({"sum_": "gx"} if wanted.x == "sum" else {}), **sums}.items():
+        source.add(2, f"{total} = {row(array)}", *copied(total, "F(0.0)"))
     if wanted.weight:
         source.add(2, f"by_chunk = gw + own * {run.outs} * wide * SIZE", "sums = row(by_chunk)")
         source.add(2, f"for j in range({run.outs} * wide):", "    sums[j] = F(0.0)")
