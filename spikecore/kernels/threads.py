@@ -71,13 +71,17 @@ def use_threads(count: int) -> None:
 
     launch()
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(max(1, min(count, most)))
+    _own.most = max(1, min(count, most))
+    numba.set_num_threads(_own.most)
     _own.threads = count
 
 
 def most_threads() -> int:
     """How many threads a kernel called from this Python thread may use."""
-    import numba
+    found: Optional[int] = getattr(_own, "most", None)
+    if found is None:
+        import numba
 
-    launch()
-    return int(numba.get_num_threads())
+        launch()
+        return int(numba.get_num_threads())
+    return found

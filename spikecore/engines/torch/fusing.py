@@ -15,6 +15,7 @@ from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 from spikecore.kernels.narrow import WEIGHT
+from spikecore.kernels.threads import use_threads
 
 
 def can_pass(stepper: Any) -> bool:
@@ -60,7 +61,7 @@ def fused_scan(
     first = [state[name] for name in kernels.states]
     if last:
         inputs, first, held = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in held]
-    if target == "cpu" and not inputs[0].is_contiguous():
+    if target == "cpu" and not (inputs.is_contiguous() or inputs[0].is_contiguous()):
         inputs = inputs.contiguous()  # once, by all threads, for both ways
     made = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *held)
     if last:
@@ -93,7 +94,7 @@ class FusedScan(torch.autograd.Function):
     def forward(ctx: Any, kernels: Any, steps: int, window: int, inputs: Any, *operands: Any) -> Any:
         keep = any(ctx.needs_input_grad)
         if has_data(inputs):
-            _use_threads()
+            use_threads(torch.get_num_threads())
             found = run(kernels, inputs, operands, steps, keep)
         else:
             found = torch.ops.spikecore.scan(inputs, list(operands), number_of(kernels), steps, keep)
@@ -116,7 +117,7 @@ class FusedScan(torch.autograd.Function):
         options = ctx.steps, wanted[3], by_params, ctx.window
         with torch.no_grad():
             if has_data(inputs):
-                _use_threads()
+                use_threads(torch.get_num_threads())
                 found = run_back(kernels, inputs, operands, saved, grads, *options)
             else:
                 key = number_of(kernels)
@@ -149,9 +150,3 @@ class Once(torch.autograd.Function):
             "fused kernels have no second derivative; get_engine('torch', fused=False), or snn.run(..., fused=False), "
             "differentiates the loop twice"
         )
-
-
-def _use_threads() -> None:
-    from spikecore.kernels.threads import use_threads
-
-    use_threads(torch.get_num_threads())

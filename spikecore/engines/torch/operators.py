@@ -62,7 +62,7 @@ def _unpacked(kernels: Any, inputs: Any, operands: Any) -> Any:
 
 def _array(x: Any) -> Any:
     """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
-    return x.detach().numpy() if x.device.type == "cpu" else x.detach()
+    return x.detach().numpy() if x.is_cpu else x.detach()
 
 
 def _over_time(g: Any, shape: Any, like: Any) -> Any:
@@ -71,7 +71,7 @@ def _over_time(g: Any, shape: Any, like: Any) -> Any:
 
 def in_rows(x: Any, shape: Any) -> Any:
     """A gradient as kernels read it on the CPU: each step's values side by side, copied by all threads if need be."""
-    if x.device.type != "cpu" or not x.numel() or not x.ndim or x[0].is_contiguous():
+    if x.is_contiguous() or not x.is_cpu or not x.numel() or x[0].is_contiguous():
         return x
     row = x[0]
     if x.stride(0) == 0:
