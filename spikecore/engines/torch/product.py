@@ -27,10 +27,15 @@ def matmul(a: Any, b: Any) -> Any:
 def linear(module: torch.nn.Linear, x: Any) -> Any:
     """What a Linear makes of x (..., features)."""
     flat, across = x.reshape(-1, x.shape[-1]), module.weight.t()
-    if not _matters(flat, across):
+    if not own_forward(module) or not _matters(flat, across):
         return module(x)
     y = ByRight.apply(ByLeft.apply(flat, across, module.bias), flat, across)
     return y.reshape(*x.shape[:-1], module.out_features)
+
+
+def own_forward(module: torch.nn.Linear) -> bool:
+    """Whether a module does what its class says."""
+    return type(module) is torch.nn.Linear and "forward" not in vars(module)
 
 
 def _matters(a: Any, b: Any) -> bool:

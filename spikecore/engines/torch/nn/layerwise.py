@@ -10,6 +10,7 @@ from spikecore.engines.torch.nn import kinds, sequence
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.sequence import Sequence, expand, stacked, step_by_step
 from spikecore.engines.torch.nn.trace import Untraceable
+from spikecore.engines.torch.product import own_forward
 
 How = Union[str, Callable[[], str]]  # what ran how, or a function that says it if somebody asks
 
@@ -128,16 +129,15 @@ class Layerwise:
     def _linear_behind(self, node: fx.Node, name: str) -> Optional[fx.Node]:
         """The Linear that alone gets a neuron's spikes, if there is one and nobody wants to see them."""
         if self.modules[name].returned_states():
-            if len(node.users) != 1:
+            parts = _parts_used(node)
+            if len(parts) != 1 or _states_used(node):
                 return None
-            (node,) = node.users  # the spikes among what is returned
-            if kinds.function_name(node) != "getitem" or node.args[1] != 0:
-                return None
+            (node,) = parts  # the spikes
         user = next(iter(node.users)) if len(node.users) == 1 else node
         if name in self.recorded or user.op != "call_module" or user.args != (node,) or user.kwargs:
             return None
-        linear, seen = self.modules[str(user.target)], str(user.target) in self.recorded
-        return user if type(linear) is nn.Linear and not seen and not kinds.hooked(linear) else None
+        behind, seen = self.modules[str(user.target)], str(user.target) in self.recorded
+        return user if own_forward(behind) and not seen and not kinds.hooked(behind) else None
 
     def _finish(self, node: fx.Node, products: Any) -> None:
         """What is left of a Linear once its products are there."""
@@ -171,7 +171,12 @@ class Layerwise:
 
 def _states_used(node: fx.Node) -> bool:
     """Whether anything but the spikes of a neuron's return value is looked at."""
-    return any(kinds.function_name(user) != "getitem" or user.args[1] != 0 for user in node.users)
+    return any(kinds.function_name(part) != "getitem" or part.args[1] != 0 for part in _parts_used(node))
+
+
+def _parts_used(node: fx.Node) -> List[fx.Node]:
+    """Who uses a neuron's return value, but for parts of it that nobody uses, as ``_`` in ``spk, _ = lif(x)``."""
+    return [user for user in node.users if user.users or kinds.function_name(user) != "getitem"]
 
 
 def _attribute(net: Any, path: str) -> Any:
