@@ -25,7 +25,7 @@ NEURONS = [
 CLOSE = {"float32": 3e-6, "float64": 1e-13}  # of the largest: sums in another order
 
 
-@pytest.fixture()
+@pytest.fixture
 def narrowly(monkeypatch):
     """How many runs went through these kernels."""
     seen, forward = [], narrow.Narrow.forward
@@ -38,7 +38,9 @@ def narrowly(monkeypatch):
     return seen
 
 
-def run(engine, layer, steps=9, batch=6, n=100, outs=10, bias=True, constant=False, window=None, start=False, of="both"):
+def run(
+    engine, layer, steps=9, batch=6, n=100, outs=10, bias=True, constant=False, window=None, start=False, of="both"
+):
     """Outputs, final states, and gradients of a random functional of both by everything."""
     net, draw = sc.Sequential(layer, sc.Linear(n, outs, bias)), np.random.default_rng(0)
     init = net.init(Key((0,)), (n,))
@@ -149,7 +151,7 @@ def test_recorded_spikes_are_there(narrowly):
 # ---- torch ----
 
 
-@pytest.fixture()
+@pytest.fixture
 def torch():
     return pytest.importorskip("torch", reason="torch is not installed (extra 'torch')")
 

@@ -71,7 +71,9 @@ def both(make, **options):
         run = snn.run(net, x, explain=said.append, **options) if not in_loop else None
         out = torch.stack([net(now) for now in x]) if in_loop else run[0] if options else run
         (torch.linspace(-1, 1, out.numel()).reshape(out.shape) * out).sum().backward()
-        found.append((out.detach(), [p.grad for p in net.parameters()], [s.detach() for s in utils.get_state(net).values()]))
+        found.append(
+            (out.detach(), [p.grad for p in net.parameters()], [s.detach() for s in utils.get_state(net).values()])
+        )
     return found, said[0].splitlines()
 
 

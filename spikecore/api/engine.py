@@ -108,15 +108,25 @@ class Engine(abc.ABC):
         return self.xp.zeros_like(x)
 
     def weighed_scan(
-        self, stepper: Any, params: Params, state: State, inputs: Array, weight: Array, **options: Any
-    ) -> Optional[Tuple[Array, State, State]]:
-        """``scan`` that returns the products of the spikes with a weight W in place of the spikes, S W^T, where the
-        engine is faster so; else None, and the caller does the one after the other.
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Array,
+        weight: Array,
+        *,
+        steps: Optional[int] = None,
+        window: Optional[int] = None,
+    ) -> Optional[Tuple[Array, State]]:
+        """A neuron and the product with a weight behind it, S W^T, in one, where the engine is faster so.
 
         Args:
-            stepper: a neuron whose outputs are (batch, neurons).
             weight: W (outs, neurons).
-            params, state, inputs, **options: see ``scan``.
+            stepper, params, state, inputs, steps, window: see ``scan``.
+
+        Returns:
+            products (time, batch, outs) and the state after the last step; None where the caller is to take ``scan``
+            and multiply.
         """
         return None
 

@@ -3,8 +3,8 @@
 With a loop over threads of its own, a kernel takes Numba almost three times as long to compile. So a kernel is a C
 function of a worker's number, and the loop calls it by its address. What it works on comes as a table of integers:
 numbers first, then for each array where it begins and how many elements lie between the beginnings of two rows. Rows
-may therefore run backwards, and a single one repeats, without another compilation. Kernels read and write through pointers: arrays
-take Numba half as long again.
+may therefore run backwards, and a single one repeats, without another compilation. Kernels read and write through
+pointers, not arrays: they take Numba a quarter to a third less time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 SOURCE = """

@@ -171,9 +171,9 @@ def _named(
 def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     """The backward kernel: from the last block of ``EVERY`` steps to the first, each forwards for its states, and back.
 
-    ``last_<state>`` are the gradients by the last states, ``now_<state>`` in the end those by the first. Each worker has
-    a row of ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or zero. ``found``
-    is the derivative of the step.
+    ``last_<state>`` are the gradients by the last states, ``now_<state>`` in the end those by the first. Each worker
+    has a row of ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or
+    zero. ``found`` is the derivative of the step.
     """
     states = run.trace.states
     over_time = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states)
@@ -263,7 +263,9 @@ def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int
     source.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
     source.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
     for k in range(n if wanted.weight else 0):
-        source.add(4, f"call(by_weight, {run.narrow('g', f't - {k}')}, spikes_{k}, by_chunk, count_of_rows, inner, wide)")
+        source.add(
+            4, f"call(by_weight, {run.narrow('g', f't - {k}')}, spikes_{k}, by_chunk, count_of_rows, inner, wide)"
+        )
 
 
 def _places(run: Run, k: int) -> Dict[str, str]:

@@ -100,10 +100,11 @@ class Stepper(Layer):
         elif self.parallel:
             spikes, recorded, final = self.at_once(engine, prepared, start, current, **option)
         else:
-            weighed = None if weight is None or run.records else weight
-            found = None if weighed is None else engine.weighed_scan(self, prepared, start, current, weighed, **option)
-            if found is not None:
-                return Result(found[0], EMPTY, found[2])
+            if weight is not None and not record:
+                parts = self, prepared, start, current, weight
+                weighed = engine.weighed_scan(*parts, steps=run.steps, window=run.window)
+                if weighed is not None:
+                    return Result(weighed[0], EMPTY, weighed[1])
             spikes, recorded, final = engine.scan(self, prepared, start, current, **option)
         outputs = spikes if weight is None else product(engine.xp, spikes, weight)
         return Result(outputs, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)

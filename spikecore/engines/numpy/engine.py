@@ -153,14 +153,14 @@ class NumpyEngine(Engine):
         weight: Any,
         *,
         steps: Optional[int] = None,
-        record: Tuple[str, ...] = (),
         window: Optional[int] = None,
-    ) -> Optional[Tuple[Any, State, State]]:
+    ) -> Optional[Tuple[Any, State]]:
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
-        kernels = self._kernels(stepper, params, state, inputs, steps, record, weight.shape[0])
+        kernels = self._kernels(stepper, params, state, inputs, steps, (), weight.shape[0])
         if kernels is None:
             return None
-        return fused_scan(self, kernels, Params({**params, WEIGHT: weight}), state, inputs, steps, window)
+        out, _, final = fused_scan(self, kernels, Params({**params, WEIGHT: weight}), state, inputs, steps, window)
+        return out, final
 
     def _kernels(
         self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any, outs: int = 0

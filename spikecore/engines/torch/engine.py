@@ -154,14 +154,14 @@ class TorchEngine(Engine):
         weight: Any,
         *,
         steps: Optional[int] = None,
-        record: Tuple[str, ...] = (),
         window: Optional[int] = None,
-    ) -> Optional[Tuple[Any, State, State]]:
+    ) -> Optional[Tuple[Any, State]]:
         steps = inputs.shape[0] if steps is None else steps
         check_steps(steps, inputs.shape[0])
         if self.fused is False or not may_weigh(inputs, weight):
             return None
-        return fused_scan(self, stepper, params, state, inputs, steps, record, window, weight)
+        found = fused_scan(self, stepper, params, state, inputs, steps, (), window, weight)
+        return None if found is None else (found[0], found[2])
 
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain

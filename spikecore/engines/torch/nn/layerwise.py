@@ -115,7 +115,7 @@ class Layerwise:
         behind = self._linear_behind(node, name)
         weight = None if behind is None else self.modules[str(behind.target)].weight
         spk, states, final, weighed = module.over_time(x.data, steps, start, names, self.fused, weight)
-        if weighed:
+        if behind is not None and weighed:
             self._finish(behind, spk)  # and spk stands where nobody looks
         self.final[name] = {n: value.detach() for n, value in final.items()}
         if name in self.recorded:

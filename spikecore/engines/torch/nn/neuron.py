@@ -198,7 +198,7 @@ class SpikingNeuron(Parts):
         if weight is not None and x.dtype == weight.dtype and not record:
             found = engine.weighed_scan(*run, weight, steps=steps)
             if found is not None:
-                return *found, True
+                return found[0], {}, found[1], True
         spk, recorded, final = engine.scan(*run, steps=steps, record=record)
         return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final, False
 
