@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Pass
-from spikecore.api.tree import Params, Tree
+from spikecore.api.layer import Key, Pass
+from spikecore.api.tree import Params, Tree, flatten, map_leaves
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -79,3 +79,38 @@ def test_inputs_may_lie_in_any_order():
         (out.outputs * x).sum().backward()
         found.append((out.outputs, lifted.grad, beta.grad))
     assert all(torch.equal(a, b) for a, b in zip(*found))
+
+
+MAPS = sc.Sequential(sc.Conv2d(2, 3, 3), sc.MaxPool2d(2), sc.AvgPool2d(2))
+
+
+@pytest.mark.parametrize("few", [1, 5000, 1 << 24])
+def test_layers_over_maps_take_some_steps_at_a_time(monkeypatch, few):
+    from spikecore.engines.torch import engine as module
+
+    host, found, sizes = sc.get_engine("torch"), [], []
+    conv = host.xp.conv
+    monkeypatch.setattr(host.xp, "conv", lambda x, *rest, **named: (sizes.append(len(x)), conv(x, *rest, **named))[1])
+    for limit in (few, 1 << 60):
+        monkeypatch.setattr(module, "FEW_BYTES", limit)
+        params = map_leaves(lambda p: host.asarray(p).requires_grad_(), MAPS.init(Key((0,)), (2, 12, 12)).params)
+        x = draw(7, 2, 2, 12, 12).requires_grad_()
+        y = MAPS.run(Pass(host), params, Tree(), None, x).outputs
+        leaves = x, *flatten(params).values()
+        found.append((y.detach(), y.stride(), torch.autograd.grad((y * draw(*y.shape)).sum(), leaves)))
+    (some, order, by_some), (whole, _, by_whole) = found
+    assert torch.equal(some, whole)
+    assert some.any()
+    assert order[2] == 1  # channels lie next to each other
+    assert torch.equal(by_some[0], by_whole[0])
+    for a, b in zip(by_some, by_whole):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert sizes[-1] == 14
+    assert sizes[:-1] == {1: [2] * 7, 5000: [4, 4, 4, 2], 1 << 24: [14]}[few]
+
+
+def test_layers_over_maps_say_what_does_not_fit():
+    with pytest.raises(sc.ShapeError, match="Conv2d: samples of shape"):
+        MAPS.run(
+            Pass(sc.get_engine("torch")), MAPS.init(Key((0,)), (2, 12, 12)).params, Tree(), None, draw(3, 2, 4, 9, 9)
+        )

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional, Tuple
+from itertools import takewhile
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from spikecore.api.foreign import no_layer, shown
-from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, layer_name
+from spikecore.api.layer import (
+    Init,
+    Key,
+    Layer,
+    Params,
+    Pass,
+    Result,
+    Shape,
+    ShapeError,
+    State,
+    Stateless,
+    Tree,
+    layer_name,
+)
 from spikecore.api.layers import Linear
 from spikecore.api.neurons.base import Stepper
+from spikecore.api.spatial import Spatial, through
 
 
 class Container(Layer):
@@ -58,9 +73,14 @@ def _run_child(
     return layer.run(run.child(name), params[name], buffers.get(name, Tree()), below, x, **options)
 
 
-def _weighs(layer: Layer, behind: Tuple[Layer, ...]) -> bool:
+def _over_maps(layers: List[Tuple[str, Layer]]) -> List[Tuple[str, Any]]:
+    """The layers over maps with which these begin."""
+    return list(takewhile(lambda one: isinstance(one[1], Spatial) and type(one[1]).run is Stateless.run, layers))
+
+
+def _weighs(layer: Layer, behind: Layer) -> bool:
     """Whether a layer is a neuron that may do the product of the Linear behind it along with its own run."""
-    return bool(behind) and type(behind[0]) is Linear and getattr(type(layer), "run", None) is Stepper.run
+    return type(behind) is Linear and getattr(type(layer), "run", None) is Stepper.run
 
 
 def _checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
@@ -118,14 +138,22 @@ class Sequential(Listed):
         return Init(Params(params), Tree(buffers), shape)
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        state, trees, weighed = _checked_state(run, self, state), _Trees(), False
-        for i, (name, layer) in enumerate(self.children()):
-            if weighed:  # its product is done
-                x, weighed = layer.shifted(params[name], x), False  # type: ignore[attr-defined]
-                continue
-            weighed = _weighs(layer, self.layers[i + 1 :])
-            weight = {"weight": params[str(i + 1)].weight} if weighed else {}
-            x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, **weight))
+        state, trees, layers = _checked_state(run, self, state), _Trees(), list(self.children())
+        i = 0
+        while i < len(layers):
+            (name, layer), maps = layers[i], _over_maps(layers[i:])
+            if len(maps) > 1 and x.shape[0] > 1:
+                x = through(run.engine, [(one, params[path]) for path, one in maps], x)
+                i += len(maps)
+            elif i + 1 < len(layers) and _weighs(layer, layers[i + 1][1]):
+                path, linear = layers[i + 1]
+                option = {"weight": params[path].weight}
+                x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, **option))
+                x = linear.shifted(params[path], x)  # type: ignore[attr-defined]
+                i += 2
+            else:
+                x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
+                i += 1
         return trees.result(x)
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:

@@ -103,6 +103,16 @@ class Engine(abc.ABC):
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
         """
 
+    def in_pieces(self, function: Callable[[Array], Array], x: Array, elements: int) -> Array:
+        """A function of a sequence that treats every step by itself; it may be called with some steps at a time.
+
+        Args:
+            function: (time, batch, ...) to (time, batch, ...).
+            x: the sequence.
+            elements: how many of one step lie between the operations of ``function``, at most.
+        """
+        return function(x)
+
     def resting(self, x: Array) -> Array:
         """Zeros shaped like ``x`` that nobody writes to, as first states are; they may take no memory."""
         return self.xp.zeros_like(x)

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar, Optional, Sequence, Tuple, cast
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
 from spikecore.api.sizes import Sizes, at_least_one, map_names, spread, uniform_weight, window_shape
 
 
+class Spatial(Stateless):
+    """A layer over maps, which treats every step of every sample by itself."""
+
+    @abc.abstractmethod
+    def out_shape(self, shape: Shape) -> Shape:
+        """Shape of one sample of the output.
+
+        Raises:
+            ShapeError: samples of this shape do not fit.
+        """
+
+
+def through(engine: Any, layers: Sequence[Tuple[Spatial, Params]], x: Any) -> Any:
+    """A sequence through layers over maps, one after the other; the engine may take some steps at a time."""
+    shape, largest = tuple(x.shape[2:]), math.prod(x.shape[1:])
+    for layer, _ in layers:
+        shape = layer.out_shape(shape)
+        largest = max(largest, x.shape[1] * math.prod(shape))
+
+    def all_layers(part: Any) -> Any:
+        for layer, params in layers:
+            part, _ = layer.apply(engine, params, EMPTY, part, train=False, key=None)
+        return part
+
+    return engine.in_pieces(all_layers, x, largest)
+
+
 @dataclass(frozen=True)
-class _Conv(Stateless):
+class _Conv(Spatial):
     """What convolutions of any dimension share."""
 
     in_channels: int
@@ -36,18 +64,21 @@ class _Conv(Stateless):
                 f"and out_channels={self.out_channels}"
             )
 
-    def init(self, key: Key, shape: Shape) -> Init:
+    def out_shape(self, shape: Shape) -> Shape:
         name = layer_name(self)
         if len(shape) != 1 + self.space or shape[0] != self.in_channels:
             raise ShapeError(f"{name}: samples of shape {shape}, expected {map_names(self.in_channels, self.space)}")
-        kernel: Any = self.kernel_size
-        space = window_shape(name, shape[1:], kernel, self.stride, self.padding, self.dilation)
+        space = window_shape(name, shape[1:], self.kernel_size, self.stride, self.padding, self.dilation)
+        return (self.out_channels, *space)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        out, kernel = self.out_shape(shape), cast(Tuple[int, ...], self.kernel_size)
         size = (self.out_channels, self.in_channels // self.groups, *kernel)
         bound = 1.0 / math.sqrt(math.prod(size[1:]))
         params = {"weight": uniform_weight(key, "weight", size, bound)}
         if self.bias:
             params["bias"] = uniform_weight(key, "bias", (self.out_channels,), bound)
-        return Init(Params(params), EMPTY, (self.out_channels, *space))
+        return Init(Params(params), EMPTY, out)
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         xp = engine.xp
@@ -93,7 +124,7 @@ class Conv2d(_Conv):
 
 
 @dataclass(frozen=True)
-class _Pool(Stateless):
+class _Pool(Spatial):
     """What poolings share."""
 
     kernel_size: Sizes
@@ -115,12 +146,14 @@ class _Pool(Stateless):
         for field, value in (("kernel_size", kernel), ("stride", stride), ("padding", padding)):
             object.__setattr__(self, field, value)
 
-    def init(self, key: Key, shape: Shape) -> Init:
+    def out_shape(self, shape: Shape) -> Shape:
         name, ones = layer_name(self), (1,) * self.space
         if len(shape) != 1 + self.space:
             raise ShapeError(f"{name}: samples of shape {shape}, expected {map_names('channels', self.space)}")
-        space = window_shape(name, shape[1:], self.kernel_size, self.stride, self.padding, ones)
-        return Init(Params(), EMPTY, (shape[0], *space))
+        return (shape[0], *window_shape(name, shape[1:], self.kernel_size, self.stride, self.padding, ones))
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        return Init(Params(), EMPTY, self.out_shape(shape))
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         pool = getattr(engine.xp, self.word)

@@ -12,6 +12,7 @@ from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
+from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import compiling, has_data, read_by_dynamo
 from spikecore.engines.torch.namespace import words
@@ -105,6 +106,14 @@ class TorchEngine(Engine):
 
     def stop_gradient(self, x: Any) -> Any:
         return x.detach()
+
+    def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
+        steps = max(1, FEW_BYTES // (elements * x.element_size()))
+        if steps >= x.shape[0] or not x.is_cpu or compiling():
+            return function(x)
+        parts = [function(part) for part in x.split(steps)]
+        y = torch.cat([part.flatten(0, 1) for part in parts])  # merged, maps keep their order in memory
+        return y.unflatten(0, (x.shape[0], x.shape[1]))
 
     def resting(self, x: Any) -> Any:
         if x.is_cpu and has_data(x) and not compiling():

@@ -10,6 +10,10 @@ from typing import Any
 
 import torch
 
+FEW_BYTES = (
+    1 << 24
+)  # what lies between two layers should not be larger: it stays in the cache, its memory is used again
+
 
 def channels_last(x: Any) -> Any:
     """The input of a two-dimensional convolution in the order in which the CPU computes fastest."""

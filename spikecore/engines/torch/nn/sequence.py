@@ -8,14 +8,13 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from spikecore.engines.torch.layout import channels_last
+from spikecore.engines.torch.layout import FEW_BYTES, channels_last
 from spikecore.engines.torch.nn import kinds
 from spikecore.engines.torch.product import linear
 
 ONCE = "once: constant in time"
 WHOLE = "all steps at once"
 MERGED = "time and batch merged"
-FEW_BYTES = 1 << 24  # what lies between two layers should not be larger
 
 
 class Sequence:
