@@ -123,6 +123,35 @@ def test_neurons_that_have_no_such_kernel(narrowly):
     assert not narrowly
 
 
+class Doubled(sc.Linear):
+    """A connection of a user's own."""
+
+    def apply(self, *arguments, **options):
+        y, buffers = super().apply(*arguments, **options)
+        return 2.0 * y, buffers
+
+
+class Halting(sc.Leaky):
+    """A neuron whose run does something else."""
+
+    def run(self, run, params, buffers, state, x):
+        return super().run(run, params, buffers, state, 0.0 * x)
+
+
+def test_layers_of_a_users_own_are_called(narrowly):
+    engine, x = sc.get_engine("numpy", fused=True), np.random.default_rng(0).random((7, 3, 100)).astype("float32")
+    leaky, linear = sc.Leaky(beta=0.8, threshold=0.5), sc.Linear(100, 10, bias=False)
+
+    def outputs(*layers):
+        net = sc.Sequential(*layers)
+        params = map_leaves(engine.asarray, net.init(Key((0,)), (100,)).params)
+        return net.run(Pass(engine), params, Tree(), None, x).outputs
+
+    assert np.allclose(outputs(leaky, Doubled(100, 10, bias=False)), 2.0 * outputs(leaky, linear), rtol=1e-4)
+    assert not outputs(Halting(beta=0.8, threshold=0.5), linear).any()
+    assert len(narrowly) == 1
+
+
 def test_bits_do_not_depend_on_the_number_of_threads():
     import numba
 
@@ -223,3 +252,22 @@ def test_transformed_calls_go_without(torch, narrowly):
     batched = torch.func.vmap(net.call, in_dims=1, out_dims=1)(net.x.detach()[:, :, None])
     assert not narrowly
     assert torch.allclose(batched[:, :, 0], net.call(net.x.detach()), atol=1e-6)
+
+
+def test_first_states_that_are_one_number_everywhere(torch):
+    found = []
+    for fused in (True, False):
+        engine = sc.get_engine("torch", fused=fused)
+        layer, x = sc.Leaky(beta=0.9, threshold=0.5), torch.rand(5, 40, 100, generator=torch.Generator().manual_seed(0))
+        start = sc.State(mem=torch.full((), 0.3).expand(40, 100))
+        found.append(layer.run(Pass(engine), Tree(), Tree(), start, x * 0.1))
+    assert torch.equal(found[0].outputs, found[1].outputs)
+    assert torch.equal(found[0].state.mem, found[1].state.mem)
+
+
+def test_states_at_rest_cannot_be_written_to(torch):
+    rest = sc.get_engine("torch").resting(torch.rand(3, 4))
+    assert rest.shape == (3, 4)
+    assert not rest.any()
+    with pytest.raises(RuntimeError, match="single memory location"):
+        rest += 1.0
