@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -189,11 +191,11 @@ def on_torch(torch, fused=True, batch=4):
     """A network as a function of its input, the input, and the weight."""
     engine = sc.get_engine("torch", fused=fused)
     net = sc.Sequential(sc.Leaky(beta=0.8, threshold=0.5), sc.Linear(100, 10))
-    params = map_leaves(engine.asarray, net.init(Key((0,)), (100,)).params)
+    params = dict(map_leaves(engine.asarray, net.init(Key((0,)), (100,)).params).items())
     weight = params["1"].weight.requires_grad_()
     x = torch.rand(9, batch, 100, generator=torch.Generator().manual_seed(0)).requires_grad_()
     return SimpleNamespace(
-        call=lambda x: net.run(Pass(engine), params, Tree(), None, x).outputs, x=x, weight=weight, bias=params["1"].bias
+        call=lambda x: net.run(Pass(engine), Tree(params), Tree(), None, x).outputs, x=x, weight=weight, params=params
     )
 
 
@@ -265,9 +267,101 @@ def test_first_states_that_are_one_number_everywhere(torch):
     assert torch.equal(found[0].state.mem, found[1].state.mem)
 
 
-def test_states_at_rest_cannot_be_written_to(torch):
-    rest = sc.get_engine("torch").resting(torch.rand(3, 4))
-    assert rest.shape == (3, 4)
-    assert not rest.any()
-    with pytest.raises(RuntimeError, match="single memory location"):
-        rest += 1.0
+@dataclass(frozen=True)
+class Writing(sc.Neuron):
+    """A step that writes to its state, as no step should, and is forgiven where the loop runs."""
+
+    state: ClassVar[tuple] = ("mem",)
+
+    def step(self, engine, params, state, x):
+        state.mem[:, 0] = 0.25
+        mem = state.mem + 0.0 * x
+        return mem, sc.State(mem=state.mem)
+
+
+def test_a_state_at_rest_is_ordinary_memory_to_whoever_sees_it(torch):
+    engine, x = sc.get_engine("torch"), torch.zeros(2, 3, 4)
+    layer = sc.Leaky(beta=0.9)
+    rest = layer.rest(engine, layer.prepare(engine, Tree()), x[0])
+    rest.mem[0, 0] = 1.0
+    assert float(rest.mem.sum()) == 1.0
+    made = Writing().run(Pass(engine), Tree(), Tree(), None, x)
+    assert torch.equal(made.outputs[0], torch.tensor([0.25, 0.0, 0.0, 0.0]).expand(3, 4))
+    made.state.mem[1, 1] = 1.0
+    assert float(made.state.mem.sum()) == 1.75
+
+
+def test_a_weight_that_does_not_fit_is_an_error(torch):
+    for name in ("numpy", "torch"):
+        engine = sc.get_engine(name, fused=True)
+        net = sc.Sequential(sc.Leaky(beta=0.8), sc.Linear(64, 10))
+        params = map_leaves(engine.asarray, net.init(Key((0,)), (64,)).params)
+        with pytest.raises((RuntimeError, ValueError), match="shapes cannot be multiplied|matmul"):
+            net.run(Pass(engine), params, Tree(), None, engine.asarray(np.ones((9, 4, 100), "float32")))
+
+
+def test_a_weight_that_no_kernel_can_read(torch, narrowly):
+    net = on_torch(torch)
+    with torch.no_grad():
+        expected = net.call(net.x)
+        net.params["1"] = net.params["1"].replace(weight=torch._neg_view(-net.weight.detach()))
+        assert torch.allclose(net.call(net.x), expected, atol=1e-6)
+    assert len(narrowly) == 1
+
+
+def test_an_engine_with_a_scan_of_its_own_is_asked(torch, narrowly):
+    from spikecore.engines.torch.engine import TorchEngine
+
+    class Counting(TorchEngine):
+        calls = 0
+
+        def scan(self, *arguments, **options):
+            self.calls += 1
+            return super().scan(*arguments, **options)
+
+    engine = Counting(fused=True)
+    net = sc.Sequential(sc.Leaky(beta=0.8, threshold=0.5), sc.Linear(100, 10))
+    params = map_leaves(engine.asarray, net.init(Key((0,)), (100,)).params)
+    net.run(Pass(engine), params, Tree(), None, torch.rand(9, 4, 100))
+    assert engine.calls == 1
+    assert not narrowly
+
+
+@dataclass(frozen=True)
+class Rows(sc.Neuron):
+    """A state whose name the kernels' source uses, too."""
+
+    state: ClassVar[tuple] = ("row",)
+
+    def step(self, engine, params, state, x):
+        row = 0.9 * state.row + x
+        fired = self.fires(engine, params, row)
+        return fired, sc.State(row=row - fired)
+
+
+def test_a_state_may_be_called_anything(narrowly):
+    check("float32", Rows())
+    assert len(narrowly) == 1
+
+
+def test_no_sample(narrowly):
+    outputs, _, grads = run(sc.get_engine("numpy", fused=True), sc.Leaky(beta=0.8), batch=0)
+    assert outputs.shape == (9, 0, 10)
+    assert not any(np.any(g) for g in grads.values())
+    assert not narrowly
+
+
+def test_many_samples_are_summed_in_some_parts(narrowly):
+    """More chunks than parts, parts of unequal size, and the same bits on all threads."""
+    import numba
+
+    from spikecore.kernels.threads import use_threads
+
+    options = {"steps": 3, "batch": 37, "n": 2100, "outs": 3}
+    assert narrow.chunk_of((37, 2100)) == 2100
+    found = []
+    for count in (1, numba.config.NUMBA_NUM_THREADS):
+        use_threads(count)
+        check("float64", sc.Leaky(beta=0.8, threshold=0.5), **options)
+        found.append(run(sc.get_engine("numpy", dtype="float64", fused=True), sc.Leaky(beta=0.8), **options)[2])
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])

@@ -127,6 +127,31 @@ def test_layers_that_somebody_looks_at_are_called(change):
     assert not any(MERGED in line for line in said)
 
 
+def test_somebody_who_looks_at_all_layers_sees_all():
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    try:
+        snn.run(chain(), torch.rand(T, B, 20))
+    finally:
+        handle.remove()
+    assert seen.count(nn.Linear) == 2
+
+
+def test_a_layer_that_does_not_fit_is_an_error():
+    net = chain()
+    net[2] = nn.Linear(N // 2, 10)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        snn.run(net, torch.rand(T, B, 20))
+
+
+def test_a_sparse_weight():
+    net, x = chain(), torch.rand(40, 32, 20)
+    with torch.no_grad():
+        expected = snn.run(net, x)
+        net[2].weight = nn.Parameter(net[2].weight.detach().to_sparse())
+        assert torch.equal(snn.run(net, x), expected)
+
+
 def test_without_kernels_there_are_none():
     said = []
     snn.run(chain(), torch.rand(T, B, 20), fused=False, explain=said.append)

@@ -41,6 +41,12 @@ class Engine(abc.ABC):
     xp: Any
     modules: Tuple[str, ...] = ()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A ``scan`` of its own must not be passed by through the ``weighed_scan`` of a base."""
+        super().__init_subclass__(**options)
+        if "scan" in vars(cls) and "weighed_scan" not in vars(cls):
+            cls.weighed_scan = Engine.weighed_scan  # type: ignore[method-assign]
+
     @abc.abstractmethod
     def asarray(self, x: Any, dtype: Optional[str] = None) -> Array:
         """Bring host data (numbers, lists, NumPy arrays, CPU tensors) to the engine, cast to ``dtype`` once, here.
@@ -114,7 +120,7 @@ class Engine(abc.ABC):
         return function(x)
 
     def resting(self, x: Array) -> Array:
-        """Zeros shaped like ``x`` that nobody writes to, as first states are; they may take no memory."""
+        """Zeros shaped like ``x`` that only ``scan`` gets to see; they may be one zero that stands for all."""
         return self.xp.zeros_like(x)
 
     def weighed_scan(

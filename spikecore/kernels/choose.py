@@ -49,7 +49,7 @@ def choose(
     state: Dict[str, Any],
     shape: Tuple[int, ...],
     record: Any,
-    outs: int = 0,
+    weight: Tuple[int, ...] = (),
 ) -> Any:
     """The kernels for a run over time, or None where the loop is to run.
 
@@ -60,7 +60,7 @@ def choose(
         state: first states by dotted name.
         shape: (steps, batch, *neurons).
         record: names of states to return for every step.
-        outs: rows of a weight behind the neuron that is to be multiplied with its spikes; 0, there is none.
+        weight: shape of a weight behind the neuron that is to be multiplied with its spikes; (), there is none.
 
     Raises:
         RuntimeError: the mode is True and there can be no kernel; says why.
@@ -68,11 +68,11 @@ def choose(
     if terms.mode is False or (terms.mode == "auto" and math.prod(shape) < terms.least):
         return None
     part = elementwise_part(stepper) if terms.target == "cpu" else None
-    if outs and (part or terms.target != "cpu" or not fits(shape, outs)):
+    if weight and (part or terms.target != "cpu" or not fits(shape, weight)):
         return None
     found = _kernels(terms, part or stepper, params, state, shape, tuple(record))
     if not isinstance(found, str):
-        return _dense(found, terms.product) if part else narrow(found, outs) if outs else found
+        return _dense(found, terms.product) if part else narrow(found, weight[0]) if weight else found
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {found}")
     if "not installed" in found:

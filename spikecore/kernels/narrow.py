@@ -5,8 +5,8 @@ Here a chunk is some whole rows of neurons. Two steps' spikes of it are made in 
 weights (``tiles.py``) and forgotten. Backwards the gradients by two steps' spikes are made there, then used by the
 neuron's step backwards, which makes the spikes once more in their place, for the gradient by the weights.
 
-Sums over samples and steps, as the gradient by the weights is one, are those of the chunks, added up in order: threads
-do not change the bits.
+Sums over samples and steps, as the gradient by the weights is one, are those of some chunks each, of at most ``PARTS``
+parts, added up in order: threads do not change the bits.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ MOST = 16  # outs; beyond it libraries do well
 CHUNK = 4096  # neurons at once, about
 ROWS = 4  # of them, or a multiple
 SHORTEST, LONGEST = 64, 2 * CHUNK  # neurons of a row
+PARTS = 32  # how many threads a run can use, and sums of the weight's size it makes
 EVERY = 16  # see runs.py; 272 KB for each state of a chunk
 
 
@@ -57,8 +58,8 @@ class Narrow:
 
     @property
     def record(self) -> Tuple[str, ...]:
-        """Names of the states that are returned for every step."""
-        return self.part.record
+        """Names of the states that are returned for every step: a neuron that is recorded shows its spikes, too."""
+        return ()
 
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         """Shape of one step's output, from that of its input."""
@@ -68,14 +69,13 @@ class Narrow:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         part, shape = self.part, tuple(x.shape[1:])
         out = memory.empty((steps, *self.out_shape(shape)), part.dtype)
-        recorded = [memory.empty((steps, *shape), part.dtype) for _ in part.record]
         final = [memory.empty(shape, part.dtype) for _ in state]
         kept = [memory.empty(s, part.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         first = (part.start_of(s) for s in state)
-        arrays = part.rows_of(x), *part.held(params, shape), *first, *map(flat, (out, *recorded)), *final
+        arrays = part.rows_of(x), *part.held(params, shape), *first, flat(out), *final
         held = *map(flat, kept), self.weight(params), self.spikes(shape)
         forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep), ("product",)), (*arrays, *held))
-        return Made(out, recorded, final, tuple(kept) if keep else ())
+        return Made(out, [], final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
         """Shapes of what ``forward`` saves: the states before every block of steps."""
@@ -101,12 +101,10 @@ class Narrow:
         gx = memory.empty(x.shape if by_x else (1, 1), part.dtype)
         ginit, sums = ([memory.empty(shape, part.dtype) for _ in some] for some in (g_final, own))
         numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
-        chunks = -(-numbers[1] // numbers[2])
-        by_weight = [memory.empty((chunks, self.outs * wide(shape[1])), part.dtype)] if wanted.weight else []
-        upstream = (part.rows_of(a) for a in (g, *g_recorded))
+        by_weight = [memory.empty((_parts(shape), self.outs * wide(shape[1])), part.dtype)] if wanted.weight else []
         scratch = memory.empty((workers(shape), len(self.states) * (EVERY + 1) * numbers[2]), part.dtype)
         kept = *(part.rows_of(a) for a in saved), scratch, *map(part.start_of, g_final)
-        arrays = part.rows_of(x), *part.held(params, shape), *upstream, *kept, *ginit, flat(gx), *sums
+        arrays = part.rows_of(x), *part.held(params, shape), part.rows_of(g), *kept, *ginit, flat(gx), *sums
         held = *by_weight, self.weight(params), self.spikes(shape)
         backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
@@ -117,7 +115,7 @@ class Narrow:
     def numbers(self, steps: int, shape: Tuple[int, ...], option: int, products: Sequence[str]) -> Tuple[int, ...]:
         """The numbers with which a kernel's table begins; ``products`` are those of ``TILES`` that it needs."""
         of = (tile(name, self.outs, self.part.dtype).address if name in products else 0 for name in TILES)
-        return steps, shape[0] * shape[1], chunk_of(shape), option, shape[1], wide(shape[1]), *of
+        return steps, shape[0] * shape[1], chunk_of(shape), option, shape[1], wide(shape[1]), _parts(shape), *of
 
     def weight(self, params: Dict[str, Any]) -> Any:
         """The weight, without gaps."""
@@ -128,9 +126,11 @@ class Narrow:
         return memory.empty((workers(shape), PAIR * chunk_of(shape) + 2 * VECTOR), self.part.dtype)
 
 
-def fits(shape: Tuple[int, ...], outs: int) -> bool:
-    """Whether a run of (time, batch, neurons) is worth these kernels with a weight of so many rows."""
-    return len(shape) == 3 and outs <= MOST and SHORTEST <= shape[2] <= LONGEST
+def fits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
+    """Whether a run of (time, batch, neurons) is worth these kernels with a weight of this shape, and can have them."""
+    if len(shape) != 3 or 0 in shape or len(weight) != 2 or weight[1] != shape[2]:
+        return False
+    return 1 <= weight[0] <= MOST and SHORTEST <= weight[1] <= LONGEST
 
 
 def chunk_of(shape: Tuple[int, ...]) -> int:
@@ -138,6 +138,11 @@ def chunk_of(shape: Tuple[int, ...]) -> int:
     inner = shape[1]
     rows = CHUNK // inner // ROWS * ROWS
     return (rows or max(1, CHUNK // inner)) * inner
+
+
+def _parts(shape: Tuple[int, ...]) -> int:
+    """In how many parts the chunks are shared out."""
+    return max(1, min(PARTS, -(-shape[0] * shape[1] // chunk_of(shape))))
 
 
 @lru_cache(maxsize=None)

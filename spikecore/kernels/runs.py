@@ -52,7 +52,7 @@ class Run(NamedTuple):
     def begin(self, name: str, arrays: Sequence[str]) -> Source:
         """The head of a kernel: its arguments, and the chunks that are this worker's."""
         source, params = Source(), [f"p_{name_of(p)}" for p in self.trace.params]
-        numbers = (*NUMBERS, "inner", "wide", *TILES) if self.outs else NUMBERS
+        numbers = (*NUMBERS, "inner", "wide", "parts", *TILES) if self.outs else NUMBERS
         source.add(0, f"def {name}(worker, workers, table):")
         source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
         for i, array in enumerate(("x", *params, *arrays, *(["weight", "spikes"] if self.outs else []))):
@@ -60,11 +60,12 @@ class Run(NamedTuple):
             source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
         source.add(1, *(f"{p} = row({p})[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
         source.add(1, "chunks = (count + chunk - 1) // chunk")
-        source.add(1, "for own in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
+        border = "{} * parts // workers * chunks // parts" if self.outs else "{} * chunks // workers"
+        source.add(1, f"for own in range({border.format('worker')}, {border.format('(worker + 1)')}):")
         source.add(2, "lo = own * chunk", "width = min(chunk, count - lo)")
         source.add(2, *(f"row_p_{name_of(p)} = {row(f'p_{name_of(p)}')}" for p in self.rows))
         if self.outs:
-            source.add(2, "count_of_rows, first_row = width // inner, lo // inner")
+            source.add(2, "rows_done, rows_before = width // inner, lo // inner")
             source.add(2, *(f"spikes_{k} = spikes + (worker * step_spikes + {k} * chunk) * SIZE" for k in range(PAIR)))
         return source
 
@@ -74,7 +75,7 @@ class Run(NamedTuple):
 
     def narrow(self, array: str, t: str) -> str:
         """The address of the chunk's part of row ``t`` of products, or of the gradients by them."""
-        return f"{array} + (({t}) * step_{array} + first_row * {self.outs}) * SIZE"
+        return f"{array} + (({t}) * step_{array} + rows_before * {self.outs}) * SIZE"
 
     def params(self, source: Source, depth: int, leaves: Any) -> Dict[Any, str]:
         """Read the parameters; what their values are called."""
@@ -92,7 +93,7 @@ class Wanted(NamedTuple):
     Args:
         x: how that by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
         params: the parameters whose gradients are; each gets one sum over time per neuron.
-        weight: whether that by the matrix behind the neuron is; each chunk gets one of its size.
+        weight: whether that by the matrix behind the neuron is; each part, some chunks, gets one of its size.
     """
 
     x: str
@@ -150,7 +151,7 @@ def _steps(source: Source, run: Run, n: int) -> None:
         source.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.recorded))
     source.add(5, *(f"row_now_{s}[j] = {current[f's_{s}']}" for s in trace.states))
     for k in range(n if run.outs else 0):
-        source.add(4, f"call(product, spikes_{k}, weight, {run.narrow('out', f't + {k}')}, count_of_rows, inner, wide)")
+        source.add(4, f"call(product, spikes_{k}, weight, {run.narrow('out', f't + {k}')}, rows_done, inner, wide)")
 
 
 def _after(trace: Trace, name: Names) -> Dict[str, str]:
@@ -189,8 +190,9 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     for total, array in {**({"sum_": "gx"} if wanted.x == "sum" else {}), **sums}.items():
         source.add(2, f"{total} = {row(array)}", *copied(total, "F(0.0)"))
     if wanted.weight:
-        source.add(2, f"by_chunk = gw + own * {run.outs} * wide * SIZE", "sums = row(by_chunk)")
-        source.add(2, f"for j in range({run.outs} * wide):", "    sums[j] = F(0.0)")
+        source.add(2, "part = ((own + 1) * parts - 1) // chunks", f"shares = gw + part * {run.outs} * wide * SIZE")
+        source.add(2, "if own == part * chunks // parts:", "    sums = row(shares)")
+        source.add(3, f"for j in range({run.outs} * wide):", "    sums[j] = F(0.0)")
     source.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     source.add(3, "length = min(EVERY, steps - begin)")
     for s in states:
@@ -244,7 +246,7 @@ def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int
         **{f"sum_{name_of(p)}": results[f"p_{p}"] for p in wanted.params},
     }
     for k in range(n if run.outs else 0):
-        source.add(4, f"call(by_rows, {run.narrow('g', f't - {k}')}, weight, spikes_{k}, count_of_rows, inner, wide)")
+        source.add(4, f"call(by_rows, {run.narrow('g', f't - {k}')}, weight, spikes_{k}, rows_done, inner, wide)")
     if n == 1:
         source.add(4, "cut = option > 0 and t > 0 and t % option == 0")
     source.add(4, "for j in range(width):")
@@ -263,9 +265,7 @@ def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int
     source.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
     source.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
     for k in range(n if wanted.weight else 0):
-        source.add(
-            4, f"call(by_weight, {run.narrow('g', f't - {k}')}, spikes_{k}, by_chunk, count_of_rows, inner, wide)"
-        )
+        source.add(4, f"call(by_weight, {run.narrow('g', f't - {k}')}, spikes_{k}, shares, rows_done, inner, wide)")
 
 
 def _places(run: Run, k: int) -> Dict[str, str]:

@@ -8,7 +8,8 @@
 All come as addresses and are without gaps, but for the result of by_weight: its rows are ``wide(inner)`` apart, so that
 its loops end with whole vectors. What lies between these rows means nothing, and as much is read behind the end of a.
 
-Sums may be taken in any order here, so the compiler vectorises them; which order that is depends on the sizes alone.
+Sums may be taken in any order here, so the compiler vectorises them. Which order that is depends on sizes and on a
+row's place in its chunk, never on values or threads.
 """
 
 from __future__ import annotations

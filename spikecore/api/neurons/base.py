@@ -67,6 +67,11 @@ class Stepper(Layer):
         """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
         raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
 
+    def beginning(self, engine: Any, params: Params, x: Any) -> State:
+        """The state at rest, for ``Engine.scan`` alone: it need not have memory of its own."""
+        found: Any = self.rest(engine, params, x)
+        return found
+
     def at_once(
         self,
         engine: Any,
@@ -88,7 +93,7 @@ class Stepper(Layer):
         engine = run.engine
         prepared = self.prepare(engine, params)
         current = self.project(engine, prepared, x)
-        resting: Any = self.rest(engine, prepared, current[0, ...])
+        resting: Any = self.beginning(engine, prepared, current[0, ...])
         start = run.start(resting) if state is None else self._checked(state, resting, run.path)
         record = tuple(self.state) if run.records else ()
         option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
@@ -194,6 +199,11 @@ class Neuron(Stepper):
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         """All states zero, shaped like the input of one step."""
+        return State({name: engine.xp.zeros_like(x) for name in self.state})
+
+    def beginning(self, engine: Any, params: Params, x: Any) -> State:
+        if type(self).rest is not Neuron.rest:
+            return self.rest(engine, params, x)
         return State({name: engine.resting(x) for name in self.state})
 
     @property

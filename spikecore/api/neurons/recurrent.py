@@ -98,7 +98,7 @@ class Recurrent(Stepper):
         )
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
-        return State({"spk": engine.resting(x), **self.neuron.rest(engine, params.neuron, x)})
+        return State({"spk": engine.xp.zeros_like(x), **self.neuron.rest(engine, params.neuron, x)})
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         fed_back, _ = self.connection.step(engine, params.connection, EMPTY, state.spk)

@@ -54,7 +54,7 @@ class Refractory(Stepper):
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         own = self.neuron.rest(engine, params.neuron, x)
-        return State({"wait": engine.resting(x), **own})
+        return State({"wait": engine.xp.zeros_like(x), **own})
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         free = cast(engine, state.wait < 0.5)

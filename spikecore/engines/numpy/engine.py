@@ -156,20 +156,20 @@ class NumpyEngine(Engine):
         window: Optional[int] = None,
     ) -> Optional[Tuple[Any, State]]:
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
-        kernels = self._kernels(stepper, params, state, inputs, steps, (), weight.shape[0])
+        kernels = self._kernels(stepper, params, state, inputs, steps, (), tuple(weight.shape))
         if kernels is None:
             return None
         out, _, final = fused_scan(self, kernels, Params({**params, WEIGHT: weight}), state, inputs, steps, window)
         return out, final
 
     def _kernels(
-        self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any, outs: int = 0
+        self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any, weight: Any = ()
     ) -> Any:
         if self.fused is False:
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
         terms = Terms(self.fused, self.dtype, self.least, self.target)
-        return choose(terms, stepper, flatten(params), flatten(state), shape, record, outs)
+        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step on plain arrays."""

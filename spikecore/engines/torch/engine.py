@@ -117,7 +117,7 @@ class TorchEngine(Engine):
 
     def resting(self, x: Any) -> Any:
         if x.is_cpu and has_data(x) and not compiling():
-            return x.new_zeros(()).expand(x.shape)  # torch refuses to write to it
+            return x.new_zeros(()).expand(x.shape)
         return self.xp.zeros_like(x)
 
     def scan(

@@ -51,11 +51,11 @@ def fused_scan(
         return None
 
     flat, terms = flatten(params), Terms(engine.fused, engine.dtype, engine.least, target, PRODUCT)
-    outs = 0 if weight is None else weight.shape[0]
-    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, outs)
+    behind = () if weight is None else tuple(weight.shape)
+    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, behind)
     if kernels is None:
         return None
-    if outs:
+    if weight is not None:
         flat[WEIGHT] = weight
     held, last = [flat[name] for name in kernels.params], are_last(inputs)
     first = [state[name] for name in kernels.states]
@@ -83,8 +83,9 @@ PRODUCT = Product(_matrices, _multiply)
 
 def may_weigh(inputs: Any, weight: Any) -> bool:
     """Whether the product of a neuron's spikes with a weight may be taken out of torch's hands."""
-    plain = has_data(inputs) and has_data(weight) and inputs.device.type == "cpu" and inputs.dtype == weight.dtype
-    return plain and inputs.dtype in KEPT and not (compiling() or torch.jit.is_tracing() or casting("cpu"))
+    plain = all(has_data(x) and x.is_cpu and x.layout is torch.strided and not x.is_neg() for x in (inputs, weight))
+    plain = plain and inputs.dtype == weight.dtype and inputs.dtype in KEPT
+    return plain and not (compiling() or torch.jit.is_tracing() or casting("cpu"))
 
 
 class FusedScan(torch.autograd.Function):

@@ -8,6 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.engines.torch.modes import compiling
 
 
 def loop(
@@ -21,6 +22,8 @@ def loop(
     window: Optional[int],
 ) -> Tuple[Any, State, State]:
     """``Engine.scan``, step by step; where ``engine.checkpoint_every`` is set, in segments computed twice."""
+    if not compiling():
+        state = map_leaves(_in_memory, state)
     rows = inputs.unbind(0)  # not inputs[t]: each such index costs a whole array in the backward pass
     rows = rows if len(rows) > 1 else rows * steps
     every = engine.checkpoint_every
@@ -34,6 +37,11 @@ def loop(
         outputs += made
         kept += states
     return torch.stack(outputs), _stacked(kept), state
+
+
+def _in_memory(x: Any) -> Any:
+    """A state that a step may write to: one zero that stands for all, as at rest, becomes as many."""
+    return x.contiguous() if 0 in x.stride() else x
 
 
 def _segment(

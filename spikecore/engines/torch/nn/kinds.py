@@ -109,6 +109,12 @@ def hooked(module: Any) -> bool:
     return any(map(listened, module.modules())) or hasattr(module, "parametrizations")
 
 
+def all_hooked() -> bool:
+    """Whether something listens to the calls of all modules."""
+    names = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+    return any(getattr(nn.modules.module, name, None) for name in names)
+
+
 def listened(module: Any) -> bool:
     """Whether a module has hooks of its own."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

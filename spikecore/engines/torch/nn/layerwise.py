@@ -134,10 +134,11 @@ class Layerwise:
                 return None
             (node,) = parts  # the spikes
         user = next(iter(node.users)) if len(node.users) == 1 else node
-        if name in self.recorded or user.op != "call_module" or user.args != (node,) or user.kwargs:
+        if user.op != "call_module" or user.args != (node,) or user.kwargs:
             return None
         behind, seen = self.modules[str(user.target)], str(user.target) in self.recorded
-        return user if own_forward(behind) and not seen and not kinds.hooked(behind) else None
+        alike = own_forward(behind) and (behind.bias is None or behind.bias.dtype == behind.weight.dtype)
+        return user if alike and not seen and not kinds.hooked(behind) and not kinds.all_hooked() else None
 
     def _finish(self, node: fx.Node, products: Any) -> None:
         """What is left of a Linear once its products are there."""
