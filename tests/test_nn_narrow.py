@@ -21,7 +21,7 @@ class TwoReadouts(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.fc, self.lif, self.a, self.b = nn.Linear(20, N), snn.Leaky(0.9, threshold=0.1), *two(nn.Linear, N, 4)
+        self.fc, self.lif, self.a, self.b = nn.Linear(20, N), snn.Leaky(0.9, threshold=0.1), *two(nn.Linear, N, 10)
 
     def forward(self, x):
         spk, _ = self.lif(self.fc(x))
@@ -81,7 +81,7 @@ def both(make, **options):
     ("make", "merged"),
     [
         (chain, True),
-        (lambda: chain(3, bias=False), True),
+        (lambda: chain(10, bias=False), True),
         (lambda: chain(40), False),
         (OneReadout, True),
         (TwoReadouts, False),

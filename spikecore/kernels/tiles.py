@@ -15,7 +15,7 @@ row's place in its chunk, never on values or threads.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, List, Tuple
 
 from spikecore.kernels.cache import build_tile
 from spikecore.kernels.emit import Source
@@ -38,44 +38,54 @@ def tile(name: str, outs: int, dtype: str) -> Any:
     formulas, result last, then rows, inner and wide(inner). It lives as long as this reference to it.
     """
     most, size = AT_ONCE[name]
-    some_outs = [range(first, min(outs, first + size)) for first in range(0, outs, size)]
     source, write = Source(), {"product": _product, "by_rows": _by_rows, "by_weight": _by_weight}[name]
     source.add(0, f"def {name}({', '.join(ARGUMENTS[name])}, rows, inner, wide):")
-    for n, some_rows in ((most, f"range(0, rows - {most - 1}, {most})"), (1, f"range(rows - rows % {most}, rows)")):
-        source.add(1, f"for r in {some_rows}:")
-        for some in some_outs:
-            write(source, range(n), some, outs)
+    for n, some in ((most, f"range(0, rows - {most - 1}, {most})"), (1, f"range(rows - rows % {most}, rows)")):
+        source.add(1, f"for r in {some}:")
+        for first, last, m in _groups(outs, size, by_itself=name == "by_rows"):
+            source.add(2, f"for k in range({first}, {last}, {m}):")
+            write(source, outs, range(n), range(m), first > 0)
     return build_tile(source.text(), name, dtype)
 
 
-def _rows(source: Source, array: str, some: range, length: str, first: str = "") -> None:
+def _groups(outs: int, size: int, by_itself: bool) -> List[Tuple[int, int, int]]:
+    """Groups of outs, as begin, end and step of a loop over them: those of one size, perhaps the first by itself, and
+    what is left.
+    """
+    size = min(size, outs)
+    begin, whole = size if by_itself else 0, outs - outs % size
+    groups = (0, begin, size), (begin, whole, size), (whole, outs, outs % size)
+    return [one for one in groups if one[0] < one[1]]
+
+
+def _name(source: Source, array: str, some: range, place: str, length: Any) -> None:
     """Name some rows of an array."""
-    source.add(2, *(f"{array}{i} = row({array} + ({first}{i}) * {length} * SIZE)" for i in some))
+    source.add(3, *(f"{array}{i} = row({array} + ({place} + {i}) * {length} * SIZE)" for i in some))
 
 
-def _product(source: Source, rows: range, some: range, outs: int) -> None:
-    pairs = [(i, k) for k in some for i in rows]
-    _rows(source, "a", rows, "inner", "r + ")
-    _rows(source, "b", some, "inner")
-    _rows(source, "out", rows, str(outs), "r + ")
-    source.add(2, *(f"sum{i}_{k} = F(0.0)" for i, k in pairs), "for j in range(inner):")
-    source.add(3, *(f"sum{i}_{k} += a{i}[j] * b{k}[j]" for i, k in pairs))
-    source.add(2, *(f"out{i}[{k}] = sum{i}_{k}" for i, k in pairs))
+def _product(source: Source, outs: int, rows: range, some: range, later: bool) -> None:
+    pairs = [(i, m) for m in some for i in rows]
+    _name(source, "a", rows, "r", "inner")
+    _name(source, "b", some, "k", "inner")
+    _name(source, "out", rows, "r", outs)
+    source.add(3, *(f"sum{i}_{m} = F(0.0)" for i, m in pairs), "for j in range(inner):")
+    source.add(4, *(f"sum{i}_{m} += a{i}[j] * b{m}[j]" for i, m in pairs))
+    source.add(3, *(f"out{i}[k + {m}] = sum{i}_{m}" for i, m in pairs))
 
 
-def _by_rows(source: Source, rows: range, some: range, outs: int) -> None:
-    _rows(source, "g", rows, str(outs), "r + ")
-    _rows(source, "b", some, "inner")
-    _rows(source, "out", rows, "inner", "r + ")
-    source.add(2, *(f"g{i}_{k} = g{i}[{k}]" for i in rows for k in some), "for j in range(inner):")
+def _by_rows(source: Source, outs: int, rows: range, some: range, later: bool) -> None:
+    _name(source, "g", rows, "r", outs)
+    _name(source, "b", some, "k", "inner")
+    _name(source, "out", rows, "r", "inner")
+    source.add(3, *(f"g{i}_{m} = g{i}[k + {m}]" for i in rows for m in some), "for j in range(inner):")
     for i in rows:
-        terms = [*([f"out{i}[j]"] if some[0] else []), *(f"g{i}_{k} * b{k}[j]" for k in some)]
-        source.add(3, f"out{i}[j] = {' + '.join(terms)}")
+        terms = [*([f"out{i}[j]"] if later else []), *(f"g{i}_{m} * b{m}[j]" for m in some)]
+        source.add(4, f"out{i}[j] = {' + '.join(terms)}")
 
 
-def _by_weight(source: Source, rows: range, some: range, outs: int) -> None:
-    _rows(source, "g", rows, str(outs), "r + ")
-    _rows(source, "a", rows, "inner", "r + ")
-    _rows(source, "out", some, "wide")
-    source.add(2, *(f"g{i}_{k} = g{i}[{k}]" for i in rows for k in some), "for j in range(wide):")
-    source.add(3, *(f"out{k}[j] += " + " + ".join(f"g{i}_{k} * a{i}[j]" for i in rows) for k in some))
+def _by_weight(source: Source, outs: int, rows: range, some: range, later: bool) -> None:
+    _name(source, "g", rows, "r", outs)
+    _name(source, "a", rows, "r", "inner")
+    _name(source, "out", some, "k", "wide")
+    source.add(3, *(f"g{i}_{m} = g{i}[k + {m}]" for i in rows for m in some), "for j in range(wide):")
+    source.add(4, *(f"out{m}[j] += " + " + ".join(f"g{i}_{m} * a{i}[j]" for i in rows) for m in some))
