@@ -40,10 +40,10 @@ def tile(name: str, outs: int, dtype: str) -> Any:
     most, size = AT_ONCE[name]
     source, write = Source(), {"product": _product, "by_rows": _by_rows, "by_weight": _by_weight}[name]
     source.add(0, f"def {name}({', '.join(ARGUMENTS[name])}, rows, inner, wide):")
-    for n, some in ((most, f"range(0, rows - {most - 1}, {most})"), (1, f"range(rows - rows % {most}, rows)")):
-        source.add(1, f"for r in {some}:")
-        for first, last, m in _groups(outs, size, by_itself=name == "by_rows"):
-            source.add(2, f"for k in range({first}, {last}, {m}):")
+    for first, last, m in _groups(outs, size, by_itself=name == "by_rows"):
+        source.add(1, f"for k in range({first}, {last}, {m}):")
+        for n, some in ((most, f"range(0, rows - {most - 1}, {most})"), (1, f"range(rows - rows % {most}, rows)")):
+            source.add(2, f"for r in {some}:")
             write(source, outs, range(n), range(m), first > 0)
     return build_tile(source.text(), name, dtype)
 
