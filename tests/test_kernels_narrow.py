@@ -19,10 +19,12 @@ from spikecore.api.tree import Tree, flatten, map_leaves
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 from spikecore.kernels import narrow  # noqa: E402
 
+#: All that is learned has one value per neuron: a single one's gradient is a sum over everything that may come out near
+#: zero, and its rounding is no small part of it then.
 NEURONS = [
-    sc.Leaky(beta=L(0.8), threshold=L(0.5, per="neuron"), graded_spikes_factor=L(1.5)),
+    sc.Leaky(beta=L(0.8, per="neuron"), threshold=L(0.5, per="neuron"), graded_spikes_factor=L(1.5, per="neuron")),
     sc.Synaptic(alpha=0.6, beta=L(0.7, per="neuron"), threshold=0.5, reset_mechanism="zero"),
-    sc.ALIF(beta=0.8, rho=0.9, adaptation=L(1.0), threshold=0.4),
+    sc.ALIF(beta=0.8, rho=0.9, adaptation=L(1.0, per="neuron"), threshold=0.4),
 ]
 CLOSE = {"float32": 3e-6, "float64": 1e-13}  # of the largest: sums in another order
 
