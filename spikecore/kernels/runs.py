@@ -41,7 +41,7 @@ class Run(NamedTuple):
         rows: the parameters that come as one value per neuron; the others are numbers.
         recorded: states that are returned for every step.
         outs: 0, outputs are spikes; else they are products of the spikes with a matrix of so many rows, ``weight``.
-            Then a chunk is some whole rows of ``inner`` neurons, and their spikes are in ``scratch`` for a moment.
+            Then a chunk is some whole rows of ``inner`` neurons, and their spikes are in ``spikes`` for a moment.
     """
 
     trace: Trace
