@@ -109,7 +109,8 @@ class Narrow:
         backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
         for shares in by_weight:
-            found[WEIGHT] = np.ascontiguousarray(shares.sum(axis=0).reshape(self.outs, -1)[:, : shape[1]])
+            rows = shares.reshape(len(shares), self.outs, -1)[:, :, : shape[1]]  # what lies between them means nothing
+            found[WEIGHT] = np.ascontiguousarray(rows.sum(axis=0))
         return Gradients(gx if by_x else None, ginit, found)
 
     def numbers(self, steps: int, shape: Tuple[int, ...], option: int, products: Sequence[str]) -> Tuple[int, ...]:
