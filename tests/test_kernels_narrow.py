@@ -369,3 +369,15 @@ def test_many_samples_are_summed_in_some_parts(narrowly):
         check("float64", sc.Leaky(beta=0.8, threshold=0.5), **options)
         found.append(run(sc.get_engine("numpy", dtype="float64", fused=True), sc.Leaky(beta=0.8), **options)[2])
     assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_what_memory_held_before_does_not_matter(monkeypatch):
+    empty = narrow.memory.empty
+
+    def full(shape, dtype):
+        found = empty(shape, dtype)
+        found[...] = 3e38
+        return found
+
+    monkeypatch.setattr(narrow.memory, "empty", full)
+    check("float32", sc.Leaky(beta=0.8, threshold=0.5), n=65)  # warnings are errors here
