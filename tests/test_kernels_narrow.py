@@ -380,4 +380,4 @@ def test_what_memory_held_before_does_not_matter(monkeypatch):
         return found
 
     monkeypatch.setattr(narrow.memory, "empty", full)
-    check("float32", sc.Leaky(beta=0.8, threshold=0.5), batch=200, n=65)  # warnings are errors here
+    check("float32", sc.Leaky(beta=0.8, threshold=0.5), steps=1, batch=200, n=65)  # warnings are errors here
