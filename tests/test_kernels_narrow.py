@@ -183,7 +183,7 @@ def test_recorded_spikes_are_there(narrowly):
     assert np.allclose(spikes @ params["1"].weight.T + params["1"].bias, plain.outputs, atol=1e-5)
 
 
-# ---- torch ----
+# ---- torch: sums of 100 terms forwards and of 36 backwards, in float32 and in another order ----
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ class Sequential(Listed):
                 path, linear = layers[i + 1]
                 option = {"weight": params[path].weight}
                 x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, **option))
-                x = linear.shifted(params[path], x)  # type: ignore[attr-defined]
+                x = linear.shifted(params[path], x)  # type: ignore[attr-defined]  # a Linear, as _weighs has seen
                 i += 2
             else:
                 x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x))

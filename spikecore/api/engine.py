@@ -45,7 +45,7 @@ class Engine(abc.ABC):
         """A ``scan`` of its own must not be passed by through the ``weighed_scan`` of a base."""
         super().__init_subclass__(**options)
         if "scan" in vars(cls) and "weighed_scan" not in vars(cls):
-            cls.weighed_scan = Engine.weighed_scan  # type: ignore[method-assign]
+            cls.weighed_scan = Engine.weighed_scan  # type: ignore[method-assign]  # as if it had been written there
 
     @abc.abstractmethod
     def asarray(self, x: Any, dtype: Optional[str] = None) -> Array:
