@@ -16,7 +16,7 @@ T, B, N = 9, 16, 256  # enough steps of neurons for kernels in training
 #: Outputs are sums of N terms, gradients of T x B, in another order: at most 256 roundings of 6e-8 each,
 #: of terms that are below 1 / sqrt(N) (weights), or whose sum may be a tenth of their sizes' (gradients).
 OUTPUTS, GRADIENTS = 1e-5, 1e-4
-MERGED = "products with spikes as they are made, the bias afterwards"
+MERGED = "on spikes as they are made"
 
 
 class TwoReadouts(nn.Module):

@@ -70,11 +70,11 @@ def test_where_one_gradient_is_wanted_it_is_torchs(wanted):
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_module_keeps_its_values_and_gradients(bias):
-    from spikecore.engines.torch.product import linear
+    from spikecore.engines.torch.product import call_linear
 
     module, x = torch.nn.Linear(4, 3, bias=bias), torch.rand(5, 2, 4, requires_grad=True)
     found = []
-    for call in (module, lambda x: linear(module, x)):
+    for call in (module, lambda x: call_linear(module, x)):
         y = call(x)
         found.append((y, *torch.autograd.grad((y * torch.arange(3.0)).sum(), (x, *module.parameters()))))
     assert torch.equal(found[0][0], found[1][0])
@@ -91,7 +91,7 @@ def test_autocast_chooses_the_types_of_products_large_and_small(monkeypatch):
         monkeypatch.setattr(product, "LARGE", large)
         lifted = x.clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16):
-            y = product.linear(module, lifted)
+            y = product.call_linear(module, lifted)
         y.float().sum().backward()
         found.append((y, lifted.grad, module.weight.grad.clone()))
         module.zero_grad()

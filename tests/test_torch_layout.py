@@ -20,7 +20,7 @@ def draw(*shape):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_convolutions_give_maps_with_channels_last(channels):
     x, weight = draw(4, channels, 8, 7), draw(3, channels, 3, 3)
-    y = sc.get_engine("torch").xp.conv(x, weight, (1, 1), (0, 0), (1, 1), 1)
+    y = sc.get_engine("torch").xp.conv(x, weight, None, (1, 1), (0, 0), (1, 1), 1)
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert not y.is_contiguous()
     # Sums of at most 18 positive products: two orders of adding differ by at most 2 x 18 x 6e-8 of the sum.
@@ -30,7 +30,7 @@ def test_convolutions_give_maps_with_channels_last(channels):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_convolutions_keep_their_gradients(channels):
     weight, found = draw(3, channels, 2, 2), []
-    ours = lambda x, w: sc.get_engine("torch").xp.conv(x, w, (1, 1), (0, 0), (1, 1), 1)  # noqa: E731
+    ours = lambda x, w: sc.get_engine("torch").xp.conv(x, w, None, (1, 1), (0, 0), (1, 1), 1)  # noqa: E731
     for conv in (ours, torch.nn.functional.conv2d):
         leaves = draw(2, channels, 5, 5).requires_grad_(), weight.clone().requires_grad_()
         y = conv(*leaves)

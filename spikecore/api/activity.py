@@ -196,7 +196,7 @@ def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     kernel: Any = layer.kernel_size
     ones = engine.asarray(engine.xp.ones((layer.groups, layer.in_channels // layer.groups, *kernel)))
     flat = engine.xp.reshape(active, (-1, *active.shape[2:]))
-    met = engine.xp.conv(flat, ones, layer.stride, layer.padding, layer.dilation, layer.groups)
+    met = engine.xp.conv(flat, ones, None, layer.stride, layer.padding, layer.dilation, layer.groups)
     return float(engine.to_numpy(met).astype("float64").sum()) * (layer.out_channels // layer.groups)
 
 

@@ -147,9 +147,8 @@ class Sequential(Listed):
                 i += len(maps)
             elif i + 1 < len(layers) and _weighs(layer, layers[i + 1][1]):
                 path, linear = layers[i + 1]
-                option = {"weight": params[path].weight}
-                x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, **option))
-                x = linear.shifted(params[path], x)  # type: ignore[attr-defined]  # a Linear, as _weighs has seen
+                behind = linear.matrix(params[path])  # type: ignore[attr-defined]  # a Linear, as _weighs has seen
+                x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, behind=behind))
                 i += 2
             else:
                 x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x))

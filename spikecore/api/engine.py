@@ -130,14 +130,16 @@ class Engine(abc.ABC):
         state: State,
         inputs: Array,
         weight: Array,
+        bias: Optional[Array] = None,
         *,
         steps: Optional[int] = None,
         window: Optional[int] = None,
     ) -> Optional[Tuple[Array, State]]:
-        """A neuron and the product with a weight behind it, S W^T, in one, where the engine is faster so.
+        """A neuron and the product with a weight behind it, S W^T + b, in one, where the engine is faster so.
 
         Args:
             weight: W (outs, neurons).
+            bias: b (outs,); None is zero.
             stepper, params, state, inputs, steps, window: see ``scan``.
 
         Returns:

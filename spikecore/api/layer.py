@@ -149,9 +149,9 @@ def over_time(xp: Any, function: Any, x: Any) -> Any:
     return xp.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
 
 
-def product(xp: Any, x: Any, weight: Any) -> Any:
-    """The products x W^T of a sequence x (time, batch, features) and a weight W (outs, features)."""
-    return over_time(xp, lambda flat: xp.matmul(flat, xp.permute_dims(weight, (1, 0))), x)
+def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    """x W^T + b for a sequence x (time, batch, features), a weight W (outs, features) and a bias b (outs,), if any."""
+    return over_time(xp, lambda flat: xp.linear(flat, weight, bias), x)
 
 
 __all__ = [

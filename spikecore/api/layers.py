@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, product
+from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
 from spikecore.api.sizes import at_least_one, full_weight
 from spikecore.api.sizes import spread as spread
 from spikecore.api.sizes import uniform_weight as uniform_weight
@@ -56,11 +56,11 @@ class Linear(Stateless):
         return Init(Params(params), EMPTY, (self.out_features,))
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
-        return self.shifted(params, product(engine.xp, x, params.weight)), buffers
+        return linear(engine.xp, x, *self.matrix(params)), buffers
 
-    def shifted(self, params: Params, products: Any) -> Any:
-        """What is left to do once the products are there."""
-        return products + params.bias if self.bias else products
+    def matrix(self, params: Params) -> Tuple[Any, Any]:
+        """Weight and bias; None, if it has none."""
+        return params.weight, params.bias if self.bias else None
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,19 @@ rule(  # out = a @ b for matrices (or stacks of them)
     lambda xp, g, out, a, b: xp.matmul(_swapped(xp, a), g),
 )
 
+
+def _over_rows(xp: Any, g: Any, *_: Any, **__: Any) -> Any:
+    """The cotangent of a bias, one value per feature or per channel: those of all rows, or of all places of all maps."""
+    return xp.sum(g, axis=(0, *range(2, g.ndim)))
+
+
+rule(  # out = x W^T + b
+    "linear",
+    lambda xp, g, out, x, weight, bias=None: xp.matmul(g, weight),
+    lambda xp, g, out, x, weight, bias=None: xp.matmul(_swapped(xp, g), x),
+    _over_rows,
+)
+
 # ---- reductions ----------------------------------------------------------------------------------------------------
 
 
@@ -188,7 +201,7 @@ def _grouped(xp: Any, x: Any, groups: int, rows: int) -> Any:
 
 
 def _conv_input(
-    xp: Any, g: Any, out: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
     filters, kernel = weight.shape[0], weight.shape[2:]
     matrix = xp.reshape(weight, (groups, filters // groups, -1))
@@ -198,7 +211,7 @@ def _conv_input(
 
 
 def _conv_weight(
-    xp: Any, g: Any, out: Any, x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
     filters, kernel = weight.shape[0], weight.shape[2:]
     windows = xp.patches(x, kernel, stride, padding, dilation)
@@ -224,7 +237,7 @@ def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, paddi
     )
 
 
-rule("conv", _conv_input, _conv_weight)
+rule("conv", _conv_input, _conv_weight, _over_rows)
 rule("avg_pool", _avg_pool)
 rule("max_pool", _max_pool)
 rule(

@@ -83,8 +83,8 @@ class _Conv(Spatial):
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
         xp = engine.xp
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-        y = over_time(xp, lambda flat: xp.conv(flat, params.weight, **option), x)
-        return (y + xp.reshape(params.bias, (-1,) + (1,) * self.space) if self.bias else y), buffers
+        bias = params.bias if self.bias else None
+        return over_time(xp, lambda flat: xp.conv(flat, params.weight, bias, **option), x), buffers
 
 
 @dataclass(frozen=True)

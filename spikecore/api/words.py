@@ -10,8 +10,10 @@ Conventions, equal on every engine:
 * ``clip(x, low, high)`` takes Python numbers; its derivative passes inclusively for ``low <= x <= high``.
 * ``pow(x, n)`` takes a constant exponent.
 * ``astype(x, dtype)`` takes a dtype *name*: "bool", "int64", "float32", "float64".
-* ``conv(x, weight, stride, padding, dilation, groups)``: ``x`` (batch, channels, *space), any number of space axes;
-  ``stride``, ``padding``, ``dilation`` are tuples, one entry per space axis. It correlates (no flip), as torch does.
+* ``linear(x, weight, bias)`` is x W^T + b for ``x`` (rows, features); without a bias, None, x W^T.
+* ``conv(x, weight, bias, stride, padding, dilation, groups)``: ``x`` (batch, channels, *space), any number of space
+  axes; ``bias`` (filters,) or None; ``stride``, ``padding``, ``dilation`` are tuples, one entry per space axis. It
+  correlates (no flip), as torch does.
 * ``max_pool`` gives its gradient to the first maximum in reading order.
 * ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
 * ``stop_gradient(x)`` is the identity with derivative zero.
@@ -22,7 +24,7 @@ from __future__ import annotations
 #: Words with a derivative: each has a rule in ``rules.py``.
 DIFFERENTIABLE = (
     # arithmetic
-    "add subtract multiply divide negative pow abs maximum minimum clip where exp log sqrt tanh atan erf matmul "
+    "add subtract multiply divide negative pow abs maximum minimum clip where exp log sqrt tanh atan erf matmul linear "
     # reductions
     "sum mean max min log_softmax "
     # shapes

@@ -54,7 +54,7 @@ row = pointer_to("{dtype}")
 
 
 @cfunc(
-    "void(intp, intp, intp, intp, intp, intp)",
+    "void({integers})",
     cache=True,
     error_model="numpy",
     fastmath={{"reassoc", "contract", "nsz"}},
@@ -134,9 +134,9 @@ def build_run(source: str, name: str, dtype: str, every: int = EVERY) -> Callabl
 
 
 @lru_cache(maxsize=None)
-def build_tile(source: str, name: str, dtype: str) -> Any:
-    """A C function that kernels of whole runs call: three addresses and three extents; sums may go in any order."""
-    return _c_function(TILE.format(dtype=dtype) + source, name)
+def build_tile(source: str, name: str, dtype: str, count: int) -> Any:
+    """A C function of ``count`` addresses and extents that kernels of whole runs call; sums may go in any order."""
+    return _c_function(TILE.format(dtype=dtype, integers=", ".join(["intp"] * count)) + source, name)
 
 
 def _c_function(text: str, name: str) -> Any:

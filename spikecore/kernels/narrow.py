@@ -23,7 +23,7 @@ from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, worke
 from spikecore.kernels.runs import PAIR, TILES, Run, Wanted, backward_source, forward_source
 from spikecore.kernels.tiles import VECTOR, tile, wide
 
-WEIGHT = "(weight)"  # no name that a neuron's parameter can have
+WEIGHT, BIAS = "(weight)", "(bias)"  # no names that a neuron's parameters can have
 MOST = 16  # outs; beyond it libraries do well
 CHUNK = 4096  # neurons at once, about
 ROWS = 4  # of them, or a multiple
@@ -54,7 +54,7 @@ class Narrow:
     @property
     def params(self) -> Tuple[str, ...]:
         """Names of the parameters that are arrays."""
-        return (WEIGHT, *self.part.params)
+        return (WEIGHT, BIAS, *self.part.params)
 
     @property
     def record(self) -> Tuple[str, ...]:
@@ -73,7 +73,7 @@ class Narrow:
         kept = [memory.empty(s, part.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         first = (part.start_of(s) for s in state)
         arrays = part.rows_of(x), *part.held(params, shape), *first, flat(out), *final
-        held = *map(flat, kept), self.weight(params), self.spikes(shape)
+        held = *map(flat, kept), *self.linear(params), self.spikes(shape)
         forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep), ("product",)), (*arrays, *held))
         return Made(out, [], final, tuple(kept) if keep else ())
 
@@ -96,21 +96,24 @@ class Narrow:
     ) -> Gradients:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
         part, shape, steps = self.part, tuple(x.shape[1:]), g.shape[0]
-        own, summed = tuple(p for p in by_params if p != WEIGHT), x.shape[0] == 1 < steps
-        wanted = Wanted(("sum" if summed else "rows") if by_x else "", own, WEIGHT in by_params)
+        own, summed = tuple(p for p in by_params if p in part.params), x.shape[0] == 1 < steps
+        wanted = Wanted(("sum" if summed else "rows") if by_x else "", own, len(own) < len(by_params))
         gx = memory.empty(x.shape if by_x else (1, 1), part.dtype)
         ginit, sums = ([memory.empty(shape, part.dtype) for _ in some] for some in (g_final, own))
         numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
-        by_weight = [memory.empty((_parts(shape), self.outs * wide(shape[1])), part.dtype)] if wanted.weight else []
+        size = self.outs * (wide(shape[1]) + 1)
+        by_weight = [memory.empty((_parts(shape), size), part.dtype)] if wanted.weight else []
         scratch = memory.empty((workers(shape), len(self.states) * (EVERY + 1) * numbers[2]), part.dtype)
         kept = *(part.rows_of(a) for a in saved), scratch, *map(part.start_of, g_final)
         arrays = part.rows_of(x), *part.held(params, shape), part.rows_of(g), *kept, *ginit, flat(gx), *sums
-        held = *by_weight, self.weight(params), self.spikes(shape)
+        held = *by_weight, *self.linear(params), self.spikes(shape)
         backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
         for shares in by_weight:
-            rows = shares.reshape(len(shares), self.outs, -1)[:, :, : shape[1]]  # what lies between them means nothing
-            found[WEIGHT] = np.ascontiguousarray(rows.sum(axis=0))
+            with np.errstate(over="ignore", invalid="ignore"):  # what lies between rows means nothing
+                total = shares.sum(axis=0)
+            rows = total[: -self.outs].reshape(self.outs, -1)[:, : shape[1]]
+            found.update({WEIGHT: np.ascontiguousarray(rows), BIAS: total[-self.outs :]})
         return Gradients(gx if by_x else None, ginit, found)
 
     def numbers(self, steps: int, shape: Tuple[int, ...], option: int, products: Sequence[str]) -> Tuple[int, ...]:
@@ -118,9 +121,9 @@ class Narrow:
         of = (tile(name, self.outs, self.part.dtype).address if name in products else 0 for name in TILES)
         return steps, shape[0] * shape[1], chunk_of(shape), option, shape[1], wide(shape[1]), _parts(shape), *of
 
-    def weight(self, params: Dict[str, Any]) -> Any:
-        """The weight, without gaps."""
-        return np.ascontiguousarray(params[WEIGHT], self.part.dtype)
+    def linear(self, params: Dict[str, Any]) -> List[Any]:
+        """Weight and bias, without gaps."""
+        return [np.ascontiguousarray(params[name], self.part.dtype) for name in (WEIGHT, BIAS)]
 
     def spikes(self, shape: Tuple[int, ...]) -> Any:
         """Room for the spikes of each worker's chunk, of steps done at once, and for what is read behind them."""

@@ -40,8 +40,8 @@ class Run(NamedTuple):
         trace: the step.
         rows: the parameters that come as one value per neuron; the others are numbers.
         recorded: states that are returned for every step.
-        outs: 0, outputs are spikes; else they are products of the spikes with a matrix of so many rows, ``weight``.
-            Then a chunk is some whole rows of ``inner`` neurons, and their spikes are in ``spikes`` for a moment.
+        outs: 0, outputs are spikes; else they are products of the spikes with a matrix of so many rows, ``weight``,
+            plus ``bias``. Then a chunk is some whole rows of ``inner`` neurons, and their spikes are in ``spikes`` for a moment.
     """
 
     trace: Trace
@@ -55,7 +55,7 @@ class Run(NamedTuple):
         numbers = (*NUMBERS, "inner", "wide", "parts", *TILES) if self.outs else NUMBERS
         source.add(0, f"def {name}(worker, workers, table):")
         source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
-        for i, array in enumerate(("x", *params, *arrays, *(["weight", "spikes"] if self.outs else []))):
+        for i, array in enumerate(("x", *params, *arrays, *(["weight", "bias", "spikes"] if self.outs else []))):
             at = len(numbers) + 2 * i
             source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
         source.add(1, *(f"{p} = row({p})[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
@@ -93,7 +93,8 @@ class Wanted(NamedTuple):
     Args:
         x: how that by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
         params: the parameters whose gradients are; each gets one sum over time per neuron.
-        weight: whether that by the matrix behind the neuron is; each part, some chunks, gets one of its size.
+        weight: whether those by the matrix behind the neuron and by its bias are; each part, some chunks, gets one of
+            its size.
     """
 
     x: str
@@ -151,7 +152,8 @@ def _steps(source: Source, run: Run, n: int) -> None:
         source.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.recorded))
     source.add(5, *(f"row_now_{s}[j] = {current[f's_{s}']}" for s in trace.states))
     for k in range(n if run.outs else 0):
-        source.add(4, f"call(product, spikes_{k}, weight, {run.narrow('out', f't + {k}')}, rows_done, inner, wide)")
+        place = run.narrow("out", f"t + {k}")
+        source.add(4, f"call(product, spikes_{k}, weight, bias, {place}, rows_done, inner, wide)")
 
 
 def _after(trace: Trace, name: Names) -> Dict[str, str]:
@@ -190,9 +192,9 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     for total, array in {**({"sum_": "gx"} if wanted.x == "sum" else {}), **sums}.items():
         source.add(2, f"{total} = {row(array)}", *copied(total, "F(0.0)"))
     if wanted.weight:
-        source.add(2, "part = ((own + 1) * parts - 1) // chunks", f"shares = gw + part * {run.outs} * wide * SIZE")
+        source.add(2, "part = ((own + 1) * parts - 1) // chunks", f"shares = gw + part * step_gw * SIZE")
         source.add(2, "if own == part * chunks // parts:", "    sums = row(shares)")
-        source.add(3, f"for j in range({run.outs} * wide):", "    sums[j] = F(0.0)")
+        source.add(3, f"for j in range({run.outs} * (wide + 1)):", "    sums[j] = F(0.0)")
     source.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     source.add(3, "length = min(EVERY, steps - begin)")
     for s in states:

@@ -1,9 +1,9 @@
 """Products with a narrow matrix as source for Numba, a few rows at once, every sum of theirs in a register.
 
     a (rows, inner), b (outs, inner):
-    product    out = a b^T    (rows, outs)
-    by_rows    out = g b      (rows, inner): its derivative by a, from g (rows, outs)
-    by_weight  out += g^T a   (outs, inner): its derivative by b
+    product    out = a b^T + bias  (rows, outs)
+    by_rows    out = g b           (rows, inner): its derivative by a, from g (rows, outs)
+    by_weight  out += g^T a        (outs, inner): its derivative by b, and behind it that by the bias
 
 All come as addresses and are without gaps, but for the result of by_weight: its rows are ``wide(inner)`` apart, so that
 its loops end with whole vectors. What lies between these rows means nothing, and as much is read behind the end of a.
@@ -20,7 +20,7 @@ from typing import Any, List, Tuple
 from spikecore.kernels.cache import build_tile
 from spikecore.kernels.emit import Source
 
-ARGUMENTS = {"product": ("a", "b", "out"), "by_rows": ("g", "b", "out"), "by_weight": ("g", "a", "out")}
+ARGUMENTS = {"product": ("a", "b", "bias", "out"), "by_rows": ("g", "b", "out"), "by_weight": ("g", "a", "out")}
 AT_ONCE = {"product": (4, 5), "by_rows": (2, 5), "by_weight": (4, 2)}  # rows and outs, the fastest of some that fit
 VECTOR = 16  # elements of the longest vectors
 PAGE = 1024  # elements: rows so far apart are in each other's way
@@ -45,7 +45,10 @@ def tile(name: str, outs: int, dtype: str) -> Any:
         for n, some in ((most, f"range(0, rows - {most - 1}, {most})"), (1, f"range(rows - rows % {most}, rows)")):
             source.add(2, f"for r in {some}:")
             write(source, outs, range(n), range(m), first > 0)
-    return build_tile(source.text(), name, dtype)
+    if name == "by_weight":
+        source.add(1, f"sums = row(out + {outs} * wide * SIZE)", "for r in range(rows):")
+        source.add(2, f"some = row(g + r * {outs} * SIZE)", f"for k in range({outs}):", "    sums[k] += some[k]")
+    return build_tile(source.text(), name, dtype, len(ARGUMENTS[name]) + 3)
 
 
 def _groups(outs: int, size: int, by_itself: bool) -> List[Tuple[int, int, int]]:
@@ -70,7 +73,7 @@ def _product(source: Source, outs: int, rows: range, some: range, later: bool) -
     _name(source, "out", rows, "r", outs)
     source.add(3, *(f"sum{i}_{m} = F(0.0)" for i, m in pairs), "for j in range(inner):")
     source.add(4, *(f"sum{i}_{m} += a{i}[j] * b{m}[j]" for i, m in pairs))
-    source.add(3, *(f"out{i}[k + {m}] = sum{i}_{m}" for i, m in pairs))
+    source.add(3, *(f"out{i}[k + {m}] = sum{i}_{m} + row(bias)[k + {m}]" for i, m in pairs))
 
 
 def _by_rows(source: Source, outs: int, rows: range, some: range, later: bool) -> None:

@@ -196,14 +196,20 @@ def unpatches(windows, shape, kernel, stride, padding, dilation):
     return padded[(slice(None), slice(None), *(slice(p, p + n) for n, p in zip(shape[2:], padding)))]
 
 
-def conv(x, weight, stride, padding, dilation, groups):
+def linear(x, weight, bias=None):
+    """One dot product per row and output."""
+    return np.einsum("rf,of->ro", x, weight) + (0.0 if bias is None else bias)
+
+
+def conv(x, weight, bias, stride, padding, dilation, groups):
     """Cross-correlation, group by group."""
     windows = patches(x, weight.shape[2:], stride, padding, dilation)
     outs = []
     for maps, filters in zip(np.split(windows, groups, axis=1), np.split(weight, groups, axis=0)):
         flat = filters.reshape(len(filters), filters.shape[1], -1)
         outs.append(np.einsum("bcw...,fcw->bf...", maps, flat))
-    return np.concatenate(outs, axis=1)
+    y = np.concatenate(outs, axis=1)
+    return y if bias is None else y + bias.reshape(-1, *(1 for _ in y.shape[2:]))
 
 
 # ---- random numbers ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, product
+from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, linear
 from spikecore.api.neurons.keywords import refuse
 from spikecore.api.parameters import (
     Fixed,
@@ -87,9 +87,11 @@ class Stepper(Layer):
         raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
 
     def run(
-        self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any, weight: Optional[Any] = None
+        self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any, behind: Any = None
     ) -> Result:
-        """See ``Layer.run``. With the ``weight`` W (outs, neurons) of a Linear behind it, outputs are S W^T."""
+        """See ``Layer.run``. With ``behind``, W (outs, neurons) and b (outs,) or None of a Linear, outputs are
+        S W^T + b.
+        """
         engine = run.engine
         prepared = self.prepare(engine, params)
         current = self.project(engine, prepared, x)
@@ -105,13 +107,13 @@ class Stepper(Layer):
         elif self.parallel:
             spikes, recorded, final = self.at_once(engine, prepared, start, current, **option)
         else:
-            if weight is not None and not record:
-                parts = self, prepared, start, current, weight
+            if behind is not None and not record:
+                parts = self, prepared, start, current, *behind
                 weighed = engine.weighed_scan(*parts, steps=run.steps, window=run.window)
                 if weighed is not None:
                     return Result(weighed[0], EMPTY, weighed[1])
             spikes, recorded, final = engine.scan(self, prepared, start, current, **option)
-        outputs = spikes if weight is None else product(engine.xp, spikes, weight)
+        outputs = spikes if behind is None else linear(engine.xp, spikes, *behind)
         return Result(outputs, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
 
     def _checked(self, state: Tree, resting: State, path: str) -> State:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, over_time
+from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
 from spikecore.api.neurons.base import Neuron, Param
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
@@ -16,9 +16,7 @@ from spikecore.api.sizes import at_least_one, uniform_weight
 
 def affine(xp: Any, x: Any, params: Params, name: str) -> Any:
     """Give x W^T + b over time and batch; the bias is optional."""
-    weight = params[f"{name}_weight"]
-    y = over_time(xp, lambda flat: flat @ xp.permute_dims(weight, (1, 0)), x)
-    return y + params[f"{name}_bias"] if f"{name}_bias" in params else y
+    return linear(xp, x, params[f"{name}_weight"], params.get(f"{name}_bias"))
 
 
 def affine_init(key: Key, name: str, rows: int, columns: int, bias: bool = True) -> Params:

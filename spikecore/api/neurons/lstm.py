@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, over_time
+from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.sizes import at_least_one, spread, uniform_weight
 from spikecore.api.windows import window_counts
@@ -86,9 +86,7 @@ class SLSTM(_Gated):
         return super().prepare(engine, params).replace(**weights)
 
     def project(self, engine: Any, params: Params, x: Any) -> Any:
-        xp = engine.xp
-        gates = over_time(xp, lambda flat: flat @ xp.permute_dims(params.weight_ih, (1, 0)), x)
-        return gates + (params.bias_ih + params.bias_hh) if self.bias else gates
+        return linear(engine.xp, x, params.weight_ih, params.bias_ih + params.bias_hh if self.bias else None)
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         return super().rest(engine, params, x[..., : self.hidden_size])
@@ -175,19 +173,14 @@ class SConv2dLSTM(_Gated):
         return Init(own.replace(**weights), EMPTY, (self.out_channels, *(n // pool for n in space)))
 
     def prepare(self, engine: Any, params: Params) -> Params:
-        ready = (
-            super()
-            .prepare(engine, params)
-            .replace(
-                weight_x=params.weight[:, : self.in_channels, ...], weight_h=params.weight[:, self.in_channels :, ...]
-            )
-        )
-        return ready.replace(bias=engine.xp.reshape(params.bias, (-1, 1, 1))) if self.bias else ready
+        now, before = params.weight[:, : self.in_channels, ...], params.weight[:, self.in_channels :, ...]
+        ready = super().prepare(engine, params).replace(weight_x=now, weight_h=before)
+        return ready.replace(bias=params.bias) if self.bias else ready
 
     def project(self, engine: Any, params: Params, x: Any) -> Any:
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": 1}
-        gates = over_time(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, **option), x)
-        return gates + params.bias if self.bias else gates
+        bias = params.bias if self.bias else None
+        return over_time(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, bias, **option), x)
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         return super().rest(engine, params, x[:, : self.out_channels, ...])
@@ -196,7 +189,7 @@ class SConv2dLSTM(_Gated):
         reset = self.reset(engine, params, state.mem)
         before = self.lowered(params, state.mem, reset)
         option = {"stride": (1, 1), "padding": self.padding, "dilation": self.dilation, "groups": 1}
-        gates, n = x + engine.xp.conv(before, params.weight_h, **option), self.out_channels
+        gates, n = x + engine.xp.conv(before, params.weight_h, None, **option), self.out_channels
         enter, forget, leave, content = (gates[:, i * n : (i + 1) * n, ...] for i in range(4))
         syn, mem = self.gated(engine, params, state, (enter, forget, content, leave), reset)
         if not (self.max_pool or self.avg_pool):

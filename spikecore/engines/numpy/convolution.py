@@ -10,6 +10,7 @@ import math
 from typing import Any, Callable, Dict, Tuple
 
 from spikecore.api.windows import window_slices
+from spikecore.engines.numpy.product import shifted
 
 Sizes = Tuple[int, ...]
 
@@ -30,12 +31,13 @@ def space_words(xp: Any) -> Dict[str, Callable[..., Any]]:
         inner = tuple(slice(p, p + n) for p, n in zip(padding, shape[2:]))
         return padded[(slice(None), slice(None), *inner)]
 
-    def conv(x: Any, weight: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
+    def conv(x: Any, weight: Any, bias: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
         windows = patches(x, weight.shape[2:], stride, padding, dilation)
         batch, filters, space = x.shape[0], weight.shape[0], windows.shape[3:]
         columns = xp.reshape(windows, (batch, groups, weight.shape[1] * windows.shape[2], math.prod(space)))
         matrix = xp.reshape(weight, (groups, filters // groups, columns.shape[2]))
-        return xp.reshape(matrix @ columns, (batch, filters, *space))
+        y = xp.reshape(matrix @ columns, (batch, filters, *space))
+        return shifted(y, None if bias is None else xp.reshape(bias, (-1,) + (1,) * len(space)))
 
     def avg_pool(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes) -> Any:
         return xp.mean(patches(x, kernel, stride, padding, (1,) * len(kernel)), axis=2)

@@ -18,10 +18,10 @@ from spikecore.api.tree import Params, State, flatten, map_leaves
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
-from spikecore.engines.numpy.product import matmul
+from spikecore.engines.numpy.product import linear, matmul
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.kernels.choose import Terms, choose
-from spikecore.kernels.narrow import WEIGHT
+from spikecore.kernels.narrow import BIAS, WEIGHT
 from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
@@ -85,7 +85,7 @@ class NumpyEngine(Engine):
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
         """The words on plain arrays, by name."""
         raw = raw_words(self.library, self.dtype)
-        return {**raw, "matmul": matmul} if self.namespace == "numpy" else raw
+        return {**raw, "matmul": matmul, "linear": linear} if self.namespace == "numpy" else raw
 
     # ---- host and engine ----
 
@@ -151,6 +151,7 @@ class NumpyEngine(Engine):
         state: State,
         inputs: Any,
         weight: Any,
+        bias: Optional[Any] = None,
         *,
         steps: Optional[int] = None,
         window: Optional[int] = None,
@@ -159,7 +160,9 @@ class NumpyEngine(Engine):
         kernels = self._kernels(stepper, params, state, inputs, steps, (), tuple(weight.shape))
         if kernels is None:
             return None
-        out, _, final = fused_scan(self, kernels, Params({**params, WEIGHT: weight}), state, inputs, steps, window)
+        shift = self.xp.zeros((weight.shape[0],)) if bias is None else bias
+        held = Params({**params, WEIGHT: weight, BIAS: shift})
+        out, _, final = fused_scan(self, kernels, held, state, inputs, steps, window)
         return out, final
 
     def _kernels(

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict
 
 from spikecore.api.words import VARIADIC, WORDS
 from spikecore.engines.numpy.convolution import space_words
+from spikecore.engines.numpy.product import shifted
 from spikecore.engines.numpy.tape import Var
 
 _OPERATORS = {
@@ -52,6 +53,7 @@ def raw_words(xp: Any, dtype: str) -> Dict[str, Callable[..., Any]]:
         "max": lambda x, axis=None, keepdims=False: xp.max(x, axis=axis, keepdims=keepdims),
         "min": lambda x, axis=None, keepdims=False: xp.min(x, axis=axis, keepdims=keepdims),
         "erf": lambda x: _erf(xp, x),
+        "linear": lambda x, weight, bias=None: shifted(x @ xp.permute_dims(weight, (1, 0)), bias),
         "log_softmax": lambda x, axis: _log_softmax(xp, x, axis),
         "pad": lambda x, widths, value=0.0: _pad(xp, x, widths, value),
         "spike": lambda u, surrogate: xp.astype(u > 0, u.dtype),

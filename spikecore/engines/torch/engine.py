@@ -161,15 +161,16 @@ class TorchEngine(Engine):
         state: State,
         inputs: Any,
         weight: Any,
+        bias: Optional[Any] = None,
         *,
         steps: Optional[int] = None,
         window: Optional[int] = None,
     ) -> Optional[Tuple[Any, State]]:
         steps = inputs.shape[0] if steps is None else steps
         check_steps(steps, inputs.shape[0])
-        if self.fused is False or not may_weigh(inputs, weight):
+        if self.fused is False or not may_weigh(inputs, weight, bias):
             return None
-        found = fused_scan(self, stepper, params, state, inputs, steps, (), window, weight)
+        found = fused_scan(self, stepper, params, state, inputs, steps, (), window, (weight, bias))
         return None if found is None else (found[0], found[2])
 
     def explain(self, stepper: Any) -> str:

@@ -39,7 +39,8 @@ class TorchExecutor(NetworkExecutor):
             held = (self.params, self.buffers, x, y, state)
             value, (out, buffers) = objective(self.network, self.loss, run, *held, lengths)
         if self.torch_optimizer is not None:
-            self.torch_optimizer.zero_grad(set_to_none=True)
+            for weight in self.leaves:  # zero_grad of torch, without its hooks
+                weight.grad = None
             if value.requires_grad:
                 value.backward()
         self._update()

@@ -14,7 +14,7 @@ from spikecore.engines.torch.modes import casting, compiling, has_data, transfor
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
-from spikecore.kernels.narrow import WEIGHT
+from spikecore.kernels.narrow import BIAS, WEIGHT
 from spikecore.kernels.threads import use_threads
 
 
@@ -33,9 +33,10 @@ def fused_scan(
     steps: int,
     record: Tuple[str, ...],
     window: Optional[int],
-    weight: Optional[Any] = None,
+    linear: Any = None,
 ) -> Optional[Tuple[Any, State, State]]:
-    """``Engine.scan`` through kernels, with a weight ``Engine.weighed_scan``; None where something else is to run.
+    """``Engine.scan`` through kernels, with ``linear``, weight and bias, ``Engine.weighed_scan``; None where something else
+    is to run.
 
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.
@@ -51,12 +52,13 @@ def fused_scan(
         return None
 
     flat, terms = flatten(params), Terms(engine.fused, engine.dtype, engine.least, target, PRODUCT)
-    behind = () if weight is None else tuple(weight.shape)
+    behind = () if linear is None else tuple(linear[0].shape)
     kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, behind)
     if kernels is None:
         return None
-    if weight is not None:
-        flat[WEIGHT] = weight
+    if linear is not None:
+        weight, bias = linear
+        flat.update({WEIGHT: weight, BIAS: weight.new_zeros(len(weight)) if bias is None else bias})
     held, last = [flat[name] for name in kernels.params], are_last(inputs)
     first = [state[name] for name in kernels.states]
     if last:
@@ -81,10 +83,11 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
 PRODUCT = Product(_matrices, _multiply)
 
 
-def may_weigh(inputs: Any, weight: Any) -> bool:
-    """Whether the product of a neuron's spikes with a weight may be taken out of torch's hands."""
-    plain = all(has_data(x) and x.is_cpu and x.layout is torch.strided and not x.is_neg() for x in (inputs, weight))
-    plain = plain and inputs.dtype == weight.dtype and inputs.dtype in KEPT
+def may_weigh(inputs: Any, *linear: Any) -> bool:
+    """Whether what a Linear, weight and bias or None, makes of a neuron's spikes may be taken out of torch's hands."""
+    parts = [inputs, *(x for x in linear if x is not None)]
+    plain = all(has_data(x) and x.is_cpu and x.layout is torch.strided and not x.is_neg() for x in parts)
+    plain = plain and inputs.dtype in KEPT and all(x.dtype == inputs.dtype for x in parts)
     return plain and not (compiling() or torch.jit.is_tracing() or casting("cpu"))
 
 

@@ -17,9 +17,10 @@ from spikecore.api.windows import window_slices
 from spikecore.api.words import WORDS
 from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.memory import zeros_like
-from spikecore.engines.torch.product import matmul
+from spikecore.engines.torch.product import linear, matmul
 from spikecore.engines.torch.spike import spike
 
+VECTOR = 16  # numbers that the CPU computes with at once; torch takes shorter rows one number at a time
 _COMPAT = (
     "maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze "
     "broadcast_to flip concat stack mean max min argmax argmin "
@@ -47,7 +48,7 @@ def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
         "clip": lambda x, low, high: torch.clamp(x, low, high),
         "erf": torch.erf,
         "sum": _sum,
-        "log_softmax": lambda x, axis: F.log_softmax(x, dim=axis),
+        "log_softmax": _log_softmax,
         "astype": lambda x, dtype: x.to(getattr(torch, dtype)),
         "pad": _pad,
         "take_slice": lambda x, index: x[index],
@@ -65,6 +66,7 @@ def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
         "ones": make(torch.ones),
         "full": make(torch.full),
         "matmul": matmul if lean else torch.matmul,
+        "linear": linear if lean else _linear,
         "zeros_like": zeros_like if lean else torch.zeros_like,
         "conv": _conv_last if lean else _conv,
         "avg_pool": _avg_pool,
@@ -84,6 +86,13 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return torch.sum(x, dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
 
 
+def _log_softmax(x: Any, axis: int) -> Any:
+    """On the CPU torch's is four times as fast over a short axis that is not the last one."""
+    if 1 < x.ndim and axis in (-1, x.ndim - 1) and x.shape[-1] < VECTOR and x.is_cpu:
+        return F.log_softmax(x.transpose(-1, -2), dim=-2).transpose(-1, -2)
+    return F.log_softmax(x, dim=axis)
+
+
 def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
     flat = [n for low_high in reversed(tuple(widths)) for n in low_high]  # torch counts axes from the last
     return F.pad(x, flat, value=value)
@@ -94,8 +103,12 @@ _AVG = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
-def _conv(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    return _CONV[x.ndim - 2](x, weight, None, stride, padding, dilation, groups)
+def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    return F.linear(x, weight, bias)
+
+
+def _conv(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    return _CONV[x.ndim - 2](x, weight, bias, stride, padding, dilation, groups)
 
 
 def _conv_last(x: Any, *options: Any, **named: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, read_by_dynamo
@@ -24,13 +25,20 @@ def matmul(a: Any, b: Any) -> Any:
     return ByRight.apply(ByLeft.apply(a, b, None), a, b)
 
 
-def linear(module: torch.nn.Linear, x: Any) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x W^T + b for x (rows, features)."""
+    across = weight.t()
+    if not _matters(x, across):
+        return F.linear(x, weight, bias)
+    return ByRight.apply(ByLeft.apply(x, across, bias), x, across)
+
+
+def call_linear(module: torch.nn.Linear, x: Any) -> Any:
     """What a Linear makes of x (..., features)."""
-    flat, across = x.reshape(-1, x.shape[-1]), module.weight.t()
-    if not own_forward(module) or not _matters(flat, across):
+    flat = x.reshape(-1, x.shape[-1])
+    if not own_forward(module) or not _matters(flat, module.weight.t()):
         return module(x)
-    y = ByRight.apply(ByLeft.apply(flat, across, module.bias), flat, across)
-    return y.reshape(*x.shape[:-1], module.out_features)
+    return linear(flat, module.weight, module.bias).reshape(*x.shape[:-1], module.out_features)
 
 
 def own_forward(module: torch.nn.Linear) -> bool:

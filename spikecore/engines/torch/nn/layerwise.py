@@ -113,10 +113,12 @@ class Layerwise:
         names = tuple(module.states) if name in self.recorded else wanted
         steps = self.steps if x.constant and self.steps > 1 else None
         behind = self._linear_behind(node, name)
-        weight = None if behind is None else self.modules[str(behind.target)].weight
-        spk, states, final, weighed = module.over_time(x.data, steps, start, names, self.fused, weight)
+        linear = None if behind is None else self.modules[str(behind.target)]
+        parts = None if linear is None else (linear.weight, linear.bias)
+        spk, states, final, weighed = module.over_time(x.data, steps, start, names, self.fused, parts)
         if behind is not None and weighed:
-            self._finish(behind, spk)  # and spk stands where nobody looks
+            self.done[behind] = Sequence(spk)  # and spk stands where nobody looks
+            self.rows.append((f"{behind.target} (Linear)", "on spikes as they are made"))
         self.final[name] = {n: value.detach() for n, value in final.items()}
         if name in self.recorded:
             self.recorded[name] = {"spk": spk, **states}
@@ -137,15 +139,7 @@ class Layerwise:
         if user.op != "call_module" or user.args != (node,) or user.kwargs:
             return None
         behind, seen = self.modules[str(user.target)], str(user.target) in self.recorded
-        alike = own_forward(behind) and (behind.bias is None or behind.bias.dtype == behind.weight.dtype)
-        return user if alike and not seen and not kinds.hooked(behind) and not kinds.all_hooked() else None
-
-    def _finish(self, node: fx.Node, products: Any) -> None:
-        """What is left of a Linear once its products are there."""
-        name = str(node.target)
-        bias = self.modules[name].bias
-        self.done[node] = Sequence(products if bias is None else products + bias)
-        self.rows.append((f"{name} (Linear)", "products with spikes as they are made, the bias afterwards"))
+        return user if own_forward(behind) and not seen and not kinds.hooked(behind) and not kinds.all_hooked() else None
 
     def _start(self, name: str, module: Any) -> Dict[str, Any]:
         if self.state is None:

@@ -174,7 +174,7 @@ class SpikingNeuron(Parts):
         start: Dict[str, Any],
         record: Tuple[str, ...],
         fused: bool = True,
-        weight: Any = None,
+        behind: Any = None,
     ) -> Any:
         """All steps of a sequence through ``engine.scan``; changes nothing on the module.
 
@@ -184,19 +184,19 @@ class SpikingNeuron(Parts):
             start: states before the first step.
             record: names of states to return over time.
             fused: whether a kernel may do it.
-            weight: of a Linear that alone gets the spikes; None, there is none.
+            behind: weight and bias of a Linear that alone gets the spikes; None, there is none.
 
         Returns:
-            spikes (time, ...), recorded states, states after the last step, and False; or, where that is faster, their
-            products with the weight in place of the spikes, and True.
+            spikes (time, ...), recorded states, states after the last step, and False; or, where that is faster, what
+            the Linear makes of the spikes in their place, and True.
         """
         sequence = working(x)
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
         run = self._neuron, params, self._start(current[0], start), current
-        if weight is not None and x.dtype == weight.dtype and not record:
-            found = engine.weighed_scan(*run, weight, steps=steps)
+        if behind is not None and x.dtype == behind[0].dtype and not record:
+            found = engine.weighed_scan(*run, *behind, steps=steps)
             if found is not None:
                 return found[0], {}, found[1], True
         spk, recorded, final = engine.scan(*run, steps=steps, record=record)
