@@ -30,7 +30,7 @@ def address(a):
 
 
 def kept():
-    held = sum(block.nbytes for blocks in memory._kept.free.values() for block in blocks)
+    held = sum(block.raw.nbytes for blocks in memory._kept.free.values() for block in blocks)
     assert held == memory._kept.bytes
     return held
 

@@ -80,7 +80,7 @@ class Kernel:
         if workers > 1:
             _launcher()(self.address, workers, table)
         else:
-            self.alone(0, 1, table.ctypes.data)
+            self.alone(0, 1, table.__array_interface__["data"][0])  # half the time of table.ctypes
 
 
 def _place(a: Any) -> Sequence[int]:

@@ -14,7 +14,7 @@ import ctypes
 import math
 import threading
 from collections import OrderedDict
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -25,15 +25,22 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
 
 
+class _Block(NamedTuple):
+    """Memory, and where in it a cache line begins."""
+
+    raw: Any
+    place: int
+
+
 class _Kept:
     """Free memory by its size, and how many bytes that is; the size that was used last at the end."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.free: OrderedDict[int, List[Any]] = OrderedDict()
+        self.free: OrderedDict[int, List[_Block]] = OrderedDict()
         self.bytes, self.most = 0, MOST
 
-    def take(self, size: int) -> Optional[Any]:
+    def take(self, size: int) -> Optional[_Block]:
         """Free memory of this size, if there is any."""
         blocks = self.free.get(size)
         if not blocks:
@@ -42,13 +49,14 @@ class _Kept:
         self.bytes -= size
         return blocks.pop()
 
-    def put(self, raw: Any) -> None:
+    def put(self, block: _Block) -> None:
         """Keep memory, and let go of what has not been used for longest if that is more than the limit."""
-        if raw.nbytes > self.most:
+        own = block.raw.nbytes
+        if own > self.most:
             return
-        self.free.setdefault(raw.nbytes, []).append(raw)
-        self.free.move_to_end(raw.nbytes)
-        self.bytes += raw.nbytes
+        self.free.setdefault(own, []).append(block)
+        self.free.move_to_end(own)
+        self.bytes += own
         while self.bytes > self.most:
             size, blocks = next(iter(self.free.items()))
             if blocks:
@@ -57,11 +65,11 @@ class _Kept:
             else:
                 del self.free[size]
 
-    def give_back(self, raw: Any) -> None:
+    def give_back(self, block: _Block) -> None:
         """The end of a loan. It may come at any time, in any thread, also while this one is in here."""
         if self.lock.acquire(blocking=False):
             try:
-                self.put(raw)
+                self.put(block)
             finally:
                 self.lock.release()
 
@@ -72,18 +80,12 @@ _kept = _Kept()
 class _Loan:
     """Memory in the shape of an array, given back at the end of its life."""
 
-    def __init__(self, raw: Any, shape: Tuple[int, ...], dtype: Any) -> None:
-        place = raw.ctypes.data
-        self.raw = raw
-        self.__array_interface__ = {
-            "version": 3,
-            "data": (place + -place % LINE, False),
-            "shape": tuple(shape),
-            "typestr": dtype.str,
-        }
+    def __init__(self, block: _Block, shape: Tuple[int, ...], dtype: Any) -> None:
+        self.block = block
+        self.__array_interface__ = {"version": 3, "data": (block.place, False), "shape": shape, "typestr": dtype.str}
 
     def __del__(self, give_back: Any = _kept.give_back) -> None:  # bound early: a process that ends has no globals
-        give_back(self.raw)
+        give_back(self.block)
 
 
 def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
@@ -91,9 +93,9 @@ def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
     if size >= LEAST:
-        return np.asarray(_Loan(_raw(_rounded(size + LINE)), shape, kind))
+        return np.asarray(_Loan(_block(_rounded(size + LINE)), tuple(shape), kind))
     raw = np.empty(size + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
+    start = -raw.__array_interface__["data"][0] % LINE
     return raw[start : start + size].view(kind).reshape(shape)
 
 
@@ -132,11 +134,15 @@ def _rounded(size: int) -> int:
     return -(-size // step) * step
 
 
-def _raw(size: int) -> Any:
+def _block(size: int) -> _Block:
     found = None
     if _kept.lock.acquire(blocking=False):
         try:
             found = _kept.take(size)
         finally:
             _kept.lock.release()
-    return np.empty(size, np.uint8) if found is None else found  # NumPy asks for huge pages
+    if found is None:
+        raw = np.empty(size, np.uint8)  # NumPy asks for huge pages
+        begin = raw.__array_interface__["data"][0]
+        found = _Block(raw, begin + -begin % LINE)
+    return found

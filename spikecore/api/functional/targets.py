@@ -11,15 +11,15 @@ from spikecore.api.layer import ShapeError
 def target_dtype(targets: Any) -> Optional[str]:
     """The dtype name targets get on an engine: "int64" for whole numbers, None, the engine's own, for floats."""
     dtype = targets.dtype if hasattr(targets, "dtype") else get_engine("numpy").to_numpy(targets).dtype
-    return None if "float" in str(dtype) else "int64"
+    kind = getattr(dtype, "kind", None) or str(dtype)  # NumPy takes long to spell a dtype
+    return None if kind.rpartition(".")[2].startswith("f") else "int64"
 
 
 def one_hot(engine: Any, targets: Any, classes: int) -> Any:
     """Labels (batch,) as zeros and ones (batch, classes) in the engine's floating-point type."""
     xp = engine.xp
     labels = xp.expand_dims(targets, axis=1)
-    places = xp.expand_dims(engine.asarray(list(range(classes)), dtype="int64"), axis=0)
-    return xp.astype(labels == places, engine.dtype)
+    return xp.astype(labels == xp.arange(classes), engine.dtype)
 
 
 def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:

@@ -14,7 +14,8 @@ from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
-from spikecore.engines.torch.modes import compiling, has_data, read_by_dynamo
+from spikecore.engines.torch.memory import at_rest
+from spikecore.engines.torch.modes import compiling, read_by_dynamo
 from spikecore.engines.torch.namespace import words
 from spikecore.kernels.sizes import LARGE, sooner
 
@@ -116,9 +117,7 @@ class TorchEngine(Engine):
         return y.unflatten(0, (x.shape[0], x.shape[1]))
 
     def resting(self, x: Any) -> Any:
-        if x.is_cpu and has_data(x) and not compiling():
-            return x.new_zeros(()).expand(x.shape)
-        return self.xp.zeros_like(x)
+        return at_rest(x, x.shape)
 
     def scan(
         self,

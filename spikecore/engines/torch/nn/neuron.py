@@ -13,6 +13,7 @@ import torch
 
 from spikecore.api.layer import Params
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
+from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
@@ -194,7 +195,7 @@ class SpikingNeuron(Parts):
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
-        run = self._neuron, params, self._start(current[0], start), current
+        run = self._neuron, params, self._start(current[0], start, at_rest), current
         if behind is not None and x.dtype == behind[0].dtype and not record:
             found = engine.weighed_scan(*run, *behind, steps=steps)
             if found is not None:

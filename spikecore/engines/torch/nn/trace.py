@@ -8,6 +8,7 @@ before and after, states are hidden meanwhile, and whatever differs is put back 
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -41,6 +42,9 @@ class _Tracer(fx.Tracer):
         return is_library_neuron(m) or isinstance(m, GradedSpikes) or super().is_leaf_module(m, module_qualified_name)
 
 
+_LEAVES = _Tracer()  # only asked which modules are layers: to make one takes long
+
+
 def is_library_neuron(module: Any) -> bool:
     """Whether the module is one of this library's, with its own ``forward``."""
     return isinstance(module, SpikingNeuron) and type(module).forward.__module__.startswith("spikecore.")
@@ -52,15 +56,14 @@ def trace(net: nn.Module) -> fx.Graph:
     Raises:
         Untraceable: fx cannot follow ``forward``, or would not see all it does.
     """
-    tracer = _Tracer()
-    if tracer.is_leaf_module(net, ""):
-        return _chain([""])
-    names = _links(net, tracer)
+    if _LEAVES.is_leaf_module(net, ""):
+        return _chain(("",))
+    names = _links(net)
     if names is not None and set(names) <= set(dict(net.named_modules())):  # a module used twice has one name
-        return _chain(names)
+        return _chain(tuple(names))
     before = _Snapshot(net)
     try:
-        graph = tracer.trace(net)
+        graph = _Tracer().trace(net)
     except Exception as error:  # fx raises what forward makes of its stand-ins: anything
         before.restore()
         reason = str(error).strip().splitlines()
@@ -72,21 +75,22 @@ def trace(net: nn.Module) -> fx.Graph:
     return graph
 
 
-def _links(net: nn.Module, tracer: _Tracer, prefix: str = "") -> Optional[List[str]]:
+def _links(net: nn.Module, prefix: str = "") -> Optional[List[str]]:
     """The names of the layers of a plain ``nn.Sequential``, which needs no look at ``forward``; None for all else."""
     if type(net) is not nn.Sequential or listened(net) or "forward" in vars(net):
         return None
     names: List[str] = []
     for name, module in net.named_children():
-        inside = [prefix + name] if tracer.is_leaf_module(module, name) else _links(module, tracer, f"{prefix}{name}.")
+        inside = [prefix + name] if _LEAVES.is_leaf_module(module, name) else _links(module, f"{prefix}{name}.")
         if inside is None:
             return None
         names += inside
     return names if len(set(net)) == len(net) else None
 
 
-def _chain(names: List[str]) -> fx.Graph:
-    """The graph of layers one after the other; a network that is one layer has the name ""."""
+@lru_cache(maxsize=256)
+def _chain(names: Tuple[str, ...]) -> fx.Graph:
+    """The graph of layers one after the other, for reading; a network that is one layer has the name ""."""
     graph = fx.Graph()
     value = graph.placeholder("x")
     for name in names:
