@@ -62,7 +62,7 @@ def test_tensors_hold_their_memory():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_products_of_the_numpy_engine_lie_in_it(dtype):
     xp, draw = sc.get_engine("numpy", dtype=dtype).xp, np.random.default_rng(0)
-    a, b = draw.random((300, 20)).astype(dtype), draw.random((20, 400)).astype(dtype)
+    a, b = draw.random((600, 20)).astype(dtype), draw.random((20, 800)).astype(dtype)
     first = xp.matmul(a, b)
     assert np.array_equal(first, a @ b)
     place = address(first)
@@ -147,13 +147,28 @@ def test_many_arrays_at_once_keep_to_the_limit_when_they_are_gone(monkeypatch):
     assert 0 < kept() <= 10 * MEGA
 
 
-def test_threads_never_get_the_same_memory():
+def test_of_small_blocks_some_of_each_size_are_kept():
+    held = [memory.zeros((1 << 12,), "float32") for _ in range(3 * memory.FEW)]
+    places = {address(a) for a in held}
+    del held
+    ((size, blocks),) = memory._kept.small.items()
+    assert (len(blocks), kept()) == (memory.FEW, 0)
+    assert size < memory.SMALL
+    again = [memory.empty((1 << 12,), "float32") for _ in range(memory.FEW)]
+    assert len({address(a) for a in again} & places) == memory.FEW
+    del again
+    memory.release()
+    assert not memory._kept.small
+
+
+@pytest.mark.parametrize("size", [MEGA // 64, MEGA // 4])
+def test_threads_never_get_the_same_memory(size):
     wrong, together, before = [], threading.Barrier(4), sys.getswitchinterval()
 
     def work(number):
         together.wait()
         for _ in range(100):
-            mine = [memory.empty((MEGA // 4,), "float32") for _ in range(3)]
+            mine = [memory.empty((size,), "float32") for _ in range(3)]
             for i, a in enumerate(mine):
                 a[:: 1 << 12] = 10 * number + i
             if not all((a[:: 1 << 12] == 10 * number + i).all() for i, a in enumerate(mine)):

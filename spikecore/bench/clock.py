@@ -16,17 +16,20 @@ def interleaved(
     measure: Callable[[Run], Tuple[float, Any]],
     tick: Callable[[str], None],
 ) -> Dict[str, List[float]]:
-    """The figures of ``rounds`` rounds after ``warmup`` ones; in each round every side runs once.
+    """The figures of ``rounds`` rounds after ``warmup`` ones; in each round every side runs once, and each round begins
+    with the next side: what comes first after a pause finds cold caches.
 
     The garbage collector waits: what a side allocates is freed between its runs, not within another's.
     """
     figures: Dict[str, List[float]] = {name: [] for name in runs}
+    names = list(runs)
     enabled = gc.isenabled()
     gc.disable()
     try:
         for turn in range(warmup + rounds):
-            for name, run in runs.items():
-                figure, result = measure(run)
+            first = turn % len(names) if names else 0
+            for name in names[first:] + names[:first]:
+                figure, result = measure(runs[name])
                 del result  # freed here, outside of anyone's time
                 if turn >= warmup:
                     figures[name].append(figure)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from spikecore.api.progress import Progress
+from spikecore.bench.apart import measured_apart
 from spikecore.bench.clock import interleaved, synchroniser, wall
 from spikecore.bench.parity import Parity, compare
 from spikecore.bench.plan import Absent, Group, Run, Settings, Side, Workload
@@ -21,7 +22,7 @@ def run(
     progress: Optional[bool] = None,
     say: Callable[[Section], None] = lambda section: None,
 ) -> List[Section]:
-    """Measure workloads.
+    """Measure workloads, each group in a process of its own, quick ones, whose times mean nothing, in this one.
 
     Args:
         chosen: which.
@@ -36,8 +37,11 @@ def run(
     sections = []
     for workload in chosen:
         rows: List[Row] = []
-        for group in workload.groups(settings):
-            rows += measured(group, settings, min(rounds, group.rounds or rounds), f"{workload.name}: ", progress)
+        for index, group in enumerate(workload.groups(settings)):
+            if settings.quick:
+                rows += measured(group, settings, rounds, f"{workload.name}: ", progress)
+            else:
+                rows += measured_apart(workload.name, index, settings, rounds, progress)
         sections.append(Section(workload.name, workload.title, workload.text, tuple(rows)))
         say(sections[-1])
     return sections
@@ -47,6 +51,7 @@ def measured(
     group: Group, settings: Settings, rounds: int, prefix: str = "", progress: Optional[bool] = False
 ) -> List[Row]:
     """The rows of one group."""
+    rounds = min(rounds, group.rounds or rounds)
     wait = synchroniser(settings.device)
     measure = wall(wait) if group.unit == "ms" else lambda run: (run(), None)
     with warnings.catch_warnings():

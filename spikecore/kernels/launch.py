@@ -74,17 +74,17 @@ class Kernel:
         self.alone = ctypes.CFUNCTYPE(None, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)(self.address)
 
     def __call__(self, workers: int, numbers: Sequence[int], arrays: Sequence[Any]) -> None:
-        """Run it on ``workers`` threads. Rows must be without gaps."""
-        assert all(a.dtype == self.dtype for a in arrays)  # it would read on in memory of others
-        table = np.array([*numbers, *(n for a in arrays for n in _place(a))], np.intp)
+        """Run it on ``workers`` threads. Rows must be without gaps; a single one is read again and again."""
+        entries = [*numbers]
+        for a in arrays:
+            assert a.dtype == self.dtype  # it would read on in memory of others
+            entries.append(a.__array_interface__["data"][0])
+            entries.append(a.strides[0] // a.itemsize if a.ndim and a.shape[0] > 1 else 0)
+        table = np.array(entries, np.intp)
         if workers > 1:
             _launcher()(self.address, workers, table)
         else:
             self.alone(0, 1, table.__array_interface__["data"][0])  # half the time of table.ctypes
-
-
-def _place(a: Any) -> Sequence[int]:
-    return a.__array_interface__["data"][0], a.strides[0] // a.itemsize if a.ndim and a.shape[0] > 1 else 0
 
 
 @lru_cache(maxsize=None)

@@ -14,13 +14,14 @@ import ctypes
 import math
 import threading
 from collections import OrderedDict
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 LINE = 64  # bytes of a cache line, at which every array made here begins, as torch's tensors do
 LEAST = 1 << 12  # bytes from which on memory is kept: the C library may tidy up before it hands out that much
-MOST = 1 << 29  # bytes of free memory that are kept
+MOST = 1 << 29  # bytes of free memory that are kept, small blocks not counted
+SMALL, FEW = 1 << 20, 8  # of blocks up to so many bytes, so many of each size are kept
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
 
@@ -33,12 +34,17 @@ class _Block(NamedTuple):
 
 
 class _Kept:
-    """Free memory by its size, and how many bytes that is; the size that was used last at the end."""
+    """Free memory by its size, and how many bytes that is; the size that was used last at the end.
+
+    Small blocks come and go a dozen times per run, and their number limits them: they need no lock, since taking from a
+    list and adding to it are single operations.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.free: OrderedDict[int, List[_Block]] = OrderedDict()
         self.bytes, self.most = 0, MOST
+        self.small: Dict[int, List[_Block]] = {}
 
     def take(self, size: int) -> Optional[_Block]:
         """Free memory of this size, if there is any."""
@@ -67,7 +73,11 @@ class _Kept:
 
     def give_back(self, block: _Block) -> None:
         """The end of a loan. It may come at any time, in any thread, also while this one is in here."""
-        if self.lock.acquire(blocking=False):
+        if block.raw.nbytes <= SMALL:
+            blocks = self.small.setdefault(block.raw.nbytes, [])
+            if len(blocks) < FEW:
+                blocks.append(block)
+        elif self.lock.acquire(blocking=False):
             try:
                 self.put(block)
             finally:
@@ -116,6 +126,7 @@ def release() -> None:
     with _kept.lock:
         _kept.free.clear()
         _kept.bytes = 0
+    _kept.small.clear()
 
 
 def keep() -> bool:
@@ -136,7 +147,13 @@ def _rounded(size: int) -> int:
 
 def _block(size: int) -> _Block:
     found = None
-    if _kept.lock.acquire(blocking=False):
+    if size <= SMALL:
+        blocks = _kept.small.get(size)
+        try:
+            found = blocks.pop() if blocks else None
+        except IndexError:  # another thread was faster
+            found = None
+    elif _kept.lock.acquire(blocking=False):
         try:
             found = _kept.take(size)
         finally:
