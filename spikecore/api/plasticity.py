@@ -130,7 +130,7 @@ class STDP:
             return xp.permute_dims(post, (1, 0)) @ pre
         geometry = (self.layer.stride, self.layer.padding, self.layer.dilation, self.layer.groups)
         by_weight = rule_of("conv")[1]  # the gradient of a convolution by its weight is the same sum
-        return by_weight(xp, post, None, pre, weight, *geometry)
+        return by_weight(xp, post, None, pre, weight, None, *geometry)
 
     def _check(self, weight: Any, pre: Any, post: Any) -> None:
         layer, name = self.layer, layer_name(self.layer)
