@@ -150,7 +150,7 @@ def over_time(xp: Any, function: Any, x: Any) -> Any:
 
 
 def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-    """x W^T + b for a sequence x (time, batch, features), a weight W (outs, features) and a bias b (outs,), if any."""
+    """Give x W^T + b for a sequence x (time, batch, features); W (outs, features), b (outs,) or None."""
     return over_time(xp, lambda flat: xp.linear(flat, weight, bias), x)
 
 

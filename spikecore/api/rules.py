@@ -96,7 +96,7 @@ rule(  # out = a @ b for matrices (or stacks of them)
 
 
 def _over_rows(xp: Any, g: Any, *_: Any, **__: Any) -> Any:
-    """The cotangent of a bias, one value per feature or per channel: those of all rows, or of all places of all maps."""
+    """The cotangent of a bias, one value per feature or channel: all rows, or all places of all maps, added up."""
     return xp.sum(g, axis=(0, *range(2, g.ndim)))
 
 

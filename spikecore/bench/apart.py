@@ -1,5 +1,5 @@
-"""A group in a process of its own, in which nothing ran before it: memory that other groups left behind, and the threads of
-peers that it does not need, cannot make a side faster or slower.
+"""A group in a process of its own: memory that other groups left behind, and threads of peers that it does not need,
+cannot make a side faster or slower.
 """
 
 from __future__ import annotations

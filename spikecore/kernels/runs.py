@@ -41,7 +41,8 @@ class Run(NamedTuple):
         rows: the parameters that come as one value per neuron; the others are numbers.
         recorded: states that are returned for every step.
         outs: 0, outputs are spikes; else they are products of the spikes with a matrix of so many rows, ``weight``,
-            plus ``bias``. Then a chunk is some whole rows of ``inner`` neurons, and their spikes are in ``spikes`` for a moment.
+            plus ``bias``. Then a chunk is some whole rows of ``inner`` neurons, and their spikes are in ``spikes`` for
+            a moment.
     """
 
     trace: Trace
@@ -55,7 +56,8 @@ class Run(NamedTuple):
         numbers = (*NUMBERS, "inner", "wide", "parts", *TILES) if self.outs else NUMBERS
         source.add(0, f"def {name}(worker, workers, table):")
         source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
-        for i, array in enumerate(("x", *params, *arrays, *(["weight", "bias", "spikes"] if self.outs else []))):
+        behind = ["weight", "bias", "spikes"] if self.outs else []
+        for i, array in enumerate(("x", *params, *arrays, *behind)):
             at = len(numbers) + 2 * i
             source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
         source.add(1, *(f"{p} = row({p})[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
@@ -192,7 +194,7 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     for total, array in {**({"sum_": "gx"} if wanted.x == "sum" else {}), **sums}.items():
         source.add(2, f"{total} = {row(array)}", *copied(total, "F(0.0)"))
     if wanted.weight:
-        source.add(2, "part = ((own + 1) * parts - 1) // chunks", f"shares = gw + part * step_gw * SIZE")
+        source.add(2, "part = ((own + 1) * parts - 1) // chunks", "shares = gw + part * step_gw * SIZE")
         source.add(2, "if own == part * chunks // parts:", "    sums = row(shares)")
         source.add(3, f"for j in range({run.outs} * (wide + 1)):", "    sums[j] = F(0.0)")
     source.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")

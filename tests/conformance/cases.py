@@ -262,7 +262,8 @@ DIFFERENTIABLE = [
     *_words("clip", np.clip, [(A, -0.5, 0.7), (A, -math.inf, 0.1)]),
     *_words("where", np.where, [(MASK, A, B), (MASK, COLUMN, ROW)]),
     *_words("matmul", np.matmul, [(A, B.T.copy()), (STACK, normal(2, 4, 2)), (STACK, normal(4, 2))]),
-    *_words("linear", reference.linear, [(A, B), (A, B, None), (A, B, normal(3)), (normal(5, 2), normal(1, 2), normal(1))]),
+    *_words("linear", reference.linear,
+            [(A, B), (A, B, None), (A, B, normal(3)), (normal(5, 2), normal(1, 2), normal(1))]),
     *_reduced("sum"), *_reduced("mean"), *_reduced("max"), *_reduced("min"),
     *(w for axis in (0, -1)
       for w in _words("log_softmax", _log_softmax, [(A,)], axis=axis)),

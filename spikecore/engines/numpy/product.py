@@ -10,7 +10,7 @@ from spikecore.kernels import memory
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x W^T + b."""
+    """Give x W^T + b, by a bias of None x W^T."""
     return shifted(matmul(x, weight.T), bias)
 
 

@@ -35,8 +35,8 @@ def fused_scan(
     window: Optional[int],
     linear: Any = None,
 ) -> Optional[Tuple[Any, State, State]]:
-    """``Engine.scan`` through kernels, with ``linear``, weight and bias, ``Engine.weighed_scan``; None where something else
-    is to run.
+    """``Engine.scan`` through kernels; with ``linear``, weight and bias or None, ``Engine.weighed_scan``. None
+    where something else is to run.
 
     Raises:
         RuntimeError: the engine was made with ``fused=True`` and there can be no kernel.

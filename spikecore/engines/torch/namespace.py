@@ -88,7 +88,7 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def _log_softmax(x: Any, axis: int) -> Any:
     """On the CPU torch's is four times as fast over a short axis that is not the last one."""
-    if 1 < x.ndim and axis in (-1, x.ndim - 1) and x.shape[-1] < VECTOR and x.is_cpu:
+    if x.ndim > 1 and axis in (-1, x.ndim - 1) and x.shape[-1] < VECTOR and x.is_cpu:
         return F.log_softmax(x.transpose(-1, -2), dim=-2).transpose(-1, -2)
     return F.log_softmax(x, dim=axis)
 

@@ -26,7 +26,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x W^T + b for x (rows, features)."""
+    """Give x W^T + b for x (rows, features)."""
     across = weight.t()
     if not _matters(x, across):
         return F.linear(x, weight, bias)

@@ -139,7 +139,8 @@ class Layerwise:
         if user.op != "call_module" or user.args != (node,) or user.kwargs:
             return None
         behind, seen = self.modules[str(user.target)], str(user.target) in self.recorded
-        return user if own_forward(behind) and not seen and not kinds.hooked(behind) and not kinds.all_hooked() else None
+        heard = kinds.hooked(behind) or kinds.all_hooked()
+        return user if own_forward(behind) and not (seen or heard) else None
 
     def _start(self, name: str, module: Any) -> Dict[str, Any]:
         if self.state is None:
