@@ -100,6 +100,16 @@ def test_the_end_of_the_process_is_quiet():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("size", [1 << 12, 1 << 20])
+def test_a_loan_ends_quietly_when_the_globals_are_gone(size):
+    code = (
+        f"from spikecore.kernels import memory\nheld = memory.zeros(({size},), 'float32')\n"
+        "for name in [name for name in vars(memory) if name != '__builtins__']:\n    vars(memory)[name] = None\ndel held"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_zeros_of_the_torch_engine_lie_in_it():
     torch = pytest.importorskip("torch", reason="torch is not installed")
     zeros_like = sc.get_engine("torch").xp.zeros_like

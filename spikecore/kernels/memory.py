@@ -45,6 +45,7 @@ class _Kept:
         self.free: OrderedDict[int, List[_Block]] = OrderedDict()
         self.bytes, self.most = 0, MOST
         self.small: Dict[int, List[_Block]] = {}
+        self.limits = SMALL, FEW  # of its own: loans end even when a process does, and then there are no globals
 
     def take(self, size: int) -> Optional[_Block]:
         """Free memory of this size, if there is any."""
@@ -73,9 +74,10 @@ class _Kept:
 
     def give_back(self, block: _Block) -> None:
         """The end of a loan. It may come at any time, in any thread, also while this one is in here."""
-        if block.raw.nbytes <= SMALL:
-            blocks = self.small.setdefault(block.raw.nbytes, [])
-            if len(blocks) < FEW:
+        size, (small, few) = block.raw.nbytes, self.limits
+        if size <= small:
+            blocks = self.small.setdefault(size, [])
+            if len(blocks) < few:
                 blocks.append(block)
         elif self.lock.acquire(blocking=False):
             try:
@@ -94,7 +96,7 @@ class _Loan:
         self.block = block
         self.__array_interface__ = {"version": 3, "data": (block.place, False), "shape": shape, "typestr": dtype.str}
 
-    def __del__(self, give_back: Any = _kept.give_back) -> None:  # bound early: a process that ends has no globals
+    def __del__(self, give_back: Any = _kept.give_back) -> None:  # bound early, see limits
         give_back(self.block)
 
 
