@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -68,8 +70,17 @@ def test_sides_take_turns_and_the_warm_up_does_not_count():
         return float(next(figures)), None
 
     found = clock.interleaved(runs, 2, 1, measure, lambda name: None)
-    assert order == list("ABBAAB"), "each round begins with the next side"
-    assert found == {"A": [3.0, 4.0], "B": [2.0, 5.0]}
+    assert sorted(order[:2]) == sorted(order[2:4]) == sorted(order[4:]) == list("AB")
+    assert found == {name: [float(i) for i in range(2, 6) if order[i] == name] for name in "AB"}
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_everyone_comes_first_and_after_each_other_one_equally_often(count):
+    rounds = [clock.order(count, turn) for turn in range(2 * count)]
+    assert all(sorted(row) == list(range(count)) for row in rounds)
+    assert Counter(row[0] for row in rounds) == dict.fromkeys(range(count), 2)
+    pairs = Counter(pair for row in rounds for pair in zip(row, row[1:]))
+    assert pairs == dict.fromkeys(permutations(range(count), 2), 2)
 
 
 def test_a_bar_holds_a_side_to_another_one_or_to_a_figure():

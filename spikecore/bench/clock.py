@@ -16,8 +16,7 @@ def interleaved(
     measure: Callable[[Run], Tuple[float, Any]],
     tick: Callable[[str], None],
 ) -> Dict[str, List[float]]:
-    """The figures of ``rounds`` rounds after ``warmup`` ones; in each round every side runs once, and each round begins
-    with the next side: what comes first after a pause finds cold caches.
+    """The figures of ``rounds`` rounds after ``warmup`` ones; in each round every side runs once, in that round's order.
 
     The garbage collector waits: what a side allocates is freed between its runs, not within another's.
     """
@@ -27,8 +26,7 @@ def interleaved(
     gc.disable()
     try:
         for turn in range(warmup + rounds):
-            first = turn % len(names) if names else 0
-            for name in names[first:] + names[:first]:
+            for name in (names[i] for i in order(len(names), turn)):
                 figure, result = measure(runs[name])
                 del result  # freed here, outside of anyone's time
                 if turn >= warmup:
@@ -39,6 +37,18 @@ def interleaved(
         if enabled:
             gc.enable()
     return figures
+
+
+def order(count: int, turn: int) -> List[int]:
+    """The order of a round: over many rounds everyone comes first, and after each of the others, equally often.
+
+    What a side finds, caches and threads that still wait for work, is what the one before it left. In a fixed order one
+    would always come after its like, another always after who leaves the most. Source: E. J. Williams, Australian Journal of
+    Scientific Research A 2 (1949), 149-168: designs balanced for residual effects.
+    """
+    zigzag = ((i + 1) // 2 if i % 2 else -(i // 2) for i in range(count))  # 0, 1, -1, 2, -2, ...: all differences
+    row = [(i + turn) % count for i in zigzag]
+    return row[::-1] if turn // max(count, 1) % 2 else row
 
 
 def wall(synchronise: Callable[[], None]) -> Callable[[Run], Tuple[float, Any]]:
