@@ -104,7 +104,8 @@ def test_the_end_of_the_process_is_quiet():
 def test_a_loan_ends_quietly_when_the_globals_are_gone(size):
     code = (
         f"from spikecore.kernels import memory\nheld = memory.zeros(({size},), 'float32')\n"
-        "for name in [name for name in vars(memory) if name != '__builtins__']:\n    vars(memory)[name] = None\ndel held"
+        "names = [name for name in vars(memory) if name != '__builtins__']\n"
+        "for name in names:\n    vars(memory)[name] = None\ndel held"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

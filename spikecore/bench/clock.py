@@ -16,7 +16,7 @@ def interleaved(
     measure: Callable[[Run], Tuple[float, Any]],
     tick: Callable[[str], None],
 ) -> Dict[str, List[float]]:
-    """The figures of ``rounds`` rounds after ``warmup`` ones; in each round every side runs once, in that round's order.
+    """The figures of ``rounds`` rounds after ``warmup`` ones; in each, every side runs once, in that round's ``order``.
 
     The garbage collector waits: what a side allocates is freed between its runs, not within another's.
     """
@@ -43,8 +43,8 @@ def order(count: int, turn: int) -> List[int]:
     """The order of a round: over many rounds everyone comes first, and after each of the others, equally often.
 
     What a side finds, caches and threads that still wait for work, is what the one before it left. In a fixed order one
-    would always come after its like, another always after who leaves the most. Source: E. J. Williams, Australian Journal of
-    Scientific Research A 2 (1949), 149-168: designs balanced for residual effects.
+    would always come after its like, another always after who leaves the most. Source: E. J. Williams, Australian
+    Journal of Scientific Research A 2 (1949), 149-168: designs balanced for residual effects.
     """
     zigzag = ((i + 1) // 2 if i % 2 else -(i // 2) for i in range(count))  # 0, 1, -1, 2, -2, ...: all differences
     row = [(i + turn) % count for i in zigzag]
