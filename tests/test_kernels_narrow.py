@@ -117,6 +117,13 @@ def test_what_a_loss_does_not_read_has_no_gradient(of):
     check("float32", sc.Leaky(beta=0.8, threshold=0.5), of=of)
 
 
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_without_a_bias(narrowly, name):
+    _, _, grads = check("float32", sc.Leaky(beta=0.8, threshold=0.5), name, bias=False)
+    assert len(narrowly) == 1
+    assert "params.1.bias" not in grads
+
+
 @pytest.mark.parametrize(("n", "outs"), [(63, 10), (8193, 10), (100, 17)])
 def test_other_sizes_are_left_to_libraries(narrowly, n, outs):
     check("float32", sc.Leaky(beta=0.8, threshold=0.5), n=n, outs=outs)
@@ -211,6 +218,29 @@ def test_a_weight_that_does_not_learn(torch, narrowly):
     (expected,) = torch.autograd.grad(other.call(other.x).sum(), other.x)
     assert len(narrowly) == 1
     assert torch.allclose(by_x, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("learns", [("weight",), ("bias",), ("weight", "bias"), ()])
+def test_of_weight_and_bias_each_may_learn_alone(torch, narrowly, learns):
+    found = []
+    for fused in (True, False):
+        net = on_torch(torch, fused)
+        for name, part in net.params["1"].items():
+            part.requires_grad_(name in learns)
+        found.append(torch.autograd.grad(net.call(net.x).sum(), [net.x, *(net.params["1"][name] for name in learns)]))
+    assert len(narrowly) == 1
+    for got, expected in zip(*found):
+        assert torch.allclose(got, expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_a_bias_that_does_not_fit_is_torchs_affair(torch, narrowly):
+    net = on_torch(torch)
+    net.params["1"] = net.params["1"].replace(bias=torch.ones(1))
+    assert net.call(net.x).shape == (9, 4, 10)
+    net.params["1"] = net.params["1"].replace(bias=torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
+        net.call(net.x)
+    assert not narrowly
 
 
 def test_an_input_that_needs_no_gradient(torch, narrowly):

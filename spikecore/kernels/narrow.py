@@ -137,6 +137,11 @@ def fits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
     return 1 <= weight[0] <= MOST and SHORTEST <= weight[1] <= LONGEST
 
 
+def matched(weight: Any, bias: Any) -> bool:
+    """Whether a bias, if there is one, has a value for each row of a weight; others are a library's to refuse."""
+    return bias is None or tuple(bias.shape) == tuple(weight.shape[:1])
+
+
 def chunk_of(shape: Tuple[int, ...]) -> int:
     """How many neurons a run does at once: whole rows, four or more where they are not too long."""
     inner = shape[1]

@@ -21,7 +21,7 @@ from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import linear, matmul
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.kernels.choose import Terms, choose
-from spikecore.kernels.narrow import BIAS, WEIGHT
+from spikecore.kernels.narrow import BIAS, WEIGHT, matched
 from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
@@ -157,6 +157,8 @@ class NumpyEngine(Engine):
         window: Optional[int] = None,
     ) -> Optional[Tuple[Any, State]]:
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
+        if not matched(weight, bias):
+            return None
         kernels = self._kernels(stepper, params, state, inputs, steps, (), tuple(weight.shape))
         if kernels is None:
             return None

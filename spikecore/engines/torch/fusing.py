@@ -14,7 +14,7 @@ from spikecore.engines.torch.modes import casting, compiling, has_data, transfor
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
-from spikecore.kernels.narrow import BIAS, WEIGHT
+from spikecore.kernels.narrow import BIAS, WEIGHT, matched
 from spikecore.kernels.threads import use_threads
 
 
@@ -83,9 +83,11 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
 PRODUCT = Product(_matrices, _multiply)
 
 
-def may_weigh(inputs: Any, *linear: Any) -> bool:
-    """Whether what a Linear, weight and bias or None, makes of a neuron's spikes may be taken out of torch's hands."""
-    parts = [inputs, *(x for x in linear if x is not None)]
+def may_weigh(inputs: Any, weight: Any, bias: Any) -> bool:
+    """Whether what a Linear makes of a neuron's spikes may be taken out of torch's hands."""
+    if not matched(weight, bias):
+        return False
+    parts = [inputs, weight, *([] if bias is None else [bias])]
     plain = all(has_data(x) and x.is_cpu and x.layout is torch.strided and not x.is_neg() for x in parts)
     plain = plain and inputs.dtype in KEPT and all(x.dtype == inputs.dtype for x in parts)
     return plain and not (compiling() or torch.jit.is_tracing() or casting("cpu"))
