@@ -147,7 +147,7 @@ class Sequential(Listed):
                 i += len(maps)
             elif i + 1 < len(layers) and _weighs(layer, layers[i + 1][1]):
                 path, linear = layers[i + 1]
-                behind = linear.matrix(params[path])  # type: ignore[attr-defined]  # a Linear, as _weighs has seen
+                behind = linear.weight_and_bias(params[path])  # type: ignore[attr-defined]  # _weighs: a Linear
                 x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, behind=behind))
                 i += 2
             else:

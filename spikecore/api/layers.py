@@ -56,10 +56,10 @@ class Linear(Stateless):
         return Init(Params(params), EMPTY, (self.out_features,))
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
-        return linear(engine.xp, x, *self.matrix(params)), buffers
+        return linear(engine.xp, x, *self.weight_and_bias(params)), buffers
 
-    def matrix(self, params: Params) -> Tuple[Any, Any]:
-        """Weight and bias; None, if it has none."""
+    def weight_and_bias(self, params: Params) -> Tuple[Any, Any]:
+        """The weight, and the bias or None."""
         return params.weight, params.bias if self.bias else None
 
 

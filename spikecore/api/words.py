@@ -6,6 +6,7 @@ Keeping the list short is what makes a new engine, or a new code generator, a fi
 
 Conventions, equal on every engine:
 
+* Arrays are given by position; keywords are for options.
 * ``axis`` is an int, a tuple of ints or None; ``keepdims`` is a bool.
 * ``clip(x, low, high)`` takes Python numbers; its derivative passes inclusively for ``low <= x <= high``.
 * ``pow(x, n)`` takes a constant exponent.

@@ -1,36 +1,56 @@
-"""A group in a process of its own: memory that other groups left behind, and threads of peers that it does not need,
-cannot make a side faster or slower.
+"""A group of sides in a process of its own: ``python -m spikecore.bench.apart REQUEST``.
+
+Memory that other groups left behind, and threads of peers that it does not need, cannot make a side faster or slower.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
+import base64
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import asdict
 from itertools import islice
-from multiprocessing import get_context
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from spikecore.bench.plan import Settings
-from spikecore.bench.report import Row
 from spikecore.kernels import memory
 
 
-def measured_apart(workload: str, index: int, settings: Settings, rounds: int, progress: Optional[bool]) -> List[Row]:
+def measured_apart(workload: str, index: int, settings: Settings, rounds: int, progress: Optional[bool]) -> List[Any]:
     """The rows of one of a workload's groups.
 
     Args:
         workload: name, as in ``WORKLOADS``.
         index: of the group.
         settings, rounds, progress: see ``runner.run``.
+
+    Raises:
+        RuntimeError: the process failed; it has said why on standard error.
     """
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(_rows, workload, index, settings, rounds, progress).result()
+    request = {"workload": workload, "index": index, "rounds": rounds, "progress": progress}
+    command = [sys.executable, "-m", __name__, json.dumps({**request, "settings": asdict(settings)})]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"bench: group {index + 1} of {workload} left with {done.returncode}; see its message above")
+    found: List[Any] = pickle.loads(base64.b64decode(done.stdout.splitlines()[-1]))  # noqa: S301  (our own process's)
+    return found
 
 
-def _rows(workload: str, index: int, settings: Settings, rounds: int, progress: Optional[bool]) -> List[Row]:
+def main(arguments: List[str]) -> None:
+    """Measure the group that a request names, and print its rows, packed."""
     from spikecore.bench.runner import measured
     from spikecore.bench.workloads import WORKLOADS
 
+    request = json.loads(arguments[0])
+    settings, name = Settings(**request["settings"]), request["workload"]
     if settings.memory_kept:
         memory.keep()
-    group = next(islice(WORKLOADS[workload].groups(settings), index, None))
-    return measured(group, settings, rounds, f"{workload}: ", progress)
+    group = next(islice(WORKLOADS[name].groups(settings), request["index"], None))
+    rows = measured(group, settings, request["rounds"], f"{name}: ", request["progress"])
+    print("\n" + base64.b64encode(pickle.dumps(rows)).decode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -108,6 +108,7 @@ class Dense:
     product: Product
 
     shares: ClassVar[bool] = True  # spikes and recorded states are what it saves
+    unread: ClassVar[Tuple[str, ...]] = ()
 
     @property
     def states(self) -> Tuple[str, ...]:

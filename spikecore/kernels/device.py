@@ -42,6 +42,7 @@ class OnDevice:
     target: ClassVar[Type[Target]]
     language: ClassVar[str]
     shares: ClassVar[bool] = False  # see ``Fused``
+    unread: ClassVar[Tuple[str, ...]] = ()
 
     # ---- arrays and kernels of the subclass ----
 

@@ -88,6 +88,7 @@ class Fused:
 
     language: ClassVar[str] = "Numba"
     shares: ClassVar[bool] = False  # whether what a run saves may lie in the memory of what it returns
+    unread: ClassVar[Tuple[str, ...]] = ()  # parameters whose values the way back does not need
 
     @property
     def states(self) -> Tuple[str, ...]:

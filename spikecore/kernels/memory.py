@@ -48,13 +48,23 @@ class _Kept:
         self.limits = SMALL, FEW  # of its own: loans end even when a process does, and then there are no globals
 
     def take(self, size: int) -> Optional[_Block]:
-        """Free memory of this size, if there is any."""
-        blocks = self.free.get(size)
-        if not blocks:
+        """Free memory of this size, if there is any and no other thread is at it."""
+        if size <= self.limits[0]:
+            try:
+                return self.small[size].pop()
+            except (KeyError, IndexError):
+                return None
+        if not self.lock.acquire(blocking=False):
             return None
-        self.free.move_to_end(size)
-        self.bytes -= size
-        return blocks.pop()
+        try:
+            blocks = self.free.get(size)
+            if not blocks:
+                return None
+            self.free.move_to_end(size)
+            self.bytes -= size
+            return blocks.pop()
+        finally:
+            self.lock.release()
 
     def put(self, block: _Block) -> None:
         """Keep memory, and let go of what has not been used for longest if that is more than the limit."""
@@ -71,6 +81,13 @@ class _Kept:
                 self.bytes -= size
             else:
                 del self.free[size]
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        with self.lock:
+            self.free.clear()
+            self.bytes = 0
+        self.small.clear()
 
     def give_back(self, block: _Block) -> None:
         """The end of a loan. It may come at any time, in any thread, also while this one is in here."""
@@ -125,10 +142,7 @@ def zeros(shape: Tuple[int, ...], dtype: Any) -> Any:
 
 def release() -> None:
     """Give free memory back to the system."""
-    with _kept.lock:
-        _kept.free.clear()
-        _kept.bytes = 0
-    _kept.small.clear()
+    _kept.clear()
 
 
 def keep() -> bool:
@@ -148,18 +162,7 @@ def _rounded(size: int) -> int:
 
 
 def _block(size: int) -> _Block:
-    found = None
-    if size <= SMALL:
-        blocks = _kept.small.get(size)
-        try:
-            found = blocks.pop() if blocks else None
-        except IndexError:  # another thread was faster
-            found = None
-    elif _kept.lock.acquire(blocking=False):
-        try:
-            found = _kept.take(size)
-        finally:
-            _kept.lock.release()
+    found = _kept.take(size)
     if found is None:
         raw = np.empty(size, np.uint8)  # NumPy asks for huge pages
         begin = raw.__array_interface__["data"][0]

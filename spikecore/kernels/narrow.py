@@ -1,4 +1,4 @@
-"""A neuron and the narrow product behind it in one run: spikes are weighed where they are made.
+"""A neuron and the narrow Linear behind it in one run: spikes are weighed where they are made.
 
 A readout's few sums over many spikes cost the way of the spikes to memory and back, and once more for their gradients.
 Here a chunk is some whole rows of neurons. Two steps' spikes of it are made in first-level cache, multiplied by the
@@ -34,7 +34,7 @@ EVERY = 16  # see runs.py; 272 KB for each state of a chunk
 
 @dataclass(frozen=True, eq=False)
 class Narrow:
-    """Kernels of a neuron with a weight behind it; called like ``Fused``.
+    """Kernels of a neuron with weight and bias behind it; called like ``Fused``.
 
     Args:
         part: kernels of the neuron.
@@ -45,6 +45,7 @@ class Narrow:
     outs: int
 
     shares: ClassVar[bool] = False
+    unread: ClassVar[Tuple[str, ...]] = (BIAS,)
 
     @property
     def states(self) -> Tuple[str, ...]:
@@ -73,7 +74,7 @@ class Narrow:
         kept = [memory.empty(s, part.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         first = (part.start_of(s) for s in state)
         arrays = part.rows_of(x), *part.held(params, shape), *first, flat(out), *final
-        held = *map(flat, kept), *self.linear(params), self.spikes(shape)
+        held = *map(flat, kept), self.array(params[WEIGHT]), self.array(params[BIAS]), self.spikes(shape)
         forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep), ("product",)), (*arrays, *held))
         return Made(out, [], final, tuple(kept) if keep else ())
 
@@ -97,23 +98,25 @@ class Narrow:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
         part, shape, steps = self.part, tuple(x.shape[1:]), g.shape[0]
         own, summed = tuple(p for p in by_params if p in part.params), x.shape[0] == 1 < steps
-        wanted = Wanted(("sum" if summed else "rows") if by_x else "", own, len(own) < len(by_params))
+        wanted = Wanted(("sum" if summed else "rows") if by_x else "", own, not {WEIGHT, BIAS}.isdisjoint(by_params))
         gx = memory.empty(x.shape if by_x else (1, 1), part.dtype)
         ginit, sums = ([memory.empty(shape, part.dtype) for _ in some] for some in (g_final, own))
         numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
-        size = self.outs * (wide(shape[1]) + 1)
+        whole = self.outs * wide(shape[1])
+        size = whole + VECTOR  # the gradient by the bias behind that by the weight
         by_weight = [memory.empty((_parts(shape), size), part.dtype)] if wanted.weight else []
-        scratch = memory.empty((workers(shape), len(self.states) * (EVERY + 1) * numbers[2]), part.dtype)
+        room = len(self.states) * (EVERY + 1) * numbers[2] + size
+        scratch = memory.empty((workers(shape), room + -room % VECTOR), part.dtype)
         kept = *(part.rows_of(a) for a in saved), scratch, *map(part.start_of, g_final)
         arrays = part.rows_of(x), *part.held(params, shape), part.rows_of(g), *kept, *ginit, flat(gx), *sums
-        held = *by_weight, *self.linear(params), self.spikes(shape)
+        held = *by_weight, self.array(params[WEIGHT]), self.spikes(shape)
         backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
         for shares in by_weight:
             with np.errstate(over="ignore", invalid="ignore"):  # what lies between rows means nothing
                 total = shares.sum(axis=0)
-            rows = total[: -self.outs].reshape(self.outs, -1)[:, : shape[1]]
-            found.update({WEIGHT: np.ascontiguousarray(rows), BIAS: total[-self.outs :]})
+            rows = total[:whole].reshape(self.outs, -1)[:, : shape[1]]
+            found.update({WEIGHT: np.ascontiguousarray(rows), BIAS: total[whole : whole + self.outs]})
         return Gradients(gx if by_x else None, ginit, found)
 
     def numbers(self, steps: int, shape: Tuple[int, ...], option: int, products: Sequence[str]) -> Tuple[int, ...]:
@@ -121,9 +124,9 @@ class Narrow:
         of = (tile(name, self.outs, self.part.dtype).address if name in products else 0 for name in TILES)
         return steps, shape[0] * shape[1], chunk_of(shape), option, shape[1], wide(shape[1]), _parts(shape), *of
 
-    def linear(self, params: Dict[str, Any]) -> List[Any]:
-        """Weight and bias, without gaps."""
-        return [np.ascontiguousarray(params[name], self.part.dtype) for name in (WEIGHT, BIAS)]
+    def array(self, x: Any) -> Any:
+        """Weight or bias, without gaps."""
+        return np.ascontiguousarray(x, self.part.dtype)
 
     def spikes(self, shape: Tuple[int, ...]) -> Any:
         """Room for the spikes of each worker's chunk, of steps done at once, and for what is read behind them."""

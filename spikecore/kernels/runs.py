@@ -14,6 +14,7 @@ from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
 from spikecore.kernels.adjoint import Adjoint
 from spikecore.kernels.emit import Source, copied, name_of, needs_of, param_loads, spelled, value_of
+from spikecore.kernels.tiles import VECTOR
 from spikecore.kernels.trace import Trace
 
 NUMBERS = "steps", "count", "chunk", "option"  # with which a kernel's table begins
@@ -56,7 +57,7 @@ class Run(NamedTuple):
         numbers = (*NUMBERS, "inner", "wide", "parts", *TILES) if self.outs else NUMBERS
         source.add(0, f"def {name}(worker, workers, table):")
         source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
-        behind = ["weight", "bias", "spikes"] if self.outs else []
+        behind = ["weight", *(["bias"] if name == "forward" else []), "spikes"] if self.outs else []
         for i, array in enumerate(("x", *params, *arrays, *behind)):
             at = len(numbers) + 2 * i
             source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
@@ -177,16 +178,20 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     """The backward kernel: from the last block of ``EVERY`` steps to the first, each forwards for its states, and back.
 
     ``last_<state>`` are the gradients by the last states, ``now_<state>`` in the end those by the first. Each worker
-    has a row of ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or
-    zero. ``found`` is the derivative of the step.
+    has a row of ``scratch``, in it for each state EVERY + 1 chunks, and before them room for a block's gradient by the
+    weight: a sum over many steps would lose digits if one step after the other were added to it. ``option`` is the
+    window of truncated BPTT, or zero. ``found`` is the derivative of the step.
     """
     states = run.trace.states
     over_time = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states)
     arrays = *over_time, "scratch", *(f"last_{s}" for s in states)
     outs = *(f"now_{s}" for s in states), "gx", *(f"gp_{name_of(p)}" for p in wanted.params)
     source = run.begin("backward", (*arrays, *outs, *(["gw"] if wanted.weight else [])))
-    room = "scratch + (worker * step_scratch + {} * (EVERY + 1) * chunk) * SIZE"
-    source.add(2, *(f"all_{s} = {room.format(i)}" for i, s in enumerate(states)))
+    source.add(2, "room = scratch + worker * step_scratch * SIZE")
+    if wanted.weight:
+        source.add(2, f"recent, size = room, {run.outs} * wide + {VECTOR}")
+        source.add(2, "some, room = row(recent), room + size * SIZE")
+    source.add(2, *(f"all_{s} = room + {i} * (EVERY + 1) * chunk * SIZE" for i, s in enumerate(states)))
     for s in states:
         source.add(2, f"row_now_{s} = {row(f'now_{s}')}", f"row_last_{s} = {first_row(f'last_{s}')}")
         source.add(2, *copied(f"row_now_{s}", f"row_last_{s}[j]"))
@@ -194,20 +199,23 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     for total, array in {**({"sum_": "gx"} if wanted.x == "sum" else {}), **sums}.items():
         source.add(2, f"{total} = {row(array)}", *copied(total, "F(0.0)"))
     if wanted.weight:
-        source.add(2, "part = ((own + 1) * parts - 1) // chunks", "shares = gw + part * step_gw * SIZE")
-        source.add(2, "if own == part * chunks // parts:", "    sums = row(shares)")
-        source.add(3, f"for j in range({run.outs} * (wide + 1)):", "    sums[j] = F(0.0)")
+        source.add(2, "part = ((own + 1) * parts - 1) // chunks", "sums = row(gw + part * step_gw * SIZE)")
+        source.add(2, "if own == part * chunks // parts:", "    for j in range(size):", "        sums[j] = F(0.0)")
     source.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
     source.add(3, "length = min(EVERY, steps - begin)")
     for s in states:
         source.add(3, f"first_{s} = {_state(s, '0')}", f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')}")
         source.add(3, *copied(f"first_{s}", f"row_kept_{s}[j]"))
+    if wanted.weight:
+        source.add(3, "for j in range(size):", "    some[j] = F(0.0)")
     _states_again(source, run)
     source.add(3, "paired = 0 if option > 0 else length - length % 2")
     source.add(3, "for i in range(length - 1, paired - 1, -1):", "    t = begin + i")
     _steps_back(source, run, found, wanted, 1)
     source.add(3, "for i in range(paired - 1, 0, -2):", "    t = begin + i")
     _steps_back(source, run, found, wanted, PAIR)
+    if wanted.weight:
+        source.add(3, "for j in range(size):", "    sums[j] += some[j]")
     return source.text()
 
 
@@ -269,7 +277,7 @@ def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int
     source.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
     source.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
     for k in range(n if wanted.weight else 0):
-        source.add(4, f"call(by_weight, {run.narrow('g', f't - {k}')}, spikes_{k}, shares, rows_done, inner, wide)")
+        source.add(4, f"call(by_weight, {run.narrow('g', f't - {k}')}, spikes_{k}, recent, rows_done, inner, wide)")
 
 
 def _places(run: Run, k: int) -> Dict[str, str]:

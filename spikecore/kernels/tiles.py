@@ -46,8 +46,8 @@ def tile(name: str, outs: int, dtype: str) -> Any:
             source.add(2, f"for r in {some}:")
             write(source, outs, range(n), range(m), first > 0)
     if name == "by_weight":
-        source.add(1, f"sums = row(out + {outs} * wide * SIZE)", "for r in range(rows):")
-        source.add(2, f"some = row(g + r * {outs} * SIZE)", f"for k in range({outs}):", "    sums[k] += some[k]")
+        source.add(1, f"sums = row(out + {outs} * wide * SIZE)", f"for k in range({outs}):", "    total = F(0.0)")
+        source.add(2, "for r in range(rows):", f"    total += row(g + r * {outs} * SIZE)[k]", "sums[k] += total")
     return build_tile(source.text(), name, dtype, len(ARGUMENTS[name]) + 3)
 
 

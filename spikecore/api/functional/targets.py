@@ -11,8 +11,9 @@ from spikecore.api.layer import ShapeError
 def target_dtype(targets: Any) -> Optional[str]:
     """The dtype name targets get on an engine: "int64" for whole numbers, None, the engine's own, for floats."""
     dtype = targets.dtype if hasattr(targets, "dtype") else get_engine("numpy").to_numpy(targets).dtype
-    kind = getattr(dtype, "kind", None) or str(dtype)  # NumPy takes long to spell a dtype
-    return None if kind.rpartition(".")[2].startswith("f") else "int64"
+    kind = getattr(dtype, "kind", "")  # NumPy's, which takes long to spell a dtype; "V" is somebody else's
+    floats = kind == "f" if kind and kind in "biuf" else "float" in str(dtype)
+    return None if floats else "int64"
 
 
 def one_hot(engine: Any, targets: Any, classes: int) -> Any:

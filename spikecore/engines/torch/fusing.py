@@ -33,9 +33,9 @@ def fused_scan(
     steps: int,
     record: Tuple[str, ...],
     window: Optional[int],
-    linear: Any = None,
+    behind: Any = None,
 ) -> Optional[Tuple[Any, State, State]]:
-    """``Engine.scan`` through kernels; with ``linear``, weight and bias or None, ``Engine.weighed_scan``. None
+    """``Engine.scan`` through kernels; with ``behind``, weight and bias or None, ``Engine.weighed_scan``. None
     where something else is to run.
 
     Raises:
@@ -52,12 +52,12 @@ def fused_scan(
         return None
 
     flat, terms = flatten(params), Terms(engine.fused, engine.dtype, engine.least, target, PRODUCT)
-    behind = () if linear is None else tuple(linear[0].shape)
-    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, behind)
+    weight, bias = behind or (None, None)
+    wide = () if weight is None else tuple(weight.shape)
+    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, wide)
     if kernels is None:
         return None
-    if linear is not None:
-        weight, bias = linear
+    if weight is not None:
         flat.update({WEIGHT: weight, BIAS: weight.new_zeros(len(weight)) if bias is None else bias})
     held, last = [flat[name] for name in kernels.params], are_last(inputs)
     first = [state[name] for name in kernels.states]
@@ -110,7 +110,9 @@ class FusedScan(torch.autograd.Function):
         if kernels.shares and has_data(inputs):  # what is saved and given out is saved as both: torch sees its edits
             shared = [x for x in found[:results] if any(overlap(x, own) for own in saved)]
         ctx.saved = len(saved)
-        ctx.save_for_backward(inputs, *operands, *saved, *shared)
+        first, params = operands[: len(kernels.states)], zip(kernels.params, operands[len(kernels.states) :])
+        needed = (None if name in kernels.unread else x for name, x in params)
+        ctx.save_for_backward(inputs, *first, *needed, *saved, *shared)
         ctx.set_materialize_grads(False)
         return tuple(found[:results])
 
@@ -129,7 +131,8 @@ class FusedScan(torch.autograd.Function):
                 key = number_of(kernels)
                 found = torch.ops.spikecore.scan_back(inputs, operands, saved, list(grads), key, *options)
         if torch.is_grad_enabled():  # somebody may differentiate once more
-            found = Once.apply(*found, *(g for g in grads if g is not None), inputs, *operands)[: len(found)]
+            others = [x for x in (*grads, inputs, *operands) if x is not None]
+            found = Once.apply(*found, *others)[: len(found)]
         rest = iter(found)
         by_x = next(rest) if wanted[3] else None
         states = [next(rest) for _ in kernels.states]

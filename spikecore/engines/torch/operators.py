@@ -56,7 +56,7 @@ def run_back(
 
 def _unpacked(kernels: Any, inputs: Any, operands: Any) -> Any:
     count = len(kernels.states)
-    arrays = [_array(x) for x in operands]
+    arrays = [None if x is None else _array(x) for x in operands]  # None is not needed
     return _array(inputs), arrays[:count], dict(zip(kernels.params, arrays[count:]))
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, ClassVar, Dict, Tuple
+from typing import Any, ClassVar, Dict, Tuple
 
 import torch
 from torch import nn
 
 from spikecore.api.layer import ShapeError, State
-
-Zeros = Callable[[Any, Tuple[int, ...]], Any]  # of a tensor's type, in a shape
 
 
 class Hidden(nn.Module):
@@ -81,13 +79,13 @@ class Hidden(nn.Module):
         """Shape of the state for one step's projected input."""
         return tuple(current.shape)
 
-    def _start(self, current: Any, given: Dict[str, Any], zeros: Zeros = torch.Tensor.new_zeros) -> State:
-        """The state a step starts from, or with ``zeros=at_rest`` a run; empty tensors are at rest."""
+    def _start(self, current: Any, given: Dict[str, Any]) -> State:
+        """The state a step starts from; empty tensors are at rest."""
         shape, start = self._shape(current), {}
         for name in self.states:
             value = given[name]
             if value.numel() == 0 and 0 not in shape:
-                start[name] = zeros(current, shape)
+                start[name] = current.new_zeros(shape)
                 continue
             if value.dtype != current.dtype or value.device != current.device:
                 value = value.to(device=current.device, dtype=current.dtype)

@@ -195,7 +195,9 @@ class SpikingNeuron(Parts):
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
-        run = self._neuron, params, self._start(current[0], start, at_rest), current
+        zeros = at_rest(current, self._shape(current[0]))
+        start = {name: value if value.numel() else zeros for name, value in start.items()}
+        run = self._neuron, params, self._start(current[0], start), current
         if behind is not None and x.dtype == behind[0].dtype and not record:
             found = engine.weighed_scan(*run, *behind, steps=steps)
             if found is not None:
