@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from spikecore import bench  # noqa: E402
-from spikecore.bench import clock, peak, plan, report, runner  # noqa: E402
+from spikecore.bench import apart, clock, peak, plan, report, runner  # noqa: E402
 from spikecore.bench.parity import compare  # noqa: E402
 from spikecore.bench.plan import Bar, Group, Settings, Side  # noqa: E402
 
@@ -81,6 +81,22 @@ def test_everyone_comes_first_and_after_each_other_one_equally_often(count):
     assert Counter(row[0] for row in rounds) == dict.fromkeys(range(count), 2)
     pairs = Counter(pair for row in rounds for pair in zip(row, row[1:]))
     assert pairs == dict.fromkeys(permutations(range(count), 2), 2)
+
+
+def test_a_group_in_a_process_of_its_own():
+    quick = Settings(quick=True, peers=())
+    found = apart.measured_apart("neurons", 1, quick, 2, False)
+    here = runner.run([bench.WORKLOADS["neurons"]], quick, 2, False)[0].rows
+    assert {(row.group, row.side) for row in found} < {(row.group, row.side) for row in here}
+    assert all(len(row.figures) == 2 for row in found)
+    with pytest.raises(RuntimeError, match="group 100 of recurrent left with 1"):
+        apart.measured_apart("recurrent", 99, quick, 1, False)
+
+
+def test_a_workload_of_ones_own_runs_here():
+    mine = plan.Workload("recurrent", "Mine", "", lambda settings: [group(Side("A", waits(2.0)), unit="s", warmup=0)])
+    (section,) = runner.run([mine], Settings(), 3, False)
+    assert [row.figures for row in section.rows] == [(2.0, 2.0, 2.0)]
 
 
 def test_a_bar_holds_a_side_to_another_one_or_to_a_figure():

@@ -288,3 +288,17 @@ def test_targets_that_vary_in_time_are_no_exchanged_axes():
     history = model.fit([(x, targets)] * 5, loss, sc.Adam(lr=0.05), epochs=5)
     assert history[-1]["loss"] < history[0]["loss"]
     assert "accuracy" not in history[-1]
+
+
+@pytest.mark.parametrize(
+    ("targets", "kept"),
+    [
+        (torch.zeros(2, dtype=torch.bfloat16), True), (torch.zeros(2), True), (np.zeros(2, "float16"), True),
+        ([0.5, 1.0], True), ([0, 1], False), (np.zeros(2, "uint8"), False), (np.zeros(2, bool), False),
+        (torch.zeros(2, dtype=torch.int32), False),
+    ],
+)  # fmt: skip
+def test_targets_that_are_no_whole_numbers_stay_so(targets, kept):
+    from spikecore.api.functional.targets import target_dtype
+
+    assert target_dtype(targets) == (None if kept else "int64")

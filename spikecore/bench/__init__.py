@@ -1,11 +1,12 @@
-"""Benchmarks: this library and its peers on the same work, in one process, with parity printed beside each time.
+"""Benchmarks: this library and its peers on the same work, with parity printed beside each time.
 
     spikecore bench --list
     spikecore bench neurons tutorial5 --rounds 15 --out results.md
 
-A workload is a list of groups, a group a list of sides that all run the same neuron model on the same data. Sides are
-timed in turn (A B C, A B C, ...), so that a machine whose speed drifts treats them alike, and what each computed is
-compared with a reference run: spikes one by one, gradients as max|a - b| / max|b|. See docs/benchmarks.md.
+A workload is a list of groups, a group a list of sides that all run the same neuron model on the same data, in one
+process. They are timed in turn, in another order in each round, so that a machine whose speed drifts treats them alike.
+What each computed is compared with a reference run: spikes one by one, gradients as max|a - b| / max|b|. See
+docs/benchmarks.md.
 """
 
 from spikecore.bench import machine as machine
