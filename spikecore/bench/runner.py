@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from spikecore.api.progress import Progress
-from spikecore.bench.apart import measured_apart
 from spikecore.bench.clock import interleaved, synchroniser, wall
 from spikecore.bench.parity import Parity, compare
 from spikecore.bench.plan import Absent, Group, Run, Settings, Side, Workload
@@ -38,6 +37,8 @@ def run(
     Returns:
         One section per workload.
     """
+    from spikecore.bench.apart import measured_apart  # which is also run as a program
+
     sections = []
     for workload in chosen:
         rows: List[Row] = []
