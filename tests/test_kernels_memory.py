@@ -210,6 +210,7 @@ def test_a_child_is_not_locked_out_by_a_thread_of_its_parent():
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_results_are_not_overwritten_by_later_runs(name):
+    pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
     if name == "torch":
         pytest.importorskip("torch", reason="torch is not installed")
     model = sc.Model(sc.Leaky(beta=0.8, threshold=0.4), sc.get_engine(name, fused=True), input_shape=(4096,))

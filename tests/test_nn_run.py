@@ -345,6 +345,7 @@ def test_a_forward_that_was_exchanged_is_called():
 
 
 def test_gradients_of_gradients_without_kernels():
+    pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 2048), snn.Leaky(beta=0.9, init_hidden=True))
     x = torch.rand(8, 2, 3).requires_grad_()
