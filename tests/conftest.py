@@ -28,3 +28,18 @@ def pytest_runtest_setup(item):
             reason = absent({"cuda": "torch-cuda", "ipu": "ipu-device"}.get(mark, mark))
             if reason:
                 pytest.skip(reason)
+
+
+@pytest.fixture
+def narrowly(monkeypatch):
+    """The runs that went through kernels of a neuron and the Linear behind it."""
+    from spikecore.kernels import narrow
+
+    seen, forward = [], narrow.Narrow.forward
+
+    def spy(self, *args, **options):
+        seen.append(self)
+        return forward(self, *args, **options)
+
+    monkeypatch.setattr(narrow.Narrow, "forward", spy)
+    return seen

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from spikecore import bench  # noqa: E402
-from spikecore.bench import apart, clock, peak, plan, report, runner  # noqa: E402
-from spikecore.bench.parity import compare  # noqa: E402
-from spikecore.bench.plan import Bar, Group, Settings, Side  # noqa: E402
+from spikecore import bench  # noqa: E402  (needs torch)
+from spikecore.bench import apart, clock, peak, plan, report, runner  # noqa: E402  (needs torch)
+from spikecore.bench.parity import compare  # noqa: E402  (needs torch)
+from spikecore.bench.plan import Bar, Group, Settings, Side  # noqa: E402  (needs torch)
 
 QUICK = Settings(quick=True)
 pytestmark = pytest.mark.filterwarnings("ignore")  # peers warn of their own affairs

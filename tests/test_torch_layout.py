@@ -30,7 +30,10 @@ def test_convolutions_give_maps_with_channels_last(channels):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_convolutions_keep_their_gradients(channels):
     weight, found = draw(3, channels, 2, 2), []
-    ours = lambda x, w: sc.get_engine("torch").xp.conv(x, w, None, (1, 1), (0, 0), (1, 1), 1)  # noqa: E731
+
+    def ours(x, w):
+        return sc.get_engine("torch").xp.conv(x, w, None, (1, 1), (0, 0), (1, 1), 1)
+
     for conv in (ours, torch.nn.functional.conv2d):
         leaves = draw(2, channels, 5, 5).requires_grad_(), weight.clone().requires_grad_()
         y = conv(*leaves)

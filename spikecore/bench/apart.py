@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import pickle
-import subprocess
 import sys
 from dataclasses import asdict
 from itertools import islice
 from typing import Any, List, Optional
 
 from spikecore.bench.plan import Settings
+from spikecore.bench.process import in_a_process
 from spikecore.kernels import memory
 
 
@@ -30,11 +30,9 @@ def measured_apart(workload: str, index: int, settings: Settings, rounds: int, p
         RuntimeError: the process failed; it has said why on standard error.
     """
     request = {"workload": workload, "index": index, "rounds": rounds, "progress": progress}
-    command = [sys.executable, "-m", __name__, json.dumps({**request, "settings": asdict(settings)})]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"bench: group {index + 1} of {workload} left with {done.returncode}; see its message above")
-    found: List[Any] = pickle.loads(base64.b64decode(done.stdout.splitlines()[-1]))  # noqa: S301  (our own process's)
+    name = f"bench: group {index + 1} of {workload}"
+    said = in_a_process(__name__, {**request, "settings": asdict(settings)}, aloud=name)
+    found: List[Any] = pickle.loads(base64.b64decode(said))  # noqa: S301  (our own process's)
     return found
 
 

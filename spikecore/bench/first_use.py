@@ -14,8 +14,8 @@ from typing import Any, Dict, List
 
 import spikecore as sc
 from spikecore.bench import bare, data
-from spikecore.bench.peak import in_a_process
 from spikecore.bench.plan import Run
+from spikecore.bench.process import in_a_process
 from spikecore.kernels import memory
 
 NEURONS: Dict[str, Dict[str, Any]] = {
@@ -40,7 +40,7 @@ def run(name: str, steps: int, neurons: int, memory_kept: bool) -> Run:
         with tempfile.TemporaryDirectory() as folder:
             environment = {**os.environ, "SPIKECORE_CACHE": folder}
             request = {"neuron": name, "steps": steps, "neurons": neurons, "memory_kept": memory_kept}
-            return in_a_process("spikecore.bench.first_use", request, environment)
+            return float(in_a_process("spikecore.bench.first_use", request, environment))
 
     return call
 

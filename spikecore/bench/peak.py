@@ -12,33 +12,19 @@ import contextlib
 import ctypes
 import gc
 import json
-import subprocess
 import sys
 from dataclasses import asdict
-from typing import Any, Callable, Dict, List
+from typing import Callable, List
 
 from spikecore.bench.plan import Run, Settings
+from spikecore.bench.process import in_a_process
 from spikecore.kernels import memory
-
-
-def in_a_process(module: str, request: Dict[str, Any], environment: Any = None) -> float:
-    """The figure that another process prints for a request.
-
-    Raises:
-        RuntimeError: it failed; with the last line it said.
-    """
-    command = [sys.executable, "-m", module, json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise RuntimeError(f"{module} left with {done.returncode}: {last}")
-    return float(done.stdout.strip().splitlines()[-1])
 
 
 def side(name: str, settings: Settings, steps: int) -> Callable[[], Run]:
     """A maker whose run measures a side of tutorial 5 with ``steps`` steps, in MB."""
     request = {"side": name, "settings": asdict(settings), "steps": steps}
-    return lambda: lambda: in_a_process("spikecore.bench.peak", request)  # type: ignore[return-value]
+    return lambda: lambda: float(in_a_process("spikecore.bench.peak", request))  # type: ignore[return-value]  # a figure
 
 
 def measured(run: Run, device: str) -> float:

@@ -124,7 +124,7 @@ def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
     if size >= LEAST:
         return np.asarray(_Loan(_block(_rounded(size + LINE)), tuple(shape), kind))
     raw = np.empty(size + LINE, np.uint8)
-    start = -raw.__array_interface__["data"][0] % LINE
+    start = -raw.ctypes.data % LINE
     return raw[start : start + size].view(kind).reshape(shape)
 
 
@@ -165,6 +165,6 @@ def _block(size: int) -> _Block:
     found = _kept.take(size)
     if found is None:
         raw = np.empty(size, np.uint8)  # NumPy asks for huge pages
-        begin = raw.__array_interface__["data"][0]
+        begin = raw.ctypes.data
         found = _Block(raw, begin + -begin % LINE)
     return found

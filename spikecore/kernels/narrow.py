@@ -140,7 +140,7 @@ def fits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
     return 1 <= weight[0] <= MOST and SHORTEST <= weight[1] <= LONGEST
 
 
-def matched(weight: Any, bias: Any) -> bool:
+def bias_fits(weight: Any, bias: Any) -> bool:
     """Whether a bias, if there is one, has a value for each row of a weight; others are a library's to refuse."""
     return bias is None or tuple(bias.shape) == tuple(weight.shape[:1])
 

@@ -11,8 +11,8 @@ from spikecore.api.layer import ShapeError
 def target_dtype(targets: Any) -> Optional[str]:
     """The dtype name targets get on an engine: "int64" for whole numbers, None, the engine's own, for floats."""
     dtype = targets.dtype if hasattr(targets, "dtype") else get_engine("numpy").to_numpy(targets).dtype
-    kind = getattr(dtype, "kind", "")  # NumPy's, which takes long to spell a dtype; "V" is somebody else's
-    floats = kind == "f" if kind and kind in "biuf" else "float" in str(dtype)
+    kind = getattr(dtype, "kind", "V")  # NumPy's, which takes long to spell a dtype; "V" is somebody else's
+    floats = kind == "f" if kind in "biuf" else "float" in str(dtype)
     return None if floats else "int64"
 
 

@@ -82,7 +82,7 @@ def _dense(weight: Any, bias: Any) -> Any:
     import flax.nnx as nnx
     import jax.numpy as jnp
 
-    made = nnx.Linear(weight.shape[1], weight.shape[0], use_bias=bias is not None, rngs=nnx.Rngs(0))
+    made: Any = nnx.Linear(weight.shape[1], weight.shape[0], use_bias=bias is not None, rngs=nnx.Rngs(0))
     made.kernel[...] = jnp.asarray(weight.T)
     if bias is not None:
         made.bias[...] = jnp.asarray(bias)

@@ -7,6 +7,7 @@ the strictest implementation of the standard: so the tests know that nothing her
 from __future__ import annotations
 
 import importlib
+import operator
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
@@ -18,10 +19,10 @@ from spikecore.api.tree import Params, State, flatten, map_leaves
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
-from spikecore.engines.numpy.product import linear, matmul
+from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.kernels.choose import Terms, choose
-from spikecore.kernels.narrow import BIAS, WEIGHT, matched
+from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
@@ -84,8 +85,7 @@ class NumpyEngine(Engine):
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
         """The words on plain arrays, by name."""
-        raw = raw_words(self.library, self.dtype)
-        return {**raw, "matmul": matmul, "linear": linear} if self.namespace == "numpy" else raw
+        return raw_words(self.library, self.dtype, matmul if self.namespace == "numpy" else operator.matmul)
 
     # ---- host and engine ----
 
@@ -157,7 +157,7 @@ class NumpyEngine(Engine):
         window: Optional[int] = None,
     ) -> Optional[Tuple[Any, State]]:
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
-        if not matched(weight, bias):
+        if not bias_fits(weight, bias):
             return None
         kernels = self._kernels(stepper, params, state, inputs, steps, (), tuple(weight.shape))
         if kernels is None:

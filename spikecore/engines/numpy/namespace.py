@@ -22,7 +22,6 @@ _OPERATORS = {
     "divide": operator.truediv,
     "negative": operator.neg,
     "pow": operator.pow,
-    "matmul": operator.matmul,
     "greater": operator.gt,
     "greater_equal": operator.ge,
     "less": operator.lt,
@@ -41,7 +40,7 @@ _STANDARD = (
 ).split()
 
 
-def raw_words(xp: Any, dtype: str) -> Dict[str, Callable[..., Any]]:
+def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[str, Callable[..., Any]]:
     """Every word as a function of plain arrays of the namespace ``xp``; new arrays have ``dtype``."""
     own = {
         "clip": lambda x, low, high: xp.clip(x, low, high),
@@ -53,7 +52,8 @@ def raw_words(xp: Any, dtype: str) -> Dict[str, Callable[..., Any]]:
         "max": lambda x, axis=None, keepdims=False: xp.max(x, axis=axis, keepdims=keepdims),
         "min": lambda x, axis=None, keepdims=False: xp.min(x, axis=axis, keepdims=keepdims),
         "erf": lambda x: _erf(xp, x),
-        "linear": lambda x, weight, bias=None: shifted(x @ xp.permute_dims(weight, (1, 0)), bias),
+        "matmul": matmul,
+        "linear": lambda x, weight, bias=None: shifted(matmul(x, xp.permute_dims(weight, (1, 0))), bias),
         "log_softmax": lambda x, axis: _log_softmax(xp, x, axis),
         "pad": lambda x, widths, value=0.0: _pad(xp, x, widths, value),
         "spike": lambda u, surrogate: xp.astype(u > 0, u.dtype),

@@ -9,11 +9,6 @@ import numpy as np
 from spikecore.kernels import memory
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Give x W^T + b, by a bias of None x W^T."""
-    return shifted(matmul(x, weight.T), bias)
-
-
 def shifted(y: Any, bias: Any) -> Any:
     """Products with the bias added, if there is one; they are nobody else's."""
     if bias is not None:

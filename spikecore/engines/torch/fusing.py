@@ -14,7 +14,7 @@ from spikecore.engines.torch.modes import casting, compiling, has_data, transfor
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
-from spikecore.kernels.narrow import BIAS, WEIGHT, matched
+from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.threads import use_threads
 
 
@@ -85,7 +85,7 @@ PRODUCT = Product(_matrices, _multiply)
 
 def may_weigh(inputs: Any, weight: Any, bias: Any) -> bool:
     """Whether what a Linear makes of a neuron's spikes may be taken out of torch's hands."""
-    if not matched(weight, bias):
+    if not bias_fits(weight, bias):
         return False
     parts = [inputs, weight, *([] if bias is None else [bias])]
     plain = all(has_data(x) and x.is_cpu and x.layout is torch.strided and not x.is_neg() for x in parts)

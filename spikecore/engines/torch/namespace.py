@@ -66,7 +66,7 @@ def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
         "ones": make(torch.ones),
         "full": make(torch.full),
         "matmul": matmul if lean else torch.matmul,
-        "linear": linear if lean else _linear,
+        "linear": linear if lean else F.linear,
         "zeros_like": zeros_like if lean else torch.zeros_like,
         "conv": _conv_last if lean else _conv,
         "avg_pool": _avg_pool,
@@ -101,10 +101,6 @@ def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _AVG = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-
-
-def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    return F.linear(x, weight, bias)
 
 
 def _conv(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:

@@ -33,7 +33,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return ByRight.apply(ByLeft.apply(x, across, bias), x, across)
 
 
-def call_linear(module: torch.nn.Linear, x: Any) -> Any:
+def call_linear(module: Any, x: Any) -> Any:
     """What a Linear makes of x (..., features)."""
     flat = x.reshape(-1, x.shape[-1])
     if not own_forward(module) or not _matters(flat, module.weight.t()):
@@ -41,7 +41,7 @@ def call_linear(module: torch.nn.Linear, x: Any) -> Any:
     return linear(flat, module.weight, module.bias).reshape(*x.shape[:-1], module.out_features)
 
 
-def own_forward(module: torch.nn.Linear) -> bool:
+def own_forward(module: Any) -> bool:
     """Whether a module does what its class says."""
     return type(module) is torch.nn.Linear and "forward" not in vars(module)
 

@@ -118,7 +118,7 @@ def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
         return None
     axes = x.data.dim() - 1  # of one step
     if kind in kinds.ELEMENTWISE or (kind in kinds.LAST_AXES and axes >= _needed(module)):
-        y = call_linear(module, x.data) if kind is nn.Linear else module(x.data)  # type: ignore[arg-type]
+        y = call_linear(module, x.data) if kind is nn.Linear else module(x.data)
         return Sequence(y), ONCE if x.constant else WHOLE
     if kind in kinds.BATCHED and axes in kinds.BATCHED[kind] and x.data.numel():
         return merged(lambda flat: module(_ordered(module, flat)), x), ONCE if x.constant else MERGED
