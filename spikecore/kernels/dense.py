@@ -24,6 +24,7 @@ from spikecore.kernels import memory
 from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import needs_of, step_back_source, step_source
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
+from spikecore.kernels.product import multiply
 
 WEIGHT = "connection.weight"
 THREADS_FROM = 8 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
@@ -62,7 +63,7 @@ class Product(NamedTuple):
     multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
 
 
-NUMPY = Product(list, np.matmul)
+NUMPY = Product(list, multiply)
 
 
 def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:

@@ -1,12 +1,14 @@
-"""Products of NumPy arrays; large ones lie in memory that kernels keep, see ``kernels/memory.py``."""
+"""Products of NumPy arrays. Large ones lie in memory that kernels keep, see ``kernels/memory.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Tuple
 
 import numpy as np
 
 from spikecore.kernels import memory
+from spikecore.kernels.product import multiply
 
 
 def shifted(y: Any, bias: Any) -> Any:
@@ -18,6 +20,16 @@ def shifted(y: Any, bias: Any) -> Any:
 
 def matmul(a: Any, b: Any) -> Any:
     """The product a @ b. For a large result, fresh memory would cost as much as the product."""
-    if a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.shape[0] * b.shape[1] * a.dtype.itemsize >= memory.LEAST:
-        return np.matmul(a, b, out=memory.empty((a.shape[0], b.shape[1]), a.dtype))
-    return a @ b
+    shape = _shape(a, b)
+    if math.prod(shape) * a.dtype.itemsize < memory.LEAST or a.dtype != b.dtype:
+        return a @ b
+    out = memory.empty(shape, a.dtype)
+    multiply(a, b, out)
+    return out
+
+
+def _shape(a: Any, b: Any) -> Tuple[int, ...]:
+    """The shape of the product of two matrices, or of two stacks of them; (), they are something else."""
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        return ()
+    return (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])

@@ -1,0 +1,113 @@
+"""NumPy's matrix products, shared out among threads that do not stand in the way of kernels.
+
+OpenBLAS's threads spin for tens of milliseconds after a product, in case there is another one. What comes next here is
+a kernel, or torch, and finds the cores taken: a training step then takes half as long again, or twice as long. So
+OpenBLAS gets parts of a product, each for one thread, and the threads are Python's, which sleep at once. Its results
+then no longer depend on how many threads there are, either.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, Callable, List
+
+import numpy as np
+
+PART = 1 << 23  # multiplications that take a core longer than to wake another one
+
+
+def multiply(a: Any, b: Any, out: Any) -> None:
+    """Write the product a @ b of matrices, or of stacks of them, to ``out``."""
+    count = out.size * a.shape[-1] // PART
+    if count < 2 or not _libraries():
+        np.matmul(a, b, out=out)
+        return
+    with _calm as threads:
+        first, *others = _parts(a, b, out, min(threads, count))
+        waiting = [_pool(threads).submit(_quietly, part) for part in others]
+        try:
+            first()
+        finally:  # whatever happened, nobody writes to ``out`` any more
+            for one in waiting:
+                one.result()
+
+
+def _parts(a: Any, b: Any, out: Any, count: int) -> List[Callable[[], Any]]:
+    """A product in at most ``count`` parts: some of a stack, or of a matrix's rows or columns."""
+    columns = out.ndim == 2 and out.shape[0] < out.shape[1]
+    size = out.shape[1] if columns else out.shape[0]
+    borders = [size * i // count for i in range(count + 1)]
+    parts = [slice(low, high) for low, high in zip(borders, borders[1:]) if low < high]
+    if columns:
+        return [partial(np.matmul, a, b[:, own], out=out[:, own]) for own in parts]
+    if out.ndim == 2:
+        return [partial(np.matmul, a[own], b, out=out[own]) for own in parts]
+    return [partial(np.matmul, _some(a, own, out), _some(b, own, out), out=out[own]) for own in parts]
+
+
+def _some(x: Any, own: slice, out: Any) -> Any:
+    """Some of a stack's matrices; what is the same for all of them stays."""
+    return x[own] if x.ndim == out.ndim and len(x) > 1 else x
+
+
+def _quietly(part: Callable[[], Any]) -> None:
+    """OpenBLAS's own threads do not tell of overflow, either: who is asked is the first part's."""
+    with np.errstate(all="ignore"):
+        part()
+
+
+class _Calm:
+    """While somebody is in here, OpenBLAS computes on the thread that asks it. Gives the number it would have taken."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.before: List[int] = []
+
+    def __enter__(self) -> int:
+        with self.lock:
+            if not self.inside:
+                self.before = [library.get_num_threads() for library in _libraries()]
+                for library in _libraries():
+                    library.set_num_threads(1)
+            self.inside += 1
+            return max(self.before)
+
+    def __exit__(self, *_: Any) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                for library, threads in zip(_libraries(), self.before):
+                    library.set_num_threads(threads)
+
+
+_calm = _Calm()
+
+
+@lru_cache(maxsize=None)
+def _libraries() -> List[Any]:
+    """Each OpenBLAS with threads of its own, NumPy's or another's, as threadpoolctl sees it; nothing without that."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return []
+    found = ThreadpoolController().lib_controllers
+    return [one for one in found if one.internal_api == "openblas" and one.threading_layer == "pthreads"]
+
+
+@lru_cache(maxsize=None)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads - 1, "spikecore product")
+
+
+def _forked() -> None:
+    """A child has none of these threads, and who held the lock is not there to give it back."""
+    global _calm  # noqa: PLW0603
+    _calm = _Calm()
+    _pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

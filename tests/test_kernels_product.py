@@ -1,0 +1,178 @@
+"""NumPy's products on threads that leave the cores to kernels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import spikecore as sc
+from spikecore.kernels import product
+
+threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+pytestmark = pytest.mark.skipif(not product._libraries(), reason="this NumPy has no OpenBLAS with threads of its own")
+
+
+def threads_now():
+    return [library.get_num_threads() for library in product._libraries()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def three_threads():
+    with threadpoolctl.threadpool_limits(3, "blas"):
+        yield
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """The parts of every product, however small; what they see of OpenBLAS."""
+    seen = []
+    whole = product._parts
+
+    def watched(a, b, out, count):
+        found = whole(a, b, out, count)
+        seen.append((len(found), threads_now()))
+        return found
+
+    monkeypatch.setattr(product, "PART", 1)
+    monkeypatch.setattr(product, "_parts", watched)
+    return seen
+
+
+def numbers(shape, seed=0):
+    """Whole numbers, whose products are exact in whatever order they are added."""
+    return np.random.default_rng(seed).integers(-9, 9, shape).astype("float32")
+
+
+@given(st.data())
+def test_parts_are_the_product(data):
+    size = st.integers(1, 9)
+    rows, inner, columns = (data.draw(size) for _ in range(3))
+    stack = data.draw(st.lists(size, max_size=2).map(tuple))
+    thinner = st.tuples(*(st.sampled_from((1, n)) for n in stack))
+    left, right = (data.draw(st.one_of(st.just(()), thinner, st.just(stack))) for _ in range(2))
+    a, b = numbers((*left, rows, inner)), numbers((*right, inner, columns), 1)
+    if data.draw(st.booleans()):
+        a = np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2)
+    out = np.full((a @ b).shape, np.nan, "float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(product, "PART", 1)
+        product.multiply(a, b, out)
+    np.testing.assert_array_equal(out, a @ b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "count"),
+    [((9, 4), (4, 2), 3), ((2, 4), (4, 9), 3), ((2, 4), (4, 2), 2), ((5, 2, 4), (4, 2), 3), ((1, 2, 4), (4, 2), 1)],
+)
+def test_a_product_is_shared_along_its_longest_side(parts, a, b, count):
+    out = np.empty((numbers(a) @ numbers(b)).shape, "float32")
+    product.multiply(numbers(a), numbers(b), out)
+    assert parts == [(count, [1] * len(threads_now()))]
+    np.testing.assert_array_equal(out, numbers(a) @ numbers(b))
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads():
+    draw = np.random.default_rng(0)
+    a, b = (draw.standard_normal(shape).astype("float32") for shape in ((128, 784), (1000, 784)))
+    found = []
+    for threads in (1, 2, 3):
+        with threadpoolctl.threadpool_limits(threads, "blas"):
+            found.append(np.empty((128, 1000), "float32"))
+            product.multiply(a, b.T, found[-1])
+    assert all(np.array_equal(found[0], other) for other in found)
+
+
+def test_openblas_has_its_threads_back_whatever_happens(parts, monkeypatch):
+    before = threads_now()
+    out = np.empty((8, 8), "float32")
+    product.multiply(numbers((8, 8)), numbers((8, 8)), out)
+    assert threads_now() == before
+
+    def refused(*_):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(product, "_quietly", refused)
+    with pytest.raises(RuntimeError, match="no"):
+        product.multiply(numbers((8, 8)), numbers((8, 8)), out)
+    assert threads_now() == before
+
+
+def test_products_from_several_threads_at_once(parts):
+    before, failed = threads_now(), []
+    a, b = numbers((64, 64)), numbers((64, 64), 1)
+
+    def many():
+        out = np.empty((64, 64), "float32")
+        for _ in range(100):
+            out[:] = np.nan
+            product.multiply(a, b, out)
+            if not np.array_equal(out, a @ b):
+                failed.append(out)
+
+    callers = [threading.Thread(target=many) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not failed
+    assert threads_now() == before
+
+
+def test_whoever_asks_decides_about_warnings(parts):
+    large, out = np.full((9, 9), 1e30, "float32"), np.empty((9, 9), "float32")
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        product.multiply(large, large, out)
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        product.multiply(large, large, out)
+    assert [count for count, _ in parts] == [3, 3]
+
+
+def test_the_numpy_engine_shares_its_products(parts):
+    xp = sc.get_engine("numpy").xp
+    a, b = numbers((64, 32)), numbers((32, 48), 1)
+    np.testing.assert_array_equal(xp.matmul(a, b), a @ b)
+    np.testing.assert_array_equal(xp.linear(a, b.T, np.ones(48, "float32")), a @ b + 1)
+    assert [count for count, _ in parts] == [3, 3]
+
+
+def test_other_operands_are_numpys_to_refuse():
+    xp = sc.get_engine("numpy").xp
+    with pytest.raises(ValueError, match="mismatch"):
+        xp.matmul(numbers((64, 32)), numbers((48, 32)))
+    with pytest.raises(ValueError, match="mismatch|broadcast"):
+        xp.matmul(numbers((2, 64, 32)), numbers((3, 32, 48)))
+    assert xp.matmul(numbers((64, 32)), numbers((32, 48)).astype("float64")).dtype == "float64"
+    np.testing.assert_array_equal(xp.matmul(numbers((2048, 4)), numbers(4)), numbers((2048, 4)) @ numbers(4))
+
+
+CHILD = """
+import os, sys
+import numpy as np, threadpoolctl
+from spikecore.kernels import product
+a = np.ones((300, 300), "float32")
+def multiplied():
+    out = np.empty((300, 300), "float32")
+    product.multiply(a, a, out)
+    return (out == 300).all()
+with threadpoolctl.threadpool_limits(2, "blas"):
+    assert multiplied()
+    product._calm.lock.acquire()  # as if another thread were at it
+    child = os.fork()
+    if not child:
+        sys.exit(0 if multiplied() else 1)
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_threads_of_its_own():
+    subprocess.run([sys.executable, "-c", CHILD], check=True, timeout=60)
