@@ -59,6 +59,11 @@ def scan(
     window: Optional[int],
 ) -> Tuple[Any, State, State]:
     """``Engine.scan`` on arrays or, as one node of their tape, on Vars."""
+    if inputs.ndim == 1:  # as arrays of one element: NumPy 1 computes in float64 what are single numbers
+        wide = map_leaves(lambda x: engine.xp.expand_dims(x, axis=0), state), engine.xp.expand_dims(inputs, axis=1)
+        made = scan(engine, stepper, params, *wide, steps, record, window)
+        outputs, recorded, final = (map_leaves(lambda x: x[..., 0], part) for part in made)
+        return outputs, recorded, final
     steps = inputs.shape[0] if steps is None else steps
     operands = [inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))]
     tape = next((x.tape for x in operands if type(x) is Var), None)
