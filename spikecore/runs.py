@@ -245,10 +245,14 @@ def check_same(before: configs.RunFile, after: configs.RunFile) -> None:
         ConfigError: names each key, its value then and now.
     """
     old, new = _leaves(before.plain()), _leaves(after.plain())
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and not key.startswith(FREE)]
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_free(key)]
     if changed:
         lines = [f"--resume: {key} is {new.get(key)!r}, but the run began with {old.get(key)!r}" for key in changed]
         raise ConfigError([*lines, f"--resume takes changes of {', '.join(FREE)} only; for others start a new run"])
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
 
 
 def _leaves(value: Any, path: str = "") -> Dict[str, Any]:

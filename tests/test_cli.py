@@ -163,6 +163,9 @@ def test_resume_refuses_another_run_and_says_when_there_is_nothing_to_do(spikeco
     code, _, error = spikecore("train", out, "--resume", "--set", "seed=3")
     assert code == cli.USAGE
     assert "seed is 3, but the run began with 0" in error
+    code, _, error = spikecore("train", out, "--resume", "--set", "engine_options.fused=false")
+    assert code == cli.USAGE
+    assert "engine_options.fused is False" in error
     assert "nothing left to train" in spikecore("train", out, "--resume")[1]
     code, _, error = spikecore("train", RUN_FILE, "--resume")
     assert code == cli.USAGE

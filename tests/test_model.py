@@ -223,6 +223,34 @@ def test_early_stopping(model):
         sc.EarlyStopping(patience=0)
 
 
+def test_early_stopping_begins_anew_with_another_model():
+    """A second model neither stops at the first one's figures nor gets its weights."""
+    stopping = sc.EarlyStopping(patience=1, monitor="score")
+    for seed, figures in enumerate(([5.0, 6.0], [9.0, 8.0, 8.5])):
+        scores, kept = iter(figures), []
+        model = sc.Model(sc.Sequential(sc.Linear(6, 3), sc.Leaky()), input_shape=(6,), seed=seed)
+
+        def score(model, row, scores=scores, kept=kept):
+            row["score"] = next(scores)
+            kept.append(model.params())
+
+        model.fit(BATCHES, epochs=9, num_steps=3, callbacks=(score, stopping))
+        same(model.params(), kept[len(figures) - 2])
+
+
+def test_early_stopping_without_a_single_number(model):
+    after = {}
+
+    def spoil(model, row):
+        row["val_loss"] = float("nan")
+        after.update(model.params())
+
+    with pytest.warns(UserWarning, match="val_loss was never a number, so there are no best weights"):
+        model.fit(BATCHES, epochs=9, num_steps=3, callbacks=(spoil, sc.EarlyStopping(patience=2)))
+    assert model.epochs_done == 2
+    same(model.params(), after)
+
+
 def test_clip_norm_and_window_reach_the_executor(model):
     before = model.params()
     model.fit(BATCHES[:1], num_steps=4, optimizer=sc.SGD(lr=1.0), clip_norm=1e-3, window=2)

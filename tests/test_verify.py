@@ -215,6 +215,19 @@ def test_a_stochastic_surrogate_draws_the_same_noise_on_every_engine():
         assert set(verdicts(report, "finite differences").values()) == {UNCHECKED}
 
 
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_a_stochastic_surrogate_runs_where_kernels_would(name):
+    neuron = sc.Leaky(beta=0.8, threshold=0.5, surrogate=sc.surrogate.SSO())
+    x = np.random.default_rng(0).random((40, 64, 12)).astype("float32")
+    found = [
+        sc.Model(network, engine=sc.get_engine(name), seed=1)(np.repeat(x, 12, axis=2)).spikes
+        for network in (sc.Sequential(neuron), sc.Sequential(sc.Leaky(beta=0.8, threshold=0.5)))
+    ]
+    host = sc.get_engine(name).to_numpy
+    np.testing.assert_array_equal(*map(host, found))
+    assert "SSO is random" in sc.get_engine(name).explain(neuron)
+
+
 def test_a_stochastic_surrogate_needs_states_shaped_like_the_input():
     network = sc.Sequential(sc.SLSTM(input_size=12, hidden_size=5, surrogate=sc.surrogate.SSO()))
     with pytest.raises(ValueError, match="SLSTM: no stochastic surrogate"):

@@ -143,6 +143,16 @@ def layer_name(layer: Layer) -> str:
     return type(layer).__name__
 
 
+def not_by_steps(layer: Any) -> str:
+    """How a layer runs that does not go from step to step, for ``Engine.explain``; "" for the others."""
+    name = type(layer).__name__
+    if getattr(layer, "parallel", False):
+        return f"at once: {name} computes all steps by a parallel scan, without a loop over time"
+    if not getattr(layer, "state", True):
+        return f"at once: {name} has no state and takes time and batch together"
+    return ""
+
+
 def over_time(xp: Any, function: Any, x: Any) -> Any:
     """Apply a function of one big batch to a sequence: time and batch are merged for it and parted again."""
     y = function(xp.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])))

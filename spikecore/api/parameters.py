@@ -136,14 +136,30 @@ def values_of(value: Param) -> Any:
     return plain.data if isinstance(plain, Fixed) else plain
 
 
+def decays_of(value: Param) -> Any:
+    """The number or NumPy array behind a field that is a decay, also where it is learned through its time constant."""
+    plain = values_of(value)
+    if not isinstance(value, Learn) or value.dt is None:
+        return plain
+    host = get_engine("numpy", dtype="float64")
+    found = host.to_numpy(host.xp.exp(host.asarray(-value.dt / plain)))
+    return found if found.ndim else float(found)
+
+
 def check_range(owner: object, name: str, value: Param, low: float, high: float) -> None:
-    """Refuse a constant outside [low, high] and an initial value that is not a finite number.
+    """Refuse a constant outside [low, high], an initial value that is not a finite number, and a time constant where
+    the range is not that of a decay.
 
     Raises:
         ValueError: names the class, the field, the value and what is allowed.
     """
-    if isinstance(value, Learn) and value.dt is not None:
-        return  # a time constant, checked by learn_tau
+    if isinstance(value, Learn) and value.dt is not None:  # a time constant, checked by learn_tau
+        if low < 0.0 or high > 1.0:
+            owner_name = type(owner).__name__
+            raise ValueError(
+                f"{owner_name}: {name}=learn_tau(...) is for decays, whose bounds lie within [0, 1]; give it learn(...)"
+            )
+        return
     plain = values_of(value)
     flat = [float(plain)] if isinstance(plain, float) else plain.reshape(-1).tolist()
     bad = [v for v in flat if not (math.isfinite(v) and low <= v <= high)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
@@ -24,7 +25,7 @@ Callback = Callable[[Any, Row], Optional[bool]]
 
 @dataclass
 class EarlyStopping:
-    """Callback: stop when a figure has not improved for ``patience`` epochs.
+    """Callback: stop when a figure has not improved for ``patience`` epochs. Begins anew with every training.
 
     Args:
         patience: epochs without improvement, >= 1.
@@ -42,6 +43,7 @@ class EarlyStopping:
     restore_best: bool = True
     _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
     _waited: int = field(default=0, repr=False)
+    _epoch: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         if self.patience < 1:
@@ -50,6 +52,10 @@ class EarlyStopping:
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
             raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
+        follows = row.get("epoch", self._epoch + 1) == self._epoch + 1
+        if not follows:  # another training
+            self._best, self._waited = (float("-inf"), None), 0
+        self._epoch = row.get("epoch", self._epoch)
         value = row[self.monitor] if "accuracy" in self.monitor else -row[self.monitor]
         if value > self._best[0] + self.min_delta:
             self._best, self._waited = (value, model.state() if self.restore_best else None), 0
@@ -57,7 +63,10 @@ class EarlyStopping:
         self._waited += 1
         if self._waited < self.patience:
             return None
-        if self.restore_best:
+        if self.restore_best and self._best[1] is None:
+            message = f"EarlyStopping: {self.monitor} was never a number, so there are no best weights"
+            warnings.warn(message, stacklevel=2)
+        elif self.restore_best:
             model.load_state(self._best[1])
         return True
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 import numpy as np
 
 from spikecore.api.engine import get_engine
-from spikecore.api.layer import Key
+from spikecore.api.layer import Key, ShapeError, not_by_steps
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.parameters import values_of
 from spikecore.api.tree import flatten, map_leaves
@@ -134,6 +134,8 @@ def _constants(params: Dict[str, Any]) -> Tuple[Tuple[str, Any], ...]:
 
 def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     """Which path a run over time takes, and why."""
+    if not_by_steps(stepper):
+        return not_by_steps(stepper)
     name = type(stepper).__name__
     if mode is False:
         return f"loop: one {name}.step per time step; kernels are switched off (fused=False)"
@@ -141,13 +143,11 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     part = elementwise_part(spelled) if target == "cpu" else None
     host = get_engine("numpy", fused=False)
     try:
-        shape = _neurons(spelled)
-        init = spelled.init(Key((0,)), shape)
-        params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-        terms = Terms(True, "float32", target=target)
-        found = _kernels(terms, part or spelled, params, {}, (1, *shape), ())
-    except ValueError:
-        found = f"{name}.step is not elementwise"
+        init = spelled.init(Key((0,)), _neurons(spelled))
+    except ShapeError:  # it wants maps, of whatever size
+        return f"loop: one {name}.step per time step, because {name}.step is not elementwise: it works on whole maps"
+    params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
+    found = _kernels(Terms(True, "float32", target=target), part or spelled, params, {}, (1, *init.shape), ())
     if isinstance(found, str):
         return f"loop: one {name}.step per time step, because {found}"
     limit = f" for {LARGE:,} neuron-steps and more ({REPEATED:,} in training), below that step by step"
@@ -159,9 +159,10 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
 
 def _neurons(stepper: Any) -> Tuple[int, ...]:
     """A shape that a stepper's parameters fit."""
-    given = getattr(getattr(stepper, "connection", None), "input_shape", None)
-    if given is not None:
-        return tuple(given)
+    for layer in (stepper, getattr(stepper, "connection", None)):
+        given = getattr(layer, "input_shape", None)
+        if given is not None:
+            return tuple(given)
     if not isinstance(stepper, Stepper):
         return (1,)
     neuron = stepper.core[0]

@@ -54,6 +54,8 @@ class Words:
 
     def spike(self, u: Any, surrogate: Surrogate) -> Symbol:
         """A spike, with its surrogate."""
+        if surrogate.stochastic:
+            raise NotElementwise(f"the derivative of {type(surrogate).__name__} is random")
         return self.enter("spike", (u,), option=surrogate)
 
     def stop_gradient(self, x: Any) -> Symbol:

@@ -104,8 +104,10 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
         (2, 4, 4),
     ),
     Case("StateLeaky", sc.StateLeaky(beta=sc.learn(0.8, per="channel"), threshold=0.5)),
+    Case("StateLeaky-tau", sc.StateLeaky(beta=sc.learn_tau(4.0, per="neuron"), threshold=0.5)),
     Case("LinearLeaky", sc.LinearLeaky(beta=sc.learn(0.8), in_features=5, out_features=4, threshold=0.3)),
     Case("LeakyParallel", sc.LeakyParallel(input_size=5, hidden_size=4, beta=sc.learn(0.7), threshold=0.3)),
+    Case("LeakyParallel-tau", sc.LeakyParallel(input_size=5, hidden_size=4, beta=sc.learn_tau(3.0), threshold=0.3)),
     Case("LeakyParallel-dense", sc.LeakyParallel(input_size=5, hidden_size=4, dense=True, threshold=0.3)),
     Case("AssociativeLeaky", sc.AssociativeLeaky(in_dim=5, d_value=2, d_key=2, threshold=0.1)),
 ]

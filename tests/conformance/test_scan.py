@@ -228,3 +228,29 @@ def test_recorded_layers_are_those_asked_for(engine):
 
 def test_explain_names_the_stepper(engine):
     assert "Leaky" in engine.explain(sc.Leaky())
+
+
+@pytest.mark.parametrize("case", [*cases.NEURONS, *cases.LAYERS[:2]], ids=lambda case: case.name)
+def test_explain_says_which_way_a_layer_runs(case, monkeypatch):
+    """The reference engine's words against what happens: a kernel is called, there is none, or nothing is scanned."""
+    pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
+    from spikecore.engines.numpy import engine as module
+
+    class Kernel(Exception):
+        """One is there."""
+
+    def called(*_):
+        raise Kernel
+
+    monkeypatch.setattr(module, "fused_scan", called)
+    engine = sc.get_engine("numpy", fused=True)
+    way, _, _ = engine.explain(case.layer).partition(":")
+    if way == "fused":
+        with pytest.raises(Kernel):
+            run(engine, case.layer, inputs(case))
+    elif way == "loop":
+        with pytest.raises(RuntimeError, match="fused=True, but"):
+            run(engine, case.layer, inputs(case))
+    else:
+        assert way == "at once"
+        run(engine, case.layer, inputs(case))

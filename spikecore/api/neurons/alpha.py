@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Tuple
 
 from spikecore.api.neurons.base import DECAY, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.parameters import values_of
+from spikecore.api.parameters import decays_of
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Alpha(Membrane):
 
     Args:
         alpha: decay of the excitatory current, in [0, 1]; must exceed beta.
-        beta: decay of the inhibitory current, in [0, 1); both may be arrays or learned, as in ``Leaky``.
+        beta: decay of the inhibitory current, in (0, 1); both may be arrays or learned, as in ``Leaky``.
         reset_mechanism: "zero" (the default), "subtract" or "none".
         threshold, surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``; the reset is always
             delayed.
 
     Raises:
-        ValueError: alpha <= beta somewhere, beta = 1, ``reset_delay=False``.
+        ValueError: alpha <= beta or beta = 0 somewhere, ``reset_delay=False``.
 
     Source: Gerstner, Time structure of the activity in neural network models, 1995; Eshraghian et al., 2023.
     """
@@ -49,10 +49,11 @@ class Alpha(Membrane):
         super().__post_init__()
         if not self.reset_delay:
             raise ValueError("Alpha: reset_delay=False is not defined for it; the reset is always delayed")
-        alphas, betas = (values_of(getattr(self, name)) for name in ("alpha", "beta"))
-        ordered = alphas > betas
-        if not (ordered if isinstance(ordered, bool) else bool(ordered.all())):
+        alphas, betas = (decays_of(getattr(self, name)) for name in ("alpha", "beta"))
+        if not _everywhere(alphas > betas):
             raise ValueError(f"Alpha: alpha={self.alpha!r} must exceed beta={self.beta!r} everywhere")
+        if not _everywhere(betas > 0.0):
+            raise ValueError(f"Alpha: beta={self.beta!r} must be > 0, since the membrane needs its logarithm")
 
     def prepare(self, engine: Any, params: Params) -> Params:
         ready = super().prepare(engine, params)
@@ -75,3 +76,7 @@ class Alpha(Membrane):
         exc, inh = self.quantised(engine, exc), self.quantised(engine, inh)
         spikes, mem = self.fire(engine, params, mem)
         return spikes, State(syn_exc=exc, syn_inh=inh, mem=mem)
+
+
+def _everywhere(holds: Any) -> bool:
+    return holds if isinstance(holds, bool) else bool(holds.all())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
-from spikecore.api.neurons.base import Neuron, Param
+from spikecore.api.neurons.base import Neuron, Param, clamp01
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.parameters import Learn, check_broadcast, check_range, initial, normalise, values_of
@@ -39,7 +39,8 @@ class StateLeaky(Parallel):
     As in snnTorch the decay per step is exp(-(1 - beta)), not beta.
 
     Args:
-        beta: in [0, 1); a number, an array, or learned: then tau is the parameter, named "tau".
+        beta: in [0, 1); a number, an array, or learned: then tau is the parameter, named "tau". With ``sc.learn_tau``
+            the decay per step is exp(-dt / tau), and log tau is the parameter, named "beta".
         channels: number of neurons, checked against the input; None takes any.
         parallel: False runs the same recurrence step by step.
         threshold, surrogate, graded_spikes_factor: see ``Neuron``.
@@ -55,20 +56,27 @@ class StateLeaky(Parallel):
         if self.channels is not None and shape != (self.channels,):
             raise ShapeError(f"{type(self).__name__}: samples of shape {shape}, expected ({self.channels},)")
         made = super().init(key, shape)
-        if not isinstance(self.beta, Learn):
+        if not self._learns_tau:
             return made
         params = {name: value for name, value in made.params.items() if name != "beta"}
         taus = 1.0 / (1.0 - initial(self, "beta", self.beta, shape))
         return Init(Params(params, tau=taus), EMPTY, shape)
 
     def prepare(self, engine: Any, params: Params) -> Params:
-        if isinstance(self.beta, Learn):
+        if self._learns_tau:
             ready = super().prepare(engine, params.replace(beta=params.tau))
             return ready.replace(decay=engine.xp.exp(-1.0 / params.tau))
         ready = super().prepare(engine, params)
+        if isinstance(self.beta, Learn):
+            return ready.replace(decay=ready.beta)
         if type(ready.beta) is float:
             return ready.replace(decay=math.exp(ready.beta - 1.0))
         return ready.replace(decay=engine.xp.exp(ready.beta - 1.0))
+
+    @property
+    def _learns_tau(self) -> bool:
+        """Whether the parameter is tau = 1 / (1 - beta), as in snnTorch."""
+        return isinstance(self.beta, Learn) and self.beta.dt is None
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         mem = params.decay * state.mem + x
@@ -182,9 +190,8 @@ class LeakyParallel(Neuron):
     def prepare(self, engine: Any, params: Params) -> Params:
         ready = super().prepare(engine, params)
         weights = {name: value for name, value in params.items() if name not in ready}
-        if "beta" not in params and self.beta is not None:
-            plain = values_of(self.beta)
-            weights["beta"] = plain if isinstance(plain, float) else engine.asarray(plain)
+        if self.beta is not None:
+            weights["beta"] = clamp01(engine, self._value(engine, params, "beta"))
         return ready.replace(**weights)
 
     def project(self, engine: Any, params: Params, x: Any) -> Any:

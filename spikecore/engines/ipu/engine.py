@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import Any, Callable, Tuple
 
 from spikecore.api.engine import EngineUnavailable, Executor
+from spikecore.api.layer import not_by_steps
 from spikecore.api.tree import Params
 from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.options import IpuOptions, unknown_option
@@ -66,6 +67,8 @@ class IpuEngine(PlainEngine):
         where = "through a simulation of PopTorch on the CPU" if self.simulate else "by PopTorch"
         how = "in training" if self.options.inference_loop else ""
         loop = f"unrolled {how}".rstrip() + (", one poptorch.for_loop in inference" if how else "")
+        if not_by_steps(stepper):
+            return f"{not_by_steps(stepper)}, {where}"
         return f"{loop}: one {type(stepper).__name__}.step per time step, plain ops with detached surrogates, {where}"
 
     def value_and_grad(

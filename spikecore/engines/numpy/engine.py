@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import numpy as np
 
 from spikecore.api.engine import Engine, Executor
+from spikecore.api.layer import not_by_steps
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, flatten, map_leaves
@@ -185,7 +186,7 @@ class NumpyEngine(Engine):
 
         if self.target:
             return explain(self.fused, stepper, self.target)
-        return f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}"
+        return not_by_steps(stepper) or f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}"
 
     def value_and_grad(
         self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from spikecore.api.engine import Engine, Executor
+from spikecore.api.layer import not_by_steps
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
@@ -178,7 +179,8 @@ class TorchEngine(Engine):
         target = self.device.partition(":")[0]
         if target in ("cpu", "cuda"):
             return explain(self.fused, stepper, target)
-        return f"loop: one {type(stepper).__name__}.step per time step on {self.device}, differentiated by autograd"
+        loop = f"loop: one {type(stepper).__name__}.step per time step on {self.device}, differentiated by autograd"
+        return not_by_steps(stepper) or loop
 
     def value_and_grad(
         self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any
