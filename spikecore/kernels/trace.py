@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple
 
+from spikecore.api.neurons.base import one_step
 from spikecore.api.surrogate import Surrogate
 from spikecore.api.tree import Params, State
 from spikecore.api.words import OPERATORS, REFLECTED, WORDS
@@ -177,7 +178,7 @@ def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
     held = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}
     before = {name: Symbol(program, program.input(f"s_{name}")) for name in stepper.state}
     x = Symbol(program, program.input("x"))
-    y, after = stepper.step(engine, nested(held), State(before), x)
+    y, after = one_step(engine, stepper, nested(held), State(before), x)
     if not isinstance(y, Symbol) or any(not isinstance(after[name], Symbol) for name in stepper.state):
         raise NotElementwise("a constant stands where an array is expected")
     ends = tuple(after[name].value for name in stepper.state)

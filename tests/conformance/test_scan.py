@@ -226,6 +226,50 @@ def test_recorded_layers_are_those_asked_for(engine):
             assert states.mem.shape[:2] == (8, 3)
 
 
+class Backwards(sc.Synaptic):
+    """Its step returns the states in another order."""
+
+    def step(self, engine, params, state, x):
+        spikes, after = super().step(engine, params, state, x)
+        return spikes, State({name: after[name] for name in reversed(tuple(after))})
+
+
+class Forgetful(sc.Synaptic):
+    """Its step returns one state of two, and one that nobody knows."""
+
+    def step(self, engine, params, state, x):
+        spikes, after = super().step(engine, params, state, x)
+        return spikes, State(mem=after.mem, extra=after.syn)
+
+
+class Bare(sc.Synaptic):
+    """Its step returns an array in place of a State."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, x)[1].mem
+
+
+def test_states_may_be_returned_in_any_order(engine):
+    options = {"alpha": sc.learn(0.5), "beta": sc.learn(0.7), "threshold": sc.learn(0.4)}
+    x = normal(8, 3, 5) + 0.5
+    found = [
+        (run(engine, layer, x), differentiate(engine, layer, x)[1])
+        for layer in (sc.Synaptic(**options), Backwards(**options))
+    ]
+    (plain, gradients), (other, others) = found
+    for part in ("recorded", "state"):
+        assert_trees_close(getattr(other, part), getattr(plain, part), 0.0)
+    assert_trees_close(others, gradients, 0.0)
+
+
+@pytest.mark.parametrize(("kind", "given"), [(Forgetful, r"\('mem', 'extra'\)"), (Bare, "returned [A-Za-z]+, expected")])
+def test_a_step_that_forgets_a_state_is_refused(engine, kind, given):
+    with pytest.raises(TypeError, match=given) as raised:
+        run(engine, kind(), normal(8, 3, 5))
+    assert f"{kind.__name__}.step returned" in str(raised.value)
+    assert "State(syn=..., mem=...)" in str(raised.value)
+
+
 def test_explain_names_the_stepper(engine):
     assert "Leaky" in engine.explain(sc.Leaky())
 

@@ -127,6 +127,21 @@ class Stepper(Layer):
         return State(state)
 
 
+def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    """``stepper.step``, whose states may come in any order: loops over time keep them in that of ``stepper.state``.
+
+    Raises:
+        TypeError: the step returns something else than its output and a State of these names.
+    """
+    found, names = stepper.step(engine, params, state, x), tuple(stepper.state)
+    after = found[1] if isinstance(found, tuple) and len(found) == 2 else None
+    if not isinstance(after, State) or set(after) != set(names):
+        name, given = type(stepper).__name__, tuple(after) if isinstance(after, State) else type(found).__name__
+        wanted = ", ".join(f"{one}=..." for one in names)
+        raise TypeError(f"{name}.step returned {given}, expected (output, State({wanted})): {name}.state names them")
+    return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
+
+
 def of_number(number: int) -> Stepper:
     """The stepper of ``Stepper.number``."""
     found: Stepper = list(_NUMBERS)[number]

@@ -56,14 +56,14 @@ class StateLeaky(Parallel):
         if self.channels is not None and shape != (self.channels,):
             raise ShapeError(f"{type(self).__name__}: samples of shape {shape}, expected ({self.channels},)")
         made = super().init(key, shape)
-        if not self._learns_tau:
+        if not isinstance(self.beta, Learn) or self.beta.dt is not None:
             return made
         params = {name: value for name, value in made.params.items() if name != "beta"}
         taus = 1.0 / (1.0 - initial(self, "beta", self.beta, shape))
         return Init(Params(params, tau=taus), EMPTY, shape)
 
     def prepare(self, engine: Any, params: Params) -> Params:
-        if self._learns_tau:
+        if isinstance(self.beta, Learn) and self.beta.dt is None:
             ready = super().prepare(engine, params.replace(beta=params.tau))
             return ready.replace(decay=engine.xp.exp(-1.0 / params.tau))
         ready = super().prepare(engine, params)
@@ -72,11 +72,6 @@ class StateLeaky(Parallel):
         if type(ready.beta) is float:
             return ready.replace(decay=math.exp(ready.beta - 1.0))
         return ready.replace(decay=engine.xp.exp(ready.beta - 1.0))
-
-    @property
-    def _learns_tau(self) -> bool:
-        """Whether the parameter is tau = 1 / (1 - beta), as in snnTorch."""
-        return isinstance(self.beta, Learn) and self.beta.dt is None
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         mem = params.decay * state.mem + x

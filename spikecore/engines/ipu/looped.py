@@ -11,6 +11,7 @@ from typing import Any, List, Tuple
 
 import torch
 
+from spikecore.api.neurons.base import one_step
 from spikecore.api.tree import Params, State, leaves, rebuild
 
 
@@ -26,7 +27,7 @@ def looped_scan(
 ) -> Tuple[Any, State, State]:
     """``Engine.scan`` with its first step unrolled, which shows the shapes, and all others in one loop."""
     varies = inputs.shape[0] > 1
-    first, state = stepper.step(engine, params, state, inputs[0])
+    first, state = one_step(engine, stepper, params, state, inputs[0])
     if steps == 1:
         return first[None], State({name: state[name][None] for name in record}), state
     count, rings = len(leaves(state)), [_ring(x, steps) for x in (first, *(state[name] for name in record))]
@@ -35,7 +36,7 @@ def looped_scan(
     def body(*values: Any) -> List[Any]:
         before = rebuild(state, iter(values[:count]))
         held, rows = values[count : count + len(rings)], values[count + len(rings) :]
-        y, after = stepper.step(engine, params, before, rows[0][0] if varies else inputs[0])
+        y, after = one_step(engine, stepper, params, before, rows[0][0] if varies else inputs[0])
         news = (y, *(after[name] for name in record))
         turned = [torch.cat([ring[1:], new[None]]) for ring, new in zip(held, news)]
         return [*(leaf for _, leaf in leaves(after)), *turned, *(torch.roll(row, -1, 0) for row in rows)]

@@ -6,6 +6,7 @@ from typing import Any, List, Optional, Tuple
 
 import torch
 
+from spikecore.api.neurons.base import one_step
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.engine import TorchEngine
 
@@ -32,7 +33,7 @@ class PlainEngine(TorchEngine):
         for t in range(len(rows) if steps is None else steps):  # unrolled: an IPU has no loop in training
             if window and t and t % window == 0:
                 state = map_leaves(torch.Tensor.detach, state)
-            y, state = stepper.step(self, params, state, rows[t if len(rows) > 1 else 0])
+            y, state = one_step(self, stepper, params, state, rows[t if len(rows) > 1 else 0])
             outputs.append(y)
             kept.append(State({name: state[name] for name in record}))
         return torch.stack(outputs), _over_time(kept), state

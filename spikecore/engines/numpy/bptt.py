@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any, List, NamedTuple, Optional, Tuple
 
+from spikecore.api.neurons.base import one_step
 from spikecore.api.tree import State, leaves, map_leaves, rebuild
 from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
 
@@ -149,7 +150,7 @@ class Scan:
         params = map_leaves(lambda leaf: _on(tape, leaf), self.params)
         before = map_leaves(lambda _: tape.variable(next(rows)), self.state)
         x = _on(tape, self.inputs, lambda value: value[0 if value.shape[0] == 1 else t, ...])
-        y, after = self.stepper.step(self.engine, params, before, x)
+        y, after = one_step(self.engine, self.stepper, params, before, x)
         seeds: Grads = {}  # recorded states, output, new states: autograd's order, so that the bits agree
         for (_, leaf), g in zip(leaves(after), g_recorded):
             accumulate(seeds, _slot(leaf), g)

@@ -14,6 +14,7 @@ import numpy as np
 
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.layer import not_by_steps
+from spikecore.api.neurons.base import one_step
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps
 from spikecore.api.tree import Params, State, flatten, map_leaves
@@ -179,7 +180,7 @@ class NumpyEngine(Engine):
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step on plain arrays."""
-        return stepper.step(self, params, state, x)
+        return one_step(self, stepper, params, state, x)
 
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from spikecore.api.neurons.base import one_step
 from spikecore.api.tree import map_leaves
 from spikecore.api.words import PIECEWISE_CONSTANT
 from spikecore.engines.numpy.engine import NumpyEngine
@@ -54,7 +55,7 @@ class SmoothEngine(NumpyEngine):
         return word
 
     def step(self, stepper: Any, params: Any, state: Any, x: Any) -> Tuple[Any, Any]:
-        return self.evaluate(lambda *held: stepper.step(self, *held), params, state, x)
+        return self.evaluate(lambda *held: one_step(self, stepper, *held), params, state, x)
 
     def evaluate(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """``function(*arguments)``, forward only, such that operators too go through the words held here."""

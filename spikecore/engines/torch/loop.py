@@ -7,6 +7,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from spikecore.api.neurons.base import one_step
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.modes import compiling
 
@@ -52,7 +53,7 @@ def _segment(
     for t, x in enumerate(rows, first):
         if window and t and t % window == 0:
             state = map_leaves(torch.Tensor.detach, state)
-        y, state = stepper.step(engine, params, state, x)
+        y, state = one_step(engine, stepper, params, state, x)
         outputs.append(y)
         if record:
             kept.append(State({name: state[name] for name in record}))
