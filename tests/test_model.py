@@ -330,3 +330,33 @@ def test_targets_that_are_no_whole_numbers_stay_so(targets, kept):
     from spikecore.api.functional.targets import target_dtype
 
     assert target_dtype(targets) == (None if kept else "int64")
+
+
+def test_evaluate_takes_the_loss_of_the_last_fit(model):
+    loss, default = functional.mse_count_loss(correct_rate=1.0, incorrect_rate=0.0), functional.ce_rate_loss()
+    assert model.evaluate(BATCHES, num_steps=3) == model.evaluate(BATCHES, default, num_steps=3)
+    model.fit(BATCHES, loss, num_steps=3)
+    found = [model.evaluate(BATCHES, one, num_steps=3)["loss"] for one in (None, loss, default)]
+    assert found[0] == found[1] != found[2]
+    assert model.to_engine("numpy").loss is loss
+
+
+def test_the_membrane_of_hidden_neurons_is_not_the_outputs():
+    """A loss on it would leave the last layer as it is, without a word."""
+    model = sc.Model(sc.Sequential(sc.Linear(6, 5), sc.Leaky(), sc.Linear(5, 3)), engine="numpy", input_shape=(6,))
+    out = model(X, num_steps=4)
+    with pytest.raises(ValueError, match=r"behind layer 1 comes Linear.*sc.LI.*out.states\['1'\].mem"):
+        _ = out.membrane
+    assert tuple(out.states["1"].mem.shape) == (4, 24, 5)
+    flat = sc.Model(sc.Sequential(sc.Linear(6, 5), sc.Leaky(), sc.Dropout(0.5)), engine="numpy", input_shape=(6,))
+    assert tuple(flat(X, num_steps=4).membrane.shape) == (4, 24, 5)
+
+
+def test_a_fit_of_samples_without_time_says_what_is_missing_and_learns_no_shape():
+    images, labels = np.zeros((8, 1, 4, 4), "float32"), np.arange(8) % 3
+    model = sc.Model(sc.Sequential(sc.Flatten(), sc.Linear(16, 3), sc.Leaky()), engine="numpy")
+    with pytest.raises(ValueError, match=r"8 time steps and 1 samples, but there are 8 targets.*num_steps if it is"):
+        model.fit([(images, labels)])
+    assert model.input_shape is None
+    model.fit([(images, labels)], num_steps=2)
+    assert model.input_shape == (1, 4, 4)

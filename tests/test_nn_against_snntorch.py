@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     theirs = pytest.importorskip("snntorch", reason="snnTorch is not installed")
 
 import spikecore.nn as ours  # noqa: E402  (torch may be absent)
+from spikecore import utils  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # snnTorch warns of its own affairs
 
@@ -272,3 +273,12 @@ def test_one_training_script_and_two_libraries(network, apart, capsys):
     found = script["main"](["--quick", "--data", "digits", "--network", network])
     assert abs(found[0] - found[1]) <= apart
     assert capsys.readouterr().out.count(f"{network}, seed 0") == 2
+
+
+def test_a_neuron_left_behind_by_a_half_finished_migration_is_named():
+    """Its state would be carried from one run to the next, and no reset would reach it."""
+    left = theirs.Leaky(beta=0.9, init_hidden=True)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), ours.Leaky(beta=0.9, init_hidden=True), left)
+    for call in (lambda: ours.run(net, torch.rand(2, 4), num_steps=3), lambda: utils.reset(net)):
+        with pytest.raises(TypeError, match="layer 2 is snntorch's Leaky.*spikecore.nn in its place"):
+            call()

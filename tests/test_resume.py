@@ -109,3 +109,21 @@ def test_trained_on_torch_loads_where_there_is_no_torch(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     np.testing.assert_allclose(np.load(tmp_path / "mem.npy"), one(X, num_steps=4).membrane.numpy(), atol=1e-5)
+
+
+def test_resuming_may_change_the_learning_rate_and_forgets_nothing_else(model):
+    model.fit(BATCHES, num_steps=2, optimizer=sc.Adam(lr=0.1))
+    model.fit(BATCHES, num_steps=2, resume=True, epochs=2)
+    model.fit(BATCHES, num_steps=2, optimizer=sc.Adam(lr=0.01), resume=True, epochs=3)
+    assert [row["lr"] for row in model.history] == [0.1, 0.1, 0.01]
+    assert model.optimizer == sc.Adam(lr=0.01)
+
+
+def test_weights_of_another_shape_are_refused(model):
+    model(BATCHES[0][0], num_steps=2)
+    before, state = model.params(), model.state()
+    for wrong in (np.ones((3, 6), "float32"), np.ones((6, 16), "float32"), np.float32(1.0)):
+        state["params"]["0.weight"] = wrong
+        with pytest.raises(ValueError, match=r"0.weight has shape \(.*\), expected \(16, 6\)"):
+            model.load_state(state)
+    same(model.params(), before)

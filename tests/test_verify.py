@@ -279,3 +279,19 @@ def test_a_wrong_kernel_is_found_whatever_the_size(monkeypatch, tmp_path, engine
     for cache in (fused.traced, fused.fused, fused.forward_of, fused.backward_of):
         cache.cache_clear()
     assert report.ok == (steps * 72 < 1 << 14)
+
+
+def test_gradients_that_are_all_zero_are_not_verified():
+    """A step that compares by itself, in place of ``self.fires``, has no derivative."""
+
+    class Cut(sc.Leaky):
+        def step(self, engine, params, state, x):
+            mem = params.beta * state.mem + x
+            return sc.cast(engine, mem > params.threshold), sc.State(mem=mem)
+
+    network = sc.Sequential(sc.Linear(12, 9), Cut(threshold=0.3))
+    report = sc.verify(sc.Model(network, engine="torch", seed=1), X, Y, num_steps=7)
+    found = verdicts(report, "float64")
+    assert {verdict for name, verdict in found.items() if name.startswith("gradient")} == {UNCHECKED}
+    assert not report.ok
+    assert "every gradient is zero" in str(report)

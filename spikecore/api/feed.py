@@ -149,13 +149,20 @@ def check_finite(engine: Any, x: Any) -> None:
 
 def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:
     """Refuse targets that do not belong to the batch; recognises exchanged time and batch axes."""
+    labels = reads_labels(loss)
+    check_count(loss, x, steps, targets)
+    if labels is not None:
+        found = engine.asarray(targets, dtype=target_dtype(targets))
+        check_labels(engine, found, x.shape[1], labels.num_classes or classes)
+
+
+def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
+    """Refuse as many targets as there are time steps, where samples should have one each."""
     batch, time = x.shape[1], x.shape[0]
     count, labels = len(targets), reads_labels(loss)
     per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # others may be time-major themselves
     if per_sample and count != batch and count == time and steps is None:
         raise ShapeError(
             f"input has {time} time steps and {batch} samples, but there are {count} targets: time and batch axes look "
-            "exchanged; pass time_axis=1 if the input is (batch, time, *features)"
+            "exchanged; pass time_axis=1 if the input is (batch, time, *features), num_steps if it is (batch, *features)"
         )
-    if labels is not None:
-        check_labels(engine, engine.asarray(targets, dtype=target_dtype(targets)), batch, labels.num_classes or classes)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.containers import walk
 from spikecore.api.engine import Engine, Executor, get_engine
-from spikecore.api.feed import Feed
+from spikecore.api.feed import Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
@@ -59,6 +59,7 @@ class Model:
         self.history: List[Row] = []
         self.epochs_done = 0
         self.optimizer: Optional[Optimizer] = None
+        self.loss: Any = None
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
         self._executor: Optional[Executor] = None
@@ -166,7 +167,8 @@ class Model:
                 i's loss and accuracy are those of its first lengths[i] steps.
             loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``. For batches with
                 lengths, ``(out, targets, lengths)``.
-            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default ``Adam(lr=5e-4)``.
+            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default ``Adam(lr=5e-4)``. With
+                ``resume`` the default is what was used so far, and nothing but the learning rate may change.
             epochs: how often to go through ``data``.
             num_steps: number of time steps of inputs (batch, *features): constant current, or what ``encoder`` makes.
             encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``; without
@@ -194,7 +196,8 @@ class Model:
             ShapeError, ValueError, TypeError: bad input, named by argument, axis, index and layer.
         """
         loss = ce_rate_loss() if loss is None else loss
-        optimizer = Adam(lr=5e-4) if optimizer is None else optimizer
+        if optimizer is None:
+            optimizer = self.optimizer if resume and self.optimizer is not None else Adam(lr=5e-4)
         if not callable(loss) or isinstance(loss, type):
             raise TypeError(
                 f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
@@ -203,7 +206,7 @@ class Model:
             raise ValueError(f"epochs={epochs!r} must be an int >= 1")
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
         if self._executor is None:
-            self._build_from(data, feed)
+            self._build_from(data, feed, loss)
         way.check(self.engine, self.executor, loss, window)
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
         total = epochs if resume else self.epochs_done + epochs
@@ -212,22 +215,24 @@ class Model:
         )
         return training.run()
 
-    def _build_from(self, data: Iterable[Any], feed: Feed) -> None:
+    def _build_from(self, data: Iterable[Any], feed: Feed, loss: Any) -> None:
         """Learn the shape of a sample from the first batch, which must not be lost."""
         if iter(data) is data:
             raise ValueError(
                 "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
             )
-        inputs, _, _ = next(iter(batches(data)))
-        x, _ = feed(self.engine, inputs, None, Key((self.seed, "shape")))
+        inputs, targets, _ = next(iter(batches(data)))
+        x, steps = feed(self.engine, inputs, None, Key((self.seed, "shape")))
+        check_count(loss, x, steps, targets)  # axes that are exchanged must not become the shape of a sample
         self.build(tuple(x.shape[2:]))
 
     def _compile(self, loss: Any, optimizer: Any, resume: bool, **options: Any) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer={optimizer!r} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
         held = self.executor.state()
+        held["lr"] = optimizer.lr
         if not resume:
-            held = {**held, "optimizer": {}, "step": 0, "lr": optimizer.lr}
+            held.update(optimizer={}, step=0)
         elif self.optimizer is None or not same_training(self.optimizer, optimizer):
             raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
         like = self.network.init(Key((self.seed, "init")), self.input_shape)  # type: ignore[arg-type]
@@ -235,7 +240,7 @@ class Model:
         executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
         executor.load(held)
         self.executor.close()
-        self._executor, self.optimizer = executor, optimizer
+        self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
     def evaluate(
         self,
@@ -250,13 +255,14 @@ class Model:
         """Loss and, for class labels, accuracy over all batches.
 
         Args:
-            data, loss, num_steps, encoder, time_axis: as in ``fit``.
+            data, num_steps, encoder, time_axis: as in ``fit``.
+            loss: as in ``fit``; default that of the last ``fit``, else ``functional.ce_rate_loss()``.
             progress: True or False forces a progress bar on or off.
 
         Returns:
-            {"loss": ..., "accuracy": ...}.
+            {"loss": ..., "accuracy": ...}; no accuracy for a loss that is a function of your own.
         """
-        loss = ce_rate_loss() if loss is None else loss
+        loss = loss or self.loss or ce_rate_loss()
         return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
 
     # ---- elsewhere ----
@@ -279,7 +285,7 @@ class Model:
         other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
         other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
         if state is not None:
-            other.optimizer = self.optimizer
+            other.optimizer, other.loss = self.optimizer, self.loss
             like = other.network.init(Key((other.seed, "init")), other.input_shape)  # type: ignore[arg-type]
             params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
             other._executor = engine.compile(self.network, params, buffers, None, self.optimizer)

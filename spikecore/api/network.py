@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple, Union
 
-from spikecore.api.containers import readout
+from spikecore.api.containers import readout, walk
 from spikecore.api.functional.loss import evaluate
-from spikecore.api.layer import Layer, Pass, ShapeError
+from spikecore.api.layer import Layer, Pass, ShapeError, layer_name
 from spikecore.api.tree import Params, State, Tree, leaves
 
 
@@ -22,22 +22,30 @@ class Output:
             the layer's spikes, ``out.states["1"].spikes``.
         state: states after the last step; pass it to the next call to continue the sequence.
         readout: name of the last layer that has a state.
+        behind: what comes after it, if that changes the shape.
     """
 
     spikes: Any
     states: Dict[str, State]
     state: Tree
     readout: Optional[str] = None
+    behind: str = ""
 
     @property
     def membrane(self) -> Any:
         """Membrane potential of the last neuron layer, (time, batch, *features).
 
         Raises:
-            ValueError: it was not recorded.
+            ValueError: it was not recorded, or is not that of the output, which has another shape.
         """
         if self.readout is None or self.readout not in self.states:
             raise ValueError("the membrane of the last layer was not recorded: pass record=True, or name the layer")
+        if self.behind:
+            name = self.readout
+            raise ValueError(
+                f"the network does not end in neurons: behind layer {name} comes {self.behind}. Let it end in sc.LI(...) "
+                f"for outputs that are membranes, take out.spikes for those it has, or out.states[{name!r}].mem"
+            )
         return self.states[self.readout].mem
 
 
@@ -68,7 +76,17 @@ def forward(
     spikes = result.outputs
     if run.steps is not None and spikes.shape[0] != run.steps:  # nothing in the network needed the time axis
         spikes = run.engine.xp.broadcast_to(spikes, (run.steps, *spikes.shape[1:]))
-    return Output(spikes, layer_states(result.recorded), result.state, last), result.buffers
+    states = layer_states(result.recorded)
+    mem = states[last].get("mem") if last in states else None
+    behind = "" if mem is None or mem.shape == spikes.shape else _behind(network, last)
+    return Output(spikes, states, result.state, last, behind), result.buffers
+
+
+def _behind(network: Layer, name: Optional[str]) -> str:
+    """The kinds of the layers behind the one of this name."""
+    layers = list(walk(network))
+    place = [path for path, _ in layers].index(name or "")
+    return ", ".join(layer_name(layer) for _, layer in layers[place + 1 :])
 
 
 def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:
@@ -77,7 +95,6 @@ def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> 
     Raises:
         ValueError: a name that is no layer with a state.
     """
-    from spikecore.api.containers import walk
     from spikecore.api.engine import unknown
 
     if isinstance(record, bool):

@@ -52,9 +52,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, and something was compared."""
+        """Whether nothing failed, and something was compared, gradients among it if there are any."""
         verdicts = [row.verdict for row in self.table]
-        return FAIL not in verdicts and OK in verdicts
+        gradients = {row.verdict for row in self.table if row.check == "float64" and row.name.startswith("gradient")}
+        return FAIL not in verdicts and OK in verdicts and gradients != {UNCHECKED}
 
     @property
     def worst(self) -> float:

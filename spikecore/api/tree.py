@@ -133,9 +133,15 @@ def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
 
     Raises:
         KeyError: a leaf of ``like`` is missing in ``flat``, or ``flat`` holds one that ``like`` has not.
+        ValueError: an array of another shape.
     """
-    names = [name for name, _ in leaves(like)] if isinstance(like, Tree) and len(like) else []
+    wanted = dict(leaves(like)) if isinstance(like, Tree) and len(like) else {}
+    names = list(wanted)
     missing, extra = sorted(set(names) - set(flat)), sorted(set(flat) - set(names))
     if missing or extra:
         raise KeyError(f"names do not match: missing {missing or 'none'}, unknown {extra or 'none'}")
+    for name, leaf in wanted.items():
+        found, shape = tuple(getattr(flat[name], "shape", ())), tuple(getattr(leaf, "shape", ()))
+        if found != shape:
+            raise ValueError(f"{name} has shape {found}, expected {shape}")
     return rebuild(like, iter([flat[name] for name in names]))

@@ -20,11 +20,24 @@ def module_of(net: Any) -> nn.Module:
     return net
 
 
+FOREIGN = {"snntorch": "SpikingNeuron", "spikingjelly": "MemoryModule", "sinabs": "StatefulLayer"}
+
+
 def neurons_of(net: Any) -> Iterator[Tuple[str, Any]]:
-    """Every module of the network that has a state, however deep, with its dotted name."""
+    """Every module of the network that has a state, however deep, with its dotted name.
+
+    Raises:
+        TypeError: a neuron of another library, whose state is not seen here: it would be carried from run to run.
+    """
     for name, module in module_of(net).named_modules():
         if isinstance(module, Hidden) and module.states:
             yield name, module
+        elif FOREIGN.get(type(module).__module__.partition(".")[0]) in (kind.__name__ for kind in type(module).__mro__):
+            owner, kind = type(module).__module__.partition(".")[0], type(module).__name__
+            raise TypeError(
+                f"layer {name or '(the network)'} is {owner}'s {kind}, whose state spikecore does not see: put a neuron "
+                "of spikecore.nn in its place"
+            )
 
 
 def reset(net: Any) -> None:
