@@ -164,5 +164,5 @@ def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
     if per_sample and count != batch and count == time and steps is None:
         raise ShapeError(
             f"input has {time} time steps and {batch} samples, but there are {count} targets: time and batch axes look "
-            "exchanged; pass time_axis=1 if the input is (batch, time, *features), num_steps if it is (batch, *features)"
+            "exchanged; pass time_axis=1 if it is (batch, time, *features), num_steps if it is (batch, *features)"
         )

@@ -102,7 +102,7 @@ def _compare(report: Report, check: str, problem: Problem, engine: Engine, refer
         report.notes.append(f"{check}: spikes differ, so loss, states and gradients are not comparable")
     largest = max((float(abs(g).max()) for g in theirs.grads.values() if g is not None and g.size), default=0.0)
     if largest == 0.0:
-        report.notes.append(f"{check}: every gradient is zero, so none could be compared: no derivative reaches a weight")
+        report.notes.append(f"{check}: every gradient is zero, so none was compared: no derivative reaches a weight")
     states = _states(problem.network, ours, theirs)
     pairs = [("loss", _array(ours.loss, theirs.loss)), *states, *_gradients(ours, theirs)]
     for name, (a, b) in pairs:

@@ -35,8 +35,8 @@ def neurons_of(net: Any) -> Iterator[Tuple[str, Any]]:
         elif FOREIGN.get(type(module).__module__.partition(".")[0]) in (kind.__name__ for kind in type(module).__mro__):
             owner, kind = type(module).__module__.partition(".")[0], type(module).__name__
             raise TypeError(
-                f"layer {name or '(the network)'} is {owner}'s {kind}, whose state spikecore does not see: put a neuron "
-                "of spikecore.nn in its place"
+                f"layer {name or '(the network)'} is {owner}'s {kind}, whose state spikecore does not see: "
+                "put a neuron of spikecore.nn in its place"
             )
 
 
