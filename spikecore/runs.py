@@ -17,6 +17,8 @@ from spikecore import config as configs
 from spikecore.api.checkpoint import load, write_atomically
 from spikecore.api.engine import Engine, get_engine
 from spikecore.api.feed import Feed
+from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.targets import check_labels
 from spikecore.api.layer import Key, ShapeError
 from spikecore.api.model import Model
 from spikecore.datasets import Dataset, Loader
@@ -95,11 +97,14 @@ class Run:
         """The network with first weights.
 
         Raises:
-            ConfigError: it does not take the data.
+            ConfigError: it does not take the data, or the encoder does not.
         """
         engine, key = self.engine(), Key((self.config.seed, "shape"))
         try:
             sample, _ = Feed(**self.feeding)(engine, self.train_set.inputs[:1], None, key)
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: encoder: {error}. The data: {self.train_set!r}"]) from None
+        try:
             shape = tuple(sample.shape[2:])
             return Model(self.config.network.make(), engine, self.config.seed, input_shape=shape)
         except ShapeError as error:
@@ -135,10 +140,27 @@ class Run:
             resume: continue with what the directory holds.
         """
         model = self.model() if resume else self.new_model()
+        if not resume:
+            self._try(model)
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
             write_atomically(self.directory / RUN, configs.write(self.config))
         return model
+
+    def _try(self, model: Model) -> None:
+        """Refuse what the first samples and all labels show, before there is a directory.
+
+        Raises:
+            ConfigError: encoder, network, loss and data do not go together.
+        """
+        try:
+            first = next(iter(Loader(self.train_set, batch_size=2, shuffle=False)))
+            model.evaluate([first], self.loss, progress=False, **self.feeding)
+            labels, targets = reads_labels(self.loss), self.train_set.targets
+            if labels is not None:
+                check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
 
     def train(self, model: Model, say: Callable[[str], None] = print, progress: Optional[bool] = False) -> None:
         """Train up to the run file's epochs, saving after each of them.

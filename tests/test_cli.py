@@ -268,10 +268,21 @@ def test_a_damaged_checkpoint_is_a_data_error(spikecore):
     assert "damaged" in error
 
 
-def test_labels_beyond_the_outputs_are_a_runtime_error(spikecore):
-    code, _, error = spikecore("train", RUN_FILE, *TINY, "-e", "numpy", "-s", "network.layers.2.out_features=3")
-    assert code == cli.RUNTIME
-    assert "--debug" in error
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("network.layers.2.out_features=3", "is out of range: the last layer has 3 classes"),
+        ("train.loss.population_code=true train.loss.num_classes=7", "num_classes=7 must divide the 10 output neurons"),
+        ("encoder.kind=latency", "encoder: latency: the last spike falls on step"),
+    ],
+    ids=["labels", "population", "encoder"],
+)
+def test_what_does_not_fit_the_data_is_said_before_there_is_a_directory(spikecore, setting, said):
+    sets = [word for one in setting.split() for word in ("--set", one)]
+    code, _, error = spikecore("train", RUN_FILE, *TINY, "-e", "numpy", *sets, "--out", "out")
+    assert code == cli.USAGE
+    assert said in error
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "verify", "plot", "engines", ""])

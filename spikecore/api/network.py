@@ -43,7 +43,7 @@ class Output:
         if self.behind:
             name = self.readout
             raise ValueError(
-                f"the network does not end in neurons: behind layer {name} comes {self.behind}. Let it end in sc.LI(...)"
+                f"the network does not end in neurons: behind layer {name} comes {self.behind}. Let it end in sc.LI()"
                 f" for outputs that are membranes, take out.spikes for those it has, or out.states[{name!r}].mem"
             )
         return self.states[self.readout].mem
