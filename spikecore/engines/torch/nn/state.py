@@ -32,10 +32,11 @@ def neurons_of(net: Any) -> Iterator[Tuple[str, Any]]:
     for name, module in module_of(net).named_modules():
         if isinstance(module, Hidden) and module.states:
             yield name, module
-        elif FOREIGN.get(type(module).__module__.partition(".")[0]) in (kind.__name__ for kind in type(module).__mro__):
-            owner, kind = type(module).__module__.partition(".")[0], type(module).__name__
+            continue
+        owner = type(module).__module__.partition(".")[0]
+        if FOREIGN.get(owner, "") in [kind.__name__ for kind in type(module).__mro__]:
             raise TypeError(
-                f"layer {name or '(the network)'} is {owner}'s {kind}, whose state spikecore does not see: "
+                f"layer {name or '(the network)'} is {owner}'s {type(module).__name__}, whose state spikecore does not see: "
                 "put a neuron of spikecore.nn in its place"
             )
 
