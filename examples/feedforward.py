@@ -42,8 +42,8 @@ def main(arguments=None):
 
         figure = Figure(figsize=(8, 8), layout="constrained")
         above, below = figure.subplots(2, 1, height_ratios=(3, 1))
-        spikeplot.raster(out.states["1"].spikes, above, batch_index=0, s=0.5, c="black")
-        spikeplot.raster(out.spikes, below, batch_index=0, s=4, c="black")
+        spikeplot.raster(out.states["1"].spikes, above, batch_index=0)
+        spikeplot.raster(out.spikes, below, batch_index=0)
         figure.savefig(args.picture)
     return times
 

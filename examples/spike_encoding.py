@@ -52,7 +52,7 @@ def main(arguments=None):
         figure = Figure(figsize=(9, 8), layout="constrained")
         for ax, (name, spikes) in zip(figure.subplots(3, 2).flat, codes.items()):
             ax.set_title(name)
-            spikeplot.raster(spikes, ax, batch_index=0, s=4, c="black")
+            spikeplot.raster(spikes, ax, batch_index=0)
         figure.savefig(args.picture)
     return counts
 

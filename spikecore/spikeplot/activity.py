@@ -34,7 +34,7 @@ def activity_map(
     """
     rates = _rates(spikes)
     if ax is None:
-        ax = figure_of(7.0, 1.4 + 0.45 * len(rates)).subplots()
+        ax = figure_of(7.0, 1.6 + 0.45 * len(rates)).subplots()
     top = float(rates.max())
     image = ax.imshow(rates, cmap=cmap, vmin=0.0, vmax=top if top > 0 else 1.0, aspect="auto", interpolation="nearest")
     names = [f"{name}  ({rate:.2g})" for name, rate in zip(spikes, rates.mean(axis=1))]
@@ -48,7 +48,7 @@ def activity_map(
     whole_numbers(ax.xaxis)
     if colorbar:
         bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
-        bar.set_label("spikes per neuron and step", fontsize=9)
+        bar.set_label("spikes per\nneuron and step", fontsize=9)  # in one line, longer than few rows are high
         bar.outline.set_visible(False)  # type: ignore[operator]
     return image
 

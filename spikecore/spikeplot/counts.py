@@ -8,7 +8,7 @@ import numpy as np
 
 from spikecore.spikeplot.animation import play
 from spikecore.spikeplot.data import first_steps, neurons_of
-from spikecore.spikeplot.style import BLUE, ORANGE, canvas_of, counted, dress, whole_numbers
+from spikecore.spikeplot.style import BLUE, ORANGE, canvas_of, counted, dress, size_of, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -50,7 +50,8 @@ def spike_count(
         data: spikes, (time, neurons), or (time, batch, *features) with `batch_index`; not zero is a spike.
         fig: the figure to draw on; default that of `ax`, or a new one.
         ax: where to draw; default new axes on `fig`.
-        labels: the neurons' names, from the lowest; default their numbers.
+        labels: the neurons' names, from the lowest; default their numbers. Where rows are too low for all of them,
+            every second, fifth, tenth, ... is shown.
         num_steps: how many steps to count, from the first; default all.
         animate: whether to return an animation in which the bars grow and a line runs along the steps.
         interpolate: pictures per time step of the animation, for a smoother line.
@@ -102,8 +103,9 @@ def _names(labels: Optional[Sequence[Any]], neurons: int) -> List[str]:
 
 def _bars(ax: Axes, counts: np.ndarray, color: Any) -> SpikeCount:
     rows = np.arange(len(counts))
-    bars = ax.hlines(rows, 0.0, counts, color=color, linewidth=7, alpha=0.45, zorder=2)
-    (dots,) = ax.plot(counts, rows, "o", color=color, markersize=7, zorder=3, clip_on=False)
+    size = min(0.7 * size_of(ax)[1] / max(len(rows), 1), 7.0)  # a row has room for no more
+    bars = ax.hlines(rows, 0.0, counts, color=color, linewidth=size, alpha=0.45, zorder=2)
+    (dots,) = ax.plot(counts, rows, "o", color=color, markersize=max(size, 2.0), zorder=3, clip_on=False)
     return SpikeCount(bars, dots)
 
 
@@ -116,7 +118,9 @@ def _frame(ax: Axes, names: List[str], steps: int, seconds: float, shade: Any) -
     """Scale, ticks, and the shading between ticks."""
     ax.set_xlim(0, steps)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set_yticks(range(len(names)), names)
+    most = size_of(ax)[1] / 10  # names in points of this size
+    every = next((n for k in range(6) for n in (10**k, 2 * 10**k, 5 * 10**k) if len(names) <= n * most), len(names))
+    ax.set_yticks(range(0, len(names), every), names[::every])
     whole_numbers(ax.xaxis)
     ticks = [tick for tick in ax.xaxis.get_major_locator().tick_values(0, steps) if 0 <= tick <= steps]
     ax.set_xticks(ticks, [f"{tick * seconds:g}" for tick in ticks] if seconds else None)

@@ -105,7 +105,7 @@ def _panels(axes: Any, dim: Optional[Tuple[int, int]], count: int) -> List[Axes]
     if axes is not None:
         return panels_of(axes, count)
     if dim is None:
-        return grid_of(count, 1, 7.0, 1.25, sharex=True)
+        return grid_of(count, 1, 7.0, 1.25 + 0.8 / count, sharex=True)  # title, time and legend take as much of any
     rows, columns = dim
     return grid_of(count, columns, max(1.6, 8.0 / columns), max(1.0, 5.0 / rows), sharex=True, sharey=True)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 
 from spikecore.spikeplot.data import neurons_of
-from spikecore.spikeplot.style import counted, dress, figure_of, whole_numbers
+from spikecore.spikeplot.style import counted, dress, figure_of, size_of, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,27 +30,40 @@ def raster(
     """
     fired = neurons_of("spikes", spikes, batch_index) != 0  # (time, neurons)
     steps, neurons = fired.shape
+    own = ax is None
     if ax is None:
         ax = figure_of(7.0, min(6.0, 2.4 + 0.03 * neurons)).subplots()
-    time, neuron = np.nonzero(fired)
-    marks = ax.scatter(time, neuron, **_mark_style(ax, neurons, scatter))
     ax.set_xlim(-0.5, max(steps, 1) - 0.5)
     ax.set_ylim(-0.5, max(neurons, 1) - 0.5)
-    rate = fired.mean() if fired.size else 0.0
-    title = f"{counted(neurons, 'neuron')}, {counted(len(time), 'spike')} ({rate:.3g} per neuron and step)"
-    dress(ax, "time step", "neuron", title)
+    dress(ax, "time step", "neuron", _title(ax, fired))
     whole_numbers(ax.xaxis, ax.yaxis)
-    return marks
+    if own:
+        ax.figure.draw_without_rendering()  # lays it out: marks are sized by the room that is left for them
+    time, neuron = np.nonzero(fired)
+    return ax.scatter(time, neuron, **_mark_style(ax, fired.shape, len(time), scatter))
 
 
-def _mark_style(ax: Axes, neurons: int, scatter: Mapping[str, Any]) -> Dict[str, Any]:
-    """Upright ticks as tall as a row where rows are tall enough to see them, else dots; the caller's options win."""
+def _title(ax: Axes, fired: np.ndarray) -> str:
+    """On two lines where the axes are narrow."""
+    rate = fired.mean() if fired.size else 0.0
+    counts = f"{counted(fired.shape[1], 'neuron')}, {counted(int(fired.sum()), 'spike')}"
+    title = f"{counts} ({rate:.3g} per neuron and step)"
+    return title.replace(" (", "\n(") if 6 * len(title) > size_of(ax)[0] else title
+
+
+def _mark_style(ax: Axes, shape: Tuple[int, ...], count: int, scatter: Mapping[str, Any]) -> Dict[str, Any]:
+    """Upright ticks as tall as a row where rows are tall enough to see them, else dots; the caller's options win.
+
+    A dot fills its cell of neuron and step, and is larger where few spikes leave room, smaller than 1.2 points never.
+    """
     style: Dict[str, Any] = {} if {"c", "color"} & set(scatter) else {"c": "black"}
-    row = ax.get_window_extent().height / ax.figure.dpi * 72 / max(neurons, 1)  # points
-    if "s" not in scatter and "marker" not in scatter and row >= 3:
-        style.update(marker="|", s=min(0.8 * row, 14.0) ** 2, linewidths=1.1)
+    width, height = size_of(ax)
+    step, row = width / max(shape[0], 1), height / max(shape[1], 1)
+    if "s" not in scatter and "marker" not in scatter and row >= 5:
+        style.update(marker="|", s=min(0.8 * row, 14.0) ** 2, linewidths=min(max(0.5 * step, 0.7), 1.5))
     elif "s" not in scatter:
-        style.update(s=max(0.9 * row, 1.2) ** 2)
+        room = width * height / max(count, 1)  # for each spike
+        style.update(s=max(0.9 * min(row, step), min(0.3 * room**0.5, 3.0), 1.2) ** 2)
     if "marker" not in style and not {"linewidths", "linewidth", "lw"} & set(scatter):
         style.update(linewidths=0)  # a dot's outline would be larger than the dot
     return {**style, **scatter}
