@@ -61,6 +61,7 @@ def main(arguments=None):
         ax.plot(y[:, 0, 0], label="target")
         ax.plot(answer[:, 0, 0], label="membrane")
         ax.set(xlabel="time step", ylabel="square root")
+        ax.locator_params(axis="x", integer=True)
         ax.legend(frameon=False)
         figure.savefig(args.picture)
     return error

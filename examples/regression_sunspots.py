@@ -68,6 +68,7 @@ def main(arguments=None):
         ax = Figure(figsize=(8, 3.5), layout="constrained").subplots()
         ax.plot(range(1910, 2009), SCALE * years[TRAIN + 1 :], label="sunspots")
         ax.plot(range(1910, 2009), SCALE * forecast[TRAIN:], label="forecast of the year before")
+        ax.set(xlabel="year", ylabel="sunspots")
         ax.legend(frameon=False)
         ax.figure.savefig(args.picture)
     return found
