@@ -40,6 +40,14 @@ def overlapping_texts(figure):
     return [(a, b) for (a, a_box), (b, b_box) in pairs if a_box.overlaps(b_box)]
 
 
+def cut_texts(figure):
+    """Texts that stick out of the figure, which a saved picture would cut."""
+    pixels(figure)
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown_texts(figure) if text.get_text()]
+    width, height = figure.canvas.get_width_height()
+    return [text for text, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height]
+
+
 def colour_at(ax, x, y, image=None):
     """(red, green, blue) of the pixel at a place in data coordinates, each 0 to 255."""
     image = pixels(ax.figure) if image is None else image

@@ -50,6 +50,7 @@ def skip_without(code):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported.add(node.module.split(".")[0])
+            imported |= {"matplotlib" for alias in node.names if alias.name == "spikeplot"}  # which draws with it
     for name in sorted(imported & set(OPTIONAL)):
         pytest.importorskip(name, reason=f"{name} is not installed (extra {OPTIONAL[name]})")
 

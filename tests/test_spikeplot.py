@@ -63,6 +63,50 @@ def test_raster_of_a_single_neuron_and_of_silence():
     assert not pixels(silent.figure)[:, :, 0].all()  # axes and labels are there
 
 
+def mark_size(neurons, spikes, steps=100, ax=None):
+    """Diameter in points of the marks of that many spikes."""
+    fired = np.zeros((steps, neurons))
+    fired.flat[np.linspace(0, fired.size - 1, spikes).astype(int)] = 1
+    return spikeplot.raster(fired, ax).get_sizes()[0] ** 0.5
+
+
+def test_marks_of_few_spikes_are_large_whatever_the_number_of_neurons():
+    assert mark_size(784, 1) == mark_size(784, 250) == mark_size(100, 200) == 3
+    assert mark_size(1000, 1000, ax=Figure((4, 3)).subplots()) > 1.5
+    sizes = [mark_size(784, spikes) for spikes in (250, 2500, 5000, 50_000)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1.2
+
+
+def test_marks_of_many_steps_do_not_run_into_each_other():
+    assert mark_size(100, 10_000, steps=5000) < 1.5  # a row would have room for 2.5
+    few, many = (spikeplot.raster(np.eye(steps)[:, :10]).get_linewidths()[0] for steps in (20, 1000))
+    assert (few, many) == (1.5, 0.7)
+
+
+def test_marks_of_a_figure_of_its_own_are_sized_by_its_final_layout():
+    marks = spikeplot.raster(np.ones((4, 60)))
+    before = marks.axes.get_window_extent().height
+    pixels(marks.figure)
+    assert marks.axes.get_window_extent().height == pytest.approx(before, rel=0.01)
+
+
+def test_the_title_of_narrow_axes_has_two_lines(spikes):
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    for ax in figure.subplots(3, 2).flat:
+        spikeplot.raster(np.tile(spikes, (1, 100)), ax)
+    assert ax.get_title().count("\n") == 1
+    assert overlapping_texts(figure) == []
+    assert "\n" not in spikeplot.raster(spikes).axes.get_title()
+
+
+def test_axes_of_one_neuron_or_one_epoch_have_no_fractions():
+    one, epoch = spikeplot.raster(np.ones((1, 1))).axes, spikeplot.training_curves(HISTORY[:1])["loss"].axes
+    for axis, ticks in ((one.yaxis, [0]), (one.xaxis, [0]), (epoch.xaxis, [1])):
+        low, high = axis.get_view_interval()
+        assert [tick for tick in axis.get_ticklocs() if low <= tick <= high] == ticks
+
+
 def test_raster_pixels_are_dark_exactly_where_a_spike_is():
     spikes = np.zeros((10, 4))
     spikes[3, 1] = spikes[8, 2] = 1
@@ -116,6 +160,13 @@ def test_traces_shows_the_first_neurons_and_one_sample(spikes):
     assert len(drawn.mem) == 3
     assert drawn.threshold == drawn.spikes == []
     np.testing.assert_array_equal(drawn.mem[2].get_ydata(), mem[:, 1, 2, 0])
+
+
+@pytest.mark.parametrize("neurons", [1, 2, 4])
+def test_panels_of_traces_are_of_a_height_to_read_also_a_single_one(spikes, neurons):
+    figure = spikeplot.traces(spikes, spikes, threshold=1.0, neurons=neurons, titles=["a"]).mem[0].figure
+    pixels(figure)
+    assert min(ax.get_window_extent().height for ax in figure.axes) > 90
 
 
 def test_traces_draws_on_given_axes(spikes):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
-from spikeplot_rig import OnDevice, nothing_global_changes, overlapping_texts  # noqa: E402, F401
+from spikeplot_rig import OnDevice, cut_texts, nothing_global_changes, overlapping_texts  # noqa: E402, F401
 
 from spikecore import spikeplot  # noqa: E402
 
@@ -35,6 +35,7 @@ def figures(spikes):
     yield spikeplot.spike_count(spikes).dots.figure
     yield spikeplot.spike_count(spikes, labels=[f"class {n}" for n in range(12)], time_step=1e-3).dots.figure
     yield spikeplot.activity_map({"input": spikes, "a hidden layer": mem, "output": spikes[:, :3]}).figure
+    yield spikeplot.activity_map({"one": spikes}).figure
     yield spikeplot.event_frames(np.tile(spikes.reshape(30, 2, 2, 3), (1, 1, 4, 4)), steps=11)[0].figure
     curve = (U, np.exp(-(U**2)), np.tanh(U))
     yield spikeplot.surrogate_curves({f"straight_through_{n}": curve for n in range(6)})["straight_through_1"][0].figure
@@ -51,9 +52,9 @@ def report():
     return SimpleNamespace(table=rows)
 
 
-def test_pictures_have_ink_and_no_text_overlaps(spikes):
+def test_pictures_have_ink_and_no_text_overlaps_or_is_cut(spikes):
     for figure in figures(spikes):
-        assert overlapping_texts(figure) == []  # draws the figure
+        assert overlapping_texts(figure) == cut_texts(figure) == []  # draws the figure
         assert np.asarray(figure.canvas.buffer_rgba())[..., :3].std() > 5
 
 

@@ -7,7 +7,15 @@ import pytest
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
-from spikeplot_rig import colour_at, frames_of, is_blue, is_orange, nothing_global_changes, pixels  # noqa: E402, F401
+from spikeplot_rig import (  # noqa: E402
+    colour_at,
+    frames_of,
+    is_blue,
+    is_orange,
+    nothing_global_changes,  # noqa: F401
+    overlapping_texts,
+    pixels,
+)
 
 from spikecore import spikeplot  # noqa: E402
 
@@ -24,6 +32,18 @@ def test_bars_are_as_long_as_there_are_spikes():
     assert drawn.dots.axes.get_xlim() == (0, 4)
     assert [label.get_text() for label in drawn.dots.axes.get_yticklabels()] == ["a", "b", "c"]
     assert drawn.dots.axes.get_title() == "6 spikes in 4 time steps"
+
+
+@pytest.mark.parametrize(("neurons", "every"), [(30, 1), (60, 2), (100, 5), (1000, 50)])
+def test_many_neurons_have_names_that_can_be_read_and_bars_apart(neurons, every):
+    labels = [f"class {n}" for n in range(neurons)]
+    drawn = spikeplot.spike_count(np.ones((3, neurons)), labels=labels)
+    ax = drawn.dots.axes
+    assert overlapping_texts(ax.figure) == []
+    assert ax.get_yticks().tolist() == list(range(0, neurons, every))
+    assert [label.get_text() for label in ax.get_yticklabels()] == labels[::every]
+    row = ax.get_window_extent().height / ax.figure.dpi * 72 / neurons
+    assert drawn.bars.get_linewidths()[0] < 0.8 * row
 
 
 def test_graded_spikes_count_once():

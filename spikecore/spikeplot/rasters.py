@@ -63,7 +63,7 @@ def _mark_style(ax: Axes, shape: Tuple[int, ...], count: int, scatter: Mapping[s
         style.update(marker="|", s=min(0.8 * row, 14.0) ** 2, linewidths=min(max(0.5 * step, 0.7), 1.5))
     elif "s" not in scatter:
         room = width * height / max(count, 1)  # for each spike
-        style.update(s=max(0.9 * min(row, step), min(0.3 * room**0.5, 3.0), 1.2) ** 2)
+        style.update(s=max(0.8 * min(row, step), min(0.3 * room**0.5, 3.0), 1.2) ** 2)
     if "marker" not in style and not {"linewidths", "linewidth", "lw"} & set(scatter):
         style.update(linewidths=0)  # a dot's outline would be larger than the dot
     return {**style, **scatter}
