@@ -30,15 +30,16 @@ def raster(
     """
     fired = neurons_of("spikes", spikes, batch_index) != 0  # (time, neurons)
     steps, neurons = fired.shape
-    own = ax is None
+    figure = None
     if ax is None:
-        ax = figure_of(7.0, min(6.0, 2.4 + 0.03 * neurons)).subplots()
+        figure = figure_of(7.0, min(6.0, 2.4 + 0.03 * neurons))
+        ax = figure.subplots()
     ax.set_xlim(-0.5, max(steps, 1) - 0.5)
     ax.set_ylim(-0.5, max(neurons, 1) - 0.5)
     dress(ax, "time step", "neuron", _title(ax, fired))
     whole_numbers(ax.xaxis, ax.yaxis)
-    if own:
-        ax.figure.draw_without_rendering()  # lays it out: marks are sized by the room that is left for them
+    if figure is not None:
+        figure.draw_without_rendering()  # lays it out: marks are sized by the room that is left for them
     time, neuron = np.nonzero(fired)
     return ax.scatter(time, neuron, **_mark_style(ax, fired.shape, len(time), scatter))
 
@@ -54,7 +55,7 @@ def _title(ax: Axes, fired: np.ndarray) -> str:
 def _mark_style(ax: Axes, shape: Tuple[int, ...], count: int, scatter: Mapping[str, Any]) -> Dict[str, Any]:
     """Upright ticks as tall as a row where rows are tall enough to see them, else dots; the caller's options win.
 
-    A dot fills its cell of neuron and step, and is larger where few spikes leave room, smaller than 1.2 points never.
+    A dot fills its cell of neuron and step; where few spikes leave room it is larger, and it is never below 1.2 points.
     """
     style: Dict[str, Any] = {} if {"c", "color"} & set(scatter) else {"c": "black"}
     width, height = size_of(ax)
