@@ -39,7 +39,11 @@ def figures(spikes):
     yield spikeplot.event_frames(np.tile(spikes.reshape(30, 2, 2, 3), (1, 1, 4, 4)), steps=11)[0].figure
     curve = (U, np.exp(-(U**2)), np.tanh(U))
     yield spikeplot.surrogate_curves({f"straight_through_{n}": curve for n in range(6)})["straight_through_1"][0].figure
+    for number in (1, 2):
+        yield spikeplot.event_frames(np.ones((3, 2, 4, 4)), steps=number)[0].figure
+        yield spikeplot.surrogate_curves({f"curve {n}": curve for n in range(number)})["curve 0"][0].figure
     yield spikeplot.gradient_errors(report())["float64"].ok.figure
+    yield spikeplot.gradient_errors(report(), checks=["float64"])["float64"].ok.figure
 
 
 def report():

@@ -48,8 +48,9 @@ def event_frames(
     height, width = counts.shape[2:]
     columns = -(-len(shown) // -(-len(shown) // COLUMNS))  # rows of one length, where that is possible
     own = axes is None
+    side = max(1.25, 3.0 / columns)  # one or two frames are larger: the legend needs the width
     panels = (
-        grid_of(len(shown), columns, 1.25, 1.25 * min(max(height / width, 0.3), 3) + 0.2)
+        grid_of(len(shown), columns, side, side * min(max(height / width, 0.3), 3) + 0.2)
         if axes is None
         else panels_of(axes, len(shown))
     )

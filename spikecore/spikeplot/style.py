@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -84,9 +84,11 @@ def whole_numbers(*axis: Any) -> None:
         each.set_major_locator(MaxNLocator(integer=True, nbins="auto", steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
-def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: Optional[int] = None) -> None:
-    """One legend for all panels, under them."""
-    place: Dict[str, Any] = {"loc": "outside lower center", "ncols": columns or len(handles)}
+def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """One legend for all panels, under them, in as many rows as the figure is too narrow for one."""
+    room, widths = 72 * figure.get_figwidth(), [5 * len(label) + 40 for label in labels]
+    columns = len(labels) if sum(widths) <= room else max(int(room // max(widths)), 1)
+    place: Dict[str, Any] = {"loc": "outside lower center", "ncols": columns}
     figure.legend(handles, labels, frameon=False, fontsize=9, **place)
 
 

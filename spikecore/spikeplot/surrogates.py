@@ -44,7 +44,8 @@ def surrogate_curves(
     if hasattr(axes, "plot"):
         return _together(axes, checked)
     columns = min(columns, len(checked))
-    panels = grid_of(len(checked), columns, 2.75, 2.0, sharex=True) if axes is None else panels_of(axes, len(checked))
+    width = max(2.75, 3.6 / columns)  # a single one is wider: the legend needs it
+    panels = grid_of(len(checked), columns, width, 2.0, sharex=True) if axes is None else panels_of(axes, len(checked))
     lines = {name: _panel(ax, name, arrays) for ax, (name, arrays) in zip(panels, checked.items())}
     if axes is None:
         for ax in panels[:-columns]:
