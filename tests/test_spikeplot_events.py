@@ -63,6 +63,11 @@ def test_steps_are_spread_from_first_to_last_or_chosen(frames):
     assert not axes[0].figure.legends
 
 
+@pytest.mark.parametrize(("steps", "inches"), [(1, 3.0), (2, 3.0), (4, 5.0)])
+def test_one_or_two_frames_are_as_wide_as_their_legend(frames, steps, inches):
+    assert spikeplot.event_frames(frames, steps=steps)[0].figure.get_figwidth() == inches
+
+
 def test_one_sample_of_a_batch(frames):
     batch = np.stack([np.zeros_like(frames), frames], axis=1)
     for image, expected in zip(spikeplot.event_frames(batch, batch_index=1), spikeplot.event_frames(frames)):
