@@ -34,7 +34,7 @@ def activity_map(
     """
     rates = _rates(spikes)
     if ax is None:
-        ax = figure_of(7.0, 1.6 + 0.45 * len(rates)).subplots()
+        ax = figure_of(7.0, 1.4 + 0.45 * len(rates)).subplots()
     top = float(rates.max())
     image = ax.imshow(rates, cmap=cmap, vmin=0.0, vmax=top if top > 0 else 1.0, aspect="auto", interpolation="nearest")
     names = [f"{name}  ({rate:.2g})" for name, rate in zip(spikes, rates.mean(axis=1))]
