@@ -87,7 +87,8 @@ def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
     """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
 
     Unlike a decay that is learned directly and clamped to [0, 1], it cannot get stuck: tau is positive whatever log tau
-    is, so the decay stays inside (0, 1) and always has a gradient.
+    is, so the decay stays inside (0, 1) and always has a gradient. ``Model.params`` shows log tau, under the name of
+    the field.
 
     Args:
         tau: initial time constant, > 0, in the unit of ``dt``; a number or an array that broadcasts to the neurons.
@@ -96,6 +97,11 @@ def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
 
     Raises:
         ValueError: tau or dt not positive.
+
+    Example:
+        >>> model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky(beta=sc.learn_tau(10.0))))
+        >>> tau = np.exp(model.params()["1.beta"])
+        >>> beta = np.exp(-1.0 / tau)  # exp(-dt / tau)
 
     Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021 (there with a sigmoid).
     """
