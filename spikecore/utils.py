@@ -51,8 +51,8 @@ def keep_memory() -> bool:
 
     Training on a CPU makes and frees arrays of many megabytes at each step. By default the C library returns such
     memory to the system, which has to zero every page before it hands it out again; how much time that takes,
-    ``spikecore bench tutorial6`` with and without ``--keep-memory`` shows. Call this once at the start of a program that
-    trains; the command ``spikecore`` does, except for ``bench``. The process then stays as large as it once was.
+    ``spikecore bench tutorial6`` with and without ``--keep-memory`` shows. Call this once at the start of a program
+    that trains; the command ``spikecore`` does, except for ``bench``. The process then stays as large as it once was.
 
     Returns:
         Whether it could be set: with glibc, as on most Linux systems. Elsewhere nothing happens.

@@ -102,7 +102,8 @@ def test_cast_and_clamp01_are_public_and_keep_the_engines_type():
     host = sc.get_engine("numpy", dtype="float32")
     values = host.asarray([-0.5, 0.5, 1.5])
     mask = sc.cast(host, values > 0.0)
-    assert mask.dtype == np.float32 and mask.tolist() == [0.0, 1.0, 1.0]
+    assert mask.dtype == np.float32
+    assert mask.tolist() == [0.0, 1.0, 1.0]
     assert sc.clamp01(host, values).tolist() == [0.0, 0.5, 1.0]
     assert sc.clamp01(host, 0.9) == 0.9
 
