@@ -21,7 +21,8 @@ HEAD = """\
 Every public name of snnTorch 1.0 and its counterpart. This page is written by `docs/make_names.py` from
 `docs/names.txt`; a test compares it with the installed snnTorch.
 
-- **same**: names of arguments, defaults and results agree, or differ in a way named under "for all".
+- **same**: names of arguments, defaults and results agree, or differ in a way named under "for all"; there may be
+  further arguments.
 - **better**: the same where snnTorch works, and works where it fails.
 - **deviates**: on purpose; the last column says how, [Migrating from snnTorch](migrating.md) says why.
 - **not offered**: with what to use instead.
