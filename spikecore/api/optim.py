@@ -19,7 +19,7 @@ class Optimizer:
     """Base of all optimisers.
 
     Args:
-        lr: learning rate, > 0.
+        lr: learning rate, >= 0.
         weight_decay: L2 penalty on the gradient, >= 0 (decoupled from it in AdamW).
     """
 
@@ -30,9 +30,11 @@ class Optimizer:
         self._check("lr", self.lr, 0.0, math.inf)
         self._check("weight_decay", self.weight_decay, 0.0, math.inf)
 
-    def _check(self, name: str, value: float, low: float, high: float) -> None:
-        if not isinstance(value, (int, float)) or not low <= value < high:
-            raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in [{low:g}, {high:g})")
+    def _check(self, name: str, value: float, low: float, high: float, above: bool = False) -> None:
+        """Refuse what is not in [low, high), or with ``above`` not in (low, high)."""
+        if not isinstance(value, (int, float)) or not low <= value < high or (above and value == low):
+            allowed = f"{'(' if above else '['}{low:g}, {high:g})"
+            raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in {allowed}")
 
     @property
     def slots(self) -> Tuple[str, ...]:
@@ -123,7 +125,7 @@ class Adam(Optimizer):
             raise ValueError(f"{type(self).__name__}: betas={self.betas!r} must be two numbers")
         for beta in self.betas:
             self._check("betas", beta, 0.0, 1.0)
-        self._check("eps", self.eps, 0.0, math.inf)
+        self._check("eps", self.eps, 0.0, math.inf, above=True)
 
     @property
     def slots(self) -> Tuple[str, ...]:
@@ -190,7 +192,7 @@ class RMSprop(Optimizer):
         super().__post_init__()
         for name in ("alpha", "momentum"):
             self._check(name, getattr(self, name), 0.0, 1.0)
-        self._check("eps", self.eps, 0.0, math.inf)
+        self._check("eps", self.eps, 0.0, math.inf, above=True)
 
     @property
     def slots(self) -> Tuple[str, ...]:

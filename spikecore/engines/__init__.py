@@ -1,4 +1,4 @@
-"""The engines: one folder each, the same file names in every one. ``spikecore.engines()`` lists them.
+"""The engines: one folder each, with ``engine.py`` and ``executor.py``. ``spikecore.engines()`` lists them.
 
 The package and that function bear one name, and importing a subpackage puts the package in the function's place: so the
 package itself is callable.
