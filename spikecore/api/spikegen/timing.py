@@ -39,8 +39,8 @@ def latency(
         first_spike_time: earliest step.
         on_target, off_target: value with and without a spike.
         clip: drop spikes of values below ``threshold``.
-        normalize: stretch the code. The log code: each sample by itself, so that its last spike falls on step T - 1. The
-            linear code: all samples alike, so that t = tau, x = 0 but for ``threshold``, falls there.
+        normalize: stretch the code. The log code: each sample by itself, so that its last spike falls on step T - 1.
+            The linear code: all samples alike, so that t = tau (x = 0, but for ``threshold``) falls there.
         linear: the linear code.
         interpolate: rise in a straight line up to the spike, see ``latency_interpolate``.
         bypass: drop spikes later than T - 1 instead of refusing them.

@@ -1,0 +1,44 @@
+"""The tree in docs/architecture.md names the files that are there, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "architecture.md"
+COMPLETE = (  # of other folders the page says what is in them, not every file
+    "api api/neurons api/spikegen api/functional api/backprop engines/numpy engines/torch engines/ipu kernels".split()
+)
+pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
+
+
+def sections():
+    """What the tree says of each folder, by its path below spikecore/."""
+    tree = re.search(
+        r"^## The tree\n\n```text\nspikecore/\n(.*?)^tests/", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    found, top, here = {}, "", ""
+    for line in tree[1].splitlines():
+        start = re.match(r"^( {2}| {4})(?! )(\w+/(?= |$))?", line)
+        if start and len(start[1]) == 2:
+            here = top = (start[2] or "").rstrip("/")
+        elif start:
+            here = f"{top}/{start[2]}".rstrip("/") if start[2] else top
+        found[here] = f"{found.get(here, '')}{line}\n"
+    return found
+
+
+@pytest.mark.parametrize("folder", COMPLETE)
+def test_every_file_is_named(folder):
+    named = set(re.findall(r"\w+", sections()[folder]))
+    files = {path.stem for path in (ROOT / "spikecore" / folder).glob("*.py")} - {"__init__"}
+    assert files - named == set()
+
+
+def test_every_name_is_a_file():
+    for folder, text in sections().items():
+        below = {path.name for path in (ROOT / "spikecore" / folder).rglob("*.py")}
+        assert set(re.findall(r"\w+\.py\b", text)) - below == set(), folder
