@@ -245,9 +245,10 @@ def bench(
 ) -> None:
     """Time this library and others on the same work.
 
-    All sides of a workload run in one process in turn, so that a machine whose speed drifts treats them alike; the
-    table has the median of each, its ratio to the first, and its parity: how many spikes differ from a reference run,
-    and max|a - b| / max|b| of the gradients (1e-5 is good). Peers that are not installed say so: pip install
+    A workload has groups of sides that do the same work. Each group has a process of its own (with --quick all share
+    this one), in which its sides run in turn, so that a machine whose speed drifts treats them alike. The table has the
+    median of each, its ratio to the first, and its parity: how many spikes differ from a reference run, and
+    max|a - b| / max|b| of the gradients (1e-5 is good). Peers that are not installed say so: pip install
     "spikecore[peers]". Measure on an otherwise idle machine; a wide min-max says that it was not. Exits with 1 if a
     peer failed.
     """

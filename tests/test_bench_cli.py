@@ -52,6 +52,13 @@ def test_an_engine_can_be_chosen(bench):
     assert "| torch engine |" not in said
 
 
+def test_a_workload_of_which_nothing_is_left_says_so(bench):
+    code, said, _ = bench("tutorial6", "--quick", "--peers", "none", "--engine", "numpy")
+    assert code == 0
+    assert "Nothing is left to run: --engine and --peers leave out every side" in said
+    assert "| side |" not in said
+
+
 def test_it_lists_every_workload_and_peer(bench):
     code, said, _ = bench("--list")
     assert code == 0

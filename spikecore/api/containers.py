@@ -41,7 +41,7 @@ class Container(Layer):
         return Params({name: layer.prepare(engine, params[name]) for name, layer in self.children()})
 
 
-class _Trees:
+class Trees:
     """Collects what the children of a container return, leaving out what is empty."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class _Trees:
         return Result(outputs, Tree(self.buffers), State(self.state), Tree(self.recorded))
 
 
-def _run_child(
+def run_child(
     run: Pass,
     name: str,
     layer: Layer,
@@ -69,6 +69,7 @@ def _run_child(
     x: Any,
     **options: Any,
 ) -> Result:
+    """Run a child with its own part of parameters, buffers and state; ``options`` go to its ``run``."""
     below = None if state is None or not layer.state else state[name]
     return layer.run(run.child(name), params[name], buffers.get(name, Tree()), below, x, **options)
 
@@ -83,7 +84,8 @@ def _weighs(layer: Layer, behind: Layer) -> bool:
     return type(behind) is Linear and getattr(type(layer), "run", None) is Stepper.run
 
 
-def _checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
+def checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
+    """The state, unless it is that of other layers."""
     if state is not None and set(state) != set(container.state):
         raise ShapeError(
             f"{run.path or layer_name(container)}: state of layers {tuple(state)}, expected {tuple(container.state)}"
@@ -138,7 +140,7 @@ class Sequential(Listed):
         return Init(Params(params), Tree(buffers), shape)
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        state, trees, layers = _checked_state(run, self, state), _Trees(), list(self.children())
+        state, trees, layers = checked_state(run, self, state), Trees(), list(self.children())
         i = 0
         while i < len(layers):
             (name, layer), maps = layers[i], _over_maps(layers[i:])
@@ -148,10 +150,10 @@ class Sequential(Listed):
             elif i + 1 < len(layers) and _weighs(layer, layers[i + 1][1]):
                 path, linear = layers[i + 1]
                 behind = linear.weight_and_bias(params[path])  # type: ignore[attr-defined]  # _weighs: a Linear
-                x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x, behind=behind))
+                x = trees.add(name, run_child(run, name, layer, params, buffers, state, x, behind=behind))
                 i += 2
             else:
-                x = trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
+                x = trees.add(name, run_child(run, name, layer, params, buffers, state, x))
                 i += 1
         return trees.result(x)
 
@@ -198,9 +200,9 @@ class Branches(Container):
         return Init(Params({name: one.params for name, one in made.items()}), Tree(buffers), out)
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        state, trees = _checked_state(run, self, state), _Trees()
+        state, trees = checked_state(run, self, state), Trees()
         parts = {
-            name: trees.add(name, _run_child(run, name, layer, params, buffers, state, x))
+            name: trees.add(name, run_child(run, name, layer, params, buffers, state, x))
             for name, layer in self.children()
         }
         return trees.result(self.merge(run.engine.xp, x, parts, before=2))

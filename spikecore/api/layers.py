@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
-from spikecore.api.sizes import at_least_one, full_weight
-from spikecore.api.sizes import spread as spread
-from spikecore.api.sizes import uniform_weight as uniform_weight
+from spikecore.api.sizes import at_least_one, full_weight, uniform_weight
 from spikecore.api.spatial import AvgPool1d as AvgPool1d
 from spikecore.api.spatial import AvgPool2d as AvgPool2d
 from spikecore.api.spatial import Conv1d as Conv1d

@@ -12,6 +12,7 @@ from spikecore.bench.parity import Parity
 from spikecore.bench.plan import Bar
 
 HEAD = "| {} | side | {}, median (min–max) | relative | parity | bar met? |\n|---|---|--:|--:|---|---|"
+NOTHING = "Nothing is left to run: --engine and --peers leave out every side of this workload."
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
     for section in sections:
         unit = section.rows[0].unit if section.rows else "ms"
         lines = [HEAD.format("workload", unit), *("| " + " | ".join(row.cells()) + " |" for row in section.rows)]
+        lines = lines if section.rows else [NOTHING]
         parts.append(f"## {section.title}\n\n{section.text}\n\n" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 

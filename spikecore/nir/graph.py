@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from spikecore.api.containers import Container, _checked_state, _run_child, _Trees
+from spikecore.api.containers import Container, Trees, checked_state, run_child
 from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
 
 INPUT = "input"  # the name that stands for the network's own input
@@ -68,10 +68,10 @@ class Graph(Container):
         return Init(Params(params), Tree(buffers), _common(shapes, self.outputs))
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        state, trees, values = _checked_state(run, self, state), _Trees(), {INPUT: x}
+        state, trees, values = checked_state(run, self, state), Trees(), {INPUT: x}
         for name, layer, sources in self.wired():
             given = _sum(values, sources)
-            values[name] = trees.add(name, _run_child(run, name, layer, params, buffers, state, given))
+            values[name] = trees.add(name, run_child(run, name, layer, params, buffers, state, given))
         return trees.result(_sum(values, self.outputs))
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:

@@ -15,7 +15,7 @@ from spikecore.api.optim import SGD, Adam, Optimizer, RMSprop
 from spikecore.engines.ipu.findings import CheckReport, Finding, large_graph
 from spikecore.engines.ipu.options import IpuOptions
 from spikecore.engines.ipu.simulation.device import places
-from spikecore.engines.ipu.simulation.rules import _ancestors, final_losses
+from spikecore.engines.ipu.simulation.rules import ancestors, final_losses
 from spikecore.engines.ipu.watch import Watch
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "LAMB")
@@ -207,7 +207,7 @@ def _check_loss(report: CheckReport, watch: Watch, out: Any) -> None:
         return
     outputs = out if isinstance(out, (tuple, list)) else [out]
     later = [
-        x for x in outputs if isinstance(x, torch.Tensor) and x is not final[0] and final[0].grad_fn in _ancestors(x)
+        x for x in outputs if isinstance(x, torch.Tensor) and x is not final[0] and final[0].grad_fn in ancestors(x)
     ]
     if later and final[0].grad_fn is not None:
         report.add(

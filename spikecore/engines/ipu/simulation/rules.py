@@ -100,12 +100,13 @@ def final_losses(losses: List[Any]) -> List[Any]:
     """Those losses that no other loss is made from: what the device differentiates must be exactly one of them."""
     reached = set()
     for loss in losses:
-        for parent in _ancestors(loss):
+        for parent in ancestors(loss):
             reached.add(parent)
     return [loss for loss in losses if loss.grad_fn is None or loss.grad_fn not in reached]
 
 
-def _ancestors(loss: Any) -> Any:
+def ancestors(loss: Any) -> Any:
+    """The functions of autograd's graph that a loss is made from, without its own."""
     seen, queue = set(), [f for f, _ in loss.grad_fn.next_functions] if loss.grad_fn is not None else []
     while queue:
         function = queue.pop()
