@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ from spikecore.api.layer import Key, Pass
 from spikecore.api.tree import Params, State, Tree
 
 X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
+NO_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+ENGINES = ["numpy", pytest.param("torch", marks=NO_TORCH)]
 
 
 def model(engine="numpy", **options):
@@ -83,7 +87,7 @@ def test_time_and_batch_axes_swapped():
 # ---- values --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_are_refused_with_their_index(engine, value):
     bad = X.copy()
@@ -130,7 +134,7 @@ def test_an_engine_array_of_another_dtype_is_refused_and_host_arrays_are_cast():
 # ---- targets -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_targets_out_of_range(engine):
     for bad, label in ((3, "3"), (-1, "-1")):
         with refused(ValueError, rf"targets\[2\] = {label} is out of range: the last layer has 3 classes \(0\.\.2\)"):
@@ -282,7 +286,6 @@ CONSTRUCTORS = [
     (lambda: sc.surrogate.atan(alpha=0.0), r"atan: alpha=0\.0 must be finite and > 0"),
     (lambda: sc.schedule.step(every=0), "step: every=0 must be >= 1"),
     (lambda: sc.schedule.cosine(floor=2.0), r"cosine: floor=2\.0 must be in \[0, 1\]"),
-    (lambda: sc.get_engine("torch", device="cuda:99"), "device='cuda:99'"),
 ]
 
 
@@ -290,6 +293,12 @@ CONSTRUCTORS = [
 def test_constructors_check_their_ranges(make, message):
     with refused(ValueError, message):
         make()
+
+
+@NO_TORCH
+def test_a_device_that_is_not_there_is_named():
+    with refused(ValueError, "device='cuda:99'"):
+        sc.get_engine("torch", device="cuda:99")
 
 
 # ---- trees: what parameters, states and buffers are ----------------------------------------------------------------

@@ -158,13 +158,13 @@ def test_a_trap_in_a_layer_is_caught_and_named(trap, where, build):
 
 def test_a_good_module_passes_and_stays_as_it_is():
     net = Net(nn.Sequential(nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout(0.3)))
-    before = {name: value.clone() for name, value in net.state_dict().items()}
+    before, call = {name: value.clone() for name, value in net.state_dict().items()}, torch.nn.Module.__call__
     report = check(net, inputs(), optimizer=torch.optim.Adam(net.parameters()))
     assert report.ok, report
     assert report.nodes > 5
     assert "no IPU was involved" in str(report)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert torch.nn.Module.__call__ is not None
+    assert torch.nn.Module.__call__ is call
     assert net(*inputs())[1].requires_grad, "torch itself is as before"
     assert ("integer buffer", False) in {(one.trap, one.error) for one in report.findings}, "BatchNorm only counts"
 
@@ -241,7 +241,7 @@ def test_aten_calls_per_time_step():
     assert report.per_step <= 45
     assert f"{report.per_step} for each of 25 time steps" in str(report)
     sequence = check_model(model, np.stack([x] * 25), y)
-    assert sequence.per_step == report.per_step + 0 or sequence.per_step <= 45
+    assert sequence.per_step == report.per_step
     other = check_model(model, x, y, num_steps=50)
     assert other.nodes - report.nodes == 25 * report.per_step, "exactly linear in time"
 

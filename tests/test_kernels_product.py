@@ -17,7 +17,7 @@ import spikecore as sc
 from spikecore.kernels import product
 
 threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
-pytestmark = pytest.mark.skipif(not product._libraries(), reason="this NumPy has no OpenBLAS with threads of its own")
+pytestmark = pytest.mark.skipif(not product._libraries(), reason="threadpoolctl finds no OpenBLAS with pthreads here")
 
 
 def threads_now():

@@ -20,6 +20,7 @@ FENCE = re.compile(
 )
 PROMPTS = (">>> ", "... ")
 OPTIONAL = {"torch": "torch", "matplotlib": "plot", "sklearn": "data", "nir": "nir", "numba": "kernels", "cupy": "cupy"}
+FOR_TORCH = ("spikecore.nn", "spikecore.engines.torch", "spikecore.engines.ipu")
 
 
 def python_blocks(text):
@@ -42,16 +43,21 @@ def run(code, line, namespace):
     exec(compile(padded, filename, "exec"), namespace)
 
 
-def skip_without(code):
-    """Skip where a block imports an optional library that is absent: the library runs without it, the block cannot."""
-    imported = set()
+def needs(code):
+    """The libraries that a block imports itself, by a module that is made for torch, or by the name of an engine."""
     for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imported.add(node.module.split(".")[0])
-            imported |= {"matplotlib" for alias in node.names if alias.name == "spikeplot"}  # which draws with it
-    for name in sorted(imported & set(OPTIONAL)):
+        if isinstance(node, ast.Constant) and node.value in ("torch", "ipu"):
+            yield "torch"
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *("matplotlib" for alias in node.names if alias.name == "spikeplot")]
+        for name in names:
+            yield "torch" if name.startswith(FOR_TORCH) else name.split(".")[0]
+
+
+def skip_without(code):
+    """Skip where a block needs an optional library that is absent: the library runs without it, the block cannot."""
+    for name in sorted(set(needs(code)) & set(OPTIONAL)):
         pytest.importorskip(name, reason=f"{name} is not installed (extra {OPTIONAL[name]})")
 
 
@@ -93,6 +99,13 @@ raise SystemExit
 
 def test_blocks_are_found_with_their_lines_and_without_their_indentation():
     assert python_blocks(SAMPLE) == [(3, "x = 1\n"), (14, "if x:\n\n    y = x + 1\n")]
+
+
+def test_what_a_block_needs():
+    assert set(needs("import numpy as np\nimport torch.nn\nfrom nir import LIF")) == {"numpy", "torch", "nir"}
+    assert set(needs("import spikecore.nn as snn")) == {"torch"}
+    assert set(needs("sc.Model(net, engine='torch')")) == set(needs("sc.get_engine('ipu')")) == {"torch"}
+    assert set(needs("import spikecore as sc\nsc.Model(net, engine='numpy')")) == {"spikecore"}
 
 
 def test_a_failing_block_points_into_the_readme():

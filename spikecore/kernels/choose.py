@@ -11,7 +11,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 import numpy as np
 
 from spikecore.api.engine import get_engine
-from spikecore.api.layer import Key, ShapeError, not_by_steps
+from spikecore.api.layer import Key, not_by_steps
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.parameters import values_of
 from spikecore.api.tree import flatten, map_leaves
@@ -144,8 +144,8 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     host = get_engine("numpy", fused=False)
     try:
         init = spelled.init(Key((0,)), _neurons(spelled))
-    except ShapeError:  # it wants maps, of whatever size
-        return f"loop: one {name}.step per time step, because {name}.step is not elementwise: it works on whole maps"
+    except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
+        return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
     found = _kernels(Terms(True, "float32", target=target), part or spelled, params, {}, (1, *init.shape), ())
     if isinstance(found, str):

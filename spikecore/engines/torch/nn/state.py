@@ -36,8 +36,8 @@ def neurons_of(net: Any) -> Iterator[Tuple[str, Any]]:
         owner = type(module).__module__.partition(".")[0]
         if FOREIGN.get(owner, "") in [kind.__name__ for kind in type(module).__mro__]:
             raise TypeError(
-                f"layer {name or '(the network)'} is {owner}'s {type(module).__name__}, whose state spikecore does not see: "
-                "put a neuron of spikecore.nn in its place"
+                f"layer {name or '(the network)'} is {owner}'s {type(module).__name__}, whose state spikecore does not "
+                "see: put a neuron of spikecore.nn in its place"
             )
 
 
