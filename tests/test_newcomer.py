@@ -139,3 +139,18 @@ def test_without_torch_the_modules_say_how_to_get_it():
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parent.parent
     )
     assert 'need torch: pip install "spikecore[torch]"' in done.stderr
+
+
+REGRESSION = r"for values at every step take mse_membrane_loss\(time_var_targets=True\)"
+
+
+@pytest.mark.parametrize("targets", [np.zeros((2, 6, 3)), np.zeros((2, 6, 1)), np.zeros((6, 1)), np.zeros(6)])
+@pytest.mark.parametrize("loss", [functional.mse_membrane_loss(), functional.ce_rate_loss()])
+def test_values_as_targets_are_told_of_the_loss_that_takes_them(loss, targets):
+    sequence = np.zeros((2, 6, 5))
+    refuses(lambda: sc.Model(network(), "numpy").fit([(sequence, targets)], loss), REGRESSION, ValueError)
+
+
+def test_losses_recognise_exchanged_axes():
+    for loss in (functional.ce_rate_loss(), functional.mse_membrane_loss(), functional.mse_temporal_loss()):
+        refuses(lambda loss=loss: loss(SPIKES, Y[:4]), "time and batch axes look exchanged: spikes are", sc.ShapeError)

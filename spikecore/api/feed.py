@@ -161,7 +161,8 @@ def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
     batch, time = x.shape[1], x.shape[0]
     count, labels = len(targets), reads_labels(loss)
     per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # others may be time-major themselves
-    if per_sample and count != batch and count == time and steps is None:
+    over_time = tuple(getattr(targets, "shape", ()))[:2] == (time, batch)
+    if per_sample and not over_time and count != batch and count == time and steps is None:
         raise ShapeError(
             f"input has {time} time steps and {batch} samples, but there are {count} targets: time and batch axes look "
             "exchanged; pass time_axis=1 if it is (batch, time, *features), num_steps if it is (batch, *features)"

@@ -95,7 +95,7 @@ class Loss(LossBase):
         """Refuse values and targets that do not fit each other, once per call; may read them back to the host."""
         check_sequence(self.reads, values)
         if self.takes_labels:
-            check_labels(engine, targets, values.shape[1], self.num_classes or values.shape[2])
+            check_labels(engine, targets, values.shape[1], self.num_classes or values.shape[2], values.shape[0])
 
     def read(self, out: Any) -> Any:
         """The array this loss looks at."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+from typing import Any, Optional
 
 from spikecore.api.engine import get_engine
 from spikecore.api.layer import ShapeError
@@ -23,8 +23,21 @@ def one_hot(engine: Any, targets: Any, classes: int) -> Any:
     return xp.astype(labels == xp.arange(classes), engine.dtype)
 
 
-def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:
+VALUES = (
+    "for values at every step take mse_membrane_loss(time_var_targets=True), for others a function (out, targets) of "
+    "your own"
+)
+
+
+def check_labels(engine: Any, targets: Any, batch: int, classes: int, time: Optional[int] = None) -> None:
     """Refuse labels of the wrong shape, kind or range. Reads them back to the host.
+
+    Args:
+        engine: of the targets.
+        targets: what should be labels (batch,).
+        batch: number of samples.
+        classes: number of classes.
+        time: number of steps, where time and batch may have been exchanged.
 
     Raises:
         ShapeError: not one label per sample.
@@ -34,12 +47,12 @@ def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:
     if labels.shape != (batch,):
         raise ShapeError(
             f"targets have shape {tuple(labels.shape)}, expected ({batch},): one class index per sample"
-            f"{_shape_hint(tuple(labels.shape), batch, classes)}"
+            f"{_shape_hint(labels, batch, classes, time)}"
         )
     if labels.dtype.kind not in "iu":
         raise ValueError(
-            f"targets have dtype {labels.dtype}, expected integer class indices; this loss compares with classes, "
-            "another one with values (mse_membrane_loss, or a function (out, targets) of your own)"
+            f"targets have dtype {labels.dtype}, expected integer class indices: this loss compares with classes; "
+            f"{VALUES}"
         )
     for i, label in enumerate(labels.tolist()):
         if not 0 <= label < classes:
@@ -48,10 +61,14 @@ def check_labels(engine: Any, targets: Any, batch: int, classes: int) -> None:
             )
 
 
-def _shape_hint(found: Tuple[int, ...], batch: int, classes: int) -> str:
-    if found == (batch, classes) and classes > 1:
+def _shape_hint(labels: Any, batch: int, classes: int, time: Optional[int]) -> str:
+    if labels.shape == (time,):
+        return "; time and batch axes look exchanged: spikes are (time, batch, classes)"
+    if labels.shape == (batch, classes) and classes > 1:
         return "; of a one-hot code take targets.argmax(-1)"
-    return "; take targets[:, 0]" if found == (batch, 1) else ""
+    if labels.dtype.kind == "f":
+        return f"; {VALUES}"
+    return "; take targets[:, 0]" if labels.shape == (batch, 1) else ""
 
 
 def check_sequence(name: str, values: Any) -> None:
