@@ -154,3 +154,34 @@ def test_values_as_targets_are_told_of_the_loss_that_takes_them(loss, targets):
 def test_losses_recognise_exchanged_axes():
     for loss in (functional.ce_rate_loss(), functional.mse_membrane_loss(), functional.mse_temporal_loss()):
         refuses(lambda loss=loss: loss(SPIKES, Y[:4]), "time and batch axes look exchanged: spikes are", sc.ShapeError)
+
+
+def test_losses_of_other_libraries_are_answered_with_what_a_loss_here_gets():
+    torch = pytest.importorskip("torch")
+    theirs = type("ce_rate_loss", (), {"__call__": lambda self, out, y: None, "__module__": "snntorch.functional.loss"})
+    one = r"called with \(out, targets\); with criterion = .* write lambda out, targets: criterion\(out\.spikes\.mean"
+    for engine in ("numpy", "torch"):
+        model = sc.Model(network(), engine)
+        for loss, message in (
+            (torch.nn.CrossEntropyLoss(), one),
+            (torch.nn.functional.mse_loss, one),
+            (theirs(), r"write spikecore\.functional\.ce_rate_loss\(\)"),
+        ):
+            refuses(lambda m=model, x=loss: m.fit([(X, Y)], x, num_steps=2), message)
+
+    class Own(torch.nn.CrossEntropyLoss):
+        def forward(self, out, targets):
+            return super().forward(out.spikes.mean(0), targets)
+
+    assert sc.Model(network(), "torch").fit([(X.astype("float32"), Y)], Own(), num_steps=2)
+
+
+def test_recorded_arrays_say_which_words_there_are():
+    refuses(
+        lambda: fit(loss=lambda out, targets: out.spikes.mean()),
+        r"no \.mean: write sc\.engine_of\(x\)\.xp\.mean\(x\)",
+        AttributeError,
+    )
+    refuses(
+        lambda: fit(loss=lambda out, targets: out.spikes.item()), "no .item, but words: .*log_softmax", AttributeError
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any, Optional, Tuple
 
 CONVERTERS = {"torch": "spikecore.engines.torch.nn.convert:adopted"}  # library -> function(module, input_shape)
+LOSSES = ("torch.nn.", "torch._C.", "snntorch.")  # modules whose losses take arrays
 
 
 def library_of(thing: Any) -> Optional[str]:
@@ -32,6 +34,22 @@ def no_layer(thing: Any) -> str:
             "spikecore.nn.from_torch(net) makes a Model of them"
         )
     return ""
+
+
+def of_arrays(loss: Any) -> str:
+    """For a loss of another library, which is called with arrays: what to write instead; "" for the others."""
+    made = loss if inspect.isroutine(loss) else type(loss)
+    if not str(made.__module__).startswith(LOSSES):  # one that inherits from theirs may well take (out, targets)
+        return ""
+    name = made.__name__
+    own = importlib.import_module("spikecore.api.functional")
+    if hasattr(own, name):
+        return f"; write spikecore.functional.{name}()"
+    criterion = f"{made.__module__}.{name}" if made is loss else shown(loss)
+    return (
+        f"; with criterion = {criterion} write lambda out, targets: criterion(out.spikes.mean(0), targets), or take "
+        "spikecore.functional.ce_rate_loss()"
+    )
 
 
 def model_of(model: Any, shape: Optional[Tuple[int, ...]] = None) -> Any:

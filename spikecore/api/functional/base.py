@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
 from spikecore.api.engine import engine_of
+from spikecore.api.foreign import of_arrays, shown
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import check_labels, check_sequence, one_hot, pool_population, target_dtype
 from spikecore.api.parameters import Fixed
@@ -167,6 +168,9 @@ def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:
         return loss.terms
     if not callable(loss):
         raise TypeError(f"{loss!r} is not a loss: expected a callable (out, targets) -> scalar")
+    remedy = of_arrays(loss)
+    if remedy:
+        raise TypeError(f"loss={shown(loss)} takes arrays, but a loss is called with (out, targets){remedy}")
     return ((1.0, loss),)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.rules import rule_of
 from spikecore.api.tree import Tree, map_leaves
-from spikecore.api.words import OPERATORS, REFLECTED, VARIADIC
+from spikecore.api.words import OPERATORS, REFLECTED, VARIADIC, WORDS
 
 Grads = Dict[int, Any]  # cotangents by slot
 
@@ -38,6 +38,11 @@ class Var:
 
     def __bool__(self) -> bool:
         raise TypeError("a recorded array has no truth value: a branch on data has no derivative. Use xp.where")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WORDS:
+            raise AttributeError(f"a recorded array has no .{name}: write sc.engine_of(x).xp.{name}(x)")
+        raise AttributeError(f"a recorded array has no .{name}, but words: sc.engine_of(x).xp has {', '.join(WORDS)}")
 
     @property
     def engine(self) -> Any:
