@@ -181,7 +181,10 @@ class Branching(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+Theirs = type("Leaky", (Branching,), {"__module__": "snntorch._neurons.leaky"})
+
 REFUSED = [
+    (chain(nn.Linear(4, 4), Theirs()), r"cannot be exported: layer 1: this is snntorch's Leaky: import Leaky from"),
     (chain(nn.Linear(4, 4), chain(nn.ReLU())), r"layer 1.0: ReLU: there is no such layer"),
     (chain(nn.Flatten(), nn.MaxPool1d(2)), r"MaxPool1d"),
     (chain(nn.Linear(4, 4), nn.Flatten(0)), r"layer 1 \(Flatten\): start_dim=0 takes in the batch"),

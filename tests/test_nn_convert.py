@@ -157,3 +157,28 @@ def test_what_has_no_counterpart_is_named():
         snn.to_torch(sc.Model(sc.Sequential(sc.ALIF()), input_shape=(2,)))
     with pytest.raises(ValueError, match="learn_tau"):
         snn.to_torch(sc.Model(sc.Leaky(beta=sc.learn_tau(5.0)), input_shape=(2,)))
+
+
+def test_a_neuron_of_another_library_is_named_with_its_counterpart_here():
+    theirs = type("Leaky", (nn.Module,), {"__module__": "snntorch._neurons.leaky", "forward": lambda self, x: x})()
+    chain = nn.Sequential(nn.Linear(4, 3), theirs)
+    message = r"layer 1 \(Leaky\): this is snntorch's Leaky: import Leaky from spikecore\.nn instead"
+    with pytest.raises(ValueError, match=message):
+        snn.from_torch(chain)
+    with pytest.raises(ValueError, match=message):
+        sc.verify(chain, torch.rand(2, 4), [0, 1], num_steps=2)
+
+
+def test_a_class_of_the_users_own_is_told_that_only_sequential_is_taken_apart():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(4, 3), snn.Leaky(beta=0.9, init_hidden=True)
+
+        def forward(self, x):
+            return self.lif(self.fc(x))
+
+    with pytest.raises(
+        ValueError, match=r"Net: only nn\.Sequential itself is taken apart, .*: write the network as nn\."
+    ):
+        snn.from_torch(Net(), input_shape=(4,))

@@ -15,6 +15,7 @@ from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.parameters import learn
 from spikecore.api.tree import Params, unflatten
 from spikecore.engines.torch.nn import from_torch
+from spikecore.engines.torch.nn.convert import namesake
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.trace import Untraceable, trace
@@ -55,8 +56,9 @@ def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
     try:
         graph = trace(bound)
     except Untraceable as reason:
+        twins = [f"layer {name}: {twin}" for name, twin in ((n, namesake(m)) for n, m in net.named_modules()) if twin]
         raise NirError(
-            f"export_to_nir: {type(net).__name__} cannot be exported: {reason}; write forward for one time step, with "
+            f"export_to_nir: {type(net).__name__} cannot be exported: {twins[0] if twins else reason}; write forward for one time step, with "
             "init_hidden=True, or with its states given in model_fwd_args"
         ) from None
     return _Walk(draft, bound).run(graph)

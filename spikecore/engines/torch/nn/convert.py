@@ -95,13 +95,34 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
         elif type(module) in _TO_LAYER:
             arrays, made = dict(module.named_parameters()), _TO_LAYER[type(module)].to_layer(module)
         else:
-            raise NoCounterpart(f"there is no such layer; known are {_known(_TO_LAYER, NEURONS, WHOLE)}")
+            raise NoCounterpart(_unknown(module))
     except (ValueError, TypeError) as error:
         place = f"layer {where} ({type(module).__name__})" if where else type(module).__name__
         raise NoCounterpart(f"from_torch: {place}: {error}") from None
     params.update({_join(name, key): value for key, value in arrays.items()})
     buffers.update({_join(name, key): value for key, value in module.named_buffers() if value is not None})
     return made
+
+
+def _unknown(module: Any) -> str:
+    """Why a module has no counterpart, and what to write instead."""
+    twin = namesake(module)
+    if twin:
+        return twin
+    if any(True for _ in module.children()) and not type(module).__module__.startswith("torch."):
+        return (
+            "only nn.Sequential itself is taken apart, not a class with a forward of its own: write the network as "
+            "nn.Sequential(...) of torch's layers and of spikecore.nn's neurons with init_hidden=True"
+        )
+    return f"there is no such layer; known are {_known(_TO_LAYER, NEURONS, WHOLE)}"
+
+
+def namesake(module: Any) -> str:
+    """For another library's neuron that has the name of one of ours: what to write instead; "" for all else."""
+    name, library = type(module).__name__, type(module).__module__.partition(".")[0]
+    if library in ("spikecore", "torch") or name not in {kind.__name__ for kind in (*NEURONS, *WHOLE)}:
+        return ""
+    return f"this is {library}'s {name}: import {name} from spikecore.nn instead"
 
 
 def to_torch(model: Model) -> nn.Module:
