@@ -56,9 +56,10 @@ def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
     try:
         graph = trace(bound)
     except Untraceable as reason:
-        twins = [f"layer {name}: {twin}" for name, twin in ((n, namesake(m)) for n, m in net.named_modules()) if twin]
+        twins = ((name, namesake(module)) for name, module in net.named_modules())
+        why = next((f"layer {name}: {twin}" for name, twin in twins if twin), reason)
         raise NirError(
-            f"export_to_nir: {type(net).__name__} cannot be exported: {twins[0] if twins else reason}; write forward for one time step, with "
+            f"export_to_nir: {type(net).__name__} cannot be exported: {why}; write forward for one time step, with "
             "init_hidden=True, or with its states given in model_fwd_args"
         ) from None
     return _Walk(draft, bound).run(graph)
