@@ -183,5 +183,32 @@ def test_recorded_arrays_say_which_words_there_are():
         AttributeError,
     )
     refuses(
-        lambda: fit(loss=lambda out, targets: out.spikes.item()), "no .item, but words: .*log_softmax", AttributeError
+        lambda: fit(loss=lambda out, targets: out.spikes.item()),
+        r"no \.item; the words that there are: vars",
+        AttributeError,
     )
+
+
+@dataclass(frozen=True)
+class Unmarked(sc.Neuron):
+    beta: float = 0.9
+
+    def step(self, engine, params, state, x):
+        mem = params.beta * state.mem + x
+        return self.fires(engine, params, mem), sc.State(mem=mem)
+
+
+@dataclass(frozen=True)
+class Wordy(sc.Neuron):
+    def step(self, engine, params, state, x):
+        mem = state.mem + engine.xp.sin(x)
+        return self.fires(engine, params, mem), sc.State(mem=mem)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("num_steps", [2, 300])
+def test_neurons_of_ones_own(engine, num_steps):
+    pytest.importorskip(engine)
+    run = lambda neuron: sc.Model(neuron, engine)(X, num_steps=num_steps)  # noqa: E731
+    refuses(lambda: run(Unmarked()), r"no 'beta' in this Params; .* annotated as sc\.Param", AttributeError)
+    refuses(lambda: run(Wordy()), r"no word 'sin'; the words .*: sorted\(vars\(engine\.xp\)\)", AttributeError)

@@ -12,7 +12,20 @@ Flattened, a leaf is named by its path: ``{"0.weight": ..., "1.beta": ...}``.
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
-from typing import Any, Callable, Dict, ItemsView, Iterator, KeysView, List, Mapping, Tuple, TypeVar, ValuesView
+from typing import (
+    Any,
+    Callable,
+    ClassVar,
+    Dict,
+    ItemsView,
+    Iterator,
+    KeysView,
+    List,
+    Mapping,
+    Tuple,
+    TypeVar,
+    ValuesView,
+)
 
 T = TypeVar("T", bound="Tree")
 
@@ -27,6 +40,7 @@ class Tree:
     __slots__ = ("_items",)
     __hash__ = None  # type: ignore[assignment]  # compared by content, which may be arrays
     _items: Dict[str, Any]
+    hint: ClassVar[str] = ""  # where an entry that is missed may be lost
 
     def __init__(self, items: Any = (), **named: Any) -> None:
         object.__setattr__(self, "_items", dict(items, **named))
@@ -41,7 +55,7 @@ class Tree:
             return self._items[name]
         except KeyError:
             known = ", ".join(self._items) or "nothing"
-            raise AttributeError(f"no {name!r} in this {type(self).__name__}; it holds {known}") from None
+            raise AttributeError(f"no {name!r} in this {type(self).__name__}; it holds {known}{self.hint}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable; use .replace({name}=...)")
@@ -93,6 +107,8 @@ MappingABC.register(Tree)
 
 class Params(Tree):
     """The parameters of one layer, or of a network by layer name."""
+
+    hint = " (fields of a neuron annotated as sc.Param, e.g. beta: sc.Param = 0.9, are among them)"
 
 
 class State(Tree):

@@ -22,6 +22,19 @@ Conventions, equal on every engine:
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+
+class Vocabulary(SimpleNamespace):
+    """An engine's ``xp``: the words as attributes. What it lacks is answered with what there is."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"engine.xp has no word {name!r}; the words that every engine has: sorted(vars(engine.xp))"
+        )
+
+
 #: Words with a derivative: each has a rule in ``rules.py``.
 DIFFERENTIABLE = (
     # arithmetic

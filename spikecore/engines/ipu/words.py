@@ -11,17 +11,17 @@ difference and a product::
 from __future__ import annotations
 
 import itertools
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from spikecore.api.windows import window_slices
+from spikecore.api.words import Vocabulary
 from spikecore.engines.torch.namespace import words as torch_words
 
 
-def words(device: Any, dtype: str) -> SimpleNamespace:
+def words(device: Any, dtype: str) -> Vocabulary:
     """Every word; new tensors lie on ``device`` and have ``dtype``."""
     xp = torch_words(device, dtype)
     xp.spike = lambda u, surrogate: detached_spike(u, surrogate.derivative(xp, u))

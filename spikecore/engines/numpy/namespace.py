@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 import operator
-from types import SimpleNamespace
 from typing import Any, Callable, Dict
 
 import numpy as np
 
-from spikecore.api.words import VARIADIC, WORDS
+from spikecore.api.words import VARIADIC, WORDS, Vocabulary
 from spikecore.engines.numpy.convolution import space_words
 from spikecore.engines.numpy.product import shifted
 from spikecore.engines.numpy.tape import Var
@@ -70,9 +69,9 @@ def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[st
     return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp)}
 
 
-def namespace(raw: Dict[str, Callable[..., Any]]) -> SimpleNamespace:
+def namespace(raw: Dict[str, Callable[..., Any]]) -> Vocabulary:
     """The words, each recording itself where an argument is a Var."""
-    return SimpleNamespace(**{name: _recorded(name, raw[name]) for name in WORDS})
+    return Vocabulary(**{name: _recorded(name, raw[name]) for name in WORDS})
 
 
 def _recorded(name: str, raw: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ class Var:
     def __getattr__(self, name: str) -> Any:
         if name in WORDS:
             raise AttributeError(f"a recorded array has no .{name}: write sc.engine_of(x).xp.{name}(x)")
-        raise AttributeError(f"a recorded array has no .{name}, but words: sc.engine_of(x).xp has {', '.join(WORDS)}")
+        raise AttributeError(f"a recorded array has no .{name}; the words that there are: vars(sc.engine_of(x).xp)")
 
     @property
     def engine(self) -> Any:

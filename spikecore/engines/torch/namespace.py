@@ -6,7 +6,6 @@ detach).
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, Callable, Dict
 
 import array_api_compat.torch as compat
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.api.windows import window_slices
-from spikecore.api.words import WORDS
+from spikecore.api.words import WORDS, Vocabulary
 from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import linear, matmul
@@ -28,7 +27,7 @@ _COMPAT = (
 ).split()
 
 
-def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
+def words(device: Any, dtype: str, lean: bool = False) -> Vocabulary:
     """Every word; new tensors lie on ``device`` and have ``dtype``.
 
     ``lean`` words care for time and memory: convolutions choose their order in memory, products free it early.
@@ -77,7 +76,7 @@ def words(device: Any, dtype: str, lean: bool = False) -> SimpleNamespace:
         "stop_gradient": lambda x: x.detach(),
     }
     table = {**{name: getattr(compat, name) for name in _COMPAT}, **own}
-    xp = SimpleNamespace(**{name: table[name] for name in WORDS})
+    xp = Vocabulary(**{name: table[name] for name in WORDS})
     return xp
 
 
