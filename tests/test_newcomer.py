@@ -212,3 +212,50 @@ def test_neurons_of_ones_own(engine, num_steps):
     run = lambda neuron: sc.Model(neuron, engine)(X, num_steps=num_steps)  # noqa: E731
     refuses(lambda: run(Unmarked()), r"no 'beta' in this Params; .* annotated as sc\.Param", AttributeError)
     refuses(lambda: run(Wordy()), r"no word 'sin'; the words .*: sorted\(vars\(engine\.xp\)\)", AttributeError)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"callbacks": sc.EarlyStopping()}, r"callbacks=EarlyStopping\(.*must be a tuple .*\(sc\.EarlyStopping\(\),\)"),
+        ({"callbacks": [1]}, r"callbacks=\[1\] must be a tuple of callables \(model, row\)"),
+        ({"callbacks": (sc.EarlyStopping,)}, "must be a tuple of callables"),
+        ({"validation": 0.2}, r"validation=0\.2 must be an iterable of batches"),
+        ({"data": 5}, "data=5 must be an iterable of batches"),
+        (
+            {"data": [(X[0], 1)]},
+            "batch 0 has one target, 1: .* gives samples, not batches; wrap it in a torch DataLoader",
+        ),
+        ({"data": [(X[0], Y[0])]}, "gives samples, not batches"),
+        ({"schedule": sc.schedule.cosine}, r"schedule=<class .*must be a callable .*schedule\.cosine\(\)"),
+    ],
+)
+def test_arguments_of_fit(options, message):
+    refuses(lambda: fit(**options), message)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), -1.0, None])
+def test_a_schedule_gives_finite_factors(factor):
+    refuses(lambda: fit(schedule=lambda epoch, epochs: factor), f"schedule gave {factor} in epoch 0 of 1", ValueError)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert fit(schedule=lambda epoch, epochs: np.float32(0.5), epochs=np.int64(2))[-1]["lr"] == 0.00025
+    model = sc.Model(network(), "numpy", seed=np.int64(3))
+    assert model.seed == 3
+    assert model(X, num_steps=np.int64(4)).spikes.shape == (4, 6, 3)
+
+
+def test_whole_numbers_are_checked():
+    refuses(lambda: sc.Model(network(), seed=1.7), r"seed=1\.7 must be an int", ValueError)
+    refuses(lambda: sc.Model(network(), "numpy")(X, num_steps=True), "num_steps=True must be an int >= 1", ValueError)
+    refuses(lambda: sc.EarlyStopping(patience="a"), "EarlyStopping: patience='a' must be an int >= 1", ValueError)
+    refuses(lambda: fit(clip_norm="a"), "clip_norm='a' must be > 0, or None", ValueError)
+
+
+def test_the_shape_of_a_sample():
+    assert sc.Model(sc.Leaky(), "numpy", input_shape=64).input_shape == (64,)
+    for bad in ("ab", (2.5,), (-1,), 0, 2.5):
+        refuses(
+            lambda b=bad: sc.Model(sc.Leaky(), input_shape=b), r"must be the sizes of one sample, .*\(64,\)", ValueError
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.engine import Engine, Executor
@@ -53,7 +54,7 @@ class NetworkExecutor(Executor):
         clip_norm: Optional[float] = None,
         window: Optional[int] = None,
     ) -> None:
-        if clip_norm is not None and not clip_norm > 0:
+        if clip_norm is not None and not (isinstance(clip_norm, Real) and clip_norm > 0):
             raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
         check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer

@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional, Tuple
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import check_labels, target_dtype
 from spikecore.api.layer import Key, Shape, ShapeError
+from spikecore.api.sizes import whole_number
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Feed:
     check_finite: bool = True
 
     def __post_init__(self) -> None:
-        if self.num_steps is not None and (not isinstance(self.num_steps, int) or self.num_steps < 1):
-            raise ValueError(f"num_steps={self.num_steps!r} must be an int >= 1")
+        if self.num_steps is not None:
+            object.__setattr__(self, "num_steps", whole_number("num_steps", self.num_steps, 1))
         if self.encoder is not None and not callable(self.encoder):
             raise TypeError(f"encoder={self.encoder!r} must be callable, e.g. spikecore.spikegen.rate")
 

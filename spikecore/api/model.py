@@ -14,7 +14,8 @@ from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
 from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer
-from spikecore.api.training import Callback, Row, Training, batches, evaluate, same_training
+from spikecore.api.sizes import sample_shape, whole_number
+from spikecore.api.training import Callback, Row, Training, batches, check_batches, evaluate, same_training
 from spikecore.api.tree import Tree, flatten, unflatten
 
 Record = Union[bool, str, Tuple[str, ...]]
@@ -27,8 +28,8 @@ class Model:
         network: a layer, mostly a ``Sequential``.
         engine: an Engine or the name of one; None means ``$SPIKECORE_ENGINE``, and if that is unset "numpy".
         seed: names all random draws: first weights, dropout, encoders. Equal seeds draw equally on every engine.
-        input_shape: shape of one sample, without time and batch. Usually found out: from the first layer, or at the
-            first call.
+        input_shape: shape of one sample, without time and batch; a number n stands for (n,). Usually found out: from
+            the first layer, or at the first call.
         **options: passed to the engine if it is given by name, e.g. ``dtype="float64"``, ``device="cuda"``.
 
     Attributes:
@@ -47,7 +48,7 @@ class Model:
         engine: Union[None, str, Engine] = None,
         seed: int = 0,
         *,
-        input_shape: Optional[Shape] = None,
+        input_shape: Union[None, int, Shape] = None,
         **options: Any,
     ) -> None:
         if not isinstance(network, Layer):
@@ -55,7 +56,7 @@ class Model:
                 f"network={shown(network)} is not a spikecore layer, e.g. sc.Sequential(sc.Linear(...), sc.Leaky())"
                 f"{no_layer(network)}"
             )
-        self.network, self.engine, self.seed = network, get_engine(engine, **options), int(seed)
+        self.network, self.engine, self.seed = network, get_engine(engine, **options), whole_number("seed", seed)
         self.history: List[Row] = []
         self.epochs_done = 0
         self.optimizer: Optional[Optimizer] = None
@@ -63,7 +64,7 @@ class Model:
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
         self._executor: Optional[Executor] = None
-        shape = tuple(input_shape) if input_shape is not None else network.input_shape
+        shape = sample_shape("input_shape", input_shape) if input_shape is not None else network.input_shape
         if shape is not None:
             self.build(shape)
 
@@ -202,21 +203,19 @@ class Model:
             raise TypeError(
                 f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
             )
-        if not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"epochs={epochs!r} must be an int >= 1")
+        epochs = whole_number("epochs", epochs, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
         if self._executor is None:
             self._build_from(data, feed, loss)
         way.check(self.engine, self.executor, loss, window)
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
         total = epochs if resume else self.epochs_done + epochs
-        training = Training(
-            self, data, loss, feed, total, optimizer.lr, schedule, validation, tuple(callbacks), progress, way
-        )
+        training = Training(self, data, loss, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way)
         return training.run()
 
     def _build_from(self, data: Iterable[Any], feed: Feed, loss: Any) -> None:
         """Learn the shape of a sample from the first batch, which must not be lost."""
+        check_batches("data", data)
         if iter(data) is data:
             raise ValueError(
                 "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"

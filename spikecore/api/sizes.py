@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Integral
 from typing import Any, Tuple, Union
 
 from spikecore.api.engine import get_engine
@@ -14,6 +16,29 @@ Sizes = Union[int, Tuple[int, ...]]
 def is_size(n: Any, least: int) -> bool:
     """Whether ``n`` is an int, not a bool, of at least ``least``."""
     return isinstance(n, int) and not isinstance(n, bool) and n >= least
+
+
+def whole_number(name: str, n: Any, least: float = -math.inf) -> int:
+    """An int or a NumPy integer as an int.
+
+    Raises:
+        ValueError: it is none, or below ``least``; names the argument and the value.
+    """
+    if not isinstance(n, Integral) or isinstance(n, bool) or n < least:
+        raise ValueError(f"{name}={n!r} must be an int{'' if math.isinf(least) else f' >= {least}'}")
+    return int(n)
+
+
+def sample_shape(name: str, given: Any) -> Shape:
+    """The shape of one sample from a tuple of sizes, or from a size alone.
+
+    Raises:
+        ValueError: something else, or a size below 1.
+    """
+    sizes = tuple(given) if hasattr(given, "__iter__") else (given,)
+    if not all(isinstance(n, Integral) and int(n) >= 1 for n in sizes):
+        raise ValueError(f"{name}={given!r} must be the sizes of one sample, without time and batch, e.g. (64,)")
+    return tuple(int(n) for n in sizes)
 
 
 def at_least_one(owner: object, **sizes: Any) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
+from spikecore.api.foreign import shown
 from spikecore.api.functional.accuracy import accuracy_rate
 from spikecore.api.functional.loss import evaluate as evaluate_loss
 from spikecore.api.functional.loss import reads_labels
@@ -17,6 +19,7 @@ from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key
 from spikecore.api.progress import Progress, length
+from spikecore.api.sizes import whole_number
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
@@ -46,8 +49,7 @@ class EarlyStopping:
     _epoch: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise ValueError(f"EarlyStopping: patience={self.patience!r} must be >= 1")
+        self.patience = whole_number("EarlyStopping: patience", self.patience, 1)
 
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
@@ -107,12 +109,25 @@ def accuracy_of(loss: Any, out: Any, targets: Any, lengths: Lengths = None) -> O
     return accuracy_rate(out.spikes, targets, labels.population_code, labels.num_classes, lengths)
 
 
+def check_batches(name: str, data: Any) -> None:
+    """Refuse what cannot be gone through, batch by batch.
+
+    Raises:
+        TypeError: names the argument and the value.
+    """
+    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        raise TypeError(
+            f"{name}={data!r} must be an iterable of batches, e.g. spikecore.datasets.Loader(inputs, targets)"
+        )
+
+
 def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
     """The batches of an iterable as (inputs, targets, lengths); lengths are None where a batch has none.
 
     Raises:
-        TypeError: arrays instead of batches, or an entry that is no pair and no triple.
+        TypeError: arrays or samples instead of batches, or an entry that is no pair and no triple.
     """
+    check_batches("data", data)
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
         raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
     if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
@@ -122,6 +137,11 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
             raise TypeError(
                 f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets) or a triple (inputs, "
                 "targets, lengths)"
+            )
+        if not getattr(batch[1], "ndim", hasattr(batch[1], "__len__")):
+            raise TypeError(
+                f"batch {i} has one target, {batch[1]!r}: data={shown(data)} gives samples, not batches; wrap it in a "
+                "torch DataLoader, or pass spikecore.datasets.Loader(inputs, targets)"
             )
         yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
 
@@ -146,16 +166,24 @@ class Training:
     base_lr: float
     schedule: Optional[Callable[[int, int], float]]
     validation: Any
-    callbacks: Tuple[Callback, ...]
+    callbacks: Sequence[Callback]
     progress: Optional[bool]
     learning: Learning = Learning()
 
     def __post_init__(self) -> None:
-        if self.schedule is not None and not callable(self.schedule):
+        if self.schedule is not None and (not callable(self.schedule) or isinstance(self.schedule, type)):
             raise TypeError(
                 f"schedule={self.schedule!r} must be a callable (epoch, epochs) -> factor, e.g. "
                 "spikecore.schedule.cosine()"
             )
+        if self.validation is not None:
+            check_batches("validation", self.validation)
+        given: Any = tuple(self.callbacks) if hasattr(self.callbacks, "__iter__") else (self.callbacks, None)
+        if not all(callable(one) and not isinstance(one, type) for one in given):
+            raise TypeError(
+                f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
+            )
+        self.callbacks = given
 
     def run(self) -> List[Row]:
         """Train up to ``epochs`` epochs in all, starting behind those already done; returns the history."""
@@ -163,7 +191,7 @@ class Training:
         while model.epochs_done < self.epochs:
             epoch = model.epochs_done
             if self.schedule is not None:
-                model.executor.set_lr(self.base_lr * self.schedule(epoch, self.epochs))
+                model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
             row = self._epoch(epoch)
             if self.validation is not None:
                 row.update(self._validated())
@@ -172,6 +200,15 @@ class Training:
             if any([callback(model, row) for callback in self.callbacks]):  # every one of them is called
                 break
         return model.history
+
+    def _factor(self, schedule: Any, epoch: int) -> float:
+        given = schedule(epoch, self.epochs)
+        factor = float(given) if hasattr(given, "__float__") else math.nan
+        if not 0.0 <= factor < math.inf:
+            raise ValueError(
+                f"schedule gave {given!r} in epoch {epoch} of {self.epochs}; expected a finite factor >= 0"
+            )
+        return factor
 
     def _epoch(self, epoch: int) -> Row:
         if hasattr(self.data, "set_epoch"):

@@ -50,7 +50,7 @@ def from_torch(net: nn.Module, input_shape: Any = None, engine: Any = "torch", s
     params: Arrays = {}
     buffers: Arrays = {}
     network = _layer(net, "", "", params, buffers)
-    shape = tuple(input_shape) if input_shape is not None else network.input_shape
+    shape = input_shape if input_shape is not None else network.input_shape
     if shape is None:
         raise ValueError("from_torch: the first layer does not fix the shape of a sample; pass input_shape=(...)")
     model = Model(network, engine, seed, input_shape=shape, **options)
