@@ -259,3 +259,51 @@ def test_the_shape_of_a_sample():
         refuses(
             lambda b=bad: sc.Model(sc.Leaky(), input_shape=b), r"must be the sizes of one sample, .*\(64,\)", ValueError
         )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: sc.Leaky(beta="0.9"), "Leaky: beta='0.9' must be a number or an array of numbers"),
+        (lambda: sc.Leaky(beta=None), "Leaky: beta=None must be a number"),
+        (lambda: sc.Leaky(beta=[0.1, "0.2"]), r"Leaky: beta=\[0.1, '0.2'\] must be a number or an array"),
+        (lambda: sc.LeakyParallel(input_size=2, hidden_size=2, beta="a"), "LeakyParallel: beta='a' must be a number"),
+        (lambda: sc.RLeaky(all_to_all=False, V="a"), "RLeaky: V='a' must be a number"),
+        (lambda: sc.learn("0.9"), "learn: value='0.9' must be a number"),
+        (
+            lambda: sc.RLeaky(linear_features=3, learn_recurrent=False),
+            r"'learn_recurrent': .* write V=sc\.learn\(\.\.\.\)",
+        ),
+        (lambda: sc.RLeaky(linear_features=3, V=3.0), r"RLeaky: V=3\.0 needs all_to_all=False"),
+    ],
+)
+def test_values_of_parameters(make, message):
+    refuses(make, message)
+
+
+def test_a_tensor_with_a_gradient_is_no_constant():
+    torch = pytest.importorskip("torch")
+    beta = torch.nn.Parameter(torch.tensor(0.5))
+    refuses(lambda: sc.Leaky(beta=beta), r"Leaky: beta: a tensor with requires_grad=True .*sc\.learn\(\.\.\.\)")
+    assert sc.Leaky(beta=sc.learn(beta)).beta == sc.learn(torch.tensor(0.5))
+    assert sc.Leaky(beta=beta.detach()).beta.tolist() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: sc.RLeaky(parallel=True, linear_features=3, reset_mechanism="none"),
+            "RLeaky: parallel=True has no eff",
+        ),
+        (lambda: sc.RSynaptic(parallel=True, linear_features=3, reset_mechanism="none"), "RSynaptic: parallel=True"),
+        (
+            lambda: sc.Refractory(sc.Leaky(parallel=True, reset_mechanism="none")),
+            "Refractory: parallel=True has no effect",
+        ),
+        (lambda: sc.LinearLeaky(in_features=3, out_features=2, channels=4), "LinearLeaky: channels=4: leave it out"),
+    ],
+)
+def test_options_without_effect(make, message):
+    refuses(make, message, ValueError)
+    assert sc.Refractory(sc.StateLeaky())  # parallel by itself, not by request

@@ -70,14 +70,14 @@ def learn(value: Any, per: Optional[str] = None) -> Learn:
             feature axis), as convolutional maps want it.
 
     Raises:
-        ValueError: ``per`` is something else, or given together with an array.
+        ValueError: ``per`` is something else, or given together with an array. TypeError: ``value`` is no number.
 
     Example:
         >>> sc.Leaky(beta=sc.learn(0.9, per="neuron"))
     """
     if per not in (None, "neuron", "channel"):
         raise ValueError(f"learn: per={per!r} must be None, 'neuron' or 'channel'")
-    value = constant(value)
+    value = constant(value, "learn: value")
     if per is not None and isinstance(value, Fixed) and value.shape != ():
         raise ValueError(f"learn: per={per!r} spreads one number; an array of shape {value.shape} already has its own")
     return Learn(value, per)
@@ -124,16 +124,33 @@ def decay(tau: float, dt: float = 1.0) -> float:
     return math.exp(-dt / tau)
 
 
-def constant(value: Any) -> Union[float, Fixed]:
-    """A number as a float, anything array-like as ``Fixed``."""
+def constant(value: Any, name: str = "value") -> Union[float, Fixed]:
+    """A number as a float, anything array-like as ``Fixed``.
+
+    Raises:
+        TypeError: it holds something else than numbers; the message begins with ``name``.
+    """
     if isinstance(value, (int, float)):
         return float(value)
-    return value if isinstance(value, Fixed) else Fixed(value)
+    if isinstance(value, Fixed):
+        return value
+    if get_engine("numpy").to_numpy(value).dtype.kind in "OSUc":  # NumPy would read None and text as numbers
+        raise TypeError(f"{name}={value!r} must be a number or an array of numbers")
+    return Fixed(value)
 
 
-def normalise(value: Any) -> Param:
-    """The canonical form of a field's value."""
-    return value if isinstance(value, Learn) else constant(value)
+def normalise(value: Any, name: str = "value") -> Param:
+    """The canonical form of a field's value.
+
+    Raises:
+        TypeError: no numbers, or a tensor whose gradient somebody waits for; the message begins with ``name``.
+    """
+    if getattr(value, "requires_grad", False):
+        raise TypeError(
+            f"{name}: a tensor with requires_grad=True would become a constant: write sc.learn(...) to learn it, or "
+            "give it detached"
+        )
+    return value if isinstance(value, Learn) else constant(value, name)
 
 
 def values_of(value: Param) -> Any:

@@ -142,6 +142,18 @@ def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Any) ->
     return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
 
 
+def by_steps(owner: Any, neuron: Any) -> None:
+    """Refuse ``parallel=True`` of a neuron whose ``owner`` runs it step by step, where somebody has asked for it.
+
+    Raises:
+        ValueError: names the owner.
+    """
+    if neuron.parallel and not type(neuron).parallel:
+        raise ValueError(
+            f"{type(owner).__name__}: parallel=True has no effect here, it runs step by step; leave it out"
+        )
+
+
 def of_number(number: int) -> Stepper:
     """The stepper of ``Stepper.number``."""
     found: Stepper = list(_NUMBERS)[number]
@@ -174,7 +186,7 @@ class Neuron(Stepper):
 
     def __post_init__(self) -> None:
         for name in self.parameter_names():
-            value = normalise(getattr(self, name))
+            value = normalise(getattr(self, name), f"{type(self).__name__}: {name}")
             check_range(self, name, value, *self.bounds.get(name, UNBOUNDED))
             object.__setattr__(self, name, value)
         if not isinstance(self.surrogate, Surrogate):

@@ -10,6 +10,7 @@ from spikecore.api.engine import unknown
 
 SNNTORCH: Dict[str, str] = {
     "spike_grad": "write surrogate=...",
+    "learn_recurrent": "a dense connection is always learned, one to one write V=sc.learn(...) or V=a number",
     "init_hidden": "leave it out: a Model runs whole sequences and keeps no state",
     "output": "leave it out: a call of a Model returns spikes and states",
     "surrogate_disable": "leave it out: the surrogate is used only where a gradient is wanted",

@@ -101,6 +101,10 @@ class LinearLeaky(StateLeaky):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(self, in_features=self.in_features, out_features=self.out_features)
+        if self.channels not in (None, self.out_features):
+            raise ValueError(
+                f"LinearLeaky: channels={self.channels!r}: leave it out, out_features says how many there are"
+            )
 
     @property
     def input_shape(self) -> Optional[Shape]:
@@ -154,7 +158,7 @@ class LeakyParallel(Neuron):
         if self.dense and self.beta is not None:
             raise ValueError(f"LeakyParallel: beta={self.beta!r} has no place in a dense W_hh; give one of them")
         if self.beta is not None:
-            object.__setattr__(self, "beta", normalise(self.beta))
+            object.__setattr__(self, "beta", normalise(self.beta, f"{type(self).__name__}: beta"))
             check_range(self, "beta", self.beta, 0.0, 1.0)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
 from spikecore.api.layers import Conv2d, Linear
-from spikecore.api.neurons.base import Neuron, Param, Stepper
+from spikecore.api.neurons.base import Neuron, Param, Stepper, by_steps
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
@@ -25,7 +25,7 @@ class OneToOne(Stateless):
     V: Param = Learn(1.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "V", normalise(self.V))
+        object.__setattr__(self, "V", normalise(self.V, f"{type(self).__name__}: V"))
         check_range(self, "V", self.V, float("-inf"), float("inf"))
 
     def init(self, key: Key, shape: Shape) -> Init:
@@ -70,6 +70,7 @@ class Recurrent(Stepper):
             raise TypeError(
                 f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless layer"
             )
+        by_steps(self, self.neuron)
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
@@ -121,6 +122,7 @@ class _Recurrently(Neuron):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        by_steps(self, self)
         inner = self.base(**{f.name: getattr(self, f.name) for f in fields(self.base)})
         object.__setattr__(self, "_recurrent", Recurrent(inner, _connection(self)))
 
@@ -161,6 +163,10 @@ def _connection(owner: Any) -> Stateless:
         if dense or any(part is not None for part in conv):
             raise TypeError(f"{name}: linear_features, conv2d_channels and kernel_size need all_to_all=True")
         return OneToOne(owner.V)
+    if Learn(1.0) != owner.V:
+        raise TypeError(
+            f"{name}: V={owner.V!r} needs all_to_all=False: a dense or convolutional connection has its own"
+        )
     if dense and any(part is not None for part in conv):
         raise TypeError(f"{name}: give either linear_features, or conv2d_channels and kernel_size")
     if dense:

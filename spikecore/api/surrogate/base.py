@@ -73,8 +73,6 @@ def _checked(owner: Type[Surrogate], name: str, value: Any) -> Param:
             f"{owner.__name__}: {name} cannot be learned, no spike depends on it; give a number or an array"
         )
     wrong = TypeError(f"{owner.__name__}: {name}={value!r} must be a number or an array of numbers")
-    if value is None or isinstance(value, str):  # NumPy would read them as numbers
-        raise wrong
     try:
         value = constant(value)
     except (TypeError, ValueError):
