@@ -307,3 +307,37 @@ def test_a_tensor_with_a_gradient_is_no_constant():
 def test_options_without_effect(make, message):
     refuses(make, message, ValueError)
     assert sc.Refractory(sc.StateLeaky())  # parallel by itself, not by request
+
+
+@pytest.mark.parametrize(
+    ("act", "message", "kind"),
+    [
+        (lambda: sc.Dropout("a"), r"Dropout: p='a' must be in \[0, 1\)", ValueError),
+        (lambda: sc.decay("a"), "decay: tau='a' and dt=1.0 must be numbers > 0", ValueError),
+        (lambda: sc.decay(5.0, "a"), "dt='a' must be numbers > 0", ValueError),
+        (lambda: sc.get_engine("numpy", checkpoint_every="a"), "checkpoint_every='a' must be a number of", ValueError),
+        (lambda: sc.get_engine("numpy", checkpoint_every=2.5), "checkpoint_every=2.5 must be a number of", ValueError),
+        (lambda: run(state=5), r"state=5 must be the state that an earlier call returned, out\.state", TypeError),
+        (lambda: run(state=run()), r"state=Output\(.* must be the state that an earlier call", TypeError),
+        (lambda: run(record=3), "record=3 must be True, False, 'last', or names of layers: 1", TypeError),
+        (lambda: run(record="all"), "unknown layer to record 'all'.* Known: 1; True records all", ValueError),
+        (lambda: run(sc.Linear(5, 3), record="1"), "record='1': no layer has a state", ValueError),
+        (
+            lambda: run(record=False).states["1"],
+            "no states of layer '1' were recorded .*: none.*pass record=True",
+            KeyError,
+        ),
+    ],
+)
+def test_arguments_of_another_type(act, message, kind):
+    refuses(act, message, kind)
+
+
+def run(net=None, **options):
+    return sc.Model(net or network(), "numpy")(X, num_steps=2, **options)
+
+
+def test_encoders_take_numbers_of_numpy():
+    assert spikegen.rate(X, num_steps=np.int64(3)).shape == (3, 6, 5)
+    assert spikegen.latency(X, num_steps=np.int32(3), normalize=True, linear=True).shape == (3, 6, 5)
+    refuses(lambda: spikegen.rate(X, num_steps=True), "rate: num_steps=True must be an int >= 1", ValueError)

@@ -11,6 +11,7 @@ from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key, Layer, Pass
 from spikecore.api.network import Output, forward, record_option
 from spikecore.api.optim import Optimizer
+from spikecore.api.sizes import is_whole
 from spikecore.api.tree import Params, Tree, flatten, map_leaves, unflatten
 
 
@@ -22,7 +23,7 @@ def recorded_for(loss: Any) -> Any:
 
 def check_window(window: Optional[int]) -> None:
     """Refuse a window of truncated BPTT that is no number of steps."""
-    if window is not None and (not isinstance(window, int) or window < 1):
+    if window is not None and not is_whole(window, 1):
         raise ValueError(f"window={window!r} must be an int >= 1, or None")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
@@ -86,7 +87,7 @@ class Dropout(Stateless):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.p < 1.0:
+        if not isinstance(self.p, Real) or not 0.0 <= self.p < 1.0:
             raise ValueError(f"Dropout: p={self.p!r} must be in [0, 1)")
 
     def init(self, key: Key, shape: Shape) -> Init:

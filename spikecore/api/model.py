@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
@@ -133,6 +134,8 @@ class Model:
         return self._run(Feed(num_steps), x, state, record)
 
     def _run(self, feed: Feed, x: Any, state: Optional[Tree], record: Record) -> Output:
+        if state is not None and not isinstance(state, Mapping):
+            raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
         values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
         self.build(tuple(values.shape[2:]))
         return self.executor.run(values, state, steps=steps, record=record)

@@ -93,7 +93,7 @@ def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> 
     """Names of the layers to record: True all, False none, "last" the last one with a state, or names.
 
     Raises:
-        ValueError: a name that is no layer with a state.
+        ValueError: a name that is no layer with a state. TypeError: no names.
     """
     from spikecore.api.engine import unknown
 
@@ -102,12 +102,23 @@ def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> 
     last = readout(network)
     if record == "last":
         return () if last is None else (last,)
-    names = (record,) if isinstance(record, str) else tuple(record)
     known = [name for name, layer in walk(network) if layer.state]
+    if not hasattr(record, "__iter__"):
+        raise TypeError(f"record={record!r} must be True, False, 'last', or names of layers: {', '.join(known)}")
+    names = (record,) if isinstance(record, str) else tuple(record)
     for name in names:
         if name not in known:
-            raise ValueError(unknown("layer to record", name, known))
+            what = f"{unknown('layer to record', name, known)}; True records all" if known else "no layer has a state"
+            raise ValueError(f"record={record!r}: {what}")
     return names
+
+
+class Recorded(Dict[str, State]):
+    """Recorded states by layer name; what was not recorded is answered with how to have it."""
+
+    def __missing__(self, name: str) -> State:
+        known = ", ".join(self) or "none"
+        raise KeyError(f"no states of layer {name!r} were recorded (recorded: {known}); pass record=True, or its name")
 
 
 def layer_states(recorded: Tree) -> Dict[str, State]:
@@ -116,7 +127,7 @@ def layer_states(recorded: Tree) -> Dict[str, State]:
     for path, value in leaves(recorded):
         layer, _, name = path.rpartition(".")
         found.setdefault(layer, {})[name] = value
-    return {layer: State(states) for layer, states in found.items()}
+    return Recorded({layer: State(states) for layer, states in found.items()})
 
 
 def objective(

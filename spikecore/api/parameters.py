@@ -119,8 +119,8 @@ def decay(tau: float, dt: float = 1.0) -> float:
         tau: time constant, > 0, in the unit of ``dt``.
         dt: duration of a time step, > 0.
     """
-    if not (tau > 0 and dt > 0):
-        raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be > 0")
+    if not (hasattr(tau, "__float__") and hasattr(dt, "__float__") and tau > 0 and dt > 0):
+        raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be numbers > 0")
     return math.exp(-dt / tau)
 
 

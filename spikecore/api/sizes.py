@@ -18,13 +18,18 @@ def is_size(n: Any, least: int) -> bool:
     return isinstance(n, int) and not isinstance(n, bool) and n >= least
 
 
+def is_whole(n: Any, least: float) -> bool:
+    """Whether ``n`` is an int or a NumPy integer, not a bool, of at least ``least``."""
+    return isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= least
+
+
 def whole_number(name: str, n: Any, least: float = -math.inf) -> int:
     """An int or a NumPy integer as an int.
 
     Raises:
         ValueError: it is none, or below ``least``; names the argument and the value.
     """
-    if not isinstance(n, Integral) or isinstance(n, bool) or n < least:
+    if not is_whole(n, least):
         raise ValueError(f"{name}={n!r} must be an int{'' if math.isinf(least) else f' >= {least}'}")
     return int(n)
 

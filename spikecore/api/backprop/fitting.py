@@ -13,6 +13,7 @@ from spikecore.api.containers import readout
 from spikecore.api.engine import Executor, unknown
 from spikecore.api.layer import Key
 from spikecore.api.network import Output
+from spikecore.api.sizes import is_whole
 from spikecore.api.tree import map_leaves
 
 KINDS = ("bptt", "eprop", "ottt", "rtrl")
@@ -47,7 +48,7 @@ class Learning:
         if self.kind not in KINDS:
             raise ValueError(unknown("learning", self.kind, KINDS))
         every = self.update_every
-        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+        if every is not None and not is_whole(every, 1):
             raise ValueError(f"update_every={every!r} must be an int >= 1, or None")
 
     @property

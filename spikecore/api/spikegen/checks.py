@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from spikecore.api.sizes import is_whole
+
 
 def steps_of(name: str, num_steps: Any, first_spike_time: int = 0) -> int:
-    """``num_steps`` if it is an int >= 1 with ``first_spike_time`` inside.
+    """``num_steps`` as an int if it is one >= 1 with ``first_spike_time`` inside.
 
     Raises:
         ValueError: it is not.
     """
-    if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1:
-        raise ValueError(f"{name}: num_steps={num_steps!r} must be an int >= 1")
-    whole("first_spike_time", name, first_spike_time, 0, num_steps - 1)
-    return num_steps
+    steps = whole("num_steps", name, num_steps, 1)
+    whole("first_spike_time", name, first_spike_time, 0, steps - 1)
+    return steps
 
 
 def whole(argument: str, name: str, value: Any, low: int, high: Optional[int] = None) -> int:
-    """An int argument in [low, high].
+    """An int argument, or a NumPy integer, in [low, high].
 
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+    if not is_whole(value, low) or (high is not None and value > high):
         allowed = f"in [{low}, {high}]" if high is not None else f">= {low}"
         raise ValueError(f"{name}: {argument}={value!r} must be an int {allowed}")
-    return value
+    return int(value)
 
 
 def unit_interval(name: str, engine: Any, x: Any) -> None:

@@ -16,7 +16,7 @@ from spikecore.api.engine import Engine, Executor
 from spikecore.api.layer import not_by_steps
 from spikecore.api.neurons.base import one_step
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
-from spikecore.api.sizes import check_steps
+from spikecore.api.sizes import check_steps, is_whole
 from spikecore.api.tree import Params, State, flatten, map_leaves
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
@@ -65,7 +65,7 @@ class NumpyEngine(Engine):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if namespace not in TARGETS and fused is True:
             raise ValueError(f"fused=True: there are no kernels for namespace={namespace!r}")
-        if checkpoint_every is not None and checkpoint_every < 1:
+        if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
         self.fused, self.target = fused if namespace in TARGETS else False, TARGETS.get(namespace, "")
         self.checkpoint_every = checkpoint_every

@@ -10,7 +10,7 @@ import torch
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.layer import not_by_steps
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
-from spikecore.api.sizes import check_steps
+from spikecore.api.sizes import check_steps, is_whole
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
@@ -62,7 +62,7 @@ class TorchEngine(Engine):
             raise ValueError(
                 f"device={device!r}: this torch ({torch.__version__}) sees no CUDA device; use device='cpu'"
             )
-        if checkpoint_every is not None and checkpoint_every < 1:
+        if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
         self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every
         self.xp = words(device, dtype, lean=True)

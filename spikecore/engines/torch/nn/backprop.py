@@ -6,6 +6,7 @@ from typing import Any, Iterator, NamedTuple, Optional, Tuple
 
 import torch
 
+from spikecore.api.sizes import is_whole, whole_number
 from spikecore.engines.torch.nn.run import run
 from spikecore.engines.torch.nn.state import get_state, neurons_of, reset
 
@@ -206,8 +207,7 @@ def _checked(net: Any, criterion: Any, num_steps: Any, time_var: bool, time_firs
     if not callable(criterion) or isinstance(criterion, type):
         raise TypeError(f"criterion={criterion!r} must be a function, e.g. spikecore.functional.ce_rate_loss()")
     given = num_steps not in (False, None)
-    if given and (not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1):
-        raise ValueError(f"num_steps={num_steps!r} must be an int >= 1")
+    steps = whole_number("num_steps", num_steps, 1) if given else 0
     if given and time_var:
         raise ValueError("num_steps and time_var=True: such data bring their number of steps; leave out one of them")
     if not given and not time_var:
@@ -215,8 +215,8 @@ def _checked(net: Any, criterion: Any, num_steps: Any, time_var: bool, time_firs
     if not time_var and not time_first:
         raise ValueError("time_first=False and time_var=False: data without time axis have none to exchange")
     whole = every is False or every is None
-    if not whole and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+    if not whole and not is_whole(every, 1):
         raise ValueError(f"K={every!r} must be an int >= 1, or False for all steps")
     if given and not whole and every > num_steps:
         raise ValueError(f"K={every!r} must be at most num_steps={num_steps}")
-    return num_steps if given else 0
+    return steps

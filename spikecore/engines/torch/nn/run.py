@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from spikecore.api.layer import ShapeError
+from spikecore.api.sizes import whole_number
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layerwise import How, Layerwise
 from spikecore.engines.torch.nn.plan import check
@@ -98,9 +99,7 @@ def _steps(x: Any, num_steps: Optional[int]) -> int:
         if x.dim() < 1 or x.shape[0] < 1:
             raise ShapeError(f"run: x of shape {tuple(x.shape)} has no time step; expected (time, batch, ...)")
         return int(x.shape[0])
-    if not isinstance(num_steps, int) or isinstance(num_steps, bool) or num_steps < 1:
-        raise ValueError(f"run: num_steps={num_steps!r} must be an int >= 1")
-    return num_steps
+    return whole_number("run: num_steps", num_steps, 1)
 
 
 def _loop(
