@@ -22,7 +22,7 @@ MODULES = ("BPTT", "RTRL", "TBPTT")  # the torch face's, found when somebody ask
 def __getattr__(name: str) -> Any:
     if name in MODULES:
         return getattr(importlib.import_module("spikecore.engines.torch.nn.backprop"), name)
-    raise no_such("way of learning", name, globals())
+    raise no_such("way of learning", name, globals(), MODULES)
 
 
 def __dir__() -> List[str]:

@@ -36,4 +36,4 @@ def __getattr__(name: str) -> Any:
         from spikecore.engines.torch.nn import operators
 
         return operators.OPERATORS[name]
-    raise no_such("surrogate", name, globals())
+    raise no_such("surrogate", name, globals(), OPERATORS)

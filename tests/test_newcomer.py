@@ -133,12 +133,27 @@ def test_modules_of_functional_are_found_as_in_snntorch():
     assert functional.stdp_learner.STDPLearner
 
 
-def test_without_torch_the_modules_say_how_to_get_it():
-    script = "import sys; sys.modules['torch'] = None; import spikecore as sc; sc.nn"
+@pytest.mark.parametrize("wanted", ["nn", "functional.OutputMonitor", "functional.probe", "backprop.BPTT"])
+def test_without_torch_the_modules_say_how_to_get_it(wanted):
+    script = f"import sys; sys.modules['torch'] = None; import spikecore as sc; sc.{wanted}"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parent.parent
     )
     assert 'need torch: pip install "spikecore[torch]"' in done.stderr
+
+
+def test_names_that_are_found_when_somebody_asks_are_suggested():
+    from spikecore.functional import stdp_learner
+
+    for module, wrong, right in (
+        (sc.backprop, "TBPT", "TBPTT"),
+        (functional, "OutputMonitr", "OutputMonitor"),
+        (sc.surrogate, "FastSigmod", "FastSigmoid"),
+        (stdp_learner, "STDPLerner", "STDPLearner"),
+        (stdp_learner, "stdp_linear_step", "stdp_linear_single_step"),
+    ):
+        refuses(lambda m=module, w=wrong: getattr(m, w), f"did you mean '{right}'", AttributeError)
+    refuses(lambda: stdp_learner.engineof, "Known: RewardSTDP, STDP, STDPLearner, mstdp", AttributeError)
 
 
 REGRESSION = r"for values at every step take mse_membrane_loss\(time_var_targets=True\)"

@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.tree import Params, State
 
@@ -359,12 +359,15 @@ def unknown(kind: str, name: Any, known: Any) -> str:
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
 
 
-def no_such(kind: str, name: str, namespace: Dict[str, Any]) -> AttributeError:
-    """For a module's ``__getattr__``: the error for a name that it lacks, with what it has and which one is nearest."""
-    ours = [
-        one for one, thing in namespace.items() if str(getattr(thing, "__module__", "")).startswith("spikecore.api.")
-    ]
-    return AttributeError(f"module {namespace['__name__']}: {unknown(kind, name, set(ours) - {'no_such'})}")
+def no_such(kind: str, name: str, namespace: Dict[str, Any], lazy: Iterable[str] = ()) -> AttributeError:
+    """For a module's ``__getattr__``: the error for a name that it lacks, with what it has and which one is nearest.
+
+    The names are what ``namespace`` has of its own or from ``spikecore.api``, and ``lazy`` ones, imported when asked for.
+    """
+    here = namespace["__name__"]
+    homes = {one: str(getattr(thing, "__module__", "")) for one, thing in namespace.items() if one[0] != "_"}
+    ours = [one for one, home in homes.items() if home == here or (home[:14] == "spikecore.api." and home != __name__)]
+    return AttributeError(f"module {here}: {unknown(kind, name, {*ours, *lazy})}")
 
 
 def _float_name(x: Any) -> str:

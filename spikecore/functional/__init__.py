@@ -39,4 +39,4 @@ def __getattr__(name: str) -> Any:
         return getattr(probe, name)
     if name in MODULES:
         return importlib.import_module(f"spikecore.functional.{name}")
-    raise no_such("loss or metric", name, globals())
+    raise no_such("loss or metric", name, globals(), (*MONITORS, *MODULES))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-import torch
-from torch import nn
-
 from spikecore.api.layers import Linear
 from spikecore.api.plasticity import STDP, Weighing, proportional
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import State
+from spikecore.engines.torch import torch
 from spikecore.functional.probe import InputMonitor, OutputMonitor, detached
+
+nn = torch.nn
 
 
 class STDPLearner(nn.Module):

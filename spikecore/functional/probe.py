@@ -14,9 +14,9 @@ from __future__ import annotations
 import weakref
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-import torch
-from torch import nn
+from spikecore.engines.torch import torch  # says how to get it where it is missing
 
+nn = torch.nn
 Function = Callable[..., Any]
 
 

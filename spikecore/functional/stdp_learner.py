@@ -152,4 +152,5 @@ def __getattr__(name: str) -> Any:
         from spikecore.functional import learner
 
         return learner.STDPLearner
-    raise no_such("learning rule", name, globals())
+    known = {one: thing for one, thing in globals().items() if one not in ("Conv1d", "Conv2d", "Linear", "State")}
+    raise no_such("learning rule", name, known, ("STDPLearner",))

@@ -6,5 +6,6 @@ except ModuleNotFoundError as _error:
     if _error.name != "torch":
         raise
     raise ModuleNotFoundError(
-        'the torch engine and spikecore.nn need torch: pip install "spikecore[torch]"', name="torch"
+        'the torch engine, spikecore.nn and its monitors need torch: pip install "spikecore[torch]"',
+        name="torch",
     ) from None
