@@ -356,3 +356,14 @@ def test_encoders_take_numbers_of_numpy():
     assert spikegen.rate(X, num_steps=np.int64(3)).shape == (3, 6, 5)
     assert spikegen.latency(X, num_steps=np.int32(3), normalize=True, linear=True).shape == (3, 6, 5)
     refuses(lambda: spikegen.rate(X, num_steps=True), "rate: num_steps=True must be an int >= 1", ValueError)
+
+
+def test_a_state_is_loaded_whole_and_may_hold_tensors():
+    torch = pytest.importorskip("torch")
+    model, other = sc.Model(network(), "numpy", seed=0), sc.Model(network(), "numpy", seed=1)
+    state = model.state()
+    refuses(
+        lambda: other.load_state({"params": state["params"]}), "state has no buffers, optimizer, step, lr", ValueError
+    )
+    other.load_state({**state, "params": {name: torch.tensor(x) for name, x in state["params"].items()}})
+    assert all((other.params()[name] == x).all() for name, x in model.params().items())

@@ -362,7 +362,8 @@ def unknown(kind: str, name: Any, known: Any) -> str:
 def no_such(kind: str, name: str, namespace: Dict[str, Any], lazy: Iterable[str] = ()) -> AttributeError:
     """For a module's ``__getattr__``: the error for a name that it lacks, with what it has and which one is nearest.
 
-    The names are what ``namespace`` has of its own or from ``spikecore.api``, and ``lazy`` ones, imported when asked for.
+    Its names are those of ``namespace`` that are its own or from ``spikecore.api``, and those of ``lazy``, found when
+    somebody asks.
     """
     here = namespace["__name__"]
     homes = {one: str(getattr(thing, "__module__", "")) for one, thing in namespace.items() if one[0] != "_"}

@@ -20,6 +20,7 @@ from spikecore.api.training import Callback, Row, Training, batches, check_batch
 from spikecore.api.tree import Tree, flatten, unflatten
 
 Record = Union[bool, str, Tuple[str, ...]]
+PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
 
 class Model:
@@ -109,8 +110,17 @@ class Model:
         return self.executor.state()
 
     def load_state(self, state: Dict[str, Any]) -> None:
-        """The inverse of ``state``."""
-        self.executor.load(state)
+        """The inverse of ``state``; its arrays may be tensors.
+
+        Raises:
+            ValueError: a part is missing.
+        """
+        lacking = [part for part in PARTS if part not in state]
+        if lacking:
+            raise ValueError(f"state has no {', '.join(lacking)}: pass all that model.state() returns")
+        host = get_engine("numpy").to_numpy
+        arrays = {part: {name: host(x) for name, x in state[part].items()} for part in PARTS[:3]}
+        self.executor.load({**state, **arrays})
 
     # ---- running ----
 

@@ -142,18 +142,6 @@ def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Any) ->
     return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
 
 
-def by_steps(owner: Any, neuron: Any) -> None:
-    """Refuse ``parallel=True`` of a neuron whose ``owner`` runs it step by step, where somebody has asked for it.
-
-    Raises:
-        ValueError: names the owner.
-    """
-    if neuron.parallel and not type(neuron).parallel:
-        raise ValueError(
-            f"{type(owner).__name__}: parallel=True has no effect here, it runs step by step; leave it out"
-        )
-
-
 def of_number(number: int) -> Stepper:
     """The stepper of ``Stepper.number``."""
     found: Stepper = list(_NUMBERS)[number]
@@ -268,3 +256,15 @@ def value_at(value: Any, like: Any, place: Tuple[int, ...]) -> float:
         return float(value)
     neuron = place[len(place) - value.ndim :]
     return float(value[tuple(i if n > 1 else 0 for i, n in zip(neuron, value.shape))])
+
+
+def by_steps(owner: Any, neuron: Any) -> None:
+    """Refuse ``parallel=True`` of a neuron whose ``owner`` runs it step by step, where somebody has asked for it.
+
+    Raises:
+        ValueError: names the owner.
+    """
+    if neuron.parallel and not type(neuron).parallel:
+        raise ValueError(
+            f"{type(owner).__name__}: parallel=True has no effect here, it runs step by step; leave it out"
+        )
