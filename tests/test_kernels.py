@@ -167,11 +167,23 @@ def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
     assert seen == [(64, 64, 64)]
 
 
+def test_a_step_that_takes_long_to_compile_runs_in_the_loop(monkeypatch, capsys):
+    from spikecore.kernels import choose
+
+    monkeypatch.setattr(choose, "_said", set())
+    layer = sc.Leaky(beta=0.9, state_quant=state_quant(6, uniform=False))
+    for _ in range(2):
+        run(sc.get_engine("numpy"), layer, steps=64, batch=64, shape=(64,))
+    assert capsys.readouterr().err.count("take long to compile (fused=True compiles them)") == 1
+    assert sc.get_engine("numpy").explain(layer).startswith("loop: ")
+    assert sc.get_engine("numpy", fused=True).explain(layer).startswith("fused: ")
+
+
 def test_without_numba_the_loop_runs_and_says_so_once(monkeypatch, capsys):
     from spikecore.kernels import choose, fused
 
     monkeypatch.setattr(fused, "has_numba", lambda: False)
-    monkeypatch.setattr(choose, "_said", False)
+    monkeypatch.setattr(choose, "_said", set())
     fused.traced.cache_clear()
     try:
         for _ in range(2):

@@ -154,6 +154,35 @@ def test_other_operands_are_numpys_to_refuse():
     np.testing.assert_array_equal(xp.matmul(numbers((2048, 4)), numbers(4)), numbers((2048, 4)) @ numbers(4))
 
 
+ENDING = """
+import atexit, threading, time
+import numpy as np, threadpoolctl
+from spikecore.kernels import product
+a = np.ones((300, 300), "float32")
+
+def multiplied(when):
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        out = np.empty((300, 300), "float32")
+        product.multiply(a, a, out)
+    print(when, (out == 300).all())
+
+def late():
+    threading.main_thread().join()
+    multiplied("thread")
+
+multiplied("main")
+atexit.register(multiplied, "atexit")
+threading.Thread(target=late).start()
+"""
+
+
+def test_products_at_the_end_of_a_process():
+    """When Python takes no new tasks any more, a product is computed by who asks for it."""
+    made = subprocess.run([sys.executable, "-c", ENDING], check=True, timeout=60, capture_output=True, text=True)
+    assert made.stdout.split() == ["main", "True", "thread", "True", "atexit", "True"]
+    assert not made.stderr
+
+
 CHILD = """
 import os, sys
 import numpy as np, threadpoolctl
@@ -165,10 +194,12 @@ def multiplied():
     return (out == 300).all()
 with threadpoolctl.threadpool_limits(2, "blas"):
     assert multiplied()
-    product._calm.lock.acquire()  # as if another thread were at it
-    child = os.fork()
-    if not child:
-        sys.exit(0 if multiplied() else 1)
+    calm = product._calm
+    with calm, calm.lock:  # as if another thread were at it
+        child = os.fork()
+        if not child:
+            own = [library.get_num_threads() for library in product._libraries()]
+            os._exit(0 if multiplied() and own == [2] * len(own) else 1)
     sys.exit(os.waitpid(child, 0)[1])
 """
 

@@ -302,3 +302,22 @@ def test_whole_sequences_under_functions_of_functions():
     fused = sc.get_engine("torch", fused=True)
     with pytest.raises(RuntimeError, match="fused=True, but torch.func and forward mode cannot look into kernels"):
         torch.func.grad(lambda v: sc.Leaky().run(Pass(fused), sc.State(), sc.State(), None, v).outputs.sum())(x)
+
+
+def test_an_ensemble_by_vmap():
+    """Stacked modules, each with constants of its own that no call may read as numbers."""
+    func, x = torch.func, torch.rand(4)
+    models = [snn.Leaky(beta=0.5), snn.Leaky(beta=0.9)]
+    held = func.stack_module_state(models)
+    found = func.vmap(lambda *held: func.functional_call(models[0], held, (x, torch.ones(4))))(*held)
+    for i, model in enumerate(models):
+        assert all(torch.equal(both[i], one) for both, one in zip(found, model(x, torch.ones(4))))
+
+
+def test_no_samples_and_lazily_negated_inputs():
+    spk, mem = snn.Leaky(0.9)(torch.zeros(0, 4))
+    assert spk.shape == mem.shape == (0, 4)
+    lazy = torch.complex(torch.rand(200, 200), torch.rand(200, 200)).conj().imag
+    assert lazy.is_neg()
+    for run in (lambda x: snn.Leaky(0.9)(x)[1], lambda x: snn.run(snn.Leaky(0.9), x[None].expand(9, -1, -1))[1]):
+        assert torch.equal(run(lazy), run(lazy.resolve_neg()))

@@ -107,3 +107,15 @@ def test_what_a_product_gives_may_be_edited_in_place():
     ours = torch.autograd.grad((out * g).sum(), (a, b))
     theirs = torch.autograd.grad((torch.relu(a @ b) * g).sum(), (a, b))
     assert all(torch.equal(x, y) for x, y in zip(ours, theirs))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # in torch's own forward mode
+def test_transforms_look_through_products_of_any_size():
+    a, b, g = operands()
+    matmul = sc.get_engine("torch", dtype="float64").xp.matmul
+    grads = torch.func.grad(lambda a, b: (matmul(a, b) * g.detach()).sum(), argnums=(0, 1))(a, b)
+    assert torch.equal(grads[1], a.detach().T @ g.detach())
+    with torch.autograd.forward_ad.dual_level():
+        made = matmul(torch.autograd.forward_ad.make_dual(a, torch.ones_like(a)), b)
+        tangent = torch.autograd.forward_ad.unpack_dual(made).tangent
+    assert torch.allclose(tangent, torch.ones_like(a) @ b)

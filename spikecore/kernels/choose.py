@@ -6,7 +6,7 @@ import importlib
 import math
 import sys
 from functools import lru_cache
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Set, Tuple
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from spikecore.api.tree import flatten, map_leaves
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
 from spikecore.kernels.fresh import fixed, refresh
 from spikecore.kernels.narrow import fits, narrow
-from spikecore.kernels.sizes import LARGE, REPEATED
+from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
 MAKERS = {"cpu": "spikecore.kernels.fused", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
-_said = False
+_said: Set[str] = set()
 
 
 class Terms(NamedTuple):
@@ -75,7 +75,7 @@ def choose(
         return _dense(found, terms.product) if part else narrow(found, weight[0]) if weight else found
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {found}")
-    if "not installed" in found:
+    if "not installed" in found or "take long" in found:
         _say(found)
     return None
 
@@ -99,6 +99,12 @@ def _kernels(
         found, _ = _made(*request)
     if isinstance(found, str):
         return found
+    count = len(found.trace.program.ops)
+    if terms.mode == "auto" and terms.target == "cpu" and count > LONGEST:
+        return (
+            f"{owner}.step and its derivative are {count} operations, and more than {LONGEST} take long to compile "
+            "(fused=True compiles them)"
+        )
     rows = []
     for name in found.params:
         wide = tuple(np.shape(params[name]))
@@ -147,7 +153,7 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-    found = _kernels(Terms(True, "float32", target=target), part or spelled, params, {}, (1, *init.shape), ())
+    found = _kernels(Terms(mode, "float32", target=target), part or spelled, params, {}, (1, *init.shape), ())
     if isinstance(found, str):
         return f"loop: one {name}.step per time step, because {found}"
     limit = f" for {LARGE:,} neuron-steps and more ({REPEATED:,} in training), below that step by step"
@@ -171,7 +177,6 @@ def _neurons(stepper: Any) -> Tuple[int, ...]:
 
 
 def _say(reason: str) -> None:
-    global _said  # noqa: PLW0603  (a remark made once per process)
-    if not _said:
-        _said = True
+    if reason not in _said:  # once per process
+        _said.add(reason)
         print(f"spikecore: neurons run step by step: {reason}", file=sys.stderr)

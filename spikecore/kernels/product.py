@@ -2,15 +2,15 @@
 
 OpenBLAS's threads spin for tens of milliseconds after a product, in case there is another one. What comes next here is
 a kernel, or torch, and finds the cores taken: a training step then takes half as long again, or twice as long. So
-OpenBLAS gets parts of a product, each for one thread, and the threads are Python's, which sleep at once. Its results
-then no longer depend on how many threads there are, either.
+OpenBLAS gets parts of a product, each for one thread, and the threads are Python's, which sleep at once. In float32 its
+results then do not depend on how many threads there are, either.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, Callable, List
 
@@ -27,12 +27,25 @@ def multiply(a: Any, b: Any, out: Any) -> None:
         return
     with _calm as threads:
         first, *others = _parts(a, b, out, min(threads, count))
-        waiting = [_pool(threads).submit(_quietly, part) for part in others]
+        waiting: List[Future[None]] = []
         try:
+            for part in others:
+                waiting.append(_started(threads, part))
             first()
         finally:  # whatever happened, nobody writes to ``out`` any more
             for one in waiting:
                 one.result()
+
+
+def _started(threads: int, part: Callable[[], Any]) -> Future[None]:
+    """The part as another thread's task; done here where there are no threads any more, since Python is ending."""
+    try:
+        return _pool(threads).submit(_quietly, part)
+    except RuntimeError:
+        _quietly(part)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
 
 def _parts(a: Any, b: Any, out: Any, count: int) -> List[Callable[[], Any]]:
@@ -67,20 +80,24 @@ class _Calm:
         self.before: List[int] = []
 
     def __enter__(self) -> int:
-        with self.lock:
+        with self.lock:  # in this order, an interrupt leaves OpenBLAS with the threads it had
             if not self.inside:
                 self.before = [library.get_num_threads() for library in _libraries()]
-                for library in _libraries():
-                    library.set_num_threads(1)
             self.inside += 1
+            for library in _libraries():
+                library.set_num_threads(1)
             return max(self.before)
 
     def __exit__(self, *_: Any) -> None:
         with self.lock:
+            if self.inside == 1:
+                self.restore()
             self.inside -= 1
-            if not self.inside:
-                for library, threads in zip(_libraries(), self.before):
-                    library.set_num_threads(threads)
+
+    def restore(self) -> None:
+        """Give OpenBLAS its threads back."""
+        for library, threads in zip(_libraries(), self.before):
+            library.set_num_threads(threads)
 
 
 _calm = _Calm()
@@ -103,8 +120,10 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _forked() -> None:
-    """A child has none of these threads, and who held the lock is not there to give it back."""
+    """A child has none of these threads, and who was inside is not there to leave."""
     global _calm  # noqa: PLW0603
+    if _calm.inside:
+        _calm.restore()
     _calm = _Calm()
     _pool.cache_clear()
 

@@ -16,6 +16,7 @@ from spikecore.kernels.cache import build
 from spikecore.kernels.emit import name_of, spelled, value_of
 from spikecore.kernels.fused import reduced, traced
 from spikecore.kernels.program import Op
+from spikecore.kernels.sizes import LONGEST
 from spikecore.kernels.trace import Trace
 
 Arrays = Dict[str, Any]
@@ -93,6 +94,8 @@ def single(stepper: Any, constants: Any, rows: Tuple[str, ...], dtype: str) -> O
     if isinstance(found, str):
         return None
     trace, backward = found
+    if len(trace.program.ops) > LONGEST:
+        return None
     return Single(trace, backward, tuple(name for name in trace.params if name in rows), dtype)
 
 

@@ -161,3 +161,23 @@ def test_membrane_that_was_not_recorded(engine):
     out = Output(engine.asarray(np.ones((2, 4, 3))), {}, Tree(), None)
     with pytest.raises(ValueError, match="not recorded"):
         functional.mse_membrane_loss()(out, LABELS)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64"])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_spikes_that_are_no_floats_count_as_ones(library, dtype):
+    spikes, labels = np.random.default_rng(0).integers(0, 2, (5, 4, 3)), np.array([0, 1, 2, 0])
+    wrap = np.asarray if library == "numpy" else pytest.importorskip("torch", reason="torch is not installed").as_tensor
+    losses = (
+        functional.ce_rate_loss(), functional.ce_count_loss(), functional.mse_count_loss(),
+        functional.mse_temporal_loss(), functional.l1_rate_sparsity(), functional.accuracy_rate,
+    )  # fmt: skip
+    for loss in losses:
+        given, wanted = (float(loss(wrap(spikes.astype(kind)), labels)) for kind in (dtype, "float32"))
+        assert given == wanted, loss
+
+
+def test_masks_add_up_to_their_number(engine):
+    mask = engine.asarray(np.arange(6.0).reshape(2, 3)) > 1.0
+    if "strict" not in repr(engine):  # the standard adds up numbers only
+        assert engine.to_numpy(engine.xp.sum(mask, axis=1)).tolist() == [1, 3]

@@ -7,7 +7,7 @@ from typing import Any
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import check_sequence, pool_population, target_dtype
+from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
 from spikecore.api.layer import ShapeError
 
 
@@ -29,6 +29,7 @@ def accuracy_rate(
     spikes = getattr(spikes, "spikes", spikes)
     check_sequence("spikes", spikes)
     engine = engine_of(spikes)
+    spikes = as_numbers(engine, spikes)
     if population_code:
         spikes = pool_population(engine, spikes, num_classes)
     guesses = engine.xp.argmax(Steps(engine, spikes, lengths).sum(spikes), axis=1)
@@ -51,6 +52,7 @@ def accuracy_temporal(spikes: Any, targets: Any, lengths: Any = None) -> float:
     spikes = getattr(spikes, "spikes", spikes)
     check_sequence("spikes", spikes)
     engine = engine_of(spikes)
+    spikes = as_numbers(engine, spikes)
     return _hits(engine, engine.xp.argmin(spike_times(engine, spikes, lengths=lengths)[0, ...], axis=1), targets)
 
 

@@ -9,7 +9,14 @@ from typing import Any, ClassVar, Dict, List, Optional, Tuple
 from spikecore.api.engine import engine_of
 from spikecore.api.foreign import of_arrays, shown
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import check_labels, check_sequence, one_hot, pool_population, target_dtype
+from spikecore.api.functional.targets import (
+    as_numbers,
+    check_labels,
+    check_sequence,
+    one_hot,
+    pool_population,
+    target_dtype,
+)
 from spikecore.api.parameters import Fixed
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -88,6 +95,7 @@ class Loss(LossBase):
         """
         values = self.read(out)
         engine = engine_of(values)
+        values = as_numbers(engine, values)
         targets = engine.asarray(targets, dtype=target_dtype(targets))
         self.check(engine, values, targets, lengths)
         return self.compute(engine, values, targets, lengths)

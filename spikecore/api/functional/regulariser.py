@@ -9,6 +9,7 @@ from typing import Any
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.base import LossBase
 from spikecore.api.functional.steps import Steps
+from spikecore.api.functional.targets import as_numbers
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class l1_rate_sparsity(LossBase):  # noqa: N801  (snnTorch's name)
         With ``lengths`` (batch,), how many steps of each sample count, spikes are (time, batch, ...).
         """
         spikes = getattr(out, "spikes", out)
-        return self.evaluate(engine_of(spikes), spikes, targets, lengths)
+        engine = engine_of(spikes)
+        return self.evaluate(engine, as_numbers(engine, spikes), targets, lengths)
 
     def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
         spikes = getattr(out, "spikes", out)

@@ -7,7 +7,7 @@ from typing import Any, Tuple
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.steps import Steps
-from spikecore.api.functional.targets import check_labels, check_sequence, one_hot, target_dtype
+from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype
 
 
 def spike_times(engine: Any, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
@@ -119,6 +119,7 @@ class SpikeTime:
         """
         engine = engine_of(spikes)
         check_sequence("spikes", spikes)
+        spikes = as_numbers(engine, spikes)
         targets = engine.asarray(targets, dtype=target_dtype(targets))
         self.check(engine, spikes, targets, lengths)
         code = None if self.target_is_time else one_hot(engine, targets, spikes.shape[2])

@@ -71,6 +71,11 @@ def _shape_hint(labels: Any, batch: int, classes: int, time: Optional[int]) -> s
     return "; take targets[:, 0]" if labels.shape == (batch, 1) else ""
 
 
+def as_numbers(engine: Any, values: Any) -> Any:
+    """Spikes in the engine's type where they came as bool or as integers: those add up to something else."""
+    return values if "float" in str(getattr(values, "dtype", "float")) else engine.asarray(values)
+
+
 def check_sequence(name: str, values: Any) -> None:
     """Refuse anything but (time, batch, classes)."""
     if not hasattr(values, "ndim"):

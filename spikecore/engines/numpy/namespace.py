@@ -50,7 +50,7 @@ def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[st
         "concat": lambda *arrays, axis=0: xp.concat(list(arrays), axis=axis),
         "stack": lambda *arrays, axis=0: xp.stack(list(arrays), axis=axis),
         "astype": lambda x, dtype: xp.astype(x, _named(xp, dtype), copy=False),
-        "sum": lambda x, axis=None, keepdims=False: xp.sum(x, axis=axis, dtype=x.dtype, keepdims=keepdims),
+        "sum": lambda x, axis=None, keepdims=False: xp.sum(x, axis=axis, dtype=_own(x), keepdims=keepdims),
         "mean": lambda x, axis=None, keepdims=False: xp.mean(x, axis=axis, keepdims=keepdims),
         "max": lambda x, axis=None, keepdims=False: xp.max(x, axis=axis, keepdims=keepdims),
         "min": lambda x, axis=None, keepdims=False: xp.min(x, axis=axis, keepdims=keepdims),
@@ -91,6 +91,11 @@ def _recorded(name: str, raw: Callable[..., Any]) -> Callable[..., Any]:
 
 def _named(xp: Any, dtype: str) -> Any:
     return getattr(xp, "bool" if dtype == "bool" else dtype)
+
+
+def _own(x: Any) -> Any:
+    """The type in which an array is added up: floating-point ones in their own, others as the namespace does it."""
+    return x.dtype if getattr(x.dtype, "kind", "f") == "f" else None
 
 
 def _log_softmax(xp: Any, x: Any, axis: int) -> Any:

@@ -62,7 +62,7 @@ def _unpacked(kernels: Any, inputs: Any, operands: Any) -> Any:
 
 def _array(x: Any) -> Any:
     """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
-    return x.detach().numpy() if x.is_cpu else x.detach()
+    return x.detach().resolve_neg().numpy() if x.is_cpu else x.detach()
 
 
 def _over_time(g: Any, shape: Any, like: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, fresh
-from spikecore.engines.torch.modes import casting, read_by_dynamo
+from spikecore.engines.torch.modes import casting, read_by_dynamo, transformed
 
 LARGE = 1 << 20  # elements of a from which on it matters
 
@@ -49,7 +49,7 @@ def own_forward(module: Any) -> bool:
 def _matters(a: Any, b: Any) -> bool:
     if not (a.ndim == b.ndim == 2 and a.numel() >= LARGE and a.requires_grad and b.requires_grad):
         return False
-    plain = type(a) is torch.Tensor and not torch.jit.is_tracing() and not read_by_dynamo()
+    plain = type(a) is torch.Tensor and not (torch.jit.is_tracing() or read_by_dynamo() or transformed())
     return plain and torch.is_grad_enabled() and not casting(a.device.type)
 
 

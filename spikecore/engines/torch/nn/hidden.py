@@ -84,7 +84,7 @@ class Hidden(nn.Module):
         shape, start = self._shape(current), {}
         for name in self.states:
             value = given[name]
-            if value.numel() == 0 and 0 not in shape:
+            if value.numel() == 0 and value.shape != shape:
                 start[name] = current.new_zeros(shape)
                 continue
             if value.dtype != current.dtype or value.device != current.device:

@@ -14,7 +14,7 @@ import torch
 from spikecore.api.layer import Params
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.engines.torch.memory import at_rest
-from spikecore.engines.torch.modes import compiling
+from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.options import OWN_TENSORS, register
@@ -208,7 +208,8 @@ class SpikingNeuron(Parts):
 
 def _is_number(value: Any) -> bool:
     """Whether a parameter is a constant on the CPU that can be read at once."""
-    return value.ndim == 0 and not value.requires_grad and value.device.type == "cpu" and not compiling()
+    readable = value.device.type == "cpu" and not (compiling() or transformed())
+    return value.ndim == 0 and not value.requires_grad and readable
 
 
 def _cast(value: Any, engine: Any) -> Any:

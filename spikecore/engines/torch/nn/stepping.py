@@ -57,7 +57,7 @@ class Plan:
                     found[name] = np.dtype(self.kernel.dtype).type(tensor.item())
                     continue
                 tensor = tensor.expand(self.shape)
-            found[name] = tensor.detach().numpy().reshape(-1)
+            found[name] = tensor.detach().resolve_neg().numpy().reshape(-1)
         return found
 
     def way_back(self, needed: Tuple[bool, ...]) -> Any:
@@ -110,8 +110,10 @@ def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next
 
 
 def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:
-    """The values of a module's parameters where all are constants; None otherwise."""
+    """The values of a module's parameters where all are constants that can be read; None otherwise."""
     held, found = module._buffers, []
+    if transformed():
+        return None
     for name in module.tensors:
         tensor = held.get(name)
         if tensor is None or tensor.ndim or tensor.requires_grad or not tensor.is_cpu:
