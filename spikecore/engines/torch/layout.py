@@ -24,6 +24,16 @@ def channels_last(x: Any) -> Any:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def canonical(x: Any) -> Any:
+    """The tensor with strides that fit its order along axes of one element too: torch's batch norm goes by them."""
+    if x.ndim not in (4, 5) or x.is_contiguous():
+        return x
+    if not x.is_contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d):
+        return x
+    last = x.movedim(1, -1)
+    return last.reshape(-1).reshape(last.shape).movedim(-1, 1)
+
+
 def are_last(x: Any) -> bool:
     """Whether the channels of (time, batch, channels, height, width) lie next to each other."""
     return x.ndim == 5 and not x.is_contiguous() and x.permute(0, 1, 3, 4, 2).is_contiguous()

@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from spikecore.engines.torch.layout import FEW_BYTES, channels_last
+from spikecore.engines.torch.layout import FEW_BYTES, canonical, channels_last
 from spikecore.engines.torch.nn import kinds
 from spikecore.engines.torch.product import call_linear
 
@@ -41,13 +41,18 @@ Found = Optional[Tuple[Any, str]]
 def step_by_step(function: Callable[..., Any], args: Any, kwargs: Any, steps: int, why: str) -> Tuple[Any, str]:
     """Call the function once per step, and stack what it returns."""
     leaves, spec = pytree.tree_flatten((args, kwargs))
-    rows = [leaf.full(steps).unbind(0) if isinstance(leaf, Sequence) else None for leaf in leaves]
+    rows = [_rows(leaf, steps) if isinstance(leaf, Sequence) else None for leaf in leaves]
     made = []
     for t in range(steps):
         now = [leaf if row is None else row[t] for leaf, row in zip(leaves, rows)]
         positional, named = pytree.tree_unflatten(now, spec)
         made.append(function(*positional, **named))
     return stacked(made), f"step by step: {why}"
+
+
+def _rows(x: Sequence, steps: int) -> List[Any]:
+    made = [canonical(row) for row in x.data.unbind(0)]
+    return made * steps if x.constant else made
 
 
 def stacked(made: List[Any]) -> Any:
@@ -61,7 +66,7 @@ def stacked(made: List[Any]) -> Any:
 def merged(function: Callable[[Any], Any], x: Sequence) -> Sequence:
     """Call a function of (batch, ...) on all steps as one big batch."""
     time, batch = x.data.shape[:2]
-    y = function(x.data.reshape(time * batch, *x.data.shape[2:]))
+    y = function(canonical(x.data.reshape(time * batch, *x.data.shape[2:])))
     return Sequence(y.reshape(time, batch, *y.shape[1:]))
 
 
@@ -80,13 +85,13 @@ def chained(modules: List[Any], x: Sequence) -> Sequence:
     if x.constant or x.data.device.type != "cpu" or _bytes(x.data) < FEW_BYTES:
         return merged(apply, x)
     with torch.no_grad():  # how large one step gets between the layers
-        part, largest = x.data[0], 1
+        part, largest = canonical(x.data[0]), 1
         for module in modules:
             part = module(part)
             largest = max(largest, _bytes(part))
     steps = max(1, FEW_BYTES // largest)
     flat = x.data.reshape(time * batch, *x.data.shape[2:])
-    y = torch.cat([apply(part) for part in flat.split(steps * batch)])
+    y = torch.cat([apply(canonical(part)) for part in flat.split(steps * batch)])
     return Sequence(y.reshape(time, batch, *y.shape[1:]))
 
 

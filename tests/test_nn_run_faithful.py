@@ -1,0 +1,49 @@
+"""``snn.run`` on what is easily got wrong: it must equal the loop, whatever ``forward`` does besides."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch face needs torch")
+from torch import nn  # noqa: E402
+
+import spikecore.nn as snn  # noqa: E402
+from spikecore import utils  # noqa: E402
+
+
+def leaky(**options):
+    return snn.Leaky(0.9, init_hidden=True, **options)
+
+
+def loop(net, x):
+    utils.reset(net)
+    return torch.stack([net(row) for row in x])
+
+
+def told(net, x):
+    """What ``run`` returns and what it says about it."""
+    lines = []
+    return snn.run(net, x, explain=lines.append), lines[0]
+
+
+def gradients(net, x, how):
+    net, x = copy.deepcopy(net), x.detach().requires_grad_()
+    y = how(net, x)
+    (y * torch.linspace(0.5, 1.5, y.numel(), dtype=y.dtype).reshape(y.shape)).sum().backward()
+    return [x.grad, *(p.grad for p in net.parameters())]
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("last", [True, False], ids=["channels-last", "contiguous"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_batch_norm_of_maps_at_batch_size_one(steps, last, train):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), leaky()).train(train)
+    plain = torch.randn(steps, 1, 3, 6, 6)
+    x = plain.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3) if last else plain
+    wanted = gradients(copy.deepcopy(net).double(), plain.double(), loop)
+    scale = max(float(g.abs().max()) for g in wanted)
+    for got, value in zip(gradients(net, x, snn.run), wanted):
+        assert (got - value).abs().max() < 1e-4 * scale
