@@ -47,3 +47,21 @@ def test_batch_norm_of_maps_at_batch_size_one(steps, last, train):
     scale = max(float(g.abs().max()) for g in wanted)
     for got, value in zip(gradients(net, x, snn.run), wanted):
         assert (got - value).abs().max() < 1e-4 * scale
+
+
+@pytest.mark.parametrize("name", ["DataParallel", "TransformerEncoderLayer"])
+def test_neurons_inside_of_torchs_own_modules(name):
+    torch.manual_seed(0)
+    if name == "DataParallel":
+        net = nn.DataParallel(nn.Sequential(nn.Linear(6, 5), leaky()))
+    else:
+        layer = nn.TransformerEncoderLayer(6, 2, 8, 0.0, activation=leaky(), batch_first=True)
+        net = nn.Sequential(nn.Linear(6, 6), layer)
+    x = 3 * torch.randn(5, 4, 3, 6)
+    first, said = told(net, x)
+    second = snn.run(net, x)
+    assert f"torch's {name}, with neurons inside" in said
+    assert torch.equal(first, second)
+    assert torch.equal(first, loop(net, x))
+    snn.run(net, x)
+    assert all(value.grad_fn is None for value in utils.get_state(net).values())

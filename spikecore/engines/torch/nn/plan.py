@@ -44,6 +44,8 @@ def check(graph: fx.Graph, modules: Dict[str, Any]) -> None:
 def _check_layer(node: Any, modules: Dict[str, Any], count: int) -> None:
     module = modules[node.target]
     stateful = isinstance(module, Hidden) and module.states
+    if not stateful and any(isinstance(part, Hidden) and part.states for part in module.modules()):
+        raise Untraceable(f"layer {node.target!r} is torch's {type(module).__name__}, with neurons inside")
     if count > 1 and (stateful or learns_statistics(module)):
         raise Untraceable(f"layer {node.target!r} is used {count} times in one step")
     if stateful and (not is_library_neuron(module) or len(node.args) != 1 or node.kwargs):
