@@ -17,6 +17,19 @@ def leaky(**options):
     return snn.Leaky(0.9, init_hidden=True, **options)
 
 
+class Net(nn.Module):
+    """A network with a given ``forward``."""
+
+    def __init__(self, step, **attributes):
+        super().__init__()
+        self.step, self.fc, self.lif = step, nn.Linear(6, 6), leaky()
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, x):
+        return self.step(self, x)
+
+
 def loop(net, x):
     utils.reset(net)
     return torch.stack([net(row) for row in x])
@@ -65,3 +78,52 @@ def test_neurons_inside_of_torchs_own_modules(name):
     assert torch.equal(first, loop(net, x))
     snn.run(net, x)
     assert all(value.grad_fn is None for value in utils.get_state(net).values())
+
+
+def doubled(net, x):
+    h = net.fc(x)
+    skip = h
+    h *= 2
+    return net.lif(h) + skip
+
+
+def raised_view(net, x):
+    h = net.fc(x)
+    part = h[:, :3]
+    part += 1
+    return net.lif(h)
+
+
+def wrapped(net, x):
+    h = x.abs() * 3
+    same = h
+    h %= 2
+    return net.lif(same)
+
+
+def transposed(net, x):
+    h = net.fc(x)
+    across = h.T
+    across += 1
+    return net.lif(h)
+
+
+def data_set(net, x):
+    h = net.fc(x)
+    h.data = h.data + 1
+    return net.lif(h)
+
+
+def own_memory(net, x):
+    h = net.fc(x)
+    h *= 2
+    return net.lif(h)
+
+
+@pytest.mark.parametrize("step", [doubled, raised_view, wrapped, transposed, data_set, own_memory])
+def test_augmented_assignment(step):
+    torch.manual_seed(0)
+    net, x = Net(step), 2 * torch.randn(7, 4, 6)
+    got, said = told(net, x)
+    assert (got - loop(net, x)).abs().max() < 1e-5
+    assert said.startswith("the network: step by step") == (step is not own_memory), said

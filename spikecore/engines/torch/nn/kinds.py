@@ -32,6 +32,7 @@ BINARY = {
     torch.add, torch.sub, torch.mul, torch.div, torch.maximum, torch.minimum,
 }  # fmt: skip
 IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+OTHER_IN_PLACE = {"setitem", "ifloordiv", "imod", "ipow", "imatmul", "iand", "ior", "ixor", "ilshift", "irshift"}
 OUT_OF_PLACE = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
     operator.itruediv: operator.truediv,

@@ -11,6 +11,7 @@ from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.kinds import (
     FRESH,
     IN_PLACE,
+    OTHER_IN_PLACE,
     draws,
     draws_in_function,
     function_name,
@@ -57,7 +58,7 @@ def _check_layer(node: Any, modules: Dict[str, Any], count: int) -> None:
 def _check_function(node: Any, modules: Dict[str, Any]) -> None:
     name = function_name(node)
     inside = node.op == "call_method" and name.endswith("_") and not name.endswith("__")
-    setitem = name == "setitem" or node.kwargs.get("inplace") is True
+    setitem = name in OTHER_IN_PLACE or node.kwargs.get("inplace") is True
     if node.target in IN_PLACE:
         if not _may_overwrite(node.args[0], modules):
             raise Untraceable(f"{name} works in place on a value that is used elsewhere")

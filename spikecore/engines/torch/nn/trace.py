@@ -7,6 +7,7 @@ before and after, states are hidden meanwhile, and whatever differs is put back 
 
 from __future__ import annotations
 
+import operator
 import random
 from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
@@ -37,7 +38,37 @@ class _Unread:
         raise Untraceable("forward looks at the state of a neuron")
 
 
+class _Proxy(fx.Proxy):
+    """A stand-in whose ``y += x`` is in the graph as such: fx's would only give ``y`` a new value."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _Attribute(self, name)
+
+
+class _Attribute(fx.proxy.Attribute):
+    """What a stand-in's attribute may be: its method, or ``y.T`` and the like."""
+
+
+def _recorded(operation: Any) -> Any:
+    return lambda proxy, other: proxy.tracer.create_proxy("call_function", operation, (proxy, other), {})
+
+
+def _set(proxy: Any, name: str, value: Any) -> None:
+    if name not in ("node", "tracer", "root", "attr", "_node"):  # fx's own
+        raise Untraceable(f"forward sets {name!r} of a tensor")
+    object.__setattr__(proxy, name, value)
+
+
+for _kind in (_Proxy, _Attribute):
+    setattr(_kind, "__setattr__", _set)  # noqa: B010  (mypy lets nobody assign a method)
+    for _name in "iadd isub imul itruediv ifloordiv imod ipow imatmul iand ior ixor ilshift irshift".split():
+        setattr(_kind, f"__{_name}__", _recorded(getattr(operator, _name)))
+
+
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_library_neuron(m) or isinstance(m, GradedSpikes) or super().is_leaf_module(m, module_qualified_name)
 
