@@ -127,3 +127,82 @@ def test_augmented_assignment(step):
     got, said = told(net, x)
     assert (got - loop(net, x)).abs().max() < 1e-5
     assert said.startswith("the network: step by step") == (step is not own_memory), said
+
+
+def pre_hook(net):
+    return net.register_forward_pre_hook(lambda module, given: (given[0] * 3,))
+
+
+def hook(net):
+    return net.register_forward_hook(lambda module, given, made: made * 3)
+
+
+def backward_hook(net):
+    return net.register_full_backward_hook(lambda module, before, behind: (before[0] * 3,))
+
+
+def inner_backward_hook(net):
+    return net[0].register_full_backward_hook(lambda module, before, behind: (before[0] * 3,))
+
+
+def hook_on_all(net):
+    change = lambda module, given, made: made * 3 if isinstance(module, snn.Leaky) else None  # noqa: E731
+    return nn.modules.module.register_module_forward_hook(change)
+
+
+def backward_pre_hook_on_all(net):
+    change = lambda module, behind: (behind[0] * 3,) if isinstance(module, snn.Leaky) else None  # noqa: E731
+    return nn.modules.module.register_module_full_backward_pre_hook(change)
+
+
+def exchanged_neuron(net):
+    forward = net[2].forward
+    net[2].forward = lambda x: forward(x * 3)
+
+
+def exchanged_relu(net):
+    net[1].forward = lambda x: x.cumsum(0)
+
+
+class Tripled(snn.Leaky):
+    def __call__(self, *given):
+        return super().__call__(*given) * 3
+
+
+def own_call(net):
+    net[2] = Tripled(0.9, init_hidden=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (pre_hook, "the network has hooks"),
+        (hook, "the network has hooks"),
+        (backward_hook, "the network has hooks"),
+        (inner_backward_hook, "layer '0' has hooks"),
+        (hook_on_all, "hooks listen to the calls of all modules"),
+        (backward_pre_hook_on_all, "hooks listen to the calls of all modules"),
+        (exchanged_neuron, "the forward of layer '2' was exchanged"),
+        (exchanged_relu, "the forward of layer '1' was exchanged"),
+        (own_call, "layer '2' has a __call__ of its own"),
+    ],
+)
+@pytest.mark.parametrize("traced", [False, True], ids=["sequential", "traced"])
+def test_calls_that_are_changed(traced, change, reason):
+    class Chain(nn.Sequential):  # not a plain one: fx has to look
+        pass
+
+    torch.manual_seed(0)
+    net = (Chain if traced else nn.Sequential)(nn.Sequential(nn.Linear(6, 5)), nn.ReLU(), leaky())
+    handle = change(net)
+    x = 2 * torch.rand(5, 4, 6).requires_grad_()
+    try:
+        got, said = told(net, x)
+        wanted = loop(net, x)
+        assert torch.equal(got, wanted)
+        assert got.any()
+        assert torch.equal(*(torch.autograd.grad(y.sum(), x)[0] for y in (got, wanted)))
+    finally:
+        if handle is not None:
+            handle.remove()
+    assert reason in said

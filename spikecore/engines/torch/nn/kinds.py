@@ -112,8 +112,8 @@ def hooked(module: Any) -> bool:
 
 def all_hooked() -> bool:
     """Whether something listens to the calls of all modules."""
-    names = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
-    return any(getattr(nn.modules.module, name, None) for name in names)
+    names = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+    return any(getattr(nn.modules.module, f"_global_{name}", None) for name in names)
 
 
 def listened(module: Any) -> bool:

@@ -139,8 +139,7 @@ class Layerwise:
         if user.op != "call_module" or user.args != (node,) or user.kwargs:
             return None
         behind, seen = self.modules[str(user.target)], str(user.target) in self.recorded
-        heard = kinds.hooked(behind) or kinds.all_hooked()
-        return user if own_forward(behind) and not (seen or heard) else None
+        return user if own_forward(behind) and not (seen or kinds.hooked(behind)) else None
 
     def _start(self, name: str, module: Any) -> Dict[str, Any]:
         if self.state is None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from spikecore.engines.torch.nn.kinds import listened
+from spikecore.engines.torch.nn.kinds import all_hooked, listened
 from spikecore.engines.torch.nn.layers import GradedSpikes
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.state import neurons_of
@@ -87,6 +87,7 @@ def trace(net: nn.Module) -> fx.Graph:
     Raises:
         Untraceable: fx cannot follow ``forward``, or would not see all it does.
     """
+    _check_calls(net)
     if _LEAVES.is_leaf_module(net, ""):
         return _chain(("",))
     names = _links(net)
@@ -106,9 +107,23 @@ def trace(net: nn.Module) -> fx.Graph:
     return graph
 
 
+def _check_calls(net: nn.Module) -> None:
+    """Refuse what would not be called: a graph knows what the class of a layer does, and hooks of layers alone."""
+    if all_hooked():
+        raise Untraceable("hooks listen to the calls of all modules")
+    for name, module in net.named_modules():
+        place = f"layer {name!r}" if name else "the network"
+        if "forward" in vars(module):
+            raise Untraceable(f"the forward of {place} was exchanged")
+        if type(module).__call__ is not nn.Module.__call__:
+            raise Untraceable(f"{place} has a __call__ of its own")
+        if listened(module) and not _LEAVES.is_leaf_module(module, name):
+            raise Untraceable(f"{place} has hooks and is no single layer")
+
+
 def _links(net: nn.Module, prefix: str = "") -> Optional[List[str]]:
     """The names of the layers of a plain ``nn.Sequential``, which needs no look at ``forward``; None for all else."""
-    if type(net) is not nn.Sequential or listened(net) or "forward" in vars(net):
+    if type(net) is not nn.Sequential:
         return None
     names: List[str] = []
     for name, module in net.named_children():
