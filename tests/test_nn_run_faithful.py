@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+import threading
+import types
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
@@ -206,3 +210,128 @@ def test_calls_that_are_changed(traced, change, reason):
         if handle is not None:
             handle.remove()
     assert reason in said
+
+
+def delayed(net, x):
+    net.kept.append(x)
+    return net.lif(net.fc(net.kept[0]))
+
+
+def in_namespace(net, x):
+    y = net.lif(net.fc(x) + (0 if net.kept.last is None else net.kept.last))
+    net.kept.last = y
+    return y
+
+
+def in_nested_list(net, x):
+    net.kept[0]["all"].append(x)
+    return net.lif(net.fc(sum(net.kept[0]["all"])))
+
+
+def counted(net, x):
+    net.kept["a"]["b"] += 1
+    return net.lif(net.fc(x) * net.kept["a"]["b"])
+
+
+def counted_in_numpy(net, x):
+    net.kept[0] += 1
+    return net.lif(net.fc(x) * float(net.kept[0]))
+
+
+def traced_tensor(net, x):
+    net.kept.add_(0.5)
+    return net.lif(net.fc(x) + net.kept)
+
+
+def traced_data(net, x):
+    net.kept[0].data.mul_(2.0)
+    return net.lif(net.fc(x) + net.kept[0])
+
+
+def buffer_replaced(net, x):
+    net.offset = net.offset + 0.5
+    return net.lif(net.fc(x) + net.offset)
+
+
+@pytest.mark.parametrize(
+    ("step", "start"),
+    [
+        (delayed, lambda: collections.deque(maxlen=3)),
+        (in_namespace, lambda: types.SimpleNamespace(last=None)),
+        (in_nested_list, lambda: [{"all": []}]),
+        (counted, lambda: {"a": {"b": 0}}),
+        (counted_in_numpy, lambda: np.zeros(1)),
+        (traced_tensor, lambda: torch.zeros(6)),
+        (traced_data, lambda: (torch.ones(6),)),
+        (buffer_replaced, lambda: None),
+    ],
+)
+def test_what_is_kept_from_step_to_step(step, start):
+    torch.manual_seed(0)
+    one = Net(step)
+    one.register_buffer("offset", torch.zeros(6))
+    two = copy.deepcopy(one)
+    one.kept, two.kept = start(), start()
+    x = 2 * torch.randn(7, 4, 6)
+    got, said = told(one, x)
+    wanted = loop(two, x)
+    assert said.startswith("the network: step by step"), said
+    assert torch.equal(got, wanted)
+    assert torch.equal(one.offset, two.offset)
+    assert str(one.kept) == str(two.kept)  # no stand-in is left anywhere
+
+
+def test_more_objects_than_can_be_watched():
+    net, x = Net(own_memory, kept=[[] for _ in range(2000)]), torch.rand(3, 4, 6)
+    got, said = told(net, x)
+    assert "more than 1000 objects on the network, as in 'kept'" in said
+    assert torch.equal(got, loop(net, x))
+
+
+def interrupted(net, x):
+    if isinstance(x, torch.fx.Proxy):
+        net.seen = x
+        raise KeyboardInterrupt
+    return net.lif(net.fc(x))
+
+
+def test_an_interrupt_while_forward_is_looked_at_leaves_the_network_as_it_was():
+    net, x = Net(interrupted), torch.rand(3, 4, 6)
+    wanted, call = loop(net, x), nn.Module.__call__
+    state = net.lif.mem
+    with pytest.raises(KeyboardInterrupt):
+        snn.run(net, x)
+    assert net.lif.mem is state
+    assert not hasattr(net, "seen")
+    assert nn.Module.__call__ is call
+    assert torch.equal(loop(net, x), wanted)
+
+
+def test_other_threads_may_call_modules_meanwhile():
+    x, plain, errors, found = torch.rand(3, 4, 6), nn.Linear(6, 6), [], []
+
+    def slow(net, x):
+        if isinstance(x, torch.fx.Proxy):
+            for thread in others:
+                thread.start()
+            others[0].join()
+        return net.lif(net.fc(x))
+
+    def called():
+        try:
+            found.append(plain(x[0]))
+        except Exception as error:  # noqa: BLE001  (whatever it is, it must not be)
+            errors.append(error)
+
+    net = Net(own_memory)
+
+    def traced():
+        found.append(told(net, x)[1])
+
+    others = [threading.Thread(target=called), threading.Thread(target=traced)]
+    said = told(Net(slow), x)[1]
+    others[1].join()
+    assert not errors
+    assert torch.equal(found[0], plain(x[0]))
+    assert said.startswith("fc (Linear)")
+    assert found[1].startswith("fc (Linear)")

@@ -9,7 +9,7 @@ from torch import fx, nn
 from spikecore.engines.torch.nn import kinds, sequence
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.sequence import Sequence, expand, stacked, step_by_step
-from spikecore.engines.torch.nn.trace import Untraceable
+from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.product import own_forward
 
 How = Union[str, Callable[[], str]]  # what ran how, or a function that says it if somebody asks

@@ -17,7 +17,8 @@ from spikecore.engines.torch.nn.kinds import (
     function_name,
     learns_statistics,
 )
-from spikecore.engines.torch.nn.trace import Untraceable, is_library_neuron
+from spikecore.engines.torch.nn.snapshot import Untraceable
+from spikecore.engines.torch.nn.trace import is_library_neuron
 
 
 def check(graph: fx.Graph, modules: Dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layerwise import How, Layerwise
 from spikecore.engines.torch.nn.plan import check
 from spikecore.engines.torch.nn.sequence import expand, stacked
+from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.nn.state import check_state, detach, module_of, reset, set_state
-from spikecore.engines.torch.nn.trace import Untraceable, trace
+from spikecore.engines.torch.nn.trace import trace
 
 Explain = Union[bool, Callable[[str], Any]]
 

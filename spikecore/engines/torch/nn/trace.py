@@ -1,41 +1,24 @@
 """One step of a network as a graph, or the reason why a sequence has to run step by step.
 
-``torch.fx`` runs ``forward`` once on stand-ins. What it cannot see would make the graph wrong: a tensor kept from one
-step to the next, a look at a neuron's state, a random draw. So attributes, buffers and random generators are compared
-before and after, states are hidden meanwhile, and whatever differs is put back and makes the network untraceable.
+``torch.fx`` runs ``forward`` once on stand-ins. What it cannot see would make the graph wrong: a value kept from one
+step to the next, a look at a neuron's state, a random draw. So what hangs on the network and random generators are
+compared before and after, states are hidden meanwhile, and whatever differs is put back and makes the network
+untraceable.
 """
 
 from __future__ import annotations
 
 import operator
-import random
+import threading
 from functools import lru_cache
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
-import numpy as np
-import torch
 from torch import fx, nn
 
 from spikecore.engines.torch.nn.kinds import all_hooked, listened
 from spikecore.engines.torch.nn.layers import GradedSpikes
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
-from spikecore.engines.torch.nn.state import neurons_of
-
-CONTAINERS = (list, dict, set)
-
-
-class Untraceable(Exception):
-    """The network cannot be run layer by layer; the message says why."""
-
-
-class _Unread:
-    """Stands in for a state during tracing; reading it is what tracing cannot follow."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise Untraceable("forward looks at the state of a neuron")
-
-    def __bool__(self) -> bool:
-        raise Untraceable("forward looks at the state of a neuron")
+from spikecore.engines.torch.nn.snapshot import Snapshot, Unedited, Untraceable
 
 
 class _Proxy(fx.Proxy):
@@ -66,6 +49,22 @@ for _kind in (_Proxy, _Attribute):
 
 
 class _Tracer(fx.Tracer):
+    """fx's, but for other threads: fx exchanges ``nn.Module.__call__``, which they go through as well."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # functions of ``math`` are for numbers
+        self.thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
@@ -73,6 +72,7 @@ class _Tracer(fx.Tracer):
         return is_library_neuron(m) or isinstance(m, GradedSpikes) or super().is_leaf_module(m, module_qualified_name)
 
 
+_ONE_AT_A_TIME = threading.RLock()
 _LEAVES = _Tracer()  # only asked which modules are layers: to make one takes long
 
 
@@ -93,15 +93,35 @@ def trace(net: nn.Module) -> fx.Graph:
     names = _links(net)
     if names is not None and set(names) <= set(dict(net.named_modules())):  # a module used twice has one name
         return _chain(tuple(names))
-    before = _Snapshot(net)
-    try:
-        graph = _Tracer().trace(net)
-    except Exception as error:  # fx raises what forward makes of its stand-ins: anything
+    with _ONE_AT_A_TIME:
+        return _followed(net)
+
+
+def _followed(net: nn.Module) -> fx.Graph:
+    """The graph that fx makes of ``forward``; whatever happens, the network is then as it was."""
+    before, patched = Snapshot(net), (nn.Module.__call__, nn.Module.__getattr__)
+
+    def undo() -> None:
         before.restore()
+        if (nn.Module.__call__, nn.Module.__getattr__) != patched:  # fx was interrupted when it put them back
+            nn.Module.__call__, nn.Module.__getattr__ = patched  # type: ignore[method-assign]
+
+    unedited = Unedited()
+    try:
+        before.hide()
+        with unedited:
+            graph = _Tracer().trace(net)
+        changed = before.changes()
+    except Exception as error:  # fx raises what forward makes of its stand-ins: anything
         reason = str(error).strip().splitlines()
         raise Untraceable(f"torch.fx cannot trace it: {reason[0] if reason else type(error).__name__}") from None
-    changed = before.changes()
-    before.restore()
+    finally:
+        unedited.on = False
+        try:
+            undo()
+        except BaseException:  # Ctrl-C in the middle
+            undo()
+            raise
     if changed:
         raise Untraceable(f"forward changes {changed[0]}")
     return graph
@@ -115,10 +135,15 @@ def _check_calls(net: nn.Module) -> None:
         place = f"layer {name!r}" if name else "the network"
         if "forward" in vars(module):
             raise Untraceable(f"the forward of {place} was exchanged")
-        if type(module).__call__ is not nn.Module.__call__:
+        if _has_own_call(type(module)):  # type: ignore[arg-type]  # classes can be hashed
             raise Untraceable(f"{place} has a __call__ of its own")
         if listened(module) and not _LEAVES.is_leaf_module(module, name):
             raise Untraceable(f"{place} has hooks and is no single layer")
+
+
+@lru_cache(maxsize=1024)
+def _has_own_call(kind: Any) -> bool:
+    return any("__call__" in vars(base) for base in kind.__mro__[: kind.__mro__.index(nn.Module)])
 
 
 def _links(net: nn.Module, prefix: str = "") -> Optional[List[str]]:
@@ -143,87 +168,3 @@ def _chain(names: Tuple[str, ...]) -> fx.Graph:
         value = graph.create_node("call_module", name, (value,))
     graph.output(value)
     return graph
-
-
-class _Snapshot:
-    """What ``forward`` may change without a trace; neurons' states are hidden until it is restored."""
-
-    def __init__(self, net: nn.Module) -> None:
-        self.states = [(neuron, neuron.hidden()) for _, neuron in neurons_of(net)]
-        for neuron, values in self.states:
-            for name in values:
-                neuron.__dict__[name] = _UNREAD
-        self.modules = [(name, module, dict(vars(module))) for name, module in net.named_modules()]
-        self.contents = [
-            (f"{name}.{key}".lstrip("."), value, value.copy())
-            for name, _, held in self.modules
-            for key, value in held.items()
-            if isinstance(value, CONTAINERS) and not _internal(key)
-        ]
-        self.buffers = [(name, buffer, buffer._version, buffer.clone()) for name, buffer in net.named_buffers()]
-        self.random = _generators()
-
-    def changes(self) -> List[str]:
-        """Names of what has changed."""
-        found = [
-            f"the attribute {f'{name}.{key}'.lstrip('.')!r} from step to step"
-            for name, module, held in self.modules
-            for key, value in vars(module).items()
-            if not key.startswith("_tensor_constant") and (key not in held or held[key] is not value)
-        ]
-        found += [f"what is in {name!r}" for name, value, copy in self.contents if not _same(value, copy)]
-        found += [f"the buffer {name!r}" for name, buffer, version, _ in self.buffers if buffer._version != version]
-        if not _equal_generators(self.random, _generators()):
-            found.append("a random number generator outside of layers")
-        return found
-
-    def restore(self) -> None:
-        """Put everything back."""
-        for _, module, held in self.modules:
-            module.__dict__.clear()
-            module.__dict__.update(held)
-        for _, value, copy in self.contents:
-            value.clear()
-            value.extend(copy) if isinstance(value, list) else value.update(copy)
-        for _, buffer, version, clone in self.buffers:
-            if buffer._version != version:
-                with torch.no_grad():
-                    buffer.copy_(clone)
-        for neuron, values in self.states:
-            neuron.__dict__.update(values)
-        python, host, device = self.random
-        random.setstate(python)
-        np.random.set_state(host)  # noqa: NPY002  (the generator that forward may draw from)
-        torch.set_rng_state(device)
-
-
-_UNREAD = _Unread()
-_INTERNAL = set(vars(nn.Module()))
-
-
-def _internal(name: str) -> bool:
-    """Whether an attribute is torch's own bookkeeping."""
-    return name in _INTERNAL
-
-
-def _same(a: Any, b: Any) -> bool:
-    if len(a) != len(b):
-        return False
-    if isinstance(a, dict):
-        return all(key in b and b[key] is value for key, value in a.items())
-    return all(x is y for x, y in zip(a, b)) if isinstance(a, list) else a == b
-
-
-def _generators() -> Tuple[Any, Dict[str, Any], Any]:
-    host: Any = np.random.get_state(legacy=False)  # noqa: NPY002
-    return random.getstate(), host, torch.get_rng_state()
-
-
-def _equal_generators(a: Any, b: Any) -> bool:
-    host = (a[1]["state"], b[1]["state"])
-    return bool(
-        a[0] == b[0]
-        and host[0]["pos"] == host[1]["pos"]
-        and (host[0]["key"] == host[1]["key"]).all()
-        and torch.equal(a[2], b[2])
-    )
