@@ -66,6 +66,9 @@ RESHAPE_METHODS = {"flatten", "reshape", "view", "unsqueeze", "squeeze"}
 # What asks for the shape of a step and the like.
 QUESTIONS = {"size", "dim", "numel", "shape", "ndim", "dtype", "device", "is_floating_point"}
 
+# What makes numbers of tensors, or tensors whose shape depends on the data.
+LEAVING = set("item tolist numpy nonzero argwhere unique unique_consecutive masked_select".split())
+
 # Layers whose output is memory of its own, so that what follows may overwrite it.
 FRESH = {nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm,
          nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveAvgPool2d}  # fmt: skip

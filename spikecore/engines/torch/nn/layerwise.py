@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
+import torch
 from torch import fx, nn
 
 from spikecore.engines.torch.nn import kinds, sequence
@@ -32,6 +33,8 @@ class Layerwise:
         self.recorded: Dict[str, Dict[str, Any]] = {name: {} for name in record}
         self.final: Dict[str, Dict[str, Any]] = {}
         self.done: Dict[fx.Node, Any] = {}  # computed together with a layer before them
+        self.before: List[Tuple[Any, Any]] = []  # buffers that were changed and what was in them
+        self.random: Any = None  # the state of torch's generator before the first draw
 
     def run(self, graph: fx.Graph, x: Any, net: nn.Module) -> Tuple[Any, Dict[str, Any]]:
         env: Dict[fx.Node, Any] = {}
@@ -49,10 +52,29 @@ class Layerwise:
                 if node.op == "call_module":
                     env[node] = self._layer(node, args, kwargs)
                 else:
+                    self._may_draw(kinds.draws_in_function(node))
                     env[node] = sequence.function(node, args, kwargs, self.steps)
         for name, values in self.final.items():
             self.modules[name].set_hidden(values)
         return out, self.recorded
+
+    def undo(self) -> None:
+        """Take back what a run has changed that did not come to its end."""
+        with torch.no_grad():
+            for buffer, copy in self.before:
+                buffer.copy_(copy)
+        if self.random is not None:
+            torch.set_rng_state(self.random)
+
+    def _step(self, module: Any, args: Any, kwargs: Any) -> Any:
+        if kinds.learns_statistics(module):
+            self.before += [(buffer, buffer.clone()) for buffer in module.buffers()]
+        self._may_draw(kinds.draws(module))
+        return step_by_step(module, args, kwargs, self.steps, _why(module))
+
+    def _may_draw(self, draws: bool) -> None:
+        if draws and self.random is None:
+            self.random = torch.get_rng_state()
 
     def _input(self, node: fx.Node, x: Any, env: Any) -> Any:
         if not any(n.op == "placeholder" for n in env):
@@ -71,7 +93,7 @@ class Layerwise:
             return self._run_chain(self._chain(node, args, kwargs), args[0])
         else:
             found = sequence.layer(module, args, kwargs)
-            value, how = found or step_by_step(module, args, kwargs, self.steps, _why(module))
+            value, how = found or self._step(module, args, kwargs)
             if name in self.recorded:
                 self.recorded[name] = {"output": expand(value, self.steps)}
         self.rows.insert(row, (f"{name} ({type(module).__name__})".lstrip(), how))

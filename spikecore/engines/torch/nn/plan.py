@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from typing import Any, Dict
+from functools import lru_cache
+from typing import Any, Dict, Optional
 
 from torch import fx
 
@@ -11,6 +13,7 @@ from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.kinds import (
     FRESH,
     IN_PLACE,
+    LEAVING,
     OTHER_IN_PLACE,
     draws,
     draws_in_function,
@@ -52,19 +55,40 @@ def _check_layer(node: Any, modules: Dict[str, Any], count: int) -> None:
         raise Untraceable(f"layer {node.target!r} is used {count} times in one step")
     if stateful and (not is_library_neuron(module) or len(node.args) != 1 or node.kwargs):
         raise Untraceable(f"layer {node.target!r} is given its state by forward")
-    if getattr(module, "inplace", False) and not _may_overwrite(node.args[0], modules):
+    if getattr(module, "inplace", False) and not (node.args and _may_overwrite(node.args[0], modules)):
         raise Untraceable(f"layer {node.target!r} works in place on a value that is used elsewhere")
 
 
 def _check_function(node: Any, modules: Dict[str, Any]) -> None:
     name = function_name(node)
-    inside = node.op == "call_method" and name.endswith("_") and not name.endswith("__")
-    setitem = name in OTHER_IN_PLACE or node.kwargs.get("inplace") is True
     if node.target in IN_PLACE:
         if not _may_overwrite(node.args[0], modules):
             raise Untraceable(f"{name} works in place on a value that is used elsewhere")
-    elif inside or setitem:
+    elif _works_in_place(node, name):
         raise Untraceable(f"{name} works in place")
+    elif name in LEAVING:
+        raise Untraceable(f"{name} makes something that depends on the data and is no tensor, or none of a known shape")
+
+
+def _works_in_place(node: Any, name: str) -> bool:
+    operators = getattr(node.target, "__module__", "") == "_operator"  # and_, not_
+    if name in OTHER_IN_PLACE or node.kwargs.get("out") is not None:
+        return True
+    if name.endswith("_") and not name.endswith("__") and not operators:
+        return True
+    place = None if operators or isinstance(node.target, str) else _place_of_inplace(node.target)
+    given = node.args[place] if place is not None and place < len(node.args) else node.kwargs.get("inplace", False)
+    return given is not False
+
+
+@lru_cache(maxsize=1024)
+def _place_of_inplace(function: Any) -> Optional[int]:
+    """Which argument of a function says that it works in place."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except ValueError:  # torch's functions in C
+        return None
+    return names.index("inplace") if "inplace" in names else None
 
 
 def _may_overwrite(source: Any, modules: Dict[str, Any]) -> bool:

@@ -89,6 +89,7 @@ def _either(net: Any, layers: Layerwise, data: Any) -> Tuple[Any, Dict[str, Any]
             raise Untraceable(f"layer {missing[0]!r} is recorded, which is a container")
         return (*layers.run(graph, data, net), layers.rows)
     except Untraceable as reason:
+        layers.undo()
         made = _loop(net, data, layers.steps, layers.state, names, layers.modules)
         return (*made, [("the network", f"step by step: {reason}")])
 

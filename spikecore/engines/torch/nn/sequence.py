@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from spikecore.engines.torch.layout import FEW_BYTES, canonical, channels_last
 from spikecore.engines.torch.nn import kinds
+from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.product import call_linear
 
 ONCE = "once: constant in time"
@@ -47,12 +48,25 @@ def step_by_step(function: Callable[..., Any], args: Any, kwargs: Any, steps: in
         now = [leaf if row is None else row[t] for leaf, row in zip(leaves, rows)]
         positional, named = pytree.tree_unflatten(now, spec)
         made.append(function(*positional, **named))
+    if not _alike(made):
+        raise Untraceable(f"{getattr(function, '__name__', 'a function')} makes something else at every step")
     return stacked(made), f"step by step: {why}"
 
 
 def _rows(x: Sequence, steps: int) -> List[Any]:
     made = [canonical(row) for row in x.data.unbind(0)]
     return made * steps if x.constant else made
+
+
+def _alike(made: List[Any]) -> bool:
+    """Whether structures have tensors of one shape at the same places, and are otherwise equal."""
+
+    def outline(one: Any) -> Any:
+        leaves, spec = pytree.tree_flatten(one)
+        return spec, [(x.shape, x.dtype) if isinstance(x, torch.Tensor) else x for x in leaves]
+
+    first = outline(made[0])
+    return all(outline(one) == first for one in made[1:])
 
 
 def stacked(made: List[Any]) -> Any:
@@ -63,15 +77,17 @@ def stacked(made: List[Any]) -> Any:
     return pytree.tree_unflatten(joined, spec)
 
 
-def merged(function: Callable[[Any], Any], x: Sequence) -> Sequence:
-    """Call a function of (batch, ...) on all steps as one big batch."""
+def merged(function: Callable[[Any], Any], x: Sequence) -> Optional[Sequence]:
+    """Call a function of (batch, ...) on all steps as one big batch; None if it does not give a tensor for all."""
     time, batch = x.data.shape[:2]
     y = function(canonical(x.data.reshape(time * batch, *x.data.shape[2:])))
+    if not isinstance(y, torch.Tensor) or y.shape[:1] != (time * batch,):
+        return None
     return Sequence(y.reshape(time, batch, *y.shape[1:]))
 
 
-def chained(modules: List[Any], x: Sequence) -> Sequence:
-    """Layers of (batch, ...) one after the other on all steps, on the CPU a few steps at a time.
+def chained(modules: List[Any], x: Sequence) -> Any:
+    """Mergeable layers one after the other on all steps, on the CPU a few steps at a time.
 
     What lies between them then stays in the cache, and its memory is used again instead of being asked for anew.
     """
@@ -104,9 +120,10 @@ def _bytes(x: Any) -> int:
     return int(x.numel() * x.element_size())
 
 
-def reshaped(function: Callable[[Any], Any], x: Sequence) -> Sequence:
-    """Call a function that changes the shape of a step and not the order of its values."""
-    return Sequence(x.data.reshape(x.data.shape[0], *function(x.data[0]).shape))
+def reshaped(function: Callable[[Any], Any], x: Sequence) -> Optional[Sequence]:
+    """Call a function that changes the shape of a step and not the order of its values; None if it does more."""
+    one = function(x.data[0])
+    return Sequence(x.data.reshape(x.data.shape[0], *one.shape)) if one.dtype == x.data.dtype else None
 
 
 def _only(args: Any, kwargs: Any) -> Optional[Sequence]:
@@ -125,8 +142,9 @@ def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
     if kind in kinds.ELEMENTWISE or (kind in kinds.LAST_AXES and axes >= _needed(module)):
         y = call_linear(module, x.data) if kind is nn.Linear else module(x.data)
         return Sequence(y), ONCE if x.constant else WHOLE
-    if kind in kinds.BATCHED and axes in kinds.BATCHED[kind] and x.data.numel():
-        return merged(lambda flat: module(_ordered(module, flat)), x), ONCE if x.constant else MERGED
+    if mergeable(module, axes) and x.data.numel():
+        y = merged(lambda flat: module(_ordered(module, flat)), x)
+        return None if y is None else (y, ONCE if x.constant else MERGED)
     if kind in kinds.RESHAPES:
         return reshaped(module, x), ONCE if x.constant else WHOLE
     if isinstance(module, nn.modules.dropout._DropoutNd) and not kinds.draws(module):
@@ -136,7 +154,7 @@ def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
 
 def mergeable(module: Any, axes: int) -> bool:
     """Whether a layer takes (batch, ...) with this many axes, each sample by itself, and keeps their number."""
-    free = not kinds.hooked(module) and not kinds.learns_statistics(module)
+    free = not (kinds.hooked(module) or kinds.learns_statistics(module) or getattr(module, "return_indices", False))
     return free and (type(module) in kinds.ELEMENTWISE or axes in kinds.BATCHED.get(type(module), ()))
 
 
@@ -165,7 +183,10 @@ def _callable(node: fx.Node) -> Callable[..., Any]:
 
 
 def _at_once(node: fx.Node, call: Any, args: Any, kwargs: Any, steps: int) -> Any:
-    name, method, x = kinds.function_name(node), node.op == "call_method", args[0]
+    name, method = kinds.function_name(node), node.op == "call_method"
+    if not args or any(isinstance(leaf, (Sequence, torch.Tensor)) for leaf in pytree.tree_flatten(kwargs)[0]):
+        return None
+    x = args[0]
     if name == "getitem" and isinstance(x, Sequence) and not isinstance(args[1], torch.Tensor):
         index = args[1] if isinstance(args[1], tuple) else (args[1],)
         if all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in index):
@@ -179,13 +200,18 @@ def _at_once(node: fx.Node, call: Any, args: Any, kwargs: Any, steps: int) -> An
     if alone is None:
         return None
     rest = args[1:]
-    if _is(node, kinds.ELEMENTWISE_FUNCTIONS, kinds.ELEMENTWISE_METHODS):
+    if _is(node, kinds.ELEMENTWISE_FUNCTIONS, kinds.ELEMENTWISE_METHODS) and _are_numbers(rest, kwargs):
         return Sequence(call(alone.data, *rest, **kwargs))
     if _is(node, kinds.RESHAPE_FUNCTIONS, kinds.RESHAPE_METHODS):
         return reshaped(lambda step: call(step, *rest, **kwargs), alone)
     if not method and alone.data.dim() - 1 in kinds.BATCHED_FUNCTIONS.get(node.target, ()):
         return merged(lambda flat: call(flat, *rest, **kwargs), alone)
     return None
+
+
+def _are_numbers(args: Any, kwargs: Any) -> bool:
+    """Whether further arguments do not depend on the axes of a step, as tensors and memory formats do."""
+    return all(isinstance(one, (bool, int, float, str, type(None))) for one in (*args, *kwargs.values()))
 
 
 def _is(node: fx.Node, functions: Any, methods: Any) -> bool:

@@ -1,0 +1,94 @@
+"""``snn.run`` on functions and methods, called in the ways that torch allows: it must equal the loop."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch face needs torch")
+import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+
+import spikecore.nn as snn  # noqa: E402
+from spikecore import utils  # noqa: E402
+
+
+class Net(nn.Module):
+    """A network of a function of its linear layer's output and its input."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.fc, self.lif = function, nn.Linear(6, 6), snn.Leaky(0.9, init_hidden=True)
+        self.norm = nn.BatchNorm1d(6)
+        self.register_buffer("low", torch.linspace(-1, 0, 24).reshape(4, 6))
+
+    def forward(self, x):
+        return self.function(self, self.fc(x), x)
+
+
+def loop(net, x):
+    utils.reset(net)
+    return torch.stack([net(row) for row in x])
+
+
+CALLS = {
+    "relu-keyword": (lambda net, y, x: net.lif(torch.relu(input=y)), ""),
+    "linear-keyword": (lambda net, y, x: net.lif(F.linear(input=x, weight=net.fc.weight)), ""),
+    "add-keyword": (lambda net, y, x: net.lif(torch.add(y, other=x)), ""),
+    "mul-keywords": (lambda net, y, x: net.lif(torch.mul(input=y, other=x)), ""),
+    "add-parameter-keyword": (lambda net, y, x: net.lif(torch.add(y, other=net.low)), ""),
+    "flatten-keyword": (lambda net, y, x: torch.flatten(input=net.lif(y)), ""),
+    "layer-keyword": (lambda net, y, x: net.lif(net.fc(input=x)), ""),
+    "clamp-tensor": (lambda net, y, x: net.lif(torch.clamp(y, min=net.low)), ""),
+    "view-dtype": (lambda net, y, x: net.lif(y).view(torch.int32), ""),
+    "and": (lambda net, y, x: net.lif(((y > 0) & (x > 0)).float()), ""),
+    "contiguous-format": (
+        lambda net, y, x: net.lif(y.view(4, 2, 3, 1).contiguous(memory_format=torch.channels_last)),
+        "",
+    ),
+    "relu_": (lambda net, y, x: net.lif(torch.relu_(y)), "relu_ works in place"),
+    "F.relu_": (lambda net, y, x: net.lif(F.relu_(y)), "relu_ works in place"),
+    "clamp_": (lambda net, y, x: net.lif(torch.clamp_(y, 0, 1)), "clamp_ works in place"),
+    "inplace-position": (lambda net, y, x: net.lif(F.relu(y, True)) + y, "relu works in place"),
+    "out": (lambda net, y, x: torch.add(net.lif(y), x, out=torch.empty_like(x)), "add works in place"),
+    "item": (lambda net, y, x: net.lif(y * x.sum().item()), "item makes something"),
+    "varying-shape": (lambda net, y, x: net.lif(net.norm(y)) + F.dropout(y)[y > 0].sum(), "something else at every"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_equals_the_loop(name):
+    function, reason = CALLS[name]
+    torch.manual_seed(0)
+    one, two = Net(function), Net(function)
+    two.load_state_dict(one.state_dict())
+    x = 2 * torch.randn(7, 4, 6)
+    lines, outputs = [], []
+    for net, how in ((one, lambda net, x: snn.run(net, x, explain=lines.append)), (two, loop)):
+        torch.manual_seed(1)
+        with torch.set_grad_enabled(name != "out"):
+            outputs.append(how(net, x.clone()))
+    got, wanted = outputs
+    assert got.dtype == wanted.dtype
+    assert got.shape == wanted.shape
+    assert (got - wanted).abs().max() < 1e-5
+    assert lines[0].startswith("the network: step by step") == bool(reason)
+    assert reason in lines[0]
+    if got.requires_grad:
+        got.sum().backward()
+        wanted.sum().backward()
+        assert (one.fc.weight.grad - two.fc.weight.grad).abs().max() < 1e-4
+    assert torch.equal(one.norm.running_mean, two.norm.running_mean)
+
+
+def test_pools_that_return_indices():
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool, self.lif = nn.MaxPool2d(2, return_indices=True), snn.Leaky(0.9, init_hidden=True)
+
+        def forward(self, x):
+            values, places = self.pool(x)
+            return self.lif(values) + places
+
+    x = 2 * torch.rand(5, 2, 3, 4, 4)
+    assert torch.equal(snn.run(Pooled(), x), loop(Pooled(), x))
