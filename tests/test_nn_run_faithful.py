@@ -335,3 +335,45 @@ def test_other_threads_may_call_modules_meanwhile():
     assert torch.equal(found[0], plain(x[0]))
     assert said.startswith("fc (Linear)")
     assert found[1].startswith("fc (Linear)")
+
+
+def convolved(*middle):
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *middle, leaky())
+
+
+class Permuted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.drop, self.lif = nn.Conv2d(3, 4, 3), nn.Dropout(0.5), leaky()
+
+    def forward(self, x):
+        return self.lif(self.drop(self.conv(x).permute(0, 2, 3, 1)))
+
+
+DRAWS = {
+    "dropout": lambda: convolved(nn.Dropout(0.5)),
+    "behind-spikes": lambda: convolved(nn.BatchNorm2d(4), leaky(), nn.MaxPool2d(2), nn.Dropout(0.5)),
+    "by-channel": lambda: convolved(nn.Dropout2d(0.5)),
+    "behind-flatten": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), leaky(), nn.Flatten(), nn.Dropout(0.5), leaky()),
+    "permuted": Permuted,
+}
+
+
+@pytest.mark.parametrize("order", ["contiguous", "channels-last", "batch-first", "weights-last"])
+@pytest.mark.parametrize("name", DRAWS)
+def test_maps_are_dropped_as_in_the_loop(name, order):
+    torch.manual_seed(0)
+    net, x = DRAWS[name](), 4 * torch.randn(3, 2, 3, 6, 6)
+    if order == "channels-last":
+        x = x.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+    elif order == "batch-first":
+        x = x.transpose(0, 1).contiguous().transpose(0, 1)
+    elif order == "weights-last":
+        net = net.to(memory_format=torch.channels_last)
+    torch.manual_seed(1)
+    got, said = told(net, x)
+    torch.manual_seed(1)
+    assert torch.equal(got, loop(net, x))
+    assert got.any()
+    at_once = name in ("by-channel", "behind-flatten") or order in ("contiguous", "batch-first")
+    assert said.startswith("the network: step by step") == (name == "permuted" or not at_once)

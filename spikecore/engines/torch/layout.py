@@ -34,6 +34,11 @@ def canonical(x: Any) -> Any:
     return last.reshape(-1).reshape(last.shape).movedim(-1, 1)
 
 
+def in_order(x: Any) -> bool:
+    """Whether maps (batch, channels, height, width) lie in the order of their axes; True for all but maps."""
+    return x.ndim != 4 or x.stride()[1:] == (x.shape[2] * x.shape[3], x.shape[3], 1)
+
+
 def are_last(x: Any) -> bool:
     """Whether the channels of (time, batch, channels, height, width) lie next to each other."""
     return x.ndim == 5 and not x.is_contiguous() and x.permute(0, 1, 3, 4, 2).is_contiguous()

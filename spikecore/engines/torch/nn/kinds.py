@@ -81,6 +81,15 @@ _RANDOM = set(
 )
 
 
+# A draw follows the order in memory: what changes it, after what it is that of the axes, and draws per channel.
+REORDERS = set(
+    "permute transpose t T mT H mH adjoint swapaxes swapdims movedim moveaxis expand expand_as flip rot90".split()
+)
+ORDERS = {"flatten", "reshape", "view", "linear", "matmul"}
+ORDERING = {nn.Flatten, nn.Linear}
+BY_CHANNEL = {nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout}
+
+
 def function_name(node: Any) -> str:
     """The plain name of a call in a graph."""
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))

@@ -33,6 +33,7 @@ class Layerwise:
         self.recorded: Dict[str, Dict[str, Any]] = {name: {} for name in record}
         self.final: Dict[str, Dict[str, Any]] = {}
         self.done: Dict[fx.Node, Any] = {}  # computed together with a layer before them
+        self.last = True  # whether convolutions may leave channels next to each other in memory
         self.before: List[Tuple[Any, Any]] = []  # buffers that were changed and what was in them
         self.random: Any = None  # the state of torch's generator before the first draw
 
@@ -92,7 +93,7 @@ class Layerwise:
         elif len(self._chain(node, args, kwargs)) > 1:
             return self._run_chain(self._chain(node, args, kwargs), args[0])
         else:
-            found = sequence.layer(module, args, kwargs)
+            found = sequence.layer(module, args, kwargs, self.last)
             value, how = found or self._step(module, args, kwargs)
             if name in self.recorded:
                 self.recorded[name] = {"output": expand(value, self.steps)}
@@ -118,7 +119,7 @@ class Layerwise:
 
     def _run_chain(self, chain: List[fx.Node], x: Sequence) -> Sequence:
         names = [str(one.target) for one in chain]
-        value = sequence.chained([self.modules[name] for name in names], x)
+        value = sequence.chained([self.modules[name] for name in names], x, self.last)
         self.rows += [(f"{name} ({type(self.modules[name]).__name__})", sequence.MERGED) for name in names]
         self.done.update(dict.fromkeys(chain[1:]))
         if len(chain) > 1:

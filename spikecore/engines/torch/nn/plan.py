@@ -7,14 +7,18 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any, Dict, Optional
 
-from torch import fx
+from torch import fx, nn
 
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.kinds import (
+    BY_CHANNEL,
     FRESH,
     IN_PLACE,
     LEAVING,
+    ORDERING,
+    ORDERS,
     OTHER_IN_PLACE,
+    REORDERS,
     draws,
     draws_in_function,
     function_name,
@@ -44,6 +48,35 @@ def check(graph: fx.Graph, modules: Dict[str, Any]) -> None:
             random += draws_in_function(node)
     if random > 1:
         raise Untraceable(f"{random} layers draw random numbers at every step, and their order would change")
+
+
+def draws_on_maps(graph: fx.Graph, modules: Dict[str, Any]) -> bool:
+    """Whether random numbers are drawn for values that lie in memory as a convolution left them.
+
+    Raises:
+        Untraceable: they are drawn in another order than that of the axes.
+    """
+    todo = [node for node in graph.nodes if _draws_in_order_of_memory(node, modules)]
+    seen, found = set(todo), False
+    while todo:
+        for source in todo.pop().all_input_nodes:
+            if source in seen:
+                continue
+            seen.add(source)
+            kind = type(modules[str(source.target)]) if source.op == "call_module" else None
+            name = source.args[1] if source.target is getattr else function_name(source)
+            if kind is None and name in REORDERS:
+                raise Untraceable(f"random numbers are drawn for what {name} has reordered")
+            found |= kind is nn.Conv2d
+            if kind not in ORDERING and (kind is not None or name not in ORDERS):
+                todo.append(source)
+    return found
+
+
+def _draws_in_order_of_memory(node: Any, modules: Dict[str, Any]) -> bool:
+    if node.op == "call_module":
+        return draws(modules[node.target]) and type(modules[node.target]) not in BY_CHANNEL
+    return node.op in ("call_function", "call_method") and draws_in_function(node)
 
 
 def _check_layer(node: Any, modules: Dict[str, Any], count: int) -> None:

@@ -9,9 +9,10 @@ from torch import nn
 
 from spikecore.api.layer import ShapeError
 from spikecore.api.sizes import whole_number
+from spikecore.engines.torch.layout import in_order
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layerwise import How, Layerwise
-from spikecore.engines.torch.nn.plan import check
+from spikecore.engines.torch.nn.plan import check, draws_on_maps
 from spikecore.engines.torch.nn.sequence import expand, stacked
 from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.nn.state import check_state, detach, module_of, reset, set_state
@@ -87,6 +88,9 @@ def _either(net: Any, layers: Layerwise, data: Any) -> Tuple[Any, Dict[str, Any]
         missing = [n for n in names if not any(g.op == "call_module" and g.target == n for g in graph.nodes)]
         if missing:
             raise Untraceable(f"layer {missing[0]!r} is recorded, which is a container")
+        layers.last = not draws_on_maps(graph, layers.modules)
+        if not (layers.last or all(map(in_order, (data[0], *net.parameters())))):
+            raise Untraceable("random numbers are drawn for maps whose channels lie next to each other")
         return (*layers.run(graph, data, net), layers.rows)
     except Untraceable as reason:
         layers.undo()

@@ -86,15 +86,16 @@ def merged(function: Callable[[Any], Any], x: Sequence) -> Optional[Sequence]:
     return Sequence(y.reshape(time, batch, *y.shape[1:]))
 
 
-def chained(modules: List[Any], x: Sequence) -> Any:
+def chained(modules: List[Any], x: Sequence, last: bool) -> Any:
     """Mergeable layers one after the other on all steps, on the CPU a few steps at a time.
 
-    What lies between them then stays in the cache, and its memory is used again instead of being asked for anew.
+    What lies between them then stays in the cache, and its memory is used again instead of being asked for anew. With
+    ``last``, convolutions may get and leave their channels next to each other in memory.
     """
 
     def apply(flat: Any) -> Any:
         for module in modules:
-            flat = module(_ordered(module, flat))
+            flat = module(_ordered(module, flat, last))
         return flat
 
     time, batch = x.data.shape[:2]
@@ -111,9 +112,9 @@ def chained(modules: List[Any], x: Sequence) -> Any:
     return Sequence(y.reshape(time, batch, *y.shape[1:]))
 
 
-def _ordered(module: nn.Module, x: Any) -> Any:
+def _ordered(module: nn.Module, x: Any, last: bool) -> Any:
     """The input in the order in memory that suits the layer."""
-    return channels_last(x) if type(module) is nn.Conv2d else x
+    return channels_last(x) if last and type(module) is nn.Conv2d else x
 
 
 def _bytes(x: Any) -> int:
@@ -133,7 +134,7 @@ def _only(args: Any, kwargs: Any) -> Optional[Sequence]:
     return args[0] if count == 1 and args and isinstance(args[0], Sequence) else None
 
 
-def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
+def layer(module: nn.Module, args: Any, kwargs: Any, last: bool) -> Found:
     """A stateless layer of torch on a whole sequence; None if it has to run step by step."""
     x, kind = _only(args, kwargs), type(module)
     if x is None or len(args) > 1 or kwargs or kinds.hooked(module) or kinds.learns_statistics(module):
@@ -143,7 +144,7 @@ def layer(module: nn.Module, args: Any, kwargs: Any) -> Found:
         y = call_linear(module, x.data) if kind is nn.Linear else module(x.data)
         return Sequence(y), ONCE if x.constant else WHOLE
     if mergeable(module, axes) and x.data.numel():
-        y = merged(lambda flat: module(_ordered(module, flat)), x)
+        y = merged(lambda flat: module(_ordered(module, flat, last)), x)
         return None if y is None else (y, ONCE if x.constant else MERGED)
     if kind in kinds.RESHAPES:
         return reshaped(module, x), ONCE if x.constant else WHOLE
