@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from io import IOBase
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
@@ -22,6 +23,7 @@ LIMIT = 1000  # containers and objects: whoever has more of them does not want t
 _ATOMS = {type(None), bool, int, float, complex, str, bytes, torch.Tensor, nn.Parameter, torch.dtype, torch.device}
 _CLOSED = (type, FunctionType, MethodType, BuiltinFunctionType, ModuleType, torch.Tensor)
 _LIBRARIES = set("accelerate lightning logging numpy pytorch_lightning spikecore torch transformers".split())
+_LOOKED_AT = (dict, list, set, deque, tuple, np.ndarray, random.Random, np.random.Generator)
 _OWN = {"_parameters", "_buffers", "_modules"}
 _INTERNAL = set(vars(nn.Module())) - _OWN
 
@@ -108,7 +110,7 @@ def _contents(modules: Iterable[Tuple[str, nn.Module, Dict[str, Any]]]) -> Itera
         (f"{name}.{key}".lstrip("."), value)
         for name, _, held in modules
         for key, value in held.items()
-        if type(value) not in _ATOMS and key not in _INTERNAL and (value or key not in _OWN)
+        if type(value) not in _ATOMS and key not in _INTERNAL and (key not in _OWN or value)
     ]
     seen = {id(module) for _, module, _ in modules}
     while todo:
@@ -118,11 +120,13 @@ def _contents(modules: Iterable[Tuple[str, nn.Module, Dict[str, Any]]]) -> Itera
         seen.add(id(value))
         if len(seen) > LIMIT:
             raise Untraceable(f"forward may change one of more than {LIMIT} objects on the network, as in {name!r}")
-        value = value if isinstance(value, (dict, list, set, deque, tuple, np.ndarray)) else _attributes(value)
+        if hasattr(type(value), "__next__") and not isinstance(value, IOBase):
+            raise Untraceable(f"forward may take something from the iterator {name!r}")
+        value = value if isinstance(value, _LOOKED_AT) else _attributes(value)
         inner = _copied(value)
         if not isinstance(value, tuple):
             yield name, value, inner
-        if not isinstance(value, np.ndarray):
+        if isinstance(value, (dict, list, set, deque, tuple)):
             parts = inner.values() if isinstance(inner, dict) else inner
             todo += [(name, part) for part in parts if type(part) not in _ATOMS]
 
@@ -137,12 +141,18 @@ def _attributes(value: Any) -> Any:
 def _copied(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.copy()
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
     return dict(value) if isinstance(value, dict) else list(value)
 
 
 def _same(value: Any, copy: Any) -> bool:
     if isinstance(value, np.ndarray):
         return bool(value.shape == copy.shape and value.tobytes() == copy.tobytes())
+    if isinstance(value, (random.Random, np.random.Generator)):
+        return repr(_copied(value)) == repr(copy)
     if len(value) != len(copy):
         return False
     if isinstance(value, dict):
@@ -153,9 +163,13 @@ def _same(value: Any, copy: Any) -> bool:
 def _fill(value: Any, copy: Any) -> None:
     if isinstance(value, np.ndarray):
         value[...] = copy
-        return
-    value.clear()
-    value.update(copy) if isinstance(value, (dict, set)) else value.extend(copy)
+    elif isinstance(value, random.Random):
+        value.setstate(copy)
+    elif isinstance(value, np.random.Generator):
+        value.bit_generator.state = copy
+    else:
+        value.clear()
+        value.update(copy) if isinstance(value, (dict, set)) else value.extend(copy)
 
 
 def _generators() -> Tuple[Any, Dict[str, Any], Any]:
