@@ -92,3 +92,11 @@ def test_pools_that_return_indices():
 
     x = 2 * torch.rand(5, 2, 3, 4, 4)
     assert torch.equal(snn.run(Pooled(), x), loop(Pooled(), x))
+
+
+def test_compiled_around():
+    net, x = Net(lambda net, y, x: net.lif(torch.relu(y))), 2 * torch.rand(5, 4, 6)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda x: snn.run(net, x), backend="eager")
+    with torch.no_grad():  # Dynamo warns of its own look at gradients
+        assert torch.equal(compiled(x), loop(net, x))

@@ -9,10 +9,12 @@ untraceable.
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 from functools import lru_cache
 from typing import Any, List, Optional, Tuple
 
+import torch
 from torch import fx, nn
 
 from spikecore.engines.torch.nn.kinds import all_hooked, listened
@@ -87,6 +89,10 @@ def trace(net: nn.Module) -> fx.Graph:
     Raises:
         Untraceable: fx cannot follow ``forward``, or would not see all it does.
     """
+    return _apart(net) if "torch._dynamo" in sys.modules else _trace(net)
+
+
+def _trace(net: nn.Module) -> fx.Graph:
     _check_calls(net)
     if _LEAVES.is_leaf_module(net, ""):
         return _chain(("",))
@@ -95,6 +101,9 @@ def trace(net: nn.Module) -> fx.Graph:
         return _chain(tuple(names))
     with _ONE_AT_A_TIME:
         return _followed(net)
+
+
+_apart = getattr(torch, "_disable_dynamo", lambda function: function)(_trace)  # torch.compile is not to read this
 
 
 def _followed(net: nn.Module) -> fx.Graph:
