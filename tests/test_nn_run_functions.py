@@ -94,6 +94,20 @@ def test_pools_that_return_indices():
     assert torch.equal(snn.run(Pooled(), x), loop(Pooled(), x))
 
 
+def test_an_input_may_be_called_like_a_method():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.lif = nn.Dropout(0.5), snn.Leaky(0.9, init_hidden=True)
+
+        def forward(self, t):
+            return self.lif(self.drop(t))
+
+    lines = []
+    snn.run(Named(), torch.rand(5, 4, 6), explain=lines.append)
+    assert lines[0].startswith("drop (Dropout): step by step: it draws")
+
+
 def test_compiled_around():
     net, x = Net(lambda net, y, x: net.lif(torch.relu(y))), 2 * torch.rand(5, 4, 6)
     torch.compiler.reset()

@@ -64,11 +64,13 @@ def draws_on_maps(graph: fx.Graph, modules: Dict[str, Any]) -> bool:
                 continue
             seen.add(source)
             kind = type(modules[str(source.target)]) if source.op == "call_module" else None
-            name = source.args[1] if source.target is getattr else function_name(source)
-            if kind is None and name in REORDERS:
+            name = None
+            if source.op in ("call_function", "call_method"):
+                name = source.args[1] if source.target is getattr else function_name(source)
+            if name in REORDERS:
                 raise Untraceable(f"random numbers are drawn for what {name} has reordered")
             found |= kind is nn.Conv2d
-            if kind not in ORDERING and (kind is not None or name not in ORDERS):
+            if kind not in ORDERING and name not in ORDERS:
                 todo.append(source)
     return found
 
@@ -83,7 +85,8 @@ def _check_layer(node: Any, modules: Dict[str, Any], count: int) -> None:
     module = modules[node.target]
     stateful = isinstance(module, Hidden) and module.states
     if not stateful and any(isinstance(part, Hidden) and part.states for part in module.modules()):
-        raise Untraceable(f"layer {node.target!r} is torch's {type(module).__name__}, with neurons inside")
+        place = f"layer {node.target!r}" if node.target else "the network"
+        raise Untraceable(f"{place} is torch's {type(module).__name__}, with neurons inside")
     if count > 1 and (stateful or learns_statistics(module)):
         raise Untraceable(f"layer {node.target!r} is used {count} times in one step")
     if stateful and (not is_library_neuron(module) or len(node.args) != 1 or node.kwargs):
