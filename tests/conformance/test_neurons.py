@@ -16,7 +16,7 @@ from spikecore.api.parameters import Learn, values_of
 from spikecore.api.tree import Params, State, Tree, flatten
 
 from . import cases, golden, reference
-from .rig import assert_close, assert_trees_close, cotangents, differentiate, normal, parameters, run, sixtyfourths
+from .rig import assert_close, assert_trees_close, cotangents, differentiate, normal, on, parameters, run, sixtyfourths
 
 TIME, BATCH = 8, 4
 CONTINUOUS = (sc.LI, sc.AssociativeLeaky)  # their outputs are no spikes
@@ -233,3 +233,42 @@ def check_golden(engine, row):
 def test_golden_traces(engine, row):
     """Leaky's immediate subtracting reset up to the documented fix of the residual, everything else to the end."""
     check_golden(engine, row)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (sc.Leaky(beta=sc.learn_tau(4.0, dt=0.5)), "beta"),
+        (sc.StateLeaky(beta=sc.learn_tau(4.0, dt=0.5)), "decay"),
+        (sc.LinearLeaky(in_features=3, out_features=3, beta=sc.learn_tau(4.0, dt=0.5)), "decay"),
+        (sc.LeakyParallel(input_size=3, hidden_size=3, beta=sc.learn_tau(4.0, dt=0.5)), "beta"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_time_constant_is_the_decay_per_step(engine, layer, name):
+    """What is learned is log tau, and what a step multiplies by is exp(-dt / tau)."""
+    params = layer.init(Key((0,)), (3,)).params
+    assert params.beta == np.log(4.0)
+    ready = layer.prepare(engine, on(engine, params))
+    assert_close(engine.to_numpy(ready[name]), np.exp(-0.5 / 4.0), 1e-15)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda tau: sc.OneToOne(V=tau), lambda tau: sc.Leaky(threshold=tau), lambda tau: sc.Lapicque(R=tau, C=1.0)],
+    ids=["V", "threshold", "R"],
+)
+def test_a_time_constant_of_what_does_not_decay_is_refused(make):
+    with pytest.raises(ValueError, match=r"learn_tau\(...\) is for decays"):
+        make(sc.learn_tau(4.0))
+
+
+def test_alpha_compares_decays_and_needs_their_logarithms():
+    sc.Alpha(alpha=0.9, beta=sc.learn_tau(2.0))  # 0.61
+    sc.Alpha(alpha=sc.learn_tau(20.0), beta=sc.learn_tau(5.0))
+    for alpha, beta in ((sc.learn_tau(0.95), 0.9), (sc.learn_tau(5.0), sc.learn_tau(20.0))):
+        with pytest.raises(ValueError, match="must exceed"):
+            sc.Alpha(alpha=alpha, beta=beta)
+    for zero in (0.0, sc.learn(0.0), np.array([0.5, 0.0])):
+        with pytest.raises(ValueError, match="must be > 0, since the membrane needs its logarithm"):
+            sc.Alpha(beta=zero)
