@@ -200,7 +200,7 @@ with threadpoolctl.threadpool_limits(2, "blas"):
         if not child:
             own = [library.get_num_threads() for library in product._libraries()]
             os._exit(0 if multiplied() and own == [2] * len(own) else 1)
-    sys.exit(os.waitpid(child, 0)[1])
+    sys.exit(1 if os.waitpid(child, 0)[1] else 0)  # a status, of which a process would only return the last byte
 """
 
 
