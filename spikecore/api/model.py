@@ -274,7 +274,8 @@ class Model:
         Returns:
             {"loss": ..., "accuracy": ...}; no accuracy for a loss that is a function of your own.
         """
-        loss = loss or self.loss or ce_rate_loss()
+        if loss is None:
+            loss = ce_rate_loss() if self.loss is None else self.loss
         return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
 
     # ---- elsewhere ----

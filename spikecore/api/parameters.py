@@ -164,9 +164,9 @@ def decays_of(value: Param) -> Any:
     plain = values_of(value)
     if not isinstance(value, Learn) or value.dt is None:
         return plain
-    host = get_engine("numpy", dtype="float64")
-    found = host.to_numpy(host.xp.exp(host.asarray(-value.dt / plain)))
-    return found if found.ndim else float(found)
+    if isinstance(plain, float):
+        return decay(plain, value.dt)
+    return Fixed([decay(tau, value.dt) for tau in plain.reshape(-1).tolist()]).data.reshape(plain.shape)
 
 
 def check_range(owner: object, name: str, value: Param, low: float, high: float) -> None:

@@ -28,7 +28,9 @@ Callback = Callable[[Any, Row], Optional[bool]]
 
 @dataclass
 class EarlyStopping:
-    """Callback: stop when a figure has not improved for ``patience`` epochs. Begins anew with every training.
+    """Callback: stop when a figure has not improved for ``patience`` epochs.
+
+    It begins anew where an epoch does not follow the one before: with another model, or another run.
 
     Args:
         patience: epochs without improvement, >= 1.
@@ -54,10 +56,10 @@ class EarlyStopping:
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
             raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
-        follows = row.get("epoch", self._epoch + 1) == self._epoch + 1
-        if not follows:  # another training
+        following = self._epoch + 1
+        self._epoch = row.get("epoch", following)
+        if self._epoch != following:
             self._best, self._waited = (float("-inf"), None), 0
-        self._epoch = row.get("epoch", self._epoch)
         value = row[self.monitor] if "accuracy" in self.monitor else -row[self.monitor]
         if value > self._best[0] + self.min_delta:
             self._best, self._waited = (value, model.state() if self.restore_best else None), 0
@@ -178,8 +180,9 @@ class Training:
             )
         if self.validation is not None:
             check_batches("validation", self.validation)
-        given: Any = tuple(self.callbacks) if hasattr(self.callbacks, "__iter__") else (self.callbacks, None)
-        if not all(callable(one) and not isinstance(one, type) for one in given):
+        several = hasattr(self.callbacks, "__iter__")
+        given = tuple(self.callbacks) if several else ()
+        if not several or not all(callable(one) and not isinstance(one, type) for one in given):
             raise TypeError(
                 f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
             )

@@ -140,8 +140,9 @@ def _constants(params: Dict[str, Any]) -> Tuple[Tuple[str, Any], ...]:
 
 def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     """Which path a run over time takes, and why."""
-    if not_by_steps(stepper):
-        return not_by_steps(stepper)
+    aside = not_by_steps(stepper)
+    if aside:
+        return aside
     name = type(stepper).__name__
     if mode is False:
         return f"loop: one {name}.step per time step; kernels are switched off (fused=False)"

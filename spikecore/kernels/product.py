@@ -67,7 +67,7 @@ def _some(x: Any, own: slice, out: Any) -> Any:
 
 
 def _quietly(part: Callable[[], Any]) -> None:
-    """OpenBLAS's own threads do not tell of overflow, either: who is asked is the first part's."""
+    """Without warnings, as in OpenBLAS's own threads; the caller's settings hold for the part that it does itself."""
     with np.errstate(all="ignore"):
         part()
 
@@ -121,7 +121,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def _forked() -> None:
     """A child has none of these threads, and who was inside is not there to leave."""
-    global _calm  # noqa: PLW0603
+    global _calm  # noqa: PLW0603  (a fork has no other way to reach it)
     if _calm.inside:
         _calm.restore()
     _calm = _Calm()

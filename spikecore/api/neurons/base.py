@@ -258,7 +258,7 @@ def value_at(value: Any, like: Any, place: Tuple[int, ...]) -> float:
     return float(value[tuple(i if n > 1 else 0 for i, n in zip(neuron, value.shape))])
 
 
-def by_steps(owner: Any, neuron: Any) -> None:
+def refuse_parallel(owner: Any, neuron: Any) -> None:
     """Refuse ``parallel=True`` of a neuron whose ``owner`` runs it step by step, where somebody has asked for it.
 
     Raises:

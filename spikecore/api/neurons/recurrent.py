@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
 from spikecore.api.layers import Conv2d, Linear
-from spikecore.api.neurons.base import Neuron, Param, Stepper, by_steps
+from spikecore.api.neurons.base import Neuron, Param, Stepper, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
@@ -70,7 +70,7 @@ class Recurrent(Stepper):
             raise TypeError(
                 f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless layer"
             )
-        by_steps(self, self.neuron)
+        refuse_parallel(self, self.neuron)
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
@@ -122,7 +122,7 @@ class _Recurrently(Neuron):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        by_steps(self, self)
+        refuse_parallel(self, self)
         inner = self.base(**{f.name: getattr(self, f.name) for f in fields(self.base)})
         object.__setattr__(self, "_recurrent", Recurrent(inner, _connection(self)))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Tuple
 
 from spikecore.api.layer import Init, Key, Params, Shape, State
-from spikecore.api.neurons.base import Neuron, Stepper, by_steps, cast
+from spikecore.api.neurons.base import Neuron, Stepper, cast, refuse_parallel
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Refractory(Stepper):
     def __post_init__(self) -> None:
         if not isinstance(self.neuron, Stepper):
             raise TypeError(f"Refractory: neuron={self.neuron!r} is not a neuron")
-        by_steps(self, self.neuron)
+        refuse_parallel(self, self.neuron)
         if not isinstance(self.period, int) or self.period < 1:
             raise ValueError(f"Refractory: period={self.period!r} must be an int >= 1")
 

@@ -67,8 +67,9 @@ class IpuEngine(PlainEngine):
         where = "through a simulation of PopTorch on the CPU" if self.simulate else "by PopTorch"
         how = "in training" if self.options.inference_loop else ""
         loop = f"unrolled {how}".rstrip() + (", one poptorch.for_loop in inference" if how else "")
-        if not_by_steps(stepper):
-            return f"{not_by_steps(stepper)}, {where}"
+        aside = not_by_steps(stepper)
+        if aside:
+            return f"{aside}, {where}"
         return f"{loop}: one {type(stepper).__name__}.step per time step, plain ops with detached surrogates, {where}"
 
     def value_and_grad(

@@ -42,7 +42,7 @@ class _Unread:
         raise Untraceable("forward looks at the state of a neuron")
 
 
-class Unedited(TorchDispatchMode):  # type: ignore[misc]
+class Unedited(TorchDispatchMode):  # type: ignore[misc]  # torch does not say what it is
     """While it is entered and ``on``, no tensor that is none of the stand-ins may be edited in place."""
 
     on = True
@@ -173,7 +173,7 @@ def _fill(value: Any, copy: Any) -> None:
 
 
 def _generators() -> Tuple[Any, Dict[str, Any], Any]:
-    host: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    host: Any = np.random.get_state(legacy=False)  # noqa: NPY002  (the generator that forward may draw from)
     return random.getstate(), host, torch.get_rng_state()
 
 

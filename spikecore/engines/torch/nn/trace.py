@@ -113,7 +113,7 @@ def _followed(net: nn.Module) -> fx.Graph:
     def undo() -> None:
         before.restore()
         if (nn.Module.__call__, nn.Module.__getattr__) != patched:  # fx was interrupted when it put them back
-            nn.Module.__call__, nn.Module.__getattr__ = patched  # type: ignore[method-assign]
+            nn.Module.__call__, nn.Module.__getattr__ = patched  # type: ignore[method-assign]  # as fx does
 
     unedited = Unedited()
     try:
