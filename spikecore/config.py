@@ -12,14 +12,24 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterable, List, Optional, Tuple, Union
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Annotated, Literal
 
 from spikecore import datasets
 from spikecore.api.backprop.steps import stepwise
 from spikecore.api.containers import Sequential
 from spikecore.api.engine import ENVIRONMENT, engines, unknown
-from spikecore.kinds import AnyEncoder, AnyLayer, AnyLoss, AnyOptimizer, AnySchedule, Section, Stopping, one_of
+from spikecore.kinds import (
+    AnyEncoder,
+    AnyLayer,
+    AnyLoss,
+    AnyMetric,
+    AnyOptimizer,
+    AnySchedule,
+    Section,
+    Stopping,
+    one_of,
+)
 from spikecore.problems import ConfigError, problems
 
 try:
@@ -35,6 +45,11 @@ def _validation(value: Any) -> Any:
     if value not in ("test", "none") and not fraction:
         raise ValueError("must be 'test', 'none', or a fraction of the training samples in (0, 1)")
     return value
+
+
+def _several(value: Any) -> Any:
+    """One metric as a list of one."""
+    return [value] if isinstance(value, (str, dict)) else value
 
 
 class Data(Section):
@@ -139,6 +154,9 @@ class Train(Section):
 
     epochs: int = Field(20, ge=1, description="how often to go through the training samples")
     loss: AnyLoss = Field({}, description="what to minimise")
+    metric: Annotated[Optional[List[AnyMetric]], BeforeValidator(_several)] = Field(
+        None, description="what to report beside the loss, one or several; default the loss's own accuracy"
+    )
     optimizer: AnyOptimizer = Field({"kind": "Adam", "lr": 5e-4}, description="how")
     schedule: AnySchedule = Field({}, description="factor of the learning rate by epoch")
     clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the whole gradient")
@@ -182,7 +200,9 @@ class RunFile(Section):
     @model_validator(mode="after")
     def _monitored(self) -> RunFile:
         stopping = self.train.early_stopping
-        columns = ["loss", "accuracy"] + ["val_loss", "val_accuracy"] * (self.data.validation != "none")
+        metrics = ["accuracy"] if self.train.metric is None else [metric.kind for metric in self.train.metric]
+        own = ["loss", *metrics]
+        columns = own + [f"val_{name}" for name in own] * (self.data.validation != "none")
         if stopping is not None and stopping.monitor not in columns:  # type: ignore[attr-defined]
             monitor = stopping.monitor  # type: ignore[attr-defined]
             raise ValueError(

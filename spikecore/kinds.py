@@ -12,6 +12,7 @@ import functools
 import inspect
 from typing import Any, Callable, ClassVar, Dict, List, Optional, Tuple, Type, Union
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from typing_extensions import Annotated, Literal
 
@@ -19,13 +20,19 @@ from spikecore.api import functional, schedule, spikegen
 from spikecore.api.checkpoint import known_classes
 from spikecore.api.feed import keywords_of
 from spikecore.api.functional import quant
+from spikecore.api.functional.metrics import NAMED, OWN
 from spikecore.api.layer import Layer
 from spikecore.api.optim import Optimizer
-from spikecore.api.parameters import learn
+from spikecore.api.parameters import learn, learn_tau
 from spikecore.api.surrogate import Surrogate
 from spikecore.api.training import EarlyStopping
 
 REQUIRED: Any = ...
+# what a learned parameter is called: the function, the argument that the word stands for, and further keys
+LEARNED: Dict[str, Tuple[Any, str, Tuple[str, ...]]] = {
+    "learn": (learn, "value", ("per",)),
+    "learn_tau": (learn_tau, "tau", ("per", "dt")),
+}
 
 
 class Section(BaseModel):
@@ -59,18 +66,23 @@ def _made(value: Any) -> Any:
         return value.make()
     if isinstance(value, (list, tuple)):
         return tuple(_made(part) for part in value)
-    if isinstance(value, dict) and "learn" in value:
-        return learn(**{"value" if key == "learn" else key: _made(part) for key, part in value.items()})
+    for word, (function, argument, _) in LEARNED.items():
+        if isinstance(value, dict) and word in value:
+            return function(**{argument if key == word else key: _made(part) for key, part in value.items()})
     return value
 
 
 def _parameter(value: Any) -> Any:
-    """Refuse what is no number, no list of numbers and no ``{learn = ..., per = ...}``."""
+    """Refuse what is no number, no list of numbers and no learned value ``{learn = ...}`` or ``{learn_tau = ...}``."""
     plain = value
     if isinstance(value, dict):
-        if not {"learn"} <= set(value) <= {"learn", "per"}:
-            raise ValueError("a learned value is {learn = 0.9}, {learn = 0.9, per = 'neuron'} or per = 'channel'")
-        plain = value["learn"]
+        word = next((word for word, (_, _, keys) in LEARNED.items() if {word} <= set(value) <= {word, *keys}), None)
+        if word is None:
+            raise ValueError(
+                "a learned value is {learn = 0.9}, {learn = 0.9, per = 'neuron'} or per = 'channel'; a decay learned "
+                "through its time constant {learn_tau = 10.0}, with dt and per if need be"
+            )
+        plain = value[word]
     if isinstance(plain, bool) or not isinstance(plain, (int, float, list, tuple)):
         raise ValueError("must be a number, an array of numbers, or a learned value such as {learn = 0.9}")
     return value
@@ -196,6 +208,29 @@ def _sequence(time_axis: int = 0) -> Dict[str, Any]:
     return {"num_steps": None, "encoder": None, "time_axis": time_axis}
 
 
+# ---- metrics -------------------------------------------------------------------------------------------------------
+
+
+def _own_accuracy() -> str:
+    """The accuracy of the loss's own decoder: whether the loss would be smallest with the right class."""
+    return OWN
+
+
+def _metric(function: Any) -> Callable[..., Any]:
+    """Options of a metric of ``spikecore.functional`` -> the metric with these options."""
+
+    @functools.wraps(function)
+    def options(**given: Any) -> Any:
+        bound = functools.partial(function, **given)
+        bound(np.ones((1, 1, given.get("num_classes") or 1)), [0])  # its own checks, on the smallest of outputs
+        return bound
+
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.default is not p.empty and p.name != "lengths"]
+    options.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+    return options
+
+
 TYPES: Dict[Any, Any] = {
     **{kind.__name__: kind for kind in (bool, int, float, str)},
     **{f"Optional[{kind.__name__}]": Optional[kind] for kind in (int, float, str)},
@@ -227,6 +262,7 @@ AnyEncoder = tagged(
     default="constant",
 )
 AnyLoss = tagged(_named(functional.Loss, functional), default="ce_rate_loss")
+AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
 AnyOptimizer = tagged(_named(Optimizer), default="Adam")
 AnySchedule = tagged(_named(object, schedule), default="constant")
 Stopping = model_of("EarlyStopping", EarlyStopping, _fields(EarlyStopping))

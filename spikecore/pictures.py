@@ -13,11 +13,12 @@ from spikecore.api.feed import Feed
 from spikecore.api.layer import Key
 from spikecore.api.model import Model
 from spikecore.api.parameters import Learn, values_of
+from spikecore.spikeplot.training import curve_names
 
 CURVES, RASTER, TRACES = "curves.png", "raster.png", "traces.png"
 MOST_PANELS, MOST_TRACES, DPI = 4, 4, 130
 
-Spikes = Dict[str, np.ndarray]  # (time, 1, *features) by layer
+Spikes = Dict[str, np.ndarray]  # outputs (time, 1, *features) by layer
 
 
 def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], title: str) -> List[Path]:
@@ -38,8 +39,7 @@ def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], ti
     """
     made: List[Any] = []
     if model.history:
-        (first, *_) = spikeplot.training_curves(model.history).values()
-        made.append((first.figure, CURVES))
+        made.append((_curves(model.history), CURVES))
     layers = _neuron_layers(model)
     if layers:
         feed = Feed(**feeding)
@@ -51,6 +51,13 @@ def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], ti
     for figure, name in made:
         figure.savefig(directory / name, dpi=DPI)
     return [directory / name for _, name in made]
+
+
+def _curves(history: Any) -> Any:
+    names = curve_names(history)
+    figure = _blank(3.8 * len(names), 3.2)
+    spikeplot.training_curves(history, figure.subplots(1, len(names), squeeze=False))
+    return figure
 
 
 def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
@@ -80,7 +87,15 @@ def _run_up_to(model: Model, name: str, x: Any, steps: Any) -> np.ndarray:
     return model.engine.to_numpy(part.executor.run(x, steps=steps).spikes)
 
 
+def _spiking(model: Model, name: str) -> bool:
+    return bool(getattr(model.network.layers[int(name)], "spiking", True))  # type: ignore[attr-defined]
+
+
 def _raster(spikes: Spikes, model: Model, title: str) -> Any:
+    """The spikes of each layer; None if no layer makes any."""
+    spikes = {name: values for name, values in spikes.items() if _spiking(model, name)}
+    if not spikes:
+        return None
     heights = [min(3.2, 1.1 + 0.018 * s[0, 0].size) for s in spikes.values()]
     figure = _figure(1.0 + sum(heights), title)
     panels = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights).flat
@@ -92,25 +107,30 @@ def _raster(spikes: Spikes, model: Model, title: str) -> Any:
 
 
 def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any:
-    """Membranes of the liveliest neurons of each layer that has a ``mem``, with thresholds; None if no layer has."""
+    """Membranes of the liveliest neurons of each layer that has a ``mem``; None if no layer has.
+
+    Layers that spike have thresholds and spikes, too: a readout such as ``LI`` has neither.
+    """
     states = model.executor.run(x, steps=steps, record=True).states
     names = [name for name in spikes if "mem" in states.get(name, {})]
     if not names:
         return None
     mems = {name: model.engine.to_numpy(states[name]["mem"]) for name in names}
+    spikes = {name: spikes[name] if _spiking(model, name) else 0.0 * spikes[name] for name in names}
     shown = [
         (name, neuron) for name in names for neuron in _liveliest(spikes[name], mems[name], MOST_TRACES // len(names))
     ]
     figure = _figure(1.0 + 1.35 * len(shown), title)
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    handles: Dict[str, Any] = {}
     for ax, (name, neuron) in zip(panels, shown):
         ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
-        spikeplot.traces(
-            mems[name], spikes[name], ax, threshold=_threshold(model, name), neurons=[neuron], batch_index=0
-        )
+        marks = {"threshold": _threshold(model, name), "spikes": spikes[name]} if _spiking(model, name) else {}
+        drawn = spikeplot.traces(mems[name], axes=ax, neurons=[neuron], batch_index=0, **marks)
         ax.label_outer()
-    labels = ["threshold", "membrane", "spike"][-len(ax.lines) :]
-    figure.legend(ax.lines, labels, frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+        for label, lines in (("threshold", drawn.threshold), ("membrane", drawn.mem), ("spike", drawn.spikes)):
+            handles.update((label, line) for line in lines)
+    figure.legend(handles.values(), handles, frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -123,13 +143,17 @@ def _liveliest(spikes: np.ndarray, mem: np.ndarray, count: int) -> List[int]:
 
 
 def _figure(height: float, title: str) -> Any:
+    figure = _blank(7.0, height)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _blank(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('pictures need matplotlib: pip install "spikecore[plot]"') from error
-    figure = Figure(figsize=(7.0, height), layout="constrained", dpi=DPI)
-    figure.suptitle(title, fontsize=11)
-    return figure
+    return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
 
 
 def _threshold(model: Model, name: str) -> Any:

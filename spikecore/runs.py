@@ -2,7 +2,7 @@
 
 The directory holds run.toml (every key, defaults included), model.safetensors (weights, buffers, optimiser, step and
 history, after every epoch), best.safetensors (where early stopping restores the best epoch), history.jsonl, result.json
-(loss and accuracy on the test set) and the pictures. Each file is replaced in a single step, so that a run may be
+(loss and metrics on the test set) and the pictures. Each file is replaced in a single step, so that a run may be
 interrupted at any moment and resumed; the resumed run is bit-identical to an uninterrupted one.
 """
 
@@ -18,6 +18,7 @@ from spikecore.api.checkpoint import load, write_atomically
 from spikecore.api.engine import Engine, get_engine
 from spikecore.api.feed import Feed
 from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.layer import Key, ShapeError
 from spikecore.api.model import Model
@@ -71,6 +72,12 @@ class Run:
     def loss(self) -> Any:
         """The loss."""
         return self.config.train.loss.make()
+
+    @property
+    def metric(self) -> Any:
+        """What to report beside the loss."""
+        metrics = self.config.train.metric
+        return None if metrics is None else [metric.make() for metric in metrics]
 
     def engine(self) -> Engine:
         """The engine that the run file names.
@@ -155,7 +162,7 @@ class Run:
         """
         try:
             first = next(iter(Loader(self.train_set, batch_size=2, shuffle=False)))
-            model.evaluate([first], self.loss, progress=False, **self.feeding)
+            model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
             labels, targets = reads_labels(self.loss), self.train_set.targets
             if labels is not None:
                 check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
@@ -187,6 +194,7 @@ class Run:
             schedule=options.schedule.make(),
             clip_norm=options.clip_norm,
             callbacks=(*callbacks, lambda model, row: say(epoch_line(row))),
+            metric=self.metric,
             window=options.window,
             learning=options.learning,
             update_every=options.update_every,
@@ -208,8 +216,9 @@ class Run:
             write_atomically(self.directory / name, text.encode())
 
     def evaluate(self, model: Model) -> Dict[str, Any]:
-        """Loss and accuracy on the test set; result.json keeps them."""
-        found = model.evaluate(self.judging(self.test_set), self.loss, progress=False, **self.feeding)
+        """Loss and metrics on the test set; result.json keeps them."""
+        data = self.judging(self.test_set)
+        found = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding)
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
         result = {**about, **{f"test_{name}": value for name, value in found.items()}}
@@ -286,7 +295,8 @@ def _leaves(value: Any, path: str = "") -> Dict[str, Any]:
 
 def epoch_line(row: Dict[str, Any]) -> str:
     """A row of the history for people."""
-    figures = [f"{name} {row[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in row]
+    shown = [name for name in row if name == "loss" or name not in COLUMNS]
+    figures = [f"{name} {row[name]:.4f}" for name in shown]
     return f"epoch {row['epoch']:>3}  {'  '.join(figures)}  {row['seconds']:.2f} s"
 
 

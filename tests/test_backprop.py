@@ -100,7 +100,7 @@ def test_a_sequence_may_come_in_any_pieces(lengths, trace):
     for cuts in ([], np.cumsum(lengths)[:-1]):
         rule = Online(DENSE, stepwise(loss), targets_of(ENGINE, loss, LABELS, len(x), 4), len(x), trace)
         run = Run(rule, ENGINE, map_leaves(ENGINE.asarray, init.params), init.buffers)
-        outputs = [run.feed(piece) for piece in np.split(x, cuts)]
+        outputs = [run.feed(piece).spikes for piece in np.split(x, cuts)]
         found.append((np.concatenate(outputs), flatten(run.take()[1])))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     same(found[0][1], found[1][1])

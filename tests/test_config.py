@@ -87,6 +87,42 @@ layers = [
     assert run.network.make() == sc.Sequential(sc.Residual(body), last)
 
 
+def test_decays_are_learned_through_their_time_constant(written):
+    """D10: ``learn_tau`` was not in run files, and tutorial 5's loss had no name."""
+    run = config.read(
+        written("""
+[network]
+layers = [
+    { kind = "Leaky", beta = { learn_tau = 10.0 } },
+    { kind = "Synaptic", alpha = { learn_tau = 4.0, per = "neuron", dt = 0.5 }, beta = { learn_tau = [5, 6.0] } },
+]
+
+[train]
+loss = { kind = "ce_membrane_loss", over_time = "sum" }
+""")
+    )
+    synaptic = sc.Synaptic(alpha=sc.learn_tau(4.0, dt=0.5, per="neuron"), beta=sc.learn_tau([5.0, 6.0]))
+    assert run.network.make() == sc.Sequential(sc.Leaky(beta=sc.learn_tau(10.0)), synaptic)
+    assert run.train.loss.make() == sc.functional.ce_membrane_loss(over_time="sum")
+    assert config.read(written(config.write(run).decode())) == run
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{ learn_tau = -1.0 }", "learn_tau: tau=-1.0"),
+        ("{ learn_tau = 10.0, learn = 0.9 }", "a learned value is"),
+        ("{ learn = 0.9, dt = 0.5 }", "a learned value is"),
+        ("{ learn_tau = true }", "must be a number"),
+        ("{ tau = 3.0 }", "through its time constant {learn_tau = 10.0}"),
+    ],
+)
+def test_bad_learned_values_say_what_one_is(written, value, message):
+    """D10"""
+    (line,) = refused(written(f"[network]\nlayers = [{{ kind = 'Leaky', beta = {value} }}]\n"))
+    assert message in line
+
+
 def test_run_files_know_every_layer_of_the_library():
     known = {model.__name__ for model in kinds.LAYER_MODELS}
     modules = {"nir", "nn"}  # no layers; they need packages of their own, and nir is not made for Python below 3.9

@@ -83,7 +83,7 @@ def test_it_prints_and_says_what_it_leaves_out(engine):
     report = F.activity(sc.Model(network, engine), np.ones((5, 2, 4)))
     assert report.uncounted == ("1 (SLSTM)",)
     text = str(report)
-    assert text.startswith("per sample, 5 steps\nlayer")
+    assert text.startswith("per sample, 5 steps; dense: 5 passes of an artificial network of this shape\nlayer")
     assert "not counted: operations inside 1 (SLSTM)" in text
     assert report.synapses[0].synops == 5 * 4 * 3
     alone = F.activity(sc.Model(sc.Leaky(), engine), np.ones((5, 2, 4)))
@@ -103,3 +103,21 @@ def test_a_readout_that_never_fires_is_not_among_those_that_do(engine):
     found = F.activity(model, np.ones((1, 3)), num_steps=4)
     assert found.firing == ()
     assert [row.name for row in found.synapses] == ["0"]
+
+
+def test_dense_operations_are_counted_over_the_steps_of_the_data(engine):
+    """D7: operations of 80 steps stood beside those of one dense step."""
+    network = sc.Sequential(sc.Linear(4, 3), sc.RLeaky(linear_features=3, threshold=1e-6), sc.Linear(3, 2))
+    full = np.ones((2, 4))
+    sequence = F.activity(sc.Model(network, engine), np.ones((80, 2, 4)))
+    assert [row.macs for row in sequence.synapses] == [80 * 12, 80 * 9, 80 * 6]
+    assert sequence.synapses[0].synops == sequence.synapses[0].macs, "no input is zero"
+    assert sequence.dense_steps == 80
+    assert sequence.dense_energy == pytest.approx(80 * 27 * 4.6e-12)
+    recoded = F.activity(sc.Model(network, engine), np.ones((80, 2, 4)), encoder=spikegen.delta)
+    assert recoded.dense_steps == 80
+    for still in ({"num_steps": 80}, {"num_steps": 80, "encoder": spikegen.rate}):
+        report = F.activity(sc.Model(network, engine), full, **still)
+        assert [row.macs for row in report.synapses] == [12, 9, 6], "an image is one pass"
+        assert (report.steps, report.dense_steps) == (80, 1)
+        assert "80 steps; dense: a pass of" in str(report)

@@ -173,6 +173,18 @@ def test_temporal_losses_against_formulas(engine):
         assert_close(found, -np.log(np.exp(logits[right]) / np.exp(logits).sum()), 1e-14)
 
 
+def test_a_target_after_the_last_step_asks_for_no_spike(engine):
+    """B10: ``mse_temporal_loss(off_target=T)`` as in snnTorch's documentation; and times as arrays."""
+    x = np.zeros((4, 1, 2))
+    x[1, 0, 0] = 1.0
+    found = F.mse_temporal_loss(on_target=1, off_target=4)(engine.asarray(x), [0])
+    assert_close(engine.to_numpy(found), (0 + (1 / 4) ** 2) / 2)
+    arrays = F.mse_temporal_loss(on_target=np.array([1, 2]), off_target=np.array([3, 4]), multi_spike=True)
+    assert arrays == F.mse_temporal_loss(on_target=[1, 2], off_target=[3, 4], multi_spike=True)
+    with pytest.raises(ValueError, match=r"target time 5 must be in \[-4, 4\]"):
+        F.mse_temporal_loss(off_target=5)(engine.asarray(x), [0])
+
+
 def test_population_fires_with_its_first_neuron(engine):
     x = np.zeros((4, 1, 4))
     x[2, 0, 0] = x[1, 0, 1] = x[3, 0, 2] = 1.0
@@ -188,6 +200,7 @@ def test_gradient_is_snntorchs(graded):
     y = torch.tensor(LABELS)
     for ours, wanted in (
         (F.mse_temporal_loss(on_target=1, off_target=4), theirs.mse_temporal_loss(on_target=1, off_target=4)),
+        (F.mse_temporal_loss(off_target=6), theirs.mse_temporal_loss(off_target=6)),  # B10: as many as there are steps
         (F.ce_temporal_loss(), theirs.ce_temporal_loss()),
         (F.ce_temporal_loss(weight=WEIGHT), theirs.ce_temporal_loss(weight=torch.tensor(WEIGHT))),
         (F.ce_max_membrane_loss(), theirs.ce_max_membrane_loss()),
@@ -236,7 +249,7 @@ BAD = {
     r"must hold equally many": lambda: F.SpikeTime(multi_spike=True, on_target=[0], off_target=[1, 2]),
     r"tolerance=-1 must be >= 0": lambda: F.SpikeTime(tolerance=-1),
     r"no classes to weight": lambda: F.mse_temporal_loss(target_is_time=True, weight=WEIGHT),
-    r"target time 9 must be in \[-6, 5\]": lambda: F.mse_temporal_loss(on_target=9)(spikes(), LABELS),
+    r"target time 9 must be in \[-6, 6\]": lambda: F.mse_temporal_loss(on_target=9)(spikes(), LABELS),
     r"target time 9.0 must be in": lambda: F.SpikeTime(target_is_time=True)(spikes(), np.full((4, 3), 9.0)),
     r"do not fit spikes": lambda: F.SpikeTime(target_is_time=True)(spikes(), np.zeros((3, 4))),
     r"targets\[0\] = 3 is out of range": lambda: F.SpikeTime()(spikes(), LABELS + 1),

@@ -225,7 +225,7 @@ def test_early_stopping(model):
 
 def test_early_stopping_begins_anew_with_another_model():
     """A second model neither stops at the first one's figures nor gets its weights."""
-    stopping = sc.EarlyStopping(patience=1, monitor="score")
+    stopping = sc.EarlyStopping(patience=1, monitor="score", mode="min")
     for seed, figures in enumerate(([5.0, 6.0], [9.0, 8.0, 8.5])):
         scores, kept = iter(figures), []
         model = sc.Model(sc.Sequential(sc.Linear(6, 3), sc.Leaky()), input_shape=(6,), seed=seed)

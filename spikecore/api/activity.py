@@ -44,8 +44,8 @@ class Synapses(NamedTuple):
 
     name: str
     kind: str
-    synops: float  # operations that inputs other than zero cause
-    macs: int  # of a dense pass over one step, what an artificial network of this shape needs
+    synops: float  # operations that inputs other than zero cause, over all steps
+    macs: int  # what an artificial network of this shape needs for the same sample, see ``Activity.dense_steps``
     binary: bool  # whether all inputs were 0 or 1, so that each operation is an accumulate
     energy: float  # of the synops, in joules
     dense_energy: float  # of the macs
@@ -59,6 +59,7 @@ class Activity:
     synapses: Tuple[Synapses, ...]
     steps: int
     uncounted: Tuple[str, ...]  # layers with connections inside whose operations are not counted
+    dense_steps: int = 1  # dense passes that are counted: a sequence takes one for each of its steps, an image one
 
     @property
     def synops(self) -> float:
@@ -72,7 +73,7 @@ class Activity:
 
     @property
     def dense_energy(self) -> float:
-        """Joules of one dense pass: an artificial network of the same shape."""
+        """Joules of an artificial network of the same shape, see ``dense_steps``."""
         return sum(row.dense_energy for row in self.synapses)
 
     def __str__(self) -> str:
@@ -86,7 +87,9 @@ class Activity:
             energies = (f"{1e9 * r.energy:.3f}", f"{1e9 * r.dense_energy:.3f}")
             wires.append((r.name, r.kind, operation, f"{r.synops:,.1f}", f"{r.macs:,}", *energies))
         notes = [f"not counted: operations inside {name}" for name in self.uncounted]
-        return "\n".join([f"per sample, {self.steps} steps", *_table(lines), "", *_table(wires), *notes])
+        dense = "a pass" if self.dense_steps == 1 else f"{self.dense_steps} passes"
+        head = f"per sample, {self.steps} steps; dense: {dense} of an artificial network of this shape"
+        return "\n".join([head, *_table(lines), "", *_table(wires), *notes])
 
 
 def activity(
@@ -103,6 +106,9 @@ def activity(
     Biases, normalisation and the neurons' own arithmetic are not counted. An input constant in time is multiplied once,
     as spikecore computes it, not at every step.
 
+    Beside them stand the operations of an artificial network of the same shape, which multiplies all its inputs. It
+    takes one pass for a sample without a time axis, however many steps the spikes take; for a sequence, one per step.
+
     Args:
         model: a ``Model``.
         x: (time, batch, *features); with ``num_steps`` or an encoder (batch, *features).
@@ -114,21 +120,24 @@ def activity(
         TypeError: a container of the network whose inside is not known.
     """
     engine = model.engine
+    x = engine.asarray(x)
     values, steps = Feed(num_steps, encoder)(engine, x, model.input_shape, Key((model.seed, "call")))
+    passes = values.shape[0] if values.ndim == x.ndim else 1
     model.build(tuple(values.shape[2:]))
     like, held = model.network.init(Key((model.seed, "init")), model.input_shape), model.state()
     params = map_leaves(engine.asarray, unflatten(held["params"], like.params))
     buffers = map_leaves(engine.asarray, unflatten(held["buffers"], like.buffers))
-    notes = _Notes(engine, energy, values.shape[1])
+    notes = _Notes(engine, energy, values.shape[1], passes)
     notes.visit(Pass(engine, steps), model.network, params, buffers, values)
-    return Activity(tuple(notes.firing), tuple(notes.synapses), steps or values.shape[0], tuple(notes.uncounted))
+    rows = tuple(notes.firing), tuple(notes.synapses)
+    return Activity(*rows, steps or values.shape[0], tuple(notes.uncounted), passes)
 
 
 class _Notes:
     """Walks through a network and writes down what happens in each layer."""
 
-    def __init__(self, engine: Any, energy: Energy, batch: int) -> None:
-        self.engine, self.energy, self.batch = engine, energy, batch
+    def __init__(self, engine: Any, energy: Energy, batch: int, passes: int) -> None:
+        self.engine, self.energy, self.batch, self.passes = engine, energy, batch, passes
         self.firing: List[Firing] = []
         self.synapses: List[Synapses] = []
         self.uncounted: List[str] = []
@@ -181,7 +190,7 @@ class _Notes:
         values = self.engine.to_numpy(x)
         binary = bool(((values == 0) | (values == 1)).all())
         each = self.energy.accumulate if binary else self.energy.multiply_accumulate
-        synops, dense = total / self.batch, int(macs or 0) // self.batch
+        synops, dense = total / self.batch, int(macs or 0) // self.batch * self.passes
         dense_energy = dense * self.energy.multiply_accumulate
         self.synapses.append(Synapses(name, layer_name(layer), synops, dense, binary, synops * each, dense_energy))
 

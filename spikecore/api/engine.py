@@ -195,7 +195,7 @@ class Engine(abc.ABC):
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
-        """Prepare a network for training. Options: ``clip_norm``, ``window``."""
+        """Prepare a network for training. Options: ``clip_norm``, ``window``, and for metrics ``record``."""
 
 
 class Executor(abc.ABC):

@@ -39,6 +39,7 @@ class NetworkExecutor(Executor):
         optimizer: an ``Optimizer``; None likewise.
         clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
         window: truncated BPTT, in steps.
+        record: which states a training step returns, too, beside those that the loss reads: "last", or none.
     """
 
     carries = True
@@ -54,13 +55,14 @@ class NetworkExecutor(Executor):
         *,
         clip_norm: Optional[float] = None,
         window: Optional[int] = None,
+        record: Any = (),
     ) -> None:
         if clip_norm is not None and not (isinstance(clip_norm, Real) and clip_norm > 0):
             raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
         check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
         self.clip_norm, self.window = clip_norm, window
-        self.record = record_option(network, recorded_for(loss)) if loss is not None else ()
+        self.record = record_option(network, record or recorded_for(loss)) if loss is not None else ()
         self.steps_done = 0
         self.lr = optimizer.lr if optimizer is not None else 0.0
         self.place(params, buffers)

@@ -12,6 +12,7 @@ from spikecore.api.engine import Engine, Executor, get_engine
 from spikecore.api.feed import Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.functional.metrics import metrics_of, needs_membrane
 from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
 from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer
@@ -35,7 +36,8 @@ class Model:
         **options: passed to the engine if it is given by name, e.g. ``dtype="float64"``, ``device="cuda"``.
 
     Attributes:
-        history: one dict per epoch trained: epoch, loss, accuracy, val_loss, val_accuracy, lr, seconds, samples_per_s.
+        history: one dict per epoch trained: epoch, loss, accuracy or other metrics, val_loss, val_accuracy, lr,
+            seconds, samples_per_s.
 
     Example:
         >>> net = sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))
@@ -63,6 +65,7 @@ class Model:
         self.epochs_done = 0
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
+        self.metric: Any = None
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
         self._executor: Optional[Executor] = None
@@ -166,6 +169,7 @@ class Model:
         clip_norm: Optional[float] = None,
         callbacks: Tuple[Callback, ...] = (),
         *,
+        metric: Any = None,
         window: Optional[int] = None,
         learning: str = "bptt",
         update_every: Optional[int] = None,
@@ -193,6 +197,10 @@ class Model:
             schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
             clip_norm: largest norm of the whole gradient.
             callbacks: each is called as ``callback(model, row)`` after an epoch; one that returns True ends training.
+            metric: what to report beside the loss: a name ("accuracy_rate", "accuracy_temporal" or
+                "accuracy_membrane"), a function ``(out, targets) -> number``, or several of these in a list or, to name
+                their columns in the history, in a dict. Default: "accuracy", by the loss's own decoder (spike counts,
+                first spikes, highest membranes, ...), where the loss compares with class labels.
             window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
             learning: "bptt", backwards through time; or forward in time, with memory that does not depend on the number
                 of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
@@ -216,15 +224,18 @@ class Model:
             raise TypeError(
                 f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
             )
-        epochs = whole_number("epochs", epochs, 1)
+        metrics, epochs = metrics_of(metric, loss), whole_number("epochs", epochs, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
         if self._executor is None:
             self._build_from(data, feed, loss)
         way.check(self.engine, self.executor, loss, window)
-        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
+        record = {"record": "last"} if needs_membrane(metrics) else {}
+        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record)
+        self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
-        training = Training(self, data, loss, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way)
-        return training.run()
+        return Training(
+            self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way
+        ).run()
 
     def _build_from(self, data: Iterable[Any], feed: Feed, loss: Any) -> None:
         """Learn the shape of a sample from the first batch, which must not be lost."""
@@ -262,21 +273,26 @@ class Model:
         encoder: Optional[Callable[..., Any]] = None,
         time_axis: int = 0,
         *,
+        metric: Any = None,
         progress: Optional[bool] = None,
     ) -> Row:
-        """Loss and, for class labels, accuracy over all batches.
+        """Loss and metrics over all batches.
 
         Args:
             data, num_steps, encoder, time_axis: as in ``fit``.
             loss: as in ``fit``; default that of the last ``fit``, else ``functional.ce_rate_loss()``.
+            metric: as in ``fit``; default that of the last ``fit`` if ``loss`` is, too.
             progress: True or False forces a progress bar on or off.
 
         Returns:
-            {"loss": ..., "accuracy": ...}; no accuracy for a loss that is a function of your own.
+            {"loss": ..., "accuracy": ...}, or what the metrics are called; the loss alone, if it is a function of your
+            own and there is no ``metric``.
         """
         if loss is None:
+            metric = self.metric if metric is None else metric
             loss = ce_rate_loss() if self.loss is None else self.loss
-        return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
+        feed = Feed(num_steps, encoder, time_axis)
+        return evaluate(self, data, loss, metrics_of(metric, loss), feed, progress).row()
 
     # ---- elsewhere ----
 
@@ -298,7 +314,7 @@ class Model:
         other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
         other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
         if state is not None:
-            other.optimizer, other.loss = self.optimizer, self.loss
+            other.optimizer, other.loss, other.metric = self.optimizer, self.loss, self.metric
             like = other.network.init(Key((other.seed, "init")), other.input_shape)  # type: ignore[arg-type]
             params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
             other._executor = engine.compile(self.network, params, buffers, None, self.optimizer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional, Tuple, Union
 
 from spikecore.api.containers import readout, walk
 from spikecore.api.functional.loss import evaluate
 from spikecore.api.layer import Layer, Pass, ShapeError, layer_name
-from spikecore.api.tree import Params, State, Tree, leaves
+from spikecore.api.tree import Params, State, Tree, leaves, map_leaves
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,13 @@ def _behind(network: Layer, name: Optional[str]) -> str:
     layers = list(walk(network))
     place = [path for path, _ in layers].index(name or "")
     return ", ".join(layer_name(layer) for _, layer in layers[place + 1 :])
+
+
+def constant(engine: Any, out: Output) -> Output:
+    """The output without the graphs that made it."""
+    stop = engine.stop_gradient
+    states = {name: map_leaves(stop, state) for name, state in out.states.items()}
+    return replace(out, spikes=stop(out.spikes), states=Recorded(states))
 
 
 def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:

@@ -12,12 +12,12 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.foreign import shown
-from spikecore.api.functional.accuracy import accuracy_rate
 from spikecore.api.functional.loss import evaluate as evaluate_loss
-from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.metrics import Metrics, measured
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key
+from spikecore.api.network import constant
 from spikecore.api.progress import Progress, length
 from spikecore.api.sizes import whole_number
 
@@ -34,24 +34,28 @@ class EarlyStopping:
 
     Args:
         patience: epochs without improvement, >= 1.
-        monitor: a column of the history; "loss"-like ones should fall, "accuracy"-like ones rise.
+        monitor: a column of the history.
+        mode: "min" if it should fall, "max" if it should rise; "auto" knows of losses and accuracies.
         min_delta: smallest change that counts.
         restore_best: go back to the weights of the best epoch when stopping.
 
     Raises:
-        KeyError: the history has no such column.
+        KeyError: the history has no such column. ValueError: another mode, or "auto" for any other column.
     """
 
     patience: int = 5
     monitor: str = "val_loss"
     min_delta: float = 0.0
     restore_best: bool = True
+    mode: str = "auto"
     _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
     _waited: int = field(default=0, repr=False)
     _epoch: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         self.patience = whole_number("EarlyStopping: patience", self.patience, 1)
+        if self.mode not in ("min", "max", "auto"):
+            raise ValueError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
 
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
@@ -60,7 +64,7 @@ class EarlyStopping:
         self._epoch = row.get("epoch", following)
         if self._epoch != following:
             self._best, self._waited = (float("-inf"), None), 0
-        value = row[self.monitor] if "accuracy" in self.monitor else -row[self.monitor]
+        value = row[self.monitor] if self._rises() else -row[self.monitor]
         if value > self._best[0] + self.min_delta:
             self._best, self._waited = (value, model.state() if self.restore_best else None), 0
             return None
@@ -74,41 +78,38 @@ class EarlyStopping:
             model.load_state(self._best[1])
         return True
 
+    def _rises(self) -> bool:
+        """Whether more is better."""
+        if self.mode != "auto":
+            return self.mode == "max"
+        if not ("loss" in self.monitor or "accuracy" in self.monitor):
+            raise ValueError(
+                f"EarlyStopping: monitor={self.monitor!r} is no loss and no accuracy: say mode='min' if it should "
+                "fall, mode='max' if it should rise"
+            )
+        return "accuracy" in self.monitor
+
 
 @dataclass
 class Average:
-    """Running means of loss and accuracy over samples."""
+    """Running means of loss and metrics over samples."""
 
     samples: int = 0
-    loss: float = 0.0
-    hits: float = 0.0
-    judged: bool = False
+    sums: Dict[str, float] = field(default_factory=lambda: {"loss": 0.0})
 
-    def add(self, count: int, loss: float, accuracy: Optional[float]) -> None:
+    def add(self, count: int, loss: float, metrics: Dict[str, float]) -> None:
         """Count one batch."""
         self.samples += count
-        self.loss += loss * count
-        if accuracy is not None:
-            self.hits, self.judged = self.hits + accuracy * count, True
+        for name, value in {"loss": loss, **metrics}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * count
 
     def row(self, prefix: str = "") -> Row:
         """The means as columns of the history."""
-        found = {f"{prefix}loss": self.loss / max(1, self.samples)}
-        if self.judged:
-            found[f"{prefix}accuracy"] = self.hits / self.samples
-        return found
+        return {f"{prefix}{name}": total / max(1, self.samples) for name, total in self.sums.items()}
 
     def shown(self) -> Row:
         """The means as a progress bar shows them."""
         return {name: f"{value:.4f}" for name, value in self.row().items()}
-
-
-def accuracy_of(loss: Any, out: Any, targets: Any, lengths: Lengths = None) -> Optional[float]:
-    """Accuracy of a batch where the loss compares with class labels, else None."""
-    labels = reads_labels(loss)
-    if labels is None:
-        return None
-    return accuracy_rate(out.spikes, targets, labels.population_code, labels.num_classes, lengths)
 
 
 def check_batches(name: str, data: Any) -> None:
@@ -163,6 +164,7 @@ class Training:
     model: Any
     data: Any
     loss: Any
+    metrics: Metrics
     feed: Feed
     epochs: int
     base_lr: float
@@ -241,14 +243,15 @@ class Training:
         check_targets(model.engine, self.loss, x, steps, targets, model.classes)
         lengths = lengths_of(model.engine, lengths, x, steps)
         loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
-        mean.add(x.shape[1], loss, accuracy_of(self.loss, out, targets, lengths))
+        held = model.engine.asarray(targets, dtype=target_dtype(targets))
+        mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), held, lengths))
 
     def _validated(self) -> Row:
-        return evaluate(self.model, self.validation, self.loss, self.feed, self.progress).row("val_")
+        return evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, self.progress).row("val_")
 
 
-def evaluate(model: Any, data: Any, loss: Any, feed: Feed, progress: Optional[bool]) -> Average:
-    """Loss and accuracy over all batches, without training."""
+def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Optional[bool]) -> Average:
+    """Loss and metrics over all batches, without training."""
     mean = Average()
     bar = Progress("evaluate", length(data), progress)
     for inputs, targets, lengths in bar.over(batches(data)):
@@ -260,7 +263,7 @@ def evaluate(model: Any, data: Any, loss: Any, feed: Feed, progress: Optional[bo
         out = model.executor.run(x, steps=steps, record="last")
         held = model.engine.asarray(targets, dtype=target_dtype(targets))
         value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, held, lengths)))
-        mean.add(x.shape[1], value, accuracy_of(loss, out, targets, lengths))
+        mean.add(x.shape[1], value, measured(metrics, out, held, lengths))
         bar.update(**mean.shown())
     if not mean.samples:
         raise ValueError("data gave no batch: nothing to evaluate")

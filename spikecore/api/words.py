@@ -32,6 +32,7 @@ class Vocabulary(SimpleNamespace):
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             f"engine.xp has no word {name!r}; the words that every engine has: sorted(vars(engine.xp))"
+            + "; for labels there is spikecore.spikegen.to_one_hot(labels, classes)" * (name == "one_hot")
         )
 
 

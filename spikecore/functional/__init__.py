@@ -11,10 +11,12 @@ from spikecore.api.activity import activity as activity
 from spikecore.api.engine import no_such
 from spikecore.api.functional import Loss as Loss
 from spikecore.api.functional import SpikeTime as SpikeTime
+from spikecore.api.functional import accuracy_membrane as accuracy_membrane
 from spikecore.api.functional import accuracy_rate as accuracy_rate
 from spikecore.api.functional import accuracy_temporal as accuracy_temporal
 from spikecore.api.functional import ce_count_loss as ce_count_loss
 from spikecore.api.functional import ce_max_membrane_loss as ce_max_membrane_loss
+from spikecore.api.functional import ce_membrane_loss as ce_membrane_loss
 from spikecore.api.functional import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional import ce_temporal_loss as ce_temporal_loss
 from spikecore.api.functional import l1_rate_sparsity as l1_rate_sparsity

@@ -173,6 +173,8 @@ LOSSES = [
     ("ce_count_loss-normalised", functional.ce_count_loss(weight=WEIGHT, normalise=True)),
     ("mse_count_loss-rates", functional.mse_count_loss(correct_rate=0.75, incorrect_rate=0.25, reduction="sum")),
     ("mse_membrane_loss-targets", functional.mse_membrane_loss(on_target=1.2, off_target=-0.3, weight=WEIGHT)),
+    ("ce_membrane_loss", functional.ce_membrane_loss()),
+    ("ce_membrane_loss-sum", functional.ce_membrane_loss(over_time="sum", weight=WEIGHT)),
     ("ce_max_membrane_loss", functional.ce_max_membrane_loss(weight=WEIGHT)),
     ("l1_rate_sparsity", functional.ce_count_loss() + functional.l1_rate_sparsity(1e-2)),
     ("sum", functional.ce_rate_loss() + 0.1 * functional.mse_membrane_loss()),

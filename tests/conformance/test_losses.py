@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from spikecore import functional
+import spikecore as sc
+from spikecore import functional, spikegen
 from spikecore.api.network import Output
 from spikecore.api.tree import State, Tree
 
@@ -166,6 +167,62 @@ def test_an_accuracy_is_a_number_of_both_kinds(engine, metric):
     assert isinstance(found, float)
     assert found.item() == found == 0.5
     assert json.loads(json.dumps(found)) == 0.5
+
+
+@pytest.mark.parametrize("over_time", ["mean", "sum"])
+def test_ce_membrane_is_the_cross_entropy_of_each_step(over_time):
+    """D10: the loss of tutorial 5."""
+    torch = pytest.importorskip("torch", reason="its cross-entropy is the oracle")
+    mem = torch.tensor(normal(5, 4, 3))
+    each = torch.stack([torch.nn.functional.cross_entropy(step, torch.tensor(LABELS)) for step in mem])
+    found = functional.ce_membrane_loss(over_time=over_time)(mem, LABELS)
+    torch.testing.assert_close(found, getattr(each, over_time)())
+    with pytest.raises(ValueError, match="over_time='max' must be 'mean' or 'sum'"):
+        functional.ce_membrane_loss(over_time="max")
+
+
+CUSTOM = {
+    "spikegen": lambda engine, y: spikegen.to_one_hot(y, 3),
+    "by NumPy": lambda engine, y: engine.asarray(np.eye(3)[np.asarray(y)]),
+    "by comparison": lambda engine, y: engine.xp.astype(
+        engine.xp.expand_dims(y, axis=1) == engine.xp.arange(3), engine.dtype
+    ),
+}
+
+
+@pytest.mark.parametrize("way", CUSTOM)
+def test_labels_in_a_loss_of_ones_own(engine, way):
+    """D10: labels are a constant of the pass, so NumPy may read them; the membrane may not be read."""
+    if engine.name == "ipu" and way != "by comparison":
+        pytest.skip("a program for an IPU reads nothing back")
+    code = CUSTOM[way]
+
+    def loss(out, y):
+        here = sc.engine_of(out.membrane)
+        return -here.xp.mean(here.xp.sum(here.xp.log_softmax(out.membrane, axis=-1) * code(here, y), axis=-1))
+
+    weights = []
+    for each in (loss, functional.ce_membrane_loss()):
+        model = sc.Model(sc.Sequential(sc.Linear(3, 3), sc.Leaky()), engine, seed=0)
+        model.fit([(normal(5, 4, 3), LABELS)], each, sc.SGD(lr=0.5), progress=False)
+        weights.append(model.params()["0.weight"])
+    assert_close(weights[0], weights[1], 1e-6)
+
+
+def test_the_membrane_is_not_read_by_numpy():
+    """D10: what carries a gradient stays refused, and the missing word names the function."""
+    model = sc.Model(sc.Sequential(sc.Linear(3, 3), sc.Leaky()), "numpy")
+    with pytest.raises(TypeError, match="its gradient would be lost"):
+        model.fit([(normal(5, 4, 3), LABELS)], lambda out, y: np.asarray(out.membrane).sum(), progress=False)
+    with pytest.raises(AttributeError, match="to_one_hot"):
+        _ = model.engine.xp.one_hot
+
+
+@pytest.mark.parametrize(("name", "loss"), cases.LOSSES, **cases.ids(cases.LOSSES))
+def test_a_loss_has_a_name(name, loss):
+    """B10: snnTorch's ``backprop`` and others ask for ``__name__``."""
+    assert loss.__name__ == type(loss).__name__
+    assert type(loss).__name__ in ("WeightedSum", name.partition("-")[0])
 
 
 def test_membrane_that_was_not_recorded(engine):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.backprop.forward_mode import ForwardMode
@@ -12,20 +12,19 @@ from spikecore.api.backprop.steps import Targets, stepwise, targets_of
 from spikecore.api.containers import readout
 from spikecore.api.engine import Executor, unknown
 from spikecore.api.layer import Key
-from spikecore.api.network import Output
+from spikecore.api.network import Output, Recorded, constant
 from spikecore.api.sizes import is_whole
-from spikecore.api.tree import map_leaves
+from spikecore.api.tree import State, map_leaves
 
 KINDS = ("bptt", "eprop", "ottt", "rtrl")
 
 
 class Part(NamedTuple):
-    """What one update of the weights saw: number of steps, mean loss, outputs, state after the last step."""
+    """What one update of the weights saw: number of steps, mean loss, output."""
 
     steps: int
     loss: float
-    spikes: Any
-    state: Any
+    out: Output
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,7 @@ class Learning:
         learn = self._backward if self.kind == "bptt" else self._forward
         made = list(learn(executor, loss, x, held, steps, total, key))
         mean = sum(part.steps * part.loss for part in made) / total
-        spikes = joined(executor.engine, [part.spikes for part in made])
-        return mean, Output(spikes, {}, made[-1].state, readout(executor.network))
+        return mean, _whole(executor.engine, [part.out for part in made])
 
     def _check_lengths(self, executor: Executor) -> None:
         if not self.whole:
@@ -135,19 +133,20 @@ class Learning:
             own = key.child("part", start) if start else key  # noise must not repeat itself
             value, out = executor.step(part, targets.between(start, stop), steps=count, key=own, **option)
             option = {"state": map_leaves(stop_gradient, out.state)}
-            yield Part(stop - start, value, stop_gradient(out.spikes), option["state"])
+            yield Part(stop - start, value, constant(executor.engine, replace(out, state=option["state"])))
 
     def _forward(
         self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
     ) -> Iterator[Part]:
-        run = Run(self._rule(executor.network, stepwise(loss), targets, total), *_held(executor))
+        watch = readout(executor.network) if executor.record else None
+        run = Run(self._rule(executor.network, stepwise(loss), targets, total), *_held(executor, watch))
         for start, stop, part, count in self._parts(x, steps, total):
             run.rule = with_steps(run.rule, stop - start)
-            outputs = run.feed(part, count)
+            out = run.feed(part, count)
             value, grads = run.take()
             executor.apply(grads)
             run.set_params(executor.params)
-            yield Part(stop - start, value, outputs, run.state.net)  # type: ignore[union-attr]
+            yield Part(stop - start, value, out)
 
     def _rule(self, *arguments: Any) -> Rule:
         if self.kind == "rtrl":
@@ -155,5 +154,14 @@ class Learning:
         return online_rule("exact" if self.kind == "eprop" else "factorised", *arguments)
 
 
-def _held(executor: Any) -> List[Any]:
-    return [executor.engine, executor.params, executor.buffers]
+def _whole(engine: Any, parts: List[Output]) -> Output:
+    """The outputs of the parts of a sequence as one."""
+    states = {
+        name: State({key: joined(engine, [part.states[name][key] for part in parts]) for key in state})
+        for name, state in parts[0].states.items()
+    }
+    return replace(parts[-1], spikes=joined(engine, [part.spikes for part in parts]), states=Recorded(states))
+
+
+def _held(executor: Any, watch: Optional[str]) -> List[Any]:
+    return [executor.engine, executor.params, executor.buffers, watch]

@@ -158,7 +158,7 @@ def _forward_in_time(
     like = model.network.init(Key((model.seed, "init")), model.input_shape)
     params = map_leaves(engine.asarray, unflatten(state["params"], like.params))
     run = Run(make(model.network, single, held, total), engine, params, like.buffers)
-    kept = [outputs for outputs in (run.feed(piece, constant) for piece in pieces(engine, x)) if record]
+    kept = [out.spikes for out in (run.feed(piece, constant) for piece in pieces(engine, x)) if record]
     value, grads = run.take()
     host = engine.to_numpy
     found: Dict[str, Any] = {name: host(g) for name, g in flatten(grads).items()}

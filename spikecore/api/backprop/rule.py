@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Iterable, List, Optional, Tuple
 
-from spikecore.api.backprop.stack import check_stepwise
+from spikecore.api.backprop.stack import at, check_stepwise
 from spikecore.api.backprop.steps import StepLoss, Targets
 from spikecore.api.containers import readout
 from spikecore.api.layer import Layer
-from spikecore.api.network import Output
+from spikecore.api.network import Output, Recorded
 from spikecore.api.tree import Params, State, Tree, leaves, map_leaves
 
 
@@ -76,6 +76,22 @@ class Rule:
         return self.targets.at(int(engine.to_numpy(state.count))) if self.targets.vary else self.targets.values
 
 
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """A rule whose output has the membrane of a layer of the same shape beside it: (2, batch, ...)."""
+
+    rule: Rule
+    layer: str
+
+    state: ClassVar[Tuple[str, ...]] = Rule.state
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        y, state = self.rule.step(engine, params, state, x)
+        mem = at(state.net, self.layer).get("mem")
+        beside = mem is not None and tuple(mem.shape) == tuple(y.shape)
+        return (engine.xp.stack([y, mem], axis=0) if beside else y), state
+
+
 class Run:
     """A rule on its way through a sequence, which may come in pieces.
 
@@ -84,17 +100,18 @@ class Run:
         engine: the engine; it must give gradients.
         params: the network's parameters on the engine.
         buffers: refused if there are any.
+        watch: the last layer with a state, to have its membrane in the outputs.
 
     Raises:
         ValueError: layers that do not train step by step.
     """
 
-    def __init__(self, rule: Rule, engine: Any, params: Params, buffers: Tree) -> None:
+    def __init__(self, rule: Rule, engine: Any, params: Params, buffers: Tree, watch: Optional[str] = None) -> None:
         if not leaves(params):
             raise ValueError("the network has no parameters: there is nothing to learn")
         check_stepwise(rule.network, buffers)
         rule.loss.check(rule.steps)
-        self.rule, self.engine = rule, engine.unfused()
+        self.rule, self.engine, self.watch = rule, engine.unfused(), watch
         self.set_params(params)
         self.state: Optional[State] = None
 
@@ -103,14 +120,20 @@ class Run:
         self.params = map_leaves(self.engine.stop_gradient, params)
         self.ready: Optional[Params] = None
 
-    def feed(self, x: Any, steps: Optional[int] = None) -> Any:
-        """Run a piece (time, batch, *features), or (1, batch, *features) with ``steps``; returns its outputs."""
+    def feed(self, x: Any, steps: Optional[int] = None) -> Output:
+        """Run a piece (time, batch, *features), or (1, batch, *features) with ``steps``; returns its output."""
         if self.ready is None:
             self.ready = self.rule.prepare(self.engine, self.params, x[0, ...])
         if self.state is None:
             self.state = self.rule.rest(self.engine, self.ready, x[0, ...])
-        outputs, _, self.state = self.engine.scan(self.rule, self.ready, self.state, x, steps=steps)
-        return outputs
+        rule: Any = self.rule if self.watch is None else _Watched(self.rule, self.watch)
+        spikes, _, self.state = self.engine.scan(rule, self.ready, self.state, x, steps=steps)
+        net, states = self.state.net, Recorded()
+        mem = None if self.watch is None else at(net, self.watch).get("mem")
+        if mem is not None and tuple(spikes.shape[1:]) == (2, *mem.shape):
+            spikes, mem = spikes[:, 0, ...], spikes[:, 1, ...]
+            states[self.watch or ""] = State(mem=mem, spikes=spikes)
+        return Output(spikes, states, net, readout(self.rule.network))
 
     def take(self) -> Tuple[float, Params]:
         """Loss and gradients of the steps since this was called last."""

@@ -10,7 +10,7 @@ from typing import Any, Optional, Tuple
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.base import Loss, LossBase, evaluate, terms
-from spikecore.api.functional.loss import ce_rate_loss, mse_membrane_loss
+from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss
 from spikecore.api.functional.regulariser import l1_rate_sparsity
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.network import Output
@@ -104,19 +104,22 @@ class StepLoss:
 
 
 def stepwise(loss: Any) -> StepLoss:
-    """Take a loss apart: ``ce_rate_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity``, ``per_step``, sums of them.
+    """Take a loss apart: ``ce_rate_loss``, ``ce_membrane_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity`` or
+    ``per_step``, or a sum of these.
 
     Raises:
         ValueError: a loss that looks at the sequence as a whole, such as ``ce_count_loss``; ``reduction="none"``.
     """
     found = []
     for factor, term in terms(loss):
-        part, over = (term.loss, term.over_time) if isinstance(term, per_step) else (term, OVER_TIME.get(type(term)))
+        part, over = (term.loss if isinstance(term, per_step) else term), OVER_TIME.get(type(term))
+        if isinstance(term, per_step) or type(term) is ce_membrane_loss:
+            over = term.over_time
         if over is None:
             raise ValueError(
                 f"loss={term!r} is not known step by step, and learning forward in time sees one step at a time: use "
-                "ce_rate_loss, mse_membrane_loss or l1_rate_sparsity, or say how your own loss of one step adds up: "
-                "backprop.per_step(loss, over_time='mean' or 'sum')"
+                "ce_rate_loss, ce_membrane_loss, mse_membrane_loss or l1_rate_sparsity, or say how your own loss of "
+                "one step adds up: backprop.per_step(loss, over_time='mean' or 'sum')"
             )
         if isinstance(part, Loss) and part.reduction == "none":
             raise ValueError(f"loss={part!r}: reduction='none' gives no scalar; use 'mean' or 'sum'")

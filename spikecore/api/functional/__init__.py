@@ -1,5 +1,6 @@
 """Losses, metrics and distances, written once in vocabulary words."""
 
+from spikecore.api.functional.accuracy import accuracy_membrane as accuracy_membrane
 from spikecore.api.functional.accuracy import accuracy_rate as accuracy_rate
 from spikecore.api.functional.accuracy import accuracy_temporal as accuracy_temporal
 from spikecore.api.functional.distance import van_rossum_distance as van_rossum_distance
@@ -7,6 +8,7 @@ from spikecore.api.functional.distance import victor_purpura_distance as victor_
 from spikecore.api.functional.loss import Loss as Loss
 from spikecore.api.functional.loss import ce_count_loss as ce_count_loss
 from spikecore.api.functional.loss import ce_max_membrane_loss as ce_max_membrane_loss
+from spikecore.api.functional.loss import ce_membrane_loss as ce_membrane_loss
 from spikecore.api.functional.loss import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional.loss import mse_count_loss as mse_count_loss
 from spikecore.api.functional.loss import mse_membrane_loss as mse_membrane_loss

@@ -32,8 +32,7 @@ def accuracy_rate(
     spikes = as_numbers(engine, spikes)
     if population_code:
         spikes = pool_population(engine, spikes, num_classes)
-    guesses = engine.xp.argmax(Steps(engine, spikes, lengths).sum(spikes), axis=1)
-    return _hits(engine, guesses, targets)
+    return hit_rate(engine, Steps(engine, spikes, lengths).sum(spikes), targets)
 
 
 def accuracy_temporal(spikes: Any, targets: Any, lengths: Any = None) -> float:
@@ -53,11 +52,46 @@ def accuracy_temporal(spikes: Any, targets: Any, lengths: Any = None) -> float:
     check_sequence("spikes", spikes)
     engine = engine_of(spikes)
     spikes = as_numbers(engine, spikes)
-    return _hits(engine, engine.xp.argmin(spike_times(engine, spikes, lengths=lengths)[0, ...], axis=1), targets)
+    return hit_rate(engine, -spike_times(engine, spikes, lengths=lengths)[0, ...], targets)
 
 
-def _hits(engine: Any, guesses: Any, targets: Any) -> float:
-    guessed = engine.to_numpy(guesses)
+def accuracy_membrane(
+    membrane: Any,
+    targets: Any,
+    population_code: bool = False,
+    num_classes: int = 0,
+    lengths: Any = None,
+    over_time: str = "max",
+) -> float:
+    """The fraction of samples for which the membrane of the right class is the highest. Ties go to the lowest class.
+
+    Args:
+        membrane: (time, batch, classes), an array of any engine, or an ``Output``.
+        targets: class labels (batch,).
+        population_code: whether several neurons stand for one class (contiguous blocks); their membranes are added.
+        num_classes: number of classes of a population code.
+        lengths: how many steps of each sample count (batch,); None, all.
+        over_time: "max", the highest potential at any step, or "mean".
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: another ``over_time``.
+    """
+    if over_time not in ("max", "mean"):
+        raise ValueError(f"accuracy_membrane: over_time={over_time!r} must be 'max' or 'mean'")
+    membrane = getattr(membrane, "membrane", membrane)
+    check_sequence("membrane", membrane)
+    engine = engine_of(membrane)
+    if population_code:
+        membrane = pool_population(engine, membrane, num_classes)
+    return hit_rate(engine, getattr(Steps(engine, membrane, lengths), over_time)(membrane), targets)
+
+
+def hit_rate(engine: Any, scores: Any, targets: Any) -> float:
+    """The fraction of samples whose highest score is that of the right class, from scores (batch, classes)."""
+    guessed = engine.to_numpy(engine.xp.argmax(scores, axis=1))
     labels = engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))
     if labels.shape != guessed.shape:
         raise ShapeError(

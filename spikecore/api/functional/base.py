@@ -27,6 +27,11 @@ class LossBase:
 
     reads: str = "spikes"
 
+    @property
+    def __name__(self) -> str:
+        """The name of the loss, as a function has one."""
+        return type(self).__name__  # type: ignore[return-value]
+
     def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
         """The loss of a network's ``Output``; ``targets`` belong to ``engine``."""
         raise NotImplementedError
@@ -51,7 +56,8 @@ class Loss(LossBase):
         weight: one weight per class. As in snnTorch the weighted losses are averaged plainly, mean(weight[y] loss).
         normalise: with ``weight``, divide by the sum of the weights instead, as torch does.
 
-    A subclass writes ``per_sample``, or ``compute``.
+    A subclass writes ``per_sample``, or ``compute``; and ``score``, if it decides otherwise than for the class with the
+    largest sum over time.
     """
 
     population_code: bool = False
@@ -125,6 +131,23 @@ class Loss(LossBase):
         """The loss of each sample, (batch,) or (batch, classes), from values, one-hot labels and what steps count."""
         raise NotImplementedError
 
+    def scores(self, engine: Any, values: Any, lengths: Any = None) -> Any:
+        """How this loss decodes an output: (batch, classes), the highest for the class with which it would be smallest.
+
+        Args:
+            engine: the engine of ``values``.
+            values: what the loss reads, (time, batch, neurons).
+            lengths: how many steps of each sample count; None, all.
+        """
+        steps = Steps(engine, values, lengths)
+        return self.score(
+            engine, pool_population(engine, values, self.num_classes) if self.population_code else values, steps
+        )
+
+    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+        """``scores`` of values (time, batch, classes)."""
+        return steps.sum(values)
+
     def _reduced(self, engine: Any, losses: Any, code: Any) -> Any:
         xp = engine.xp
         weights = None
@@ -154,7 +177,9 @@ class WeightedSum(LossBase):
 
     def __call__(self, out: Any, targets: Any, lengths: Any = None) -> Any:
         engine = engine_of(getattr(out, "spikes", out))
-        return self._sum(engine, [loss(out, targets, **_option(loss, lengths)) for _, loss in self.terms])
+        return self._sum(
+            engine, [loss(out, targets, **lengths_option("loss", loss, lengths)) for _, loss in self.terms]
+        )
 
     def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
         return self._sum(engine, [evaluate(loss, engine, out, targets, lengths) for _, loss in self.terms])
@@ -188,18 +213,18 @@ def evaluate(loss: Any, engine: Any, out: Any, targets: Any, lengths: Any = None
     Raises:
         TypeError: there are lengths, and the loss does not take them.
     """
-    option = _option(loss, lengths)
+    option = lengths_option("loss", loss, lengths)
     return loss.evaluate(engine, out, targets, **option) if isinstance(loss, LossBase) else loss(out, targets, **option)
 
 
-def _option(loss: Any, lengths: Any) -> Dict[str, Any]:
-    """The lengths as a keyword; none, if all steps count."""
+def lengths_option(argument: str, function: Any, lengths: Any) -> Dict[str, Any]:
+    """The lengths as a keyword of a loss or metric; none, if all steps count."""
     if lengths is None:
         return {}
-    if "lengths" not in inspect.signature(loss.evaluate if isinstance(loss, LossBase) else loss).parameters:
+    if "lengths" not in inspect.signature(function.evaluate if isinstance(function, LossBase) else function).parameters:
         raise TypeError(
-            f"loss={loss!r} takes no lengths, so that padding would count: write it as (out, targets, lengths), or use "
-            "one of the library's, e.g. ce_rate_loss()"
+            f"{argument}={function!r} takes no lengths, so that padding would count: write it as (out, targets, "
+            f"lengths), or use one of the library's, e.g. {'ce_rate_loss()' if argument == 'loss' else 'accuracy_rate'}"
         )
     return {"lengths": lengths}
 

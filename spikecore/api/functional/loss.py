@@ -58,6 +58,36 @@ class ce_count_loss(Loss):  # noqa: N801
 
 
 @dataclass(frozen=True)
+class ce_membrane_loss(Loss):  # noqa: N801
+    """Cross-entropy of the membrane potentials at every step, averaged or added over time.
+
+        (1/T) sum_t -log softmax(U[t])_y
+
+    snnTorch has no name for it; the loss of its tutorial 5 is ``ce_membrane_loss(over_time="sum")``.
+
+    Args:
+        over_time: "mean" or "sum".
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``.
+
+    Raises:
+        ValueError: another ``over_time``.
+    """
+
+    over_time: str = "mean"
+
+    reads: ClassVar[str] = "membrane"  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.over_time not in ("mean", "sum"):
+            raise ValueError(f"ce_membrane_loss: over_time={self.over_time!r} must be 'mean' or 'sum'")
+
+    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+        losses = _nll(engine, values, code)
+        return steps.mean(losses) if self.over_time == "mean" else steps.sum(losses)
+
+
+@dataclass(frozen=True)
 class ce_max_membrane_loss(Loss):  # noqa: N801
     """Cross-entropy of the highest membrane potentials.
 
@@ -73,6 +103,9 @@ class ce_max_membrane_loss(Loss):  # noqa: N801
 
     def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
         return _nll(engine, steps.max(values), code)
+
+    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+        return steps.max(values)
 
 
 @dataclass(frozen=True)
@@ -106,6 +139,9 @@ class mse_count_loss(Loss):  # noqa: N801
         on, off = (steps.whole(neurons * rate) for rate in (self.correct_rate, self.incorrect_rate))
         off_by = steps.sum(values) - (code * (on - off) + off)
         return self._reduced(engine, off_by * off_by / steps.counts(2), code)
+
+    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+        return steps.sum(values) * (self.correct_rate - self.incorrect_rate)
 
 
 @dataclass(frozen=True)
@@ -153,3 +189,6 @@ class mse_membrane_loss(Loss):  # noqa: N801
     def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
         distance = values - (self.off_target + (self.on_target - self.off_target) * code)
         return steps.mean(distance * distance)
+
+    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+        return steps.mean(values) * (self.on_target - self.off_target)

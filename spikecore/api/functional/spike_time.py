@@ -54,10 +54,11 @@ def _running_count(xp: Any, x: Any) -> Any:
 
 
 def as_tuples(owner: Any) -> None:
-    """Turn lists of target times into tuples, which can be compared and hashed."""
+    """Turn lists and arrays of target times into tuples, which can be compared and hashed."""
     for name in ("on_target", "off_target"):
-        if isinstance(getattr(owner, name), list):
-            object.__setattr__(owner, name, tuple(getattr(owner, name)))
+        value = getattr(owner, name)
+        value = value.tolist() if hasattr(value, "tolist") else value
+        object.__setattr__(owner, name, tuple(value) if isinstance(value, list) else value)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class SpikeTime:
     Args:
         target_is_time: whether targets are spike times instead of class labels.
         on_target: step at which the right class should fire; with ``multi_spike`` one for each spike.
-        off_target: the same for the others. Negative times count from the end: -1 is the last step.
+        off_target: the same for the others. Negative times count from the end: -1 is the last step. The number of steps
+            is a time as well, one after the last step: at best no spike comes.
         tolerance: a spike less than so many steps away from its target counts as on target.
         multi_spike: whether several spikes are compared: the first F, where F is the number of target times.
 
@@ -134,11 +136,11 @@ class SpikeTime:
         else:
             check_labels(engine, targets, spikes.shape[1], spikes.shape[2])
             times = [t for part in self._times for t in part]
-        bad = [t for t in times if not -shortest <= t < shortest]
+        bad = [t for t in times if not -shortest <= t <= shortest]
         if bad:
             raise ValueError(
-                f"SpikeTime: target time {bad[0]} must be in [{-shortest}, {shortest - 1}]: the shortest sequence has "
-                f"{shortest} steps, and -1 is its last"
+                f"SpikeTime: target time {bad[0]} must be in [{-shortest}, {shortest}]: the shortest sequence has "
+                f"{shortest} steps, -1 is its last, and {shortest} is after it"
             )
 
     def compare(self, engine: Any, spikes: Any, targets: Any, code: Any, lengths: Any) -> Tuple[Any, Any]:

@@ -64,6 +64,15 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
         off_by = (times - wanted) / Steps(engine, values, lengths).counts(2)
         return self._reduced(engine, engine.xp.mean(off_by * off_by, axis=0), code)
 
+    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+        """How much closer each neuron's spikes are to where those of the right class should be than to the others'."""
+        right = engine.xp.ones_like(values[0, ...])
+        distances = []
+        for code in (right, 0.0 * right):
+            times, wanted = self.reader.compare(engine, values, None, code, steps.lengths)
+            distances.append(engine.xp.mean((times - wanted) * (times - wanted), axis=0))
+        return distances[1] - distances[0]
+
 
 @dataclass(frozen=True)
 class ce_temporal_loss(Loss):  # noqa: N801
@@ -96,3 +105,6 @@ class ce_temporal_loss(Loss):  # noqa: N801
         logits = -times if self.inverse == "negate" else 1.0 / (times + 1.0)
         code = one_hot(engine, targets, values.shape[2])
         return self._reduced(engine, -engine.xp.sum(code * engine.xp.log_softmax(logits, axis=-1), axis=-1), code)
+
+    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+        return -spike_times(engine, values, lengths=steps.lengths)[0, ...]

@@ -32,6 +32,8 @@ class Var:
         return self.tape.xp
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        if "float" not in str(self.dtype):  # labels and masks: nothing to differentiate
+            return self.engine.to_numpy(self).__array__(*args, **kwargs)
         raise TypeError(
             "a recorded array does not turn into a NumPy array: its gradient would be lost. Use the words of xp"
         )
