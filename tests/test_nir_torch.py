@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import numpy as np
 import pytest
 
 nir = pytest.importorskip("nir", reason="nir is not installed (extra 'nir', Python >= 3.9)")
@@ -283,3 +284,18 @@ def test_whether_the_last_neuron_returns_its_state_comes_back(output):
 def test_subgraphs_is_yes_or_no():
     with pytest.raises(NirError, match="subgraphs='flat' must be True or False"):
         graph_of(nn.Sequential(nn.Linear(4, 3)), torch.rand(2, 4), subgraphs="flat")
+
+
+def test_a_graph_of_another_library_returns_states_as_in_snntorch():
+    """snnTorch's own test of ``import_from_nir`` unpacks what the module returns; our graphs come back as they were."""
+    ones = np.ones(3, "float32")
+    lif = nir.LIF(tau=0.0025 * ones, r=ones, v_leak=0 * ones, v_threshold=0.1 * ones, v_reset=0 * ones)
+    foreign = nir.NIRGraph.from_list(nir.Linear(np.eye(3, dtype="float32")), lif)
+    spikes, mem = import_from_nir(foreign)(torch.ones(2, 3))
+    assert spikes.shape == mem.shape == (2, 3)
+    for output in (False, True):
+        net = nn.Sequential(nn.Linear(3, 3), snn.Leaky(beta=0.9, init_hidden=True, output=output))
+        again = import_from_nir(graph_of(net, torch.rand(2, 3))[0])
+        assert isinstance(again(torch.ones(2, 3)), tuple) == output
+    readout = nir.NIRGraph.from_list(nir.LI(tau=0.0025 * ones, r=ones, v_leak=0 * ones))
+    assert import_from_nir(readout)(torch.ones(2, 3)).shape == (2, 3), "an output that is the membrane"

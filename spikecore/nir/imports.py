@@ -32,7 +32,7 @@ class Network(NamedTuple):
         params: its parameters, a tree of NumPy arrays.
         input_shape: shape of one sample.
         names: the layers' names in the graph.
-        output: whether the last layer is noted to return its states, too; only modules do.
+        output: whether a module's last layer returns its states, too: as noted, and in graphs that others wrote.
     """
 
     network: Layer
@@ -103,8 +103,9 @@ def model_from_nir(
 def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> Any:
     """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
 
-    Graphs that ``export_to_nir`` wrote come back as they were. Neurons keep their state (``init_hidden=True``);
-    ``utils.reset(net)`` starts a new sequence.
+    Graphs that ``export_to_nir`` wrote come back as they were. Of others a neuron at the end returns its states beside
+    its spikes, as in snnTorch. Neurons keep their state (``init_hidden=True``); ``utils.reset(net)`` starts a new
+    sequence.
 
     Args:
         graph, dt: see ``network_from_nir``.
@@ -174,7 +175,10 @@ def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: U
             rows.append((name, layer, params, sources))
             sources = (name,)
         sender[unit.name], shapes[unit.name] = sources[0], now
-    last = bool(order) and outputs == (order[-1].name,) and noted(order[-1].node).get("output", False)
+    last = False
+    if order and outputs == (order[-1].name,):
+        notes, spiking = noted(order[-1].node), bool(getattr(rows[-1][1], "spiking", False))
+        last = notes.get("output", spiking and not notes)  # without notes somebody else's: as snnTorch has it
     return _assembled(rows, tuple(sender[name] for name in outputs), shape)._replace(output=last)
 
 
