@@ -108,6 +108,20 @@ def test_metrics_of_the_membrane_in_every_way_of_learning(engine, way, readout):
     assert row["mean"] == pytest.approx(float(model.engine.to_numpy(out.membrane).mean()), rel=1e-4)
 
 
+@pytest.mark.parametrize("way", WAYS[:2], ids=str)
+def test_a_metric_of_the_membrane_on_a_device_that_keeps_its_states(way):
+    """D3: the training program returns what the metric looks at."""
+    pytest.importorskip("torch")
+    model = sc.Model(network(), engine="ipu", simulate=True, seed=1)
+    x, y = X.repeat(2, axis=0)[:8], np.arange(8) % 3
+    several = {"accuracy": "accuracy", "by membrane": SF.accuracy_membrane}
+    frozen = sc.SGD(lr=1e-12)
+    (row,) = model.fit([(x, y)], SF.ce_rate_loss(), frozen, num_steps=4, metric=several, progress=False, **way)
+    out = model(x, 4)
+    assert row["by membrane"] == pytest.approx(SF.accuracy_membrane(out, y))
+    assert row["accuracy"] == pytest.approx(SF.accuracy_rate(out, y))
+
+
 def test_a_function_as_loss_gets_an_accuracy_by_option():
     """D3"""
     loss = lambda out, y: (out.spikes * out.spikes).mean() if hasattr(out.spikes, "mean") else None  # noqa: E731
