@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.containers import walk
 from spikecore.api.engine import Engine, Executor, get_engine
+from spikecore.api.executor import recorded_for
 from spikecore.api.feed import Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
@@ -229,7 +230,7 @@ class Model:
         if self._executor is None:
             self._build_from(data, feed, loss)
         way.check(self.engine, self.executor, loss, window)
-        record = {"record": "last"} if needs_membrane(metrics) else {}
+        record = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record)
         self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
