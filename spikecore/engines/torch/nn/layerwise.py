@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from spikecore.engines.torch.nn import kinds, sequence
 from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.parts import Parts
 from spikecore.engines.torch.nn.sequence import Sequence, expand, stacked, step_by_step
 from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.product import own_forward
@@ -130,7 +131,7 @@ class Layerwise:
         start = self._start(name, module)
         if not isinstance(x, Sequence):
             raise Untraceable(f"layer {name!r} does not get its input from the network's")
-        if kinds.hooked(module) or not module.scans:
+        if kinds.hooked(module) or not module.scans or module.by_protocol():
             return self._neuron_loop(name, module, x, start)
         wanted = module.returned_states() if _states_used(node) else ()
         names = tuple(module.states) if name in self.recorded else wanted
@@ -210,4 +211,6 @@ def _why(module: Any) -> str:
         return "its statistics are those of one step"
     if kinds.draws(module):
         return "it draws at every step"
+    if isinstance(module, Parts) and module.by_protocol():
+        return f"snnTorch's protocol, for {module.by_protocol()}"
     return "not known to act on each sample by itself"
