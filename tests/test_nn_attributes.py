@@ -21,10 +21,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # snnTorch warns of its own a
 
 x = 2.0 * torch.rand(6, 3, 4, generator=torch.Generator().manual_seed(0))
 KINDS = {
-    "Leaky": {"beta": 0.9}, "Synaptic": {"alpha": 0.8, "beta": 0.9}, "Alpha": {"alpha": 0.9, "beta": 0.8, "threshold": 0.2},
-    "Lapicque": {"beta": 0.6}, "RLeaky": {"beta": 0.9, "linear_features": 4}, "SLSTM": {"input_size": 4, "hidden_size": 4},
+    "Leaky": {"beta": 0.9},
+    "Synaptic": {"alpha": 0.8, "beta": 0.9},
+    "Alpha": {"alpha": 0.9, "beta": 0.8, "threshold": 0.2},
+    "Lapicque": {"beta": 0.6},
+    "RLeaky": {"beta": 0.9, "linear_features": 4},
     "RSynaptic": {"alpha": 0.8, "beta": 0.9, "all_to_all": False},
-}  # fmt: skip
+    "SLSTM": {"input_size": 4, "hidden_size": 4},
+}
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "LeakyParallel", "DeltaLeaky"])
@@ -128,3 +132,89 @@ def test_modules_as_functions_are_learned(late):
     torch.testing.assert_close(found[1][1], found[0][1])
     lif.spike_grad = surrogate.atan()
     assert not list(lif.parameters())
+
+
+def ternary(u):
+    """-1, 0 or 1 around the threshold, with a gradient of one."""
+    return u + (torch.sign(torch.round(5 * u)) - u).detach()
+
+
+def graded(u):
+    """A spike as large as what exceeds the threshold."""
+    return torch.relu(u)
+
+
+def stepped(module, inputs):
+    return torch.stack([module(step) for step in inputs])
+
+
+def compared(make, inputs=x):
+    """Spikes, states and gradients there, here in a loop, and here in a run."""
+    found = []
+    for library, run in ((theirs, stepped), (ours, stepped), (ours, ours.run)):
+        torch.manual_seed(0)
+        module, leaf = make(library), inputs.clone().requires_grad_()
+        spikes = run(module, leaf)
+        (spikes * torch.linspace(0.5, 1.5, spikes.numel()).reshape(spikes.shape)).sum().backward()
+        states = [getattr(module, name).detach() for name in ("syn", "mem") if hasattr(module, name)]
+        found.append((spikes.detach(), *states, leaf.grad))
+    for one in found[1:]:
+        assert len(one[0].unique()) > 1
+        for value, expected in zip(one, found[0]):
+            torch.testing.assert_close(value, expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("function", [ternary, graded])
+@pytest.mark.parametrize("kind", KINDS)
+def test_functions_that_are_not_zero_or_one_reset_by_what_they_give(kind, function, reset):
+    """B7"""
+    options = {**KINDS[kind], **({"threshold": 0.1} if kind in ("SLSTM", "Alpha") else {"threshold": 0.5})}
+    make = lambda snn: getattr(snn, kind)(**options, spike_grad=function, reset_mechanism=reset, init_hidden=True)  # noqa: E731
+    compared(make, 2.0 * x - 1.5)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_are_quantised_after_the_step(kind, reset):
+    """B7: a current reaches the membrane in full precision."""
+    from snntorch.functional import quant as their_quant
+
+    from spikecore.functional import quant
+
+    options = {**KINDS[kind], **({"threshold": 0.1} if kind in ("SLSTM", "Alpha") else {"threshold": 0.5})}
+    for quantisers in ((their_quant.state_quant(num_bits=3), quant.state_quant(num_bits=3)), (torch.relu, torch.relu)):
+        by_library = dict(zip((theirs, ours), quantisers))
+        compared(
+            lambda snn, by=by_library: getattr(snn, kind)(
+                **options, state_quant=by[snn], reset_mechanism=reset, init_hidden=True
+            )
+        )
+
+
+def test_functions_and_immediate_resets_are_those_of_the_library():
+    """B7: a function of zeros and ones gives what the surrogate of the same name gives."""
+    from snntorch import surrogate as their_surrogate
+
+    for kind in ("Leaky", "Synaptic", "RSynaptic"):
+        for reset in ("subtract", "zero", "subtract_decayed"):
+            found = []
+            for grad in (their_surrogate.atan(), surrogate.atan()):
+                torch.manual_seed(0)
+                lif = getattr(ours, kind)(**KINDS[kind], spike_grad=grad, reset_mechanism=reset, reset_delay=False)
+                leaf, mem = x.clone().requires_grad_(), []
+                for step in leaf:
+                    mem.append(lif(step)[-1])
+                torch.stack(mem).sum().backward()
+                found.append((torch.stack(mem), leaf.grad))
+            for value, expected in zip(*found):
+                torch.testing.assert_close(value, expected)
+
+
+def test_run_says_that_a_function_runs_step_by_step():
+    """B7"""
+    said = []
+    ours.run(
+        nn.Sequential(nn.Linear(4, 4), ours.Leaky(0.9, spike_grad=ternary, init_hidden=True)), x, explain=said.append
+    )
+    assert "1 (Leaky): step by step: snnTorch's protocol, for a function as spike_grad" in said[0]
