@@ -48,7 +48,7 @@ class Layerwise:
             elif node in self.done:
                 env[node] = self.done.pop(node)
             elif node.op == "output":
-                out = expand(fx.node.map_arg(node.args[0], env.__getitem__), self.steps)
+                out = _editable(expand(fx.node.map_arg(node.args[0], env.__getitem__), self.steps))
             else:
                 args, kwargs = (fx.node.map_arg(a, env.__getitem__) for a in (node.args, node.kwargs))
                 if node.op == "call_module":
@@ -196,6 +196,15 @@ def _states_used(node: fx.Node) -> bool:
 def _parts_used(node: fx.Node) -> List[fx.Node]:
     """Who uses a neuron's return value, but for parts of it that nobody uses, as ``_`` in ``spk, _ = lif(x)``."""
     return [user for user in node.users if user.users or kinds.function_name(user) != "getitem"]
+
+
+def _editable(value: Any) -> Any:
+    """Lists and dicts as ``forward`` returned them; a graph holds such that refuse changes."""
+    if isinstance(value, list):
+        return [_editable(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _editable(one) for key, one in value.items()}
+    return tuple(map(_editable, value)) if type(value) is tuple else value
 
 
 def _attribute(net: Any, path: str) -> Any:
