@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Tuple
 import torch
 from torch import nn
 
-from spikecore.api.neurons.base import UNBOUNDED
+from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.parameters import check_range, learn, normalise
 from spikecore.engines.torch.nn.engine import quantiser_of, surrogate_of
@@ -17,16 +17,17 @@ OWN_TENSORS = ("threshold", "graded_spikes_factor")
 
 
 def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tuple[float, float] = UNBOUNDED) -> None:
-    """Give a module a copy of the value, as Parameter or buffer.
+    """Give a module a copy of the value, as Parameter or buffer. A decay that is learned is clamped at every step.
 
     Raises:
-        ValueError: a value out of bounds.
+        ValueError: a constant out of bounds; a value that is not finite.
     """
     tensor = value.detach().clone() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     if not tensor.is_floating_point():
         tensor = tensor.to(torch.get_default_dtype())
     if tensor.device.type != "meta":
-        check_range(module, name, normalise(tensor.tolist()), *bounds)
+        given = value if isinstance(value, (int, float)) else tensor.tolist()
+        check_range(module, name, normalise(given), *(UNBOUNDED if learned and bounds == DECAY else bounds))
     if learned:
         setattr(module, name, nn.Parameter(tensor))
     else:
