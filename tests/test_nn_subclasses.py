@@ -340,6 +340,29 @@ def test_what_cannot_be_honoured_is_refused_at_construction(base, name, argument
         kind(**arguments)
 
 
+def test_a_neuron_from_the_base_may_call_its_own_checks():
+    class Own(ours.LIF):
+        def __init__(self):
+            super().__init__(0.9)
+            self._rleaky_init_cases()
+            self.state_function = self._base_int
+
+        def _rleaky_init_cases(self):
+            self.checked = True
+
+        def _base_int(self, input_):
+            return self.beta * self.mem + input_
+
+        def forward(self, input_, mem):
+            self.mem = mem
+            self.mem = self.state_function(input_)
+            return self.fire(self.mem), self.mem
+
+    lif = Own()
+    assert lif.checked
+    assert torch.equal(lif(x[0], x[1])[1], lif.beta * x[1] + x[0])
+
+
 def test_constructors_call_what_snntorch_s_call():
     def make(snn):
         class Own(snn.RSynaptic):

@@ -10,7 +10,7 @@ from torch import nn
 from spikecore.api import neurons
 from spikecore.api.layer import Params, State
 from spikecore.engines.torch.nn.engine import engine_for
-from spikecore.engines.torch.nn.kinds import listened
+from spikecore.engines.torch.nn.kinds import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import CurrentSpared
@@ -38,7 +38,7 @@ class _Gated(CurrentSpared, SpikingNeuron):
         return super().overridden() or ("" if self._known_cell() else f"a cell of its own as {self.weights}")
 
     def by_protocol(self) -> str:
-        return super().by_protocol() or (f"hooks on {self.weights}" if listened(getattr(self, self.weights)) else "")
+        return super().by_protocol() or (f"hooks on {self.weights}" if heard(getattr(self, self.weights)) else "")
 
     def _known_cell(self) -> bool:
         """Whether the module that holds the weights does what the options say."""

@@ -52,7 +52,7 @@ class Parts(Described):
         """
         kind = type(self)
         self._own = tuple(n for n in sorted(STEP) if hasattr(kind, n) and not _is_ours(getattr(kind, n)))
-        for name in (*NOT_CALLED, *self._own):
+        for name in (*(() if self.kind is None else NOT_CALLED), *self._own):
             if hasattr(kind, name):
                 self._check_called(name)
 

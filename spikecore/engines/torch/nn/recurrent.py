@@ -11,7 +11,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
-from spikecore.engines.torch.nn.kinds import listened
+from spikecore.engines.torch.nn.kinds import heard
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import CurrentSpared
@@ -108,7 +108,7 @@ class _Recurrent(LIF):
         return super().overridden() or ("" if self._known_connection() else "a connection of its own as recurrent")
 
     def by_protocol(self) -> str:
-        return super().by_protocol() or ("hooks on recurrent" if listened(self.recurrent) else "")
+        return super().by_protocol() or ("hooks on recurrent" if heard(self.recurrent) else "")
 
     def _known_connection(self) -> bool:
         """Whether ``recurrent`` does what the options say, so that its weights are all there is to know."""
