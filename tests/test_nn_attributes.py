@@ -32,6 +32,14 @@ KINDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """snnTorch resets all neurons of the process, those of other tests, too, and fails on some."""
+    theirs.SpikingNeuron.init()
+    yield
+    theirs.SpikingNeuron.init()
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "LeakyParallel", "DeltaLeaky"])
 def test_spike_grad_is_a_function(kind):
     """B5"""

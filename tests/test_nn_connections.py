@@ -26,6 +26,14 @@ DENSE = {"linear_features": 4}
 MAPS = {"conv2d_channels": 4, "kernel_size": 3}
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """snnTorch resets all neurons of the process, those of other tests, too, and fails on some."""
+    theirs.SpikingNeuron.init()
+    yield
+    theirs.SpikingNeuron.init()
+
+
 def no_bias(lif):
     lif.recurrent.bias = None
 

@@ -21,6 +21,14 @@ OPERATIONS = {"Leaky": {"subtract": 4, "zero": 4}, "Synaptic": {"subtract": 6, "
               "Lapicque": {"subtract": 11, "zero": 11}}  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """snnTorch resets all neurons of the process, those of other tests, too, and fails on some."""
+    theirs.SpikingNeuron.init()
+    yield
+    theirs.SpikingNeuron.init()
+
+
 def network(snn):
     torch.manual_seed(0)
     return nn.Sequential(

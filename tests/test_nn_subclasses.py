@@ -21,6 +21,14 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore")  # snnTorch warns of its own affairs
 
 
+@pytest.fixture(autouse=True)
+def forgotten():
+    """snnTorch resets all neurons of the process, those of other tests, too, and fails on some."""
+    theirs.SpikingNeuron.init()
+    yield
+    theirs.SpikingNeuron.init()
+
+
 def linear_leaky(snn, **options):
     class LinearLeaky(snn.Leaky):
         """The membrane leaks by a constant and is never negative."""

@@ -63,6 +63,21 @@ class Described(Hidden):
             )
         return name
 
+    def _register(self, name: str, value: Any, learned: bool) -> None:
+        register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
+
+    # What a constructor calls by snnTorch's names, so that it can be overridden.
+
+    def _threshold_buffer(self, threshold: Any, learn_threshold: bool) -> None:
+        self._register("threshold", threshold, learn_threshold)
+
+    def _graded_spikes_buffer(self, graded_spikes_factor: Any, learn_graded_spikes_factor: bool) -> None:
+        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+
+    def _init_mem(self) -> None:
+        for name in self.states:
+            setattr(self, name, torch.zeros(0))
+
     def _describe(self) -> Any:
         """The neuron of ``spikecore.api`` that this module is; its numbers are placeholders, the tensors count."""
         fields = {name: learn(default) for name, default in self._defaults().items()}
