@@ -299,3 +299,14 @@ def test_a_graph_of_another_library_returns_states_as_in_snntorch():
         assert isinstance(again(torch.ones(2, 3)), tuple) == output
     readout = nir.NIRGraph.from_list(nir.LI(tau=0.0025 * ones, r=ones, v_leak=0 * ones))
     assert import_from_nir(readout)(torch.ones(2, 3)).shape == (2, 3), "an output that is the membrane"
+
+
+def test_flattens_can_be_set_after_import():
+    """B10: snnTorch's imports flatten the batch, so that ``start_dim = 1`` is set by hand; here it is 1."""
+    net = chain(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 3))
+    x = torch.rand(4, 1, 6, 6)
+    again = import_from_nir(export_to_nir(net, x))
+    flat = next(module for module in again.modules() if isinstance(module, nn.Flatten))
+    assert flat.start_dim == 1
+    flat.start_dim = 1
+    torch.testing.assert_close(again(x), net(x))

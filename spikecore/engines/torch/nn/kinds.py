@@ -128,6 +128,11 @@ def all_hooked() -> bool:
     return any(getattr(nn.modules.module, f"_global_{name}", None) for name in names)
 
 
+def heard(module: Any) -> bool:
+    """Whether something listens to the calls of a module, of this one alone or of all."""
+    return listened(module) or all_hooked()
+
+
 def listened(module: Any) -> bool:
     """Whether a module has hooks of its own."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -12,17 +12,17 @@ from typing import Any, ClassVar, Dict, Optional, Tuple
 import torch
 
 from spikecore.api.layer import Params
-from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.engines.torch.memory import at_rest
-from spikecore.engines.torch.modes import compiling, transformed
+from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
-from spikecore.engines.torch.nn.options import OWN_TENSORS, register
+from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import Parts
+from spikecore.engines.torch.nn.protocol import Protocol
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
 
 
-class SpikingNeuron(Parts):
+class SpikingNeuron(Protocol):
     """Base of the spiking modules (snnTorch ``SpikingNeuron``).
 
     A module holds parameters, options and its state. The state is a set of plain attributes (``mem``, ``syn``, ...):
@@ -54,6 +54,7 @@ class SpikingNeuron(Parts):
     """
 
     instances: ClassVar[Any] = Instances()
+    sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
     _next: Any = None  # what the last call found out, for the next one
 
     def __init__(
@@ -71,6 +72,7 @@ class SpikingNeuron(Parts):
         learn_graded_spikes_factor: bool = False,
     ) -> None:
         super().__init__()
+        self._find_own()
         SpikingNeuron.instances.append(self)  # a plain list that was put there holds on to it
         self.init_hidden, self.output = init_hidden, output
         self._neuron: Any = None
@@ -81,16 +83,14 @@ class SpikingNeuron(Parts):
             "state_quant": state_quant,
             "reset_mechanism": self._known_reset(reset_mechanism),
         }
-        self._register("threshold", threshold, learn_threshold)
-        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+        self._hold("spike_grad", spike_grad)
+        self._hold("state_quant", state_quant)
+        self._threshold_buffer(threshold, learn_threshold)
+        self._graded_spikes_buffer(graded_spikes_factor, learn_graded_spikes_factor)
         self.register_buffer("reset_mechanism_val", torch.as_tensor(self.reset_dict[reset_mechanism]))
         self._surrogate = surrogate_of(type(self).__name__, spike_grad, surrogate_disable)
         self._quantiser = quantiser_of(type(self).__name__, state_quant)
-        for name in self.states:
-            setattr(self, name, torch.zeros(0))
-
-    def _register(self, name: str, value: Any, learned: bool) -> None:
-        register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
+        self._init_mem()
 
     @classmethod
     def init(cls) -> None:
@@ -98,30 +98,10 @@ class SpikingNeuron(Parts):
         SpikingNeuron.instances = Instances()
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_next"}
+        passing = ("_next", "_reset", "_mem_before")
+        return {name: value for name, value in super().__getstate__().items() if name not in passing}
 
     # ---- the step ----
-
-    def _tensors(self, engine: Any, host: bool = False) -> Params:
-        """The neuron's parameters, in the engine's dtype; with ``host``, constants as numbers, which steps use faster.
-
-        A kernel is made for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
-        """
-        return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
-
-    def _tensor(self, name: str, value: Any, engine: Any, host: bool) -> Any:
-        if (host or name == "graded_spikes_factor") and _is_number(value):
-            number = float(value)
-            if host and self.kind.bounds.get(name) == DECAY:
-                number = min(max(number, 0.0), 1.0)
-            if host or number == 1.0:
-                return number
-        return _cast(value, engine)
-
-    def _ready(self, x: Any, host: bool = False) -> Tuple[Any, Params]:
-        """Engine and prepared parameters for an input."""
-        engine = engine_for(x.device, x.dtype)
-        return engine, self._neuron.prepare(engine, self._tensors(engine, host))
 
     def _advance(self, input_: Any, *given: Any) -> Any:
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
@@ -130,9 +110,16 @@ class SpikingNeuron(Parts):
                 f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
                 "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
             )
+        if self.sample_axes is not None and input_.dim() == self.sample_axes:
+            return self._of_one_sample(input_, *given)
         before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
+        if self.by_protocol():
+            spk = self._by_parts(input_, before)
+            return self._returned(spk, self.hidden())
         if not compiling() and self._next is not None and self._next.fits(self, input_):
-            spk, after = self._next.step(self._start(input_, before), input_)
+            start = self._start(input_, before)
+            spk, after = self._next.step(start, input_)
+            self._note(start)
             for name in self.states:
                 self.__dict__[name] = after[name]
             return self._returned(spk, after)
@@ -142,13 +129,22 @@ class SpikingNeuron(Parts):
         start = self._start(current, before)
         stepped = fused_step(engine, self._neuron, params, start, current)
         spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped
+        self._note(start)
         for name in self.states:
             setattr(self, name, after[name])
-        if current is input_ and type(self)._tensors is SpikingNeuron._tensors and not compiling():
+        if current is input_ and type(self)._tensors is Parts._tensors and not compiling():
             self._next = next_step(self, engine, params, current)
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)
         return self._returned(spk, after)
+
+    def _of_one_sample(self, input_: Any, *given: Any) -> Any:
+        """A step of an input without batch axis, as a batch of one."""
+        alone = (s if s is None or s.dim() != self.sample_axes else s.unsqueeze(0) for s in given)
+        returned = self._advance(input_.unsqueeze(0), *alone)
+        for name in self.states:
+            setattr(self, name, getattr(self, name).squeeze(0))
+        return tuple(r.squeeze(0) for r in returned) if isinstance(returned, tuple) else returned.squeeze(0)
 
     def _projected(self, engine: Any, params: Params, x: Any) -> Any:
         """The input's share of the update; modules with input weights override it."""
@@ -191,6 +187,11 @@ class SpikingNeuron(Parts):
             spikes (time, ...), recorded states, states after the last step, and False; or, where that is faster, what
             the Linear makes of the spikes in their place, and True.
         """
+        if x.dim() - 1 == self.sample_axes:
+            start = {n: s.unsqueeze(0) if s.dim() == self.sample_axes else s for n, s in start.items()}
+            spk, recorded, final, weighed = self.over_time(x.unsqueeze(1), steps, start, record, fused, behind)
+            recorded = {name: value.squeeze(1) for name, value in recorded.items()}
+            return spk.squeeze(1), recorded, {n: value.squeeze(0) for n, value in final.items()}, weighed
         sequence = working(x)
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
@@ -204,17 +205,6 @@ class SpikingNeuron(Parts):
                 return found[0], {}, found[1], True
         spk, recorded, final = engine.scan(*run, steps=steps, record=record)
         return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final, False
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a parameter is a constant on the CPU that can be read at once."""
-    readable = value.device.type == "cpu" and not (compiling() or transformed())
-    return value.ndim == 0 and not value.requires_grad and readable
-
-
-def _cast(value: Any, engine: Any) -> Any:
-    wanted = getattr(torch, engine.dtype)
-    return value if value.dtype == wanted else value.to(wanted)
 
 
 class LIF(SpikingNeuron):
@@ -259,5 +249,14 @@ class LIF(SpikingNeuron):
             graded_spikes_factor,
             learn_graded_spikes_factor,
         )
-        self._register("beta", beta, learn_beta)
+        self._beta_buffer(beta, learn_beta)
         self._rebuild()
+
+    def _beta_buffer(self, beta: Any, learn_beta: bool) -> None:
+        self._register("beta", beta, learn_beta)
+
+    def _alpha_register_buffer(self, alpha: Any, learn_alpha: bool) -> None:
+        self._register("alpha", alpha, learn_alpha)
+
+    def _V_register_buffer(self, V: Any, learn_V: bool) -> None:
+        self._register("V", V, learn_V)

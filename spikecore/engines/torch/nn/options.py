@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Tuple
 import torch
 from torch import nn
 
-from spikecore.api.neurons.base import UNBOUNDED
+from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.parameters import check_range, learn, normalise
 from spikecore.engines.torch.nn.engine import quantiser_of, surrogate_of
@@ -17,16 +17,17 @@ OWN_TENSORS = ("threshold", "graded_spikes_factor")
 
 
 def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tuple[float, float] = UNBOUNDED) -> None:
-    """Give a module a copy of the value, as Parameter or buffer.
+    """Give a module a copy of the value, as Parameter or buffer. A decay that is learned is clamped at every step.
 
     Raises:
-        ValueError: a value out of bounds.
+        ValueError: a constant out of bounds; a value that is not finite.
     """
     tensor = value.detach().clone() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     if not tensor.is_floating_point():
         tensor = tensor.to(torch.get_default_dtype())
     if tensor.device.type != "meta":
-        check_range(module, name, normalise(tensor.tolist()), *bounds)
+        given = value if isinstance(value, (int, float)) else tensor.tolist()
+        check_range(module, name, normalise(given), *(UNBOUNDED if learned and bounds == DECAY else bounds))
     if learned:
         setattr(module, name, nn.Parameter(tensor))
     else:
@@ -54,13 +55,28 @@ class Described(Hidden):
     _neuron: Any
     _options: Dict[str, Any]
 
-    def _known_reset(self, name: str) -> str:
+    def _known_reset(self, name: Any) -> Any:
         allowed = [n for n in self.reset_dict if n in getattr(self.kind, "resets", self.reset_dict)]
         if name not in allowed:
             raise ValueError(
                 f"{type(self).__name__}: reset_mechanism={name!r} must be set to one of {', '.join(map(repr, allowed))}"
             )
         return name
+
+    def _register(self, name: str, value: Any, learned: bool) -> None:
+        register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
+
+    # What a constructor calls by snnTorch's names, so that it can be overridden.
+
+    def _threshold_buffer(self, threshold: Any, learn_threshold: bool) -> None:
+        self._register("threshold", threshold, learn_threshold)
+
+    def _graded_spikes_buffer(self, graded_spikes_factor: Any, learn_graded_spikes_factor: bool) -> None:
+        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+
+    def _init_mem(self) -> None:
+        for name in self.states:
+            setattr(self, name, torch.zeros(0))
 
     def _describe(self) -> Any:
         """The neuron of ``spikecore.api`` that this module is; its numbers are placeholders, the tensors count."""
@@ -83,10 +99,36 @@ class Described(Hidden):
 
     def _rebuild(self) -> None:
         """Make the description anew; called at the end of a constructor and when an option changes."""
-        self._surrogate = surrogate_of(type(self).__name__, self.spike_grad, self.surrogate_disable)
+        self._surrogate = surrogate_of(type(self).__name__, self._options["spike_grad"], self.surrogate_disable)
         self._quantiser = quantiser_of(type(self).__name__, self.state_quant)
         if self.kind is not None:
             self._neuron = self._describe()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("spike_grad", "state_quant"):
+            object.__setattr__(self, name, value)  # by the property, which torch goes past if a module is involved
+            return
+        super().__setattr__(name, value)
+        if name == "reset_mechanism_val" and "_options" in vars(self):
+            self._take_reset()
+
+    def _hold(self, name: str, value: Any) -> None:
+        """A function that is a module belongs to this one, parameters and all."""
+        self._modules.pop(name, None)
+        if isinstance(value, nn.Module):
+            self._modules[name] = value
+
+    def _firing(self) -> Any:
+        given = self._options["spike_grad"]
+        return self._surrogate if given is None or self.surrogate_disable else given
+
+    def _take_reset(self) -> None:
+        """Follow the buffer ``reset_mechanism_val``."""
+        if self.reset_mechanism_val.device.type != "meta":
+            value = int(self.reset_mechanism_val)
+            names = {number: name for name, number in self.reset_dict.items()}
+            self._options["reset_mechanism"] = self._known_reset(names.get(value, value))
+        self._rebuild()
 
     @property
     def neuron(self) -> Any:
@@ -95,10 +137,7 @@ class Described(Hidden):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if self.reset_mechanism_val.device.type != "meta":
-            value = int(self.reset_mechanism_val)
-            self._options["reset_mechanism"] = next(n for n, v in self.reset_dict.items() if v == value)
-        self._rebuild()
+        self._take_reset()
 
     def extra_repr(self) -> str:
         """Reset and modes."""
@@ -111,24 +150,25 @@ def _option(name: str, doc: str) -> Any:
     """A property over an option; setting it takes effect with the next step."""
 
     def get(self: Any) -> Any:
-        return self._options[name]
+        return self._firing() if name == "spike_grad" else self._options[name]
 
     def put(self: Any, value: Any) -> None:
         if name == "reset_mechanism":
-            self.reset_mechanism_val = torch.full_like(
-                self.reset_mechanism_val, self.reset_dict[self._known_reset(value)]
-            )
+            number = self.reset_dict[self._known_reset(value)]
+            self._buffers["reset_mechanism_val"] = torch.full_like(self.reset_mechanism_val, number)
         self._options[name] = value
+        self._hold(name, value)
         self._rebuild()
 
     return property(get, put, doc=doc)
 
 
 for _name, _doc in {
-    "spike_grad": "The surrogate as it was given.",
+    "spike_grad": "The function from potentials above threshold to spikes that is used.",
     "surrogate_disable": "Whether spikes pass no gradient.",
     "inhibition": "Whether only the highest membrane fires.",
     "state_quant": "The quantiser as it was given.",
     "reset_mechanism": "What a spike does to the membrane; kept in step with the buffer ``reset_mechanism_val``.",
+    "_reset_mechanism": "The same, for what was written for snnTorch.",
 }.items():
-    setattr(Described, _name, _option(_name, _doc))
+    setattr(Described, _name, _option(_name.lstrip("_"), _doc))
