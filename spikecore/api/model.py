@@ -110,16 +110,21 @@ class Model:
         return self.executor.state()
 
     def load_state(self, state: Dict[str, Any]) -> None:
-        """The inverse of ``state``; its arrays may be tensors.
+        """The inverse of ``state``; its arrays may be tensors. A model that was never trained takes no optimiser slots.
 
         Raises:
-            ValueError: a part is missing.
+            ValueError, KeyError: a part or an array is missing, unknown, or of another shape or dtype; nothing has been
+                replaced then.
         """
         lacking = [part for part in PARTS if part not in state]
         if lacking:
             raise ValueError(f"state has no {', '.join(lacking)}: pass all that model.state() returns")
         host = get_engine("numpy").to_numpy
-        arrays = {part: {name: host(x) for name, x in state[part].items()} for part in PARTS[:3]}
+        arrays = {
+            part: {name: host(x) for name, x in state[part].items()}
+            for part in PARTS[:3]
+            if isinstance(state[part], Mapping)
+        }
         self.executor.load({**state, **arrays})
 
     # ---- running ----
