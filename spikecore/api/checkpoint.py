@@ -130,6 +130,8 @@ def load(
             raise CheckpointError(f"weights and architecture do not belong together: {error.args[0]}") from error
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise CheckpointError(f"{path}: needs more memory than there is ({os.stat(path).st_size} bytes)") from error
     model.history, model.epochs_done = about["history"], about["epochs_done"]
     return model
 
