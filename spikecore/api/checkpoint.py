@@ -200,7 +200,7 @@ def _check_parts(network: Any, optimizer: Any, about: Dict[str, Any], arrays: Di
     """Refuse what does not belong together, or not into a model, before there is one."""
     for name, thing, kind in (("network", network, Layer), ("optimizer", optimizer, Optimizer)):
         if not isinstance(thing, kind) and (thing is not None or kind is Layer):
-            raise CheckpointError(f"{name} is {about[name]['class']}, which is no {kind.__name__.lower()}")
+            raise CheckpointError(f"{name} is {str(about[name])[:60]!r}, which is no {kind.__name__.lower()}")
     parts = [part for part in ARRAYS if part != "optimizer" or optimizer is not None]
     strange = [name for name in arrays if name.partition("/")[0] not in parts]
     if strange:
