@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import spikecore as sc
 from spikecore.api import files
 from spikecore.api.files import json_text, write_atomically
 
@@ -51,42 +52,69 @@ class Faults:
         return call
 
 
-def outcomes(tmp_path, monkeypatch, error, late, existing):
-    """(calls that failed, how many failures came through) with one fault at each call of a write in turn."""
-    path, folder = tmp_path / "folder" / "file", tmp_path / "folder"
-    folder.mkdir()
-    target, failed, raised = 0, set(), 0
+def with_each_fault(folder, monkeypatch, error, late, prepare, write):
+    """Lets each call of a write fail in turn; yields the call's name, and whether the failure came through."""
+    target = 0
     while True:
-        if existing:
-            path.write_bytes(b"old")
-        elif path.exists():
-            path.unlink()
+        prepare()
+        came_through = False
         with monkeypatch.context() as patch:
             faults = Faults(patch, target, error, late)
             try:
-                write_atomically(path, b"new" * 1000)
+                write()
             except type(error):
-                raised += 1
+                came_through = True
         if not faults.hit:
-            assert path.read_bytes() == b"new" * 1000
-            return failed, raised, target
-        failed.add(faults.hit)
-        now = path.read_bytes() if path.exists() else None
-        assert now in (b"new" * 1000, b"old" if existing else None), (faults.hit, target)
+            return
         assert names(folder) in ([], ["file"]), (faults.hit, target)
+        yield faults.hit, came_through
         target += 1
+
+
+FAULTS = pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "ctrl-c"]
+)
 
 
 @pytest.mark.parametrize("existing", [True, False])
 @pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "ctrl-c"])
+@FAULTS
 def test_a_fault_at_any_call_leaves_one_whole_file_and_no_draft(tmp_path, monkeypatch, error, late, existing):
     """C7: every call of the system that a write makes fails once, before and after it did its work."""
-    failed, raised, calls = outcomes(tmp_path, monkeypatch, error, late, existing)
-    assert {"open", "write", "fsync", "replace", "close", "flock"} <= failed
-    assert raised >= 7
+    path, new = tmp_path / "folder" / "file", b"new" * 1000
+    path.parent.mkdir()
+
+    def prepare():
+        if existing:
+            path.write_bytes(b"old")
+        elif path.exists():
+            path.unlink()
+
+    seen = []
+    for call in with_each_fault(path.parent, monkeypatch, error, late, prepare, lambda: write_atomically(path, new)):
+        assert (path.read_bytes() if path.exists() else None) in (new, b"old" if existing else None), call
+        seen.append(call)
+    assert path.read_bytes() == new
+    assert {"open", "write", "fsync", "replace", "close", "flock"} <= {name for name, _ in seen}
+    assert sum(came_through for _, came_through in seen) >= 7
     if isinstance(error, KeyboardInterrupt):
-        assert raised == calls, "an interrupt is never swallowed"
+        assert all(came_through for _, came_through in seen), "an interrupt is never swallowed"
+
+
+@pytest.mark.parametrize("late", [False, True])
+@FAULTS
+def test_a_fault_at_any_call_of_a_save_leaves_one_whole_model(tmp_path, monkeypatch, error, late):
+    """C7: the old model or the new one can be loaded, whichever call fails."""
+    path = tmp_path / "folder" / "file"
+    old, new = (sc.Model(sc.Sequential(sc.Linear(4, 4), sc.Leaky()), "numpy", seed=seed) for seed in (1, 2))
+    seeds, count = set(), 0
+    for call in with_each_fault(path.parent, monkeypatch, error, late, lambda: old.save(path), lambda: new.save(path)):
+        left = sc.load(path, engine="numpy")
+        assert np.array_equal(left.params()["0.weight"], (old if left.seed == 1 else new).params()["0.weight"]), call
+        seeds.add(left.seed)
+        count += 1
+    assert seeds == {1, 2}  # faults before the swap, and behind it
+    assert count >= 15
 
 
 # ---- killed processes, and others at work ---------------------------------------------------------------------------

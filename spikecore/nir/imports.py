@@ -172,15 +172,28 @@ def _network(
         own = unit.name.rpartition(".")[0] if unit.recurrent else ""  # a loop mostly is a subgraph: "rnn.lif"
         for left, (layer, params) in enumerate(made, start=1 - len(made)):
             name = _unique(f"{own or unit.name}{'_before' if left else ''}", rows)
-            try:
-                now = shapes_of(layer, now).shape
-            except ShapeError as error:
-                raise ShapeError(f"{unit.place}: {error}") from None
+            now = _checked_shape(unit, layer, params, now)
             rows.append((name, layer, params, sources))
             sources = (name,)
         sender[unit.name], shapes[unit.name] = sources[0], now
     last = bool(order) and outputs == (order[-1].name,) and noted(order[-1].node).get("output", False)
     return _assembled(rows, tuple(sender[name] for name in outputs), shape)._replace(output=last)
+
+
+def _checked_shape(unit: Unit, layer: Layer, params: Params, shape: Shape) -> Shape:
+    """Shape of one sample of a layer's output, if the layer takes such samples, and its weights are those it needs."""
+    try:
+        like = shapes_of(layer, shape)
+    except ShapeError as error:
+        raise ShapeError(f"{unit.place}: {error}") from None
+    except ValueError as error:
+        raise NirError(f"{unit.place}: {error}") from error
+    given, wanted = flatten(params), flatten(like.params)
+    for name in {**given, **wanted}:
+        found, expected = (np.shape(part[name]) if name in part else None for part in (given, wanted))
+        if found is None or expected is None or math.prod(found) != math.prod(expected):
+            raise NirError(f"{unit.place}: {name} of shape {found}, expected {expected}")
+    return like.shape
 
 
 def _read(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[Read]:
