@@ -127,9 +127,11 @@ class Npz(Data):
     test_path: Optional[str] = Field(None, description="the archive with the test data, if it is another")
     inputs: Optional[str] = Field(None, description="name of the array; default 'x_{part}', with two archives 'inputs'")
     targets: Optional[str] = Field(None, description="likewise; default 'y_{part}', with two archives 'targets'")
+    max_bytes: int = Field(4 << 30, ge=1, description="how much memory the arrays of each part may take")
 
     def load(self, seed: int) -> Datasets:
-        return datasets.npz(self.path, self.test_path, inputs=self.inputs, targets=self.targets)
+        names = {"inputs": self.inputs, "targets": self.targets}
+        return datasets.npz(self.path, self.test_path, **names, max_bytes=self.max_bytes)
 
 
 if TYPE_CHECKING:

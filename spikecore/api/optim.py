@@ -32,7 +32,8 @@ class Optimizer:
 
     def _check(self, name: str, value: float, low: float, high: float, above: bool = False) -> None:
         """Refuse what is not in [low, high), or with ``above`` not in (low, high)."""
-        if not isinstance(value, (int, float)) or not low <= value < high or (above and value == low):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not low <= value < high or (above and value == low):
             allowed = f"{'(' if above else '['}{low:g}, {high:g})"
             raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in {allowed}")
 

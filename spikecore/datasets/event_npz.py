@@ -10,13 +10,14 @@ import numpy as np
 from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
+from spikecore.datasets.limits import MOST_BYTES
 from spikecore.datasets.npz import members
 from spikecore.datasets.places import PathLike, stamp
 
 MOST_CLASSES = 100_000
 
 
-def event_npz(path: PathLike, sensor: Tuple[int, ...]) -> EventDataset:
+def event_npz(path: PathLike, sensor: Tuple[int, ...], *, max_bytes: int = MOST_BYTES) -> EventDataset:
     """Recordings in an archive with the arrays t, x, y, p (events,), offset (recordings + 1,) and label (recordings,).
 
     Recording i has the events offset[i] to offset[i + 1]. The arrays are read into memory at once.
@@ -24,11 +25,13 @@ def event_npz(path: PathLike, sensor: Tuple[int, ...]) -> EventDataset:
     Args:
         path: the archive.
         sensor: (width, height).
+        max_bytes: how much memory the arrays may take.
 
     Raises:
-        DataFileError: absent, damaged, or without these arrays. Events that do not fit are found when they are read.
+        DataFileError: absent, damaged, too large, or without these arrays. Events that do not fit are found when they
+            are read.
     """
-    arrays = members(path, "t", "x", "y", "p", "offset", "label")
+    arrays = members(path, "t", "x", "y", "p", "offset", "label", max_bytes=max_bytes)
     events = {name: arrays[name] for name in "txyp"}
     offset, label = arrays["offset"], arrays["label"]
     lengths = {array.shape for array in events.values()}

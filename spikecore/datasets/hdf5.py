@@ -1,4 +1,4 @@
-"""HDF5 files of spikes, read in a process of its own.
+"""HDF5 files, read in a process of its own.
 
 The HDF5 library (2.0 as well) trusts its files: of 2000 copies of a small one with some bytes changed, seven sent it
 into an endless loop, which no exception ends. The process can be ended, and what is left is an error message.
@@ -46,13 +46,26 @@ class Hdf5Reader:
 
     def labels(self, path: PathLike) -> Tuple[np.ndarray, Tuple[str, ...]]:
         """The labels (samples,) and the classes' names, if the file has them."""
-        head, (labels,) = self._ask(path, None)
+        head, (labels,) = self._ask(path, {"row": None}, "an HDF5 file of spikes", "labels")
         return labels, tuple(head["keys"])
 
     def spikes(self, path: PathLike, row: int) -> Tuple[np.ndarray, np.ndarray]:
         """Times and units of one sample, as they are in the file."""
-        _, (times, units) = self._ask(path, row)
+        _, (times, units) = self._ask(path, {"row": row}, "an HDF5 file of spikes", f"sample {row}")
         return times, units
+
+    def copy(self, path: PathLike, max_bytes: int) -> bytes:
+        """A file with the same groups, numbers and texts, which is safe to be read in this process.
+
+        Args:
+            path: the file.
+            max_bytes: how much memory its arrays may take.
+
+        Raises:
+            DataFileError: absent, damaged, too large, or with links out of the file.
+        """
+        _, (data,) = self._ask(path, {"most": max_bytes}, "an HDF5 file that can be read", "it")
+        return data.tobytes()
 
     def close(self) -> None:
         """End the process; the next question starts another."""
@@ -63,26 +76,28 @@ class Hdf5Reader:
     def __reduce__(self) -> Tuple[Any, ...]:
         return type(self), (self.timeout,)  # another process starts its own
 
-    def _ask(self, path: PathLike, row: Optional[int]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+    def _ask(
+        self, path: PathLike, request: Dict[str, Any], kind: str, what: str
+    ) -> Tuple[Dict[str, Any], List[np.ndarray]]:
         if not os.path.isfile(path):
             raise DataFileError(f"{path}: there is no such file")
         with self._lock:  # one question at a time, also of several threads
-            head, arrays = self._answered(path, row)
+            head, arrays = self._answered(path, request, what)
         if "error" in head:
-            raise DataFileError(f"{path}: not an HDF5 file of spikes, or damaged: {head['error']}")
+            raise DataFileError(f"{path}: not {kind}, or damaged: {head['error']}")
         return head, arrays
 
-    def _answered(self, path: PathLike, row: Optional[int]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+    def _answered(self, path: PathLike, request: Dict[str, Any], what: str) -> Tuple[Dict[str, Any], List[np.ndarray]]:
         process = self._running()
         watchdog = threading.Timer(self.timeout, process.kill)
         watchdog.daemon = True
         watchdog.start()
         try:
-            return _exchange(process, {"path": os.path.abspath(os.fspath(path)), "row": row})
+            return _exchange(process, {"path": os.path.abspath(os.fspath(path)), **request})
         except (OSError, EOFError, ValueError) as error:
             self.close()
             raise DataFileError(
-                f"{path}: damaged: reading {'labels' if row is None else f'sample {row}'} ended the HDF5 library "
+                f"{path}: damaged: reading {what} ended the HDF5 library "
                 f"(exit status {process.returncode}), or took it more than {self.timeout:g} s"
             ) from error
         finally:

@@ -1,12 +1,13 @@
 """What runs in the process that reads HDF5: requests on stdin, answers on stdout, nothing of spikecore.
 
-Once it can answer, it says "ready". A request is a line of JSON: {"path": ..., "row": null} for labels, or a row's
-number for its spikes. The answer is a line of JSON, {"error": ...} or {"arrays": [[dtype, length], ...], ...}, and then
-the arrays' bytes.
+Once it can answer, it says "ready". A request is a line of JSON: {"path": ..., "row": null} for labels, a row's number
+for its spikes, or {"path": ..., "most": ...} for a copy of the file. The answer is a line of JSON, {"error": ...} or
+{"arrays": [[dtype, length], ...], ...}, and then the arrays' bytes.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from typing import Any, Dict, List, Tuple
@@ -16,6 +17,7 @@ import numpy as np
 
 MEMORY = 4 << 30  # bytes: a damaged file may ask for any amount
 MOST_SAMPLES = 10_000_000
+MOST_ENTRIES, MOST_LEVELS = 100_000, 50  # groups may hold each other, directly or not
 
 
 def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
@@ -45,6 +47,44 @@ def _numbers(name: str, array: Any, kinds: str) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def copied(path: str, most: int) -> np.ndarray:
+    """The bytes of a file with the groups, numbers and texts of this one, and nothing else of it.
+
+    Links out of the file, data that lie in other files, and types of HDF5's other than these are refused.
+    """
+    target, left = io.BytesIO(), [most, MOST_ENTRIES]
+    with h5py.File(path, "r") as file, h5py.File(target, "w") as clean:
+        _copy(file, clean, left, 0)
+    return np.frombuffer(target.getvalue(), np.uint8)
+
+
+def _copy(source: Any, target: Any, left: List[int], level: int) -> None:
+    if level > MOST_LEVELS:
+        raise ValueError(f"groups within groups, more than {MOST_LEVELS} levels deep")
+    for name in source:
+        left[1] -= 1
+        if left[1] < 0:
+            raise ValueError(f"more than {MOST_ENTRIES} entries")
+        if not isinstance(source.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link to elsewhere")
+        item = source[name]
+        if isinstance(item, h5py.Group):
+            _copy(item, target.create_group(name), left, level + 1)
+        else:
+            target.create_dataset(name, data=_content(name, item, left), dtype=item.dtype)
+
+
+def _content(name: str, item: Any, left: List[int]) -> Any:
+    if not isinstance(item, h5py.Dataset) or item.shape is None or item.external or item.is_virtual:
+        raise ValueError(f"{name} is no array of this file")
+    if h5py.check_string_dtype(item.dtype) is None and item.dtype.kind not in "fiub":
+        raise ValueError(f"{name} holds {item.dtype}, neither numbers nor text")
+    left[0] -= item.size * item.dtype.itemsize
+    if left[0] < 0:
+        raise ValueError(f"{name} of shape {item.shape} takes more memory than allowed")
+    return item[()]
+
+
 def serve(requests: Any, answers: Any) -> None:
     """Answer until the other side closes."""
     files: Dict[str, Any] = {}
@@ -54,7 +94,11 @@ def serve(requests: Any, answers: Any) -> None:
         request = json.loads(line)
         arrays: List[np.ndarray] = []
         try:
-            head, arrays = answer(request["path"], request["row"], files)
+            if "most" in request:
+                head: Dict[str, Any] = {}
+                arrays = [copied(request["path"], request["most"])]
+            else:
+                head, arrays = answer(request["path"], request["row"], files)
             head["arrays"] = [[array.dtype.str, len(array)] for array in arrays]
         except Exception as error:  # whatever HDF5 and h5py make of a damaged file is an answer
             head = {"error": f"{type(error).__name__}: {error}"}

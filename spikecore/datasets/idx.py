@@ -11,45 +11,89 @@ import math
 import os
 import zlib
 from pathlib import Path
-from typing import Tuple, Union
+from typing import Any, Tuple
 
 import numpy as np
 
 from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataFileError
-
-PathLike = Union[str, "os.PathLike[str]"]
+from spikecore.datasets.limits import DEFLATED, MOST_BYTES, check_size
+from spikecore.datasets.places import PathLike
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
-def read_idx(path: PathLike) -> np.ndarray:
+def read_idx(path: PathLike, *, max_bytes: int = MOST_BYTES) -> np.ndarray:
     """Read one IDX file, gzipped or not (told by its content, not by its name).
+
+    Args:
+        path: the file.
+        max_bytes: how much memory the array may take.
 
     Returns:
         An array of the file's shape and dtype, in native byte order.
 
     Raises:
-        DataFileError: absent, not IDX, of an unknown dtype, shorter or longer than its header says, or damaged.
+        DataFileError: absent, not IDX, of an unknown dtype, shorter or longer than its header says, damaged, or too
+            large.
     """
-    data = _content(path)
-    if len(data) < 4 or data[:2] != b"\0\0":
-        raise DataFileError(f"{path}: not an IDX file: starts with {data[:4].hex(' ')!r}, not with two zero bytes")
-    code, axes = data[2], data[3]
+    packed = False
+    try:
+        with open(path, "rb") as file:
+            packed = file.read(2) == GZIP_MAGIC
+            file.seek(0)
+            size = os.fstat(file.fileno()).st_size
+            if not packed:
+                return _array(path, file, size, max_bytes)
+            with gzip.GzipFile(fileobj=file) as stream:
+                return _array(path, stream, DEFLATED * size, max_bytes)
+    except DataFileError:
+        raise
+    except (OSError, EOFError, zlib.error) as error:
+        what = "damaged gzip file: " if packed else "cannot be read: "
+        raise DataFileError(f"{path}: {what}{getattr(error, 'strerror', None) or error}") from error
+
+
+def _array(path: PathLike, stream: Any, most: int, max_bytes: int) -> np.ndarray:
+    """The array of an open file, which cannot hold more than ``most`` bytes."""
+    head = _taken(stream, 4)
+    if len(head) < 4 or head[:2] != b"\0\0":
+        raise DataFileError(f"{path}: not an IDX file: starts with {head.hex(' ')!r}, not with two zero bytes")
+    code, axes = head[2], head[3]
     if code not in DTYPES:
         raise DataFileError(f"{path}: unknown IDX dtype code 0x{code:02x}: known are {_codes()}")
-    start = 4 + 4 * axes
-    if axes == 0 or len(data) < start:
-        raise DataFileError(f"{path}: header announces {axes} axes, but the file has {len(data)} bytes in all")
-    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", axes, offset=4))
+    sizes, start = _taken(stream, 4 * axes), 4 + 4 * axes
+    if axes == 0 or len(sizes) < 4 * axes:
+        raise DataFileError(f"{path}: header announces {axes} axes, but the file has {4 + len(sizes)} bytes in all")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
     dtype = np.dtype(DTYPES[code])
-    expected, found = math.prod(shape) * dtype.itemsize, len(data) - start
+    expected = math.prod(shape) * dtype.itemsize
+    if expected <= most - start:
+        check_size(path, expected, max_bytes)
+        data = _taken(stream, expected + 1)
+        found = len(data)
+    else:
+        found = most - start
     if expected != found:
         fault = "truncated" if found < expected else "longer than announced"
         raise DataFileError(f"{path}: {fault}: shape {shape} needs {expected} bytes of data, the file has {found}")
-    return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    try:
+        return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    except (ValueError, MemoryError) as error:  # more axes than NumPy has
+        raise DataFileError(f"{path}: shape {shape}: {error}") from error
+
+
+def _taken(stream: Any, count: int) -> bytearray:
+    """So many bytes, or as many as there are; no memory is taken for those that are not."""
+    data = bytearray()
+    while len(data) < count:
+        part = stream.read(min(count - len(data), 1 << 20))
+        if not part:
+            break
+        data += part
+    return data
 
 
 def mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
@@ -112,19 +156,6 @@ def _labelled(images: Path, labels: Path, name: str, classes: Tuple[str, ...], i
     inputs = pixels.reshape(shape).astype(np.float32)
     inputs /= 255  # in place: the full set as float32 is 188 MB
     return Dataset(inputs, targets.astype(np.int64), name=name, classes=classes)
-
-
-def _content(path: PathLike) -> bytes:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataFileError(f"{path}: cannot be read: {error.strerror}") from error
-    if data[:2] != GZIP_MAGIC:
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataFileError(f"{path}: damaged gzip file: {error}") from error
 
 
 def _codes() -> str:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
-from typing import Dict, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
 from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataFileError
+from spikecore.datasets.limits import DEFLATED, MOST_BYTES, check_size
+from spikecore.datasets.places import PathLike
 
-PathLike = Union[str, "os.PathLike[str]"]
+HEADERS: Dict[Any, Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+#: What zipfile, zlib and NumPy make of damaged archives; a header is read by Python's own tokenizer.
+FAULTS = (
+    ValueError, EOFError, RuntimeError, TypeError, KeyError, OverflowError, MemoryError, SyntaxError,
+    struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def npz(
@@ -21,6 +34,7 @@ def npz(
     *,
     inputs: Optional[str] = None,
     targets: Optional[str] = None,
+    max_bytes: int = MOST_BYTES,
 ) -> Tuple[Dataset, Dataset]:
     """Read (train, test) from two archives, or from one that holds both.
 
@@ -30,6 +44,7 @@ def npz(
         inputs: name of the array. From two archives the same name is read in each (default "inputs"); from one,
             `{part}` in it becomes "train" and "test" (default "x_{part}").
         targets: likewise (defaults "targets" and "y_{part}").
+        max_bytes: how much memory the arrays of each part may take.
 
     Raises:
         DataFileError: as for `read_npz`.
@@ -43,28 +58,33 @@ def npz(
         )
 
     def part(path: PathLike, word: str) -> Dataset:
-        return read_npz(path, inputs=inputs.replace("{part}", word), targets=targets.replace("{part}", word))
+        named = {"inputs": inputs.replace("{part}", word), "targets": targets.replace("{part}", word)}
+        return read_npz(path, **named, max_bytes=max_bytes)
 
     return part(train, "train"), part(train if test is None else test, "test")
 
 
-def read_npz(path: PathLike, *, inputs: str = "inputs", targets: str = "targets") -> Dataset:
+def read_npz(
+    path: PathLike, *, inputs: str = "inputs", targets: str = "targets", max_bytes: int = MOST_BYTES
+) -> Dataset:
     """Read two arrays of an archive as one Dataset. Nothing is unpickled.
 
     Args:
         path: the `.npz` file.
         inputs: name of the array (samples, *features).
         targets: name of the array (samples, *anything).
+        max_bytes: how much memory the arrays may take.
 
     Raises:
-        DataFileError: absent, damaged, not an archive, without these arrays, or with arrays of Python objects.
+        DataFileError: absent, damaged, not an archive, without these arrays, with arrays of Python objects, or with
+            larger ones than allowed.
         DataError: arrays that do not fit together.
     """
-    arrays = members(path, inputs, targets)
+    arrays = members(path, inputs, targets, max_bytes=max_bytes)
     return Dataset(arrays[inputs], arrays[targets], name=os.path.basename(os.fspath(path)))
 
 
-def members(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
+def members(path: PathLike, *names: str, max_bytes: int = MOST_BYTES) -> Dict[str, np.ndarray]:
     """These arrays of an archive; raises DataFileError."""
     try:
         # zipfile, then np.load: given a file that is no archive, np.load would speak of pickles.
@@ -76,10 +96,27 @@ def members(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
             missing = [name for name in names if name not in archive.files]
             if missing:
                 raise DataFileError(f"{path}: no array {', '.join(missing)}; it holds {', '.join(archive.files)}")
-            return {name: archive[name] for name in names}  # each access decompresses: one per array
+            _check_sizes(path, archive.zip, names, os.fstat(file.fileno()).st_size, max_bytes)
+            return {name: archive[name] for name in dict.fromkeys(names)}  # each access decompresses: one per array
     except DataFileError:
         raise
     except OSError as error:
         raise DataFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except FAULTS as error:
         raise DataFileError(f"{path}: cannot be read: {error}") from error
+
+
+def _check_sizes(path: PathLike, archive: zipfile.ZipFile, names: Iterable[str], held: int, max_bytes: int) -> None:
+    """Refuse arrays by what their headers say of them, before there is any memory for them."""
+    total = 0
+    for name in dict.fromkeys(names):
+        with archive.open(f"{name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            if version not in HEADERS:
+                raise DataFileError(f"{path}: array {name} has version {version} of NumPy's format; known are 1 and 2")
+            shape, _, dtype = HEADERS[version](member)
+        needed = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or needed > DEFLATED * held:
+            raise DataFileError(f"{path}: array {name} of shape {shape} cannot be in a file of {held} bytes")
+        total += needed
+    check_size(path, total, max_bytes)

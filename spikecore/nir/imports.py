@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-import os
+import math
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import nir
 import numpy as np
 
 from spikecore.api.containers import Sequential
-from spikecore.api.layer import Key, Layer, Shape, ShapeError
+from spikecore.api.engine import get_engine
+from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
+from spikecore.api.sizes import sample_shape, whole_number
 from spikecore.api.surrogate import atan
 from spikecore.api.tree import Params, flatten
+from spikecore.nir.files import MOST_BYTES, opened
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
@@ -22,6 +24,9 @@ from spikecore.nir.read_layers import READERS, Read
 from spikecore.nir.read_neurons import Resets, read_neuron
 from spikecore.nir.units import Units, units_of
 from spikecore.nir.wiring import START, units_in_order
+
+#: What layers and NumPy make of a node whose values or notes are not what such a node has.
+FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError)
 
 
 class Network(NamedTuple):
@@ -51,6 +56,7 @@ def network_from_nir(
     reset_delay: bool = False,
     surrogate: Any = None,
     input_shape: Optional[Shape] = None,
+    max_bytes: int = MOST_BYTES,
 ) -> Network:
     """The engine-agnostic network of a NIR graph, and its weights.
 
@@ -63,6 +69,7 @@ def network_from_nir(
         reset_mechanism, reset_delay, surrogate: of neurons of which the graph does not say it, that is of all that
             another library wrote. NIR's own reset is "zero" at once. The surrogate is ``atan()`` by default.
         input_shape: shape of one sample; by default that of the graph's Input node, without a batch axis of its own.
+        max_bytes: how much memory the arrays of a file, and the values of all neurons of a layer, may take.
 
     Returns:
         A ``Network``: the layer, its parameters, the shape of a sample, the layers' names.
@@ -71,7 +78,7 @@ def network_from_nir(
         NirError: what cannot be read, named by node.
         ShapeError: shapes that do not fit together.
     """
-    graph = opened(graph)
+    graph = opened(graph, max_bytes)
     units = units_of(writer, dt, graph.metadata)
     resets = Resets(reset_mechanism, reset_delay, atan() if surrogate is None else surrogate)
     flat = Flat(graph)
@@ -79,7 +86,7 @@ def network_from_nir(
     first: Optional[Exception] = None
     for shape in _input_shapes(flat, order, input_shape):
         try:
-            return _network(order, outputs, shape, units, resets)
+            return _network(order, outputs, shape, units, resets, max_bytes)
         except ShapeError as error:
             first = first or error
     raise first or NirError("the graph's Input node has no shape; pass input_shape=(...)")
@@ -119,29 +126,20 @@ def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> A
     return module_of(network_from_nir(graph, dt, **options))
 
 
-def opened(graph: Any) -> Any:
-    """A graph, from a graph, a node or a file."""
-    if isinstance(graph, (str, os.PathLike)):
-        checks = "type_check" in inspect.signature(nir.read).parameters
-        options = {"type_check": False} if checks else {}  # nir infers wrong shapes for some convolutions
-        graph = nir.read(os.fspath(graph), **options)
-    if isinstance(graph, nir.NIRGraph):
-        return graph
-    if isinstance(graph, nir.NIRNode):
-        return nir.NIRGraph.from_list(graph)
-    raise NirError(f"graph={type(graph).__name__} must be a nir.NIRGraph, a node, or the path of a file")
-
-
 def loaded(network: Layer, params: Params, shape: Shape, engine: Any, seed: int = 0) -> Model:
     """A model with the given parameters."""
-    model = Model(network, engine, seed, input_shape=shape)
-    state = model.state()
-    given = flatten(params)
-    state["params"] = {
-        name: np.asarray(given[name]).reshape(like.shape).astype(like.dtype) for name, like in state["params"].items()
+    engine, like, given = get_engine(engine), shapes_of(network, shape), flatten(params)
+    state = {
+        "params": {
+            name: np.asarray(given[name]).reshape(x.shape).astype(engine.dtype)
+            for name, x in flatten(like.params).items()
+        },
+        "buffers": flatten(like.buffers),
+        "optimizer": {},
+        "step": 0,
+        "lr": 0.0,
     }
-    model.load_state(state)
-    return model
+    return Model.holding(network, engine, whole_number("seed", seed), shape, state)
 
 
 def _input_shapes(flat: Flat, order: List[Unit], given: Optional[Shape]) -> List[Shape]:
@@ -151,11 +149,16 @@ def _input_shapes(flat: Flat, order: List[Unit], given: Optional[Shape]) -> List
     stored = flat.nodes[border(flat.nodes, nir.Input)].input_type["input"]
     if stored is None:
         return []
-    shape = tuple(int(n) for n in np.asarray(stored).reshape(-1))
+    try:
+        shape = sample_shape("the graph's Input node: shape", np.asarray(stored).reshape(-1).tolist())
+    except ValueError as error:
+        raise NirError(str(error)) from None
     return [shape, shape[1:]] if len(shape) > 1 else [shape]
 
 
-def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: Units, resets: Resets) -> Network:
+def _network(
+    order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: Units, resets: Resets, most: int
+) -> Network:
     shapes: Dict[str, Shape] = {START: shape}
     sender: Dict[str, str] = {START: INPUT}
     rows: List[Tuple[str, Layer, Params, Tuple[str, ...]]] = []
@@ -164,14 +167,13 @@ def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: U
         if len(came) > 1:
             raise ShapeError(f"{unit.place}: its sources differ in shape: {', '.join(map(str, sorted(came)))}")
         sources, now = tuple(sender[source] for source in unit.sources), came.pop()
+        if 8 * math.prod(now) > most:
+            raise NirError(f"{unit.place}: samples of shape {now} take more memory than max_bytes={most:,} allows")
         made = _read(unit, now, units, resets)
         own = unit.name.rpartition(".")[0] if unit.recurrent else ""  # a loop mostly is a subgraph: "rnn.lif"
         for left, (layer, params) in enumerate(made, start=1 - len(made)):
             name = _unique(f"{own or unit.name}{'_before' if left else ''}", rows)
-            try:
-                now = layer.init(Key((0,)), now).shape
-            except ShapeError as error:
-                raise ShapeError(f"{unit.place}: {error}") from None
+            now = _checked_shape(unit, layer, params, now)
             rows.append((name, layer, params, sources))
             sources = (name,)
         sender[unit.name], shapes[unit.name] = sources[0], now
@@ -182,7 +184,32 @@ def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: U
     return _assembled(rows, tuple(sender[name] for name in outputs), shape)._replace(output=last)
 
 
+def _checked_shape(unit: Unit, layer: Layer, params: Params, shape: Shape) -> Shape:
+    """Shape of one sample of a layer's output, if the layer takes such samples, and its weights are those it needs."""
+    try:
+        like = shapes_of(layer, shape)
+    except ShapeError as error:
+        raise ShapeError(f"{unit.place}: {error}") from None
+    except ValueError as error:
+        raise NirError(f"{unit.place}: {error}") from error
+    given, wanted = flatten(params), flatten(like.params)
+    for name in {**given, **wanted}:
+        found, expected = (np.shape(part[name]) if name in part else None for part in (given, wanted))
+        if found is None or expected is None or math.prod(found) != math.prod(expected):
+            raise NirError(f"{unit.place}: {name} of shape {found}, expected {expected}")
+    return like.shape
+
+
 def _read(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[Read]:
+    try:
+        return _layers_of(unit, shape, units, resets)
+    except (NirError, ShapeError):
+        raise
+    except FAULTS as error:
+        raise NirError(f"{unit.place}: cannot be read: {error}") from error
+
+
+def _layers_of(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[Read]:
     if isinstance(unit.node, (*LEAKY, *SPIKING, nir.Threshold)):
         return read_neuron(unit, shape, units, resets)
     if type(unit.node) not in READERS:

@@ -32,6 +32,8 @@ def noted(node: Any) -> Dict[str, Any]:
         return {}
     try:
         found: Dict[str, Any] = json.loads(text.decode() if isinstance(text, bytes) else text)
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise NirError(f"metadata[{KEY!r}] of a {type(node).__name__} is damaged: {error}; delete that entry") from None
+    if not isinstance(found, dict):
+        raise NirError(f"metadata[{KEY!r}] of a {type(node).__name__} is damaged: {text!r:.60}; delete that entry")
     return found

@@ -17,6 +17,7 @@ from spikecore.nir.units import Units
 from spikecore.nir.values import compact, learned
 
 Read = Tuple[Layer, Params]
+MOST_STEPS = 100_000  # of a delay, each of which is a state of its own
 
 
 def _linear(node: Any, place: str, shape: Shape, units: Units) -> Read:
@@ -84,6 +85,8 @@ def _scale(node: Any, place: str, shape: Shape, units: Units) -> Read:
 
 def _delay(node: Any, place: str, shape: Shape, units: Units) -> Read:
     steps = fitting(node.delay, place, "delay", shape) / units.dt
+    if bool((steps > MOST_STEPS).any()):
+        raise NirError(f"{place}: delay of {steps.max():g} steps of dt={units.dt:g}; at most {MOST_STEPS} can be read")
     if bool((np.abs(steps - steps.round()) > 1e-6 * np.maximum(steps, 1.0)).any()) or bool((steps < 0).any()):
         raise NirError(f"{place}: delay must be a whole number >= 0 of steps of dt={units.dt:g}, found {steps.min():g}")
     return Delay(compact(steps.round())), Params()
@@ -127,7 +130,17 @@ def _diagonal(weight: Any) -> bool:
 
 
 def _array(value: Any) -> Any:
-    return np.asarray(value)
+    """An array of numbers.
+
+    Raises:
+        ValueError: it holds something else, or NaN or infinity.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"an array of {array.dtype}, expected real numbers")
+    if not bool(np.isfinite(array).all()):
+        raise ValueError("an array holds NaN or infinity: the training that made it had diverged")
+    return array
 
 
 def sizes(value: Any, axes: int) -> Tuple[int, ...]:
@@ -142,6 +155,8 @@ def fitting(value: Any, place: str, name: str, shape: Shape) -> Any:
         NirError: it does not fit.
     """
     array = np.asarray(value, dtype=np.float64)
+    if bool(np.isnan(array).any()):
+        raise NirError(f"{place}: {name} holds NaN")
     if array.size == 1:
         array = array.reshape(())
     try:

@@ -11,6 +11,7 @@ own; ``WRITERS`` lists them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional
 
@@ -130,5 +131,8 @@ def units_of(writer: Optional[str], dt: Optional[float], metadata: Any) -> Units
     given = dt if dt is not None else metadata.get("dt")
     if given is None:
         return replace(units, assumed=writer is None)
-    made = replace(units, dt=given if isinstance(given, (int, float)) else float(given))
+    if not isinstance(given, (int, float)):
+        with suppress(TypeError, ValueError):  # Units says what is wrong with it
+            given = float(given)
+    made = replace(units, dt=given)
     return replace(made, tau_factor=1.0 / made.dt) if writer == "norse-1.1" else made

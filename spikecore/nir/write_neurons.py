@@ -112,7 +112,7 @@ def _facts(neuron: Any, params: Any) -> Dict[str, Any]:
 
 def _surrogate(neuron: Any) -> Any:
     """The surrogate as JSON; None if it is not one of the library's own."""
-    if type(neuron.surrogate).__name__ not in known_classes():
+    if known_classes().get(type(neuron.surrogate).__name__) is not type(neuron.surrogate):
         return None
     try:
         return describe(neuron.surrogate)
