@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
-from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.loss import reads_labels, varies
 from spikecore.api.functional.targets import check_labels, target_dtype
 from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.sizes import whole_number
@@ -22,7 +22,7 @@ class Feed:
         encoder: callable ``(x, num_steps=..., seed=..., first=...) -> (time, batch, *features)`` such as
             ``spikegen.rate``; it is given those of the keywords that it takes. Without ``num_steps``, x may be a
             sequence and remain one, as with ``spikegen.delta``.
-        time_axis: where the time axis of a sequence is; sequences only.
+        time_axis: where the time axis of a sequence is, among inputs and among targets that vary in time.
         check_finite: whether NaN and infinity are refused.
     """
 
@@ -69,9 +69,15 @@ class Feed:
         if self.time_axis == 0:
             return x
         if not -x.ndim <= self.time_axis < x.ndim:
-            raise ValueError(f"time_axis={self.time_axis} is no axis of an input of shape {tuple(x.shape)}")
+            raise ValueError(f"time_axis={self.time_axis} is no axis of inputs or targets of shape {tuple(x.shape)}")
         axis = self.time_axis % x.ndim
         return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
+
+    def aims(self, engine: Any, loss: Any, targets: Any) -> Any:
+        """The targets of a batch, time first where they vary in time."""
+        if self.time_axis == 0 or not varies(loss):
+            return targets
+        return self._time_first(engine, engine.asarray(targets, dtype=target_dtype(targets)))
 
     def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
         check_axes(tuple(x.shape), None, True)

@@ -188,7 +188,8 @@ class Model:
             encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``; without
                 ``num_steps`` also sequences into sequences, e.g. ``spikegen.delta``. It may change the features:
                 the network is then given what it makes of them.
-            time_axis: where the time axis is if the inputs have one.
+            time_axis: where the time axis is, in inputs that have one, and in targets that vary in time
+                (``mse_membrane_loss(time_var_targets=True)``); a function of your own gets its targets as they are.
             validation: batches to evaluate after each epoch.
             schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
             clip_norm: largest norm of the whole gradient.

@@ -51,7 +51,9 @@ def bptt(
     """
     check_window(window)
     loss = ce_rate_loss() if loss is None else loss
-    values, steps = _fed(model, x, Feed(num_steps, encoder, time_axis))
+    feed = Feed(num_steps, encoder, time_axis)
+    values, steps = _fed(model, x, feed)
+    targets = feed.aims(model.engine, loss, targets)
     check_targets(model.engine, loss, values, steps, targets, model.classes)
     host = model.engine.to_numpy
     state = model.state()
@@ -149,6 +151,7 @@ def _forward_in_time(
     total, samples = feed.num_steps, None
     if not _streams(x):
         x, constant = _fed(model, x, feed)
+        targets = feed.aims(engine, loss, targets)
         check_targets(engine, loss, x, constant, targets, model.classes)
         total, samples = constant or int(x.shape[0]), int(x.shape[1])
     elif feed.encoder is not None or feed.time_axis != 0:
