@@ -18,9 +18,9 @@ OPTIONS = {  # of features that are still; a list has tables of options, and eac
     "rate": [{"gain": 0.5}, {"offset": 0.1}, {"first_spike_time": 2}],
     "poisson": [{"refractory": 2, "compensate": True}],
     "latency": [
-        {"normalize": True, "linear": True}, {"threshold": 0.02}, {"tau": 2}, {"first_spike_time": 2},
+        {"normalize": True, "linear": True}, {"threshold": 0.02}, {"tau": 0.5}, {"first_spike_time": 2},
         {"on_target": 0.5}, {"off_target": 0.1, "interpolate": True}, {"clip": True}, {"bypass": True},
-        {"epsilon": 1e-5, "bypass": True},
+        {"epsilon": 1e-5},
     ],
     "burst": [{"max_spikes": 3}, {"shortest": 2}, {"longest": 2, "max_spikes": 3}],
     "phase": [{"period": 4, "weighted": True}],
@@ -46,7 +46,7 @@ def _no_environment(monkeypatch):
 @pytest.fixture
 def read(tmp_path):
     def with_encoder(encoder, shape=(3,), inputs=3):
-        arrays = {f"x_{part}": RNG.uniform(0, 1, (8, *shape)) for part in ("train", "test")}
+        arrays = {f"x_{part}": RNG.uniform(0.05, 1, (8, *shape)) for part in ("train", "test")}
         np.savez(tmp_path / "data.npz", y_train=np.arange(8) % 2, y_test=np.arange(8) % 2, **arrays)
         table = ", ".join(f"{key} = {str(value).lower()}" for key, value in encoder[1].items())
         (tmp_path / "run.toml").write_text(
