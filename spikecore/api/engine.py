@@ -8,13 +8,14 @@ process, none is global. Third parties add one through the entry-point group ``s
 from __future__ import annotations
 
 import abc
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.tree import Params, State
 
@@ -178,6 +179,12 @@ class Engine(abc.ABC):
     def repeating(self) -> Engine:
         """The same engine, for runs that come again and again, as in training: compiling pays off sooner."""
         return self
+
+    def isolated(self) -> ContextManager[Any]:
+        """A context in which the engine computes as always, whatever the program around has switched on for its
+        library, such as another precision or a mode without gradients.
+        """
+        return contextlib.nullcontext()
 
     def smooth(self) -> Engine:
         """The same engine with spikes replaced by antiderivatives, for finite differences; numpy has one."""

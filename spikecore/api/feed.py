@@ -142,7 +142,7 @@ def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
 def check_finite(engine: Any, x: Any) -> None:
     """Refuse NaN and infinity; names the first one's index and value."""
     xp = engine.xp
-    if bool(xp.all(xp.isfinite(x))):
+    if bool(engine.to_numpy(xp.all(xp.isfinite(x)))):
         return
     values = engine.to_numpy(x)
     bad = values != values

@@ -79,7 +79,8 @@ class Model:
             ShapeError: the network does not take samples of this shape.
         """
         if self._executor is None:
-            self._install(self.network.init(Key((self.seed, "init")), tuple(shape)), tuple(shape))
+            with self.engine.isolated():
+                self._install(self.network.init(Key((self.seed, "init")), tuple(shape)), tuple(shape))
 
     def _install(self, init: Init, shape: Shape) -> None:
         self._executor = self.engine.compile(self.network, init.params, init.buffers, None, None)
@@ -120,7 +121,8 @@ class Model:
             raise ValueError(f"state has no {', '.join(lacking)}: pass all that model.state() returns")
         host = get_engine("numpy").to_numpy
         arrays = {part: {name: host(x) for name, x in state[part].items()} for part in PARTS[:3]}
-        self.executor.load({**state, **arrays})
+        with self.engine.isolated():
+            self.executor.load({**state, **arrays})
 
     # ---- running ----
 
@@ -146,9 +148,10 @@ class Model:
     def _run(self, feed: Feed, x: Any, state: Optional[Tree], record: Record) -> Output:
         if state is not None and not isinstance(state, Mapping):
             raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
-        values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
-        self.build(tuple(values.shape[2:]))
-        return self.executor.run(values, state, steps=steps, record=record)
+        with self.engine.isolated():
+            values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
+            self.build(tuple(values.shape[2:]))
+            return self.executor.run(values, state, steps=steps, record=record)
 
     # ---- training ----
 
@@ -219,13 +222,13 @@ class Model:
             )
         epochs = whole_number("epochs", epochs, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
-        if self._executor is None:
-            self._build_from(data, feed, loss)
-        way.check(self.engine, self.executor, loss, window)
-        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
-        total = epochs if resume else self.epochs_done + epochs
-        training = Training(self, data, loss, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way)
-        return training.run()
+        with self.engine.isolated():
+            if self._executor is None:
+                self._build_from(data, feed, loss)
+            way.check(self.engine, self.executor, loss, window)
+            self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
+            total, lr = epochs if resume else self.epochs_done + epochs, optimizer.lr
+            return Training(self, data, loss, feed, total, lr, schedule, validation, callbacks, progress, way).run()
 
     def _build_from(self, data: Iterable[Any], feed: Feed, loss: Any) -> None:
         """Learn the shape of a sample from the first batch, which must not be lost."""
@@ -277,7 +280,8 @@ class Model:
         """
         if loss is None:
             loss = ce_rate_loss() if self.loss is None else self.loss
-        return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
+        with self.engine.isolated():
+            return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
 
     # ---- elsewhere ----
 
@@ -302,8 +306,9 @@ class Model:
             other.optimizer, other.loss = self.optimizer, self.loss
             like = other.network.init(Key((other.seed, "init")), other.input_shape)  # type: ignore[arg-type]
             params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
-            other._executor = engine.compile(self.network, params, buffers, None, self.optimizer)
-            other.executor.load(state)
+            with engine.isolated():
+                other._executor = engine.compile(self.network, params, buffers, None, self.optimizer)
+                other.executor.load(state)
         return other
 
     def save(self, path: Any) -> None:

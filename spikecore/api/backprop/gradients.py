@@ -52,15 +52,16 @@ def bptt(
     check_window(window)
     loss = ce_rate_loss() if loss is None else loss
     feed = Feed(num_steps, encoder, time_axis)
-    values, steps = _fed(model, x, feed)
-    targets = feed.aims(model.engine, loss, targets)
-    check_targets(model.engine, loss, values, steps, targets, model.classes)
+    with model.engine.isolated():
+        values, steps = _fed(model, x, feed)
+        targets = feed.aims(model.engine, loss, targets)
+        check_targets(model.engine, loss, values, steps, targets, model.classes)
+        labels = targets_of(model.engine, loss, targets, None, None).values
     host = model.engine.to_numpy
     state = model.state()
     like = model.network.init(Key((model.seed, "init")), model.input_shape)
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
-    labels = host(targets_of(model.engine, loss, targets, None, None).values)
-    problem = Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed, window)
+    problem = Problem(model.network, loss, params, buffers, host(values), host(labels), steps, model.seed, window)
     found = gradient(model.engine, problem)
     return Gradient(found.loss, {name: found.grads[name] for name in state["params"]}, found.out)
 
@@ -102,9 +103,9 @@ def online(
 
     Sources: Bellec et al. 2020; Bohnstingl et al. 2022; Xiao et al. 2022; Zenke & Neftci 2021.
     """
-    return _forward_in_time(
-        partial(online_rule, trace), model, x, targets, loss, Feed(num_steps, encoder, time_axis), record
-    )
+    make = partial(online_rule, trace)
+    with model.engine.isolated():
+        return _forward_in_time(make, model, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
 def rtrl(
@@ -133,7 +134,8 @@ def rtrl(
 
     Memory: samples x states x parameters, independent of the steps. Source: Williams & Zipser 1989.
     """
-    return _forward_in_time(ForwardMode, model, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+    with model.engine.isolated():
+        return _forward_in_time(ForwardMode, model, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
 def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:

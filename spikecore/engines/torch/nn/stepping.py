@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 
-from spikecore.api.tree import Params, State
+from spikecore.api.tree import Params, State, leaves
 from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import has_formula
 
@@ -105,6 +105,8 @@ def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next
     numbers = numbers_of(module)
     if numbers is None or not x.numel() or any(name not in module.__dict__ for name in module.states):
         return None
+    if any(isinstance(value, torch.Tensor) and value.is_inference() for _, value in leaves(params)):
+        return None  # made in inference mode, they are of no use to a call that is differentiated
     like = (x.dtype, x.device, x.shape)
     return Next(module._neuron, engine, params, numbers, like, _plan(engine, module._neuron, params, x))
 
