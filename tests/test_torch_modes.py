@@ -1,4 +1,4 @@
-"""D4: what a program switches on around a call (autocast, inference mode, torch.func, ...) changes nothing, or is refused.
+"""D4: what a program switches on around a call (autocast, inference mode, torch.func) changes nothing, or is refused.
 
 `fit` inside of autocast learned nothing, `fit` and `backprop.bptt` in inference mode neither; `torch.func.grad` of a
 Model was zero.

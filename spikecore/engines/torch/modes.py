@@ -36,7 +36,7 @@ def seen_through(x: Any) -> Any:
         x = functorch.get_unwrapped(x)
     if functorch.is_batchedtensor(x):
         raise RuntimeError(
-            "torch.func.vmap maps over this tensor, so that its numbers cannot be looked at, which is done here to check "
+            "torch.func.vmap maps over this tensor, so that its numbers cannot be read, which happens here to check "
             "them or to hand them to NumPy. Give a Model, an encoder or a metric whole batches, outside of vmap; map "
             "over modules of spikecore.nn, and over loss.evaluate(engine, out, targets), which checks nothing"
         )
