@@ -16,7 +16,7 @@ import tempfile
 from typing import Any, Dict, Iterable, Tuple, Type, Union
 
 from spikecore.api import containers, layers, neurons, normalisation, optim, surrogate
-from spikecore.api.engine import Engine, get_engine, unknown
+from spikecore.api.engine import Engine, engine_again, unknown
 from spikecore.api.functional import quant
 from spikecore.api.layer import Layer
 from spikecore.api.parameters import Fixed, Learn
@@ -103,6 +103,7 @@ def save(model: Any, path: Any) -> None:
         "network": describe(model.network),
         "optimizer": None if model.optimizer is None else describe(model.optimizer),
         "seed": model.seed,
+        "engine": model.engine.name,
         "dtype": model.engine.dtype,
         "input_shape": model.input_shape,
         "step": state["step"],
@@ -136,13 +137,17 @@ def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[T
 
     Args:
         path: the file.
-        engine: an Engine or its name, whichever engine the model was trained on; default as in ``Model``.
+        engine: an Engine or its name, whichever engine the model was saved from. None means ``$SPIKECORE_ENGINE``, and
+            if that is unset the engine it was saved from.
         classes: layer and surrogate classes of your own that the network uses.
         **options: passed to the engine if it is given by name; ``dtype`` defaults to that of the file.
 
     Raises:
         FileNotFoundError: no such file.
         CheckpointError: not a spikecore model, damaged, of a newer format, or of a class that is not known.
+
+    Warns:
+        UserWarning: the engine it was saved from cannot be used here; the model is on "numpy".
     """
     from spikecore.api.model import Model
 
@@ -150,7 +155,7 @@ def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[T
     known = {**known_classes(), **{one.__name__: one for one in classes}}
     network, optimizer = build(about["network"], known), build(about["optimizer"], known)
     if not isinstance(engine, Engine):
-        engine = get_engine(engine, **{"dtype": about["dtype"], **options})
+        engine = engine_again(engine, about.get("engine"), str(path), **{"dtype": about["dtype"], **options})
     blank = Model(network, engine, about["seed"], input_shape=tuple(about["input_shape"]))
     blank.history, blank.epochs_done, blank.optimizer = about["history"], about["epochs_done"], optimizer
     state = {kind: {k[len(kind) + 1 :]: x for k, x in arrays.items() if k.startswith(f"{kind}/")} for kind in ARRAYS}

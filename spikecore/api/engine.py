@@ -15,6 +15,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import warnings
 from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.tree import Params, State
@@ -316,6 +317,37 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
     raise ValueError(unknown("engine", name, [*_ENGINES, *third_party]))
 
 
+def engine_again(name: Optional[str], saved: Any, origin: str, **options: Any) -> Engine:
+    """The engine on which something that was saved goes on.
+
+    Args:
+        name: asked for. None means ``$SPIKECORE_ENGINE``, and if that is unset the engine it was saved from.
+        saved: the name of that engine; None where nobody knows, then "numpy".
+        origin: what was saved, for the warning.
+        **options: passed to the engine.
+
+    Warns:
+        UserWarning: the engine it was saved from cannot be used here, so that "numpy" takes its place.
+    """
+    if saved is not None and not name and not os.environ.get(ENVIRONMENT):
+        why = _why_not(saved, bool(options.get("simulate")))
+        if not why:
+            return get_engine(saved, **options)
+        warnings.warn(
+            f"{origin} was saved from engine {saved!r}, which cannot be used here: {why}. It goes on with 'numpy'; "
+            "engine='numpy' says that this is meant, engine=... takes another one",
+            stacklevel=3,
+        )
+    return get_engine(name, **options)
+
+
+def _why_not(name: Any, simulate: bool) -> str:
+    """Why an engine cannot be used here; empty if it can."""
+    if name in tuple(_ENGINES):
+        return _status(name, _ENGINES[name], simulate).why
+    return "" if name in tuple(_third_party()) else "no engine of this name is installed"
+
+
 def _made(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
     try:
         return maker(**options)  # type: ignore[no-any-return]
@@ -393,7 +425,7 @@ def _status(name: str, entry: _Entry, simulate: bool = False) -> EngineStatus:
 
 
 def _importable(package: str) -> bool:
-    return package in sys.modules or importlib.util.find_spec(package) is not None
+    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
 
 
 def _third_party() -> Dict[str, Any]:
