@@ -169,6 +169,49 @@ def test_a_simulated_ipu_is_simulated_again_if_asked_for(tmp_path, monkeypatch):
     assert sc.load(tmp_path / "model", simulate=True).engine.name == "ipu"
 
 
+OPTIMISERS = [sc.Adam(lr=0.01), sc.SGD(lr=0.01, momentum=0.9), sc.RMSprop(lr=0.01, momentum=0.5), sc.AdamW(lr=0.01)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMISERS, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("again", ["given", "left out"])
+def test_a_second_fit_goes_on_as_if_it_were_one(model, optimizer, again):
+    """D10: it began with an optimiser without moments, as if there had been no training; one that was left out was
+    replaced by Adam, and the loss by ce_rate_loss."""
+    whole, loss = sc.Model(network(), model.engine, seed=3), sc.functional.mse_count_loss()
+    whole.fit(BATCHES, loss, optimizer, epochs=3, num_steps=4)
+    model.fit(BATCHES, loss, optimizer, epochs=2, num_steps=4)
+    model.fit(BATCHES, *((loss, optimizer) if again == "given" else ()), num_steps=4)
+    same(model.params(), whole.params())
+    same(model.state()["optimizer"], whole.state()["optimizer"])
+    assert [row["loss"] for row in model.history] == [row["loss"] for row in whole.history]
+
+
+def test_moments_stay_with_another_learning_rate_and_go_with_another_optimiser(model):
+    """D10."""
+    model.fit(BATCHES, num_steps=4, optimizer=sc.Adam(lr=0.01), epochs=2)
+    model.fit(BATCHES, num_steps=4, optimizer=sc.Adam(lr=0.001))
+    assert (model.state()["step"], model.state()["lr"]) == (9, 0.001)
+    for options in ({"optimizer": sc.Adam(lr=0.001), "resume": False}, {"optimizer": sc.Adam(betas=(0.5, 0.9))}):
+        copy = model.to_engine(model.engine)
+        copy.fit(BATCHES, num_steps=4, **options)
+        assert copy.state()["step"] == 3
+        assert copy.epochs_done == 4, "epochs are counted on"
+    copy = model.to_engine(model.engine)
+    copy.fit(BATCHES, num_steps=4, optimizer=sc.SGD(lr=0.001))
+    assert copy.state()["optimizer"] == {}
+
+
+def test_a_loaded_model_goes_on_with_its_moments(model, tmp_path):
+    """D10."""
+    model.fit(BATCHES, num_steps=4, optimizer=sc.Adam(lr=0.01))
+    model.save(tmp_path / "model")
+    loaded = sc.load(tmp_path / "model", engine=model.engine)
+    for one in (model, loaded):
+        one.fit(BATCHES, num_steps=4)
+    same(loaded.params(), model.params())
+    assert loaded.state()["step"] == 6
+
+
 def test_resuming_may_change_the_learning_rate_and_forgets_nothing_else(model):
     model.fit(BATCHES, num_steps=2, optimizer=sc.Adam(lr=0.1))
     model.fit(BATCHES, num_steps=2, resume=True, epochs=2)

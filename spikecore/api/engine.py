@@ -10,16 +10,18 @@ from __future__ import annotations
 import abc
 import contextlib
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
 import warnings
-from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple, TypeVar, cast
 
 from spikecore.api.tree import Params, State
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 Array = Any  # an array of whichever namespace the engine works with
 
 ENVIRONMENT = "SPIKECORE_ENGINE"
@@ -196,6 +198,17 @@ class Engine(abc.ABC):
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
         """Prepare a network for training. Options: ``clip_norm``, ``window``."""
+
+
+def isolated(function: Method) -> Method:
+    """A function of something that has an engine, run as that engine always computes: see ``Engine.isolated``."""
+
+    @functools.wraps(function)
+    def inside(owner: Any, *arguments: Any, **options: Any) -> Any:
+        with owner.engine.isolated():
+            return function(owner, *arguments, **options)
+
+    return cast(Method, inside)
 
 
 class Executor(abc.ABC):

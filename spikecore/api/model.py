@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.containers import walk
-from spikecore.api.engine import Engine, Executor, get_engine
+from spikecore.api.engine import Engine, Executor, get_engine, isolated
 from spikecore.api.feed import Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
@@ -72,6 +72,7 @@ class Model:
 
     # ---- weights ----
 
+    @isolated
     def build(self, shape: Shape) -> None:
         """Draw the first weights for samples of ``shape``; does nothing once that has happened.
 
@@ -79,8 +80,7 @@ class Model:
             ShapeError: the network does not take samples of this shape.
         """
         if self._executor is None:
-            with self.engine.isolated():
-                self._install(self.network.init(Key((self.seed, "init")), tuple(shape)), tuple(shape))
+            self._install(self.network.init(Key((self.seed, "init")), tuple(shape)), tuple(shape))
 
     def _install(self, init: Init, shape: Shape) -> None:
         self._executor = self.engine.compile(self.network, init.params, init.buffers, None, None)
@@ -110,6 +110,7 @@ class Model:
         """Everything training has changed: params, buffers, optimiser slots, step count, learning rate."""
         return self.executor.state()
 
+    @isolated
     def load_state(self, state: Dict[str, Any]) -> None:
         """The inverse of ``state``; its arrays may be tensors.
 
@@ -121,8 +122,7 @@ class Model:
             raise ValueError(f"state has no {', '.join(lacking)}: pass all that model.state() returns")
         host = get_engine("numpy").to_numpy
         arrays = {part: {name: host(x) for name, x in state[part].items()} for part in PARTS[:3]}
-        with self.engine.isolated():
-            self.executor.load({**state, **arrays})
+        self.executor.load({**state, **arrays})
 
     # ---- running ----
 
@@ -145,16 +145,17 @@ class Model:
         """
         return self._run(Feed(num_steps), x, state, record)
 
+    @isolated
     def _run(self, feed: Feed, x: Any, state: Optional[Tree], record: Record) -> Output:
         if state is not None and not isinstance(state, Mapping):
             raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
-        with self.engine.isolated():
-            values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
-            self.build(tuple(values.shape[2:]))
-            return self.executor.run(values, state, steps=steps, record=record)
+        values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
+        self.build(tuple(values.shape[2:]))
+        return self.executor.run(values, state, steps=steps, record=record)
 
     # ---- training ----
 
+    @isolated
     def fit(
         self,
         data: Iterable[Any],
@@ -172,21 +173,22 @@ class Model:
         window: Optional[int] = None,
         learning: str = "bptt",
         update_every: Optional[int] = None,
-        resume: bool = False,
+        resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
     ) -> List[Row]:
-        """Train.
+        """Train; another call trains further.
 
         Args:
             data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list.
                 Of (inputs, targets, lengths), if the sequences are of unequal length and padded at their end: sample
                 i's loss and accuracy are those of its first lengths[i] steps.
-            loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``. For batches with
-                lengths, ``(out, targets, lengths)``.
-            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default ``Adam(lr=5e-4)``. With
-                ``resume`` the default is what was used so far, and nothing but the learning rate may change.
-            epochs: how often to go through ``data``.
+            loss: callable ``(out, targets) -> scalar``; default that of the last ``fit``, else
+                ``functional.ce_rate_loss()``. For batches with lengths, ``(out, targets, lengths)``.
+            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default that of the last ``fit``, else
+                ``Adam(lr=5e-4)``. One like that of the last ``fit``, but for its learning rate, goes on with its
+                moments; any other one starts anew.
+            epochs: how often to go through ``data``, after the epochs already done.
             num_steps: number of time steps of inputs (batch, *features): constant current, or what ``encoder`` makes.
             encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``; without
                 ``num_steps`` also sequences into sequences, e.g. ``spikegen.delta``. It may change the features:
@@ -202,8 +204,9 @@ class Model:
                 of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
             update_every: update the weights every so many steps instead of once per batch; states are carried on as
                 constants (with "bptt": snnTorch's TBPTT), and the loss is that of each part. Dropout draws anew.
-            resume: continue an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then counts
-                the epochs already done, and the result is bit-identical to an uninterrupted run.
+            resume: True continues an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then
+                counts the epochs already done, the optimiser must be like the one so far, and the result is
+                bit-identical to an uninterrupted run. False lets the optimiser start anew.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
             check_finite: whether NaN and infinity in the inputs are refused.
 
@@ -213,22 +216,23 @@ class Model:
         Raises:
             ShapeError, ValueError, TypeError: bad input, named by argument, axis, index and layer.
         """
-        loss = ce_rate_loss() if loss is None else loss
+        if loss is None:
+            loss = ce_rate_loss() if self.loss is None else self.loss
         if optimizer is None:
-            optimizer = self.optimizer if resume and self.optimizer is not None else Adam(lr=5e-4)
+            optimizer = Adam(lr=5e-4) if self.optimizer is None else self.optimizer
         if not callable(loss) or isinstance(loss, type):
             raise TypeError(
                 f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
             )
         epochs = whole_number("epochs", epochs, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
-        with self.engine.isolated():
-            if self._executor is None:
-                self._build_from(data, feed, loss)
-            way.check(self.engine, self.executor, loss, window)
-            self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
-            total, lr = epochs if resume else self.epochs_done + epochs, optimizer.lr
-            return Training(self, data, loss, feed, total, lr, schedule, validation, callbacks, progress, way).run()
+        if self._executor is None:
+            self._build_from(data, feed, loss)
+        way.check(self.engine, self.executor, loss, window)
+        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window)
+        total = epochs if resume else self.epochs_done + epochs
+        training = Training(self, data, loss, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way)
+        return training.run()
 
     def _build_from(self, data: Iterable[Any], feed: Feed, loss: Any) -> None:
         """Learn the shape of a sample from the first batch, which must not be lost."""
@@ -242,15 +246,16 @@ class Model:
         check_count(loss, x, steps, targets)  # axes that are exchanged must not become the shape of a sample
         self.build(tuple(x.shape[2:]))
 
-    def _compile(self, loss: Any, optimizer: Any, resume: bool, **options: Any) -> None:
+    def _compile(self, loss: Any, optimizer: Any, resume: Optional[bool], **options: Any) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer={optimizer!r} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
         held = self.executor.state()
         held["lr"] = optimizer.lr
-        if not resume:
-            held.update(optimizer={}, step=0)
-        elif self.optimizer is None or not same_training(self.optimizer, optimizer):
+        like_before = self.optimizer is not None and same_training(self.optimizer, optimizer)
+        if resume and not like_before:
             raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
+        if resume is False or not like_before:
+            held.update(optimizer={}, step=0)
         like = self.network.init(Key((self.seed, "init")), self.input_shape)  # type: ignore[arg-type]
         params, buffers = unflatten(held["params"], like.params), unflatten(held["buffers"], like.buffers)
         executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
@@ -258,6 +263,7 @@ class Model:
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
+    @isolated
     def evaluate(
         self,
         data: Iterable[Any],
@@ -280,8 +286,7 @@ class Model:
         """
         if loss is None:
             loss = ce_rate_loss() if self.loss is None else self.loss
-        with self.engine.isolated():
-            return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
+        return evaluate(self, data, loss, Feed(num_steps, encoder, time_axis), progress).row()
 
     # ---- elsewhere ----
 

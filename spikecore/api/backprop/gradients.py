@@ -10,6 +10,7 @@ from spikecore.api.backprop.online import online_rule
 from spikecore.api.backprop.rule import Rule, Run, joined, pieces
 from spikecore.api.backprop.steps import stepwise, targets_of
 from spikecore.api.containers import readout
+from spikecore.api.engine import isolated
 from spikecore.api.executor import check_window
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.functional.loss import ce_rate_loss
@@ -19,6 +20,7 @@ from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
 
 
+@isolated
 def bptt(
     model: Any,
     x: Any,
@@ -52,16 +54,15 @@ def bptt(
     check_window(window)
     loss = ce_rate_loss() if loss is None else loss
     feed = Feed(num_steps, encoder, time_axis)
-    with model.engine.isolated():
-        values, steps = _fed(model, x, feed)
-        targets = feed.aims(model.engine, loss, targets)
-        check_targets(model.engine, loss, values, steps, targets, model.classes)
-        labels = targets_of(model.engine, loss, targets, None, None).values
+    values, steps = _fed(model, x, feed)
+    targets = feed.aims(model.engine, loss, targets)
+    check_targets(model.engine, loss, values, steps, targets, model.classes)
     host = model.engine.to_numpy
     state = model.state()
     like = model.network.init(Key((model.seed, "init")), model.input_shape)
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
-    problem = Problem(model.network, loss, params, buffers, host(values), host(labels), steps, model.seed, window)
+    labels = host(targets_of(model.engine, loss, targets, None, None).values)
+    problem = Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed, window)
     found = gradient(model.engine, problem)
     return Gradient(found.loss, {name: found.grads[name] for name in state["params"]}, found.out)
 
@@ -103,9 +104,9 @@ def online(
 
     Sources: Bellec et al. 2020; Bohnstingl et al. 2022; Xiao et al. 2022; Zenke & Neftci 2021.
     """
-    make = partial(online_rule, trace)
-    with model.engine.isolated():
-        return _forward_in_time(make, model, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+    return _forward_in_time(
+        model, partial(online_rule, trace), x, targets, loss, Feed(num_steps, encoder, time_axis), record
+    )
 
 
 def rtrl(
@@ -134,8 +135,7 @@ def rtrl(
 
     Memory: samples x states x parameters, independent of the steps. Source: Williams & Zipser 1989.
     """
-    with model.engine.isolated():
-        return _forward_in_time(ForwardMode, model, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+    return _forward_in_time(model, ForwardMode, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
 def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:
@@ -144,8 +144,9 @@ def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:
     return values, steps
 
 
+@isolated
 def _forward_in_time(
-    make: Callable[..., Rule], model: Any, x: Any, targets: Any, loss: Any, feed: Feed, record: bool
+    model: Any, make: Callable[..., Rule], x: Any, targets: Any, loss: Any, feed: Feed, record: bool
 ) -> Gradient:
     engine, loss = model.engine, ce_rate_loss() if loss is None else loss
     single = stepwise(loss)
