@@ -65,11 +65,11 @@ class Feed:
             return engine.xp.expand_dims(x, axis=0), self.num_steps
         return x, None
 
-    def _time_first(self, engine: Any, x: Any) -> Any:
+    def _time_first(self, engine: Any, x: Any, what: str = "an input") -> Any:
         if self.time_axis == 0:
             return x
         if not -x.ndim <= self.time_axis < x.ndim:
-            raise ValueError(f"time_axis={self.time_axis} is no axis of inputs or targets of shape {tuple(x.shape)}")
+            raise ValueError(f"time_axis={self.time_axis} is no axis of {what} of shape {tuple(x.shape)}")
         axis = self.time_axis % x.ndim
         return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
 
@@ -77,7 +77,7 @@ class Feed:
         """The targets of a batch, time first where they vary in time."""
         if self.time_axis == 0 or not varies(loss):
             return targets
-        return self._time_first(engine, engine.asarray(targets, dtype=target_dtype(targets)))
+        return self._time_first(engine, engine.asarray(targets, dtype=target_dtype(targets)), "targets")
 
     def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
         check_axes(tuple(x.shape), None, True)

@@ -80,7 +80,7 @@ class TorchEngine(Engine):
             if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch cannot share such memory
                 x = x.copy()
             return torch.as_tensor(x, dtype=wanted, device=self.device)
-        if x.is_inference() and not torch.is_inference_mode_enabled():
+        if not compiling() and x.is_inference() and not torch.is_inference_mode_enabled():
             x = x.clone()  # autograd takes no others
         if x.dtype == wanted and x.is_cpu and self.device == "cpu":
             return x
