@@ -23,7 +23,7 @@ from spikecore.api.functional import quant
 from spikecore.api.functional.metrics import NAMED, OWN
 from spikecore.api.layer import Layer
 from spikecore.api.optim import Optimizer
-from spikecore.api.parameters import learn, learn_tau
+from spikecore.api.parameters import Learn, learn, learn_tau
 from spikecore.api.surrogate import Surrogate
 from spikecore.api.training import EarlyStopping
 
@@ -121,14 +121,21 @@ def one_of(models: Tuple[Any, ...], key: str, default: str = "") -> Any:
 def _fields(target: Any) -> Dict[str, Tuple[Any, Any]]:
     """Types and defaults of a dataclass's fields or of an encoder's options."""
     if dataclasses.is_dataclass(target):
-        return {f.name: (_type(f.type), _default(f)) for f in dataclasses.fields(target) if not f.name.startswith("_")}
+        known = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
+        return {f.name: (_type(f.type, f.default), _default(f)) for f in known}
     options = [p for p in inspect.signature(target).parameters.values() if p.name not in ENCODER_INTERNAL]
-    return {p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(p.annotation), p.default) for p in options}
+    return {
+        p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(p.annotation, p.default), p.default)
+        for p in options
+    }
 
 
-def _type(annotation: Any) -> Any:
-    """The types of which pydantic knows more than the class itself; all others are left to the class."""
-    return TYPES.get(annotation, Any)
+def _type(annotation: Any, default: Any) -> Any:
+    """The types of which pydantic knows more than the class itself; all others are left to the class. A default of None
+    is always a value.
+    """
+    known = TYPES.get(annotation, Any)
+    return Optional[known] if default is None and not isinstance(known, str) else known
 
 
 def _default(field: Any) -> Any:
@@ -141,6 +148,8 @@ def _default(field: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """A default as a run file would say it."""
+    if isinstance(value, Learn):
+        return {"learn": _plain(value.value), **({} if value.per is None else {"per": value.per})}
     if dataclasses.is_dataclass(value):
         return {"kind": type(value).__name__, **{f.name: getattr(value, f.name) for f in dataclasses.fields(value)}}
     return list(value) if isinstance(value, tuple) else value
@@ -163,6 +172,7 @@ def _named(base: type, module: Any = None) -> Dict[str, Any]:
 ENCODER_INTERNAL = ("data", "seed", "first", "time_var_input", "sample_axis")
 STATIC_ENCODERS = ("rate", "poisson", "latency", "burst", "phase", "population")
 NUM_STEPS = 25
+SAMPLES_FIRST = 1  # the time axis of targets that vary in time, where the data themselves have none
 
 
 def _tried(encoder: Any, **options: Any) -> None:
@@ -177,7 +187,7 @@ def _encoder(function: Any) -> Callable[..., Any]:
     def options(num_steps: int, **given: Any) -> Dict[str, Any]:
         bound = functools.partial(function, **given)
         _tried(bound, num_steps=num_steps)
-        return {"num_steps": num_steps, "encoder": bound, "time_axis": 0}
+        return {"num_steps": num_steps, "encoder": bound, "time_axis": SAMPLES_FIRST}
 
     return options
 
@@ -200,7 +210,7 @@ def _encoder_of_sequences(function: Any, **fixed: Any) -> Callable[..., Any]:
 def _constant(num_steps: int = NUM_STEPS) -> Dict[str, Any]:
     """Constant current: the data themselves at every step; what does not change over time runs once."""
     spikegen.constant([[1.0]], num_steps)
-    return {"num_steps": num_steps, "encoder": None, "time_axis": 0}
+    return {"num_steps": num_steps, "encoder": None, "time_axis": SAMPLES_FIRST}
 
 
 def _sequence(time_axis: int = 0) -> Dict[str, Any]:

@@ -252,8 +252,9 @@ class Run:
         assert self.directory is not None, "a run without directory has no place for pictures"
         sample: Any = self.test_set[:1]
         target = sample.targets[0]
-        label = self.test_set.classes[int(target)] if self.test_set.classes else str(target)
-        title = f"{self.test_set.name}: first test sample, target {label}"
+        title = f"{self.test_set.name}: first test sample"
+        if self.test_set.classes or not getattr(target, "shape", ()):  # others have no short name
+            title += f", target {self.test_set.classes[int(target)] if self.test_set.classes else target}"
         return draw(self.directory, model, sample.inputs, self.feeding, title)
 
 

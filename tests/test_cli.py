@@ -170,6 +170,37 @@ def test_a_run_directory_holds_everything(spikecore):
         assert colours(out / name) > 20
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_targets_that_vary_in_time(spikecore, tmp_path, engine):
+    """D1: no run file could have them; their numbers, all in the title, left no room for the curves."""
+    wave = np.sin(np.linspace(0, 6, 20) + np.arange(16)[:, None])[..., None]
+    arrays = {
+        f"{name}_{part}": x for part in ("train", "test") for name, x in (("x", wave[:, :-1]), ("y", wave[:, 1:]))
+    }
+    np.savez(tmp_path / "waves.npz", **arrays)
+    (tmp_path / "waves.toml").write_text(
+        """
+        data = { name = "npz", path = "waves.npz" }
+        encoder = { kind = "sequence", time_axis = 1 }
+        [network]
+        layers = [
+            { kind = "Linear", in_features = 1, out_features = 8 }, { kind = "RLeaky", linear_features = 8 },
+            { kind = "Linear", in_features = 8, out_features = 1 }, "LI",
+        ]
+        [train]
+        epochs = 3
+        loss = { kind = "mse_membrane_loss", time_var_targets = true }
+        optimizer = { kind = "Adam", lr = 0.02 }
+        """
+    )
+    code, _, error = spikecore("train", "waves.toml", "--out", "run", "-e", needs(engine))
+    assert code == 0, error
+    history = [json.loads(line)["loss"] for line in Path("run/history.jsonl").read_text().splitlines()]
+    assert history[-1] < history[0]
+    assert all(colours(Path("run") / name) > 20 for name in PICTURES)
+    assert spikecore("verify", "run", "-e", engine)[0] == spikecore("evaluate", "run", "-e", engine)[0] == 0
+
+
 def test_directories_are_numbered_and_never_overwritten(spikecore):
     for number in (1, 2):
         code, said, _ = spikecore("train", RUN_FILE, *TINY, "-e", "numpy", "-s", "train.epochs=1")

@@ -51,7 +51,7 @@ def refused(path, *sets, engine=None):
 def test_everything_but_the_network_has_a_default(written):
     run = config.read(written(SMALL))
     assert (run.engine, run.seed, run.dtype, run.data.name) == ("numpy", 0, "float32", "digits")
-    assert run.encoder.make() == {"num_steps": 25, "encoder": None, "time_axis": 0}
+    assert run.encoder.make() == {"num_steps": 25, "encoder": None, "time_axis": 1}
     assert run.train.loss.make() == sc.functional.ce_rate_loss()
     assert run.train.optimizer.make() == sc.Adam(lr=5e-4)
     assert run.network.make() == sc.Sequential(sc.Linear(64, 10), sc.Leaky())

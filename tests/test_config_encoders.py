@@ -8,26 +8,34 @@ import pytest
 pytest.importorskip("pydantic")
 pytest.importorskip("tomli_w")
 
-from spikecore import config, spikegen  # noqa: E402
-from spikecore.problems import ConfigError  # noqa: E402
+from spikecore import config, kinds, spikegen  # noqa: E402
+from spikecore.problems import ConfigError, _models  # noqa: E402
 from spikecore.runs import Run  # noqa: E402
 
 RNG = np.random.default_rng(0)
-OPTIONS = {  # of features that are still
-    "constant": {},
-    "rate": {"gain": 0.5},
-    "poisson": {"refractory": 2, "compensate": True},
-    "latency": {"normalize": True, "linear": True},
-    "burst": {"max_spikes": 3},
-    "phase": {"period": 4, "weighted": True},
-    "population": {"neurons": 4, "cutoff": 0.2},
-}
+OPTIONS = {  # of features that are still; a list has tables of options, and each of them is tried
+    "constant": [{}],
+    "rate": [{"gain": 0.5}, {"offset": 0.1}, {"first_spike_time": 2}],
+    "poisson": [{"refractory": 2, "compensate": True}],
+    "latency": [
+        {"normalize": True, "linear": True}, {"threshold": 0.02}, {"tau": 0.5}, {"first_spike_time": 2},
+        {"on_target": 0.5}, {"off_target": 0.1, "interpolate": True}, {"clip": True}, {"bypass": True},
+        {"epsilon": 1e-5},
+    ],
+    "burst": [{"max_spikes": 3}, {"shortest": 2}, {"longest": 2, "max_spikes": 3}],
+    "phase": [{"period": 4, "weighted": True}],
+    "population": [{"neurons": 4, "cutoff": 0.2}, {"neurons": 4, "low": -1, "high": 2.0}, {"neurons": 4, "beta": 2.0}],
+}  # fmt: skip
 OF_SEQUENCES = {
-    "sequence": {},
-    "delta": {"threshold": 0.2, "off_spike": True},
-    "level_crossing": {"threshold": 0.2, "multiple": True},
-    "rate_conv": {},
+    "sequence": [{}],
+    "delta": [{"threshold": 0.2, "off_spike": True}, {"padding": True}],
+    "level_crossing": [{"threshold": 0.2, "multiple": True}, {"start": 0.5}, {"off_spike": False}],
+    "rate_conv": [{}],
 }
+
+
+def tables(encoders):
+    return [(name, options) for name, tried in encoders.items() for options in tried]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +46,7 @@ def _no_environment(monkeypatch):
 @pytest.fixture
 def read(tmp_path):
     def with_encoder(encoder, shape=(3,), inputs=3):
-        arrays = {f"x_{part}": RNG.uniform(0, 1, (8, *shape)) for part in ("train", "test")}
+        arrays = {f"x_{part}": RNG.uniform(0.05, 1, (8, *shape)) for part in ("train", "test")}
         np.savez(tmp_path / "data.npz", y_train=np.arange(8) % 2, y_test=np.arange(8) % 2, **arrays)
         table = ", ".join(f"{key} = {str(value).lower()}" for key, value in encoder[1].items())
         (tmp_path / "run.toml").write_text(
@@ -72,32 +80,41 @@ def bound(run):
     return encoder.func, encoder.keywords
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_encoders_of_still_features(read, name):
-    run = read((name, {"num_steps": 9, **OPTIONS[name]}), inputs=12 if name == "population" else 3)
+def test_every_option_of_every_encoder_is_tried():
+    """D1."""
+    for model in _models(kinds.AnyEncoder):
+        name, always = model.__name__, {"kind", "num_steps", "time_axis"}
+        tried = {key for options in {**OPTIONS, **OF_SEQUENCES}[name] for key in options}
+        assert set(model.model_fields) - always == tried, name
+
+
+@pytest.mark.parametrize(("name", "options"), tables(OPTIONS))
+def test_encoders_of_still_features(read, name, options):
+    """D1, as those below."""
+    run = read((name, {"num_steps": 9, **options}), inputs=12 if name == "population" else 3)
     assert run.encoder.make()["num_steps"] == 9
     if name != "constant":
-        function, options = bound(run)
+        function, given = bound(run)
         assert function is getattr(spikegen, name)
-        assert options.items() >= OPTIONS[name].items()
+        assert given.items() >= options.items()
     trains(run)
 
 
-@pytest.mark.parametrize("name", OF_SEQUENCES)
-def test_encoders_of_sequences(read, name):
-    run = read((name, {"time_axis": 1, **OF_SEQUENCES[name]}), shape=(6, 3))
+@pytest.mark.parametrize(("name", "options"), tables(OF_SEQUENCES))
+def test_encoders_of_sequences(read, name, options):
+    run = read((name, {"time_axis": 1, **options}), shape=(6, 3))
     assert run.encoder.make()["num_steps"] is None
     assert run.encoder.make()["time_axis"] == 1
     if name != "sequence":
-        function, options = bound(run)
+        function, given = bound(run)
         assert function is getattr(spikegen, name)
-        assert options.items() >= OF_SEQUENCES[name].items()
+        assert given.items() >= options.items()
     trains(run)
 
 
-@pytest.mark.parametrize("name", [*OPTIONS, *OF_SEQUENCES])
-def test_all_options_survive_writing(read, name, tmp_path):
-    run = read((name, OPTIONS.get(name, OF_SEQUENCES.get(name))))
+@pytest.mark.parametrize(("name", "options"), tables({**OPTIONS, **OF_SEQUENCES}))
+def test_all_options_survive_writing(read, name, options, tmp_path):
+    run = read((name, options))
     (tmp_path / "again.toml").write_bytes(config.write(run))
     assert config.read(tmp_path / "again.toml") == run
 

@@ -318,6 +318,31 @@ def test_targets_that_vary_in_time_are_no_exchanged_axes():
     assert "accuracy" not in history[-1]
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("steps", [7, 4])  # as many as samples: exchanged axes would go unnoticed
+def test_targets_that_vary_in_time_have_their_time_axis_where_inputs_have_it(engine, static, steps):
+    """D1: run files have samples first, so that no target could vary in time; as many steps as samples were mixed up
+    without a word."""
+    rng, loss = np.random.default_rng(0), sc.functional.mse_membrane_loss(time_var_targets=True)
+    x, targets = rng.random((4, 3) if static else (steps, 4, 3)), rng.random((steps, 4, 2))
+    first = x if static else x.transpose(1, 0, 2), targets.transpose(1, 0, 2).copy()
+    option = {"num_steps": steps} if static else {}
+    ways = {"learning": "bptt"}, {"learning": "eprop"}, {"update_every": 2}
+    for way in ways:
+        models = [sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky(beta=0.8)), engine, seed=0) for _ in range(2)]
+        for model, batch, axis in zip(models, ((x, targets), first), (0, 1)):
+            model.fit([batch], loss, sc.SGD(lr=0.5), time_axis=axis, progress=False, **option, **way)
+        np.testing.assert_array_equal(models[1].params()["0.weight"], models[0].params()["0.weight"])
+    for tell in (
+        lambda model, batch, axis: model.evaluate([batch], loss, time_axis=axis, **option)["loss"],
+        lambda model, batch, axis: sc.backprop.bptt(model, *batch, loss, time_axis=axis, **option).loss,
+        lambda model, batch, axis: sc.backprop.online(model, *batch, loss, time_axis=axis, **option).loss,
+        lambda model, batch, axis: sc.verify(model, *batch, loss, time_axis=axis, differences=False, **option).ok,
+    ):
+        assert tell(model, first, 1) == tell(model, (x, targets), 0)
+
+
 @pytest.mark.parametrize(
     ("targets", "kept"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,14 @@ import pytest
 
 import spikecore as sc
 from spikecore import spikegen
+from spikecore.engines.numpy.engine import NumpyEngine
+
+
+class Counting(NumpyEngine):
+    """An engine that is not installed under its name."""
+
+    name = "counting"
+
 
 torch = pytest.importorskip("torch", reason="models move between torch and numpy here")
 
@@ -102,13 +111,105 @@ def test_trained_on_torch_loads_where_there_is_no_torch(tmp_path):
     np.save(tmp_path / "x.npy", X)
     script = (
         "import sys; sys.modules['torch'] = None\n"
-        "import numpy as np, spikecore as sc\n"
+        "import warnings, numpy as np, spikecore as sc\n"
+        f"with warnings.catch_warnings(record=True) as said:\n    sc.load({str(tmp_path / 'model')!r})\n"
+        "assert 'package torch is not installed' in str(said[0].message), said\n"
         f"model = sc.load({str(tmp_path / 'model')!r}, engine='numpy')\n"
         f"np.save({str(tmp_path / 'mem.npy')!r}, model(np.load({str(tmp_path / 'x.npy')!r}), num_steps=4).membrane)\n"
         "assert sys.modules['torch'] is None"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    environment = {key: value for key, value in os.environ.items() if key != "SPIKECORE_ENGINE"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
     np.testing.assert_allclose(np.load(tmp_path / "mem.npy"), one(X, num_steps=4).membrane.numpy(), atol=1e-5)
+
+
+def test_a_file_is_loaded_on_the_engine_it_was_saved_from(model, tmp_path, monkeypatch):
+    """D8: a model trained on torch came back on numpy without a word. An argument wins over the environment, and that
+    over the file; two names that are equal are no conflict."""
+    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+    model.fit(BATCHES, num_steps=2)
+    model.save(tmp_path / "model")
+    mine, other = model.engine.name, "torch" if model.engine.name == "numpy" else "numpy"
+    assert sc.load(tmp_path / "model").engine.name == mine
+    assert sc.load(tmp_path / "model", dtype="float64").engine.dtype == "float64"
+    assert sc.load(tmp_path / "model", engine=other).engine.name == other
+    monkeypatch.setenv("SPIKECORE_ENGINE", other)
+    assert sc.load(tmp_path / "model").engine.name == other
+    assert sc.load(tmp_path / "model", engine=mine).engine.name == mine
+    monkeypatch.setenv("SPIKECORE_ENGINE", "")
+    assert sc.load(tmp_path / "model").engine.name == mine
+    sc.load(tmp_path / "model", engine=other).save(tmp_path / "model")
+    assert sc.load(tmp_path / "model").engine.name == other, "it was saved from there last"
+
+
+@pytest.mark.parametrize(
+    ("engine", "why"),
+    [
+        (lambda: sc.get_engine("ipu", simulate=True), "engine 'ipu', which cannot be used here: package poptorch is"),
+        (lambda: Counting(), "engine 'counting', which cannot be used here: no engine of this name is installed"),
+    ],
+)
+def test_where_that_engine_cannot_be_used_a_file_says_so(engine, why, tmp_path, monkeypatch):
+    """D8: a warning names the engine, why, and the remedy; nothing is said where an engine is asked for."""
+    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+    model = sc.Model(sc.Sequential(sc.Linear(6, 3), sc.Leaky()), engine(), seed=3)
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=rf"{tmp_path / 'model'} was saved from {why}.*engine='numpy' says") as caught:
+        assert sc.load(tmp_path / "model").engine.name == "numpy"
+    assert caught[0].filename == __file__
+    same(sc.load(tmp_path / "model", engine="torch").params(), model.params())
+    monkeypatch.setenv("SPIKECORE_ENGINE", "torch")
+    assert sc.load(tmp_path / "model").engine.name == "torch"
+
+
+def test_a_simulated_ipu_is_simulated_again_if_asked_for(tmp_path, monkeypatch):
+    """D8."""
+    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+    sc.Model(sc.Sequential(sc.Linear(6, 3), sc.Leaky()), "ipu", simulate=True).save(tmp_path / "model")
+    assert sc.load(tmp_path / "model", simulate=True).engine.name == "ipu"
+
+
+OPTIMISERS = [sc.Adam(lr=0.01), sc.SGD(lr=0.01, momentum=0.9), sc.RMSprop(lr=0.01, momentum=0.5), sc.AdamW(lr=0.01)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMISERS, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("again", ["given", "left out"])
+def test_a_second_fit_goes_on_as_if_it_were_one(model, optimizer, again):
+    """D10: it began with an optimiser without moments, as if there had been no training; one that was left out was
+    replaced by Adam, and the loss by ce_rate_loss."""
+    whole, loss = sc.Model(network(), model.engine, seed=3), sc.functional.mse_count_loss()
+    whole.fit(BATCHES, loss, optimizer, epochs=3, num_steps=4)
+    model.fit(BATCHES, loss, optimizer, epochs=2, num_steps=4)
+    model.fit(BATCHES, *((loss, optimizer) if again == "given" else ()), num_steps=4)
+    same(model.params(), whole.params())
+    same(model.state()["optimizer"], whole.state()["optimizer"])
+    assert [row["loss"] for row in model.history] == [row["loss"] for row in whole.history]
+
+
+def test_moments_stay_with_another_learning_rate_and_go_with_another_optimiser(model):
+    """D10."""
+    model.fit(BATCHES, num_steps=4, optimizer=sc.Adam(lr=0.01), epochs=2)
+    model.fit(BATCHES, num_steps=4, optimizer=sc.Adam(lr=0.001))
+    assert (model.state()["step"], model.state()["lr"]) == (9, 0.001)
+    for options in ({"optimizer": sc.Adam(lr=0.001), "resume": False}, {"optimizer": sc.Adam(betas=(0.5, 0.9))}):
+        copy = model.to_engine(model.engine)
+        copy.fit(BATCHES, num_steps=4, **options)
+        assert copy.state()["step"] == 3
+        assert copy.epochs_done == 4, "epochs are counted on"
+    copy = model.to_engine(model.engine)
+    copy.fit(BATCHES, num_steps=4, optimizer=sc.SGD(lr=0.001))
+    assert copy.state()["optimizer"] == {}
+
+
+def test_a_loaded_model_goes_on_with_its_moments(model, tmp_path):
+    """D10."""
+    model.fit(BATCHES, num_steps=4, optimizer=sc.Adam(lr=0.01))
+    model.save(tmp_path / "model")
+    loaded = sc.load(tmp_path / "model", engine=model.engine)
+    for one in (model, loaded):
+        one.fit(BATCHES, num_steps=4)
+    same(loaded.params(), model.params())
+    assert loaded.state()["step"] == 6
 
 
 def test_resuming_may_change_the_learning_rate_and_forgets_nothing_else(model):

@@ -28,7 +28,7 @@ from spikecore.api.description import (
     readable,
     resolved,
 )
-from spikecore.api.engine import Engine, get_engine
+from spikecore.api.engine import Engine, engine_again
 from spikecore.api.files import plain, write_atomically
 from spikecore.api.layer import Layer, shapes_of
 from spikecore.api.optim import Optimizer
@@ -59,6 +59,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
         "network": readable(model.network),
         "optimizer": readable(model.optimizer),
         "seed": model.seed,
+        "engine": model.engine.name,
         "dtype": model.engine.dtype,
         "input_shape": model.input_shape,
         "step": state["step"],
@@ -101,7 +102,8 @@ def load(
 
     Args:
         path: the file.
-        engine: an Engine or its name, whichever engine the model was trained on; default as in ``Model``.
+        engine: an Engine or its name, whichever engine the model was saved from. None means ``$SPIKECORE_ENGINE``, and
+            if that is unset the engine it was saved from.
         classes: layer, surrogate and optimiser classes of your own that the network uses, e.g. ``[MyNeuron]``. For a
             class that has been renamed since, a dict by its name in the file: ``{"old.module.MyNeuron": MyNeuron}``.
         check_finite: whether weights that are NaN or infinite are refused; False reads a model that has diverged.
@@ -111,6 +113,9 @@ def load(
         FileNotFoundError: no such file.
         CheckpointError: not a spikecore model, damaged, of a newer format, of a class that is not known, or with
             weights that are not finite.
+
+    Warns:
+        UserWarning: the engine it was saved from cannot be used here; the model is on "numpy".
     """
     from spikecore.api.model import Model
 
@@ -120,7 +125,7 @@ def load(
         network, optimizer = build(about["network"], known), build(about["optimizer"], known)
         _check_parts(network, optimizer, about, arrays, check_finite)
         if not isinstance(engine, Engine):
-            engine = get_engine(engine, **{"dtype": about["dtype"], **options})
+            engine = engine_again(engine, about.get("engine"), str(path), **{"dtype": about["dtype"], **options})
         state: Dict[str, Any] = {"step": about["step"], "lr": about["lr"]}
         for part in ARRAYS:
             state[part] = {name[len(part) + 1 :]: x for name, x in arrays.items() if name.startswith(f"{part}/")}

@@ -8,17 +8,21 @@ process, none is global. Third parties add one through the entry-point group ``s
 from __future__ import annotations
 
 import abc
+import contextlib
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
 import os
 import random
 import sys
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+import warnings
+from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple, TypeVar, cast
 
 from spikecore.api.tree import Params, State
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 Array = Any  # an array of whichever namespace the engine works with
 
 ENVIRONMENT = "SPIKECORE_ENGINE"
@@ -187,6 +191,12 @@ class Engine(abc.ABC):
         """The same engine, for runs that come again and again, as in training: compiling pays off sooner."""
         return self
 
+    def isolated(self) -> ContextManager[Any]:
+        """A context in which the engine computes as always, whatever the program around has switched on for its
+        library, such as another precision or a mode without gradients.
+        """
+        return contextlib.nullcontext()
+
     def smooth(self) -> Engine:
         """The same engine with spikes replaced by antiderivatives, for finite differences; numpy has one."""
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
@@ -196,6 +206,17 @@ class Engine(abc.ABC):
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
         """Prepare a network for training. Options: ``clip_norm``, ``window``, and for metrics ``record``."""
+
+
+def isolated(function: Method) -> Method:
+    """A function of something that has an engine, run as that engine always computes: see ``Engine.isolated``."""
+
+    @functools.wraps(function)
+    def inside(owner: Any, *arguments: Any, **options: Any) -> Any:
+        with owner.engine.isolated():
+            return function(owner, *arguments, **options)
+
+    return cast(Method, inside)
 
 
 class Executor(abc.ABC):
@@ -317,6 +338,37 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
     raise ValueError(unknown("engine", name, [*_ENGINES, *third_party]))
 
 
+def engine_again(name: Optional[str], saved: Any, origin: str, **options: Any) -> Engine:
+    """The engine on which something that was saved goes on.
+
+    Args:
+        name: asked for. None means ``$SPIKECORE_ENGINE``, and if that is unset the engine it was saved from.
+        saved: the name of that engine; None where nobody knows, then "numpy".
+        origin: what was saved, for the warning.
+        **options: passed to the engine.
+
+    Warns:
+        UserWarning: the engine it was saved from cannot be used here, so that "numpy" takes its place.
+    """
+    if saved is not None and not name and not os.environ.get(ENVIRONMENT):
+        why = _why_not(saved, bool(options.get("simulate")))
+        if not why:
+            return get_engine(saved, **options)
+        warnings.warn(
+            f"{origin} was saved from engine {saved!r}, which cannot be used here: {why}. It goes on with 'numpy'; "
+            "engine='numpy' says that this is meant, engine=... takes another one",
+            stacklevel=3,
+        )
+    return get_engine(name, **options)
+
+
+def _why_not(name: Any, simulate: bool) -> str:
+    """Why an engine cannot be used here; empty if it can."""
+    if name in tuple(_ENGINES):
+        return _status(name, _ENGINES[name], simulate).why
+    return "" if name in tuple(_third_party()) else "no engine of this name is installed"
+
+
 def _made(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
     try:
         return maker(**options)  # type: ignore[no-any-return]
@@ -399,7 +451,7 @@ def _status(name: str, entry: _Entry, simulate: bool = False) -> EngineStatus:
 
 
 def _importable(package: str) -> bool:
-    return package in sys.modules or importlib.util.find_spec(package) is not None
+    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
 
 
 def _third_party() -> Dict[str, Any]:

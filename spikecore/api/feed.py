@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
-from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.loss import reads_labels, varies
 from spikecore.api.functional.targets import check_labels, target_dtype
 from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.sizes import whole_number
@@ -22,7 +22,7 @@ class Feed:
         encoder: callable ``(x, num_steps=..., seed=..., first=...) -> (time, batch, *features)`` such as
             ``spikegen.rate``; it is given those of the keywords that it takes. Without ``num_steps``, x may be a
             sequence and remain one, as with ``spikegen.delta``.
-        time_axis: where the time axis of a sequence is; sequences only.
+        time_axis: where the time axis of a sequence is, among inputs and among targets that vary in time.
         check_finite: whether NaN and infinity are refused.
     """
 
@@ -65,13 +65,19 @@ class Feed:
             return engine.xp.expand_dims(x, axis=0), self.num_steps
         return x, None
 
-    def _time_first(self, engine: Any, x: Any) -> Any:
+    def _time_first(self, engine: Any, x: Any, what: str = "an input") -> Any:
         if self.time_axis == 0:
             return x
         if not -x.ndim <= self.time_axis < x.ndim:
-            raise ValueError(f"time_axis={self.time_axis} is no axis of an input of shape {tuple(x.shape)}")
+            raise ValueError(f"time_axis={self.time_axis} is no axis of {what} of shape {tuple(x.shape)}")
         axis = self.time_axis % x.ndim
         return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
+
+    def aims(self, engine: Any, loss: Any, targets: Any) -> Any:
+        """The targets of a batch, time first where they vary in time."""
+        if self.time_axis == 0 or not varies(loss):
+            return targets
+        return self._time_first(engine, engine.asarray(targets, dtype=target_dtype(targets)), "targets")
 
     def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
         check_axes(tuple(x.shape), None, True)
@@ -137,7 +143,7 @@ def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
 def check_finite(engine: Any, x: Any) -> None:
     """Refuse NaN and infinity; names the first one's index and value."""
     xp = engine.xp
-    if bool(xp.all(xp.isfinite(x))):
+    if bool(engine.to_numpy(xp.all(xp.isfinite(x)))):
         return
     values = engine.to_numpy(x)
     bad = values != values

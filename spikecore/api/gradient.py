@@ -76,7 +76,8 @@ def gradient(engine: Engine, problem: Problem) -> Gradient:
     """Loss and gradients on an engine: directly, or else read off one step of SGD with a rate of 2**16."""
     host = engine.to_numpy
     try:
-        value, out, grads = engine.value_and_grad(problem.function(engine), *problem.on(engine))
+        with engine.isolated():
+            value, out, grads = engine.value_and_grad(problem.function(engine), *problem.on(engine))
     except NotImplementedError as error:
         if "no derivative rule" in str(error):
             raise
@@ -88,14 +89,14 @@ def gradient(engine: Engine, problem: Problem) -> Gradient:
 
 
 def _by_one_step(engine: Engine, problem: Problem) -> Gradient:
-    executor = engine.compile(
-        problem.network, problem.params, problem.buffers, problem.loss, SGD(lr=STEP_LR), window=problem.window
-    )
-    before = executor.state()["params"]
-    key = problem.training_pass(engine).key
-    loss, _ = executor.step(problem.x, problem.targets, steps=problem.steps, key=key)
-    after = executor.state()["params"]
-    executor.close()
+    weights = problem.params, problem.buffers
+    with engine.isolated():
+        executor = engine.compile(problem.network, *weights, problem.loss, SGD(lr=STEP_LR), window=problem.window)
+        before = executor.state()["params"]
+        key = problem.training_pass(engine).key
+        loss, _ = executor.step(problem.x, problem.targets, steps=problem.steps, key=key)
+        after = executor.state()["params"]
+        executor.close()
     grads = {name: (before[name] - after[name]) / STEP_LR for name in before}
     return Gradient(loss, {**grads, "inputs": None}, None)
 

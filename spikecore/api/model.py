@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
-from spikecore.api.engine import Engine, Executor, get_engine
+from spikecore.api.engine import Engine, Executor, get_engine, isolated
 from spikecore.api.executor import fitting, recorded_for
 from spikecore.api.feed import Feed, check_count
 from spikecore.api.foreign import no_layer, shown
@@ -105,12 +105,14 @@ class Model:
         """An executor that holds a state, and the shape of an output."""
         like = shapes_of(self.network, shape)
         params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
-        executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
-        executor.load(state)
+        with self.engine.isolated():
+            executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
+            executor.load(state)
         return executor, like.shape
 
     # ---- weights ----
 
+    @isolated
     def build(self, shape: Shape) -> None:
         """Draw the first weights for samples of ``shape``; does nothing once that has happened.
 
@@ -146,6 +148,7 @@ class Model:
         """Everything training has changed: params, buffers, optimiser slots, step count, learning rate."""
         return self.executor.state()
 
+    @isolated
     def load_state(self, state: Dict[str, Any]) -> None:
         """The inverse of ``state``; its arrays may be tensors. A model that was never trained takes no optimiser slots.
 
@@ -185,6 +188,7 @@ class Model:
         """
         return self._run(Feed(num_steps), x, state, record)
 
+    @isolated
     def _run(self, feed: Feed, x: Any, state: Optional[Tree], record: Record) -> Output:
         if state is not None and not isinstance(state, Mapping):
             raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
@@ -194,6 +198,7 @@ class Model:
 
     # ---- training ----
 
+    @isolated
     def fit(
         self,
         data: Iterable[Any],
@@ -212,26 +217,28 @@ class Model:
         window: Optional[int] = None,
         learning: str = "bptt",
         update_every: Optional[int] = None,
-        resume: bool = False,
+        resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
     ) -> List[Row]:
-        """Train.
+        """Train; another call trains further.
 
         Args:
             data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list.
                 Of (inputs, targets, lengths), if the sequences are of unequal length and padded at their end: sample
                 i's loss and accuracy are those of its first lengths[i] steps.
-            loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``. For batches with
-                lengths, ``(out, targets, lengths)``.
-            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default ``Adam(lr=5e-4)``. With
-                ``resume`` the default is what was used so far, and nothing but the learning rate may change.
-            epochs: how often to go through ``data``.
+            loss: callable ``(out, targets) -> scalar``; default that of the last ``fit``, else
+                ``functional.ce_rate_loss()``. For batches with lengths, ``(out, targets, lengths)``.
+            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default that of the last ``fit``, else
+                ``Adam(lr=5e-4)``. One like that of the last ``fit``, but for its learning rate, goes on with its
+                moments; any other one starts anew.
+            epochs: how often to go through ``data``, after the epochs already done.
             num_steps: number of time steps of inputs (batch, *features): constant current, or what ``encoder`` makes.
             encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``; without
                 ``num_steps`` also sequences into sequences, e.g. ``spikegen.delta``. It may change the features:
                 the network is then given what it makes of them.
-            time_axis: where the time axis is if the inputs have one.
+            time_axis: where the time axis is, in inputs that have one, and in targets that vary in time
+                (``mse_membrane_loss(time_var_targets=True)``); a function of your own gets its targets as they are.
             validation: batches to evaluate after each epoch.
             schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
             clip_norm: largest norm of the whole gradient.
@@ -245,8 +252,9 @@ class Model:
                 of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
             update_every: update the weights every so many steps instead of once per batch; states are carried on as
                 constants (with "bptt": snnTorch's TBPTT), and the loss is that of each part. Dropout draws anew.
-            resume: continue an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then counts
-                the epochs already done, and the result is bit-identical to an uninterrupted run.
+            resume: True continues an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then
+                counts the epochs already done, the optimiser must be like the one so far, and the result is
+                bit-identical to an uninterrupted run. False lets the optimiser start anew.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
             check_finite: whether NaN and infinity in the inputs are refused, and training ends where the loss is such.
 
@@ -257,9 +265,10 @@ class Model:
             ShapeError, ValueError, TypeError: bad input, named by argument, axis, index and layer.
             DivergedError: the mean loss of an epoch is NaN or infinite.
         """
-        loss = ce_rate_loss() if loss is None else loss
+        if loss is None:
+            loss = ce_rate_loss() if self.loss is None else self.loss
         if optimizer is None:
-            optimizer = self.optimizer if resume and self.optimizer is not None else Adam(lr=5e-4)
+            optimizer = Adam(lr=5e-4) if self.optimizer is None else self.optimizer
         if not callable(loss) or isinstance(loss, type):
             raise TypeError(
                 f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
@@ -289,20 +298,22 @@ class Model:
         check_count(loss, x, steps, targets)  # axes that are exchanged must not become the shape of a sample
         self.build(tuple(x.shape[2:]))
 
-    def _compile(self, loss: Any, optimizer: Any, resume: bool, **options: Any) -> None:
+    def _compile(self, loss: Any, optimizer: Any, resume: Optional[bool], **options: Any) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer={optimizer!r} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
         held = self.executor.state()
         held["lr"] = optimizer.lr
-        if not resume:
-            held.update(optimizer={}, step=0)
-        elif self.optimizer is None or not same_training(self.optimizer, optimizer):
+        like_before = self.optimizer is not None and same_training(self.optimizer, optimizer)
+        if resume and not like_before:
             raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
+        if resume is False or not like_before:
+            held.update(optimizer={}, step=0)
         shape: Any = self.input_shape  # known, where there is a state
         executor, _ = self._holder(shape, held, loss, optimizer, **options)
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
+    @isolated
     def evaluate(
         self,
         data: Iterable[Any],

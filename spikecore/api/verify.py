@@ -83,7 +83,7 @@ def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, fee
         reference, reference.asarray(host(x)), model.input_shape, Key((model.seed, "verify", "encoder"))
     )
     model.build(tuple(values.shape[2:]))
-    labels = host(targets)
+    labels = host(feed.aims(reference, loss, host(targets)))
     check_targets(reference, loss, values, steps, labels, model.classes)
     state = model.state()
     like = shapes_of(model.network, model.input_shape)

@@ -10,6 +10,7 @@ from spikecore.api.backprop.online import online_rule
 from spikecore.api.backprop.rule import Rule, Run, joined, pieces
 from spikecore.api.backprop.steps import stepwise, targets_of
 from spikecore.api.containers import readout
+from spikecore.api.engine import isolated
 from spikecore.api.executor import check_window
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.functional.loss import ce_rate_loss
@@ -19,6 +20,7 @@ from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
 
 
+@isolated
 def bptt(
     model: Any,
     x: Any,
@@ -51,7 +53,9 @@ def bptt(
     """
     check_window(window)
     loss = ce_rate_loss() if loss is None else loss
-    values, steps = _fed(model, x, Feed(num_steps, encoder, time_axis))
+    feed = Feed(num_steps, encoder, time_axis)
+    values, steps = _fed(model, x, feed)
+    targets = feed.aims(model.engine, loss, targets)
     check_targets(model.engine, loss, values, steps, targets, model.classes)
     host = model.engine.to_numpy
     state = model.state()
@@ -101,7 +105,7 @@ def online(
     Sources: Bellec et al. 2020; Bohnstingl et al. 2022; Xiao et al. 2022; Zenke & Neftci 2021.
     """
     return _forward_in_time(
-        partial(online_rule, trace), model, x, targets, loss, Feed(num_steps, encoder, time_axis), record
+        model, partial(online_rule, trace), x, targets, loss, Feed(num_steps, encoder, time_axis), record
     )
 
 
@@ -131,7 +135,7 @@ def rtrl(
 
     Memory: samples x states x parameters, independent of the steps. Source: Williams & Zipser 1989.
     """
-    return _forward_in_time(ForwardMode, model, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
+    return _forward_in_time(model, ForwardMode, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
 def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:
@@ -140,8 +144,9 @@ def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:
     return values, steps
 
 
+@isolated
 def _forward_in_time(
-    make: Callable[..., Rule], model: Any, x: Any, targets: Any, loss: Any, feed: Feed, record: bool
+    model: Any, make: Callable[..., Rule], x: Any, targets: Any, loss: Any, feed: Feed, record: bool
 ) -> Gradient:
     engine, loss = model.engine, ce_rate_loss() if loss is None else loss
     single = stepwise(loss)
@@ -149,6 +154,7 @@ def _forward_in_time(
     total, samples = feed.num_steps, None
     if not _streams(x):
         x, constant = _fed(model, x, feed)
+        targets = feed.aims(engine, loss, targets)
         check_targets(engine, loss, x, constant, targets, model.classes)
         total, samples = constant or int(x.shape[0]), int(x.shape[1])
     elif feed.encoder is not None or feed.time_axis != 0:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.engine import engine_of
-from spikecore.api.functional.base import Loss, LossBase, evaluate, terms
+from spikecore.api.functional.base import Loss, LossBase, evaluate, terms, varies
 from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss
 from spikecore.api.functional.regulariser import l1_rate_sparsity
 from spikecore.api.functional.targets import target_dtype
@@ -159,8 +159,8 @@ def targets_of(engine: Any, loss: Any, values: Any, steps: Optional[int], sample
     the library's, if their shape begins with (time, batch).
     """
     held = engine.asarray(values, dtype=target_dtype(values))
-    single = [part.loss if isinstance(part, per_step) else part for _, part in terms(loss)]
-    if any(getattr(part, "time_var_targets", False) for part in single):
+    if varies(loss):
         return Targets(held, True)
+    single = [part.loss if isinstance(part, per_step) else part for _, part in terms(loss)]
     own = all(isinstance(part, LossBase) for part in single)
     return Targets(held, not own and held.ndim >= 2 and tuple(held.shape[:2]) == (steps, samples))

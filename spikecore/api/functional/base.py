@@ -229,6 +229,11 @@ def lengths_option(argument: str, function: Any, lengths: Any) -> Dict[str, Any]
     return {"lengths": lengths}
 
 
+def varies(loss: Any) -> bool:
+    """Whether a loss of the library compares with targets that vary in time."""
+    return any(bool(getattr(term, "time_var_targets", False)) for _, term in terms(loss))
+
+
 def reads_labels(loss: Any) -> Optional[Loss]:
     """The first of the library's losses in ``loss`` that compares with class labels; None if there is none."""
     for _, term in terms(loss):

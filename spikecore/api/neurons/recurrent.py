@@ -123,6 +123,8 @@ class _Recurrently(Neuron):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_parallel(self, self)
+        if isinstance(self.kernel_size, list):
+            object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
         inner = self.base(**{f.name: getattr(self, f.name) for f in fields(self.base)})
         object.__setattr__(self, "_recurrent", Recurrent(inner, _connection(self)))
 

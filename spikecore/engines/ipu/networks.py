@@ -38,7 +38,7 @@ def check_model(
     loss = ce_rate_loss() if loss is None else loss
     subject = Subject(engine, model.network, params, buffers, loss, optimizer, window, update_every is not None)
     total = int(x.shape[0]) if steps is None else steps
-    held = targets_of(engine, loss, host(targets), total, int(x.shape[1]))
+    held = targets_of(engine, loss, feed.aims(engine, loss, host(targets)), total, int(x.shape[1]))
     every = min(Learning(learning, update_every).update_every or total, total)
     part = (x[:every], None) if steps is None else (x, every)
     report = check_network(subject, part[0], held.between(0, every), part[1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Tuple
+from contextlib import ExitStack
+from typing import Any, Callable, ContextManager, Optional, Tuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.memory import at_rest
-from spikecore.engines.torch.modes import compiling, read_by_dynamo
+from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
 from spikecore.engines.torch.namespace import words
 from spikecore.kernels.sizes import LARGE, sooner
 
@@ -79,6 +80,8 @@ class TorchEngine(Engine):
             if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch cannot share such memory
                 x = x.copy()
             return torch.as_tensor(x, dtype=wanted, device=self.device)
+        if not compiling() and x.is_inference() and not torch.is_inference_mode_enabled():
+            x = x.clone()  # autograd takes no others
         if x.dtype == wanted and x.is_cpu and self.device == "cpu":
             return x
         if x.is_floating_point() and wanted.is_floating_point and x.dtype != wanted:
@@ -88,7 +91,17 @@ class TorchEngine(Engine):
         return x.to(device=self.device, dtype=wanted)
 
     def to_numpy(self, x: Any) -> Any:
-        return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        if not isinstance(x, torch.Tensor):
+            return np.asarray(x)
+        return seen_through(x) if in_func() else x.detach().cpu().numpy()
+
+    def isolated(self) -> ContextManager[Any]:
+        entered, kind = ExitStack(), _kind_of(self.device)
+        if not torch.is_grad_enabled():  # also in inference mode, whose tensors could never be differentiated
+            entered.enter_context(torch.inference_mode(False))  # turns both round
+        if casting(kind):  # it would choose the types, and keep weights as they were before an update
+            entered.enter_context(torch.autocast(kind, enabled=False))
+        return entered
 
     # ---- randomness ----
 

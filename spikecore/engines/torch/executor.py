@@ -12,6 +12,7 @@ from spikecore.api.layer import Key
 from spikecore.api.network import Output, objective
 from spikecore.api.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.engines.torch.modes import in_func
 
 
 class TorchExecutor(NetworkExecutor):
@@ -82,7 +83,7 @@ class TorchExecutor(NetworkExecutor):
                     )
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
-        with torch.no_grad():
+        with torch.set_grad_enabled(in_func() and torch.is_grad_enabled()):  # torch.func wants what it asks for
             return super().run(inputs, state, steps=steps, record=record)
 
     def set_lr(self, lr: float) -> None:

@@ -57,7 +57,8 @@ def TBPTT(  # noqa: N802  (snnTorch's name)
     """
     count = _checked(net, criterion, num_steps, time_var, time_first, K)
     epoch = _Epoch(net.to(device), optimizer, criterion, regularization, device)
-    return epoch.run(dataloader, count, time_var, time_first, K)
+    with torch.inference_mode(False):  # turns gradients on as well, whatever the program around has turned off
+        return epoch.run(dataloader, count, time_var, time_first, K)
 
 
 def BPTT(  # noqa: N802
@@ -140,6 +141,7 @@ class _Epoch(NamedTuple):
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+            torch.clear_autocast_cache()  # inside of autocast it holds the weights as they were
             length = part.stop - part.start
             total = total + loss.detach() * (every / steps if length == every else 1.0 / length)
         return total
@@ -192,7 +194,8 @@ def _name(criterion: Any) -> str:
 
 
 def _placed(x: Any, device: Any) -> Any:
-    return torch.as_tensor(x).to(device)
+    x = torch.as_tensor(x).to(device)
+    return x.clone() if x.is_inference() else x  # autograd takes no others
 
 
 def _checked(net: Any, criterion: Any, num_steps: Any, time_var: bool, time_first: bool, every: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 
-from spikecore.api.tree import Params, State
+from spikecore.api.tree import Params, State, leaves
 from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import has_formula
 
@@ -107,6 +107,8 @@ def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next
         return None
     if any(hasattr(type(module), name) for name in module.tensors):  # a property: the buffer is not what counts
         return None
+    if any(isinstance(value, torch.Tensor) and value.is_inference() for _, value in leaves(params)):
+        return None  # made in inference mode, they are of no use to a call that is differentiated
     like = (x.dtype, x.device, x.shape)
     return Next(module._neuron, engine, params, numbers, like, _plan(engine, module._neuron, params, x))
 

@@ -1,0 +1,326 @@
+"""D1: everything that a run file may name is read, written, read again and trained, with each of its options.
+
+The cases are made from the classes themselves: a class or an option that the library gains, and for which there is no
+value here, fails the test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pydantic")
+tomli_w = pytest.importorskip("tomli_w")
+
+import spikecore as sc  # noqa: E402
+from spikecore import config, functional, kinds, schedule, surrogate  # noqa: E402
+from spikecore.api.layer import Key  # noqa: E402
+from spikecore.api.optim import Optimizer  # noqa: E402
+from spikecore.api.parameters import is_param  # noqa: E402
+from spikecore.problems import ConfigError  # noqa: E402
+from spikecore.runs import Run  # noqa: E402
+
+STEPS, SAMPLES = 3, 4
+ROW, CHANNELS, MAP = (4,), (2, 6), (2, 6, 6)
+LINEAR = {"kind": "Linear", "in_features": 4, "out_features": 4}
+GROUPS = {
+    "layers": kinds._named(sc.Layer),
+    "surrogates": kinds._named(surrogate.Surrogate),
+    "losses": kinds._named(functional.Loss, functional),
+    "optimizers": kinds._named(Optimizer),
+    "schedules": kinds._named(object, schedule),
+    "quantisation": {"state_quant": functional.quant.state_quant},
+    "early stopping": {"EarlyStopping": sc.EarlyStopping},
+}
+
+# ---- values --------------------------------------------------------------------------------------------------------
+
+SHAPES = {  # of one sample, where a layer does not take any
+    **dict.fromkeys(("Conv1d", "AvgPool1d", "MaxPool1d"), CHANNELS),
+    **dict.fromkeys(("Conv2d", "AvgPool2d", "MaxPool2d", "BatchNorm2d", "BatchNormTT2d", "SConv2dLSTM"), MAP),
+}
+NEEDED = {  # what a class cannot do without
+    "AssociativeLeaky": {"in_dim": 4, "d_value": 2, "d_key": 2},
+    **dict.fromkeys(("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"), {"kernel_size": 2}),
+    "BatchNorm1d": {"num_features": 4},
+    "BatchNorm2d": {"num_features": 2},
+    "BatchNormTT1d": {"num_features": 4, "time_steps": STEPS},
+    "BatchNormTT2d": {"num_features": 2, "time_steps": STEPS},
+    "Concat": {"layers": ["Leaky", "Leaky"]},
+    **dict.fromkeys(("Conv1d", "Conv2d"), {"in_channels": 2, "out_channels": 2, "kernel_size": 3}),
+    "EarlyStopping": {"monitor": "loss"},
+    "GradedSpikes": {"size": 4},
+    "Lapicque": {"beta": 0.9},
+    "LayerNorm": {"normalized_shape": 4},
+    "LeakyParallel": {"input_size": 4, "hidden_size": 3},
+    "Linear": {"in_features": 4, "out_features": 3},
+    "LinearLeaky": {"in_features": 4, "out_features": 3},
+    **dict.fromkeys(("RLeaky", "RSynaptic"), {"linear_features": 4}),
+    "Recurrent": {"neuron": "Leaky", "connection": LINEAR},
+    "Refractory": {"neuron": "Leaky"},
+    "Residual": {"body": "Leaky"},
+    "SConv2dLSTM": {"in_channels": 2, "out_channels": 2},
+    "SLSTM": {"input_size": 4, "hidden_size": 3},
+    "Sequential": {"layers": [LINEAR, "Leaky"]},
+    "step": {"every": 2},
+}
+LINES, SIZES = [{"stride": [2]}, {"kernel_size": [3]}], [{"stride": 1}, {"padding": 1}]
+PLANES = [{"stride": [2, 1]}, {"padding": [1, 0]}, {"kernel_size": [2, 3]}]
+CONNECTED = [{"dilation": 2}, {"groups": 2}, {"bias": False}]
+RECURRENT = [
+    {"linear_features": None, "all_to_all": False, "V": 0.5},
+    {"linear_features": None, "all_to_all": False, "V": [0.1, 0.2, 0.3, 0.4]},
+    {"linear_features": None, "all_to_all": False, "V": {"learn": 0.5, "per": "neuron"}},
+    {"V": {"learn": 1.0}},
+    {"linear_features": None, "conv2d_channels": 2, "kernel_size": 3},
+    {"linear_features": None, "conv2d_channels": 2, "kernel_size": [3, 1]},
+]
+LABELS = [{"population_code": True, "num_classes": 2}, {"normalise": True, "weight": [1.0, 2.0]}, {"num_classes": 2}]
+GIVEN = {  # tables of options that go together; None leaves out what is needed otherwise
+    "Alpha": [{"alpha": 0.95}, {"beta": {"learn": 0.5}}, {"reset_mechanism": "subtract"}],
+    "AvgPool1d": LINES + SIZES,
+    "AvgPool2d": PLANES + SIZES,
+    "Concat": [{"axis": -1}, {"layers": [LINEAR]}],
+    "Conv1d": LINES + SIZES + CONNECTED,
+    "Conv2d": PLANES + SIZES + CONNECTED,
+    "EarlyStopping": [{"patience": 1}, {"monitor": "accuracy"}, {"min_delta": 0.1}, {"restore_best": False}],
+    "Izhikevich": [{"threshold": {"learn": 20.0}}],
+    "Lapicque": [{"beta": None, "R": 5.0, "C": {"learn": 2.0}}, {"beta": None, "R": [2.0], "C": 3}, {"R": 2.0}],
+    "LayerNorm": [{"normalized_shape": [4]}],
+    "LeakyParallel": [{"beta": 0.5}, {"beta": [0.1, 0.2, 0.3]}, {"beta": {"learn": 0.5, "per": "neuron"}}],
+    "LinearLeaky": [{"channels": 3}],
+    **dict.fromkeys(("Leaky", "Synaptic"), [{"parallel": True, "reset_mechanism": "none"}]),
+    "MaxPool1d": LINES + SIZES,
+    "MaxPool2d": PLANES + SIZES,
+    **dict.fromkeys(("RLeaky", "RSynaptic"), RECURRENT),
+    "Recurrent": [
+        {"connection": "OneToOne"},
+        {"neuron": {"kind": "ALIF", "adaptation": 0.5}},
+        {"neuron": {"kind": "Refractory", "neuron": "Synaptic", "period": 2}},
+    ],
+    "Refractory": [{"period": 3}, {"neuron": "Synaptic"}],
+    "Residual": [{"shortcut": "Flatten"}],
+    "SConv2dLSTM": [
+        {"kernel_size": 5}, {"kernel_size": [3, 1]}, {"stride": 1}, {"dilation": 1}, {"max_pool": 2}, {"avg_pool": 2},
+    ],
+    "SGD": [{"nesterov": True, "momentum": 0.5}],
+    "StateLeaky": [{"channels": 4}],
+    **dict.fromkeys(GROUPS["losses"], LABELS),
+    "mse_membrane_loss": [*LABELS, {"on_target": 2.0}, {"off_target": -0.5}, {"time_var_targets": True}],
+    "mse_temporal_loss": [
+        *LABELS, {"on_target": 1}, {"off_target": 1}, {"target_is_time": True}, {"tolerance": 1},
+        {"multi_spike": True, "on_target": [0, 1], "off_target": [1, 2]},
+    ],
+    "state_quant": [
+        {"num_bits": 4}, {"uniform": False}, {"uniform": False, "thr_centered": False}, {"threshold": 0.5},
+        {"lower_limit": 0.1}, {"upper_limit": 0.3}, {"uniform": False, "multiplier": 0.5},
+    ],
+}  # fmt: skip
+SINGLE = {  # values by the name of an option, whatever the class
+    "B": 0.5, "C": 2.0, "R": 5.0, "V": 0.5, "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "b": 0.1, "beta": 0.7,
+    "betas": [0.5, 0.9], "c": -50.0, "constant_factor": 0.5, "correct_rate": 0.8, "d": 2.0, "dampening": 0.5,
+    "delta_threshold": 0.2, "dt": 0.25, "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1,
+    "graded_spikes_factor": 0.5, "height": 0.1, "incorrect_rate": 0.2, "inverse": "reciprocal", "lr": 0.01, "mean": 0.1,
+    "momentum": 0.5, "p": 0.2, "reduction": "sum", "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5, "sigma": 0.3,
+    "slope": 10, "spread": 3.0, "threshold": 0.5, "time_step": 0.5, "variance": 0.1, "warmup": 1, "weight_decay": 0.1,
+}  # fmt: skip
+REFUSED = [  # what a class has a field for and does not take: a run file says so, too
+    ("ALIF", "inhibition", True),
+    ("Alpha", "reset_delay", False),
+    ("DeltaLeaky", "threshold", 0.5),
+    ("RLeaky", "parallel", True),
+    ("RSynaptic", "parallel", True),
+]
+
+
+def values_of(field, learned):
+    """Values of an option other than its default, from its kind."""
+    value = SINGLE.get(field.name)
+    if is_param(field.type):
+        tables = [{"learn": value}, {"learn": value, "per": "neuron"}, {"learn": value, "per": "channel"}]
+        return [value, [value], *(tables if learned else [])]
+    if field.type == "Surrogate":
+        return ["sigmoid", {"kind": "fast_sigmoid", "slope": 10}]
+    if field.name == "state_quant":
+        return [{}, {"num_bits": 4}]
+    if field.type == "bool":
+        return [not field.default]
+    return [] if value is None else [value]
+
+
+def fields(target):
+    return [field for field in dataclasses.fields(target) if not field.name.startswith("_")]
+
+
+def options_of(name, target):
+    """Tables of options of a class: none, and each of them."""
+    given = GIVEN.get(name, [])
+    mine = {key for table in given for key in table} | {option for kind, option, _ in REFUSED if kind == name}
+    others = [field for field in fields(target) if field.name not in mine]
+    learned = issubclass(target, sc.Layer)
+    return [{}, *given, *({field.name: value} for field in others for value in values_of(field, learned))]
+
+
+CASES = {
+    group: [(name, options) for name, target in classes.items() for options in options_of(name, target)]
+    for group, classes in GROUPS.items()
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_option_of_every_class_has_a_case(group):
+    """D1: what the other tests here do not try is named."""
+    for name, target in GROUPS[group].items():
+        tried = {key for kind, options in CASES[group] if kind == name for key in options}
+        tried |= {option for kind, option, _ in REFUSED if kind == name} | set(NEEDED.get(name, ()))
+        assert {field.name for field in fields(target)} <= tried, name
+
+
+# ---- what a table means, said once more in Python ------------------------------------------------------------------
+
+PARTS = {
+    **dict.fromkeys(("neuron", "connection", "body", "shortcut"), sc),
+    "surrogate": surrogate,
+    "state_quant": functional.quant,
+}
+
+
+def meant(value):
+    if isinstance(value, dict):
+        return sc.learn(meant(value["learn"]), **{key: x for key, x in value.items() if key != "learn"})
+    return tuple(meant(part) for part in value) if isinstance(value, list) else value
+
+
+def made(table, home=sc):
+    """The object of a table, or of a name."""
+    options = {"kind": table} if isinstance(table, str) else dict(table)
+    kind, layers = options.pop("kind"), [made(x) for x in options.pop("layers", ())]
+    for name in PARTS.keys() & options.keys():
+        part = options[name]
+        options[name] = made({"kind": name, **part} if name == "state_quant" else part, PARTS[name])
+    return getattr(home, kind)(*layers, **{name: meant(value) for name, value in options.items()})
+
+
+# ---- reading, writing, training ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch):
+    monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def with_tables(layers, shape=ROW, targets=(0, 1, 1, 1), **train):
+        x, y = 3.0 * np.random.default_rng(0).random((SAMPLES, *shape)), np.asarray(targets)
+        np.savez(tmp_path / "data.npz", x_train=x, x_test=x, y_train=y, y_test=y)
+        data = {"name": "npz", "path": "data.npz", "batch_size": SAMPLES}
+        tables = {"data": data, "encoder": {"num_steps": STEPS}, "network": {"layers": layers}}
+        (tmp_path / "run.toml").write_text(tomli_w.dumps({**tables, "train": {"epochs": 1, **train}}))
+        run = config.read(tmp_path / "run.toml")
+        (tmp_path / "again.toml").write_bytes(config.write(run))
+        assert config.read(tmp_path / "again.toml") == run, "what is written down means the same"
+        return run
+
+    return with_tables
+
+
+def trained(run):
+    """The model after one step, made and trained as ``spikecore train`` does."""
+    job = Run(run)
+    model = job.start()
+    before = model.params()
+    job.train(model, say=lambda line: None)
+    assert math.isfinite(model.history[-1]["loss"])
+    assert all(np.isfinite(x).all() for x in model.params().values())
+    assert any((x != before[name]).any() for name, x in model.params().items())
+    return model
+
+
+def each(group):
+    """The test for each case of a group; the table holds what is needed, too."""
+    tables, names = [], []
+    for name, options in CASES[group]:
+        whole = {"kind": name, **NEEDED.get(name, {}), **options}
+        tables.append({key: x for key, x in whole.items() if x is not None})
+        names.append(f"{name}-{','.join(f'{key}={x}' for key, x in options.items()) or 'defaults'}")
+    return pytest.mark.parametrize("table", tables, ids=names)
+
+
+def readout(features, classes=2):
+    return [{"kind": "Linear", "in_features": features, "out_features": classes}, "Leaky"]
+
+
+@each("layers")
+def test_layers(read, table):
+    """D1: `RLeaky`, `RSynaptic`, `OneToOne` and `Lapicque` could not be used, since their defaults were refused."""
+    layer = made(table)
+    shape = MAP if "conv2d_channels" in table else SHAPES.get(table["kind"], ROW)
+    features = math.prod(layer.init(Key((0,)), shape).shape)
+    run = read([table, "Flatten", *readout(features)], shape)
+    assert run.network.make().layers[0] == layer
+    trained(run)
+
+
+@each("surrogates")
+def test_surrogates(read, table):
+    """D1."""
+    run = read([LINEAR, {"kind": "Leaky", "surrogate": table}, *readout(4)])
+    assert run.network.make().layers[1].surrogate == made(table, surrogate)
+    trained(run)
+
+
+@each("quantisation")
+def test_state_quantisation(read, table):
+    """D1."""
+    run = read([LINEAR, {"kind": "Leaky", "state_quant": table}, *readout(4)])
+    assert run.network.make().layers[1].state_quant == made(table, functional.quant)
+    trained(run)
+
+
+@each("losses")
+def test_losses(read, table):
+    """D1."""
+    targets, classes = (0, 1, 1, 1), 4 if "population_code" in table else 2
+    if "target_is_time" in table:
+        targets = [[0, 1], [1, 2], [2, 0], [0, 0]]
+    if "time_var_targets" in table:
+        targets = np.ones((SAMPLES, STEPS, classes))
+    run = read(readout(4, classes), targets=targets, loss=table)
+    assert run.train.loss.make() == made(table, functional)
+    trained(run)
+
+
+@each("optimizers")
+def test_optimizers(read, table):
+    """D1."""
+    run = read(readout(4), optimizer=table)
+    assert run.train.optimizer.make() == made(table)
+    assert trained(run).optimizer == made(table)
+
+
+@each("schedules")
+def test_schedules(read, table):
+    """D1."""
+    run = read(readout(4), schedule=table, epochs=2)
+    assert run.train.schedule.make() == made(table, schedule)
+    trained(run)
+
+
+@each("early stopping")
+def test_early_stopping(read, table):
+    """D1."""
+    options = {key: x for key, x in table.items() if key != "kind"}
+    run = read(readout(4), early_stopping=options, epochs=2)
+    assert run.train.early_stopping.make() == sc.EarlyStopping(**options)
+    trained(run)
+
+
+@pytest.mark.parametrize(("name", "option", "value"), REFUSED)
+def test_an_option_that_a_layer_does_not_take(read, name, option, value):
+    """D1: refused when the file is read, and the layer is named."""
+    with pytest.raises(ConfigError, match=rf"network\.layers\[0\].*{name}.*{option}"):
+        read([{"kind": name, **NEEDED.get(name, {}), option: value}])
