@@ -33,6 +33,7 @@ class Engine(abc.ABC):
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
+        has_double: whether it computes in "float64".
     """
 
     name: str
@@ -40,6 +41,7 @@ class Engine(abc.ABC):
     dtype: str
     xp: Any
     modules: Tuple[str, ...] = ()
+    has_double: bool = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         """A ``scan`` of its own must not be passed by through the ``weighed_scan`` of a base."""
