@@ -51,7 +51,9 @@ test-ipu-env:  ## the engines in the environment of an IPU user (needs python3.8
 	.venv38/bin/python -m pip install --quiet 'numpy<1.25' 'array-api-compat<1.9' 'torch==2.0.1' pytest hypothesis --editable .
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest $(IPU_TESTS)
 	OMP_NUM_THREADS=1 .venv38/bin/python -m pytest tests/test_ipu_check.py tests/test_ipu_engine.py tests/test_ipu_gradients.py \
-	  tests/test_ipu_loop.py tests/test_ipu_parts.py tests/test_ipu_plain.py tests/test_ipu_signatures.py tests/test_ipu_simulation.py
+	  tests/test_ipu_loop.py tests/test_ipu_parts.py tests/test_ipu_plain.py tests/test_ipu_signatures.py tests/test_ipu_simulation.py \
+	  tests/test_ipu_front_end.py tests/test_ipu_lowering.py tests/test_ipu_layers.py tests/test_ipu_optimizers.py \
+	  tests/test_ipu_hardware_simulated.py tests/test_devices.py
 
 coverage: .venv/extras-test  ## the default suite with branch coverage
 	$(PYTEST) --cov --cov-report=term --cov-report=html:build/coverage

@@ -162,14 +162,6 @@ def test_rmsprop_does_not_clip_there():
         fitted(model(), [batch()], optimizer=sc.RMSprop(), clip_norm=1.0)
 
 
-def test_a_missing_optimiser_array_is_told():
-    from spikecore.engines.ipu import optimizers
-
-    params = sc.Model(NET, "numpy").executor.params
-    with pytest.raises(KeyError, match=r"no 'Accl1___params\.0\.weight', only Other"):
-        optimizers.slots(sc.Adam(), params, {"Other": 1})
-
-
 PARTS = [
     {"gradient_accumulation": 4},
     {"replication_factor": 2},
@@ -185,6 +177,15 @@ def test_parts_of_a_batch_make_one_step(options):
     assert difference(ours, theirs) < 1e-6
     assert ours.history[0]["accuracy"] == theirs.history[0]["accuracy"]
     assert abs(ours.history[0]["loss"] - theirs.history[0]["loss"]) < 1e-6
+
+
+def test_running_statistics_are_those_of_the_first_replica():
+    """A12: each replica has buffers of its own, and normalises its own part."""
+    x, y = batch(8)
+    ours = fitted(model(NORMALISED, replication_factor=2), [(x, y)])
+    theirs = fitted(sc.Model(NORMALISED, "torch"), [(x[:4], y[:4])])
+    for name, value in theirs.state()["buffers"].items():
+        np.testing.assert_allclose(ours.state()["buffers"][name], value, rtol=1e-5)
 
 
 def test_device_iterations_are_steps_of_their_own():
@@ -284,14 +285,46 @@ def test_states_continue():
     np.testing.assert_allclose(whole.membrane[3:].numpy(), second.membrane.numpy())
 
 
+def compiled(spec=None, network=NET, **options):
+    """An executor on the simulated IPU."""
+    init = network.init(Key((0,)), (6,))
+    engine = sc.get_engine("ipu", simulate=True, **options)
+    return engine.compile(network, init.params, init.buffers, LOSS, spec or sc.Adam())
+
+
 def test_offline_targets_only_compile(tmp_path):
-    one = model(offline_target=2)
-    one.executor.close()
-    executor = one.engine.compile(NET, *NET.init(Key((0,)), (6,))[:2], LOSS, sc.Adam())
+    """A9: a program that is exported without a device is used on one, with the optimiser's state of a checkpoint."""
+    (x, y), path = batch(), tmp_path / "program"
+    offline = compiled(offline_target=2)
     with pytest.raises(AssertionError, match="offline"):
-        executor.step(batch()[0][None], batch()[1], steps=5)
-    with pytest.raises(RuntimeError, match="the simulation of PopTorch has no compiler"):
-        executor.export(tmp_path / "program", batch()[0][None], batch()[1], steps=5)
+        offline.step(x[None], y, steps=5)
+    offline.export(path, x[None], y, steps=5)
+    plain, reads = compiled(), compiled()
+    for _ in range(2):
+        plain.step(x[None], y, steps=5)
+    reads.load(plain.state())
+    reads.run(x[None], steps=5)  # another program is on the device
+    reads.load_exported(path, x[None], y, steps=5)
+    assert reads.training.model.compilations == 0
+    for one in (plain, reads):
+        one.step(x[None], y, steps=5)
+        one.run(x[None], steps=5)
+        one.step(x[None], y, steps=5)
+    for name, value in plain.state()["params"].items():
+        np.testing.assert_array_equal(reads.state()["params"][name], value)
+
+
+def test_exported_programs_are_not_mixed_up(tmp_path):
+    """A9: neither with a program that is there nor with that of another network."""
+    (x, y), path = batch(), tmp_path / "program"
+    one = compiled()
+    one.step(x[None], y, steps=5)
+    one.export(path, x[None], y, steps=5)  # after training, too
+    with pytest.raises(ValueError, match="load_exported: this executor has a training program"):
+        one.load_exported(path, x[None], y, steps=5)
+    other = compiled(network=sc.Sequential(sc.Linear(6, 3), sc.Leaky()))
+    with pytest.raises(RuntimeError, match="it holds the program of another model"):
+        other.load_exported(path, x[None], y, steps=5)
 
 
 def test_closing_releases():

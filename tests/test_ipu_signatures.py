@@ -33,11 +33,18 @@ OWNERS = {
 }
 
 
+def written(owner, member):
+    """What the simulation itself writes under a name: in a module, in a class or in a base of it."""
+    kinds = getattr(owner, "__mro__", (owner,))
+    homes = [one for one in kinds if getattr(one, "__module__", "spikecore").partition(".")[0] == "spikecore"]
+    return next((vars(one)[member] for one in homes if member in vars(one)), None)
+
+
 def simulated():
     """(name, function) of everything that the simulation shares with PopTorch."""
     for name in SIGNATURES:
         owner, _, member = name.rpartition(".")
-        found = vars(OWNERS[owner]).get(member) if owner in OWNERS else None
+        found = written(OWNERS[owner], member) if owner in OWNERS else None
         if found is not None:
             yield name, found.fget if isinstance(found, property) else getattr(found, "__func__", found)
 

@@ -251,8 +251,6 @@ def test_no_loop_in_training_no_device_offline():
     poptorch.inferenceModel(net)(batch()[0])
     with pytest.raises(AssertionError, match="offline"):
         trained(Net(), *batch(), options=poptorch.Options().useOfflineIpuTarget())
-    with pytest.raises(poptorch.Error, match="no compiler"):
-        poptorch.trainingModel(Net()).compileAndExport("file", *batch())
     options = poptorch.Options()
     options.Training.gradientAccumulation(2)
     with pytest.raises(ValueError, match="gradient_accumulation to 1"):

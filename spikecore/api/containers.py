@@ -141,13 +141,13 @@ class Sequential(Listed):
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
         state, trees, layers = checked_state(run, self, state), Trees(), list(self.children())
-        i = 0
+        i, joins = 0, run.engine.joins
         while i < len(layers):
-            (name, layer), maps = layers[i], _over_maps(layers[i:])
+            (name, layer), maps = layers[i], _over_maps(layers[i:]) if joins else []
             if len(maps) > 1 and x.shape[0] > 1:
                 x = through(run.engine, [(one, params[path]) for path, one in maps], x)
                 i += len(maps)
-            elif i + 1 < len(layers) and _weighs(layer, layers[i + 1][1]):
+            elif joins and i + 1 < len(layers) and _weighs(layer, layers[i + 1][1]):
                 path, linear = layers[i + 1]
                 behind = linear.weight_and_bias(params[path])  # type: ignore[attr-defined]  # _weighs: a Linear
                 x = trees.add(name, run_child(run, name, layer, params, buffers, state, x, behind=behind))

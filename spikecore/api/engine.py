@@ -38,6 +38,9 @@ class Engine(abc.ABC):
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
+        joins: whether layers may run in one with their neighbours (``in_pieces``, ``weighed_scan``); otherwise each is
+            entered by itself.
+        has_double: whether it computes in "float64".
     """
 
     name: str
@@ -45,6 +48,8 @@ class Engine(abc.ABC):
     dtype: str
     xp: Any
     modules: Tuple[str, ...] = ()
+    joins: bool = True
+    has_double: bool = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         """A ``scan`` of its own must not be passed by through the ``weighed_scan`` of a base."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-import torch
-
 from spikecore.api.executor import NetworkExecutor
 from spikecore.api.network import Output, record_option
 from spikecore.api.tree import Params, Tree, leaves, map_leaves
@@ -27,6 +25,7 @@ class ProgramExecutor(NetworkExecutor):
         self.inference: Dict[Any, Program] = {}
         self.attached: Optional[Program] = None
         self.slot_values: Dict[str, Any] = {}
+        self.stepped = False  # whether the optimiser's arrays hold a step
         self.dirty = False  # whether the host's weights are older than the device's
         self.left = 0  # the training step whose states lie on the device; 0, none
         super().__init__(*arguments, **options)
@@ -48,17 +47,24 @@ class ProgramExecutor(NetworkExecutor):
             self.params, self.buffers = self.training.trees(self.engine.dtype)
             if self.optimizer is not None and self.optimizer.slots:
                 held = self.training.optimizer.state_dict()["ipu_state"]
-                self.slot_values = optimizers.slots(self.optimizer, self.params, held)
+                self.slot_values = optimizers.slots(self.optimizer, self.params, held, self._scale())
             self.dirty = False
+
+    def _release(self) -> None:
+        """Take the program on the device off it; what it has learned goes to the host."""
+        self._fetch()
+        if self.attached is not None:
+            self.attached.detach()
+        if self.attached is self.training:
+            self._load_optimizer()  # attaching sends back what was read, and with it an old learning rate
+            for other in self.inference.values():
+                other.stale = True
+        self.attached = None
 
     def _attach(self, program: Program) -> None:
         """Make ``program`` the one on the device, with the weights at hand."""
         if self.attached is not None and self.attached is not program:
-            self._fetch()
-            self.attached.detach()
-            if self.attached is self.training:
-                for other in self.inference.values():
-                    other.stale = True
+            self._release()
         if program.stale:
             program.write(self.params, self.buffers)
         if self.attached is not program:
@@ -75,23 +81,33 @@ class ProgramExecutor(NetworkExecutor):
         return self.slot_values
 
     def load_slots(self, slots: Dict[str, Any]) -> None:
-        self.slot_values = dict(slots)
+        self.slot_values, self.stepped = dict(slots), len(slots) > 0
         if self.training is not None:
             self._load_optimizer()
 
     def _load_optimizer(self) -> None:
         if self.training is None or self.optimizer is None:
             return
-        step = torch.tensor(float(self.steps_done))
-        held = optimizers.device_state(self.optimizer, self.params, self.slot_values, step)
+        held = optimizers.device_state(self.optimizer, self.params, self.slot_values, self.steps_done, self._scale())
         state = self.training.optimizer.state_dict()
-        self.training.optimizer.load_state_dict({**state, "ipu_state": held})
+        # PopTorch ignores a state whose "ipu_param" is None, as it is before compilation. What it holds are settings.
+        self.training.optimizer.load_state_dict({**state, "ipu_state": held, "ipu_param": {}})
+
+    def _scale(self) -> float:
+        return float(self.settings.loss_scaling or 1.0)
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr
         if self.training is not None:
-            for group in self.training.optimizer.param_groups:
-                group["lr"] = lr
+            self._set(lr=lr)
+
+    def _set(self, **settings: float) -> None:
+        """Change settings of the optimiser on the device, where they differ."""
+        assert self.training is not None
+        groups = self.training.optimizer.param_groups
+        if any(group[name] != value for group in groups for name, value in settings.items()):
+            for group in groups:
+                group.update(settings)
             self.training.model.setOptimizer(self.training.optimizer)
 
     # ---- inference ----

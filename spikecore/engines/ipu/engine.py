@@ -52,7 +52,7 @@ class IpuEngine(PlainEngine):
         if dtype == "float64" and not simulate:
             raise ValueError("dtype='float64': an IPU computes in float32; use dtype='float32', or simulate=True")
         self.simulate, self.host_gradients, self.options = bool(simulate), bool(host_gradients), IpuOptions(**options)
-        self.xp = words("cpu", dtype)
+        self.xp, self.has_double = words("cpu", dtype), self.simulate
 
     def __repr__(self) -> str:
         how = "simulated on the CPU, " if self.simulate else ""

@@ -43,6 +43,11 @@ class IpuExecutor(ProgramExecutor):
             check_paddable(self.loss, self.buffers)
         if self.loss is not None and self.settings.parts(True) > self.settings.device_iterations:
             _refuse_sums(self.loss)
+        if optimizers.dampened(self.optimizer) and self.settings.device_iterations > 1:
+            raise ValueError(
+                "device_iterations > 1 with SGD(dampening=...): the first step is made without dampening, and one call "
+                "would make several like it; use device_iterations=1 or dampening=0"
+            )
         if self.optimizer is not None and self.loss is not None:
             optimizers.build(_Nothing(), self.optimizer, [], self.lr, {})
 
@@ -63,8 +68,10 @@ class IpuExecutor(ProgramExecutor):
             return self._only_reported(x, y, steps, state)
         begins = self._begins(state)
         self._attach(program)
+        if optimizers.dampened(self.optimizer):
+            self._set(dampening=self.optimizer.dampening if self.stepped else 0.0)  # type: ignore[union-attr]
         values = program.call(self._arguments(program, x, y, key, begins))
-        self.dirty = True
+        self.dirty = self.stepped = True
         self.steps_done += self.settings.device_iterations
         out, loss = program.module.output(values[:-1]), values[-1]
         return float(loss.to(torch.float64).mean()), self._left_behind(cut(out, samples))
@@ -104,14 +111,15 @@ class IpuExecutor(ProgramExecutor):
         against = not_keepable(probe.state, self.settings.parts(True)) if parted else None
         if against is not None:
             raise ValueError("engine 'ipu': {}. {}".format(*against))
+        subject = Subject(
+            self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window, parted
+        )
         if self.settings.check and not self.checked:
             self.checked = True
-            subject = Subject(
-                self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window, parted
-            )
             check_network(subject, x, y, steps, count=False).require()
         self.draws, self.parted = probe.draws, parted
-        self.training = training_program(self, x, y, steps, probe.state if parted else EMPTY)
+        kept, unreached = probe.state if parted else EMPTY, subject.unreached(x, y, steps)
+        self.training = training_program(self, x, y, steps, kept, unreached)
         if self.slot_values:
             self._load_optimizer()
 
@@ -132,7 +140,9 @@ class IpuExecutor(ProgramExecutor):
         return float(evaluate_loss(self.loss, self.engine, out, y)), out
 
     def export(self, path: Any, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> None:
-        """Compile the training program without a device and write it to a file; see ``offline_target``.
+        """Compile the training program and write it to a file, which ``load_exported`` reads; see ``offline_target``.
+
+        The file holds the program and the batch that shaped it, but no weights.
 
         Args:
             path: the file.
@@ -142,7 +152,26 @@ class IpuExecutor(ProgramExecutor):
         if self.training is None:
             self._build_training(x, y, steps, False)
         assert self.training is not None
-        self.training.model.compileAndExport(str(path), *self._arguments(self.training, x, y, key))
+        self.training.model.compileAndExport(str(path), *self._arguments(self.training, x, y, key), export_model=False)
+
+    def load_exported(self, path: Any, inputs: Any, targets: Any, *, steps: Optional[int] = None) -> None:
+        """Take the training program from a file that ``export`` wrote, instead of compiling it.
+
+        Args:
+            path: the file, from the same version of PopTorch and the same network.
+            inputs, targets, steps: a training batch of the same shapes.
+
+        Raises:
+            ValueError: a training program is there already.
+        """
+        if self.training is not None:
+            raise ValueError("load_exported: this executor has a training program; load into one that has not trained")
+        x, y = self.batch(inputs, targets)
+        self._build_training(x, y, steps, False)
+        assert self.training is not None
+        self._release()
+        self.training.model.loadExecutable(str(path))
+        self.attached = self.training
 
 
 class _Nothing:

@@ -86,8 +86,10 @@ class NetworkModule(torch.nn.Module):
         self.engine, self.network, self.layout, self.number = engine, network, layout, "float16" if half else ""
         self.like = (params, buffers)
         self.params, self.buffers_ = Holder(params, learned=True), Holder(buffers, learned=False)
-        self.outputs: List[str] = []  # names of what a call returns, in order
-        self.entered: Any = None
+        # Names of what a call returns, in order. PopTorch traces a shallow copy: the list is filled, never exchanged.
+        self.outputs: List[str] = []
+        self.entered: Any = None  # called with the name of each layer
+        self.stages: Any = None  # pipeline stages, which have to begin in each pass
 
     def traced(self, x: Any, draws: Optional[Sequence[Any]] = None, for_loop: Any = None) -> TracedEngine:
         """The engine as the layers see it during a call."""
@@ -97,7 +99,10 @@ class NetworkModule(torch.nn.Module):
     def send(self, run: Pass, x: Any, state: Optional[Tree] = None) -> Tuple[Output, Tree]:
         """A batch (batch, time, *features) through the network; returns its output and new buffers."""
         params, buffers = self.params.tree(self.like[0]), self.buffers_.tree(self.like[1])
-        return forward(self.network, run, params, buffers, x.transpose(0, 1), state)
+        found = forward(self.network, run, params, buffers, x.transpose(0, 1), state)
+        if self.stages is not None:
+            self.stages.check()
+        return found
 
     def returned(self, out: Output, final: bool) -> List[Any]:
         """Spikes and recorded states, batch first, and, if asked for, the states after the last step."""
@@ -106,7 +111,7 @@ class NetworkModule(torch.nn.Module):
             found.update({f"states|{layer}|{name}": value.transpose(0, 1) for name, value in states.items()})
         if final:
             found.update({f"state|{path}": value for path, value in leaves(out.state)})
-        self.outputs = list(found)
+        self.outputs[:] = found
         return list(found.values())
 
     def output(self, values: Sequence[Any]) -> Output:
@@ -142,14 +147,17 @@ class TrainingModule(NetworkModule):
         loss: callable ``(out, targets) -> scalar``.
         draws: the random arrays that come in last, after inputs, targets, and what ``layout`` says.
         state: shaped like the states of a batch, if they are to be kept from call to call.
+        unreached: parameters from which no path leads to the loss. They get one with derivative zero: otherwise they
+            would have no arrays on the device, and no weight decay.
     """
 
     def __init__(
         self, *common: Any, loss: Any, identity_loss: Any, draws: Sequence[Draw] = (), state: Tree = EMPTY,
-        **options: Any,
+        unreached: Sequence[str] = (), **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(*common, **options)
         self.loss, self.identity_loss, self.draws = loss, identity_loss, tuple(draws)
+        self.unreached = tuple(unreached)
         self.like_state, self.kept = state, Holder(map_leaves(torch.zeros_like, state), learned=False)
 
     def forward(self, x: Any, targets: Any, *more: Any) -> Tuple[Any, ...]:
@@ -167,6 +175,8 @@ class TrainingModule(NetworkModule):
             loss = evaluate(self.loss, engine, out, targets)
         else:
             loss = weighted(self.loss, engine, out, targets, weights)
+        for path in self.unreached:
+            loss = loss + 0.0 * self.params.tensor(path).sum()
         for path, value in leaves(buffers):
             self.buffers_.tensor(path).copy_(value.detach())
         if kept is not None:

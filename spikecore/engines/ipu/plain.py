@@ -16,6 +16,7 @@ class PlainEngine(TorchEngine):
 
     name = "ipu"
     modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
+    joins = False  # pipeline stages and findings belong to single layers
 
     def scan(
         self,

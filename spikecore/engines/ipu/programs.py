@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -138,9 +138,11 @@ def _told(shapes: Any) -> str:
     return f"{length} of {features} with targets of {targets or 'one number'} a sample"
 
 
-def training_program(executor: Any, x: Any, y: Any, steps: Optional[int], state: Tree) -> Program:
+def training_program(
+    executor: Any, x: Any, y: Any, steps: Optional[int], state: Tree, unreached: Sequence[str]
+) -> Program:
     """The training program of an executor for batches like x (time, batch, *features) and y, which keeps states shaped
-    like ``state`` from call to call; an empty one, and every call begins at rest.
+    like ``state`` from call to call; an empty one, and every call begins at rest. See ``TrainingModule`` for the rest.
     """
     engine, settings, poptorch = executor.engine, executor.settings, executor.engine.poptorch
     shapes = shapes_of(x, y, steps)
@@ -148,7 +150,7 @@ def training_program(executor: Any, x: Any, y: Any, steps: Optional[int], state:
     layout = Layout(steps, executor.record, executor.window, shapes[3], weights=weighted, keeps=len(leaves(state)) > 0)
     module = TrainingModule(
         engine, executor.network, executor.params, executor.buffers, layout, half=settings.half, loss=executor.loss,
-        identity_loss=poptorch.identity_loss, draws=executor.draws, state=state,
+        identity_loss=poptorch.identity_loss, draws=executor.draws, state=state, unreached=unreached,
     )  # fmt: skip
     _prepare(module, poptorch, settings)
     module.train()
@@ -190,10 +192,34 @@ def _prepare(module: NetworkModule, poptorch: Any, settings: Any) -> None:
             settings.pipeline
         ):
             raise ValueError(f"pipeline: must begin with layer {known[0]!r} and name layers in their order")
-        stages = dict(settings.pipeline)
+        module.entered = module.stages = Stages(poptorch, settings.pipeline)
 
-        def entered(path: str) -> None:
-            if path in stages:
-                poptorch.Block.start(f"stage{stages[path]}", ipu_id=stages[path])
 
-        module.entered = entered
+class Stages:
+    """Begins each pipeline stage where its layer is entered.
+
+    Args:
+        poptorch: the module, or the simulation of it.
+        pipeline: IPU by the name of the top-level layer with which a stage begins.
+    """
+
+    def __init__(self, poptorch: Any, pipeline: Mapping[str, int]) -> None:
+        self.poptorch, self.pipeline, self.begun = poptorch, dict(pipeline), set()  # type: ignore[var-annotated]
+
+    def __call__(self, path: str) -> None:
+        if path in self.pipeline:
+            self.poptorch.Block.start(f"stage{self.pipeline[path]}", ipu_id=self.pipeline[path])
+            self.begun.add(path)
+
+    def check(self) -> None:
+        """Refuse a pass in which a stage has not begun: its layers would run on the IPU before.
+
+        Raises:
+            ValueError: names the layer.
+        """
+        missing = [name for name in self.pipeline if name not in self.begun]
+        if missing:
+            raise ValueError(
+                f"pipeline: layer {missing[0]!r} was never entered by itself, so no stage begins there; a container of "
+                "one's own has to run its layers with containers.run_child"
+            )

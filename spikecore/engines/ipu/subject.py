@@ -18,6 +18,7 @@ from spikecore.engines.ipu.module import Layout, TrainingModule, drawn, probed
 from spikecore.engines.ipu.padding import sample_weights
 from spikecore.engines.ipu.programs import batch_first, placement
 from spikecore.engines.ipu.simulation import identity_loss
+from spikecore.engines.ipu.simulation.rules import ancestors
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class Subject:
         random = drawn(engine, probe.draws, Key((0, "check")), samples)
         inputs = [x.transpose(0, 1).contiguous(), batch_first(y, placed), *weights, *begins, *random]
         return module, inputs
+
+    def unreached(self, x: Any, y: Any, steps: Optional[int]) -> List[str]:
+        """The parameters from which no path leads to the loss of a batch."""
+        module, inputs = self.module(x, y, steps)
+        with torch.enable_grad():
+            loss = module(*inputs)[-1]
+        reached = {id(getattr(function, "variable", None)) for function in ancestors(loss)}
+        return [name for name, weight in module.params.named_parameters() if id(weight) not in reached]
 
     def calls(self, x: Any, y: Any, steps: Optional[int]) -> Optional[int]:
         """Aten calls of one forward pass; None where it fails."""

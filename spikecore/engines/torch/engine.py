@@ -13,6 +13,7 @@ from spikecore.api.layer import not_by_steps
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps, is_whole
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.engines.torch.devices import check_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
@@ -25,18 +26,11 @@ DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
 
 
-def _kind_of(device: Any) -> str:
-    try:
-        return torch.device(device).type
-    except RuntimeError:
-        raise ValueError(f"device={device!r}: no torch device; use e.g. 'cpu', 'cuda', 'cuda:1'") from None
-
-
 class TorchEngine(Engine):
     """Torch tensors, differentiated by autograd.
 
     Args:
-        device: a torch device, e.g. "cpu", "cuda", "cuda:1".
+        device: a torch device, e.g. "cpu", "cuda", "cuda:1", "mps", "xpu", "hpu".
         dtype: "float32" or "float64".
         fused: whether runs over time go through compiled kernels: "auto", for long ones; True, always, or
             an error; False, never.
@@ -44,8 +38,8 @@ class TorchEngine(Engine):
             compute the steps between again; None keeps everything. Kernels compute states again in any case.
 
     Raises:
-        ValueError: another dtype, a ``checkpoint_every`` below 1, a word that is no device, or a CUDA device where
-            torch sees none.
+        ValueError: another dtype, a ``checkpoint_every`` below 1, a word that is no device, or a device that this
+            torch does not have.
     """
 
     name = "torch"
@@ -59,10 +53,7 @@ class TorchEngine(Engine):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
-        if _kind_of(device) == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f"device={device!r}: this torch ({torch.__version__}) sees no CUDA device; use device='cpu'"
-            )
+        check_device(device)
         if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
         self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every

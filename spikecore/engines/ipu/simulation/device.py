@@ -8,6 +8,7 @@ import torch
 
 from spikecore.engines.ipu.simulation.ops import Error, Tracing
 from spikecore.engines.ipu.simulation.rules import device_rules, final_losses
+from spikecore.engines.ipu.simulation.updates import Updates
 
 
 def parts_of(tensors: List[Any], options: Any) -> List[List[Tuple[Any, ...]]]:
@@ -15,7 +16,7 @@ def parts_of(tensors: List[Any], options: Any) -> List[List[Tuple[Any, ...]]]:
     steps, accumulated = options.device_iterations, options.Training.gradient_accumulation
     count = accumulated * options.replication_factor
     cut = [x.reshape(steps, count, x.shape[0] // (steps * count), *x.shape[1:]) for x in tensors]
-    return [[tuple(x[i, j] for x in cut) for j in range(count)] for i in range(steps)]
+    return [[tuple(x[i, j].clone() for x in cut) for j in range(count)] for i in range(steps)]
 
 
 def places(module: Any) -> Iterator[Tuple[str, Dict[str, Any], str]]:
@@ -31,88 +32,45 @@ class Device:
     """What PopTorch would have compiled for an IPU.
 
     Args:
-        module: the user's module.
+        module: PopTorch's shallow copy of the user's module.
         training: whether it returns a loss.
         options: ``Options``.
+        optimizer: an optimiser of ``optim``; None in inference.
     """
 
-    def __init__(self, module: Any, training: bool, options: Any) -> None:
+    def __init__(self, module: Any, training: bool, options: Any, optimizer: Any = None) -> None:
         self.module, self.training, self.options, self.many = module, training, options, True
-        self.values: Dict[str, Any] = {}
-        self.prefixes: Dict[str, str] = {}
-        self.shadows: Dict[str, Any] = {}
+        self.weights: Dict[str, Any] = {}
+        self.buffers: List[Dict[str, Any]] = [{} for _ in range(options.replication_factor)]
         self.from_host()
-        self.double = any(value.dtype == torch.float64 for value in self.values.values())
-        self.scale, self.clip, self.optimizer = 1.0, None, None  # type: ignore[var-annotated]
+        held = [*self.weights.values(), *self.buffers[0].values()]
+        self.double = any(value.dtype == torch.float64 for value in held)
+        self.blocks: List[Any] = []  # (name, IPU) of each block in the order of the program
+        self.updates = None
+        if optimizer is not None:
+            names = {folder[key].data_ptr(): name for name, folder, key in places(module)}
+            self.updates = Updates(self.weights, names, optimizer)
 
     # ---- weights ----
 
     def from_host(self) -> None:
-        """Fetch the host's weights into the device's own tensors."""
-        for name, folder, key in places(self.module):
-            host = folder[key]
-            if name in self.values:
-                with torch.no_grad():
-                    self.values[name].copy_(host)
-            else:
-                self.values[name] = host.detach().clone().requires_grad_(isinstance(host, torch.nn.Parameter))
-
-    def to_host(self) -> None:
-        """Bring the device's weights to the host's tensors."""
+        """Fetch the host's weights into the device's own tensors; each replica has its own buffers."""
         with torch.no_grad():
             for name, folder, key in places(self.module):
-                folder[key].copy_(self.values[name])
+                host = folder[key]
+                if name in self.weights:
+                    self.weights[name].copy_(host)
+                elif isinstance(host, torch.nn.Parameter):
+                    self.weights[name] = host.detach().clone().requires_grad_(host.requires_grad)
+                else:
+                    for own in self.buffers:
+                        own[name] = host.detach().clone()
 
-    # ---- the optimiser ----
-
-    def fresh_optimizer(self, spec: Any) -> None:
-        """An optimiser of the device's own weights."""
-        learned = [self._stepped(name) for name, value in self.values.items() if value.requires_grad]
-        if spec is not None and learned:
-            options = {k: v for k, v in spec.param_groups[0].items() if k not in ("params", "decoupled_weight_decay")}
-            self.optimizer = spec.base(learned, **options)
-            self.set_optimizer(spec)
-
-    def _stepped(self, name: str) -> Any:
-        """What the optimiser steps for a weight: itself, or for float16 a float32 copy, as its arrays are float32."""
-        value = self.values[name]
-        if value.dtype != torch.float16:
-            return value
-        if name not in self.shadows:
-            self.shadows[name] = value.detach().float().requires_grad_()
-        return self.shadows[name]
-
-    def set_optimizer(self, spec: Any) -> None:
-        """Take over settings; what was changed in ``param_groups`` has no effect before this."""
-        self.scale, self.clip, self.prefixes = spec.loss_scaling, spec.max_grad_norm, spec.prefixes
-        if self.optimizer is not None:
-            given = {name: value for name, value in spec.param_groups[0].items() if name != "params"}
-            self.optimizer.param_groups[0].update(given)
-
-    def optimizer_state(self) -> Dict[str, Any]:
-        """The optimiser's arrays by PopART's names."""
-        found = {}
-        for name in self.values:
-            held: Dict[str, Any] = (
-                self.optimizer.state.get(self._stepped(name), {}) if self.optimizer is not None else {}
-            )
-            for slot, x in held.items():
-                if slot in self.prefixes and x is not None:
-                    found[self.prefixes[slot] + name] = torch.as_tensor(x).detach().clone()
-        return found
-
-    def load_optimizer_state(self, state: Dict[str, Any]) -> None:
-        """The inverse of ``optimizer_state``."""
-        if self.optimizer is None:
-            return
-        self.optimizer.state.clear()
-        for name in self.values:
-            names = {slot: prefix + name for slot, prefix in self.prefixes.items()}
-            held = {slot: state[key].clone() for slot, key in names.items() if key in state}
-            if "square_avg" in held:
-                held["step"] = torch.tensor(0.0)  # torch's RMSprop counts, and does nothing with it
-            if held:
-                self.optimizer.state[self._stepped(name)] = held
+    def to_host(self) -> None:
+        """Bring the device's weights to the host's tensors, and the buffers of the first replica."""
+        with torch.no_grad():
+            for name, folder, key in places(self.module):
+                folder[key].copy_(self.weights[name] if name in self.weights else self.buffers[0][name])
 
     # ---- running ----
 
@@ -120,59 +78,48 @@ class Device:
         """Carry out a call; returns what the module returned for each part."""
         outputs = []
         for parts in steps:
-            for inputs in parts:
-                found, loss = self._forward(inputs)
+            for j, inputs in enumerate(parts):
+                found, loss = self._forward(inputs, self.buffers[j % len(self.buffers)])
                 outputs.append(found)
-                if self.training and loss.requires_grad:
-                    (loss * (self.scale / len(parts))).backward()
-            self._update()
+                if self.updates is not None and loss.requires_grad:
+                    (loss * (self.updates.scale / len(parts))).backward()
+            if self.updates is not None:
+                self.updates.step()
         return outputs
 
-    def _update(self) -> None:
-        if self.optimizer is None:
-            return
-        learned = [(value, self._stepped(name)) for name, value in self.values.items() if value.requires_grad]
-        for value, stepped in learned:
-            stepped.data.copy_(value.data)
-            stepped.grad = (
-                torch.zeros_like(stepped) if value.grad is None else value.grad.to(stepped.dtype) / self.scale
-            )
-        if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_([stepped for _, stepped in learned], self.clip)
-        self.optimizer.step()
-        for value, stepped in learned:
-            value.data.copy_(stepped.data)
-            value.grad = None
+    def trace(self, inputs: Tuple[Any, ...]) -> None:
+        """One pass that changes nothing."""
+        self._forward(inputs, {name: value.clone() for name, value in self.buffers[0].items()})
 
-    def _forward(self, inputs: Tuple[Any, ...]) -> Tuple[Tuple[Any, ...], Any]:
+    def _forward(self, inputs: Tuple[Any, ...], buffers: Dict[str, Any]) -> Tuple[Tuple[Any, ...], Any]:
         """The module on one part, with the device's weights in it and under the device's rules."""
         host = {name: folder[key] for name, folder, key in places(self.module)}
-        before = {name: value.detach().clone() for name, value in self.values.items() if not value.requires_grad}
+        before = {name: value.clone() for name, value in buffers.items()}
         for name, folder, key in places(self.module):
-            folder[key] = self.values[name]
-        storage = {name: value.detach() for name, value in self.values.items()}
+            folder[key] = self.weights[name] if name in self.weights else buffers[name]
         try:
             with Tracing(self.training) as tracing, device_rules(tracing.losses):
-                found = self.module.forward(*inputs)
-            self._settle_buffers(before, storage)
+                found = self.module(*inputs)
+            self._settle_buffers(buffers, before)
         finally:
             for name, folder, key in places(self.module):
-                folder[key] = host[name]
+                folder[key] = host.get(name)
+        self.blocks = tracing.blocks
         self.many = isinstance(found, (tuple, list))
         found = tuple(found) if self.many else (found,)
         return tuple(x.detach() for x in found), _loss(tracing) if self.training else None
 
-    def _settle_buffers(self, before: Dict[str, Any], storage: Dict[str, Any]) -> None:
-        """Keep in-place changes of float buffers; lose ``.data =`` and whole numbers; refuse reassigned ones."""
+    def _settle_buffers(self, buffers: Dict[str, Any], before: Dict[str, Any]) -> None:
+        """Keep in-place changes of float buffers; lose whole numbers; refuse reassigned ones and shared ones."""
         for name, folder, key in places(self.module):
-            if name not in self.values or folder[key] is not self.values[name]:
+            if folder[key] is not (self.weights[name] if name in self.weights else buffers.get(name)):
                 raise Error(f"buffer or parameter {name} was reassigned: change buffers in place, with copy_")
-            value = self.values[name]
-            moved = value.data_ptr() != storage[name].data_ptr()
-            if name not in before:  # a parameter: only the optimiser changes it
-                value.data = storage[name] if moved else value.data
-            else:
-                self.values[name] = before[name] if moved or not value.is_floating_point() else value.detach()
+        for name, old in before.items():
+            changed = buffers[name]._version > 0
+            if changed and len(self.buffers) > 1 and self.options.broadcast_buffers:
+                raise Error("PopTorch does not support broadcasting buffers: use Options.broadcastBuffers(False)")
+            if changed:
+                buffers[name] = buffers[name].detach().clone() if old.is_floating_point() else old
 
 
 def _loss(tracing: Tracing) -> Any:

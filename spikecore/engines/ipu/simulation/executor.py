@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+import copy
+import pickle
+from typing import Any, List
 
+import numpy as np
 import torch
 
+from spikecore.engines.ipu.simulation.attached import Attached
 from spikecore.engines.ipu.simulation.device import Device, parts_of
 from spikecore.engines.ipu.simulation.ops import Error
 from spikecore.engines.ipu.simulation.optim import SGD, converted
 from spikecore.engines.ipu.simulation.options import ConnectionType, Options, OutputMode
+
+VERSION = "3.4.0 (simulated)"
 
 
 def trainingModel(model: Any, options: Any = None, optimizer: Any = None) -> PoplarExecutor:
     """Wrap a module that returns its loss."""
     if optimizer is None:
         optimizer = SGD(model.parameters(), lr=0.01)
-    return PoplarExecutor(model, options, True, None, optimizer=converted(optimizer))
+    return PoplarExecutor(copy.copy(model), options, True, VERSION, converted(optimizer), model)
 
 
 def inferenceModel(model: Any, options: Any = None) -> PoplarExecutor:
     """Wrap a module for inference."""
     if options is not None and options.Training.gradient_accumulation != 1:
         raise ValueError("You must set gradient_accumulation to 1 for inference")
-    return PoplarExecutor(model, options, False, None)
+    return PoplarExecutor(copy.copy(model), options, False, VERSION, user_model=model)
 
 
-class PoplarExecutor:
-    """A module with its weights on the simulated device."""
+class PoplarExecutor(Attached):
+    """A module with its weights on the simulated device.
+
+    ``model`` is a shallow copy of ``user_model``, and it is what is traced: an attribute that its forward pass assigns
+    is not the user's. What both hold, such as weights and containers, they share.
+    """
 
     def __init__(
         self, model: Any, options: Any, training: bool, poptorch_version: Any, optimizer: Any = None,
         user_model: Any = None,
     ) -> None:  # fmt: skip
-        if type(model).__name__.startswith("Poptorch"):
+        super().__init__(model if user_model is None else user_model, training)
+        self._model = model
+        if type(self._user_model).__name__.startswith("Poptorch"):
             raise RuntimeError("Model has already been wrapped: call destroy() on the executor before wrapping again")
         given = Options() if options is None else options
         given._freeze()
-        self._options, self._model, self._training = given.clone(), model, training
+        self._options, self._version = given.clone(), poptorch_version
         self._options._freeze()
-        self._device: Optional[Device] = None
-        self._attached, self._dirty, self._destroyed, self.compilations = False, False, False, 0
-        self._signature: Any = None
-        self._optimizer = optimizer
+        self._inputs: Any = None  # those of the compilation
+        self._destroyed, self.compilations = False, 0
+        if optimizer is not None:
+            self.setOptimizer(optimizer)
         self._wrap()
 
     @property
     def model(self) -> Any:
-        return self._model
+        return self._user_model
 
     @property
     def options(self) -> Any:
@@ -55,7 +67,7 @@ class PoplarExecutor:
 
     def _wrap(self) -> None:
         """Exchange the class of the module: reading its weights copies them from the device first."""
-        executor, base = self, type(self._model)
+        executor, base = self, type(self._user_model)
 
         def fetching(name: str) -> Any:
             def method(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -65,110 +77,99 @@ class PoplarExecutor:
             return method
 
         names = "state_dict named_parameters parameters named_buffers buffers".split()
-        self._model.__class__ = type(f"Poptorch{base.__name__}", (base,), {name: fetching(name) for name in names})
+        self._user_model.__class__ = type(f"Poptorch{base.__name__}", (base,), {name: fetching(name) for name in names})
         self._base = base
 
-    # ---- the device ----
-
-    def isCompiled(self) -> bool:
-        return self._device is not None
-
-    def isAttachedToDevice(self) -> bool:
-        return self._attached
+    # ---- compiling ----
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         assert not kwargs, "the simulation takes positional inputs"
         self._alive()
+        if not self.isCompiled():
+            self._compile(args)
+            self._device.trace(parts_of(self._on_device(args), self._options)[0][0])
+            self._check_stages()
+
+    def _compile(self, args: Any) -> None:
         _check_divisible(args, self._options)
+        self.compilations += 1
+        self._device = Device(self._model, self._training, self._options, self._optimizer)
+        self._inputs = [x.detach().clone() for x in args]
+        if self._options.connection_type != ConnectionType.Never:
+            self._attached = True
+            self._on_attach()
+
+    def _check_stages(self) -> None:
+        """Refuse a pipeline that is not kept full."""
+        stages = len({ipu for _, ipu in self._device.blocks})
+        parts = self._options.Training.gradient_accumulation if self._training else self._options.device_iterations
+        least = 2 * stages - 1 if self._training else stages
+        if stages > 1 and parts < least:
+            what = "gradient accumulation" if self._training else "device iterations"
+            raise Error(f"a pipeline of {stages} stages needs {what} of at least {least}, got {parts}")
+
+    def save(self, filename: str, export_model: bool = True, save_rng_state: bool = True) -> None:
         if self._device is None:
-            self.compilations += 1
-            self._device = Device(self._model, self._training, self._options)
-            self._device.fresh_optimizer(self._optimizer)
-            self._signature = _signature(args)
-            self._attached = self._options.connection_type != ConnectionType.Never
-            if self._optimizer is not None:
-                self._optimizer.executor = self
-                if self._optimizer.pending:
-                    self.load_optimizer_state(self._optimizer.pending)
+            raise Error("Model has not been compiled or has been destroyed.")
+        if export_model:
+            pickle.dumps(self._model, protocol=4)  # fails for lambdas, as it does there
+        with open(filename, "wb") as file:
+            np.savez(file, version=self._version, program=self._program(), inputs=len(self._inputs), **{
+                f"input{i}": x.numpy() for i, x in enumerate(self._inputs)})  # fmt: skip
 
     def compileAndExport(self, filename: str, *args: Any, export_model: bool = True, **kwargs: Any) -> None:
-        raise Error("the simulation of PopTorch has no compiler: compileAndExport needs the Poplar SDK")
+        self.compile(*args, **kwargs)
+        self.save(filename, export_model)
 
-    def detachFromDevice(self) -> None:
-        assert self._attached, "the model is not attached to a device"
-        self.copyWeightsToHostIfNeeded()
-        self._attached = False
+    def loadExecutable(self, filename: str) -> None:
+        with np.load(filename) as kept:
+            version, program = str(kept["version"]), str(kept["program"])
+            inputs = [torch.from_numpy(kept[f"input{i}"]) for i in range(int(kept["inputs"]))]
+        if version != self._version:
+            raise Error(f"Invalid file {filename}: version {version}, expected {self._version}")
+        self.compile(*inputs)
+        if self._program() != program:
+            raise Error(f"Invalid file {filename}: it holds the program of another model")
+        self.compilations -= 1
 
-    def attachToDevice(self) -> None:
-        assert self.isCompiled(), "the model is not compiled"
-        assert not self._attached, "the model is already attached"
-        self._attached = True
-        self.copyWeightsToDevice()
+    def _program(self) -> str:
+        """What stands for the compiled program: training or not, and the weights by name and shape."""
+        shapes = [(name, list(x.shape)) for name, x in self._device.weights.items()]
+        return f"{'training' if self._training else 'inference'} {type(self._model).__name__} {shapes}"
 
     def destroy(self) -> None:
         if not self._destroyed:
             self.copyWeightsToHostIfNeeded()
-            self._model.__class__ = self._base
+            self.read_optimizer()
+            self._user_model.__class__ = self._base
             self._device, self._attached, self._destroyed = None, False, True
-
-    # ---- weights ----
-
-    def copyWeightsToHostIfNeeded(self) -> bool:
-        if self._dirty and self._device is not None:
-            self.copyWeightsToHost()
-            return True
-        return False
-
-    def copyWeightsToHost(self) -> None:
-        assert self._device is not None, "compile the model, or call it, before copying weights"
-        self._dirty = False
-        self._device.to_host()
-
-    def copyWeightsToDevice(self) -> None:
-        assert self._device is not None, "compile the model, or call it, before copying weights"
-        self._device.from_host()
-        self._dirty = False
-
-    def state_dict(self) -> Dict[str, Any]:
-        return self._model.state_dict()
-
-    def load_state_dict(self, state_dict: Dict[str, Any], strict: bool = True) -> Any:
-        found = self._model.load_state_dict(state_dict, strict)
-        if self._device is not None:
-            self.copyWeightsToDevice()
-        return found
-
-    def setOptimizer(self, optimizer: Any) -> None:
-        assert self._training, "an inference model has no optimiser"
-        self._optimizer = converted(optimizer)
-        self._optimizer.executor = self
-        if self._device is not None:
-            self._device.set_optimizer(self._optimizer)
-
-    def optimizer_state(self) -> Dict[str, Any]:
-        """The optimiser's arrays by PopART's names."""
-        return self._device.optimizer_state() if self._device is not None else {}
-
-    def load_optimizer_state(self, state: Dict[str, Any]) -> None:
-        """The inverse of ``optimizer_state``."""
-        if self._device is not None:
-            self._device.load_optimizer_state(state)
 
     # ---- running ----
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._alive()
         assert self._options.connection_type != ConnectionType.Never, "Trying to run a model on an offline device"
-        self.compile(*args, **kwargs)
+        assert not kwargs, "the simulation takes positional inputs"
+        first = not self.isCompiled()
+        if first:
+            self._compile(args)
         if not self._attached:
             self.attachToDevice()
-        if _signature(args) != self._signature:
-            raise Error(f"inputs {_signature(args)} differ from those the model was compiled for, {self._signature}")
-        assert self._device is not None
-        tensors = [_as_on_device(x, self._device.double) for x in args]
-        outputs = self._device.run(parts_of(tensors, self._options))
+        if _signature(args) != _signature(self._inputs):
+            raise Error(
+                f"inputs {_signature(args)} differ from those the model was compiled for, {_signature(self._inputs)}"
+            )
+        self._write_optimizer()
+        outputs = self._device.run(parts_of(self._on_device(args), self._options))
+        if first:
+            self._check_stages()
         self._dirty = self._dirty or self._training
+        if self._optimizer is not None:
+            self._optimizer.host_is_stale = True
         return _gathered(outputs, self._options, self._training, self._device)
+
+    def _on_device(self, args: Any) -> List[Any]:
+        return [_as_on_device(x, self._device.double) for x in args]
 
     def _alive(self) -> None:
         if self._destroyed:

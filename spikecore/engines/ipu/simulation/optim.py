@@ -1,12 +1,13 @@
 """``poptorch.optim`` in the simulation: descriptions of an optimiser, whose arrays live with the executor.
 
 As in PopTorch the optimiser a user holds does not step: the executor copies its settings when a model is made and at
-``setOptimizer``, and ``state_dict`` fetches the state of the device under the names that PopART gives it.
+``setOptimizer``, and ``state_dict`` fetches the state of the device under the names that PopART gives it. Before a
+model is compiled "ipu_state" and "ipu_param" are None, and what is loaded then counts only if neither is.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple, Type
+from typing import Any, Dict, List, Tuple, Type
 
 import torch
 
@@ -18,6 +19,7 @@ class Optimizer:
 
     base: Type[Any] = torch.optim.SGD
     prefixes: Dict[str, str] = {}  # of the device's arrays, by torch's names
+    param_groups: List[Dict[str, Any]]
 
     def prepare(self, settings: Dict[str, Any]) -> Dict[str, Any]:
         """Remember what only PopTorch knows; returns what torch takes."""
@@ -25,24 +27,43 @@ class Optimizer:
         self.loss_scaling = float(given.pop("loss_scaling", 1.0))
         self.max_grad_norm = given.pop("max_grad_norm", None)
         self.executor: Any = None
-        self.pending: Dict[str, Any] = {}
+        self.held: Dict[str, Any] = {"ipu_state": None, "ipu_param": None}
+        self.host_is_stale = False  # the device has stepped since its arrays were read
+        self.device_is_stale = False  # arrays were loaded and have not been sent
         return given
 
     def state_dict(self) -> Dict[str, Any]:
-        state = self.pending if self.executor is None else self.executor.optimizer_state()
-        return {"ipu_state": state, "ipu_param": {}, "param_groups": []}
+        if self.executor is not None:
+            self.executor.read_optimizer()
+        return {**self.held, **torch.optim.Optimizer.state_dict(self)}  # type: ignore[arg-type]
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        self.pending = dict(state_dict["ipu_state"])
-        if self.executor is not None:
-            self.executor.load_optimizer_state(self.pending)
+        torch.optim.Optimizer.load_state_dict(self, state_dict)  # type: ignore[arg-type]
+        if not ("ipu_state" in state_dict and "ipu_param" in state_dict):
+            raise RuntimeError("Only IPU optimizer states can be loaded onto the IPU.")
+        self.hold(state_dict)
+        self.device_is_stale = True
+
+    def hold(self, state: Dict[str, Any]) -> None:
+        """Keep what belongs to the device."""
+        self.held = {name: state[name] for name in self.held}
+        self.host_is_stale = False
+
+    def has_state(self) -> bool:
+        """Whether arrays go to the device: both entries have to be there, or nothing does."""
+        return all(part is not None for part in self.held.values())
+
+    def settings(self) -> Any:
+        """What the device takes over; compared to see whether it has to."""
+        groups = [{k: v for k, v in group.items() if k != "params"} for group in self.param_groups]
+        return groups, self.loss_scaling, self.max_grad_norm
 
 
 class SGD(Optimizer, torch.optim.SGD):
     """``poptorch.optim.SGD``."""
 
     base = torch.optim.SGD
-    prefixes = {"momentum_buffer": "Accl___"}
+    prefixes = {"momentum_buffer": "Accl1___"}  # that of separate accumulators, the default
 
     def __init__(
         self, params: Any, lr: float, momentum: Any = None, dampening: Any = None, weight_decay: Any = None,
@@ -129,7 +150,8 @@ def converted(optimizer: Any) -> Any:
         return optimizer
     for kind in KINDS:
         if type(optimizer) is kind.base:
-            names = "lr momentum dampening weight_decay nesterov betas eps alpha centered amsgrad".split()
-            found = {name: optimizer.param_groups[0][name] for name in names if name in optimizer.param_groups[0]}
-            return kind([p for group in optimizer.param_groups for p in group["params"]], **found)
+            names = "lr momentum dampening weight_decay nesterov betas eps alpha centered amsgrad params".split()
+            groups = [{name: group[name] for name in names if name in group} for group in optimizer.param_groups]
+            _no_amsgrad(any(group.get("amsgrad") for group in groups))
+            return kind(groups, lr=groups[0]["lr"])
     raise AssertionError(f"Unsupported optimizer type {type(optimizer).__name__}")

@@ -1,7 +1,8 @@
 """The silent traps of PopTorch, made real on the CPU: within ``device_rules`` torch does what the device would do.
 
-The custom backward of an ``autograd.Function`` is dropped, ``detach_`` and ``no_grad`` stop no gradient, gradient hooks
-do not run. What is lost of buffers is restored by the executor afterwards.
+The custom backward of an ``autograd.Function`` is dropped, ``detach_``, ``no_grad`` and ``set_grad_enabled`` stop no
+gradient, gradient hooks do not run, and single calls become what ``lowering.py`` says. What is lost of buffers of whole
+numbers is restored by the executor afterwards.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any, Iterator, List, Tuple
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+from spikecore.engines.ipu.simulation.lowering import lowered, set_item
 
 LOSSES = (
     "mse_loss nll_loss cross_entropy binary_cross_entropy binary_cross_entropy_with_logits kl_div l1_loss "
@@ -33,15 +36,15 @@ def replaced(*changes: Tuple[Any, str, Any]) -> Iterator[None]:
             delattr(owner, name) if value is missing else setattr(owner, name, value)
 
 
-class LossWatch(TorchFunctionMode):
-    """Notes what torch's own losses return, outermost calls only."""
+class Recording(TorchFunctionMode):
+    """Each call as the device would make it; notes what torch's own losses return, outermost calls only."""
 
     def __init__(self, losses: List[Any]) -> None:
         super().__init__()
         self.losses = losses
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = function(*args, **(kwargs or {}))
+        found = lowered(function, args, kwargs or {})
         if getattr(function, "__name__", "") in LOSSES and isinstance(found, torch.Tensor):
             self.losses.append(found)
         return found
@@ -77,22 +80,21 @@ class _Handle:
 def device_rules(losses: List[Any]) -> Iterator[None]:
     """Trace under PopTorch's rules; torch's own losses are noted in ``losses``."""
 
-    def entered(self: Any) -> None:
+    def ignored(self: Any, *given: Any) -> None:
         """Without effect on gradients."""
 
-    def left(self: Any, *error: Any) -> None:
-        """Without effect on gradients."""
-
-    modes = [(kind, name, function) for kind in (torch.no_grad, torch.inference_mode)
-             for name, function in (("__enter__", entered), ("__exit__", left))]  # fmt: skip
+    modes = [(kind, name, ignored) for kind in (torch.no_grad, torch.inference_mode, torch.set_grad_enabled)
+             for name in ("__enter__", "__exit__")]  # fmt: skip
     hook = lambda self, function: _Handle()  # noqa: E731
     changes = [
         (torch.autograd.Function, "apply", classmethod(_inlined)),
         (torch.Tensor, "detach_", lambda self: self),
         (torch.Tensor, "register_hook", hook),
+        (torch.Tensor, "__setitem__", set_item),
         *modes,
+        (torch.set_grad_enabled, "__init__", ignored),
     ]
-    with replaced(*changes), LossWatch(losses), torch.enable_grad():
+    with torch.enable_grad(), replaced(*changes), Recording(losses):
         yield
 
 

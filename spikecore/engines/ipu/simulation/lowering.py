@@ -1,0 +1,168 @@
+"""What PopTorch makes of single calls where that is something else than torch: wrong silently, as on the device.
+
+Constants are folded before slices are handled, changes of views do not reach what they are views of, ``.data`` is the
+tensor itself, every tied maximum gets the whole gradient, and some options are ignored or misread.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, Dict, List
+
+import torch
+import torch.nn.functional as F
+
+from spikecore.api.windows import window_slices
+from spikecore.engines.ipu.simulation.ops import Error
+
+CONSTANTS = frozenset(
+    "zeros ones full empty eye arange linspace tensor scalar_tensor zeros_like ones_like full_like "
+    "empty_like new_zeros new_ones new_full new_empty new_tensor".split()
+)
+DATA: Any = torch.Tensor.data  # the descriptor
+SET_ITEM: Any = torch.Tensor.__setitem__  # torch 2.0 shows only some of its calls to a mode
+KEPT = frozenset(("requires_grad_", "detach_"))  # end in an underscore and change no value
+
+
+def lowered(function: Callable[..., Any], args: Any, kwargs: Dict[str, Any]) -> Any:
+    """The result of a call of torch's on the device."""
+    name = getattr(function, "__name__", "")
+    if function == DATA.__get__:
+        return args[0]  # it is the same value: the gradient flows
+    if function == DATA.__set__:
+        return None  # the new value is not seen, neither in this pass nor after it
+    if _in_place(name) and isinstance(args[0], torch.Tensor) and args[0]._is_view():
+        args = (args[0].clone(), *args[1:])
+    found = CHANGED[name](function, *args, **kwargs) if name in CHANGED else function(*args, **kwargs)
+    _note_constant(name, found, [*args, *kwargs.values()])
+    return found
+
+
+def set_item(x: Any, index: Any, value: Any) -> None:
+    """``x[index] = value``: by slices it is lost in a constant and in a view."""
+    if _by_slices(index) and (_is_constant(x) or x._is_view()):
+        return
+    SET_ITEM(x, index, value)
+    _note_constant("", x, [x, value])
+
+
+def _in_place(name: str) -> bool:
+    if name.startswith("__"):
+        return name.startswith("__i") and name not in ("__invert__", "__index__", "__int__", "__init__")
+    return name.endswith("_") and name not in KEPT
+
+
+def _by_slices(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is ... or isinstance(part, (int, slice)) for part in parts)
+
+
+def _is_constant(x: Any) -> bool:
+    return getattr(x, "_constant", False)
+
+
+def _note_constant(name: str, found: Any, given: List[Any]) -> None:
+    """Mark what is made of constants alone: PopTorch computes it before anything else."""
+    if isinstance(found, torch.Tensor):
+        listed = [x for one in given for x in (one if isinstance(one, (list, tuple)) else (one,))]
+        tensors = [x for x in listed if isinstance(x, torch.Tensor)]
+        constant = name in CONSTANTS or (len(tensors) > 0 and all(map(_is_constant, tensors)))
+        if constant or _is_constant(found):
+            found._constant = constant  # type: ignore[attr-defined]
+
+
+# ---- ties -----------------------------------------------------------------------------------------------------------
+
+
+def _extreme(best: Any, x: Any, dim: Any, keepdim: bool) -> Any:
+    """The extreme of x, whose whole gradient goes to every entry that reaches it."""
+    top = best(x.detach(), dim, True)
+    found = top + torch.where(x == top, x - x.detach(), torch.zeros_like(x)).sum(dim, keepdim=True)
+    dims = [i % x.ndim for i in ((dim,) if isinstance(dim, int) else dim)]
+    return found if keepdim else found.reshape([n for i, n in enumerate(x.shape) if i not in dims])
+
+
+def _reduced(best: Any, function: Any, x: Any, dim: Any = (), keepdim: bool = False, **numpys: Any) -> Any:
+    """``amax`` and ``amin``, which know NumPy's names, too."""
+    dim, keepdim = numpys.get("axis", dim), numpys.get("keepdims", keepdim)
+    if not x.is_floating_point():
+        return function(x, dim, keepdim)
+    return _extreme(best, x, tuple(range(x.ndim)) if dim is None or dim == () else dim, keepdim)
+
+
+def _larger(best: Any, function: Any, a: Any, b: Any, **options: Any) -> Any:
+    """``maximum`` and ``minimum``."""
+    top = function(a.detach(), b.detach())
+    live = [torch.where(x == top, x - x.detach(), torch.zeros_like(x)) for x in (a, b)]
+    return top + live[0] + live[1] if top.is_floating_point() else top
+
+
+def _max(best: Any, function: Any, x: Any, *more: Any, **options: Any) -> Any:
+    """``max`` and ``min``: of everything, of two tensors, or along one axis, where one index wins."""
+    if not more and not options and x.is_floating_point():
+        return _reduced(best, function, x)
+    if more and isinstance(more[0], torch.Tensor) and x.is_floating_point():
+        return _larger(best, function, x, more[0])
+    return function(x, *more, **options)
+
+
+def _max_pooled(function: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+                ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip
+    if ceil_mode or return_indices:
+        raise Error("the simulation of PopTorch has no max pooling with ceil_mode or return_indices")
+    space = int(function.__name__[8])
+    kernel, stride, padding, dilation = _spread(space, kernel_size, stride or kernel_size, padding, dilation)
+    batched = x if x.ndim == space + 2 else x[None]
+    padded = F.pad(batched, [p for n in reversed(padding) for p in (n, n)], value=-float("inf"))
+    windows = [padded[place] for place in window_slices(batched.shape[2:], kernel, stride, padding, dilation)]
+    found = _extreme(torch.amax, torch.stack(windows), 0, False)
+    return found if x.ndim == space + 2 else found[0]
+
+
+def _spread(space: int, *sizes: Any) -> List[Any]:
+    return [[one] * space if isinstance(one, int) else [*one] * (space if len(one) == 1 else 1) for one in sizes]
+
+
+# ---- options that are ignored or misread ----------------------------------------------------------------------------
+
+
+def _average_pooled(function: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
+                    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None
+                    ) -> Any:  # fmt: skip
+    """The padding that counts is given axis by axis to an operator that takes it border by border from the last axis;
+    one dimension is the second of two. ``divisor_override`` is ignored.
+    """
+    space = int(function.__name__[8])
+    kernel, stride, padding = _spread(space, kernel_size, stride or kernel_size, padding)
+    if space == 1:
+        kernel, stride, padding, x = [1, *kernel], [1, *stride], [0, *padding], x.unsqueeze(-2)
+    if count_include_pad:
+        x, padding = F.pad(x, [*padding, *padding]), 0
+    pool = F.avg_pool3d if space == 3 else F.avg_pool2d
+    found = pool(x, kernel, stride, padding, ceil_mode, count_include_pad)
+    return found.squeeze(-2) if space == 1 else found
+
+
+def _padded(function: Any, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
+    """Circular padding is made of slices written into a constant."""
+    found = function(x, pad, mode, value)
+    return torch.zeros_like(found) if mode == "circular" else found
+
+
+def _divided(function: Any, a: Any, b: Any, *, rounding_mode: Any = None) -> Any:
+    return function(a, b, rounding_mode=None if rounding_mode == "floor" else rounding_mode)
+
+
+CHANGED: Dict[str, Callable[..., Any]] = {
+    "amax": partial(_reduced, torch.amax),
+    "amin": partial(_reduced, torch.amin),
+    "maximum": partial(_larger, torch.amax),
+    "minimum": partial(_larger, torch.amin),
+    "max": partial(_max, torch.amax),
+    "min": partial(_max, torch.amin),
+    **{f"max_pool{n}d{how}": _max_pooled for n in (1, 2, 3) for how in ("", "_with_indices")},
+    **{f"avg_pool{n}d": _average_pooled for n in (1, 2, 3)},
+    "pad": _padded,
+    "div": _divided,
+    "round": lambda function, x, **options: function(x),
+}

@@ -1,0 +1,92 @@
+"""The optimiser on the simulated device: what it steps, and its arrays by PopART's names."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+import torch
+
+RATE = "learningRate"
+
+
+class Updates:
+    """Optimiser steps on the device's own weights.
+
+    Args:
+        values: the weights by name; the optimiser steps those that its groups contain and that have a gradient.
+        names: names of the host's parameters by their address.
+        spec: an optimiser of ``optim``.
+    """
+
+    def __init__(self, values: Dict[str, Any], names: Dict[int, str], spec: Any) -> None:
+        self.values, self.prefixes = values, spec.prefixes
+        self.grouped = [[names[x.data_ptr()] for x in group["params"]] for group in spec.param_groups]
+        self.learned = [name for group in self.grouped for name in group if values[name].requires_grad]
+        # a float16 weight is stepped in a float32 copy, as its arrays are float32
+        half = [name for name in self.learned if values[name].dtype == torch.float16]
+        self.shadows = {name: values[name].detach().float().requires_grad_() for name in half}
+        groups = [{**_settings(one), "params": self._of(group)} for one, group in zip(spec.param_groups, self.grouped)]
+        self.optimizer = spec.base(groups, lr=spec.param_groups[0]["lr"])
+        self.take(spec)
+
+    def _of(self, names: List[str]) -> List[Any]:
+        return [self._stepped(name) for name in names if name in self.learned]
+
+    def _stepped(self, name: str) -> Any:
+        return self.shadows.get(name, self.values[name])
+
+    def take(self, spec: Any) -> None:
+        """Take over settings; what was changed in ``param_groups`` has no effect before this."""
+        self.scale, self.clip = spec.loss_scaling, spec.max_grad_norm
+        for mine, theirs in zip(self.optimizer.param_groups, spec.param_groups):
+            mine.update(_settings(theirs))
+
+    def step(self) -> None:
+        """One step with the gradients that have gathered. What no gradient reaches is no part of the program."""
+        reached = [name for name in self.learned if self.values[name].grad is not None]
+        for name in reached:
+            value, stepped = self.values[name], self._stepped(name)
+            stepped.data.copy_(value.data)
+            stepped.grad = value.grad.to(stepped.dtype) / self.scale
+            if self._has_velocity() and stepped not in self.optimizer.state:
+                self.optimizer.state[stepped] = {"momentum_buffer": torch.zeros_like(stepped)}  # torch: the gradient
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_([self._stepped(name) for name in reached], self.clip)
+        self.optimizer.step()
+        for name in reached:
+            self.values[name].data.copy_(self._stepped(name).data)
+            self.values[name].grad = self._stepped(name).grad = None
+
+    def _has_velocity(self) -> bool:
+        return isinstance(self.optimizer, torch.optim.SGD) and self.optimizer.param_groups[0]["momentum"] != 0
+
+    def _factor(self) -> float:
+        """What arrays are multiplied with on the device."""
+        return self.scale if self._has_velocity() else 1.0
+
+    def read(self) -> Dict[str, Any]:
+        """The arrays, and the settings that programs take as inputs."""
+        found = {}
+        for name in self.learned:
+            for slot, x in self.optimizer.state.get(self._stepped(name), {}).items():
+                if slot in self.prefixes and x is not None:
+                    found[self.prefixes[slot] + name] = torch.as_tensor(x).detach() * self._factor()
+        rate = torch.tensor(float(self.optimizer.param_groups[0]["lr"]))
+        return {"ipu_state": found, "ipu_param": {RATE: rate}}
+
+    def write(self, state: Dict[str, Any]) -> None:
+        """The inverse of ``read``; what is missing stays as it is."""
+        for name in self.learned:
+            named = {slot: state["ipu_state"].get(prefix + name) for slot, prefix in self.prefixes.items()}
+            held = {slot: x.clone() / self._factor() for slot, x in named.items() if x is not None}
+            if "square_avg" in held:
+                held["step"] = torch.tensor(0.0)  # torch's RMSprop counts, and does nothing with it
+            if held:
+                self.optimizer.state[self._stepped(name)] = held
+        if RATE in state["ipu_param"]:
+            for group in self.optimizer.param_groups:
+                group["lr"] = float(state["ipu_param"][RATE])
+
+
+def _settings(group: Dict[str, Any]) -> Dict[str, Any]:
+    return {name: value for name, value in group.items() if name not in ("params", "decoupled_weight_decay")}
