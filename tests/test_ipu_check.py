@@ -61,8 +61,8 @@ def no_grad(module, x):
 
 def inference_mode(module, x):
     with torch.inference_mode():
-        torch.sigmoid(x.detach())
-    return x
+        mask = torch.sigmoid(x)
+    return x * mask.clone()
 
 
 def hooked(module, x):
@@ -120,7 +120,7 @@ LAYERS = [
     (".data =", "inner.memory", lambda: with_buffer(set_data)),
     ("reassigned buffer", "inner.memory", lambda: with_buffer(reassign)),
     ("integer buffer", "inner.memory", lambda: with_buffer(count, torch.tensor(0))),
-    ("plain tensor", "inner", plain_attribute),
+    ("host tensor", "inner", plain_attribute),
     ("two traces", "inner", counting),
     (
         "two traces",
