@@ -263,6 +263,7 @@ def test_everything_the_library_has_is_accepted(case):
     model = sc.Model(network, "numpy", input_shape=case.shape)
     report = check_model(model, np.moveaxis(samples, 1, 0), np.zeros(4, int), optimizer=sc.Adam())
     assert report.ok, report
+    assert {one.trap for one in report.findings} <= {"dtype"}, "A7: no ties, and every weight has a path to the loss"
 
 
 @pytest.mark.parametrize("loss", [loss for _, loss in cases.LOSSES], ids=[name for name, _ in cases.LOSSES])

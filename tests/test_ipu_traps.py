@@ -253,6 +253,7 @@ ACCEPTED = [
     "return F.max_pool1d(x, 3, 1, 1)",
     "return x[[5, 4, 3, 2, 1, 0]] + x[torch.tensor([0, 1, 2, 3, 4, 5])]",
     "return torch.where(x > 0, x, 0.0).clamp(0, 1) ** 2",
+    "return x + torch.rand(5, generator=torch.Generator())",
     "return x * torch.bernoulli(torch.full((5,), 0.5)) + torch.rand(5) + torch.randn_like(x)",
     "return F.dropout(F.layer_norm(x, (5,)), 0.5)",
     # gradients
@@ -411,6 +412,12 @@ def test_an_empty_buffer_is_refused():
     inner = program("return x")
     inner.register_buffer("nothing", torch.zeros(0, 3))
     assert ("empty tensor", "inner.nothing") in [(one.trap, one.layer) for one in checked(inner).findings if one.error]
+
+
+def test_numbers_that_change_at_every_step_are_told_once():
+    """A6: one finding for each layer, not for each step."""
+    report = checked(program("for t in range(20): x = x * next(COUNTER)\nreturn x"))
+    assert [one.trap for one in report.findings if one.error] == ["frozen number"]
 
 
 def test_tensors_stay_as_they_were():

@@ -1,8 +1,9 @@
 """Will PopTorch take this module, and differentiate it as meant? Answered on any machine, before anything is compiled.
 
 The forward pass, with its loss, runs twice on the CPU on different inputs, under observation (``watch.py``): every aten
-operator against the list of those PopTorch lowers, both passes against each other, weights and buffers before and
-after, and the constructs that PopTorch accepts and silently gets wrong.
+operator against the list of those PopTorch lowers, where every tensor would lie and what it would see of writes to
+others, both passes against each other, weights and buffers before and after, and the constructs that PopTorch accepts
+and silently gets wrong.
 """
 
 from __future__ import annotations
@@ -233,8 +234,10 @@ def _compare(report: CheckReport, first: Watch, again: Watch) -> None:
         reason = "two passes record different operators or shapes: only the first would be compiled"
         report.add(Finding("two traces", where, reason, "Let nothing depend on values or on counters that change"))
         return
+    told = set()
     for a, b in pairs:
-        if a.numbers != b.numbers:
+        if a.numbers != b.numbers and a.layer not in told:
+            told.add(a.layer)
             reason = f"aten::{a.name} is given {a.numbers}, and in the next pass {b.numbers}: the first is compiled"
             if a.name in ("constant", "lift_fresh"):
                 reason = "a tensor made of numbers has others in the next pass: the first ones are compiled"

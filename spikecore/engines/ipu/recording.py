@@ -63,7 +63,7 @@ class Operators(TorchDispatchMode):
         kept = [x for x in tensors if not (name in OVERWRITING and any(x is y for y in changed))]
         self._read(name, tensors, kept, name in SHAPES or any(x.alias_info and not changed for x in schema.returns))
         found = function(*args, **kwargs)
-        self._object(name, given, tensors, found)
+        self._enter(name, given, tensors, found)
         self._remember(name, given, tensors, found)
         constant = name not in CHANCE and all(_constant(x) for x in kept)
         for x in changed:
@@ -85,7 +85,7 @@ class Operators(TorchDispatchMode):
         for x in () if views else kept:
             self.watch.read(x)
 
-    def _object(self, name: str, given: Dict[str, Any], tensors: List[Any], found: Any) -> None:
+    def _enter(self, name: str, given: Dict[str, Any], tensors: List[Any], found: Any) -> None:
         """Enter what speaks against a call, and the call."""
         watch, outputs = self.watch, tensors_in(found)
         numbers = str(zlib.crc32(_bytes(found))) if name == "lift_fresh" else repr(_plain(list(given.values())))
@@ -108,11 +108,11 @@ class Operators(TorchDispatchMode):
         if name == "index" and any(getattr(i, "dtype", None) in (torch.bool, torch.uint8) for i in given["indices"]):
             reason = "aten::index with a mask has a shape that depends on values"
             watch.note("operator", reason, "Multiply by the mask, or use torch.where")
-        if name.rstrip("_") == "triu" and not _constant(given["self"]):
+        if name in ("triu", "triu_") and not _constant(given["self"]):
             watch.note("operator", "aten::triu is lowered for constants only", "Multiply by a constant mask")
-        self._differentiate(name, given, tensors, outputs, found)
+        self._enter_gradients(name, given, tensors, outputs, found)
 
-    def _differentiate(
+    def _enter_gradients(
         self, name: str, given: Dict[str, Any], tensors: List[Any], outputs: List[Any], found: Any
     ) -> None:
         """Enter what PopTorch would differentiate otherwise than torch."""
@@ -185,9 +185,9 @@ def _bytes(x: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """An argument without its tensors."""
-    if isinstance(value, torch.Tensor):
-        return "tensor"
+    """An argument without its tensors and generators."""
+    if isinstance(value, (torch.Tensor, torch.Generator)):
+        return type(value).__name__
     return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 

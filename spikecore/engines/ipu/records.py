@@ -73,14 +73,14 @@ class Record:
         return False
 
     def written(self, x: Any, write: Write, constant: bool, source: Optional[Record] = None) -> None:
-        """All elements of ``x``, this record's tensor, get new values, those of ``source`` where they are copied."""
-        others = [other for other in (ref() for ref in self.family) if other is not None and other is not self]
+        """All elements of ``x``, this record's tensor, get new values, those of ``source`` if they are copied."""
+        others: List[Record] = [other for other in (ref() for ref in self.family) if other not in (None, self)]
         self.family[:] = [weakref.ref(other) for other in (self, *others)]
         reached = self.sources() if write.operator in COPIES else []
         for other in others:
             if other in reached:
                 other._mark(x, self, False)
-            elif other is not source:  # as in k[0] += 1, which copies a view into itself
+            elif other is not source or self.place != other.place:  # k[0] += 1 copies a view into itself
                 other._mark(x, self, True)
                 other.lost = write
         self.stale, self.constant = None, constant

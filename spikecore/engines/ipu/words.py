@@ -6,12 +6,17 @@ difference and a product::
 
     S = Theta(u)                                   a comparison and a cast: no gradient
     S + h(u).detach() * (u - u.detach())           value S exactly (h * 0 is 0), derivative h(u), for any surrogate h
+
+At ties PopART gives every extreme the whole gradient, and over spikes ties are the rule. Extremes are therefore written
+with ``where``, whose gradient has one way: one winner of a pooling window, shares elsewhere, as ``api/rules.py`` says.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import math
+from functools import partial
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +31,50 @@ def words(device: Any, dtype: str) -> Vocabulary:
     xp = torch_words(device, dtype)
     xp.spike = lambda u, surrogate: detached_spike(u, surrogate.derivative(xp, u))
     xp.unpatches = _unpatches
+    xp.maximum = lambda a, b: _larger(a > b, b > a, a, b)
+    xp.minimum = lambda a, b: _larger(a < b, b < a, a, b)
+    xp.max, xp.min = partial(_extreme, torch.amax), partial(_extreme, torch.amin)
+    xp.max_pool = partial(_max_pool, xp)
+    xp.avg_pool = partial(_avg_pool, xp, xp.avg_pool)
     return xp
 
 
 def detached_spike(u: Any, slope: Any) -> Any:
     """Theta(u), strictly ``u > 0``, whose derivative is ``slope``: finite values of both are needed."""
     return (u > 0).to(u.dtype) + slope.detach() * (u - u.detach())
+
+
+def _larger(first: Any, second: Any, a: Any, b: Any) -> Any:
+    """Of a and b the one that comes first; at a tie half of each, which is both."""
+    return torch.where(first, a, torch.where(second, b, (0.5 * a + 0.5 * b).to(a.dtype)))
+
+
+def _extreme(best: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The extreme along an axis, its gradient in even shares for those that reach it."""
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    found = best(x.detach(), dim=axes, keepdim=True)
+    if x.is_floating_point():
+        reach = x == found
+        share = reach.to(x.dtype) / reach.to(x.dtype).sum(dim=axes, keepdim=True)
+        live = torch.where(reach, x - x.detach(), torch.zeros_like(x))  # zeros with a derivative
+        found = found + (live * share).sum(dim=axes, keepdim=True)
+    return found if keepdims else found.squeeze(axes)
+
+
+def _max_pool(xp: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    """The maximum of each window: its first in reading order, which a later one has to exceed."""
+    padded = xp.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)), -math.inf) if any(padding) else x
+    best: Optional[Any] = None
+    for place in window_slices(x.shape[2:], kernel, stride, padding, (1,) * len(kernel)):
+        taken = padded[place]
+        best = taken if best is None else torch.where(taken > best, taken, best)
+    return best
+
+
+def _avg_pool(xp: Any, pool: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    """Padded by a word of its own: PopTorch mixes up the axes if they are padded differently, as in one dimension."""
+    padded = xp.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding))) if any(padding) else x
+    return pool(padded, kernel, stride, (0,) * len(kernel))
 
 
 def _unpatches(windows: Any, shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
