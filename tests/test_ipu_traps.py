@@ -87,6 +87,8 @@ TRAPS = cases([
         "out = torch.zeros_like(x)\nout[1:3, 2] = x[1:3, 2]\nreturn out",
         "out = torch.ones(5, device=x.device) * 2\nout[0] = 1.0\nreturn x * out",
         "out = torch.full((6, 5), 2.0)\nout.narrow(0, 1, 2).copy_(x[:2])\nreturn out",
+        "out = torch.tensor([0.0] * 5)\nout[0] = x[0, 0]\nreturn x * out",
+        "out = GLOBAL.to(x.device)\nout[0] = x[0, 0]\nreturn x * out",
         "return F.pad(x[:, None], (2, 1), mode='circular')[:, 0, 2:-1]",
         # into a view, where what it is a view of is read later
         "k = x * 1\nv = k[:, 0]\nv += 1\nreturn k",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
@@ -10,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikecore.engines.ipu.conditions import ON_CPU, condition
 from spikecore.engines.ipu.operators import objection
-from spikecore.engines.ipu.records import COPIES, SHAPES, Record, Write, note_record, record_of
+from spikecore.engines.ipu.records import COPIES, Record, Write, note_record, record_of
 from spikecore.engines.ipu.ties import tied
 
 INT32 = torch.iinfo(torch.int32)
@@ -19,12 +20,15 @@ HOST = "_local_scalar_dense aminmax is_nonzero item equal".split()
 
 #: Operators whose results PopTorch knows at compile time, whatever they are given, and those that it never knows.
 CONSTANTS = frozenset(
-    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided".split()
+    "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided "
+    "lift_fresh".split()
 )
 CHANCE = frozenset(
     "rand randn randint randperm normal bernoulli rand_like randn_like randint_like "
     "normal_ uniform_ random_ exponential_ bernoulli_".split()
 )
+#: Operators that return views and do not say so.
+SHARING = frozenset("_unsafe_view unsafe_split unsafe_chunk unsafe_split_with_sizes".split())
 OVERWRITING = frozenset("copy_ fill_ zero_ normal_ uniform_ random_ exponential_ bernoulli_".split())
 
 
@@ -53,18 +57,21 @@ class Operators(TorchDispatchMode):
             return self._called(function, args, kwargs or {})
 
     def _called(self, function: Any, args: Any, kwargs: Dict[str, Any]) -> Any:
-        name, schema = function.overloadpacket.__name__, function._schema
-        given = {**{argument.name: value for argument, value in zip(schema.arguments, args)}, **kwargs}
-        tensors, changed = tensors_in(given), [given[x.name] for x in schema.arguments if _writes(x, given)]
+        name, arguments, written, views = _signature(function)
+        given = {**dict(zip(arguments, args)), **kwargs}
+        tensors = tensors_in(given)
         if self._on_host(name, tensors):
             return function(*args, **kwargs)
         if name == "fill_" and "__setitem__" in self.watch.functions:
             name = "copy_"  # which an IPU makes of a number
+        changed = [given[x] for x in written if isinstance(given.get(x), torch.Tensor)]
         kept = [x for x in tensors if not (name in OVERWRITING and any(x is y for y in changed))]
-        self._read(name, tensors, kept, name in SHAPES or any(x.alias_info and not changed for x in schema.returns))
+        self._read(name, tensors, [] if views else kept)
         found = function(*args, **kwargs)
-        self._enter(name, given, tensors, found)
-        self._remember(name, given, tensors, found)
+        outputs = tensors_in(found)
+        self._enter(name, given, outputs)
+        self._enter_gradients(name, given, tensors, found)
+        self._remember(name, given, tensors, [x for x in outputs if not any(x is y for y in changed)], views)
         constant = name not in CHANCE and all(_constant(x) for x in kept)
         for x in changed:
             self._write(name, given, x, constant)
@@ -79,16 +86,16 @@ class Operators(TorchDispatchMode):
             return bool(watch.placed == "host")
         return len(tensors) > 0 and all(record_of(x) is None for x in tensors)
 
-    def _read(self, name: str, tensors: List[Any], kept: List[Any], views: bool) -> None:
+    def _read(self, name: str, tensors: List[Any], kept: List[Any]) -> None:
         if not self.watch.functions and any(record_of(x) is None for x in tensors):  # else torch made it itself
             self.watch.mixed(f"aten::{name}")
-        for x in () if views else kept:
+        for x in kept:
             self.watch.read(x)
 
-    def _enter(self, name: str, given: Dict[str, Any], tensors: List[Any], found: Any) -> None:
-        """Enter what speaks against a call, and the call."""
-        watch, outputs = self.watch, tensors_in(found)
-        numbers = str(zlib.crc32(_bytes(found))) if name == "lift_fresh" else repr(_plain(list(given.values())))
+    def _enter(self, name: str, given: Dict[str, Any], outputs: List[Any]) -> None:
+        """Enter a call, and what speaks against it."""
+        watch = self.watch
+        numbers = str(zlib.crc32(_bytes(outputs[0]))) if name == "lift_fresh" else repr(_plain(list(given.values())))
         shapes = tuple((tuple(x.shape), str(x.dtype)) for x in outputs)
         watch.calls.append(Call(name, shapes, numbers, watch.layer))
         for x in outputs:
@@ -110,16 +117,13 @@ class Operators(TorchDispatchMode):
             watch.note("operator", reason, "Multiply by the mask, or use torch.where")
         if name in ("triu", "triu_") and not _constant(given["self"]):
             watch.note("operator", "aten::triu is lowered for constants only", "Multiply by a constant mask")
-        self._enter_gradients(name, given, tensors, outputs, found)
 
-    def _enter_gradients(
-        self, name: str, given: Dict[str, Any], tensors: List[Any], outputs: List[Any], found: Any
-    ) -> None:
+    def _enter_gradients(self, name: str, given: Dict[str, Any], tensors: List[Any], found: Any) -> None:
         """Enter what PopTorch would differentiate otherwise than torch."""
         watch = self.watch
         if not watch.gradients or not any(x.requires_grad for x in tensors) or "grad" in watch.functions:
             return
-        if not torch.is_grad_enabled() and name != "detach" and any(x.is_floating_point() for x in outputs):
+        if not torch.is_grad_enabled() and name != "detach" and any(x.is_floating_point() for x in tensors_in(found)):
             reason = "gradients are disabled here, which stops none on the device"
             watch.note("no_grad", reason, "Write y = x.detach() and use y")
         share = tied(name, given, found)
@@ -131,14 +135,13 @@ class Operators(TorchDispatchMode):
             remedy = "Over spikes ties are the rule: pool the current before the neuron, or take the mean"
             watch.note("tied maxima", reason, remedy, error=False)
 
-    def _remember(self, name: str, given: Dict[str, Any], tensors: List[Any], found: Any) -> None:
-        """Note where results lie and what they are views of."""
+    def _remember(self, name: str, given: Dict[str, Any], tensors: List[Any], outputs: List[Any], views: bool) -> None:
+        """Note of new tensors what they are views of, and whether PopTorch knows them at compile time."""
         constant = name in CONSTANTS or (name not in CHANCE and all(_constant(x) for x in tensors))
-        for x in tensors_in(found):
-            if any(x is y for y in tensors) and name != "lift_fresh":
-                continue  # changed in place
-            base = next((record_of(y) for y in tensors if x is not y and _storage(x) == _storage(y)), None)
-            step = given.get("step", 1) if name == "slice" else 1
+        step = given.get("step", 1) if name == "slice" else 1
+        for x in outputs:
+            bases = [record_of(y) for y in tensors if x is not y and _storage(x) == _storage(y)] if views else []
+            base = bases[0] if bases else None
             note_record(x, Record(x, constant if base is None else base.constant, base, name, step))
 
     def _write(self, name: str, given: Dict[str, Any], x: Any, constant: bool) -> None:
@@ -163,12 +166,30 @@ def tensors_in(value: Any) -> List[Any]:
     if isinstance(value, torch.Tensor):
         return [value]
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
-    return [x for part in parts for x in tensors_in(part)]
+    found = []
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            found.append(part)
+        elif isinstance(part, (tuple, list, dict)):
+            found += tensors_in(part)
+    return found
 
 
-def _writes(argument: Any, given: Dict[str, Any]) -> bool:
-    written = argument.alias_info is not None and argument.alias_info.is_write
-    return written and isinstance(given.get(argument.name), torch.Tensor)
+class Signature(NamedTuple):
+    """Of an operator: its name, its arguments' names, those of them it changes, whether it returns views."""
+
+    name: str
+    arguments: Tuple[str, ...]
+    written: Tuple[str, ...]
+    views: bool
+
+
+@lru_cache(maxsize=None)
+def _signature(function: Any) -> Signature:
+    name, arguments = function.overloadpacket.__name__, function._schema.arguments
+    written = tuple(x.name for x in arguments if x.alias_info is not None and x.alias_info.is_write)
+    views = not written and any(x.alias_info is not None for x in function._schema.returns)
+    return Signature(name, tuple(x.name for x in arguments), written, views or name in SHARING)
 
 
 def _constant(x: Any) -> bool:
