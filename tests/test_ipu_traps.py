@@ -416,6 +416,12 @@ def test_an_empty_buffer_is_refused():
     assert ("empty tensor", "inner.nothing") in [(one.trap, one.layer) for one in checked(inner).findings if one.error]
 
 
+def test_a_function_is_told_for_its_backward_alone():
+    """A11: that torch disables gradients in its forward is no fault of the program's."""
+    report = checked(program("return Square.apply(x)"))
+    assert [one.trap for one in report.findings if one.error] == ["autograd.Function"], report
+
+
 def test_numbers_that_change_at_every_step_are_told_once():
     """A6: one finding for each layer, not for each step."""
     report = checked(program("for t in range(20): x = x * next(COUNTER)\nreturn x"))

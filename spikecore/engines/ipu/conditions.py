@@ -64,7 +64,9 @@ OPTIONS["avg_pool3d"] = OPTIONS["avg_pool2d"]
 
 def _many_layers(args: Sequence[Any], kwargs: Dict[str, Any]) -> bool:
     """Of a recurrent function: (..., bias, layers, dropout, training, bidirectional[, batch first])."""
-    first = next(i for i, value in enumerate(args) if isinstance(value, bool))
+    first = next((i for i, value in enumerate(args) if isinstance(value, bool)), len(args))
+    if len(args) < first + 5:
+        return False
     bias, layers, dropout, training, bidirectional = args[first : first + 5]
     return not bias or layers > 1 or bool(dropout and training) or bool(bidirectional)
 

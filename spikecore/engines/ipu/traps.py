@@ -36,12 +36,12 @@ def _changes(watch: Any) -> List[Tuple[Any, str, Any]]:
 
     def applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
         if cls is checkpoint.CheckpointFunction:  # its backward is that of the ops in its forward
-            with watch.recomputing():
-                return apply(cls, *args, **kwargs)
-        if watch.training:
+            watch.recomputed = True
+        elif watch.training:
             remedy = "Write value + slope.detach() * (x - x.detach()), with plain ops"
             watch.note("autograd.Function", f"{cls.__name__}: {IGNORED['autograd.Function']}", remedy)
-        return apply(cls, *args, **kwargs)
+        with watch.inlined():
+            return apply(cls, *args, **kwargs)
 
     def noted(owner: Any, name: str, trap: str, remedy: str) -> Tuple[Any, str, Callable[..., Any]]:
         original = owner.__dict__.get(name) or getattr(owner, name)

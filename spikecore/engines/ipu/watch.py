@@ -100,9 +100,9 @@ class Watch:
                 forget_record(x)
 
     @contextlib.contextmanager
-    def recomputing(self) -> Iterator[None]:
-        """Gradients are disabled here, and computed later."""
-        before, self.gradients, self.recomputed = self.gradients, False, True
+    def inlined(self) -> Iterator[None]:
+        """Torch disables gradients here, in the forward of a function, and PopTorch does not."""
+        before, self.gradients = self.gradients, False
         try:
             yield
         finally:
