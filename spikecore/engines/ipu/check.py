@@ -1,8 +1,9 @@
 """Will PopTorch take this module, and differentiate it as meant? Answered on any machine, before anything is compiled.
 
 The forward pass, with its loss, runs twice on the CPU on different inputs, under observation (``watch.py``): every aten
-operator against the list of those PopTorch lowers, both passes against each other, weights and buffers before and
-after, and the constructs that PopTorch accepts and silently gets wrong.
+operator against the list of those PopTorch lowers, where every tensor would lie and what it would see of writes to
+others, both passes against each other, weights and buffers before and after, and the constructs that PopTorch accepts
+and silently gets wrong.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from spikecore.engines.ipu.findings import CheckReport, Finding, large_graph
 from spikecore.engines.ipu.options import IpuOptions
 from spikecore.engines.ipu.simulation.device import places
 from spikecore.engines.ipu.simulation.rules import ancestors, final_losses
+from spikecore.engines.ipu.traps import IGNORED
 from spikecore.engines.ipu.watch import Watch
 
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "LAMB")
@@ -46,7 +48,7 @@ def check(
     report = CheckReport(title or type(module).__name__)
     names = {id(part): name for name, part in module.named_modules()}
     _check_inputs(report, inputs, (options or IpuOptions()).parts(training))
-    _check_module(report, module)
+    _check_module(report, module, training)
     if optimizer is not None:
         _check_optimizer(report, optimizer)
     first, out = traced(report, module, inputs, names, training)
@@ -54,7 +56,7 @@ def check(
         return report
     report.nodes = len(first.calls)
     if training:
-        _check_loss(report, first, out)
+        _check_loss(report, module, first, out)
     again, _ = traced(report, module, [_other(x) for x in inputs], names, training)
     if again is not None:
         _compare(report, first, again)
@@ -68,15 +70,15 @@ def traced(
     report: CheckReport, module: torch.nn.Module, inputs: Sequence[Any], names: Dict[int, str], training: bool
 ) -> Tuple[Optional[Watch], Any]:
     """One forward pass under observation, after which weights and buffers are what they were."""
-    watch = Watch(report, names)
+    watch = Watch(report, names, training)
     if hasattr(module, "entered"):
         module.entered = watch.enter  # type: ignore[assignment]
     before = {name: (value, value.data_ptr(), value.detach().clone()) for name, folder, key in places(module)
               for value in [folder[key]]}  # fmt: skip
     out = None
     try:
-        with watch.watching(training):
-            out = module(*(x.clone() for x in inputs))
+        own = [x.clone() if isinstance(x, torch.Tensor) else x for x in inputs]
+        out = watch.run(module, own, [value for value, _, _ in before.values()])
     except Exception as error:
         report.add(
             Finding(
@@ -133,22 +135,16 @@ def _check_dtype(report: CheckReport, layer: str, what: str, x: Any) -> None:
         )
 
 
-def _check_module(report: CheckReport, module: torch.nn.Module) -> None:
+def _check_module(report: CheckReport, module: torch.nn.Module, training: bool) -> None:
     for name, part in module.named_modules():
-        plain = [key for key, value in vars(part).items() if isinstance(value, torch.Tensor)]
-        for key in plain:
-            reason = f"the tensor {key!r} is a plain attribute and stays on the host"
-            report.add(Finding("plain tensor", name, reason, f"self.register_buffer({key!r}, ...)"))
-        if part._backward_hooks or getattr(part, "_backward_pre_hooks", None):
-            report.add(
-                Finding("hook", name, "gradient hooks are silently ignored", "Build the gradient from plain ops")
-            )
+        if training and (part._backward_hooks or getattr(part, "_backward_pre_hooks", None)):
+            report.add(Finding("hook", name, IGNORED["hook"], "Build the gradient from plain ops"))
     for name, folder, key in places(module):
         value = folder[key]
-        if getattr(value, "_backward_hooks", None):
-            report.add(
-                Finding("hook", name, "gradient hooks are silently ignored", "Build the gradient from plain ops")
-            )
+        if training and getattr(value, "_backward_hooks", None):
+            report.add(Finding("hook", name, IGNORED["hook"], "Build the gradient from plain ops"))
+        if 0 in value.shape:
+            report.add(Finding("empty tensor", name, f"its shape is {tuple(value.shape)}", "Leave it out"))
         if type(value) not in (torch.Tensor, torch.nn.Parameter):
             report.add(
                 Finding("tensor subclass", name, f"{type(value).__name__} cannot be traced", "Use plain tensors")
@@ -168,6 +164,10 @@ def _check_optimizer(report: CheckReport, optimizer: Any) -> None:
         )
     if any(group.get("amsgrad") for group in getattr(optimizer, "param_groups", ())):
         report.add(Finding("optimiser", "", "amsgrad does not exist on an IPU", "Leave it out"))
+    groups = getattr(optimizer, "param_groups", [{"dampening": getattr(optimizer, "dampening", 0.0)}])
+    if any(group.get("dampening") for group in groups):
+        reason = "with dampening the velocity starts at 0, in torch at the first gradient"
+        report.add(Finding("optimiser", "", reason, "Leave dampening out where the first steps matter", error=False))
 
 
 # ---- after ----------------------------------------------------------------------------------------------------------
@@ -195,8 +195,8 @@ def _check_storage(report: CheckReport, module: torch.nn.Module, before: Dict[st
             value.data = copy
 
 
-def _check_loss(report: CheckReport, watch: Watch, out: Any) -> None:
-    """Exactly one loss, and nothing added to it afterwards."""
+def _check_loss(report: CheckReport, module: torch.nn.Module, watch: Watch, out: Any) -> None:
+    """Exactly one loss, nothing added to it afterwards, and a path to it from every weight."""
     wrap = "Return poptorch.identity_loss(total, 'none')"
     if not watch.losses:
         report.add(Finding("no loss", "", "no loss in the graph", wrap))
@@ -217,17 +217,32 @@ def _check_loss(report: CheckReport, watch: Watch, out: Any) -> None:
         )
     if final[0].ndim:
         report.add(Finding("loss", "", f"it has shape {tuple(final[0].shape)}", "Reduce it to one number"))
+    reached = {id(getattr(function, "variable", None)) for function in ancestors(final[0])}
+    for name, folder, key in places(module):
+        if folder[key].requires_grad and id(folder[key]) not in reached and not watch.recomputed:
+            reason = "it has no path to the loss: it is not trained, and the optimiser has no array for it"
+            report.add(Finding("no gradient", name, reason, "Leave it out, or set requires_grad=False", error=False))
 
 
 def _compare(report: CheckReport, first: Watch, again: Watch) -> None:
-    """Two passes on different inputs must do the same."""
-    pairs = zip(first.calls, again.calls)
-    where = next((a[2] for a, b in pairs if a[:2] != b[:2]), None)
+    """Two passes on different inputs must do the same, with the same numbers."""
+    pairs = list(zip(first.calls, again.calls))
+    where = next((a.layer for a, b in pairs if (a.name, a.outputs) != (b.name, b.outputs)), None)
     if where is None and len(first.calls) != len(again.calls):
-        where = first.calls[-1][2]
+        where = max(first.calls, again.calls, key=len)[len(pairs)].layer
     if where is not None:
         reason = "two passes record different operators or shapes: only the first would be compiled"
         report.add(Finding("two traces", where, reason, "Let nothing depend on values or on counters that change"))
+        return
+    told = set()
+    for a, b in pairs:
+        if a.numbers != b.numbers and a.layer not in told:
+            told.add(a.layer)
+            reason = f"aten::{a.name} is given {a.numbers}, and in the next pass {b.numbers}: the first is compiled"
+            if a.name in ("constant", "lift_fresh"):
+                reason = "a tensor made of numbers has others in the next pass: the first ones are compiled"
+            remedy = "Keep what changes in an input or in a float buffer that changes with copy_"
+            report.add(Finding("frozen number", a.layer, reason, remedy))
 
 
 def _other(x: Any) -> Any:

@@ -1,6 +1,8 @@
 """Which aten operators PopTorch 3.4 can lower: names as facts of its public source, and what to do about the others.
 
 Names are without overloads. An in-place operator ``x_`` counts as ``x`` unless it stands among the rejected itself.
+Some are listed under the names that they have on a CPU, where PopTorch takes another route. What depends on an
+operator's options is in ``conditions.py``.
 """
 
 from __future__ import annotations
@@ -9,64 +11,38 @@ from typing import Dict, FrozenSet, Optional, Tuple
 
 SUPPORTED: FrozenSet[str] = frozenset(
     (
-        "Int __and__ __or__ __xor__ _cdist_forward _convolution _embedding_bag _log_softmax _prelu_kernel "
-        "_reshape_alias _softmax _to_copy _unsafe_view _weight_norm _weight_norm_interface abs acos acosh "
-        "adaptive_avg_pool1d adaptive_avg_pool3d add addcdiv addcmul addmm addmv all amax amin any arange argmax "
-        "argmin argsort asin asinh atan atan2 atanh avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bernoulli "
-        "bilinear binary_cross_entropy binary_cross_entropy_with_logits bitwise_and bitwise_not bitwise_or "
-        "bitwise_xor bmm broadcast_to bucketize cartesian_prod cat cdist ceil celu chunk clamp clamp_max clamp_min "
-        "clone col2im constant_pad_nd contiguous conv2d convolution convolution_overrideable copy_ cos cosh "
-        "cosine_similarity count_nonzero cross ctc_loss cumprod cumsum detach div dot dropout einsum elu empty "
-        "empty_like empty_strided eq erf erfc exp expand expand_as expm1 exponential_ eye feature_dropout flatten "
-        "flip floor floor_divide fmod frac frobenius_norm full full_like gather ge gelu glu group_norm gt "
-        "hardshrink hardsigmoid hardswish hardtanh hinge_embedding_loss im2col index index_fill index_put "
-        "index_reduce index_select instance_norm is_complex isnan kl_div l1_loss layer_norm le leaky_relu "
-        "lift_fresh linalg_cross linalg_vector_norm linear linspace log log10 log1p log2 log_sigmoid "
-        "log_sigmoid_forward log_softmax logical_and logical_not logical_or logsumexp lt margin_ranking_loss "
-        "masked_fill matmul max max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices maximum "
-        "mean median meshgrid min minimum mish mkldnn_convolution mm mse_loss mul multilabel_soft_margin_loss mv "
-        "nansum narrow native_batch_norm native_group_norm native_layer_norm ne neg new_empty new_full new_ones "
-        "new_zeros normal normal_ numpy_T ones ones_like pairwise_distance permute pixel_shuffle poisson_nll_loss "
-        "pow prelu prod rand rand_like randint randn randn_like random_ randperm reciprocal reflection_pad1d "
-        "reflection_pad2d relu remainder repeat replication_pad1d replication_pad2d replication_pad3d reshape roll "
-        "round rrelu rrelu_with_noise rsqrt rsub scalar_tensor scatter scatter_add scatter_reduce select selu "
-        "sigmoid sign silu sin sinh size smooth_l1_loss soft_margin_loss softmax softplus softshrink sort split "
-        "split_with_sizes sqrt square squeeze stack std std_mean sub sum t take_along_dim tan tanh tensordot "
-        "threshold to transpose transpose_ triplet_margin_loss true_divide trunc type_as unbind unfold uniform_ "
-        "unsafe_chunk unsafe_split unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_nearest1d "
-        "upsample_nearest2d upsample_nearest3d var var_mean view where zeros zeros_like "
+        "Int __and__ __or__ __xor__ _adaptive_avg_pool2d _adaptive_avg_pool3d _cdist_forward _convolution "
+        "_embedding_bag _log_softmax _prelu_kernel _reshape_alias _softmax _to_copy _unsafe_view _weight_norm "
+        "_weight_norm_interface abs acos acosh adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d add "
+        "addcdiv addcmul addmm addmv addr all amax amin any arange argmax argmin argsort asin asinh atan atan2 "
+        "atanh avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bernoulli bilinear binary_cross_entropy "
+        "binary_cross_entropy_with_logits bincount bitwise_and bitwise_not bitwise_or bitwise_xor bmm broadcast_to "
+        "bucketize cartesian_prod cat cdist ceil celu chunk clamp clamp_max clamp_min clone col2im constant_pad_nd "
+        "contiguous conv2d convolution convolution_overrideable copy_ cos cosh cosine_embedding_loss "
+        "cosine_similarity count_nonzero cross cross_entropy_loss ctc_loss cumprod cumsum detach div dot dropout "
+        "einsum elu embedding embedding_bag empty empty_like empty_strided eq erf erfc exp expand expand_as expm1 "
+        "exponential_ eye feature_dropout fill flatten flip floor floor_divide fmod frac frobenius_norm full "
+        "full_like gather ge gelu glu group_norm gru gt hardshrink hardsigmoid hardswish hardtanh "
+        "hinge_embedding_loss im2col index index_fill index_put index_reduce index_select instance_norm is_complex "
+        "isinf isnan kl_div l1_loss layer_norm le leaky_relu lift_fresh linalg_cross linalg_matrix_norm "
+        "linalg_vector_norm linear linspace log log10 log1p log2 log_sigmoid log_sigmoid_forward log_softmax "
+        "logical_and logical_not logical_or logspace logsumexp lstm lt margin_ranking_loss masked_fill matmul max "
+        "max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices "
+        "maximum mean median meshgrid min minimum mish mkldnn_convolution mm mse_loss mul "
+        "multilabel_soft_margin_loss mv nansum narrow native_batch_norm native_group_norm native_layer_norm ne neg "
+        "new_empty new_full new_ones new_zeros nll_loss2d nll_loss2d_forward nll_loss_forward nll_loss_nd norm "
+        "normal normal_ numpy_T one_hot ones ones_like pairwise_distance permute pixel_shuffle poisson_nll_loss pow "
+        "prelu prod rand rand_like randint randint_like randn randn_like random_ randperm reciprocal "
+        "reflection_pad1d reflection_pad2d relu remainder repeat replication_pad1d replication_pad2d "
+        "replication_pad3d reshape rnn_relu rnn_tanh roll rot90 round rrelu rrelu_with_noise rsqrt rsub "
+        "scalar_tensor scatter scatter_add scatter_reduce select selu sigmoid sign silu sin sinh size slice "
+        "smooth_l1_loss soft_margin_loss softmax softplus softshrink sort split split_with_sizes sqrt square "
+        "squeeze stack std std_mean sub sum t take_along_dim tan tanh tensordot threshold to topk transpose "
+        "transpose_ triplet_margin_loss triu true_divide trunc type_as unbind unfold uniform_ unsafe_chunk "
+        "unsafe_split unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_nearest1d upsample_nearest2d "
+        "upsample_nearest3d var var_mean view where zero zeros zeros_like "
     ).split()
 )
-
-#: Supported under a condition that a name does not show.
-RESTRICTED: Dict[str, str] = {
-    "adaptive_avg_pool2d": "the output extents must divide the input extents",
-    "aminmax": "inside one_hot and bincount only",
-    "bincount": "minlength must be given",
-    "cosine_embedding_loss": "PopTorch's own test of it is skipped",
-    "cross_entropy_loss": "without class weights",
-    "embedding": "without padding_idx",
-    "embedding_bag": "without padding_idx",
-    "gru": "one layer, no dropout",
-    "linalg_matrix_norm": "no 2-norm or nuclear norm",
-    "lstm": "one layer, with bias, one direction, no dropout",
-    "max_pool1d": "without indices",
-    "max_pool2d": "without indices",
-    "max_pool3d": "without indices",
-    "mkldnn_rnn_layer": "inside nn.LSTM on the CPU only",
-    "nll_loss2d": "without class weights",
-    "nll_loss2d_forward": "without class weights",
-    "nll_loss_forward": "without class weights",
-    "nll_loss_nd": "without class weights",
-    "norm": "no 2-norm or nuclear norm of matrices",
-    "one_hot": "num_classes must be given",
-    "rnn_relu": "one layer, with bias",
-    "rnn_tanh": "one layer, with bias",
-    "slice": "with constant bounds only",
-    "topk": "sorted=True only",
-    "triu": "of constants only",
-    "xlogy": "inside kl_div only",
-}
 
 #: Rejected by PopTorch, or accepted and wrong: remedy, names.
 _REJECTED: Tuple[Tuple[str, str], ...] = (
@@ -111,6 +87,10 @@ _REJECTED: Tuple[Tuple[str, str], ...] = (
     (
         "use smooth_l1_loss",
         "huber_loss",
+    ),
+    (
+        "inside kl_div only: write x * torch.log(y)",
+        "xlogy",
     ),
     (
         "use scatter_add",
@@ -167,6 +147,6 @@ def objection(name: str) -> Optional[str]:
     plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name
     if plain in REJECTED:
         return REJECTED[plain]
-    if {name, plain} & (SUPPORTED | RESTRICTED.keys()):
+    if {name, plain} & SUPPORTED:
         return None
     return "it is not among the operators that PopTorch 3.4 lowers: write it in others"

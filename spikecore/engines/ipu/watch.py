@@ -1,24 +1,32 @@
-"""One forward pass under observation: every operator, and everything that PopTorch would silently get wrong."""
+"""One forward pass under observation: every function and operator of torch, and where its tensors would lie."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from spikecore.engines.ipu.conditions import function_condition
 from spikecore.engines.ipu.findings import CheckReport, Finding
-from spikecore.engines.ipu.operators import objection
+from spikecore.engines.ipu.recording import Call, Operators, constant_call, tensors_in
+from spikecore.engines.ipu.records import Record, Write, forget_record, note_record, record_of
 from spikecore.engines.ipu.simulation.ops import Tracing
-from spikecore.engines.ipu.simulation.rules import LOSSES, replaced
+from spikecore.engines.ipu.simulation.rules import LOSSES
+from spikecore.engines.ipu.traps import traps
 
-FORBIDDEN = (torch.bfloat16, torch.complex64, torch.complex128)
-HOST_CHECKS = ("one_hot", "bincount")  # torch's own argument checks read values back on the CPU, not on an IPU
-HOST = "_local_scalar_dense aminmax is_nonzero item equal".split()
+IPU = torch.device("ipu", 0)
 
-Call = Tuple[str, Tuple[Any, ...], str]  # operator, shapes and dtypes of its outputs, layer
+#: Functions that make tensors: unless told otherwise PopTorch sends these to the device and leaves those on the host.
+ON_DEVICE = frozenset(
+    "arange empty full full_like linspace logspace ones rand randint randn randperm range tensor zeros zeros_like "
+    "normal".split()
+)
+ON_HOST = frozenset(
+    "as_tensor asarray bartlett_window blackman_window empty_permuted empty_strided eye frombuffer from_file "
+    "hamming_window hann_window kaiser_window scalar_tensor tril_indices triu_indices".split()
+)
 
 
 class Watch:
@@ -27,16 +35,19 @@ class Watch:
     Args:
         report: where objections go.
         names: dotted names of the modules by id.
+        training: whether gradients matter.
     """
 
-    def __init__(self, report: CheckReport, names: Dict[int, str]) -> None:
-        self.report, self.names = report, names
+    def __init__(self, report: CheckReport, names: Dict[int, str], training: bool) -> None:
+        self.report, self.names, self.training = report, names, training
         self.calls: List[Call] = []
         self.stack: List[str] = [""]
         self.failed = ""  # the layer in which the pass fails
-        self.inside = 0  # a torch function whose CPU version reads values back
+        self.functions: List[str] = []  # the functions of torch at hand
+        self.placed: Optional[str] = None  # "host" or "device", where the function at hand is told to put its results
+        self.recomputed = False  # whether anything is checkpointed, and autograd's graph is not all there
+        self.gradients = training  # whether a disabled gradient matters at the moment
         self.losses: List[Any] = []
-        self.wrapped: List[Any] = []
 
     @property
     def layer(self) -> str:
@@ -51,119 +62,156 @@ class Watch:
         """Enter an objection to the layer at hand."""
         self.report.add(Finding(trap, self.layer, reason, remedy, error))
 
+    def mixed(self, name: str) -> None:
+        """A tensor of the host's meets one on the device."""
+        reason = f"{name} is given a tensor of the host's, which cannot meet those of the device"
+        self.note("host tensor", reason, "Make it a buffer (self.register_buffer), or move it: tensor.to(x.device)")
+
+    def read(self, value: Any) -> None:
+        """Tensors are read: object where PopTorch would read old values."""
+        for x in tensors_in(value):
+            record = record_of(x)
+            lost = record.outdated() if record is not None else None
+            if lost is not None:
+                self.report.add(_lost(lost))
+
+    def run(self, module: Any, inputs: List[Any], held: List[Any]) -> Any:
+        """The module's result on inputs, with everything that torch does noted.
+
+        Args:
+            module: what is called.
+            inputs: its arguments.
+            held: its parameters and buffers, which lie on the device like the inputs.
+        """
+        given = [*tensors_in(inputs), *held]
+        for x in given:
+            note_record(x, Record(x, constant=False))
+        observers = (traps(self), _Functions(self), Operators(self), torch.enable_grad())
+        try:
+            with Tracing(self.training) as tracing, contextlib.ExitStack() as stack:
+                for observer in observers:
+                    stack.enter_context(observer)
+                out = module(*inputs)
+            self.losses += tracing.losses
+            self.read([out, held])  # by the caller, and by the next call
+            return out
+        finally:
+            for x in given:
+                forget_record(x)
+
     @contextlib.contextmanager
-    def watching(self, training: bool) -> Iterator[None]:
-        """Everything that torch does is noted."""
-        observers = (replaced(*_traps(self)), _Functions(self), _Operators(self), torch.enable_grad())
-        with Tracing(training) as tracing, contextlib.ExitStack() as stack:
-            for observer in observers:
-                stack.enter_context(observer)
+    def inlined(self) -> Iterator[None]:
+        """Torch disables gradients here, in the forward of a function, and PopTorch does not."""
+        before, self.gradients = self.gradients, False
+        try:
             yield
-        self.losses, self.wrapped = [*self.losses, *tracing.losses], tracing.wrapped
+        finally:
+            self.gradients = before
 
-    def operator(self, name: str, outputs: Any) -> None:
-        """One call of an aten operator."""
-        tensors = [x for x in _flat(outputs) if isinstance(x, torch.Tensor)]
-        self.calls.append((name, tuple((tuple(x.shape), str(x.dtype)) for x in tensors), self.layer))
-        for x in tensors:
-            if x.dtype in FORBIDDEN:
-                self.note("dtype", f"aten::{name} makes {x.dtype}, which no IPU has", "Use float32 or float16")
-        against = objection(name)
-        if against is None or (self.inside and name in HOST):
-            return
-        kind = "reads values on the host" if name in HOST else "is not lowered"
-        self.note("host access" if name in HOST else "operator", f"aten::{name} {kind}", _sentence(against))
+    @contextlib.contextmanager
+    def inside(self, name: str, placed: Optional[str]) -> Iterator[None]:
+        """A function of torch is at hand."""
+        before, self.placed = self.placed, placed or self.placed
+        self.functions.append(name)
+        try:
+            yield
+        finally:
+            self.functions.pop()
+            self.placed = before
 
 
-class _Operators(TorchDispatchMode):
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()
-        self.watch = watch
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found, name = function(*args, **(kwargs or {})), function.overloadpacket.__name__
-        self.watch.operator(name, found)
-        if name == "index" and any(getattr(i, "dtype", None) in (torch.bool, torch.uint8) for i in args[1]):
-            reason = "aten::index with a mask has a shape that depends on values"
-            self.watch.note("operator", reason, "Multiply by the mask, or use torch.where")
-        return found
+def _lost(write: Write) -> Finding:
+    if write.constant:
+        reason = (
+            f"aten::{write.operator} writes into a part of a tensor of constants (zeros, empty, new_zeros, ...), which "
+            "are folded before: what is written is silently lost"
+        )
+        remedy = "Build it with torch.stack or torch.cat, also where F.pad(mode='circular') writes so"
+    else:
+        reason = (
+            f"aten::{write.operator} changes a tensor in place of which there are views, or a view: those that share "
+            "its memory silently keep their old values"
+        )
+        remedy = "Assign instead: k[:, 0] = k[:, 0] + 1, or k = torch.cat([...])"
+    return Finding("lost write", write.layer, reason, remedy)
 
 
 class _Functions(TorchFunctionMode):
+    """Functions of torch, at their outermost: tensors say that they lie on an IPU, as they would there."""
+
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self.watch = watch
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, watch = getattr(function, "__name__", ""), self.watch
-        watch.inside += name in HOST_CHECKS
-        try:
-            found = function(*args, **(kwargs or {}))
-        finally:
-            watch.inside -= name in HOST_CHECKS
+        name, kwargs, watch = getattr(function, "__name__", ""), dict(kwargs or {}), self.watch
+        if name in ("__get__", "__set__"):
+            return self._attribute(name, function, args)
+        broken = function_condition(name, args, kwargs)
+        if broken is not None:
+            watch.note("operator", broken.reason, broken.remedy, broken.error)
+        args, device = _on_cpu(name, args, kwargs)
+        sources = [record_of(x) for x in tensors_in((args, kwargs))]
+        here, moves = [record for record in sources if record is not None], name in ("to", "type_as")
+        moved = moves and len(sources) > 0 and sources[0] is None
+        leaves = name in ("cpu", "numpy", "tolist") or (moves and not moved and (device == "host" or None in sources))
+        if here and leaves:
+            watch.note("host access", f"Tensor.{name}() moves values to the host", "Keep them in tensors of the model")
+        elif here and None in sources and not moves:
+            watch.mixed(name)
+        with watch.inside(name, device or ("host" if moved else _default(name, len(sources) > 0))):
+            found = function(*args, **kwargs)
+        if moved and (device == "device" or here):
+            found = self._constant(found)
         if name in LOSSES and isinstance(found, torch.Tensor):
             watch.losses.append(found)
-        if name in ("cpu", "numpy", "tolist") and isinstance(args[0], torch.Tensor):
-            watch.note("host access", f"Tensor.{name}() moves values to the host", "Keep them in tensors of the model")
-        if name == "__set__" and kwargs is None and len(args) == 2 and isinstance(args[1], torch.Tensor):
-            watch.note(".data =", "assignment to .data is silently lost", "Use copy_ on a float buffer")
         return found
 
+    def _attribute(self, name: str, function: Any, args: Any) -> Any:
+        attribute, watch = getattr(function, "__self__", None), self.watch
+        if args and record_of(args[0]) is not None:
+            if name == "__get__" and attribute is torch.Tensor.device:
+                return IPU
+            if name == "__get__" and attribute is torch.Tensor.is_cpu:
+                return False
+            if attribute is torch.Tensor.data:
+                if name == "__set__":
+                    watch.note(".data =", "assignment to .data is silently lost", "Use copy_ on a float buffer")
+                else:
+                    reason = ".data stops no gradient, and what is written to it may be lost"
+                    watch.note(".data", reason, "Read x.detach(), and write with copy_ to a float buffer")
+        return function(*args)
 
-_IGNORED = {
-    "autograd.Function": "its backward is silently dropped and its forward is differentiated instead",
-    "detach_": "it is accepted and ignored: the gradient flows",
-    "no_grad": "it stops no gradient on the device",
-    "hook": "gradient hooks are silently ignored",
-}
-
-
-def _traps(watch: Watch) -> List[Tuple[Any, str, Any]]:
-    """What is exchanged in torch while a module is watched: the call is noted, then it does what it always does."""
-    apply = torch.autograd.Function.__dict__["apply"].__func__
-
-    def applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        remedy = "Write value + slope.detach() * (x - x.detach()), with plain ops"
-        watch.note("autograd.Function", f"{cls.__name__}: {_IGNORED['autograd.Function']}", remedy)
-        return apply(cls, *args, **kwargs)
-
-    def noted(owner: Any, name: str, trap: str, remedy: str) -> Tuple[Any, str, Callable[..., Any]]:
-        original = owner.__dict__.get(name) or getattr(owner, name)
-
-        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            watch.note(trap, _IGNORED[trap], remedy)
-            return original(self, *args, **kwargs)
-
-        return owner, name, wrapper
-
-    call = torch.nn.Module.__call__
-
-    def called(module: Any, *args: Any, **kwargs: Any) -> Any:
-        watch.stack.append(watch.names.get(id(module), watch.layer))
-        try:
-            return call(module, *args, **kwargs)
-        except Exception:
-            watch.failed = watch.failed or watch.layer
-            raise
-        finally:
-            watch.stack.pop()
-
-    use_detach = "Write y = x.detach() and use y"
-    return [
-        (torch.autograd.Function, "apply", classmethod(applied)),
-        noted(torch.Tensor, "detach_", "detach_", use_detach),
-        noted(torch.Tensor, "register_hook", "hook", "Build the gradient from plain ops and detach()"),
-        noted(torch.no_grad, "__enter__", "no_grad", use_detach),
-        noted(torch.inference_mode, "__enter__", "no_grad", use_detach),
-        (torch.nn.Module, "__call__", called),
-    ]
+    def _constant(self, x: Any) -> Any:
+        """A tensor of the host's on the device: a constant of the program."""
+        with self.watch.inside("to", "host"):
+            copy = x.clone()
+        note_record(copy, Record(copy, constant=True))
+        self.watch.calls.append(constant_call(copy, self.watch.layer))
+        return copy
 
 
-def _flat(found: Any) -> List[Any]:
-    if isinstance(found, (tuple, list)):
-        return [x for part in found for x in _flat(part)]
-    return [found]
+def _on_cpu(name: str, args: Any, kwargs: Dict[str, Any]) -> Tuple[Any, Optional[str]]:
+    """The arguments with the CPU in place of an IPU, and where they ask for the result."""
+    place: Optional[str] = None
+    if kwargs.get("device") is not None:
+        place = _place(kwargs["device"])
+        kwargs["device"] = "cpu"
+    found = []
+    for x in args:
+        if isinstance(x, torch.device) or (name == "to" and isinstance(x, str)):
+            place = _place(x)
+            x = "cpu"
+        found.append(x)
+    return tuple(found), place
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _place(device: Any) -> str:
+    return "device" if torch.device(device).type == "ipu" else "host"
+
+
+def _default(name: str, given: bool) -> Optional[str]:
+    """Where PopTorch puts what a function makes without being told; None, where its arguments lie."""
+    if name in ON_DEVICE:
+        return "device"
+    return "host" if name in ON_HOST and not given else None

@@ -1,0 +1,123 @@
+"""Operators that PopTorch lowers under a condition, or whose options it refuses or silently ignores."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+
+
+class Condition(NamedTuple):
+    """When a call is refused."""
+
+    broken: Callable[..., bool]
+    reason: str
+    remedy: str
+    error: bool = True
+
+
+#: By aten name without ``_``, of its arguments by the names in its schema.
+OPTIONS: Dict[str, Condition] = {
+    "div": Condition(
+        lambda given: given.get("rounding_mode") is not None,
+        "aten::div silently ignores rounding_mode (seen with 'floor')",
+        "Write torch.floor(a / b) or torch.trunc(a / b)",
+    ),
+    "round": Condition(
+        lambda given: bool(given.get("decimals")),
+        "aten::round silently ignores decimals",
+        "Write torch.round(x * 10**n) / 10**n",
+    ),
+    "topk": Condition(
+        lambda given: not given.get("sorted", True), "aten::topk is lowered with sorted=True only", "Leave sorted out"
+    ),
+    "bincount": Condition(
+        lambda given: not given.get("minlength"),
+        "aten::bincount needs minlength, as shapes are fixed",
+        "Give minlength",
+    ),
+    "nll_loss_forward": Condition(
+        lambda given: given.get("weight") is not None,
+        "cross_entropy and nll_loss have no class weights",
+        "Weight the samples' losses: identity_loss((loss * weight[y]).mean(), 'none')",
+    ),
+    "embedding": Condition(
+        lambda given: given.get("padding_idx", -1) >= 0, "aten::embedding has no padding_idx", "Leave it out"
+    ),
+    "_adaptive_avg_pool2d": Condition(
+        lambda given: any(n % m for n, m in zip(given["self"].shape[-2:], given["output_size"])),
+        "adaptive_avg_pool needs output extents that divide those of the input",
+        "Use avg_pool with a kernel and a stride",
+    ),
+    "avg_pool2d": Condition(
+        lambda given: (
+            given.get("divisor_override") is not None
+            or (len(set(given.get("padding", ()))) > 1 and given.get("count_include_pad", True))
+        ),
+        "average pooling silently ignores divisor_override, and pads along the wrong axes where padding is unequal, as "
+        "of every padded avg_pool1d",
+        "Pad with F.pad before it, and scale the result",
+    ),
+}
+OPTIONS["nll_loss2d_forward"] = OPTIONS["nll_loss_forward"]
+OPTIONS["_embedding_bag"] = OPTIONS["embedding"]
+OPTIONS["avg_pool3d"] = OPTIONS["avg_pool2d"]
+
+
+def _many_layers(args: Sequence[Any], kwargs: Dict[str, Any]) -> bool:
+    """Of a recurrent function: (..., bias, layers, dropout, training, bidirectional[, batch first])."""
+    first = next((i for i, value in enumerate(args) if isinstance(value, bool)), len(args))
+    if len(args) < first + 5:
+        return False
+    bias, layers, dropout, training, bidirectional = args[first : first + 5]
+    return not bias or layers > 1 or bool(dropout and training) or bool(bidirectional)
+
+
+_RECURRENT = Condition(
+    _many_layers,
+    "recurrent layers of torch are lowered with one layer, bias, one direction and without dropout",
+    "Use one such module for each layer",
+)
+
+#: By the name of a function of torch, of its arguments; on a CPU it is decomposed before it can be seen.
+FUNCTIONS: Dict[str, Condition] = {
+    "nanmean": Condition(
+        lambda args, kwargs: True, "nanmean is not lowered", "Use torch.where(x.isnan(), 0, x) and count the others"
+    ),
+    "one_hot": Condition(
+        lambda args, kwargs: (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) < 0,
+        "one_hot needs num_classes, as shapes are fixed",
+        "Give num_classes",
+    ),
+    "cosine_embedding_loss": Condition(
+        lambda args, kwargs: True, "PopTorch's own test of cosine_embedding_loss is skipped", "Do not rely on it", False
+    ),
+    **{name: _RECURRENT for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
+    **{
+        f"max_pool{n}d_with_indices": Condition(
+            lambda args, kwargs: True, "max pooling does not give indices", "Leave return_indices out"
+        )
+        for n in (1, 2, 3)
+    },
+}
+
+#: What a CPU shows inside a function of torch, and an IPU does not.
+ON_CPU: Dict[str, Tuple[str, ...]] = {
+    "_local_scalar_dense": ("one_hot", "bincount"),
+    "aminmax": ("one_hot", "bincount"),
+    "equal": ("cov",),
+    "masked_select": ("cross_entropy",),
+    "mkldnn_rnn_layer": ("lstm",),
+    "xlogy": ("kl_div",),
+    "_trilinear": ("bilinear",),
+}
+
+
+def condition(name: str, given: Dict[str, Any]) -> Optional[Condition]:
+    """The condition that a call of an operator breaks."""
+    found = OPTIONS.get(name[:-1] if name.endswith("_") and not name.endswith("__") else name)
+    return found if found is not None and found.broken(given) else None
+
+
+def function_condition(name: str, args: Sequence[Any], kwargs: Dict[str, Any]) -> Optional[Condition]:
+    """The condition that a call of a function of torch breaks."""
+    found = FUNCTIONS.get(name)
+    return found if found is not None and found.broken(args, kwargs) else None

@@ -1,0 +1,75 @@
+"""What PopTorch accepts and gets wrong without an operator that shows it: exchanged in torch while a module is watched.
+
+Each call is noted, then does what it always does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Iterator, List, Tuple
+
+import torch
+import torch.utils.checkpoint as checkpoint
+
+from spikecore.engines.ipu.simulation.rules import replaced
+
+IGNORED = {
+    "autograd.Function": "its backward is silently dropped and its forward is differentiated instead",
+    "detach_": "it is accepted and ignored: the gradient flows",
+    "hook": "gradient hooks are silently ignored",
+}
+
+
+@contextlib.contextmanager
+def traps(watch: Any) -> Iterator[None]:
+    """Note these constructs while a module runs.
+
+    Args:
+        watch: what notes them.
+    """
+    with replaced(*_changes(watch)):
+        yield
+
+
+def _changes(watch: Any) -> List[Tuple[Any, str, Any]]:
+    apply, call = torch.autograd.Function.__dict__["apply"].__func__, torch.nn.Module.__call__
+
+    def applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if cls is checkpoint.CheckpointFunction:  # its backward is that of the ops in its forward
+            watch.recomputed = True
+        elif watch.training:
+            remedy = "Write value + slope.detach() * (x - x.detach()), with plain ops"
+            watch.note("autograd.Function", f"{cls.__name__}: {IGNORED['autograd.Function']}", remedy)
+        with watch.inlined():
+            return apply(cls, *args, **kwargs)
+
+    def noted(owner: Any, name: str, trap: str, remedy: str) -> Tuple[Any, str, Callable[..., Any]]:
+        original = owner.__dict__.get(name) or getattr(owner, name)
+
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if watch.training:
+                watch.note(trap, IGNORED[trap], remedy)
+            return original(self, *args, **kwargs)
+
+        return owner, name, wrapper
+
+    def called(module: Any, *args: Any, **kwargs: Any) -> Any:
+        watch.stack.append(watch.names.get(id(module), watch.layer))
+        try:
+            return call(module, *args, **kwargs)
+        except Exception:
+            watch.failed = watch.failed or watch.layer
+            raise
+        finally:
+            watch.stack.pop()
+
+    changes: List[Tuple[Any, str, Any]] = []
+    if hasattr(checkpoint, "_infer_device_type"):  # newer ones look for torch.ipu, which torch 2.0 does not
+        changes.append((checkpoint, "_infer_device_type", lambda *args: "cpu"))
+    return [
+        *changes,
+        (torch.autograd.Function, "apply", classmethod(applied)),
+        noted(torch.Tensor, "detach_", "detach_", "Write y = x.detach() and use y"),
+        noted(torch.Tensor, "register_hook", "hook", "Build the gradient from plain ops and detach()"),
+        (torch.nn.Module, "__call__", called),
+    ]

@@ -1,0 +1,439 @@
+"""``check`` against everything that is known of PopTorch's front end: a program for each trap, and for each thing that
+looks like one and is accepted.
+"""
+
+# ruff: noqa: E402 (nothing of this can be imported without torch)
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the IPU engine is made of torch ops")
+
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import spikecore as sc
+from spikecore.engines.ipu.check import check
+from spikecore.engines.ipu.simulation import identity_loss
+
+GLOBAL, LISTED, COUNTER = torch.full((5,), 0.5), [torch.ones(5)], itertools.count(1)
+
+
+class Inner(nn.Module):
+    """A function of (module, x) as a layer that has a float buffer, a whole-number buffer and a plain tensor."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.plain, self.held = function, torch.ones(5), [torch.ones(5)]
+        self.register_buffer("memory", torch.zeros(6, 5))
+        self.register_buffer("count", torch.zeros(5, dtype=torch.int32))
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+class Net(nn.Module):
+    """A layer called "inner" between two linear ones; it gets six samples of five numbers, and must return as many."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(4, 5), inner, nn.Linear(5, 3)
+
+    def forward(self, x, y):
+        out = self.last(self.inner(self.first(x)))
+        return out, identity_loss(F.cross_entropy(out, y), "none")
+
+
+def checked(inner, **options):
+    inputs = [torch.linspace(-1, 1, 24).reshape(6, 4), torch.arange(6) % 3]
+    return check(Net(inner), inputs, **options)
+
+
+def program(source):
+    """The lines of a program as a layer: they see the layer as m and its input as x."""
+    lines = "\n".join(f"    {line}" for line in source.strip("\n").split("\n"))
+    names = {"torch": torch, "F": F, "nn": nn, "np": np, "checkpoint": checkpoint, "GLOBAL": GLOBAL, "LISTED": LISTED,
+             "COUNTER": COUNTER, "Square": Square}  # fmt: skip
+    exec(f"def forward(m, x):\n{lines}", names)
+    return Inner(names["forward"])
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+def cases(table):
+    return [pytest.param(trap, source, id=f"{trap}: {source[:50]}") for trap, sources in table for source in sources]
+
+
+TRAPS = cases([
+    ("lost write", [
+        # into a part of constants
+        "out = torch.zeros(6, 5)\nout[0] = x[0]\nreturn out + x",
+        "out = torch.zeros(6, 5)\nfor t in range(6): out[t] = x[t]\nreturn out",
+        "out = x.new_zeros(6, 5)\nout[:, 0] = x[:, 0]\nreturn out",
+        "out = torch.empty(6, 5)\nout[:3] = x[:3]\nout[3:] = x[3:]\nreturn out",
+        "out = torch.zeros_like(x)\nout[1:3, 2] = x[1:3, 2]\nreturn out",
+        "out = torch.ones(5, device=x.device) * 2\nout[0] = 1.0\nreturn x * out",
+        "out = torch.full((6, 5), 2.0)\nout.narrow(0, 1, 2).copy_(x[:2])\nreturn out",
+        "out = torch.tensor([0.0] * 5)\nout[0] = x[0, 0]\nreturn x * out",
+        "out = GLOBAL.to(x.device)\nout[0] = x[0, 0]\nreturn x * out",
+        "return F.pad(x[:, None], (2, 1), mode='circular')[:, 0, 2:-1]",
+        # into a view, where what it is a view of is read later
+        "k = x * 1\nv = k[:, 0]\nv += 1\nreturn k",
+        "k = x * 1\nv = k[:, 0]\nv.mul_(2)\nreturn k[:, :1] * x",
+        "k = x * 1\nk[0].zero_()\nreturn k",
+        "k = x * 1\nk[0].fill_(2.0)\nreturn k",
+        "k = x * 1\nF.relu(k[:, :2], inplace=True)\nreturn k",
+        "k = x * 1\nk.t()[0] = 0.0\nreturn k",
+        "k = x * 1\nk.view(-1)[0] = 1.0\nreturn k",
+        "k = x * 1\nk.view(30).copy_(torch.ones(30))\nreturn k",
+        "k = x.detach() * 1\nk.unbind(0)[0].copy_(k[1])\nreturn x + k",
+        "k = x * 1\nk[0][k[0] > 0] = 0.0\nreturn k",
+        "k = x.detach() * 1\ntorch.add(k[1], 1, out=k[0])\nreturn x + k",
+        # into what there are views of, where a view is read later
+        "k = x * 1\nv = k[:, 0]\nk += 1\nreturn x * v[:, None]",
+        "k = x * 1\nd = k.detach()\nk.mul_(2)\nreturn x * d",
+        # what is read by the next call
+        "m.memory[0].add_(1)\nreturn x",
+    ]),
+    ("operator", [
+        "k = x * 1\nk[::2] = 0.0\nreturn k",
+        "return x + torch.div(x, 2.0, rounding_mode='floor')",
+        "return x + x.div(2.0, rounding_mode='floor')",
+        "k = x * 1\nreturn k.div_(2.0, rounding_mode='floor') + x",
+        "return x + torch.round(x, decimals=1)",
+        "return x + x.triu()",
+        "return x + torch.nanmean(x)",
+        "return x + x.nanmean(0)",
+        "return x + torch.xlogy(x, x * x)",
+        "return x + F.avg_pool1d(x[:, None], 3, 1, 1)[:, 0]",
+        "return x + F.avg_pool2d(x[None, None], 3, 1, (0, 1))[0, 0, 0, 0]",
+        "return x + F.avg_pool2d(x[None, None], 3, divisor_override=2)[0, 0, 0, 0]",
+        "return x + F.adaptive_avg_pool2d(x[None, None], 4)[0, 0, 0, 0]",
+        "return x + F.max_pool1d(x, 5, return_indices=True)[0]",
+        "return x + x.topk(2, sorted=False)[0].sum()",
+        "return x + torch.bincount(m.count).sum()",
+        "return x + F.one_hot((x[:, 0] > 0).long()).sum()",
+        "return F.embedding((x[:, 0] > 0).long(), torch.eye(5).to(x.device), padding_idx=0) * x",
+        "return x + F.nll_loss(x, torch.zeros(6, dtype=torch.int64), weight=torch.ones(5))",
+        "return x + x.lerp(x * 2, 0.5)",
+        "return x + torch.heaviside(x, x)",
+        "return x + x[x > 0].sum()",
+        "return x + x.tril()",
+        "return x + F.huber_loss(x, x * 2)",
+        "return x + x.diagonal().sum()",
+        "return x.index_add(0, torch.tensor([0]), x[:1])",
+    ]),
+    (".data", [
+        "return x * x.data",
+        "return x - (x.data - x)",
+        "m.memory.data.copy_(x)\nreturn x",
+        "m.memory.data[0] = 1.0\nreturn x",
+    ]),
+    (".data =", ["m.memory.data = x.detach()\nreturn x"]),
+    ("reassigned buffer", ["m.memory = x.detach()\nreturn x"]),
+    ("integer buffer", ["m.count += 1\nreturn x", "m.count.copy_(m.count + 1)\nreturn x"]),
+    ("no_grad", [
+        "with torch.no_grad():\n  s = x.sigmoid()\nreturn x * s",
+        "with torch.inference_mode():\n  s = x.sigmoid()\nreturn x * s.clone()",
+        "with torch.set_grad_enabled(False):\n  s = x.sigmoid()\nreturn x * s",
+        "torch.set_grad_enabled(False)\ns = x.sigmoid()\ntorch.set_grad_enabled(True)\nreturn x * s",
+        "return x * torch.no_grad()(torch.sigmoid)(x)",
+    ]),
+    ("autograd.Function", ["return Square.apply(x)"]),
+    ("detach_", ["return x + (x * 1).detach_()"]),
+    ("hook", ["x.register_hook(lambda g: 2 * g)\nreturn x"]),
+    ("host tensor", [
+        "return x + m.plain",
+        "return x + m.held[0]",
+        "return x + GLOBAL",
+        "return x + LISTED[0][None]",
+        "return torch.cat([x[:-1], GLOBAL[None]])",
+        "k = x * 1\nk[0] = GLOBAL\nreturn k",
+        "return torch.where(x > 0, x, GLOBAL)",
+        "return x + torch.from_numpy(np.ones(5, 'float32'))",
+        "return x + torch.as_tensor([1.0, 2.0, 3.0, 4.0, 5.0])",
+        "return x + torch.Tensor([1.0, 2.0, 3.0, 4.0, 5.0])",
+        "return x @ torch.eye(5)",
+        "return x * torch.hann_window(5)",
+        "return x + torch.zeros(5, device='cpu')",
+        "return x + torch.zeros(5, device=torch.device('cpu'))",
+        "return x + torch.ones_like(GLOBAL)",
+        "return x + torch.zeros_like(x, device='cpu')",
+        "return x + (GLOBAL * 2 + 1)",
+    ]),
+    ("host access", [
+        "return x * x.max().item()",
+        "return x * float(x.sum())",
+        "return x if x.sum() > 100 else -x",
+        "return x * torch.tensor(x.tolist())",
+        "return x.cpu()",
+        "return x.to('cpu')",
+        "assert torch.equal(x, x)\nreturn x",
+    ]),
+    ("frozen number", [
+        "return x * next(COUNTER)",
+        "return x + 1 / next(COUNTER)",
+        "return x.clamp(max=float(next(COUNTER)))",
+        "return x * torch.tensor(float(next(COUNTER)))",
+        "return x + torch.full((5,), float(next(COUNTER)))",
+        "return x + x.new_tensor([float(next(COUNTER))] * 5)",
+        "return x * torch.as_tensor([float(next(COUNTER))]).to(x.device)",
+        "GLOBAL.add_(1.0)\nreturn x + GLOBAL.to(x.device)",
+        "return F.dropout(x, p=1 / (1 + next(COUNTER)))",
+        "return x.roll(next(COUNTER), 0)",
+        "return x + m.memory[next(COUNTER) % 2]",
+    ]),
+    ("two traces", ["return x * 2 if next(COUNTER) % 2 else x.exp()"]),
+    ("dtype", [
+        "return x.bfloat16().float()",
+        "return x + torch.complex(x, x).real",
+        "return x + (torch.tensor(2**20) * 2**20).float()",
+    ]),
+])  # fmt: skip
+
+ACCEPTED = [
+    # tensors that lie on the device, or are moved there
+    "return x + torch.eye(5).to(x.device)[0]",
+    "return x + GLOBAL.to(x.device)",
+    "return x + GLOBAL.to(x)",
+    "return x + m.plain.to(x.device, torch.float32)",
+    "return x + (GLOBAL * 2 + 1).to(x.device)",
+    "return x * float(GLOBAL.sum())",
+    "return x * len(m.held)",
+    "return x + m.memory",
+    "return x + torch.zeros(5, device=x.device)",
+    "return x + torch.tensor([1.0] * 5) + x.new_tensor([1.0] * 5) + torch.arange(5) + torch.linspace(0, 1, 5)",
+    "return x + torch.ones_like(x) + torch.full_like(x, 2.0) + x.new_full((5,), 3.0)",
+    "return x if x.device.type == 'ipu' else x.exp() * m.plain",
+    # writes that PopTorch carries out
+    "k = x * 1\nk[:, 0] += 1\nreturn k",
+    "k = x * 1\nv = k[:, 0]\nv += 1\nk[:, 0] = v\nreturn k * v[:, None]",
+    "k = x * 1\nk[0] = k[1]\nk[2] = 2.0\nk[1:3, 0] = x[1:3, 1]\nreturn k",
+    "k = x * 1\nk[0][1] = 2.0\nreturn k",
+    "k = x * 1\nk[k > 0] = 0.0\nreturn k",
+    "k = x * 1\nk.add_(1).relu_()\nreturn k[0] + k",
+    "k = x * 1\nv = k[:, 0]\nv += 1\nreturn x + v[:, None]",
+    "k = x * 1\nv, w = k[:, 0], k[:, 1]\nv += 1\nreturn x + w[:, None] + v[:, None]",
+    "out = torch.zeros(6, 5)\nout += x\nout[0] = x[1]\nreturn out",
+    "out = torch.zeros(6, 5)\nout = out + x\nreturn out",
+    "rows = [r * 2 for r in x.unbind(0)]\nreturn torch.stack(rows)",
+    "m.memory.copy_(x.detach())\nreturn x + m.memory",
+    "m.memory += 1\nreturn x + m.memory",
+    "m.memory[0] = x[0].detach()\nreturn x + m.memory",
+    "return x + F.pad(x, (1, 1))[:, 1:-1] + F.pad(x[None], (1, 1), mode='replicate')[0, :, 1:-1]",
+    # operators
+    "k = x * 1\nk.zero_()\nreturn k + x",
+    "k = x * 1\nk.fill_(2.0)\nreturn k + x",
+    "return torch.addr(x, x[:, 0], x[0])",
+    "return x + torch.rot90(torch.rot90(x))",
+    "return torch.where(torch.isinf(x), 0 * x, x)",
+    "return x + torch.randint_like(x, 3)",
+    "return x + torch.logspace(0, 1, 5)",
+    "return x + torch.cov(x).sum()",
+    "return F.bilinear(x, x, torch.ones(5, 5, 5))",
+    "return x @ torch.triu(torch.ones(5, 5))",
+    "return x + torch.trunc(x / 2) + torch.floor(x / 2) + x.round()",
+    "return x + x.topk(2)[0].sum() + x.sort()[0] + x.argmax() + x.max(1)[0].sum()",
+    "return x + torch.bincount(m.count, minlength=4).sum()",
+    "return x + F.one_hot((x[:, 0] > 0).long(), 5)",
+    "return x + F.adaptive_avg_pool2d(x[None, None], (3, 5))[0, 0, 0] + F.adaptive_avg_pool1d(x[:, None], 1)[:, 0]",
+    "return x + F.avg_pool2d(x[None, None], 3, 1, 1)[0, 0]",
+    "return x + F.avg_pool2d(x[None, None], 3, 1, (0, 1), count_include_pad=False)[0, 0, 0, 0]",
+    "return F.max_pool1d(x, 3, 1, 1)",
+    "return x[[5, 4, 3, 2, 1, 0]] + x[torch.tensor([0, 1, 2, 3, 4, 5])]",
+    "return torch.where(x > 0, x, 0.0).clamp(0, 1) ** 2",
+    "return x + torch.rand(5, generator=torch.Generator())",
+    "return x * torch.bernoulli(torch.full((5,), 0.5)) + torch.rand(5) + torch.randn_like(x)",
+    "return F.dropout(F.layer_norm(x, (5,)), 0.5)",
+    # gradients
+    "return x * x.sigmoid().detach()",
+    "with torch.no_grad():\n  s, fires = x.detach().sigmoid(), x > 0\nreturn x * s * fires",
+    "with torch.enable_grad():\n  return x * 2",
+    "gradient, = torch.autograd.grad((x * x).sum(), x)\nreturn x + gradient",
+    "return checkpoint(torch.sigmoid, x, use_reentrant=True)",
+    "return checkpoint(torch.sigmoid, x, use_reentrant=False)",
+    # numbers that stay
+    "for t in range(3): x = x * (0.5 + t)\nreturn x",
+    "return x * float('nan') if False else x.roll(1, 0)",
+]
+
+
+@pytest.mark.parametrize(("trap", "source"), TRAPS)
+def test_a_trap_is_found(trap, source):
+    """A5, A6, A11: what PopTorch gets silently wrong or refuses, by kind."""
+    report = checked(program(source))
+    found = [(one.trap, one.layer.split(".")[0]) for one in report.findings if one.error]
+    assert (trap, "inner") in found, report
+    GLOBAL.fill_(0.5)
+
+
+@pytest.mark.parametrize("source", ACCEPTED, ids=[source[:60] for source in ACCEPTED])
+def test_what_is_fine_is_accepted(source):
+    """A11: no wrong refusals."""
+    report = checked(program(source))
+    assert report.ok, report
+    assert {one.trap for one in report.findings} <= {"dtype", "tied maxima"}
+
+
+def over_sequences(layer):
+    """A recurrent layer over the samples as if they were steps."""
+    inner = Inner(lambda module, x: module.layer(x[None])[0][0])
+    inner.layer = layer
+    return inner
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM(5, 5), nn.GRU(5, 5), nn.RNN(5, 5), nn.RNN(5, 5, nonlinearity="relu")])
+def test_recurrent_layers_of_one_kind(layer):
+    """A11: one layer, one direction, with bias."""
+    assert checked(over_sequences(layer)).ok
+    for options in ({"num_layers": 2}, {"bias": False}, {"num_layers": 2, "dropout": 0.5}):
+        report = checked(over_sequences(type(layer)(5, 5, **options)))
+        assert ("operator", "inner.layer") in [(one.trap, one.layer) for one in report.findings if one.error], report
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*weight_norm:UserWarning")
+def test_weight_norm_is_accepted():
+    """A11: its weight is a plain attribute that is made anew on the device."""
+    assert checked(nn.utils.weight_norm(nn.Linear(5, 5))).ok
+    if hasattr(nn.utils.parametrizations, "weight_norm"):
+        assert checked(nn.utils.parametrizations.weight_norm(nn.Linear(5, 5))).ok
+
+
+def test_circular_convolution_is_refused_where_it_stands():
+    """A5: torch pads it by slice writes into an empty tensor."""
+    inner = nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular"), nn.Flatten())
+    assert ("lost write", "inner.1") in [(one.trap, one.layer) for one in checked(inner).findings if one.error]
+
+
+def spikes(m, x):
+    return (x > 0).to(x.dtype) + x.sigmoid().detach() * (x - x.detach())
+
+
+TIED = {
+    "max_pool1d": lambda m, x: x + F.max_pool1d(spikes(m, x), 5),
+    "max_pool2d": lambda m, x: x + F.max_pool2d(spikes(m, x)[None, None], (2, 1))[0, 0].repeat(2, 1),
+    "padded": lambda m, x: F.max_pool1d(spikes(m, x), 3, stride=1, padding=1),
+    "ceil_mode": lambda m, x: x + F.max_pool1d(spikes(m, x), 2, ceil_mode=True).sum(),
+    "dilated": lambda m, x: x + F.max_pool2d(spikes(m, x)[None, None], 2, dilation=2).sum(),
+    "max_pool3d": lambda m, x: x + F.max_pool3d(spikes(m, x)[None, None], (1, 3, 5)).sum(),
+    "amax": lambda m, x: x + spikes(m, x).amax(1, keepdim=True),
+    "amin": lambda m, x: x + spikes(m, x).amin((0, 1)),
+    "max": lambda m, x: x + spikes(m, x).max(),
+    "maximum": lambda m, x: torch.maximum(x, x.detach()),
+}
+
+
+@pytest.mark.parametrize("function", TIED.values(), ids=TIED)
+def test_tied_maxima_of_spikes_are_told(function):
+    """A7: each of them gets the whole gradient there; a warning, in training."""
+    report = checked(Inner(function))
+    assert report.ok, report
+    (told,) = [one for one in report.findings if one.trap == "tied maxima"]
+    assert told.layer == "inner"
+    assert "% of its results" in told.reason
+    assert not any(one.trap == "tied maxima" for one in checked(Inner(function), training=False).findings)
+
+
+@pytest.mark.parametrize("function", list(TIED.values())[:-1], ids=list(TIED)[:-1])
+def test_maxima_without_ties_are_not_told(function):
+    """A7: of distinct values, also with padding, windows that overlap or reach over the edge."""
+    global spikes
+    before, globals()["spikes"] = spikes, lambda m, x: x + torch.linspace(0, 1, 30).reshape(6, 5) ** 2
+    try:
+        report = checked(Inner(function))
+    finally:
+        globals()["spikes"] = before
+    assert not any(one.trap == "tied maxima" for one in report.findings), report
+
+
+def test_the_share_of_ties():
+    """A7: the figure is that of the windows."""
+    x = torch.tensor([[1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 2.0, 1.0]])
+    inner = Inner(lambda m, given: given + F.max_pool1d(x.to(given.device) + 0 * given.sum(), 2).sum())
+    (told,) = [one for one in checked(inner).findings if one.trap == "tied maxima"]
+    assert told.reason.startswith("aten::max_pool2d_with_indices: 50% of its results")
+
+
+def test_losses_that_a_cpu_writes_otherwise():
+    """A11: a CPU shows xlogy in kl_div, and masked_select in a smoothed cross-entropy."""
+    target = lambda y: F.one_hot(y, 3).float()  # noqa: E731
+    for loss in (lambda out, y: F.kl_div(F.log_softmax(out, 1), target(y), reduction="batchmean"),
+                 lambda out, y: F.cross_entropy(out, y, label_smoothing=0.1)):  # fmt: skip
+        net = Net(nn.Identity())
+        net.forward = lambda x, y, loss=loss, net=net: loss(net.last(net.first(x)), y)
+        report = check(net, [torch.rand(6, 4), torch.arange(6) % 3])
+        assert report.ok, report
+
+
+def test_gradients_do_not_matter_in_inference():
+    """A11: what is only about gradients is no objection to an inference model."""
+    for source in (
+        "with torch.no_grad():\n  return x.sigmoid()", "return Square.apply(x)", "return x + (x * 1).detach_()"
+    ):  # fmt: skip
+        assert checked(program(source), training=False).ok, source
+
+
+def test_weights_without_a_path_to_the_loss_are_told():
+    """A11: they have no array of the optimiser's on the device."""
+    inner = Inner(lambda module, x: x + module.unused.detach())
+    inner.unused = nn.Parameter(torch.ones(5))
+    told = [(one.trap, one.layer) for one in checked(inner).findings if not one.error]
+    assert ("no gradient", "inner.unused") in told
+    inner.unused.requires_grad_(False)
+    assert "no gradient" not in [one.trap for one in checked(inner).findings]
+
+
+def test_dampening_is_told():
+    """A11: the velocity starts at 0 there."""
+    net = Net(nn.Identity())
+    for optimizer in (
+        torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, dampening=0.5), sc.SGD(momentum=0.9, dampening=0.5)
+    ):  # fmt: skip
+        report = checked(nn.Identity(), optimizer=optimizer)
+        assert report.ok
+        assert any("dampening" in one.reason for one in report.findings)
+    plain = checked(nn.Identity(), optimizer=sc.SGD(momentum=0.9))
+    assert not any("dampening" in one.reason for one in plain.findings)
+
+
+def test_an_empty_buffer_is_refused():
+    inner = program("return x")
+    inner.register_buffer("nothing", torch.zeros(0, 3))
+    assert ("empty tensor", "inner.nothing") in [(one.trap, one.layer) for one in checked(inner).findings if one.error]
+
+
+def test_a_function_is_told_for_its_backward_alone():
+    """A11: that torch disables gradients in its forward is no fault of the program's."""
+    report = checked(program("return Square.apply(x)"))
+    assert [one.trap for one in report.findings if one.error] == ["autograd.Function"], report
+
+
+def test_numbers_that_change_at_every_step_are_told_once():
+    """A6: one finding for each layer, not for each step."""
+    report = checked(program("for t in range(20): x = x * next(COUNTER)\nreturn x"))
+    assert [one.trap for one in report.findings if one.error] == ["frozen number"]
+
+
+def test_tensors_stay_as_they_were():
+    """A check leaves nothing on what the user holds."""
+    net = Net(program("m.memory[0].add_(1)\nreturn x + GLOBAL.to(x.device)"))
+    x, y = torch.rand(6, 4), torch.arange(6) % 3
+    check(net, [x, y])
+    for tensor in (x, y, GLOBAL, *net.parameters(), *net.buffers()):
+        assert not vars(tensor)
+    assert float(net.inner.memory.abs().max()) == 0.0
+    assert x.device.type == "cpu"
