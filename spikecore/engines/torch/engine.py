@@ -87,7 +87,7 @@ class TorchEngine(Engine):
         return seen_through(x) if in_func() else x.detach().cpu().numpy()
 
     def isolated(self) -> ContextManager[Any]:
-        entered, kind = ExitStack(), _kind_of(self.device)
+        entered, kind = ExitStack(), torch.device(self.device).type
         if not torch.is_grad_enabled():  # also in inference mode, whose tensors could never be differentiated
             entered.enter_context(torch.inference_mode(False))  # turns both round
         if casting(kind):  # it would choose the types, and keep weights as they were before an update
