@@ -22,6 +22,7 @@ class _Gated(CurrentSpared, SpikingNeuron):
     states: ClassVar[Tuple[str, ...]] = ("syn", "mem")
     weights: ClassVar[str]  # name of the module that holds the weights
     cell: ClassVar[Any]  # its class
+    _looked_at: Any = (None, False)  # a cell, and whether it has the sizes that the options say
     syn: Any
 
     def _defaults(self) -> Dict[str, float]:
@@ -42,11 +43,17 @@ class _Gated(CurrentSpared, SpikingNeuron):
 
     def _known_cell(self) -> bool:
         """Whether the module that holds the weights does what the options say."""
-        made, neuron = getattr(self, self.weights), self._neuron
-        names = {name for name, value in made._parameters.items() if value is not None}
-        if type(made) is not self.cell or "forward" in vars(made) or names != set(self._weight_names()):
+        made: Any = self._modules[self.weights]
+        seen, known = self._looked_at
+        if made is not seen:
+            known = all(getattr(made, name, None) == size for name, size in self._cell_options(self._neuron).items())
+            self.__dict__["_looked_at"] = made, known
+        if not known or type(made) is not self.cell or "forward" in made.__dict__:
             return False
-        return all(getattr(made, name) == size for name, size in self._cell_options(neuron).items())
+        names = self._weight_names()
+        return all(made._parameters.get(name) is not None for name in names) and len(names) == sum(
+            value is not None for value in made._parameters.values()
+        )
 
     def _weight_names(self) -> Tuple[str, ...]:
         raise NotImplementedError

@@ -104,14 +104,6 @@ class Described(Hidden):
         if self.kind is not None:
             self._neuron = self._describe()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("spike_grad", "state_quant"):
-            object.__setattr__(self, name, value)  # by the property, which torch goes past if a module is involved
-            return
-        super().__setattr__(name, value)
-        if name == "reset_mechanism_val" and "_options" in vars(self):
-            self._take_reset()
-
     def _hold(self, name: str, value: Any) -> None:
         """A function that is a module belongs to this one, parameters and all."""
         self._modules.pop(name, None)

@@ -17,6 +17,7 @@ import torch
 
 from spikecore.api.layer import State
 from spikecore.api.neurons.membrane import Membrane
+from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import Callable_, Disabled, Quantiser, working
 from spikecore.engines.torch.nn.parts import Parts
 
@@ -24,6 +25,7 @@ STEP = frozenset(
     "fire fire_inhibition mem_reset state_function _base_state_function _base_sub _base_zero _base_int "
     "_base_state_reset_zero _base_state_reset_sub_function".split()
 )
+FUNCTIONS = frozenset({"spike_grad", "state_quant"})
 # What snnTorch's constructors call, and those here do not.
 NOT_CALLED = (
     "_snn_cases _reset_cases _snn_register_buffer _lif_register_buffer _reset_mechanism_buffer _alpha_cases "
@@ -64,10 +66,15 @@ class Protocol(Parts):
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in FUNCTIONS:  # by the property, which torch goes past where a module is involved
+            object.__setattr__(self, name, value)
+            return
         if name in STEP and name not in self._own:
             self._check_called(name)
             self._own = (*self._own, name)
         super().__setattr__(name, value)
+        if name == "reset_mechanism_val":
+            self._take_reset()
 
     def overridden(self) -> str:
         """What of a step is the user's code, in words; "" if nothing is."""
@@ -105,7 +112,11 @@ class Protocol(Parts):
     def _note(self, start: State) -> None:
         """Keep what ``reset`` is made of, from the states before a step."""
         before = start.get("mem")
-        self._reset, self._mem_before = None, None if before is None else before.detach()
+        before = None if before is None else before.detach()
+        if compiling():
+            self._reset, self._mem_before = None, before
+        else:  # torch's way of setting an attribute takes long
+            self.__dict__.update(_reset=None, _mem_before=before)
 
     def set_hidden(self, values: Any) -> None:
         super().set_hidden(values)
