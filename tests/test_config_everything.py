@@ -319,6 +319,14 @@ def test_early_stopping(read, table):
     trained(run)
 
 
+@pytest.mark.parametrize("name", GROUPS["losses"])
+def test_losses_that_give_a_value_per_sample(read, name):
+    """D1: no number to minimise, said before there is a directory; it was a bare TypeError."""
+    run = read(readout(4), loss={"kind": name, "reduction": "none"})
+    with pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar"):
+        Run(run).start()
+
+
 @pytest.mark.parametrize(("name", "option", "value"), REFUSED)
 def test_an_option_that_a_layer_does_not_take(read, name, option, value):
     """D1: refused when the file is read, and the layer is named."""

@@ -13,8 +13,7 @@ from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.foreign import shown
 from spikecore.api.functional.accuracy import accuracy_rate
-from spikecore.api.functional.loss import evaluate as evaluate_loss
-from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.loss import reads_labels, scalar
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key
@@ -261,7 +260,7 @@ def evaluate(model: Any, data: Any, loss: Any, feed: Feed, progress: Optional[bo
         lengths = lengths_of(model.engine, lengths, x, steps)
         out = model.executor.run(x, steps=steps, record="last")
         held = model.engine.asarray(targets, dtype=target_dtype(targets))
-        value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, held, lengths)))
+        value = float(model.engine.to_numpy(scalar(loss, model.engine, out, held, lengths)))
         mean.add(x.shape[1], value, accuracy_of(loss, out, targets, lengths))
         bar.update(**mean.shown())
     if not mean.samples:
