@@ -13,10 +13,11 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Any, Dict, Iterable, Tuple, Type, Union
+import warnings
+from typing import Any, Dict, Iterable, Optional, Tuple, Type, Union
 
 from spikecore.api import containers, layers, neurons, normalisation, optim, surrogate
-from spikecore.api.engine import Engine, engine_again, unknown
+from spikecore.api.engine import ENVIRONMENT, Engine, EngineUnavailable, engines, get_engine, unknown
 from spikecore.api.functional import quant
 from spikecore.api.layer import Layer
 from spikecore.api.parameters import Fixed, Learn
@@ -155,7 +156,7 @@ def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[T
     known = {**known_classes(), **{one.__name__: one for one in classes}}
     network, optimizer = build(about["network"], known), build(about["optimizer"], known)
     if not isinstance(engine, Engine):
-        engine = engine_again(engine, about.get("engine"), str(path), **{"dtype": about["dtype"], **options})
+        engine = _again(engine, about.get("engine"), path, {"dtype": about["dtype"], **options})
     blank = Model(network, engine, about["seed"], input_shape=tuple(about["input_shape"]))
     blank.history, blank.epochs_done, blank.optimizer = about["history"], about["epochs_done"], optimizer
     state = {kind: {k[len(kind) + 1 :]: x for k, x in arrays.items() if k.startswith(f"{kind}/")} for kind in ARRAYS}
@@ -163,6 +164,31 @@ def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[T
         return blank.restored({**state, "step": about["step"], "lr": about["lr"]}, engine)
     except KeyError as error:
         raise CheckpointError(f"{path}: weights and architecture do not belong together: {error.args[0]}") from error
+
+
+def _again(name: Optional[str], saved: Optional[str], path: Any, options: Dict[str, Any]) -> Engine:
+    """The engine to go on with: by name, else that of the environment, else the one the file was saved from.
+
+    Args:
+        name: what the caller asks for.
+        saved: the name in the file; older ones have none.
+        path: of the file, for the warning.
+        options: passed to the engine.
+    """
+    if saved is None or name or os.environ.get(ENVIRONMENT):
+        return get_engine(name, **options)
+    try:
+        if saved in [status.name for status in engines()]:
+            return get_engine(saved, **options)
+        why = f"engine {saved!r}: no engine of this name is installed"
+    except EngineUnavailable as error:
+        why = str(error)
+    warnings.warn(
+        f"{path} is loaded on 'numpy', since the engine it was saved from cannot be used here: {why}. "
+        "Say engine='numpy' if this is meant, engine=... for another one",
+        stacklevel=3,
+    )
+    return get_engine("numpy", **options)
 
 
 def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
