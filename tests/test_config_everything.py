@@ -123,7 +123,7 @@ SINGLE = {  # values by the name of an option, whatever the class
     "B": 0.5, "C": 2.0, "R": 5.0, "V": 0.5, "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "b": 0.1, "beta": 0.7,
     "betas": [0.5, 0.9], "c": -50.0, "constant_factor": 0.5, "correct_rate": 0.8, "d": 2.0, "dampening": 0.5,
     "delta_threshold": 0.2, "dt": 0.25, "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1,
-    "graded_spikes_factor": 0.5, "height": 0.1, "incorrect_rate": 0.2, "inverse": "reciprocal", "lr": 0.01, "mean": 0.1,
+    "graded_spikes_factor": 0.5, "height": 0.1, "incorrect_rate": 0.2, "inverse": "reciprocal", "lr": 0.01, "mean": 0.1, "mode": "min",
     "momentum": 0.5, "p": 0.2, "reduction": "sum", "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5, "sigma": 0.3,
     "slope": 10, "spread": 3.0, "threshold": 0.5, "time_step": 0.5, "variance": 0.1, "warmup": 1, "weight_decay": 0.1,
 }  # fmt: skip
@@ -317,6 +317,14 @@ def test_early_stopping(read, table):
     run = read(readout(4), early_stopping=options, epochs=2)
     assert run.train.early_stopping.make() == sc.EarlyStopping(**options)
     trained(run)
+
+
+@pytest.mark.parametrize("name", GROUPS["losses"])
+def test_losses_that_give_a_value_per_sample(read, name):
+    """D1: no number to minimise, said before there is a directory; it was a bare TypeError."""
+    run = read(readout(4), loss={"kind": name, "reduction": "none"})
+    with pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar"):
+        Run(run).start()
 
 
 @pytest.mark.parametrize(("name", "option", "value"), REFUSED)

@@ -13,7 +13,8 @@ import math
 import os
 import pathlib
 import stat
-from typing import Any, Callable, Dict, List, Tuple, Union
+import warnings
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from spikecore.api.description import (
     CheckpointError,
@@ -28,7 +29,7 @@ from spikecore.api.description import (
     readable,
     resolved,
 )
-from spikecore.api.engine import Engine, engine_again
+from spikecore.api.engine import ENVIRONMENT, Engine, EngineUnavailable, engines, get_engine
 from spikecore.api.files import plain, write_atomically
 from spikecore.api.layer import Layer, shapes_of
 from spikecore.api.optim import Optimizer
@@ -125,7 +126,7 @@ def load(
         network, optimizer = build(about["network"], known), build(about["optimizer"], known)
         _check_parts(network, optimizer, about, arrays, check_finite)
         if not isinstance(engine, Engine):
-            engine = engine_again(engine, about.get("engine"), str(path), **{"dtype": about["dtype"], **options})
+            engine = _again(engine, about.get("engine"), path, {"dtype": about["dtype"], **options})
         state: Dict[str, Any] = {"step": about["step"], "lr": about["lr"]}
         for part in ARRAYS:
             state[part] = {name[len(part) + 1 :]: x for name, x in arrays.items() if name.startswith(f"{part}/")}
@@ -139,6 +140,31 @@ def load(
         raise CheckpointError(f"{path}: needs more memory than there is ({os.stat(path).st_size} bytes)") from error
     model.history, model.epochs_done = about["history"], about["epochs_done"]
     return model
+
+
+def _again(name: Optional[str], saved: Optional[str], path: Any, options: Dict[str, Any]) -> Engine:
+    """The engine to go on with: by name, else that of the environment, else the one the file was saved from.
+
+    Args:
+        name: what the caller asks for.
+        saved: the name in the file; older ones have none.
+        path: of the file, for the warning.
+        options: passed to the engine.
+    """
+    if saved is None or name or os.environ.get(ENVIRONMENT):
+        return get_engine(name, **options)
+    try:
+        if saved in [status.name for status in engines()]:
+            return get_engine(saved, **options)
+        why = f"engine {saved!r}: no engine of this name is installed"
+    except EngineUnavailable as error:
+        why = str(error)
+    warnings.warn(
+        f"{path} is loaded on 'numpy', since the engine it was saved from cannot be used here: {why}. "
+        "Say engine='numpy' if this is meant, engine=... for another one",
+        stacklevel=3,
+    )
+    return get_engine("numpy", **options)
 
 
 def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:

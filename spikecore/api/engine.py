@@ -10,19 +10,16 @@ from __future__ import annotations
 import abc
 import contextlib
 import difflib
-import functools
 import importlib
 import importlib.util
 import inspect
 import os
 import random
 import sys
-import warnings
-from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple, TypeVar, cast
+from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.tree import Params, State
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 Array = Any  # an array of whichever namespace the engine works with
 
 ENVIRONMENT = "SPIKECORE_ENGINE"
@@ -197,9 +194,7 @@ class Engine(abc.ABC):
         return self
 
     def isolated(self) -> ContextManager[Any]:
-        """A context in which the engine computes as always, whatever the program around has switched on for its
-        library, such as another precision or a mode without gradients.
-        """
+        """A context in which modes of the array library, such as another precision, have no say."""
         return contextlib.nullcontext()
 
     def smooth(self) -> Engine:
@@ -211,17 +206,6 @@ class Engine(abc.ABC):
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
         """Prepare a network for training. Options: ``clip_norm``, ``window``, and for metrics ``record``."""
-
-
-def isolated(function: Method) -> Method:
-    """A function of something that has an engine, run as that engine always computes: see ``Engine.isolated``."""
-
-    @functools.wraps(function)
-    def inside(owner: Any, *arguments: Any, **options: Any) -> Any:
-        with owner.engine.isolated():
-            return function(owner, *arguments, **options)
-
-    return cast(Method, inside)
 
 
 class Executor(abc.ABC):
@@ -306,8 +290,8 @@ class EngineUnavailable(ImportError):
 
 def engines() -> List[EngineStatus]:
     """Every known engine: whether it can be used here, why not, and how to install it. Imports none of them."""
-    found = [_status(name, entry) for name, entry in _ENGINES.items()]
-    return found + [EngineStatus(name, True, "", "") for name in _third_party()]
+    third_party = (EngineStatus(name, True, "", "") for name in _third_party())
+    return [*(_status(name, entry) for name, entry in _ENGINES.items()), *third_party]
 
 
 def get_engine(name: Any = None, **options: Any) -> Engine:
@@ -341,37 +325,6 @@ def get_engine(name: Any = None, **options: Any) -> Engine:
     if name in third_party:
         return _made(name, third_party[name].load(), options)
     raise ValueError(unknown("engine", name, [*_ENGINES, *third_party]))
-
-
-def engine_again(name: Optional[str], saved: Any, origin: str, **options: Any) -> Engine:
-    """The engine on which something that was saved goes on.
-
-    Args:
-        name: asked for. None means ``$SPIKECORE_ENGINE``, and if that is unset the engine it was saved from.
-        saved: the name of that engine; None where nobody knows, then "numpy".
-        origin: what was saved, for the warning.
-        **options: passed to the engine.
-
-    Warns:
-        UserWarning: the engine it was saved from cannot be used here, so that "numpy" takes its place.
-    """
-    if saved is not None and not name and not os.environ.get(ENVIRONMENT):
-        why = _why_not(saved, bool(options.get("simulate")))
-        if not why:
-            return get_engine(saved, **options)
-        warnings.warn(
-            f"{origin} was saved from engine {saved!r}, which cannot be used here: {why}. It goes on with 'numpy'; "
-            "engine='numpy' says that this is meant, engine=... takes another one",
-            stacklevel=3,
-        )
-    return get_engine(name, **options)
-
-
-def _why_not(name: Any, simulate: bool) -> str:
-    """Why an engine cannot be used here; empty if it can."""
-    if name in tuple(_ENGINES):
-        return _status(name, _ENGINES[name], simulate).why
-    return "" if name in tuple(_third_party()) else "no engine of this name is installed"
 
 
 def _made(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
@@ -408,8 +361,7 @@ def engine_of(x: Any) -> Engine:
     if root == "array_api_strict":
         return get_engine("numpy", namespace="array_api_strict", dtype=_float_name(x))
     for name, entry in _third_party().items():
-        engine = entry.load()
-        if root in engine.modules:
+        if root in entry.load().modules:
             return get_engine(name)
     raise TypeError(
         f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor"
@@ -442,8 +394,7 @@ def no_such(kind: str, name: str, namespace: Dict[str, Any], lazy: Iterable[str]
 
 
 def _float_name(x: Any) -> str:
-    name = str(getattr(x, "dtype", "float32")).rsplit(".", 1)[-1]
-    return name if name == "float64" else "float32"
+    return "float64" if str(getattr(x, "dtype", "")).rpartition(".")[2] == "float64" else "float32"
 
 
 def _status(name: str, entry: _Entry, simulate: bool = False) -> EngineStatus:

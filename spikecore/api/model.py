@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
-from spikecore.api.engine import Engine, Executor, get_engine, isolated
+from spikecore.api.engine import Engine, Executor, get_engine
 from spikecore.api.executor import fitting, recorded_for
 from spikecore.api.feed import Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import metrics_of, needs_membrane
+from spikecore.api.isolation import isolated
 from spikecore.api.layer import Key, Layer, Shape, layer_name, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional, Tuple, Union
 
 from spikecore.api.containers import readout, walk
-from spikecore.api.functional.loss import evaluate
+from spikecore.api.functional.loss import scalar
 from spikecore.api.layer import Layer, Pass, ShapeError, layer_name
 from spikecore.api.tree import Params, State, Tree, leaves, map_leaves
 
@@ -150,8 +149,4 @@ def objective(
 ) -> Tuple[Any, Tuple[Output, Tree]]:
     """The training loss of a batch, and as extra the output and the new buffers."""
     out, buffers = forward(network, run, params, buffers, x, state)
-    value = evaluate(loss, run.engine, out, targets, lengths)
-    shape = tuple(getattr(value, "shape", ()))
-    if math.prod(shape) != 1:
-        raise ShapeError(f"loss gave values of shape {shape}, expected a scalar: take their mean or sum")
-    return value, (out, buffers)
+    return scalar(loss, run.engine, out, targets, lengths), (out, buffers)

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.foreign import shown
-from spikecore.api.functional.loss import evaluate as evaluate_loss
+from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import Metrics, measured
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
@@ -273,7 +273,7 @@ def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, pro
         lengths = lengths_of(model.engine, lengths, x, steps)
         out = model.executor.run(x, steps=steps, record="last")
         held = model.engine.asarray(targets, dtype=target_dtype(targets))
-        value = float(model.engine.to_numpy(evaluate_loss(loss, model.engine, out, held, lengths)))
+        value = float(model.engine.to_numpy(scalar(loss, model.engine, out, held, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, held, lengths))
         bar.update(**mean.shown())
     if not mean.samples:

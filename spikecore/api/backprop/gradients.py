@@ -10,17 +10,16 @@ from spikecore.api.backprop.online import online_rule
 from spikecore.api.backprop.rule import Rule, Run, joined, pieces
 from spikecore.api.backprop.steps import stepwise, targets_of
 from spikecore.api.containers import readout
-from spikecore.api.engine import isolated
 from spikecore.api.executor import check_window
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient
+from spikecore.api.isolation import isolated
 from spikecore.api.layer import Key, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
 
 
-@isolated
 def bptt(
     model: Any,
     x: Any,
@@ -138,6 +137,7 @@ def rtrl(
     return _forward_in_time(model, ForwardMode, x, targets, loss, Feed(num_steps, encoder, time_axis), record)
 
 
+@isolated
 def _fed(model: Any, x: Any, feed: Feed) -> Tuple[Any, Optional[int]]:
     values, steps = feed(model.engine, x, model.input_shape, Key((model.seed, "gradient", "encoder")))
     model.build(tuple(values.shape[2:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
@@ -17,6 +18,7 @@ from spikecore.api.functional.targets import (
     pool_population,
     target_dtype,
 )
+from spikecore.api.layer import ShapeError
 from spikecore.api.parameters import Fixed
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -215,6 +217,19 @@ def evaluate(loss: Any, engine: Any, out: Any, targets: Any, lengths: Any = None
     """
     option = lengths_option("loss", loss, lengths)
     return loss.evaluate(engine, out, targets, **option) if isinstance(loss, LossBase) else loss(out, targets, **option)
+
+
+def scalar(loss: Any, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+    """``evaluate``, for a loss that is to be minimised or reported.
+
+    Raises:
+        ShapeError: it gives several values.
+    """
+    value = evaluate(loss, engine, out, targets, lengths)
+    shape = tuple(getattr(value, "shape", ()))
+    if math.prod(shape) != 1:
+        raise ShapeError(f"loss gave values of shape {shape}, expected a scalar: take their mean or sum")
+    return value
 
 
 def lengths_option(argument: str, function: Any, lengths: Any) -> Dict[str, Any]:

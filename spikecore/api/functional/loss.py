@@ -20,6 +20,7 @@ from spikecore.api.functional.base import LossBase as LossBase
 from spikecore.api.functional.base import WeightedSum as WeightedSum
 from spikecore.api.functional.base import evaluate as evaluate
 from spikecore.api.functional.base import reads_labels as reads_labels
+from spikecore.api.functional.base import scalar as scalar
 from spikecore.api.functional.base import varies as varies
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
