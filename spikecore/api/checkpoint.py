@@ -33,7 +33,7 @@ from spikecore.api.executor import fitting
 from spikecore.api.files import plain, write_atomically
 from spikecore.api.layer import Layer, shapes_of
 from spikecore.api.optim import Optimizer
-from spikecore.api.sizes import is_whole
+from spikecore.api.sizes import is_finite, is_whole
 from spikecore.api.training import DivergedError
 
 FORMAT = 2  # 1 named all classes without their modules
@@ -173,10 +173,6 @@ def _checked(about: Any) -> Dict[str, Any]:
     return {**about, "history": numbers_in(about["history"])}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 #: Each entry of the file's JSON: whether a value fits, and what does.
 ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "network": (lambda x: isinstance(x, dict), "the description of a layer"),
@@ -185,7 +181,7 @@ ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda x: x in ("float32", "float64"), "'float32' or 'float64'"),
     "input_shape": (lambda x: isinstance(x, list) and all(is_whole(n, 1) for n in x), "a list of ints >= 1"),
     "step": (lambda x: is_whole(x, 0), "an int >= 0"),
-    "lr": (_is_number, "a number"),
+    "lr": (is_finite, "a finite number"),
     "epochs_done": (lambda x: is_whole(x, 0), "an int >= 0"),
     "history": (lambda x: isinstance(x, list) and all(isinstance(row, dict) for row in x), "a list of rows"),
 }
