@@ -19,6 +19,7 @@ from spikecore import datasets
 from spikecore.api.backprop.steps import stepwise
 from spikecore.api.containers import Sequential
 from spikecore.api.engine import ENVIRONMENT, engines, unknown
+from spikecore.datasets.limits import MOST_BYTES
 from spikecore.kinds import (
     AnyEncoder,
     AnyLayer,
@@ -127,7 +128,7 @@ class Npz(Data):
     test_path: Optional[str] = Field(None, description="the archive with the test data, if it is another")
     inputs: Optional[str] = Field(None, description="name of the array; default 'x_{part}', with two archives 'inputs'")
     targets: Optional[str] = Field(None, description="likewise; default 'y_{part}', with two archives 'targets'")
-    max_bytes: int = Field(4 << 30, ge=1, description="how much memory the arrays of each part may take")
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="how much memory the arrays of each part may take")
 
     def load(self, seed: int) -> Datasets:
         names = {"inputs": self.inputs, "targets": self.targets}

@@ -208,12 +208,20 @@ def test_fields_of_any_name_and_numbers_of_numpy_come_back(tmp_path, neuron):
 def test_histories_with_numbers_of_numpy(tmp_path):
     """C10: what callbacks add comes back as plain numbers and lists; what cannot be written names its row."""
     model = model_of(sc.Leaky())
-    extra = {"rate": np.float32(0.5), "n": np.int64(3), "all": np.arange(3), "ok": np.bool_(True), "odd": np.nan}
+    extra = {
+        "rate": np.float32(0.5),
+        "n": np.int64(3),
+        "all": np.arange(3),
+        "ok": np.bool_(True),
+        "odd": np.nan,
+        "x": {"number": 1},
+    }
     model.fit([(X, Y)], num_steps=2, epochs=2, callbacks=(lambda model, row: row.update(extra),))
     model.save(tmp_path / "model")
     row = sc.load(tmp_path / "model").history[1]
     assert (row["rate"], row["n"], row["all"], row["ok"], row["epoch"]) == (0.5, 3, [0, 1, 2], True, 2)
     assert np.isnan(row["odd"])
+    assert row["x"] == {"number": 1}
     model.history[1]["model"] = model
     before = (tmp_path / "model").read_bytes()
     with pytest.raises(TypeError, match=r"history\[1\] cannot be written as JSON: Model\(.*callbacks may add numbers"):

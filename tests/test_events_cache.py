@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from event_files import damaged, dataset_of, nmnist_bytes, some_events, write_nmnist
 
 from spikecore import datasets
-from spikecore.datasets import Cached, DataError, DataFileError, Events, Loader, from_tonic, to_structured
+from spikecore.datasets import Cached, DataError, DataFileError, Events, Loader, cache, from_tonic, to_structured
 from spikecore.datasets.cache import decoded, encoded
 from spikecore.datasets.fingerprint import fingerprint
 from spikecore.datasets.nmnist import Files
@@ -116,6 +117,26 @@ def test_no_damage_passes_for_an_entry(count):
         if bad != good:
             with pytest.raises(DataError, match="damaged, or not a cache entry"):
                 decoded(bad)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\n", b"{}\n", b"[]\n", b"5\n", b"[" * 5000 + b"\n", b'{"x": 1}', b'{"arrays": 5}\n',
+        b'{"arrays": [[1]]}\n', b'{"arrays": [["", "<f8", [9]]]}\n', b'{"arrays": [["", "|O", [1]]]}\n12345678',
+        b'{"arrays": [["", "x", [1]]]}\n', b'{"arrays": [["", "<f8", [1e400]]]}\n',
+        b'{"arrays": [["t", "<i8", [1]]]}\n12345678', b'{"arrays": [], "sensor": [1], "origin": ""}\n',
+        b'{"arrays": [["t", "<i8", [1]]], "sensor": 5, "origin": 5}\n12345678',
+    ],
+)  # fmt: skip
+def test_entries_of_others_are_noticed_too(content):
+    """C9: their digest fits, and they hold something else."""
+    body = zlib.compress(content)
+    with pytest.raises(DataError):
+        decoded(cache.MAGIC + cache._digest(body) + body)
+    body = content
+    with pytest.raises(DataError, match="not a cache entry"):
+        decoded(cache.MAGIC + cache._digest(body) + body)
 
 
 def test_nothing_half_written_is_left(train, tmp_path, monkeypatch):

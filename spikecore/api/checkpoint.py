@@ -30,10 +30,11 @@ from spikecore.api.description import (
     resolved,
 )
 from spikecore.api.engine import ENVIRONMENT, Engine, EngineUnavailable, engines, get_engine
+from spikecore.api.executor import fitting
 from spikecore.api.files import plain, write_atomically
 from spikecore.api.layer import Layer, shapes_of
 from spikecore.api.optim import Optimizer
-from spikecore.api.sizes import is_whole
+from spikecore.api.sizes import is_finite, is_whole
 from spikecore.api.training import DivergedError
 
 FORMAT = 2  # 1 named all classes without their modules
@@ -124,16 +125,13 @@ def load(
         about, arrays = _read(pathlib.Path(path))
         known = resolved(classes_in([about["network"], about["optimizer"]]), classes, about["format"] > 1)
         network, optimizer = build(about["network"], known), build(about["optimizer"], known)
-        _check_parts(network, optimizer, about, arrays, check_finite)
+        state = _fitting(network, optimizer, about, arrays, check_finite)
         if not isinstance(engine, Engine):
             engine = _again(engine, about.get("engine"), path, {"dtype": about["dtype"], **options})
-        state: Dict[str, Any] = {"step": about["step"], "lr": about["lr"]}
-        for part in ARRAYS:
-            state[part] = {name[len(part) + 1 :]: x for name, x in arrays.items() if name.startswith(f"{part}/")}
         try:
             model = Model.holding(network, engine, about["seed"], tuple(about["input_shape"]), state, optimizer)
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"weights and architecture do not belong together: {error.args[0]}") from error
+        except (KeyError, ValueError) as error:  # of slots, or from an engine
+            raise CheckpointError(str(error.args[0])) from error
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error.__cause__
     except MemoryError as error:
@@ -203,14 +201,7 @@ def _checked(about: Any) -> Dict[str, Any]:
         if name not in about or not fits(about[name]):
             found = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
             raise CheckpointError(f"{name} {found}, expected {what}")
-    try:
-        return {**about, "history": numbers_in(about["history"])}
-    except ValueError as error:
-        raise CheckpointError(f"history: {error}") from error
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return {**about, "history": numbers_in(about["history"])}
 
 
 #: Each entry of the file's JSON: whether a value fits, and what does.
@@ -221,14 +212,16 @@ ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda x: x in ("float32", "float64"), "'float32' or 'float64'"),
     "input_shape": (lambda x: isinstance(x, list) and all(is_whole(n, 1) for n in x), "a list of ints >= 1"),
     "step": (lambda x: is_whole(x, 0), "an int >= 0"),
-    "lr": (_is_number, "a number"),
+    "lr": (is_finite, "a finite number"),
     "epochs_done": (lambda x: is_whole(x, 0), "an int >= 0"),
     "history": (lambda x: isinstance(x, list) and all(isinstance(row, dict) for row in x), "a list of rows"),
 }
 
 
-def _check_parts(network: Any, optimizer: Any, about: Dict[str, Any], arrays: Dict[str, Any], finite: bool) -> None:
-    """Refuse what does not belong together, or not into a model, before there is one."""
+def _fitting(
+    network: Any, optimizer: Any, about: Dict[str, Any], arrays: Dict[str, Any], finite: bool
+) -> Dict[str, Any]:
+    """The state of a model, if all of it belongs together."""
     for name, thing, kind in (("network", network, Layer), ("optimizer", optimizer, Optimizer)):
         if not isinstance(thing, kind) and (thing is not None or kind is Layer):
             raise CheckpointError(f"{name} is {str(about[name])[:60]!r}, which is no {kind.__name__.lower()}")
@@ -239,23 +232,32 @@ def _check_parts(network: Any, optimizer: Any, about: Dict[str, Any], arrays: Di
     for name, x in arrays.items():
         if x.dtype.name != about["dtype"]:
             raise CheckpointError(f"{name} has dtype {x.dtype}, but the model computed in {about['dtype']}")
+    state: Dict[str, Any] = {"step": about["step"], "lr": about["lr"]}
+    for part in ARRAYS:
+        state[part] = {name[len(part) + 1 :]: x for name, x in arrays.items() if name.startswith(f"{part}/")}
     try:
-        shapes_of(network, tuple(about["input_shape"]))
+        like = shapes_of(network, tuple(about["input_shape"]))
     except Exception as error:  # from any layer, the user's own included
         raise CheckpointError(f"the network does not take samples of shape {about['input_shape']}: {error}") from error
+    try:
+        for part in ("params", "buffers"):
+            fitting(part, state[part], getattr(like, part))
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"weights and architecture do not belong together: {error.args[0]}") from error
     broken = not_finite(arrays) if finite else []
     if broken:
         raise CheckpointError(
             f"{broken[0]} holds NaN or infinity: training had diverged. To look at it: load(..., check_finite=False)"
         )
+    return state
 
 
 def _digest(text: str, arrays: Dict[str, Any]) -> str:
     total = hashlib.blake2b(text.encode(), digest_size=16)
-    for name in sorted(arrays):
+    for name, x in sorted(arrays.items()):
         total.update(name.encode())
-        total.update(str((arrays[name].dtype.str, arrays[name].shape)).encode())
-        total.update(arrays[name].data if arrays[name].size else b"")
+        total.update(str((x.dtype.str, x.shape)).encode())
+        total.update(x.data if x.size and x.flags.c_contiguous else x.tobytes())
     return total.hexdigest()
 
 

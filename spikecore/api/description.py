@@ -105,6 +105,9 @@ def odd_number(value: float) -> Dict[str, str]:
     return {"number": repr(float(value))}
 
 
+ODD_NUMBERS = [odd_number(float(name)) for name in ("nan", "inf", "-inf")]
+
+
 # ---- and back ------------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +143,8 @@ def _built(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
         return data
     if "class" in data:
         return _made(data, classes)
+    if data in ODD_NUMBERS:
+        return float(data["number"])
     keys = set(data)
     try:
         if keys == {"array"}:
@@ -147,8 +152,6 @@ def _built(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
         if "learn" in keys and keys <= {"learn", "per", "dt"}:
             value, dt = _built(data["learn"], classes), data.get("dt")
             return learn(value, data["per"]) if dt is None else learn_tau(value, dt, data["per"])
-        if keys == {"number"}:
-            return numbers_in(data)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{_short(data)} is no parameter: {error}") from error
     raise CheckpointError(f"{_short(data)} is neither a layer nor a parameter")
@@ -181,9 +184,7 @@ def numbers_in(data: Any) -> Any:
         return [numbers_in(part) for part in data]
     if not isinstance(data, dict):
         return data
-    if set(data) == {"number"}:
-        if data["number"] not in ("nan", "inf", "-inf"):
-            raise ValueError(f"number={_short(data['number'])} must be 'nan', 'inf' or '-inf'")
+    if data in ODD_NUMBERS:
         return float(data["number"])
     return {key: numbers_in(part) for key, part in data.items()}
 
@@ -229,8 +230,9 @@ def resolved(names: Iterable[str], given: Classes, by_module: bool = True) -> Di
             raise TypeError(f"classes={one!r} must be classes of layers, surrogates or optimisers, or such by name")
     ours, found = known_classes(), {}
     for name in set(names):
-        same = [one for one in listed if qualified(one) == name]
-        same = same or [one for one in listed if one.__name__ == name.rpartition(".")[2]]
+        theirs = [one for one in listed if one is not ours.get(name)]
+        same = [one for one in theirs if qualified(one) == name]
+        same = same or [one for one in theirs if one.__name__ == name.rpartition(".")[2]]
         if name in mapped:
             found[name] = mapped[name]
         elif name in ours and (by_module or not same):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Dict, Optional, Tuple
@@ -13,7 +12,7 @@ from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key, Layer, Pass
 from spikecore.api.network import Output, forward, record_option
 from spikecore.api.optim import Optimizer
-from spikecore.api.sizes import is_whole, whole_number
+from spikecore.api.sizes import is_finite, is_whole, whole_number
 from spikecore.api.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
 
 MOST_STEPS = 2**53
@@ -123,7 +122,7 @@ class NetworkExecutor(Executor):
         step, lr, slots = whole_number("step", state["step"], 0), state["lr"], self._fitting_slots(state)
         if step > MOST_STEPS:
             raise ValueError(f"step={step!r} must be at most 2**53, the largest number of steps that counts exactly")
-        if not isinstance(lr, Real) or isinstance(lr, bool) or not 0.0 <= float(lr) < math.inf:
+        if not is_finite(lr) or lr < 0:
             raise ValueError(f"lr={lr!r} must be a finite number >= 0")
         self.place(params, buffers)  # from here on nothing is refused
         self.steps_done = step

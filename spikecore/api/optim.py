@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
+from spikecore.api.sizes import is_finite
+
 Slots = Dict[str, Any]
 Scalars = Dict[str, Any]
 
@@ -32,7 +34,7 @@ class Optimizer:
 
     def _check(self, name: str, value: float, low: float, high: float, above: bool = False) -> None:
         """Refuse what is not in [low, high), or with ``above`` not in (low, high)."""
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, (int, float)) and is_finite(value)
         if not number or not low <= value < high or (above and value == low):
             allowed = f"{'(' if above else '['}{low:g}, {high:g})"
             raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in {allowed}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Tuple, Union
 
 from spikecore.api.engine import get_engine
@@ -21,6 +21,16 @@ def is_size(n: Any, least: int) -> bool:
 def is_whole(n: Any, least: float) -> bool:
     """Whether ``n`` is an int or a NumPy integer, not a bool, of at least ``least``."""
     return isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= least
+
+
+def is_finite(x: Any) -> bool:
+    """Whether ``x`` is a real number, not a bool, that a float can hold."""
+    if not isinstance(x, Real) or isinstance(x, bool):
+        return False
+    try:
+        return math.isfinite(float(x))
+    except OverflowError:  # an int of hundreds of digits
+        return False
 
 
 def whole_number(name: str, n: Any, least: float = -math.inf) -> int:

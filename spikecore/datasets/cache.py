@@ -24,6 +24,7 @@ from spikecore.datasets.transforms.base import random_steps
 
 MAGIC = b"spikecore cache 1\n"
 DIGEST = 16
+FAULTS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError)
 COLUMNS = ("t", "x", "y", "p")
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,13 @@ def decoded(data: bytes) -> Any:
     body = data[start:]
     if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : start] != _digest(body):
         raise DataError("damaged, or not a cache entry")
-    content = zlib.decompress(body)
+    try:
+        return _content(zlib.decompress(body))
+    except (*FAULTS, zlib.error) as error:
+        raise DataError(f"not a cache entry: {error}") from error  # somebody else's, with a digest that fits
+
+
+def _content(content: bytes) -> Any:
     head, position = json.loads(content[: content.index(b"\n")]), content.index(b"\n") + 1
     arrays = {}
     for name, dtype, shape in head["arrays"]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import io
 import json
 import sys
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
 import h5py
 import numpy as np
 
 MEMORY = 4 << 30  # bytes: a damaged file may ask for any amount
 MOST_SAMPLES = 10_000_000
-MOST_ENTRIES, MOST_LEVELS = 100_000, 50  # groups may hold each other, directly or not
+MOST_LEVELS = 50  # of groups within groups
 
 
 def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
@@ -52,24 +52,23 @@ def copied(path: str, most: int) -> np.ndarray:
 
     Links out of the file, data that lie in other files, and types of HDF5's other than these are refused.
     """
-    target, left = io.BytesIO(), [most, MOST_ENTRIES]
+    target, left = io.BytesIO(), [most]
     with h5py.File(path, "r") as file, h5py.File(target, "w") as clean:
-        _copy(file, clean, left, 0)
+        _copy(file, clean, left, set(), 0)
     return np.frombuffer(target.getvalue(), np.uint8)
 
 
-def _copy(source: Any, target: Any, left: List[int], level: int) -> None:
-    if level > MOST_LEVELS:
-        raise ValueError(f"groups within groups, more than {MOST_LEVELS} levels deep")
+def _copy(source: Any, target: Any, left: List[int], seen: Set[int], level: int) -> None:
+    address = h5py.h5o.get_info(source.id).addr
+    if address in seen or level > MOST_LEVELS:  # groups may hold each other, directly or not
+        raise ValueError(f"{source.name} stands at two places, or more than {MOST_LEVELS} levels deep")
+    seen.add(address)
     for name in source:
-        left[1] -= 1
-        if left[1] < 0:
-            raise ValueError(f"more than {MOST_ENTRIES} entries")
         if not isinstance(source.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{name} is a link to elsewhere")
         item = source[name]
         if isinstance(item, h5py.Group):
-            _copy(item, target.create_group(name), left, level + 1)
+            _copy(item, target.create_group(name), left, seen, level + 1)
         else:
             target.create_dataset(name, data=_content(name, item, left), dtype=item.dtype)
 
@@ -95,6 +94,7 @@ def serve(requests: Any, answers: Any) -> None:
         arrays: List[np.ndarray] = []
         try:
             if "most" in request:
+                limit_memory(max(MEMORY, 5 * request["most"]))  # the arrays, the copy, and the copy's bytes
                 head: Dict[str, Any] = {}
                 arrays = [copied(request["path"], request["most"])]
             else:
@@ -108,14 +108,14 @@ def serve(requests: Any, answers: Any) -> None:
         answers.flush()
 
 
-def limit_memory() -> None:
+def limit_memory(most: int = MEMORY) -> None:
     """Where the system can: let a huge allocation fail instead of exhausting the machine."""
     try:
         import resource
     except ImportError:  # Windows
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    soft = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
