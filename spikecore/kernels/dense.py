@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -23,7 +22,9 @@ from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels import memory
 from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import needs_of, step_back_source, step_source
+from spikecore.kernels.form import numbers_of
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
+from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.product import multiply
 
 WEIGHT = "connection.weight"
@@ -46,6 +47,7 @@ class Shift(Stateless):
         return (x + params.bias if self.bias else x), state
 
 
+@Remembered
 def elementwise_part(stepper: Any) -> Optional[Recurrent]:
     """The same neuron with the product taken out; None where the stepper has no dense recurrence."""
     if getattr(type(stepper), "step", None) is not Recurrent.step:  # nor a subclass that computes something else
@@ -96,7 +98,7 @@ def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
     return apart, product.matrices(apart)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Dense:
     """Kernels of one step for ``Recurrent(neuron, Linear)``; called like ``Fused``.
 
@@ -223,19 +225,21 @@ def _several(shape: Tuple[int, ...]) -> bool:
     return several(shape) and math.prod(shape) >= THREADS_FROM
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _reads_products(part: Fused) -> bool:
     """Whether a step backwards needs P, or only the states."""
-    _, _, read = needs_of(part.trace, part.adjoint, False, part.params)
-    return part.trace.program.inputs["s_spk"] in read
+    _, _, read = needs_of(part.trace, part.form.adjoint, False, part.trace.params)
+    return part.trace.program.inputs["s_0"] in read
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _forward(part: Fused, several: bool) -> Any:
-    return build(step_source(part.trace, part.rows), "forward", part.dtype, several)
+    run = part.program()
+    return build(step_source(run.trace, run.rows), "forward", part.dtype, several)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _backward(part: Fused, several: bool, by_params: Tuple[str, ...]) -> Any:
-    source = step_back_source(part.trace, part.adjoint, part.rows, part.record, by_params)
+    run, by = part.program(), numbers_of(part.params, by_params)
+    source = step_back_source(run.trace, part.form.adjoint, run.rows, run.recorded, by)
     return build(source, "backward", part.dtype, several)
