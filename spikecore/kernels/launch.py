@@ -20,8 +20,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from spikecore.kernels.modules import load
+
 SOURCE = """
-@njit(parallel=True, cache=True, nogil=True)
+@function(parallel=True, nogil=True)
 def launch(function, workers, table):
     for worker in prange(workers):
         call(function, worker, workers, table)
@@ -89,10 +91,8 @@ class Kernel:
 
 @lru_cache(maxsize=None)
 def _launcher() -> Callable[..., Any]:
-    from spikecore.kernels.cache import module
-
-    head = f"from numba import njit, prange\nfrom {__name__} import call\n"
-    return module(head + SOURCE, text()).launch  # type: ignore[no-any-return]
+    head = f"from numba import prange\nfrom spikecore.kernels.compiled import function\nfrom {__name__} import call\n"
+    return load(head + SOURCE, text()).launch  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=None)
