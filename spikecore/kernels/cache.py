@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, ContextManager
 
 from spikecore.kernels.modules import load
-from spikecore.kernels.threads import launch
+from spikecore.kernels.threads import turn
 
 HEAD = """\
 import numpy as np
@@ -84,10 +85,7 @@ SLOW = 1.0  # seconds of compilation worth mentioning
 def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., Any]:
     """The function ``name`` of ``source``, a step on arrays, compiled by Numba when it is first called."""
     text = HEAD.format(dtype=dtype, chunk=CHUNK, parallel=parallel, exp=EXP[dtype].strip()) + source
-    made = getattr(load(text), name)
-    if parallel:
-        launch()
-    return _announced(made, name)
+    return _announced(getattr(load(text), name), name, turn() if parallel else nullcontext())
 
 
 @lru_cache(maxsize=None)
@@ -114,12 +112,13 @@ def _c_function(text: str, name: str) -> Any:
     return made
 
 
-def _announced(function: Any, name: str) -> Callable[..., Any]:
-    """Say so when a first call takes long because it compiles."""
+def _announced(function: Any, name: str, turn: ContextManager[Any]) -> Callable[..., Any]:
+    """Say so when a first call takes long because it compiles; ``turn`` is what it runs in."""
 
     def call(*arguments: Any) -> Any:
         known, begun = len(function.overloads), time.perf_counter()
-        result = function(*arguments)
+        with turn:
+            result = function(*arguments)
         if len(function.overloads) > known:
             _announce(name, time.perf_counter() - begun)
         return result

@@ -21,6 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from spikecore.kernels.modules import load
+from spikecore.kernels.threads import turn
 
 SOURCE = """
 @function(parallel=True, nogil=True)
@@ -84,7 +85,8 @@ class Kernel:
             entries.append(a.strides[0] // a.itemsize if a.ndim and a.shape[0] > 1 else 0)
         table = np.array(entries, np.intp)
         if workers > 1:
-            _launcher()(self.address, workers, table)
+            with turn():
+                _launcher()(self.address, workers, table)
         else:
             self.alone(0, 1, table.ctypes.data)
 
