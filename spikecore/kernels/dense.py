@@ -11,8 +11,9 @@ spikes. Backward goes from step to step as well; with G[t] the gradient by P[t],
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -25,10 +26,10 @@ from spikecore.kernels.emit import needs_of, step_back_source, step_source
 from spikecore.kernels.form import numbers_of
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.product import multiply
+from spikecore.kernels.product import calm, multiply
 
 WEIGHT = "connection.weight"
-THREADS_FROM = 8 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
+THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ class Product(NamedTuple):
 
     matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
     multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
+    calm: Callable[[], ContextManager[Any]] = nullcontext  # what a run of products is in
 
 
-NUMPY = Product(list, multiply)
+NUMPY = Product(list, multiply, calm)
 
 
 def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
@@ -142,7 +144,8 @@ class Dense:
         products = memory.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
         kernel, given = _forward(part, _several(shape)), part.given(params, shape)
         multiply = _multiplier(self.product, kept[0], params[WEIGHT].T, products)
-        _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps, multiply)
+        with self.product.calm():
+            _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps, multiply)
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
         return Made(over_time["spk"], [over_time[s] for s in part.record], final, (products, *kept) if keep else ())
@@ -182,7 +185,8 @@ class Dense:
 
         kept, upstream = [flat(s) for s in saved], [flat(r) for r in (g, *g_recorded)]
         lines = [c.reshape(-1) for c in carry], [s.reshape(-1) for s in sums]
-        _steps_back(kernel, given, flat(x), kept, upstream, flat(by_product), *lines, after_step)
+        with self.product.calm():
+            _steps_back(kernel, given, flat(x), kept, upstream, flat(by_product), *lines, after_step)
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
         if WEIGHT in by_params:
             found[WEIGHT] = self._by_weight(by_product, saved[1][:-1])
