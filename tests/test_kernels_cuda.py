@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 def kernels_of(case, kind=OnHost, **options):
     problem = Problem(case, **options)
-    return problem, problem.kernels(lambda *a: made(kind, *a))
+    return problem, problem.kernels(lambda *a: made(a[0], kind, *a[1:]))
 
 
 def side(given):
@@ -112,7 +112,7 @@ def sources(case, kind=cuda.FusedCuda):
             for windowed, constant in ((False, False), (True, True)):
                 for kernel in (
                     forward_of(kernels, True, constant),
-                    backward_of(kernels, True, kernels.params, constant, windowed),
+                    backward_of(kernels, True, kernels.trace.params, constant, windowed),
                 ):
                     yield cuda.whole(kernel, dtype, given), kernel.name
 

@@ -92,18 +92,44 @@ def test_states_of_any_name(name, steps):
     check(name, "float32", NamedX(threshold=0.5), steps=steps)
 
 
-def test_states_whose_names_are_no_identifiers_take_the_loop():
-    @dataclass(frozen=True)
-    class Odd(sc.Neuron):
-        state: ClassVar[tuple] = ("mem-brane",)
+@dataclass(frozen=True)
+class Odd(sc.Neuron):
+    """Its states bear names that are no identifiers, or one that Python reads as another: a ligature is two letters."""
 
-        def step(self, engine, params, state, x):
-            mem = 0.5 * state["mem-brane"] + x
-            return self.fires(engine, params, mem), sc.State({"mem-brane": mem})
+    state: ClassVar[tuple] = ("\ufb01", "fi", "mem-brane", "class", "mem")
 
-    assert "because Odd.step is not elementwise: 'mem-brane' is no name" in sc.get_engine("numpy").explain(Odd())
-    with pytest.raises(RuntimeError, match="fused=True, but Odd.step is not elementwise: 'mem-brane' is no name"):
-        Odd().run(Pass(sc.get_engine("numpy", fused=True)), Tree(), Tree(), None, np.ones((5, 2, 3), "float32"))
+    def step(self, engine, params, state, x):
+        first, second = 0.9 * state["\ufb01"] + x, 0.2 * state["fi"] - 0.5 * x
+        third, last = 0.5 * state["mem-brane"] + second, 0.3 * state["class"] + first
+        mem = 0.6 * state.mem + 0.5 * first + 0.2 * last - 0.1 * third
+        after = {"\ufb01": first, "fi": second, "mem-brane": third, "class": last, "mem": mem}
+        return self.graded(params, self.fires(engine, params, mem)), sc.State(after)
+
+
+@dataclass(frozen=True)
+class Scaled(sc.Refractory):
+    """It has parameters "neuron.beta" and "neuron_beta"."""
+
+    def init(self, key, shape):
+        made = super().init(key, shape)
+        return made._replace(params=made.params.replace(neuron_beta=np.array(0.4)))
+
+    def prepare(self, engine, params):
+        return super().prepare(engine, params).replace(neuron_beta=params.neuron_beta)
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, params.neuron_beta * x)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    "layer", [Odd(threshold=0.5), Scaled(sc.Leaky(beta=L(0.8), threshold=0.2))], ids=["states", "params"]
+)
+def test_names_that_are_alike_do_not_collide(name, layer):
+    """C14: generated code has none of the user's names."""
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    check(name, "float32", layer, steps=40)
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])

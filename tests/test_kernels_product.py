@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spikecore as sc
+from spikecore.api.layer import Key, Pass
+from spikecore.api.tree import Tree, map_leaves
 from spikecore.kernels import product
 
 threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
@@ -42,6 +44,7 @@ def parts(monkeypatch):
         return found
 
     monkeypatch.setattr(product, "PART", 1)
+    monkeypatch.setattr(product, "FEW", 0)
     monkeypatch.setattr(product, "_parts", watched)
     return seen
 
@@ -64,6 +67,7 @@ def test_parts_are_the_product(data):
     out = np.full((a @ b).shape, np.nan, "float32")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product, "PART", 1)
+        patch.setattr(product, "FEW", 0)
         product.multiply(a, b, out)
     np.testing.assert_array_equal(out, a @ b)
 
@@ -207,3 +211,42 @@ with threadpoolctl.threadpool_limits(2, "blas"):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_has_threads_of_its_own():
     subprocess.run([sys.executable, "-c", CHILD], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["kernels", "loop"])
+def test_a_recurrence_multiplies_on_one_thread(monkeypatch, fused):
+    """D9: other threads may get their turn on a busy machine when the step is long over."""
+    seen, whole = [], product._parts
+
+    def watched(a, b, out, count):
+        seen.append((count, out.size * a.shape[-1] < 2 * product.PART, threads_now()))
+        return whole(a, b, out, count)
+
+    monkeypatch.setattr(product, "_parts", watched)
+    engine, layer = sc.get_engine("numpy", fused=fused), sc.RLeaky(beta=0.8, linear_features=100)
+    params = layer.init(Key((0,)), (100,)).params
+    held = Tree(params=map_leaves(engine.asarray, params), x=np.ones((6, 70, 100), "float32"))
+    before = threads_now()
+    engine.value_and_grad(
+        lambda held: (engine.xp.sum(layer.run(Pass(engine), held.params, Tree(), None, held.x).outputs), ()), held
+    )
+    small = [(count, threads) for count, is_small, threads in seen if is_small]
+    assert len(small) >= 11
+    assert all(found == (1, [1] * len(before)) for found in small)
+    assert threads_now() == before
+
+
+def test_calm_ends_with_its_last_user():
+    """D9: also if a product fails in it, or another thread is in it."""
+    before = threads_now()
+    with pytest.raises(ValueError, match="mismatch"), product.calm():
+        product.multiply(np.ones((700, 700)), np.ones((699, 700)), np.empty((700, 700)))
+    assert threads_now() == before
+    with product.calm():
+        other = threading.Thread(
+            target=lambda: product.calm().__enter__() and product.calm().__exit__(None, None, None)
+        )
+        other.start()
+        other.join()
+        assert threads_now() == [1] * len(before)
+    assert threads_now() == before

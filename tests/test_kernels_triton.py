@@ -116,7 +116,7 @@ def every(case, inputs):
         dtype = given if given in ("float32", "float64") else "float32"
         kernels = kernels_of(case, dtype)
         yield forward_of(kernels, True, False), dtype, given
-        yield backward_of(kernels, True, kernels.params, False, False), dtype, given
+        yield backward_of(kernels, True, kernels.trace.params, False, False), dtype, given
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_every_kernel_compiles_for_every_type(case):
 @pytest.mark.parametrize("lengths", ["i32", "i64", "constexpr"])
 def test_constant_inputs_and_windows_compile_for_other_gpus_and_sizes(architecture, lengths):
     kernels = kernels_of(CASES["Alpha"])
-    for kernel in (forward_of(kernels, True, True), backward_of(kernels, True, kernels.params, True, True)):
+    for kernel in (forward_of(kernels, True, True), backward_of(kernels, True, kernels.trace.params, True, True)):
         assert len(compiled(kernel, "float32", "bfloat16", architecture, lengths)["cubin"]) > 1000
 
 
@@ -159,7 +159,7 @@ def test_every_operation_is_rounded_on_its_own():
 def test_constants_are_as_precise_as_the_states():
     kernels = kernels_of(CASES["Leaky-graded"], "float64")
     text = compiled(forward_of(kernels, False, False), "float64", "float64")["ptx"]
-    assert "0d3FE6666666666666" in text  # 0.7
+    assert re.search(r"ld\.global\S*\.b64", text)  # where they come from
     assert "f32" not in text
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+
 import pytest
 
 import spikecore as sc
+from spikecore.api.layer import Key, Pass
+from spikecore.api.tree import Tree, map_leaves
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -119,3 +124,36 @@ def test_transforms_look_through_products_of_any_size():
         made = matmul(torch.autograd.forward_ad.make_dual(a, torch.ones_like(a)), b)
         tangent = torch.autograd.forward_ad.unpack_dual(made).tangent
     assert torch.allclose(tangent, torch.ones_like(a) @ b)
+
+
+@pytest.mark.parametrize(("size", "few"), [(40, True), (320, False)])
+def test_small_products_of_a_recurrence_take_one_thread(monkeypatch, size, few):
+    """D9: other threads may get their turn on a busy machine when the step is long over."""
+    pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
+    from spikecore.engines.torch import product
+    from spikecore.kernels.threads import launch
+
+    if product._mkl_threads() is None:
+        pytest.skip("torch does not multiply with MKL here")
+    threads = ctypes.CDLL(os.path.join(os.path.dirname(torch.__file__), "lib", product._LIBRARY)).MKL_Get_Max_Threads
+    launch()  # sets torch's number of threads
+    own, seen, multiply = product._mkl_threads(), [], torch.mm
+    before = own(3)  # whatever the machine has
+
+    def watched(*matrices, **options):
+        seen.append(threads())
+        return multiply(*matrices, **options)
+
+    monkeypatch.setattr(torch, "mm", watched)
+    try:
+        engine, layer = sc.get_engine("torch", fused=True), sc.RLeaky(beta=0.8, linear_features=size)
+        params = map_leaves(engine.asarray, layer.init(Key((0,)), (size,)).params)
+        held = Tree(params=params, x=torch.rand(4, 200, size))
+        engine.value_and_grad(
+            lambda held: (layer.run(Pass(engine), held.params, Tree(), None, held.x).outputs.sum(), ()), held
+        )
+        assert threads() == 3
+    finally:
+        own(before)
+    assert len(seen) == 9  # four steps both ways, and the gradient by the weight
+    assert set(seen[:8]) == {1 if few else 3}

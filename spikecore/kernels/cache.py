@@ -1,35 +1,32 @@
-"""Compiled kernels: one generated module per kernel, named by its contents, kept on disk between processes."""
+"""Compiled kernels: one generated module per kernel, whose machine code is kept on disk between processes."""
 
 from __future__ import annotations
 
-import atexit
-import hashlib
-import importlib.util
-import os
-import pathlib
-import shutil
 import sys
-import tempfile
 import time
+from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, ContextManager
 
-from spikecore.kernels.threads import launch
+from spikecore.kernels.modules import load
+from spikecore.kernels.threads import turn
 
 HEAD = """\
 import numpy as np
 from numba import njit, prange
+from spikecore.kernels.compiled import function
 
 F = np.{dtype}
 CHUNK = {chunk}
 
 {exp}
 
-@njit(parallel={parallel}, cache=True, error_model="numpy", nogil=True)
+@function(parallel={parallel}, error_model="numpy", nogil=True)
 """
 RUN = """\
 import numpy as np
-from numba import cfunc, njit
+from numba import njit
+from spikecore.kernels.compiled import c_function
 from spikecore.kernels.launch import call, pointer_to
 
 F = np.{dtype}
@@ -41,11 +38,11 @@ EVERY = {every}
 row = pointer_to("{dtype}")
 
 
-@cfunc("void(intp, intp, CPointer(intp))", cache=True, error_model="numpy")
+@c_function("void(intp, intp, CPointer(intp))", error_model="numpy")
 """
 TILE = """\
 import numpy as np
-from numba import cfunc
+from spikecore.kernels.compiled import c_function
 from spikecore.kernels.launch import pointer_to
 
 F = np.{dtype}
@@ -53,12 +50,7 @@ SIZE = F().itemsize
 row = pointer_to("{dtype}")
 
 
-@cfunc(
-    "void({integers})",
-    cache=True,
-    error_model="numpy",
-    fastmath={{"reassoc", "contract", "nsz"}},
-)
+@c_function("void({integers})", error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})
 """
 # The C library's exponential is a call per element; this one vectorises. Cody and Waite's reduction to |r| <= log(2)/2
 # and the polynomial of the Cephes library; relative error 8e-8. 2**n in two factors: n reaches 128, and -150.
@@ -89,40 +81,11 @@ EVERY = 32  # steps of a block whose states are computed again: 264 KB for each 
 SLOW = 1.0  # seconds of compilation worth mentioning
 
 
-def folder() -> pathlib.Path:
-    """Where kernels are kept: ``$SPIKECORE_CACHE``, else ``$XDG_CACHE_HOME``/spikecore, else ~/.cache/spikecore.
-
-    Where none of them can be written to, a folder that lasts as long as the process.
-    """
-    homes = (os.environ.get("SPIKECORE_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.path.expanduser("~/.cache"))
-    own, *general = (pathlib.Path(home) if home else None for home in homes)
-    for place in (own, *(home / "spikecore" for home in general if home)):
-        if place is None:
-            continue
-        try:
-            (place / "kernels").mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(place / "kernels", os.W_OK):
-            return place / "kernels"
-    return _passing_folder()
-
-
-@lru_cache(maxsize=None)
-def _passing_folder() -> pathlib.Path:
-    made = tempfile.mkdtemp(prefix="spikecore-kernels-")
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return pathlib.Path(made)
-
-
 @lru_cache(maxsize=None)
 def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., Any]:
     """The function ``name`` of ``source``, a step on arrays, compiled by Numba when it is first called."""
     text = HEAD.format(dtype=dtype, chunk=CHUNK, parallel=parallel, exp=EXP[dtype].strip()) + source
-    made = getattr(module(text), name)
-    if parallel:
-        launch()
-    return _announced(made, name)
+    return _announced(getattr(load(text), name), name, turn() if parallel else nullcontext())
 
 
 @lru_cache(maxsize=None)
@@ -143,33 +106,19 @@ def _c_function(text: str, name: str) -> Any:
     from spikecore.kernels import launch
 
     begun = time.perf_counter()
-    made = getattr(module(text, launch.text()), name)
+    made = getattr(load(text, launch.text()), name)
     if not made.cache_hits:
         _announce(name, time.perf_counter() - begun)
     return made
 
 
-def module(text: str, depends: str = "") -> Any:
-    """A module of this text, kept on disk with what Numba compiles; another one where ``depends`` is another text."""
-    name = f"spikecore_kernel_{hashlib.blake2b((text + depends).encode(), digest_size=12).hexdigest()}"
-    path = folder() / f"{name}.py"
-    if not path.exists():
-        from spikecore.api.checkpoint import write_atomically
-
-        write_atomically(path, text.encode())
-    spec = importlib.util.spec_from_file_location(name, str(path))
-    made = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    sys.modules[name] = made  # before it runs: cached parallel kernels look their module up by name
-    spec.loader.exec_module(made)  # type: ignore[union-attr]
-    return made
-
-
-def _announced(function: Any, name: str) -> Callable[..., Any]:
-    """Say so when a first call takes long because it compiles."""
+def _announced(function: Any, name: str, turn: ContextManager[Any]) -> Callable[..., Any]:
+    """Say so when a first call takes long because it compiles; ``turn`` is what it runs in."""
 
     def call(*arguments: Any) -> Any:
         known, begun = len(function.overloads), time.perf_counter()
-        result = function(*arguments)
+        with turn:
+            result = function(*arguments)
         if len(function.overloads) > known:
             _announce(name, time.perf_counter() - begun)
         return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from functools import lru_cache
 from typing import Any, Dict, NamedTuple, Set, Tuple
 
 import numpy as np
@@ -17,7 +16,8 @@ from spikecore.api.parameters import values_of
 from spikecore.api.tree import flatten, map_leaves
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
 from spikecore.kernels.fresh import fixed, refresh
-from spikecore.kernels.narrow import fits, narrow
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.narrow import Narrow, fits
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
 MAKERS = {"cpu": "spikecore.kernels.fused", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
@@ -56,7 +56,7 @@ def choose(
     Args:
         terms: the engine's.
         stepper: the neuron.
-        params: prepared parameters by dotted name; floats are compiled in, arrays are not.
+        params: prepared parameters by dotted name; floats are constants, arrays are not.
         state: first states by dotted name.
         shape: (steps, batch, *neurons).
         record: names of states to return for every step.
@@ -67,12 +67,13 @@ def choose(
     """
     if terms.mode is False or (terms.mode == "auto" and math.prod(shape) < terms.least):
         return None
-    part = elementwise_part(stepper) if terms.target == "cpu" else None
+    reason = _unhashable(stepper)
+    part = elementwise_part(stepper) if terms.target == "cpu" and not reason else None
     if weight and (part or terms.target != "cpu" or not fits(shape, weight)):
         return None
-    found = _kernels(terms, part or stepper, params, state, shape, tuple(record))
+    found = reason or _kernels(terms, part or stepper, params, state, shape, tuple(record))
     if not isinstance(found, str):
-        return _dense(found, terms.product) if part else narrow(found, weight[0]) if weight else found
+        return Dense(found, terms.product) if part else Narrow(found, weight[0]) if weight else found
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {found}")
     if "not installed" in found or "take long" in found:
@@ -80,19 +81,13 @@ def choose(
     return None
 
 
-_dense = lru_cache(maxsize=None)(Dense)
-
-
 def _kernels(
     terms: Terms, stepper: Any, params: Dict[str, Any], state: Dict[str, Any], shape: Any, record: Tuple[str, ...]
 ) -> Any:
-    reason = _unhashable(stepper)
-    if reason:
-        return reason
     neurons, owner = tuple(shape[1:]), type(stepper).__name__
     if any(tuple(s.shape) != neurons for s in state.values()):
         return f"the states of {owner} are not shaped like its input"
-    request = terms.target, terms.dtype, stepper, _constants(params), record
+    request = stepper, terms.target, terms.dtype, _constants(params), record
     found, is_fixed = _made(*request)
     if not is_fixed and refresh(stepper, *request[3:]):
         _made.cache_clear()
@@ -115,9 +110,9 @@ def _kernels(
     return _made(*request, tuple(rows))[0] if rows else found
 
 
-@lru_cache(maxsize=1024)
+@Remembered
 def _made(
-    target: str, dtype: str, stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...] = ()
+    stepper: Any, target: str, dtype: str, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...] = ()
 ) -> Tuple[Any, bool]:
     """Kernels, or why there are none; and whether the stepper can never change. No sizes: a compiler's have no hash."""
     make = importlib.import_module(MAKERS[target]).fused
@@ -134,7 +129,7 @@ def _unhashable(stepper: Any) -> str:
 
 
 def _constants(params: Dict[str, Any]) -> Tuple[Tuple[str, Any], ...]:
-    """What a trace needs to know of parameters: floats are compiled in, arrays become inputs."""
+    """What a trace needs to know of parameters: floats are constants, arrays become inputs."""
     return tuple((name, value if type(value) is float else None) for name, value in params.items())
 
 
@@ -147,14 +142,16 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     if mode is False:
         return f"loop: one {name}.step per time step; kernels are switched off (fused=False)"
     spelled = getattr(stepper, "recurrent", stepper)
-    part = elementwise_part(spelled) if target == "cpu" else None
+    reason = _unhashable(spelled)
+    part = elementwise_part(spelled) if target == "cpu" and not reason else None
     host = get_engine("numpy", fused=False)
     try:
         init = spelled.init(Key((0,)), _neurons(spelled))
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-    found = _kernels(Terms(mode, "float32", target=target), part or spelled, params, {}, (1, *init.shape), ())
+    terms = Terms(mode, "float32", target=target)
+    found = reason or _kernels(terms, part or spelled, params, {}, (1, *init.shape), ())
     if isinstance(found, str):
         return f"loop: one {name}.step per time step, because {found}"
     limit = f" for {LARGE:,} neuron-steps and more ({REPEATED:,} in training), below that step by step"

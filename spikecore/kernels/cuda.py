@@ -64,8 +64,8 @@ class CudaC(Target):
     def load(self, array: str, at: str) -> str:
         return f"F({array}[{at}])"
 
-    def scalar(self, array: str) -> str:
-        return f"F({array}[0])"
+    def scalar(self, array: str, place: int = 0) -> str:
+        return f"F({array}[{place}])"
 
     def fixed(self, kind: str, name: str, text: str) -> str:
         return f"const {'F' if kind == 'float' else 'bool'} {name} = {text};"
@@ -158,11 +158,11 @@ def fused(stepper: Any, constants: Constants, record: Tuple[str, ...], rows: Tup
 
     Args:
         stepper: the neuron.
-        constants: its prepared parameters by dotted name: a float is compiled in, None stands for an array.
+        constants: its prepared parameters by dotted name: a float is a constant, None stands for an array.
         record: states to return for every step.
         rows: parameters with more than one value.
         dtype: "float32" or "float64", of states and parameters.
     """
     if importlib.util.find_spec("cupy") is None:
         return "CuPy is not installed (pip install cupy-cuda12x, or the wheel for your CUDA version)"
-    return made(FusedCuda, stepper, constants, record, rows, dtype)
+    return made(stepper, FusedCuda, constants, record, rows, dtype)

@@ -11,9 +11,9 @@ spikes. Backward goes from step to step as well; with G[t] the gradient by P[t],
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels import memory
 from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import needs_of, step_back_source, step_source
+from spikecore.kernels.form import numbers_of
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
-from spikecore.kernels.product import multiply
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.product import calm, multiply
 
 WEIGHT = "connection.weight"
-THREADS_FROM = 8 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
+THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Shift(Stateless):
         return (x + params.bias if self.bias else x), state
 
 
+@Remembered
 def elementwise_part(stepper: Any) -> Optional[Recurrent]:
     """The same neuron with the product taken out; None where the stepper has no dense recurrence."""
     if getattr(type(stepper), "step", None) is not Recurrent.step:  # nor a subclass that computes something else
@@ -61,9 +64,10 @@ class Product(NamedTuple):
 
     matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
     multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
+    calm: Callable[[], ContextManager[Any]] = nullcontext  # what a run of products is in
 
 
-NUMPY = Product(list, multiply)
+NUMPY = Product(list, multiply, calm)
 
 
 def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
@@ -96,7 +100,7 @@ def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
     return apart, product.matrices(apart)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Dense:
     """Kernels of one step for ``Recurrent(neuron, Linear)``; called like ``Fused``.
 
@@ -140,7 +144,8 @@ class Dense:
         products = memory.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
         kernel, given = _forward(part, _several(shape)), part.given(params, shape)
         multiply = _multiplier(self.product, kept[0], params[WEIGHT].T, products)
-        _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps, multiply)
+        with self.product.calm():
+            _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps, multiply)
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
         return Made(over_time["spk"], [over_time[s] for s in part.record], final, (products, *kept) if keep else ())
@@ -180,7 +185,8 @@ class Dense:
 
         kept, upstream = [flat(s) for s in saved], [flat(r) for r in (g, *g_recorded)]
         lines = [c.reshape(-1) for c in carry], [s.reshape(-1) for s in sums]
-        _steps_back(kernel, given, flat(x), kept, upstream, flat(by_product), *lines, after_step)
+        with self.product.calm():
+            _steps_back(kernel, given, flat(x), kept, upstream, flat(by_product), *lines, after_step)
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
         if WEIGHT in by_params:
             found[WEIGHT] = self._by_weight(by_product, saved[1][:-1])
@@ -223,19 +229,21 @@ def _several(shape: Tuple[int, ...]) -> bool:
     return several(shape) and math.prod(shape) >= THREADS_FROM
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _reads_products(part: Fused) -> bool:
     """Whether a step backwards needs P, or only the states."""
-    _, _, read = needs_of(part.trace, part.adjoint, False, part.params)
-    return part.trace.program.inputs["s_spk"] in read
+    _, _, read = needs_of(part.trace, part.form.adjoint, False, part.trace.params)
+    return part.trace.program.inputs["s_0"] in read
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _forward(part: Fused, several: bool) -> Any:
-    return build(step_source(part.trace, part.rows), "forward", part.dtype, several)
+    run = part.program()
+    return build(step_source(run.trace, run.rows), "forward", part.dtype, several)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _backward(part: Fused, several: bool, by_params: Tuple[str, ...]) -> Any:
-    source = step_back_source(part.trace, part.adjoint, part.rows, part.record, by_params)
+    run, by = part.program(), numbers_of(part.params, by_params)
+    source = step_back_source(run.trace, part.form.adjoint, run.rows, run.recorded, by)
     return build(source, "backward", part.dtype, several)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type, TypeVar
 
-from spikecore.kernels.adjoint import Adjoint, adjoint
-from spikecore.kernels.emit import name_of
+from spikecore.kernels.adjoint import adjoint
+from spikecore.kernels.form import Form, form_of, numbers_of
 from spikecore.kernels.fused import Gradients, Made
+from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.skeleton import Kernel, backward_kernel, forward_kernel
 from spikecore.kernels.target import INPUT_TYPED, Target
 from spikecore.kernels.trace import NotElementwise, Trace, trace
@@ -26,15 +26,16 @@ class OnDevice:
     then outputs and the gradient by the input are, too, while states and parameters stay in ``dtype``.
 
     Args:
-        trace: the step.
-        adjoint: its derivative.
+        form: the step and its derivative.
+        states, params: names of the states, and of the parameters that are arrays, in the form's order.
         record: states returned for every step.
         rows: parameters with one value per neuron.
         dtype: "float32" or "float64", of states and parameters.
     """
 
-    trace: Trace
-    adjoint: Adjoint
+    form: Form
+    states: Tuple[str, ...]
+    params: Tuple[str, ...]
     record: Tuple[str, ...]
     rows: Tuple[str, ...]
     dtype: str
@@ -73,14 +74,13 @@ class OnDevice:
     # ---- runs ----
 
     @property
-    def states(self) -> Tuple[str, ...]:
-        """Names of the states, in order."""
-        return self.trace.states
+    def trace(self) -> Trace:
+        """The step, with numbers in place of names."""
+        return self.form.trace
 
-    @property
-    def params(self) -> Tuple[str, ...]:
-        """Names of the parameters that are arrays, in order."""
-        return self.trace.params
+    def numbered(self, names: Sequence[str]) -> Tuple[str, ...]:
+        """What some states are called in kernels."""
+        return numbers_of(self.states, names)
 
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         """Shape of one step's output, from that of its input."""
@@ -93,9 +93,9 @@ class OnDevice:
         final = [self._empty(x, shape, True) for _ in self.states]
         saved = tuple(self._empty(x, (steps + 1, *shape), True) for _ in kept)
         results = Made(self._empty(x, (steps, *shape), False), recorded, final, saved)
-        arrays = {**self._given(params, shape), **self._named("init", self.states, state)}
-        arrays.update({**_named("rec", self.record, recorded), **_named("fin", self.states, final)})
-        arrays.update({"out": results.outputs, **_named("kept", kept, saved)})
+        arrays = {**self._given(x, params), **self._named("init", self.trace.states, state)}
+        arrays.update({"out": results.outputs, **_named("rec", self.numbered(self.record), recorded)})
+        arrays.update({**_named("fin", self.trace.states, final), **_named("kept", kept, saved)})
         self._run(forward_of(self, keep, x.shape[0] == 1 < steps), arrays, {"x": x}, steps)
         return results
 
@@ -122,11 +122,12 @@ class OnDevice:
         first = [self._empty(x, shape, True) for _ in self.states]
         sums = [self._empty(x, shape, True) for _ in by_params]
         last = [self._zeros(x, shape) if one is None else one for one in g_final]
-        arrays = {**self._given(params, shape), **self._named("c", self.states, last)}
-        arrays.update({**_named("kept", kept_states(self), saved), **_named("ginit", self.states, first)})
-        arrays.update({"gx": gx, **_named("gp", map(name_of, by_params), sums)})
-        rows = {"x": x, "g": g, **_named("r", self.record, g_recorded)}
-        kernel = backward_of(self, by_x, by_params, x.shape[0] == 1 < steps, bool(window))
+        arrays = {**self._given(x, params), **self._named("c", self.trace.states, last)}
+        arrays.update({**_named("kept", kept_states(self), saved), **_named("ginit", self.trace.states, first)})
+        by = numbers_of(self.params, by_params)
+        arrays.update({"gx": gx, **_named("gp", by, sums)})
+        rows = {"x": x, "g": g, **_named("r", self.numbered(self.record), g_recorded)}
+        kernel = backward_of(self, by_x, by, x.shape[0] == 1 < steps, bool(window))
         self._run(kernel, arrays, rows, steps, window)
         found = {p: self._reduced(total, params[p]) for p, total in zip(by_params, sums)}
         return Gradients(gx, first, found)
@@ -136,9 +137,13 @@ class OnDevice:
         made[...] = 0.0
         return made
 
-    def _given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> Dict[str, Any]:
+    def _given(self, x: Any, params: Dict[str, Any]) -> Dict[str, Any]:
+        shape = tuple(x.shape[1:])
         arrays = (self._spread(params[p], shape) if p in self.rows else self._packed(params[p]) for p in self.params)
-        return _named("p", map(name_of, self.params), arrays)
+        constants = self._empty(x, (len(self.form.constants),), True)
+        for i, value in enumerate(self.form.constants):
+            constants[i] = value
+        return {**_named("p", self.trace.params, arrays), "constants": constants}
 
     def _named(self, kind: str, names: Any, arrays: Sequence[Any]) -> Dict[str, Any]:
         return _named(kind, names, (self._packed(a) for a in arrays))
@@ -163,35 +168,36 @@ def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
     return {f"{kind}_{name}": array for name, array in zip(names, arrays)}
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def kept_states(runs: OnDevice) -> Tuple[str, ...]:
-    """The states that a backward run reads, whatever gradients it is asked for."""
-    arrays = backward_of(runs, True, runs.params, False, False).arrays
-    return tuple(s for s in runs.states if f"kept_{s}" in arrays)
+    """The states that a backward run reads, whatever gradients it is asked for, by their numbers."""
+    arrays = backward_of(runs, True, runs.trace.params, False, False).arrays
+    return tuple(s for s in runs.trace.states if f"kept_{s}" in arrays)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def forward_of(runs: OnDevice, keep: bool, constant: bool) -> Kernel:
     """The forward kernel; ``constant``: the input is the same at every step."""
     kept = kept_states(runs) if keep else ()
-    return forward_kernel(runs.target(runs.dtype), runs.trace, runs.rows, runs.record, kept, constant)
+    rows, record = numbers_of(runs.params, runs.rows), runs.numbered(runs.record)
+    return forward_kernel(runs.target(runs.dtype), runs.trace, rows, record, kept, constant)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def backward_of(runs: OnDevice, by_x: bool, by_params: Tuple[str, ...], constant: bool, windowed: bool) -> Kernel:
-    """The backward kernel for the gradients that are wanted."""
-    target = runs.target(runs.dtype)
-    return backward_kernel(target, runs.trace, runs.adjoint, runs.rows, by_x, by_params, constant, windowed)
+    """The backward kernel for the gradients that are wanted, by parameters' numbers."""
+    target, rows = runs.target(runs.dtype), numbers_of(runs.params, runs.rows)
+    return backward_kernel(target, runs.trace, runs.form.adjoint, rows, by_x, by_params, constant, windowed)
 
 
-@lru_cache(maxsize=1024)
+@Remembered
 def made(
-    kind: Type[D], stepper: Any, constants: Constants, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str
+    stepper: Any, kind: Type[D], constants: Constants, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str
 ) -> Any:
     """A stepper's kernels of one kind, or a text that says why there are none."""
     try:
         found = trace(stepper, dict(constants))
-        return kind(found, adjoint(found, record), record, rows, dtype)
+        return kind(form_of(found, adjoint(found, record)), found.states, found.params, record, rows, dtype)
     except NotElementwise as reason:
         return f"{type(stepper).__name__}.step is not elementwise: {reason}"
 

@@ -10,7 +10,8 @@ import math
 from typing import Any, Callable, Dict, List, Sequence
 
 from spikecore.kernels.adjoint import Adjoint
-from spikecore.kernels.program import Op
+from spikecore.kernels.form import constants_in
+from spikecore.kernels.program import Op, Program
 from spikecore.kernels.trace import Trace
 
 SPELLING = {
@@ -52,7 +53,7 @@ def spelled(op: Op, name: Callable[[Any], str]) -> str:
     """One operation as an assignment; ``name`` says what a value is called."""
     args = [name(a) for a in op.args]
     if op.word == "pow":
-        exponent = op.args[1]
+        exponent = op.args[1] if type(op.args[1]) is float else None  # an int is the number of a value
         text = (
             f"{args[0]} * {args[0]}" if exponent == 2.0 else args[0] if exponent == 1.0 else f"{args[0]} ** {args[1]}"
         )
@@ -74,22 +75,17 @@ class Source:
         return "\n".join(self.lines) + "\n"
 
 
-def name_of(param: str) -> str:
-    """A dotted parameter name as an identifier."""
-    return param.replace(".", "_")
-
-
 def step_source(trace: Trace, rows: Sequence[str]) -> str:
-    """One step, for loops over time that stand outside: from the states before to the output and the states after it.
+    """One step of a recurrence, for loops over time that stand outside: from the states before to those after it.
 
-    A state that is the output has no array of its own.
+    The first state is the output and goes to ``out``.
     """
     program, source = trace.program, Source()
-    after = {f"after_{s}": v for s, v in zip(trace.states, trace.after) if v != trace.output}
+    after = {f"after_{s}": v for s, v in zip(trace.states[1:], trace.after[1:])}
     arrays = ["x", *(f"before_{s}" for s in trace.states)]
     outs = ["out", *after]
-    source.add(0, f"def forward({', '.join((*arrays, *(f'p_{name_of(p)}' for p in trace.params), *outs))}):")
-    source.add(1, "count = out.shape[0]")
+    source.add(0, f"def forward({', '.join((*arrays, *(f'p_{p}' for p in trace.params), 'constants', *outs))}):")
+    source.add(1, "count = out.shape[0]", *constant_lines(program))
     chunks(source, rows)
     source.add(2, *(f"row_{a} = {a}[lo:hi]" for a in (*arrays, *outs)), "for j in range(width):")
     ops, leaves = program.needed([trace.output, *trace.after])
@@ -104,9 +100,10 @@ def step_back_source(trace: Trace, found: Adjoint, rows: Sequence[str], recorded
     states, program, source = trace.states, trace.program, Source()
     given = ["x", *(f"before_{s}" for s in states), *(f"after_{s}" for s in states)]
     grads = ["g", *(f"rec_{s}" for s in recorded), *(f"next_{s}" for s in states)]
-    outs = [*(f"prev_{s}" for s in states), *(f"gp_{name_of(p)}" for p in by_params)]
-    source.add(0, f"def backward({', '.join((*given, *(f'p_{name_of(p)}' for p in trace.params), *grads, *outs))}):")
-    source.add(1, "count = g.shape[0]")
+    outs = [*(f"prev_{s}" for s in states), *(f"gp_{p}" for p in by_params)]
+    params = *(f"p_{p}" for p in trace.params), "constants"
+    source.add(0, f"def backward({', '.join((*given, *params, *grads, *outs))}):")
+    source.add(1, "count = g.shape[0]", *constant_lines(program))
     chunks(source, rows)
     source.add(2, *(f"row_{a} = {a}[lo:hi]" for a in (*given, *grads, *outs)), "for j in range(width):")
     results, ops, leaves = needs_of(trace, found, False, by_params)
@@ -118,7 +115,7 @@ def step_back_source(trace: Trace, found: Adjoint, rows: Sequence[str], recorded
     source.add(3, *(f"v{v} = row_after_{s}[j]" for s, v in zip(states, trace.after) if v in known))
     source.add(3, *(spelled(op, value_of) for op in ops))
     source.add(3, *(f"row_prev_{s}[j] = {value_of(results[f's_{s}'])}" for s in states))
-    source.add(3, *(f"row_gp_{name_of(p)}[j] += {value_of(results[f'p_{p}'])}" for p in by_params))
+    source.add(3, *(f"row_gp_{p}[j] += {value_of(results[f'p_{p}'])}" for p in by_params))
     return source.text()
 
 
@@ -143,12 +140,18 @@ def chunks(source: Source, rows: Sequence[str]) -> None:
     """The head of a step's kernel: chunks of neurons in parallel."""
     source.add(1, "for chunk in prange((count + CHUNK - 1) // CHUNK):")
     source.add(2, "lo = chunk * CHUNK", "hi = min(count, lo + CHUNK)", "width = hi - lo")
-    source.add(2, *(f"row_p_{name_of(p)} = p_{name_of(p)}[lo:hi]" for p in rows))
+    source.add(2, *(f"row_p_{p} = p_{p}[lo:hi]" for p in rows))
+
+
+def constant_lines(program: Program, array: str = "constants") -> List[str]:
+    """One assignment for each constant, from an array of them."""
+    return [f"{name} = {array}[{i}]" for name, i in constants_in(program).items()]
 
 
 def param_loads(trace: Trace, rows: Sequence[str]) -> Dict[str, str]:
-    """Where the parameters' values are, by name of input."""
-    return {f"p_{p}": f"row_p_{name_of(p)}[j]" if p in rows else f"p_{name_of(p)}" for p in trace.params}
+    """Where the values of parameters and constants are, by name of input."""
+    own = {f"p_{p}": f"row_p_{p}[j]" if p in rows else f"p_{p}" for p in trace.params}
+    return {**own, **{name: name for name in constants_in(trace.program)}}
 
 
 def load_lines(inputs: Dict[str, int], leaves: Any, loads: Dict[str, str]) -> List[str]:

@@ -27,14 +27,14 @@ def refresh(stepper: Any, constants: Any, record: Tuple[str, ...]) -> bool:
 def _unchanged(known: Any, stepper: Any, constants: Any, record: Tuple[str, ...]) -> bool:
     """Whether a step and its derivative are what is known of them."""
     if isinstance(known, str):
-        return bool(known == fused.traced.__wrapped__(stepper, constants, record))
+        return bool(known == fused.traced.function(stepper, constants, record))
     try:
         now = trace(stepper, dict(constants))
     except NotElementwise:
         return False
     if all(fixed(op.option) for op in now.program.ops if op.option is not None):  # then the derivative follows
         return now.begins(known[0])
-    return bool(known == fused.traced.__wrapped__(stepper, constants, record))
+    return bool(known == fused.traced.function(stepper, constants, record))
 
 
 def fixed(part: Any) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from spikecore.kernels import memory
-from spikecore.kernels.adjoint import Adjoint, adjoint
+from spikecore.kernels.adjoint import adjoint
 from spikecore.kernels.cache import CHUNK, EVERY, build_run
+from spikecore.kernels.form import Form, form_of, numbers_of
+from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runs import Run, Wanted, backward_source, forward_source
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.threads import most_threads
@@ -32,7 +34,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-@lru_cache(maxsize=1024)
+@Remembered
 def traced(stepper: Any, constants: Tuple[Tuple[str, Any], ...], record: Tuple[str, ...]) -> Any:
     """Trace and adjoint of a stepper whose parameters are floats (given) or arrays (None); else why there are none."""
     if not has_numba():
@@ -73,15 +75,16 @@ class Fused:
     """One stepper's kernels for one kind of parameters.
 
     Args:
-        trace: the step.
-        adjoint: its derivative.
+        form: the step and its derivative.
+        states, params: names of the states, and of the parameters that are arrays, in the form's order.
         record: states returned for every step.
         rows: parameters with one value per neuron.
         dtype: "float32" or "float64".
     """
 
-    trace: Trace
-    adjoint: Adjoint
+    form: Form
+    states: Tuple[str, ...]
+    params: Tuple[str, ...]
     record: Tuple[str, ...]
     rows: Tuple[str, ...]
     dtype: str
@@ -91,14 +94,19 @@ class Fused:
     unread: ClassVar[Tuple[str, ...]] = ()  # parameters whose values the way back does not need
 
     @property
-    def states(self) -> Tuple[str, ...]:
-        """Names of the states, in order."""
-        return self.trace.states
+    def trace(self) -> Trace:
+        """The step, with numbers in place of names."""
+        return self.form.trace
 
-    @property
-    def params(self) -> Tuple[str, ...]:
-        """Names of the parameters that are arrays, in order."""
-        return self.trace.params
+    @cached_property
+    def constants(self) -> Any:
+        """The constants of the step and its derivative, as an array."""
+        return np.array(self.form.constants, self.dtype)
+
+    def program(self, outs: int = 0) -> Run:
+        """What the kernels of a run are made of; ``outs``: see ``Run``."""
+        rows, record = numbers_of(self.params, self.rows), numbers_of(self.states, self.record)
+        return Run(self.trace, rows, record, outs)
 
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         """Shape of one step's output, from that of its input."""
@@ -118,7 +126,7 @@ class Fused:
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
         """Shapes of what ``forward`` saves: the states before every block of steps."""
-        return [((steps + EVERY - 1) // EVERY, *shape) for _ in self.trace.states]
+        return [((steps + EVERY - 1) // EVERY, *shape) for _ in self.states]
 
     def backward(
         self,
@@ -141,7 +149,8 @@ class Fused:
         summed = x.shape[0] == 1 < steps  # a constant input's gradient
         gx = memory.empty(x.shape if by_x else (1, 1), self.dtype)
         ginit, sums = ([memory.empty(shape, self.dtype) for _ in some] for some in (g_final, by_params))
-        kernel = backward_of(self, Wanted(("sum" if summed else "rows") if by_x else "", by_params))
+        by = numbers_of(self.params, by_params)
+        kernel = backward_of(self, Wanted(("sum" if summed else "rows") if by_x else "", by))
         upstream = (self.rows_of(a) for a in (g, *g_recorded))
         held = *(self.rows_of(a) for a in saved), self.scratch(shape), *map(self.start_of, g_final)
         arrays = self.rows_of(x), *self.held(params, shape), *upstream, *held, *ginit, flat(gx), *sums
@@ -169,14 +178,15 @@ class Fused:
         return np.ascontiguousarray(state, self.dtype).reshape(-1)
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
-        """The parameters that are arrays: one value per neuron, or a number."""
+        """The parameters that are arrays, one value per neuron or a number, and behind them the constants."""
         number = np.dtype(self.dtype).type
-        return [
+        found = [
             np.ascontiguousarray(np.broadcast_to(params[p], shape), self.dtype).reshape(-1)
             if p in self.rows
             else number(np.reshape(params[p], ()))
-            for p in self.trace.params
+            for p in self.params
         ]
+        return [*found, self.constants]
 
     def held(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
         """The same, numbers as arrays of one element."""
@@ -200,32 +210,34 @@ def _chunk_of_zeros(dtype: str) -> Any:
     return memory.zeros((1, LONG), dtype)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def forward_of(fused: Fused) -> Any:
     """The compiled forward run."""
-    return build_run(forward_source(Run(fused.trace, fused.rows, fused.record)), "forward", fused.dtype)
+    return build_run(forward_source(fused.program()), "forward", fused.dtype)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def backward_of(fused: Fused, wanted: Wanted) -> Any:
     """The compiled backward run; its chunks, in which it recomputes the states, stay in cache."""
-    source = backward_source(Run(fused.trace, fused.rows, fused.record), fused.adjoint, wanted)
-    return build_run(source, "backward", fused.dtype)
+    return build_run(backward_source(fused.program(), fused.form.adjoint, wanted), "backward", fused.dtype)
 
 
-@lru_cache(maxsize=1024)
+@Remembered
 def fused(stepper: Any, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str) -> Any:
     """The Numba kernels of a stepper, or a text that says why there are none.
 
     Args:
         stepper: the neuron.
-        constants: its prepared parameters by dotted name: a float is compiled in, None stands for an array.
+        constants: its prepared parameters by dotted name: a float is a constant, None stands for an array.
         record: states to return for every step.
         rows: parameters with more than one value.
         dtype: "float32" or "float64".
     """
     found = traced(stepper, constants, record)
-    return found if isinstance(found, str) else Fused(found[0], found[1], record, rows, dtype)
+    if isinstance(found, str):
+        return found
+    step = found[0]
+    return Fused(form_of(*found), step.states, step.params, record, rows, dtype)
 
 
 def flat(a: Any) -> Any:

@@ -20,8 +20,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from spikecore.kernels.modules import load
+from spikecore.kernels.threads import turn
+
 SOURCE = """
-@njit(parallel=True, cache=True, nogil=True)
+@function(parallel=True, nogil=True)
 def launch(function, workers, table):
     for worker in prange(workers):
         call(function, worker, workers, table)
@@ -82,17 +85,16 @@ class Kernel:
             entries.append(a.strides[0] // a.itemsize if a.ndim and a.shape[0] > 1 else 0)
         table = np.array(entries, np.intp)
         if workers > 1:
-            _launcher()(self.address, workers, table)
+            with turn():
+                _launcher()(self.address, workers, table)
         else:
             self.alone(0, 1, table.ctypes.data)
 
 
 @lru_cache(maxsize=None)
 def _launcher() -> Callable[..., Any]:
-    from spikecore.kernels.cache import module
-
-    head = f"from numba import njit, prange\nfrom {__name__} import call\n"
-    return module(head + SOURCE, text()).launch  # type: ignore[no-any-return]
+    head = f"from numba import prange\nfrom spikecore.kernels.compiled import function\nfrom {__name__} import call\n"
+    return load(head + SOURCE, text()).launch  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=None)

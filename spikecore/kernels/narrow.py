@@ -12,15 +12,16 @@ parts, added up in order: threads do not change the bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from spikecore.kernels import memory
 from spikecore.kernels.cache import build_run
+from spikecore.kernels.form import numbers_of
 from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, workers
-from spikecore.kernels.runs import PAIR, TILES, Run, Wanted, backward_source, forward_source
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.runs import PAIR, TILES, Wanted, backward_source, forward_source
 from spikecore.kernels.tiles import VECTOR, tile, wide
 
 WEIGHT, BIAS = "(weight)", "(bias)"  # no names that a neuron's parameters can have
@@ -32,7 +33,7 @@ PARTS = 32  # how many threads a run can use, and sums of the weight's size it m
 EVERY = 16  # see runs.py; 272 KB for each state of a chunk
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Narrow:
     """Kernels of a neuron with weight and bias behind it; called like ``Fused``.
 
@@ -75,7 +76,8 @@ class Narrow:
         first = (part.start_of(s) for s in state)
         arrays = part.rows_of(x), *part.held(params, shape), *first, flat(out), *final
         held = *map(flat, kept), self.array(params[WEIGHT]), self.array(params[BIAS]), self.spikes(shape)
-        forward_of(self)(workers(shape), self.numbers(steps, shape, int(keep), ("product",)), (*arrays, *held))
+        numbers = self.numbers(steps, shape, int(keep), ("product",))
+        forward_of(part, self.outs)(workers(shape), numbers, (*arrays, *held))
         return Made(out, [], final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
@@ -98,7 +100,8 @@ class Narrow:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
         part, shape, steps = self.part, tuple(x.shape[1:]), g.shape[0]
         own, summed = tuple(p for p in by_params if p in part.params), x.shape[0] == 1 < steps
-        wanted = Wanted(("sum" if summed else "rows") if by_x else "", own, not {WEIGHT, BIAS}.isdisjoint(by_params))
+        weight, by = not {WEIGHT, BIAS}.isdisjoint(by_params), numbers_of(part.params, own)
+        wanted = Wanted(("sum" if summed else "rows") if by_x else "", by, weight)
         gx = memory.empty(x.shape if by_x else (1, 1), part.dtype)
         ginit, sums = ([memory.empty(shape, part.dtype) for _ in some] for some in (g_final, own))
         numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
@@ -110,7 +113,7 @@ class Narrow:
         kept = *(part.rows_of(a) for a in saved), scratch, *map(part.start_of, g_final)
         arrays = part.rows_of(x), *part.held(params, shape), part.rows_of(g), *kept, *ginit, flat(gx), *sums
         held = *by_weight, self.array(params[WEIGHT]), self.spikes(shape)
-        backward_of(self, wanted)(workers(shape), numbers, (*arrays, *held))
+        backward_of(part, self.outs, wanted)(workers(shape), numbers, (*arrays, *held))
         found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
         for shares in by_weight:
             with np.errstate(over="ignore", invalid="ignore"):  # what lies between rows means nothing
@@ -157,20 +160,14 @@ def _parts(shape: Tuple[int, ...]) -> int:
     return max(1, min(PARTS, -(-shape[0] * shape[1] // chunk_of(shape))))
 
 
-@lru_cache(maxsize=None)
-def forward_of(narrow: Narrow) -> Any:
+@Remembered
+def forward_of(part: Fused, outs: int) -> Any:
     """The compiled forward run."""
-    part = narrow.part
-    source = forward_source(Run(part.trace, part.rows, part.record, narrow.outs))
-    return build_run(source, "forward", part.dtype, EVERY)
+    return build_run(forward_source(part.program(outs)), "forward", part.dtype, EVERY)
 
 
-@lru_cache(maxsize=None)
-def backward_of(narrow: Narrow, wanted: Wanted) -> Any:
+@Remembered
+def backward_of(part: Fused, outs: int, wanted: Wanted) -> Any:
     """The compiled backward run."""
-    part = narrow.part
-    source = backward_source(Run(part.trace, part.rows, part.record, narrow.outs), part.adjoint, wanted)
+    source = backward_source(part.program(outs), part.form.adjoint, wanted)
     return build_run(source, "backward", part.dtype, EVERY)
-
-
-narrow = lru_cache(maxsize=None)(Narrow)

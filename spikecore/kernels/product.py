@@ -4,6 +4,9 @@ OpenBLAS's threads spin for tens of milliseconds after a product, in case there 
 a kernel, or torch, and finds the cores taken: a training step then takes half as long again, or twice as long. So
 OpenBLAS gets parts of a product, each for one thread, and the threads are Python's, which sleep at once. In float32 its
 results then do not depend on how many threads there are, either.
+
+A product that takes a core less time than to wake another one is not shared: on a busy machine the other threads may
+get their turn milliseconds later, and a recurrence has such a product at each step.
 """
 
 from __future__ import annotations
@@ -12,21 +15,22 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any, Callable, List
+from typing import Any, Callable, ContextManager, List
 
 import numpy as np
 
 PART = 1 << 23  # multiplications that take a core longer than to wake another one
+FEW = 1 << 18  # as many OpenBLAS itself leaves to one thread
 
 
 def multiply(a: Any, b: Any, out: Any) -> None:
     """Write the product a @ b of matrices, or of stacks of them, to ``out``."""
-    count = out.size * a.shape[-1] // PART
-    if count < 2 or not _libraries():
+    work = out.size * a.shape[-1]
+    if work <= FEW or not _libraries():
         np.matmul(a, b, out=out)
         return
     with _calm as threads:
-        first, *others = _parts(a, b, out, min(threads, count))
+        first, *others = _parts(a, b, out, max(1, min(threads, work // PART)))
         waiting: List[Future[None]] = []
         try:
             for part in others:
@@ -81,12 +85,13 @@ class _Calm:
 
     def __enter__(self) -> int:
         with self.lock:  # in this order, an interrupt leaves OpenBLAS with the threads it had
-            if not self.inside:
+            first = not self.inside
+            if first:
                 self.before = [library.get_num_threads() for library in _libraries()]
             self.inside += 1
-            for library in _libraries():
+            for library in _libraries() if first else ():
                 library.set_num_threads(1)
-            return max(self.before)
+            return max(self.before, default=1)
 
     def __exit__(self, *_: Any) -> None:
         with self.lock:
@@ -101,6 +106,11 @@ class _Calm:
 
 
 _calm = _Calm()
+
+
+def calm() -> ContextManager[int]:
+    """In here OpenBLAS computes on the thread that asks it: for a run of many small products, which costs less once."""
+    return _calm
 
 
 @lru_cache(maxsize=None)

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple, Sequence, Tuple
 
 from spikecore.kernels.adjoint import Adjoint
-from spikecore.kernels.emit import Source, copied, name_of, needs_of, param_loads, spelled, value_of
+from spikecore.kernels.emit import Source, constant_lines, copied, needs_of, param_loads, spelled, value_of
+from spikecore.kernels.form import CONSTANT
 from spikecore.kernels.tiles import VECTOR
 from spikecore.kernels.trace import Trace
 
@@ -53,20 +54,21 @@ class Run(NamedTuple):
 
     def begin(self, name: str, arrays: Sequence[str]) -> Source:
         """The head of a kernel: its arguments, and the chunks that are this worker's."""
-        source, params = Source(), [f"p_{name_of(p)}" for p in self.trace.params]
+        source, params = Source(), [f"p_{p}" for p in self.trace.params]
         numbers = (*NUMBERS, "inner", "wide", "parts", *TILES) if self.outs else NUMBERS
         source.add(0, f"def {name}(worker, workers, table):")
         source.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
         behind = ["weight", *(["bias"] if name == "forward" else []), "spikes"] if self.outs else []
-        for i, array in enumerate(("x", *params, *arrays, *behind)):
+        for i, array in enumerate(("x", *params, "constants", *arrays, *behind)):
             at = len(numbers) + 2 * i
             source.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
-        source.add(1, *(f"{p} = row({p})[0]" for p, name in zip(params, self.trace.params) if name not in self.rows))
+        source.add(1, *(f"p_{p} = row(p_{p})[0]" for p in self.trace.params if p not in self.rows))
+        source.add(1, "fixed = row(constants)", *constant_lines(self.trace.program, "fixed"))
         source.add(1, "chunks = (count + chunk - 1) // chunk")
         border = "{} * parts // workers * chunks // parts" if self.outs else "{} * chunks // workers"
         source.add(1, f"for own in range({border.format('worker')}, {border.format('(worker + 1)')}):")
         source.add(2, "lo = own * chunk", "width = min(chunk, count - lo)")
-        source.add(2, *(f"row_p_{name_of(p)} = {row(f'p_{name_of(p)}')}" for p in self.rows))
+        source.add(2, *(f"row_p_{p} = {row(f'p_{p}')}" for p in self.rows))
         if self.outs:
             source.add(2, "rows_done, rows_before = width // inner, lo // inner")
             source.add(2, *(f"spikes_{k} = spikes + (worker * step_spikes + {k} * chunk) * SIZE" for k in range(PAIR)))
@@ -81,7 +83,7 @@ class Run(NamedTuple):
         return f"{array} + (({t}) * step_{array} + rows_before * {self.outs}) * SIZE"
 
     def params(self, source: Source, depth: int, leaves: Any) -> Dict[Any, str]:
-        """Read the parameters; what their values are called."""
+        """Read parameters and constants; what their values are called."""
         known, loads = {}, param_loads(self.trace, self.rows)
         for name, value in self.trace.program.inputs.items():
             if name in loads and value in leaves:
@@ -185,7 +187,7 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     states = run.trace.states
     over_time = "g", *(f"rec_{s}" for s in run.recorded), *(f"kept_{s}" for s in states)
     arrays = *over_time, "scratch", *(f"last_{s}" for s in states)
-    outs = *(f"now_{s}" for s in states), "gx", *(f"gp_{name_of(p)}" for p in wanted.params)
+    outs = *(f"now_{s}" for s in states), "gx", *(f"gp_{p}" for p in wanted.params)
     source = run.begin("backward", (*arrays, *outs, *(["gw"] if wanted.weight else [])))
     source.add(2, "room = scratch + worker * step_scratch * SIZE")
     if wanted.weight:
@@ -195,7 +197,7 @@ def backward_source(run: Run, found: Adjoint, wanted: Wanted) -> str:
     for s in states:
         source.add(2, f"row_now_{s} = {row(f'now_{s}')}", f"row_last_{s} = {first_row(f'last_{s}')}")
         source.add(2, *copied(f"row_now_{s}", f"row_last_{s}[j]"))
-    sums = {f"sum_{name_of(p)}": f"gp_{name_of(p)}" for p in wanted.params}
+    sums = {f"sum_{p}": f"gp_{p}" for p in wanted.params}
     for total, array in {**({"sum_": "gx"} if wanted.x == "sum" else {}), **sums}.items():
         source.add(2, f"{total} = {row(array)}", *copied(total, "F(0.0)"))
     if wanted.weight:
@@ -248,14 +250,14 @@ def _steps_back(source: Source, run: Run, found: Adjoint, wanted: Wanted, n: int
     trace, inputs = run.trace, run.trace.program.inputs
     results, ops, leaves = needs_of(trace, found, bool(wanted.x), wanted.params, output=wanted.weight)
     values = {**{f"a_{s}": v for s, v in zip(trace.states, trace.after)}, **inputs}
-    reads = [read for read, v in values.items() if v in leaves and read[:2] not in ("p_", "c_")]
+    reads = [read for read, v in values.items() if v in leaves and read[:2] not in ("p_", "c_", CONSTANT)]
     for k in range(n):
         places = _places(run, k)
         touched = {*reads, *(["gx"] if wanted.x == "rows" else []), *(["g"] if run.outs else [])}
         source.add(4, *(f"row_{k}_{a} = {places[a]}" for a in sorted(touched)))
     sums = {
         **({"sum_": results["x"]} if wanted.x == "sum" else {}),
-        **{f"sum_{name_of(p)}": results[f"p_{p}"] for p in wanted.params},
+        **{f"sum_{p}": results[f"p_{p}"] for p in wanted.params},
     }
     for k in range(n if run.outs else 0):
         source.add(4, f"call(by_rows, {run.narrow('g', f't - {k}')}, weight, spikes_{k}, rows_done, inner, wide)")

@@ -7,17 +7,19 @@ these depend on: the input itself is mostly not among that, so it need not be ke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
+
 from spikecore.kernels import fused, memory
-from spikecore.kernels.adjoint import Adjoint
 from spikecore.kernels.cache import build
-from spikecore.kernels.emit import name_of, spelled, value_of
+from spikecore.kernels.emit import constant_lines, spelled, value_of
+from spikecore.kernels.form import Form, constants_in, form_of
 from spikecore.kernels.fused import reduced, traced
+from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Op
 from spikecore.kernels.sizes import LONGEST
-from spikecore.kernels.trace import Trace
 
 Arrays = Dict[str, Any]
 WIDE = 1 << 16  # neurons from which on a step is long enough for several threads
@@ -28,7 +30,8 @@ class Single:
     """One stepper's step for one kind of parameters.
 
     Args:
-        trace, adjoint: the step and its derivative.
+        form: the step and its derivative.
+        states, params: names of the states, and of the parameters that are not constants, in the form's order.
         rows: parameters with one value per neuron; the others are numbers.
         dtype: "float32" or "float64".
 
@@ -36,16 +39,29 @@ class Single:
     the step, "p_<parameter>", "g" the gradient by the output, "c_<state>" by the state after the step.
     """
 
-    trace: Trace
-    adjoint: Adjoint
+    form: Form
+    states: Tuple[str, ...]
+    params: Tuple[str, ...]
     rows: Tuple[str, ...]
     dtype: str
+
+    @cached_property
+    def names(self) -> Dict[str, str]:
+        """What the form's inputs and results are called here."""
+        found = {f"p_{i}": f"p_{p}" for i, p in enumerate(self.params)}
+        found.update({f"{kind}_{i}": f"{kind}_{s}" for i, s in enumerate(self.states) for kind in "sac"})
+        return {"x": "x", "g": "g", **found}
+
+    @cached_property
+    def constants(self) -> Any:
+        """The constants of the step and its derivative."""
+        return np.array(self.form.constants, self.dtype)
 
     def forward(self, given: Arrays, count: int, threads: bool) -> List[Any]:
         """The output and the states after a step of ``count`` neurons."""
         names, kernel = _forward(self, _several(threads, count))
-        made = [memory.empty((count,), self.dtype) for _ in range(1 + len(self.trace.states))]
-        kernel(*(given[name] for name in names), *made)
+        made = [memory.empty((count,), self.dtype) for _ in range(1 + len(self.states))]
+        kernel(*(given[self.names[name]] for name in names), self.constants, *made)
         return made
 
     def backward(self, given: Arrays, count: int, threads: bool, wanted: Tuple[str, ...]) -> Arrays:
@@ -53,70 +69,75 @@ class Single:
         where there is none.
         """
         names, filled, kernel = _backward(self, wanted, _several(threads, count))
-        made = {name: memory.empty((count,), self.dtype) for name in filled}
-        kernel(*(given[name] for name in names), *made.values())
+        made = {self.names[name]: memory.empty((count,), self.dtype) for name in filled}
+        kernel(*(given[self.names[name]] for name in names), self.constants, *made.values())
         return {name: made.get(name) for name in wanted}
 
     def reads(self, wanted: Tuple[str, ...]) -> Tuple[str, ...]:
         """The names of what ``backward`` reads."""
-        return _backward(self, wanted, False)[0]
+        return tuple(self.names[name] for name in _backward(self, wanted, False)[0])
 
     def derivative(self, engine: Any, given: Arrays, wanted: Tuple[str, ...]) -> Arrays:
         """``backward`` in the words of an engine, on its arrays of any shape: for gradients of gradients."""
         names, outs, ops = self._way_back(wanted)
-        trace = self.trace
-        after = {f"a_{s}": v for s, v in zip(trace.states, trace.after)}
-        values = {value: given[name] for name, value in {**trace.program.inputs, **after}.items() if name in names}
+        program, values = self.form.trace.program, {}
+        for name, value in self._values().items():
+            if name in names:
+                values[value] = given[self.names[name]]
+        for name, place in constants_in(program).items():
+            values[program.inputs[name]] = self.form.constants[place]
         for op in ops:
             values[op.out] = _worded(engine, op, [values[a] if type(a) is int else a for a in op.args])
-        return {name: values[v] if type(v) is int else None for name, v in outs.items()}
+        return {self.names[name]: values[v] if type(v) is int else None for name, v in outs.items()}
+
+    def _values(self) -> Dict[str, int]:
+        """By name in the form, the values of inputs and of the states after the step."""
+        trace = self.form.trace
+        return {**{f"a_{s}": v for s, v in zip(trace.states, trace.after)}, **trace.program.inputs}
 
     def _way_back(self, wanted: Tuple[str, ...]) -> Tuple[Tuple[str, ...], Arrays, List[Op]]:
         """What a backward step reads, the values it makes by name, and the operations in between."""
-        trace, found = self.trace, self.adjoint
+        trace, found = self.form.trace, self.form.adjoint
         by = {"x": found.x, **{f"s_{s}": v for s, v in zip(trace.states, found.before)}}
         by.update({f"p_{p}": v for p, v in zip(trace.params, found.params)})
-        outs = {name: by[name] for name in wanted if by.get(name) is not None}
+        outs = {name: v for name, v in by.items() if self.names[name] in wanted and v is not None}
         inputs = trace.program.inputs
         after = {f"a_{s}": v for s, v in zip(trace.states, trace.after) if v not in inputs.values()}
         ops, leaves = trace.program.needed([v for v in outs.values() if type(v) is int], after.values())
-        return tuple(name for name, value in {**inputs, **after}.items() if value in leaves), outs, ops
+        read = (name for name, value in {**inputs, **after}.items() if value in leaves)
+        return tuple(name for name in read if name in self.names), outs, ops  # constants are handed in together
 
     def summed(self, total: Any, shape: Tuple[int, ...], like: Tuple[int, ...]) -> Any:
         """A gradient per neuron of a batch of ``shape`` as one of a parameter's shape."""
         return reduced(total.reshape(shape), like)
 
 
-@lru_cache(maxsize=1024)
+@Remembered
 def single(stepper: Any, constants: Any, rows: Tuple[str, ...], dtype: str) -> Optional[Single]:
-    """The kernels of a stepper whose parameters are compiled in (floats) or inputs (None); None if there are none."""
+    """The kernels of a stepper whose parameters are constants (floats) or inputs (None); None if there are none."""
     found = traced(stepper, constants, ())
     if isinstance(found, str):
         return None
-    trace, backward = found
-    if len(trace.program.ops) > LONGEST:
+    step = found[0]
+    if len(step.program.ops) > LONGEST:
         return None
-    return Single(trace, backward, tuple(name for name in trace.params if name in rows), dtype)
+    return Single(form_of(*found), step.states, step.params, tuple(n for n in step.params if n in rows), dtype)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _forward(made: Single, threads: bool) -> Any:
-    trace = made.trace
+    trace = made.form.trace
     ops, leaves = trace.program.needed([trace.output, *trace.after])
-    names = [name for name, value in trace.program.inputs.items() if value in leaves]
+    names = [name for name, value in trace.program.inputs.items() if value in leaves and name in made.names]
     outs = {"out": trace.output, **{f"a_{s}": value for s, value in zip(trace.states, trace.after)}}
-    loads = [f"v{trace.program.inputs[name]} = {_load(made, name)}" for name in names]
-    source = _source("forward", names, outs, [*loads, *(spelled(op, value_of) for op in ops)], made)
+    source = _source("forward", names, outs, ops, made)
     return names, build(source, "forward", made.dtype, threads)
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _backward(made: Single, wanted: Tuple[str, ...], threads: bool) -> Any:
-    trace = made.trace
     names, outs, ops = made._way_back(wanted)
-    values = {**{f"a_{s}": v for s, v in zip(trace.states, trace.after)}, **trace.program.inputs}
-    loads = [f"v{values[name]} = {_load(made, name)}" for name in names]
-    source = _source("backward", names, outs, [*loads, *(spelled(op, value_of) for op in ops)], made)
+    source = _source("backward", names, outs, ops, made)
     return names, tuple(outs), build(source, "backward", made.dtype, threads)
 
 
@@ -136,21 +157,21 @@ def _several(threads: bool, count: int) -> bool:
     return threads and count >= WIDE and fused._parallel  # which a fork ends: OpenMP does not survive it
 
 
-def _load(made: Single, name: str) -> str:
-    return name_of(name) if _is_number(made, name) else f"row_{name_of(name)}[j]"
-
-
 def _is_number(made: Single, name: str) -> bool:
-    return name.startswith("p_") and name[2:] not in made.rows
+    return name.startswith("p_") and made.names[name][2:] not in made.rows
 
 
-def _source(kind: str, names: Sequence[str], outs: Arrays, lines: Sequence[str], made: Single) -> str:
+def _source(kind: str, names: Sequence[str], outs: Arrays, ops: Sequence[Op], made: Single) -> str:
     """A kernel over chunks of neurons that stores values, each under its name."""
-    targets = [f"to_{name_of(name)}" for name in outs]
-    rows = [*(name_of(name) for name in names if not _is_number(made, name)), *targets]
+    program, values, targets = made.form.trace.program, made._values(), [f"to_{name}" for name in outs]
+    rows = [*(name for name in names if not _is_number(made, name)), *targets]
+    loads = {name: name if _is_number(made, name) else f"row_{name}[j]" for name in names}
+    loads.update({name: name for name in constants_in(program)})
+    lines = [*(f"v{values[name]} = {load}" for name, load in loads.items()), *(spelled(op, value_of) for op in ops)]
     head = [
-        f"def {kind}({', '.join((*map(name_of, names), *targets))}):",
+        f"def {kind}({', '.join((*names, 'constants', *targets))}):",
         f"    count = {targets[0]}.shape[0]",
+        *(f"    {line}" for line in constant_lines(program)),
         "    for chunk in prange((count + CHUNK - 1) // CHUNK):",
         "        lo = chunk * CHUNK",
         "        hi = min(count, lo + CHUNK)",

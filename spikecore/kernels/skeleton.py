@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from spikecore.kernels.adjoint import Adjoint
-from spikecore.kernels.emit import name_of, needs_of
+from spikecore.kernels.emit import needs_of
+from spikecore.kernels.form import constants_in
 from spikecore.kernels.program import Op
 from spikecore.kernels.target import Target
 from spikecore.kernels.trace import Trace
@@ -62,14 +63,18 @@ class _Body:
         self.line(self.target.store(array, at, value if isinstance(value, str) else self.target.value(value)))
 
     def params(self, leaves: Iterable[int]) -> None:
-        """Parameters are read once, before the loop."""
+        """Parameters and constants are read once, before the loop."""
         for param in self.trace.params:
             value = self.trace.program.inputs[f"p_{param}"]
             if value in leaves:
-                array = f"p_{name_of(param)}"
+                array = f"p_{param}"
                 self._once(self.read, array)
                 text = self.target.load(array, "i") if param in self.rows else self.target.scalar(array)
                 self.fixed(value, text)
+        for name, place in constants_in(self.trace.program).items():
+            if self.trace.program.inputs[name] in leaves:
+                self._once(self.read, "constants")
+                self.fixed(self.trace.program.inputs[name], self.target.scalar("constants", place))
 
     def inputs(self, leaves: Iterable[int], texts: Dict[str, str]) -> None:
         """Values of a step's inputs, in the program's order."""
@@ -178,7 +183,7 @@ def backward_kernel(
     program, body = trace.program, _Body(target, trace, rows)
     after = dict(zip(trace.states, trace.after))
     results, ops, leaves = needs_of(trace, found, by_x, by_params)
-    sums = {f"gp_{name_of(p)}": results[f"p_{p}"] for p in by_params}
+    sums = {f"gp_{p}": results[f"p_{p}"] for p in by_params}
     if by_x and constant:
         sums["gx"] = found.x
     given = {v: s for s, v in after.items() if v in leaves and v not in program.inputs.values()}  # each value once

@@ -49,8 +49,8 @@ class Target:
         """An element in the type of the states."""
         raise NotImplementedError
 
-    def scalar(self, array: str) -> str:
-        """The only element of an array."""
+    def scalar(self, array: str, place: int = 0) -> str:
+        """One element of an array, the same for all neurons."""
         raise NotImplementedError
 
     def value(self, value: Any) -> str:
@@ -60,7 +60,7 @@ class Target:
     def spelled(self, op: Op) -> str:
         """One word applied to its arguments."""
         args = [self.value(a) for a in op.args]
-        if op.word == "pow" and op.args[1] in (0.0, 1.0, 2.0, 3.0):
+        if op.word == "pow" and type(op.args[1]) is float and op.args[1] in (0.0, 1.0, 2.0, 3.0):
             return " * ".join([args[0]] * int(op.args[1])) or self.number(1.0)
         if op.word == "clip":
             return self._clipped(args[0], *op.args[1:])
@@ -71,7 +71,7 @@ class Target:
         text = x
         for sign, bound in ((">", high), ("<", low)):
             if math.isfinite(bound):
-                text = self.words["where"].format(f"{x} {sign} {self.number(bound)}", self.number(bound), text)
+                text = self.words["where"].format(f"{x} {sign} {self.value(bound)}", self.value(bound), text)
         return text
 
     # ---- statements ----

@@ -6,9 +6,9 @@ import ctypes
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any, Iterator, Optional
+from typing import Any, ContextManager, Iterator, Optional
 
 SPINS = "GOMP_SPINCOUNT"
 _own = threading.local()
@@ -32,6 +32,19 @@ def launch() -> None:
         _openmp().omp_set_max_active_levels(levels)
     if torch:
         torch.set_num_threads(count)
+
+
+@lru_cache(maxsize=None)
+def turn() -> ContextManager[Any]:
+    """What a kernel with several threads runs in.
+
+    Numba's layer "workqueue", which it takes where there is no OpenMP, ends the process if two Python threads use it at
+    once: there they take turns.
+    """
+    import numba
+
+    launch()
+    return threading.Lock() if numba.threading_layer() == "workqueue" else nullcontext()
 
 
 @contextmanager

@@ -165,14 +165,11 @@ def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
 
     Args:
         stepper: the neuron.
-        params: prepared parameters by dotted name: a float is compiled in, anything else becomes an input.
+        params: prepared parameters by dotted name: a float is a constant, anything else becomes an input.
 
     Raises:
         NotElementwise: the step is more than elementwise.
     """
-    for name in (*stepper.state, *params):
-        if not f"p_{name}".replace(".", "_").isidentifier():
-            raise NotElementwise(f"{name!r} is no name for a variable")
     program = Program()
     engine = SymbolicEngine(program)
     held = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}

@@ -70,8 +70,8 @@ class Triton(Target):
     def load(self, array: str, at: str) -> str:
         return f"tl.load({array} + {at}, mask, 0.0).to({self.type})"
 
-    def scalar(self, array: str) -> str:
-        return f"tl.load({array}).to({self.type})"
+    def scalar(self, array: str, place: int = 0) -> str:
+        return f"tl.load({array} + {place}).to({self.type})"
 
     def fixed(self, kind: str, name: str, text: str) -> str:
         return f"{name} = {text}"
@@ -143,11 +143,11 @@ def fused(stepper: Any, constants: Constants, record: Tuple[str, ...], rows: Tup
 
     Args:
         stepper: the neuron.
-        constants: its prepared parameters by dotted name: a float is compiled in, None stands for an array.
+        constants: its prepared parameters by dotted name: a float is a constant, None stands for an array.
         record: states to return for every step.
         rows: parameters with more than one value.
         dtype: "float32" or "float64", of states and parameters.
     """
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed (pip install triton)"
-    return made(FusedTriton, stepper, constants, record, rows, dtype)
+    return made(stepper, FusedTriton, constants, record, rows, dtype)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Dict, Tuple
 
 import numpy as np
 
 from spikecore.kernels import memory
 from spikecore.kernels.cache import build
-from spikecore.kernels.emit import Source, chunks, load_lines, spelled, value_of
+from spikecore.kernels.emit import Source, chunks, constant_lines, load_lines, spelled, value_of
+from spikecore.kernels.form import constants_in, without_constants
 from spikecore.kernels.fused import several
+from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Program
 from spikecore.kernels.trace import NotElementwise, Symbol, Words
 
@@ -36,16 +37,17 @@ def update(
         hash(optimizer)
     except TypeError as reason:
         raise NotElementwise(str(reason)) from None
-    kernel = _kernel(optimizer, tuple(now), tuple(slots), dtype, several(param.shape))
+    kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), dtype, several(param.shape))
     number = param.dtype.type
     arrays = [np.ascontiguousarray(a).reshape(-1) for a in (param, grad, *slots.values())]
     made = [memory.empty(param.shape, param.dtype) for _ in range(1 + len(names))]
-    kernel(*arrays, *(number(value) for value in now.values()), *(a.reshape(-1) for a in made))
+    kernel(*arrays, *(number(value) for value in now.values()), constants, *(a.reshape(-1) for a in made))
     return made[0], dict(zip(names, made[1:]))
 
 
-@lru_cache(maxsize=None)
+@Remembered
 def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dtype: str, parallel: bool) -> Any:
+    """The compiled rule, and its constants."""
     program = Program()
 
     def symbol(name: str) -> Symbol:
@@ -54,16 +56,18 @@ def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dt
     held, now = {name: symbol(name) for name in slots}, {name: symbol(f"now_{name}") for name in scalars}
     param, after = optimizer.rule(Words(program), symbol("param"), symbol("grad"), held, now)
     results = {"param": param.value, **{name: after[name].value for name in optimizer.slots}}
+    program, constants = without_constants(program)
     arrays = ("param", "grad", *slots)
     source = Source()
-    names = (*arrays, *(f"now_{name}" for name in scalars), *(f"new_{name}" for name in results))
+    names = (*arrays, *(f"now_{name}" for name in scalars), "constants", *(f"new_{name}" for name in results))
     source.add(0, f"def update({', '.join(names)}):")
-    source.add(1, "count = param.shape[0]")
+    source.add(1, "count = param.shape[0]", *constant_lines(program))
     chunks(source, ())
     source.add(2, *(f"row_{a} = {a}[lo:hi]" for a in (*arrays, *(f"new_{name}" for name in results))))
     source.add(2, "for j in range(width):")
     ops, leaves = program.needed(results.values())
     loads = {**{a: f"row_{a}[j]" for a in arrays}, **{f"now_{name}": f"now_{name}" for name in scalars}}
+    loads.update({name: name for name in constants_in(program)})
     source.add(3, *load_lines(program.inputs, leaves, loads), *(spelled(op, value_of) for op in ops))
     source.add(3, *(f"row_new_{name}[j] = {value_of(value)}" for name, value in results.items()))
-    return build(source.text(), "update", dtype, parallel)
+    return build(source.text(), "update", dtype, parallel), np.array(constants, dtype)

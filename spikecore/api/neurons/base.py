@@ -23,7 +23,6 @@ from spikecore.api.surrogate import Surrogate, atan
 
 UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)
-_NAMES: Dict[type, Tuple[str, ...]] = {}  # parameter_names by class
 _NUMBERS: Dict[Any, int] = {}  # steppers in the order in which they were first asked for their number
 
 
@@ -166,6 +165,7 @@ class Neuron(Stepper):
 
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
+    _names: ClassVar[Tuple[str, ...]]  # see parameter_names
 
     def __new__(cls, *args: Any, **fields: Any) -> Any:
         """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
@@ -184,9 +184,9 @@ class Neuron(Stepper):
     @classmethod
     def parameter_names(cls) -> Tuple[str, ...]:
         """The fields that are numbers, arrays or learned values."""
-        if cls not in _NAMES:  # looked up at every step, and torch.compile cannot trace dataclasses.fields of a class
-            _NAMES[cls] = tuple(f.name for f in fields(cls) if is_param(f.type))
-        return _NAMES[cls]
+        if "_names" not in cls.__dict__:  # looked up at every step, and torch.compile cannot trace dataclasses.fields
+            cls._names = tuple(f.name for f in fields(cls) if is_param(f.type))
+        return cls._names
 
     def init(self, key: Key, shape: Shape) -> Init:
         """Learned fields become parameters of the same name."""

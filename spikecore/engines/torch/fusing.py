@@ -12,6 +12,7 @@ from spikecore.engines.torch.layout import are_last, from_last, param_to_last, t
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
+from spikecore.engines.torch.product import multiply
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
@@ -76,11 +77,7 @@ def _matrices(a: Any) -> Any:
     return torch.from_numpy(a).unbind(0)
 
 
-def _multiply(a: Any, b: Any, out: Any) -> None:
-    torch.mm(a, b, out=out)
-
-
-PRODUCT = Product(_matrices, _multiply)
+PRODUCT = Product(_matrices, multiply)
 
 
 def may_weigh(inputs: Any, weight: Any, bias: Any) -> bool:

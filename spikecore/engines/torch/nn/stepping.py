@@ -33,9 +33,9 @@ class Plan:
 
     def __init__(self, kernel: Any, engine: Any, params: Params, shape: torch.Size) -> None:
         self.kernel, self.engine, self.shape, self.count = kernel, engine, shape, shape.numel()
-        self.states = kernel.trace.states
+        self.states = kernel.states
         number = np.dtype(kernel.dtype).type
-        given = {f"p_{name}": params[name] for name in kernel.trace.params}
+        given = {f"p_{name}": params[name] for name in kernel.params}
         self.numbers = {name: number(value) for name, value in given.items() if type(value) is float}
         self.values = tuple(value for name, value in given.items() if name not in self.numbers)
         self.names = ("x", *(f"s_{n}" for n in self.states), *(name for name in given if name not in self.numbers))
