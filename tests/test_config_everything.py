@@ -109,6 +109,7 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "SGD": [{"nesterov": True, "momentum": 0.5}],
     "StateLeaky": [{"channels": 4}],
     **dict.fromkeys(GROUPS["losses"], LABELS),
+    "ce_membrane_loss": [*LABELS, {"over_time": "sum"}],
     "mse_membrane_loss": [*LABELS, {"on_target": 2.0}, {"off_target": -0.5}, {"time_var_targets": True}],
     "mse_temporal_loss": [
         *LABELS, {"on_target": 1}, {"off_target": 1}, {"target_is_time": True}, {"tolerance": 1},

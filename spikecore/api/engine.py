@@ -355,7 +355,7 @@ def engine_of(x: Any) -> Engine:
     if is_host(x):
         return get_engine("numpy", dtype=_float_name(x))
     if root == "torch":
-        return get_engine("torch", device=str(x.device), dtype=_float_name(x))
+        return get_engine("torch", device=x.device, dtype=_float_name(x))
     if root == "cupy":
         return get_engine("cupy", dtype=_float_name(x))
     if root == "array_api_strict":

@@ -26,8 +26,8 @@ def check_device(device: Any) -> None:
         message = f"device={device!r}: no torch device; use e.g. 'cpu', 'cuda', 'cuda:1'. Usable here: {usable}"
         raise ValueError(message) from None
     if kind == "ipu":
-        if "poptorch" in sys.modules:
-            return  # its device, where the tensors lie of what it traces
+        if "poptorch" in sys.modules or isinstance(device, torch.device):
+            return  # where the tensors lie of what PopTorch traces, or a check follows
         raise ValueError(f"device={device!r}: torch has no kernels for an IPU; use engine='ipu', which compiles for it")
     if not works(device):
         raise ValueError(
