@@ -139,6 +139,8 @@ def check_depth(data: Any) -> None:
 def _built(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
     if isinstance(data, list):
         return tuple(_built(part, classes) for part in data)
+    if isinstance(data, int) and not -(2**63) <= data < 2**63:  # only Python has such
+        raise CheckpointError(f"{_short(data)} is no number of 64 bits")
     if not isinstance(data, dict):
         return data
     if "class" in data:

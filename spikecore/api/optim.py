@@ -82,6 +82,8 @@ class SGD(Optimizer):
         super().__post_init__()
         self._check("momentum", self.momentum, 0.0, 1.0)
         self._check("dampening", self.dampening, 0.0, 1.0 + 1e-12)
+        if not isinstance(self.nesterov, bool):
+            raise ValueError(f"SGD: nesterov={self.nesterov!r} must be True or False")
         if self.nesterov and (self.momentum == 0.0 or self.dampening != 0.0):
             raise ValueError(
                 f"SGD: nesterov needs momentum > 0 and dampening = 0, got {self.momentum} and {self.dampening}"
