@@ -46,10 +46,10 @@ def trained(engine: str, seed: int, root: Path, sets: Iterable[str]) -> Trained:
     directory = root / f"{engine}-{seed}"
     run = Run(read(RUN_FILE, engine, [*sets, f"seed={seed}"]), directory, RUN_FILE.name)
     print(f"training with engine {engine}, seed {seed} ...", flush=True)
-    model = run.start()
-    run.train(model, say=lambda line: None)
-    result = run.evaluate(model)
-    run.pictures(model)
+    with run.start(over=True) as model:
+        run.train(model, say=lambda line: None)
+        result = run.evaluate(model)
+        run.pictures(model)
     return Trained(run, model, result["test_accuracy"], sum(row["seconds"] for row in model.history))
 
 
