@@ -108,6 +108,7 @@ def save(model: Any, path: Any) -> None:
         "step": state["step"],
         "lr": state["lr"],
         "epochs_done": model.epochs_done,
+        "unfinished": None if model.unfinished is None else vars(model.unfinished),
         "history": model.history,
     }
     text = json.dumps(about)
@@ -145,6 +146,7 @@ def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[T
         CheckpointError: not a spikecore model, damaged, of a newer format, or of a class that is not known.
     """
     from spikecore.api.model import Model
+    from spikecore.api.training import Average
 
     about, arrays = _read(pathlib.Path(path))
     known = {**known_classes(), **{one.__name__: one for one in classes}}
@@ -153,6 +155,10 @@ def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[T
         engine = get_engine(engine, **{"dtype": about["dtype"], **options})
     blank = Model(network, engine, about["seed"], input_shape=tuple(about["input_shape"]))
     blank.history, blank.epochs_done, blank.optimizer = about["history"], about["epochs_done"], optimizer
+    try:
+        blank.unfinished = Average(**about["unfinished"]) if about.get("unfinished") else None
+    except TypeError as error:
+        raise CheckpointError(f"{path}: does not say how far its epoch had come: {error}") from error
     state = {kind: {k[len(kind) + 1 :]: x for k, x in arrays.items() if k.startswith(f"{kind}/")} for kind in ARRAYS}
     try:
         return blank.restored({**state, "step": about["step"], "lr": about["lr"]}, engine)

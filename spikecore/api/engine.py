@@ -199,6 +199,7 @@ class Executor(abc.ABC):
     #: What ``step`` takes as ``state`` to begin a sequence that later steps go on with. An executor that does not carry
     #: but has this keeps states to itself: it goes on from what its own last step returned, in parts of one length.
     resting: Any = None
+    steps_done: int = 0  # training steps so far
 
     @abc.abstractmethod
     def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
@@ -16,7 +17,7 @@ from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
 from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer
 from spikecore.api.sizes import sample_shape, whole_number
-from spikecore.api.training import Callback, Row, Training, batches, check_batches, evaluate, same_training
+from spikecore.api.training import Average, Callback, Row, Training, batches, check_batches, evaluate, same_training
 from spikecore.api.tree import Tree, flatten, unflatten
 
 Record = Union[bool, str, Tuple[str, ...]]
@@ -61,6 +62,7 @@ class Model:
         self.network, self.engine, self.seed = network, get_engine(engine, **options), whole_number("seed", seed)
         self.history: List[Row] = []
         self.epochs_done = 0
+        self.unfinished: Optional[Average] = None
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
         self.input_shape: Optional[Shape] = None
@@ -121,6 +123,7 @@ class Model:
         host = get_engine("numpy").to_numpy
         arrays = {part: {name: host(x) for name, x in state[part].items()} for part in PARTS[:3]}
         self.executor.load({**state, **arrays})
+        self.unfinished = None
 
     # ---- running ----
 
@@ -199,7 +202,9 @@ class Model:
             update_every: update the weights every so many steps instead of once per batch; states are carried on as
                 constants (with "bptt": snnTorch's TBPTT), and the loss is that of each part. Dropout draws anew.
             resume: continue an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then counts
-                the epochs already done, and the result is bit-identical to an uninterrupted run.
+                the epochs already done. After Ctrl-C inside an epoch, training goes on with the next batch. The result
+                is bit-identical to that of an uninterrupted run, given the same batches: those of epoch e must depend
+                on e alone, as a ``Loader``'s and a list's do.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
             check_finite: whether NaN and infinity in the inputs are refused.
 
@@ -245,6 +250,12 @@ class Model:
         held["lr"] = optimizer.lr
         if not resume:
             held.update(optimizer={}, step=0)
+            self.unfinished = None
+        elif self.unfinished is not None and self.unfinished.cut:
+            raise ValueError(
+                "resume=True: the last step was interrupted half done, so that the weights belong to no step; load "
+                "what was saved before it, or fit without resume"
+            )
         elif self.optimizer is None or not same_training(self.optimizer, optimizer):
             raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
         like = self.network.init(Key((self.seed, "init")), self.input_shape)  # type: ignore[arg-type]
@@ -297,6 +308,7 @@ class Model:
         """A model of the same network in the given state on ``engine``."""
         other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
         other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
+        other.unfinished = copy(self.unfinished)
         if state is not None:
             other.optimizer, other.loss = self.optimizer, self.loss
             like = other.network.init(Key((other.seed, "init")), other.input_shape)  # type: ignore[arg-type]

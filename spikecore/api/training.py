@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 import warnings
@@ -17,6 +18,7 @@ from spikecore.api.functional.loss import evaluate as evaluate_loss
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
+from spikecore.api.interrupt import wholly
 from spikecore.api.layer import Key
 from spikecore.api.progress import Progress, length
 from spikecore.api.sizes import whole_number
@@ -77,15 +79,27 @@ class EarlyStopping:
 
 @dataclass
 class Average:
-    """Running means of loss and accuracy over samples."""
+    """Running means of loss and accuracy over samples; of an epoch that was interrupted, where to go on.
+
+    Attributes:
+        batches, samples: how many were seen.
+        loss, hits: sums over the samples.
+        judged: whether there is an accuracy.
+        seconds: how long it took.
+        cut: whether a step was left half done, so that nothing can go on from there.
+    """
 
     samples: int = 0
     loss: float = 0.0
     hits: float = 0.0
     judged: bool = False
+    batches: int = 0
+    seconds: float = 0.0
+    cut: bool = False
 
     def add(self, count: int, loss: float, accuracy: Optional[float]) -> None:
         """Count one batch."""
+        self.batches += 1
         self.samples += count
         self.loss += loss * count
         if accuracy is not None:
@@ -148,6 +162,22 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
         yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
 
 
+def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches that come after the first ``count``, which an interrupted epoch has already seen.
+
+    Raises:
+        ValueError: there are not as many.
+    """
+    given = iter(batches(data))
+    seen = sum(1 for _ in itertools.islice(given, count))
+    if seen < count:
+        raise ValueError(
+            f"resume=True goes on after batch {count} of an epoch, but data has {seen}: give the data that the "
+            "interrupted fit had"
+        )
+    return given
+
+
 def lengths_of(engine: Any, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
     """The lengths of a batch (time or 1, batch, *features), checked; None where all steps count."""
     if lengths is None:
@@ -198,8 +228,10 @@ class Training:
             row = self._epoch(epoch)
             if self.validation is not None:
                 row.update(self._validated())
-            model.history.append(row)
-            model.epochs_done += 1
+            with wholly():
+                model.history.append(row)
+                model.epochs_done += 1
+                model.unfinished = None
             if any([callback(model, row) for callback in self.callbacks]):  # every one of them is called
                 break
         return model.history
@@ -216,21 +248,21 @@ class Training:
     def _epoch(self, epoch: int) -> Row:
         if hasattr(self.data, "set_epoch"):
             self.data.set_epoch(epoch)
-        mean, begun = Average(), time.perf_counter()
+        mean = self.model.unfinished = self.model.unfinished or Average()
+        begun = time.perf_counter() - mean.seconds
         bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
-        for inputs, targets, lengths in bar.over(batches(self.data)):
+        for inputs, targets, lengths in bar.over(behind(self.data, mean.batches)):
             self._step(epoch, mean, inputs, targets, lengths)
-            rate = mean.samples / (time.perf_counter() - begun)
-            bar.update(**mean.shown(), samples_per_s=f"{rate:.0f}")
+            mean.seconds = time.perf_counter() - begun
+            bar.update(**mean.shown(), samples_per_s=f"{mean.samples / mean.seconds:.0f}")
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
-        seconds = time.perf_counter() - begun
         return {
             "epoch": epoch + 1,
             **mean.row(),
             "lr": self.model.executor.lr,
-            "seconds": round(seconds, 3),
-            "samples_per_s": round(mean.samples / seconds, 1),
+            "seconds": round(mean.seconds, 3),
+            "samples_per_s": round(mean.samples / mean.seconds, 1),
         }
 
     def _step(self, epoch: int, mean: Average, inputs: Any, targets: Any, lengths: Any) -> None:
@@ -240,8 +272,14 @@ class Training:
         model.build(tuple(x.shape[2:]))
         check_targets(model.engine, self.loss, x, steps, targets, model.classes)
         lengths = lengths_of(model.engine, lengths, x, steps)
-        loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
-        mean.add(x.shape[1], loss, accuracy_of(self.loss, out, targets, lengths))
+        before = model.executor.steps_done
+        with wholly():
+            try:
+                loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
+            except BaseException as error:
+                mean.cut = not isinstance(error, Exception) or model.executor.steps_done != before
+                raise
+            mean.add(x.shape[1], loss, accuracy_of(self.loss, out, targets, lengths))
 
     def _validated(self) -> Row:
         return evaluate(self.model, self.validation, self.loss, self.feed, self.progress).row("val_")

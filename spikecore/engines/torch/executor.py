@@ -53,6 +53,7 @@ class TorchExecutor(NetworkExecutor):
         self._update()
 
     def _update(self) -> None:
+        self.steps_done += 1  # first: whoever is interrupted meanwhile has changed something
         if self.torch_optimizer is not None:
             for x in self.leaves:
                 if x.grad is None:  # the loss does not reach it: a gradient of zero, to which weight decay still adds
@@ -60,7 +61,6 @@ class TorchExecutor(NetworkExecutor):
             if self.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
             self.torch_optimizer.step()
-        self.steps_done += 1
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         with torch.no_grad():
