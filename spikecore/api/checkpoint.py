@@ -10,13 +10,12 @@ import dataclasses
 import hashlib
 import inspect
 import json
-import os
 import pathlib
-import tempfile
 from typing import Any, Dict, Iterable, Tuple, Type, Union
 
 from spikecore.api import containers, layers, neurons, normalisation, optim, surrogate
 from spikecore.api.engine import Engine, get_engine, unknown
+from spikecore.api.files import write_atomically
 from spikecore.api.functional import quant
 from spikecore.api.layer import Layer
 from spikecore.api.parameters import Fixed, Learn
@@ -113,23 +112,6 @@ def save(model: Any, path: Any) -> None:
     }
     text = json.dumps(about)
     write_atomically(path, to_bytes(arrays, {"spikecore": text, "digest": _digest(text, arrays)}))
-
-
-def write_atomically(path: Any, data: bytes) -> None:
-    """Write beside the file, flush to disk, then take its place: a reader sees the old file or the new one, whole."""
-    target = pathlib.Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=str(target.parent), prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, str(target))
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[Type[Any]] = (), **options: Any) -> Any:

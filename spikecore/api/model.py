@@ -320,7 +320,11 @@ class Model:
     def save(self, path: Any) -> None:
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
 
-        The file replaces an older one in a single step: if the process dies meanwhile, the old one stays whole.
+        The file replaces an older one in a single step: if the process dies meanwhile, the old one stays whole. The
+        mode of the file stays; a new one gets that of the umask. A symbolic link stays: the file behind it is replaced.
+
+        Raises:
+            OSError: the path is a folder, a device or a pipe, the file is write-protected, or the disk is full.
         """
         from spikecore.api.checkpoint import save
 
