@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 import numpy as np
 
 from spikecore import spikeplot
-from spikecore.api.checkpoint import write_atomically
+from spikecore.api.files import write_atomically
 from spikecore.api.containers import Sequential
 from spikecore.api.feed import Feed
 from spikecore.api.layer import Key

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from spikecore import config as configs
-from spikecore.api.checkpoint import load, write_atomically
+from spikecore.api.checkpoint import load
 from spikecore.api.engine import Engine, get_engine
 from spikecore.api.feed import Feed
+from spikecore.api.files import write_atomically
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.layer import Key, ShapeError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
@@ -151,7 +152,10 @@ class Model:
             raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
         values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
         self.build(tuple(values.shape[2:]))
-        return self.executor.run(values, state, steps=steps, record=record)
+        out = self.executor.run(values, state, steps=steps, record=record)
+        if out.readout is not None:
+            return out
+        return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # no neurons: a view of x, it may be
 
     # ---- training ----
 
