@@ -9,9 +9,9 @@ from typing import Any, Dict, List
 import numpy as np
 
 from spikecore import spikeplot
-from spikecore.api.files import write_atomically
 from spikecore.api.containers import Sequential
 from spikecore.api.feed import Feed
+from spikecore.api.files import write_atomically
 from spikecore.api.layer import Key
 from spikecore.api.model import Model
 from spikecore.api.parameters import Learn, values_of

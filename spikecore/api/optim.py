@@ -10,12 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
+from spikecore.arguments import Checked
+
 Slots = Dict[str, Any]
 Scalars = Dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Checked):
     """Base of all optimisers.
 
     Args:

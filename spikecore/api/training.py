@@ -22,6 +22,7 @@ from spikecore.api.interrupt import wholly
 from spikecore.api.layer import Key
 from spikecore.api.progress import Progress, length
 from spikecore.api.sizes import whole_number
+from spikecore.arguments import Checked
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
@@ -29,7 +30,7 @@ Callback = Callable[[Any, Row], Optional[bool]]
 
 
 @dataclass
-class EarlyStopping:
+class EarlyStopping(Checked):
     """Callback: stop when a figure has not improved for ``patience`` epochs.
 
     It begins anew where an epoch does not follow the one before: with another model, or another run.

@@ -18,11 +18,12 @@ from spikecore.api.functional.targets import (
     target_dtype,
 )
 from spikecore.api.parameters import Fixed
+from spikecore.arguments import Checked
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
-class LossBase:
+class LossBase(Checked):
     """What every loss can do: be called, added and scaled."""
 
     reads: str = "spikes"

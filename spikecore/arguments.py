@@ -1,0 +1,193 @@
+"""Arguments compared with the annotations that stand beside them.
+
+``@checked`` before a function, ``Checked`` among the bases of a class: a value that is not what its parameter's
+annotation says is refused, with a message that names it. Looked at are bool, int, float, str, Callable, PathLike and
+Array, tuples and sequences of them, and Optional and Union of them. An annotation of another kind says nothing here,
+and ranges are for whoever declares the parameter to check.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import os
+import re
+import sys
+from numbers import Integral, Real
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
+
+Array = Any  # annotates what is, or can be made, an array of numbers: a list, a NumPy array, a tensor
+Anything = TypeVar("Anything", bound=Callable[..., Any])
+
+
+class Rule(NamedTuple):
+    """Whether a value is what an annotation says, and that in words."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+class Plan(NamedTuple):
+    """The parameters of a callable by position, and the rules of those that have one."""
+
+    names: Tuple[str, ...]
+    rules: Dict[str, Rule]
+
+
+def shown(thing: Any, most: int = 100) -> str:
+    """A representation for messages, on one line and not longer than ``most``."""
+    text = " ".join(repr(thing).split())
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+def checked(function: Anything) -> Anything:
+    """Decorate a function, so that its arguments are compared with their annotations at each call.
+
+    Raises, then:
+        TypeError: a value of another kind. ValueError: a number that is not of the kind of number wanted.
+    """
+    plan = _plan(inspect.signature(function))
+    owner = function.__qualname__.replace(".__init__", "")
+
+    @functools.wraps(function)
+    def call(*given: Any, **named: Any) -> Any:
+        _check(owner, plan, given, named)
+        return function(*given, **named)
+
+    return call  # type: ignore[return-value]
+
+
+class Checked:
+    """Base of classes whose constructors compare their arguments with the annotations of this library."""
+
+    __slots__ = ()
+
+    def __new__(cls, *given: Any, **named: Any) -> Any:
+        _check(cls.__name__, _plan_of(cls), given, named)
+        return super().__new__(cls)
+
+
+@functools.lru_cache(maxsize=None)
+def _plan_of(kind: type) -> Plan:
+    """The plan of a class. In a subclass of the user's own, what it declares itself is not looked at."""
+    home = next(one for one in kind.__mro__ if one.__module__.startswith("spikecore."))
+    own, ours = (_plan(inspect.signature(one.__init__), 1) for one in (kind, home))  # type: ignore[misc]
+    return Plan(own.names, {name: rule for name, rule in ours.rules.items() if name in own.rules})
+
+
+def _plan(signature: inspect.Signature, skipped: int = 0) -> Plan:
+    parameters = list(signature.parameters.values())[skipped:]
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    single = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    rules = {p.name: _with_default(rule_of(p.annotation), p.default) for p in single}
+    return Plan(tuple(plain), {name: rule for name, rule in rules.items() if rule is not None})
+
+
+def _with_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
+    if rule is None or default is not None or rule.words.endswith("None"):
+        return rule
+    return _either([rule, KINDS["None"]])
+
+
+def _check(owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any]) -> None:
+    rules = plan.rules
+    for name, value in (*zip(plan.names, given), *named.items()):
+        if name in rules and not rules[name].holds(value):
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            raise (ValueError if number else TypeError)(f"{owner}: {name}={shown(value)} must be {rules[name].words}")
+
+
+# ---- what annotations say ------------------------------------------------------------------------------------------
+
+
+def rule_of(annotation: Any) -> Optional[Rule]:
+    """The rule of an annotation, a type or its text; None where it says nothing that is looked at."""
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+    return _rule(text.strip("'\""))
+
+
+def _rule(text: str) -> Optional[Rule]:
+    if text in KINDS:
+        return KINDS[text]
+    outer, _, inner = text.partition("[")
+    parts = _parts(inner[:-1])
+    if outer == "Callable":
+        return CALLABLE
+    if outer in ("Optional", "Union"):
+        return _either([_rule(part) for part in (*parts, *(["None"] if outer == "Optional" else []))])
+    if outer in ("Tuple", "List", "Sequence", "Iterable"):
+        several = outer != "Tuple" or parts[-1] == "..."
+        return _each(_rule(parts[0]), None if several else len(parts))
+    return None
+
+
+def _parts(inner: str) -> List[str]:
+    """The arguments of a subscript; commas within brackets do not part them."""
+    return re.findall(r"(?:[^,\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])+", inner.replace(" ", ""))
+
+
+def _either(rules: List[Optional[Rule]]) -> Optional[Rule]:
+    known = [rule for rule in rules if rule is not None]
+    if len(known) < len(rules):
+        return None
+    return Rule(lambda value: any(rule.holds(value) for rule in known), ", or ".join(rule.words for rule in known))
+
+
+def _each(rule: Optional[Rule], count: Optional[int]) -> Optional[Rule]:
+    if rule is None:
+        return None
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__iter__"):
+            return False
+        known = not isinstance(value, (list, tuple)) or all(rule.holds(one) for one in value)
+        return known and (count is None or len(value) == count)
+
+    return Rule(holds, f"{'several' if count is None else count}, each {rule.words}")
+
+
+def is_int(value: Any) -> bool:
+    """Whether a value is a whole number, of Python or NumPy, no bool, and not beyond any index."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) <= sys.maxsize
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, of Python or an array library, and no bool."""
+    scalar = getattr(value, "shape", None) == () and _of_numbers(value.dtype) and hasattr(value, "__float__")
+    if isinstance(value, bool) or not (isinstance(value, Real) or scalar):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of real numbers, or can be made one."""
+    import numpy as np
+
+    if hasattr(value, "dtype"):
+        return _of_numbers(value.dtype)
+    if isinstance(value, dict):
+        return False
+    try:
+        return _of_numbers(np.asarray(value).dtype)
+    except (TypeError, ValueError, RuntimeError):  # ragged rows, tensors that want a gradient
+        return False
+
+
+def _of_numbers(dtype: Any) -> bool:
+    return re.search("float|int|bool", str(dtype)) is not None
+
+
+CALLABLE = Rule(lambda value: callable(value) and not isinstance(value, type), "a callable")
+KINDS: Dict[str, Rule] = {
+    "bool": Rule(lambda value: isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"), "True or False"),
+    "int": Rule(is_int, "an int"),
+    "float": Rule(is_number, "a finite number"),
+    "str": Rule(lambda value: isinstance(value, str), "a str"),
+    "PathLike": Rule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
+    "Array": Rule(is_array, "an array of numbers"),
+    "None": Rule(lambda value: value is None, "None"),
+}
