@@ -26,7 +26,7 @@ _HOME = {
     "spikecore.api.optim": "SGD Adam AdamW RMSprop",
     "spikecore.api.model": "Model",
     "spikecore.api.network": "Output",
-    "spikecore.api.training": "EarlyStopping",
+    "spikecore.api.training": "DivergedError EarlyStopping",
     "spikecore.api.tree": "State",
     "spikecore.api.checkpoint": "CheckpointError load",
     "spikecore.api.verify": "verify",
@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from spikecore.api.spatial import Conv2d as Conv2d
     from spikecore.api.spatial import MaxPool1d as MaxPool1d
     from spikecore.api.spatial import MaxPool2d as MaxPool2d
+    from spikecore.api.training import DivergedError as DivergedError
     from spikecore.api.training import EarlyStopping as EarlyStopping
     from spikecore.api.tree import State as State
     from spikecore.api.verify import verify as verify

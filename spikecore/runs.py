@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -19,7 +18,7 @@ from spikecore import config as configs
 from spikecore.api.checkpoint import load
 from spikecore.api.engine import Engine, get_engine
 from spikecore.api.feed import Feed
-from spikecore.api.files import write_atomically
+from spikecore.api.files import json_text, write_atomically
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.layer import Key, ShapeError
@@ -234,7 +233,7 @@ class Run:
     def _keep(self, model: Model) -> None:
         if self.directory is not None:
             model.save(self.directory / MODEL)
-            self._write(HISTORY, "".join(json.dumps(row) + "\n" for row in model.history))
+            self._write(HISTORY, "".join(json_text(row) + "\n" for row in model.history))
 
     def _write(self, name: str, text: str) -> None:
         if self.directory is not None:
@@ -246,7 +245,7 @@ class Run:
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
         result = {**about, **{f"test_{name}": value for name, value in found.items()}}
-        self._write(RESULT, json.dumps(result, indent=2) + "\n")
+        self._write(RESULT, json_text(result, indent=2) + "\n")
         return result
 
     def verify(self, model: Model, samples: int = 8, against: str = "numpy") -> Any:

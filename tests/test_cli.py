@@ -90,6 +90,40 @@ def test_a_resumed_run_is_bit_identical(spikecore, engine):
     assert (whole / "run.toml").read_text() == (parts / "run.toml").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # NumPy's own word
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_run_that_diverges_keeps_its_last_good_epoch(spikecore, monkeypatch, engine):
+    """C12: it ends with an exit code, and the weights that it leaves are those of the epoch before."""
+    needs(engine)
+    out = Path("out")
+
+    def loss(out_, targets):
+        xp = sc.engine_of(out_.spikes).xp
+        good = len((out / "history.jsonl").read_text().splitlines()) < 2 if (out / "history.jsonl").exists() else True
+        return xp.mean(out_.membrane * out_.membrane) * (1.0 if good else float("inf"))
+
+    monkeypatch.setattr(runs.Run, "loss", property(lambda run: loss))
+    code, _, error = spikecore("train", RUN_FILE, *TINY, "-e", engine, "--out", out, "-s", "train.epochs=5")
+    assert code == cli.RUNTIME
+    assert "DivergedError: the loss of epoch 3 is" in error
+    left = sc.load(out / "model.safetensors", engine=engine)
+    assert left.epochs_done == len((out / "history.jsonl").read_text().splitlines()) == 2
+    assert all(np.isfinite(x).all() for x in left.params().values())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_results_of_runs_are_strict_json(spikecore, monkeypatch, value):
+    """C12: losses that are not finite are null in the files of a run."""
+    monkeypatch.setattr(sc.Model, "evaluate", lambda *args, **options: {"loss": value, "accuracy": 0.5})
+    evaluated = sc.api.training.Training._validated
+    monkeypatch.setattr(sc.api.training.Training, "_validated", lambda self: {**evaluated(self), "val_loss": value})
+    out, _ = trained(spikecore, "out")
+    lines = [*(out / "history.jsonl").read_text().splitlines(), (out / "result.json").read_text()]
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [row.get("val_loss") for row in rows] == [None] * 3
+    assert rows[-1]["test_loss"] is None
+
+
 def test_early_stopping_and_schedule_survive_an_interruption(tmp_path):
     sets = ["network.layers=[{kind='Linear',in_features=64,out_features=10},{kind='Leaky',beta={learn=0.9}}]"]
     sets += ["encoder={kind='rate',num_steps=3}", "data.validation=0.2", "train.schedule=cosine", "train.epochs=9"]

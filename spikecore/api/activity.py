@@ -8,7 +8,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.containers import Branches, Container, Sequential
 from spikecore.api.feed import Feed
-from spikecore.api.layer import EMPTY, Key, Layer, Params, Pass, Tree, layer_name
+from spikecore.api.layer import EMPTY, Key, Layer, Params, Pass, Tree, layer_name, shapes_of
 from spikecore.api.layers import Linear
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
@@ -116,7 +116,7 @@ def activity(
     engine = model.engine
     values, steps = Feed(num_steps, encoder)(engine, x, model.input_shape, Key((model.seed, "call")))
     model.build(tuple(values.shape[2:]))
-    like, held = model.network.init(Key((model.seed, "init")), model.input_shape), model.state()
+    like, held = shapes_of(model.network, model.input_shape), model.state()
     params = map_leaves(engine.asarray, unflatten(held["params"], like.params))
     buffers = map_leaves(engine.asarray, unflatten(held["buffers"], like.buffers))
     notes = _Notes(engine, energy, values.shape[1])

@@ -1,106 +1,63 @@
 """Models as files: architecture and history as JSON, arrays as safetensors, in one file. Loading executes no code.
 
 The JSON stands in the safetensors header, so any safetensors reader can look at the weights. A digest over everything
-tells a damaged file from a good one before anything is built from it.
+tells a damaged file from a good one. It is no signature: a file that somebody made on purpose has one that fits, so
+everything else is checked, too, before anything is built of it or takes memory.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import inspect
 import json
+import math
+import os
 import pathlib
-from typing import Any, Dict, Iterable, Tuple, Type, Union
+import stat
+from typing import Any, Callable, Dict, List, Tuple, Union
 
-from spikecore.api import containers, layers, neurons, normalisation, optim, surrogate
-from spikecore.api.engine import Engine, get_engine, unknown
-from spikecore.api.files import write_atomically
-from spikecore.api.functional import quant
-from spikecore.api.layer import Layer
-from spikecore.api.parameters import Fixed, Learn
+from spikecore.api.description import (
+    CheckpointError,
+    Classes,
+    build,
+    check_depth,
+    classes_in,
+    describe,
+    known_classes,
+    numbers_in,
+    odd_number,
+    readable,
+    resolved,
+)
+from spikecore.api.engine import Engine, get_engine
+from spikecore.api.files import plain, write_atomically
+from spikecore.api.layer import Layer, shapes_of
+from spikecore.api.optim import Optimizer
+from spikecore.api.sizes import is_whole
+from spikecore.api.training import Average, DivergedError
 
-FORMAT = 1
+FORMAT = 2  # 1 named all classes without their modules
 ARRAYS = ("params", "buffers", "optimizer")
 
 
-class CheckpointError(ValueError):
-    """A file cannot be loaded; the message says which and why. Nothing has been changed."""
+# ---- writing -------------------------------------------------------------------------------------------------------
 
 
-# ---- architecture as JSON ------------------------------------------------------------------------------------------
-
-
-def known_classes() -> Dict[str, Type[Any]]:
-    """The library's own layers, surrogates and optimisers by name."""
-    bases = (Layer, surrogate.Surrogate, optim.Optimizer, quant.state_quant)
-    modules = (containers, layers, neurons, normalisation, optim, quant, surrogate)
-    return {
-        name: thing
-        for module in modules
-        for name, thing in vars(module).items()
-        if isinstance(thing, type)
-        and issubclass(thing, bases)
-        and dataclasses.is_dataclass(thing)
-        and not inspect.isabstract(thing)
-        and not name.startswith("_")
-    }
-
-
-def describe(thing: Any) -> Any:
-    """A layer, surrogate or optimiser as plain JSON data."""
-    if isinstance(thing, Fixed):
-        return {"array": thing.tolist()}
-    if isinstance(thing, Learn):
-        return {"learn": describe(thing.value), "per": thing.per, "dt": thing.dt}
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        fields = {f.name: describe(getattr(thing, f.name)) for f in dataclasses.fields(thing)}
-        return {"class": type(thing).__name__, **fields}
-    if isinstance(thing, (tuple, list)):
-        return [describe(part) for part in thing]
-    if thing is None or isinstance(thing, (bool, int, float, str)):
-        return thing
-    raise TypeError(f"cannot be written as JSON: {thing!r}")
-
-
-def build(data: Any, classes: Dict[str, Type[Any]]) -> Any:
-    """The inverse of ``describe``, from the classes named in ``classes`` and no others.
-
-    Raises:
-        CheckpointError: an unknown class, or fields that its constructor refuses.
-    """
-    if isinstance(data, list):
-        return tuple(build(part, classes) for part in data)
-    if not isinstance(data, dict):
-        return data
-    if "array" in data:
-        return Fixed(data["array"])
-    if "learn" in data:
-        return Learn(build(data["learn"], classes), data["per"], data.get("dt"))
-    name = data["class"]
-    if name not in classes:
-        raise CheckpointError(f"{unknown('class', name, classes)}. A class of your own: load(..., classes=[{name}])")
-    fields = {key: build(value, classes) for key, value in data.items() if key != "class"}
-    try:
-        listed = fields.pop("layers") if issubclass(classes[name], containers.Listed) else ()
-        return classes[name](*listed, **fields)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{name} does not take what the file says: {error}") from error
-
-
-# ---- the file ------------------------------------------------------------------------------------------------------
-
-
-def save(model: Any, path: Any) -> None:
-    """Write ``model`` to ``path``, atomically."""
+def save(model: Any, path: Any, check_finite: bool = True) -> None:
+    """Write ``model`` to ``path``, atomically; see ``Model.save``."""
     from safetensors.numpy import save as to_bytes
 
     state = model.state()
     arrays = {f"{kind}/{name}": x for kind in ARRAYS for name, x in sorted(state[kind].items())}
+    broken = not_finite(arrays) if check_finite else []
+    if broken:
+        raise DivergedError(
+            f"{path} is not written: {broken[0]} holds NaN or infinity: training has diverged. Go on from an earlier "
+            "file with a smaller learning rate, or with clip_norm; save(..., check_finite=False) keeps these weights"
+        )
     about = {
         "format": FORMAT,
-        "network": describe(model.network),
-        "optimizer": None if model.optimizer is None else describe(model.optimizer),
+        "network": readable(model.network),
+        "optimizer": readable(model.optimizer),
         "seed": model.seed,
         "dtype": model.engine.dtype,
         "input_shape": model.input_shape,
@@ -108,68 +65,168 @@ def save(model: Any, path: Any) -> None:
         "lr": state["lr"],
         "epochs_done": model.epochs_done,
         "unfinished": None if model.unfinished is None else vars(model.unfinished),
-        "history": model.history,
+        "history": [_row(i, row) for i, row in enumerate(model.history)],
     }
-    text = json.dumps(about)
+    text = json.dumps(plain(about, odd_number), allow_nan=False)
     write_atomically(path, to_bytes(arrays, {"spikecore": text, "digest": _digest(text, arrays)}))
 
 
-def load(path: Any, engine: Union[None, str, Engine] = None, classes: Iterable[Type[Any]] = (), **options: Any) -> Any:
+def not_finite(arrays: Dict[str, Any]) -> List[str]:
+    """The names of arrays that hold NaN or infinity."""
+    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN is the end of both
+    return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
+
+
+def _row(number: int, row: Any) -> Any:
+    try:
+        return plain(row, odd_number)
+    except TypeError as error:
+        raise TypeError(f"history[{number}] {error}; callbacks may add numbers, text and lists of them") from None
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def load(
+    path: Any,
+    engine: Union[None, str, Engine] = None,
+    classes: Classes = (),
+    *,
+    check_finite: bool = True,
+    **options: Any,
+) -> Any:
     """Read a model that ``Model.save`` wrote.
+
+    Nothing in a file is executed, and one that was made to do harm gets no further than one that is damaged: before any
+    weight is placed, names, shapes and dtypes are compared with what the network needs.
 
     Args:
         path: the file.
         engine: an Engine or its name, whichever engine the model was trained on; default as in ``Model``.
-        classes: layer and surrogate classes of your own that the network uses.
+        classes: layer, surrogate and optimiser classes of your own that the network uses, e.g. ``[MyNeuron]``. For a
+            class that has been renamed since, a dict by its name in the file: ``{"old.module.MyNeuron": MyNeuron}``.
+        check_finite: whether weights that are NaN or infinite are refused; False reads a model that has diverged.
         **options: passed to the engine if it is given by name; ``dtype`` defaults to that of the file.
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: not a spikecore model, damaged, of a newer format, or of a class that is not known.
+        CheckpointError: not a spikecore model, damaged, of a newer format, of a class that is not known, or with
+            weights that are not finite.
     """
     from spikecore.api.model import Model
-    from spikecore.api.training import Average
 
-    about, arrays = _read(pathlib.Path(path))
-    known = {**known_classes(), **{one.__name__: one for one in classes}}
-    network, optimizer = build(about["network"], known), build(about["optimizer"], known)
-    if not isinstance(engine, Engine):
-        engine = get_engine(engine, **{"dtype": about["dtype"], **options})
-    blank = Model(network, engine, about["seed"], input_shape=tuple(about["input_shape"]))
-    blank.history, blank.epochs_done, blank.optimizer = about["history"], about["epochs_done"], optimizer
     try:
-        blank.unfinished = Average(**about["unfinished"]) if about.get("unfinished") else None
-    except TypeError as error:
-        raise CheckpointError(f"{path}: does not say how far its epoch had come: {error}") from error
-    state = {kind: {k[len(kind) + 1 :]: x for k, x in arrays.items() if k.startswith(f"{kind}/")} for kind in ARRAYS}
-    try:
-        return blank.restored({**state, "step": about["step"], "lr": about["lr"]}, engine)
-    except KeyError as error:
-        raise CheckpointError(f"{path}: weights and architecture do not belong together: {error.args[0]}") from error
+        about, arrays = _read(pathlib.Path(path))
+        known = resolved(classes_in([about["network"], about["optimizer"]]), classes, about["format"] > 1)
+        network, optimizer = build(about["network"], known), build(about["optimizer"], known)
+        _check_parts(network, optimizer, about, arrays, check_finite)
+        if not isinstance(engine, Engine):
+            engine = get_engine(engine, **{"dtype": about["dtype"], **options})
+        state: Dict[str, Any] = {"step": about["step"], "lr": about["lr"]}
+        for part in ARRAYS:
+            state[part] = {name[len(part) + 1 :]: x for name, x in arrays.items() if name.startswith(f"{part}/")}
+        try:
+            model = Model.holding(network, engine, about["seed"], tuple(about["input_shape"]), state, optimizer)
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"weights and architecture do not belong together: {error.args[0]}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error.__cause__
+    model.history, model.epochs_done = about["history"], about["epochs_done"]
+    model.unfinished = about["unfinished"] and Average(**about["unfinished"])
+    return model
 
 
 def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """The file's JSON and arrays, checked against its digest."""
+    """The file's JSON and arrays, checked against its digest, and each entry by itself."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
+    if not stat.S_ISREG(os.stat(path).st_mode) and not path.is_dir():  # of a folder, reading says what it is
+        raise CheckpointError("a device, a pipe or a socket, not a file")
     data = path.read_bytes()
     try:
-        arrays = from_bytes(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        kinds = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
         text, digest = header["__metadata__"]["spikecore"], header["__metadata__"]["digest"]
         about = json.loads(text)
+        arrays = from_bytes(data) if kinds <= {"F32", "F64"} else {}
     except KeyError:
-        raise CheckpointError(f"{path}: a safetensors file, but not one that spikecore wrote") from None
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged or not a spikecore model ({len(data)} bytes): {error}") from error
+        raise CheckpointError("a safetensors file, but not one that spikecore wrote") from None
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"damaged or not a spikecore model ({len(data)} bytes): {error}") from error
+    if not kinds <= {"F32", "F64"}:
+        raise CheckpointError(f"weights of type {', '.join(sorted(map(str, kinds)))}; spikecore writes F32 or F64")
     if digest != _digest(text, arrays):
-        raise CheckpointError(f"{path}: damaged: its contents do not match their digest")
+        raise CheckpointError("damaged: its contents do not match their digest")
+    return _checked(about), arrays
+
+
+def _checked(about: Any) -> Dict[str, Any]:
+    """The file's JSON, if each of its entries is what it should be."""
+    check_depth(about)
+    if not isinstance(about, dict) or not is_whole(about.get("format"), 1):
+        raise CheckpointError("damaged or not a spikecore model: it names no format")
     if about["format"] > FORMAT:
+        raise CheckpointError(f"format {about['format']} is newer than this version of spikecore reads ({FORMAT})")
+    about = {"unfinished": None, **about}  # which earlier versions did not write
+    for name, (fits, what) in ENTRIES.items():
+        if name not in about or not fits(about[name]):
+            found = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
+            raise CheckpointError(f"{name} {found}, expected {what}")
+    try:
+        return {**about, **{name: numbers_in(about[name]) for name in ("history", "unfinished")}}
+    except ValueError as error:
+        raise CheckpointError(f"history: {error}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_average(value: Any) -> bool:
+    """Whether a value is what became of an ``Average``: whole numbers, sums, which may have diverged, and answers."""
+    if not isinstance(value, dict) or set(value) != set(vars(Average())):
+        return value is None
+    kinds = {bool: lambda x: isinstance(x, bool), int: lambda x: is_whole(x, 0), float: lambda x: _is_number(x) or isinstance(x, dict)}
+    return all(kinds[type(default)](value[name]) for name, default in vars(Average()).items())
+
+
+#: Each entry of the file's JSON: whether a value fits, and what does.
+ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
+    "network": (lambda x: isinstance(x, dict), "the description of a layer"),
+    "optimizer": (lambda x: x is None or isinstance(x, dict), "the description of an optimiser, or null"),
+    "seed": (lambda x: is_whole(x, -math.inf), "an int"),
+    "dtype": (lambda x: x in ("float32", "float64"), "'float32' or 'float64'"),
+    "input_shape": (lambda x: isinstance(x, list) and all(is_whole(n, 1) for n in x), "a list of ints >= 1"),
+    "step": (lambda x: is_whole(x, 0), "an int >= 0"),
+    "lr": (_is_number, "a number"),
+    "epochs_done": (lambda x: is_whole(x, 0), "an int >= 0"),
+    "unfinished": (_is_average, "how far an epoch had come, or null"),
+    "history": (lambda x: isinstance(x, list) and all(isinstance(row, dict) for row in x), "a list of rows"),
+}
+
+
+def _check_parts(network: Any, optimizer: Any, about: Dict[str, Any], arrays: Dict[str, Any], finite: bool) -> None:
+    """Refuse what does not belong together, or not into a model, before there is one."""
+    for name, thing, kind in (("network", network, Layer), ("optimizer", optimizer, Optimizer)):
+        if not isinstance(thing, kind) and (thing is not None or kind is Layer):
+            raise CheckpointError(f"{name} is {about[name]['class']}, which is no {kind.__name__.lower()}")
+    parts = [part for part in ARRAYS if part != "optimizer" or optimizer is not None]
+    strange = [name for name in arrays if name.partition("/")[0] not in parts]
+    if strange:
+        raise CheckpointError(f"array {strange[0]!r} belongs to nothing in the file")
+    for name, x in arrays.items():
+        if x.dtype.name != about["dtype"]:
+            raise CheckpointError(f"{name} has dtype {x.dtype}, but the model computed in {about['dtype']}")
+    try:
+        shapes_of(network, tuple(about["input_shape"]))
+    except Exception as error:  # from any layer, the user's own included
+        raise CheckpointError(f"the network does not take samples of shape {about['input_shape']}: {error}") from error
+    broken = not_finite(arrays) if finite else []
+    if broken:
         raise CheckpointError(
-            f"{path}: format {about['format']} is newer than this version of spikecore reads ({FORMAT})"
+            f"{broken[0]} holds NaN or infinity: training had diverged. To look at it: load(..., check_finite=False)"
         )
-    return about, arrays
 
 
 def _digest(text: str, arrays: Dict[str, Any]) -> str:
@@ -177,7 +234,7 @@ def _digest(text: str, arrays: Dict[str, Any]) -> str:
     for name in sorted(arrays):
         total.update(name.encode())
         total.update(str((arrays[name].dtype.str, arrays[name].shape)).encode())
-        total.update(arrays[name].tobytes())
+        total.update(arrays[name].data if arrays[name].size else b"")
     return total.hexdigest()
 
 

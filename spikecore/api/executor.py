@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Dict, Optional, Tuple
 
@@ -11,14 +13,35 @@ from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layer import Key, Layer, Pass
 from spikecore.api.network import Output, forward, record_option
 from spikecore.api.optim import Optimizer
-from spikecore.api.sizes import is_whole
-from spikecore.api.tree import Params, Tree, flatten, map_leaves, unflatten
+from spikecore.api.sizes import is_whole, whole_number
+from spikecore.api.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
+
+MOST_STEPS = 2**53
 
 
 def recorded_for(loss: Any) -> Any:
     """What a loss needs recorded: nothing if it reads spikes, the last membrane otherwise or if nobody knows."""
     terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
     return () if all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms) else "last"
+
+
+def fitting(part: str, flat: Any, like: Any) -> Any:
+    """``unflatten`` for one part of a state, which comes from outside: real floating-point NumPy arrays alone fit.
+
+    Raises:
+        KeyError: a name is missing or unknown.
+        ValueError: another shape or dtype, or no arrays by name.
+    """
+    if not isinstance(flat, Mapping):
+        raise ValueError(f"{part}: {type(flat).__name__} must be arrays by name, as in the state of a model")
+    try:
+        made = unflatten(flat, like)
+    except (KeyError, ValueError) as error:
+        raise type(error)(f"{part}: {error.args[0]}") from None
+    for name, x in flat.items():
+        if x.dtype.kind != "f":
+            raise ValueError(f"{part}: {name} has dtype {x.dtype}, expected real floating-point numbers")
+    return made
 
 
 def check_window(window: Optional[int]) -> None:
@@ -93,12 +116,36 @@ class NetworkExecutor(Executor):
         }
 
     def load(self, state: Dict[str, Any]) -> None:
-        params = unflatten(state["params"], self.params)
-        buffers = unflatten(state["buffers"], self.buffers)
-        self.place(params, buffers)
-        self.steps_done = int(state["step"])
-        self.load_slots({name: self.engine.asarray(x.copy()) for name, x in state["optimizer"].items()})
-        self.set_lr(float(state["lr"]))
+        params = fitting("params", state["params"], self.params)
+        buffers = fitting("buffers", state["buffers"], self.buffers)
+        step, lr, slots = whole_number("step", state["step"], 0), state["lr"], self._fitting_slots(state)
+        if step > MOST_STEPS:
+            raise ValueError(f"step={step!r} must be at most 2**53, the largest number of steps that counts exactly")
+        if not isinstance(lr, Real) or isinstance(lr, bool) or not 0.0 <= float(lr) < math.inf:
+            raise ValueError(f"lr={lr!r} must be a finite number >= 0")
+        self.place(params, buffers)  # from here on nothing is refused
+        self.steps_done = step
+        self.load_slots({name: self.engine.asarray(x.copy()) for name, x in slots.items()})
+        self.set_lr(float(lr))
+
+    def _fitting_slots(self, state: Dict[str, Any]) -> Dict[str, Any]:
+        """The optimiser's arrays of a state: all of them, or before the first step none.
+
+        Without an optimiser there is nothing that they could belong to, and what is learned next starts anew.
+        """
+        held = state["optimizer"]
+        if self.optimizer is None:
+            return {}
+        if isinstance(held, Mapping) and not held:
+            if state["step"] and self.optimizer.slots and leaves(self.params):
+                raise ValueError(
+                    f"step={state['step']!r}, but optimizer is empty: give the arrays of the optimiser, or step=0 to "
+                    "start it anew"
+                )
+            return {}
+        names = self.optimizer.slots
+        like = map_leaves(lambda x: Tree({name: x for name in names}), self.params)
+        return flatten(fitting("optimizer", held, like))
 
     def slots(self) -> Dict[str, Any]:
         """The optimiser's arrays, named "<parameter>.<slot>"; empty before the first step."""

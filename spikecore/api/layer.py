@@ -139,6 +139,11 @@ class Stateless(Layer):
         return y[0, ...], state
 
 
+def shapes_of(layer: Layer, shape: Shape) -> Init:
+    """What ``layer.init`` returns for samples of ``shape``, of arrays that have a shape but take no memory."""
+    return layer.init(Key((0,), blank=True), shape)
+
+
 def layer_name(layer: Layer) -> str:
     """The class name, for messages."""
     return type(layer).__name__

@@ -130,9 +130,9 @@ class GradedSpikes(Stateless):
         if not shape or shape[0] != self.size:
             raise ShapeError(f"GradedSpikes: samples of shape {shape}, expected {self.size} as the first extent")
         if self.constant_factor is None:
-            weights = 1.0 + uniform_weight(key, "weights", (self.size,), 0.5)
+            weights = uniform_weight(key, "weights", (self.size,), 0.5, centre=1.0)
         else:
-            weights = full_weight((self.size,), float(self.constant_factor))
+            weights = full_weight(key, (self.size,), float(self.constant_factor))
         return Init(Params(weights=weights), EMPTY, shape)
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:

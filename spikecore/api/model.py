@@ -9,17 +9,18 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
-from spikecore.api.containers import walk
 from spikecore.api.engine import Engine, Executor, get_engine
+from spikecore.api.executor import fitting
 from spikecore.api.feed import Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
-from spikecore.api.layer import Init, Key, Layer, Shape, layer_name
+from spikecore.api.layer import Key, Layer, Shape, layer_name, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer
 from spikecore.api.sizes import sample_shape, whole_number
+from spikecore.api.summary import table
 from spikecore.api.training import Average, Callback, Row, Training, batches, check_batches, evaluate, same_training
-from spikecore.api.tree import Tree, flatten, unflatten
+from spikecore.api.tree import Tree, flatten
 
 Record = Union[bool, str, Tuple[str, ...]]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
@@ -60,7 +61,13 @@ class Model:
                 f"network={shown(network)} is not a spikecore layer, e.g. sc.Sequential(sc.Linear(...), sc.Leaky())"
                 f"{no_layer(network)}"
             )
-        self.network, self.engine, self.seed = network, get_engine(engine, **options), whole_number("seed", seed)
+        self._begin(network, get_engine(engine, **options), whole_number("seed", seed))
+        shape = sample_shape("input_shape", input_shape) if input_shape is not None else network.input_shape
+        if shape is not None:
+            self.build(shape)
+
+    def _begin(self, network: Layer, engine: Engine, seed: int) -> None:
+        self.network, self.engine, self.seed = network, engine, seed
         self.history: List[Row] = []
         self.epochs_done = 0
         self.unfinished: Optional[Average] = None
@@ -69,9 +76,38 @@ class Model:
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
         self._executor: Optional[Executor] = None
-        shape = sample_shape("input_shape", input_shape) if input_shape is not None else network.input_shape
-        if shape is not None:
-            self.build(shape)
+
+    @classmethod
+    def holding(
+        cls,
+        network: Layer,
+        engine: Engine,
+        seed: int,
+        shape: Shape,
+        state: Dict[str, Any],
+        optimizer: Optional[Optimizer] = None,
+    ) -> Model:
+        """A model for samples of ``shape`` with the weights and the training state of ``state``; none are drawn.
+
+        Raises:
+            ShapeError: the network does not take such samples.
+            ValueError, KeyError: the state is that of another network or optimiser.
+        """
+        made = cls.__new__(cls)
+        made._begin(network, engine, seed)
+        made._executor, made.output_shape = made._holder(shape, state, None, optimizer)
+        made.input_shape, made.optimizer = shape, optimizer
+        return made
+
+    def _holder(
+        self, shape: Shape, state: Dict[str, Any], loss: Any, optimizer: Optional[Optimizer], **options: Any
+    ) -> Tuple[Executor, Shape]:
+        """An executor that holds a state, and the shape of an output."""
+        like = shapes_of(self.network, shape)
+        params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
+        executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
+        executor.load(state)
+        return executor, like.shape
 
     # ---- weights ----
 
@@ -82,11 +118,9 @@ class Model:
             ShapeError: the network does not take samples of this shape.
         """
         if self._executor is None:
-            self._install(self.network.init(Key((self.seed, "init")), tuple(shape)), tuple(shape))
-
-    def _install(self, init: Init, shape: Shape) -> None:
-        self._executor = self.engine.compile(self.network, init.params, init.buffers, None, None)
-        self.input_shape, self.output_shape = shape, init.shape
+            init = self.network.init(Key((self.seed, "init")), tuple(shape))
+            self._executor = self.engine.compile(self.network, init.params, init.buffers, None, None)
+            self.input_shape, self.output_shape = tuple(shape), init.shape
 
     @property
     def executor(self) -> Executor:
@@ -113,16 +147,21 @@ class Model:
         return self.executor.state()
 
     def load_state(self, state: Dict[str, Any]) -> None:
-        """The inverse of ``state``; its arrays may be tensors.
+        """The inverse of ``state``; its arrays may be tensors. A model that was never trained takes no optimiser slots.
 
         Raises:
-            ValueError: a part is missing.
+            ValueError, KeyError: a part or an array is missing, unknown, or of another shape or dtype; nothing has been
+                replaced then.
         """
         lacking = [part for part in PARTS if part not in state]
         if lacking:
             raise ValueError(f"state has no {', '.join(lacking)}: pass all that model.state() returns")
         host = get_engine("numpy").to_numpy
-        arrays = {part: {name: host(x) for name, x in state[part].items()} for part in PARTS[:3]}
+        arrays = {
+            part: {name: host(x) for name, x in state[part].items()}
+            for part in PARTS[:3]
+            if isinstance(state[part], Mapping)
+        }
         self.executor.load({**state, **arrays})
         self.unfinished = None
 
@@ -210,13 +249,14 @@ class Model:
                 is bit-identical to that of an uninterrupted run, given the same batches: those of epoch e must depend
                 on e alone, as a ``Loader``'s and a list's do.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
-            check_finite: whether NaN and infinity in the inputs are refused.
+            check_finite: whether NaN and infinity in the inputs are refused, and training ends where the loss is such.
 
         Returns:
             the history, one dict per epoch.
 
         Raises:
             ShapeError, ValueError, TypeError: bad input, named by argument, axis, index and layer.
+            DivergedError: the mean loss of an epoch is NaN or infinite.
         """
         loss = ce_rate_loss() if loss is None else loss
         if optimizer is None:
@@ -262,10 +302,8 @@ class Model:
             )
         elif self.optimizer is None or not same_training(self.optimizer, optimizer):
             raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
-        like = self.network.init(Key((self.seed, "init")), self.input_shape)  # type: ignore[arg-type]
-        params, buffers = unflatten(held["params"], like.params), unflatten(held["buffers"], like.buffers)
-        executor = self.engine.compile(self.network, params, buffers, loss, optimizer, **options)
-        executor.load(held)
+        shape: Any = self.input_shape  # known, where there is a state
+        executor, _ = self._holder(shape, held, loss, optimizer, **options)
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
@@ -304,70 +342,41 @@ class Model:
         """
         if not isinstance(engine, Engine):
             options.setdefault("dtype", self.engine.dtype)
-        return self.restored(
-            self._executor.state() if self._executor is not None else None, get_engine(engine, **options)
-        )
-
-    def restored(self, state: Optional[Dict[str, Any]], engine: Engine) -> Model:
-        """A model of the same network in the given state on ``engine``."""
-        other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
-        other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
+        engine = get_engine(engine, **options)
+        if self._executor is None:
+            other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
+        else:
+            shape: Any = self.input_shape  # known, where there are weights
+            other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
+        other.history, other.epochs_done, other.loss = [dict(row) for row in self.history], self.epochs_done, self.loss
         other.unfinished = copy(self.unfinished)
-        if state is not None:
-            other.optimizer, other.loss = self.optimizer, self.loss
-            like = other.network.init(Key((other.seed, "init")), other.input_shape)  # type: ignore[arg-type]
-            params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
-            other._executor = engine.compile(self.network, params, buffers, None, self.optimizer)
-            other.executor.load(state)
         return other
 
-    def save(self, path: Any) -> None:
+    def save(self, path: Any, *, check_finite: bool = True) -> None:
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
 
         The file replaces an older one in a single step: if the process dies meanwhile, the old one stays whole. The
         mode of the file stays; a new one gets that of the umask. A symbolic link stays: the file behind it is replaced.
 
+        Args:
+            path: the file.
+            check_finite: whether weights that are NaN or infinite are refused, so that they do not replace good ones.
+
         Raises:
             OSError: the path is a folder, a device or a pipe, the file is write-protected, or the disk is full.
+            DivergedError: weights or optimiser hold NaN or infinity.
+            TypeError: a layer or a row of the history cannot be written, or not be read again.
         """
         from spikecore.api.checkpoint import save
 
-        save(self, path)
+        save(self, path, check_finite)
 
     def summary(self) -> str:
         """The layers with output shapes and numbers of parameters, as a table."""
-        rows = [("layer", "kind", "output", "parameters", "states")]
-        shape, counts = self.input_shape, {name: x.size for name, x in self.params().items()}
-        rows.append(("", "input", str(shape), "", ""))
-        for name, layer in walk(self.network):
-            owned = {key: n for key, n in counts.items() if key.rpartition(".")[0] == name}
-            rows.append(
-                (name, layer_name(layer), self._shape_after(name), f"{sum(owned.values()):,}", ", ".join(layer.state))
-            )
-        rows.append(("", "total", "", f"{sum(counts.values()):,}", ""))
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
-
-    def _shape_after(self, name: str) -> str:
-        shapes: Dict[str, Shape] = {}
-        _note_shapes(self.network, Key((0,)), self.input_shape or (), "", shapes)
-        return str(shapes.get(name, ""))
+        return table(self.network, self.input_shape or (), {name: x.size for name, x in self.params().items()})
 
     def __repr__(self) -> str:
         size = sum(math.prod(x.shape) for x in flatten(Tree(self.params())).values()) if self._executor else None
         return (
             f"Model({layer_name(self.network)}, {size if size is not None else 'unbuilt'} parameters, {self.engine!r})"
         )
-
-
-def _note_shapes(layer: Layer, key: Key, shape: Shape, path: str, shapes: Dict[str, Shape]) -> Shape:
-    """Output shape of every layer below ``layer`` by dotted name."""
-    from spikecore.api.containers import Container, Sequential
-
-    out = layer.init(key, shape).shape
-    if isinstance(layer, Container):
-        for name, child in layer.children():
-            below = _note_shapes(child, key, shape, f"{path}.{name}" if path else name, shapes)
-            shape = below if isinstance(layer, Sequential) else shape
-    shapes[path] = out
-    return out

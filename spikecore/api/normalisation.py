@@ -57,7 +57,7 @@ class _Running(Stateless):
         if len(shape) - 1 not in spaces or shape[0] != self.num_features:
             expected = " or ".join(map_names(self.num_features, n) for n in spaces)
             raise ShapeError(f"{layer_name(self)}: samples of shape {shape}, expected {expected}")
-        zeros, ones = full_weight(self._size(), 0.0), full_weight(self._size(), 1.0)
+        zeros, ones = (full_weight(key, self._size(), value) for value in (0.0, 1.0))
         params = {"weight": ones, "bias": zeros} if self.affine else {}
         return Init(Params(params), Tree(running_mean=zeros, running_var=ones), shape)
 
@@ -244,7 +244,8 @@ class LayerNorm(Stateless):
         extents: Any = self.normalized_shape
         if tuple(shape[-len(extents) :]) != extents:
             raise ShapeError(f"LayerNorm: samples of shape {shape}, expected {extents} as the last extents")
-        params = {"weight": full_weight(extents, 1.0), "bias": full_weight(extents, 0.0)} if self.affine else {}
+        first = (("weight", 1.0), ("bias", 0.0)) if self.affine else ()
+        params = {name: full_weight(key, extents, value) for name, value in first}
         return Init(Params(params), EMPTY, shape)
 
     def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:

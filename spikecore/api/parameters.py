@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple, Union
 
 from spikecore.api.engine import get_engine
+from spikecore.api.random import Key
+from spikecore.api.sizes import full_weight
 
 
 class Fixed:
@@ -191,7 +193,7 @@ def check_range(owner: object, name: str, value: Param, low: float, high: float)
         raise ValueError(f"{type(owner).__name__}: {name}={bad[0]!r} must be {allowed}")
 
 
-def initial(owner: object, name: str, value: Learn, shape: Tuple[int, ...]) -> Any:
+def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, ...]) -> Any:
     """The first value of a learnable parameter as a NumPy array, given the shape of one sample.
 
     Raises:
@@ -202,9 +204,9 @@ def initial(owner: object, name: str, value: Learn, shape: Tuple[int, ...]) -> A
     if value.dt is not None:
         plain = host.to_numpy(host.xp.log(host.asarray(plain)))
     if value.per == "neuron":
-        return host.to_numpy(host.xp.full(shape, float(plain)))
+        return full_weight(key, shape, float(plain))
     if value.per == "channel":
-        return host.to_numpy(host.xp.full((shape[0],) + (1,) * (len(shape) - 1), float(plain)))
+        return full_weight(key, (shape[0],) + (1,) * (len(shape) - 1), float(plain))
     check_broadcast(owner, name, plain, shape)
     return host.to_numpy(host.asarray(plain))
 

@@ -31,10 +31,12 @@ class Key:
         path: ints and strings, e.g. ``(seed, "dropout", "2")``; hashed to the generator's key.
         first: running number of the first sample of the batch at hand. Sample i of the batch draws what sample
             ``first + i`` draws in any other split of the same data.
+        blank: whether only the shapes of first weights are wanted; then nothing is drawn (``layer.shapes_of``).
     """
 
     path: Tuple[Any, ...]
     first: int = 0
+    blank: bool = False
 
     def child(self, *names: Any) -> Key:
         """The stream of a part: a layer, an epoch."""

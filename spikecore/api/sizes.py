@@ -99,13 +99,18 @@ def map_names(channels: Any, axes: int) -> str:
     return f"({', '.join((str(channels), *space))}{'' if space else ','})"
 
 
-def uniform_weight(key: Key, name: str, shape: Shape, bound: float) -> Any:
-    """First weights: uniform in [-bound, bound), a NumPy array drawn on the host."""
+def uniform_weight(key: Key, name: str, shape: Shape, bound: float, centre: float = 0.0) -> Any:
+    """First weights: uniform in [centre - bound, centre + bound), a NumPy array drawn on the host."""
+    if key.blank:
+        return full_weight(key, shape, centre)
     host = get_engine("numpy", dtype="float64")
-    return host.to_numpy((2.0 * host.uniform(key.child(name).path, shape) - 1.0) * bound)
+    drawn = (2.0 * host.uniform(key.child(name).path, shape) - 1.0) * bound
+    return host.to_numpy(drawn if centre == 0.0 else centre + drawn)
 
 
-def full_weight(shape: Shape, value: float) -> Any:
-    """First weights: all of them ``value``."""
+def full_weight(key: Key, shape: Shape, value: float) -> Any:
+    """First weights: all of them ``value``; with a blank key one number that stands for all."""
     host = get_engine("numpy", dtype="float64")
+    if key.blank:
+        return host.to_numpy(host.xp.broadcast_to(host.asarray(value), shape))
     return host.to_numpy(host.xp.full(shape, value))

@@ -29,6 +29,10 @@ Lengths = Optional[List[int]]
 Callback = Callable[[Any, Row], Optional[bool]]
 
 
+class DivergedError(ArithmeticError):
+    """Training has left the finite numbers; the message says where, and how to go on."""
+
+
 @dataclass
 class EarlyStopping(Checked):
     """Callback: stop when a figure has not improved for ``patience`` epochs.
@@ -227,6 +231,11 @@ class Training:
             if self.schedule is not None:
                 model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
             row = self._epoch(epoch)
+            if self.feed.check_finite and not math.isfinite(row["loss"]):
+                raise DivergedError(
+                    f"the loss of epoch {epoch + 1} is {row['loss']}: training has diverged. Go on from an earlier "
+                    "state with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) does not stop"
+                )
             if self.validation is not None:
                 row.update(self._validated())
             with wholly():

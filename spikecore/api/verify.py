@@ -16,7 +16,7 @@ from spikecore.api.feed import Feed, check_targets
 from spikecore.api.foreign import model_of
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient, slopes
-from spikecore.api.layer import Key, Layer, layer_name
+from spikecore.api.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.neurons.base import Neuron, Stepper, value_at
 from spikecore.api.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
 from spikecore.api.tree import Params, flatten, unflatten
@@ -86,7 +86,7 @@ def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, fee
     labels = host(targets)
     check_targets(reference, loss, values, steps, labels, model.classes)
     state = model.state()
-    like = model.network.init(Key((model.seed, "init")), model.input_shape)
+    like = shapes_of(model.network, model.input_shape)
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     return Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed)
 

@@ -22,7 +22,13 @@ def update(
 
     Raises:
         NotElementwise: its rule is more than elementwise, or a field of it cannot be hashed.
+        ValueError: an array of another shape or dtype than the parameter: the kernel looks at no sizes.
     """
+    for name, array in (("grad", grad), *slots.items()):
+        if array.shape != param.shape or array.dtype != param.dtype:
+            raise ValueError(
+                f"{name} is {array.dtype} of shape {array.shape}, its parameter {param.dtype} of shape {param.shape}"
+            )
     now = optimizer.scalars(step, lr)
     dtype = str(param.dtype)
     names = optimizer.slots

@@ -8,7 +8,7 @@ from typing import Any, Dict
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.layer import Key, Layer, Shape
+from spikecore.api.layer import Layer, Shape, shapes_of
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.parameters import Learn, values_of
@@ -27,7 +27,7 @@ def module_of(found: Network) -> nn.Module:
     shapes: Dict[str, Shape] = {INPUT: found.input_shape}
     for name, key, layer, source in _layers(found):
         parts[name] = part = _module(layer, found.params[key], shapes[source])
-        shapes[name] = layer.init(Key((0,)), shapes[source]).shape
+        shapes[name] = shapes_of(layer, shapes[source]).shape
     last = name if found.output and isinstance(part, SpikingNeuron) else None
     if last is not None:
         parts[last].output = True

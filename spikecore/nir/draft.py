@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from spikecore.api import containers, layers
-from spikecore.api.layer import Key, Layer, Shape, ShapeError, layer_name
+from spikecore.api.layer import Layer, Shape, ShapeError, layer_name, shapes_of
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
 from spikecore.nir.gains import folded
 from spikecore.nir.graph import INPUT, Graph
@@ -18,7 +18,6 @@ from spikecore.nir.write_layers import WRITERS, no_such_node, typed
 from spikecore.nir.write_neurons import is_neuron, losses_of, neuron_nodes
 
 OUTPUT = "output"
-KEY = Key((0, "nir"))  # names draws that nobody looks at: ``init`` is asked for shapes
 
 
 class Signal(NamedTuple):
@@ -104,7 +103,7 @@ class Draft:
 
     def _leaf(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
         try:
-            out = layer.init(KEY, signal.shape).shape
+            out = shapes_of(layer, signal.shape).shape
         except (ShapeError, ValueError) as error:
             raise ShapeError(f"layer {name}: {error}") from None
         if isinstance(layer, (RLeaky, RSynaptic, Recurrent)):

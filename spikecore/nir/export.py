@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 import nir
 
-from spikecore.api.layer import Key, Layer, Shape, ShapeError
+from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
 from spikecore.api.tree import unflatten
 from spikecore.nir.draft import Draft, Signal
@@ -117,7 +117,7 @@ def _weights(module: Any, shapes: List[Shape]) -> Tuple[Layer, Any, Optional[Sha
     if model is None:
         model = _drawn(getattr(module, "network", module), shapes)
     assert model.input_shape is not None
-    like = model.network.init(Key((0,)), model.input_shape)
+    like = shapes_of(model.network, model.input_shape)
     return model.network, unflatten(model.params(), like.params), model.input_shape
 
 

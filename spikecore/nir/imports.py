@@ -10,7 +10,7 @@ import nir
 import numpy as np
 
 from spikecore.api.containers import Sequential
-from spikecore.api.layer import Key, Layer, Shape, ShapeError
+from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
 from spikecore.api.surrogate import atan
 from spikecore.api.tree import Params, flatten
@@ -168,7 +168,7 @@ def _network(order: List[Unit], outputs: Tuple[str, ...], shape: Shape, units: U
         for left, (layer, params) in enumerate(made, start=1 - len(made)):
             name = _unique(f"{own or unit.name}{'_before' if left else ''}", rows)
             try:
-                now = layer.init(Key((0,)), now).shape
+                now = shapes_of(layer, now).shape
             except ShapeError as error:
                 raise ShapeError(f"{unit.place}: {error}") from None
             rows.append((name, layer, params, sources))

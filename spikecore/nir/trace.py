@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from spikecore.api import layers
-from spikecore.api.layer import Key, ShapeError
+from spikecore.api.layer import ShapeError, shapes_of
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.parameters import learn
 from spikecore.api.tree import Params, unflatten
@@ -177,7 +177,7 @@ def counterpart(module: Any, name: str, shape: Tuple[int, ...]) -> Tuple[Any, An
         remedy = REMEDIES.get(type(module).__name__)
         reason = str(error).rpartition("from_torch: ")[2]
         raise NirError(f"layer {name}: {reason}{f'; {remedy}' if remedy else ''}") from None
-    like = model.network.init(Key((0,)), shape)
+    like = shapes_of(model.network, shape)
     return model.network, unflatten(model.params(), like.params)
 
 

@@ -14,7 +14,7 @@ from spikecore.api.executor import check_window
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient
-from spikecore.api.layer import Key
+from spikecore.api.layer import Key, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
 
@@ -55,7 +55,7 @@ def bptt(
     check_targets(model.engine, loss, values, steps, targets, model.classes)
     host = model.engine.to_numpy
     state = model.state()
-    like = model.network.init(Key((model.seed, "init")), model.input_shape)
+    like = shapes_of(model.network, model.input_shape)
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     labels = host(targets_of(model.engine, loss, targets, None, None).values)
     problem = Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed, window)
@@ -155,7 +155,7 @@ def _forward_in_time(
         raise ValueError("an iterator gives steps (batch, *features) as they are: leave out encoder and time_axis")
     held = targets_of(engine, loss, targets, total, samples)
     state = model.state()
-    like = model.network.init(Key((model.seed, "init")), model.input_shape)
+    like = shapes_of(model.network, model.input_shape)
     params = map_leaves(engine.asarray, unflatten(state["params"], like.params))
     run = Run(make(model.network, single, held, total), engine, params, like.buffers)
     kept = [outputs for outputs in (run.feed(piece, constant) for piece in pieces(engine, x)) if record]

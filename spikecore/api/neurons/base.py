@@ -195,7 +195,7 @@ class Neuron(Stepper):
         for name in self.parameter_names():
             value = getattr(self, name)
             if isinstance(value, Learn):
-                params[name] = initial(self, name, value, shape)
+                params[name] = initial(key, self, name, value, shape)
             elif isinstance(value, Fixed):
                 check_broadcast(self, name, values_of(value), shape)
         return Init(Params(params), EMPTY, shape)

@@ -10,7 +10,7 @@ from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Sta
 from spikecore.api.neurons.base import Neuron, Param, clamp01
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
-from spikecore.api.parameters import Learn, check_broadcast, check_range, initial, normalise, values_of
+from spikecore.api.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
 from spikecore.api.sizes import at_least_one, uniform_weight
 
 
@@ -59,7 +59,8 @@ class StateLeaky(Parallel):
         if not isinstance(self.beta, Learn) or self.beta.dt is not None:
             return made
         params = {name: value for name, value in made.params.items() if name != "beta"}
-        taus = 1.0 / (1.0 - initial(self, "beta", self.beta, shape))
+        tau = constant(1.0 / (1.0 - values_of(self.beta)))
+        taus = initial(key, self, "beta", Learn(tau, self.beta.per), shape)
         return Init(Params(params, tau=taus), EMPTY, shape)
 
     def prepare(self, engine: Any, params: Params) -> Params:
@@ -183,7 +184,7 @@ class LeakyParallel(Neuron):
         elif not isinstance(self.beta, Learn):
             check_broadcast(self, "beta", values_of(self.beta), size)
         else:
-            params = params.replace(beta=initial(self, "beta", self.beta, size))
+            params = params.replace(beta=initial(key, self, "beta", self.beta, size))
         return Init(params, EMPTY, size)
 
     def prepare(self, engine: Any, params: Params) -> Params:

@@ -30,7 +30,7 @@ class OneToOne(Stateless):
 
     def init(self, key: Key, shape: Shape) -> Init:
         if isinstance(self.V, Learn):
-            return Init(Params(V=initial(self, "V", self.V, shape)), EMPTY, shape)
+            return Init(Params(V=initial(key, self, "V", self.V, shape)), EMPTY, shape)
         check_broadcast(self, "V", values_of(self.V), shape)
         return Init(Params(), EMPTY, shape)
 

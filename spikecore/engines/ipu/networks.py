@@ -8,7 +8,7 @@ from spikecore.api.backprop.fitting import Learning
 from spikecore.api.backprop.steps import targets_of
 from spikecore.api.feed import Feed
 from spikecore.api.functional.loss import ce_rate_loss
-from spikecore.api.layer import Key
+from spikecore.api.layer import Key, shapes_of
 from spikecore.api.tree import unflatten
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.findings import CheckReport, Finding
@@ -33,7 +33,7 @@ def check_model(
     feed = Feed(num_steps, encoder, time_axis)
     x, steps = feed(engine, engine.asarray(host(inputs)), model.input_shape, Key((model.seed, "check")))
     model.build(tuple(x.shape[2:]))
-    like, state = model.network.init(Key((model.seed, "init")), model.input_shape), model.state()
+    like, state = shapes_of(model.network, model.input_shape), model.state()
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     loss = ce_rate_loss() if loss is None else loss
     subject = Subject(engine, model.network, params, buffers, loss, optimizer, window, update_every is not None)

@@ -60,7 +60,26 @@ class TorchExecutor(NetworkExecutor):
                     x.grad = torch.zeros_like(x)
             if self.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
+            self._check_slots()
             self.torch_optimizer.step()
+
+    def _check_slots(self) -> None:
+        """Refuse arrays that are not those of their parameters: torch's fused optimisers look at no sizes.
+
+        Raises:
+            ValueError: names the array.
+        """
+        held: Any = self.torch_optimizer.state if self.torch_optimizer is not None else {}
+        names = self.optimizer.slots if self.optimizer is not None else ()
+        for weight in self.leaves:
+            for slot in names:
+                array = held[weight].get(slot, weight) if weight in held else weight
+                if array.shape != weight.shape or array.dtype != weight.dtype:
+                    name = next(name for name, x in leaves(self.params) if x is weight)
+                    raise ValueError(
+                        f"{name}.{slot} is {array.dtype} of shape {tuple(array.shape)}, its parameter {weight.dtype} "
+                        f"of shape {tuple(weight.shape)}"
+                    )
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         with torch.no_grad():
