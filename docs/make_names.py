@@ -27,10 +27,10 @@ Every public name of snnTorch 1.0 and its counterpart. This page is written by `
 - **deviates**: on purpose; the last column says how, [Migrating from snnTorch](migrating.md) says why.
 - **not offered**: with what to use instead.
 
-For all of them: the dtype follows the input; errors name the argument; random draws have a `seed`; losses take their
-arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets this network, copies and pickles
-work, and setting `reset_mechanism` takes effect, see [Modules for PyTorch](nn.md#what-differs-from-snntorch). "nn" is
-`spikecore.nn`, other names are modules of `spikecore`.
+For all of them: the dtype follows the input; errors name the argument; random draws can have a `seed`; losses take
+their arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets this network, copies and
+pickles work, and setting `reset_mechanism` takes effect, see [Modules for PyTorch](nn.md#what-differs-from-snntorch).
+"nn" is `spikecore.nn`, other names are modules of `spikecore`.
 """
 
 

@@ -17,6 +17,7 @@ from typing_extensions import Annotated, Literal
 
 from spikecore.api import functional, schedule, spikegen
 from spikecore.api.checkpoint import known_classes
+from spikecore.api.feed import keywords_of
 from spikecore.api.functional import quant
 from spikecore.api.layer import Layer
 from spikecore.api.optim import Optimizer
@@ -152,13 +153,18 @@ STATIC_ENCODERS = ("rate", "poisson", "latency", "burst", "phase", "population")
 NUM_STEPS = 25
 
 
+def _tried(encoder: Any, **options: Any) -> None:
+    """An encoder's own checks, on the smallest of batches; with a seed, for nobody's generator is to move."""
+    encoder([[1.0]], **keywords_of(encoder, {**options, "seed": 0}))
+
+
 def _encoder(function: Any) -> Callable[..., Any]:
     """Options of an encoder -> the arguments of ``fit``, ``evaluate`` and ``verify`` that mean it."""
 
     @functools.wraps(function)
     def options(num_steps: int, **given: Any) -> Dict[str, Any]:
         bound = functools.partial(function, **given)
-        bound([[1.0]], num_steps=num_steps)  # its own checks, on the smallest of batches
+        _tried(bound, num_steps=num_steps)
         return {"num_steps": num_steps, "encoder": bound, "time_axis": 0}
 
     return options
@@ -170,7 +176,7 @@ def _encoder_of_sequences(function: Any, **fixed: Any) -> Callable[..., Any]:
     @functools.wraps(function)
     def options(time_axis: int = 0, **given: Any) -> Dict[str, Any]:
         bound = functools.partial(function, **given, **fixed)
-        bound([[1.0]])
+        _tried(bound)
         return {"num_steps": None, "encoder": bound, "time_axis": time_axis}
 
     own = inspect.Parameter("time_axis", inspect.Parameter.KEYWORD_ONLY, default=0, annotation="int")

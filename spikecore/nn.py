@@ -2,10 +2,18 @@
 
     import spikecore.nn as snn
 
-Needs the extra ``torch``.
+snnTorch's modules hang on it, as on snnTorch's package: ``snn.utils``, ``snn.functional`` and the like are those of
+``spikecore``, imported when somebody asks. Needs the extra ``torch``.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any, List
+
+from spikecore import __version__ as __version__
 from spikecore import surrogate as surrogate  # snnTorch users write snn.surrogate.atan()
+from spikecore.api.engine import unknown as _unknown
 from spikecore.engines.torch.nn import LIF as LIF
 from spikecore.engines.torch.nn import SLSTM as SLSTM
 from spikecore.engines.torch.nn import Alpha as Alpha
@@ -29,3 +37,17 @@ from spikecore.engines.torch.nn import Synaptic as Synaptic
 from spikecore.engines.torch.nn import from_torch as from_torch
 from spikecore.engines.torch.nn import run as run
 from spikecore.engines.torch.nn import to_torch as to_torch
+
+_MODULES = {name: name for name in ("backprop", "functional", "spikegen", "spikeplot", "utils")}
+_MODULES.update(export_nir="nir", import_nir="nir")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"spikecore.{_MODULES[name]}")
+    raise AttributeError(f"module {__name__}: {_unknown('name', name, __dir__())}")
+
+
+def __dir__() -> List[str]:
+    homes = {name: getattr(thing, "__module__", "") for name, thing in globals().items() if name[0] != "_"}
+    return sorted({"__version__", "surrogate", *(n for n in homes if homes[n].startswith("spikecore")), *_MODULES})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from conformance.rig import absent, selected
 
@@ -28,6 +30,14 @@ def pytest_runtest_setup(item):
             reason = absent({"cuda": "torch-cuda", "ipu": "ipu-device"}.get(mark, mark))
             if reason:
                 pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def no_picture_stays_open():
+    """Pyplot, where a test has imported it, keeps figures until they are closed."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

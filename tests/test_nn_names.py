@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -89,3 +91,41 @@ def test_snntorchs_modules_are_found_where_they_were():
         assert importlib.util.find_spec(f"spikecore.functional.{name}") is not None
     assert snn.surrogate.atan().alpha == 2.0
     assert functional.LossFunctions is functional.Loss
+
+
+MISSING = [row.theirs for row in ROWS if not row.ours]
+MODULES = "backprop export_nir functional import_nir spikegen spikeplot surrogate utils".split()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_snntorchs_modules_hang_on_the_package(name):
+    """B5: ``import snntorch as snn`` and then ``snn.utils.reset(net)``."""
+    import spikecore.nn as snn
+
+    pytest.importorskip({"export_nir": "nir", "import_nir": "nir", "spikeplot": "matplotlib"}.get(name, "torch"))
+    ours = getattr(snn, name)
+    assert importlib.import_module(f"spikecore.{name if name[-4:] != '_nir' else 'nir'}") is ours
+    public = [row.theirs.rpartition(".")[2] for row in ROWS if row.theirs.rpartition(".")[0] == f"snntorch.{name}"]
+    public = [each for each in public if f"snntorch.{name}.{each}" not in MISSING]
+    assert public
+    assert [each for each in public if not hasattr(ours, each)] == []
+    assert name in dir(snn)
+
+
+def test_the_rest_of_the_package(monkeypatch):
+    """B5: the version; what is not there says what is."""
+    import spikecore
+    import spikecore.nn as snn
+
+    assert snn.__version__ == spikecore.__version__
+    with pytest.raises(AttributeError, match="unknown name 'Leeky'; did you mean 'Leaky'"):
+        _ = snn.Leeky
+    assert not any(name.startswith("_") for name in dir(snn) if name != "__version__")
+
+
+def test_importing_the_face_loads_none_of_them():
+    """B5: neither matplotlib nor NIR, nor what nobody asked for."""
+
+    code = "import sys, spikecore.nn as snn; print([n for n in sys.argv[1:] if n in sys.modules]); snn.utils"
+    command = [sys.executable, "-c", code, "matplotlib", "nir", "spikecore.utils", "spikecore.spikegen"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == ["[]"]

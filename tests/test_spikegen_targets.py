@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from conformance.rig import ENGINES, absent, assert_close, make
@@ -83,6 +85,17 @@ def test_target_rate_code_golden():
     assert times.tolist() == []
     assert train.tolist() == [0] * 10
     assert len(spikegen.target_rate_code(10, 1, 0.5, "uniform")[1]) == 5, "no spikes lost where two fall together"
+
+
+def test_a_train_without_data_is_what_the_program_computes_with(monkeypatch):
+    """snnTorch's ``target_rate_code`` returns tensors; a program without torch has none."""
+    assert isinstance(spikegen.target_rate_code(5, engine="numpy")[0], np.ndarray)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert isinstance(spikegen.target_rate_code(5)[0], np.ndarray)
+    monkeypatch.undo()
+    torch = pytest.importorskip("torch")
+    assert all(isinstance(x, torch.Tensor) for x in spikegen.target_rate_code(5))
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.6, 0.7, 0.9, 1.0])

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import random
 import sys
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
@@ -73,6 +74,13 @@ class Engine(abc.ABC):
             sample_axis: the axis along which samples lie; None means one sample.
             first: running number of the first sample, so that a batch can be drawn in parts.
         """
+
+    def fresh_seed(self) -> int:
+        """A number for ``uniform``'s key, from the generator that the users of these arrays seed.
+
+        Arrays of NumPy and CuPy: NumPy's global one. Tensors: torch's default one. All others, here: Python's.
+        """
+        return random.getrandbits(63)
 
     @abc.abstractmethod
     def spike(self, u: Array, surrogate: Any) -> Array:
@@ -350,6 +358,11 @@ def engine_of(x: Any) -> Engine:
     raise TypeError(
         f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor"
     )
+
+
+def engine_without_data(name: Any = None) -> Engine:
+    """The engine named; without a name torch where the program has imported it, else NumPy."""
+    return get_engine(name or ("torch" if "torch" in sys.modules else "numpy"))
 
 
 def unknown(kind: str, name: Any, known: Any) -> str:

@@ -76,7 +76,7 @@ class Feed:
     def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
         check_axes(tuple(x.shape), None, True)
         offered = {"num_steps": self.num_steps, "seed": key.path, "first": key.first}
-        taken = _keywords(self.encoder, offered)
+        taken = keywords_of(self.encoder, offered)
         sequence = engine.asarray(self.encoder(x, **taken))  # type: ignore[misc]
         axes = sequence.ndim - x.ndim
         remains = axes == 0 and self.num_steps is None and x.ndim > 1  # a sequence that remains one
@@ -93,7 +93,8 @@ class Feed:
         return sequence
 
 
-def _keywords(function: Any, offered: dict) -> dict:
+def keywords_of(function: Any, offered: dict) -> dict:
+    """Those of the keywords that the function takes."""
     try:
         known = inspect.signature(function).parameters
     except (TypeError, ValueError):  # a C function: it gets what every encoder needs

@@ -1,8 +1,9 @@
 """Pictures of spikes, membranes, events, activity, surrogates, training and gradients, from arrays of any engine.
 
-Each function draws on the axes it is given, or on a figure of its own, and returns the artists; `artist.figure` leads
-to the figure: `spikeplot.raster(spikes).figure.savefig("raster.png")`. No pyplot, and nothing global is changed. Time
-is axis 0. An axis label or title that is already set stays. The gallery shows all of them.
+Each function draws on the axes it is given and returns the artists; `artist.figure` leads to the figure:
+`spikeplot.raster(spikes).figure.savefig("raster.png")`. Without axes it makes a figure, which in a program that has
+imported pyplot is pyplot's current one, for `plt.show()` and the like. Nothing else is global. Time is axis 0. An axis
+label or title that is already set stays. The gallery shows all of them.
 
 Bad arguments raise ValueError, and a missing matplotlib an ImportError that names the extra to install.
 """

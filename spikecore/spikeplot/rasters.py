@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
 
+# Options of `scatter` that colour the inside of a mark, and those that say what a mark is: its outline, perhaps, alone.
+FILL = frozenset({"c", "color", "facecolors", "facecolor"})
+SHAPE = frozenset({"marker", "linewidths", "linewidth", "lw", "edgecolors", "edgecolor", "facecolors", "facecolor"})
+
 
 def raster(
     spikes: Any, ax: Optional[Axes] = None, *, batch_index: Optional[int] = None, **scatter: Any
@@ -57,14 +61,14 @@ def _mark_style(ax: Axes, shape: Tuple[int, ...], count: int, scatter: Mapping[s
 
     A dot fills its cell of neuron and step; where few spikes leave room it is larger, and it is never below 1.2 points.
     """
-    style: Dict[str, Any] = {} if {"c", "color"} & set(scatter) else {"c": "black"}
+    style: Dict[str, Any] = {} if FILL & scatter.keys() else {"c": "black"}
     width, height = size_of(ax)
     step, row = width / max(shape[0], 1), height / max(shape[1], 1)
-    if "s" not in scatter and "marker" not in scatter and row >= 5:
+    if not scatter.keys() & (SHAPE | {"s"}) and row >= 5:
         style.update(marker="|", s=min(0.8 * row, 14.0) ** 2, linewidths=min(max(0.5 * step, 0.7), 1.5))
     elif "s" not in scatter:
         room = width * height / max(count, 1)  # for each spike
         style.update(s=max(0.8 * min(row, step), min(0.3 * room**0.5, 3.0), 1.2) ** 2)
-    if "marker" not in style and not {"linewidths", "linewidth", "lw"} & set(scatter):
-        style.update(linewidths=0)  # a dot's outline would be larger than the dot
+    if not (style.keys() | scatter.keys()) & SHAPE:
+        style.update(marker="o", linewidths=0)  # a dot's outline would be larger than the dot
     return {**style, **scatter}

@@ -1,7 +1,8 @@
-"""What all pictures share: colours, figures without pyplot, panels, labels."""
+"""What all pictures share: colours, figures, panels, labels."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -18,12 +19,24 @@ DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
 
 
 def figure_of(width: float, height: float) -> Any:
-    """A figure that pyplot knows nothing of; ImportError names the extra to install."""
+    """Where to draw if the caller gives no axes; ImportError names the extra to install.
+
+    In a program that has imported pyplot, its current figure if that is still empty, else a new current one: what
+    ``plt.show()``, ``plt.gcf()`` and ``plt.savefig()`` are about. In others a figure that is its owner's alone.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('spikeplot draws with matplotlib: pip install "spikecore[plot]"') from error
-    return Figure(figsize=(width, height), layout="constrained")
+    pyplot: Any = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None:
+        return Figure(figsize=(width, height), layout="constrained")
+    current = pyplot.gcf() if pyplot.get_fignums() else None
+    if current is None or current.get_children() != [current.patch]:
+        return pyplot.figure(figsize=(width, height), layout="constrained")
+    if current.get_layout_engine() is None:
+        current.set_layout_engine("constrained")
+    return current
 
 
 def panels_of(axes: Any, count: int) -> List[Axes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -155,6 +157,15 @@ def test_accuracy_rate(engine):
     tie = engine.asarray(np.ones((2, 1, 4)))
     assert functional.accuracy_rate(tie, [0]) == 1.0
     assert functional.accuracy_rate(tie, [1]) == 0.0
+
+
+@pytest.mark.parametrize("metric", [functional.accuracy_rate, functional.accuracy_temporal])
+def test_an_accuracy_is_a_number_of_both_kinds(engine, metric):
+    """B4: tutorial 6 takes ``.item()`` of it, others format it, compare it, or write it as JSON."""
+    found = metric(engine.asarray(golden.SPIKES), golden.LABELS)
+    assert isinstance(found, float)
+    assert found.item() == found == 0.5
+    assert json.loads(json.dumps(found)) == 0.5
 
 
 def test_membrane_that_was_not_recorded(engine):

@@ -1,8 +1,9 @@
 """Encoders: from numbers to spike trains.
 
-Each takes an array of any engine and returns one of the same kind, dtype and device, time first. Random ones take a
-``seed`` (an int, or a tuple of ints and strings) and draw bit-identically on every engine; with ``first``, the running
-number of the first sample, a batch can be encoded in parts.
+Each takes an array of any engine and returns one of the same kind, dtype and device, time first. Random ones draw anew
+at every call, governed by ``np.random.seed`` for arrays and by ``torch.manual_seed`` for tensors. With a ``seed`` (an
+int, or a tuple of ints and strings) they draw bit-identically at every call and on every engine; with ``first``, the
+running number of the first sample, a batch can then be encoded in parts.
 """
 
 from spikecore.api.spikegen.aims import targets_convert as targets_convert

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from spikecore.api.engine import engine_of, unknown
-from spikecore.api.spikegen.checks import steps_of, stream_of
+from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
 from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
@@ -31,7 +31,7 @@ def targets_convert(
     linear: bool = False,
     bypass: bool = False,
     *,
-    seed: Any = 0,
+    seed: Any = None,
 ) -> Any:
     """Target spikes for class labels: ``targets_rate`` or ``targets_latency``, as ``code`` says.
 
@@ -107,7 +107,7 @@ def targets_rate(
     interpolate: bool = False,
     epsilon: float = 1e-7,
     *,
-    seed: Any = 0,
+    seed: Any = None,
 ) -> Any:
     """The right class fires at one rate, the others at another (snnTorch ``targets_rate``).
 
@@ -120,7 +120,8 @@ def targets_rate(
         on_target, off_target: value with and without a spike.
         firing_pattern: see ``target_rate_code``; all neurons of a rate share one train.
         interpolate: rise in a straight line between spikes, see ``rate_interpolate``; not for rates of 1 and 0.
-        seed: names the random streams of the two rates. (snnTorch's ``epsilon`` has nothing to do here.)
+        seed: names the random streams of the two rates; without it each call draws anew, see ``rate``. (snnTorch's
+            ``epsilon`` has nothing to do here.)
 
     Returns:
         (batch, num_classes) for rates of 1 and 0 from the first step on, else (T, batch, num_classes).
@@ -137,7 +138,7 @@ def targets_rate(
     engine, spikes = engine_of(right), 0.0
     rates = {"correct": (correct_rate, right), "incorrect": (incorrect_rate, to_one_hot_inverse(right))}
     for name, (rate, code) in rates.items():
-        train, times = train_of(engine, num_steps, first_spike_time, rate, firing_pattern, stream_of(seed, name))
+        train, times = train_of(engine, num_steps, first_spike_time, rate, firing_pattern, seed, name)
         train = ramps(times, num_steps) if interpolate and not plain else train  # type: ignore[arg-type]
         spikes = spikes + engine.xp.reshape(engine.asarray(train), (-1, 1, 1)) * code
     return off_target + (on_target - off_target) * spikes

@@ -1,4 +1,4 @@
-"""Random codes: spikes drawn with a probability, bit-identical on every engine."""
+"""Random codes: spikes drawn with a probability; with a seed bit-identical on every engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.engine import engine_of
-from spikecore.api.spikegen.checks import steps_of, whole
+from spikecore.api.spikegen.checks import steps_of, stream_of, whole
 from spikecore.api.tree import Params, State
 
 
@@ -18,7 +18,7 @@ def rate(
     first_spike_time: int = 0,
     time_var_input: bool = False,
     *,
-    seed: Any = 0,
+    seed: Any = None,
     first: int = 0,
 ) -> Any:
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
@@ -31,7 +31,8 @@ def rate(
         gain, offset: straight line from data to probability.
         first_spike_time: no spike before this step (static input).
         time_var_input: whether ``data`` already have a time axis; then each step uses its own value.
-        seed: names the random stream.
+        seed: names the random stream: equal seeds, equal spikes, on every engine. Without it each call draws anew,
+            governed by ``np.random.seed`` for arrays, by ``torch.manual_seed`` for tensors.
         first: running number of the batch's first sample.
 
     Returns:
@@ -54,7 +55,7 @@ def rate(
     if len(shape) < 2 and not time_var_input:
         raise ValueError(f"rate: data of shape {tuple(x.shape)} has no batch axis")
     probability = engine.xp.clip(_chance("rate", data, engine, gain * x + offset), 0.0, 1.0)
-    draws = engine.uniform(seed, shape, sample_axis=1 if len(shape) > 1 else None, first=first)
+    draws = engine.uniform(stream_of(engine, seed), shape, sample_axis=1 if len(shape) > 1 else None, first=first)
     spikes = engine.xp.astype(draws < probability, engine.dtype)
     if first_spike_time:
         silent = engine.xp.zeros_like(spikes[:first_spike_time, ...])
@@ -62,12 +63,13 @@ def rate(
     return spikes
 
 
-def rate_conv(data: Any, *, seed: Any = 0, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
+def rate_conv(data: Any, *, seed: Any = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
     """A spike for each number with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
 
     Args:
         data: any shape.
-        seed: names the random stream.
+        seed: names the random stream: equal seeds, equal spikes, on every engine. Without it each call draws anew,
+            governed by ``np.random.seed`` for arrays, by ``torch.manual_seed`` for tensors.
         first: running number of the first sample.
         sample_axis: axis along which samples lie; 1 for sequences, None for a single sample.
 
@@ -79,7 +81,7 @@ def rate_conv(data: Any, *, seed: Any = 0, first: int = 0, sample_axis: Optional
     """
     engine = engine_of(data)
     x = engine.asarray(data)
-    draws = engine.uniform(seed, tuple(x.shape), sample_axis=sample_axis, first=first)
+    draws = engine.uniform(stream_of(engine, seed), tuple(x.shape), sample_axis=sample_axis, first=first)
     return engine.xp.astype(draws < engine.xp.clip(_chance("rate_conv", data, engine, x), 0.0, 1.0), engine.dtype)
 
 
@@ -115,7 +117,7 @@ def poisson(
     refractory: int = 0,
     compensate: bool = False,
     *,
-    seed: Any = 0,
+    seed: Any = None,
     first: int = 0,
 ) -> Any:
     """Poisson spikes with a refractory period: after a spike, none for ``refractory`` steps.
@@ -129,7 +131,8 @@ def poisson(
         num_steps: T >= 1.
         refractory: silent steps after a spike, >= 0.
         compensate: whether to make up for the silence.
-        seed: names the random stream.
+        seed: names the random stream: equal seeds, equal spikes, on every engine. Without it each call draws anew,
+            governed by ``np.random.seed`` for arrays, by ``torch.manual_seed`` for tensors.
         first: running number of the batch's first sample.
 
     Returns:
@@ -149,7 +152,7 @@ def poisson(
     x = xp.clip(x, 0.0, 1.0)
     if compensate:
         x = xp.where(x * (refractory + 1) < 1.0, x / xp.clip(1.0 - refractory * x, 1e-7, 1.0), xp.ones_like(x))
-    draws = engine.uniform(seed, (steps, *x.shape), sample_axis=1, first=first)
+    draws = engine.uniform(stream_of(engine, seed), (steps, *x.shape), sample_axis=1, first=first)
     spikes = xp.astype(draws < x, engine.dtype)
     if not refractory:
         return spikes

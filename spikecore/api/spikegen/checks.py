@@ -42,6 +42,7 @@ def clock(engine: Any, steps: int, axes: int) -> Any:
     return engine.xp.reshape(engine.asarray(list(range(steps))), (steps,) + (1,) * axes)
 
 
-def stream_of(seed: Any, *names: str) -> Any:
-    """The random stream of a part of what a seed names."""
+def stream_of(engine: Any, seed: Any, *names: str) -> Any:
+    """The random stream of what a seed names, or of a part of it; without a seed one that nobody has used yet."""
+    seed = engine.fresh_seed() if seed is None else seed
     return (*(seed if isinstance(seed, tuple) else (seed,)), *names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, List, Tuple
 
-from spikecore.api.engine import engine_of, get_engine, unknown
+from spikecore.api.engine import engine_of, engine_without_data, unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of
 
 PATTERNS = ("poisson", "regular", "uniform")
@@ -17,8 +17,8 @@ def target_rate_code(
     rate: float = 1.0,
     firing_pattern: str = "regular",
     *,
-    seed: Any = 0,
-    engine: Any = "numpy",
+    seed: Any = None,
+    engine: Any = None,
 ) -> Tuple[Any, Any]:
     """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
 
@@ -30,8 +30,8 @@ def target_rate_code(
         first_spike_time: no spike before this step.
         rate: spikes per step, in [0, 1].
         firing_pattern: "regular", "uniform" or "poisson".
-        seed: names the random stream.
-        engine: whose arrays to return, an Engine or its name.
+        seed: names the random stream; without it each call draws anew, see ``rate``.
+        engine: whose arrays to return, an Engine or its name; default "torch" if torch has been imported, else "numpy".
 
     Returns:
         the train (T,) of zeros and ones, and the steps of its spikes (int64).
@@ -42,9 +42,9 @@ def target_rate_code(
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"target_rate_code: rate={rate!r} must be in [0, 1]")
     check_pattern("target_rate_code", firing_pattern)
-    chosen = get_engine(engine)
+    chosen = engine_without_data(engine)
     steps = steps_of("target_rate_code", num_steps, first_spike_time)
-    train, times = train_of(chosen, steps, first_spike_time, rate, firing_pattern, stream_of(seed, "train"))
+    train, times = train_of(chosen, steps, first_spike_time, rate, firing_pattern, seed, "train")
     return chosen.asarray(train), chosen.asarray(times, dtype="int64")
 
 
@@ -87,10 +87,12 @@ def ramps(times: List[int], steps: int) -> List[float]:
 
 
 def train_of(
-    engine: Any, steps: Any, start: int, rate: float, pattern: str, stream: Any
+    engine: Any, steps: Any, start: int, rate: float, pattern: str, seed: Any, name: str
 ) -> Tuple[List[float], List[int]]:
-    """A train as a list of zeros and ones, and its spikes' steps."""
-    draws = engine.to_numpy(engine.uniform(stream, (steps,))).tolist()
+    """A train as a list of zeros and ones, and its spikes' steps; ``name`` is that of its part of the seed's stream."""
+    draws = []
+    if rate > 0 and pattern != "regular":
+        draws = engine.to_numpy(engine.uniform(stream_of(engine, seed, name), (steps,))).tolist()
     if rate == 0:
         times: List[int] = []
     elif pattern == "poisson":

@@ -121,6 +121,9 @@ class NumpyEngine(Engine):
         fill(out, layout, stream(key), lambda a, b: maker.arange(a, b, dtype=maker.uint64), self.chunk)
         return arrange(self.xp, layout, self.library.asarray(out))
 
+    def fresh_seed(self) -> int:
+        return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (the one that np.random.seed governs)
+
     # ---- spikes, time, gradients ----
 
     def spike(self, u: Any, surrogate: Any) -> Any:

@@ -101,6 +101,9 @@ class TorchEngine(Engine):
             fill(out, layout, stream(key), lambda a, b: torch.arange(a, b, device=self.device), 1 << 22, signed=True)
         return arrange(self.xp, layout, out)
 
+    def fresh_seed(self) -> int:
+        return int(torch.randint(2**63 - 1, ()))
+
     # ---- spikes, time, gradients ----
 
     def spike(self, u: Any, surrogate: Any) -> Any:
