@@ -114,3 +114,20 @@ def test_compiled_around():
     compiled = torch.compile(lambda x: snn.run(net, x), backend="eager")
     with torch.no_grad():  # Dynamo warns of its own look at gradients
         assert torch.equal(compiled(x), loop(net, x))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch, about itself
+def test_compiled_as_a_whole():
+    """D6: not around a run, as the page says, but around a loop of the user's."""
+    net, x = nn.Sequential(nn.Linear(6, 5), snn.Leaky(0.9, init_hidden=True)), 2 * torch.rand(5, 4, 6)
+
+    def whole(x):
+        utils.reset(net)
+        return torch.stack([net(step) for step in x])
+
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(whole, fullgraph=True, backend="eager")(x)
+        assert torch.equal(compiled, snn.run(net, x))
+        with pytest.raises(torch._dynamo.exc.Unsupported):
+            torch.compile(lambda x: snn.run(net, x), fullgraph=True, backend="eager")(x)

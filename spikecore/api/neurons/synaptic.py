@@ -19,6 +19,8 @@ class Synaptic(Parallel, Membrane):
         U[t] = F[t] after the reset of ``Membrane``; a reset leaves syn alone
         S[t] = gamma Theta(U[t] - theta)
 
+    With ``state_quant`` both states are quantised after the step: the membrane gets syn[t] in full precision.
+
     Args:
         alpha: synaptic decay per step in [0, 1].
         beta: membrane decay per step in [0, 1]; both may be arrays or learned, as in ``Leaky``.
@@ -37,10 +39,10 @@ class Synaptic(Parallel, Membrane):
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
-        syn = self.quantised(engine, params.alpha * state.syn + x)
+        syn = params.alpha * state.syn + x
         mem = params.beta * self.lowered(params, state.mem, reset) + syn
         spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
-        return spikes, State(syn=syn, mem=mem)
+        return spikes, State(syn=self.quantised(engine, syn), mem=mem)
 
     def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
         syn = recurrence(engine, params.alpha, inputs, state.syn)

@@ -13,6 +13,7 @@ from spikecore.api.engine import get_engine
 from spikecore.api.foreign import shown
 from spikecore.api.layer import Layer, layer_name
 from spikecore.api.model import Model
+from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layers import Residual
 from spikecore.engines.torch.nn.pairs import (
     NEURONS,
@@ -120,7 +121,11 @@ def _unknown(module: Any) -> str:
 def namesake(module: Any) -> str:
     """For another library's neuron that has the name of one of ours: what to write instead; "" for all else."""
     name, library = type(module).__name__, type(module).__module__.partition(".")[0]
-    if library in ("spikecore", "torch") or name not in {kind.__name__ for kind in (*NEURONS, *WHOLE)}:
+    if (
+        isinstance(module, Hidden)
+        or library in ("spikecore", "torch")
+        or name not in {kind.__name__ for kind in (*NEURONS, *WHOLE)}
+    ):
         return ""
     return f"this is {library}'s {name}: import {name} from spikecore.nn instead"
 

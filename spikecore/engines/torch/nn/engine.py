@@ -27,6 +27,9 @@ class Disabled(Surrogate):
     def derivative(self, xp: Any, u: Any) -> Any:
         return xp.zeros_like(u)
 
+    def fire(self, engine: Any, u: Any, noise: Any = None) -> Any:
+        return (u > 0).to(u.dtype)
+
 
 @dataclass(frozen=True)
 class Quantiser:
@@ -46,7 +49,7 @@ class FaceEngine(TorchEngine):
         if isinstance(surrogate, Callable_):
             return surrogate.function(u).to(u.dtype)
         if isinstance(surrogate, Disabled):
-            return (u > 0).to(u.dtype)
+            return surrogate.fire(self, u)
         if surrogate.stochastic:
             return surrogate.fire(self, u, noise=torch.rand_like(u))
         return super().spike(u, surrogate)

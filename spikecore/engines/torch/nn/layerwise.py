@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from spikecore.engines.torch.nn import kinds, sequence
 from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.parts import Parts
 from spikecore.engines.torch.nn.sequence import Sequence, expand, stacked, step_by_step
 from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.product import own_forward
@@ -47,7 +48,7 @@ class Layerwise:
             elif node in self.done:
                 env[node] = self.done.pop(node)
             elif node.op == "output":
-                out = expand(fx.node.map_arg(node.args[0], env.__getitem__), self.steps)
+                out = _editable(expand(fx.node.map_arg(node.args[0], env.__getitem__), self.steps))
             else:
                 args, kwargs = (fx.node.map_arg(a, env.__getitem__) for a in (node.args, node.kwargs))
                 if node.op == "call_module":
@@ -130,7 +131,7 @@ class Layerwise:
         start = self._start(name, module)
         if not isinstance(x, Sequence):
             raise Untraceable(f"layer {name!r} does not get its input from the network's")
-        if kinds.hooked(module) or not module.scans:
+        if kinds.hooked(module) or not module.scans or module.by_protocol():
             return self._neuron_loop(name, module, x, start)
         wanted = module.returned_states() if _states_used(node) else ()
         names = tuple(module.states) if name in self.recorded else wanted
@@ -197,6 +198,15 @@ def _parts_used(node: fx.Node) -> List[fx.Node]:
     return [user for user in node.users if user.users or kinds.function_name(user) != "getitem"]
 
 
+def _editable(value: Any) -> Any:
+    """Lists and dicts as ``forward`` returned them; a graph holds such that refuse changes."""
+    if isinstance(value, list):
+        return [_editable(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _editable(one) for key, one in value.items()}
+    return tuple(map(_editable, value)) if type(value) is tuple else value
+
+
 def _attribute(net: Any, path: str) -> Any:
     for part in path.split("."):
         net = getattr(net, part)
@@ -210,4 +220,6 @@ def _why(module: Any) -> str:
         return "its statistics are those of one step"
     if kinds.draws(module):
         return "it draws at every step"
+    if isinstance(module, Parts) and module.by_protocol():
+        return f"snnTorch's protocol, for {module.by_protocol()}"
     return "not known to act on each sample by itself"

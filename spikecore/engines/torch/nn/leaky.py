@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Tuple
+from typing import Any, ClassVar, Dict, FrozenSet, Tuple
 
 import torch
 
@@ -12,6 +12,7 @@ from spikecore.api.parameters import learn
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
+from spikecore.engines.torch.nn.parts import CurrentSpared
 
 
 class Leaky(LIF):
@@ -55,10 +56,14 @@ class Leaky(LIF):
     def forward(self, input_: Any, mem: Any = None) -> Any:
         return self._advance(input_, mem)
 
+    def _base_zero(self, input_: Any) -> Any:
+        self.mem = (1 - self.reset) * self.mem  # the input survives
+        return self._base_state_function(input_)
+
     init_leaky = LIF.reset_mem
 
 
-class Synaptic(LIF):
+class Synaptic(CurrentSpared, LIF):
     """Leaky neuron with a synaptic current; equations: ``spikecore.Synaptic``.
 
         spk, syn, mem = lif(x, syn, mem)
@@ -96,7 +101,7 @@ class Synaptic(LIF):
             beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
             reset_mechanism, state_quant, output,
         )  # fmt: skip
-        self._register("alpha", alpha, learn_alpha)
+        self._alpha_register_buffer(alpha, learn_alpha)
         self.reset_delay = reset_delay
         self._rebuild()
 
@@ -125,6 +130,7 @@ class Alpha(LIF):
     states: ClassVar[Tuple[str, ...]] = ("syn_exc", "syn_inh", "mem")
     tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
     alpha: Any
+    syn_inh: Any
 
     def __init__(
         self,
@@ -146,13 +152,19 @@ class Alpha(LIF):
             beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
             reset_mechanism, state_quant, output,
         )  # fmt: skip
-        self._register("alpha", alpha, learn_alpha)
+        self._alpha_register_buffer(alpha, learn_alpha)
         if self.alpha.device.type != "meta" and not bool(torch.as_tensor(self.alpha > self.beta).all()):
             raise ValueError(f"Alpha: alpha={alpha!r} must exceed beta={beta!r} everywhere")
         self._rebuild()
 
     def forward(self, input_: Any, syn_exc: Any = None, syn_inh: Any = None, mem: Any = None) -> Any:
         return self._advance(input_, syn_exc, syn_inh, mem)
+
+    def _base_state_reset_sub_function(self, input_: Any) -> Any:
+        return self.threshold, self._moved(input_)[1], -self.syn_inh
+
+    def _base_sub(self, input_: Any) -> Any:
+        return self._without(self._base_state_function(input_), self._base_state_reset_sub_function(input_))
 
     init_alpha = LIF.reset_mem
 
@@ -179,6 +191,7 @@ class DeltaLeaky(Leaky):
     mem: Any
     mem_prev: Any
     scans: ClassVar[bool] = False  # it returns the membrane of the step before as well
+    honours: ClassVar[FrozenSet[str]] = frozenset()
 
     def __init__(self, delta_threshold: Any = 1.0, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -8,17 +8,21 @@ import torch
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.layer import Params
+from spikecore.api.layer import Params, State
+from spikecore.engines.torch.nn.engine import engine_for
+from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS
+from spikecore.engines.torch.nn.parts import CurrentSpared
 
 
-class _Gated(SpikingNeuron):
+class _Gated(CurrentSpared, SpikingNeuron):
     """What both LSTMs share: states ``syn`` (the cell) and ``mem`` (the output), weights in a module of torch."""
 
     states: ClassVar[Tuple[str, ...]] = ("syn", "mem")
     weights: ClassVar[str]  # name of the module that holds the weights
-    sample_axes: ClassVar[int]  # axes of one sample; an input without batch axis is a batch of one
+    cell: ClassVar[Any]  # its class
+    syn: Any
 
     def _defaults(self) -> Dict[str, float]:
         return {name: 1.0 for name in OWN_TENSORS}
@@ -30,14 +34,28 @@ class _Gated(SpikingNeuron):
     def _projected(self, engine: Any, params: Params, x: Any) -> Any:
         return self._neuron.project(engine, params, x.unsqueeze(0)).squeeze(0)
 
+    def overridden(self) -> str:
+        return super().overridden() or ("" if self._known_cell() else f"a cell of its own as {self.weights}")
+
+    def by_protocol(self) -> str:
+        return super().by_protocol() or (f"hooks on {self.weights}" if listened(getattr(self, self.weights)) else "")
+
+    def _known_cell(self) -> bool:
+        """Whether the module that holds the weights does what the options say."""
+        made, neuron = getattr(self, self.weights), self._neuron
+        names = {name for name, value in made._parameters.items() if value is not None}
+        if type(made) is not self.cell or "forward" in vars(made) or names != set(self._weight_names()):
+            return False
+        return all(getattr(made, name) == size for name, size in self._cell_options(neuron).items())
+
+    def _weight_names(self) -> Tuple[str, ...]:
+        raise NotImplementedError
+
+    def _cell_options(self, neuron: Any) -> Dict[str, Any]:
+        raise NotImplementedError
+
     def forward(self, input_: Any, syn: Any = None, mem: Any = None) -> Any:
-        if input_.dim() != self.sample_axes:
-            return self._advance(input_, syn, mem)
-        given = (s if s is None or s.dim() != self.sample_axes else s.unsqueeze(0) for s in (syn, mem))
-        returned = self._advance(input_.unsqueeze(0), *given)
-        for name in self.states:
-            setattr(self, name, getattr(self, name).squeeze(0))
-        return tuple(r.squeeze(0) for r in returned) if isinstance(returned, tuple) else returned.squeeze(0)
+        return self._advance(input_, syn, mem)
 
 
 class SLSTM(_Gated):
@@ -52,7 +70,8 @@ class SLSTM(_Gated):
 
     kind: ClassVar[Any] = neurons.SLSTM
     weights: ClassVar[str] = "lstm_cell"
-    sample_axes: ClassVar[int] = 1
+    cell: ClassVar[Any] = nn.LSTMCell
+    sample_axes = 1
 
     def __init__(
         self,
@@ -84,6 +103,16 @@ class SLSTM(_Gated):
     def _shape(self, current: Any) -> Tuple[int, ...]:
         return (*current.shape[:-1], self.hidden_size)
 
+    def _weight_names(self) -> Tuple[str, ...]:
+        return ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
+
+    def _cell_options(self, neuron: Any) -> Dict[str, Any]:
+        return {name: getattr(neuron, name) for name in ("input_size", "hidden_size")}
+
+    def _moved(self, input_: Any) -> Tuple[Any, ...]:
+        mem, syn = self.lstm_cell(input_, (self.mem, self.syn))
+        return syn, mem
+
     init_slstm = SpikingNeuron.reset_mem
 
 
@@ -105,7 +134,8 @@ class SConv2dLSTM(_Gated):
 
     kind: ClassVar[Any] = neurons.SConv2dLSTM
     weights: ClassVar[str] = "conv"
-    sample_axes: ClassVar[int] = 3
+    cell: ClassVar[Any] = nn.Conv2d
+    sample_axes = 3
 
     def __init__(
         self,
@@ -142,5 +172,23 @@ class SConv2dLSTM(_Gated):
 
     def _shape(self, current: Any) -> Tuple[int, ...]:
         return (current.shape[0], self.out_channels, *current.shape[2:])
+
+    def _weight_names(self) -> Tuple[str, ...]:
+        return ("weight", "bias") if self.bias else ("weight",)
+
+    def _cell_options(self, neuron: Any) -> Dict[str, Any]:
+        kept = {"stride": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros"}
+        return {**kept, "kernel_size": neuron.kernel_size, "padding": neuron.padding}
+
+    def _moved(self, input_: Any) -> Tuple[Any, ...]:
+        engine = engine_for(input_.device, input_.dtype)
+        enter, forget, leave, content = self.conv(torch.cat([input_, self.mem], 1)).split(self.out_channels, 1)
+        before = State(syn=self.syn, mem=self.mem)
+        moved: Tuple[Any, ...] = self._unreset.gated(engine, Params(), before, (enter, forget, content, leave), None)
+        return moved
+
+    def _seen(self, mem: Any) -> Any:
+        pooled = self.max_pool or self.avg_pool
+        return self._neuron._pooled(engine_for(mem.device, mem.dtype), mem) if pooled else mem
 
     init_sconv2dlstm = SpikingNeuron.reset_mem

@@ -54,6 +54,7 @@ class SpikingNeuron(Parts):
     """
 
     instances: ClassVar[Any] = Instances()
+    sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
     _next: Any = None  # what the last call found out, for the next one
 
     def __init__(
@@ -71,6 +72,7 @@ class SpikingNeuron(Parts):
         learn_graded_spikes_factor: bool = False,
     ) -> None:
         super().__init__()
+        self._find_own()
         SpikingNeuron.instances.append(self)  # a plain list that was put there holds on to it
         self.init_hidden, self.output = init_hidden, output
         self._neuron: Any = None
@@ -81,16 +83,29 @@ class SpikingNeuron(Parts):
             "state_quant": state_quant,
             "reset_mechanism": self._known_reset(reset_mechanism),
         }
-        self._register("threshold", threshold, learn_threshold)
-        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+        self._hold("spike_grad", spike_grad)
+        self._hold("state_quant", state_quant)
+        self._threshold_buffer(threshold, learn_threshold)
+        self._graded_spikes_buffer(graded_spikes_factor, learn_graded_spikes_factor)
         self.register_buffer("reset_mechanism_val", torch.as_tensor(self.reset_dict[reset_mechanism]))
         self._surrogate = surrogate_of(type(self).__name__, spike_grad, surrogate_disable)
         self._quantiser = quantiser_of(type(self).__name__, state_quant)
-        for name in self.states:
-            setattr(self, name, torch.zeros(0))
+        self._init_mem()
 
     def _register(self, name: str, value: Any, learned: bool) -> None:
         register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
+
+    # What a constructor calls by snnTorch's names, so that it can be overridden.
+
+    def _threshold_buffer(self, threshold: Any, learn_threshold: bool) -> None:
+        self._register("threshold", threshold, learn_threshold)
+
+    def _graded_spikes_buffer(self, graded_spikes_factor: Any, learn_graded_spikes_factor: bool) -> None:
+        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+
+    def _init_mem(self) -> None:
+        for name in self.states:
+            setattr(self, name, torch.zeros(0))
 
     @classmethod
     def init(cls) -> None:
@@ -98,7 +113,8 @@ class SpikingNeuron(Parts):
         SpikingNeuron.instances = Instances()
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_next"}
+        passing = ("_next", "_reset", "_mem_before")
+        return {name: value for name, value in super().__getstate__().items() if name not in passing}
 
     # ---- the step ----
 
@@ -130,9 +146,16 @@ class SpikingNeuron(Parts):
                 f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
                 "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
             )
+        if self.sample_axes is not None and input_.dim() == self.sample_axes:
+            return self._of_one_sample(input_, *given)
         before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
+        if self.by_protocol():
+            spk = self._by_parts(input_, before)
+            return self._returned(spk, self.hidden())
         if not compiling() and self._next is not None and self._next.fits(self, input_):
-            spk, after = self._next.step(self._start(input_, before), input_)
+            start = self._start(input_, before)
+            spk, after = self._next.step(start, input_)
+            self._note(start)
             for name in self.states:
                 self.__dict__[name] = after[name]
             return self._returned(spk, after)
@@ -142,6 +165,7 @@ class SpikingNeuron(Parts):
         start = self._start(current, before)
         stepped = fused_step(engine, self._neuron, params, start, current)
         spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped
+        self._note(start)
         for name in self.states:
             setattr(self, name, after[name])
         if current is input_ and type(self)._tensors is SpikingNeuron._tensors and not compiling():
@@ -149,6 +173,17 @@ class SpikingNeuron(Parts):
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)
         return self._returned(spk, after)
+
+    def _of_one_sample(self, input_: Any, *given: Any) -> Any:
+        """A step of an input without batch axis, as a batch of one."""
+        alone = (s if s is None or s.dim() != self.sample_axes else s.unsqueeze(0) for s in given)
+        returned = self._advance(input_.unsqueeze(0), *alone)
+        for name in self.states:
+            setattr(self, name, getattr(self, name).squeeze(0))
+        return tuple(r.squeeze(0) for r in returned) if isinstance(returned, tuple) else returned.squeeze(0)
+
+    def _own_tensors(self, engine: Any) -> Params:
+        return self._tensors(engine, host=True)
 
     def _projected(self, engine: Any, params: Params, x: Any) -> Any:
         """The input's share of the update; modules with input weights override it."""
@@ -191,6 +226,11 @@ class SpikingNeuron(Parts):
             spikes (time, ...), recorded states, states after the last step, and False; or, where that is faster, what
             the Linear makes of the spikes in their place, and True.
         """
+        if x.dim() - 1 == self.sample_axes:
+            start = {n: s.unsqueeze(0) if s.dim() == self.sample_axes else s for n, s in start.items()}
+            spk, recorded, final, weighed = self.over_time(x.unsqueeze(1), steps, start, record, fused, behind)
+            recorded = {name: value.squeeze(1) for name, value in recorded.items()}
+            return spk.squeeze(1), recorded, {n: value.squeeze(0) for n, value in final.items()}, weighed
         sequence = working(x)
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
@@ -259,5 +299,14 @@ class LIF(SpikingNeuron):
             graded_spikes_factor,
             learn_graded_spikes_factor,
         )
-        self._register("beta", beta, learn_beta)
+        self._beta_buffer(beta, learn_beta)
         self._rebuild()
+
+    def _beta_buffer(self, beta: Any, learn_beta: bool) -> None:
+        self._register("beta", beta, learn_beta)
+
+    def _alpha_register_buffer(self, alpha: Any, learn_alpha: bool) -> None:
+        self._register("alpha", alpha, learn_alpha)
+
+    def _V_register_buffer(self, V: Any, learn_V: bool) -> None:
+        self._register("V", V, learn_V)

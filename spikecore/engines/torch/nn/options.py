@@ -54,7 +54,7 @@ class Described(Hidden):
     _neuron: Any
     _options: Dict[str, Any]
 
-    def _known_reset(self, name: str) -> str:
+    def _known_reset(self, name: Any) -> Any:
         allowed = [n for n in self.reset_dict if n in getattr(self.kind, "resets", self.reset_dict)]
         if name not in allowed:
             raise ValueError(
@@ -83,10 +83,36 @@ class Described(Hidden):
 
     def _rebuild(self) -> None:
         """Make the description anew; called at the end of a constructor and when an option changes."""
-        self._surrogate = surrogate_of(type(self).__name__, self.spike_grad, self.surrogate_disable)
+        self._surrogate = surrogate_of(type(self).__name__, self._options["spike_grad"], self.surrogate_disable)
         self._quantiser = quantiser_of(type(self).__name__, self.state_quant)
         if self.kind is not None:
             self._neuron = self._describe()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("spike_grad", "state_quant"):
+            object.__setattr__(self, name, value)  # by the property, which torch goes past if a module is involved
+            return
+        super().__setattr__(name, value)
+        if name == "reset_mechanism_val" and "_options" in vars(self):
+            self._take_reset()
+
+    def _hold(self, name: str, value: Any) -> None:
+        """A function that is a module belongs to this one, parameters and all."""
+        self._modules.pop(name, None)
+        if isinstance(value, nn.Module):
+            self._modules[name] = value
+
+    def _firing(self) -> Any:
+        given = self._options["spike_grad"]
+        return self._surrogate if given is None or self.surrogate_disable else given
+
+    def _take_reset(self) -> None:
+        """Follow the buffer ``reset_mechanism_val``."""
+        if self.reset_mechanism_val.device.type != "meta":
+            value = int(self.reset_mechanism_val)
+            names = {number: name for name, number in self.reset_dict.items()}
+            self._options["reset_mechanism"] = self._known_reset(names.get(value, value))
+        self._rebuild()
 
     @property
     def neuron(self) -> Any:
@@ -95,10 +121,7 @@ class Described(Hidden):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if self.reset_mechanism_val.device.type != "meta":
-            value = int(self.reset_mechanism_val)
-            self._options["reset_mechanism"] = next(n for n, v in self.reset_dict.items() if v == value)
-        self._rebuild()
+        self._take_reset()
 
     def extra_repr(self) -> str:
         """Reset and modes."""
@@ -111,24 +134,25 @@ def _option(name: str, doc: str) -> Any:
     """A property over an option; setting it takes effect with the next step."""
 
     def get(self: Any) -> Any:
-        return self._options[name]
+        return self._firing() if name == "spike_grad" else self._options[name]
 
     def put(self: Any, value: Any) -> None:
         if name == "reset_mechanism":
-            self.reset_mechanism_val = torch.full_like(
-                self.reset_mechanism_val, self.reset_dict[self._known_reset(value)]
-            )
+            number = self.reset_dict[self._known_reset(value)]
+            self._buffers["reset_mechanism_val"] = torch.full_like(self.reset_mechanism_val, number)
         self._options[name] = value
+        self._hold(name, value)
         self._rebuild()
 
     return property(get, put, doc=doc)
 
 
 for _name, _doc in {
-    "spike_grad": "The surrogate as it was given.",
+    "spike_grad": "The function from potentials above threshold to spikes that is used.",
     "surrogate_disable": "Whether spikes pass no gradient.",
     "inhibition": "Whether only the highest membrane fires.",
     "state_quant": "The quantiser as it was given.",
     "reset_mechanism": "What a spike does to the membrane; kept in step with the buffer ``reset_mechanism_val``.",
+    "_reset_mechanism": "The same, for what was written for snnTorch.",
 }.items():
-    setattr(Described, _name, _option(_name, _doc))
+    setattr(Described, _name, _option(_name.lstrip("_"), _doc))

@@ -112,6 +112,8 @@ def neuron_to_layer(module: Any) -> Layer:
         raise NoCounterpart(f"spike_grad={module.spike_grad!r} is a function of torch; use a spikecore.surrogate")
     if isinstance(module._quantiser, Quantiser):
         raise NoCounterpart(f"state_quant={module.state_quant!r} is a function of torch; use functional.quant")
+    if module.by_protocol():
+        raise NoCounterpart(f"{module.by_protocol()} has no counterpart")
     if isinstance(module, Lapicque) and isinstance(module.beta, nn.Parameter):
         raise NoCounterpart("learn_beta=True has no counterpart there; R and C are what is learned")
     recurrent = isinstance(module, (RLeaky, RSynaptic))

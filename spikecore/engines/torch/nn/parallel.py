@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Dict, Optional
+from typing import Any, ClassVar, Dict, FrozenSet, Optional
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.neurons.base import DECAY
 from spikecore.api.parameters import check_range, learn, normalise
-from spikecore.engines.torch.nn.engine import engine_for, surrogate_of, working
+from spikecore.engines.torch.nn.engine import Callable_, engine_for, surrogate_of, working
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS, register
 
@@ -54,14 +54,15 @@ class LeakyParallel(nn.Module):
         super().__init__()
         self.rnn = nn.RNN(input_size, hidden_size, nonlinearity="relu", bias=bias, device=device, dtype=dtype)
         self.input_size, self.hidden_size, self.dropout = input_size, hidden_size, dropout
-        self.dense, self.spike_grad, self.surrogate_disable = weight_hh_enable, spike_grad, surrogate_disable
+        surrogate = surrogate_of("LeakyParallel", spike_grad, surrogate_disable)
+        self.dense, self.surrogate_disable = weight_hh_enable, surrogate_disable
+        self.spike_grad = spike_grad if isinstance(surrogate, Callable_) else surrogate
         self._set_decays(beta, learn_beta)
         register(self, "threshold", threshold, learn_threshold)
         register(self, "graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
         self._neuron = neurons.LeakyParallel(
             input_size=input_size, hidden_size=hidden_size, bias=bias, dense=weight_hh_enable,
-            surrogate=surrogate_of("LeakyParallel", spike_grad, surrogate_disable),
-            **{name: learn(1.0) for name in OWN_TENSORS},
+            surrogate=surrogate, **{name: learn(1.0) for name in OWN_TENSORS},
         )  # fmt: skip
 
     def _set_decays(self, beta: Any, learned: bool) -> None:
@@ -120,6 +121,7 @@ class AssociativeLeaky(SpikingNeuron):
     """
 
     kind: ClassVar[Any] = neurons.AssociativeLeaky
+    honours: ClassVar[FrozenSet[str]] = frozenset()
     _projections: ClassVar[Dict[str, str]] = {"value": "to_v", "key": "to_k", "decay": "to_alpha", "query": "to_q"}
 
     def __init__(

@@ -1,23 +1,103 @@
-"""snnTorch's parts of a step, for neurons of your own that build on ``SpikingNeuron``."""
+"""snnTorch's protocol of a step: the methods that a neuron of your own overrides, and the step that calls them.
+
+    reset = mem_reset(mem)
+    states = state_function(input_)      # _base_sub, _base_zero or _base_int, each made of _base_state_function
+    spk = fire(mem)                      # or fire_inhibition(batch, mem)
+
+A module whose methods are all the library's goes the short way, through the ``step`` of ``spikecore.api``; it gives the
+same. One with a method of its own, or with a function where a formula is expected, goes this way.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar, Dict, FrozenSet, Tuple
 
 import torch
 
-from spikecore.engines.torch.nn.engine import engine_for, working
+from spikecore.api.layer import State
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.engines.torch.nn.engine import Callable_, Disabled, Quantiser, engine_for, working
 from spikecore.engines.torch.nn.options import Described
+
+STEP = frozenset(
+    "fire fire_inhibition mem_reset state_function _base_state_function _base_sub _base_zero _base_int "
+    "_base_state_reset_zero _base_state_reset_sub_function".split()
+)
+# What snnTorch's constructors call, and those here do not.
+NOT_CALLED = (
+    "_snn_cases _reset_cases _snn_register_buffer _lif_register_buffer _reset_mechanism_buffer _alpha_cases "
+    "_lapicque_cases _rleaky_init_cases _rsynaptic_init_cases _sconv2dlstm_cases _tau_buffer _surrogate_bypass"
+).split()
+_RESETS = {"subtract": "_base_sub", "subtract_decayed": "_base_sub_decayed", "zero": "_base_zero", "none": "_base_int"}
 
 
 class Parts(Described):
-    """Firing and resetting; the library's own neurons do not need these."""
+    """A module that can make a step by snnTorch's protocol; ``by_protocol`` says whether it does."""
+
+    honours: ClassVar[FrozenSet[str]] = STEP  # methods of the protocol that count if they are overridden
+    _own: Tuple[str, ...] = ()  # those that are
+    _functions: str = ""  # what is a function where a formula is expected
+    _unreset: Any = None  # the neuron of ``spikecore.api`` without reset, quantiser and spikes
+    _reset: Any = None  # as a step by the protocol set it
+    _mem_before: Any = None  # the membrane before the last step
+    mem: Any
+    reset_mechanism: str
+
+    def _find_own(self) -> None:
+        """Note which methods of the protocol are the user's.
+
+        Raises:
+            TypeError: one that no step would call.
+        """
+        kind = type(self)
+        self._own = tuple(n for n in sorted(STEP) if hasattr(kind, n) and not _is_ours(getattr(kind, n)))
+        for name in (*NOT_CALLED, *self._own):
+            if hasattr(kind, name):
+                self._check_called(name)
+
+    def _check_called(self, name: str) -> None:
+        kind = type(self)
+        if name in self.honours or (name in STEP and not _is_ours(kind.forward)):  # a forward may call what it likes
+            return
+        base = next(one.__name__ for one in kind.__mro__ if one.__module__.startswith("spikecore."))
+        known = ", ".join(sorted(self.honours)) or "forward alone"
+        raise TypeError(
+            f"{kind.__name__} defines {name}, which spikecore.nn's {base} does not call: it would have no effect. "
+            f"What can be overridden is {known}; or write a forward"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in STEP and name not in self._own:
+            self._check_called(name)
+            self._own = (*self._own, name)
+        super().__setattr__(name, value)
+
+    def overridden(self) -> str:
+        """What of a step is the user's code, in words; "" if nothing is."""
+        return f"{', '.join(self._own)} of its own" if self._own else ""
+
+    def by_protocol(self) -> str:
+        """Why a step goes by snnTorch's protocol, in words; "" if the neuron of ``spikecore.api`` computes it."""
+        return self.overridden() or self._functions
+
+    def _rebuild(self) -> None:
+        super()._rebuild()
+        functions = (("spike_grad", Callable_, self._surrogate), ("state_quant", Quantiser, self._quantiser))
+        found = [name for name, kind, value in functions if isinstance(value, kind)]
+        neuron = None if self._neuron is None else self._neuron.core[0]
+        self._functions = f"a function as {' and as '.join(found)}" if found and isinstance(neuron, Membrane) else ""
+        if isinstance(neuron, Membrane):
+            self._unreset = replace(
+                neuron, reset_mechanism="none", reset_delay=True, inhibition=False, state_quant=None,
+                surrogate=Disabled(),
+            )  # fmt: skip
+
+    # ---- spikes and resets ----
 
     def fire(self, mem: Any) -> Any:
         """Graded spikes of a membrane potential."""
-        u = working(mem)
-        u = u if self._quantiser is None else self._quantiser.apply(engine_for(u.device, u.dtype), u)
-        fired = engine_for(u.device, u.dtype).spike(u - self.threshold, self._surrogate)
+        fired = self._fired(self._quantised(working(mem)) - self.threshold)
         return (fired * self.graded_spikes_factor).to(mem.dtype)
 
     def fire_inhibition(self, batch_size: int, mem: Any) -> Any:
@@ -26,8 +106,119 @@ class Parts(Described):
         return self.fire(mem) * torch.zeros_like(mem).scatter(1, best, 1.0)
 
     def mem_reset(self, mem: Any) -> Any:
-        """Where the membrane exceeds the threshold, as zeros and ones without gradient."""
+        """What a delayed reset is multiplied by: the spikes of a membrane, neither graded nor differentiated."""
+        if isinstance(self._surrogate, Callable_):
+            return self._fired(working(mem) - self.threshold).detach().to(mem.dtype)
         return (mem > self.threshold).to(mem.dtype)
+
+    @property
+    def reset(self) -> Any:
+        """``mem_reset`` of the membrane before the last step."""
+        if self._reset is None and self._mem_before is None:
+            raise AttributeError("reset")  # as before the first step
+        return self.mem_reset(self._mem_before) if self._reset is None else self._reset
+
+    @reset.setter
+    def reset(self, value: Any) -> None:
+        self._reset = value
+
+    def _note(self, start: State) -> None:
+        """Keep what ``reset`` is made of, from the states before a step."""
+        before = start.get("mem")
+        self._reset, self._mem_before = None, None if before is None else before.detach()
+
+    def set_hidden(self, values: Any) -> None:
+        super().set_hidden(values)
+        self._reset = self._mem_before = None
+
+    def _fired(self, u: Any) -> Any:
+        return engine_for(u.device, u.dtype).spike(u, self._surrogate)
+
+    def _quantised(self, state: Any) -> Any:
+        if self._quantiser is None:
+            return state
+        return self._quantiser.apply(engine_for(state.device, state.dtype), state)
+
+    # ---- the update of the states: one tensor, or a tuple in the order of ``states`` ----
+
+    def state_function(self, input_: Any) -> Any:
+        """The states after a step with the reset that is set."""
+        return getattr(self, _RESETS[self.reset_mechanism])(input_)
+
+    def _base_state_function(self, input_: Any) -> Any:
+        """The states after a step without reset."""
+        moved = self._moved(input_)
+        return moved if len(moved) > 1 else moved[0]
+
+    def _base_int(self, input_: Any) -> Any:
+        return self._base_state_function(input_)
+
+    def _base_sub(self, input_: Any) -> Any:
+        moved = self._base_state_function(input_)
+        if isinstance(moved, tuple):
+            return (*moved[:-1], moved[-1] - self.reset * self.threshold)
+        return moved - self.reset * self.threshold
+
+    def _base_sub_decayed(self, input_: Any) -> Any:
+        self.mem = self.mem - self.reset * self.threshold
+        return self._base_state_function(input_)
+
+    def _base_zero(self, input_: Any) -> Any:
+        return self._without(self._base_state_function(input_), self._base_state_function(input_))
+
+    def _without(self, moved: Any, lost: Any) -> Any:
+        """The states after a reset that takes ``lost`` away."""
+        if isinstance(moved, tuple):
+            return tuple(one - other * self.reset for one, other in zip(moved, lost))
+        return moved - self.reset * lost
+
+    def _moved(self, input_: Any) -> Tuple[Any, ...]:
+        """The library's own update without reset, by the neuron of ``spikecore.api``."""
+        engine = engine_for(input_.device, input_.dtype)
+        neuron = self._unreset
+        params = neuron.prepare(engine, self._own_tensors(engine))
+        before = State({name: getattr(self, name) for name in neuron.state})
+        after = neuron.step(engine, params, before, input_)[1]
+        return tuple(after[name] for name in neuron.state)
+
+    def _own_tensors(self, engine: Any) -> Any:
+        """The parameters of the neuron alone, without those of a connection."""
+        raise NotImplementedError(f"{type(self).__name__} has no neuron of spikecore.api")
+
+    # ---- the step ----
+
+    def _by_parts(self, input_: Any, before: Dict[str, Any]) -> Any:
+        """One step from the states ``before``; returns the spikes, and leaves the states on the module."""
+        x = working(input_)
+        for name, value in self._start(x, before).items():
+            setattr(self, name, value)
+        # At once, the library's own neurons reset by the spike alone; those of one's own as snnTorch's.
+        delayed = self.reset_delay or bool(self._own)
+        self.reset = self.mem_reset(self.mem) if delayed else torch.zeros_like(self.mem)
+        names = tuple(name for name in self.states if name != "spk")
+        made = self.state_function(x)
+        moved = made if isinstance(made, (tuple, list)) else (made,)
+        if len(moved) != len(names):
+            raise TypeError(f"{type(self).__name__}: its state function returned {len(moved)} states, expected {names}")
+        for name, value in zip(names, moved):
+            setattr(self, name, self._quantised(value))
+        seen = self._seen(self.mem)
+        spk = self.fire_inhibition(seen.size(0), seen) if self.inhibition else self.fire(seen)
+        if not self.reset_delay:
+            self._reset_at_once(spk / self.graded_spikes_factor - self.reset)
+        if "spk" in self.states:
+            self.spk = spk
+        return spk.to(input_.dtype) if input_.is_floating_point() else spk
+
+    def _reset_at_once(self, fired: Any) -> None:
+        if self.reset_mechanism in ("subtract", "subtract_decayed"):
+            self.mem = self.mem - fired * self.threshold
+        elif self.reset_mechanism == "zero":
+            self.mem = self.mem - fired * self.mem
+
+    def _seen(self, mem: Any) -> Any:
+        """What of the membrane is compared with the threshold."""
+        return mem
 
     @staticmethod
     def detach(*args: Any) -> None:
@@ -40,3 +231,17 @@ class Parts(Described):
         """Fill tensors with zeros, in place."""
         for state in args:
             state.detach_().zero_()
+
+
+class CurrentSpared:
+    """The reset to zero of neurons with a current, which it leaves alone."""
+
+    def _base_state_reset_zero(self: Any, input_: Any) -> Any:
+        return 0, self._moved(input_)[-1]
+
+    def _base_zero(self: Any, input_: Any) -> Any:
+        return self._without(self._base_state_function(input_), self._base_state_reset_zero(input_))
+
+
+def _is_ours(method: Any) -> bool:
+    return getattr(method, "__module__", "").startswith("spikecore.")

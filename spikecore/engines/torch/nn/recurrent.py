@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Tuple
+from typing import Any, ClassVar, Tuple
 
 import torch
 from torch import nn
 
 from spikecore.api import neurons
 from spikecore.api.layer import Params
+from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
+from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
+from spikecore.engines.torch.nn.parts import CurrentSpared
 
 
 class RecurrentOneToOne(nn.Module):
@@ -29,8 +32,16 @@ class _Recurrent(LIF):
     """What RLeaky and RSynaptic share: the connection, and where its weights are.
 
     The connection is ``recurrent``: an ``nn.Linear`` or ``nn.Conv2d``, or with ``all_to_all=False`` a product with
-    ``V``.
+    ``V``. A module that was put in its place, or that has hooks, is called at every step.
     """
+
+    recurrent: Any
+    linear_features: Any
+    conv2d_channels: Any
+    kernel_size: Any
+    _given_V: Any = None  # the constant as it was handed to a one-to-one connection
+    padding: Any
+    spk: Any
 
     def _connect(
         self, V: Any, all_to_all: bool, linear_features: Any, conv2d_channels: Any, kernel_size: Any, learned: bool
@@ -38,17 +49,41 @@ class _Recurrent(LIF):
         self.all_to_all, self.linear_features = all_to_all, linear_features or None
         self.conv2d_channels, self.kernel_size = conv2d_channels or None, kernel_size or None
         self.learn_recurrent = learned
-        if not all_to_all:
-            self._register("V", V, learned)
-            self.recurrent: nn.Module = RecurrentOneToOne(self.V)
-        layer = self._with_connection().recurrent.connection  # refuses what cannot be
-        if self.linear_features:
-            self.recurrent = nn.Linear(linear_features, linear_features)
-        elif self.conv2d_channels:
-            self.recurrent = nn.Conv2d(conv2d_channels, conv2d_channels, layer.kernel_size, padding=layer.padding)
-        for parameter in self.recurrent.parameters():
-            parameter.requires_grad_(learned)
+        self.sample_axes = 3 if self.conv2d_channels else None
+        self._with_connection()  # refuses what cannot be
+        if all_to_all:
+            self._init_recurrent_net()
+        else:
+            self._V_register_buffer(V, learned)
+            self._init_recurrent_one_to_one()
+        if not learned:
+            self._disable_recurrent_grad()
         self._rebuild()
+
+    def _init_recurrent_net(self) -> None:
+        if self.linear_features:
+            self._init_recurrent_linear()
+        else:
+            self._init_recurrent_conv2d()
+
+    def _init_recurrent_linear(self) -> None:
+        self.recurrent = nn.Linear(self.linear_features, self.linear_features)
+
+    def _init_recurrent_conv2d(self) -> None:
+        self._init_padding()
+        channels = self.conv2d_channels
+        self.recurrent = nn.Conv2d(channels, channels, self.kernel_size, padding=self.padding)
+
+    def _init_padding(self) -> None:
+        self.padding = self._with_connection().recurrent.connection.padding
+
+    def _init_recurrent_one_to_one(self) -> None:
+        self.recurrent = RecurrentOneToOne(self.V)
+        self.__dict__["_given_V"] = self.V
+
+    def _disable_recurrent_grad(self) -> None:
+        for parameter in self.recurrent.parameters():
+            parameter.requires_grad_(False)
 
     def _with_connection(self) -> Any:
         """The neuron of ``spikecore.api`` with this module's connection."""
@@ -69,12 +104,43 @@ class _Recurrent(LIF):
         if hasattr(self, "recurrent"):  # else the constructor is not done yet
             super()._rebuild()
 
+    def overridden(self) -> str:
+        return super().overridden() or ("" if self._known_connection() else "a connection of its own as recurrent")
+
+    def by_protocol(self) -> str:
+        return super().by_protocol() or ("hooks on recurrent" if listened(self.recurrent) else "")
+
+    def _known_connection(self) -> bool:
+        """Whether ``recurrent`` does what the options say, so that its weights are all there is to know."""
+        made, sizes = self.recurrent, vars(self._neuron.connection)
+        if "forward" in vars(made):
+            return False
+        if type(made) is RecurrentOneToOne:
+            return not self.all_to_all and ("V" in made._parameters or self._own_constant(made))
+        if set(made._parameters) != {"weight", "bias"} or None in made._parameters.values():
+            return False
+        kind = nn.Linear if isinstance(self._neuron.connection, Linear) else nn.Conv2d
+        same = all(getattr(made, name, size) == size for name, size in sizes.items() if name != "bias")
+        return type(made) is kind and same and getattr(made, "padding_mode", "zeros") == "zeros"
+
+    def _own_constant(self, made: Any) -> bool:
+        """Whether a one-to-one connection has this module's buffer ``V``, which it cannot see move or change."""
+        if made.V is not self._given_V:
+            return False
+        if made.V is not self.V:
+            made.V = self.__dict__["_given_V"] = self.V
+        return True
+
     def _tensors(self, engine: Any, host: bool = False) -> Params:
         own, wanted = super()._tensors(engine, host), getattr(torch, engine.dtype)
-        weights: Dict[str, Any] = dict(self.recurrent.named_parameters())
-        if not self.all_to_all:
-            weights = {"V": weights.get("V", self.V)}
+        weights = {"V": self.recurrent.V} if not self.all_to_all else dict(self.recurrent.named_parameters())
         return Params(neuron=own, connection=Params({name: w.to(wanted) for name, w in weights.items()}))
+
+    def _own_tensors(self, engine: Any) -> Params:
+        return super()._tensors(engine, host=True)
+
+    def _moved(self, input_: Any) -> Tuple[Any, ...]:
+        return super()._moved(input_ + self.recurrent(self.spk))
 
 
 class RLeaky(_Recurrent):
@@ -133,7 +199,7 @@ class RLeaky(_Recurrent):
     init_rleaky = LIF.reset_mem
 
 
-class RSynaptic(_Recurrent):
+class RSynaptic(CurrentSpared, _Recurrent):
     """``Synaptic`` with recurrence; equations: ``spikecore.RSynaptic``.
 
         spk, syn, mem = lif(x, spk, syn, mem)
@@ -175,7 +241,7 @@ class RSynaptic(_Recurrent):
             beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
             reset_mechanism, state_quant, output,
         )  # fmt: skip
-        self._register("alpha", alpha, learn_alpha)
+        self._alpha_register_buffer(alpha, learn_alpha)
         self.reset_delay = reset_delay
         self._connect(V, all_to_all, linear_features, conv2d_channels, kernel_size, learn_recurrent)
 

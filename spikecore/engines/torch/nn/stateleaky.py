@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, FrozenSet, Optional, Tuple
 from warnings import warn
 
 import torch
@@ -36,6 +36,7 @@ class StateLeaky(LIF):
 
     kind: ClassVar[Any] = neurons.StateLeaky
     tensors: ClassVar[Tuple[str, ...]] = ("tau", *OWN_TENSORS)
+    honours: ClassVar[FrozenSet[str]] = frozenset({"fire", "_base_state_function"})
     tau: Any
 
     def __init__(
@@ -80,7 +81,7 @@ class StateLeaky(LIF):
         return self.kind(**{name: learn(0.9) for name in ("beta", *OWN_TENSORS)}, surrogate=self._surrogate)
 
     def forward(self, input_: Any) -> Any:
-        mem = self._membrane(working(input_))
+        mem = self._base_state_function(working(input_))
         if self._quantiser is not None:
             mem = self._quantiser.apply(engine_for(mem.device, mem.dtype), mem)
         if not self.output:
@@ -88,7 +89,7 @@ class StateLeaky(LIF):
         spk = self.fire(mem)
         return (spk.to(input_.dtype) if input_.is_floating_point() else spk), mem
 
-    def _membrane(self, x: Any) -> Any:
+    def _base_state_function(self, x: Any) -> Any:
         engine, params = self._ready(x)
         mem = self._neuron.unrolled(engine, params, State(mem=torch.zeros_like(x[0])), x).mem
         reach = self.kernel_truncation_steps

@@ -105,6 +105,8 @@ def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next
     numbers = numbers_of(module)
     if numbers is None or not x.numel() or any(name not in module.__dict__ for name in module.states):
         return None
+    if any(hasattr(type(module), name) for name in module.tensors):  # a property: the buffer is not what counts
+        return None
     like = (x.dtype, x.device, x.shape)
     return Next(module._neuron, engine, params, numbers, like, _plan(engine, module._neuron, params, x))
 

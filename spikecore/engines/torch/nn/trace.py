@@ -19,18 +19,39 @@ from torch import fx, nn
 
 from spikecore.engines.torch.nn.kinds import all_hooked, listened
 from spikecore.engines.torch.nn.layers import GradedSpikes
+from spikecore.engines.torch.nn.leaky import DeltaLeaky
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.snapshot import Snapshot, Unedited, Untraceable
 
 
-class _Proxy(fx.Proxy):
+class _Typed:
+    """What does not pretend to be a type: ``isinstance`` would answer for the stand-in, and ``forward`` go astray."""
+
+    @property  # type: ignore[misc]  # that it can be read is enough
+    def __class__(self) -> Any:
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("torch."):
+            return type(self)
+        return self._stands_for()
+
+    def _stands_for(self) -> Any:
+        raise Untraceable("forward asks for the type of a value")
+
+
+class _Proxy(_Typed, fx.Proxy):
     """A stand-in whose ``y += x`` is in the graph as such: fx's would only give ``y`` a new value."""
 
     def __getattr__(self, name: str) -> Any:
         return _Attribute(self, name)
 
 
-class _Attribute(fx.proxy.Attribute):
+class _Tensor(_Proxy):
+    """A stand-in for what a neuron returns, which is a tensor."""
+
+    def _stands_for(self) -> Any:
+        return torch.Tensor
+
+
+class _Attribute(_Typed, fx.proxy.Attribute):
     """What a stand-in's attribute may be: its method, or ``y.T`` and the like."""
 
 
@@ -60,7 +81,8 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != self.thread:
             return forward(*args, **kwargs)
-        return super().call_module(m, forward, args, kwargs)
+        made = super().call_module(m, forward, args, kwargs)
+        return _returned(m, made) if is_library_neuron(m) and m.states else made
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
         if threading.get_ident() != self.thread:
@@ -72,6 +94,16 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_library_neuron(m) or isinstance(m, GradedSpikes) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _returned(neuron: Any, made: Any) -> Any:
+    """What a neuron returns, as the tensor or the tuple of tensors that it is."""
+    if isinstance(neuron, DeltaLeaky):
+        return _Tensor(made[0].node, made.tracer), tuple(_Tensor(made[1][i].node, made.tracer) for i in range(2))
+    count = len(neuron.returned_states())
+    if not count:
+        return _Tensor(made.node, made.tracer)
+    return tuple(_Tensor(made[i].node, made.tracer) for i in range(count + 1))
 
 
 _ONE_AT_A_TIME = threading.RLock()
@@ -144,6 +176,8 @@ def _check_calls(net: nn.Module) -> None:
         place = f"layer {name!r}" if name else "the network"
         if "forward" in vars(module):
             raise Untraceable(f"the forward of {place} was exchanged")
+        if is_library_neuron(module) and module.overridden():
+            raise Untraceable(f"{place} is made by snnTorch's protocol, for {module.overridden()}")
         if _has_own_call(type(module)):  # type: ignore[arg-type]  # classes can be hashed
             raise Untraceable(f"{place} has a __call__ of its own")
         if listened(module) and not _LEAVES.is_leaf_module(module, name):
