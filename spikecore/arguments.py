@@ -15,8 +15,9 @@ import os
 import re
 import sys
 from numbers import Integral, Real
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
+PathLike = Union[str, "os.PathLike[str]"]
 Array = Any  # annotates what is, or can be made, an array of numbers: a list, a NumPy array, a tensor
 Anything = TypeVar("Anything", bound=Callable[..., Any])
 
@@ -33,6 +34,9 @@ class Plan(NamedTuple):
 
     names: Tuple[str, ...]
     rules: Dict[str, Rule]
+
+
+_PLANS: Dict[type, Plan] = {}  # by class
 
 
 def shown(thing: Any, most: int = 100) -> str:
@@ -68,12 +72,14 @@ class Checked:
         return super().__new__(cls)
 
 
-@functools.lru_cache(maxsize=None)
 def _plan_of(kind: type) -> Plan:
     """The plan of a class. In a subclass of the user's own, what it declares itself is not looked at."""
+    if kind in _PLANS:
+        return _PLANS[kind]
     home = next(one for one in kind.__mro__ if one.__module__.startswith("spikecore."))
     own, ours = (_plan(inspect.signature(one.__init__), 1) for one in (kind, home))  # type: ignore[misc]
-    return Plan(own.names, {name: rule for name, rule in ours.rules.items() if name in own.rules})
+    _PLANS[kind] = Plan(own.names, {name: rule for name, rule in ours.rules.items() if name in own.rules})
+    return _PLANS[kind]
 
 
 def _plan(signature: inspect.Signature, skipped: int = 0) -> Plan:
@@ -118,7 +124,8 @@ def _rule(text: str) -> Optional[Rule]:
         return _either([_rule(part) for part in (*parts, *(["None"] if outer == "Optional" else []))])
     if outer in ("Tuple", "List", "Sequence", "Iterable"):
         several = outer != "Tuple" or parts[-1] == "..."
-        return _each(_rule(parts[0]), None if several else len(parts))
+        same = several or len(set(parts)) == 1
+        return _each(_rule(parts[0]), None if several else len(parts)) if same else None
     return None
 
 
@@ -175,6 +182,17 @@ def is_array(value: Any) -> bool:
         return _of_numbers(np.asarray(value).dtype)
     except (TypeError, ValueError, RuntimeError):  # ragged rows, tensors that want a gradient
         return False
+
+
+def real(array: Any) -> Any:
+    """The array as it is.
+
+    Raises:
+        TypeError: its entries are no real numbers, which a cast would not say.
+    """
+    if not _of_numbers(array.dtype):
+        raise TypeError(f"{shown(array)} has entries of type {array.dtype}, expected real numbers")
+    return array
 
 
 def _of_numbers(dtype: Any) -> bool:

@@ -10,6 +10,8 @@ from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 
+from spikecore.arguments import checked
+
 
 def _states() -> Any:
     from spikecore.engines.torch.nn import state
@@ -37,6 +39,7 @@ def get_state(net: Any) -> Dict[str, Any]:
     return found
 
 
+@checked
 def set_state(net: Any, state: Mapping[str, Any]) -> None:
     """Set the states of all neurons from a dict as ``get_state`` returns it.
 
@@ -62,6 +65,7 @@ def keep_memory() -> bool:
     return keep()
 
 
+@checked
 def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
     """Keep one of ``subset`` equal parts of a data set with ``data`` and ``targets``, in place.
 
@@ -94,6 +98,7 @@ def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
     return dataset
 
 
+@checked
 def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> Tuple[Any, Any]:
     """Share the samples of a data set between training and validation, in place.
 

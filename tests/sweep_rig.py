@@ -202,7 +202,7 @@ def convolution(axes: int) -> Any:
 
 def batches() -> Any:
     """Batches of tensors."""
-    return [(tensor(STILL), tensor(LABELS))]
+    return [(tensor(X), tensor(LABELS))]
 
 
 def adam() -> Any:
@@ -257,9 +257,49 @@ VALUES: Dict[str, Any] = {
     **{"u": X, "out": SPIKES, "row": {"epoch": 1, "val_loss": 0.5}, "n": 3, "sensor": (4, 3), "bins": 2},
 }
 
+class Held:
+    """A data set as torchvision's, small."""
+
+    def __init__(self) -> None:
+        self.data, self.targets = np.zeros((6, 2)), np.arange(6)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+class In(datasets.Source):
+    """Recordings in memory that could be told apart."""
+
+    def __init__(self, recordings: List[Any]) -> None:
+        self.recordings = recordings
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def read(self, row: int) -> Any:
+        return self.recordings[row]
+
+    def identity(self, row: int) -> Tuple[Any, ...]:
+        return (row,)
+
+
+def maps(axes: int) -> Dict[str, Any]:
+    """A convolution of torch with spikes that fit it."""
+    shapes = {"in_spike": (2, 1, *(5,) * axes), "out_spike": (2, 1, *(3,) * axes)}
+    return {"conv": lambda: convolution(axes), **{n: lambda n=n: tensor(np.zeros(shapes[n], "float32")) for n in shapes}}
+
+
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
+    "spikecore.Lapicque": {"beta": 0.9},
+    "spikecore.nn.Lapicque": {"beta": 0.9},
+    "spikecore.nn.Alpha": {"alpha": 0.9, "beta": 0.8},
+    "spikecore.nn.DeltaLeaky": {"beta": 0.9},
+    "spikecore.nir.export_to_nir": {"module": model},
+    "spikecore.functional.stdp_learner.stdp_conv1d_single_step": maps(1),
+    "spikecore.functional.stdp_learner.stdp_conv2d_single_step": maps(2),
+    "spikecore.datasets.from_tonic": {"sensor": (4, 3)},
     "spikecore.RLeaky": {"linear_features": 3},
     "spikecore.RSynaptic": {"linear_features": 3},
     "spikecore.SLSTM": {"input_size": 5, "hidden_size": 4},
@@ -281,7 +321,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.nn.to_torch": {"model": model},
     "spikecore.utils.data_subset": {"dataset": lambda: Held()},
     "spikecore.utils.valid_split": {"ds_train": lambda: Held(), "ds_val": lambda: Held()},
-    "spikecore.utils.set_state": {"net": module, "state": {}},
+    "spikecore.utils.set_state": {"net": module, "state": lambda: {"1.mem": tensor(STILL)}},
     "spikecore.datasets.from_structured": {"array": lambda: datasets.to_structured(EVENTS)},
     "spikecore.datasets.Events": {"t": np.arange(4), "x": np.arange(4), "sensor": (4,)},
     "spikecore.datasets.EventDataset": {"source": lambda: In([EVENTS] * 3), "targets": LABELS},
@@ -309,26 +349,9 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.spikeplot.event_animation": {"frames": np.zeros((4, 2, 3, 3))},
     "spikecore.spikeplot.event_frames": {"frames": np.zeros((4, 2, 3, 3)), "steps": 2},
     "spikecore.spikeplot.surrogate_curves": {
-        "curves": {"a": sc.surrogate.curves()} if hasattr(sc.surrogate, "curves") else {}
+        "curves": {"a": (X[0, 0], X[0, 0])},
     },
 }
-
-
-class Held:
-    """A data set as torchvision's, small."""
-
-    def __init__(self) -> None:
-        self.data, self.targets = np.zeros((6, 2)), np.arange(6)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
-def In(recordings: List[Any]) -> Any:
-    """A source of recordings in memory."""
-    from spikecore.datasets.event_dataset import Held as InMemory
-
-    return InMemory(recordings)
 
 
 # ---- what there is to be called ------------------------------------------------------------------------------------
@@ -348,7 +371,7 @@ LEFT_OUT = {
     **dict.fromkeys("Neuron Membrane Surrogate Loss".split(), "abstract, their fields are swept in the subclasses"),
     **dict.fromkeys("Output State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
     **dict.fromkeys("GradientErrors SpikeCount SurrogateLines Traces".split(), "results"),
-    **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
+    **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such checked is_array".split(), "inner words"),
 }
 
 
@@ -415,6 +438,8 @@ def arguments(owner: str, signature: inspect.Signature) -> Dict[str, Any]:
     own = OWN.get(owner, {})
     needed = [n for n, p in signature.parameters.items() if p.default is p.empty and p.kind not in (p.VAR_KEYWORD,)]
     found = dict(own)
+    if owner.startswith("spikecore.spikegen") and "num_steps" in signature.parameters:
+        found["num_steps"] = 4
     for name in needed:
         if name not in own and name not in ("args", "layers", "steps", "self"):
             found[name] = VALUES[name]

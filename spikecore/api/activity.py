@@ -14,6 +14,7 @@ from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import flatten, map_leaves, unflatten
+from spikecore.arguments import checked
 
 
 class Energy(NamedTuple):
@@ -89,6 +90,7 @@ class Activity:
         return "\n".join([f"per sample, {self.steps} steps", *_table(lines), "", *_table(wires), *notes])
 
 
+@checked
 def activity(
     model: Any,
     x: Any,

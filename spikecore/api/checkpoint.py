@@ -34,6 +34,7 @@ from spikecore.api.layer import Layer, shapes_of
 from spikecore.api.optim import Optimizer
 from spikecore.api.sizes import is_whole
 from spikecore.api.training import Average, DivergedError
+from spikecore.arguments import checked
 
 FORMAT = 2  # 1 named all classes without their modules
 ARRAYS = ("params", "buffers", "optimizer")
@@ -87,6 +88,7 @@ def _row(number: int, row: Any) -> Any:
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
+@checked
 def load(
     path: Any,
     engine: Union[None, str, Engine] = None,
@@ -187,7 +189,8 @@ def _is_average(value: Any) -> bool:
     """Whether a value is what became of an ``Average``: whole numbers, sums, which may have diverged, and answers."""
     if not isinstance(value, dict) or set(value) != set(vars(Average())):
         return value is None
-    kinds = {bool: lambda x: isinstance(x, bool), int: lambda x: is_whole(x, 0), float: lambda x: _is_number(x) or isinstance(x, dict)}
+    number = lambda x: _is_number(x) or isinstance(x, dict)  # noqa: E731  (a dict: a number that JSON does not know)
+    kinds = {bool: lambda x: isinstance(x, bool), int: lambda x: is_whole(x, 0), float: number}
     return all(kinds[type(default)](value[name]) for name, default in vars(Average()).items())
 
 

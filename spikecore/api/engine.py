@@ -18,6 +18,7 @@ import sys
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.tree import Params, State
+from spikecore.arguments import checked
 
 Array = Any  # an array of whichever namespace the engine works with
 
@@ -285,6 +286,7 @@ def engines() -> List[EngineStatus]:
     return found + [EngineStatus(name, True, "", "") for name in _third_party()]
 
 
+@checked
 def get_engine(name: Any = None, **options: Any) -> Engine:
     """Find an engine by name.
 

@@ -11,6 +11,7 @@ from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import check_labels, target_dtype
 from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.sizes import whole_number
+from spikecore.arguments import is_array, shown
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Feed:
         Raises:
             ShapeError, ValueError: wrong, empty or non-finite input; names axis and index.
         """
+        if not is_array(data):
+            raise TypeError(f"input={shown(data)} must be an array of numbers")
         x = engine.asarray(data)
         if self.check_finite:
             check_finite(engine, x)

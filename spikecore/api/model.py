@@ -21,6 +21,7 @@ from spikecore.api.sizes import sample_shape, whole_number
 from spikecore.api.summary import table
 from spikecore.api.training import Average, Callback, Row, Training, batches, check_batches, evaluate, same_training
 from spikecore.api.tree import Tree, flatten
+from spikecore.arguments import PathLike, checked
 
 Record = Union[bool, str, Tuple[str, ...]]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
@@ -47,6 +48,7 @@ class Model:
         >>> out.spikes                           # (25, batch, 10)
     """
 
+    @checked
     def __init__(
         self,
         network: Layer,
@@ -167,6 +169,7 @@ class Model:
 
     # ---- running ----
 
+    @checked
     def __call__(
         self, x: Any, num_steps: Optional[int] = None, state: Optional[Tree] = None, record: Record = "last"
     ) -> Output:
@@ -198,6 +201,7 @@ class Model:
 
     # ---- training ----
 
+    @checked
     def fit(
         self,
         data: Iterable[Any],
@@ -307,6 +311,7 @@ class Model:
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
+    @checked
     def evaluate(
         self,
         data: Iterable[Any],
@@ -333,6 +338,7 @@ class Model:
 
     # ---- elsewhere ----
 
+    @checked
     def to_engine(self, engine: Union[str, Engine], **options: Any) -> Model:
         """A copy of the model, weights and training state included, on another engine.
 
@@ -352,7 +358,8 @@ class Model:
         other.unfinished = copy(self.unfinished)
         return other
 
-    def save(self, path: Any, *, check_finite: bool = True) -> None:
+    @checked
+    def save(self, path: PathLike, *, check_finite: bool = True) -> None:
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
 
         The file replaces an older one in a single step: if the process dies meanwhile, the old one stays whole. The

@@ -9,6 +9,7 @@ from typing import Any, Optional, Tuple, Union
 from spikecore.api.engine import get_engine
 from spikecore.api.random import Key
 from spikecore.api.sizes import full_weight
+from spikecore.arguments import checked, is_array, shown
 
 
 class Fixed:
@@ -63,6 +64,7 @@ def is_param(annotation: Any) -> bool:
     return annotation == Param or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Param")
 
 
+@checked
 def learn(value: Any, per: Optional[str] = None) -> Learn:
     """Mark a parameter as learnable.
 
@@ -85,6 +87,7 @@ def learn(value: Any, per: Optional[str] = None) -> Learn:
     return Learn(value, per)
 
 
+@checked
 def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
     """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
 
@@ -114,6 +117,7 @@ def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
     return Learn(made.value, made.per, float(dt))
 
 
+@checked
 def decay(tau: float, dt: float = 1.0) -> float:
     """The constant decay per step of a time constant: exp(-dt / tau).
 
@@ -132,12 +136,12 @@ def constant(value: Any, name: str = "value") -> Union[float, Fixed]:
     Raises:
         TypeError: it holds something else than numbers; the message begins with ``name``.
     """
+    if isinstance(value, Fixed) or (isinstance(value, float) and type(value) is float):
+        return value
+    if isinstance(value, bool) or not is_array(value):  # NumPy would read None, text and dates as numbers
+        raise TypeError(f"{name}={shown(value)} must be a number or an array of numbers")
     if isinstance(value, (int, float)):
         return float(value)
-    if isinstance(value, Fixed):
-        return value
-    if get_engine("numpy").to_numpy(value).dtype.kind in "OSUc":  # NumPy would read None and text as numbers
-        raise TypeError(f"{name}={value!r} must be a number or an array of numbers")
     return Fixed(value)
 
 

@@ -20,6 +20,7 @@ from spikecore.api.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.neurons.base import Neuron, Stepper, value_at
 from spikecore.api.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
 from spikecore.api.tree import Params, flatten, unflatten
+from spikecore.arguments import checked
 
 LIMITS = {"float64": 1e-11, "float32": 1e-4}  # of a relative error max|a - b| / max|b|
 NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient this small against the largest one is a zero, rounded
@@ -27,6 +28,7 @@ DIFFERENCE_LIMIT = 1e-6
 ROUNDING = 1e-5  # in float32 a spike may differ where |U - threshold| <= 1e-5 max(1, |threshold|)
 
 
+@checked
 def verify(
     model: Any,
     x: Any,

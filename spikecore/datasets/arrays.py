@@ -8,6 +8,7 @@ from typing import Any, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.errors import DataError
 
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
@@ -100,6 +101,7 @@ class Loader:
         DataError: no samples, inputs and targets of different length, batch_size below 1, a negative seed, or no batch.
     """
 
+    @checked
     def __init__(
         self,
         inputs: Any,

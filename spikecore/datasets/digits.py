@@ -6,12 +6,14 @@ from typing import Tuple
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataError, MissingExtraError
 
 TRAIN_SAMPLES = 1347  # three quarters of 1797
 
 
+@checked
 def digits(split: str = "contiguous", *, image: bool = False, seed: int = 0) -> Tuple[Dataset, Dataset]:
     """1797 digits by 13 writers as (train, test) with 1347 and 450 samples.
 

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.aedat import Packets, find_packets, read_packets
 from spikecore.datasets.errors import DataFileError
 from spikecore.datasets.event_dataset import EventDataset, Source
@@ -45,6 +46,7 @@ class Trial(NamedTuple):
     stop: int
 
 
+@checked
 def dvs_gesture(root: PathLike) -> Tuple[EventDataset, EventDataset]:
     """DVS-Gesture from files on disk as (train, test); nothing is downloaded.
 

@@ -15,6 +15,7 @@ from typing import Tuple, Union
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataFileError
 
@@ -25,6 +26,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
+@checked
 def read_idx(path: PathLike) -> np.ndarray:
     """Read one IDX file, gzipped or not (told by its content, not by its name).
 
@@ -52,6 +54,7 @@ def read_idx(path: PathLike) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
+@checked
 def mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
     """MNIST from files on disk as (train, test); nothing is downloaded.
 
@@ -67,6 +70,7 @@ def mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
     return _load(root, "MNIST", "torchvision.datasets.MNIST(root, download=True)", tuple("0123456789"), image)
 
 
+@checked
 def fashion_mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
     """FashionMNIST from files on disk as (train, test); nothing is downloaded. Arguments and errors as for `mnist`.
 

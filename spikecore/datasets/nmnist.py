@@ -7,6 +7,7 @@ from typing import List, Tuple
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
@@ -23,6 +24,7 @@ HOME = Home(
 )
 
 
+@checked
 def nmnist(root: PathLike) -> Tuple[EventDataset, EventDataset]:
     """N-MNIST from files on disk as (train, test), 60,000 and 10,000 recordings; nothing is downloaded.
 
@@ -42,6 +44,7 @@ def nmnist(root: PathLike) -> Tuple[EventDataset, EventDataset]:
     return _part(folder / "Train"), _part(folder / "Test")
 
 
+@checked
 def read_nmnist(path: PathLike, sensor: Tuple[int, int] = SENSOR) -> Events:
     """One `.bin` file of N-MNIST, or of N-Caltech101, whose format is the same.
 

@@ -9,12 +9,14 @@ from typing import Dict, Optional, Tuple, Union
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataFileError
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 
+@checked
 def npz(
     train: PathLike,
     test: Optional[PathLike] = None,
@@ -48,6 +50,7 @@ def npz(
     return part(train, "train"), part(train if test is None else test, "test")
 
 
+@checked
 def read_npz(path: PathLike, *, inputs: str = "inputs", targets: str = "targets") -> Dataset:
     """Read two arrays of an archive as one Dataset. Nothing is unpickled.
 

@@ -7,6 +7,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
@@ -72,6 +73,7 @@ class Camera:
         return seen.reshape(len(progress), -1)
 
 
+@checked
 def saccades(
     images: Any, targets: Any, *, classes: Tuple[str, ...] = (), name: str = "", **camera: Any
 ) -> EventDataset:

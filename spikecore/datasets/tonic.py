@@ -6,6 +6,7 @@ from typing import Any, Optional, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
@@ -13,6 +14,7 @@ from spikecore.datasets.progress import watched
 from spikecore.datasets.structured import from_structured
 
 
+@checked
 def from_tonic(
     dataset: Any,
     *,

@@ -18,10 +18,12 @@ from spikecore.api.plasticity import Weighing
 from spikecore.api.plasticity import proportional as proportional
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import State
+from spikecore.arguments import checked
 
 Step = Tuple[Any, Any, Any]
 
 
+@checked
 def stdp_linear_single_step(
     fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
@@ -47,6 +49,7 @@ def stdp_linear_single_step(
     return state.pre, state.post, change
 
 
+@checked
 def stdp_conv1d_single_step(
     conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
@@ -55,6 +58,7 @@ def stdp_conv1d_single_step(
     return _conv_step(Conv1d, conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
+@checked
 def stdp_conv2d_single_step(
     conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
@@ -73,6 +77,7 @@ def stdp_conv2d_single_step(
     return _conv_step(Conv2d, conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
+@checked
 def mstdp_linear_single_step(
     fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
@@ -95,6 +100,7 @@ def mstdp_linear_single_step(
     return state.pre, state.post, rule.eligibility(weight, state, *spikes)
 
 
+@checked
 def mstdpet_linear_single_step(
     fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
     tau_trace: float, f_pre: Weighing = proportional, f_post: Weighing = proportional,

@@ -14,6 +14,7 @@ from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
 from spikecore.api.surrogate import atan
 from spikecore.api.tree import Params, flatten
+from spikecore.arguments import checked
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
@@ -42,6 +43,7 @@ class Network(NamedTuple):
     output: bool = False
 
 
+@checked
 def network_from_nir(
     graph: Any,
     dt: Optional[float] = None,
@@ -85,6 +87,7 @@ def network_from_nir(
     raise first or NirError("the graph's Input node has no shape; pass input_shape=(...)")
 
 
+@checked
 def model_from_nir(
     graph: Any, dt: Optional[float] = None, *, engine: Any = None, seed: int = 0, **options: Any
 ) -> Model:
@@ -100,6 +103,7 @@ def model_from_nir(
     return loaded(found.network, found.params, found.input_shape, engine, seed)
 
 
+@checked
 def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> Any:
     """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.spikeplot.data import host
 from spikecore.spikeplot.style import dress, figure_of, whole_numbers
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 
+@checked
 def activity_map(
     spikes: Mapping[str, Any], ax: Optional[Axes] = None, *, cmap: Any = "Blues", colorbar: bool = True
 ) -> AxesImage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from spikecore.arguments import Array, checked
 from spikecore.spikeplot.data import first_steps, host
 from spikecore.spikeplot.style import canvas_of
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checked
 def animator(
-    data: Any,
+    data: Array,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     num_steps: Union[int, bool] = False,

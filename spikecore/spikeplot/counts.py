@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Uni
 
 import numpy as np
 
+from spikecore.arguments import Array, checked
 from spikecore.spikeplot.animation import play
 from spikecore.spikeplot.data import first_steps, neurons_of
 from spikecore.spikeplot.style import BLUE, ORANGE, canvas_of, counted, dress, size_of, whole_numbers
@@ -25,8 +26,9 @@ class SpikeCount(NamedTuple):
     dots: Line2D
 
 
+@checked
 def spike_count(
-    data: Any,
+    data: Array,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     labels: Optional[Sequence[Any]] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
+from spikecore.arguments import Array, checked
 from spikecore.spikeplot.data import chosen, neurons_of, per_neuron
 from spikecore.spikeplot.style import BLUE, GREY, ORANGE, dress, grid_of, legend_below, panels_of, whole_numbers
 
@@ -25,8 +26,9 @@ class Traces(NamedTuple):
     spikes: List[Line2D]
 
 
+@checked
 def traces(
-    mem: Any,
+    mem: Array,
     spikes: Any = None,
     axes: Union[Axes, Sequence[Axes], Tuple[int, int], None] = None,
     *,

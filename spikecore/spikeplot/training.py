@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
 
+from spikecore.arguments import checked
 from spikecore.spikeplot.style import BLUE, ORANGE, dress, grid_of, panels_of, whole_numbers
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ CURVES = (
 )
 
 
+@checked
 def training_curves(
     history: Iterable[Mapping[str, Any]], axes: Union[Axes, Sequence[Axes], None] = None
 ) -> Dict[str, Line2D]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from spikecore.arguments import checked
 from spikecore.spikeplot.style import BLUE, FAINT, GREY, ORANGE, dress, figure_of, legend_below, panels_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class GradientErrors(NamedTuple):
     limit: Line2D
 
 
+@checked
 def gradient_errors(
     report: Any, axes: Union[Axes, Sequence[Axes], None] = None, *, checks: Optional[Sequence[str]] = None
 ) -> Dict[str, GradientErrors]:

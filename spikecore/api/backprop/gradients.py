@@ -17,8 +17,10 @@ from spikecore.api.gradient import Gradient, Problem, gradient
 from spikecore.api.layer import Key, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
+from spikecore.arguments import checked
 
 
+@checked
 def bptt(
     model: Any,
     x: Any,
@@ -63,6 +65,7 @@ def bptt(
     return Gradient(found.loss, {name: found.grads[name] for name in state["params"]}, found.out)
 
 
+@checked
 def online(
     model: Any,
     x: Any,
@@ -105,6 +108,7 @@ def online(
     )
 
 
+@checked
 def rtrl(
     model: Any,
     x: Any,

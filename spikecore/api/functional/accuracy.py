@@ -9,10 +9,12 @@ from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
 from spikecore.api.layer import ShapeError
+from spikecore.arguments import Array, checked
 
 
+@checked
 def accuracy_rate(
-    spikes: Any, targets: Any, population_code: bool = False, num_classes: int = 0, lengths: Any = None
+    spikes: Array, targets: Array, population_code: bool = False, num_classes: int = 0, lengths: Any = None
 ) -> float:
     """The fraction of samples whose most active class is the right one. Ties go to the lowest class.
 
@@ -36,7 +38,8 @@ def accuracy_rate(
     return _hits(engine, guesses, targets)
 
 
-def accuracy_temporal(spikes: Any, targets: Any, lengths: Any = None) -> float:
+@checked
+def accuracy_temporal(spikes: Array, targets: Array, lengths: Any = None) -> float:
     """The fraction of samples whose first class to fire is the right one. Ties go to the lowest class.
 
     A class that does not fire counts as firing at the last step.

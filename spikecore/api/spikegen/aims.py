@@ -9,10 +9,12 @@ from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
 from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
+from spikecore.arguments import Array, checked
 
 
+@checked
 def targets_convert(
-    targets: Any,
+    targets: Array,
     num_classes: int,
     code: str = "rate",
     num_steps: Optional[int] = None,
@@ -59,8 +61,9 @@ def targets_convert(
     raise ValueError(f"targets_convert: {unknown('code', code, ('rate', 'latency'))}")
 
 
+@checked
 def targets_latency(
-    targets: Any,
+    targets: Array,
     num_classes: int,
     num_steps: Optional[int] = None,
     first_spike_time: int = 0,
@@ -94,8 +97,9 @@ def targets_latency(
     )  # fmt: skip
 
 
+@checked
 def targets_rate(
-    targets: Any,
+    targets: Array,
     num_classes: int,
     num_steps: Optional[int] = None,
     first_spike_time: int = 0,

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Optional, Tuple
 from spikecore.api.engine import engine_of
 from spikecore.api.spikegen.checks import steps_of, stream_of, whole
 from spikecore.api.tree import Params, State
+from spikecore.arguments import Array, checked
 
 
+@checked
 def rate(
-    data: Any,
+    data: Array,
     num_steps: Optional[int] = None,
     gain: float = 1.0,
     offset: float = 0.0,
@@ -63,7 +65,8 @@ def rate(
     return spikes
 
 
-def rate_conv(data: Any, *, seed: Any = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
+@checked
+def rate_conv(data: Array, *, seed: Any = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
     """A spike for each number with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
 
     Args:
@@ -85,7 +88,7 @@ def rate_conv(data: Any, *, seed: Any = None, first: int = 0, sample_axis: Optio
     return engine.xp.astype(draws < engine.xp.clip(_chance("rate_conv", data, engine, x), 0.0, 1.0), engine.dtype)
 
 
-def _chance(name: str, data: Any, engine: Any, probability: Any) -> Any:
+def _chance(name: str, data: Array, engine: Any, probability: Any) -> Any:
     """Refuse whole numbers that are no probabilities: mostly an image of 0 to 255, every pixel of which would fire."""
     kind = str(getattr(data, "dtype", ""))
     if "int" in kind and (engine.to_numpy(probability) > 1.0).any():
@@ -104,15 +107,16 @@ class _Refractory:
 
     state: ClassVar[Tuple[str, ...]] = ("wait",)
 
-    def step(self, engine: Any, params: Params, state: State, spikes: Any) -> Tuple[Any, State]:
+    def step(self, engine: Any, params: Params, state: State, spikes: Array) -> Tuple[Any, State]:
         xp = engine.xp
         spikes = spikes * xp.astype(state.wait <= 0.0, engine.dtype)
         wait = xp.clip(state.wait - 1.0, 0.0, float(self.period))
         return spikes, State(wait=xp.where(spikes > 0.0, xp.zeros_like(wait) + self.period, wait))
 
 
+@checked
 def poisson(
-    data: Any,
+    data: Array,
     num_steps: Optional[int] = None,
     refractory: int = 0,
     compensate: bool = False,

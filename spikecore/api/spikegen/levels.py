@@ -6,9 +6,11 @@ from typing import Any, Optional
 
 from spikecore.api.engine import engine_of
 from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+from spikecore.arguments import Array, checked
 
 
-def constant(data: Any, num_steps: int) -> Any:
+@checked
+def constant(data: Array, num_steps: int) -> Any:
     """Constant current (direct coding): the data themselves, the same at every step.
 
     Args:
@@ -23,8 +25,9 @@ def constant(data: Any, num_steps: int) -> Any:
     return engine.xp.broadcast_to(engine.xp.expand_dims(x, axis=0), (steps_of("constant", num_steps), *x.shape)) * 1.0
 
 
+@checked
 def burst(
-    data: Any, num_steps: Optional[int] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
+    data: Array, num_steps: Optional[int] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
 ) -> Any:
     """Burst code: a large value is many spikes close together, from the first step on.
 
@@ -68,7 +71,8 @@ def burst(
     return xp.astype(hit, engine.dtype)
 
 
-def phase(data: Any, num_steps: Optional[int] = None, period: int = 8, weighted: bool = False) -> Any:
+@checked
+def phase(data: Array, num_steps: Optional[int] = None, period: int = 8, weighted: bool = False) -> Any:
     """Phase code: the binary digits of the value, the highest first, over and over.
 
         k = floor(2^period x),  at most 2^period - 1
@@ -100,7 +104,8 @@ def phase(data: Any, num_steps: Optional[int] = None, period: int = 8, weighted:
     return digits * size * 2.0**-period if weighted else digits
 
 
-def receptive_fields(data: Any, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
+@checked
+def receptive_fields(data: Array, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
     """Each value as the responses of a population with Gaussian receptive fields.
 
         g_i = exp(-(x - mu_i)^2 / (2 sigma^2))      mu_i = low + (2 i - 1)/2 w,  i = 0 .. neurons - 1
@@ -134,8 +139,9 @@ def receptive_fields(data: Any, neurons: int = 8, low: float = 0.0, high: float 
     return xp.reshape(response, (*x.shape[:-1], -1)) if x.ndim > 1 else response
 
 
+@checked
 def population(
-    data: Any,
+    data: Array,
     num_steps: Optional[int] = None,
     neurons: int = 8,
     low: float = 0.0,

@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.engine import engine_of
 from spikecore.api.tree import Params, State
+from spikecore.arguments import Array, checked
 
 
-def delta(data: Any, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
+@checked
+def delta(data: Array, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
     """Delta modulation: a spike where the signal has risen since the last step (snnTorch ``delta``).
 
         D[t] = x[t] - x[t-1]      S[t] = 1 if D[t] >= threshold, with ``off_spike`` -1 if D[t] <= -threshold, else 0
@@ -54,8 +56,9 @@ class _Crossing:
         return spikes, State(level=state.level + self.threshold * spikes)
 
 
+@checked
 def level_crossing(
-    data: Any,
+    data: Array,
     threshold: float = 0.1,
     off_spike: bool = True,
     multiple: bool = False,

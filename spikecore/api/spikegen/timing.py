@@ -7,10 +7,12 @@ from typing import Any, Optional, Tuple
 
 from spikecore.api.engine import engine_of
 from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+from spikecore.arguments import Array, checked
 
 
+@checked
 def latency(
-    data: Any,
+    data: Array,
     num_steps: Optional[int] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -57,8 +59,9 @@ def latency(
     return off_target + (on_target - off_target) * spikes
 
 
+@checked
 def latency_code(
-    data: Any,
+    data: Array,
     num_steps: Optional[int] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -89,8 +92,9 @@ def latency_code(
     return times + first_spike_time, x < threshold
 
 
+@checked
 def latency_code_linear(
-    data: Any,
+    data: Array,
     num_steps: Optional[int] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -101,8 +105,9 @@ def latency_code_linear(
     return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear=True)[0]
 
 
+@checked
 def latency_code_log(
-    data: Any,
+    data: Array,
     num_steps: Optional[int] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -114,7 +119,8 @@ def latency_code_log(
     return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, False, epsilon)[0]
 
 
-def latency_interpolate(spike_time: Any, num_steps: int, on_target: float = 1.0, off_target: float = 0.0) -> Any:
+@checked
+def latency_interpolate(spike_time: Array, num_steps: int, on_target: float = 1.0, off_target: float = 0.0) -> Any:
     """Targets that rise in a straight line up to one spike and are off afterwards (snnTorch ``latency_interpolate``).
 
         y[t] = off + (on - off) t / s  for t <= s, off after it,  s = round(spike_time);  y[0] = on where s = 0

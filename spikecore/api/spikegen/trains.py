@@ -7,10 +7,12 @@ from typing import Any, List, Tuple
 
 from spikecore.api.engine import engine_of, engine_without_data, unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of
+from spikecore.arguments import Array, checked
 
 PATTERNS = ("poisson", "regular", "uniform")
 
 
+@checked
 def target_rate_code(
     num_steps: int,
     first_spike_time: int = 0,
@@ -48,8 +50,9 @@ def target_rate_code(
     return chosen.asarray(train), chosen.asarray(times, dtype="int64")
 
 
+@checked
 def rate_interpolate(
-    spike_time: Any, num_steps: int, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
+    spike_time: Array, num_steps: int, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
 ) -> Any:
     """A target that rises in a straight line from off to on between two spikes (snnTorch ``rate_interpolate``).
 

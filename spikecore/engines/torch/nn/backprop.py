@@ -7,12 +7,14 @@ from typing import Any, Iterator, NamedTuple, Optional, Tuple
 import torch
 
 from spikecore.api.sizes import is_whole, whole_number
+from spikecore.arguments import checked
 from spikecore.engines.torch.nn.run import run
 from spikecore.engines.torch.nn.state import get_state, neurons_of, reset
 
 MEMBRANE = ("mse_membrane_loss", "ce_max_membrane_loss")  # what snnTorch's losses read is known by their names
 
 
+@checked
 def TBPTT(  # noqa: N802  (snnTorch's name)
     net: Any,
     dataloader: Any,
@@ -60,6 +62,7 @@ def TBPTT(  # noqa: N802  (snnTorch's name)
     return epoch.run(dataloader, count, time_var, time_first, K)
 
 
+@checked
 def BPTT(  # noqa: N802
     net: Any,
     dataloader: Any,
@@ -83,6 +86,7 @@ def BPTT(  # noqa: N802
     return TBPTT(net, dataloader, optimizer, criterion, *options, K=False)
 
 
+@checked
 def RTRL(  # noqa: N802
     net: Any,
     dataloader: Any,

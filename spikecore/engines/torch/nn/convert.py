@@ -13,6 +13,7 @@ from spikecore.api.engine import get_engine
 from spikecore.api.foreign import shown
 from spikecore.api.layer import Layer, layer_name
 from spikecore.api.model import Model
+from spikecore.arguments import checked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layers import Residual
 from spikecore.engines.torch.nn.pairs import (
@@ -31,6 +32,7 @@ _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _NEURON_MODULES: Dict[Any, Any] = {layer: module for module, layer in NEURONS.items()}
 
 
+@checked
 def from_torch(net: nn.Module, input_shape: Any = None, engine: Any = "torch", seed: int = 0, **options: Any) -> Model:
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 
@@ -130,6 +132,7 @@ def namesake(module: Any) -> str:
     return f"this is {library}'s {name}: import {name} from spikecore.nn instead"
 
 
+@checked
 def to_torch(model: Model) -> nn.Module:
     """The module of a model, with its weights: the inverse of ``from_torch``.
 

@@ -8,6 +8,7 @@ import torch
 
 from spikecore.api import neurons
 from spikecore.api.layer import Params
+from spikecore.arguments import checked
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 
@@ -37,6 +38,7 @@ class Lapicque(LIF):
     states: ClassVar[Tuple[str, ...]] = ("mem",)
     time_step: Any
 
+    @checked
     def __init__(
         self,
         beta: Any = False,

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from spikecore.arguments import checked
+
 
 def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: float, affine: bool) -> nn.ModuleList:
     norms: Any = nn.ModuleList([layer(features, eps=eps, momentum=momentum, affine=affine) for _ in range(steps)])
@@ -15,6 +17,7 @@ def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: f
     return norms  # type: ignore[no-any-return]
 
 
+@checked
 def BatchNormTT1d(
     input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
 ) -> nn.ModuleList:
@@ -30,6 +33,7 @@ def BatchNormTT1d(
     return _through_time(nn.BatchNorm1d, input_features, time_steps, eps, momentum, affine)
 
 
+@checked
 def BatchNormTT2d(
     input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
 ) -> nn.ModuleList:
@@ -50,6 +54,7 @@ class GradedSpikes(nn.Module):
     Parameters: ``weights`` (size, 1).
     """
 
+    @checked
     def __init__(self, size: int, constant_factor: Any) -> None:
         super().__init__()
         self.size, self.constant_factor = size, constant_factor or None
@@ -70,6 +75,7 @@ class Residual(nn.Module):
         shortcut: what the input passes through on the other way; None is the identity.
     """
 
+    @checked
     def __init__(self, body: nn.Module, shortcut: Any = None) -> None:
         super().__init__()
         self.body, self.shortcut = body, shortcut

@@ -9,6 +9,7 @@ from torch import nn
 
 from spikecore.api import neurons
 from spikecore.api.layer import Params, State
+from spikecore.arguments import checked
 from spikecore.engines.torch.nn.engine import engine_for
 from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
@@ -73,6 +74,7 @@ class SLSTM(_Gated):
     cell: ClassVar[Any] = nn.LSTMCell
     sample_axes = 1
 
+    @checked
     def __init__(
         self,
         input_size: int,
@@ -137,6 +139,7 @@ class SConv2dLSTM(_Gated):
     cell: ClassVar[Any] = nn.Conv2d
     sample_axes = 3
 
+    @checked
     def __init__(
         self,
         in_channels: int,

@@ -11,6 +11,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
+from spikecore.arguments import checked
 from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -20,6 +21,7 @@ from spikecore.engines.torch.nn.parts import CurrentSpared
 class RecurrentOneToOne(nn.Module):
     """Each neuron feeds itself: ``V * x``."""
 
+    @checked
     def __init__(self, V: Any) -> None:
         super().__init__()
         self.V = V
@@ -165,6 +167,7 @@ class RLeaky(_Recurrent):
     kind: ClassVar[Any] = neurons.RLeaky
     states: ClassVar[Tuple[str, ...]] = ("spk", "mem")
 
+    @checked
     def __init__(
         self,
         beta: Any,
@@ -214,6 +217,7 @@ class RSynaptic(CurrentSpared, _Recurrent):
     states: ClassVar[Tuple[str, ...]] = ("spk", "syn", "mem")
     tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
 
+    @checked
     def __init__(
         self,
         alpha: Any,

@@ -9,6 +9,7 @@ from torch import nn
 
 from spikecore.api.layer import ShapeError
 from spikecore.api.sizes import whole_number
+from spikecore.arguments import checked
 from spikecore.engines.torch.layout import in_order
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layerwise import How, Layerwise
@@ -21,6 +22,7 @@ from spikecore.engines.torch.nn.trace import trace
 Explain = Union[bool, Callable[[str], Any]]
 
 
+@checked
 def run(
     net: nn.Module,
     x: Any,

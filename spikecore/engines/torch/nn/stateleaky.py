@@ -11,6 +11,7 @@ from torch import nn
 from spikecore.api import neurons
 from spikecore.api.layer import State
 from spikecore.api.parameters import learn
+from spikecore.arguments import checked
 from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -39,6 +40,7 @@ class StateLeaky(LIF):
     honours: ClassVar[FrozenSet[str]] = frozenset({"fire", "_base_state_function"})
     tau: Any
 
+    @checked
     def __init__(
         self,
         beta: Any,
@@ -116,6 +118,7 @@ class LinearLeaky(StateLeaky):
         Others: see ``StateLeaky``.
     """
 
+    @checked
     def __init__(
         self,
         beta: Any,
