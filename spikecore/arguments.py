@@ -1,9 +1,9 @@
 """Arguments compared with the annotations that stand beside them.
 
 ``@checked`` before a function, ``Checked`` among the bases of a class: a value that is not what its parameter's
-annotation says is refused, with a message that names it. Looked at are bool, int, float, str, Callable, PathLike and
-Array, tuples and sequences of them, and Optional and Union of them. An annotation of another kind says nothing here,
-and ranges are for whoever declares the parameter to check.
+annotation says is refused, with a message that names it. Looked at are the annotations in ``KINDS``, tuples and
+sequences of them, and Optional and Union of them; a parameter's default is always allowed. Another annotation says
+nothing here, and ranges are for whoever declares the parameter to check.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
-Array = Any  # annotates what is, or can be made, an array of numbers: a list, a NumPy array, a tensor
+# Annotations that say more than Python's own.
+Size = int  # at least 1
+Count = int  # at least 0
+Array = Any  # what is, or can be made, an array of numbers: a list, a NumPy array, a tensor
+Numbers = Any  # the same, or a finite number
+Weighted = Any  # a layer of a library, whose ``weight`` is an array
+Seed = Any  # an int, or a tuple of ints and strings
 Anything = TypeVar("Anything", bound=Callable[..., Any])
 
 
@@ -86,14 +93,14 @@ def _plan(signature: inspect.Signature, skipped: int = 0) -> Plan:
     parameters = list(signature.parameters.values())[skipped:]
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     single = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    rules = {p.name: _with_default(rule_of(p.annotation), p.default) for p in single}
+    rules = {p.name: _or_default(rule_of(p.annotation), p.default) for p in single}
     return Plan(tuple(plain), {name: rule for name, rule in rules.items() if rule is not None})
 
 
-def _with_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
-    if rule is None or default is not None or rule.words.endswith("None"):
+def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
+    if rule is None or rule.holds(default) or default is inspect.Parameter.empty:
         return rule
-    return _either([rule, KINDS["None"]])
+    return Rule(lambda value: value is default or rule.holds(value), f"{rule.words}, or {default!r}")
 
 
 def _check(owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any]) -> None:
@@ -118,8 +125,8 @@ def _rule(text: str) -> Optional[Rule]:
         return KINDS[text]
     outer, _, inner = text.partition("[")
     parts = _parts(inner[:-1])
-    if outer == "Callable":
-        return CALLABLE
+    if outer in ("Callable", "Mapping"):
+        return KINDS[outer]
     if outer in ("Optional", "Union"):
         return _either([_rule(part) for part in (*parts, *(["None"] if outer == "Optional" else []))])
     if outer in ("Tuple", "List", "Sequence", "Iterable"):
@@ -161,7 +168,7 @@ def is_int(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number, of Python or an array library, and no bool."""
-    scalar = getattr(value, "shape", None) == () and _of_numbers(value.dtype) and hasattr(value, "__float__")
+    scalar = getattr(value, "shape", None) == () and of_numbers(value.dtype) and hasattr(value, "__float__")
     if isinstance(value, bool) or not (isinstance(value, Real) or scalar):
         return False
     try:
@@ -175,11 +182,11 @@ def is_array(value: Any) -> bool:
     import numpy as np
 
     if hasattr(value, "dtype"):
-        return _of_numbers(value.dtype)
+        return of_numbers(value.dtype)
     if isinstance(value, dict):
         return False
     try:
-        return _of_numbers(np.asarray(value).dtype)
+        return of_numbers(np.asarray(value).dtype)
     except (TypeError, ValueError, RuntimeError):  # ragged rows, tensors that want a gradient
         return False
 
@@ -190,22 +197,45 @@ def real(array: Any) -> Any:
     Raises:
         TypeError: its entries are no real numbers, which a cast would not say.
     """
-    if not _of_numbers(array.dtype):
+    if not of_numbers(array.dtype):
         raise TypeError(f"{shown(array)} has entries of type {array.dtype}, expected real numbers")
     return array
 
 
-def _of_numbers(dtype: Any) -> bool:
+def of_numbers(dtype: Any) -> bool:
+    """Whether entries of this type are real numbers."""
     return re.search("float|int|bool", str(dtype)) is not None
+
+
+CLASSES = "Axes Energy Engine EventDataset Events Figure Model Report Source nn.Module".split()
+
+
+def _of_class(name: str) -> Rule:
+    """The rule that a value is of a class of this name: the class itself may be in a package that is not here."""
+    name = name.rpartition(".")[2]
+    return Rule(lambda value: any(one.__name__ == name for one in type(value).__mro__), f"a {name}")
+
+
+def _is_seed(value: Any) -> bool:
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(one, (Integral, str)) and not isinstance(one, bool) for one in parts)
 
 
 CALLABLE = Rule(lambda value: callable(value) and not isinstance(value, type), "a callable")
 KINDS: Dict[str, Rule] = {
     "bool": Rule(lambda value: isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"), "True or False"),
     "int": Rule(is_int, "an int"),
+    "Size": Rule(lambda value: is_int(value) and value >= 1, "an int >= 1"),
+    "Count": Rule(lambda value: is_int(value) and value >= 0, "an int >= 0"),
     "float": Rule(is_number, "a finite number"),
     "str": Rule(lambda value: isinstance(value, str), "a str"),
     "PathLike": Rule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
     "Array": Rule(is_array, "an array of numbers"),
+    "Numbers": Rule(lambda x: (is_array if hasattr(x, "__len__") else is_number)(x), "a number or an array of numbers"),
+    "Weighted": Rule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
+    "Seed": Rule(_is_seed, "an int, or a tuple of ints and strings"),
+    "Mapping": Rule(lambda value: isinstance(value, Mapping), "a dict or another mapping"),
     "None": Rule(lambda value: value is None, "None"),
+    **dict.fromkeys(("Callable", "Weighing", "Function", "Formula"), CALLABLE),
+    **{name: _of_class(name) for name in CLASSES},
 }

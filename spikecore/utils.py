@@ -65,6 +65,14 @@ def keep_memory() -> bool:
     return keep()
 
 
+def _check_parts(owner: str, name: str, dataset: Any) -> None:
+    if not (hasattr(dataset, "data") and hasattr(dataset, "targets")):
+        raise TypeError(
+            f"{owner}: {name} is a {type(dataset).__name__} without data and targets, as torchvision's MNIST has them; "
+            "of others take a part with torch.utils.data.Subset, or dataset[:n] of spikecore.datasets"
+        )
+
+
 @checked
 def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
     """Keep one of ``subset`` equal parts of a data set with ``data`` and ``targets``, in place.
@@ -81,11 +89,7 @@ def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
         TypeError: a data set without ``data`` and ``targets``.
         ValueError: ``subset`` or ``idx`` out of range.
     """
-    if not (hasattr(dataset, "data") and hasattr(dataset, "targets")):
-        raise TypeError(
-            f"data_subset: dataset is a {type(dataset).__name__} without data and targets, as torchvision's MNIST has "
-            "them; of others take a part with torch.utils.data.Subset, or dataset[:n] of spikecore.datasets"
-        )
+    _check_parts("data_subset", "dataset", dataset)
     count = len(dataset.data)
     if not 1 <= subset <= max(count, 1):
         raise ValueError(f"data_subset: subset={subset!r} must be in [1, {count}], the number of samples")
@@ -114,6 +118,8 @@ def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> Tupl
     Raises:
         ValueError: ``split`` out of range.
     """
+    for name, one in (("ds_train", ds_train), ("ds_val", ds_val)):
+        _check_parts("valid_split", name, one)
     if not 0.0 < split < 1.0:
         raise ValueError(f"valid_split: split={split!r} must be in (0, 1)")
     count = len(ds_train)

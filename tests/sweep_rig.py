@@ -36,6 +36,7 @@ DATES = np.array(["2020-01-01"], "M8[D]")
 NONSENSE: Dict[str, Tuple[Any, ...]] = {
     "bool": (*NUMBERLESS, "False", 2, -1, 0.5, NAN, [True, False]),
     "int": (*NUMBERLESS, "3", 2.5, NAN, INF, True, [3, 4], HUGE),
+    "size": (*NUMBERLESS, "3", 2.5, NAN, INF, True, [3, 4], HUGE, 0, -1),
     "float": (*NUMBERLESS, "0.5", NAN, INF, -INF, True, HUGE, [0.5, 0.6]),
     "param": (*NUMBERLESS, "0.5", NAN, INF, True, HUGE, [NAN, 0.5], [1j, 0.5], ["0.5"], DATES),
     "word": (*NUMBERLESS, 3, NAN, True),
@@ -65,6 +66,17 @@ ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
     "str": "word",
     "Param": "param",
+    "Numbers": "param",
+    "Array": "array",
+    "Seed": "seed",
+    "Weighted": "model",
+    "Report": "model",
+    "Engine": "engine",
+    "None, str, Engine": "engine",
+    "str, Engine": "engine",
+    "EventDataset": "model",
+    "Events": "model",
+    **{"Size": "size", "Count": "int"},
     **{name: "layer" for name in ("Layer", "Stepper", "Stateless")},
     "Surrogate": "surrogate",
     "Sizes": "sizes",
@@ -107,7 +119,7 @@ NAMES = {
     },
     **{name: "labels" for name in "targets one_hot_label".split()},
     **{name: "model" for name in "model net module graph events dataset fc conv layer ds_train ds_val report".split()},
-    **{name: "text" for name in "name origin identity model_name inputs monitor".split()},
+    **{name: "text" for name in "name origin identity model_name inputs monitor attribute_name".split()},
     **{name: "callable" for name in "loss criterion spike_grad regularization".split()},
     **{name: "sizes" for name in "kernel_size stride dilation linear_features conv2d_channels K steps".split()},
     **{name: "float" for name in "time_step constant_factor on_target off_target".split()},
@@ -148,8 +160,10 @@ NONSENSE["betas"] = (*NUMBERLESS, 0.5, (0.9,), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.
 
 #: Whole numbers that may be negative.
 SIGNED = "axis time_axis sample_axis start_dim end_dim start stop at seed on_target off_target idx epoch index".split()
-#: Parameters that may be infinite, or any object at all, and why.
-ALSO = {"timeout": (INF,), "clip_norm": (INF,)}
+#: Values that are no nonsense for parameters of these names.
+ALSO = {"normalized_shape": ([3, 4, 5, 6],), "graph": ("nonsense",), "device": (None,)}
+#: Words by which messages name a parameter.
+SYNONYMS = {"x": "input", "data": "input", "layers": "entry", "name": "engine"}
 
 # ---- calls that are right ------------------------------------------------------------------------------------------
 
@@ -257,6 +271,7 @@ VALUES: Dict[str, Any] = {
     **{"u": X, "out": SPIKES, "row": {"epoch": 1, "val_loss": 0.5}, "n": 3, "sensor": (4, 3), "bins": 2},
 }
 
+
 class Held:
     """A data set as torchvision's, small."""
 
@@ -286,7 +301,10 @@ class In(datasets.Source):
 def maps(axes: int) -> Dict[str, Any]:
     """A convolution of torch with spikes that fit it."""
     shapes = {"in_spike": (2, 1, *(5,) * axes), "out_spike": (2, 1, *(3,) * axes)}
-    return {"conv": lambda: convolution(axes), **{n: lambda n=n: tensor(np.zeros(shapes[n], "float32")) for n in shapes}}
+    return {
+        "conv": lambda: convolution(axes),
+        **{n: lambda n=n: tensor(np.zeros(shapes[n], "float32")) for n in shapes},
+    }
 
 
 #: Values that a single callable wants, by its name.
@@ -371,7 +389,10 @@ LEFT_OUT = {
     **dict.fromkeys("Neuron Membrane Surrogate Loss".split(), "abstract, their fields are swept in the subclasses"),
     **dict.fromkeys("Output State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
     **dict.fromkeys("GradientErrors SpikeCount SurrogateLines Traces".split(), "results"),
-    **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such checked is_array".split(), "inner words"),
+    **dict.fromkeys(
+        "cast clamp01 engine_of unchanged detached picked proportional no_such checked is_array apply unpack_len1_tuple".split(),
+        "inner words",
+    ),
 }
 
 
@@ -439,7 +460,7 @@ def arguments(owner: str, signature: inspect.Signature) -> Dict[str, Any]:
     needed = [n for n, p in signature.parameters.items() if p.default is p.empty and p.kind not in (p.VAR_KEYWORD,)]
     found = dict(own)
     if owner.startswith("spikecore.spikegen") and "num_steps" in signature.parameters:
-        found["num_steps"] = 4
+        found["num_steps"] = 16
     for name in needed:
         if name not in own and name not in ("args", "layers", "steps", "self"):
             found[name] = VALUES[name]
@@ -465,7 +486,7 @@ def kind_of(owner: str, name: str, parameter: inspect.Parameter) -> str:
     text = str(getattr(parameter.annotation, "__forward_arg__", parameter.annotation))
     text = re.sub(r"^Optional\[(.*)\]$", r"\1", text)
     text = re.sub(r"^Union\[(.*), None\]$", r"\1", text)
-    if text in ANNOTATIONS and not (text in ("str",) and name in NAMES):
+    if text in ANNOTATIONS and not (text in ("str", "Array") and name in NAMES):
         return ANNOTATIONS[text]
     if name in NAMES:
         return NAMES[name]
@@ -478,7 +499,7 @@ def nonsense(kind: str, name: str, parameter: inspect.Parameter, doc: str) -> Tu
     """What a parameter may not be."""
     text = str(getattr(parameter.annotation, "__forward_arg__", parameter.annotation))
     found = [*NONSENSE[kind], *out_of_range(kind, name, doc)]
-    none = text.startswith("Optional[") or "None" in text or parameter.default is None
+    none = text.startswith("Optional[") or "None" in text or parameter.default in (None, False) and kind != "bool"
     legal: List[Any] = [parameter.default, *ALSO.get(name, ())]
     kept = []
     for value in found:
@@ -533,7 +554,8 @@ def outcome(parameter: Parameter, value: Any) -> Outcome:
     try:
         parameter.call({parameter.name: value})
     except (ValueError, TypeError) as error:
-        verdict = "named" if re.search(rf"(?<!\w){re.escape(parameter.name)}(?!\w)", str(error)) else "unnamed"
+        names = f"{parameter.name}|{SYNONYMS.get(parameter.name, parameter.name)}"
+        verdict = "named" if re.search(rf"(?<!\w)({names})(?!\w)", str(error)) else "unnamed"
         return Outcome(parameter, value, verdict, f"{type(error).__name__}: {error}")
     except Exception as error:
         return Outcome(parameter, value, "raw", f"{type(error).__name__}: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.containers import Branches, Container, Sequential
 from spikecore.api.feed import Feed
@@ -14,10 +14,14 @@ from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import flatten, map_leaves, unflatten
-from spikecore.arguments import checked
+from spikecore.arguments import Checked, checked
+
+if TYPE_CHECKING:
+    from spikecore.api.model import Model
 
 
-class Energy(NamedTuple):
+@dataclass(frozen=True)
+class Energy(Checked):
     """Joules per operation. Arithmetic only: no memory, no control, no communication.
 
     The defaults are those of 32-bit floating point in 45 nm CMOS: an addition takes 0.9 pJ, a multiplication 3.7 pJ.
@@ -92,7 +96,7 @@ class Activity:
 
 @checked
 def activity(
-    model: Any,
+    model: Model,
     x: Any,
     num_steps: Optional[int] = None,
     encoder: Optional[Callable[..., Any]] = None,
@@ -118,7 +122,7 @@ def activity(
     engine = model.engine
     values, steps = Feed(num_steps, encoder)(engine, x, model.input_shape, Key((model.seed, "call")))
     model.build(tuple(values.shape[2:]))
-    like, held = shapes_of(model.network, model.input_shape), model.state()
+    like, held = shapes_of(model.network, tuple(values.shape[2:])), model.state()
     params = map_leaves(engine.asarray, unflatten(held["params"], like.params))
     buffers = map_leaves(engine.asarray, unflatten(held["buffers"], like.buffers))
     notes = _Notes(engine, energy, values.shape[1])

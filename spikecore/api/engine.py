@@ -15,7 +15,7 @@ import inspect
 import os
 import random
 import sys
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.tree import Params, State
 from spikecore.arguments import checked
@@ -287,7 +287,7 @@ def engines() -> List[EngineStatus]:
 
 
 @checked
-def get_engine(name: Any = None, **options: Any) -> Engine:
+def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     """Find an engine by name.
 
     Args:

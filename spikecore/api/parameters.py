@@ -79,11 +79,20 @@ def learn(value: Any, per: Optional[str] = None) -> Learn:
     Example:
         >>> sc.Leaky(beta=sc.learn(0.9, per="neuron"))
     """
+    return _learned("learn", "value", value, per)
+
+
+def _learned(owner: str, name: str, value: Any, per: Optional[str]) -> Learn:
     if per not in (None, "neuron", "channel"):
-        raise ValueError(f"learn: per={per!r} must be None, 'neuron' or 'channel'")
-    value = constant(value, "learn: value")
+        raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
+    value = constant(value, f"{owner}: {name}")
+    flat = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
+    if not all(map(math.isfinite, flat)):
+        raise ValueError(f"{owner}: {name}={shown(value)} must be finite")
     if per is not None and isinstance(value, Fixed) and value.shape != ():
-        raise ValueError(f"learn: per={per!r} spreads one number; an array of shape {value.shape} already has its own")
+        raise ValueError(
+            f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own"
+        )
     return Learn(value, per)
 
 
@@ -110,7 +119,7 @@ def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
 
     Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021 (there with a sigmoid).
     """
-    made = learn(tau, per)
+    made = _learned("learn_tau", "tau", tau, per)
     flat = [made.value] if isinstance(made.value, float) else made.value.data.reshape(-1).tolist()
     if not (math.isfinite(dt) and dt > 0) or not all(math.isfinite(t) and t > 0 for t in flat):
         raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be finite and > 0")

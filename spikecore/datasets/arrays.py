@@ -8,14 +8,14 @@ from typing import Any, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import checked
+from spikecore.arguments import Checked, checked, of_numbers
 from spikecore.datasets.errors import DataError
 
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)  # equality of arrays is not a truth value
-class Dataset:
+class Dataset(Checked):
     """Samples and their targets, along axis 0 of two host arrays.
 
     Args:
@@ -196,7 +196,7 @@ def _host(name: str, values: Any) -> np.ndarray:
         array = np.asanyarray(values)  # keeps a memory map one
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{name}: cannot be read as a host array: {error}") from error
-    if array.ndim == 0 or array.dtype == object:
+    if array.ndim == 0 or not of_numbers(array.dtype):
         raise DataError(f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}")
     return array
 

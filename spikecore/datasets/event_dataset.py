@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from spikecore.arguments import Checked
 from spikecore.datasets.arrays import Samples, halves
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
@@ -38,7 +39,7 @@ class Source(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class EventDataset(Samples):
+class EventDataset(Checked, Samples):
     """Recordings and their labels. The labels are in memory; a recording is read, and transformed, on each access.
 
     `dataset[3]` is one (recording, label); a slice, a mask or an array of indices gives an EventDataset. For training,

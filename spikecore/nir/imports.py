@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import nir
 import numpy as np
 
 from spikecore.api.containers import Sequential
+from spikecore.api.engine import Engine
 from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
 from spikecore.api.surrogate import atan
@@ -89,7 +90,7 @@ def network_from_nir(
 
 @checked
 def model_from_nir(
-    graph: Any, dt: Optional[float] = None, *, engine: Any = None, seed: int = 0, **options: Any
+    graph: Any, dt: Optional[float] = None, *, engine: Union[None, str, Engine] = None, seed: int = 0, **options: Any
 ) -> Model:
     """The model of a NIR graph, on any engine.
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+    from spikecore.api.report import Report
+
 PREFIX = "gradient "
 
 
@@ -26,7 +28,7 @@ class GradientErrors(NamedTuple):
 
 @checked
 def gradient_errors(
-    report: Any, axes: Union[Axes, Sequence[Axes], None] = None, *, checks: Optional[Sequence[str]] = None
+    report: Report, axes: Union[Axes, Sequence[Axes], None] = None, *, checks: Optional[Sequence[str]] = None
 ) -> Dict[str, GradientErrors]:
     """Relative error of each parameter's gradient on a logarithmic scale, with the limit; a panel for each check.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 from spikecore.api.backprop.forward_mode import ForwardMode
 from spikecore.api.backprop.online import online_rule
@@ -19,10 +19,13 @@ from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
 from spikecore.arguments import checked
 
+if TYPE_CHECKING:
+    from spikecore.api.model import Model
+
 
 @checked
 def bptt(
-    model: Any,
+    model: Model,
     x: Any,
     targets: Any,
     loss: Any = None,
@@ -57,7 +60,7 @@ def bptt(
     check_targets(model.engine, loss, values, steps, targets, model.classes)
     host = model.engine.to_numpy
     state = model.state()
-    like = shapes_of(model.network, model.input_shape)
+    like = shapes_of(model.network, tuple(values.shape[2:]))
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     labels = host(targets_of(model.engine, loss, targets, None, None).values)
     problem = Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed, window)
@@ -67,7 +70,7 @@ def bptt(
 
 @checked
 def online(
-    model: Any,
+    model: Model,
     x: Any,
     targets: Any,
     loss: Any = None,
@@ -110,7 +113,7 @@ def online(
 
 @checked
 def rtrl(
-    model: Any,
+    model: Model,
     x: Any,
     targets: Any,
     loss: Any = None,

@@ -9,12 +9,12 @@ from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
 from spikecore.api.layer import ShapeError
-from spikecore.arguments import Array, checked
+from spikecore.arguments import Array, Count, checked
 
 
 @checked
 def accuracy_rate(
-    spikes: Array, targets: Array, population_code: bool = False, num_classes: int = 0, lengths: Any = None
+    spikes: Array, targets: Array, population_code: bool = False, num_classes: Count = 0, lengths: Any = None
 ) -> float:
     """The fraction of samples whose most active class is the right one. Ties go to the lowest class.
 

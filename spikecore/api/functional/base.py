@@ -18,7 +18,7 @@ from spikecore.api.functional.targets import (
     target_dtype,
 )
 from spikecore.api.parameters import Fixed
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, Count
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -56,7 +56,7 @@ class Loss(LossBase):
     """
 
     population_code: bool = False
-    num_classes: int = 0
+    num_classes: Count = 0
     reduction: str = "mean"
     weight: Any = None
     normalise: bool = False

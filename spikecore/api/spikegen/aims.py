@@ -9,7 +9,7 @@ from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
 from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
-from spikecore.arguments import Array, checked
+from spikecore.arguments import Array, Seed, checked
 
 
 @checked
@@ -33,7 +33,7 @@ def targets_convert(
     linear: bool = False,
     bypass: bool = False,
     *,
-    seed: Any = None,
+    seed: Seed = None,
 ) -> Any:
     """Target spikes for class labels: ``targets_rate`` or ``targets_latency``, as ``code`` says.
 
@@ -111,7 +111,7 @@ def targets_rate(
     interpolate: bool = False,
     epsilon: float = 1e-7,
     *,
-    seed: Any = None,
+    seed: Seed = None,
 ) -> Any:
     """The right class fires at one rate, the others at another (snnTorch ``targets_rate``).
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Optional, Tuple
 from spikecore.api.engine import engine_of
 from spikecore.api.spikegen.checks import steps_of, stream_of, whole
 from spikecore.api.tree import Params, State
-from spikecore.arguments import Array, checked
+from spikecore.arguments import Array, Seed, checked
 
 
 @checked
@@ -20,7 +20,7 @@ def rate(
     first_spike_time: int = 0,
     time_var_input: bool = False,
     *,
-    seed: Any = None,
+    seed: Seed = None,
     first: int = 0,
 ) -> Any:
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
@@ -66,7 +66,7 @@ def rate(
 
 
 @checked
-def rate_conv(data: Array, *, seed: Any = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
+def rate_conv(data: Array, *, seed: Seed = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
     """A spike for each number with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
 
     Args:
@@ -121,7 +121,7 @@ def poisson(
     refractory: int = 0,
     compensate: bool = False,
     *,
-    seed: Any = None,
+    seed: Seed = None,
     first: int = 0,
 ) -> Any:
     """Poisson spikes with a refractory period: after a spike, none for ``refractory`` steps.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Tuple
+from typing import Any, List, Tuple, Union
 
-from spikecore.api.engine import engine_of, engine_without_data, unknown
+from spikecore.api.engine import Engine, engine_of, engine_without_data, unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of
-from spikecore.arguments import Array, checked
+from spikecore.arguments import Array, Seed, checked
 
 PATTERNS = ("poisson", "regular", "uniform")
 
@@ -19,8 +19,8 @@ def target_rate_code(
     rate: float = 1.0,
     firing_pattern: str = "regular",
     *,
-    seed: Any = None,
-    engine: Any = None,
+    seed: Seed = None,
+    engine: Union[None, str, Engine] = None,
 ) -> Tuple[Any, Any]:
     """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Union
 
 import numpy as np
 import torch
 from torch import nn
 
 from spikecore.api import containers
-from spikecore.api.engine import get_engine
+from spikecore.api.engine import Engine, get_engine
 from spikecore.api.foreign import shown
 from spikecore.api.layer import Layer, layer_name
 from spikecore.api.model import Model
@@ -33,7 +33,9 @@ _NEURON_MODULES: Dict[Any, Any] = {layer: module for module, layer in NEURONS.it
 
 
 @checked
-def from_torch(net: nn.Module, input_shape: Any = None, engine: Any = "torch", seed: int = 0, **options: Any) -> Model:
+def from_torch(
+    net: nn.Module, input_shape: Any = None, engine: Union[str, Engine] = "torch", seed: int = 0, **options: Any
+) -> Model:
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 
     Args:

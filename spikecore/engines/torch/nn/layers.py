@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from torch import nn
 
-from spikecore.arguments import checked
+from spikecore.arguments import Numbers, Size, checked
 
 
 def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: float, affine: bool) -> nn.ModuleList:
@@ -19,7 +19,7 @@ def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: f
 
 @checked
 def BatchNormTT1d(
-    input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    input_features: Size, time_steps: Size, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
 ) -> nn.ModuleList:
     """One ``nn.BatchNorm1d`` per time step, without bias: ``norms[t](x)``.
 
@@ -35,7 +35,7 @@ def BatchNormTT1d(
 
 @checked
 def BatchNormTT2d(
-    input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    input_features: Size, time_steps: Size, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
 ) -> nn.ModuleList:
     """One ``nn.BatchNorm2d`` per time step, without bias; see ``BatchNormTT1d``."""
     return _through_time(nn.BatchNorm2d, input_features, time_steps, eps, momentum, affine)
@@ -55,7 +55,7 @@ class GradedSpikes(nn.Module):
     """
 
     @checked
-    def __init__(self, size: int, constant_factor: Any) -> None:
+    def __init__(self, size: Size, constant_factor: Numbers) -> None:
         super().__init__()
         self.size, self.constant_factor = size, constant_factor or None
         first = torch.ones(size, 1) * constant_factor if constant_factor else torch.rand(size, 1) + 0.5
@@ -76,7 +76,7 @@ class Residual(nn.Module):
     """
 
     @checked
-    def __init__(self, body: nn.Module, shortcut: Any = None) -> None:
+    def __init__(self, body: nn.Module, shortcut: Optional[nn.Module] = None) -> None:
         super().__init__()
         self.body, self.shortcut = body, shortcut
 

@@ -9,7 +9,7 @@ import torch
 from spikecore.api import neurons
 from spikecore.api.layer import Params, State
 from spikecore.api.parameters import learn
-from spikecore.arguments import checked
+from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -198,7 +198,7 @@ class DeltaLeaky(Leaky):
     honours: ClassVar[FrozenSet[str]] = frozenset()
 
     @checked
-    def __init__(self, delta_threshold: Any = 1.0, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, delta_threshold: Numbers = 1.0, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.delta_threshold = delta_threshold
         self.reset_mem()

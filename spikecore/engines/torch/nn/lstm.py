@@ -9,7 +9,7 @@ from torch import nn
 
 from spikecore.api import neurons
 from spikecore.api.layer import Params, State
-from spikecore.arguments import checked
+from spikecore.arguments import Count, Size, checked
 from spikecore.engines.torch.nn.engine import engine_for
 from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
@@ -77,8 +77,8 @@ class SLSTM(_Gated):
     @checked
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
+        input_size: Size,
+        hidden_size: Size,
         bias: bool = True,
         threshold: Any = 1.0,
         spike_grad: Any = None,
@@ -142,12 +142,12 @@ class SConv2dLSTM(_Gated):
     @checked
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: Size,
+        out_channels: Size,
         kernel_size: Any,
         bias: bool = True,
-        max_pool: int = 0,
-        avg_pool: int = 0,
+        max_pool: Count = 0,
+        avg_pool: Count = 0,
         threshold: Any = 1.0,
         spike_grad: Any = None,
         surrogate_disable: bool = False,

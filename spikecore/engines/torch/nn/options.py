@@ -23,7 +23,7 @@ def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tu
     Raises:
         ValueError: a value out of bounds.
     """
-    if not is_array(value):
+    if isinstance(value, bool) or not is_array(value):
         raise TypeError(f"{type(module).__name__}: {name}={shown(value)} must be a number or an array of numbers")
     tensor = value.detach().clone() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     if not tensor.is_floating_point():

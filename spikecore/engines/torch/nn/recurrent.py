@@ -11,7 +11,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
-from spikecore.arguments import checked
+from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -22,7 +22,7 @@ class RecurrentOneToOne(nn.Module):
     """Each neuron feeds itself: ``V * x``."""
 
     @checked
-    def __init__(self, V: Any) -> None:
+    def __init__(self, V: Numbers) -> None:
         super().__init__()
         self.V = V
 
@@ -171,7 +171,7 @@ class RLeaky(_Recurrent):
     def __init__(
         self,
         beta: Any,
-        V: Any = 1.0,
+        V: Numbers = 1.0,
         all_to_all: bool = True,
         linear_features: Any = None,
         conv2d_channels: Any = None,
@@ -222,7 +222,7 @@ class RSynaptic(CurrentSpared, _Recurrent):
         self,
         alpha: Any,
         beta: Any,
-        V: Any = 1.0,
+        V: Numbers = 1.0,
         all_to_all: bool = True,
         linear_features: Any = None,
         conv2d_channels: Any = None,
