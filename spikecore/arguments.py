@@ -25,6 +25,7 @@ Count = int  # at least 0
 Array = Any  # what is, or can be made, an array of numbers: a list, a NumPy array, a tensor
 Numbers = Any  # the same, or a finite number
 Weighted = Any  # a layer of a library, whose ``weight`` is an array
+Colour = Any  # what matplotlib takes for one
 Seed = Any  # an int, or a tuple of ints and strings
 Anything = TypeVar("Anything", bound=Callable[..., Any])
 
@@ -132,7 +133,8 @@ def _rule(text: str) -> Optional[Rule]:
     if outer in ("Tuple", "List", "Sequence", "Iterable"):
         several = outer != "Tuple" or parts[-1] == "..."
         same = several or len(set(parts)) == 1
-        return _each(_rule(parts[0]), None if several else len(parts)) if same else None
+        rule = ANYTHING if text == "Sequence[Any]" else _rule(parts[0])
+        return _each(rule, None if several else len(parts)) if same else None
     return None
 
 
@@ -158,7 +160,7 @@ def _each(rule: Optional[Rule], count: Optional[int]) -> Optional[Rule]:
         known = not isinstance(value, (list, tuple)) or all(rule.holds(one) for one in value)
         return known and (count is None or len(value) == count)
 
-    return Rule(holds, f"{'several' if count is None else count}, each {rule.words}")
+    return Rule(holds, f"{'several' if count is None else count}, {rule.words}")
 
 
 def is_int(value: Any) -> bool:
@@ -207,7 +209,7 @@ def of_numbers(dtype: Any) -> bool:
     return re.search("float|int|bool", str(dtype)) is not None
 
 
-CLASSES = "Axes Energy Engine EventDataset Events Figure Model Report Source nn.Module".split()
+CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Report Source Surrogate nn.Module".split()
 
 
 def _of_class(name: str) -> Rule:
@@ -216,11 +218,26 @@ def _of_class(name: str) -> Rule:
     return Rule(lambda value: any(one.__name__ == name for one in type(value).__mro__), f"a {name}")
 
 
+def _are_numbers(value: Any) -> bool:
+    import numpy as np
+
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return is_array(value) if getattr(value, "shape", ()) else is_number(value)
+    return is_array(value) and bool(np.isfinite(value).all())
+
+
+def _is_colour(value: Any) -> bool:
+    from matplotlib.colors import is_color_like
+
+    return bool(is_color_like(value))
+
+
 def _is_seed(value: Any) -> bool:
     parts = value if isinstance(value, tuple) else (value,)
     return all(isinstance(one, (Integral, str)) and not isinstance(one, bool) for one in parts)
 
 
+ANYTHING = Rule(lambda value: True, "in a list or tuple")
 CALLABLE = Rule(lambda value: callable(value) and not isinstance(value, type), "a callable")
 KINDS: Dict[str, Rule] = {
     "bool": Rule(lambda value: isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"), "True or False"),
@@ -231,7 +248,9 @@ KINDS: Dict[str, Rule] = {
     "str": Rule(lambda value: isinstance(value, str), "a str"),
     "PathLike": Rule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
     "Array": Rule(is_array, "an array of numbers"),
-    "Numbers": Rule(lambda x: (is_array if hasattr(x, "__len__") else is_number)(x), "a number or an array of numbers"),
+    "Numbers": Rule(_are_numbers, "a finite number or an array of such"),
+    "np.ndarray": Rule(is_array, "an array of numbers"),
+    "Colour": Rule(_is_colour, "a colour of matplotlib's"),
     "Weighted": Rule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
     "Seed": Rule(_is_seed, "an int, or a tuple of ints and strings"),
     "Mapping": Rule(lambda value: isinstance(value, Mapping), "a dict or another mapping"),

@@ -70,6 +70,10 @@ ANNOTATIONS = {
     "Array": "array",
     "Seed": "seed",
     "Weighted": "model",
+    "Colour": "word",
+    "str, Colormap": "word",
+    "bool, Callable[[str], Any]": "bool",
+    "bool, Callable[..., Any]": "callable",
     "Report": "model",
     "Engine": "engine",
     "None, str, Engine": "engine",
@@ -159,11 +163,18 @@ NONSENSE["callbacks"] = (NOTHING, 3, NAN, 1j, True, None, ["a", "b"], (sc.EarlyS
 NONSENSE["betas"] = (*NUMBERLESS, 0.5, (0.9,), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.9), ("0.9", 0.9), (0.9, 0.9, 0.9))
 
 #: Whole numbers that may be negative.
-SIGNED = "axis time_axis sample_axis start_dim end_dim start stop at seed on_target off_target idx epoch index".split()
+SIGNED = "batch_index axis time_axis sample_axis start_dim end_dim start stop seed on_target off_target idx".split()
 #: Values that are no nonsense for parameters of these names.
-ALSO = {"normalized_shape": ([3, 4, 5, 6],), "graph": ("nonsense",), "device": (None,)}
+ALSO = {
+    "K": (None,),
+    "steps": ([3, 4, 5, 6],),
+    "neurons": ([3, 4],),
+    "normalized_shape": ([3, 4, 5, 6],),
+    "graph": ("nonsense",),
+    "device": (None,),
+}
 #: Words by which messages name a parameter.
-SYNONYMS = {"x": "input", "data": "input", "layers": "entry", "name": "engine"}
+SYNONYMS = {"out": "spikes", "x": "input", "data": "input", "layers": "entry", "name": "engine"}
 
 # ---- calls that are right ------------------------------------------------------------------------------------------
 
@@ -376,8 +387,8 @@ OWN: Dict[str, Dict[str, Any]] = {
 
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
-    "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir spikecore.nn "
-    "spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
+    "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
+    "spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
 ).split()
 METHODS = {
     "spikecore.Model": "__call__ fit evaluate save to_engine load_state".split(),
@@ -389,10 +400,8 @@ LEFT_OUT = {
     **dict.fromkeys("Neuron Membrane Surrogate Loss".split(), "abstract, their fields are swept in the subclasses"),
     **dict.fromkeys("Output State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
     **dict.fromkeys("GradientErrors SpikeCount SurrogateLines Traces".split(), "results"),
-    **dict.fromkeys(
-        "cast clamp01 engine_of unchanged detached picked proportional no_such checked is_array apply unpack_len1_tuple".split(),
-        "inner words",
-    ),
+    **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
+    **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),
 }
 
 
@@ -486,6 +495,10 @@ def kind_of(owner: str, name: str, parameter: inspect.Parameter) -> str:
     text = str(getattr(parameter.annotation, "__forward_arg__", parameter.annotation))
     text = re.sub(r"^Optional\[(.*)\]$", r"\1", text)
     text = re.sub(r"^Union\[(.*), None\]$", r"\1", text)
+    if owner.startswith("spikecore.spikeplot") and text == "Array":
+        return "array"
+    if text == "str" and owner.startswith("spikecore.datasets") and name in ("inputs", "targets"):
+        return "text"
     if text in ANNOTATIONS and not (text in ("str", "Array") and name in NAMES):
         return ANNOTATIONS[text]
     if name in NAMES:
@@ -510,7 +523,7 @@ def nonsense(kind: str, name: str, parameter: inspect.Parameter, doc: str) -> Tu
         ):
             continue
         kept.append(value)
-    return tuple(kept)
+    return tuple(value for value in kept if not (value is True and "bool" in text and kind != "bool"))
 
 
 BOUNDS = (

@@ -14,7 +14,7 @@ from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import flatten, map_leaves, unflatten
-from spikecore.arguments import Checked, checked
+from spikecore.arguments import Array, Checked, checked
 
 if TYPE_CHECKING:
     from spikecore.api.model import Model
@@ -97,7 +97,7 @@ class Activity:
 @checked
 def activity(
     model: Model,
-    x: Any,
+    x: Array,
     num_steps: Optional[int] = None,
     encoder: Optional[Callable[..., Any]] = None,
     energy: Energy = Energy(),  # noqa: B008  (immutable)

@@ -34,7 +34,7 @@ from spikecore.api.layer import Layer, shapes_of
 from spikecore.api.optim import Optimizer
 from spikecore.api.sizes import is_whole
 from spikecore.api.training import Average, DivergedError
-from spikecore.arguments import checked
+from spikecore.arguments import PathLike, checked
 
 FORMAT = 2  # 1 named all classes without their modules
 ARRAYS = ("params", "buffers", "optimizer")
@@ -90,7 +90,7 @@ def _row(number: int, row: Any) -> Any:
 
 @checked
 def load(
-    path: Any,
+    path: PathLike,
     engine: Union[None, str, Engine] = None,
     classes: Classes = (),
     *,

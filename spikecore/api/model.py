@@ -148,7 +148,8 @@ class Model:
         """Everything training has changed: params, buffers, optimiser slots, step count, learning rate."""
         return self.executor.state()
 
-    def load_state(self, state: Dict[str, Any]) -> None:
+    @checked
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of ``state``; its arrays may be tensors. A model that was never trained takes no optimiser slots.
 
         Raises:

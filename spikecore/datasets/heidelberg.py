@@ -7,7 +7,7 @@ from typing import Tuple
 
 import numpy as np
 
-from spikecore.arguments import checked
+from spikecore.arguments import Size, checked
 from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
@@ -59,7 +59,7 @@ def ssc(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDa
 
 
 @checked
-def read_spikes(path: PathLike, *, units: int = UNITS, name: str = "", timeout: float = 60.0) -> EventDataset:
+def read_spikes(path: PathLike, *, units: Size = UNITS, name: str = "", timeout: float = 60.0) -> EventDataset:
     """Any HDF5 file with the layout of SHD: spikes/times (s), spikes/units, labels, and extra/keys where there are any.
 
     Args:
@@ -76,7 +76,7 @@ def read_spikes(path: PathLike, *, units: int = UNITS, name: str = "", timeout: 
 class Spikes(Source):
     """The samples of one file."""
 
-    def __init__(self, reader: Hdf5Reader, path: Path, units: int, origin: str):
+    def __init__(self, reader: Hdf5Reader, path: Path, units: Size, origin: str):
         self.reader, self.path, self.units, self.origin = reader, path, units, origin
         self._count = 0
 

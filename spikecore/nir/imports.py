@@ -10,10 +10,12 @@ import nir
 import numpy as np
 
 from spikecore.api.containers import Sequential
-from spikecore.api.engine import Engine
+from spikecore.api.engine import Engine, unknown
 from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
-from spikecore.api.surrogate import atan
+from spikecore.api.neurons.membrane import RESETS
+from spikecore.api.sizes import sample_shape
+from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.tree import Params, flatten
 from spikecore.arguments import checked
 from spikecore.nir.flat import Flat, border
@@ -52,7 +54,7 @@ def network_from_nir(
     writer: Optional[str] = None,
     reset_mechanism: str = "zero",
     reset_delay: bool = False,
-    surrogate: Any = None,
+    surrogate: Optional[Surrogate] = None,
     input_shape: Optional[Shape] = None,
 ) -> Network:
     """The engine-agnostic network of a NIR graph, and its weights.
@@ -74,6 +76,10 @@ def network_from_nir(
         NirError: what cannot be read, named by node.
         ShapeError: shapes that do not fit together.
     """
+    if input_shape is not None:
+        input_shape = sample_shape("input_shape", input_shape)
+    if reset_mechanism not in RESETS:
+        raise ValueError(unknown("reset_mechanism", reset_mechanism, RESETS))
     graph = opened(graph)
     units = units_of(writer, dt, graph.metadata)
     resets = Resets(reset_mechanism, reset_delay, atan() if surrogate is None else surrogate)

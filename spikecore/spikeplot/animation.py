@@ -11,6 +11,7 @@ from spikecore.spikeplot.style import canvas_of
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 
@@ -21,7 +22,7 @@ def animator(
     ax: Optional[Axes] = None,
     num_steps: Union[int, bool] = False,
     interval: float = 40,
-    cmap: Any = "plasma",
+    cmap: Union[str, Colormap] = "plasma",
 ) -> FuncAnimation:
     """One sample as an image that changes from time step to time step.
 

@@ -17,7 +17,7 @@ from spikecore.api.gradient import Gradient, Problem, gradient
 from spikecore.api.layer import Key, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
-from spikecore.arguments import checked
+from spikecore.arguments import Array, checked
 
 if TYPE_CHECKING:
     from spikecore.api.model import Model
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @checked
 def bptt(
     model: Model,
-    x: Any,
-    targets: Any,
+    x: Array,
+    targets: Array,
     loss: Any = None,
     *,
     num_steps: Optional[int] = None,
@@ -71,8 +71,8 @@ def bptt(
 @checked
 def online(
     model: Model,
-    x: Any,
-    targets: Any,
+    x: Array,
+    targets: Array,
     loss: Any = None,
     *,
     num_steps: Optional[int] = None,
@@ -114,8 +114,8 @@ def online(
 @checked
 def rtrl(
     model: Model,
-    x: Any,
-    targets: Any,
+    x: Array,
+    targets: Array,
     loss: Any = None,
     *,
     num_steps: Optional[int] = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.spike_time import spike_times
@@ -14,7 +14,11 @@ from spikecore.arguments import Array, Count, checked
 
 @checked
 def accuracy_rate(
-    spikes: Array, targets: Array, population_code: bool = False, num_classes: Count = 0, lengths: Any = None
+    spikes: Array,
+    targets: Array,
+    population_code: bool = False,
+    num_classes: Count = 0,
+    lengths: Optional[Array] = None,
 ) -> float:
     """The fraction of samples whose most active class is the right one. Ties go to the lowest class.
 
@@ -39,7 +43,7 @@ def accuracy_rate(
 
 
 @checked
-def accuracy_temporal(spikes: Array, targets: Array, lengths: Any = None) -> float:
+def accuracy_temporal(spikes: Array, targets: Array, lengths: Optional[Array] = None) -> float:
     """The fraction of samples whose first class to fire is the right one. Ties go to the lowest class.
 
     A class that does not fire counts as firing at the last step.

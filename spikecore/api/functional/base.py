@@ -18,7 +18,7 @@ from spikecore.api.functional.targets import (
     target_dtype,
 )
 from spikecore.api.parameters import Fixed
-from spikecore.arguments import Checked, Count
+from spikecore.arguments import Array, Checked, Count, checked, is_array
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -58,7 +58,7 @@ class Loss(LossBase):
     population_code: bool = False
     num_classes: Count = 0
     reduction: str = "mean"
-    weight: Any = None
+    weight: Array = None
     normalise: bool = False
 
     reads: ClassVar[str] = "spikes"  # type: ignore[misc]
@@ -82,7 +82,8 @@ class Loss(LossBase):
         """Whether ``targets`` are class labels (batch,)."""
         return True
 
-    def __call__(self, out: Any, targets: Any, lengths: Any = None) -> Any:
+    @checked
+    def __call__(self, out: Any, targets: Array, lengths: Optional[Array] = None) -> Any:
         """The loss of an ``Output`` or of an array (time, batch, classes); a scalar of the same kind.
 
         Args:
@@ -95,6 +96,8 @@ class Loss(LossBase):
             ShapeError: wrong shapes. ValueError: a label or a length out of range.
         """
         values = self.read(out)
+        if not is_array(values):
+            raise TypeError(f"{self.reads}={shown(values)} must be an array of numbers: pass an Output, or its spikes")
         engine = engine_of(values)
         values = as_numbers(engine, values)
         targets = engine.asarray(targets, dtype=target_dtype(targets))

@@ -8,7 +8,7 @@ from typing import Any, Tuple
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, Numbers
 
 
 def spike_times(engine: Any, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
@@ -77,8 +77,8 @@ class SpikeTime(Checked):
     """
 
     target_is_time: bool = False
-    on_target: Any = 0
-    off_target: Any = -1
+    on_target: Numbers = 0
+    off_target: Numbers = -1
     tolerance: float = 0
     multi_spike: bool = False
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
-from spikecore.api.engine import engine_of
-from spikecore.api.spikegen.checks import steps_of, stream_of, whole
+from spikecore.api.spikegen.checks import steps_of, stream_of, taken, whole
 from spikecore.api.tree import Params, State
 from spikecore.arguments import Array, Seed, checked
 
@@ -44,8 +43,7 @@ def rate(
         ValueError: ``num_steps`` missing, below 1, or given with ``time_var_input``; ``first_spike_time`` out of range;
             whole numbers that make probabilities above 1.
     """
-    engine = engine_of(data)
-    x = engine.asarray(data)
+    engine, x = taken("rate", data)
     if time_var_input:
         if num_steps is not None or first_spike_time:
             raise ValueError(
@@ -82,8 +80,7 @@ def rate_conv(data: Array, *, seed: Seed = None, first: int = 0, sample_axis: Op
     Raises:
         ValueError: ``sample_axis`` is no axis of ``data``; whole numbers above 1.
     """
-    engine = engine_of(data)
-    x = engine.asarray(data)
+    engine, x = taken("rate_conv", data)
     draws = engine.uniform(stream_of(engine, seed), tuple(x.shape), sample_axis=sample_axis, first=first)
     return engine.xp.astype(draws < engine.xp.clip(_chance("rate_conv", data, engine, x), 0.0, 1.0), engine.dtype)
 
@@ -148,8 +145,8 @@ def poisson(
     Source: Dayan and Abbott, Theoretical Neuroscience, 2001, section 1.4.
     """
     whole("refractory", "poisson", refractory, 0)
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("poisson", data)
+    xp = engine.xp
     steps = steps_of("poisson", num_steps)
     if not x.ndim:
         raise ValueError("poisson: data of shape () has no batch axis")

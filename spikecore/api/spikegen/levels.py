@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from spikecore.api.engine import engine_of
-from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
 from spikecore.arguments import Array, checked
 
 
@@ -20,8 +20,7 @@ def constant(data: Array, num_steps: int) -> Any:
     Returns:
         (T, batch, *features). A model called with ``num_steps`` does the same without copying.
     """
-    engine = engine_of(data)
-    x = engine.asarray(data)
+    engine, x = taken("constant", data)
     return engine.xp.broadcast_to(engine.xp.expand_dims(x, axis=0), (steps_of("constant", num_steps), *x.shape)) * 1.0
 
 
@@ -51,8 +50,8 @@ def burst(
     Source: Guo et al., Neural coding in spiking neural networks: a comparative study for robust neuromorphic systems,
     Frontiers in Neuroscience 15, 2021.
     """
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("burst", data)
+    xp = engine.xp
     steps = steps_of("burst", num_steps)
     whole("max_spikes", "burst", max_spikes, 1)
     whole("shortest", "burst", shortest, 1)
@@ -92,8 +91,8 @@ def phase(data: Array, num_steps: Optional[int] = None, period: int = 8, weighte
 
     Source: Kim et al., Deep neural networks with weighted spikes, Neurocomputing 311, 2018.
     """
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("phase", data)
+    xp = engine.xp
     steps = steps_of("phase", num_steps)
     whole("period", "phase", period, 1, 16)
     unit_interval("phase", engine, x)
@@ -130,8 +129,8 @@ def receptive_fields(data: Array, neurons: int = 8, low: float = 0.0, high: floa
     whole("neurons", "receptive_fields", neurons, 3)
     if not high > low or not beta > 0:
         raise ValueError(f"receptive_fields: high={high!r} must exceed low={low!r}, and beta={beta!r} be > 0")
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("receptive_fields", data)
+    xp = engine.xp
     width = (high - low) / (neurons - 2)
     centres = engine.asarray([low + (2 * i - 1) / 2 * width for i in range(neurons)])
     distance = (xp.expand_dims(x, axis=-1) - centres) / (width / beta)

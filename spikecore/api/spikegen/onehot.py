@@ -26,7 +26,7 @@ def to_one_hot(targets: Array, num_classes: int) -> Any:
     """
     whole("num_classes", "to_one_hot", num_classes, 1)
     engine = engine_of(targets)
-    labels = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="int64")
+    labels = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="float64")
     if "float" in str(labels.dtype) and bool(engine.xp.all(labels == engine.xp.round(labels))):
         labels = engine.asarray(labels, dtype="int64")  # whole numbers, as snnTorch takes them
     check_labels(engine, labels, labels.shape[0] if labels.ndim else 1, num_classes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.engine import engine_of
+from spikecore.api.spikegen.checks import taken
 from spikecore.api.tree import Params, State
 from spikecore.arguments import Array, checked
 
@@ -98,7 +99,7 @@ def level_crossing(
 def _signal(name: str, data: Any, threshold: float, least: float) -> Any:
     if not threshold >= least:
         raise ValueError(f"{name}: threshold={threshold!r} must be {'> 0' if least else '>= 0'}")
-    x = engine_of(data).asarray(data)
+    _, x = taken(name, data)
     if not x.ndim or not x.shape[0]:
         raise ValueError(f"{name}: data of shape {tuple(x.shape)}: expected (time, ...) with at least one step")
     return x

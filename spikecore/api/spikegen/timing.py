@@ -6,7 +6,7 @@ import math
 from typing import Any, Optional, Tuple
 
 from spikecore.api.engine import engine_of
-from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
 from spikecore.arguments import Array, checked
 
 
@@ -82,8 +82,8 @@ def latency_code(
     Raises:
         ValueError: data or arguments out of range.
     """
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("latency", data)
+    xp = engine.xp
     _check(engine, x, num_steps, threshold, tau, first_spike_time, normalize)
     times = _linear_times(xp, x, threshold, tau) if linear else _log_times(xp, x, threshold, tau, epsilon)
     if normalize:
@@ -141,9 +141,9 @@ def latency_interpolate(spike_time: Array, num_steps: int, on_target: float = 1.
     """
     if on_target < off_target:
         raise ValueError(f"latency_interpolate: on_target={on_target!r} must not be below off_target={off_target!r}")
-    engine = engine_of(spike_time)
+    engine, times = taken("latency_interpolate", spike_time, "spike_time")
     xp, steps = engine.xp, steps_of("latency_interpolate", num_steps)
-    at = xp.expand_dims(xp.round(engine.asarray(spike_time)), axis=0)
+    at = xp.expand_dims(xp.round(times), axis=0)
     ticks = clock(engine, steps, at.ndim - 1)
     rise = xp.where(at > 0.0, ticks / xp.clip(at, 1.0, math.inf), xp.ones_like(ticks))
     rise = rise * xp.astype((ticks <= at) & (at <= steps - 1), engine.dtype)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, List, Tuple, Union
 
-from spikecore.api.engine import Engine, engine_of, engine_without_data, unknown
-from spikecore.api.spikegen.checks import steps_of, stream_of
+from spikecore.api.engine import Engine, engine_without_data, unknown
+from spikecore.api.spikegen.checks import steps_of, stream_of, taken
 from spikecore.arguments import Array, Seed, checked
 
 PATTERNS = ("poisson", "regular", "uniform")
@@ -72,8 +72,8 @@ def rate_interpolate(
         ValueError: a time outside [0, T - 1].
     """
     steps = steps_of("rate_interpolate", num_steps)
-    engine = engine_of(spike_time)
-    times = [int(t) for t in engine.to_numpy(engine.asarray(spike_time)).reshape(-1).tolist()]
+    engine, given = taken("rate_interpolate", spike_time, "spike_time")
+    times = [int(t) for t in engine.to_numpy(given).reshape(-1).tolist()]
     bad = [t for t in times if not 0 <= t < steps]
     if bad:
         raise ValueError(f"rate_interpolate: spike_time holds {bad[0]}, must be in [0, {steps - 1}]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
-from spikecore.arguments import Numbers, checked
+from spikecore.arguments import Numbers, Size, checked
 from spikecore.engines.torch.nn.kinds import listened
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -173,8 +173,8 @@ class RLeaky(_Recurrent):
         beta: Any,
         V: Numbers = 1.0,
         all_to_all: bool = True,
-        linear_features: Any = None,
-        conv2d_channels: Any = None,
+        linear_features: Optional[Size] = None,
+        conv2d_channels: Optional[Size] = None,
         kernel_size: Any = None,
         threshold: Any = 1.0,
         spike_grad: Any = None,
@@ -224,8 +224,8 @@ class RSynaptic(CurrentSpared, _Recurrent):
         beta: Any,
         V: Numbers = 1.0,
         all_to_all: bool = True,
-        linear_features: Any = None,
-        conv2d_channels: Any = None,
+        linear_features: Optional[Size] = None,
+        conv2d_channels: Optional[Size] = None,
         kernel_size: Any = None,
         threshold: Any = 1.0,
         spike_grad: Any = None,

@@ -19,8 +19,6 @@ from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.nn.state import check_state, detach, module_of, reset, set_state
 from spikecore.engines.torch.nn.trace import trace
 
-Explain = Union[bool, Callable[[str], Any]]
-
 
 @checked
 def run(
@@ -28,7 +26,7 @@ def run(
     x: Any,
     num_steps: Optional[int] = None,
     state: Optional[Mapping[str, Any]] = None,
-    explain: Explain = False,
+    explain: Union[bool, Callable[[str], Any]] = False,
     record: Iterable[str] = (),
     fused: bool = True,
 ) -> Any:
