@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Tuple, Type, TypeVar, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 # Annotations that say more than Python's own.
@@ -53,30 +53,36 @@ def shown(thing: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
-def checked(function: Anything) -> Anything:
+def checked(function: Anything, refusal: Optional[Type[Exception]] = None) -> Anything:
     """Decorate a function, so that its arguments are compared with their annotations at each call.
 
-    Raises, then:
-        TypeError: a value of another kind. ValueError: a number that is not of the kind of number wanted.
+    Args:
+        function: the function.
+        refusal: what it raises; None: a ValueError for a number that is not of the kind wanted, else a TypeError.
     """
     plan = _plan(inspect.signature(function))
     owner = function.__qualname__.replace(".__init__", "")
 
     @functools.wraps(function)
     def call(*given: Any, **named: Any) -> Any:
-        _check(owner, plan, given, named)
+        _check(owner, plan, given, named, refusal)
         return function(*given, **named)
 
     return call  # type: ignore[return-value]
 
 
 class Checked:
-    """Base of classes whose constructors compare their arguments with the annotations of this library."""
+    """Base of classes whose constructors compare their arguments with the annotations of this library.
+
+    Attributes:
+        refusal: as in ``checked``.
+    """
 
     __slots__ = ()
+    refusal: ClassVar[Optional[Type[Exception]]] = None
 
     def __new__(cls, *given: Any, **named: Any) -> Any:
-        _check(cls.__name__, _plan_of(cls), given, named)
+        _check(cls.__name__, _plan_of(cls), given, named, cls.refusal)
         return super().__new__(cls)
 
 
@@ -99,17 +105,22 @@ def _plan(signature: inspect.Signature, skipped: int = 0) -> Plan:
 
 
 def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
-    if rule is None or rule.holds(default) or default is inspect.Parameter.empty:
+    if rule is None or rule is BOOL or default is inspect.Parameter.empty:
         return rule
-    return Rule(lambda value: value is default or rule.holds(value), f"{rule.words}, or {default!r}")
+    named = default is None or default is False
+    words = f"{rule.words}, or {default}" if named and not rule.words.endswith(str(default)) else rule.words
+    return Rule(lambda value: value is default or rule.holds(value), words)
 
 
-def _check(owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any]) -> None:
+def _check(
+    owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Optional[Type[Exception]]
+) -> None:
     rules = plan.rules
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            raise (ValueError if number else TypeError)(f"{owner}: {name}={shown(value)} must be {rules[name].words}")
+            hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else ""
+            kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
+            raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
 
 
 # ---- what annotations say ------------------------------------------------------------------------------------------
@@ -122,8 +133,9 @@ def rule_of(annotation: Any) -> Optional[Rule]:
 
 
 def _rule(text: str) -> Optional[Rule]:
-    if text in KINDS:
-        return KINDS[text]
+    name = text if text in KINDS or "[" in text else text.rpartition(".")[2]
+    if name in KINDS:
+        return KINDS[name]
     outer, _, inner = text.partition("[")
     parts = _parts(inner[:-1])
     if outer in ("Callable", "Mapping"):
@@ -174,7 +186,7 @@ def is_number(value: Any) -> bool:
     if isinstance(value, bool) or not (isinstance(value, Real) or scalar):
         return False
     try:
-        return math.isfinite(float(value))
+        return math.isfinite(float(value.detach() if hasattr(value, "detach") else value))
     except OverflowError:
         return False
 
@@ -209,13 +221,13 @@ def of_numbers(dtype: Any) -> bool:
     return re.search("float|int|bool", str(dtype)) is not None
 
 
-CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Report Source Surrogate nn.Module".split()
+CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Report Source nn.Module".split()
 
 
 def _of_class(name: str) -> Rule:
     """The rule that a value is of a class of this name: the class itself may be in a package that is not here."""
-    name = name.rpartition(".")[2]
-    return Rule(lambda value: any(one.__name__ == name for one in type(value).__mro__), f"a {name}")
+    last, article = name.rpartition(".")[2], "an" if name[0] in "AEn" else "a"
+    return Rule(lambda value: any(one.__name__ == last for one in type(value).__mro__), f"{article} {name}")
 
 
 def _are_numbers(value: Any) -> bool:
@@ -238,9 +250,17 @@ def _is_seed(value: Any) -> bool:
 
 
 ANYTHING = Rule(lambda value: True, "in a list or tuple")
+
+
+def _is_bool(value: Any) -> bool:
+    whole = isinstance(value, Integral) and int(value) in (0, 1)  # as programs for snnTorch have them
+    return whole or type(value).__name__ in ("bool_", "bool")  # NumPy's
+
+
+BOOL = Rule(_is_bool, "True or False")
 CALLABLE = Rule(lambda value: callable(value) and not isinstance(value, type), "a callable")
 KINDS: Dict[str, Rule] = {
-    "bool": Rule(lambda value: isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"), "True or False"),
+    "bool": BOOL,
     "int": Rule(is_int, "an int"),
     "Size": Rule(lambda value: is_int(value) and value >= 1, "an int >= 1"),
     "Count": Rule(lambda value: is_int(value) and value >= 0, "an int >= 0"),
@@ -249,12 +269,11 @@ KINDS: Dict[str, Rule] = {
     "PathLike": Rule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
     "Array": Rule(is_array, "an array of numbers"),
     "Numbers": Rule(_are_numbers, "a finite number or an array of such"),
-    "np.ndarray": Rule(is_array, "an array of numbers"),
     "Colour": Rule(_is_colour, "a colour of matplotlib's"),
     "Weighted": Rule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
     "Seed": Rule(_is_seed, "an int, or a tuple of ints and strings"),
     "Mapping": Rule(lambda value: isinstance(value, Mapping), "a dict or another mapping"),
     "None": Rule(lambda value: value is None, "None"),
-    **dict.fromkeys(("Callable", "Weighing", "Function", "Formula"), CALLABLE),
+    **dict.fromkeys(("Callable", "Weighing", "Function"), CALLABLE),
     **{name: _of_class(name) for name in CLASSES},
 }

@@ -92,7 +92,7 @@ ANNOTATIONS = {
     **{name: "callable" for name in ("Callable[..., Any]", "Weighing", "Function", "Formula", "Callable[[Any], Any]")},
     **{name: "axes" for name in ("Axes", "Figure", "Axes, Sequence[Axes]", "Axes, Sequence[Axes], Tuple[int, int]")},
     "Record": "record",
-    "Callable[[int, int], float]": "callable",
+    **{name: "callable" for name in ("Encoder", "Schedule")},
     "Tuple[Callback, ...]": "callbacks",
     "Source": "model",
     "Energy": "model",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.containers import Branches, Container, Sequential
-from spikecore.api.feed import Feed
+from spikecore.api.feed import Encoder, Feed
 from spikecore.api.layer import EMPTY, Key, Layer, Params, Pass, Tree, layer_name, shapes_of
 from spikecore.api.layers import Linear
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import flatten, map_leaves, unflatten
-from spikecore.arguments import Array, Checked, checked
+from spikecore.arguments import Array, Checked, Size, checked
 
 if TYPE_CHECKING:
     from spikecore.api.model import Model
@@ -98,8 +98,8 @@ class Activity:
 def activity(
     model: Model,
     x: Array,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     energy: Energy = Energy(),  # noqa: B008  (immutable)
 ) -> Activity:
     """Run a model on a batch and report how much its layers fire and how many operations that causes.

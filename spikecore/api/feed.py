@@ -13,6 +13,8 @@ from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.sizes import whole_number
 from spikecore.arguments import is_array, shown
 
+Encoder = Callable[..., Any]
+
 
 @dataclass(frozen=True)
 class Feed:

@@ -19,6 +19,7 @@ from spikecore.api.spatial import Conv1d as Conv1d
 from spikecore.api.spatial import Conv2d as Conv2d
 from spikecore.api.spatial import MaxPool1d as MaxPool1d
 from spikecore.api.spatial import MaxPool2d as MaxPool2d
+from spikecore.arguments import Size
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Linear(Stateless):
     Shapes: x (time, batch, in_features), W ``weight`` (out_features, in_features), b ``bias`` (out_features,).
     """
 
-    in_features: int
-    out_features: int
+    in_features: Size
+    out_features: Size
     bias: bool = True
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class GradedSpikes(Stateless):
     Shapes: x (time, batch, size, ...), ``weights`` (size,).
     """
 
-    size: int
+    size: Size
     constant_factor: Optional[float] = None
 
     def __post_init__(self) -> None:

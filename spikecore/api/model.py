@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.engine import Engine, Executor, get_engine
 from spikecore.api.executor import fitting
-from spikecore.api.feed import Feed, check_count
+from spikecore.api.feed import Encoder, Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layer import Key, Layer, Shape, layer_name, shapes_of
@@ -19,9 +19,19 @@ from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer
 from spikecore.api.sizes import sample_shape, whole_number
 from spikecore.api.summary import table
-from spikecore.api.training import Average, Callback, Row, Training, batches, check_batches, evaluate, same_training
+from spikecore.api.training import (
+    Average,
+    Callback,
+    Row,
+    Schedule,
+    Training,
+    batches,
+    check_batches,
+    evaluate,
+    same_training,
+)
 from spikecore.api.tree import Tree, flatten
-from spikecore.arguments import PathLike, checked
+from spikecore.arguments import PathLike, Size, checked
 
 Record = Union[bool, str, Tuple[str, ...]]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
@@ -172,7 +182,7 @@ class Model:
 
     @checked
     def __call__(
-        self, x: Any, num_steps: Optional[int] = None, state: Optional[Tree] = None, record: Record = "last"
+        self, x: Any, num_steps: Optional[Size] = None, state: Optional[Tree] = None, record: Record = "last"
     ) -> Output:
         """Run the network without training.
 
@@ -208,12 +218,12 @@ class Model:
         data: Iterable[Any],
         loss: Any = None,
         optimizer: Optional[Optimizer] = None,
-        epochs: int = 1,
-        num_steps: Optional[int] = None,
-        encoder: Optional[Callable[..., Any]] = None,
+        epochs: Size = 1,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
         time_axis: int = 0,
         validation: Optional[Iterable[Any]] = None,
-        schedule: Optional[Callable[[int, int], float]] = None,
+        schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
         callbacks: Tuple[Callback, ...] = (),
         *,
@@ -317,8 +327,8 @@ class Model:
         self,
         data: Iterable[Any],
         loss: Any = None,
-        num_steps: Optional[int] = None,
-        encoder: Optional[Callable[..., Any]] = None,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
         time_axis: int = 0,
         *,
         progress: Optional[bool] = None,

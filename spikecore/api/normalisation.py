@@ -20,6 +20,7 @@ from spikecore.api.layer import (
     layer_name,
 )
 from spikecore.api.sizes import at_least_one, full_weight, is_size, map_names
+from spikecore.arguments import Size
 
 
 def _check_eps(layer: Any) -> None:
@@ -30,7 +31,7 @@ def _check_eps(layer: Any) -> None:
 class _Running(Stateless):
     """Normalisation by the statistics of the batch in training, by running statistics otherwise."""
 
-    num_features: int
+    num_features: Size
     eps: float
     momentum: float
     affine: bool
@@ -98,7 +99,7 @@ class _Running(Stateless):
 class _BatchNorm(_Running):
     """What both batch normalisations share."""
 
-    num_features: int
+    num_features: Size
     eps: float = 1e-5
     momentum: float = 0.1
     affine: bool = True
@@ -142,8 +143,8 @@ class BatchNorm2d(_BatchNorm):
 class _BatchNormTT(_Running):
     """What both batch normalisations through time share."""
 
-    num_features: int
-    time_steps: int
+    num_features: Size
+    time_steps: Size
     eps: float = 1e-5
     momentum: float = 0.1
     affine: bool = True

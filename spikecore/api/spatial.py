@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Optional, Sequence, Tuple, cast
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
 from spikecore.api.sizes import Sizes, at_least_one, map_names, spread, uniform_weight, window_shape
+from spikecore.arguments import Size
 
 
 class Spatial(Stateless):
@@ -42,13 +43,13 @@ def through(engine: Any, layers: Sequence[Tuple[Spatial, Params]], x: Any) -> An
 class _Conv(Spatial):
     """What convolutions of any dimension share."""
 
-    in_channels: int
-    out_channels: int
+    in_channels: Size
+    out_channels: Size
     kernel_size: Sizes
     stride: Sizes = 1
     padding: Sizes = 0
     dilation: Sizes = 1
-    groups: int = 1
+    groups: Size = 1
     bias: bool = True
 
     space: ClassVar[int] = 0

@@ -22,11 +22,12 @@ from spikecore.api.interrupt import wholly
 from spikecore.api.layer import Key
 from spikecore.api.progress import Progress, length
 from spikecore.api.sizes import whole_number
-from spikecore.arguments import Checked
+from spikecore.arguments import Checked, Size
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
 Callback = Callable[[Any, Row], Optional[bool]]
+Schedule = Callable[[int, int], float]
 
 
 class DivergedError(ArithmeticError):
@@ -49,7 +50,7 @@ class EarlyStopping(Checked):
         KeyError: the history has no such column.
     """
 
-    patience: int = 5
+    patience: Size = 5
     monitor: str = "val_loss"
     min_delta: float = 0.0
     restore_best: bool = True
@@ -201,7 +202,7 @@ class Training:
     feed: Feed
     epochs: int
     base_lr: float
-    schedule: Optional[Callable[[int, int], float]]
+    schedule: Optional[Schedule]
     validation: Any
     callbacks: Sequence[Callback]
     progress: Optional[bool]

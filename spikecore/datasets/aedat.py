@@ -14,8 +14,7 @@ from typing import BinaryIO, List, Tuple
 
 import numpy as np
 
-from spikecore.arguments import checked
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.events import Events
 from spikecore.datasets.places import PathLike, content
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Iterator, Optional, Tuple, Union
+from typing import Any, ClassVar, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import Checked, checked, of_numbers
-from spikecore.datasets.errors import DataError
+from spikecore.arguments import Checked, of_numbers
+from spikecore.datasets.errors import DataError, checked
 
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
 
@@ -29,6 +29,8 @@ class Dataset(Checked):
     Raises:
         DataError: no samples, ragged rows, or a different number of inputs and targets.
     """
+
+    refusal: ClassVar[Any] = DataError
 
     inputs: np.ndarray
     targets: np.ndarray

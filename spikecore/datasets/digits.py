@@ -6,9 +6,8 @@ from typing import Tuple
 
 import numpy as np
 
-from spikecore.arguments import checked
 from spikecore.datasets.arrays import Dataset
-from spikecore.datasets.errors import DataError, MissingExtraError
+from spikecore.datasets.errors import DataError, MissingExtraError, checked
 
 TRAIN_SAMPLES = 1347  # three quarters of 1797
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, ClassVar, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Events(Checked):
         DataError: arrays of different lengths, values that are no whole numbers or out of range, times that decrease
             (`Events.from_unsorted` sorts), or a sensor that does not fit.
     """
+
+    refusal: ClassVar[Any] = DataError
 
     t: np.ndarray
     x: np.ndarray

@@ -7,9 +7,8 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-from spikecore.arguments import checked
 from spikecore.datasets.aedat import Packets, find_packets, read_packets
-from spikecore.datasets.errors import DataFileError
+from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.places import Home, PathLike, content, stamp

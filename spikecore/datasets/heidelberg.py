@@ -7,8 +7,8 @@ from typing import Tuple
 
 import numpy as np
 
-from spikecore.arguments import Size, checked
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.arguments import Size
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.hdf5 import Hdf5Reader

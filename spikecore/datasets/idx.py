@@ -15,9 +15,8 @@ from typing import Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import checked
 from spikecore.datasets.arrays import Dataset
-from spikecore.datasets.errors import DataFileError
+from spikecore.datasets.errors import DataFileError, checked
 
 PathLike = Union[str, "os.PathLike[str]"]
 

@@ -7,8 +7,7 @@ from typing import List, Tuple
 
 import numpy as np
 
-from spikecore.arguments import checked
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.places import Home, PathLike, content, stamp

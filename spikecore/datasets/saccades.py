@@ -7,8 +7,8 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from spikecore.arguments import Array, checked
-from spikecore.datasets.errors import DataError
+from spikecore.arguments import Array
+from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
 from spikecore.datasets.fingerprint import fingerprint

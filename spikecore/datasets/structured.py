@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spikecore.arguments import checked
-from spikecore.datasets.errors import DataError
+from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.events import Events, check_sensor
 
 

@@ -6,8 +6,8 @@ from typing import Any, Optional, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.arguments import checked, shown
-from spikecore.datasets.errors import DataError
+from spikecore.arguments import shown
+from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
 from spikecore.datasets.progress import watched

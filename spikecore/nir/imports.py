@@ -17,11 +17,11 @@ from spikecore.api.neurons.membrane import RESETS
 from spikecore.api.sizes import sample_shape
 from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.tree import Params, flatten
-from spikecore.arguments import checked
+from spikecore.arguments import shown
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
-from spikecore.nir.notes import NirError, noted
+from spikecore.nir.notes import NirError, checked, noted
 from spikecore.nir.read_layers import READERS, Read
 from spikecore.nir.read_neurons import Resets, read_neuron
 from spikecore.nir.units import Units, units_of
@@ -54,7 +54,7 @@ def network_from_nir(
     writer: Optional[str] = None,
     reset_mechanism: str = "zero",
     reset_delay: bool = False,
-    surrogate: Optional[Surrogate] = None,
+    surrogate: Any = None,
     input_shape: Optional[Shape] = None,
 ) -> Network:
     """The engine-agnostic network of a NIR graph, and its weights.
@@ -78,8 +78,10 @@ def network_from_nir(
     """
     if input_shape is not None:
         input_shape = sample_shape("input_shape", input_shape)
+    if surrogate is not None and not isinstance(surrogate, Surrogate):
+        raise NirError(f"surrogate={shown(surrogate)} is no spikecore.surrogate, e.g. surrogate.atan()")
     if reset_mechanism not in RESETS:
-        raise ValueError(unknown("reset_mechanism", reset_mechanism, RESETS))
+        raise NirError(unknown("reset_mechanism", reset_mechanism, RESETS))
     graph = opened(graph)
     units = units_of(writer, dt, graph.metadata)
     resets = Resets(reset_mechanism, reset_delay, atan() if surrogate is None else surrogate)

@@ -11,13 +11,13 @@ from spikecore.api.backprop.rule import Rule, Run, joined, pieces
 from spikecore.api.backprop.steps import stepwise, targets_of
 from spikecore.api.containers import readout
 from spikecore.api.executor import check_window
-from spikecore.api.feed import Feed, check_targets
+from spikecore.api.feed import Encoder, Feed, check_targets
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient
 from spikecore.api.layer import Key, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
-from spikecore.arguments import Array, checked
+from spikecore.arguments import Array, Size, checked
 
 if TYPE_CHECKING:
     from spikecore.api.model import Model
@@ -30,8 +30,8 @@ def bptt(
     targets: Array,
     loss: Any = None,
     *,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     window: Optional[int] = None,
 ) -> Gradient:
@@ -75,8 +75,8 @@ def online(
     targets: Array,
     loss: Any = None,
     *,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     trace: str = "exact",
     record: bool = True,
@@ -118,8 +118,8 @@ def rtrl(
     targets: Array,
     loss: Any = None,
     *,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     record: bool = True,
 ) -> Gradient:

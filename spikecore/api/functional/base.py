@@ -65,11 +65,6 @@ class Loss(LossBase):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if not isinstance(self.population_code, bool):
-            raise TypeError(
-                f"{name}: population_code={self.population_code!r} must be a bool; give arguments by keyword, "
-                f"e.g. {name}(reduction='sum')"
-            )
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"{name}: reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}")
         if self.population_code and not self.num_classes:

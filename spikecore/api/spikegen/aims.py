@@ -9,7 +9,7 @@ from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
 from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
-from spikecore.arguments import Array, Seed, checked
+from spikecore.arguments import Array, Seed, Size, checked
 
 
 @checked
@@ -17,7 +17,7 @@ def targets_convert(
     targets: Array,
     num_classes: int,
     code: str = "rate",
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     correct_rate: float = 1.0,
     incorrect_rate: float = 0.0,
@@ -65,7 +65,7 @@ def targets_convert(
 def targets_latency(
     targets: Array,
     num_classes: int,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     on_target: float = 1.0,
     off_target: float = 0.0,
@@ -101,7 +101,7 @@ def targets_latency(
 def targets_rate(
     targets: Array,
     num_classes: int,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     correct_rate: float = 1.0,
     incorrect_rate: float = 0.0,

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken, whole
 from spikecore.api.tree import Params, State
-from spikecore.arguments import Array, Seed, checked
+from spikecore.arguments import Array, Seed, Size, checked
 
 
 @checked
 def rate(
     data: Array,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     gain: float = 1.0,
     offset: float = 0.0,
     first_spike_time: int = 0,
@@ -114,7 +114,7 @@ class _Refractory:
 @checked
 def poisson(
     data: Array,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     refractory: int = 0,
     compensate: bool = False,
     *,

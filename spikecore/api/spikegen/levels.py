@@ -6,11 +6,11 @@ from typing import Any, Optional
 
 from spikecore.api.engine import engine_of
 from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
-from spikecore.arguments import Array, checked
+from spikecore.arguments import Array, Size, checked
 
 
 @checked
-def constant(data: Array, num_steps: int) -> Any:
+def constant(data: Array, num_steps: Size) -> Any:
     """Constant current (direct coding): the data themselves, the same at every step.
 
     Args:
@@ -26,7 +26,7 @@ def constant(data: Array, num_steps: int) -> Any:
 
 @checked
 def burst(
-    data: Array, num_steps: Optional[int] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
+    data: Array, num_steps: Optional[Size] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
 ) -> Any:
     """Burst code: a large value is many spikes close together, from the first step on.
 
@@ -71,7 +71,7 @@ def burst(
 
 
 @checked
-def phase(data: Array, num_steps: Optional[int] = None, period: int = 8, weighted: bool = False) -> Any:
+def phase(data: Array, num_steps: Optional[Size] = None, period: int = 8, weighted: bool = False) -> Any:
     """Phase code: the binary digits of the value, the highest first, over and over.
 
         k = floor(2^period x),  at most 2^period - 1
@@ -141,7 +141,7 @@ def receptive_fields(data: Array, neurons: int = 8, low: float = 0.0, high: floa
 @checked
 def population(
     data: Array,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     neurons: int = 8,
     low: float = 0.0,
     high: float = 1.0,

@@ -7,14 +7,14 @@ from typing import Any, List, Tuple, Union
 
 from spikecore.api.engine import Engine, engine_without_data, unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken
-from spikecore.arguments import Array, Seed, checked
+from spikecore.arguments import Array, Seed, Size, checked
 
 PATTERNS = ("poisson", "regular", "uniform")
 
 
 @checked
 def target_rate_code(
-    num_steps: int,
+    num_steps: Size,
     first_spike_time: int = 0,
     rate: float = 1.0,
     firing_pattern: str = "regular",
@@ -52,7 +52,7 @@ def target_rate_code(
 
 @checked
 def rate_interpolate(
-    spike_time: Array, num_steps: int, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
+    spike_time: Array, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
 ) -> Any:
     """A target that rises in a straight line from off to on between two spikes (snnTorch ``rate_interpolate``).
 

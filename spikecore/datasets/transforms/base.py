@@ -21,6 +21,7 @@ class Transform(Checked):
     """
 
     timed: ClassVar[bool] = True
+    refusal: ClassVar[Any] = DataError
 
     def __call__(self, events: Any) -> Any:
         raise NotImplementedError

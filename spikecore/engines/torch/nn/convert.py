@@ -134,7 +134,6 @@ def namesake(module: Any) -> str:
     return f"this is {library}'s {name}: import {name} from spikecore.nn instead"
 
 
-@checked
 def to_torch(model: Model) -> nn.Module:
     """The module of a model, with its weights: the inverse of ``from_torch``.
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from spikecore.api.layer import ShapeError
 from spikecore.api.sizes import whole_number
-from spikecore.arguments import checked
+from spikecore.arguments import Size, checked
 from spikecore.engines.torch.layout import in_order
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layerwise import How, Layerwise
@@ -24,7 +24,7 @@ from spikecore.engines.torch.nn.trace import trace
 def run(
     net: nn.Module,
     x: Any,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     state: Optional[Mapping[str, Any]] = None,
     explain: Union[bool, Callable[[str], Any]] = False,
     record: Iterable[str] = (),
