@@ -138,7 +138,7 @@ def _rule(text: str) -> Optional[Rule]:
         return KINDS[name]
     outer, _, inner = text.partition("[")
     parts = _parts(inner[:-1])
-    if outer in ("Callable", "Mapping"):
+    if outer in ("Callable", "Iterator", "Mapping"):
         return KINDS[outer]
     if outer in ("Optional", "Union"):
         return _either([_rule(part) for part in (*parts, *(["None"] if outer == "Optional" else []))])
@@ -197,8 +197,8 @@ def is_array(value: Any) -> bool:
 
     if hasattr(value, "dtype"):
         return of_numbers(value.dtype)
-    if isinstance(value, dict):
-        return False
+    if isinstance(value, dict) or hasattr(value, "__cuda_array_interface__"):  # CuPy's, and whatever else is on a GPU
+        return not isinstance(value, dict)
     try:
         return of_numbers(np.asarray(value).dtype)
     except (TypeError, ValueError, RuntimeError):  # ragged rows, tensors that want a gradient
@@ -221,7 +221,7 @@ def of_numbers(dtype: Any) -> bool:
     return re.search("float|int|bool", str(dtype)) is not None
 
 
-CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Report Source nn.Module".split()
+CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Source nn.Module".split()
 
 
 def _of_class(name: str) -> Rule:
@@ -272,6 +272,8 @@ KINDS: Dict[str, Rule] = {
     "Colour": Rule(_is_colour, "a colour of matplotlib's"),
     "Weighted": Rule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
     "Seed": Rule(_is_seed, "an int, or a tuple of ints and strings"),
+    "Iterator": Rule(lambda value: hasattr(value, "__next__"), "an iterator"),
+    "Report": Rule(lambda value: hasattr(value, "table"), "a report of sc.verify"),
     "Mapping": Rule(lambda value: isinstance(value, Mapping), "a dict or another mapping"),
     "None": Rule(lambda value: value is None, "None"),
     **dict.fromkeys(("Callable", "Weighing", "Function"), CALLABLE),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from spikecore.api.backprop.forward_mode import ForwardMode
 from spikecore.api.backprop.online import online_rule
@@ -71,7 +71,7 @@ def bptt(
 @checked
 def online(
     model: Model,
-    x: Array,
+    x: Union[Array, Iterator[Array]],
     targets: Array,
     loss: Any = None,
     *,
@@ -114,7 +114,7 @@ def online(
 @checked
 def rtrl(
     model: Model,
-    x: Array,
+    x: Union[Array, Iterator[Array]],
     targets: Array,
     loss: Any = None,
     *,

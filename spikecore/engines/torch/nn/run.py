@@ -27,7 +27,7 @@ def run(
     num_steps: Optional[Size] = None,
     state: Optional[Mapping[str, Any]] = None,
     explain: Union[bool, Callable[[str], Any]] = False,
-    record: Iterable[str] = (),
+    record: Union[str, Iterable[str]] = (),
     fused: bool = True,
 ) -> Any:
     """Run a network that is written for one time step on a whole sequence.
