@@ -283,3 +283,14 @@ def test_whether_the_last_neuron_returns_its_state_comes_back(output):
 def test_subgraphs_is_yes_or_no():
     with pytest.raises(NirError, match="subgraphs='flat' must be True or False"):
         graph_of(nn.Sequential(nn.Linear(4, 3)), torch.rand(2, 4), subgraphs="flat")
+
+
+def test_flattens_can_be_set_after_import():
+    """B10: snnTorch's imports flatten the batch, so that ``start_dim = 1`` is set by hand; here it is 1."""
+    net = chain(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 3))
+    x = torch.rand(4, 1, 6, 6)
+    again = import_from_nir(export_to_nir(net, x))
+    flat = next(module for module in again.modules() if isinstance(module, nn.Flatten))
+    assert flat.start_dim == 1
+    flat.start_dim = 1
+    torch.testing.assert_close(again(x), net(x))

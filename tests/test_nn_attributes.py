@@ -10,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
 from torch import nn  # noqa: E402
 
+import spikecore as sc  # noqa: E402
 import spikecore.nn as ours  # noqa: E402
-from spikecore import surrogate  # noqa: E402
+from spikecore import ShapeError, surrogate, utils  # noqa: E402
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -29,6 +30,14 @@ KINDS = {
     "RSynaptic": {"alpha": 0.8, "beta": 0.9, "all_to_all": False},
     "SLSTM": {"input_size": 4, "hidden_size": 4},
 }
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """snnTorch resets all neurons of the process, those of other tests, too, and fails on some."""
+    theirs.SpikingNeuron.init()
+    yield
+    theirs.SpikingNeuron.init()
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "LeakyParallel", "DeltaLeaky"])
@@ -218,3 +227,62 @@ def test_run_says_that_a_function_runs_step_by_step():
         nn.Sequential(nn.Linear(4, 4), ours.Leaky(0.9, spike_grad=ternary, init_hidden=True)), x, explain=said.append
     )
     assert "1 (Leaky): step by step: snnTorch's protocol, for a function as spike_grad" in said[0]
+
+
+def test_a_batch_of_another_size_is_refused_by_name():
+    """B10: a state is not thrown away in silence; the message says what to call."""
+    for net in (ours.Leaky(0.9), ours.RSynaptic(0.8, 0.9, linear_features=4), ours.SLSTM(4, 4)):
+        net(x[0])
+        with pytest.raises(ShapeError, match=r"a batch of another size .* utils.reset\(net\)"):
+            net(x[0, :2])
+        utils.reset(net)
+        assert net(x[0, :2])[0].shape == (2, 4)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "DeltaLeaky", "SConv2dLSTM", "StateLeaky"])
+def test_resetting_a_class_names_what_to_call(kind):
+    """B10"""
+    for verb in ("reset", "detach"):
+        with pytest.raises(TypeError, match=rf"call utils.{verb}\(net\) of spikecore.utils"):
+            getattr(getattr(ours, kind), f"{verb}_hidden")()
+
+
+@pytest.mark.parametrize("decay", [1.5, -0.3])
+def test_learned_decays_are_clamped(decay):
+    """B10: a constant outside of [0, 1] is refused, a learned one has no gradient there, as in snnTorch."""
+    for kind, options in (
+        ("Leaky", {"beta": decay}),
+        ("Synaptic", {"alpha": decay, "beta": 0.5}),
+        ("RLeaky", {"beta": decay, "all_to_all": False}),
+    ):
+        learned = {f"learn_{next(iter(options))}": True}
+        compared(lambda snn, o={**options, **learned}, k=kind: getattr(snn, k)(**o, init_hidden=True))
+        with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
+            getattr(ours, kind)(**options)
+    with pytest.raises(ValueError, match="finite"):
+        ours.Leaky(float("nan"), learn_beta=True)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_state_leaky_integrates_with_a_beta_of_one(learned):
+    """B10"""
+    for make in (lambda snn: snn.StateLeaky(1.0, 4, learn_beta=learned), lambda snn: snn.LinearLeaky(1.0, 4, 4)):
+        torch.manual_seed(0)
+        them, us = make(theirs), make(ours)
+        us.load_state_dict(them.state_dict())
+        for value, expected in zip(us(x), them(x)):
+            torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
+    model = ours.from_torch(ours.StateLeaky(1.0, 4), input_shape=4, engine="numpy")
+    torch.testing.assert_close(torch.as_tensor(model(x.numpy()).membrane), x.cumsum(0))
+    with pytest.raises(ValueError, match="must begin below 1"):
+        sc.StateLeaky(beta=sc.learn(1.0))
+    with pytest.raises(ValueError, match=r"beta=1.1 must be in \[0, 1\]"):
+        ours.StateLeaky(1.1, 4)
+
+
+def test_a_state_may_be_made_a_buffer():
+    """B1: as snnTorch's constructors do."""
+    lif = ours.Leaky(0.9)
+    lif.register_buffer("mem", torch.zeros(0), False)
+    assert torch.equal(lif(x[0])[1], x[0])
+    assert "mem" in dict(lif.named_buffers())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
-from spikecore.api.neurons.base import Neuron, Param, clamp01
+from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
@@ -40,8 +40,8 @@ class StateLeaky(Parallel):
     As in snnTorch the decay per step is exp(-(1 - beta)), not beta.
 
     Args:
-        beta: in [0, 1); a number, an array, or learned: then tau is the parameter, named "tau". With ``sc.learn_tau``
-            the decay per step is exp(-dt / tau), and log tau is the parameter, named "beta".
+        beta: in [0, 1]; a number, an array, or learned, below 1: then tau is the parameter, named "tau". With
+            ``sc.learn_tau`` the decay per step is exp(-dt / tau), and log tau is the parameter, named "beta".
         channels: number of neurons, checked against the input; None takes any.
         parallel: False runs the same recurrence step by step.
         threshold, surrogate, graded_spikes_factor: see ``Neuron``.
@@ -51,7 +51,14 @@ class StateLeaky(Parallel):
     channels: Optional[Size] = None
     parallel: bool = True
 
-    bounds = {"beta": (0.0, 1.0 - 1e-9)}
+    bounds = {"beta": DECAY}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.beta, Learn) and self.beta.dt is None and not _below_one(self.beta):
+            raise ValueError(
+                f"{type(self).__name__}: beta={self.beta!r} must begin below 1: what is learned is tau = 1 / (1 - beta)"
+            )
 
     def init(self, key: Key, shape: Shape) -> Init:
         if self.channels is not None and shape != (self.channels,):
@@ -81,6 +88,11 @@ class StateLeaky(Parallel):
 
     def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
         return State(mem=recurrence(engine, params.decay, inputs, state.mem))
+
+
+def _below_one(value: Param) -> bool:
+    plain = values_of(value)
+    return plain < 1.0 if isinstance(plain, float) else bool((plain < 1.0).all())
 
 
 @dataclass(frozen=True)

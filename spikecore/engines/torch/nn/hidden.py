@@ -73,6 +73,11 @@ class Hidden(nn.Module):
                 held[name] = held[name].detach()
         return held
 
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        if name in self.states:  # a subclass may keep a state as a buffer, as snnTorch does
+            self.__dict__.pop(name, None)
+        super().register_buffer(name, tensor, persistent)
+
     # ---- what a step starts from ----
 
     def _shape(self, current: Any) -> Tuple[int, ...]:
@@ -100,13 +105,13 @@ class Hidden(nn.Module):
         except RuntimeError:
             raise ShapeError(
                 f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input asks for {shape}: "
-                "start a new sequence with reset_mem() or utils.reset(net)"
+                "a new sequence, or a batch of another size such as an epoch's last, starts with utils.reset(net)"
             ) from None
 
 
 def _needs_instance(module: Any, verb: str) -> None:
     if module is None:
         raise TypeError(
-            f"{verb}_hidden() of a class would touch networks that have nothing to do with yours: call it on a module, "
-            f"or spikecore.utils.{verb}(net) for a whole network"
+            f"{verb}_hidden() of a class would touch networks that have nothing to do with yours: call "
+            f"utils.{verb}(net) of spikecore.utils for a whole network, or {verb}_hidden() of a module"
         )

@@ -124,8 +124,15 @@ def hooked(module: Any) -> bool:
 
 def all_hooked() -> bool:
     """Whether something listens to the calls of all modules."""
-    names = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
-    return any(getattr(nn.modules.module, f"_global_{name}", None) for name in names)
+    module = nn.modules.module
+    if module._global_forward_hooks or module._global_forward_pre_hooks:
+        return True
+    return bool(module._global_backward_hooks or getattr(module, "_global_backward_pre_hooks", None))
+
+
+def heard(module: Any) -> bool:
+    """Whether something listens to the calls of a module, of this one alone or of all."""
+    return listened(module) or all_hooked()
 
 
 def listened(module: Any) -> bool:

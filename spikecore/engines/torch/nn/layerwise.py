@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from spikecore.engines.torch.nn import kinds, sequence
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.parts import Parts
+from spikecore.engines.torch.nn.protocol import Protocol
 from spikecore.engines.torch.nn.sequence import Sequence, expand, stacked, step_by_step
 from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.product import own_forward
@@ -220,6 +220,6 @@ def _why(module: Any) -> str:
         return "its statistics are those of one step"
     if kinds.draws(module):
         return "it draws at every step"
-    if isinstance(module, Parts) and module.by_protocol():
+    if isinstance(module, Protocol) and module.by_protocol():
         return f"snnTorch's protocol, for {module.by_protocol()}"
     return "not known to act on each sample by itself"

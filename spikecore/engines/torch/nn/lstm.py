@@ -11,7 +11,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params, State
 from spikecore.arguments import Count, Size, checked
 from spikecore.engines.torch.nn.engine import engine_for
-from spikecore.engines.torch.nn.kinds import listened
+from spikecore.engines.torch.nn.kinds import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import CurrentSpared
@@ -23,6 +23,7 @@ class _Gated(CurrentSpared, SpikingNeuron):
     states: ClassVar[Tuple[str, ...]] = ("syn", "mem")
     weights: ClassVar[str]  # name of the module that holds the weights
     cell: ClassVar[Any]  # its class
+    _looked_at: Any = (None, False)  # a cell, and whether it has the sizes that the options say
     syn: Any
 
     def _defaults(self) -> Dict[str, float]:
@@ -39,15 +40,21 @@ class _Gated(CurrentSpared, SpikingNeuron):
         return super().overridden() or ("" if self._known_cell() else f"a cell of its own as {self.weights}")
 
     def by_protocol(self) -> str:
-        return super().by_protocol() or (f"hooks on {self.weights}" if listened(getattr(self, self.weights)) else "")
+        return super().by_protocol() or (f"hooks on {self.weights}" if heard(getattr(self, self.weights)) else "")
 
     def _known_cell(self) -> bool:
         """Whether the module that holds the weights does what the options say."""
-        made, neuron = getattr(self, self.weights), self._neuron
-        names = {name for name, value in made._parameters.items() if value is not None}
-        if type(made) is not self.cell or "forward" in vars(made) or names != set(self._weight_names()):
+        made: Any = self._modules[self.weights]
+        seen, known = self._looked_at
+        if made is not seen:
+            known = all(getattr(made, name, None) == size for name, size in self._cell_options(self._neuron).items())
+            self.__dict__["_looked_at"] = made, known
+        if not known or type(made) is not self.cell or "forward" in made.__dict__:
             return False
-        return all(getattr(made, name) == size for name, size in self._cell_options(neuron).items())
+        names = self._weight_names()
+        return all(made._parameters.get(name) is not None for name in names) and len(names) == sum(
+            value is not None for value in made._parameters.values()
+        )
 
     def _weight_names(self) -> Tuple[str, ...]:
         raise NotImplementedError

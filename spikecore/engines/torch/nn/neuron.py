@@ -12,18 +12,18 @@ from typing import Any, ClassVar, Dict, Optional, Tuple
 import torch
 
 from spikecore.api.layer import Params
-from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.arguments import checked
 from spikecore.engines.torch.memory import at_rest
-from spikecore.engines.torch.modes import compiling, transformed
+from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
-from spikecore.engines.torch.nn.options import OWN_TENSORS, register
+from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import Parts
+from spikecore.engines.torch.nn.protocol import Protocol
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
 
 
-class SpikingNeuron(Parts):
+class SpikingNeuron(Protocol):
     """Base of the spiking modules (snnTorch ``SpikingNeuron``).
 
     A module holds parameters, options and its state. The state is a set of plain attributes (``mem``, ``syn``, ...):
@@ -94,21 +94,6 @@ class SpikingNeuron(Parts):
         self._quantiser = quantiser_of(type(self).__name__, state_quant)
         self._init_mem()
 
-    def _register(self, name: str, value: Any, learned: bool) -> None:
-        register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
-
-    # What a constructor calls by snnTorch's names, so that it can be overridden.
-
-    def _threshold_buffer(self, threshold: Any, learn_threshold: bool) -> None:
-        self._register("threshold", threshold, learn_threshold)
-
-    def _graded_spikes_buffer(self, graded_spikes_factor: Any, learn_graded_spikes_factor: bool) -> None:
-        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
-
-    def _init_mem(self) -> None:
-        for name in self.states:
-            setattr(self, name, torch.zeros(0))
-
     @classmethod
     def init(cls) -> None:
         """Empty the list ``instances``; nothing else depends on it."""
@@ -119,27 +104,6 @@ class SpikingNeuron(Parts):
         return {name: value for name, value in super().__getstate__().items() if name not in passing}
 
     # ---- the step ----
-
-    def _tensors(self, engine: Any, host: bool = False) -> Params:
-        """The neuron's parameters, in the engine's dtype; with ``host``, constants as numbers, which steps use faster.
-
-        A kernel is made for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
-        """
-        return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
-
-    def _tensor(self, name: str, value: Any, engine: Any, host: bool) -> Any:
-        if (host or name == "graded_spikes_factor") and _is_number(value):
-            number = float(value)
-            if host and self.kind.bounds.get(name) == DECAY:
-                number = min(max(number, 0.0), 1.0)
-            if host or number == 1.0:
-                return number
-        return _cast(value, engine)
-
-    def _ready(self, x: Any, host: bool = False) -> Tuple[Any, Params]:
-        """Engine and prepared parameters for an input."""
-        engine = engine_for(x.device, x.dtype)
-        return engine, self._neuron.prepare(engine, self._tensors(engine, host))
 
     def _advance(self, input_: Any, *given: Any) -> Any:
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
@@ -170,7 +134,7 @@ class SpikingNeuron(Parts):
         self._note(start)
         for name in self.states:
             setattr(self, name, after[name])
-        if current is input_ and type(self)._tensors is SpikingNeuron._tensors and not compiling():
+        if current is input_ and type(self)._tensors is Parts._tensors and not compiling():
             self._next = next_step(self, engine, params, current)
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)
@@ -183,9 +147,6 @@ class SpikingNeuron(Parts):
         for name in self.states:
             setattr(self, name, getattr(self, name).squeeze(0))
         return tuple(r.squeeze(0) for r in returned) if isinstance(returned, tuple) else returned.squeeze(0)
-
-    def _own_tensors(self, engine: Any) -> Params:
-        return self._tensors(engine, host=True)
 
     def _projected(self, engine: Any, params: Params, x: Any) -> Any:
         """The input's share of the update; modules with input weights override it."""
@@ -246,17 +207,6 @@ class SpikingNeuron(Parts):
                 return found[0], {}, found[1], True
         spk, recorded, final = engine.scan(*run, steps=steps, record=record)
         return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final, False
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a parameter is a constant on the CPU that can be read at once."""
-    readable = value.device.type == "cpu" and not (compiling() or transformed())
-    return value.ndim == 0 and not value.requires_grad and readable
-
-
-def _cast(value: Any, engine: Any) -> Any:
-    wanted = getattr(torch, engine.dtype)
-    return value if value.dtype == wanted else value.to(wanted)
 
 
 class LIF(SpikingNeuron):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Tuple
 import torch
 from torch import nn
 
-from spikecore.api.neurons.base import UNBOUNDED
+from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.parameters import check_range, learn, normalise
 from spikecore.arguments import is_array, shown
@@ -18,10 +18,10 @@ OWN_TENSORS = ("threshold", "graded_spikes_factor")
 
 
 def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tuple[float, float] = UNBOUNDED) -> None:
-    """Give a module a copy of the value, as Parameter or buffer.
+    """Give a module a copy of the value, as Parameter or buffer. A decay that is learned is clamped at every step.
 
     Raises:
-        ValueError: a value out of bounds.
+        ValueError: a constant out of bounds; a value that is not finite.
     """
     if isinstance(value, bool) or not is_array(value):
         raise TypeError(f"{type(module).__name__}: {name}={shown(value)} must be a number or an array of numbers")
@@ -29,7 +29,8 @@ def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tu
     if not tensor.is_floating_point():
         tensor = tensor.to(torch.get_default_dtype())
     if tensor.device.type != "meta":
-        check_range(module, name, normalise(tensor.tolist()), *bounds)
+        given = value if isinstance(value, (int, float)) else tensor.tolist()
+        check_range(module, name, normalise(given), *(UNBOUNDED if learned and bounds == DECAY else bounds))
     if learned:
         setattr(module, name, nn.Parameter(tensor))
     else:
@@ -65,6 +66,21 @@ class Described(Hidden):
             )
         return name
 
+    def _register(self, name: str, value: Any, learned: bool) -> None:
+        register(self, name, value, learned, getattr(self.kind, "bounds", {}).get(name, UNBOUNDED))
+
+    # What a constructor calls by snnTorch's names, so that it can be overridden.
+
+    def _threshold_buffer(self, threshold: Any, learn_threshold: bool) -> None:
+        self._register("threshold", threshold, learn_threshold)
+
+    def _graded_spikes_buffer(self, graded_spikes_factor: Any, learn_graded_spikes_factor: bool) -> None:
+        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+
+    def _init_mem(self) -> None:
+        for name in self.states:
+            setattr(self, name, torch.zeros(0))
+
     def _describe(self) -> Any:
         """The neuron of ``spikecore.api`` that this module is; its numbers are placeholders, the tensors count."""
         fields = {name: learn(default) for name, default in self._defaults().items()}
@@ -90,14 +106,6 @@ class Described(Hidden):
         self._quantiser = quantiser_of(type(self).__name__, self.state_quant)
         if self.kind is not None:
             self._neuron = self._describe()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("spike_grad", "state_quant"):
-            object.__setattr__(self, name, value)  # by the property, which torch goes past if a module is involved
-            return
-        super().__setattr__(name, value)
-        if name == "reset_mechanism_val" and "_options" in vars(self):
-            self._take_reset()
 
     def _hold(self, name: str, value: Any) -> None:
         """A function that is a module belongs to this one, parameters and all."""

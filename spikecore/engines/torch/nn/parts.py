@@ -1,97 +1,54 @@
-"""snnTorch's protocol of a step: the methods that a neuron of your own overrides, and the step that calls them.
-
-    reset = mem_reset(mem)
-    states = state_function(input_)      # _base_sub, _base_zero or _base_int, each made of _base_state_function
-    spk = fire(mem)                      # or fire_inhibition(batch, mem)
-
-A module whose methods are all the library's goes the short way, through the ``step`` of ``spikecore.api``; it gives the
-same. One with a method of its own, or with a function where a formula is expected, goes this way.
-"""
+"""snnTorch's parts of a step, which neurons of your own call and override: firing, resets, the update of the states."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, ClassVar, Dict, FrozenSet, Tuple
+from typing import Any, Tuple
 
 import torch
 
-from spikecore.api.layer import State
-from spikecore.api.neurons.membrane import Membrane
-from spikecore.engines.torch.nn.engine import Callable_, Disabled, Quantiser, engine_for, working
+from spikecore.api.layer import Params, State
+from spikecore.api.neurons.base import DECAY
+from spikecore.engines.torch.modes import compiling, transformed
+from spikecore.engines.torch.nn.engine import Callable_, engine_for, working
 from spikecore.engines.torch.nn.options import Described
 
-STEP = frozenset(
-    "fire fire_inhibition mem_reset state_function _base_state_function _base_sub _base_zero _base_int "
-    "_base_state_reset_zero _base_state_reset_sub_function".split()
-)
-# What snnTorch's constructors call, and those here do not.
-NOT_CALLED = (
-    "_snn_cases _reset_cases _snn_register_buffer _lif_register_buffer _reset_mechanism_buffer _alpha_cases "
-    "_lapicque_cases _rleaky_init_cases _rsynaptic_init_cases _sconv2dlstm_cases _tau_buffer _surrogate_bypass"
-).split()
 _RESETS = {"subtract": "_base_sub", "subtract_decayed": "_base_sub_decayed", "zero": "_base_zero", "none": "_base_int"}
 
 
 class Parts(Described):
-    """A module that can make a step by snnTorch's protocol; ``by_protocol`` says whether it does."""
+    """A module with snnTorch's parts of a step. The update is that of the neuron of ``spikecore.api``."""
 
-    honours: ClassVar[FrozenSet[str]] = STEP  # methods of the protocol that count if they are overridden
-    _own: Tuple[str, ...] = ()  # those that are
-    _functions: str = ""  # what is a function where a formula is expected
     _unreset: Any = None  # the neuron of ``spikecore.api`` without reset, quantiser and spikes
-    _reset: Any = None  # as a step by the protocol set it
-    _mem_before: Any = None  # the membrane before the last step
     mem: Any
+    reset: Any
     reset_mechanism: str
 
-    def _find_own(self) -> None:
-        """Note which methods of the protocol are the user's.
+    # ---- parameters ----
 
-        Raises:
-            TypeError: one that no step would call.
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        """The neuron's parameters, in the engine's dtype; with ``host``, constants as numbers, which steps use faster.
+
+        A kernel is made for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
         """
-        kind = type(self)
-        self._own = tuple(n for n in sorted(STEP) if hasattr(kind, n) and not _is_ours(getattr(kind, n)))
-        for name in (*NOT_CALLED, *self._own):
-            if hasattr(kind, name):
-                self._check_called(name)
+        return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
 
-    def _check_called(self, name: str) -> None:
-        kind = type(self)
-        if name in self.honours or (name in STEP and not _is_ours(kind.forward)):  # a forward may call what it likes
-            return
-        base = next(one.__name__ for one in kind.__mro__ if one.__module__.startswith("spikecore."))
-        known = ", ".join(sorted(self.honours)) or "forward alone"
-        raise TypeError(
-            f"{kind.__name__} defines {name}, which spikecore.nn's {base} does not call: it would have no effect. "
-            f"What can be overridden is {known}; or write a forward"
-        )
+    def _tensor(self, name: str, value: Any, engine: Any, host: bool) -> Any:
+        if (host or name == "graded_spikes_factor") and _is_number(value):
+            number = float(value)
+            if host and self.kind.bounds.get(name) == DECAY:
+                number = min(max(number, 0.0), 1.0)
+            if host or number == 1.0:
+                return number
+        return _cast(value, engine)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in STEP and name not in self._own:
-            self._check_called(name)
-            self._own = (*self._own, name)
-        super().__setattr__(name, value)
+    def _ready(self, x: Any, host: bool = False) -> Tuple[Any, Params]:
+        """Engine and prepared parameters for an input."""
+        engine = engine_for(x.device, x.dtype)
+        return engine, self._neuron.prepare(engine, self._tensors(engine, host))
 
-    def overridden(self) -> str:
-        """What of a step is the user's code, in words; "" if nothing is."""
-        return f"{', '.join(self._own)} of its own" if self._own else ""
-
-    def by_protocol(self) -> str:
-        """Why a step goes by snnTorch's protocol, in words; "" if the neuron of ``spikecore.api`` computes it."""
-        return self.overridden() or self._functions
-
-    def _rebuild(self) -> None:
-        super()._rebuild()
-        functions = (("spike_grad", Callable_, self._surrogate), ("state_quant", Quantiser, self._quantiser))
-        found = [name for name, kind, value in functions if isinstance(value, kind)]
-        neuron = None if self._neuron is None else self._neuron.core[0]
-        self._functions = f"a function as {' and as '.join(found)}" if found and isinstance(neuron, Membrane) else ""
-        if isinstance(neuron, Membrane):
-            self._unreset = replace(
-                neuron, reset_mechanism="none", reset_delay=True, inhibition=False, state_quant=None,
-                surrogate=Disabled(),
-            )  # fmt: skip
+    def _own_tensors(self, engine: Any) -> Params:
+        """The parameters of the neuron alone, without those of a connection."""
+        return self._tensors(engine, host=True)
 
     # ---- spikes and resets ----
 
@@ -110,26 +67,6 @@ class Parts(Described):
         if isinstance(self._surrogate, Callable_):
             return self._fired(working(mem) - self.threshold).detach().to(mem.dtype)
         return (mem > self.threshold).to(mem.dtype)
-
-    @property
-    def reset(self) -> Any:
-        """``mem_reset`` of the membrane before the last step."""
-        if self._reset is None and self._mem_before is None:
-            raise AttributeError("reset")  # as before the first step
-        return self.mem_reset(self._mem_before) if self._reset is None else self._reset
-
-    @reset.setter
-    def reset(self, value: Any) -> None:
-        self._reset = value
-
-    def _note(self, start: State) -> None:
-        """Keep what ``reset`` is made of, from the states before a step."""
-        before = start.get("mem")
-        self._reset, self._mem_before = None, None if before is None else before.detach()
-
-    def set_hidden(self, values: Any) -> None:
-        super().set_hidden(values)
-        self._reset = self._mem_before = None
 
     def _fired(self, u: Any) -> Any:
         return engine_for(u.device, u.dtype).spike(u, self._surrogate)
@@ -181,45 +118,6 @@ class Parts(Described):
         after = neuron.step(engine, params, before, input_)[1]
         return tuple(after[name] for name in neuron.state)
 
-    def _own_tensors(self, engine: Any) -> Any:
-        """The parameters of the neuron alone, without those of a connection."""
-        raise NotImplementedError(f"{type(self).__name__} has no neuron of spikecore.api")
-
-    # ---- the step ----
-
-    def _by_parts(self, input_: Any, before: Dict[str, Any]) -> Any:
-        """One step from the states ``before``; returns the spikes, and leaves the states on the module."""
-        x = working(input_)
-        for name, value in self._start(x, before).items():
-            setattr(self, name, value)
-        # At once, the library's own neurons reset by the spike alone; those of one's own as snnTorch's.
-        delayed = self.reset_delay or bool(self._own)
-        self.reset = self.mem_reset(self.mem) if delayed else torch.zeros_like(self.mem)
-        names = tuple(name for name in self.states if name != "spk")
-        made = self.state_function(x)
-        moved = made if isinstance(made, (tuple, list)) else (made,)
-        if len(moved) != len(names):
-            raise TypeError(f"{type(self).__name__}: its state function returned {len(moved)} states, expected {names}")
-        for name, value in zip(names, moved):
-            setattr(self, name, self._quantised(value))
-        seen = self._seen(self.mem)
-        spk = self.fire_inhibition(seen.size(0), seen) if self.inhibition else self.fire(seen)
-        if not self.reset_delay:
-            self._reset_at_once(spk / self.graded_spikes_factor - self.reset)
-        if "spk" in self.states:
-            self.spk = spk
-        return spk.to(input_.dtype) if input_.is_floating_point() else spk
-
-    def _reset_at_once(self, fired: Any) -> None:
-        if self.reset_mechanism in ("subtract", "subtract_decayed"):
-            self.mem = self.mem - fired * self.threshold
-        elif self.reset_mechanism == "zero":
-            self.mem = self.mem - fired * self.mem
-
-    def _seen(self, mem: Any) -> Any:
-        """What of the membrane is compared with the threshold."""
-        return mem
-
     @staticmethod
     def detach(*args: Any) -> None:
         """Detach tensors in place."""
@@ -243,5 +141,12 @@ class CurrentSpared:
         return self._without(self._base_state_function(input_), self._base_state_reset_zero(input_))
 
 
-def _is_ours(method: Any) -> bool:
-    return getattr(method, "__module__", "").startswith("spikecore.")
+def _is_number(value: Any) -> bool:
+    """Whether a parameter is a constant on the CPU that can be read at once."""
+    readable = value.device.type == "cpu" and not (compiling() or transformed())
+    return value.ndim == 0 and not value.requires_grad and readable
+
+
+def _cast(value: Any, engine: Any) -> Any:
+    wanted = getattr(torch, engine.dtype)
+    return value if value.dtype == wanted else value.to(wanted)

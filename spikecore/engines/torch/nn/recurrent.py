@@ -12,7 +12,7 @@ from spikecore.api.layer import Params
 from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
 from spikecore.arguments import Numbers, Size, checked
-from spikecore.engines.torch.nn.kinds import listened
+from spikecore.engines.torch.nn.kinds import heard
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import CurrentSpared
@@ -42,6 +42,7 @@ class _Recurrent(LIF):
     conv2d_channels: Any
     kernel_size: Any
     _given_V: Any = None  # the constant as it was handed to a one-to-one connection
+    _looked_at: Any = (None, None, False)  # a connection, its class, and whether it is what the options say
     padding: Any
     spk: Any
 
@@ -110,19 +111,29 @@ class _Recurrent(LIF):
         return super().overridden() or ("" if self._known_connection() else "a connection of its own as recurrent")
 
     def by_protocol(self) -> str:
-        return super().by_protocol() or ("hooks on recurrent" if listened(self.recurrent) else "")
+        return super().by_protocol() or ("hooks on recurrent" if heard(self.recurrent) else "")
 
     def _known_connection(self) -> bool:
         """Whether ``recurrent`` does what the options say, so that its weights are all there is to know."""
-        made, sizes = self.recurrent, vars(self._neuron.connection)
-        if "forward" in vars(made):
+        made = self._modules["recurrent"]
+        seen, kind, known = self._looked_at
+        if made is not seen or type(made) is not kind:
+            known = self._as_described(made)
+            self.__dict__["_looked_at"] = made, type(made), known
+        if not known or "forward" in made.__dict__:  # type: ignore[union-attr]
             return False
-        if type(made) is RecurrentOneToOne:
-            return not self.all_to_all and ("V" in made._parameters or self._own_constant(made))
-        if set(made._parameters) != {"weight", "bias"} or None in made._parameters.values():
-            return False
+        weights: Any = made._parameters  # type: ignore[union-attr]
+        if not self.all_to_all:
+            return "V" in weights or self._own_constant(made)
+        return len(weights) == 2 and weights.get("weight") is not None and weights.get("bias") is not None
+
+    def _as_described(self, made: Any) -> bool:
+        """Whether a connection is of the kind and the size that the options say."""
+        if not self.all_to_all:
+            return type(made) is RecurrentOneToOne
         kind = nn.Linear if isinstance(self._neuron.connection, Linear) else nn.Conv2d
-        same = all(getattr(made, name, size) == size for name, size in sizes.items() if name != "bias")
+        sizes = {name: size for name, size in vars(self._neuron.connection).items() if name != "bias"}
+        same = all(getattr(made, name, size) == size for name, size in sizes.items())
         return type(made) is kind and same and getattr(made, "padding_mode", "zeros") == "zeros"
 
     def _own_constant(self, made: Any) -> bool:

@@ -57,11 +57,9 @@ def run(
 
     Raises:
         ShapeError: no time step.
-        ValueError: ``num_steps`` is no int >= 1, ``fused`` no bool.
+        ValueError: ``num_steps`` is no int >= 1.
         KeyError: a state or a recorded layer that the network does not have.
     """
-    if not isinstance(fused, bool):
-        raise ValueError(f"run: fused={fused!r} must be True or False")
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _steps(x, num_steps)
     modules = dict(module_of(net).named_modules())

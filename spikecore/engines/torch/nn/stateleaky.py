@@ -23,7 +23,7 @@ class StateLeaky(LIF):
         spk, mem = lif(x)                x (time, batch, channels);  mem alone with output=False
 
     Args:
-        beta: one number or one per channel, in [0, 1); the decay per step is exp(-(1 - beta)), as in snnTorch.
+        beta: one number or one per channel, in [0, 1]; the decay per step is exp(-(1 - beta)), as in snnTorch.
         channels: number of neurons.
         learn_beta: ``tau`` = 1 / (1 - beta) as a Parameter, else a buffer; ``beta`` follows it.
         output: whether to return spikes.
