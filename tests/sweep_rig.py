@@ -101,6 +101,8 @@ ANNOTATIONS = {
     "Mapping[str, Sequence[Any]]": "mapping",
     "Tuple[str, ...]": "words",
     "Iterable[str]": "words",
+    "Union[str, Iterable[str]]": "words",
+    "Union[Array, Iterator[Array]]": "array",
     "Sequence[str]": "words",
     "Iterable[Any]": "iterable",
     "Iterable[int]": "iterable",
