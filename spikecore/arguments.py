@@ -14,6 +14,7 @@ import math
 import os
 import re
 import sys
+import weakref
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Tuple, Type, TypeVar, Union
@@ -44,7 +45,7 @@ class Plan(NamedTuple):
     rules: Dict[str, Rule]
 
 
-_PLANS: Dict[type, Plan] = {}  # by class
+_PLANS: weakref.WeakKeyDictionary[type, Plan] = weakref.WeakKeyDictionary()  # by class
 
 
 def shown(thing: Any, most: int = 100) -> str:
@@ -169,8 +170,9 @@ def _each(rule: Optional[Rule], count: Optional[int]) -> Optional[Rule]:
     def holds(value: Any) -> bool:
         if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__iter__"):
             return False
-        known = not isinstance(value, (list, tuple)) or all(rule.holds(one) for one in value)
-        return known and (count is None or len(value) == count)
+        if count is not None and (not hasattr(value, "__len__") or len(value) != count):
+            return False
+        return not isinstance(value, (list, tuple)) or all(rule.holds(one) for one in value)
 
     return Rule(holds, f"{'several' if count is None else count}, {rule.words}")
 
@@ -182,8 +184,8 @@ def is_int(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number, of Python or an array library, and no bool."""
-    scalar = getattr(value, "shape", None) == () and of_numbers(value.dtype) and hasattr(value, "__float__")
-    if isinstance(value, bool) or not (isinstance(value, Real) or scalar):
+    scalar = getattr(value, "shape", None) == () and hasattr(value, "__float__")
+    if isinstance(value, bool) or not (isinstance(value, Real) or scalar and of_numbers(getattr(value, "dtype", ""))):
         return False
     try:
         return math.isfinite(float(value.detach() if hasattr(value, "detach") else value))
@@ -197,8 +199,8 @@ def is_array(value: Any) -> bool:
 
     if hasattr(value, "dtype"):
         return of_numbers(value.dtype)
-    if isinstance(value, dict) or hasattr(value, "__cuda_array_interface__"):  # CuPy's, and whatever else is on a GPU
-        return not isinstance(value, dict)
+    if hasattr(value, "__cuda_array_interface__"):  # on a GPU, where NumPy does not look
+        return True
     try:
         return of_numbers(np.asarray(value).dtype)
     except (TypeError, ValueError, RuntimeError):  # ragged rows, tensors that want a gradient
@@ -216,6 +218,7 @@ def real(array: Any) -> Any:
     return array
 
 
+@functools.lru_cache(maxsize=None)  # there are a few
 def of_numbers(dtype: Any) -> bool:
     """Whether entries of this type are real numbers."""
     return re.search("float|int|bool", str(dtype)) is not None
@@ -249,7 +252,8 @@ def _is_seed(value: Any) -> bool:
     return all(isinstance(one, (Integral, str)) and not isinstance(one, bool) for one in parts)
 
 
-ANYTHING = Rule(lambda value: True, "in a list or tuple")
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type)
 
 
 def _is_bool(value: Any) -> bool:
@@ -257,8 +261,8 @@ def _is_bool(value: Any) -> bool:
     return whole or type(value).__name__ in ("bool_", "bool")  # NumPy's
 
 
+ANYTHING = Rule(lambda value: True, "in a list or tuple")
 BOOL = Rule(_is_bool, "True or False")
-CALLABLE = Rule(lambda value: callable(value) and not isinstance(value, type), "a callable")
 KINDS: Dict[str, Rule] = {
     "bool": BOOL,
     "int": Rule(is_int, "an int"),
@@ -276,6 +280,6 @@ KINDS: Dict[str, Rule] = {
     "Report": Rule(lambda value: hasattr(value, "table"), "a report of sc.verify"),
     "Mapping": Rule(lambda value: isinstance(value, Mapping), "a dict or another mapping"),
     "None": Rule(lambda value: value is None, "None"),
-    **dict.fromkeys(("Callable", "Weighing", "Function"), CALLABLE),
+    **dict.fromkeys(("Callable", "Weighing", "Function"), Rule(_is_function, "a callable")),
     **{name: _of_class(name) for name in CLASSES},
 }

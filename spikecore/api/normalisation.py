@@ -19,7 +19,7 @@ from spikecore.api.layer import (
     Tree,
     layer_name,
 )
-from spikecore.api.sizes import at_least_one, full_weight, is_size, map_names
+from spikecore.api.sizes import full_weight, is_size, map_names
 from spikecore.arguments import Size
 
 
@@ -40,7 +40,6 @@ class _Running(Stateless):
     axes: ClassVar[Tuple[int, ...]] = (0, 1)  # what statistics are taken over, besides space
 
     def __post_init__(self) -> None:
-        at_least_one(self, num_features=self.num_features)
         _check_eps(self)
         if not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"{layer_name(self)}: momentum={self.momentum!r} must be in [0, 1]")
@@ -150,10 +149,6 @@ class _BatchNormTT(_Running):
     affine: bool = True
 
     axes: ClassVar[Tuple[int, ...]] = (1,)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, time_steps=self.time_steps)
 
     def _size(self) -> Shape:
         return (self.time_steps, self.num_features)

@@ -121,8 +121,8 @@ def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
     """
     made = _learned("learn_tau", "tau", tau, per)
     flat = [made.value] if isinstance(made.value, float) else made.value.data.reshape(-1).tolist()
-    if not (math.isfinite(dt) and dt > 0) or not all(math.isfinite(t) and t > 0 for t in flat):
-        raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be finite and > 0")
+    if dt <= 0 or not all(t > 0 for t in flat):
+        raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be > 0")
     return Learn(made.value, made.per, float(dt))
 
 
@@ -134,7 +134,7 @@ def decay(tau: float, dt: float = 1.0) -> float:
         tau: time constant, > 0, in the unit of ``dt``.
         dt: duration of a time step, > 0.
     """
-    if not (hasattr(tau, "__float__") and hasattr(dt, "__float__") and tau > 0 and dt > 0):
+    if not (tau > 0 and dt > 0):
         raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be numbers > 0")
     return math.exp(-dt / tau)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Sequence, Tuple, cast
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
-from spikecore.api.sizes import Sizes, at_least_one, map_names, spread, uniform_weight, window_shape
+from spikecore.api.sizes import Sizes, map_names, spread, uniform_weight, window_shape
 from spikecore.arguments import Size
 
 
@@ -56,7 +56,6 @@ class _Conv(Spatial):
 
     def __post_init__(self) -> None:
         name = layer_name(self)
-        at_least_one(self, in_channels=self.in_channels, out_channels=self.out_channels, groups=self.groups)
         for field, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             object.__setattr__(self, field, spread(name, field, getattr(self, field), self.space, least))
         if self.in_channels % self.groups or self.out_channels % self.groups:

@@ -21,7 +21,6 @@ from spikecore.api.functional.targets import target_dtype
 from spikecore.api.interrupt import wholly
 from spikecore.api.layer import Key
 from spikecore.api.progress import Progress, length
-from spikecore.api.sizes import whole_number
 from spikecore.arguments import Checked, Size
 
 Row = Dict[str, Any]
@@ -57,9 +56,6 @@ class EarlyStopping(Checked):
     _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
     _waited: int = field(default=0, repr=False)
     _epoch: int = field(default=0, repr=False)
-
-    def __post_init__(self) -> None:
-        self.patience = whole_number("EarlyStopping: patience", self.patience, 1)
 
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
