@@ -28,6 +28,7 @@ Numbers = Any  # the same, or a finite number
 Weighted = Any  # a layer of a library, whose ``weight`` is an array
 Colour = Any  # what matplotlib takes for one
 Seed = Any  # an int, or a tuple of ints and strings
+NUMBERS = frozenset("biuf")  # NumPy's kinds of real numbers, whose names it takes long to spell
 Anything = TypeVar("Anything", bound=Callable[..., Any])
 
 
@@ -174,7 +175,8 @@ def _each(rule: Optional[Rule], count: Optional[int]) -> Optional[Rule]:
             return False
         return not isinstance(value, (list, tuple)) or all(rule.holds(one) for one in value)
 
-    return Rule(holds, f"{'several' if count is None else count}, {rule.words}")
+    each = "" if rule is ANYTHING else f", each {rule.words}"
+    return Rule(holds, f"{'several' if count is None else count} values{each}")
 
 
 def is_int(value: Any) -> bool:
@@ -218,18 +220,17 @@ def real(array: Any) -> Any:
     return array
 
 
-@functools.lru_cache(maxsize=None)  # there are a few
 def of_numbers(dtype: Any) -> bool:
     """Whether entries of this type are real numbers."""
-    return re.search("float|int|bool", str(dtype)) is not None
+    return getattr(dtype, "kind", None) in NUMBERS or re.search("float|int|bool", str(dtype)) is not None
 
 
-CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Source nn.Module".split()
+CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Output Source nn.Module".split()
 
 
 def _of_class(name: str) -> Rule:
     """The rule that a value is of a class of this name: the class itself may be in a package that is not here."""
-    last, article = name.rpartition(".")[2], "an" if name[0] in "AEn" else "a"
+    last, article = name.rpartition(".")[2], "an" if name[0] in "AEOn" else "a"
     return Rule(lambda value: any(one.__name__ == last for one in type(value).__mro__), f"{article} {name}")
 
 
@@ -261,7 +262,7 @@ def _is_bool(value: Any) -> bool:
     return whole or type(value).__name__ in ("bool_", "bool")  # NumPy's
 
 
-ANYTHING = Rule(lambda value: True, "in a list or tuple")
+ANYTHING = Rule(lambda value: True, "anything")
 BOOL = Rule(_is_bool, "True or False")
 KINDS: Dict[str, Rule] = {
     "bool": BOOL,

@@ -103,6 +103,7 @@ ANNOTATIONS = {
     "Iterable[str]": "words",
     "Union[str, Iterable[str]]": "words",
     "Union[Array, Iterator[Array]]": "array",
+    "Union[Array, Output]": "array",
     "Sequence[str]": "words",
     "Iterable[Any]": "iterable",
     "Iterable[int]": "iterable",

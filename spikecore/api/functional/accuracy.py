@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.spike_time import spike_times
@@ -11,10 +11,13 @@ from spikecore.api.functional.targets import as_numbers, check_sequence, pool_po
 from spikecore.api.layer import ShapeError
 from spikecore.arguments import Array, Count, checked
 
+if TYPE_CHECKING:
+    from spikecore.api.network import Output
+
 
 @checked
 def accuracy_rate(
-    spikes: Array,
+    spikes: Union[Array, Output],
     targets: Array,
     population_code: bool = False,
     num_classes: Count = 0,
@@ -43,7 +46,7 @@ def accuracy_rate(
 
 
 @checked
-def accuracy_temporal(spikes: Array, targets: Array, lengths: Optional[Array] = None) -> float:
+def accuracy_temporal(spikes: Union[Array, Output], targets: Array, lengths: Optional[Array] = None) -> float:
     """The fraction of samples whose first class to fire is the right one. Ties go to the lowest class.
 
     A class that does not fire counts as firing at the last step.
