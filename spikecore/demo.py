@@ -79,7 +79,7 @@ def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: flo
         f"report: {first.run.directory}/report.txt; {time.perf_counter() - began:.0f} s in all"
     )
     missed = [f"{one.row[0]}, seed {one.row[1]}: accuracy {one.row[2]}" for one in all_runs if one.accuracy < accuracy]
-    missed += [f"torch and numpy differ by {difference:.1%} in accuracy"] * (difference > DIFFERENCE)
+    missed += [f"torch and numpy differ by {difference:.1%} in accuracy"] * bool(difference > DIFFERENCE)
     missed += [f"gradients are not verified, see {first.run.directory}/report.txt"] * (not report.ok)
     print("\n".join(f"MISSED: {line}" for line in missed) or f"every accuracy >= {accuracy:.0%}, gradients verified")
     return NOT_VERIFIED if missed else OK
