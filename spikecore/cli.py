@@ -28,8 +28,9 @@ try:
     from spikecore.api.engine import unknown
     from spikecore.config import read
     from spikecore.datasets import DataError
+    from spikecore.lock import Occupied
     from spikecore.problems import ConfigError
-    from spikecore.runs import MODEL, Run, check_same, new_directory, opened
+    from spikecore.runs import MODEL, Run, check_same, check_unused, opened
     from spikecore.utils import keep_memory
 except ModuleNotFoundError as missing:  # of this extra only: anything else is a fault of the installation
     if missing.name is None or missing.name.partition(".")[0] not in "typer rich pydantic tomli tomli_w".split():
@@ -133,17 +134,19 @@ def train(
     sets = _simulated(sets, simulate)
     directory = _run_directory(run, out, resume)
     file = run / "run.toml" if run.is_dir() else run
-    job = _resumed(file, engine, sets, directory) if resume else _run(file, engine, sets, directory)
+    job = _run(file, engine, sets, directory)
+    if resume:
+        check_same(opened(directory).config, job.config)
     bars = sys.stderr.isatty() if progress is None else progress
-    model = job.start(resume)
-    done = model.epochs_done
-    print(f"{model.engine!r}, {job.train_set!r} -> {directory}")
-    job.train(model, print if not bars else lambda line: None, bars)
-    if model.epochs_done == done:
-        print(f"nothing left to train: {done} epochs done, of {job.config.train.epochs} or until early stopping")
-    result = job.evaluate(model)
-    print(", ".join(f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_")))
-    _draw(job, model)
+    with job.start(resume, Path("runs")) as model:
+        done = model.epochs_done
+        print(f"{model.engine!r}, {job.train_set!r} -> {job.directory}")
+        job.train(model, print if not bars else lambda line: None, bars)
+        if model.epochs_done == done:
+            print(f"nothing left to train: {done} epochs done, of {job.config.train.epochs} or until early stopping")
+        result = job.evaluate(model)
+        print(", ".join(f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_")))
+        _draw(job, model)
 
 
 @app.command(epilog=_epilog("spikecore evaluate runs/digits-001 --engine numpy"))
@@ -277,14 +280,8 @@ def _simulated(sets: Optional[List[str]], simulate: bool) -> List[str]:
     return [*(sets or ()), *(["engine_options.simulate=true"] if simulate else [])]
 
 
-def _resumed(file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Path) -> Run:
-    job = _run(file, engine, sets, directory)
-    check_same(opened(directory).config, job.config)
-    return job
-
-
-def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Path:
-    """Where to write.
+def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Optional[Path]:
+    """Where to write; None for a new directory.
 
     Raises:
         ConfigError: a directory that already holds something, or nothing to resume.
@@ -295,10 +292,8 @@ def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Path:
         if not run.is_dir():
             raise ConfigError([f"--resume needs a run directory: spikecore train {run} --resume --out DIR"])
         return run
-    if out is None:
-        return new_directory("runs", run.stem)
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError([f"--out {out} already exists: add --resume to continue it, or choose another"])
+    if out is not None and not resume:
+        check_unused(out)
     return out
 
 
@@ -350,7 +345,7 @@ def _explained(error: BaseException) -> int:
         print("interrupted; --resume continues a training run", file=sys.stderr)
         return INTERRUPTED
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    for kinds, code in (((ConfigError,), USAGE), ((DataError, CheckpointError, OSError), DATA)):
+    for kinds, code in (((ConfigError, Occupied), USAGE), ((DataError, CheckpointError, OSError), DATA)):
         if isinstance(error, kinds):
             print(text, file=sys.stderr)
             return code

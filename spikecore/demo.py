@@ -46,10 +46,10 @@ def trained(engine: str, seed: int, root: Path, sets: Iterable[str]) -> Trained:
     directory = root / f"{engine}-{seed}"
     run = Run(read(RUN_FILE, engine, [*sets, f"seed={seed}"]), directory, RUN_FILE.name)
     print(f"training with engine {engine}, seed {seed} ...", flush=True)
-    model = run.start()
-    run.train(model, say=lambda line: None)
-    result = run.evaluate(model)
-    run.pictures(model)
+    with run.start(over=True) as model:
+        run.train(model, say=lambda line: None)
+        result = run.evaluate(model)
+        run.pictures(model)
     return Trained(run, model, result["test_accuracy"], sum(row["seconds"] for row in model.history))
 
 
@@ -79,7 +79,7 @@ def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: flo
         f"report: {first.run.directory}/report.txt; {time.perf_counter() - began:.0f} s in all"
     )
     missed = [f"{one.row[0]}, seed {one.row[1]}: accuracy {one.row[2]}" for one in all_runs if one.accuracy < accuracy]
-    missed += [f"torch and numpy differ by {difference:.1%} in accuracy"] * (difference > DIFFERENCE)
+    missed += [f"torch and numpy differ by {difference:.1%} in accuracy"] * bool(difference > DIFFERENCE)
     missed += [f"gradients are not verified, see {first.run.directory}/report.txt"] * (not report.ok)
     print("\n".join(f"MISSED: {line}" for line in missed) or f"every accuracy >= {accuracy:.0%}, gradients verified")
     return NOT_VERIFIED if missed else OK

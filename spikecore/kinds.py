@@ -244,6 +244,8 @@ def _metric(function: Any) -> Callable[..., Any]:
 TYPES: Dict[Any, Any] = {
     **{kind.__name__: kind for kind in (bool, int, float, str)},
     **{f"Optional[{kind.__name__}]": Optional[kind] for kind in (int, float, str)},
+    **{kind: int for kind in ("Size", "Count")},
+    **{f"Optional[{kind}]": Optional[int] for kind in ("Size", "Count")},
     "Param": Annotated[Any, AfterValidator(_parameter)],
     **{kind: "AnyLayer" for kind in ("Layer", "Stateless", "Stepper")},
     "Optional[Layer]": "Optional[AnyLayer]",

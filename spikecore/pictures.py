@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -10,6 +11,7 @@ import numpy as np
 from spikecore import spikeplot
 from spikecore.api.containers import Sequential
 from spikecore.api.feed import Feed
+from spikecore.api.files import write_atomically
 from spikecore.api.layer import Key
 from spikecore.api.model import Model
 from spikecore.api.parameters import Learn, values_of
@@ -49,7 +51,7 @@ def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], ti
         made.append((_traces(spikes, model, x, steps, title), TRACES))
     made = [(figure, name) for figure, name in made if figure is not None]
     for figure, name in made:
-        figure.savefig(directory / name, dpi=DPI)
+        _save(figure, directory / name)
     return [directory / name for _, name in made]
 
 
@@ -68,7 +70,13 @@ def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
         line = spikeplot.training_curves([{"epoch": row["epoch"], "loss": row["loss"]} for row in history], ax)["loss"]
         line.set(label=label, color=f"C{number}", linestyle="-" if number % 2 == 0 else "--")
     ax.legend(frameon=False, fontsize=9)
-    figure.savefig(path, dpi=DPI)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    write_atomically(path, drawn.getvalue())
 
 
 def _neuron_layers(model: Model) -> List[str]:

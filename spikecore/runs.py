@@ -8,9 +8,11 @@ interrupted at any moment and resumed; the resumed run is bit-identical to an un
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from spikecore import config as configs
 from spikecore.api.checkpoint import load
@@ -23,6 +25,7 @@ from spikecore.api.functional.targets import check_labels
 from spikecore.api.layer import Key, ShapeError
 from spikecore.api.model import Model
 from spikecore.datasets import Dataset, Loader
+from spikecore.lock import owned
 from spikecore.pictures import draw
 from spikecore.problems import ConfigError
 
@@ -33,11 +36,25 @@ FREE = ("engine", "device", "train.epochs", "train.schedule", "train.early_stopp
 
 
 def new_directory(root: Any, name: str) -> Path:
-    """The first of root/name-001, root/name-002, ... that does not exist."""
-    number = 1
-    while (Path(root) / f"{name}-{number:03d}").exists():
-        number += 1
-    return Path(root) / f"{name}-{number:03d}"
+    """Make the first of root/name-001, root/name-002, ... that does not exist; no two callers get the same one."""
+    for number in itertools.count(1):
+        path = Path(root) / f"{name}-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
+    return path
+
+
+def check_unused(directory: Path) -> None:
+    """Refuse to start a run in a directory that holds something. Hidden files do not count: a run that was killed
+    before it had written its run file leaves nothing else.
+
+    Raises:
+        ConfigError: names the directory.
+    """
+    taken = directory.exists() and not directory.is_dir()
+    if taken or directory.is_dir() and any(not path.name.startswith(".") for path in directory.iterdir()):
+        raise ConfigError([f"--out {directory} already exists: add --resume to continue it, or choose another"])
 
 
 @dataclass
@@ -140,26 +157,40 @@ class Run:
 
     # ---- what can be done with it ----
 
-    def start(self, resume: bool = False) -> Model:
-        """The model to train, and its directory with the run file in it.
+    @contextlib.contextmanager
+    def start(self, resume: bool = False, root: Optional[Path] = None, over: bool = False) -> Iterator[Model]:
+        """The model to train, and its directory with the run file in it, which is this process's until the block ends.
 
         Args:
             resume: continue with what the directory holds.
-        """
-        model = self.model() if resume else self.new_model()
-        if not resume:
-            self._try(model)
-        if self.directory is not None:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.directory / RUN, configs.write(self.config))
-        return model
+            root: where to make a directory, if the run has none.
+            over: replace what the directory holds.
 
-    def _try(self, model: Model) -> None:
-        """Refuse what the first samples and all labels show, before there is a directory.
+        Raises:
+            ConfigError: encoder, network, loss and data do not go together, or the directory holds something.
+            Occupied: another process trains there.
+        """
+        model = None if resume else self._tried()
+        if self.directory is None and root is not None:
+            self.directory = new_directory(root, Path(self.name).stem)
+        with contextlib.ExitStack() as held:
+            if self.directory is not None:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                held.enter_context(owned(self.directory))
+                if not resume and not over:
+                    check_unused(self.directory)
+            model = self.model() if model is None else model
+            self._write(RUN, configs.write(self.config).decode())
+            yield model
+
+    def _tried(self) -> Model:
+        """The network with first weights; what the first samples and all labels show is refused before there is a
+        directory.
 
         Raises:
             ConfigError: encoder, network, loss and data do not go together.
         """
+        model = self.new_model()
         try:
             first = next(iter(Loader(self.train_set, batch_size=2, shuffle=False)))
             model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
@@ -168,6 +199,7 @@ class Run:
                 check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
         except ValueError as error:
             raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
+        return model
 
     def train(self, model: Model, say: Callable[[str], None] = print, progress: Optional[bool] = False) -> None:
         """Train up to the run file's epochs, saving after each of them.

@@ -10,6 +10,8 @@ from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 
+from spikecore.arguments import checked
+
 
 def _states() -> Any:
     from spikecore.engines.torch.nn import state
@@ -37,6 +39,7 @@ def get_state(net: Any) -> Dict[str, Any]:
     return found
 
 
+@checked
 def set_state(net: Any, state: Mapping[str, Any]) -> None:
     """Set the states of all neurons from a dict as ``get_state`` returns it.
 
@@ -62,6 +65,15 @@ def keep_memory() -> bool:
     return keep()
 
 
+def _check_parts(owner: str, name: str, dataset: Any) -> None:
+    if not (hasattr(dataset, "data") and hasattr(dataset, "targets")):
+        raise TypeError(
+            f"{owner}: {name} is a {type(dataset).__name__} without data and targets, as torchvision's MNIST has them; "
+            "of others take a part with torch.utils.data.Subset, or dataset[:n] of spikecore.datasets"
+        )
+
+
+@checked
 def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
     """Keep one of ``subset`` equal parts of a data set with ``data`` and ``targets``, in place.
 
@@ -77,11 +89,7 @@ def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
         TypeError: a data set without ``data`` and ``targets``.
         ValueError: ``subset`` or ``idx`` out of range.
     """
-    if not (hasattr(dataset, "data") and hasattr(dataset, "targets")):
-        raise TypeError(
-            f"data_subset: dataset is a {type(dataset).__name__} without data and targets, as torchvision's MNIST has "
-            "them; of others take a part with torch.utils.data.Subset, or dataset[:n] of spikecore.datasets"
-        )
+    _check_parts("data_subset", "dataset", dataset)
     count = len(dataset.data)
     if not 1 <= subset <= max(count, 1):
         raise ValueError(f"data_subset: subset={subset!r} must be in [1, {count}], the number of samples")
@@ -94,6 +102,7 @@ def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
     return dataset
 
 
+@checked
 def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> Tuple[Any, Any]:
     """Share the samples of a data set between training and validation, in place.
 
@@ -109,6 +118,8 @@ def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> Tupl
     Raises:
         ValueError: ``split`` out of range.
     """
+    for name, one in (("ds_train", ds_train), ("ds_val", ds_val)):
+        _check_parts("valid_split", name, one)
     if not 0.0 < split < 1.0:
         raise ValueError(f"valid_split: split={split!r} must be in (0, 1)")
     count = len(ds_train)

@@ -139,8 +139,8 @@ def test_early_stopping_and_schedule_survive_an_interruption(tmp_path):
                 raise KeyboardInterrupt
 
         try:
-            model = run.start(resume=(tmp_path / directory).exists())
-            run.train(model, interrupt)
+            with run.start(resume=(tmp_path / directory).exists()) as model:
+                run.train(model, interrupt)
         except KeyboardInterrupt:
             interrupted_after.pop(0)
             return carried_out(directory, interrupted_after)

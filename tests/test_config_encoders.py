@@ -66,9 +66,9 @@ def read(tmp_path):
 
 def trains(run):
     made = Run(run)
-    model = made.start()
-    before = model.params()["0.weight"].copy()
-    made.train(model, say=lambda line: None)
+    with made.start() as model:
+        before = model.params()["0.weight"].copy()
+        made.train(model, say=lambda line: None)
     found = made.evaluate(model)
     assert np.isfinite(found["test_loss"])
     assert (model.params()["0.weight"] != before).any()

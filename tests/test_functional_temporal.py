@@ -254,7 +254,7 @@ BAD = {
     r"do not fit spikes": lambda: F.SpikeTime(target_is_time=True)(spikes(), np.zeros((3, 4))),
     r"targets\[0\] = 3 is out of range": lambda: F.SpikeTime()(spikes(), LABELS + 1),
     r"weight has shape \(2,\), expected \(3,\)": lambda: F.ce_rate_loss(weight=[1, 2])(spikes(), LABELS),
-    r"Lambda=inf must be finite": lambda: F.l1_rate_sparsity(float("inf")),
+    r"Lambda=inf must be a finite number": lambda: F.l1_rate_sparsity(float("inf")),
 }
 
 

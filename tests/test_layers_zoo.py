@@ -330,7 +330,7 @@ BAD = [  # what makes it, what the error says
     (lambda: sc.LayerNorm(2.0), r"LayerNorm: normalized_shape=2.0"),
     (lambda: sc.LayerNorm(3, eps=-1), r"LayerNorm: eps=-1 must be a finite number > 0"),
     (lambda: sc.GradedSpikes(0), r"GradedSpikes: size=0 must be an int >= 1"),
-    (lambda: sc.GradedSpikes(3, float("nan")), r"GradedSpikes: constant_factor=nan must be a finite number or None"),
+    (lambda: sc.GradedSpikes(3, float("nan")), r"GradedSpikes: constant_factor=nan must be a finite number, or None"),
     (lambda: sc.Concat(), r"Concat: needs at least one layer"),
     (lambda: sc.Concat(sc.Linear(1, 1), 3), r"Concat: entry 1 is 3, not a spikecore layer"),
     (lambda: sc.Concat(sc.Linear(1, 1), axis=0.5), r"Concat: axis=0.5 must be an int"),

@@ -385,3 +385,24 @@ def test_a_fit_of_samples_without_time_says_what_is_missing_and_learns_no_shape(
     assert model.input_shape is None
     model.fit([(images, labels)], num_steps=2)
     assert model.input_shape == (1, 4, 4)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("num_steps", [None, 3])
+@pytest.mark.parametrize(
+    "network",
+    [
+        sc.Flatten(), sc.Dropout(0.2), sc.Sequential(), sc.Sequential(sc.Flatten(), sc.Dropout(0.0)),
+        sc.Residual(sc.Flatten(), sc.Flatten()), sc.Concat(sc.Dropout()), sc.AvgPool2d(1), sc.MaxPool2d(1),
+        sc.Sequential(sc.Leaky(), sc.Flatten()), sc.Sequential(sc.Flatten(), sc.Linear(9, 2)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_outputs_never_share_memory_with_inputs(network, num_steps, engine):
+    """C15: whoever writes to one does not change the other, whatever the layers do."""
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).random((4, 1, 3, 3) if num_steps else (4, 2, 1, 3, 3)).astype("float32")
+    for given in (x, torch.tensor(x)):
+        out = sc.Model(network, engine)(given, num_steps)
+        spikes, data = (np.asarray(array) for array in (out.spikes, given))
+        assert not np.shares_memory(spikes, data)

@@ -265,8 +265,8 @@ def test_numbers_of_numpy_are_numbers():
 def test_whole_numbers_are_checked():
     refuses(lambda: sc.Model(network(), seed=1.7), r"seed=1\.7 must be an int", ValueError)
     refuses(lambda: sc.Model(network(), "numpy")(X, num_steps=True), "num_steps=True must be an int >= 1", ValueError)
-    refuses(lambda: sc.EarlyStopping(patience="a"), "EarlyStopping: patience='a' must be an int >= 1", ValueError)
-    refuses(lambda: fit(clip_norm="a"), "clip_norm='a' must be > 0, or None", ValueError)
+    refuses(lambda: sc.EarlyStopping(patience="a"), "EarlyStopping: patience='a' must be an int >= 1")
+    refuses(lambda: fit(clip_norm="a"), "clip_norm='a' must be a finite number, or None")
 
 
 def test_the_shape_of_a_sample():
@@ -328,9 +328,9 @@ def test_options_without_effect(make, message):
 @pytest.mark.parametrize(
     ("act", "message", "kind"),
     [
-        (lambda: sc.Dropout("a"), r"Dropout: p='a' must be in \[0, 1\)", ValueError),
-        (lambda: sc.decay("a"), "decay: tau='a' and dt=1.0 must be numbers > 0", ValueError),
-        (lambda: sc.decay(5.0, "a"), "dt='a' must be numbers > 0", ValueError),
+        (lambda: sc.Dropout("a"), "Dropout: p='a' must be a finite number", TypeError),
+        (lambda: sc.decay("a"), "decay: tau='a' must be a finite number", TypeError),
+        (lambda: sc.decay(5.0, "a"), "decay: dt='a' must be a finite number", TypeError),
         (lambda: sc.get_engine("numpy", checkpoint_every="a"), "checkpoint_every='a' must be a number of", ValueError),
         (lambda: sc.get_engine("numpy", checkpoint_every=2.5), "checkpoint_every=2.5 must be a number of", ValueError),
         (lambda: run(state=5), r"state=5 must be the state that an earlier call returned, out\.state", TypeError),

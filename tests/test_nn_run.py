@@ -364,5 +364,5 @@ def test_gradients_of_gradients_without_kernels():
 
 
 def test_fused_is_yes_or_no():
-    with pytest.raises(ValueError, match="run: fused='auto' must be True or False"):
+    with pytest.raises(TypeError, match="run: fused='auto' must be True or False"):
         snn.run(nn.Sequential(nn.Linear(3, 2)), torch.rand(4, 2, 3), fused="auto")

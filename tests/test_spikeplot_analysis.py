@@ -42,7 +42,7 @@ def test_the_map_is_dark_where_a_layer_fires_and_white_where_it_is_silent():
 
 @pytest.mark.parametrize("layers", [{}, {"a": np.zeros((3, 2)), "b": np.zeros((4, 2))}, {"a": np.zeros((3, 0))}, [1]])
 def test_the_map_refuses_what_is_no_set_of_layers(layers):
-    with pytest.raises(ValueError, match="spikes"):
+    with pytest.raises((ValueError, TypeError), match="spikes"):
         spikeplot.activity_map(layers)
 
 

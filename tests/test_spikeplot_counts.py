@@ -105,7 +105,7 @@ def test_the_animation_counts_up_and_its_last_picture_has_counted_them_all(tmp_p
     [
         (FOUR, {"labels": ["a"]}, r"labels has 1 names: need one for each of 3 neurons"),
         (FOUR, {"num_steps": 5}, r"num_steps=5: need 1 to 4"),
-        (FOUR, {"interpolate": 0.5}, r"interpolate=0\.5: need a whole number"),
+        (FOUR, {"interpolate": 0.5}, r"interpolate=0\.5 must be an int"),
         (FOUR, {"animate": True, "interval": 0}, r"interval=0: need milliseconds"),
         (FOUR[:, None], {}, r"data has shape \(4, 1, 3\): need \(time, neurons\), or batch_index"),
         (FOUR[:0], {}, r"there is no time step to show"),

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.containers import Branches, Container, Sequential
-from spikecore.api.feed import Feed
+from spikecore.api.feed import Encoder, Feed
 from spikecore.api.layer import EMPTY, Key, Layer, Params, Pass, Tree, layer_name, shapes_of
 from spikecore.api.layers import Linear
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import flatten, map_leaves, unflatten
+from spikecore.arguments import Array, Checked, Size, checked
+
+if TYPE_CHECKING:
+    from spikecore.api.model import Model
 
 
-class Energy(NamedTuple):
+@dataclass(frozen=True)
+class Energy(Checked):
     """Joules per operation. Arithmetic only: no memory, no control, no communication.
 
     The defaults are those of 32-bit floating point in 45 nm CMOS: an addition takes 0.9 pJ, a multiplication 3.7 pJ.
@@ -92,11 +97,12 @@ class Activity:
         return "\n".join([head, *_table(lines), "", *_table(wires), *notes])
 
 
+@checked
 def activity(
-    model: Any,
-    x: Any,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    model: Model,
+    x: Array,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     energy: Energy = Energy(),  # noqa: B008  (immutable)
 ) -> Activity:
     """Run a model on a batch and report how much its layers fire and how many operations that causes.
@@ -124,7 +130,7 @@ def activity(
     values, steps = Feed(num_steps, encoder)(engine, x, model.input_shape, Key((model.seed, "call")))
     passes = values.shape[0] if values.ndim == x.ndim else 1
     model.build(tuple(values.shape[2:]))
-    like, held = shapes_of(model.network, model.input_shape), model.state()
+    like, held = shapes_of(model.network, tuple(values.shape[2:])), model.state()
     params = map_leaves(engine.asarray, unflatten(held["params"], like.params))
     buffers = map_leaves(engine.asarray, unflatten(held["buffers"], like.buffers))
     notes = _Notes(engine, energy, values.shape[1], passes)

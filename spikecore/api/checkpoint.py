@@ -35,7 +35,8 @@ from spikecore.api.files import plain, write_atomically
 from spikecore.api.layer import Layer, shapes_of
 from spikecore.api.optim import Optimizer
 from spikecore.api.sizes import is_finite, is_whole
-from spikecore.api.training import DivergedError
+from spikecore.api.training import Average, DivergedError
+from spikecore.arguments import PathLike, checked
 
 FORMAT = 2  # 1 named all classes without their modules
 ARRAYS = ("params", "buffers", "optimizer")
@@ -67,6 +68,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
         "step": state["step"],
         "lr": state["lr"],
         "epochs_done": model.epochs_done,
+        "unfinished": None if model.unfinished is None else vars(model.unfinished),
         "history": [_row(i, row) for i, row in enumerate(model.history)],
     }
     text = json.dumps(plain(about, odd_number), allow_nan=False)
@@ -89,8 +91,9 @@ def _row(number: int, row: Any) -> Any:
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
+@checked
 def load(
-    path: Any,
+    path: PathLike,
     engine: Union[None, str, Engine] = None,
     classes: Classes = (),
     *,
@@ -137,6 +140,7 @@ def load(
     except MemoryError as error:
         raise CheckpointError(f"{path}: needs more memory than there is ({os.stat(path).st_size} bytes)") from error
     model.history, model.epochs_done = about["history"], about["epochs_done"]
+    model.unfinished = about["unfinished"] and Average(**about["unfinished"])
     return model
 
 
@@ -197,11 +201,26 @@ def _checked(about: Any) -> Dict[str, Any]:
         raise CheckpointError("damaged or not a spikecore model: it names no format")
     if about["format"] > FORMAT:
         raise CheckpointError(f"format {about['format']} is newer than this version of spikecore reads ({FORMAT})")
+    about = {"unfinished": None, **about}  # which earlier versions did not write
     for name, (fits, what) in ENTRIES.items():
         if name not in about or not fits(about[name]):
             found = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
             raise CheckpointError(f"{name} {found}, expected {what}")
-    return {**about, "history": numbers_in(about["history"])}
+    return {**about, **{name: numbers_in(about[name]) for name in ("history", "unfinished")}}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_average(value: Any) -> bool:
+    """Whether a value is what became of an ``Average``: whole numbers, sums, which may have diverged, and answers."""
+    if not isinstance(value, dict) or set(value) != set(vars(Average())):
+        return value is None
+    number = lambda x: _is_number(x) or isinstance(x, dict)  # noqa: E731  (a dict: a number that JSON does not know)
+    sums = lambda x: isinstance(x, dict) and all(map(number, x.values()))  # noqa: E731
+    kinds = {bool: lambda x: isinstance(x, bool), int: lambda x: is_whole(x, 0), float: number, dict: sums}
+    return all(kinds[type(default)](value[name]) for name, default in vars(Average()).items())
 
 
 #: Each entry of the file's JSON: whether a value fits, and what does.
@@ -214,6 +233,7 @@ ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "step": (lambda x: is_whole(x, 0), "an int >= 0"),
     "lr": (is_finite, "a finite number"),
     "epochs_done": (lambda x: is_whole(x, 0), "an int >= 0"),
+    "unfinished": (_is_average, "how far an epoch had come, or null"),
     "history": (lambda x: isinstance(x, list) and all(isinstance(row, dict) for row in x), "a list of rows"),
 }
 

@@ -16,9 +16,10 @@ import inspect
 import os
 import random
 import sys
-from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.tree import Params, State
+from spikecore.arguments import checked
 
 Array = Any  # an array of whichever namespace the engine works with
 
@@ -217,6 +218,7 @@ class Executor(abc.ABC):
     #: What ``step`` takes as ``state`` to begin a sequence that later steps go on with. An executor that does not carry
     #: but has this keeps states to itself: it goes on from what its own last step returned, in parts of one length.
     resting: Any = None
+    steps_done: int = 0  # training steps so far
 
     @abc.abstractmethod
     def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:
@@ -294,7 +296,8 @@ def engines() -> List[EngineStatus]:
     return [*(_status(name, entry) for name, entry in _ENGINES.items()), *third_party]
 
 
-def get_engine(name: Any = None, **options: Any) -> Engine:
+@checked
+def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     """Find an engine by name.
 
     Args:

@@ -11,6 +11,9 @@ from spikecore.api.functional.loss import reads_labels, varies
 from spikecore.api.functional.targets import check_labels, target_dtype
 from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.sizes import whole_number
+from spikecore.arguments import is_array, shown
+
+Encoder = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Feed:
         Raises:
             ShapeError, ValueError: wrong, empty or non-finite input; names axis and index.
         """
+        if not is_array(data):
+            raise TypeError(f"input={shown(data)} must be an array of numbers")
         x = engine.asarray(data)
         if self.check_finite:
             check_finite(engine, x)

@@ -6,6 +6,8 @@ import importlib
 import inspect
 from typing import Any, Optional, Tuple
 
+from spikecore.arguments import shown as shown
+
 CONVERTERS = {"torch": "spikecore.engines.torch.nn.convert:adopted"}  # library -> function(module, input_shape)
 LOSSES = ("torch.nn.", "torch._C.", "snntorch.")  # modules whose losses take arrays
 
@@ -14,12 +16,6 @@ def library_of(thing: Any) -> Optional[str]:
     """The library whose module ``thing`` is, if it is one of those that can be converted."""
     roots = (kind.__module__.partition(".")[0] for kind in type(thing).__mro__)
     return next((root for root in roots if root in CONVERTERS), None)
-
-
-def shown(thing: Any, most: int = 100) -> str:
-    """A representation for messages, on one line and not longer than ``most``."""
-    text = " ".join(repr(thing).split())
-    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def no_layer(thing: Any) -> str:

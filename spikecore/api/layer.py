@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.random import Key
 from spikecore.api.tree import Params, State, Tree
+from spikecore.arguments import Checked
 
 Shape = Tuple[int, ...]
 EMPTY = Tree()
@@ -77,7 +78,7 @@ class ShapeError(ValueError):
     """An input does not fit a layer; the message names layer, axis, what came and what was expected."""
 
 
-class Layer(abc.ABC):
+class Layer(Checked, abc.ABC):
     """Base of every layer."""
 
     @property

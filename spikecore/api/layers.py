@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
-from spikecore.api.sizes import at_least_one, full_weight, uniform_weight
+from spikecore.api.sizes import full_weight, uniform_weight
 from spikecore.api.spatial import AvgPool1d as AvgPool1d
 from spikecore.api.spatial import AvgPool2d as AvgPool2d
 from spikecore.api.spatial import Conv1d as Conv1d
 from spikecore.api.spatial import Conv2d as Conv2d
 from spikecore.api.spatial import MaxPool1d as MaxPool1d
 from spikecore.api.spatial import MaxPool2d as MaxPool2d
+from spikecore.arguments import Size
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,9 @@ class Linear(Stateless):
     Shapes: x (time, batch, in_features), W ``weight`` (out_features, in_features), b ``bias`` (out_features,).
     """
 
-    in_features: int
-    out_features: int
+    in_features: Size
+    out_features: Size
     bias: bool = True
-
-    def __post_init__(self) -> None:
-        at_least_one(self, in_features=self.in_features, out_features=self.out_features)
 
     @property
     def input_shape(self) -> Optional[Shape]:
@@ -87,7 +84,7 @@ class Dropout(Stateless):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not isinstance(self.p, Real) or not 0.0 <= self.p < 1.0:
+        if not 0.0 <= self.p < 1.0:
             raise ValueError(f"Dropout: p={self.p!r} must be in [0, 1)")
 
     def init(self, key: Key, shape: Shape) -> Init:
@@ -117,14 +114,8 @@ class GradedSpikes(Stateless):
     Shapes: x (time, batch, size, ...), ``weights`` (size,).
     """
 
-    size: int
+    size: Size
     constant_factor: Optional[float] = None
-
-    def __post_init__(self) -> None:
-        at_least_one(self, size=self.size)
-        factor = self.constant_factor
-        if factor is not None and not (isinstance(factor, (int, float)) and math.isfinite(factor)):
-            raise ValueError(f"GradedSpikes: constant_factor={factor!r} must be a finite number or None")
 
     def init(self, key: Key, shape: Shape) -> Init:
         if not shape or shape[0] != self.size:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from copy import copy
+from dataclasses import replace
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.engine import Engine, Executor, get_engine
 from spikecore.api.executor import fitting, recorded_for
-from spikecore.api.feed import Feed, check_count
+from spikecore.api.feed import Encoder, Feed, check_count
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import metrics_of, needs_membrane
@@ -19,8 +21,19 @@ from spikecore.api.network import Output
 from spikecore.api.optim import Adam, Optimizer
 from spikecore.api.sizes import sample_shape, whole_number
 from spikecore.api.summary import table
-from spikecore.api.training import Callback, Row, Training, batches, check_batches, evaluate, same_training
+from spikecore.api.training import (
+    Average,
+    Callback,
+    Row,
+    Schedule,
+    Training,
+    batches,
+    check_batches,
+    evaluate,
+    same_training,
+)
 from spikecore.api.tree import Tree, flatten
+from spikecore.arguments import PathLike, Size, checked
 
 Record = Union[bool, str, Tuple[str, ...]]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
@@ -48,6 +61,7 @@ class Model:
         >>> out.spikes                           # (25, batch, 10)
     """
 
+    @checked
     def __init__(
         self,
         network: Layer,
@@ -71,6 +85,7 @@ class Model:
         self.network, self.engine, self.seed = network, engine, seed
         self.history: List[Row] = []
         self.epochs_done = 0
+        self.unfinished: Optional[Average] = None
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
         self.metric: Any = None
@@ -149,8 +164,9 @@ class Model:
         """Everything training has changed: params, buffers, optimiser slots, step count, learning rate."""
         return self.executor.state()
 
+    @checked
     @isolated
-    def load_state(self, state: Dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of ``state``; its arrays may be tensors. A model that was never trained takes no optimiser slots.
 
         Raises:
@@ -167,11 +183,13 @@ class Model:
             if isinstance(state[part], Mapping)
         }
         self.executor.load({**state, **arrays})
+        self.unfinished = None
 
     # ---- running ----
 
+    @checked
     def __call__(
-        self, x: Any, num_steps: Optional[int] = None, state: Optional[Tree] = None, record: Record = "last"
+        self, x: Any, num_steps: Optional[Size] = None, state: Optional[Tree] = None, record: Record = "last"
     ) -> Output:
         """Run the network without training.
 
@@ -195,22 +213,26 @@ class Model:
             raise TypeError(f"state={shown(state)} must be the state that an earlier call returned, out.state")
         values, steps = feed(self.engine, x, self.input_shape, Key((self.seed, "call")))
         self.build(tuple(values.shape[2:]))
-        return self.executor.run(values, state, steps=steps, record=record)
+        out = self.executor.run(values, state, steps=steps, record=record)
+        if out.readout is not None:
+            return out
+        return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # no neurons: a view of x, it may be
 
     # ---- training ----
 
+    @checked
     @isolated
     def fit(
         self,
         data: Iterable[Any],
         loss: Any = None,
         optimizer: Optional[Optimizer] = None,
-        epochs: int = 1,
-        num_steps: Optional[int] = None,
-        encoder: Optional[Callable[..., Any]] = None,
+        epochs: Size = 1,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
         time_axis: int = 0,
         validation: Optional[Iterable[Any]] = None,
-        schedule: Optional[Callable[[int, int], float]] = None,
+        schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
         callbacks: Tuple[Callback, ...] = (),
         *,
@@ -254,8 +276,10 @@ class Model:
             update_every: update the weights every so many steps instead of once per batch; states are carried on as
                 constants (with "bptt": snnTorch's TBPTT), and the loss is that of each part. Dropout draws anew.
             resume: True continues an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then
-                counts the epochs already done, the optimiser must be like the one so far, and the result is
-                bit-identical to an uninterrupted run. False lets the optimiser start anew.
+                counts the epochs already done, and the optimiser must be like the one so far. After Ctrl-C inside an
+                epoch, training goes on with the next batch. The result is bit-identical to that of an uninterrupted
+                run, given the same batches: those of epoch e must depend on e alone, as a ``Loader``'s and a list's do.
+                False lets the optimiser start anew.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
             check_finite: whether NaN and infinity in the inputs are refused, and training ends where the loss is such.
 
@@ -305,7 +329,14 @@ class Model:
         held = self.executor.state()
         held["lr"] = optimizer.lr
         like_before = self.optimizer is not None and same_training(self.optimizer, optimizer)
-        if resume and not like_before:
+        if not resume:
+            self.unfinished = None
+        elif self.unfinished is not None and self.unfinished.cut:
+            raise ValueError(
+                "resume=True: the last step was interrupted half done, so that the weights belong to no step; load "
+                "what was saved before it, or fit without resume"
+            )
+        elif not like_before:
             raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
         if resume is False or not like_before:
             held.update(optimizer={}, step=0)
@@ -314,13 +345,14 @@ class Model:
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
+    @checked
     @isolated
     def evaluate(
         self,
         data: Iterable[Any],
         loss: Any = None,
-        num_steps: Optional[int] = None,
-        encoder: Optional[Callable[..., Any]] = None,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
         time_axis: int = 0,
         *,
         metric: Any = None,
@@ -346,6 +378,7 @@ class Model:
 
     # ---- elsewhere ----
 
+    @checked
     def to_engine(self, engine: Union[str, Engine], **options: Any) -> Model:
         """A copy of the model, weights and training state included, on another engine.
 
@@ -362,10 +395,11 @@ class Model:
             shape: Any = self.input_shape  # known, where there are weights
             other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
         other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
-        other.loss, other.metric = self.loss, self.metric
+        other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
         return other
 
-    def save(self, path: Any, *, check_finite: bool = True) -> None:
+    @checked
+    def save(self, path: PathLike, *, check_finite: bool = True) -> None:
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
 
         The file replaces an older one in a single step: if the process dies meanwhile, the old one stays whole. The

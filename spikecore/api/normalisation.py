@@ -19,7 +19,8 @@ from spikecore.api.layer import (
     Tree,
     layer_name,
 )
-from spikecore.api.sizes import at_least_one, full_weight, is_size, map_names
+from spikecore.api.sizes import full_weight, is_size, map_names
+from spikecore.arguments import Size
 
 
 def _check_eps(layer: Any) -> None:
@@ -30,7 +31,7 @@ def _check_eps(layer: Any) -> None:
 class _Running(Stateless):
     """Normalisation by the statistics of the batch in training, by running statistics otherwise."""
 
-    num_features: int
+    num_features: Size
     eps: float
     momentum: float
     affine: bool
@@ -39,7 +40,6 @@ class _Running(Stateless):
     axes: ClassVar[Tuple[int, ...]] = (0, 1)  # what statistics are taken over, besides space
 
     def __post_init__(self) -> None:
-        at_least_one(self, num_features=self.num_features)
         _check_eps(self)
         if not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"{layer_name(self)}: momentum={self.momentum!r} must be in [0, 1]")
@@ -98,7 +98,7 @@ class _Running(Stateless):
 class _BatchNorm(_Running):
     """What both batch normalisations share."""
 
-    num_features: int
+    num_features: Size
     eps: float = 1e-5
     momentum: float = 0.1
     affine: bool = True
@@ -142,17 +142,13 @@ class BatchNorm2d(_BatchNorm):
 class _BatchNormTT(_Running):
     """What both batch normalisations through time share."""
 
-    num_features: int
-    time_steps: int
+    num_features: Size
+    time_steps: Size
     eps: float = 1e-5
     momentum: float = 0.1
     affine: bool = True
 
     axes: ClassVar[Tuple[int, ...]] = (1,)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least_one(self, time_steps=self.time_steps)
 
     def _size(self) -> Shape:
         return (self.time_steps, self.num_features)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from spikecore.api.sizes import is_finite
+from spikecore.arguments import Checked
 
 Slots = Dict[str, Any]
 Scalars = Dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Checked):
     """Base of all optimisers.
 
     Args:
@@ -126,8 +127,6 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "betas", tuple(self.betas))
-        if len(self.betas) != 2:
-            raise ValueError(f"{type(self).__name__}: betas={self.betas!r} must be two numbers")
         for beta in self.betas:
             self._check("betas", beta, 0.0, 1.0)
         self._check("eps", self.eps, 0.0, math.inf, above=True)

@@ -9,6 +9,7 @@ from typing import Any, Optional, Tuple, Union
 from spikecore.api.engine import get_engine
 from spikecore.api.random import Key
 from spikecore.api.sizes import full_weight
+from spikecore.arguments import checked, is_array, shown
 
 
 class Fixed:
@@ -63,6 +64,7 @@ def is_param(annotation: Any) -> bool:
     return annotation == Param or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Param")
 
 
+@checked
 def learn(value: Any, per: Optional[str] = None) -> Learn:
     """Mark a parameter as learnable.
 
@@ -77,14 +79,24 @@ def learn(value: Any, per: Optional[str] = None) -> Learn:
     Example:
         >>> sc.Leaky(beta=sc.learn(0.9, per="neuron"))
     """
+    return _learned("learn", "value", value, per)
+
+
+def _learned(owner: str, name: str, value: Any, per: Optional[str]) -> Learn:
     if per not in (None, "neuron", "channel"):
-        raise ValueError(f"learn: per={per!r} must be None, 'neuron' or 'channel'")
-    value = constant(value, "learn: value")
+        raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
+    value = constant(value, f"{owner}: {name}")
+    flat = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
+    if not all(map(math.isfinite, flat)):
+        raise ValueError(f"{owner}: {name}={shown(value)} must be finite")
     if per is not None and isinstance(value, Fixed) and value.shape != ():
-        raise ValueError(f"learn: per={per!r} spreads one number; an array of shape {value.shape} already has its own")
+        raise ValueError(
+            f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own"
+        )
     return Learn(value, per)
 
 
+@checked
 def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
     """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
 
@@ -107,13 +119,14 @@ def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
 
     Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021 (there with a sigmoid).
     """
-    made = learn(tau, per)
+    made = _learned("learn_tau", "tau", tau, per)
     flat = [made.value] if isinstance(made.value, float) else made.value.data.reshape(-1).tolist()
-    if not (math.isfinite(dt) and dt > 0) or not all(math.isfinite(t) and t > 0 for t in flat):
-        raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be finite and > 0")
+    if dt <= 0 or not all(t > 0 for t in flat):
+        raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be > 0")
     return Learn(made.value, made.per, float(dt))
 
 
+@checked
 def decay(tau: float, dt: float = 1.0) -> float:
     """The constant decay per step of a time constant: exp(-dt / tau).
 
@@ -121,7 +134,7 @@ def decay(tau: float, dt: float = 1.0) -> float:
         tau: time constant, > 0, in the unit of ``dt``.
         dt: duration of a time step, > 0.
     """
-    if not (hasattr(tau, "__float__") and hasattr(dt, "__float__") and tau > 0 and dt > 0):
+    if not (tau > 0 and dt > 0):
         raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be numbers > 0")
     return math.exp(-dt / tau)
 
@@ -132,12 +145,12 @@ def constant(value: Any, name: str = "value") -> Union[float, Fixed]:
     Raises:
         TypeError: it holds something else than numbers; the message begins with ``name``.
     """
+    if isinstance(value, Fixed) or (isinstance(value, float) and type(value) is float):
+        return value
+    if isinstance(value, bool) or not is_array(value):  # NumPy would read None, text and dates as numbers
+        raise TypeError(f"{name}={shown(value)} must be a number or an array of numbers")
     if isinstance(value, (int, float)):
         return float(value)
-    if isinstance(value, Fixed):
-        return value
-    if get_engine("numpy").to_numpy(value).dtype.kind in "OSUc":  # NumPy would read None and text as numbers
-        raise TypeError(f"{name}={value!r} must be a number or an array of numbers")
     return Fixed(value)
 
 

@@ -24,6 +24,7 @@ from spikecore.api.layers import Linear
 from spikecore.api.rules import rule_of
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import State
+from spikecore.arguments import Checked
 
 Weighing = Callable[[Any], Any]
 
@@ -34,7 +35,7 @@ def proportional(weight: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class STDP:
+class STDP(Checked):
     """Spike-timing-dependent plasticity of one connection.
 
     Args:

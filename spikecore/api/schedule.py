@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from spikecore.arguments import Checked
+
 
 @dataclass(frozen=True)
-class constant:  # noqa: N801
+class constant(Checked):  # noqa: N801
     """The same rate throughout."""
 
     def __call__(self, epoch: int, epochs: int) -> float:
@@ -15,7 +17,7 @@ class constant:  # noqa: N801
 
 
 @dataclass(frozen=True)
-class step:  # noqa: N801
+class step(Checked):  # noqa: N801
     """Multiply by ``factor`` every ``every`` epochs.
 
     Args:
@@ -35,7 +37,7 @@ class step:  # noqa: N801
 
 
 @dataclass(frozen=True)
-class cosine:  # noqa: N801
+class cosine(Checked):  # noqa: N801
     """Half a cosine from 1 in the first epoch down to ``floor`` after the last, behind a linear warm-up.
 
     Args:

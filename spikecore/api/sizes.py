@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Tuple, Union
 
 from spikecore.api.engine import get_engine
 from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.windows import window_counts
+from spikecore.arguments import is_int
 
 Sizes = Union[int, Tuple[int, ...]]
 
 
 def is_size(n: Any, least: int) -> bool:
     """Whether ``n`` is an int, not a bool, of at least ``least``."""
-    return isinstance(n, int) and not isinstance(n, bool) and n >= least
+    return isinstance(n, int) and is_int(n) and n >= least
 
 
 def is_whole(n: Any, least: float) -> bool:
     """Whether ``n`` is an int or a NumPy integer, not a bool, of at least ``least``."""
-    return isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= least
+    return is_int(n) and int(n) >= least
 
 
 def is_finite(x: Any) -> bool:
@@ -50,8 +51,8 @@ def sample_shape(name: str, given: Any) -> Shape:
     Raises:
         ValueError: something else, or a size below 1.
     """
-    sizes = tuple(given) if hasattr(given, "__iter__") else (given,)
-    if not all(isinstance(n, Integral) and int(n) >= 1 for n in sizes):
+    sizes = tuple(given) if hasattr(given, "__iter__") and not isinstance(given, bytes) else (given,)
+    if not all(is_whole(n, 1) for n in sizes):
         raise ValueError(f"{name}={given!r} must be the sizes of one sample, without time and batch, e.g. (64,)")
     return tuple(int(n) for n in sizes)
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Sequence, Tuple, cast
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
-from spikecore.api.sizes import Sizes, at_least_one, map_names, spread, uniform_weight, window_shape
+from spikecore.api.sizes import Sizes, map_names, spread, uniform_weight, window_shape
+from spikecore.arguments import Size
 
 
 class Spatial(Stateless):
@@ -42,20 +43,19 @@ def through(engine: Any, layers: Sequence[Tuple[Spatial, Params]], x: Any) -> An
 class _Conv(Spatial):
     """What convolutions of any dimension share."""
 
-    in_channels: int
-    out_channels: int
+    in_channels: Size
+    out_channels: Size
     kernel_size: Sizes
     stride: Sizes = 1
     padding: Sizes = 0
     dilation: Sizes = 1
-    groups: int = 1
+    groups: Size = 1
     bias: bool = True
 
     space: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         name = layer_name(self)
-        at_least_one(self, in_channels=self.in_channels, out_channels=self.out_channels, groups=self.groups)
         for field, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             object.__setattr__(self, field, spread(name, field, getattr(self, field), self.space, least))
         if self.in_channels % self.groups or self.out_channels % self.groups:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Literal, Optional, Sequence, Tuple
 
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
@@ -16,14 +17,16 @@ from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import Metrics, measured
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
+from spikecore.api.interrupt import wholly
 from spikecore.api.layer import Key
 from spikecore.api.network import constant
 from spikecore.api.progress import Progress, length
-from spikecore.api.sizes import whole_number
+from spikecore.arguments import Checked, Size
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
 Callback = Callable[[Any, Row], Optional[bool]]
+Schedule = Callable[[int, int], float]
 
 
 class DivergedError(ArithmeticError):
@@ -31,7 +34,7 @@ class DivergedError(ArithmeticError):
 
 
 @dataclass
-class EarlyStopping:
+class EarlyStopping(Checked):
     """Callback: stop when a figure has not improved for ``patience`` epochs.
 
     It begins anew where an epoch does not follow the one before: with another model, or another run.
@@ -47,19 +50,14 @@ class EarlyStopping:
         KeyError: the history has no such column. ValueError: another mode, or "auto" for any other column.
     """
 
-    patience: int = 5
+    patience: Size = 5
     monitor: str = "val_loss"
     min_delta: float = 0.0
     restore_best: bool = True
-    mode: str = "auto"
+    mode: Literal["min", "max", "auto"] = "auto"
     _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
     _waited: int = field(default=0, repr=False)
     _epoch: int = field(default=0, repr=False)
-
-    def __post_init__(self) -> None:
-        self.patience = whole_number("EarlyStopping: patience", self.patience, 1)
-        if self.mode not in ("min", "max", "auto"):
-            raise ValueError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
 
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
@@ -96,13 +94,24 @@ class EarlyStopping:
 
 @dataclass
 class Average:
-    """Running means of loss and metrics over samples."""
+    """Running means of loss and metrics over samples; of an epoch that was interrupted, where to go on.
+
+    Attributes:
+        batches, samples: how many were seen.
+        sums: sums over the samples, by column.
+        seconds: how long it took.
+        cut: whether a step was left half done, so that nothing can go on from there.
+    """
 
     samples: int = 0
     sums: Dict[str, float] = field(default_factory=lambda: {"loss": 0.0})
+    batches: int = 0
+    seconds: float = 0.0
+    cut: bool = False
 
     def add(self, count: int, loss: float, metrics: Dict[str, float]) -> None:
         """Count one batch."""
+        self.batches += 1
         self.samples += count
         for name, value in {"loss": loss, **metrics}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * count
@@ -153,6 +162,22 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
         yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
 
 
+def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches that come after the first ``count``, which an interrupted epoch has already seen.
+
+    Raises:
+        ValueError: there are not as many.
+    """
+    given = iter(batches(data))
+    seen = sum(1 for _ in itertools.islice(given, count))
+    if seen < count:
+        raise ValueError(
+            f"resume=True goes on after batch {count} of an epoch, but data has {seen}: give the data that the "
+            "interrupted fit had"
+        )
+    return given
+
+
 def lengths_of(engine: Any, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
     """The lengths of a batch (time or 1, batch, *features), checked; None where all steps count."""
     if lengths is None:
@@ -172,7 +197,7 @@ class Training:
     feed: Feed
     epochs: int
     base_lr: float
-    schedule: Optional[Callable[[int, int], float]]
+    schedule: Optional[Schedule]
     validation: Any
     callbacks: Sequence[Callback]
     progress: Optional[bool]
@@ -209,8 +234,10 @@ class Training:
                 )
             if self.validation is not None:
                 row.update(self._validated())
-            model.history.append(row)
-            model.epochs_done += 1
+            with wholly():
+                model.history.append(row)
+                model.epochs_done += 1
+                model.unfinished = None
             if any([callback(model, row) for callback in self.callbacks]):  # every one of them is called
                 break
         return model.history
@@ -227,21 +254,21 @@ class Training:
     def _epoch(self, epoch: int) -> Row:
         if hasattr(self.data, "set_epoch"):
             self.data.set_epoch(epoch)
-        mean, begun = Average(), time.perf_counter()
+        mean = self.model.unfinished = self.model.unfinished or Average()
+        begun = time.perf_counter() - mean.seconds
         bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
-        for inputs, targets, lengths in bar.over(batches(self.data)):
+        for inputs, targets, lengths in bar.over(behind(self.data, mean.batches)):
             self._step(epoch, mean, inputs, targets, lengths)
-            rate = mean.samples / (time.perf_counter() - begun)
-            bar.update(**mean.shown(), samples_per_s=f"{rate:.0f}")
+            mean.seconds = time.perf_counter() - begun
+            bar.update(**mean.shown(), samples_per_s=f"{mean.samples / mean.seconds:.0f}")
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
-        seconds = time.perf_counter() - begun
         return {
             "epoch": epoch + 1,
             **mean.row(),
             "lr": self.model.executor.lr,
-            "seconds": round(seconds, 3),
-            "samples_per_s": round(mean.samples / seconds, 1),
+            "seconds": round(mean.seconds, 3),
+            "samples_per_s": round(mean.samples / mean.seconds, 1),
         }
 
     def _step(self, epoch: int, mean: Average, inputs: Any, targets: Any, lengths: Any) -> None:
@@ -252,9 +279,15 @@ class Training:
         targets = self.feed.aims(model.engine, self.loss, targets)
         check_targets(model.engine, self.loss, x, steps, targets, model.classes)
         lengths = lengths_of(model.engine, lengths, x, steps)
-        loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
-        held = model.engine.asarray(targets, dtype=target_dtype(targets))
-        mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), held, lengths))
+        before = model.executor.steps_done
+        with wholly():
+            try:
+                loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
+            except BaseException as error:
+                mean.cut = not isinstance(error, Exception) or model.executor.steps_done != before
+                raise
+            held = model.engine.asarray(targets, dtype=target_dtype(targets))
+            mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), held, lengths))
 
     def _validated(self) -> Row:
         return evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, self.progress).row("val_")

@@ -9,11 +9,11 @@ IPU, has that pass alone.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from spikecore.api.containers import walk
 from spikecore.api.engine import Engine, get_engine
-from spikecore.api.feed import Feed, check_targets
+from spikecore.api.feed import Encoder, Feed, check_targets
 from spikecore.api.foreign import model_of
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient, slopes
@@ -21,6 +21,7 @@ from spikecore.api.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.neurons.base import Neuron, Stepper, value_at
 from spikecore.api.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
 from spikecore.api.tree import Params, flatten, unflatten
+from spikecore.arguments import Array, Size, checked
 
 LIMITS = {"float64": 1e-11, "float32": 1e-4}  # of a relative error max|a - b| / max|b|
 NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient this small against the largest one is a zero, rounded
@@ -28,14 +29,15 @@ DIFFERENCE_LIMIT = 1e-6
 ROUNDING = 1e-5  # in float32 a spike may differ where |U - threshold| <= 1e-5 max(1, |threshold|)
 
 
+@checked
 def verify(
     model: Any,
-    x: Any,
-    targets: Any,
+    x: Array,
+    targets: Array,
     loss: Any = None,
     against: Union[str, Engine] = "numpy",
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     *,
     differences: bool = True,

@@ -14,7 +14,7 @@ from typing import BinaryIO, List, Tuple
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.events import Events
 from spikecore.datasets.places import PathLike, content
 
@@ -49,6 +49,7 @@ class Packets:
         return replace(self, **columns)
 
 
+@checked
 def read_aedat(path: PathLike, sensor: Tuple[int, int] = (128, 128)) -> Events:
     """All valid polarity events of an AEDAT 3.1 file; other events are passed over.
 

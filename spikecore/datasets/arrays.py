@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Iterator, Optional, Tuple, Union
+from typing import Any, ClassVar, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError
+from spikecore.arguments import Checked, of_numbers
+from spikecore.datasets.errors import DataError, checked
 
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)  # equality of arrays is not a truth value
-class Dataset:
+class Dataset(Checked):
     """Samples and their targets, along axis 0 of two host arrays.
 
     Args:
@@ -28,6 +29,8 @@ class Dataset:
     Raises:
         DataError: no samples, ragged rows, or a different number of inputs and targets.
     """
+
+    refusal: ClassVar[Any] = DataError
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -100,6 +103,7 @@ class Loader:
         DataError: no samples, inputs and targets of different length, batch_size below 1, a negative seed, or no batch.
     """
 
+    @checked
     def __init__(
         self,
         inputs: Any,
@@ -194,7 +198,7 @@ def _host(name: str, values: Any) -> np.ndarray:
         array = np.asanyarray(values)  # keeps a memory map one
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{name}: cannot be read as a host array: {error}") from error
-    if array.ndim == 0 or array.dtype == object:
+    if array.ndim == 0 or not of_numbers(array.dtype):
         raise DataError(f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}")
     return array
 

@@ -14,7 +14,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 
 from spikecore import __version__
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.fingerprint import fingerprint
@@ -49,6 +49,7 @@ class Cached(EventDataset):
             whether a recording has changed. DataFileError: the folder cannot be written to.
     """
 
+    @checked
     def __init__(self, dataset: EventDataset, folder: PathLike):
         random = random_steps(dataset.transform)
         if random:

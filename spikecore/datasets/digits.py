@@ -7,11 +7,12 @@ from typing import Tuple
 import numpy as np
 
 from spikecore.datasets.arrays import Dataset
-from spikecore.datasets.errors import DataError, MissingExtraError
+from spikecore.datasets.errors import DataError, MissingExtraError, checked
 
 TRAIN_SAMPLES = 1347  # three quarters of 1797
 
 
+@checked
 def digits(split: str = "contiguous", *, image: bool = False, seed: int = 0) -> Tuple[Dataset, Dataset]:
     """1797 digits by 13 writers as (train, test) with 1347 and 450 samples.
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
+from spikecore import arguments
+
 
 class DataError(ValueError):
     """Data that cannot be used as asked."""
@@ -9,6 +13,9 @@ class DataError(ValueError):
 
 class DataFileError(DataError):
     """A data file that is absent, of another format, or damaged."""
+
+
+checked = functools.partial(arguments.checked, refusal=DataError)
 
 
 class MissingExtraError(DataError, ImportError):

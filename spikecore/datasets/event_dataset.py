@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from spikecore.arguments import Array, Checked
 from spikecore.datasets.arrays import Samples, halves
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
@@ -38,7 +39,7 @@ class Source(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class EventDataset(Samples):
+class EventDataset(Checked, Samples):
     """Recordings and their labels. The labels are in memory; a recording is read, and transformed, on each access.
 
     `dataset[3]` is one (recording, label); a slice, a mask or an array of indices gives an EventDataset. For training,
@@ -60,12 +61,14 @@ class EventDataset(Samples):
         rows: which recordings of the source these are, in this order; None, all.
     """
 
+    refusal: ClassVar[Any] = DataError
+
     source: Source
-    targets: np.ndarray
+    targets: Array
     name: str = ""
     classes: Tuple[str, ...] = ()
     transform: Optional[Callable[..., Any]] = None
-    rows: Optional[np.ndarray] = None
+    rows: Optional[Array] = None
 
     def __post_init__(self):
         rows = np.arange(len(self.source)) if self.rows is None else np.asarray(self.rows)

@@ -7,7 +7,7 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.limits import MOST_BYTES
@@ -17,6 +17,7 @@ from spikecore.datasets.places import PathLike, stamp
 MOST_CLASSES = 100_000
 
 
+@checked
 def event_npz(path: PathLike, sensor: Tuple[int, ...], *, max_bytes: int = MOST_BYTES) -> EventDataset:
     """Recordings in an archive with the arrays t, x, y, p (events,), offset (recordings + 1,) and label (recordings,).
 
@@ -47,6 +48,7 @@ def event_npz(path: PathLike, sensor: Tuple[int, ...], *, max_bytes: int = MOST_
     return EventDataset(Archive(Path(path), events, offset, sensor), label.astype(np.int64), Path(path).name, classes)
 
 
+@checked
 def save_event_npz(path: PathLike, dataset: EventDataset) -> None:
     """Write recordings, as Events of one camera, so that `event_npz` reads them.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, ClassVar, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.arguments import Checked
 from spikecore.datasets.errors import DataError
 
 TIME_LIMIT = 1 << 52  # µs, 142 years: sums and float64 stay exact far beyond any recording
@@ -14,7 +15,7 @@ SENSOR_LIMIT = 1 << 15  # pixels along an axis: AEDAT stores 15 bits
 
 
 @dataclass(frozen=True, eq=False)  # equality is that of contents, below
-class Events:
+class Events(Checked):
     """Events in the order of their times, one entry per event in each array.
 
     Args:
@@ -33,6 +34,8 @@ class Events:
         DataError: arrays of different lengths, values that are no whole numbers or out of range, times that decrease
             (`Events.from_unsorted` sorts), or a sensor that does not fit.
     """
+
+    refusal: ClassVar[Any] = DataError
 
     t: np.ndarray
     x: np.ndarray

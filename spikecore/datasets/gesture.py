@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from spikecore.datasets.aedat import Packets, find_packets, read_packets
-from spikecore.datasets.errors import DataFileError
+from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.places import Home, PathLike, content, stamp
@@ -45,6 +45,7 @@ class Trial(NamedTuple):
     stop: int
 
 
+@checked
 def dvs_gesture(root: PathLike) -> Tuple[EventDataset, EventDataset]:
     """DVS-Gesture from files on disk as (train, test); nothing is downloaded.
 

@@ -7,7 +7,8 @@ from typing import Tuple
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.arguments import Size
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.hdf5 import Hdf5Reader
@@ -21,6 +22,7 @@ SHD = Home("SHD", ("SHD", "."), PAGE, PAPER, "shd_train.h5 and shd_test.h5, gunz
 SSC = Home("SSC", ("SSC", "."), PAGE, PAPER, "ssc_train.h5, ssc_valid.h5 and ssc_test.h5, gunzipped")
 
 
+@checked
 def shd(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDataset]:
     """Spiking Heidelberg Digits from files on disk as (train, test), 8156 and 2264 samples; nothing is downloaded.
 
@@ -44,6 +46,7 @@ def shd(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDa
     return train, test
 
 
+@checked
 def ssc(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDataset, EventDataset]:
     """Spiking Speech Commands as (train, valid, test), 75466, 9981 and 20382 samples of 35 words; otherwise as `shd`.
 
@@ -55,7 +58,8 @@ def ssc(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDa
     return train, valid, test
 
 
-def read_spikes(path: PathLike, *, units: int = UNITS, name: str = "", timeout: float = 60.0) -> EventDataset:
+@checked
+def read_spikes(path: PathLike, *, units: Size = UNITS, name: str = "", timeout: float = 60.0) -> EventDataset:
     """Any HDF5 file with the layout of SHD: spikes/times (s), spikes/units, labels, and extra/keys where there are any.
 
     Args:
@@ -72,7 +76,7 @@ def read_spikes(path: PathLike, *, units: int = UNITS, name: str = "", timeout: 
 class Spikes(Source):
     """The samples of one file."""
 
-    def __init__(self, reader: Hdf5Reader, path: Path, units: int, origin: str):
+    def __init__(self, reader: Hdf5Reader, path: Path, units: Size, origin: str):
         self.reader, self.path, self.units, self.origin = reader, path, units, origin
         self._count = 0
 

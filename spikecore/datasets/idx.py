@@ -16,7 +16,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from spikecore.datasets.arrays import Dataset
-from spikecore.datasets.errors import DataFileError
+from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.limits import DEFLATED, MOST_BYTES, check_size
 from spikecore.datasets.places import PathLike
 
@@ -25,6 +25,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
+@checked
 def read_idx(path: PathLike, *, max_bytes: int = MOST_BYTES) -> np.ndarray:
     """Read one IDX file, gzipped or not (told by its content, not by its name).
 
@@ -96,6 +97,7 @@ def _taken(stream: Any, count: int) -> bytearray:
     return data
 
 
+@checked
 def mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
     """MNIST from files on disk as (train, test); nothing is downloaded.
 
@@ -111,6 +113,7 @@ def mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
     return _load(root, "MNIST", "torchvision.datasets.MNIST(root, download=True)", tuple("0123456789"), image)
 
 
+@checked
 def fashion_mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
     """FashionMNIST from files on disk as (train, test); nothing is downloaded. Arguments and errors as for `mnist`.
 

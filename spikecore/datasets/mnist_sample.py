@@ -7,11 +7,12 @@ from typing import Tuple
 import numpy as np
 
 from spikecore.datasets.arrays import Dataset
-from spikecore.datasets.errors import MissingExtraError
+from spikecore.datasets.errors import MissingExtraError, checked
 
 TRAIN_SAMPLES = 4000
 
 
+@checked
 def mnist_sample(*, image: bool = False, seed: int = 0) -> Tuple[Dataset, Dataset]:
     """5000 of MNIST's 60,000 training images, 500 of each digit, shuffled, as (train, test) with 4000 and 1000 samples.
 

@@ -7,7 +7,7 @@ from typing import List, Tuple
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError, DataFileError
+from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.places import Home, PathLike, content, stamp
@@ -23,6 +23,7 @@ HOME = Home(
 )
 
 
+@checked
 def nmnist(root: PathLike) -> Tuple[EventDataset, EventDataset]:
     """N-MNIST from files on disk as (train, test), 60,000 and 10,000 recordings; nothing is downloaded.
 
@@ -42,6 +43,7 @@ def nmnist(root: PathLike) -> Tuple[EventDataset, EventDataset]:
     return _part(folder / "Train"), _part(folder / "Test")
 
 
+@checked
 def read_nmnist(path: PathLike, sensor: Tuple[int, int] = SENSOR) -> Events:
     """One `.bin` file of N-MNIST, or of N-Caltech101, whose format is the same.
 

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterable, Optional, Tuple
 import numpy as np
 
 from spikecore.datasets.arrays import Dataset
-from spikecore.datasets.errors import DataFileError
+from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.limits import DEFLATED, MOST_BYTES, check_size
 from spikecore.datasets.places import PathLike
 
@@ -28,6 +28,7 @@ FAULTS = (
 )  # fmt: skip
 
 
+@checked
 def npz(
     train: PathLike,
     test: Optional[PathLike] = None,
@@ -64,6 +65,7 @@ def npz(
     return part(train, "train"), part(train if test is None else test, "test")
 
 
+@checked
 def read_npz(
     path: PathLike, *, inputs: str = "inputs", targets: str = "targets", max_bytes: int = MOST_BYTES
 ) -> Dataset:

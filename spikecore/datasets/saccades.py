@@ -7,7 +7,8 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError
+from spikecore.arguments import Array
+from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
 from spikecore.datasets.fingerprint import fingerprint
@@ -72,8 +73,9 @@ class Camera:
         return seen.reshape(len(progress), -1)
 
 
+@checked
 def saccades(
-    images: Any, targets: Any, *, classes: Tuple[str, ...] = (), name: str = "", **camera: Any
+    images: Array, targets: Array, *, classes: Tuple[str, ...] = (), name: str = "", **camera: Any
 ) -> EventDataset:
     """Simulated events from still images: three saccades along a triangle, as those that N-MNIST was recorded with.
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError
+from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.events import Events, check_sensor
 
 
+@checked
 def from_structured(array: Any, sensor: Any, origin: str = "") -> Events:
     """Events from a structured array with the fields t (µs) and x, and y and p where the sensor has them.
 
@@ -34,6 +35,7 @@ def from_structured(array: Any, sensor: Any, origin: str = "") -> Events:
     return Events.from_unsorted(array["t"], array["x"], y, p, sensor=sensor, origin=origin)
 
 
+@checked
 def to_structured(events: Events) -> np.ndarray:
     """A structured array (events,) with those of the fields x, y, t, p, in this order, that the sensor has."""
     columns = sorted(events.columns().items(), key=lambda pair: "xytp".index(pair[0]))

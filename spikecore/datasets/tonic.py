@@ -6,13 +6,15 @@ from typing import Any, Optional, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.datasets.errors import DataError
+from spikecore.arguments import shown
+from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
 from spikecore.datasets.progress import watched
 from spikecore.datasets.structured import from_structured
 
 
+@checked
 def from_tonic(
     dataset: Any,
     *,
@@ -38,11 +40,15 @@ def from_tonic(
     Raises:
         DataError: no sensor is known, or items of another form.
     """
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise DataError(f"dataset={shown(dataset)}: need a data set of tonic's, or another list of (events, target)")
     sensor, polarities = _sensor(dataset, sensor)
     source = Foreign(dataset, sensor, polarities, identity)
     if not len(source):
         raise DataError("dataset: has no recordings")
     source.read(0)  # an item of another form is found now
+    if targets is not None and len(targets) != len(dataset):
+        raise DataError(f"targets: {len(targets)} of them for {len(dataset)} recordings")
     if targets is None:
         targets = getattr(dataset, "targets", None)
     if targets is None or len(targets) != len(dataset):

@@ -8,6 +8,7 @@ from spikecore.api.layers import Linear
 from spikecore.api.plasticity import STDP, Weighing, proportional
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import State
+from spikecore.arguments import checked
 from spikecore.engines.torch import torch
 from spikecore.functional.probe import InputMonitor, OutputMonitor, detached
 
@@ -35,6 +36,7 @@ class STDPLearner(nn.Module):
         TypeError: another synapse. ValueError: a padding mode other than zeros, a time constant below 1.
     """
 
+    @checked
     def __init__(
         self, synapse: nn.Module, sn: nn.Module, tau_pre: float, tau_post: float,
         f_pre: Weighing = proportional, f_post: Weighing = proportional,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
+from spikecore.arguments import checked
 from spikecore.engines.torch import torch  # says how to get it where it is missing
 
 nn = torch.nn
@@ -170,6 +171,7 @@ class OutputMonitor(BaseMonitor):
         TypeError: ``instance`` is neither class nor name. ValueError: it picks no layer.
     """
 
+    @checked
     def __init__(self, net: nn.Module, instance: Any = None, function_on_output: Function = unchanged) -> None:
         super().__init__()
         self.function_on_output = function_on_output
@@ -184,6 +186,7 @@ class InputMonitor(BaseMonitor):
         function_on_input: applied to each input before it is kept.
     """
 
+    @checked
     def __init__(self, net: nn.Module, instance: Any = None, function_on_input: Function = unchanged) -> None:
         super().__init__()
         self.function_on_input = function_on_input
@@ -203,6 +206,7 @@ class AttributeMonitor(BaseMonitor):
         AttributeError: at the call, if the layer has no such attribute.
     """
 
+    @checked
     def __init__(
         self,
         attribute_name: str,
@@ -227,6 +231,7 @@ class GradInputMonitor(BaseMonitor):
         function_on_grad_input: applied to each gradient before it is kept; None stands where there is none.
     """
 
+    @checked
     def __init__(self, net: nn.Module, instance: Any = None, function_on_grad_input: Function = unchanged) -> None:
         super().__init__()
         self.function_on_grad_input = function_on_grad_input
@@ -247,6 +252,7 @@ class GradOutputMonitor(BaseMonitor):
         function_on_grad_output: applied to each gradient before it is kept; None stands where there is none.
     """
 
+    @checked
     def __init__(self, net: nn.Module, instance: Any = None, function_on_grad_output: Function = unchanged) -> None:
         super().__init__()
         self.function_on_grad_output = function_on_grad_output

@@ -8,7 +8,7 @@ watches two modules of torch and needs the extra ``torch``.
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 from spikecore.api.engine import engine_of, no_such
 from spikecore.api.layers import Linear
@@ -18,12 +18,15 @@ from spikecore.api.plasticity import Weighing
 from spikecore.api.plasticity import proportional as proportional
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import State
+from spikecore.arguments import Array, Weighted, checked
 
 Step = Tuple[Any, Any, Any]
 
 
+@checked
 def stdp_linear_single_step(
-    fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
     """One step of STDP of a dense layer.
@@ -47,16 +50,20 @@ def stdp_linear_single_step(
     return state.pre, state.post, change
 
 
+@checked
 def stdp_conv1d_single_step(
-    conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    conv: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
     """One step of STDP of a one-dimensional convolution; arguments as in ``stdp_conv2d_single_step``."""
     return _conv_step(Conv1d, conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
+@checked
 def stdp_conv2d_single_step(
-    conv: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    conv: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
     """One step of STDP of a two-dimensional convolution, dilated and grouped ones included.
@@ -73,8 +80,10 @@ def stdp_conv2d_single_step(
     return _conv_step(Conv2d, conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
+@checked
 def mstdp_linear_single_step(
-    fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
     """One step of reward-modulated STDP of a dense layer: the eligibility, to be multiplied by the reward.
@@ -95,8 +104,10 @@ def mstdp_linear_single_step(
     return state.pre, state.post, rule.eligibility(weight, state, *spikes)
 
 
+@checked
 def mstdpet_linear_single_step(
-    fc: Any, in_spike: Any, out_spike: Any, trace_pre: Any, trace_post: Any, tau_pre: float, tau_post: float,
+    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    tau_pre: float, tau_post: float,
     tau_trace: float, f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
     """One step of reward-modulated STDP with an eligibility trace: what enters the trace at this step.

@@ -12,16 +12,18 @@ import nir
 from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
 from spikecore.api.tree import unflatten
+from spikecore.arguments import Array
 from spikecore.nir.draft import Draft, Signal
-from spikecore.nir.notes import KEY, NirError, NirLoss
+from spikecore.nir.notes import KEY, NirError, NirLoss, checked
 from spikecore.nir.units import DT, Units
 
 FORMAT = 1
 
 
+@checked
 def export_to_nir(
     module: Any,
-    sample_data: Any = None,
+    sample_data: Optional[Array] = None,
     model_name: str = "spikecore",
     model_fwd_args: Iterable[Any] = (),
     ignore_dims: Iterable[int] = (),
@@ -59,8 +61,6 @@ def export_to_nir(
 
     Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 2024.
     """
-    if not isinstance(subgraphs, bool):
-        raise NirError(f"export_to_nir: subgraphs={subgraphs!r} must be True or False")
     units = Units(dt=dt)
     begin = partial(Draft, units, subgraphs=subgraphs)
     draft, signal = _first_that_fits(module, list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args), begin)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import nir
 import numpy as np
 
 from spikecore.api.containers import Sequential
-from spikecore.api.engine import get_engine
+from spikecore.api.engine import Engine, get_engine, unknown
 from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
+from spikecore.api.neurons.membrane import RESETS
 from spikecore.api.sizes import sample_shape, whole_number
-from spikecore.api.surrogate import atan
+from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.tree import Params, flatten
+from spikecore.arguments import shown
 from spikecore.nir.files import MOST_BYTES, opened
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
-from spikecore.nir.notes import NirError, noted
+from spikecore.nir.notes import NirError, checked, noted
 from spikecore.nir.read_layers import READERS, Read
 from spikecore.nir.read_neurons import Resets, read_neuron
 from spikecore.nir.units import Units, units_of
@@ -47,6 +49,7 @@ class Network(NamedTuple):
     output: bool = False
 
 
+@checked
 def network_from_nir(
     graph: Any,
     dt: Optional[float] = None,
@@ -78,6 +81,12 @@ def network_from_nir(
         NirError: what cannot be read, named by node.
         ShapeError: shapes that do not fit together.
     """
+    if input_shape is not None:
+        input_shape = sample_shape("input_shape", input_shape)
+    if surrogate is not None and not isinstance(surrogate, Surrogate):
+        raise NirError(f"surrogate={shown(surrogate)} is no spikecore.surrogate, e.g. surrogate.atan()")
+    if reset_mechanism not in RESETS:
+        raise NirError(unknown("reset_mechanism", reset_mechanism, RESETS))
     graph = opened(graph, max_bytes)
     units = units_of(writer, dt, graph.metadata)
     resets = Resets(reset_mechanism, reset_delay, atan() if surrogate is None else surrogate)
@@ -92,8 +101,9 @@ def network_from_nir(
     raise first or NirError("the graph's Input node has no shape; pass input_shape=(...)")
 
 
+@checked
 def model_from_nir(
-    graph: Any, dt: Optional[float] = None, *, engine: Any = None, seed: int = 0, **options: Any
+    graph: Any, dt: Optional[float] = None, *, engine: Union[None, str, Engine] = None, seed: int = 0, **options: Any
 ) -> Model:
     """The model of a NIR graph, on any engine.
 
@@ -107,6 +117,7 @@ def model_from_nir(
     return loaded(found.network, found.params, found.input_shape, engine, seed)
 
 
+@checked
 def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> Any:
     """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
 

@@ -22,6 +22,7 @@ from spikecore.api.layer import (
 )
 from spikecore.api.parameters import Fixed, check_broadcast
 from spikecore.api.spatial import AvgPool2d
+from spikecore.arguments import Numbers
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Delay(Layer):
         ValueError: steps that are no ints >= 0.
     """
 
-    steps: Any = 1
+    steps: Numbers = 1
 
     def __post_init__(self) -> None:
         fixed = Fixed(self.steps)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Dict
+
+from spikecore import arguments
 
 KEY = "spikecore"  # under which a node's or graph's metadata hold our notes, as JSON
 
 
 class NirError(ValueError):
     """Something cannot be said in NIR, or a graph cannot be read; the message names layer or node and the remedy."""
+
+
+checked = functools.partial(arguments.checked, refusal=NirError)
 
 
 class NirLoss(UserWarning):

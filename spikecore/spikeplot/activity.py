@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Union
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.spikeplot.data import host
 from spikecore.spikeplot.style import dress, figure_of, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
 
+@checked
 def activity_map(
-    spikes: Mapping[str, Any], ax: Optional[Axes] = None, *, cmap: Any = "Blues", colorbar: bool = True
+    spikes: Mapping[str, Any], ax: Optional[Axes] = None, *, cmap: Union[str, Colormap] = "Blues", colorbar: bool = True
 ) -> AxesImage:
     """Firing rates as a heat map: a row per layer, from the input down, a column per time step.
 

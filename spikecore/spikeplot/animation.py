@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
+from spikecore.arguments import Array, checked
 from spikecore.spikeplot.data import first_steps, host
 from spikecore.spikeplot.style import canvas_of
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 
+@checked
 def animator(
-    data: Any,
+    data: Array,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     num_steps: Union[int, bool] = False,
     interval: float = 40,
-    cmap: Any = "plasma",
+    cmap: Union[str, Colormap] = "plasma",
 ) -> FuncAnimation:
     """One sample as an image that changes from time step to time step.
 

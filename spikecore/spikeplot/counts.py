@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Uni
 
 import numpy as np
 
+from spikecore.arguments import Array, Colour, checked
 from spikecore.spikeplot.animation import play
 from spikecore.spikeplot.data import first_steps, neurons_of
 from spikecore.spikeplot.style import BLUE, ORANGE, canvas_of, counted, dress, size_of, whole_numbers
@@ -25,8 +26,9 @@ class SpikeCount(NamedTuple):
     dots: Line2D
 
 
+@checked
 def spike_count(
-    data: Any,
+    data: Array,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     labels: Optional[Sequence[Any]] = None,
@@ -38,9 +40,9 @@ def spike_count(
     time_step: Union[float, bool] = False,
     *,
     batch_index: Optional[int] = None,
-    color: Any = BLUE,
-    gridcolor: Any = "#f0f0f0",
-    scannercolor: Any = ORANGE,
+    color: Colour = BLUE,
+    gridcolor: Colour = "#f0f0f0",
+    scannercolor: Colour = ORANGE,
 ) -> Union[SpikeCount, FuncAnimation]:
     """Horizontal bars, one per neuron, as long as the number of its spikes; still, or growing over time.
 

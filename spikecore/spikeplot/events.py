@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Union
 
 import numpy as np
 
+from spikecore.arguments import Array, checked
 from spikecore.spikeplot.animation import play
 from spikecore.spikeplot.data import chosen, first_steps, host, sample_of
 from spikecore.spikeplot.style import BLUE, GREY, ORANGE, canvas_of, grid_of, legend_below, panels_of
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 MOST_FRAMES, COLUMNS = 64, 8
 
 
+@checked
 def event_frames(
-    frames: Any,
+    frames: Array,
     axes: Union[Axes, Sequence[Axes], None] = None,
     *,
     steps: Union[int, Sequence[int]] = 8,
@@ -65,8 +67,9 @@ def event_frames(
     return images
 
 
+@checked
 def event_animation(
-    frames: Any,
+    frames: Array,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     num_steps: Union[int, bool] = False,

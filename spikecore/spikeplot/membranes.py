@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
+from spikecore.arguments import Array, Numbers, checked
 from spikecore.spikeplot.data import chosen, neurons_of, per_neuron
 from spikecore.spikeplot.style import BLUE, GREY, ORANGE, dress, grid_of, legend_below, panels_of, whole_numbers
 
@@ -25,17 +26,18 @@ class Traces(NamedTuple):
     spikes: List[Line2D]
 
 
+@checked
 def traces(
-    mem: Any,
-    spikes: Any = None,
+    mem: Array,
+    spikes: Optional[Array] = None,
     axes: Union[Axes, Sequence[Axes], Tuple[int, int], None] = None,
     *,
-    threshold: Any = None,
+    threshold: Optional[Numbers] = None,
     neurons: Union[int, Sequence[int], None] = None,
     batch_index: Optional[int] = None,
     dim: Optional[Tuple[int, int]] = None,
     titles: Optional[Sequence[str]] = None,
-    spk: Any = None,
+    spk: Optional[Array] = None,
     spk_height: Optional[float] = None,
 ) -> Traces:
     """Membrane potentials over time, one panel per neuron, with the threshold as a line and each spike as a dot.

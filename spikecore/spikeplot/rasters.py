@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 
+from spikecore.arguments import Array, checked
 from spikecore.spikeplot.data import neurons_of
 from spikecore.spikeplot.style import counted, dress, figure_of, size_of, whole_numbers
 
@@ -18,8 +19,9 @@ FILL = frozenset({"c", "color", "facecolors", "facecolor"})
 SHAPE = frozenset({"marker", "linewidths", "linewidth", "lw", "edgecolors", "edgecolor", "facecolors", "facecolor"})
 
 
+@checked
 def raster(
-    spikes: Any, ax: Optional[Axes] = None, *, batch_index: Optional[int] = None, **scatter: Any
+    spikes: Array, ax: Optional[Axes] = None, *, batch_index: Optional[int] = None, **scatter: Any
 ) -> PathCollection:
     """One mark for each spike: time steps to the right, neurons upwards.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional
 
 import numpy as np
 
+from spikecore.arguments import checked
 from spikecore.spikeplot.data import host
 from spikecore.spikeplot.style import BLUE, CYCLE, DASHES, FAINT, GREY, dress, grid_of, legend_below, panels_of
 
@@ -23,6 +24,7 @@ class SurrogateLines(NamedTuple):
     curve: Optional[Line2D]  # the antiderivative, where it was given and drawn
 
 
+@checked
 def surrogate_curves(
     curves: Mapping[str, Sequence[Any]], axes: Union[Axes, Sequence[Axes], None] = None, *, columns: int = 4
 ) -> Dict[str, SurrogateLines]:

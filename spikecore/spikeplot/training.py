@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
 
+from spikecore.arguments import checked
 from spikecore.spikeplot.style import BLUE, ORANGE, dress, grid_of, panels_of, whole_numbers
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ OTHERS = ("epoch", "lr", "seconds", "samples_per_s")  # columns that are no curv
 VALIDATION = "val_"
 
 
+@checked
 def training_curves(
     history: Iterable[Mapping[str, Any]], axes: Union[Axes, Sequence[Axes], None] = None
 ) -> Dict[str, Line2D]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from spikecore.arguments import checked
 from spikecore.spikeplot.style import BLUE, FAINT, GREY, ORANGE, dress, figure_of, legend_below, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
+
+    from spikecore.api.report import Report
 
 PREFIX = "gradient "
 
@@ -23,8 +26,9 @@ class GradientErrors(NamedTuple):
     limit: Line2D
 
 
+@checked
 def gradient_errors(
-    report: Any, axes: Union[Axes, Sequence[Axes], None] = None, *, checks: Optional[Sequence[str]] = None
+    report: Report, axes: Union[Axes, Sequence[Axes], None] = None, *, checks: Optional[Sequence[str]] = None
 ) -> Dict[str, GradientErrors]:
     """Relative error of each parameter's gradient on a logarithmic scale, with the limit; a panel for each check.
 

@@ -113,12 +113,12 @@ BAD = [
     (lambda: sc.SGD(dampening=1.5), "dampening=1.5"),
     (lambda: sc.SGD(nesterov=True), "nesterov needs momentum"),
     (lambda: sc.Adam(betas=(0.9, 1.0)), "betas=1.0"),
-    (lambda: sc.Adam(betas=(0.9,)), "must be two numbers"),
+    (lambda: sc.Adam(betas=(0.9,)), r"betas=\(0\.9,\) must be 2 values, each a finite number"),
     (lambda: sc.AdamW(weight_decay="much"), "AdamW: weight_decay='much'"),
 ]
 
 
 @pytest.mark.parametrize(("make", "message"), BAD, ids=[message for _, message in BAD])
 def test_bad_arguments_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from spikecore.api.backprop.forward_mode import ForwardMode
 from spikecore.api.backprop.online import online_rule
@@ -11,23 +11,28 @@ from spikecore.api.backprop.rule import Rule, Run, joined, pieces
 from spikecore.api.backprop.steps import stepwise, targets_of
 from spikecore.api.containers import readout
 from spikecore.api.executor import check_window
-from spikecore.api.feed import Feed, check_targets
+from spikecore.api.feed import Encoder, Feed, check_targets
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient
 from spikecore.api.isolation import isolated
 from spikecore.api.layer import Key, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
+from spikecore.arguments import Array, Size, checked
+
+if TYPE_CHECKING:
+    from spikecore.api.model import Model
 
 
+@checked
 def bptt(
-    model: Any,
-    x: Any,
-    targets: Any,
+    model: Model,
+    x: Array,
+    targets: Array,
     loss: Any = None,
     *,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     window: Optional[int] = None,
 ) -> Gradient:
@@ -58,7 +63,7 @@ def bptt(
     check_targets(model.engine, loss, values, steps, targets, model.classes)
     host = model.engine.to_numpy
     state = model.state()
-    like = shapes_of(model.network, model.input_shape)
+    like = shapes_of(model.network, tuple(values.shape[2:]))
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     labels = host(targets_of(model.engine, loss, targets, None, None).values)
     problem = Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed, window)
@@ -66,14 +71,15 @@ def bptt(
     return Gradient(found.loss, {name: found.grads[name] for name in state["params"]}, found.out)
 
 
+@checked
 def online(
-    model: Any,
-    x: Any,
-    targets: Any,
+    model: Model,
+    x: Union[Array, Iterator[Array]],
+    targets: Array,
     loss: Any = None,
     *,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     trace: str = "exact",
     record: bool = True,
@@ -108,14 +114,15 @@ def online(
     )
 
 
+@checked
 def rtrl(
-    model: Any,
-    x: Any,
-    targets: Any,
+    model: Model,
+    x: Union[Array, Iterator[Array]],
+    targets: Array,
     loss: Any = None,
     *,
-    num_steps: Optional[int] = None,
-    encoder: Optional[Callable[..., Any]] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     record: bool = True,
 ) -> Gradient:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
 from spikecore.api.layer import ShapeError
+from spikecore.arguments import Array, Count, checked
+
+if TYPE_CHECKING:
+    from spikecore.api.network import Output
 
 
+@checked
 def accuracy_rate(
-    spikes: Any, targets: Any, population_code: bool = False, num_classes: int = 0, lengths: Any = None
+    spikes: Union[Array, Output],
+    targets: Array,
+    population_code: bool = False,
+    num_classes: Count = 0,
+    lengths: Optional[Array] = None,
 ) -> float:
     """The fraction of samples whose most active class is the right one. Ties go to the lowest class.
 
@@ -35,7 +44,8 @@ def accuracy_rate(
     return hit_rate(engine, Steps(engine, spikes, lengths).sum(spikes), targets)
 
 
-def accuracy_temporal(spikes: Any, targets: Any, lengths: Any = None) -> float:
+@checked
+def accuracy_temporal(spikes: Union[Array, Output], targets: Array, lengths: Optional[Array] = None) -> float:
     """The fraction of samples whose first class to fire is the right one. Ties go to the lowest class.
 
     A class that does not fire counts as firing at the last step.

@@ -20,11 +20,12 @@ from spikecore.api.functional.targets import (
 )
 from spikecore.api.layer import ShapeError
 from spikecore.api.parameters import Fixed
+from spikecore.arguments import Array, Checked, Count, checked, is_array
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
-class LossBase:
+class LossBase(Checked):
     """What every loss can do: be called, added and scaled."""
 
     reads: str = "spikes"
@@ -63,20 +64,15 @@ class Loss(LossBase):
     """
 
     population_code: bool = False
-    num_classes: int = 0
+    num_classes: Count = 0
     reduction: str = "mean"
-    weight: Any = None
+    weight: Array = None
     normalise: bool = False
 
     reads: ClassVar[str] = "spikes"  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if not isinstance(self.population_code, bool):
-            raise TypeError(
-                f"{name}: population_code={self.population_code!r} must be a bool; give arguments by keyword, "
-                f"e.g. {name}(reduction='sum')"
-            )
         if self.reduction not in REDUCTIONS:
             raise ValueError(f"{name}: reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}")
         if self.population_code and not self.num_classes:
@@ -89,7 +85,8 @@ class Loss(LossBase):
         """Whether ``targets`` are class labels (batch,)."""
         return True
 
-    def __call__(self, out: Any, targets: Any, lengths: Any = None) -> Any:
+    @checked
+    def __call__(self, out: Any, targets: Array, lengths: Optional[Array] = None) -> Any:
         """The loss of an ``Output`` or of an array (time, batch, classes); a scalar of the same kind.
 
         Args:
@@ -102,6 +99,8 @@ class Loss(LossBase):
             ShapeError: wrong shapes. ValueError: a label or a length out of range.
         """
         values = self.read(out)
+        if not is_array(values):
+            raise TypeError(f"{self.reads}={shown(values)} must be an array of numbers: pass an Output, or its spikes")
         engine = engine_of(values)
         values = as_numbers(engine, values)
         targets = engine.asarray(targets, dtype=target_dtype(targets))

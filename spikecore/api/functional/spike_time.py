@@ -8,6 +8,7 @@ from typing import Any, Tuple
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype
+from spikecore.arguments import Checked, Numbers
 
 
 def spike_times(engine: Any, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
@@ -62,7 +63,7 @@ def as_tuples(owner: Any) -> None:
 
 
 @dataclass(frozen=True)
-class SpikeTime:
+class SpikeTime(Checked):
     """Spike times of an output, and the times that targets ask for (snnTorch ``SpikeTime``).
 
     Args:
@@ -78,8 +79,8 @@ class SpikeTime:
     """
 
     target_is_time: bool = False
-    on_target: Any = 0
-    off_target: Any = -1
+    on_target: Numbers = 0
+    off_target: Numbers = -1
     tolerance: float = 0
     multi_spike: bool = False
 

@@ -9,6 +9,7 @@ from spikecore.api.functional.base import Loss
 from spikecore.api.functional.spike_time import SpikeTime, as_tuples, spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
+from spikecore.arguments import Numbers
 
 INVERSES = ("negate", "reciprocal")
 
@@ -29,8 +30,8 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
     """
 
     target_is_time: bool = False
-    on_target: Any = 0
-    off_target: Any = -1
+    on_target: Numbers = 0
+    off_target: Numbers = -1
     tolerance: float = 0
     multi_spike: bool = False
 

@@ -170,7 +170,7 @@ class Neuron(Stepper):
     def __new__(cls, *args: Any, **fields: Any) -> Any:
         """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
         refuse(cls, args, fields)
-        return super().__new__(cls)
+        return super().__new__(cls, *args, **fields)
 
     def __post_init__(self) -> None:
         for name in self.parameter_names():

@@ -8,7 +8,7 @@ from typing import Any, Optional, Tuple
 
 from spikecore.api.neurons.base import Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.parameters import Learn
+from spikecore.arguments import is_number
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Lapicque(Membrane):
         for name, other in (("R", "C"), ("C", "R")):
             if getattr(self, name) is None:
                 known = getattr(self, other)
-                if isinstance(known, Learn) or (known is not None and not isinstance(known, (int, float))):
+                if known is not None and not is_number(known):
                     raise ValueError(f"Lapicque: with beta, {other}={known!r} must be a number; give R and C instead")
                 object.__setattr__(self, name, 1.0 if known is None else product / known)
         object.__setattr__(self, "beta", None)

@@ -12,6 +12,7 @@ from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
 from spikecore.api.sizes import at_least_one, uniform_weight
+from spikecore.arguments import Size
 
 
 def affine(xp: Any, x: Any, params: Params, name: str) -> Any:
@@ -47,7 +48,7 @@ class StateLeaky(Parallel):
     """
 
     beta: Param = 0.9
-    channels: Optional[int] = None
+    channels: Optional[Size] = None
     parallel: bool = True
 
     bounds = {"beta": DECAY}

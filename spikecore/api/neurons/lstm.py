@@ -10,6 +10,7 @@ from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Sta
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.sizes import at_least_one, spread, uniform_weight
 from spikecore.api.windows import window_counts
+from spikecore.arguments import Count
 
 
 def logistic(xp: Any, x: Any) -> Any:
@@ -132,8 +133,8 @@ class SConv2dLSTM(_Gated):
     bias: bool = True
     stride: Any = 1
     dilation: Any = 1
-    max_pool: int = 0
-    avg_pool: int = 0
+    max_pool: Count = 0
+    avg_pool: Count = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -55,7 +55,8 @@ class Membrane(Neuron):
         super().__post_init__()
         if self.reset_mechanism not in self.resets:
             raise ValueError(f"{type(self).__name__}: {unknown('reset_mechanism', self.reset_mechanism, self.resets)}")
-        if self.state_quant is not None and not hasattr(self.state_quant, "apply"):
+        quant = self.state_quant
+        if quant is not None and (isinstance(quant, type) or not hasattr(quant, "apply")):
             raise TypeError(
                 f"{type(self).__name__}: state_quant={self.state_quant!r} is no functional.quant.state_quant"
             )

@@ -12,6 +12,7 @@ from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.sizes import spread
+from spikecore.arguments import Size
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ class _Recurrently(Neuron):
 
     V: Param = Learn(1.0)
     all_to_all: bool = True
-    linear_features: Optional[int] = None
-    conv2d_channels: Optional[int] = None
+    linear_features: Optional[Size] = None
+    conv2d_channels: Optional[Size] = None
     kernel_size: Any = None
 
     base: ClassVar[Any]  # the neuron inside

@@ -9,13 +9,15 @@ from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
 from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
+from spikecore.arguments import Array, Seed, Size, checked
 
 
+@checked
 def targets_convert(
-    targets: Any,
+    targets: Array,
     num_classes: int,
     code: str = "rate",
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     correct_rate: float = 1.0,
     incorrect_rate: float = 0.0,
@@ -31,7 +33,7 @@ def targets_convert(
     linear: bool = False,
     bypass: bool = False,
     *,
-    seed: Any = None,
+    seed: Seed = None,
 ) -> Any:
     """Target spikes for class labels: ``targets_rate`` or ``targets_latency``, as ``code`` says.
 
@@ -59,10 +61,11 @@ def targets_convert(
     raise ValueError(f"targets_convert: {unknown('code', code, ('rate', 'latency'))}")
 
 
+@checked
 def targets_latency(
-    targets: Any,
+    targets: Array,
     num_classes: int,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     on_target: float = 1.0,
     off_target: float = 0.0,
@@ -94,10 +97,11 @@ def targets_latency(
     )  # fmt: skip
 
 
+@checked
 def targets_rate(
-    targets: Any,
+    targets: Array,
     num_classes: int,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     correct_rate: float = 1.0,
     incorrect_rate: float = 0.0,
@@ -107,7 +111,7 @@ def targets_rate(
     interpolate: bool = False,
     epsilon: float = 1e-7,
     *,
-    seed: Any = None,
+    seed: Seed = None,
 ) -> Any:
     """The right class fires at one rate, the others at another (snnTorch ``targets_rate``).
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
-from spikecore.api.engine import engine_of
-from spikecore.api.spikegen.checks import steps_of, stream_of, whole
+from spikecore.api.spikegen.checks import steps_of, stream_of, taken, whole
 from spikecore.api.tree import Params, State
+from spikecore.arguments import Array, Seed, Size, checked
 
 
+@checked
 def rate(
-    data: Any,
-    num_steps: Optional[int] = None,
+    data: Array,
+    num_steps: Optional[Size] = None,
     gain: float = 1.0,
     offset: float = 0.0,
     first_spike_time: int = 0,
     time_var_input: bool = False,
     *,
-    seed: Any = None,
+    seed: Seed = None,
     first: int = 0,
 ) -> Any:
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
@@ -42,8 +43,7 @@ def rate(
         ValueError: ``num_steps`` missing, below 1, or given with ``time_var_input``; ``first_spike_time`` out of range;
             whole numbers that make probabilities above 1.
     """
-    engine = engine_of(data)
-    x = engine.asarray(data)
+    engine, x = taken("rate", data)
     if time_var_input:
         if num_steps is not None or first_spike_time:
             raise ValueError(
@@ -63,7 +63,8 @@ def rate(
     return spikes
 
 
-def rate_conv(data: Any, *, seed: Any = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
+@checked
+def rate_conv(data: Array, *, seed: Seed = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
     """A spike for each number with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
 
     Args:
@@ -79,13 +80,12 @@ def rate_conv(data: Any, *, seed: Any = None, first: int = 0, sample_axis: Optio
     Raises:
         ValueError: ``sample_axis`` is no axis of ``data``; whole numbers above 1.
     """
-    engine = engine_of(data)
-    x = engine.asarray(data)
+    engine, x = taken("rate_conv", data)
     draws = engine.uniform(stream_of(engine, seed), tuple(x.shape), sample_axis=sample_axis, first=first)
     return engine.xp.astype(draws < engine.xp.clip(_chance("rate_conv", data, engine, x), 0.0, 1.0), engine.dtype)
 
 
-def _chance(name: str, data: Any, engine: Any, probability: Any) -> Any:
+def _chance(name: str, data: Array, engine: Any, probability: Any) -> Any:
     """Refuse whole numbers that are no probabilities: mostly an image of 0 to 255, every pixel of which would fire."""
     kind = str(getattr(data, "dtype", ""))
     if "int" in kind and (engine.to_numpy(probability) > 1.0).any():
@@ -104,20 +104,21 @@ class _Refractory:
 
     state: ClassVar[Tuple[str, ...]] = ("wait",)
 
-    def step(self, engine: Any, params: Params, state: State, spikes: Any) -> Tuple[Any, State]:
+    def step(self, engine: Any, params: Params, state: State, spikes: Array) -> Tuple[Any, State]:
         xp = engine.xp
         spikes = spikes * xp.astype(state.wait <= 0.0, engine.dtype)
         wait = xp.clip(state.wait - 1.0, 0.0, float(self.period))
         return spikes, State(wait=xp.where(spikes > 0.0, xp.zeros_like(wait) + self.period, wait))
 
 
+@checked
 def poisson(
-    data: Any,
-    num_steps: Optional[int] = None,
+    data: Array,
+    num_steps: Optional[Size] = None,
     refractory: int = 0,
     compensate: bool = False,
     *,
-    seed: Any = None,
+    seed: Seed = None,
     first: int = 0,
 ) -> Any:
     """Poisson spikes with a refractory period: after a spike, none for ``refractory`` steps.
@@ -144,8 +145,8 @@ def poisson(
     Source: Dayan and Abbott, Theoretical Neuroscience, 2001, section 1.4.
     """
     whole("refractory", "poisson", refractory, 0)
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("poisson", data)
+    xp = engine.xp
     steps = steps_of("poisson", num_steps)
     if not x.ndim:
         raise ValueError("poisson: data of shape () has no batch axis")

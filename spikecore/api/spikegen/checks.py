@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
+from spikecore.api.engine import engine_of
 from spikecore.api.sizes import is_whole
 
 
@@ -35,6 +36,19 @@ def unit_interval(name: str, engine: Any, x: Any) -> None:
     values = engine.to_numpy(x)
     if values.size and not (values.min() >= 0.0 and values.max() <= 1.0):
         raise ValueError(f"{name}: data range from {values.min()} to {values.max()}, must lie in [0, 1]")
+
+
+def taken(name: str, data: Any, argument: str = "data") -> Tuple[Any, Any]:
+    """The engine of data, and the data on it.
+
+    Raises:
+        ValueError: NaN or infinity among them.
+    """
+    engine = engine_of(data)
+    x = engine.asarray(data)
+    if not bool(engine.xp.all(engine.xp.isfinite(x))):
+        raise ValueError(f"{name}: {argument} holds NaN or infinity, which no spike can stand for")
+    return engine, x
 
 
 def clock(engine: Any, steps: int, axes: int) -> Any:

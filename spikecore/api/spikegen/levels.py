@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from spikecore.api.engine import engine_of
-from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
+from spikecore.arguments import Array, Size, checked
 
 
-def constant(data: Any, num_steps: int) -> Any:
+@checked
+def constant(data: Array, num_steps: Size) -> Any:
     """Constant current (direct coding): the data themselves, the same at every step.
 
     Args:
@@ -18,13 +20,13 @@ def constant(data: Any, num_steps: int) -> Any:
     Returns:
         (T, batch, *features). A model called with ``num_steps`` does the same without copying.
     """
-    engine = engine_of(data)
-    x = engine.asarray(data)
+    engine, x = taken("constant", data)
     return engine.xp.broadcast_to(engine.xp.expand_dims(x, axis=0), (steps_of("constant", num_steps), *x.shape)) * 1.0
 
 
+@checked
 def burst(
-    data: Any, num_steps: Optional[int] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
+    data: Array, num_steps: Optional[Size] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
 ) -> Any:
     """Burst code: a large value is many spikes close together, from the first step on.
 
@@ -48,8 +50,8 @@ def burst(
     Source: Guo et al., Neural coding in spiking neural networks: a comparative study for robust neuromorphic systems,
     Frontiers in Neuroscience 15, 2021.
     """
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("burst", data)
+    xp = engine.xp
     steps = steps_of("burst", num_steps)
     whole("max_spikes", "burst", max_spikes, 1)
     whole("shortest", "burst", shortest, 1)
@@ -68,7 +70,8 @@ def burst(
     return xp.astype(hit, engine.dtype)
 
 
-def phase(data: Any, num_steps: Optional[int] = None, period: int = 8, weighted: bool = False) -> Any:
+@checked
+def phase(data: Array, num_steps: Optional[Size] = None, period: int = 8, weighted: bool = False) -> Any:
     """Phase code: the binary digits of the value, the highest first, over and over.
 
         k = floor(2^period x),  at most 2^period - 1
@@ -88,8 +91,8 @@ def phase(data: Any, num_steps: Optional[int] = None, period: int = 8, weighted:
 
     Source: Kim et al., Deep neural networks with weighted spikes, Neurocomputing 311, 2018.
     """
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("phase", data)
+    xp = engine.xp
     steps = steps_of("phase", num_steps)
     whole("period", "phase", period, 1, 16)
     unit_interval("phase", engine, x)
@@ -100,7 +103,8 @@ def phase(data: Any, num_steps: Optional[int] = None, period: int = 8, weighted:
     return digits * size * 2.0**-period if weighted else digits
 
 
-def receptive_fields(data: Any, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
+@checked
+def receptive_fields(data: Array, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
     """Each value as the responses of a population with Gaussian receptive fields.
 
         g_i = exp(-(x - mu_i)^2 / (2 sigma^2))      mu_i = low + (2 i - 1)/2 w,  i = 0 .. neurons - 1
@@ -125,8 +129,8 @@ def receptive_fields(data: Any, neurons: int = 8, low: float = 0.0, high: float 
     whole("neurons", "receptive_fields", neurons, 3)
     if not high > low or not beta > 0:
         raise ValueError(f"receptive_fields: high={high!r} must exceed low={low!r}, and beta={beta!r} be > 0")
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("receptive_fields", data)
+    xp = engine.xp
     width = (high - low) / (neurons - 2)
     centres = engine.asarray([low + (2 * i - 1) / 2 * width for i in range(neurons)])
     distance = (xp.expand_dims(x, axis=-1) - centres) / (width / beta)
@@ -134,9 +138,10 @@ def receptive_fields(data: Any, neurons: int = 8, low: float = 0.0, high: float 
     return xp.reshape(response, (*x.shape[:-1], -1)) if x.ndim > 1 else response
 
 
+@checked
 def population(
-    data: Any,
-    num_steps: Optional[int] = None,
+    data: Array,
+    num_steps: Optional[Size] = None,
     neurons: int = 8,
     low: float = 0.0,
     high: float = 1.0,

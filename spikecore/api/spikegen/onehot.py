@@ -7,9 +7,11 @@ from typing import Any
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.targets import check_labels, one_hot
 from spikecore.api.spikegen.checks import whole
+from spikecore.arguments import Array, checked
 
 
-def to_one_hot(targets: Any, num_classes: int) -> Any:
+@checked
+def to_one_hot(targets: Array, num_classes: int) -> Any:
     """Labels as rows of zeros with a one at the class (snnTorch ``to_one_hot``).
 
     Args:
@@ -24,20 +26,22 @@ def to_one_hot(targets: Any, num_classes: int) -> Any:
     """
     whole("num_classes", "to_one_hot", num_classes, 1)
     engine = engine_of(targets)
-    labels = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="int64")
+    labels = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="float64")
     if "float" in str(labels.dtype) and bool(engine.xp.all(labels == engine.xp.round(labels))):
         labels = engine.asarray(labels, dtype="int64")  # whole numbers, as snnTorch takes them
     check_labels(engine, labels, labels.shape[0] if labels.ndim else 1, num_classes)
     return one_hot(engine, engine.asarray(labels, dtype="int64"), num_classes)
 
 
-def to_one_hot_inverse(one_hot_targets: Any) -> Any:
+@checked
+def to_one_hot_inverse(one_hot_targets: Array) -> Any:
     """Ones where there are zeros, zeros elsewhere (snnTorch ``to_one_hot_inverse``); same shape."""
     engine = engine_of(one_hot_targets)
     return engine.xp.astype(engine.asarray(one_hot_targets) == 0.0, engine.dtype)
 
 
-def from_one_hot(one_hot_label: Any) -> Any:
+@checked
+def from_one_hot(one_hot_label: Array) -> Any:
     """The classes of one-hot rows: the inverse of ``to_one_hot``.
 
     Args:

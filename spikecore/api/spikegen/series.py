@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.engine import engine_of
+from spikecore.api.spikegen.checks import taken
 from spikecore.api.tree import Params, State
+from spikecore.arguments import Array, checked
 
 
-def delta(data: Any, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
+@checked
+def delta(data: Array, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
     """Delta modulation: a spike where the signal has risen since the last step (snnTorch ``delta``).
 
         D[t] = x[t] - x[t-1]      S[t] = 1 if D[t] >= threshold, with ``off_spike`` -1 if D[t] <= -threshold, else 0
@@ -54,8 +57,9 @@ class _Crossing:
         return spikes, State(level=state.level + self.threshold * spikes)
 
 
+@checked
 def level_crossing(
-    data: Any,
+    data: Array,
     threshold: float = 0.1,
     off_spike: bool = True,
     multiple: bool = False,
@@ -95,7 +99,7 @@ def level_crossing(
 def _signal(name: str, data: Any, threshold: float, least: float) -> Any:
     if not threshold >= least:
         raise ValueError(f"{name}: threshold={threshold!r} must be {'> 0' if least else '>= 0'}")
-    x = engine_of(data).asarray(data)
+    _, x = taken(name, data)
     if not x.ndim or not x.shape[0]:
         raise ValueError(f"{name}: data of shape {tuple(x.shape)}: expected (time, ...) with at least one step")
     return x

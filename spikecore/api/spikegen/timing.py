@@ -6,12 +6,14 @@ import math
 from typing import Any, Optional, Tuple
 
 from spikecore.api.engine import engine_of
-from spikecore.api.spikegen.checks import clock, steps_of, unit_interval, whole
+from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
+from spikecore.arguments import Array, Size, checked
 
 
+@checked
 def latency(
-    data: Any,
-    num_steps: Optional[int] = None,
+    data: Array,
+    num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
     first_spike_time: int = 0,
@@ -57,9 +59,10 @@ def latency(
     return off_target + (on_target - off_target) * spikes
 
 
+@checked
 def latency_code(
-    data: Any,
-    num_steps: Optional[int] = None,
+    data: Array,
+    num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
     first_spike_time: int = 0,
@@ -79,8 +82,8 @@ def latency_code(
     Raises:
         ValueError: data or arguments out of range.
     """
-    engine = engine_of(data)
-    x, xp = engine.asarray(data), engine.xp
+    engine, x = taken("latency", data)
+    xp = engine.xp
     _check(engine, x, num_steps, threshold, tau, first_spike_time, normalize)
     times = _linear_times(xp, x, threshold, tau) if linear else _log_times(xp, x, threshold, tau, epsilon)
     if normalize:
@@ -89,9 +92,10 @@ def latency_code(
     return times + first_spike_time, x < threshold
 
 
+@checked
 def latency_code_linear(
-    data: Any,
-    num_steps: Optional[int] = None,
+    data: Array,
+    num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
     first_spike_time: int = 0,
@@ -101,9 +105,10 @@ def latency_code_linear(
     return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear=True)[0]
 
 
+@checked
 def latency_code_log(
-    data: Any,
-    num_steps: Optional[int] = None,
+    data: Array,
+    num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
     first_spike_time: int = 0,
@@ -114,7 +119,8 @@ def latency_code_log(
     return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, False, epsilon)[0]
 
 
-def latency_interpolate(spike_time: Any, num_steps: int, on_target: float = 1.0, off_target: float = 0.0) -> Any:
+@checked
+def latency_interpolate(spike_time: Array, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0) -> Any:
     """Targets that rise in a straight line up to one spike and are off afterwards (snnTorch ``latency_interpolate``).
 
         y[t] = off + (on - off) t / s  for t <= s, off after it,  s = round(spike_time);  y[0] = on where s = 0
@@ -135,9 +141,9 @@ def latency_interpolate(spike_time: Any, num_steps: int, on_target: float = 1.0,
     """
     if on_target < off_target:
         raise ValueError(f"latency_interpolate: on_target={on_target!r} must not be below off_target={off_target!r}")
-    engine = engine_of(spike_time)
+    engine, times = taken("latency_interpolate", spike_time, "spike_time")
     xp, steps = engine.xp, steps_of("latency_interpolate", num_steps)
-    at = xp.expand_dims(xp.round(engine.asarray(spike_time)), axis=0)
+    at = xp.expand_dims(xp.round(times), axis=0)
     ticks = clock(engine, steps, at.ndim - 1)
     rise = xp.where(at > 0.0, ticks / xp.clip(at, 1.0, math.inf), xp.ones_like(ticks))
     rise = rise * xp.astype((ticks <= at) & (at <= steps - 1), engine.dtype)

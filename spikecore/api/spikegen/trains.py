@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Tuple
+from typing import Any, List, Tuple, Union
 
-from spikecore.api.engine import engine_of, engine_without_data, unknown
-from spikecore.api.spikegen.checks import steps_of, stream_of
+from spikecore.api.engine import Engine, engine_without_data, unknown
+from spikecore.api.spikegen.checks import steps_of, stream_of, taken
+from spikecore.arguments import Array, Seed, Size, checked
 
 PATTERNS = ("poisson", "regular", "uniform")
 
 
+@checked
 def target_rate_code(
-    num_steps: int,
+    num_steps: Size,
     first_spike_time: int = 0,
     rate: float = 1.0,
     firing_pattern: str = "regular",
     *,
-    seed: Any = None,
-    engine: Any = None,
+    seed: Seed = None,
+    engine: Union[None, str, Engine] = None,
 ) -> Tuple[Any, Any]:
     """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
 
@@ -48,8 +50,9 @@ def target_rate_code(
     return chosen.asarray(train), chosen.asarray(times, dtype="int64")
 
 
+@checked
 def rate_interpolate(
-    spike_time: Any, num_steps: int, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
+    spike_time: Array, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
 ) -> Any:
     """A target that rises in a straight line from off to on between two spikes (snnTorch ``rate_interpolate``).
 
@@ -69,8 +72,8 @@ def rate_interpolate(
         ValueError: a time outside [0, T - 1].
     """
     steps = steps_of("rate_interpolate", num_steps)
-    engine = engine_of(spike_time)
-    times = [int(t) for t in engine.to_numpy(engine.asarray(spike_time)).reshape(-1).tolist()]
+    engine, given = taken("rate_interpolate", spike_time, "spike_time")
+    times = [int(t) for t in engine.to_numpy(given).reshape(-1).tolist()]
     bad = [t for t in times if not 0 <= t < steps]
     if bad:
         raise ValueError(f"rate_interpolate: spike_time holds {bad[0]}, must be in [0, {steps - 1}]")

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Tuple, Type
 from spikecore.api.engine import engine_of
 from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, constant, is_param, values_of
 from spikecore.api.rules import str_dtype
+from spikecore.arguments import Checked
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class Surrogate(Checked):
     """Base of all surrogates. Two surrogates with equal parameters are equal; all of them can be pickled.
 
     A subclass is a frozen dataclass with ``derivative`` and, if it has one, ``antiderivative``. Fields annotated

@@ -8,11 +8,12 @@ from typing import Any, Callable, ClassVar, Tuple
 
 import numpy as np
 
+from spikecore.arguments import Checked
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
 
 
-class Transform:
+class Transform(Checked):
     """A function of events with a name and fields: subclasses are frozen dataclasses that write `__call__`.
 
     Any callable on Events works in a Compose or a dataset. Deriving from Transform says more: `timed` is False where
@@ -20,6 +21,7 @@ class Transform:
     """
 
     timed: ClassVar[bool] = True
+    refusal: ClassVar[Any] = DataError
 
     def __call__(self, events: Any) -> Any:
         raise NotImplementedError

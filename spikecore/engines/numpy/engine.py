@@ -18,6 +18,7 @@ from spikecore.api.neurons.base import one_step
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps, is_whole
 from spikecore.api.tree import Params, State, flatten, map_leaves
+from spikecore.arguments import real
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
@@ -104,7 +105,7 @@ class NumpyEngine(Engine):
                 f"a {x.dtype} array came to an engine of {wanted}: convert it with xp.astype, "
                 f"or use an engine with dtype={str(x.dtype).rpartition('.')[2]!r}"
             )
-        return self.library.asarray(_host(x), dtype=wanted)
+        return self.library.asarray(real(_host(x)), dtype=wanted)
 
     def to_numpy(self, x: Any) -> Any:
         return _host(x.value if type(x) is Var else x)

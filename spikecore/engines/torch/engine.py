@@ -13,6 +13,7 @@ from spikecore.api.layer import not_by_steps
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps, is_whole
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.arguments import real
 from spikecore.engines.torch.devices import check_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
@@ -67,7 +68,7 @@ class TorchEngine(Engine):
     def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
         wanted = getattr(torch, dtype or self.dtype)
         if not isinstance(x, torch.Tensor):
-            x = np.asarray(x)
+            x = real(np.asarray(x))
             if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch cannot share such memory
                 x = x.copy()
             return torch.as_tensor(x, dtype=wanted, device=self.device)
@@ -79,7 +80,7 @@ class TorchEngine(Engine):
             own = str(x.dtype).rpartition(".")[2]
             other = f", or use get_engine('torch', dtype={own!r})" if own in DTYPES else ""
             raise TypeError(f"a {x.dtype} tensor came to an engine of {wanted}: convert it with x.to({wanted}){other}")
-        return x.to(device=self.device, dtype=wanted)
+        return real(x).to(device=self.device, dtype=wanted)
 
     def to_numpy(self, x: Any) -> Any:
         if not isinstance(x, torch.Tensor):

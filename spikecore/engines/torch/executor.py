@@ -54,6 +54,7 @@ class TorchExecutor(NetworkExecutor):
         self._update()
 
     def _update(self) -> None:
+        self.steps_done += 1  # first: whoever is interrupted meanwhile has changed something
         if self.torch_optimizer is not None:
             for x in self.leaves:
                 if x.grad is None:  # the loss does not reach it: a gradient of zero, to which weight decay still adds
@@ -62,7 +63,6 @@ class TorchExecutor(NetworkExecutor):
                 torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
             self._check_slots()
             self.torch_optimizer.step()
-        self.steps_done += 1
 
     def _check_slots(self) -> None:
         """Refuse arrays that are not those of their parameters: torch's fused optimisers look at no sizes.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple, Union
 
 import torch
 
 from spikecore.api.sizes import is_whole, whole_number
+from spikecore.arguments import checked, shown
 from spikecore.engines.torch.nn.run import run
 from spikecore.engines.torch.nn.state import get_state, neurons_of, reset
 
 MEMBRANE = ("mse_membrane_loss", "ce_max_membrane_loss")  # what snnTorch's losses read is known by their names
 
 
+@checked
 def TBPTT(  # noqa: N802  (snnTorch's name)
     net: Any,
     dataloader: Any,
@@ -21,7 +23,7 @@ def TBPTT(  # noqa: N802  (snnTorch's name)
     num_steps: Any = False,
     time_var: bool = True,
     time_first: bool = True,
-    regularization: Any = False,
+    regularization: Union[bool, Callable[..., Any]] = False,
     device: Any = "cpu",
     K: Any = 1,  # noqa: N803
 ) -> Any:
@@ -56,11 +58,13 @@ def TBPTT(  # noqa: N802  (snnTorch's name)
         TypeError: ``net`` or ``criterion`` is something else.
     """
     count = _checked(net, criterion, num_steps, time_var, time_first, K)
+    _check_tools(dataloader, optimizer, device)
     epoch = _Epoch(net.to(device), optimizer, criterion, regularization, device)
     with torch.inference_mode(False):  # turns gradients on as well, whatever the program around has turned off
         return epoch.run(dataloader, count, time_var, time_first, K)
 
 
+@checked
 def BPTT(  # noqa: N802
     net: Any,
     dataloader: Any,
@@ -69,7 +73,7 @@ def BPTT(  # noqa: N802
     num_steps: Any = False,
     time_var: bool = True,
     time_first: bool = True,
-    regularization: Any = False,
+    regularization: Union[bool, Callable[..., Any]] = False,
     device: Any = "cpu",
 ) -> Any:
     """Backpropagation through time over one epoch: one update of the weights per batch, from the whole sequence.
@@ -84,6 +88,7 @@ def BPTT(  # noqa: N802
     return TBPTT(net, dataloader, optimizer, criterion, *options, K=False)
 
 
+@checked
 def RTRL(  # noqa: N802
     net: Any,
     dataloader: Any,
@@ -92,7 +97,7 @@ def RTRL(  # noqa: N802
     num_steps: Any = False,
     time_var: bool = True,
     time_first: bool = True,
-    regularization: Any = False,
+    regularization: Union[bool, Callable[..., Any]] = False,
     device: Any = "cpu",
 ) -> Any:
     """What snnTorch calls real-time recurrent learning: ``TBPTT`` with an update at every step, K = 1.
@@ -196,6 +201,19 @@ def _name(criterion: Any) -> str:
 def _placed(x: Any, device: Any) -> Any:
     x = torch.as_tensor(x).to(device)
     return x.clone() if x.is_inference() else x  # autograd takes no others
+
+
+def _check_tools(dataloader: Any, optimizer: Any, device: Any) -> None:
+    if not hasattr(dataloader, "__iter__"):
+        raise TypeError(f"dataloader={shown(dataloader)} must give batches (data, targets)")
+    if isinstance(optimizer, type) or not (hasattr(optimizer, "zero_grad") and hasattr(optimizer, "step")):
+        raise TypeError(
+            f"optimizer={shown(optimizer)} must be one of torch.optim, e.g. torch.optim.Adam(net.parameters())"
+        )
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={shown(device)}: {error}") from None
 
 
 def _checked(net: Any, criterion: Any, num_steps: Any, time_var: bool, time_first: bool, every: Any) -> int:

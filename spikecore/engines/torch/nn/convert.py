@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Union
 
 import numpy as np
 import torch
 from torch import nn
 
 from spikecore.api import containers
-from spikecore.api.engine import get_engine
+from spikecore.api.engine import Engine, get_engine
 from spikecore.api.foreign import shown
 from spikecore.api.layer import Layer, layer_name
 from spikecore.api.model import Model
+from spikecore.arguments import checked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layers import Residual
 from spikecore.engines.torch.nn.pairs import (
@@ -31,7 +32,10 @@ _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _NEURON_MODULES: Dict[Any, Any] = {layer: module for module, layer in NEURONS.items()}
 
 
-def from_torch(net: nn.Module, input_shape: Any = None, engine: Any = "torch", seed: int = 0, **options: Any) -> Model:
+@checked
+def from_torch(
+    net: nn.Module, input_shape: Any = None, engine: Union[str, Engine] = "torch", seed: int = 0, **options: Any
+) -> Model:
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 
     Args:

@@ -113,9 +113,9 @@ def quantiser_of(owner: str, state_quant: Any) -> Any:
     """
     if state_quant is None or state_quant is False:
         return None
-    if hasattr(state_quant, "apply"):
+    if hasattr(state_quant, "apply") and not isinstance(state_quant, type):
         return state_quant
-    if not callable(state_quant):
+    if not callable(state_quant) or isinstance(state_quant, type):
         raise TypeError(f"{owner}: state_quant={state_quant!r} must be a functional.quant.state_quant, or False")
     return Quantiser(state_quant)
 

@@ -8,6 +8,7 @@ import torch
 
 from spikecore.api import neurons
 from spikecore.api.layer import Params
+from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 
@@ -37,12 +38,13 @@ class Lapicque(LIF):
     states: ClassVar[Tuple[str, ...]] = ("mem",)
     time_step: Any
 
+    @checked
     def __init__(
         self,
-        beta: Any = False,
-        R: Any = False,
-        C: Any = False,
-        time_step: Any = 1,
+        beta: Numbers = False,
+        R: Numbers = False,
+        C: Numbers = False,
+        time_step: Numbers = 1,
         threshold: Any = 1.0,
         spike_grad: Any = None,
         surrogate_disable: bool = False,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from torch import nn
+
+from spikecore.arguments import Numbers, Size, checked
 
 
 def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: float, affine: bool) -> nn.ModuleList:
@@ -15,8 +17,9 @@ def _through_time(layer: Any, features: int, steps: int, eps: float, momentum: f
     return norms  # type: ignore[no-any-return]
 
 
+@checked
 def BatchNormTT1d(
-    input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    input_features: Size, time_steps: Size, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
 ) -> nn.ModuleList:
     """One ``nn.BatchNorm1d`` per time step, without bias: ``norms[t](x)``.
 
@@ -30,8 +33,9 @@ def BatchNormTT1d(
     return _through_time(nn.BatchNorm1d, input_features, time_steps, eps, momentum, affine)
 
 
+@checked
 def BatchNormTT2d(
-    input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    input_features: Size, time_steps: Size, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
 ) -> nn.ModuleList:
     """One ``nn.BatchNorm2d`` per time step, without bias; see ``BatchNormTT1d``."""
     return _through_time(nn.BatchNorm2d, input_features, time_steps, eps, momentum, affine)
@@ -50,7 +54,8 @@ class GradedSpikes(nn.Module):
     Parameters: ``weights`` (size, 1).
     """
 
-    def __init__(self, size: int, constant_factor: Any) -> None:
+    @checked
+    def __init__(self, size: Size, constant_factor: Optional[Numbers]) -> None:
         super().__init__()
         self.size, self.constant_factor = size, constant_factor or None
         first = torch.ones(size, 1) * constant_factor if constant_factor else torch.rand(size, 1) + 0.5
@@ -70,7 +75,8 @@ class Residual(nn.Module):
         shortcut: what the input passes through on the other way; None is the identity.
     """
 
-    def __init__(self, body: nn.Module, shortcut: Any = None) -> None:
+    @checked
+    def __init__(self, body: nn.Module, shortcut: Optional[nn.Module] = None) -> None:
         super().__init__()
         self.body, self.shortcut = body, shortcut
 

@@ -9,6 +9,7 @@ import torch
 from spikecore.api import neurons
 from spikecore.api.layer import Params, State
 from spikecore.api.parameters import learn
+from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -29,6 +30,7 @@ class Leaky(LIF):
     kind: ClassVar[Any] = neurons.Leaky
     states: ClassVar[Tuple[str, ...]] = ("mem",)
 
+    @checked
     def __init__(
         self,
         beta: Any,
@@ -80,6 +82,7 @@ class Synaptic(CurrentSpared, LIF):
     tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
     alpha: Any
 
+    @checked
     def __init__(
         self,
         alpha: Any,
@@ -132,6 +135,7 @@ class Alpha(LIF):
     alpha: Any
     syn_inh: Any
 
+    @checked
     def __init__(
         self,
         alpha: Any,
@@ -193,7 +197,8 @@ class DeltaLeaky(Leaky):
     scans: ClassVar[bool] = False  # it returns the membrane of the step before as well
     honours: ClassVar[FrozenSet[str]] = frozenset()
 
-    def __init__(self, delta_threshold: Any = 1.0, *args: Any, **kwargs: Any) -> None:
+    @checked
+    def __init__(self, delta_threshold: Numbers = 1.0, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.delta_threshold = delta_threshold
         self.reset_mem()

@@ -9,6 +9,7 @@ from torch import nn
 
 from spikecore.api import neurons
 from spikecore.api.layer import Params, State
+from spikecore.arguments import Count, Size, checked
 from spikecore.engines.torch.nn.engine import engine_for
 from spikecore.engines.torch.nn.kinds import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
@@ -80,10 +81,11 @@ class SLSTM(_Gated):
     cell: ClassVar[Any] = nn.LSTMCell
     sample_axes = 1
 
+    @checked
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
+        input_size: Size,
+        hidden_size: Size,
         bias: bool = True,
         threshold: Any = 1.0,
         spike_grad: Any = None,
@@ -144,14 +146,15 @@ class SConv2dLSTM(_Gated):
     cell: ClassVar[Any] = nn.Conv2d
     sample_axes = 3
 
+    @checked
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: Size,
+        out_channels: Size,
         kernel_size: Any,
         bias: bool = True,
-        max_pool: int = 0,
-        avg_pool: int = 0,
+        max_pool: Count = 0,
+        avg_pool: Count = 0,
         threshold: Any = 1.0,
         spike_grad: Any = None,
         surrogate_disable: bool = False,

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Dict, Optional, Tuple
 import torch
 
 from spikecore.api.layer import Params
+from spikecore.arguments import checked
 from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
@@ -57,6 +58,7 @@ class SpikingNeuron(Protocol):
     sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
     _next: Any = None  # what the last call found out, for the next one
 
+    @checked
     def __init__(
         self,
         threshold: Any = 1.0,
@@ -220,6 +222,7 @@ class LIF(SpikingNeuron):
     tensors: ClassVar[Tuple[str, ...]] = ("beta", *OWN_TENSORS)
     beta: Any
 
+    @checked
     def __init__(
         self,
         beta: Any,

@@ -10,6 +10,7 @@ from torch import nn
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.parameters import check_range, learn, normalise
+from spikecore.arguments import is_array, shown
 from spikecore.engines.torch.nn.engine import quantiser_of, surrogate_of
 from spikecore.engines.torch.nn.hidden import Hidden
 
@@ -22,6 +23,8 @@ def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tu
     Raises:
         ValueError: a constant out of bounds; a value that is not finite.
     """
+    if isinstance(value, bool) or not is_array(value):
+        raise TypeError(f"{type(module).__name__}: {name}={shown(value)} must be a number or an array of numbers")
     tensor = value.detach().clone() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     if not tensor.is_floating_point():
         tensor = tensor.to(torch.get_default_dtype())

@@ -13,6 +13,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.neurons.base import DECAY
 from spikecore.api.parameters import check_range, learn, normalise
+from spikecore.arguments import Numbers, Size, checked
 from spikecore.engines.torch.nn.engine import Callable_, engine_for, surrogate_of, working
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS, register
@@ -33,11 +34,12 @@ class LeakyParallel(nn.Module):
             ``SpikingNeuron``.
     """
 
+    @checked
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
-        beta: Any = None,
+        input_size: Size,
+        hidden_size: Size,
+        beta: Numbers = None,
         bias: bool = True,
         threshold: Any = 1.0,
         dropout: float = 0.0,
@@ -124,6 +126,7 @@ class AssociativeLeaky(SpikingNeuron):
     honours: ClassVar[FrozenSet[str]] = frozenset()
     _projections: ClassVar[Dict[str, str]] = {"value": "to_v", "key": "to_k", "decay": "to_alpha", "query": "to_q"}
 
+    @checked
     def __init__(
         self,
         in_dim: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
+from spikecore.arguments import Numbers, Size, checked
 from spikecore.engines.torch.nn.kinds import heard
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -20,7 +21,8 @@ from spikecore.engines.torch.nn.parts import CurrentSpared
 class RecurrentOneToOne(nn.Module):
     """Each neuron feeds itself: ``V * x``."""
 
-    def __init__(self, V: Any) -> None:
+    @checked
+    def __init__(self, V: Numbers) -> None:
         super().__init__()
         self.V = V
 
@@ -176,13 +178,14 @@ class RLeaky(_Recurrent):
     kind: ClassVar[Any] = neurons.RLeaky
     states: ClassVar[Tuple[str, ...]] = ("spk", "mem")
 
+    @checked
     def __init__(
         self,
         beta: Any,
-        V: Any = 1.0,
+        V: Numbers = 1.0,
         all_to_all: bool = True,
-        linear_features: Any = None,
-        conv2d_channels: Any = None,
+        linear_features: Optional[Size] = None,
+        conv2d_channels: Optional[Size] = None,
         kernel_size: Any = None,
         threshold: Any = 1.0,
         spike_grad: Any = None,
@@ -225,14 +228,15 @@ class RSynaptic(CurrentSpared, _Recurrent):
     states: ClassVar[Tuple[str, ...]] = ("spk", "syn", "mem")
     tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
 
+    @checked
     def __init__(
         self,
         alpha: Any,
         beta: Any,
-        V: Any = 1.0,
+        V: Numbers = 1.0,
         all_to_all: bool = True,
-        linear_features: Any = None,
-        conv2d_channels: Any = None,
+        linear_features: Optional[Size] = None,
+        conv2d_channels: Optional[Size] = None,
         kernel_size: Any = None,
         threshold: Any = 1.0,
         spike_grad: Any = None,

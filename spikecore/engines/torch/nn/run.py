@@ -9,6 +9,7 @@ from torch import nn
 
 from spikecore.api.layer import ShapeError
 from spikecore.api.sizes import whole_number
+from spikecore.arguments import Size, checked
 from spikecore.engines.torch.layout import in_order
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layerwise import How, Layerwise
@@ -18,16 +19,15 @@ from spikecore.engines.torch.nn.snapshot import Untraceable
 from spikecore.engines.torch.nn.state import check_state, detach, module_of, reset, set_state
 from spikecore.engines.torch.nn.trace import trace
 
-Explain = Union[bool, Callable[[str], Any]]
 
-
+@checked
 def run(
     net: nn.Module,
     x: Any,
-    num_steps: Optional[int] = None,
+    num_steps: Optional[Size] = None,
     state: Optional[Mapping[str, Any]] = None,
-    explain: Explain = False,
-    record: Iterable[str] = (),
+    explain: Union[bool, Callable[[str], Any]] = False,
+    record: Union[str, Iterable[str]] = (),
     fused: bool = True,
 ) -> Any:
     """Run a network that is written for one time step on a whole sequence.
@@ -57,11 +57,9 @@ def run(
 
     Raises:
         ShapeError: no time step.
-        ValueError: ``num_steps`` is no int >= 1, ``fused`` no bool.
+        ValueError: ``num_steps`` is no int >= 1.
         KeyError: a state or a recorded layer that the network does not have.
     """
-    if not isinstance(fused, bool):
-        raise ValueError(f"run: fused={fused!r} must be True or False")
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _steps(x, num_steps)
     modules = dict(module_of(net).named_modules())

@@ -11,6 +11,7 @@ from torch import nn
 from spikecore.api import neurons
 from spikecore.api.layer import State
 from spikecore.api.parameters import learn
+from spikecore.arguments import Size, checked
 from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
@@ -39,10 +40,11 @@ class StateLeaky(LIF):
     honours: ClassVar[FrozenSet[str]] = frozenset({"fire", "_base_state_function"})
     tau: Any
 
+    @checked
     def __init__(
         self,
         beta: Any,
-        channels: int,
+        channels: Size,
         threshold: Any = 1.0,
         spike_grad: Any = None,
         surrogate_disable: bool = False,
@@ -52,7 +54,7 @@ class StateLeaky(LIF):
         output: bool = True,
         graded_spikes_factor: Any = 1.0,
         learn_graded_spikes_factor: bool = False,
-        kernel_truncation_steps: Optional[int] = None,
+        kernel_truncation_steps: Optional[Size] = None,
     ) -> None:
         super().__init__(
             beta, threshold, spike_grad, surrogate_disable, learn_threshold=learn_threshold, state_quant=state_quant,
@@ -116,11 +118,12 @@ class LinearLeaky(StateLeaky):
         Others: see ``StateLeaky``.
     """
 
+    @checked
     def __init__(
         self,
         beta: Any,
-        in_features: int,
-        out_features: int,
+        in_features: Size,
+        out_features: Size,
         bias: bool = True,
         device: Any = None,
         dtype: Any = None,
@@ -133,7 +136,7 @@ class LinearLeaky(StateLeaky):
         output: bool = True,
         graded_spikes_factor: Any = 1.0,
         learn_graded_spikes_factor: bool = False,
-        kernel_truncation_steps: Optional[int] = None,
+        kernel_truncation_steps: Optional[Size] = None,
     ) -> None:
         super().__init__(
             beta, out_features, threshold, spike_grad, surrogate_disable, learn_beta, learn_threshold, state_quant,

@@ -1,0 +1,84 @@
+"""One writer per directory: a lock that names its owner, and that ends with its process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Iterator
+
+LOCK = ".lock"
+FAR = 1 << 30  # Windows keeps others from reading what is locked, so what is locked lies behind the owner's name
+
+
+class Occupied(RuntimeError):
+    """Another process is writing to the directory; the message names it."""
+
+
+@contextlib.contextmanager
+def owned(directory: Path) -> Iterator[None]:
+    """Keep other processes from owning ``directory`` until the block ends.
+
+    The operating system holds the lock and gives it back when the process ends, killed or not. A lock file that
+    outlives its process therefore holds nothing: the next owner takes it over.
+
+    Raises:
+        Occupied: another process owns it; names its host, its number and since when.
+        OSError: the file system has no locks.
+    """
+    path = directory / LOCK
+    handle = _locked(path)
+    try:
+        os.ftruncate(handle, 0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
+        yield
+    finally:
+        if sys.platform != "win32":  # which removes no file that is open
+            path.unlink()
+        os.close(handle)
+
+
+def _locked(path: Path) -> int:
+    """The lock file, open and locked."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        try:
+            _lock(handle)
+            if _names(path, handle):  # else its owner removed it between the two calls
+                return handle
+        except BlockingIOError:
+            owner = os.read(handle, 200).decode(errors="replace") or "another process"
+            os.close(handle)
+            raise Occupied(f"{path.parent}: {owner}, is writing to it; wait until it ends") from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _names(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError from error
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
