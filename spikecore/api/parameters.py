@@ -145,7 +145,7 @@ def constant(value: Any, name: str = "value") -> Union[float, Fixed]:
     Raises:
         TypeError: it holds something else than numbers; the message begins with ``name``.
     """
-    if isinstance(value, Fixed) or (isinstance(value, float) and type(value) is float):
+    if isinstance(value, Fixed) or type(value) is float:
         return value
     if isinstance(value, bool) or not is_array(value):  # NumPy would read None, text and dates as numbers
         raise TypeError(f"{name}={shown(value)} must be a number or an array of numbers")
