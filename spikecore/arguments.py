@@ -144,6 +144,10 @@ def _rule(text: str) -> Optional[Rule]:
         return KINDS[outer]
     if outer in ("Optional", "Union"):
         return _either([_rule(part) for part in (*parts, *(["None"] if outer == "Optional" else []))])
+    if outer == "Literal":
+        names = [part.strip("'\"") for part in parts]
+        allowed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
+        return Rule(lambda value: isinstance(value, str) and value in names, allowed)
     if outer in ("Tuple", "List", "Sequence", "Iterable"):
         several = outer != "Tuple" or parts[-1] == "..."
         same = several or len(set(parts)) == 1

@@ -154,6 +154,7 @@ NAMES = {
     "scannercolor": "word",
     "sample_data": "array",
     "lengths": "lengths",
+    "metric": "metric",
     "explain": "bool",
     "labels": "iterable",
     "titles": "iterable",
@@ -163,6 +164,7 @@ NAMES = {
 NONSENSE["lengths"] = (*FOREIGN, "nonsense", 3, [1.5, 2], [-1, 2, 3], [0, 1, 2], [99, 1, 1], [NAN, 1, 1], [1])
 NONSENSE["record"] = (NOTHING, 3, NAN, 1j, "nonsense", ["a", "b"], None)
 NONSENSE["callbacks"] = (NOTHING, 3, NAN, 1j, True, None, ["a", "b"], (sc.EarlyStopping,), sc.EarlyStopping())
+NONSENSE["metric"] = (NOTHING, 3, NAN, 1j, True, "nonsense", [3], {"a": 3}, sc.Adam)
 NONSENSE["betas"] = (*NUMBERLESS, 0.5, (0.9,), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.9), ("0.9", 0.9), (0.9, 0.9, 0.9))
 
 #: Whole numbers that may be negative.
@@ -260,7 +262,16 @@ VALUES: Dict[str, Any] = {
     **{"beta": 0.9, "alpha": 0.8, "V": 1.0, "tau": 5.0, "dt": 1.0, "cost": 0.5, "split": 0.5, "constant_factor": 1.0},
     **{name: 5.0 for name in "tau_pre tau_post tau_trace".split()},
     **{"neuron": sc.Leaky(), "connection": sc.OneToOne(), "body": sc.Linear(5, 5), "network": sc.Linear(5, 5)},
-    **{"x": X, "data": STILL, "spikes": SPIKES, "other": SPIKES, "mem": X, "targets": LABELS, "value": 0.5},
+    **{
+        "x": X,
+        "data": STILL,
+        "spikes": SPIKES,
+        "other": SPIKES,
+        "mem": X,
+        "membrane": X,
+        "targets": LABELS,
+        "value": 0.5,
+    },
     **{"inputs": STILL, "frames": X[:, :, None, None], "images": np.zeros((3, 4, 4)), "spike_time": [[1], [2]]},
     **{"one_hot_label": np.eye(5)[LABELS], "one_hot_targets": np.eye(5)[LABELS], "function": lambda xp, u: u},
     **{"loss": lambda out, targets: out.spikes.sum(), "model": model, "net": module, "weight": [1.0] * 5},
@@ -502,6 +513,8 @@ def kind_of(owner: str, name: str, parameter: inspect.Parameter) -> str:
         return "array"
     if text == "str" and owner.startswith("spikecore.datasets") and name in ("inputs", "targets"):
         return "text"
+    if text.startswith("Literal["):
+        return "word"
     if text in ANNOTATIONS and not (text in ("str", "Array") and name in NAMES):
         return ANNOTATIONS[text]
     if name in NAMES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.spike_time import spike_times
@@ -65,13 +65,14 @@ def accuracy_temporal(spikes: Union[Array, Output], targets: Array, lengths: Opt
     return hit_rate(engine, -spike_times(engine, spikes, lengths=lengths)[0, ...], targets)
 
 
+@checked
 def accuracy_membrane(
-    membrane: Any,
-    targets: Any,
+    membrane: Union[Array, Output],
+    targets: Array,
     population_code: bool = False,
-    num_classes: int = 0,
-    lengths: Any = None,
-    over_time: str = "max",
+    num_classes: Count = 0,
+    lengths: Optional[Array] = None,
+    over_time: Literal["max", "mean"] = "max",
 ) -> float:
     """The fraction of samples for which the membrane of the right class is the highest. Ties go to the lowest class.
 
@@ -87,10 +88,8 @@ def accuracy_membrane(
         A number in [0, 1].
 
     Raises:
-        ValueError: another ``over_time``.
+        TypeError: another ``over_time``.
     """
-    if over_time not in ("max", "mean"):
-        raise ValueError(f"accuracy_membrane: over_time={over_time!r} must be 'max' or 'mean'")
     membrane = getattr(membrane, "membrane", membrane)
     check_sequence("membrane", membrane)
     engine = engine_of(membrane)
