@@ -48,7 +48,6 @@ class Shift(Stateless):
         return (x + params.bias if self.bias else x), state
 
 
-@Remembered
 def elementwise_part(stepper: Any) -> Optional[Recurrent]:
     """The same neuron with the product taken out; None where the stepper has no dense recurrence."""
     if getattr(type(stepper), "step", None) is not Recurrent.step:  # nor a subclass that computes something else
@@ -56,6 +55,11 @@ def elementwise_part(stepper: Any) -> Optional[Recurrent]:
     layer = type(stepper.connection)
     if not issubclass(layer, Linear) or (layer.step, layer.apply) != (Linear.step, Linear.apply):
         return None
+    return _without_product(stepper)  # type: ignore[no-any-return]
+
+
+@Remembered
+def _without_product(stepper: Any) -> Recurrent:
     return Recurrent(stepper.neuron, Shift(stepper.connection.bias))
 
 

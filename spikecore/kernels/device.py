@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type, TypeVar
 
 from spikecore.kernels.adjoint import adjoint
@@ -31,6 +31,7 @@ class OnDevice:
         record: states returned for every step.
         rows: parameters with one value per neuron.
         dtype: "float32" or "float64", of states and parameters.
+        placed: the form's constants as an array, by device.
     """
 
     form: Form
@@ -39,6 +40,7 @@ class OnDevice:
     record: Tuple[str, ...]
     rows: Tuple[str, ...]
     dtype: str
+    placed: Dict[str, Any] = field(default_factory=dict, init=False)
 
     target: ClassVar[Type[Target]]
     language: ClassVar[str]
@@ -78,10 +80,6 @@ class OnDevice:
         """The step, with numbers in place of names."""
         return self.form.trace
 
-    def numbered(self, names: Sequence[str]) -> Tuple[str, ...]:
-        """What some states are called in kernels."""
-        return numbers_of(self.states, names)
-
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         """Shape of one step's output, from that of its input."""
         return shape
@@ -94,7 +92,7 @@ class OnDevice:
         saved = tuple(self._empty(x, (steps + 1, *shape), True) for _ in kept)
         results = Made(self._empty(x, (steps, *shape), False), recorded, final, saved)
         arrays = {**self._given(x, params), **self._named("init", self.trace.states, state)}
-        arrays.update({"out": results.outputs, **_named("rec", self.numbered(self.record), recorded)})
+        arrays.update({"out": results.outputs, **_named("rec", numbers_of(self.states, self.record), recorded)})
         arrays.update({**_named("fin", self.trace.states, final), **_named("kept", kept, saved)})
         self._run(forward_of(self, keep, x.shape[0] == 1 < steps), arrays, {"x": x}, steps)
         return results
@@ -126,7 +124,7 @@ class OnDevice:
         arrays.update({**_named("kept", kept_states(self), saved), **_named("ginit", self.trace.states, first)})
         by = numbers_of(self.params, by_params)
         arrays.update({"gx": gx, **_named("gp", by, sums)})
-        rows = {"x": x, "g": g, **_named("r", self.numbered(self.record), g_recorded)}
+        rows = {"x": x, "g": g, **_named("r", numbers_of(self.states, self.record), g_recorded)}
         kernel = backward_of(self, by_x, by, x.shape[0] == 1 < steps, bool(window))
         self._run(kernel, arrays, rows, steps, window)
         found = {p: self._reduced(total, params[p]) for p, total in zip(by_params, sums)}
@@ -140,10 +138,17 @@ class OnDevice:
     def _given(self, x: Any, params: Dict[str, Any]) -> Dict[str, Any]:
         shape = tuple(x.shape[1:])
         arrays = (self._spread(params[p], shape) if p in self.rows else self._packed(params[p]) for p in self.params)
-        constants = self._empty(x, (len(self.form.constants),), True)
-        for i, value in enumerate(self.form.constants):
-            constants[i] = value
-        return {**_named("p", self.trace.params, arrays), "constants": constants}
+        return {**_named("p", self.trace.params, arrays), "constants": self._constants(x)}
+
+    def _constants(self, like: Any) -> Any:
+        """The constants of the step and its derivative, made once for each device."""
+        place = str(getattr(like, "device", ""))
+        if place not in self.placed:
+            made = self._empty(like, (len(self.form.constants),), True)
+            for i, value in enumerate(self.form.constants):
+                made[i] = value
+            self.placed[place] = made
+        return self.placed[place]
 
     def _named(self, kind: str, names: Any, arrays: Sequence[Any]) -> Dict[str, Any]:
         return _named(kind, names, (self._packed(a) for a in arrays))
@@ -179,7 +184,7 @@ def kept_states(runs: OnDevice) -> Tuple[str, ...]:
 def forward_of(runs: OnDevice, keep: bool, constant: bool) -> Kernel:
     """The forward kernel; ``constant``: the input is the same at every step."""
     kept = kept_states(runs) if keep else ()
-    rows, record = numbers_of(runs.params, runs.rows), runs.numbered(runs.record)
+    rows, record = numbers_of(runs.params, runs.rows), numbers_of(runs.states, runs.record)
     return forward_kernel(runs.target(runs.dtype), runs.trace, rows, record, kept, constant)
 
 
