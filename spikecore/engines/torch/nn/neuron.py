@@ -105,7 +105,7 @@ class SpikingNeuron(Parts):
     def _tensors(self, engine: Any, host: bool = False) -> Params:
         """The neuron's parameters, in the engine's dtype; with ``host``, constants as numbers, which steps use faster.
 
-        A step is traced for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
+        A kernel is made for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
         """
         return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
 
