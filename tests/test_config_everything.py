@@ -233,9 +233,9 @@ def read(tmp_path):
 def trained(run):
     """The model after one step, made and trained as ``spikecore train`` does."""
     job = Run(run)
-    model = job.start()
-    before = model.params()
-    job.train(model, say=lambda line: None)
+    with job.start() as model:
+        before = model.params()
+        job.train(model, say=lambda line: None)
     assert math.isfinite(model.history[-1]["loss"])
     assert all(np.isfinite(x).all() for x in model.params().values())
     assert any((x != before[name]).any() for name, x in model.params().items())
@@ -326,7 +326,8 @@ def test_losses_that_give_a_value_per_sample(read, name):
     """D1: no number to minimise, said before there is a directory; it was a bare TypeError."""
     run = read(readout(4), loss={"kind": name, "reduction": "none"})
     with pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar"):
-        Run(run).start()
+        with Run(run).start():
+            pass
 
 
 @pytest.mark.parametrize(("name", "option", "value"), REFUSED)

@@ -88,7 +88,7 @@ class Powers(sc.Neuron):
         return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)
 
 
-SPECIAL = [{}, {"scale": 0.0, "power": 1.0}, {"scale": 1.0, "low": -1.0}, {"scale": -1.0, "high": 2.0**100}]
+SPECIAL = [{"scale": 0.0, "power": 1.0}, {"scale": -1.0, "low": -1.0, "high": 2.0**100}]
 
 
 @pytest.mark.parametrize("values", SPECIAL, ids=str)
@@ -96,13 +96,12 @@ def test_constants_that_compilers_simplify(values):
     check("numpy", "float64", Powers(threshold=0.15, **values))
 
 
-@pytest.mark.parametrize("power", [1.5, 1.7])
-def test_exponents_are_arguments_too(power):
+def test_exponents_are_arguments_too():
     """A power's last bits are the C library's, so values are close, not equal."""
     x, mems = np.random.default_rng(0).random((9, 2, 5)), []
     for fused in (False, True):
         run = Pass(sc.get_engine("numpy", dtype="float64", fused=fused), record=True)
-        mems.append(Powers(power=power, threshold=0.5).run(run, Tree(), Tree(), None, x).recorded.mem)
+        mems.append(Powers(power=1.7, threshold=0.5).run(run, Tree(), Tree(), None, x).recorded.mem)
     assert np.allclose(*mems, rtol=1e-13, atol=0)
 
 
@@ -170,7 +169,7 @@ def test_classes_that_are_thrown_away_are_freed(name):
     def use():
         own, mine = define()
         neuron = own(surrogate=mine(), threshold=0.4)
-        for layer in (neuron, sc.Recurrent(neuron, sc.Linear(70, 70)), sc.Sequential(neuron, sc.Linear(70, 10))):
+        for layer in (neuron, sc.Recurrent(neuron, sc.Linear(70, 70))):
             run(name, layer)
         return [weakref.ref(own), weakref.ref(mine)]
 

@@ -205,11 +205,11 @@ TRAIN = """
 import os, sys
 import numpy as np
 import spikecore as sc
-from spikecore.kernels import cache, modules, tiles
+from spikecore.kernels import cache, fused, modules
 
 def work():
     engine = sc.get_engine("numpy", fused=True)
-    model = sc.Model(sc.Sequential(sc.Linear(6, 70), sc.Leaky(threshold=0.3), sc.Linear(70, 3)), engine=engine)
+    model = sc.Model(sc.Sequential(sc.Linear(6, 3), sc.Leaky(threshold=0.3)), engine=engine)
     model.fit([(np.random.default_rng(0).random((8, 6)).astype("float32"), np.arange(8) % 3)], num_steps=5)
     return {name: a.tolist() for name, a in model.params().items()}
 
@@ -219,10 +219,7 @@ if "full" in sys.argv:
 if "nobody" in sys.argv:
     work()  # reads whatever of Python itself only the administrator may read
     os.setgid(65534), os.setuid(65534)
-    for known in (cache.build, cache.build_run, cache.build_tile, tiles.tile, modules.load):
-        known.cache_clear()
-    from spikecore.kernels import fused, narrow
-    for known in (fused.fused, narrow.forward_of, narrow.backward_of):
+    for known in (cache.build, cache.build_run, modules.load, fused.forward_of, fused.backward_of):
         known.cache_clear()
     for name in [name for name in sys.modules if name.startswith("spikecore_kernel_")]:
         del sys.modules[name]
