@@ -209,6 +209,19 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, most):
     assert len(datasets.read_npz(path, targets="inputs", max_bytes=60_000_000)) == 30_000_000
 
 
+def test_a_header_is_read_no_further_than_it_may(tmp_path):
+    """C9: it says how long it is, and zeros without end follow."""
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("inputs.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", 30_000_000) + bytes(30_000_000))
+
+    def refused():
+        with pytest.raises(DataFileError, match=r"bomb\.npz: cannot be read"):
+            datasets.read_npz(path, targets="inputs")
+
+    assert peak_of(refused) < SLACK
+
+
 @pytest.mark.parametrize("announced", [12, 30_000_000])
 def test_a_gzip_bomb_is_read_no_further_than_it_may(tmp_path, announced):
     """C9: whether its header says how large it is or not."""

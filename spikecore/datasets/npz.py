@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import struct
@@ -21,6 +22,7 @@ HEADERS: Dict[Any, Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+MOST_HEADER = 1 << 14  # bytes; NumPy takes headers of 10,000
 #: What zipfile, zlib and NumPy make of damaged archives; a header is read by Python's own tokenizer.
 FAULTS = (
     ValueError, EOFError, RuntimeError, TypeError, KeyError, OverflowError, MemoryError, SyntaxError,
@@ -113,10 +115,11 @@ def _check_sizes(path: PathLike, archive: zipfile.ZipFile, names: Iterable[str],
     total = 0
     for name in dict.fromkeys(names):
         with archive.open(f"{name}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            if version not in HEADERS:
-                raise DataFileError(f"{path}: array {name} has version {version} of NumPy's format; known are 1 and 2")
-            shape, _, dtype = HEADERS[version](member)
+            begin = io.BytesIO(member.read(MOST_HEADER))  # else a header, too, could have any length
+        version = np.lib.format.read_magic(begin)
+        if version not in HEADERS:
+            raise DataFileError(f"{path}: array {name} has version {version} of NumPy's format; known are 1 and 2")
+        shape, _, dtype = HEADERS[version](begin)
         needed = math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or needed > DEFLATED * held:
             raise DataFileError(f"{path}: array {name} of shape {shape} cannot be in a file of {held} bytes")
