@@ -325,9 +325,9 @@ def test_early_stopping(read, table):
 def test_losses_that_give_a_value_per_sample(read, name):
     """D1: no number to minimise, said before there is a directory; it was a bare TypeError."""
     run = read(readout(4), loss={"kind": name, "reduction": "none"})
-    with pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar"):
-        with Run(run).start():
-            pass
+    refused = pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar")
+    with refused, Run(run).start():
+        pass
 
 
 @pytest.mark.parametrize(("name", "option", "value"), REFUSED)
