@@ -243,8 +243,8 @@ def test_metrics_in_run_files(tmp_path, text, columns):
     )
     run = runs.Run(config.read(tmp_path / "run.toml"), tmp_path / "out")
     said = []
-    model = run.start()
-    run.train(model, said.append)
+    with run.start() as model:
+        run.train(model, said.append)
     result = run.evaluate(model)
     again = runs.opened(tmp_path / "out")
     assert again.config == run.config

@@ -27,11 +27,9 @@ def drawn(monkeypatch, tmp_path):
 
     def draw(*layers, history=()):
         figures = {}
-        save = Figure.savefig
+        save = pictures._save
         monkeypatch.setattr(
-            Figure,
-            "savefig",
-            lambda self, path, **options: (figures.update({path.name: self}), save(self, path, **options))[1],
+            pictures, "_save", lambda figure, path: (figures.update({path.name: figure}), save(figure, path))[1]
         )
         model = sc.Model(sc.Sequential(sc.Linear(6, 3), *layers), seed=0)
         model(X, 8)

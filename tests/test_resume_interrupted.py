@@ -28,6 +28,14 @@ WAYS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def listening():
+    """Python's handler of Ctrl-C, which a shell's background jobs do not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -164,7 +164,7 @@ def _again(name: Optional[str], saved: Optional[str], path: Any, options: Dict[s
     warnings.warn(
         f"{path} is loaded on 'numpy', since the engine it was saved from cannot be used here: {why}. "
         "Say engine='numpy' if this is meant, engine=... for another one",
-        stacklevel=3,
+        stacklevel=4,  # past this function, ``load`` and the check of its arguments
     )
     return get_engine("numpy", **options)
 
