@@ -24,10 +24,10 @@ FOR_TORCH = ("spikecore.nn", "spikecore.engines.torch", "spikecore.engines.ipu")
 
 
 def python_blocks(text):
-    """[(line number of the first code line, code)] of the blocks marked `python` and not `python skip`."""
+    """[(line number of the first code line, code)] of the blocks marked `python` and not `{ .python .skip }`."""
     blocks = []
     for match in FENCE.finditer(text):
-        language, *options = match["info"].replace(",", " ").split() or [""]
+        language, *options = re.sub(r"[{}.,]", " ", match["info"]).split() or [""]
         if language == "python" and "skip" not in options:
             indent = len(match["indent"])
             code = "".join(line[indent:] or "\n" for line in match["code"].splitlines(keepends=True))
@@ -85,7 +85,7 @@ text
 ```bash
 rm -rf nothing
 ```
-```python skip
+```{ .python .skip }
 raise SystemExit
 ```
 - item
