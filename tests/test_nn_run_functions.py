@@ -45,13 +45,16 @@ CALLS = {
         lambda net, y, x: net.lif(y.view(4, 2, 3, 1).contiguous(memory_format=torch.channels_last)),
         "",
     ),
-    "relu_": (lambda net, y, x: net.lif(torch.relu_(y)), "relu_ works in place"),
-    "F.relu_": (lambda net, y, x: net.lif(F.relu_(y)), "relu_ works in place"),
-    "clamp_": (lambda net, y, x: net.lif(torch.clamp_(y, 0, 1)), "clamp_ works in place"),
-    "inplace-position": (lambda net, y, x: net.lif(F.relu(y, True)) + y, "relu works in place"),
-    "out": (lambda net, y, x: torch.add(net.lif(y), x, out=torch.empty_like(x)), "add works in place"),
-    "item": (lambda net, y, x: net.lif(y * x.sum().item()), "item makes something"),
-    "varying-shape": (lambda net, y, x: net.lif(net.norm(y)) + F.dropout(y)[y > 0].sum(), "something else at every"),
+    "relu_": (lambda net, y, x: net.lif(torch.relu_(y)), ""),
+    "F.relu_": (lambda net, y, x: net.lif(F.relu_(y)), ""),
+    "clamp_": (lambda net, y, x: net.lif(torch.clamp_(y, 0, 1)), ""),
+    "inplace-position": (lambda net, y, x: net.lif(F.relu(y, True)) + y, ""),
+    "out": (lambda net, y, x: torch.add(net.lif(y), x, out=torch.empty_like(x)), ""),
+    "item": (lambda net, y, x: net.lif(y * x.sum().item()), "item makes something else at every step"),
+    "varying-shape": (
+        lambda net, y, x: net.lif(net.norm(y)) + F.dropout(y)[y > 0].sum(),
+        "makes something else at every step",
+    ),
 }
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.layer import (
@@ -17,13 +16,10 @@ from spikecore.api.layer import (
     Shape,
     ShapeError,
     State,
-    Stateless,
     Tree,
     layer_name,
 )
-from spikecore.api.layers import Linear
-from spikecore.api.neurons.base import Stepper
-from spikecore.api.spatial import Spatial, through
+from spikecore.api.lowering import Trees, run_child
 
 
 class Container(Layer):
@@ -39,49 +35,6 @@ class Container(Layer):
 
     def prepare(self, engine: Any, params: Params) -> Params:
         return Params({name: layer.prepare(engine, params[name]) for name, layer in self.children()})
-
-
-class Trees:
-    """Collects what the children of a container return, leaving out what is empty."""
-
-    def __init__(self) -> None:
-        self.buffers: Dict[str, Any] = {}
-        self.state: Dict[str, Any] = {}
-        self.recorded: Dict[str, Any] = {}
-
-    def add(self, name: str, result: Result) -> Any:
-        for kept, new in ((self.buffers, result.buffers), (self.state, result.state), (self.recorded, result.recorded)):
-            if len(new):
-                kept[name] = new
-        return result.outputs
-
-    def result(self, outputs: Any) -> Result:
-        return Result(outputs, Tree(self.buffers), State(self.state), Tree(self.recorded))
-
-
-def run_child(
-    run: Pass,
-    name: str,
-    layer: Layer,
-    params: Params,
-    buffers: Tree,
-    state: Optional[Tree],
-    x: Any,
-    **options: Any,
-) -> Result:
-    """Run a child with its own part of parameters, buffers and state; ``options`` go to its ``run``."""
-    below = None if state is None or not layer.state else state[name]
-    return layer.run(run.child(name), params[name], buffers.get(name, Tree()), below, x, **options)
-
-
-def _over_maps(layers: List[Tuple[str, Layer]]) -> List[Tuple[str, Any]]:
-    """The layers over maps with which these begin."""
-    return list(takewhile(lambda one: isinstance(one[1], Spatial) and type(one[1]).run is Stateless.run, layers))
-
-
-def _weighs(layer: Layer, behind: Layer) -> bool:
-    """Whether a layer is a neuron that may do the product of the Linear behind it along with its own run."""
-    return type(behind) is Linear and getattr(type(layer), "run", None) is Stepper.run
 
 
 def checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
@@ -115,7 +68,7 @@ class Sequential(Listed):
     """Layers one after the other; layer i is named ``str(i)``.
 
     Runs layer by layer: each layer sees the whole sequence before the next one starts, which is what lets connections
-    work on time x batch at once.
+    work on time x batch at once. An engine may run neighbours together (``Engine.lower``).
 
     Args:
         *layers: the layers.
@@ -140,21 +93,9 @@ class Sequential(Listed):
         return Init(Params(params), Tree(buffers), shape)
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        state, trees, layers = checked_state(run, self, state), Trees(), list(self.children())
-        i, joins = 0, run.engine.joins
-        while i < len(layers):
-            (name, layer), maps = layers[i], _over_maps(layers[i:]) if joins else []
-            if len(maps) > 1 and x.shape[0] > 1:
-                x = through(run.engine, [(one, params[path]) for path, one in maps], x)
-                i += len(maps)
-            elif joins and i + 1 < len(layers) and _weighs(layer, layers[i + 1][1]):
-                path, linear = layers[i + 1]
-                behind = linear.weight_and_bias(params[path])  # type: ignore[attr-defined]  # _weighs: a Linear
-                x = trees.add(name, run_child(run, name, layer, params, buffers, state, x, behind=behind))
-                i += 2
-            else:
-                x = trees.add(name, run_child(run, name, layer, params, buffers, state, x))
-                i += 1
+        state, trees = checked_state(run, self, state), Trees()
+        for stage in run.engine.lower(self):
+            x = trees.update(stage.run(run, params, buffers, state, x))
         return trees.result(x)
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
@@ -297,6 +238,20 @@ class Concat(Branches, Listed):
         steps = max(y.shape[0] for y in ys)  # a branch without neurons leaves a constant sequence at one step
         ys = [y if y.shape[0] == steps else xp.broadcast_to(y, (steps, *y.shape[1:])) for y in ys]
         return xp.concat(ys, axis=self.axis + before if self.axis >= 0 else self.axis)
+
+
+def stages_of(engine: Any, container: Container, path: str = "") -> str:
+    """What an engine makes of a container's layers, for ``Engine.explain``: a line per stage, and whom it covers."""
+    children, lines = dict(container.children()), []
+    for stage in engine.lower(container):
+        names = [f"{path}.{name}" if path else name for name in stage.covers]
+        only = children[stage.covers[0]] if len(names) == 1 else None
+        if isinstance(only, Container):
+            lines.append(stages_of(engine, only, names[0]))
+        else:
+            kinds = " + ".join(layer_name(children[name]) for name in stage.covers)
+            lines.append(f"{' + '.join(names)} ({kinds}): {stage.explain(engine)}")
+    return "\n".join(lines)
 
 
 def readout(network: Layer, path: str = "") -> Optional[str]:

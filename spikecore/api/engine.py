@@ -18,6 +18,7 @@ import random
 import sys
 from typing import Any, Callable, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
+from spikecore.api.lowering import Alone, Stage
 from spikecore.api.tree import Params, State
 from spikecore.arguments import checked
 
@@ -36,8 +37,6 @@ class Engine(abc.ABC):
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
-        joins: whether layers may run in one with their neighbours (``in_pieces``, ``weighed_scan``); otherwise each is
-            entered by itself.
         has_double: whether it computes in "float64".
     """
 
@@ -46,14 +45,7 @@ class Engine(abc.ABC):
     dtype: str
     xp: Any
     modules: Tuple[str, ...] = ()
-    joins: bool = True
     has_double: bool = True
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """A ``scan`` of its own must not be passed by through the ``weighed_scan`` of a base."""
-        super().__init_subclass__(**options)
-        if "scan" in vars(cls) and "weighed_scan" not in vars(cls):
-            cls.weighed_scan = Engine.weighed_scan  # type: ignore[method-assign]  # as if it had been written there
 
     @abc.abstractmethod
     def asarray(self, x: Any, dtype: Optional[str] = None) -> Array:
@@ -124,48 +116,20 @@ class Engine(abc.ABC):
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
         """
 
-    def in_pieces(self, function: Callable[[Array], Array], x: Array, elements: int) -> Array:
-        """A function of a sequence that treats every step by itself; it may be called with some steps at a time.
+    def lower(self, network: Any) -> Tuple[Stage, ...]:
+        """What a container's children become on this engine, in order: stages, which cover them all.
 
-        Args:
-            function: (time, batch, ...) to (time, batch, ...).
-            x: the sequence.
-            elements: how many of one step lie between the operations of ``function``, at most.
+        A pure function of the frozen network. The default is a stage per layer.
         """
-        return function(x)
+        return tuple(Alone(name, layer) for name, layer in network.children())
 
     def resting(self, x: Array) -> Array:
         """Zeros shaped like ``x`` that only ``scan`` gets to see; they may be one zero that stands for all."""
         return self.xp.zeros_like(x)
 
-    def weighed_scan(
-        self,
-        stepper: Any,
-        params: Params,
-        state: State,
-        inputs: Array,
-        weight: Array,
-        bias: Optional[Array] = None,
-        *,
-        steps: Optional[int] = None,
-        window: Optional[int] = None,
-    ) -> Optional[Tuple[Array, State]]:
-        """A neuron and the product with a weight behind it, S W^T + b, in one, where the engine is faster so.
-
-        Args:
-            weight: W (outs, neurons).
-            bias: b (outs,); None is zero.
-            stepper, params, state, inputs, steps, window: see ``scan``.
-
-        Returns:
-            products (time, batch, outs) and the state after the last step; None where the caller is to take ``scan``
-            and multiply.
-        """
-        return None
-
     @abc.abstractmethod
     def explain(self, stepper: Any) -> str:
-        """Which path ``scan`` takes for this stepper (loop, kernel, unrolled), and why."""
+        """Which path ``scan`` takes for this stepper (loop, kernel, unrolled), and why; of a container, its stages."""
 
     @abc.abstractmethod
     def value_and_grad(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Sequence, Tuple, cast
+from typing import Any, ClassVar, Optional, Tuple, cast
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
 from spikecore.api.sizes import Sizes, map_names, spread, uniform_weight, window_shape
@@ -22,21 +22,6 @@ class Spatial(Stateless):
         Raises:
             ShapeError: samples of this shape do not fit.
         """
-
-
-def through(engine: Any, layers: Sequence[Tuple[Spatial, Params]], x: Any) -> Any:
-    """A sequence through layers over maps, one after the other; the engine may take some steps at a time."""
-    shape, largest = tuple(x.shape[2:]), math.prod(x.shape[1:])
-    for layer, _ in layers:
-        shape = layer.out_shape(shape)
-        largest = max(largest, x.shape[1] * math.prod(shape))
-
-    def all_layers(part: Any) -> Any:
-        for layer, params in layers:
-            part, _ = layer.apply(engine, params, EMPTY, part, train=False, key=None)
-        return part
-
-    return engine.in_pieces(all_layers, x, largest)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from spikecore.api.containers import Container, Trees, checked_state, run_child
+from spikecore.api.containers import Container, checked_state
 from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+from spikecore.api.lowering import Trees, run_child
 
 INPUT = "input"  # the name that stands for the network's own input
 

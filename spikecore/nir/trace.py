@@ -17,8 +17,10 @@ from spikecore.api.tree import Params, unflatten
 from spikecore.engines.torch.nn import from_torch
 from spikecore.engines.torch.nn.convert import namesake
 from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.layers import GradedSpikes
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
-from spikecore.engines.torch.nn.trace import Untraceable, trace
+from spikecore.engines.torch.nn.over_time import StepByStep
+from spikecore.engines.torch.nn.unchanged import unchanged
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.modules import LayerModule, Scale
@@ -43,6 +45,17 @@ class _Bound(nn.Module):
         return self.net(x, *self.arguments)
 
 
+class _Tracer(fx.Tracer):
+    """Torch's tracer, to which neurons are layers."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # functions of ``math`` are for numbers
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        own = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
+        return own or isinstance(m, (GradedSpikes, LayerModule)) or super().is_leaf_module(m, module_qualified_name)
+
+
 def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
     """Add all layers of a module that is written for one time step; returns what it sends.
 
@@ -54,8 +67,9 @@ def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
         raise NirError(f"export_to_nir: {type(net).__name__} is no nn.Module, spikecore.Model or layer")
     bound = _Bound(net, arguments)
     try:
-        graph = trace(bound)
-    except Untraceable as reason:
+        with unchanged(dict(net.named_modules())):
+            graph = _Tracer().trace(bound)
+    except StepByStep as reason:
         twins = ((name, namesake(module)) for name, module in net.named_modules())
         why = next((f"layer {name}: {twin}" for name, twin in twins if twin), reason)
         raise NirError(

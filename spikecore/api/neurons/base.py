@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Dict, Optional, Tuple
+from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree, linear
+from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
 from spikecore.api.neurons.keywords import refuse
 from spikecore.api.parameters import (
     Fixed,
@@ -40,13 +40,32 @@ def clamp01(engine: Any, value: Any) -> Any:
     return value if type(value) is float else engine.xp.clip(value, 0.0, 1.0)
 
 
+class Begun(NamedTuple):
+    """What a run over time starts from."""
+
+    params: Params  # prepared
+    state: State  # before the first step
+    inputs: Any  # projected
+    resting: State  # the state at rest
+    plain: bool  # whether the run is one ``Engine.scan`` of the layer itself, without noise and no parallel form
+
+
 class Stepper(Layer):
     """A layer that runs over time through ``Engine.scan``: a neuron, or a wrapper around one."""
+
+    scans: ClassVar[bool] = (
+        True  # whether ``run`` is ``begin`` and ``over_time``; a class with another one need not say
+    )
 
     state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
     parallel: bool = False  # whether all steps are computed at once
     passing: ClassVar[bool] = False  # whether it is made for one run and then thrown away
     spiking: bool = True  # whether its outputs are spikes, not numbers of any size
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "run" in vars(cls):
+            cls.scans = False
 
     def number(self) -> int:
         """A number that equal steppers share: their name where a compiler takes no objects (``of_number``)."""
@@ -85,35 +104,32 @@ class Stepper(Layer):
         """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
         raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
 
-    def run(
-        self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any, behind: Any = None
-    ) -> Result:
-        """See ``Layer.run``. With ``behind``, W (outs, neurons) and b (outs,) or None of a Linear, outputs are
-        S W^T + b.
-        """
-        engine = run.engine
-        prepared = self.prepare(engine, params)
-        current = self.project(engine, prepared, x)
-        resting: Any = self.beginning(engine, prepared, current[0, ...])
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        return self.over_time(run, self.begin(run, params, state, x))
+
+    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Any) -> Begun:
+        """What a run over time starts from."""
+        prepared = self.prepare(run.engine, params)
+        current = self.project(run.engine, prepared, x)
+        resting: Any = self.beginning(run.engine, prepared, current[0, ...])
         start = run.start(resting) if state is None else self._checked(state, resting, run.path)
-        record = tuple(self.state) if run.records else ()
+        noise = run.train and isinstance(self, Neuron) and self.surrogate.stochastic
+        return Begun(prepared, start, current, resting, not (noise or self.parallel))
+
+    def over_time(self, run: Pass, begun: Begun) -> Result:
+        """All steps from there."""
+        record, engine, current = tuple(self.state) if run.records else (), run.engine, begun.inputs
         option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
-        if run.train and isinstance(self, Neuron) and self.surrogate.stochastic:
+        if begun.plain:
+            spikes, recorded, final = engine.scan(self, begun.params, begun.state, current, **option)
+        elif self.parallel:
+            spikes, recorded, final = self.at_once(engine, begun.params, begun.state, current, **option)
+        else:
             from spikecore.api.neurons.noise import noisy
 
-            stepper, current, option["steps"] = noisy(self, run, current, resting)
-            spikes, recorded, final = engine.scan(stepper, prepared, start, current, **option)
-        elif self.parallel:
-            spikes, recorded, final = self.at_once(engine, prepared, start, current, **option)
-        else:
-            if behind is not None and not record:
-                parts = self, prepared, start, current, *behind
-                weighed = engine.weighed_scan(*parts, steps=run.steps, window=run.window)
-                if weighed is not None:
-                    return Result(weighed[0], EMPTY, weighed[1])
-            spikes, recorded, final = engine.scan(self, prepared, start, current, **option)
-        outputs = spikes if behind is None else linear(engine.xp, spikes, *behind)
-        return Result(outputs, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
+            stepper, current, option["steps"] = noisy(self, run, current, begun.resting)
+            spikes, recorded, final = engine.scan(stepper, begun.params, begun.state, current, **option)
+        return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
 
     def _checked(self, state: Tree, resting: State, path: str) -> State:
         where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__

@@ -16,7 +16,6 @@ class PlainEngine(TorchEngine):
 
     name = "ipu"
     modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
-    joins = False  # pipeline stages and findings belong to single layers
 
     def scan(
         self,

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
+from spikecore.api.containers import Container, stages_of
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.layer import not_by_steps
 from spikecore.api.neurons.base import one_step
@@ -24,6 +25,7 @@ from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.tape import Tape, Var, lower
+from spikecore.engines.stages import Lowers
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.sizes import LARGE, sooner
@@ -33,7 +35,7 @@ TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 NAMESPACES = {"numpy": "array_api_compat.numpy", "cupy": "array_api_compat.cupy"}
 
 
-class NumpyEngine(Engine):
+class NumpyEngine(Lowers, Engine):
     """Arrays of an array-API namespace, differentiated by hand-written rules.
 
     Args:
@@ -150,7 +152,7 @@ class NumpyEngine(Engine):
             return fused_scan(self, kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
 
-    def weighed_scan(
+    def readout_scan(
         self,
         stepper: Any,
         params: Params,
@@ -189,6 +191,8 @@ class NumpyEngine(Engine):
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain
 
+        if isinstance(stepper, Container):
+            return stages_of(self, stepper)
         if self.target:
             return explain(self.fused, stepper, self.target)
         return not_by_steps(stepper) or f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}"

@@ -8,12 +8,14 @@ from typing import Any, Callable, ContextManager, Optional, Tuple
 import numpy as np
 import torch
 
+from spikecore.api.containers import Container, stages_of
 from spikecore.api.engine import Engine, Executor
 from spikecore.api.layer import not_by_steps
 from spikecore.api.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.sizes import check_steps, is_whole
 from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.arguments import real
+from spikecore.engines.stages import Lowers
 from spikecore.engines.torch.devices import check_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
@@ -27,7 +29,7 @@ DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
 
 
-class TorchEngine(Engine):
+class TorchEngine(Lowers, Engine):
     """Torch tensors, differentiated by autograd.
 
     Args:
@@ -162,7 +164,7 @@ class TorchEngine(Engine):
                 return found
         return loop(self, stepper, params, state, inputs, steps, record, window)
 
-    def weighed_scan(
+    def readout_scan(
         self,
         stepper: Any,
         params: Params,
@@ -184,6 +186,8 @@ class TorchEngine(Engine):
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain
 
+        if isinstance(stepper, Container):
+            return stages_of(self, stepper)
         target = self.device.partition(":")[0]
         if target in ("cpu", "cuda"):
             return explain(self.fused, stepper, target)

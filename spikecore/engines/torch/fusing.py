@@ -36,7 +36,7 @@ def fused_scan(
     window: Optional[int],
     behind: Any = None,
 ) -> Optional[Tuple[Any, State, State]]:
-    """``Engine.scan`` through kernels; with ``behind``, weight and bias or None, ``Engine.weighed_scan``. None
+    """``Engine.scan`` through kernels; with ``behind``, weight and bias or None, ``Engine.readout_scan``. None
     where something else is to run.
 
     Raises:

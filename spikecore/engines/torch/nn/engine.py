@@ -57,11 +57,11 @@ class FaceEngine(TorchEngine):
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
         return TorchEngine.scan(self._suited(stepper, inputs), stepper, params, state, inputs, **options)
 
-    def weighed_scan(
+    def readout_scan(
         self, stepper: Any, params: Any, state: Any, inputs: Any, weight: Any, bias: Any = None, **options: Any
     ) -> Any:
         engine = self._suited(stepper, inputs)
-        return TorchEngine.weighed_scan(engine, stepper, params, state, inputs, weight, bias, **options)
+        return TorchEngine.readout_scan(engine, stepper, params, state, inputs, weight, bias, **options)
 
     def _suited(self, stepper: Any, inputs: Any) -> Any:
         """The engine for a run of a neuron."""

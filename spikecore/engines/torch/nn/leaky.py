@@ -13,6 +13,7 @@ from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
+from spikecore.engines.torch.nn.over_time import OverTime
 from spikecore.engines.torch.nn.parts import CurrentSpared
 
 
@@ -219,6 +220,11 @@ class DeltaLeaky(Leaky):
         return {"mem": None, "mem_prev": None}
 
     def forward(self, input_: Any, mem: Any = None) -> Any:
+        return self._advance(input_, mem)
+
+    def _advance(self, input_: Any, mem: Any = None) -> Any:
+        if type(input_) is OverTime:
+            return input_.over.neuron(self, input_, (mem,))
         if self.init_hidden != (mem is None):
             raise TypeError(
                 f"DeltaLeaky: init_hidden={self.init_hidden} and mem={'None' if mem is None else 'a state'}: with "

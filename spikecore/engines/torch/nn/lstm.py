@@ -11,7 +11,7 @@ from spikecore.api import neurons
 from spikecore.api.layer import Params, State
 from spikecore.arguments import Count, Size, checked
 from spikecore.engines.torch.nn.engine import engine_for
-from spikecore.engines.torch.nn.kinds import heard
+from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import CurrentSpared

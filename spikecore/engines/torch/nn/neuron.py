@@ -18,6 +18,7 @@ from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
 from spikecore.engines.torch.nn.instances import Instances
 from spikecore.engines.torch.nn.options import OWN_TENSORS
+from spikecore.engines.torch.nn.over_time import OverTime
 from spikecore.engines.torch.nn.parts import Parts
 from spikecore.engines.torch.nn.protocol import Protocol
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
@@ -107,6 +108,8 @@ class SpikingNeuron(Protocol):
 
     def _advance(self, input_: Any, *given: Any) -> Any:
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
+        if type(input_) is OverTime:
+            return input_.over.neuron(self, input_, given)
         if self.init_hidden and any(value is not None for value in given):
             raise TypeError(
                 f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
@@ -202,7 +205,7 @@ class SpikingNeuron(Protocol):
         start = {name: value if value.numel() else zeros for name, value in start.items()}
         run = self._neuron, params, self._start(current[0], start), current
         if behind is not None and x.dtype == behind[0].dtype and not record:
-            found = engine.weighed_scan(*run, *behind, steps=steps)
+            found = engine.readout_scan(*run, *behind, steps=steps)
             if found is not None:
                 return found[0], {}, found[1], True
         spk, recorded, final = engine.scan(*run, steps=steps, record=record)

@@ -12,7 +12,7 @@ from spikecore.api.layer import Params
 from spikecore.api.layers import Linear
 from spikecore.api.parameters import learn
 from spikecore.arguments import Numbers, Size, checked
-from spikecore.engines.torch.nn.kinds import heard
+from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.parts import CurrentSpared

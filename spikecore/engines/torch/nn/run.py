@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+import contextlib
+import warnings
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
 from torch import nn
@@ -10,14 +12,12 @@ from torch import nn
 from spikecore.api.layer import ShapeError
 from spikecore.api.sizes import whole_number
 from spikecore.arguments import Size, checked
-from spikecore.engines.torch.layout import in_order
+from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
-from spikecore.engines.torch.nn.layerwise import How, Layerwise
-from spikecore.engines.torch.nn.plan import check, draws_on_maps
-from spikecore.engines.torch.nn.sequence import expand, stacked
-from spikecore.engines.torch.nn.snapshot import Untraceable
-from spikecore.engines.torch.nn.state import check_state, detach, module_of, reset, set_state
-from spikecore.engines.torch.nn.trace import trace
+from spikecore.engines.torch.nn.hooks import heard
+from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding
+from spikecore.engines.torch.nn.state import check_state, detach, get_state, module_of, neurons_of, reset, set_state
+from spikecore.engines.torch.nn.unchanged import unchanged
 
 
 @checked
@@ -32,10 +32,11 @@ def run(
 ) -> Any:
     """Run a network that is written for one time step on a whole sequence.
 
-    The result is that of the loop ``[net(x[t]) for t in range(T)]`` after a reset: equal spikes, equal gradients. The
-    layers are taken out of the loop one after the other: torch's own see time and batch as one big batch, what is
-    constant in time runs once, and neurons run through ``engine.scan``. A network for which that would not give the
-    same runs step by step instead, and so does a single layer that needs it (batch norm in training mode, say).
+    The result is that of the loop ``[net(x[t]) for t in range(T)]`` after a reset: equal spikes, equal gradients.
+    ``forward`` runs once, on stand-ins for the tensors of all steps: torch's functions see time and batch as one big
+    batch, what is constant in time is computed once, and neurons run through ``engine.scan``. It must depend on its
+    input, its parameters and its neurons' states alone. A network that does more runs step by step instead, and so does
+    a single function that needs it (batch norm in training mode, say).
 
     Args:
         net: a Sequential or any module whose ``forward`` is one time step; its neurons keep their state
@@ -69,31 +70,16 @@ def run(
     if state is not None:
         check_state(net, state)
     data = x.unsqueeze(0) if num_steps is not None else x
-    layers = Layerwise(modules, steps, state, names, fused)
-    out, recorded, rows = _either(net, layers, data)
+    rows: Dict[str, Any]
+    try:
+        out, recorded, rows = _once(net, modules, data, steps, state, names, fused, bool(explain))
+    except StepByStep as reason:
+        out, recorded = _loop(net, modules, data, steps, state, names)
+        rows = {"the network": f"step by step: {reason}"}
     if explain:
-        lines = (f"{name}: {how() if callable(how) else how}" for name, how in rows)
+        lines = (f"{name}: {how() if callable(how) else how}" for name, how in rows.items())
         (print if explain is True else explain)("\n".join(lines))
     return (out, recorded) if names else out
-
-
-def _either(net: Any, layers: Layerwise, data: Any) -> Tuple[Any, Dict[str, Any], List[Tuple[str, How]]]:
-    """Layer by layer, or where that would not give the same, step by step; and what ran how."""
-    names = layers.record
-    try:
-        graph = trace(net)
-        check(graph, layers.modules)
-        missing = [n for n in names if not any(g.op == "call_module" and g.target == n for g in graph.nodes)]
-        if missing:
-            raise Untraceable(f"layer {missing[0]!r} is recorded, which is a container")
-        layers.last = not draws_on_maps(graph, layers.modules)
-        if not (layers.last or all(map(in_order, (data[0], *net.parameters())))):
-            raise Untraceable("random numbers are drawn for maps whose channels lie next to each other")
-        return (*layers.run(graph, data, net), layers.rows)
-    except Untraceable as reason:
-        layers.undo()
-        made = _loop(net, data, layers.steps, layers.state, names, layers.modules)
-        return (*made, [("the network", f"step by step: {reason}")])
 
 
 def _steps(x: Any, num_steps: Optional[int]) -> int:
@@ -106,14 +92,81 @@ def _steps(x: Any, num_steps: Optional[int]) -> int:
     return whole_number("run: num_steps", num_steps, 1)
 
 
-def _loop(
-    net: Any, data: Any, steps: int, state: Optional[Mapping[str, Any]], record: Tuple[str, ...], modules: Any
-) -> Tuple[Any, Dict[str, Any]]:
-    """The loop over time, with hooks on what is recorded."""
+def _loop(net: Any, modules: Any, data: Any, steps: int, state: Any, record: Tuple[str, ...]) -> Tuple[Any, Any]:
+    """The loop over time: what it returned and what was recorded, stacked."""
+    before = get_state(net)
     reset(net)
-    if state is not None:
-        set_state(net, state)
     seen: Dict[str, List[Any]] = {name: [] for name in record}
+    try:
+        if state is not None:
+            set_state(net, state)
+        with _listening(modules, seen):
+            rows = data.unbind(0)
+            made = stacked([net(rows[t if len(rows) > 1 else 0]) for t in range(steps)])
+    except BaseException:
+        set_state(net, before)
+        raise
+    detach(net)
+    return made, {name: stacked(values) for name, values in seen.items()}
+
+
+@getattr(torch, "_disable_dynamo", lambda function: function)  # torch.compile is not to read this
+def _once(
+    net: Any, modules: Dict[str, Any], data: Any, steps: int, state: Any, record: Any, fused: bool, explain: bool
+) -> Tuple[Any, Any, Dict[str, Any]]:
+    """One call of the network for all steps: what it returned and what was recorded, over time, and what ran how.
+
+    Raises:
+        StepByStep: why that would not give the same as the loop; the network is as it was.
+    """
+    if heard(*modules.values()):
+        raise StepByStep("hooks are to see every call")
+
+    def start(name: str, neuron: Any) -> Any:
+        if state is None:
+            return neuron.at_rest()
+        return {n: state[f"{name}.{n}" if name else n] for n in neuron.states}
+
+    neurons = dict(neurons_of(net))
+    seen: Dict[str, List[Any]] = {name: [] for name in record}
+    for neuron in neurons.values():
+        neuron.by_protocol()  # it keeps what it finds, which is no change that forward makes
+    over = Over(net, modules, data.device, steps, start, record, fused)
+    with _listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
+        hidden = {neuron: neuron.hidden() for neuron in neurons.values()}
+        for neuron in neurons.values():
+            neuron.__dict__.update({n: holding(over, data.new_zeros(1), "a state") for n in neuron.states})
+        try:
+            begin = [holding(over, data, "the network's input")]
+            with over, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "There is a performance drop")  # vmap's, where it goes step by step
+                out = net(begin.pop())
+            shapes = {n: {s: tuple(n.__dict__[s].shape) for s in n.states} for n in over.runs}
+            over.check_draws()
+            out, recorded = over.whole((out, {name: made[0] if made else None for name, made in seen.items()}))
+            over.finals.update({over.names[id(n)]: run.finish() for n, run in over.runs.items() if run is not None})
+            if any(not isinstance(n.__dict__[s], OverTime) for n in neurons.values() for s in n.states):
+                raise StepByStep("forward sets the state of a neuron")
+            if any(len(made) != 1 for made in seen.values()):
+                raise StepByStep("a recorded layer is not called once in a step")
+        finally:
+            over.runs.clear()
+            seen.clear()
+            for neuron, values in hidden.items():
+                neuron.__dict__.update(values)
+    for name, neuron in neurons.items():
+        final = over.finals.get(name) or start(name, neuron)
+        neuron.set_hidden({n: v.reshape(shapes[neuron][n]) if neuron in shapes else v for n, v in final.items()})
+    rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
+    return out, recorded, rows
+
+
+@contextlib.contextmanager
+def _listening(
+    modules: Dict[str, Any], seen: Dict[str, List[Any]], inside: Optional[List[str]] = None
+) -> Iterator[None]:
+    """Hooks that fill ``seen`` by layer at every call, and ``inside`` with the layers at work."""
+    handles = []
 
     def hook(name: str) -> Callable[..., None]:
         def look(module: Any, inputs: Any, output: Any) -> None:
@@ -124,12 +177,17 @@ def _loop(
 
         return look
 
-    handles = [modules[name].register_forward_hook(hook(name)) for name in record]
+    for name in seen:
+        handles.append(modules[name].register_forward_hook(hook(name)))
+    parts = {id(part) for one in modules.values() if isinstance(one, Hidden) for part in one.children()}
+    if inside is not None:
+        for name, module in modules.items():
+            if id(module) in parts:  # a neuron is to go on as without hooks on its connection
+                continue
+            handles.append(module.register_forward_pre_hook(lambda *_, name=name, inside=inside: inside.append(name)))
+            handles.append(module.register_forward_hook(lambda *_, inside=inside: inside.__delitem__(-1)))
     try:
-        rows = data.unbind(0)
-        made = stacked([net(rows[t if len(rows) > 1 else 0]) for t in range(steps)])
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    detach(net)
-    return expand(made, steps), {name: expand(stacked(values), steps) for name, values in seen.items()}

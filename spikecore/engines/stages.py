@@ -1,0 +1,144 @@
+"""What the torch and NumPy engines do with neighbouring layers at once.
+
+A neuron and the Linear behind it can be one kernel, which multiplies spikes where they are made. Layers over maps can
+take some time steps at a time, so that what lies between them stays in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, Callable, List, Optional, Tuple
+
+from spikecore.api.containers import Sequential
+from spikecore.api.engine import Engine
+from spikecore.api.layer import EMPTY, Params, Pass, Result, State, Tree, linear
+from spikecore.api.layers import Linear
+from spikecore.api.lowering import Alone, Stage, Trees, below
+from spikecore.api.neurons.base import Stepper
+from spikecore.api.spatial import Spatial
+
+
+@dataclass(frozen=True)
+class Readout(Stage):
+    """A neuron and the Linear behind it: the engine's ``readout_scan`` makes spikes and multiplies them in one."""
+
+    names: Tuple[str, str]
+    neuron: Stepper
+    linear: Linear
+
+    @property
+    def covers(self) -> Tuple[str, ...]:
+        return self.names
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        (name, path), trees = self.names, Trees()
+        child, behind = run.child(name), self.linear.weight_and_bias(params[path])
+        begun = self.neuron.begin(child, params[name], below(name, self.neuron, state), x)
+        found = None
+        if begun.plain and not child.records:
+            parts = self.neuron, begun.params, begun.state, begun.inputs, *behind
+            found = run.engine.readout_scan(*parts, steps=run.steps, window=run.window)
+        if found is not None:
+            return Result(found[0], EMPTY, State({name: found[1]}))
+        spikes = trees.add(name, self.neuron.over_time(child, begun))
+        return trees.result(linear(run.engine.xp, spikes, *behind))
+
+    def explain(self, engine: Any) -> str:
+        return f"{engine.explain(self.neuron)}; with up to 16 outputs, its spikes are multiplied where they are made"
+
+
+@dataclass(frozen=True)
+class Maps(Stage):
+    """Layers over maps, some time steps at a time (the engine's ``in_pieces``)."""
+
+    layers: Tuple[Tuple[str, Spatial], ...]
+
+    @property
+    def covers(self) -> Tuple[str, ...]:
+        return tuple(name for name, _ in self.layers)
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        shape, largest = tuple(x.shape[2:]), math.prod(x.shape[1:])
+        for _, layer in self.layers:
+            shape = layer.out_shape(shape)
+            largest = max(largest, x.shape[1] * math.prod(shape))
+
+        def through(part: Any) -> Any:
+            for name, layer in self.layers:
+                part = layer.run(run.child(name), params[name], EMPTY, None, part).outputs
+            return part
+
+        return Result(through(x) if x.shape[0] == 1 else run.engine.in_pieces(through, x, largest))
+
+    def explain(self, engine: Any) -> str:
+        return "some time steps at a time through all of these layers"
+
+
+class Lowers:
+    """An engine that finds these stages. One with a ``scan`` of its own runs each layer by itself, unless it says
+    otherwise: its scan must not be passed by.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "scan" in vars(cls) and not {"lower", "readout_scan"} & set(vars(cls)):
+            cls.lower = Engine.lower  # type: ignore[method-assign,assignment]  # as if it had been written there
+
+    def lower(self, network: Any) -> Tuple[Stage, ...]:
+        """See ``Engine.lower``."""
+        if not isinstance(network, Sequential):  # side by side, layers are no neighbours
+            return Engine.lower(self, network)  # type: ignore[arg-type]  # a mixin of engines
+        return neighbours(network)
+
+    def in_pieces(self, function: Callable[[Any], Any], x: Any, elements: int) -> Any:
+        """A function of a sequence that treats every step by itself; it may be called with some steps at a time.
+
+        Args:
+            function: (time, batch, ...) to (time, batch, ...).
+            x: the sequence.
+            elements: how many of one step lie between the operations of ``function``, at most.
+        """
+        return function(x)
+
+    def readout_scan(
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        weight: Any,
+        bias: Any = None,
+        *,
+        steps: Optional[int] = None,
+        window: Optional[int] = None,
+    ) -> Optional[Tuple[Any, State]]:
+        """A neuron and the product with a weight behind it, S W^T + b, in one.
+
+        Args:
+            stepper, params, state, inputs, steps, window: see ``Engine.scan``.
+            weight: W (outs, neurons).
+            bias: b (outs,); None is zero.
+
+        Returns:
+            products (time, batch, outs) and the state after the last step; None where ``scan`` and a product shall run.
+        """
+        return None
+
+
+def neighbours(network: Any) -> Tuple[Stage, ...]:
+    """The children of a container as stages, those that gain from it together."""
+    left = list(network.children())
+    stages: List[Stage] = []
+    while left:
+        maps = tuple(takewhile(lambda one: isinstance(one[1], Spatial), left))
+        (name, layer), (path, behind) = left[0], left[1] if len(left) > 1 else ("", None)
+        if len(maps) > 1:
+            stages.append(Maps(maps))
+        elif isinstance(layer, Stepper) and layer.scans and type(behind) is Linear:
+            stages.append(Readout((name, path), layer, behind))
+        else:
+            stages.append(Alone(name, layer))
+        left = left[len(stages[-1].covers) :]
+    return tuple(stages)
