@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import random
+import re
 import threading
 import types
 
@@ -16,6 +17,7 @@ from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import utils  # noqa: E402
+from spikecore.engines.torch.nn import dispatch  # noqa: E402
 
 
 def leaky(**options):
@@ -132,6 +134,71 @@ def test_augmented_assignment(step):
     got, said = told(net, x)
     assert (got - loop(net, x)).abs().max() < 1e-5
     assert said.startswith("the network: step by step") == (step is data_set), said
+
+
+def test_what_was_promised_is_made_of_values_before_an_edit(monkeypatch):
+    monkeypatch.setattr(dispatch, "FEW_BYTES", 1)  # all maps wait for the layers behind them
+
+    class Edits(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.lif = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1), leaky()
+
+        def forward(self, x):
+            h = x * 2
+            y = self.two(self.one(h))
+            h *= 0
+            return self.lif(y) + h
+
+    torch.manual_seed(0)
+    net, x = Edits(), 3 * torch.randn(5, 3, 2, 6, 6)
+    got, said = told(net, x)
+    assert (got - loop(net, x)).abs().max() < 1e-5
+    assert got.any()
+    assert said.startswith("(Edits)")
+
+
+class Tripling(torch.autograd.Function):
+    """Its derivative is not its formula's, as a surrogate's is not."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 3
+
+
+def own_function(net, x):
+    return net.lif(Tripling.apply(net.fc(x)))
+
+
+def returned_function(net, x):
+    return Tripling.apply(net.lif(net.fc(x)))
+
+
+def edited_behind_a_neuron(net, x):
+    h = net.fc(x)
+    spikes = net.lif(h)
+    h += 1
+    return spikes + h
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (own_function, "autograd.Function"),
+        (returned_function, "autograd.Function"),
+        (edited_behind_a_neuron, "^fc"),
+    ],
+)
+def test_gradients_that_stand_ins_would_lose(step, reason):
+    torch.manual_seed(0)
+    net, x = Net(step), 2 * torch.randn(7, 4, 6)
+    assert re.search(reason, told(net, x)[1])
+    for got, wanted in zip(gradients(net, x, snn.run), gradients(net, x, loop)):
+        assert wanted is None or (got - wanted).abs().max() < 1e-4
 
 
 def pre_hook(net):

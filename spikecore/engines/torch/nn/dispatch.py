@@ -88,6 +88,7 @@ class Over(TorchFunctionMode):
         if module.overridden():
             raise StepByStep(f"layer {name!r} is made by snnTorch's protocol, for {module.overridden()}")
         with torch._C.DisableTorchFunction():
+            self._check([x])
             start, protocol = self.start(name, module), module.by_protocol()
             if module.scans and not protocol:
                 self.runs[module] = run = NeuronRun(self, module, x, start, name in self.record)
@@ -115,10 +116,7 @@ class Over(TorchFunctionMode):
         name = name.strip("_")
         leaves = _leaves(args, kwargs)
         found = [one for one in leaves if isinstance(one, OverTime)]
-        if any(one.grad_fn is not None for one in found):
-            raise StepByStep("an autograd.Function of forward's own got a stand-in")
-        if any(one.owner == "a state" for one in found):
-            raise StepByStep("forward looks at the state of a neuron before the neuron is called")
+        self._check(found)
         if not found:
             return self._plain(func, in_place, args, kwargs, [one for one in leaves if isinstance(one, torch.Tensor)])
         if name in REFUSED:
@@ -133,6 +131,14 @@ class Over(TorchFunctionMode):
             return self._in_place(func, name, args, kwargs, found)
         made = self._merged(func, name, args, kwargs) if found == [args[0] if args else None] else None
         return self._general(func, name, args, kwargs, found) if made is None else made
+
+    @staticmethod
+    def _check(found: List[OverTime]) -> None:
+        """Refuse stand-ins that do not hold what ``forward`` would see, or not its gradient."""
+        if any(one.grad_fn is not None for one in found):
+            raise StepByStep("an autograd.Function of forward's own got a stand-in")
+        if any(one.owner == "a state" for one in found):
+            raise StepByStep("forward looks at the state of a neuron before the neuron is called")
 
     def _plain(self, func: Any, in_place: bool, args: Any, kwargs: Any, leaves: List[Any]) -> Any:
         """A call that gets no stand-in: the same at every step, unless it draws, which the end finds out."""
@@ -301,8 +307,8 @@ class Over(TorchFunctionMode):
         """What ``forward`` returned, over time."""
 
         def expand(y: Any) -> Any:
-            if isinstance(y, OverTime) and (y.grad_fn is not None or y.owner == "a state"):
-                raise StepByStep("forward returns what an autograd.Function of its own made, or a neuron's old state")
+            if isinstance(y, OverTime):
+                self._check([y])
             seq = y.seq if isinstance(y, OverTime) else y[None] if isinstance(y, torch.Tensor) else None
             return y if seq is None else seq.expand(self.steps, *seq.shape[1:])
 
