@@ -158,6 +158,22 @@ def test_what_was_promised_is_made_of_values_before_an_edit(monkeypatch):
     assert said.startswith("(Edits)")
 
 
+def edits_its_input(net, x):
+    x += 0.5
+    return net.lif(net.fc(x))
+
+
+def test_a_constant_input_that_is_edited_is_another_one_at_every_step():
+    torch.manual_seed(0)
+    net, x, said = Net(edits_its_input), torch.randn(4, 6), []
+    mine, other = x.clone(), x.clone()
+    got = snn.run(net, mine, 5, explain=said.append)
+    utils.reset(net)
+    assert torch.equal(got, torch.stack([net(other) for _ in range(5)]))
+    assert torch.equal(mine, other)
+    assert "works in place on the network's input" in said[0]
+
+
 class Tripling(torch.autograd.Function):
     """Its derivative is not its formula's, as a surrogate's is not."""
 
