@@ -29,7 +29,7 @@ $(BIN)/python:
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses $(WORKERS) --dist loadfile
 
 demo: .venv/extras-all  ## train a small network, verify its gradients, show what ran
-	OMP_NUM_THREADS=1 $(BIN)/python -m spikecore.demo  # so small a network gains nothing from a second thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m spikecore.cli.demo  # so small a network gains nothing from a second thread
 
 test: .venv/extras-test  ## the default test suite
 	$(PYTEST)

@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING, Any, List
 __version__ = "0.1.0"
 
 _HOME = {
-    "spikecore.api.engine": "Engine EngineUnavailable Executor engine_of get_engine",
-    "spikecore.api.layer": "Layer ShapeError Stateless",
-    "spikecore.api.layers": "Dropout Flatten GradedSpikes Linear",
-    "spikecore.api.spatial": "AvgPool1d AvgPool2d Conv1d Conv2d MaxPool1d MaxPool2d",
-    "spikecore.api.normalisation": "BatchNorm1d BatchNorm2d BatchNormTT1d BatchNormTT2d LayerNorm",
-    "spikecore.api.containers": "Concat Residual Sequential",
+    "spikecore.api.core.engine": "Engine EngineUnavailable Executor engine_of get_engine",
+    "spikecore.api.core.layer": "Layer ShapeError Stateless",
+    "spikecore.api.layers.linear": "Dropout Flatten GradedSpikes Linear",
+    "spikecore.api.layers.spatial": "AvgPool1d AvgPool2d Conv1d Conv2d MaxPool1d MaxPool2d",
+    "spikecore.api.layers.normalisation": "BatchNorm1d BatchNorm2d BatchNormTT1d BatchNormTT2d LayerNorm",
+    "spikecore.api.layers.containers": "Concat Residual Sequential",
     "spikecore.api.neurons.base": "Param cast clamp01",
     "spikecore.api.neurons": (
         "ALIF Alpha AssociativeLeaky DeltaLeaky IF Izhikevich LI Lapicque Leaky LeakyParallel LinearLeaky Membrane "
         "Neuron OneToOne RLeaky RSynaptic Recurrent Refractory SConv2dLSTM SLSTM StateLeaky Synaptic"
     ),
-    "spikecore.api.parameters": "decay learn learn_tau",
-    "spikecore.api.optim": "SGD Adam AdamW RMSprop",
-    "spikecore.api.model": "Model",
-    "spikecore.api.network": "Output",
-    "spikecore.api.training": "DivergedError EarlyStopping",
-    "spikecore.api.tree": "State",
-    "spikecore.api.checkpoint": "CheckpointError load",
-    "spikecore.api.verify": "verify",
+    "spikecore.api.core.parameters": "decay learn learn_tau",
+    "spikecore.api.training.optimizers": "SGD Adam AdamW RMSprop",
+    "spikecore.api.training.model": "Model",
+    "spikecore.api.layers.network": "Output",
+    "spikecore.api.training.fit": "DivergedError EarlyStopping",
+    "spikecore.api.core.tree": "State",
+    "spikecore.api.training.description": "CheckpointError",
+    "spikecore.api.training.load": "load",
+    "spikecore.api.verification.verify": "verify",
 }
 _MODULES = tuple("backprop datasets engines functional nir nn schedule spikegen spikeplot surrogate utils".split())
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -63,26 +64,38 @@ if TYPE_CHECKING:
     from spikecore import spikeplot as spikeplot
     from spikecore import surrogate as surrogate
     from spikecore import utils as utils
-    from spikecore.api.checkpoint import CheckpointError as CheckpointError
-    from spikecore.api.checkpoint import load as load
-    from spikecore.api.containers import Concat as Concat
-    from spikecore.api.containers import Residual as Residual
-    from spikecore.api.containers import Sequential as Sequential
-    from spikecore.api.engine import Engine as Engine
-    from spikecore.api.engine import EngineUnavailable as EngineUnavailable
-    from spikecore.api.engine import Executor as Executor
-    from spikecore.api.engine import engine_of as engine_of
-    from spikecore.api.engine import engines as engines
-    from spikecore.api.engine import get_engine as get_engine
-    from spikecore.api.layer import Layer as Layer
-    from spikecore.api.layer import ShapeError as ShapeError
-    from spikecore.api.layer import Stateless as Stateless
-    from spikecore.api.layers import Dropout as Dropout
-    from spikecore.api.layers import Flatten as Flatten
-    from spikecore.api.layers import GradedSpikes as GradedSpikes
-    from spikecore.api.layers import Linear as Linear
-    from spikecore.api.model import Model as Model
-    from spikecore.api.network import Output as Output
+    from spikecore.api.core.engine import Engine as Engine
+    from spikecore.api.core.engine import EngineUnavailable as EngineUnavailable
+    from spikecore.api.core.engine import Executor as Executor
+    from spikecore.api.core.engine import engine_of as engine_of
+    from spikecore.api.core.engine import engines as engines
+    from spikecore.api.core.engine import get_engine as get_engine
+    from spikecore.api.core.layer import Layer as Layer
+    from spikecore.api.core.layer import ShapeError as ShapeError
+    from spikecore.api.core.layer import Stateless as Stateless
+    from spikecore.api.core.parameters import decay as decay
+    from spikecore.api.core.parameters import learn as learn
+    from spikecore.api.core.parameters import learn_tau as learn_tau
+    from spikecore.api.core.tree import State as State
+    from spikecore.api.layers.containers import Concat as Concat
+    from spikecore.api.layers.containers import Residual as Residual
+    from spikecore.api.layers.containers import Sequential as Sequential
+    from spikecore.api.layers.linear import Dropout as Dropout
+    from spikecore.api.layers.linear import Flatten as Flatten
+    from spikecore.api.layers.linear import GradedSpikes as GradedSpikes
+    from spikecore.api.layers.linear import Linear as Linear
+    from spikecore.api.layers.network import Output as Output
+    from spikecore.api.layers.normalisation import BatchNorm1d as BatchNorm1d
+    from spikecore.api.layers.normalisation import BatchNorm2d as BatchNorm2d
+    from spikecore.api.layers.normalisation import BatchNormTT1d as BatchNormTT1d
+    from spikecore.api.layers.normalisation import BatchNormTT2d as BatchNormTT2d
+    from spikecore.api.layers.normalisation import LayerNorm as LayerNorm
+    from spikecore.api.layers.spatial import AvgPool1d as AvgPool1d
+    from spikecore.api.layers.spatial import AvgPool2d as AvgPool2d
+    from spikecore.api.layers.spatial import Conv1d as Conv1d
+    from spikecore.api.layers.spatial import Conv2d as Conv2d
+    from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
+    from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
     from spikecore.api.neurons import ALIF as ALIF
     from spikecore.api.neurons import IF as IF
     from spikecore.api.neurons import LI as LI
@@ -108,25 +121,13 @@ if TYPE_CHECKING:
     from spikecore.api.neurons.base import Param as Param
     from spikecore.api.neurons.base import cast as cast
     from spikecore.api.neurons.base import clamp01 as clamp01
-    from spikecore.api.normalisation import BatchNorm1d as BatchNorm1d
-    from spikecore.api.normalisation import BatchNorm2d as BatchNorm2d
-    from spikecore.api.normalisation import BatchNormTT1d as BatchNormTT1d
-    from spikecore.api.normalisation import BatchNormTT2d as BatchNormTT2d
-    from spikecore.api.normalisation import LayerNorm as LayerNorm
-    from spikecore.api.optim import SGD as SGD
-    from spikecore.api.optim import Adam as Adam
-    from spikecore.api.optim import AdamW as AdamW
-    from spikecore.api.optim import RMSprop as RMSprop
-    from spikecore.api.parameters import decay as decay
-    from spikecore.api.parameters import learn as learn
-    from spikecore.api.parameters import learn_tau as learn_tau
-    from spikecore.api.spatial import AvgPool1d as AvgPool1d
-    from spikecore.api.spatial import AvgPool2d as AvgPool2d
-    from spikecore.api.spatial import Conv1d as Conv1d
-    from spikecore.api.spatial import Conv2d as Conv2d
-    from spikecore.api.spatial import MaxPool1d as MaxPool1d
-    from spikecore.api.spatial import MaxPool2d as MaxPool2d
-    from spikecore.api.training import DivergedError as DivergedError
-    from spikecore.api.training import EarlyStopping as EarlyStopping
-    from spikecore.api.tree import State as State
-    from spikecore.api.verify import verify as verify
+    from spikecore.api.training.description import CheckpointError as CheckpointError
+    from spikecore.api.training.fit import DivergedError as DivergedError
+    from spikecore.api.training.fit import EarlyStopping as EarlyStopping
+    from spikecore.api.training.load import load as load
+    from spikecore.api.training.model import Model as Model
+    from spikecore.api.training.optimizers import SGD as SGD
+    from spikecore.api.training.optimizers import Adam as Adam
+    from spikecore.api.training.optimizers import AdamW as AdamW
+    from spikecore.api.training.optimizers import RMSprop as RMSprop
+    from spikecore.api.verification.verify import verify as verify

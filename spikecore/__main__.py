@@ -1,5 +1,5 @@
 """``python -m spikecore``: the command line."""
 
-from spikecore.cli import main
+from spikecore.cli.command import main
 
 main()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import importlib
 from typing import Any, List
 
-from spikecore.api.backprop import bptt as bptt
-from spikecore.api.backprop import online as online
-from spikecore.api.backprop import per_step as per_step
-from spikecore.api.backprop import rtrl as rtrl
-from spikecore.api.engine import no_such
+from spikecore.api.core.messages import no_such as _no_such
+from spikecore.api.learning.gradients import bptt as bptt
+from spikecore.api.learning.gradients import online as online
+from spikecore.api.learning.gradients import rtrl as rtrl
+from spikecore.api.learning.steps import per_step as per_step
 
 MODULES = ("BPTT", "RTRL", "TBPTT")  # the torch face's, found when somebody asks
 
@@ -22,7 +22,7 @@ MODULES = ("BPTT", "RTRL", "TBPTT")  # the torch face's, found when somebody ask
 def __getattr__(name: str) -> Any:
     if name in MODULES:
         return getattr(importlib.import_module("spikecore.engines.torch.nn.backprop"), name)
-    raise no_such("way of learning", name, globals(), MODULES)
+    raise _no_such("way of learning", name, globals(), MODULES)
 
 
 def __dir__() -> List[str]:

@@ -13,7 +13,7 @@ from typing import Any, List
 
 from spikecore import __version__ as __version__
 from spikecore import surrogate as surrogate  # snnTorch users write snn.surrogate.atan()
-from spikecore.api.engine import unknown as _unknown
+from spikecore.api.core.messages import unknown as _unknown
 from spikecore.engines.torch.nn import LIF as LIF
 from spikecore.engines.torch.nn import SLSTM as SLSTM
 from spikecore.engines.torch.nn import Alpha as Alpha

@@ -1,5 +1,5 @@
-"""Learning-rate schedules; see ``spikecore.api.schedule``."""
+"""Learning-rate schedules; see ``spikecore.api.training.schedules``."""
 
-from spikecore.api.schedule import constant as constant
-from spikecore.api.schedule import cosine as cosine
-from spikecore.api.schedule import step as step
+from spikecore.api.training.schedules import constant as constant
+from spikecore.api.training.schedules import cosine as cosine
+from spikecore.api.training.schedules import step as step

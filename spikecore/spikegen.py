@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikecore.api.engine import no_such
+from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.spikegen import burst as burst
 from spikecore.api.spikegen import constant as constant
 from spikecore.api.spikegen import delta as delta
@@ -31,4 +31,4 @@ from spikecore.api.spikegen import to_one_hot_inverse as to_one_hot_inverse
 
 
 def __getattr__(name: str) -> Any:
-    raise no_such("encoder", name, globals())
+    raise _no_such("encoder", name, globals())

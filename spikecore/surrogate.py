@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikecore.api.engine import no_such
+from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.surrogate import LSO as LSO
 from spikecore.api.surrogate import SFS as SFS
 from spikecore.api.surrogate import SSO as SSO
@@ -36,4 +36,4 @@ def __getattr__(name: str) -> Any:
         from spikecore.engines.torch.nn import operators
 
         return operators.OPERATORS[name]
-    raise no_such("surrogate", name, globals(), OPERATORS)
+    raise _no_such("surrogate", name, globals(), OPERATORS)

@@ -22,7 +22,7 @@ import numpy as np
 from safetensors.numpy import save as to_bytes
 
 import spikecore as sc
-from spikecore.api import checkpoint
+from spikecore.api.training import checkpoint
 
 MEMORY = 2 << 30
 SLACK = 1 << 20  # bytes of Python's own objects, which take more than their text: layers, lists of numbers

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, flatten, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, flatten, map_leaves
 
 L = sc.learn
 QUICK = [

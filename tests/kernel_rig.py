@@ -10,8 +10,8 @@ import numpy as np
 from conformance.cases import NEURONS, Case
 
 import spikecore as sc
-from spikecore.api.layer import Key
-from spikecore.api.tree import Params, State, Tree, flatten, leaves, map_leaves, unflatten
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, unflatten
 from spikecore.kernels.trace import NotElementwise, trace
 
 LIMITS = {"float32": 1e-6, "float64": 1e-14}

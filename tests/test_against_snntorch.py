@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, flatten
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, flatten
 
 torch = pytest.importorskip("torch", reason="snnTorch needs torch")
 with warnings.catch_warnings():
@@ -55,7 +55,7 @@ class Pair:
     def run(self, x, seed):
         flat, like = self.weights()
         spikes, mem, theirs = self._theirs(x, seed)
-        from spikecore.api.tree import unflatten
+        from spikecore.api.core.tree import unflatten
 
         def function(held):
             out = self.ours.run(Pass(ENGINE, record=True), held.params, Tree(), None, held.x)

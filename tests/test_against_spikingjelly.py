@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Params, Tree
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Params, Tree
 
 torch = pytest.importorskip("torch", reason="SpikingJelly needs torch")
 with warnings.catch_warnings():

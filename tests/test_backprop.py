@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import spikecore as sc
 from spikecore import backprop, functional
-from spikecore.api.backprop.factorised import Factorised
-from spikecore.api.backprop.online import Online
-from spikecore.api.backprop.rule import Run
-from spikecore.api.backprop.stack import Block
-from spikecore.api.backprop.steps import stepwise, targets_of
-from spikecore.api.layer import Key
-from spikecore.api.tree import Params, flatten, map_leaves
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import Params, flatten, map_leaves
+from spikecore.api.learning.factorised import Factorised
+from spikecore.api.learning.online import Online
+from spikecore.api.learning.rule import Run
+from spikecore.api.learning.stack import Block
+from spikecore.api.learning.steps import stepwise, targets_of
 
 ENGINE = sc.get_engine("numpy", dtype="float64", fused=False)
 DENSE = sc.Sequential(

@@ -9,10 +9,10 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api import engine as core
-from spikecore.api.feed import Feed
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Params, State, Tree
+from spikecore.api.core import engine as core
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Params, State, Tree
+from spikecore.api.training.batching import Feed
 
 X, Y = np.random.default_rng(0).random((6, 5)), np.array([0, 1, 2, 0, 1, 2])
 NO_TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from spikecore import bench  # noqa: E402  (needs torch)
-from spikecore.bench import apart, clock, peak, plan, report, runner  # noqa: E402  (needs torch)
-from spikecore.bench.parity import compare  # noqa: E402  (needs torch)
-from spikecore.bench.plan import Bar, Group, Settings, Side  # noqa: E402  (needs torch)
+import benchmarks as bench  # noqa: E402  (needs torch)
+from benchmarks import clock, peak, plan, report, runner  # noqa: E402  (needs torch)
+from benchmarks.parity import compare  # noqa: E402  (needs torch)
+from benchmarks.plan import Bar, Group, Settings, Side  # noqa: E402  (needs torch)
 
 QUICK = Settings(quick=True)
 pytestmark = pytest.mark.filterwarnings("ignore")  # peers warn of their own affairs
@@ -85,12 +85,12 @@ def test_everyone_comes_first_and_after_each_other_one_equally_often(count):
 
 def test_a_group_in_a_process_of_its_own():
     quick = Settings(quick=True, peers=())
-    found = apart.measured_apart("neurons", 1, quick, 2, False)
+    found = runner.measured_apart("neurons", 1, quick, 2, False)
     here = runner.run([bench.WORKLOADS["neurons"]], quick, 2, False)[0].rows
     assert {(row.group, row.side) for row in found} < {(row.group, row.side) for row in here}
     assert all(len(row.figures) == 2 for row in found)
     with pytest.raises(RuntimeError, match="group 100 of recurrent left with 1"):
-        apart.measured_apart("recurrent", 99, quick, 1, False)
+        runner.measured_apart("recurrent", 99, quick, 1, False)
 
 
 def test_a_workload_of_ones_own_runs_here():
@@ -181,7 +181,7 @@ def test_neurons_alone_fused_loop_and_bare_kernel_compute_the_same():
 
 
 def test_a_workload_whose_sides_have_unequal_decays_is_found_out():
-    from spikecore.bench.workloads.own_neuron import Guarded, own
+    from benchmarks.workloads.own_neuron import Guarded, own
 
     draw = np.random.default_rng(0)
     x, upstream = (draw.random((8, 4, 32), dtype="float32") for _ in range(2))

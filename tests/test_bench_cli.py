@@ -9,8 +9,8 @@ import pytest
 for package in ("typer", "pydantic", "tomli_w", "rich", "torch"):
     pytest.importorskip(package)
 
-from spikecore import cli  # noqa: E402
-from spikecore.bench import WORKLOADS  # noqa: E402
+from benchmarks import WORKLOADS  # noqa: E402
+from spikecore.cli import command as cli  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # peers warn of their own affairs
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
-from spikecore.api import checkpoint
-from spikecore.api.parameters import Fixed
+from spikecore.api.core.parameters import Fixed
 from spikecore.api.surrogate import Surrogate
+from spikecore.api.training import checkpoint
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,11 +14,11 @@ from conformance.cases import LAYERS, NEURONS
 from safetensors.numpy import save as to_bytes
 
 import spikecore as sc
-from spikecore.api import checkpoint
-from spikecore.api.layer import Key, shapes_of
-from spikecore.api.optim import Optimizer
+from spikecore.api.core.layer import Key, shapes_of
+from spikecore.api.core.tree import flatten
 from spikecore.api.surrogate import Surrogate
-from spikecore.api.tree import flatten
+from spikecore.api.training import checkpoint
+from spikecore.api.training.optimizers import Optimizer
 
 X, Y = np.random.default_rng(0).random((4, 2)).astype("float32"), np.arange(4) % 2
 

@@ -17,10 +17,12 @@ for package in ("typer", "pydantic", "tomli_w", "rich", "sklearn", "matplotlib")
     pytest.importorskip(package)
 
 import spikecore as sc  # noqa: E402
-from spikecore import cli, config, runs  # noqa: E402
+from spikecore.cli import command as cli  # noqa: E402
+from spikecore.cli import run_directory as runs  # noqa: E402
+from spikecore.cli import run_file as config  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-RUN_FILE = ROOT / "spikecore" / "demo.toml"
+RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
 TINY = ["--set", "network.layers.0.out_features=12", "--set", "network.layers.2.in_features=12"]
 TINY += ["--set", "encoder.num_steps=4", "--set", "data.batch_size=256"]
 PICTURES = ("curves.png", "raster.png", "traces.png")

@@ -6,8 +6,8 @@ import pytest
 from kernel_checks import own_cache  # noqa: F401  (a fixture for all tests here)
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import flatten, map_leaves, unflatten
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import flatten, map_leaves, unflatten
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
@@ -92,7 +92,7 @@ def test_compiled_networks_pass_through_kernels_without_a_graph_break():
 )
 def test_a_compiled_function_notices_another_neuron():
     engine, x = sc.get_engine("torch", fused=True), torch.rand(5, 2, 3)
-    from spikecore.api.tree import Params, State
+    from spikecore.api.core.tree import Params, State
 
     class Box:
         neuron = sc.Leaky(beta=0.9, threshold=0.5)

@@ -12,12 +12,13 @@ pytest.importorskip("pydantic")
 pytest.importorskip("tomli_w")
 
 import spikecore as sc  # noqa: E402
-from spikecore import config, kinds  # noqa: E402
 from spikecore.api.functional import quant  # noqa: E402
-from spikecore.problems import ConfigError  # noqa: E402
+from spikecore.cli import run_file as config
+from spikecore.cli import schema as kinds  # noqa: E402
+from spikecore.cli.messages import ConfigError  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-DEMO = ROOT / "spikecore" / "demo.toml"
+DEMO = ROOT / "spikecore" / "cli" / "demo.toml"
 SMALL = """
 [network]
 layers = [{ kind = "Linear", in_features = 64, out_features = 10 }, "Leaky"]

@@ -8,9 +8,11 @@ import pytest
 pytest.importorskip("pydantic")
 pytest.importorskip("tomli_w")
 
-from spikecore import config, kinds, spikegen  # noqa: E402
-from spikecore.problems import ConfigError, _models  # noqa: E402
-from spikecore.runs import Run  # noqa: E402
+from spikecore import spikegen
+from spikecore.cli import run_file as config
+from spikecore.cli import schema as kinds  # noqa: E402
+from spikecore.cli.messages import ConfigError, _models  # noqa: E402
+from spikecore.cli.run_directory import Run  # noqa: E402
 
 RNG = np.random.default_rng(0)
 OPTIONS = {  # of features that are still; a list has tables of options, and each of them is tried

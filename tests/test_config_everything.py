@@ -16,12 +16,14 @@ pytest.importorskip("pydantic")
 tomli_w = pytest.importorskip("tomli_w")
 
 import spikecore as sc  # noqa: E402
-from spikecore import config, functional, kinds, schedule, surrogate  # noqa: E402
-from spikecore.api.layer import Key  # noqa: E402
-from spikecore.api.optim import Optimizer  # noqa: E402
-from spikecore.api.parameters import is_param  # noqa: E402
-from spikecore.problems import ConfigError  # noqa: E402
-from spikecore.runs import Run  # noqa: E402
+from spikecore import functional, schedule, surrogate  # noqa: E402
+from spikecore.api.core.layer import Key  # noqa: E402
+from spikecore.api.core.parameters import is_param  # noqa: E402
+from spikecore.api.training.optimizers import Optimizer  # noqa: E402
+from spikecore.cli import run_file as config  # noqa: E402
+from spikecore.cli import schema as kinds  # noqa: E402
+from spikecore.cli.messages import ConfigError  # noqa: E402
+from spikecore.cli.run_directory import Run  # noqa: E402
 
 STEPS, SAMPLES = 3, 4
 ROW, CHANNELS, MAP = (4,), (2, 6), (2, 6, 6)

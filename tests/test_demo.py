@@ -7,7 +7,7 @@ import pytest
 for package in ("typer", "pydantic", "tomli_w", "rich", "sklearn", "matplotlib", "torch"):
     pytest.importorskip(package)
 
-from spikecore import demo  # noqa: E402
+from spikecore.cli import demo  # noqa: E402
 
 SHORT = ["train.epochs=2", "encoder.num_steps=4"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api import files
-from spikecore.api.files import json_text, write_atomically
+from spikecore.api.core import files
+from spikecore.api.core.files import json_text, write_atomically
 
 ROOT = Path(__file__).parent.parent
 CALLS = ("open", "write", "fsync", "replace", "chmod", "close", "fstat", "stat", "listdir", "access")
@@ -123,7 +123,7 @@ def test_a_fault_at_any_call_of_a_save_leaves_one_whole_model(tmp_path, monkeypa
 def killed_while_writing(path):
     script = (
         "import os, signal\n"
-        "from spikecore.api.files import write_atomically\n"
+        "from spikecore.api.core.files import write_atomically\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"write_atomically({str(path)!r}, b'never')\n"
     )

@@ -8,8 +8,8 @@ from conformance.rig import ENGINES, absent, assert_close, differences, make, no
 
 import spikecore as sc
 from spikecore import functional as F
-from spikecore.api.network import Output
-from spikecore.api.tree import State, Tree
+from spikecore.api.core.tree import State, Tree
+from spikecore.api.layers.network import Output
 
 PRESENT = [name for name in ENGINES if not absent(name)]
 LABELS = np.array([2, 0, 1, 1])

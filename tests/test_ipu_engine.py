@@ -14,8 +14,8 @@ from ipu_rig import LOSS, NET, NORMALISED, batch, difference, fitted, model
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api import engine as core
-from spikecore.api.layer import Key, ShapeError
+from spikecore.api.core import engine as core
+from spikecore.api.core.layer import Key, ShapeError
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.options import IpuOptions
 

@@ -15,8 +15,8 @@ from ipu_rig import batch
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api.gradient import Problem, gradient
-from spikecore.api.layer import Key
+from spikecore.api.core.layer import Key
+from spikecore.api.verification.gradient import Problem, gradient
 from spikecore.datasets import Loader, digits
 from spikecore.engines.ipu.findings import NotForIpu
 

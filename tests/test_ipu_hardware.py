@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key
+from spikecore.api.core.layer import Key
 
 NET = sc.Sequential(sc.Linear(6, 8), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(8, 3), sc.Leaky())
 MAPS = sc.Sequential(

@@ -18,9 +18,9 @@ from test_ipu_lowering import gradient as on_device
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api.containers import Sequential
-from spikecore.api.gradient import Problem, gradient
-from spikecore.api.layer import Key, Pass
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.layers.containers import Sequential
+from spikecore.api.verification.gradient import Problem, gradient
 from spikecore.engines.ipu import simulation
 from spikecore.engines.ipu.traced import TracedEngine, TracedPass
 from spikecore.engines.ipu.words import words

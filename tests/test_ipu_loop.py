@@ -13,7 +13,7 @@ from conformance import cases
 from ipu_rig import NET, batch, difference, fitted, model, others, some
 
 import spikecore as sc
-from spikecore.api.tree import leaves
+from spikecore.api.core.tree import leaves
 from spikecore.engines.ipu import looped, simulation
 from spikecore.engines.ipu.check import check
 from spikecore.engines.ipu.module import InferenceModule, Layout

@@ -13,8 +13,8 @@ from ipu_rig import NET, batch, difference, fitted, model
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api.layer import Key
-from spikecore.api.tree import leaves
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import leaves
 from spikecore.engines.ipu import optimizers
 
 SPECS = [

@@ -16,12 +16,12 @@ from ipu_rig import NET, NORMALISED, batch, difference, fitted, model, others, s
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api.containers import walk
-from spikecore.api.layer import EMPTY, Init, Key, Layer, Result
-from spikecore.api.tree import State, map_leaves
+from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Result
+from spikecore.api.core.tree import State, map_leaves
+from spikecore.api.layers.containers import walk
+from spikecore.engines.ipu.device_state import Kept
 from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.findings import NotForIpu
-from spikecore.engines.ipu.kept import Kept
 from spikecore.engines.ipu.module import Holder, TrainingModule
 from spikecore.engines.ipu.networks import check_model
 from spikecore.engines.ipu.simulation import Error

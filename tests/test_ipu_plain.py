@@ -17,8 +17,8 @@ from ipu_rig import batch, fitted, model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spikecore as sc
-from spikecore.api.tree import Params, State
-from spikecore.api.words import WORDS
+from spikecore.api.core.tree import Params, State
+from spikecore.api.core.words import WORDS
 from spikecore.engines.ipu.check import check
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.plain import PlainEngine

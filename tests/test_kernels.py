@@ -12,8 +12,8 @@ import pytest
 from kernel_checks import QUICK, SHAPE, L, check, name_of, own_cache, run  # noqa: F401  (the fixture is for all tests here)
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, flatten, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, flatten, map_leaves
 from spikecore.functional.quant import state_quant
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
@@ -196,8 +196,8 @@ def test_without_numba_the_loop_runs_and_says_so_once(monkeypatch, capsys):
 CODE = """
 import os, sys, numpy as np
 import spikecore as sc
-from spikecore.api.layer import Pass
-from spikecore.api.tree import Params, Tree
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import Params, Tree
 engine = sc.get_engine("numpy", fused=True)
 x = np.random.default_rng(0).random((9, 5, 1001)).astype("float32")
 def total():
@@ -239,8 +239,8 @@ AT_ONCE = """
 import sys, threading
 import numba, numpy as np
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, map_leaves
 engine = sc.get_engine("numpy", fused=True)
 x = np.random.default_rng(0).random((20, 40, 1000)).astype("float32")
 layers = [sc.Leaky(beta=0.8), sc.Recurrent(sc.Leaky(beta=0.8), sc.Linear(1000, 1000))]

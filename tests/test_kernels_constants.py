@@ -13,8 +13,8 @@ import pytest
 from kernel_checks import L, check, own_cache  # noqa: F401  (the fixture is for all tests here)
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, map_leaves
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 from spikecore.kernels import cache  # noqa: E402
@@ -109,8 +109,8 @@ THOUSAND = """
 import gc, os, sys
 import numpy as np
 import spikecore as sc
-from spikecore.api.layer import Pass
-from spikecore.api.tree import Tree
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import Tree
 from spikecore.kernels import cache
 
 engine, kept = sc.get_engine(sys.argv[1], fused=True), []

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from kernel_checks import L, own_cache  # noqa: F401  (the fixture is for all tests here)
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, flatten, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, flatten, map_leaves
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 from spikecore.kernels import narrow  # noqa: E402

@@ -14,8 +14,8 @@ import pytest
 from kernel_checks import own_cache  # noqa: F401  (the fixture is for all tests here)
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, map_leaves
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, map_leaves
 from spikecore.kernels import product
 
 threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")

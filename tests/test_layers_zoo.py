@@ -9,9 +9,9 @@ import pytest
 from conformance.rig import absent, assert_close, cotangents, differentiate, make, normal, run
 
 import spikecore as sc
-from spikecore.api.checkpoint import build, describe, known_classes
-from spikecore.api.layer import Key, ShapeError
-from spikecore.api.tree import Params, Tree
+from spikecore.api.core.layer import Key, ShapeError
+from spikecore.api.core.tree import Params, Tree
+from spikecore.api.training.checkpoint import build, describe, known_classes
 
 torch = pytest.importorskip("torch", reason="torch is the oracle here")
 nn = torch.nn

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.engine import Engine
-from spikecore.api.layer import Key, Pass
-from spikecore.api.lowering import Alone, Stage
-from spikecore.api.tree import flatten, map_leaves
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.lowering import Alone, Stage
+from spikecore.api.core.tree import flatten, map_leaves
 
 pytest.importorskip("torch", reason="one of the engines here")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key
-from spikecore.api.tree import Tree, map_leaves
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import Tree, map_leaves
 from spikecore.engines.numpy.tape import Tape
 
 STEPS, BATCH, NEURONS = 100, 128, 512

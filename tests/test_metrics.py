@@ -234,7 +234,7 @@ def test_the_accuracy_of_a_loss_without_labels_is_refused():
 )
 def test_metrics_in_run_files(tmp_path, text, columns):
     """D3: they reach the history, early stopping and result.json."""
-    config, runs = pytest.importorskip("spikecore.config"), pytest.importorskip("spikecore.runs")
+    config, runs = pytest.importorskip("spikecore.cli.run_file"), pytest.importorskip("spikecore.cli.run_directory")
     name = min(columns)
     (tmp_path / "run.toml").write_text(
         "[data]\nbatch_size = 512\n[network]\nlayers = [{kind='Linear', in_features=64, out_features=10}, 'LI']\n"
@@ -262,7 +262,7 @@ def test_metrics_in_run_files(tmp_path, text, columns):
 
 def test_bad_metrics_in_run_files(tmp_path):
     """D3"""
-    config = pytest.importorskip("spikecore.config")
+    config = pytest.importorskip("spikecore.cli.run_file")
     for text, message in {
         "metric = 'acuracy'": "did you mean 'accuracy'",
         "metric = {kind = 'accuracy_membrane', over_time = 'median'}": "over_time='median'",

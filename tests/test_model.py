@@ -290,7 +290,7 @@ def test_progress_is_silent_unless_somebody_watches(model, capsys):
 
 
 def test_progress_without_tqdm_is_a_remark_made_once(monkeypatch, capsys):
-    from spikecore.api import progress
+    from spikecore.api.training import progress
 
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(progress, "_said", False)

@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 import spikecore as sc  # noqa: E402  (torch or Numba may be absent)
 import spikecore.nn as snn  # noqa: E402
 from spikecore import ShapeError, surrogate, utils  # noqa: E402
-from spikecore.api.layer import Pass  # noqa: E402
+from spikecore.api.core.layer import Pass  # noqa: E402
 from spikecore.engines.torch.nn import stepping  # noqa: E402
 from spikecore.kernels import single  # noqa: E402
 

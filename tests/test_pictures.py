@@ -10,7 +10,8 @@ Figure = pytest.importorskip("matplotlib.figure").Figure
 pytest.importorskip("pydantic", reason="runs need the extra 'cli'")
 
 import spikecore as sc  # noqa: E402
-from spikecore import pictures, spikeplot  # noqa: E402
+from spikecore import spikeplot  # noqa: E402
+from spikecore.cli import pictures  # noqa: E402
 
 X = np.random.default_rng(0).random((4, 6)).astype("float32")
 FEEDING = {"num_steps": 8, "encoder": None, "time_axis": 0}

@@ -8,8 +8,8 @@ import os
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, map_leaves
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

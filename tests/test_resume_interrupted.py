@@ -11,7 +11,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen
-from spikecore.api.interrupt import wholly
+from spikecore.api.training.interrupt import wholly
 from spikecore.datasets import Loader
 
 pytest.importorskip("torch", reason="one of the engines here")

@@ -16,15 +16,18 @@ for package in ("typer", "pydantic", "tomli_w", "rich", "sklearn", "matplotlib")
     pytest.importorskip(package)
 
 import spikecore as sc  # noqa: E402
-from spikecore import cli, config, lock, pictures, runs  # noqa: E402
+from spikecore.cli import command as cli  # noqa: E402
+from spikecore.cli import lock, pictures  # noqa: E402
+from spikecore.cli import run_directory as runs  # noqa: E402
+from spikecore.cli import run_file as config  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-RUN_FILE = ROOT / "spikecore" / "demo.toml"
+RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
 TINY = ["network.layers.0.out_features=4", "network.layers.2.in_features=4", "encoder.num_steps=2", "train.epochs=1"]
 TINY += ["data.batch_size=512"]
 SETS = [word for one in TINY for word in ("--set", one)]
 HOLD = (
-    "import sys, pathlib, spikecore.lock as lock\n"
+    "import sys, pathlib, spikecore.cli.lock as lock\n"
     "with lock.owned(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
 )
 
@@ -148,8 +151,8 @@ def test_a_lock_does_not_follow_links(tmp_path):
 
 KILL = """
 import os, signal, sys
-from spikecore import cli
-from spikecore.api import checkpoint
+from spikecore.cli import command as cli
+from spikecore.api.training import checkpoint
 count, replace = int(sys.argv.pop(1)), os.replace
 def dies(source, target):
     global count

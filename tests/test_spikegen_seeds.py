@@ -105,7 +105,7 @@ def test_training_has_noise_of_its_own_and_stays_reproducible(engine):
 
 def test_reading_a_run_file_does_not_move_the_generator(tmp_path):
     """B2: the encoder's arguments are checked by a call."""
-    config = pytest.importorskip("spikecore.config")
+    config = pytest.importorskip("spikecore.cli.run_file")
     path = tmp_path / "run.toml"
     path.write_text(
         "[encoder]\nkind = 'rate'\nnum_steps = 4\n"

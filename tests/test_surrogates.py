@@ -15,7 +15,7 @@ from conformance.rig import absent, assert_close, differentiate, make, normal
 
 import spikecore as sc
 from spikecore import surrogate
-from spikecore.api.checkpoint import build, describe, known_classes
+from spikecore.api.training.checkpoint import build, describe, known_classes
 from spikecore.surrogate import LSO, SFS, SSO, Surrogate, custom_surrogate
 
 TORCH = ["torch"] if importlib.util.find_spec("torch") else []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Params, Tree, flatten, map_leaves
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Params, Tree, flatten, map_leaves
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from spikecore.api.tree import Params, State, Tree, flatten, leaves, map_leaves, unflatten
+from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, unflatten
 
 DEEP = Params(beta=0.9, inner=Params(weight=np.arange(3.0), bias=1.0), last=2.0)
 

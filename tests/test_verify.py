@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.report import FAIL, UNAVAILABLE, UNCHECKED
-from spikecore.api.tree import Params
+from spikecore.api.core.tree import Params
+from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED
 from spikecore.engines.numpy.engine import NumpyEngine
 
 torch = pytest.importorskip("torch", reason="the witness engine of these tests is torch")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 import spikecore as sc
-from spikecore.api.layer import Pass
-from spikecore.api.tree import Params, Tree
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import Params, Tree
 from spikecore.engines.torch import operators
 from spikecore.kernels import choose
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Callable, List, Optional, Tuple
 
-from spikecore.api.containers import Sequential
-from spikecore.api.engine import Engine
-from spikecore.api.layer import EMPTY, Params, Pass, Result, State, Tree, linear
-from spikecore.api.layers import Linear
-from spikecore.api.lowering import Alone, Stage, Trees, below
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.layer import EMPTY, Params, Pass, Result, State, Tree, linear
+from spikecore.api.core.lowering import Alone, Stage, Trees, below
+from spikecore.api.layers.containers import Sequential
+from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.spatial import Spatial
 from spikecore.api.neurons.base import Stepper
-from spikecore.api.spatial import Spatial
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,11 @@
-"""Losses, metrics, distances and reports; see ``spikecore.api.functional`` and ``spikecore.api.activity``."""
+"""Losses, metrics, distances and reports; see ``spikecore.api.functional`` and ``spikecore.api.training.activity``."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-from spikecore.api.activity import Activity as Activity
-from spikecore.api.activity import Energy as Energy
-from spikecore.api.activity import activity as activity
-from spikecore.api.engine import no_such
+from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.functional import Loss as Loss
 from spikecore.api.functional import SpikeTime as SpikeTime
 from spikecore.api.functional import accuracy_membrane as accuracy_membrane
@@ -25,6 +22,9 @@ from spikecore.api.functional import mse_membrane_loss as mse_membrane_loss
 from spikecore.api.functional import mse_temporal_loss as mse_temporal_loss
 from spikecore.api.functional import van_rossum_distance as van_rossum_distance
 from spikecore.api.functional import victor_purpura_distance as victor_purpura_distance
+from spikecore.api.training.activity import Activity as Activity
+from spikecore.api.training.activity import Energy as Energy
+from spikecore.api.training.activity import activity as activity
 
 # the monitors of torch networks; they need torch
 MONITORS = (
@@ -41,4 +41,4 @@ def __getattr__(name: str) -> Any:
         return getattr(probe, name)
     if name in MODULES:
         return importlib.import_module(f"spikecore.functional.{name}")
-    raise no_such("loss or metric", name, globals(), (*MONITORS, *MODULES))
+    raise _no_such("loss or metric", name, globals(), (*MONITORS, *MODULES))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from spikecore.api.layers import Linear
-from spikecore.api.plasticity import STDP, Weighing, proportional
-from spikecore.api.spatial import Conv1d, Conv2d
-from spikecore.api.tree import State
+from spikecore.api.core.tree import State
+from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.spatial import Conv1d, Conv2d
+from spikecore.api.learning.plasticity import STDP, Weighing, proportional
 from spikecore.arguments import checked
 from spikecore.engines.torch import torch
 from spikecore.functional.probe import InputMonitor, OutputMonitor, detached
@@ -16,7 +16,7 @@ nn = torch.nn
 
 
 class STDPLearner(nn.Module):
-    """Learns the weight of one synapse from the spikes before and behind it; see ``spikecore.api.plasticity.STDP``.
+    """Learns the weight of one synapse from the spikes before and behind it; see ``api.learning.plasticity.STDP``.
 
         learner = STDPLearner(net[0], net[1], tau_pre=20.0, tau_post=20.0)
         for x in steps:

@@ -1,4 +1,4 @@
-"""Spike-timing-dependent plasticity; see ``spikecore.api.plasticity``.
+"""Spike-timing-dependent plasticity; see ``spikecore.api.learning.plasticity``.
 
 Besides the rules, snnTorch's functions of one step, with its names and arguments. ``fc`` and ``conv`` are modules of
 torch, or anything else with a ``weight``; those of a convolution also have stride, padding, dilation and groups. They
@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-from spikecore.api.engine import engine_of, no_such
-from spikecore.api.layers import Linear
-from spikecore.api.plasticity import STDP as STDP
-from spikecore.api.plasticity import RewardSTDP as RewardSTDP
-from spikecore.api.plasticity import Weighing
-from spikecore.api.plasticity import proportional as proportional
-from spikecore.api.spatial import Conv1d, Conv2d
-from spikecore.api.tree import State
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.messages import no_such as _no_such
+from spikecore.api.core.tree import State
+from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.spatial import Conv1d, Conv2d
+from spikecore.api.learning.plasticity import STDP as STDP
+from spikecore.api.learning.plasticity import RewardSTDP as RewardSTDP
+from spikecore.api.learning.plasticity import Weighing
+from spikecore.api.learning.plasticity import proportional as proportional
 from spikecore.arguments import Array, Weighted, checked
 
 Step = Tuple[Any, Any, Any]
@@ -164,4 +165,4 @@ def __getattr__(name: str) -> Any:
 
         return learner.STDPLearner
     known = {one: thing for one, thing in globals().items() if one not in ("Conv1d", "Conv2d", "Linear", "State")}
-    raise no_such("learning rule", name, known, ("STDPLearner",))
+    raise _no_such("learning rule", name, known, ("STDPLearner",))

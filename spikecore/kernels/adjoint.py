@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
-from spikecore.api.rules import rule_of
+from spikecore.api.core.rules import rule_of
 from spikecore.kernels.trace import Symbol, Trace, Words
 
 

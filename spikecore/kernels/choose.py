@@ -9,11 +9,11 @@ from typing import Any, Dict, NamedTuple, Set, Tuple
 
 import numpy as np
 
-from spikecore.api.engine import get_engine
-from spikecore.api.layer import Key, not_by_steps
+from spikecore.api.core.engine import get_engine
+from spikecore.api.core.layer import Key, not_by_steps
+from spikecore.api.core.parameters import values_of
+from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.api.neurons.base import Stepper
-from spikecore.api.parameters import values_of
-from spikecore.api.tree import flatten, map_leaves
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
 from spikecore.kernels.fresh import fixed, refresh
 from spikecore.kernels.lifetimes import Remembered

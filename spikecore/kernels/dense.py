@@ -17,8 +17,8 @@ from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTup
 
 import numpy as np
 
-from spikecore.api.layer import Stateless
-from spikecore.api.layers import Linear
+from spikecore.api.core.layer import Stateless
+from spikecore.api.layers.linear import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels import memory
 from spikecore.kernels.cache import CHUNK, build

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple
 
+from spikecore.api.core.tree import Params, State
+from spikecore.api.core.words import OPERATORS, REFLECTED, WORDS
 from spikecore.api.neurons.base import one_step
 from spikecore.api.surrogate import Surrogate
-from spikecore.api.tree import Params, State
-from spikecore.api.words import OPERATORS, REFLECTED, WORDS
 from spikecore.kernels.program import Program
 
 FLOAT = (

@@ -15,7 +15,6 @@ if "v_reset" not in _LIF.__dataclass_fields__:
 from spikecore.nir.export import export_to_nir as export_to_nir
 from spikecore.nir.graph import Graph as Graph
 from spikecore.nir.imports import Network as Network
-from spikecore.nir.imports import import_from_nir as import_from_nir
 from spikecore.nir.imports import model_from_nir as model_from_nir
 from spikecore.nir.imports import network_from_nir as network_from_nir
 from spikecore.nir.layers import Delay as Delay
@@ -25,3 +24,4 @@ from spikecore.nir.notes import NirError as NirError
 from spikecore.nir.notes import NirLoss as NirLoss
 from spikecore.nir.offset import OffsetLeaky as OffsetLeaky
 from spikecore.nir.offset import OffsetSynaptic as OffsetSynaptic
+from spikecore.nir.torch_import import import_from_nir as import_from_nir

@@ -7,8 +7,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import nir
 import numpy as np
 
-from spikecore.api import containers, layers
-from spikecore.api.layer import Layer, Shape, ShapeError, layer_name, shapes_of
+from spikecore.api.core.layer import Layer, Shape, ShapeError, layer_name, shapes_of
+from spikecore.api.layers import containers
+from spikecore.api.layers import linear as layers
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
 from spikecore.nir.gains import folded
 from spikecore.nir.graph import INPUT, Graph

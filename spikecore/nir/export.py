@@ -9,9 +9,9 @@ from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 import nir
 
-from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
-from spikecore.api.model import Model
-from spikecore.api.tree import unflatten
+from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
+from spikecore.api.core.tree import unflatten
+from spikecore.api.training.model import Model
 from spikecore.arguments import Array
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.notes import KEY, NirError, NirLoss, checked

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from spikecore.api.containers import Container, checked_state
-from spikecore.api.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
-from spikecore.api.lowering import Trees, run_child
+from spikecore.api.core.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+from spikecore.api.core.lowering import Trees, run_child
+from spikecore.api.layers.containers import Container, checked_state
 
 INPUT = "input"  # the name that stands for the network's own input
 

@@ -8,14 +8,15 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 import nir
 import numpy as np
 
-from spikecore.api.containers import Sequential
-from spikecore.api.engine import Engine, get_engine, unknown
-from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
-from spikecore.api.model import Model
+from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
+from spikecore.api.core.messages import unknown
+from spikecore.api.core.sizes import sample_shape, whole_number
+from spikecore.api.core.tree import Params, flatten
+from spikecore.api.layers.containers import Sequential
 from spikecore.api.neurons.membrane import RESETS
-from spikecore.api.sizes import sample_shape, whole_number
 from spikecore.api.surrogate import Surrogate, atan
-from spikecore.api.tree import Params, flatten
+from spikecore.api.training.model import Model
 from spikecore.arguments import shown
 from spikecore.nir.files import MOST_BYTES, opened
 from spikecore.nir.flat import Flat, border
@@ -115,26 +116,6 @@ def model_from_nir(
     """
     found = network_from_nir(graph, dt, **options)
     return loaded(found.network, found.params, found.input_shape, engine, seed)
-
-
-@checked
-def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> Any:
-    """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
-
-    Graphs that ``export_to_nir`` wrote come back as they were. Of others a neuron at the end returns its states beside
-    its spikes, as in snnTorch. Neurons keep their state (``init_hidden=True``); ``utils.reset(net)`` starts a new
-    sequence.
-
-    Args:
-        graph, dt: see ``network_from_nir``.
-        **options: those of ``network_from_nir``.
-
-    Returns:
-        ``nn.Sequential``, its layers named as in the graph; where the graph is no chain a module of its own.
-    """
-    from spikecore.nir.build import module_of
-
-    return module_of(network_from_nir(graph, dt, **options))
 
 
 def loaded(network: Layer, params: Params, shape: Shape, engine: Any, seed: int = 0) -> Model:

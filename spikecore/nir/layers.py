@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
-from spikecore.api.layer import (
+from spikecore.api.core.layer import (
     EMPTY,
     Init,
     Key,
@@ -20,8 +20,8 @@ from spikecore.api.layer import (
     Stateless,
     Tree,
 )
-from spikecore.api.parameters import Fixed, check_broadcast
-from spikecore.api.spatial import AvgPool2d
+from spikecore.api.core.parameters import Fixed, check_broadcast
+from spikecore.api.layers.spatial import AvgPool2d
 from spikecore.arguments import Numbers
 
 

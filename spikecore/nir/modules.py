@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikecore.api.layer import Layer, Params
+from spikecore.api.core.layer import Layer, Params
+from spikecore.api.core.tree import flatten, unflatten
 from spikecore.api.neurons.base import Stepper
-from spikecore.api.tree import flatten, unflatten
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.nir.graph import INPUT, Graph
 

@@ -7,10 +7,10 @@ from typing import Any, Callable, Dict, Tuple
 import nir
 import numpy as np
 
-from spikecore.api import layers
-from spikecore.api.layer import Layer, Shape
+from spikecore.api.core.layer import Layer, Shape
+from spikecore.api.core.tree import Params
+from spikecore.api.layers import linear as layers
 from spikecore.api.neurons.recurrent import OneToOne
-from spikecore.api.tree import Params
 from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, noted
 from spikecore.nir.units import Units

@@ -8,12 +8,13 @@ from typing import Any, Dict, List, Tuple
 import nir
 import numpy as np
 
-from spikecore.api import layers, neurons
-from spikecore.api.checkpoint import build, known_classes
-from spikecore.api.layer import Shape
+from spikecore.api import neurons
+from spikecore.api.core.layer import Shape
+from spikecore.api.core.tree import Params
+from spikecore.api.layers import linear as layers
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
 from spikecore.api.surrogate import atan
-from spikecore.api.tree import Params
+from spikecore.api.training.checkpoint import build, known_classes
 from spikecore.nir.members import Unit
 from spikecore.nir.notes import NirError, noted
 from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic

@@ -9,11 +9,11 @@ import nir
 import torch
 from torch import fx, nn
 
-from spikecore.api import layers
-from spikecore.api.layer import ShapeError, shapes_of
+from spikecore.api.core.layer import ShapeError, shapes_of
+from spikecore.api.core.parameters import learn
+from spikecore.api.core.tree import Params, unflatten
+from spikecore.api.layers import linear as layers
 from spikecore.api.neurons.recurrent import OneToOne
-from spikecore.api.parameters import learn
-from spikecore.api.tree import Params, unflatten
 from spikecore.engines.torch.nn import from_torch
 from spikecore.engines.torch.nn.convert import namesake
 from spikecore.engines.torch.nn.hidden import Hidden

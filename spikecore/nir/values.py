@@ -6,8 +6,8 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from spikecore.api.layer import Shape
-from spikecore.api.parameters import Learn, constant
+from spikecore.api.core.layer import Shape
+from spikecore.api.core.parameters import Learn, constant
 
 
 def compact(full: Any) -> Any:

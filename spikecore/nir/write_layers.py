@@ -7,10 +7,10 @@ from typing import Any, Callable, Dict
 import nir
 import numpy as np
 
-from spikecore.api import layers
-from spikecore.api.layer import Layer, Shape, layer_name
+from spikecore.api.core.layer import Layer, Shape, layer_name
+from spikecore.api.core.parameters import Fixed, Learn
+from spikecore.api.layers import linear as layers
 from spikecore.api.neurons.recurrent import OneToOne
-from spikecore.api.parameters import Fixed, Learn
 from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.units import Units

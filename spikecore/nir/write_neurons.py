@@ -9,12 +9,12 @@ import nir
 import numpy as np
 
 from spikecore.api import neurons
-from spikecore.api.checkpoint import describe, known_classes
-from spikecore.api.engine import get_engine
-from spikecore.api.layer import Shape
+from spikecore.api.core.host import host
+from spikecore.api.core.layer import Shape
+from spikecore.api.core.parameters import Learn
+from spikecore.api.core.tree import map_leaves
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.parameters import Learn
-from spikecore.api.tree import map_leaves
+from spikecore.api.training.checkpoint import describe, known_classes
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic
 from spikecore.nir.units import Units
@@ -36,8 +36,7 @@ def neuron_nodes(name: str, neuron: Any, params: Any, shape: Shape, units: Units
         NirError: a decay of 1 among others, lateral inhibition, quantised states.
     """
     _refuse(name, neuron)
-    host = get_engine("numpy", dtype="float64")
-    ready = neuron.prepare(host, map_leaves(lambda x: np.asarray(x, dtype=np.float64), params))
+    ready = neuron.prepare(host(), map_leaves(lambda x: np.asarray(x, dtype=np.float64), params))
     full = {key: np.broadcast_to(np.asarray(value, np.float64), shape).copy() for key, value in ready.items()}
     noted = note(**_facts(neuron, params))
     spikes = not isinstance(neuron, neurons.LI)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from spikecore.api.report import Report
+    from spikecore.api.verification.report import Report
 
 PREFIX = "gradient "
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
-from spikecore.api import rules
+from spikecore.api.core import rules
+from spikecore.api.core.tree import State, map_leaves
 from spikecore.api.neurons import base
-from spikecore.api.tree import State, map_leaves
 from spikecore.engines.numpy import bptt
 from spikecore.engines.numpy.engine import NumpyEngine
 

@@ -6,10 +6,10 @@ import numpy as np
 
 import spikecore as sc
 from spikecore import functional, spikegen
-from spikecore.api import optim
 from spikecore.api.functional import loss as losses
-from spikecore.api.normalisation import BatchNorm1d
+from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
+from spikecore.api.training import optimizers as optim
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.executor import NumpyExecutor
 

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Params, Tree, flatten, leaves, map_leaves, rebuild
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, rebuild
 
 # The suite's own engines: what get_engine calls them, and with which options.
 ENGINES = {

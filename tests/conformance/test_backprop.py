@@ -9,9 +9,9 @@ import pytest
 
 import spikecore as sc
 from spikecore import backprop, functional
-from spikecore.api.backprop import eligibility, factorised, forward_mode
-from spikecore.api.layer import Key
-from spikecore.api.tree import map_leaves
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import map_leaves
+from spikecore.api.learning import eligibility, factorised, forward_mode
 from spikecore.engines.numpy.executor import NumpyExecutor
 
 from . import cases
@@ -21,7 +21,7 @@ LABELS = np.array([0, 2])
 RATE = functional.ce_rate_loss()
 BOTH = functional.ce_rate_loss() + 0.3 * functional.mse_membrane_loss() + functional.l1_rate_sparsity(1e-2)
 names = {"ids": repr}
-online = importlib.import_module("spikecore.api.backprop.online")  # its package has a function of that name
+online = importlib.import_module("spikecore.api.learning.online")  # its package has a function of that name
 
 
 def model(engine, network, shape=(5,)):

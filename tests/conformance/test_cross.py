@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 import pytest
 
 import spikecore as sc
-from spikecore.api.gradient import Problem, slopes
-from spikecore.api.layer import Key
-from spikecore.api.tree import flatten
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import flatten
+from spikecore.api.verification.gradient import Problem, slopes
 
 from . import cases
 from .rig import differentiate, error, normal

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.tree import Tree
+from spikecore.api.core.tree import Tree
 
 from .rig import normal
 

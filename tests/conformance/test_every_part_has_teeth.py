@@ -8,9 +8,9 @@ import textwrap
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import Tree
 from spikecore.api.neurons import recurrent
-from spikecore.api.tree import Tree
 
 from . import cases, equations, test_surrogates
 from .rig import assert_close, normal, run

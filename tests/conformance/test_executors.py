@@ -7,8 +7,8 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api.layer import Key
-from spikecore.api.tree import map_leaves
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import map_leaves
 
 from . import cases
 from .rig import assert_close, assert_trees_close, host, normal

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import Key, Pass
-from spikecore.api.tree import Tree, flatten
+from spikecore.api.core.layer import Key, Pass
+from spikecore.api.core.tree import Tree, flatten
 
 from . import cases
 from .rig import assert_close, assert_trees_close, cotangents, differentiate, normal, on, run
@@ -79,8 +79,8 @@ def test_against_torch(engine, case):
 
 
 def test_every_layer_has_a_case():
-    from spikecore.api.checkpoint import known_classes
-    from spikecore.api.layer import Stateless
+    from spikecore.api.core.layer import Stateless
+    from spikecore.api.training.checkpoint import known_classes
 
     layers = {
         one for one in known_classes().values() if issubclass(one, Stateless) and not one.__name__.startswith("_")

@@ -9,8 +9,8 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional, spikegen
-from spikecore.api.network import Output
-from spikecore.api.tree import State, Tree
+from spikecore.api.core.tree import State, Tree
+from spikecore.api.layers.network import Output
 
 from . import cases, golden, reference
 from .rig import assert_close, differences, normal

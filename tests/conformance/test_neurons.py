@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.checkpoint import known_classes
-from spikecore.api.containers import Container
-from spikecore.api.gradient import Problem, slopes
-from spikecore.api.layer import EMPTY, Key, Pass
+from spikecore.api.core.layer import EMPTY, Key, Pass
+from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.core.tree import Params, State, Tree, flatten
+from spikecore.api.layers.containers import Container
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.parallel import Parallel
-from spikecore.api.parameters import Learn, values_of
-from spikecore.api.tree import Params, State, Tree, flatten
+from spikecore.api.training.checkpoint import known_classes
+from spikecore.api.verification.gradient import Problem, slopes
 
 from . import cases, golden, reference
 from .rig import assert_close, assert_trees_close, cotangents, differentiate, normal, on, parameters, run, sixtyfourths

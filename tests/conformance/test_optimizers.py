@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.layer import EMPTY, Init
-from spikecore.api.tree import Params
+from spikecore.api.core.layer import EMPTY, Init
+from spikecore.api.core.tree import Params
 
 from . import cases
 from .rig import assert_close, normal

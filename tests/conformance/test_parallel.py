@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import spikecore as sc
-from spikecore.api.tree import Tree, flatten
+from spikecore.api.core.tree import Tree, flatten
 
 from .rig import assert_close, assert_trees_close, differentiate, normal, run
 

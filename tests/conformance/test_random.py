@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
-from spikecore.api.layer import Key
-from spikecore.api.random import philox, stream
-from spikecore.api.tree import flatten
+from spikecore.api.core.layer import Key
+from spikecore.api.core.random import philox, stream
+from spikecore.api.core.tree import flatten
 
 from . import cases, reference
 

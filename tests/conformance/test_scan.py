@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
-from spikecore.api.layer import EMPTY, Key, Pass
-from spikecore.api.tree import State, Tree, flatten, map_leaves
+from spikecore.api.core.layer import EMPTY, Key, Pass
+from spikecore.api.core.tree import State, Tree, flatten, map_leaves
 
 from . import cases
 from .rig import assert_close, assert_trees_close, contracted, cotangents, differentiate, host, normal, on, run

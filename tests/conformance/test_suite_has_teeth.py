@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 import spikecore as sc
-from spikecore.api import rules, words
+from spikecore.api.core import rules, words
 
 from . import cases, mutants, mutants_of_parts, test_words
 from .mutants import MUTANTS, with_words

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.checkpoint import known_classes
+from spikecore.api.training.checkpoint import known_classes
 from spikecore.surrogate import Surrogate, atan
 
 from . import cases, reference

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from spikecore.api import words
-from spikecore.api.rules import rule_of
+from spikecore.api.core import words
+from spikecore.api.core.rules import rule_of
 
 from . import cases, reference
 from .rig import assert_close, differences, normal
@@ -206,7 +206,7 @@ def test_gradients_add_up_over_uses(engine):
     def loss(held):
         return engine.xp.sum(held["x"] * held["x"] + math.pi * held["x"]), ()
 
-    from spikecore.api.tree import Tree
+    from spikecore.api.core.tree import Tree
 
     x = normal(4)
     _, _, grads = engine.value_and_grad(loss, Tree(x=engine.asarray(x), unused=engine.asarray(x)))

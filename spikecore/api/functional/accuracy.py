@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
-from spikecore.api.engine import engine_of
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
-from spikecore.api.layer import ShapeError
 from spikecore.arguments import Array, Count, checked
 
 if TYPE_CHECKING:
-    from spikecore.api.network import Output
+    from spikecore.api.layers.network import Output
 
 
 @checked

@@ -7,8 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
-from spikecore.api.engine import engine_of
-from spikecore.api.foreign import of_arrays, shown
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.foreign import of_arrays, shown
+from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.parameters import Fixed
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import (
     as_numbers,
@@ -18,8 +20,6 @@ from spikecore.api.functional.targets import (
     pool_population,
     target_dtype,
 )
-from spikecore.api.layer import ShapeError
-from spikecore.api.parameters import Fixed
 from spikecore.arguments import Array, Checked, Count, checked, is_array
 
 REDUCTIONS = ("mean", "sum", "none")

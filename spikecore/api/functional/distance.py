@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Tuple
 
-from spikecore.api.engine import engine_of, is_host
+from spikecore.api.core.engine import engine_of, is_host
+from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.spike_time import spike_times
-from spikecore.api.layer import ShapeError
 from spikecore.arguments import Array, checked
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from spikecore.api.engine import engine_of, unknown
-from spikecore.api.foreign import of_arrays, shown
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.foreign import of_arrays, shown
+from spikecore.api.core.messages import unknown
 from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal, hit_rate
 from spikecore.api.functional.base import Loss, lengths_option, reads_labels
 from spikecore.api.functional.targets import as_numbers

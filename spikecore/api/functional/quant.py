@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, List, Optional, Tuple
 
-from spikecore.api.engine import engine_of
+from spikecore.api.core.engine import engine_of
 from spikecore.arguments import Checked
 
 #: Ratio of neighbouring steps of non-uniform levels, by number of bits; 0.95 beyond.

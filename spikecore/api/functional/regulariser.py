@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from spikecore.api.engine import engine_of
+from spikecore.api.core.engine import engine_of
 from spikecore.api.functional.base import LossBase
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers

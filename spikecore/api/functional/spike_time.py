@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Tuple
 
-from spikecore.api.engine import engine_of
+from spikecore.api.core.engine import engine_of
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype
 from spikecore.arguments import Checked, Numbers

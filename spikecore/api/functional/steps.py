@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, List, Optional
 
-from spikecore.api.layer import ShapeError
+from spikecore.api.core.layer import ShapeError
 
 
 class Steps:

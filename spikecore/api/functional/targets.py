@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from spikecore.api.engine import get_engine
-from spikecore.api.layer import ShapeError
+from spikecore.api.core.host import to_numpy
+from spikecore.api.core.layer import ShapeError
 
 
 def target_dtype(targets: Any) -> Optional[str]:
     """The dtype name targets get on an engine: "int64" for whole numbers, None, the engine's own, for floats."""
-    dtype = targets.dtype if hasattr(targets, "dtype") else get_engine("numpy").to_numpy(targets).dtype
+    dtype = targets.dtype if hasattr(targets, "dtype") else to_numpy(targets).dtype
     kind = getattr(dtype, "kind", "V")  # NumPy's, which takes long to spell a dtype; "V" is somebody else's
     floats = kind == "f" if kind in "biuf" else "float" in str(dtype)
     return None if floats else "int64"

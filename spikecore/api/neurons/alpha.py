@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.core.parameters import decays_of
 from spikecore.api.neurons.base import DECAY, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.parameters import decays_of
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
-from spikecore.api.neurons.keywords import refuse
-from spikecore.api.parameters import (
+from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+from spikecore.api.core.parameters import (
     Fixed,
     Learn,
     Param,
@@ -19,6 +18,7 @@ from spikecore.api.parameters import (
     normalise,
     values_of,
 )
+from spikecore.api.neurons.keywords import refuse
 from spikecore.api.surrogate import Surrogate, atan
 
 UNBOUNDED = (-math.inf, math.inf)

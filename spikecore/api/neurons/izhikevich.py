@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
-from spikecore.api.layer import State
+from spikecore.api.core.layer import State
 from spikecore.api.neurons.base import Neuron, Param, Params, cast
 
 

@@ -6,7 +6,7 @@ import inspect
 from dataclasses import fields
 from typing import Any, Dict, Iterable, List, Tuple
 
-from spikecore.api.engine import unknown
+from spikecore.api.core.messages import unknown
 
 SNNTORCH: Dict[str, str] = {
     "spike_grad": "write surrogate=...",

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
+from spikecore.api.core.host import uniform_weight
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
+from spikecore.api.core.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
+from spikecore.api.core.sizes import at_least_one
 from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
-from spikecore.api.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
-from spikecore.api.sizes import at_least_one, uniform_weight
 from spikecore.arguments import Size
 
 

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
+from spikecore.api.core.host import uniform_weight
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
+from spikecore.api.core.sizes import at_least_one, spread
+from spikecore.api.core.windows import window_counts
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.sizes import at_least_one, spread, uniform_weight
-from spikecore.api.windows import window_counts
 from spikecore.arguments import Count
 
 

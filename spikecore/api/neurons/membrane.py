@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
-from spikecore.api.engine import unknown
+from spikecore.api.core.messages import unknown
 from spikecore.api.neurons.base import Neuron, Params, cast
 
 RESETS = ("subtract", "subtract_decayed", "zero", "none")

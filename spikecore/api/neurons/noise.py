@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
-from spikecore.api.layer import Params, Pass, State
+from spikecore.api.core.layer import Params, Pass, State
 from spikecore.api.neurons.base import Stepper
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
-from spikecore.api.layer import Params, State
+from spikecore.api.core.layer import Params, State
 from spikecore.api.neurons.base import Neuron
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Optional, Tuple
 
-from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
-from spikecore.api.layers import Conv2d, Linear
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
+from spikecore.api.core.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
+from spikecore.api.core.sizes import spread
+from spikecore.api.layers.linear import Conv2d, Linear
 from spikecore.api.neurons.base import Neuron, Param, Stepper, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.synaptic import Synaptic
-from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
-from spikecore.api.sizes import spread
 from spikecore.arguments import Size
 
 

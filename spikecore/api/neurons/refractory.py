@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Tuple
 
-from spikecore.api.layer import Init, Key, Params, Shape, State
+from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.neurons.base import Neuron, Stepper, cast, refuse_parallel
 
 

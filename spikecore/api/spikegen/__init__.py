@@ -6,12 +6,6 @@ int, or a tuple of ints and strings) they draw bit-identically at every call and
 running number of the first sample, a batch can then be encoded in parts.
 """
 
-from spikecore.api.spikegen.aims import targets_convert as targets_convert
-from spikecore.api.spikegen.aims import targets_latency as targets_latency
-from spikecore.api.spikegen.aims import targets_rate as targets_rate
-from spikecore.api.spikegen.chance import poisson as poisson
-from spikecore.api.spikegen.chance import rate as rate
-from spikecore.api.spikegen.chance import rate_conv as rate_conv
 from spikecore.api.spikegen.levels import burst as burst
 from spikecore.api.spikegen.levels import constant as constant
 from spikecore.api.spikegen.levels import phase as phase
@@ -20,8 +14,14 @@ from spikecore.api.spikegen.levels import receptive_fields as receptive_fields
 from spikecore.api.spikegen.onehot import from_one_hot as from_one_hot
 from spikecore.api.spikegen.onehot import to_one_hot as to_one_hot
 from spikecore.api.spikegen.onehot import to_one_hot_inverse as to_one_hot_inverse
+from spikecore.api.spikegen.rate import poisson as poisson
+from spikecore.api.spikegen.rate import rate as rate
+from spikecore.api.spikegen.rate import rate_conv as rate_conv
 from spikecore.api.spikegen.series import delta as delta
 from spikecore.api.spikegen.series import level_crossing as level_crossing
+from spikecore.api.spikegen.targets import targets_convert as targets_convert
+from spikecore.api.spikegen.targets import targets_latency as targets_latency
+from spikecore.api.spikegen.targets import targets_rate as targets_rate
 from spikecore.api.spikegen.timing import latency as latency
 from spikecore.api.spikegen.timing import latency_code as latency_code
 from spikecore.api.spikegen.timing import latency_code_linear as latency_code_linear

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-from spikecore.api.engine import engine_of
-from spikecore.api.sizes import is_whole
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.sizes import is_whole
 
 
 def steps_of(name: str, num_steps: Any, first_spike_time: int = 0) -> int:

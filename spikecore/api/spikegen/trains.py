@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, List, Tuple, Union
 
-from spikecore.api.engine import Engine, engine_without_data, unknown
+from spikecore.api.core.engine import Engine, engine_without_data
+from spikecore.api.core.messages import unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken
 from spikecore.arguments import Array, Seed, Size, checked
 

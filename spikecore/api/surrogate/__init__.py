@@ -5,7 +5,7 @@ replaces it by ``derivative(u)``. Formula, derivative and antiderivative of each
 antiderivative makes the network smooth, which is how finite differences check gradients (see docs/verify.md).
 docs/surrogates.md lists and draws them all.
 
-Write your own as a frozen dataclass with ``derivative(xp, u)`` in vocabulary words (``api/words.py``)::
+Write your own as a frozen dataclass with ``derivative(xp, u)`` in vocabulary words (``api/core/words.py``)::
 
     @dataclass(frozen=True)
     class boxcar(Surrogate):

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Tuple, Type
 
-from spikecore.api.engine import engine_of
-from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, constant, is_param, values_of
-from spikecore.api.rules import str_dtype
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.parameters import Fixed, Learn, Param, check_broadcast, constant, is_param, values_of
+from spikecore.api.core.rules import str_dtype
 from spikecore.arguments import Checked
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
-from spikecore.api.parameters import Param
+from spikecore.api.core.parameters import Param
 from spikecore.api.surrogate.base import Surrogate, local
 
 

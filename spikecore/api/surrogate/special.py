@@ -6,8 +6,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Optional
 
-from spikecore.api.parameters import Param
-from spikecore.api.rules import str_dtype
+from spikecore.api.core.parameters import Param
+from spikecore.api.core.rules import str_dtype
 from spikecore.api.surrogate.base import Surrogate, local
 
 Formula = Callable[..., Any]

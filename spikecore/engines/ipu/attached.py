@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from spikecore.api.executor import NetworkExecutor
-from spikecore.api.network import Output, record_option
-from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.layers.network import Output, record_option
+from spikecore.api.training.executor import NetworkExecutor
 from spikecore.engines.ipu import optimizers
 from spikecore.engines.ipu.padding import fill
 from spikecore.engines.ipu.programs import Program, inference_program

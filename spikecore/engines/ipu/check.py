@@ -12,7 +12,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 
-from spikecore.api.optim import SGD, Adam, Optimizer, RMSprop
+from spikecore.api.training.optimizers import SGD, Adam, Optimizer, RMSprop
 from spikecore.engines.ipu.findings import CheckReport, Finding, large_graph
 from spikecore.engines.ipu.options import IpuOptions
 from spikecore.engines.ipu.simulation.device import places

@@ -12,9 +12,9 @@ import importlib.util
 from dataclasses import fields
 from typing import Any, Callable, Tuple
 
-from spikecore.api.engine import EngineUnavailable, Executor
-from spikecore.api.layer import not_by_steps
-from spikecore.api.tree import Params
+from spikecore.api.core.engine import EngineUnavailable, Executor
+from spikecore.api.core.layer import not_by_steps
+from spikecore.api.core.tree import Params
 from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.options import IpuOptions, unknown_option
 from spikecore.engines.ipu.plain import PlainEngine

@@ -7,14 +7,14 @@ from typing import Any, List, Optional, Tuple
 
 import torch
 
+from spikecore.api.core.layer import EMPTY, Key
+from spikecore.api.core.tree import leaves
 from spikecore.api.functional.loss import Loss, WeightedSum
 from spikecore.api.functional.loss import evaluate as evaluate_loss
-from spikecore.api.layer import EMPTY, Key
-from spikecore.api.network import Output
-from spikecore.api.tree import leaves
+from spikecore.api.layers.network import Output
 from spikecore.engines.ipu import optimizers
 from spikecore.engines.ipu.attached import ProgramExecutor, cut
-from spikecore.engines.ipu.kept import OnDevice, not_keepable, on_device
+from spikecore.engines.ipu.device_state import OnDevice, not_keepable, on_device
 from spikecore.engines.ipu.module import Draw, drawn, probed
 from spikecore.engines.ipu.padding import check_paddable, fill, sample_weights
 from spikecore.engines.ipu.programs import Program, batch_first, check_divisible, placement, training_program

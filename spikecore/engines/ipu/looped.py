@@ -11,8 +11,8 @@ from typing import Any, List, Tuple
 
 import torch
 
+from spikecore.api.core.tree import Params, State, leaves, rebuild
 from spikecore.api.neurons.base import one_step
-from spikecore.api.tree import Params, State, leaves, rebuild
 
 
 def looped_scan(

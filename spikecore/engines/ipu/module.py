@@ -12,12 +12,12 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
-from spikecore.api.containers import readout
+from spikecore.api.core.layer import EMPTY, Key, Layer, Pass
+from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves, rebuild
 from spikecore.api.functional.loss import evaluate
-from spikecore.api.layer import EMPTY, Key, Layer, Pass
-from spikecore.api.network import Output, forward
-from spikecore.api.tree import Params, State, Tree, leaves, map_leaves, rebuild
-from spikecore.engines.ipu.kept import Kept
+from spikecore.api.layers.containers import readout
+from spikecore.api.layers.network import Output, forward
+from spikecore.engines.ipu.device_state import Kept
 from spikecore.engines.ipu.padding import weighted
 from spikecore.engines.ipu.traced import TracedEngine, TracedPass
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from spikecore.api.backprop.fitting import Learning
-from spikecore.api.backprop.steps import targets_of
-from spikecore.api.feed import Feed
+from spikecore.api.core.layer import Key, shapes_of
+from spikecore.api.core.tree import unflatten
 from spikecore.api.functional.loss import ce_rate_loss
-from spikecore.api.layer import Key, shapes_of
-from spikecore.api.tree import unflatten
+from spikecore.api.learning.steps import targets_of
+from spikecore.api.training.batching import Feed
+from spikecore.api.training.learning import Learning
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.findings import CheckReport, Finding
 from spikecore.engines.ipu.subject import Subject, check_network

@@ -6,8 +6,8 @@ from typing import Any, Dict, Optional
 
 import torch
 
-from spikecore.api.optim import SGD, Adam, AdamW, Optimizer, RMSprop
-from spikecore.api.tree import leaves
+from spikecore.api.core.tree import leaves
+from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 KNOWN = "SGD, Adam, AdamW, RMSprop"
 #: How PopART names the arrays of a parameter; SGD's are those of separate accumulators, PopTorch's default. Nobody has

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
-from spikecore.api.engine import unknown
+from spikecore.api.core.messages import unknown
 from spikecore.engines.ipu.building import build
 
 PARTIALS = ("half", "float")

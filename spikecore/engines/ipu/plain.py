@@ -6,8 +6,8 @@ from typing import Any, List, Optional, Tuple
 
 import torch
 
+from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.neurons.base import one_step
-from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.engine import TorchEngine
 
 

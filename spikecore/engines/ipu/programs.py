@@ -6,8 +6,8 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
-from spikecore.api.layer import ShapeError
-from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.engines.ipu import optimizers
 from spikecore.engines.ipu.module import InferenceModule, Layout, NetworkModule, TrainingModule
 

@@ -7,13 +7,13 @@ from typing import Any, List, Optional, Tuple
 
 import torch
 
-from spikecore.api.executor import recorded_for
-from spikecore.api.layer import EMPTY, Key, ShapeError, layer_name
-from spikecore.api.network import record_option
-from spikecore.api.tree import leaves, map_leaves
+from spikecore.api.core.layer import EMPTY, Key, ShapeError, layer_name
+from spikecore.api.core.tree import leaves, map_leaves
+from spikecore.api.layers.network import record_option
+from spikecore.api.training.executor import recorded_for
 from spikecore.engines.ipu.check import check, traced
+from spikecore.engines.ipu.device_state import not_keepable
 from spikecore.engines.ipu.findings import CheckReport, Finding, large_graph
-from spikecore.engines.ipu.kept import not_keepable
 from spikecore.engines.ipu.module import Layout, TrainingModule, drawn, probed
 from spikecore.engines.ipu.padding import sample_weights
 from spikecore.engines.ipu.programs import batch_first, placement

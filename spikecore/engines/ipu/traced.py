@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Iterator, List, Optional, Tuple
 
-from spikecore.api.layer import Pass
-from spikecore.api.tree import Params, State
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import Params, State
 from spikecore.engines.ipu.looped import looped_scan
 from spikecore.engines.ipu.plain import PlainEngine
 from spikecore.engines.ipu.words import words

@@ -1,4 +1,4 @@
-"""The words of ``api/words.py`` as plain torch ops, which is all that PopTorch differentiates.
+"""The words of ``api/core/words.py`` as plain torch ops, which is all that PopTorch differentiates.
 
 PopTorch records the ops of one forward pass and PopART differentiates them. A ``torch.autograd.Function`` compiles, but
 its backward is silently dropped; so the spike is written in detach form, which needs nothing but the gradients of a
@@ -8,7 +8,8 @@ difference and a product::
     S + h(u).detach() * (u - u.detach())           value S exactly (h * 0 is 0), derivative h(u), for any surrogate h
 
 At ties PopART gives every extreme the whole gradient, and over spikes ties are the rule. Extremes are therefore written
-with ``where``, whose gradient has one way: one winner of a pooling window, shares elsewhere, as ``api/rules.py`` says.
+with ``where``, whose gradient has one way: one winner of a pooling window, shares elsewhere, as
+``api/core/rules.py`` says.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as F
 
-from spikecore.api.windows import window_slices
-from spikecore.api.words import Vocabulary
+from spikecore.api.core.windows import window_slices
+from spikecore.api.core.words import Vocabulary
 from spikecore.engines.torch.namespace import words as torch_words
 
 

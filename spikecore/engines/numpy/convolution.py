@@ -1,7 +1,8 @@
 """Convolution and pooling by hand, in array-API words.
 
 Everything rests on ``patches``, which lists the windows of a map, and its adjoint ``unpatches``, which adds every
-window back where it came from. A convolution is then a matrix product, and so are its gradients (``api/rules.py``).
+window back where it came from. A convolution is then a matrix product, and so are its gradients
+(``api/core/rules.py``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Tuple
 
-from spikecore.api.windows import window_slices
+from spikecore.api.core.windows import window_slices
 from spikecore.engines.numpy.product import shifted
 
 Sizes = Tuple[int, ...]

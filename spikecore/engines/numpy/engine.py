@@ -12,18 +12,19 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
-from spikecore.api.containers import Container, stages_of
-from spikecore.api.engine import Engine, Executor
-from spikecore.api.layer import not_by_steps
+from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.layer import not_by_steps
+from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.core.sizes import check_steps, is_whole
+from spikecore.api.core.tree import Params, State, flatten, map_leaves
+from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.neurons.base import one_step
-from spikecore.api.random import CHUNK, arrange, fill, plan, stream
-from spikecore.api.sizes import check_steps, is_whole
-from spikecore.api.tree import Params, State, flatten, map_leaves
 from spikecore.arguments import real
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import matmul
+from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
 from spikecore.kernels.choose import Terms, choose
@@ -219,9 +220,7 @@ class NumpyEngine(Lowers, Engine):
         return sooner(self)
 
     def smooth(self) -> Engine:
-        from spikecore.engines.numpy.smooth import SmoothEngine
-
-        return SmoothEngine(self.dtype, self.namespace)
+        return SmoothEngine(self.dtype, self.namespace, fused=False)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
@@ -252,6 +251,12 @@ class CupyEngine(NumpyEngine):
 
     def unfused(self) -> CupyEngine:
         return type(self)(self.dtype, False, self.checkpoint_every)
+
+
+class SmoothEngine(Smooth, NumpyEngine):
+    """The NumPy engine with smooth spikes: what a surrogate gradient is the true gradient of."""
+
+    name = "numpy-smooth"
 
 
 def _host(x: Any) -> Any:

@@ -1,14 +1,14 @@
-"""Training on the NumPy engine: hand-written gradients, the update rules of ``api/optim.py``."""
+"""Training on the NumPy engine: hand-written gradients, the update rules of ``api/training/optimizers.py``."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from spikecore.api.executor import NetworkExecutor
-from spikecore.api.layer import Key
-from spikecore.api.network import Output, objective
-from spikecore.api.tree import Params, Tree, leaves, map_leaves, rebuild
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import Params, Tree, leaves, map_leaves, rebuild
+from spikecore.api.layers.network import Output, objective
+from spikecore.api.training.executor import NetworkExecutor
 from spikecore.kernels.sizes import REPEATED, has_numba
 
 

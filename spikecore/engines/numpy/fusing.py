@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-from spikecore.api.tree import Params, State, flatten, leaves, map_leaves
+from spikecore.api.core.tree import Params, State, flatten, leaves, map_leaves
 from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
 
 

@@ -1,4 +1,4 @@
-"""The words of ``api/words.py`` on an array-API namespace.
+"""The words of ``api/core/words.py`` on an array-API namespace.
 
 Each word is a plain function of arrays; as soon as one argument is a ``Var`` the call is noted on its tape.
 """
@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict
 
 import numpy as np
 
-from spikecore.api.words import VARIADIC, WORDS, Vocabulary
+from spikecore.api.core.words import VARIADIC, WORDS, Vocabulary
 from spikecore.engines.numpy.convolution import space_words
 from spikecore.engines.numpy.product import shifted
 from spikecore.engines.numpy.tape import Var

@@ -13,32 +13,27 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from spikecore.api.core.tree import map_leaves
+from spikecore.api.core.words import PIECEWISE_CONSTANT
 from spikecore.api.neurons.base import one_step
-from spikecore.api.tree import map_leaves
-from spikecore.api.words import PIECEWISE_CONSTANT
-from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.tape import Tape, lower
 
 HELD = (*(word for word in PIECEWISE_CONSTANT if not word.endswith("_like")), "stop_gradient")
 
 
-class SmoothEngine(NumpyEngine):
-    """The NumPy engine with smooth spikes.
+class Smooth:
+    """What an engine of this package gains from smooth spikes: a class to inherit before the engine.
 
     ``value_and_grad`` gives the analytic gradient. For finite differences ``evaluate`` the function once inside
     ``with engine.record():`` and then as often as needed inside ``with engine.replay():``.
     """
 
-    name = "numpy-smooth"
-
-    def __init__(self, dtype: str = "float64", namespace: str = "numpy") -> None:
-        self._held: List[Any] = []
-        self._next: Optional[Iterator[Any]] = None  # set while replaying
-        self._recording = False
-        super().__init__(dtype, namespace, False)
+    _next: Optional[Iterator[Any]] = None  # set while replaying
+    _recording = False
+    _held: List[Any]
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
-        raw = super().raw_words()
+        raw = super().raw_words()  # type: ignore[misc]  # the engine's
         plain = SimpleNamespace(**raw)
         smooth = {word: self._holding(raw[word]) for word in HELD}
         return {**raw, **smooth, "spike": lambda u, surrogate: surrogate.antiderivative(plain, u)}

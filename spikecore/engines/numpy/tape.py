@@ -1,7 +1,7 @@
 """Reverse-mode differentiation by hand: a tape of words, and the walk back over it.
 
 A ``Var`` is an array and its place on a tape. Every word applied to a Var is noted down; the backward pass reads the
-notes in reverse and applies the rules of ``api/rules.py``:
+notes in reverse and applies the rules of ``api/core/rules.py``:
 
     for node in reversed(tape):  cotangent of each argument += rule(cotangent of the output)
 """
@@ -11,9 +11,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from spikecore.api.rules import rule_of
-from spikecore.api.tree import Tree, map_leaves
-from spikecore.api.words import OPERATORS, REFLECTED, VARIADIC, WORDS
+from spikecore.api.core.rules import rule_of
+from spikecore.api.core.tree import Tree, map_leaves
+from spikecore.api.core.words import OPERATORS, REFLECTED, VARIADIC, WORDS
 
 Grads = Dict[int, Any]  # cotangents by slot
 

@@ -11,8 +11,8 @@ from typing import Any, Dict
 
 import torch
 
+from spikecore.api.core.tree import Params, State, flatten
 from spikecore.api.neurons.base import Stepper, of_number
-from spikecore.api.tree import Params, State, flatten
 from spikecore.kernels.trace import nested
 
 Stepper.number._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result marks functions

@@ -8,12 +8,12 @@ from typing import Any, Callable, ContextManager, Optional, Tuple
 import numpy as np
 import torch
 
-from spikecore.api.containers import Container, stages_of
-from spikecore.api.engine import Engine, Executor
-from spikecore.api.layer import not_by_steps
-from spikecore.api.random import CHUNK, arrange, fill, plan, stream
-from spikecore.api.sizes import check_steps, is_whole
-from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.layer import not_by_steps
+from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.core.sizes import check_steps, is_whole
+from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
+from spikecore.api.layers.containers import Container, stages_of
 from spikecore.arguments import real
 from spikecore.engines.stages import Lowers
 from spikecore.engines.torch.devices import check_device

@@ -7,11 +7,11 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
-from spikecore.api.executor import NetworkExecutor
-from spikecore.api.layer import Key
-from spikecore.api.network import Output, objective
-from spikecore.api.optim import SGD, Adam, AdamW, Optimizer, RMSprop
-from spikecore.api.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.layers.network import Output, objective
+from spikecore.api.training.executor import NetworkExecutor
+from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.engines.torch.modes import in_func
 
 

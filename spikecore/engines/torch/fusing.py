@@ -6,8 +6,8 @@ from typing import Any, Optional, Tuple
 
 import torch
 
+from spikecore.api.core.tree import Params, State, flatten
 from spikecore.api.neurons.base import Stepper
-from spikecore.api.tree import Params, State, flatten
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed

@@ -7,8 +7,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.neurons.base import one_step
-from spikecore.api.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.engines.torch.modes import compiling
 
 

@@ -1,4 +1,4 @@
-"""The words of ``api/words.py`` on torch tensors; autograd differentiates them.
+"""The words of ``api/core/words.py`` on torch tensors; autograd differentiates them.
 
 array-api-compat supplies what it supplies differentiably; the rest is torch's own (on 2.0 compat's ``clip`` and ``sum``
 detach).
@@ -12,8 +12,8 @@ import array_api_compat.torch as compat
 import torch
 import torch.nn.functional as F
 
-from spikecore.api.windows import window_slices
-from spikecore.api.words import WORDS, Vocabulary
+from spikecore.api.core.windows import window_slices
+from spikecore.api.core.words import WORDS, Vocabulary
 from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import linear, matmul

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List
 import torch
 import torch.nn.functional as F
 
-from spikecore.api.windows import window_slices
+from spikecore.api.core.windows import window_slices
 from spikecore.engines.ipu.simulation.ops import Error
 
 CONSTANTS = frozenset(

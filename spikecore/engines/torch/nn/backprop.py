@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple, Union
 
 import torch
 
-from spikecore.api.sizes import is_whole, whole_number
+from spikecore.api.core.sizes import is_whole, whole_number
 from spikecore.arguments import checked, shown
 from spikecore.engines.torch.nn.run import run
 from spikecore.engines.torch.nn.state import get_state, neurons_of, reset

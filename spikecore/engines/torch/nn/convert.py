@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikecore.api import containers
-from spikecore.api.engine import Engine, get_engine
-from spikecore.api.foreign import shown
-from spikecore.api.layer import Layer, layer_name
-from spikecore.api.model import Model
+from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.foreign import shown
+from spikecore.api.core.layer import Layer, layer_name
+from spikecore.api.layers import containers
+from spikecore.api.training.model import Model
 from spikecore.arguments import checked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layers import Residual

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Tuple
 import torch
 from torch import nn
 
-from spikecore.api.layer import ShapeError, State
+from spikecore.api.core.layer import ShapeError, State
 
 
 class Hidden(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Tuple
 import torch
 
 from spikecore.api import neurons
-from spikecore.api.layer import Params
+from spikecore.api.core.layer import Params
 from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import OWN_TENSORS

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Dict, FrozenSet, Tuple
 import torch
 
 from spikecore.api import neurons
-from spikecore.api.layer import Params, State
-from spikecore.api.parameters import learn
+from spikecore.api.core.layer import Params, State
+from spikecore.api.core.parameters import learn
 from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.neuron import LIF

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.layer import Params, State
+from spikecore.api.core.layer import Params, State
 from spikecore.arguments import Count, Size, checked
 from spikecore.engines.torch.nn.engine import engine_for
 from spikecore.engines.torch.nn.hooks import heard

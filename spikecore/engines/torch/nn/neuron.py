@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Dict, Optional, Tuple
 
 import torch
 
-from spikecore.api.layer import Params
+from spikecore.api.core.layer import Params
 from spikecore.arguments import checked
 from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling

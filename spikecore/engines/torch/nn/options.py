@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Dict, Tuple
 import torch
 from torch import nn
 
+from spikecore.api.core.parameters import check_range, learn, normalise
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.api.parameters import check_range, learn, normalise
 from spikecore.arguments import is_array, shown
 from spikecore.engines.torch.nn.engine import quantiser_of, surrogate_of
 from spikecore.engines.torch.nn.hidden import Hidden

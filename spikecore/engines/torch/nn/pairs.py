@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikecore.api import layers, neurons, normalisation
-from spikecore.api.layer import Layer
-from spikecore.api.parameters import Learn, learn, values_of
+from spikecore.api import neurons
+from spikecore.api.core.layer import Layer
+from spikecore.api.core.parameters import Learn, learn, values_of
+from spikecore.api.layers import linear as layers
+from spikecore.api.layers import normalisation
 from spikecore.engines.torch.nn.engine import Callable_, Quantiser
 from spikecore.engines.torch.nn.lapicque import Lapicque
 from spikecore.engines.torch.nn.layers import GradedSpikes

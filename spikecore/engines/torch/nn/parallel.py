@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.layer import Params
+from spikecore.api.core.layer import Params
+from spikecore.api.core.parameters import check_range, learn, normalise
 from spikecore.api.neurons.base import DECAY
-from spikecore.api.parameters import check_range, learn, normalise
 from spikecore.arguments import Numbers, Size, checked
 from spikecore.engines.torch.nn.engine import Callable_, engine_for, surrogate_of, working
 from spikecore.engines.torch.nn.neuron import SpikingNeuron

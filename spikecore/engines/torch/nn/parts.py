@@ -6,7 +6,7 @@ from typing import Any, Tuple
 
 import torch
 
-from spikecore.api.layer import Params, State
+from spikecore.api.core.layer import Params, State
 from spikecore.api.neurons.base import DECAY
 from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import Callable_, engine_for, working

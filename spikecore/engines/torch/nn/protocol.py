@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Dict, FrozenSet, Tuple
 
 import torch
 
-from spikecore.api.layer import State
+from spikecore.api.core.layer import State
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import Callable_, Disabled, Quantiser, working

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.layer import Params
-from spikecore.api.layers import Linear
-from spikecore.api.parameters import learn
+from spikecore.api.core.layer import Params
+from spikecore.api.core.parameters import learn
+from spikecore.api.layers.linear import Linear
 from spikecore.arguments import Numbers, Size, checked
 from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.neuron import LIF

@@ -9,8 +9,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 import torch
 from torch import nn
 
-from spikecore.api.layer import ShapeError
-from spikecore.api.sizes import whole_number
+from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.sizes import whole_number
 from spikecore.arguments import Size, checked
 from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden

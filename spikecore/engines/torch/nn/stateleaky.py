@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.layer import State
-from spikecore.api.parameters import learn
+from spikecore.api.core.layer import State
+from spikecore.api.core.parameters import learn
 from spikecore.arguments import Size, checked
 from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.neuron import LIF

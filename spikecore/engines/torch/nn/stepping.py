@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import torch
 
-from spikecore.api.tree import Params, State, leaves
+from spikecore.api.core.tree import Params, State, leaves
 from spikecore.engines.torch.modes import compiling, transformed
 from spikecore.engines.torch.nn.engine import has_formula
 

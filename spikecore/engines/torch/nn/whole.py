@@ -8,8 +8,8 @@ from typing import Any, Dict, Tuple
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.layer import Layer
-from spikecore.api.parameters import learn
+from spikecore.api.core.layer import Layer
+from spikecore.api.core.parameters import learn
 from spikecore.engines.torch.nn.engine import Callable_, Quantiser, surrogate_of
 from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.pairs import Arrays, NoCounterpart, field_of

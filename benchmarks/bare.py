@@ -1,0 +1,62 @@
+"""A neuron's kernels with nothing around them: no autograd, no allocation, the same buffers at every call."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable
+
+import numpy as np
+
+import spikecore as sc
+from benchmarks.plan import Absent, Evidence, Run
+from spikecore.api.core.layer import Key
+from spikecore.api.core.tree import flatten, map_leaves
+
+
+def check() -> None:
+    """Refuse a side that needs kernels.
+
+    Raises:
+        Absent: there are none without Numba.
+    """
+    from spikecore.kernels.fused import has_numba
+
+    if not has_numba():
+        raise Absent("kernels need Numba: pip install numba")
+
+
+def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
+    """Forward and backward kernel of a neuron without learned parameters.
+
+    Raises:
+        Absent: there are no kernels here.
+    """
+    check()
+    import torch
+
+    from spikecore.kernels import fused, memory
+    from spikecore.kernels.choose import Terms, choose
+    from spikecore.kernels.threads import use_threads
+
+    engine = sc.get_engine("numpy", fused=False)
+    shape = x.shape[1:]
+    params = layer.prepare(engine, map_leaves(engine.asarray, layer.init(Key((0,)), shape).params))
+    first = layer.rest(engine, params, x[0])
+    found = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
+    use_threads(torch.get_num_threads())
+    forward, backward = fused.forward_of(found), fused.backward_of(found, fused.Wanted("rows", ()))
+    spikes, by_input = (memory.empty(x.shape, x.dtype) for _ in range(2))
+    inputs, gradient, outputs, by_inputs = map(fused.flat, (x, upstream, spikes, by_input))
+    now, by_state = ([memory.empty(shape, x.dtype) for _ in found.states] for _ in range(2))
+    rest = [found.start_of(None) for _ in found.states]
+    kept = [fused.flat(memory.empty(s, x.dtype)) for s in found.saved_shapes(len(x), shape)]
+    given, scratch, threads = found.held(flatten(params), shape), found.scratch(shape), fused.workers(shape)
+    count, chunk = math.prod(shape), fused.chunk_of(shape)
+
+    def call() -> Callable[[], Evidence]:
+        forward(threads, (len(x), count, chunk, 1), (inputs, *given, *rest, outputs, *now, *kept))
+        arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
+        backward(threads, (len(x), count, fused.CHUNK, 0), arrays)
+        return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
+
+    return call

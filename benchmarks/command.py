@@ -1,0 +1,84 @@
+"""``spikecore bench``: from what the user typed to tables on the screen and in a file."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Callable, List, Optional, Sequence, Tuple
+
+from benchmarks import machine, runner
+from benchmarks.plan import PEERS, Settings, Workload
+from benchmarks.report import Section, as_json, as_markdown
+from benchmarks.workloads import WORKLOADS
+from spikecore.cli.messages import ConfigError
+
+ENGINES = ("torch", "numpy")
+
+
+def listing() -> str:
+    """Every workload with its description, and every peer with its state."""
+    parts = [f"{workload.name}: {workload.title}\n{_indented(workload.text)}" for workload in WORKLOADS.values()]
+    states = (f"{key} ({_state(key)})" for key in PEERS)
+    return "\n\n".join([*parts, f"peers: {', '.join(states)}"])
+
+
+def measure(
+    names: Sequence[str],
+    settings: Settings,
+    rounds: int,
+    out: Optional[Path],
+    progress: Optional[bool],
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Measure, print each table as it is ready, and keep the file up to date; whether every side ran or was absent.
+
+    Raises:
+        ConfigError: an unknown workload, engine or peer, a device or a file that cannot be used, no torch.
+    """
+    chosen = _checked(names, settings, out)
+    where = {**machine.describe(settings.device), "memory_kept": settings.memory_kept}
+    say(machine.sentence(where))
+    done: List[Section] = []
+
+    def ready(section: Section) -> None:
+        done.append(section)
+        say("\n" + as_markdown(where, [section]).partition("\n\n")[2].rstrip())
+        if out is not None:
+            out.write_text((as_json if out.suffix == ".json" else as_markdown)(where, done), encoding="utf-8")
+
+    runner.run(chosen, settings, rounds, progress, ready)
+    return not any(row.failed for section in done for row in section.rows)
+
+
+def _checked(names: Sequence[str], settings: Settings, out: Optional[Path]) -> Tuple[Workload, ...]:
+    problems = [f"WORKLOAD {name}: there are {', '.join(WORKLOADS)}" for name in names if name not in WORKLOADS]
+    problems += [f"--engine {name}: must be torch or numpy" for name in settings.engines if name not in ENGINES]
+    problems += [f"--peers {k}: there are {', '.join(PEERS)}, and none" for k in settings.peers or () if k not in PEERS]
+    if out is not None and (out.suffix not in (".md", ".json") or not out.parent.is_dir()):
+        problems.append(f"--out {out}: must end in .md or .json and lie in a directory that exists")
+    if importlib.util.find_spec("torch") is None:
+        problems.append('bench needs torch: pip install "spikecore[torch]"')
+    elif settings.device != "cpu":
+        problems += _device_problems(settings.device)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(WORKLOADS[name] for name in names or WORKLOADS)
+
+
+def _device_problems(device: str) -> List[str]:
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        return [f"--device {device}: this torch cannot use it: {str(error).splitlines()[0]}"]
+    return []
+
+
+def _state(key: str) -> str:
+    package, install = PEERS[key]
+    return "installed" if importlib.util.find_spec(package) is not None else f"pip install {install}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

@@ -1,0 +1,53 @@
+"""Forward and backward through torch's autograd: the run of most sides."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Optional
+
+from benchmarks.plan import Evidence, Run
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import Params, Tree, flatten, unflatten
+
+
+def layer_call(layer: Any, engine: Any, params: Any = None) -> Callable[[Any], Any]:
+    """A layer of this library as a function of a sequence."""
+    held = params if params is not None else Params()
+    return lambda x: layer.run(Pass(engine), held, Tree(), None, x).outputs
+
+
+def with_weights(init: Any, weights: Dict[str, Any]) -> Any:
+    """First parameters, those named in ``weights`` exchanged."""
+    return unflatten({**flatten(init.params), **weights}, init.params)
+
+
+def leaf(array: Any, device: str) -> Any:
+    """A tensor that collects a gradient."""
+    import torch
+
+    return torch.tensor(array, device=device, requires_grad=True)
+
+
+def backward_run(forward: Callable[[], Any], upstream: Any, leaves: Dict[str, Any]) -> Run:
+    """Spikes of ``forward``, then the gradients of ``leaves`` from ``upstream``; without that, forward only.
+
+    Args:
+        forward: returns spikes.
+        upstream: gradient of the spikes, or None.
+        leaves: tensors by name.
+    """
+
+    def run() -> Callable[[], Evidence]:
+        for tensor in leaves.values():
+            tensor.grad = None
+        spikes = forward()
+        if upstream is not None:
+            spikes.backward(upstream)
+        return lambda: evidence(spikes, leaves if upstream is not None else {})
+
+    return run
+
+
+def evidence(spikes: Optional[Any], leaves: Dict[str, Any]) -> Evidence:
+    """Spikes and gradients on the host."""
+    found = {name: tensor.grad.cpu().numpy().copy() for name, tensor in leaves.items()}
+    return found if spikes is None else {"spikes": spikes.detach().cpu().numpy(), **found}

@@ -1,0 +1,69 @@
+"""Whether two sides computed the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+from benchmarks.plan import Evidence
+
+GRADIENT = 1e-5  # the bar: max|a - b| / max|b|
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A side against the reference.
+
+    Args:
+        differing: spikes that differ; None where the side shows no spikes.
+        places: how many neuron-steps were compared.
+        rate: fraction of them at which the reference fires.
+        error: the largest max|a - b| / max|b| of all gradients; None where there are none.
+    """
+
+    differing: Optional[int]
+    places: int
+    rate: float
+    error: Optional[float]
+
+    @property
+    def ok(self) -> bool:
+        """Equal spikes, and gradients within the bar."""
+        return not self.differing and (self.error is None or self.error <= GRADIENT)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.differing is not None:
+            parts.append(f"{self.differing:,} of {self.places:,} differ (rate {self.rate:.2f})")
+        if self.error is not None:
+            parts.append(f"gradient error {self.error:.0e}")
+        return ", ".join(parts)
+
+
+def compare(found: Evidence, reference: Evidence) -> Parity:
+    """Compare what two sides computed.
+
+    Raises:
+        ValueError: they show nothing in common, or arrays of unequal shape: then they did not do the same work.
+    """
+    shared = sorted(set(found) & set(reference))
+    if not shared:
+        raise ValueError(f"nothing to compare: one side shows {sorted(found)}, the other {sorted(reference)}")
+    differing, places, fired, errors = None, 0, 0, []
+    for name in shared:
+        a, b = np.asarray(found[name]), np.asarray(reference[name])
+        if a.shape != b.shape:
+            raise ValueError(f"{name}: shapes {a.shape} and {b.shape} differ")
+        if name.startswith("spikes"):
+            differing = (differing or 0) + int((a != b).sum())
+            places, fired = places + a.size, fired + int((b != 0).sum())
+        else:
+            errors.append(_error(a.astype("float64"), b.astype("float64")))
+    return Parity(differing, places, fired / places if places else 0.0, max(errors) if errors else None)
+
+
+def _error(a: np.ndarray, b: np.ndarray) -> float:
+    difference, scale = float(np.abs(a - b).max()), float(np.abs(b).max())
+    return 0.0 if difference == 0.0 else difference / scale if scale > 0.0 else float("inf")

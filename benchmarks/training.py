@@ -1,0 +1,105 @@
+"""Training steps: ours through an executor, torch networks through autograd, all with Adam.
+
+A training step's evidence are its gradients, read from Adam's first moment after the first step: m = (1 - b1) g.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, ClassVar, Dict, Sequence
+
+import numpy as np
+
+import spikecore as sc
+from benchmarks.differentiate import with_weights
+from benchmarks.plan import Evidence, Run
+from spikecore.api.core.layer import Key
+from spikecore.api.functional import Loss
+
+LR, B1 = 5e-4, 0.9
+
+
+class SumOverTime(Loss):
+    """Cross-entropy of the membrane, summed over the steps: the loss of snnTorch's tutorial 5."""
+
+    reads: ClassVar[str] = "membrane"  # type: ignore[misc]
+
+    def per_sample(self, engine: Any, values: Any, code: Any, steps: Any) -> Any:
+        return steps.sum(-engine.xp.sum(code * engine.xp.log_softmax(values, axis=-1), axis=-1))
+
+
+def executor_run(engine: Any, network: Any, weights: Dict[str, Any], loss: Any, x: Any, y: Any, steps: int) -> Run:
+    """A training step of a network of this library.
+
+    Args:
+        engine: what computes.
+        network: a layer.
+        weights: first weights by name; other parameters begin as the network says.
+        loss: a loss of this library.
+        x: one step's input (batch, *features), constant in time.
+        y: class labels.
+        steps: number of time steps.
+    """
+    init = network.init(Key((0,)), tuple(x.shape[1:]))
+    executor = engine.compile(network, with_weights(init, weights), init.buffers, loss, sc.Adam(lr=LR))
+    inputs = engine.asarray(x[None])
+
+    def run() -> Callable[[], Evidence]:
+        executor.step(inputs, y, steps=steps)
+        return lambda: _gradients({n: engine.to_numpy(v) for n, v in executor.slots().items()})
+
+    return run
+
+
+def _gradients(slots: Dict[str, Any]) -> Evidence:
+    return {
+        name[: -len(".exp_avg")]: np.asarray(mean) / (1 - B1)
+        for name, mean in slots.items()
+        if name.endswith(".exp_avg")
+    }
+
+
+def torch_run(loss: Callable[[], Any], leaves: Dict[str, Any]) -> Run:
+    """A training step in torch.
+
+    Args:
+        loss: runs the network and returns the loss.
+        leaves: parameters by the names of this library.
+    """
+    import torch
+
+    optimizer = torch.optim.Adam(list(leaves.values()), lr=LR, fused=True)
+
+    def run() -> Callable[[], Evidence]:
+        optimizer.zero_grad(set_to_none=True)
+        value = loss()
+        value.backward()
+        optimizer.step()
+        float(value.detach())  # as this library's step does: the loss reaches the host
+        moments = {name: optimizer.state[tensor]["exp_avg"] for name, tensor in leaves.items()}
+        return lambda: {name: mean.cpu().numpy() / (1 - B1) for name, mean in moments.items()}
+
+    return run
+
+
+def summed_over_time(membrane: Any, targets: Any) -> Any:
+    """``SumOverTime`` in torch, one call over time and batch."""
+    import torch
+
+    steps, batch = membrane.shape[:2]
+    logits = membrane.reshape(steps * batch, -1)
+    return torch.nn.functional.cross_entropy(logits, targets.repeat(steps), reduction="sum") / batch
+
+
+def load(modules: Sequence[Any], names: Sequence[str], weights: Dict[str, Any], device: str) -> Dict[str, Any]:
+    """Put weights into torch layers; returns their parameters by the names of this library."""
+    import torch
+
+    leaves = {}
+    for module, name in zip(modules, names):
+        module.to(device)
+        with torch.no_grad():
+            for part in ("weight", "bias"):
+                tensor = getattr(module, part)
+                tensor.copy_(torch.as_tensor(weights[f"{name}.{part}"], device=device))
+                leaves[f"{name}.{part}"] = tensor
+    return leaves

@@ -1,0 +1,44 @@
+"""The workloads, by name."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterable, Tuple
+
+from benchmarks.plan import Workload
+from benchmarks.workloads import (
+    first_use,
+    memory,
+    neurons,
+    open_neuromorphic,
+    own_neuron,
+    recurrent,
+    tutorial5,
+    tutorial6,
+)
+
+WORKLOADS: Dict[str, Workload] = {
+    module.WORKLOAD.name: module.WORKLOAD
+    for module in (
+        neurons,
+        recurrent,
+        own_neuron,
+        tutorial5,
+        tutorial6,
+        open_neuromorphic,
+        memory,
+        first_use,
+    )
+}
+
+
+def workloads(names: Iterable[str]) -> Tuple[Workload, ...]:
+    """Workloads by name; none named means all.
+
+    Raises:
+        KeyError: a name that is no workload.
+    """
+    chosen = tuple(names) or tuple(WORKLOADS)
+    for name in chosen:
+        if name not in WORKLOADS:
+            raise KeyError(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
+    return tuple(WORKLOADS[name] for name in chosen)

@@ -1,0 +1,154 @@
+"""The workload of Open Neuromorphic's comparison of libraries: a Linear layer and a LIF layer, 500 steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple
+
+import numpy as np
+
+import spikecore as sc
+from benchmarks import data
+from benchmarks.differentiate import backward_run, layer_call, leaf
+from benchmarks.peers import norse, sinabs, snntorch, spikingjelly, spyx
+from benchmarks.plan import Group, Run, Settings, Side, Workload
+
+TEXT = """\
+A `Linear` and a LIF layer of n neurons, batch 16, 500 steps of spikes, as in Open Neuromorphic's comparison of 2023,
+but synchronised, with the `Linear` called once over time and batch for everyone but Spyx (whose loop runs networks),
+and with every peer compared with ours in the peer's own model: snnTorch's default reset; the zero reset of SpikingJelly
+and Sinabs; that of Norse, immediate and differentiated, with its surrogate; Spyx's LIF, which fires a step later.
+Gradients are those by the weight. Norse's step divides the current by tau, so its weights are 16 times ours."""
+
+DYADIC = 0.9375
+Call = Callable[[Any], Any]
+
+
+class Task:
+    """Data and weights for n neurons."""
+
+    def __init__(self, settings: Settings, n: int) -> None:
+        draw = data.rng()
+        self.device, self.n = settings.device, n
+        shape = settings.size(500, 8), settings.samples(16, 2), n
+        self.x = (draw.random(shape) < 0.1).astype("float32")
+        self.upstream = draw.random(shape, dtype="float32")
+        self.weight = data.affine(draw, (n, n), gain=1.5)["weight"]
+
+    def through(self, spiking: Call, backward: bool, scale: float = 1.0, batch_first: bool = False) -> Run:
+        """A torch Linear, once over time and batch, and what follows it; ``scale`` multiplies the current."""
+        import torch
+
+        weight = leaf(self.weight * scale, self.device)
+        x, upstream = (torch.as_tensor(array, device=self.device) for array in (self.x, self.upstream))
+        if batch_first:
+            x, upstream = (tensor.transpose(0, 1).contiguous() for tensor in (x, upstream))
+        made = backward_run(
+            lambda: spiking(torch.nn.functional.linear(x, weight)), upstream if backward else None, {"weight": weight}
+        )
+        return _rescaled(made, scale, batch_first)
+
+    def ours(self, layer: Any, backward: bool, fused: Any = "auto", device: Optional[str] = None) -> Run:
+        """On the torch engine."""
+        engine = sc.get_engine("torch", device=device or self.device, fused=fused)
+        return self.through(layer_call(layer, engine), backward)
+
+    def spyx(self, backward: bool) -> Run:
+        """Spyx, everything in one jit."""
+        import jax
+        import jax.numpy as jnp
+
+        params, call = spyx.network([(self.weight, None), spyx.lif(self.n, DYADIC)])
+        x, upstream = jnp.asarray(self.x), jnp.asarray(self.upstream)
+        if not backward:
+            forward = jax.jit(call)
+            return _jax_run(lambda: (forward(params, x), {}))
+
+        def both(held: Any, inputs: Any, weights: Any) -> Any:
+            spikes, pull = jax.vjp(lambda p: call(p, inputs), held)
+            return spikes, pull(weights)[0]
+
+        compiled = jax.jit(both)
+        return _jax_run(lambda: compiled(params, x, upstream))
+
+
+def _rescaled(made: Run, scale: float, batch_first: bool) -> Run:
+    """The same run; its evidence as if time came first and the weight had not been scaled."""
+
+    def told(found: Dict[str, Any]) -> Dict[str, Any]:
+        shown = {**found, "spikes": found["spikes"].swapaxes(0, 1) if batch_first else found["spikes"]}
+        if "weight" in shown:
+            shown["weight"] = shown["weight"] * scale
+        return shown
+
+    def run() -> Any:
+        tell = made()
+        return lambda: told(tell())
+
+    return run
+
+
+def _jax_run(compute: Callable[[], Tuple[Any, Any]]) -> Run:
+    def run() -> Any:
+        import jax
+
+        spikes, grads = jax.block_until_ready(compute())
+        weight = {"weight": spyx.named(grads)["0.weight"]} if grads else {}
+        return lambda: {"spikes": np.asarray(spikes), **weight}
+
+    return run
+
+
+def models(task: Task) -> Iterable[Tuple[str, Any, Tuple[Tuple[str, str, Callable[[bool], Run]], ...]]]:
+    """(model, our layer, peers as (name, key, backward -> run))."""
+    device = task.device
+
+    def snn(backward: bool) -> Run:
+        return task.through(snntorch.unrolled(snntorch.neuron("Leaky", beta=DYADIC).to(device)), backward)
+
+    def jelly(backward: bool) -> Run:
+        made = spikingjelly.lif(DYADIC)
+        return task.through(lambda x: spikingjelly.afresh(made, x), backward)
+
+    zero = sc.Leaky(beta=DYADIC, reset_mechanism="zero")
+    immediate = replace(zero, reset_delay=False, surrogate=sc.surrogate.fast_sigmoid(slope=1.0))
+    yield "Leaky", sc.Leaky(beta=DYADIC), (("snnTorch", "snntorch", snn),)
+    yield (
+        "Leaky, zero",
+        zero,
+        (
+            ("SpikingJelly m", "spikingjelly", jelly),
+            ("Sinabs", "sinabs", lambda b: task.through(sinabs.lif(DYADIC, device), b, batch_first=True)),
+        ),
+    )
+    yield (
+        "Norse's box",
+        immediate,
+        (("Norse", "norse", lambda b: task.through(norse.box(DYADIC, device), b, scale=1.0 / (1.0 - DYADIC))),),
+    )
+    yield "Spyx's LIF", spyx.SpyxLIF(beta=DYADIC), (("Spyx", "spyx", task.spyx),)
+
+
+def groups(settings: Settings) -> Iterable[Group]:
+    """Both sizes, each model forward, and forward and backward."""
+    for n in settings.size((512, 2048), (16,)):
+        task = Task(settings, n)
+        for model, layer, peers in models(task):
+            for backward in (False, True):
+                yield _group(task, model, layer, peers, backward)
+
+
+def _group(task: Task, model: str, layer: Any, peers: Any, backward: bool) -> Group:
+    sides = [Side("torch engine", lambda: task.ours(layer, backward), engine="torch")]
+    sides += [Side(name, lambda make=make: make(backward), peer=key) for name, key, make in peers]  # type: ignore[misc]
+    phase = "forward and backward" if backward else "forward"
+    return Group(
+        f"{model}, n={task.n}, {phase}",
+        tuple(sides),
+        lambda: task.ours(layer, backward, fused=False, device="cpu"),
+        rounds=7,
+        warmup=1,
+    )
+
+
+WORKLOAD = Workload("open-neuromorphic", "Open Neuromorphic's workload", TEXT, groups)

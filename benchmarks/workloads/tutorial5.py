@@ -1,0 +1,195 @@
+"""snnTorch's tutorial 5: a training step of 784-1000-10."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterable
+
+import numpy as np
+
+import spikecore as sc
+from benchmarks import data, training
+from benchmarks.peers import jax, snntorch, spikingjelly, spyx
+from benchmarks.plan import Bar, Group, Run, Settings, Side, Workload
+
+TEXT = """\
+784-1000-10, T=25, batch 128, an input constant in time, cross-entropy of the membrane summed over time, Adam. Times are
+those of a whole step: forward, loss, backward, update. All torch sides have the fused Adam and call the loss once over
+time and batch. Ours runs the first `Linear` once because its input is constant in time; "hoisted" marks a peer for
+which that was done by hand. SpikingJelly and Spyx have no counterpart of snnTorch's neuron: ours is compared in their
+model, with a leaky integrator as readout, since neither gives out the membrane before its reset. JAX rounds beta U + I
+once where the others round twice, so that a hidden spike in millions may differ and move a gradient by 1e-4."""
+
+BETA = 0.95
+DYADIC = 0.9375  # 1 - 1/16: v - v/16 and 0.9375 v round alike
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Sizes, data, first weights."""
+
+    steps: int
+    x: np.ndarray
+    y: np.ndarray
+    weights: Dict[str, np.ndarray]
+    device: str
+
+    @property
+    def sizes(self) -> Any:
+        """Inputs, hidden neurons, classes."""
+        return self.x.shape[1], self.weights["0.bias"].size, self.weights["2.bias"].size
+
+
+def problem(settings: Settings, steps: int = 25) -> Problem:
+    """The tutorial's sizes, or tiny ones."""
+    draw, (inputs, hidden) = data.rng(), settings.size((784, 1000), (24, 32))
+    batch, steps = settings.samples(128, 4), settings.size(steps, 4)
+    weights = data.network_weights(draw, l0=(hidden, inputs), l2=(10, hidden))
+    return Problem(steps, data.images(draw, (batch, inputs)), draw.integers(0, 10, batch), weights, settings.device)
+
+
+def ours(task: Problem, name: str, hidden: Any, readout: Any, **options: Any) -> Callable[[], Run]:
+    """A step on one of this library's engines."""
+
+    def make() -> Run:
+        inputs, width, classes = task.sizes
+        network = sc.Sequential(sc.Linear(inputs, width), hidden, sc.Linear(width, classes), readout)
+        place = {"device": task.device} if name == "torch" else {}
+        engine = sc.get_engine(name, **{**place, **options})
+        return training.executor_run(engine, network, task.weights, training.SumOverTime(), task.x, task.y, task.steps)
+
+    return make
+
+
+def linears(task: Problem) -> Any:
+    """The two Linear layers in torch, their parameters by name, input and labels."""
+    import torch
+
+    inputs, width, classes = task.sizes
+    layers = torch.nn.Linear(inputs, width), torch.nn.Linear(width, classes)
+    leaves = training.load(layers, ("0", "2"), task.weights, task.device)
+    return layers, leaves, *(torch.as_tensor(array, device=task.device) for array in (task.x, task.y))
+
+
+def face(task: Problem) -> Run:
+    """``snn.run`` on a network of modules."""
+    import torch
+
+    import spikecore.nn as snn
+
+    (first, last), leaves, x, y = linears(task)
+    hidden, readout = snn.Leaky(beta=BETA, init_hidden=True), snn.Leaky(beta=BETA, init_hidden=True, output=True)
+    net = torch.nn.Sequential(first, hidden, last, readout).to(task.device)
+    return training.torch_run(lambda: training.summed_over_time(snn.run(net, x, num_steps=task.steps)[1], y), leaves)
+
+
+def with_snntorch(task: Problem, hoisted: bool) -> Run:
+    """The tutorial's loop."""
+    import torch
+
+    (first, last), leaves, x, y = linears(task)
+    hidden, readout = (snntorch.neuron("Leaky", beta=BETA).to(task.device) for _ in range(2))
+
+    def loss() -> Any:
+        (mem1,), (mem2,), mems = snntorch.at_rest(hidden), snntorch.at_rest(readout), []
+        once = first(x) if hoisted else None
+        for _ in range(task.steps):
+            spikes, mem1 = hidden(once if hoisted else first(x), mem1)
+            _, mem2 = readout(last(spikes), mem2)
+            mems.append(mem2)
+        return training.summed_over_time(torch.stack(mems), y)
+
+    return training.torch_run(loss, leaves)
+
+
+def with_spikingjelly(task: Problem, hoisted: bool) -> Run:
+    """Multi-step mode; the readout never reaches its threshold."""
+    (first, last), leaves, x, y = linears(task)
+    hidden = spikingjelly.lif(DYADIC)
+    readout = spikingjelly.lif(DYADIC, v_threshold=1e9, store_v_seq=True)
+
+    def loss() -> Any:
+        steps, batch = task.steps, x.shape[0]
+        if hoisted:
+            current = first(x).unsqueeze(0).expand(steps, -1, -1)
+        else:
+            current = first(x.repeat(steps, 1)).view(steps, batch, -1)
+        spikes = spikingjelly.afresh(hidden, current)
+        spikingjelly.afresh(readout, last(spikes.flatten(0, 1)).view(steps, batch, -1))
+        return training.summed_over_time(readout.v_seq, y)
+
+    return training.torch_run(loss, leaves)
+
+
+def with_jax(task: Problem, hoisted: bool) -> Run:
+    """Plain JAX."""
+    loss = jax.two_layers(BETA, task.steps, hoisted)
+    return jax.trained(loss, task.weights, (task.x, task.y), training.LR)
+
+
+def with_spyx(task: Problem, hoisted: bool) -> Run:
+    """Spyx's LIF and its LI, all in one jit."""
+    import jax as jaxlib
+    import jax.numpy as jnp
+
+    _, width, classes = task.sizes
+    dense = [(task.weights[f"{i}.weight"], task.weights[f"{i}.bias"]) for i in (0, 2)]
+    params, call = spyx.network(
+        [dense[0], spyx.lif(width, DYADIC), dense[1], spyx.li(classes, DYADIC)], hoisted, task.steps
+    )
+
+    def loss(held: Any, x: Any, y: Any) -> Any:
+        logs = jaxlib.nn.log_softmax(call(held, x))
+        return -jnp.take_along_axis(logs, y[None, :, None], axis=-1).sum() / x.shape[0]
+
+    return jax.trained(loss, params, (task.x, task.y), training.LR, spyx.named)
+
+
+def default_sides(task: Problem) -> Any:
+    """Everyone who has snnTorch's default neuron."""
+    leaky = sc.Leaky(beta=BETA)
+    return (
+        Side("torch engine", ours(task, "torch", leaky, leaky), engine="torch"),
+        Side("torch, snn.run", lambda: face(task), engine="torch"),
+        Side("numpy engine", ours(task, "numpy", leaky, leaky), engine="numpy"),
+        Side("snnTorch", lambda: with_snntorch(task, False), peer="snntorch"),
+        Side("snnTorch, hoisted", lambda: with_snntorch(task, True), peer="snntorch"),
+        Side("JAX by hand", lambda: with_jax(task, False), peer="jax"),
+        Side("JAX by hand, hoisted", lambda: with_jax(task, True), peer="jax"),
+    )
+
+
+def groups(settings: Settings) -> Iterable[Group]:
+    """One group per model: that of snnTorch, of SpikingJelly, of Spyx."""
+    task = problem(settings)
+    leaky, zero = sc.Leaky(beta=BETA), sc.Leaky(beta=DYADIC, reset_mechanism="zero")
+    loop = {"fused": False, "device": "cpu"}
+    yield Group(
+        "Leaky",
+        default_sides(task),
+        ours(task, "torch", leaky, leaky, **loop),
+        (Bar("numpy engine", "torch engine", 1.5),),
+    )
+    readout = sc.LI(beta=DYADIC)
+    yield Group(
+        "Leaky, zero; LI",
+        (
+            Side("torch engine", ours(task, "torch", zero, readout), engine="torch"),
+            Side("SpikingJelly m", lambda: with_spikingjelly(task, False), peer="spikingjelly"),
+            Side("SpikingJelly m, hoisted", lambda: with_spikingjelly(task, True), peer="spikingjelly"),
+        ),
+        ours(task, "torch", zero, readout, **loop),
+    )
+    learned = spyx.SpyxLIF(beta=sc.learn(DYADIC)), sc.LI(beta=sc.learn(DYADIC))
+    yield Group(
+        "Spyx's LIF; LI",
+        (
+            Side("torch engine", ours(task, "torch", *learned), engine="torch"),
+            Side("Spyx", lambda: with_spyx(task, False), peer="spyx"),
+            Side("Spyx, hoisted", lambda: with_spyx(task, True), peer="spyx"),
+        ),
+        ours(task, "torch", *learned, **loop),
+    )
+
+
+WORKLOAD = Workload("tutorial5", "A training step: tutorial 5", TEXT, groups)

@@ -1,0 +1,50 @@
+"""Arrays on the host: what the core computes with NumPy, which it does not import.
+
+Weights are drawn on the host, constants and files are read there, and results of several engines are compared there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Tuple
+
+from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.layer import Key, Shape
+
+
+def host() -> Engine:
+    """The engine whose arrays are NumPy's, in float64."""
+    return get_engine("numpy", dtype="float64")
+
+
+def float64(x: Any) -> Any:
+    """Numbers, lists or an array of any engine as a NumPy array of float64."""
+    engine = host()
+    return engine.to_numpy(engine.asarray(x))
+
+
+def to_numpy(x: Any) -> Any:
+    """An array of any engine, or a list, as a NumPy array of its own dtype."""
+    return host().to_numpy(x)
+
+
+def not_finite(values: Any) -> List[Tuple[int, ...]]:
+    """The indices of a NumPy array's entries that are NaN or infinite, in order."""
+    mask = (values != values) | (abs(values) == float("inf"))
+    return [tuple(map(int, index)) for index in zip(*mask.nonzero())]
+
+
+def uniform_weight(key: Key, name: str, shape: Shape, bound: float, centre: float = 0.0) -> Any:
+    """First weights: uniform in [centre - bound, centre + bound), a NumPy array."""
+    if key.blank:
+        return full_weight(key, shape, centre)
+    engine = host()
+    drawn = (2.0 * engine.uniform(key.child(name).path, shape) - 1.0) * bound
+    return engine.to_numpy(drawn if centre == 0.0 else centre + drawn)
+
+
+def full_weight(key: Key, shape: Shape, value: float) -> Any:
+    """First weights: all of them ``value``; with a blank key one number that stands for all."""
+    engine = host()
+    if key.blank:
+        return engine.to_numpy(engine.xp.broadcast_to(engine.asarray(value), shape))
+    return engine.to_numpy(engine.xp.full(shape, value))

@@ -1,0 +1,232 @@
+"""What a field of a neuron may be: a number, an array, or a value to be learned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple, Union
+
+from spikecore.api.core.host import float64, full_weight, host, to_numpy
+from spikecore.api.core.random import Key
+from spikecore.arguments import checked, is_array, shown
+
+
+class Fixed:
+    """A constant array inside a frozen dataclass: compared and hashed by content.
+
+    Args:
+        value: anything array-like; kept as a read-only float64 NumPy array.
+    """
+
+    __slots__ = ("data",)
+
+    data: Any
+
+    def __init__(self, value: Any) -> None:
+        self.data = float64(value.data if isinstance(value, Fixed) else value).copy()
+        self.data.flags.writeable = False
+
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        """Shape of the array."""
+        return self.data.shape
+
+    def tolist(self) -> Any:
+        """The values as nested lists, for JSON."""
+        return self.data.tolist()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fixed) and self.shape == other.shape and bool((self.data == other.data).all())
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.data.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"Fixed({self.tolist()!r})"
+
+
+@dataclass(frozen=True)
+class Learn:
+    """A parameter that training may change; made by ``learn``."""
+
+    value: Union[float, Fixed]
+    per: Optional[str] = None
+    dt: Optional[float] = None  # set: ``value`` is a time constant, and its logarithm is what is learned
+
+
+Param = Union[float, Fixed, Learn]
+
+
+def is_param(annotation: Any) -> bool:
+    """Whether a field is declared as ``Param``: the type itself, or its name where annotations are kept as text."""
+    return annotation == Param or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Param")
+
+
+@checked
+def learn(value: Any, per: Optional[str] = None) -> Learn:
+    """Mark a parameter as learnable.
+
+    Args:
+        value: initial value, a number or an array that broadcasts to the neurons.
+        per: None, one value for the whole layer; "neuron", one per neuron; "channel", one per channel (the first
+            feature axis), as convolutional maps want it.
+
+    Raises:
+        ValueError: ``per`` is something else, or given together with an array. TypeError: ``value`` is no number.
+
+    Example:
+        >>> sc.Leaky(beta=sc.learn(0.9, per="neuron"))
+    """
+    return _learned("learn", "value", value, per)
+
+
+def _learned(owner: str, name: str, value: Any, per: Optional[str]) -> Learn:
+    if per not in (None, "neuron", "channel"):
+        raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
+    value = constant(value, f"{owner}: {name}")
+    flat = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
+    if not all(map(math.isfinite, flat)):
+        raise ValueError(f"{owner}: {name}={shown(value)} must be finite")
+    if per is not None and isinstance(value, Fixed) and value.shape != ():
+        raise ValueError(
+            f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own"
+        )
+    return Learn(value, per)
+
+
+@checked
+def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
+    """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
+
+    Unlike a decay that is learned directly and clamped to [0, 1], it cannot get stuck: tau is positive whatever log tau
+    is, so the decay stays inside (0, 1) and always has a gradient. ``Model.params`` shows log tau, under the name of
+    the field.
+
+    Args:
+        tau: initial time constant, > 0, in the unit of ``dt``; a number or an array that broadcasts to the neurons.
+        dt: duration of a time step, > 0.
+        per: as in ``learn``.
+
+    Raises:
+        ValueError: tau or dt not positive.
+
+    Example:
+        >>> model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky(beta=sc.learn_tau(10.0))))
+        >>> tau = np.exp(model.params()["1.beta"])
+        >>> beta = np.exp(-1.0 / tau)  # exp(-dt / tau)
+
+    Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021 (there with a sigmoid).
+    """
+    made = _learned("learn_tau", "tau", tau, per)
+    flat = [made.value] if isinstance(made.value, float) else made.value.data.reshape(-1).tolist()
+    if dt <= 0 or not all(t > 0 for t in flat):
+        raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be > 0")
+    return Learn(made.value, made.per, float(dt))
+
+
+@checked
+def decay(tau: float, dt: float = 1.0) -> float:
+    """The constant decay per step of a time constant: exp(-dt / tau).
+
+    Args:
+        tau: time constant, > 0, in the unit of ``dt``.
+        dt: duration of a time step, > 0.
+    """
+    if not (tau > 0 and dt > 0):
+        raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be numbers > 0")
+    return math.exp(-dt / tau)
+
+
+def constant(value: Any, name: str = "value") -> Union[float, Fixed]:
+    """A number as a float, anything array-like as ``Fixed``.
+
+    Raises:
+        TypeError: it holds something else than numbers; the message begins with ``name``.
+    """
+    if isinstance(value, Fixed) or type(value) is float:
+        return value
+    if isinstance(value, bool) or not is_array(value):  # NumPy would read None, text and dates as numbers
+        raise TypeError(f"{name}={shown(value)} must be a number or an array of numbers")
+    if isinstance(value, (int, float)):
+        return float(value)
+    return Fixed(value)
+
+
+def normalise(value: Any, name: str = "value") -> Param:
+    """The canonical form of a field's value.
+
+    Raises:
+        TypeError: no numbers, or a tensor whose gradient somebody waits for; the message begins with ``name``.
+    """
+    if getattr(value, "requires_grad", False):
+        raise TypeError(
+            f"{name}: a tensor with requires_grad=True would become a constant: write sc.learn(...) to learn it, or "
+            "give it detached"
+        )
+    return value if isinstance(value, Learn) else constant(value, name)
+
+
+def values_of(value: Param) -> Any:
+    """The number or NumPy array behind a field."""
+    plain = value.value if isinstance(value, Learn) else value
+    return plain.data if isinstance(plain, Fixed) else plain
+
+
+def decays_of(value: Param) -> Any:
+    """The number or NumPy array behind a field that is a decay, also where it is learned through its time constant."""
+    plain = values_of(value)
+    if not isinstance(value, Learn) or value.dt is None:
+        return plain
+    if isinstance(plain, float):
+        return decay(plain, value.dt)
+    return Fixed([decay(tau, value.dt) for tau in plain.reshape(-1).tolist()]).data.reshape(plain.shape)
+
+
+def check_range(owner: object, name: str, value: Param, low: float, high: float) -> None:
+    """Refuse a constant outside [low, high], an initial value that is not a finite number, and a time constant where
+    the range is not that of a decay.
+
+    Raises:
+        ValueError: names the class, the field, the value and what is allowed.
+    """
+    if isinstance(value, Learn) and value.dt is not None:  # a time constant, checked by learn_tau
+        if low < 0.0 or high > 1.0:
+            owner_name = type(owner).__name__
+            raise ValueError(
+                f"{owner_name}: {name}=learn_tau(...) is for decays, whose bounds lie within [0, 1]; give it learn(...)"
+            )
+        return
+    plain = values_of(value)
+    flat = [float(plain)] if isinstance(plain, float) else plain.reshape(-1).tolist()
+    bad = [v for v in flat if not (math.isfinite(v) and low <= v <= high)]
+    if bad:
+        allowed = "finite" if math.isinf(low) and math.isinf(high) else f"in [{low:g}, {high:g}]"
+        raise ValueError(f"{type(owner).__name__}: {name}={bad[0]!r} must be {allowed}")
+
+
+def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, ...]) -> Any:
+    """The first value of a learnable parameter as a NumPy array, given the shape of one sample.
+
+    Raises:
+        ValueError: an array that does not broadcast to ``shape``.
+    """
+    plain = values_of(value)
+    if value.dt is not None:
+        plain = to_numpy(host().xp.log(float64(plain)))
+    if value.per == "neuron":
+        return full_weight(key, shape, float(plain))
+    if value.per == "channel":
+        return full_weight(key, (shape[0],) + (1,) * (len(shape) - 1), float(plain))
+    check_broadcast(owner, name, plain, shape)
+    return float64(plain)
+
+
+def check_broadcast(owner: object, name: str, plain: Any, shape: Tuple[int, ...]) -> None:
+    """Refuse an array parameter that does not broadcast to the shape of one sample."""
+    extents = getattr(plain, "shape", ())
+    fits = len(extents) <= len(shape) and all(n in (1, m) for n, m in zip(extents[::-1], shape[::-1]))
+    if not fits:
+        hint = f"; for one value per channel use shape ({shape[0]}, 1, 1)" if len(shape) == 3 else ""
+        raise ValueError(
+            f"{type(owner).__name__}: {name} of shape {extents} does not broadcast to neurons {shape}{hint}"
+        )

@@ -1,0 +1,259 @@
+"""The derivative of every word, by hand: its vector-Jacobian products, themselves written in words.
+
+For a word ``out = f(a, b, ...)`` and the cotangent ``g = dL/d out`` a rule gives ``dL/da``, ``dL/db``, ... one function
+per array argument::
+
+    multiply      out = a b       dL/da = g b      dL/db = g a
+
+Every function has the signature ``(xp, g, out, *arguments, **options)``. Broadcasting is not a rule's business: whoever
+applies it sums the result over the broadcast axes. A word without a rule raises; a derivative is never silently zero.
+The NumPy engine applies these rules to arrays (that is its backpropagation), a kernel generator to symbols.
+
+Conventions at kinks, equal to torch's: |x|' = 0 at 0; ``clip`` passes inclusively; ``maximum``, ``minimum`` share ties
+half and half; ``max``, ``min`` share ties evenly; ``max_pool`` takes the first maximum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, Tuple
+
+from spikecore.api.core.words import PIECEWISE_CONSTANT
+
+RULES: Dict[str, Tuple[Callable[..., Any], ...]] = {}
+
+
+def rule(word: str, *products: Callable[..., Any]) -> None:
+    """Enter one vector-Jacobian product per array argument of ``word``."""
+    RULES[word] = products
+
+
+def rule_of(word: str) -> Tuple[Callable[..., Any], ...]:
+    """The products of a word; empty where the derivative is zero by definition.
+
+    Raises:
+        NotImplementedError: there is no rule. Naming the word beats returning a wrong gradient.
+    """
+    if word in RULES:
+        return RULES[word]
+    if word in PIECEWISE_CONSTANT:
+        return ()
+    raise NotImplementedError(f"no derivative rule for {word!r}: add one line to spikecore/api/core/rules.py")
+
+
+# ---- arithmetic ----------------------------------------------------------------------------------------------------
+
+rule("add", lambda xp, g, out, a, b: g, lambda xp, g, out, a, b: g)
+rule("subtract", lambda xp, g, out, a, b: g, lambda xp, g, out, a, b: -g)
+rule("multiply", lambda xp, g, out, a, b: g * b, lambda xp, g, out, a, b: g * a)
+rule("divide", lambda xp, g, out, a, b: g / b, lambda xp, g, out, a, b: -g * (out / b))
+rule("negative", lambda xp, g, out, a: -g)
+rule("pow", lambda xp, g, out, a, n: g * (n * a ** (n - 1)))
+rule("abs", lambda xp, g, out, a: g * xp.sign(a))
+rule("exp", lambda xp, g, out, a: g * out)
+rule("log", lambda xp, g, out, a: g / a)
+rule("sqrt", lambda xp, g, out, a: g / (2.0 * out))
+rule("tanh", lambda xp, g, out, a: g * (1.0 - out * out))
+rule("atan", lambda xp, g, out, a: g / (1.0 + a * a))
+rule("erf", lambda xp, g, out, a: g * (2.0 / math.sqrt(math.pi)) * xp.exp(-a * a))
+
+
+def _kept(xp: Any, g: Any, mask: Any) -> Any:
+    return xp.where(mask, g, xp.zeros_like(g))
+
+
+def _winner(xp: Any, g: Any, a: Any, b: Any) -> Any:
+    """``g`` where a wins over b, half of it at a tie (0.5 * (1 + sign(a - b)) without an infinite difference)."""
+    return g * (0.5 * xp.astype(a > b, str_dtype(g)) + 0.5 * xp.astype(a >= b, str_dtype(g)))
+
+
+def str_dtype(x: Any) -> str:
+    """The name of an array's dtype, "float32" for torch.float32 and for numpy.dtype("float32")."""
+    return str(x.dtype).rsplit(".", 1)[-1]
+
+
+rule("maximum", lambda xp, g, out, a, b: _winner(xp, g, a, b), lambda xp, g, out, a, b: _winner(xp, g, b, a))
+rule("minimum", lambda xp, g, out, a, b: _winner(xp, g, b, a), lambda xp, g, out, a, b: _winner(xp, g, a, b))
+rule("clip", lambda xp, g, out, a, low, high: _kept(xp, g, (a >= low) & (a <= high)))
+rule(
+    "where",
+    lambda xp, g, out, mask, a, b: None,
+    lambda xp, g, out, mask, a, b: _kept(xp, g, mask),
+    lambda xp, g, out, mask, a, b: _kept(xp, g, xp.logical_not(mask)),
+)
+
+
+def _swapped(xp: Any, x: Any) -> Any:
+    """The last two axes exchanged."""
+    return xp.permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+rule(  # out = a @ b for matrices (or stacks of them)
+    "matmul",
+    lambda xp, g, out, a, b: xp.matmul(g, _swapped(xp, b)),
+    lambda xp, g, out, a, b: xp.matmul(_swapped(xp, a), g),
+)
+
+
+def _over_rows(xp: Any, g: Any, *_: Any, **__: Any) -> Any:
+    """The cotangent of a bias, one value per feature or channel: all rows, or all places of all maps, added up."""
+    return xp.sum(g, axis=(0, *range(2, g.ndim)))
+
+
+rule(  # out = x W^T + b
+    "linear",
+    lambda xp, g, out, x, weight, bias=None: xp.matmul(g, weight),
+    lambda xp, g, out, x, weight, bias=None: xp.matmul(_swapped(xp, g), x),
+    _over_rows,
+)
+
+# ---- reductions ----------------------------------------------------------------------------------------------------
+
+
+def _axes(a: Any, axis: Any) -> Tuple[int, ...]:
+    if axis is None:
+        return tuple(range(a.ndim))
+    return tuple(i % a.ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _restored(xp: Any, g: Any, a: Any, axis: Any, keepdims: bool) -> Any:
+    """The cotangent of a reduction, with the reduced axes back as axes of length 1."""
+    if keepdims:
+        return g
+    reduced = _axes(a, axis)
+    return xp.reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(a.shape)))
+
+
+def _sum(xp: Any, g: Any, out: Any, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return xp.broadcast_to(_restored(xp, g, a, axis, keepdims), a.shape)
+
+
+def _mean(xp: Any, g: Any, out: Any, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    count = math.prod(a.shape[i] for i in _axes(a, axis))
+    return xp.broadcast_to(_restored(xp, g, a, axis, keepdims) / count, a.shape)
+
+
+def _extremum(xp: Any, g: Any, out: Any, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    hit = xp.astype(a == _restored(xp, out, a, axis, keepdims), str_dtype(g))
+    return hit * (_restored(xp, g, a, axis, keepdims) / xp.sum(hit, axis=axis, keepdims=True))
+
+
+rule("sum", _sum)
+rule("mean", _mean)
+rule("max", _extremum)
+rule("min", _extremum)
+rule("log_softmax", lambda xp, g, out, a, axis: g - xp.exp(out) * xp.sum(g, axis=axis, keepdims=True))
+
+# ---- shapes --------------------------------------------------------------------------------------------------------
+
+
+def _inverse(axes: Tuple[int, ...]) -> Tuple[int, ...]:
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+def _slice_product(xp: Any, g: Any, out: Any, a: Any, index: Any) -> Any:
+    """``g`` put back where ``a[index]`` was taken from, zeros elsewhere (basic indexing: nothing is taken twice)."""
+    full = xp.zeros_like(a)
+    full[index] = g
+    return full
+
+
+def _pieces(xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
+    """The parts of ``g`` that belong to the arrays of a ``concat``."""
+    start, parts = 0, []
+    before = (slice(None),) * (axis % g.ndim)
+    for array in arrays:
+        stop = start + array.shape[axis]
+        parts.append(g[(*before, slice(start, stop), ...)])
+        start = stop
+    return parts
+
+
+def _layers(xp: Any, g: Any, out: Any, *arrays: Any, axis: int = 0) -> Any:
+    before = (slice(None),) * (axis % g.ndim)
+    return [g[(*before, i, ...)] for i in range(len(arrays))]
+
+
+def _unpadded(xp: Any, g: Any, out: Any, a: Any, widths: Any, value: float = 0.0) -> Any:
+    return g[tuple(slice(low, low + n) for (low, _), n in zip(widths, a.shape))]
+
+
+rule("reshape", lambda xp, g, out, a, shape: xp.reshape(g, a.shape))
+rule("permute_dims", lambda xp, g, out, a, axes: xp.permute_dims(g, _inverse(axes)))
+rule("expand_dims", lambda xp, g, out, a, axis: xp.reshape(g, a.shape))
+rule("squeeze", lambda xp, g, out, a, axis: xp.reshape(g, a.shape))
+rule("broadcast_to", lambda xp, g, out, a, shape: g)
+rule("flip", lambda xp, g, out, a, axis: xp.flip(g, axis=axis))
+rule("take_slice", _slice_product)
+rule("concat", _pieces)  # variadic: one function for all arguments
+rule("stack", _layers)
+rule("pad", _unpadded)
+rule("astype", lambda xp, g, out, a, dtype: xp.astype(g, str_dtype(a)))
+
+# ---- space ---------------------------------------------------------------------------------------------------------
+# patches(x) lists the windows of x: (batch, channels, *space) -> (batch, channels, window, *space_out).
+# unpatches is its adjoint: every window is added back where it came from. With them a convolution is a matrix product.
+
+
+def _grouped(xp: Any, x: Any, groups: int, rows: int) -> Any:
+    """(batch, channels, ..) -> (batch, groups, rows, columns)."""
+    return xp.reshape(x, (x.shape[0], groups, rows, -1))
+
+
+def _conv_input(
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    filters, kernel = weight.shape[0], weight.shape[2:]
+    matrix = xp.reshape(weight, (groups, filters // groups, -1))
+    columns = _swapped(xp, matrix) @ _grouped(xp, g, groups, filters // groups)
+    windows = xp.reshape(columns, (x.shape[0], x.shape[1], math.prod(kernel), *g.shape[2:]))
+    return xp.unpatches(windows, x.shape, kernel, stride, padding, dilation)
+
+
+def _conv_weight(
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    filters, kernel = weight.shape[0], weight.shape[2:]
+    windows = xp.patches(x, kernel, stride, padding, dilation)
+    columns = _grouped(xp, windows, groups, weight.shape[1] * math.prod(kernel))
+    product = _grouped(xp, g, groups, filters // groups) @ _swapped(xp, columns)  # (batch, groups, filters, columns)
+    return xp.reshape(xp.sum(product, axis=0), weight.shape)
+
+
+def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    size = math.prod(kernel)
+    share = xp.expand_dims(g / size, axis=2)
+    windows = xp.broadcast_to(share, (*g.shape[:2], size, *g.shape[2:]))
+    return xp.unpatches(windows, x.shape, kernel, stride, padding, (1,) * len(kernel))
+
+
+def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    ones = (1,) * len(kernel)
+    windows = xp.patches(x, kernel, stride, padding, ones, -math.inf)
+    places = xp.reshape(xp.arange(windows.shape[2]), (1, 1, -1) + (1,) * len(kernel))
+    first = xp.expand_dims(xp.argmax(windows, axis=2), axis=2) == places
+    return xp.unpatches(
+        xp.expand_dims(g, axis=2) * xp.astype(first, str_dtype(g)), x.shape, kernel, stride, padding, ones
+    )
+
+
+rule("conv", _conv_input, _conv_weight, _over_rows)
+rule("avg_pool", _avg_pool)
+rule("max_pool", _max_pool)
+rule(
+    "patches",
+    lambda xp, g, out, x, kernel, stride, padding, dilation, fill=0.0: xp.unpatches(
+        g, x.shape, kernel, stride, padding, dilation
+    ),
+)
+rule(
+    "unpatches",
+    lambda xp, g, out, windows, shape, kernel, stride, padding, dilation: xp.patches(
+        g, kernel, stride, padding, dilation
+    ),
+)
+
+# ---- spikes --------------------------------------------------------------------------------------------------------
+
+rule("spike", lambda xp, g, out, u, surrogate: g * surrogate.derivative(xp, u))
+rule("stop_gradient")

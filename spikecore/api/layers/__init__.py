@@ -1,0 +1,1 @@
+"""Layers without dynamics, containers of layers, and one pass through a network."""

@@ -1,0 +1,274 @@
+"""Containers: layers made of layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from spikecore.api.core.foreign import no_layer, shown
+from spikecore.api.core.layer import (
+    Init,
+    Key,
+    Layer,
+    Params,
+    Pass,
+    Result,
+    Shape,
+    ShapeError,
+    State,
+    Tree,
+    layer_name,
+)
+from spikecore.api.core.lowering import Trees, run_child
+
+
+class Container(Layer):
+    """A layer with named children, whose trees (params, buffers, state, recorded) are keyed by those names."""
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        """The children by name, in order."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> Tuple[str, ...]:
+        return tuple(name for name, layer in self.children() if layer.state)
+
+    def prepare(self, engine: Any, params: Params) -> Params:
+        return Params({name: layer.prepare(engine, params[name]) for name, layer in self.children()})
+
+
+def checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
+    """The state, unless it is that of other layers."""
+    if state is not None and set(state) != set(container.state):
+        raise ShapeError(
+            f"{run.path or layer_name(container)}: state of layers {tuple(state)}, expected {tuple(container.state)}"
+        )
+    return state
+
+
+@dataclass(frozen=True, init=False)
+class Listed(Container):
+    """A container whose children are its positional arguments; child i is named ``str(i)``."""
+
+    layers: Tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                what = f"entry {i} is {shown(layer)}, not a spikecore layer{no_layer(layer)}"
+                raise TypeError(f"{layer_name(self)}: {what}")
+        object.__setattr__(self, "layers", tuple(layers))
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+
+@dataclass(frozen=True, init=False)
+class Sequential(Listed):
+    """Layers one after the other; layer i is named ``str(i)``.
+
+    Runs layer by layer: each layer sees the whole sequence before the next one starts, which is what lets connections
+    work on time x batch at once. An engine may run neighbours together (``Engine.lower``).
+
+    Args:
+        *layers: the layers.
+
+    Raises:
+        TypeError: an entry is not a layer.
+    """
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return self.layers[0].input_shape if self.layers else None
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        params, buffers = {}, {}
+        for name, layer in self.children():
+            try:
+                params[name], new, shape = layer.init(key.child(name), shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {name}: {error}") from None
+            if len(new):
+                buffers[name] = new
+        return Init(Params(params), Tree(buffers), shape)
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        state, trees = checked_state(run, self, state), Trees()
+        for stage in run.engine.lower(self):
+            x = trees.update(stage.run(run, params, buffers, state, x))
+        return trees.result(x)
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        resting = {}
+        for name, layer in self.children():
+            x = layer.entering(engine, params[name], x)
+            below = layer.rest(engine, params[name], x)
+            if layer.state:
+                resting[name] = below
+            x, _ = layer.step(engine, params[name], below, x)  # only its shape is of interest
+        return State(resting)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        after = {}
+        for name, layer in self.children():
+            x = layer.entering(engine, params[name], x)
+            x, below = layer.step(engine, params[name], state.get(name, State()), x)
+            if layer.state:
+                after[name] = below
+        return x, State(after)
+
+
+class Branches(Container):
+    """A container whose children all see the same input; a subclass says how their outputs become one."""
+
+    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
+        """Shape of one sample of the output, from those of the input and of the children's outputs by name."""
+        raise NotImplementedError
+
+    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+        """The output, from the input and the children's outputs; ``before`` axes (time, batch) precede the sample's."""
+        raise NotImplementedError
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        made = {}
+        for name, layer in self.children():
+            try:
+                made[name] = layer.init(key.child(name), shape)
+            except ShapeError as error:
+                raise ShapeError(f"layer {name}: {error}") from None
+        buffers = {name: one.buffers for name, one in made.items() if len(one.buffers)}
+        out = self.merged_shape(shape, {name: one.shape for name, one in made.items()})
+        return Init(Params({name: one.params for name, one in made.items()}), Tree(buffers), out)
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        state, trees = checked_state(run, self, state), Trees()
+        parts = {
+            name: trees.add(name, run_child(run, name, layer, params, buffers, state, x))
+            for name, layer in self.children()
+        }
+        return trees.result(self.merge(run.engine.xp, x, parts, before=2))
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
+        return State({n: layer.rest(engine, params[n], seen[n]) for n, layer in self.children() if layer.state})
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
+        made = {n: layer.step(engine, params[n], state.get(n, State()), seen[n]) for n, layer in self.children()}
+        out = self.merge(engine.xp, x, {name: y for name, (y, _) in made.items()}, before=1)
+        return out, State({name: below for name, (_, below) in made.items() if name in self.state})
+
+
+@dataclass(frozen=True)
+class Residual(Branches):
+    """y = shortcut(x) + body(x).
+
+    Args:
+        body: the layer, often a Sequential; named "body".
+        shortcut: what the input passes through on the other way; None is the identity. Named "shortcut".
+    """
+
+    body: Layer
+    shortcut: Optional[Layer] = None
+
+    def __post_init__(self) -> None:
+        for name, layer in (("body", self.body), ("shortcut", self.shortcut)):
+            if not isinstance(layer, Layer) and not (name == "shortcut" and layer is None):
+                raise TypeError(f"Residual: {name}={shown(layer)} is not a spikecore layer{no_layer(layer)}")
+
+    def children(self) -> Iterator[Tuple[str, Layer]]:
+        yield "body", self.body
+        if self.shortcut is not None:
+            yield "shortcut", self.shortcut
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return self.body.input_shape
+
+    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
+        out, aside = shapes["body"], shapes.get("shortcut", shape)
+        if out != aside:
+            raise ShapeError(f"Residual: the body gives {out}, the shortcut {aside}; give it a shortcut that matches")
+        return out
+
+    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+        return parts.get("shortcut", x) + parts["body"]
+
+
+@dataclass(frozen=True, init=False)
+class Concat(Branches, Listed):
+    """Layers side by side: all see the same input, and their outputs are joined along one axis; layer i is ``str(i)``.
+
+    Args:
+        *layers: the layers, at least one.
+        axis: axis of a sample along which the outputs lie next to each other: 0 is that of channels (or of the
+            features of a dense layer), -1 the last one. All other extents must be equal.
+
+    Raises:
+        TypeError: an entry is not a layer, or the axis is no int.
+        ValueError: no layer.
+    """
+
+    axis: int = 0
+
+    def __init__(self, *layers: Layer, axis: int = 0) -> None:
+        super().__init__(*layers)
+        if not layers:
+            raise ValueError("Concat: needs at least one layer")
+        if not isinstance(axis, int) or isinstance(axis, bool):
+            raise TypeError(f"Concat: axis={axis!r} must be an int, an axis of a sample")
+        object.__setattr__(self, "axis", axis)
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return next((layer.input_shape for layer in self.layers if layer.input_shape is not None), None)
+
+    def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
+        first, *others = shapes.values()
+        if not -len(first) <= self.axis < len(first):
+            raise ShapeError(f"Concat: axis={self.axis} is no axis of samples of shape {first}")
+        axis = self.axis % len(first)
+        if any((*s[:axis], *s[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]) for s in others):
+            listed = ", ".join(str(s) for s in shapes.values())
+            raise ShapeError(f"Concat: outputs of shape {listed} differ in more than axis {self.axis}")
+        return (*first[:axis], sum(s[axis] for s in shapes.values()), *first[axis + 1 :])
+
+    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+        ys = list(parts.values())
+        steps = max(y.shape[0] for y in ys)  # a branch without neurons leaves a constant sequence at one step
+        ys = [y if y.shape[0] == steps else xp.broadcast_to(y, (steps, *y.shape[1:])) for y in ys]
+        return xp.concat(ys, axis=self.axis + before if self.axis >= 0 else self.axis)
+
+
+def stages_of(engine: Any, container: Container, path: str = "") -> str:
+    """What an engine makes of a container's layers, for ``Engine.explain``: a line per stage, and whom it covers."""
+    children, lines = dict(container.children()), []
+    for stage in engine.lower(container):
+        names = [f"{path}.{name}" if path else name for name in stage.covers]
+        only = children[stage.covers[0]] if len(names) == 1 else None
+        if isinstance(only, Container):
+            lines.append(stages_of(engine, only, names[0]))
+        else:
+            kinds = " + ".join(layer_name(children[name]) for name in stage.covers)
+            lines.append(f"{' + '.join(names)} ({kinds}): {stage.explain(engine)}")
+    return "\n".join(lines)
+
+
+def readout(network: Layer, path: str = "") -> Optional[str]:
+    """The dotted name of the last layer that has a state; None if there is none."""
+    if isinstance(network, Container):
+        for name, layer in reversed(list(network.children())):
+            found = readout(layer, f"{path}.{name}" if path else name)
+            if found is not None:
+                return found
+        return None
+    return path if network.state else None
+
+
+def walk(network: Layer, path: str = "") -> Iterator[Tuple[str, Layer]]:
+    """Every layer that is not a container, with its dotted name, in order."""
+    if not isinstance(network, Container):
+        yield path, network
+        return
+    for name, layer in network.children():
+        yield from walk(layer, f"{path}.{name}" if path else name)

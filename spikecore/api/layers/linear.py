@@ -1,0 +1,130 @@
+"""Stateless layers: connections, shape, dropout, graded spikes. Convolution and pooling are in ``spatial.py``.
+
+All of them see a sequence (time, batch, *features) at once and work on time x batch as one big batch. Weights start as
+torch's do, uniform in +-1/sqrt(fan_in), drawn by the counter-based generator: equal on every engine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+from spikecore.api.core.host import full_weight, uniform_weight
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
+from spikecore.api.layers.spatial import AvgPool1d as AvgPool1d
+from spikecore.api.layers.spatial import AvgPool2d as AvgPool2d
+from spikecore.api.layers.spatial import Conv1d as Conv1d
+from spikecore.api.layers.spatial import Conv2d as Conv2d
+from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
+from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
+from spikecore.arguments import Size
+
+
+@dataclass(frozen=True)
+class Linear(Stateless):
+    """y = x W^T + b.
+
+    Args:
+        in_features: size of the last axis of the input.
+        out_features: size of the last axis of the output.
+        bias: whether to add b.
+
+    Shapes: x (time, batch, in_features), W ``weight`` (out_features, in_features), b ``bias`` (out_features,).
+    """
+
+    in_features: Size
+    out_features: Size
+    bias: bool = True
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return (self.in_features,)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        if shape != (self.in_features,):
+            hint = "; put a Flatten() before it" if len(shape) > 1 and math.prod(shape) == self.in_features else ""
+            raise ShapeError(f"Linear: samples of shape {shape}, expected ({self.in_features},){hint}")
+        bound = 1.0 / math.sqrt(self.in_features)
+        params = {"weight": uniform_weight(key, "weight", (self.out_features, self.in_features), bound)}
+        if self.bias:
+            params["bias"] = uniform_weight(key, "bias", (self.out_features,), bound)
+        return Init(Params(params), EMPTY, (self.out_features,))
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        return linear(engine.xp, x, *self.weight_and_bias(params)), buffers
+
+    def weight_and_bias(self, params: Params) -> Tuple[Any, Any]:
+        """The weight, and the bias or None."""
+        return params.weight, params.bias if self.bias else None
+
+
+@dataclass(frozen=True)
+class Flatten(Stateless):
+    """Each sample as one vector: (time, batch, *features) -> (time, batch, product of features)."""
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        return Init(Params(), EMPTY, (math.prod(shape),))
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        return engine.xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:]))), buffers
+
+
+@dataclass(frozen=True)
+class Dropout(Stateless):
+    """Zeroes features with probability ``p`` in training and scales the others by 1 / (1 - p).
+
+    One mask per sample, held over time: a mask redrawn every step would average out over the sequence. The draw
+    depends on seed, layer, epoch and the running number of the sample, not on how batches are cut.
+
+    Args:
+        p: probability in [0, 1).
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.p < 1.0:
+            raise ValueError(f"Dropout: p={self.p!r} must be in [0, 1)")
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        return Init(Params(), EMPTY, shape)
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        if not train or self.p == 0.0:
+            return x, buffers
+        if key is None:
+            raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to the pass")
+        draws = engine.uniform(key.child("dropout").path, tuple(x.shape[1:]), sample_axis=0, first=key.first)
+        kept = engine.xp.astype(draws >= self.p, engine.dtype)
+        return x * (kept * (1.0 / (1.0 - self.p))), buffers
+
+
+@dataclass(frozen=True)
+class GradedSpikes(Stateless):
+    """Spikes of a learned size: y = w x, one weight per feature.
+
+    The weight belongs to the first feature axis: to each neuron of a dense layer, to each channel of a map. (snnTorch's
+    weights are (size, 1), which fits neither a batch of spikes nor a map.)
+
+    Args:
+        size: extent of the first feature axis.
+        constant_factor: first value of all weights; None draws them uniformly from [0.5, 1.5).
+
+    Shapes: x (time, batch, size, ...), ``weights`` (size,).
+    """
+
+    size: Size
+    constant_factor: Optional[float] = None
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        if not shape or shape[0] != self.size:
+            raise ShapeError(f"GradedSpikes: samples of shape {shape}, expected {self.size} as the first extent")
+        if self.constant_factor is None:
+            weights = uniform_weight(key, "weights", (self.size,), 0.5, centre=1.0)
+        else:
+            weights = full_weight(key, (self.size,), float(self.constant_factor))
+        return Init(Params(weights=weights), EMPTY, shape)
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        return x * engine.xp.reshape(params.weights, (self.size,) + (1,) * (x.ndim - 3)), buffers

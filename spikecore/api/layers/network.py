@@ -1,0 +1,152 @@
+"""A whole network: one forward pass, one loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Optional, Tuple, Union
+
+from spikecore.api.core.layer import Layer, Pass, ShapeError, layer_name
+from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
+from spikecore.api.functional.loss import scalar
+from spikecore.api.layers.containers import readout, walk
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a network returned.
+
+    Args:
+        spikes: outputs of the last layer, (time, batch, *features).
+        states: recorded states by layer name, e.g. ``out.states["1"].mem`` (time, batch, *features), and next to them
+            the layer's spikes, ``out.states["1"].spikes``.
+        state: states after the last step; pass it to the next call to continue the sequence.
+        readout: name of the last layer that has a state.
+        behind: what comes after it, if that changes the shape.
+    """
+
+    spikes: Any
+    states: Dict[str, State]
+    state: Tree
+    readout: Optional[str] = None
+    behind: str = ""
+
+    @property
+    def membrane(self) -> Any:
+        """Membrane potential of the last neuron layer, (time, batch, *features).
+
+        Raises:
+            ValueError: it was not recorded, or is not that of the output, which has another shape.
+        """
+        if self.readout is None or self.readout not in self.states:
+            raise ValueError("the membrane of the last layer was not recorded: pass record=True, or name the layer")
+        if self.behind:
+            name = self.readout
+            raise ValueError(
+                f"the network does not end in neurons: behind layer {name} comes {self.behind}. Let it end in sc.LI()"
+                f" for outputs that are membranes, take out.spikes for those it has, or out.states[{name!r}].mem"
+            )
+        return self.states[self.readout].mem
+
+
+def forward(
+    network: Layer,
+    run: Pass,
+    params: Params,
+    buffers: Tree,
+    x: Any,
+    state: Optional[Tree] = None,
+) -> Tuple[Output, Tree]:
+    """Send x (time, batch, *features) through the network; returns the output and the buffers afterwards.
+
+    ``run.steps`` together with a time axis of 1 is an input constant in time. ``run.record="last"`` records the last
+    neuron layer.
+
+    Raises:
+        ShapeError: no time step or no sample, or ``steps`` with a sequence that has its own.
+    """
+    if x.ndim < 2 or 0 in x.shape[:2]:
+        raise ShapeError(f"input of shape {tuple(x.shape)} as (time, batch, *features): needs a time step and a sample")
+    if run.steps is not None and x.shape[0] != 1:
+        raise ShapeError(
+            f"num_steps={run.steps} with an input that has {x.shape[0]} time steps of its own; give only one"
+        )
+    last = readout(network)
+    result = network.run(run, params, buffers, state, x)
+    spikes = result.outputs
+    if run.steps is not None and spikes.shape[0] != run.steps:  # nothing in the network needed the time axis
+        spikes = run.engine.xp.broadcast_to(spikes, (run.steps, *spikes.shape[1:]))
+    states = layer_states(result.recorded)
+    mem = states[last].get("mem") if last in states else None
+    behind = "" if mem is None or mem.shape == spikes.shape else _behind(network, last)
+    return Output(spikes, states, result.state, last, behind), result.buffers
+
+
+def _behind(network: Layer, name: Optional[str]) -> str:
+    """The kinds of the layers behind the one of this name."""
+    layers = list(walk(network))
+    place = [path for path, _ in layers].index(name or "")
+    return ", ".join(layer_name(layer) for _, layer in layers[place + 1 :])
+
+
+def constant(engine: Any, out: Output) -> Output:
+    """The output without the graphs that made it."""
+    stop = engine.stop_gradient
+    states = {name: map_leaves(stop, state) for name, state in out.states.items()}
+    return replace(out, spikes=stop(out.spikes), states=Recorded(states))
+
+
+def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:
+    """Names of the layers to record: True all, False none, "last" the last one with a state, or names.
+
+    Raises:
+        ValueError: a name that is no layer with a state. TypeError: no names.
+    """
+    from spikecore.api.core.messages import unknown
+
+    if isinstance(record, bool):
+        return record
+    last = readout(network)
+    if record == "last":
+        return () if last is None else (last,)
+    known = [name for name, layer in walk(network) if layer.state]
+    if not hasattr(record, "__iter__"):
+        raise TypeError(f"record={record!r} must be True, False, 'last', or names of layers: {', '.join(known)}")
+    names = (record,) if isinstance(record, str) else tuple(record)
+    for name in names:
+        if name not in known:
+            what = f"{unknown('layer to record', name, known)}; True records all" if known else "no layer has a state"
+            raise ValueError(f"record={record!r}: {what}")
+    return names
+
+
+class Recorded(Dict[str, State]):
+    """Recorded states by layer name; what was not recorded is answered with how to have it."""
+
+    def __missing__(self, name: str) -> State:
+        known = ", ".join(self) or "none"
+        raise KeyError(f"no states of layer {name!r} were recorded (recorded: {known}); pass record=True, or its name")
+
+
+def layer_states(recorded: Tree) -> Dict[str, State]:
+    """Recorded trees by dotted layer name."""
+    found: Dict[str, Dict[str, Any]] = {}
+    for path, value in leaves(recorded):
+        layer, _, name = path.rpartition(".")
+        found.setdefault(layer, {})[name] = value
+    return Recorded({layer: State(states) for layer, states in found.items()})
+
+
+def objective(
+    network: Layer,
+    loss: Any,
+    run: Pass,
+    params: Params,
+    buffers: Tree,
+    x: Any,
+    targets: Any,
+    state: Any = None,
+    lengths: Any = None,
+) -> Tuple[Any, Tuple[Output, Tree]]:
+    """The training loss of a batch, and as extra the output and the new buffers."""
+    out, buffers = forward(network, run, params, buffers, x, state)
+    return scalar(loss, run.engine, out, targets, lengths), (out, buffers)

@@ -1,0 +1,253 @@
+"""Normalisation layers: with statistics that pass from batch to batch (buffers), or over each sample alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple, Union
+
+from spikecore.api.core.host import full_weight
+from spikecore.api.core.layer import (
+    EMPTY,
+    Init,
+    Key,
+    Params,
+    Pass,
+    Result,
+    Shape,
+    ShapeError,
+    Stateless,
+    Tree,
+    layer_name,
+)
+from spikecore.api.core.sizes import is_size, map_names
+from spikecore.arguments import Size
+
+
+def _check_eps(layer: Any) -> None:
+    if not (isinstance(layer.eps, (int, float)) and math.isfinite(layer.eps) and layer.eps > 0):
+        raise ValueError(f"{layer_name(layer)}: eps={layer.eps!r} must be a finite number > 0")
+
+
+class _Running(Stateless):
+    """Normalisation by the statistics of the batch in training, by running statistics otherwise."""
+
+    num_features: Size
+    eps: float
+    momentum: float
+    affine: bool
+
+    space: ClassVar[int] = 0  # how many space axes a sample has; where 0, one is admitted too
+    axes: ClassVar[Tuple[int, ...]] = (0, 1)  # what statistics are taken over, besides space
+
+    def __post_init__(self) -> None:
+        _check_eps(self)
+        if not 0.0 <= self.momentum <= 1.0:
+            raise ValueError(f"{layer_name(self)}: momentum={self.momentum!r} must be in [0, 1]")
+
+    def _size(self) -> Shape:
+        """Shape of the statistics and of the learned parameters."""
+        return (self.num_features,)
+
+    def _along(self, engine: Any, values: Any, x: Any) -> Any:
+        """Statistics or parameters in a shape that broadcasts to x."""
+        return engine.xp.reshape(values, (self.num_features,) + (1,) * (x.ndim - 3))
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        spaces = (self.space,) if self.space else (0, 1)
+        if len(shape) - 1 not in spaces or shape[0] != self.num_features:
+            expected = " or ".join(map_names(self.num_features, n) for n in spaces)
+            raise ShapeError(f"{layer_name(self)}: samples of shape {shape}, expected {expected}")
+        zeros, ones = (full_weight(key, self._size(), value) for value in (0.0, 1.0))
+        params = {"weight": ones, "bias": zeros} if self.affine else {}
+        return Init(Params(params), Tree(running_mean=zeros, running_var=ones), shape)
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        if "running_mean" not in buffers:
+            raise ValueError(f"{layer_name(self)} has running statistics: it runs on whole sequences, not step by step")
+        mean, var = buffers.running_mean, buffers.running_var
+        if train:
+            mean, var, buffers = self._batch_statistics(engine, buffers, x)
+        scale = 1.0 / engine.xp.sqrt(var + self.eps)
+        y = (x - self._along(engine, mean, x)) * self._along(engine, scale, x)
+        if "weight" in params:
+            y = y * self._along(engine, params.weight, x)
+        if "bias" in params:
+            y = y + self._along(engine, params.bias, x)
+        return y, buffers
+
+    def _batch_statistics(self, engine: Any, buffers: Tree, x: Any) -> Tuple[Any, Any, Tree]:
+        xp = engine.xp
+        axes = (*self.axes, *range(3, x.ndim))
+        count = math.prod(x.shape[axis] for axis in axes)
+        if count < 2:
+            raise ValueError(
+                f"{layer_name(self)}: training needs more than one value per feature, got x of {tuple(x.shape)}"
+            )
+        mean = xp.mean(x, axis=axes)
+        centred = x - self._along(engine, mean, x)
+        var = xp.mean(centred * centred, axis=axes)
+        kept, new = 1.0 - self.momentum, self.momentum
+        moved = Tree(
+            running_mean=kept * buffers.running_mean + new * engine.stop_gradient(mean),
+            running_var=kept * buffers.running_var + (new * count / (count - 1)) * engine.stop_gradient(var),
+        )
+        return mean, var, moved
+
+
+@dataclass(frozen=True)
+class _BatchNorm(_Running):
+    """What both batch normalisations share."""
+
+    num_features: Size
+    eps: float = 1e-5
+    momentum: float = 0.1
+    affine: bool = True
+
+
+@dataclass(frozen=True)
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of x (time, batch, num_features) or (time, batch, num_features, length), per feature.
+
+        y = weight (x - mean) / sqrt(var + eps) + bias
+
+    In training mean and (biased) variance are those of the batch at hand, over time, batch and length, and the running
+    statistics move: ``running <- (1 - momentum) running + momentum batch``, with the unbiased variance, as torch does.
+    Otherwise the running statistics are used. A sequence that is constant in time counts once, not once per step.
+
+    Args:
+        num_features: extent of the feature (or channel) axis.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running statistics.
+        affine: whether ``weight`` and ``bias`` (num_features,) are learned.
+
+    Raises:
+        ValueError: in training with a single value per feature, whose variance is nothing.
+
+    Source: Ioffe & Szegedy, 2015; over time, Zheng et al., Going deeper with directly-trained larger SNNs, 2021.
+    """
+
+
+@dataclass(frozen=True)
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of x (time, batch, num_features, height, width) over time, batch and space, per channel.
+
+    Args:
+        num_features, eps, momentum, affine: as in ``BatchNorm1d``.
+    """
+
+    space: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class _BatchNormTT(_Running):
+    """What both batch normalisations through time share."""
+
+    num_features: Size
+    time_steps: Size
+    eps: float = 1e-5
+    momentum: float = 0.1
+    affine: bool = True
+
+    axes: ClassVar[Tuple[int, ...]] = (1,)
+
+    def _size(self) -> Shape:
+        return (self.time_steps, self.num_features)
+
+    def _along(self, engine: Any, values: Any, x: Any) -> Any:
+        return engine.xp.reshape(values, (values.shape[0], 1, self.num_features) + (1,) * (x.ndim - 3))
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        made = super().init(key, shape)
+        return made._replace(params=Params({name: x for name, x in made.params.items() if name != "bias"}))
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        steps = x.shape[0] if run.steps is None else run.steps
+        if steps != self.time_steps:
+            where = f"layer {run.path} ({layer_name(self)})" if run.path else layer_name(self)
+            raise ShapeError(f"{where}: a sequence of {steps} time steps, expected time_steps={self.time_steps}")
+        return super().run(run, params, buffers, state, x)
+
+
+@dataclass(frozen=True)
+class BatchNormTT1d(_BatchNormTT):
+    """Batch normalisation through time: every time step has statistics and a scale of its own, and there is no bias.
+
+        y[t] = weight[t] (x[t] - mean[t]) / sqrt(var[t] + eps)
+
+    Mean and variance of step t are taken over the batch (and length) at that step, and move that step's running
+    statistics, as in ``BatchNorm1d``. A sequence that is constant in time comes out with ``time_steps`` steps, each
+    scaled by its own weight.
+
+    Args:
+        num_features: extent of the feature (or channel) axis.
+        time_steps: length of the sequences; no other length is taken.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running statistics.
+        affine: whether ``weight`` (time_steps, num_features) is learned.
+
+    Shapes: x (time_steps, batch, num_features) or (time_steps, batch, num_features, length), ``running_mean`` and
+    ``running_var`` (time_steps, num_features).
+
+    Raises:
+        ShapeError: a sequence of another length.
+        ValueError: in training with a single value per feature and step, whose variance is nothing.
+
+    Source: Kim & Panda, Revisiting batch normalization for training low-latency deep spiking neural networks from
+    scratch, 2021.
+    """
+
+
+@dataclass(frozen=True)
+class BatchNormTT2d(_BatchNormTT):
+    """Batch normalisation through time of maps (time_steps, batch, num_features, height, width), per step and channel.
+
+    Args:
+        num_features, time_steps, eps, momentum, affine: as in ``BatchNormTT1d``.
+    """
+
+    space: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class LayerNorm(Stateless):
+    """Normalisation of each sample at each time step over its last axes.
+
+        y = weight (x - mean) / sqrt(var + eps) + bias        mean and (biased) var over normalized_shape
+
+    Args:
+        normalized_shape: extents of the last axes of a sample, an int for one axis.
+        eps: added to the variance.
+        affine: whether ``weight`` and ``bias``, both of ``normalized_shape``, are learned.
+
+    Shapes: x (time, batch, ..., *normalized_shape).
+
+    Source: Ba et al., Layer normalization, 2016.
+    """
+
+    normalized_shape: Union[int, Tuple[int, ...]]
+    eps: float = 1e-5
+    affine: bool = True
+
+    def __post_init__(self) -> None:
+        given = self.normalized_shape
+        shape = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+        if not shape or not all(is_size(n, 1) for n in shape):
+            raise ValueError(f"LayerNorm: normalized_shape={given!r} must be an int or a tuple of ints, each >= 1")
+        object.__setattr__(self, "normalized_shape", shape)
+        _check_eps(self)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        extents: Any = self.normalized_shape
+        if tuple(shape[-len(extents) :]) != extents:
+            raise ShapeError(f"LayerNorm: samples of shape {shape}, expected {extents} as the last extents")
+        first = (("weight", 1.0), ("bias", 0.0)) if self.affine else ()
+        params = {name: full_weight(key, extents, value) for name, value in first}
+        return Init(Params(params), EMPTY, shape)
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        xp = engine.xp
+        axes = tuple(range(x.ndim - len(self.normalized_shape), x.ndim))  # type: ignore[arg-type]
+        centred = x - xp.mean(x, axis=axes, keepdims=True)
+        y = centred * (1.0 / xp.sqrt(xp.mean(centred * centred, axis=axes, keepdims=True) + self.eps))
+        return (y * params.weight + params.bias if self.affine else y), buffers

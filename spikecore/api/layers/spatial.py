@@ -1,0 +1,198 @@
+"""Layers over maps: convolution and pooling, in one and two dimensions."""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple, cast
+
+from spikecore.api.core.host import uniform_weight
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
+from spikecore.api.core.sizes import Sizes, map_names, spread, window_shape
+from spikecore.arguments import Size
+
+
+class Spatial(Stateless):
+    """A layer over maps, which treats every step of every sample by itself."""
+
+    @abc.abstractmethod
+    def out_shape(self, shape: Shape) -> Shape:
+        """Shape of one sample of the output.
+
+        Raises:
+            ShapeError: samples of this shape do not fit.
+        """
+
+
+@dataclass(frozen=True)
+class _Conv(Spatial):
+    """What convolutions of any dimension share."""
+
+    in_channels: Size
+    out_channels: Size
+    kernel_size: Sizes
+    stride: Sizes = 1
+    padding: Sizes = 0
+    dilation: Sizes = 1
+    groups: Size = 1
+    bias: bool = True
+
+    space: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        name = layer_name(self)
+        for field, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            object.__setattr__(self, field, spread(name, field, getattr(self, field), self.space, least))
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(
+                f"{name}: groups={self.groups} must divide in_channels={self.in_channels} "
+                f"and out_channels={self.out_channels}"
+            )
+
+    def out_shape(self, shape: Shape) -> Shape:
+        name = layer_name(self)
+        if len(shape) != 1 + self.space or shape[0] != self.in_channels:
+            raise ShapeError(f"{name}: samples of shape {shape}, expected {map_names(self.in_channels, self.space)}")
+        space = window_shape(name, shape[1:], self.kernel_size, self.stride, self.padding, self.dilation)
+        return (self.out_channels, *space)
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        out, kernel = self.out_shape(shape), cast(Tuple[int, ...], self.kernel_size)
+        size = (self.out_channels, self.in_channels // self.groups, *kernel)
+        bound = 1.0 / math.sqrt(math.prod(size[1:]))
+        params = {"weight": uniform_weight(key, "weight", size, bound)}
+        if self.bias:
+            params["bias"] = uniform_weight(key, "bias", (self.out_channels,), bound)
+        return Init(Params(params), EMPTY, out)
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        xp = engine.xp
+        option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        bias = params.bias if self.bias else None
+        return over_time(xp, lambda flat: xp.conv(flat, params.weight, bias, **option), x), buffers
+
+
+@dataclass(frozen=True)
+class Conv1d(_Conv):
+    """One-dimensional convolution (cross-correlation, as everywhere in the field).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size, stride, padding, dilation: an int; zeros are padded.
+        groups: splits channels into independent groups; must divide both channel counts.
+        bias: whether to add one number per output channel.
+
+    Shapes: x (time, batch, in_channels, length), ``weight`` (out_channels, in_channels / groups, kernel_size),
+    ``bias`` (out_channels,). Output extent: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
+    """
+
+    space: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Conv2d(_Conv):
+    """Two-dimensional convolution (cross-correlation, as everywhere in the field).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size, stride, padding, dilation: an int, or one int per space axis; zeros are padded.
+        groups: splits channels into independent groups; must divide both channel counts.
+        bias: whether to add one number per output channel.
+
+    Shapes: x (time, batch, in_channels, height, width), ``weight`` (out_channels, in_channels / groups, *kernel_size),
+    ``bias`` (out_channels,). Output extent: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
+    """
+
+    space: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class _Pool(Spatial):
+    """What poolings share."""
+
+    kernel_size: Sizes
+    stride: Optional[Sizes] = None
+    padding: Sizes = 0
+
+    space: ClassVar[int] = 0
+    word: ClassVar[str] = ""  # the vocabulary's name for it
+
+    def __post_init__(self) -> None:
+        name = layer_name(self)
+        kernel = spread(name, "kernel_size", self.kernel_size, self.space, 1)
+        padding = spread(name, "padding", self.padding, self.space, 0)
+        if any(2 * p > k for p, k in zip(padding, kernel)):
+            raise ValueError(
+                f"{name}: padding={self.padding!r} must be at most half of kernel_size={self.kernel_size!r}"
+            )
+        stride = kernel if self.stride is None else spread(name, "stride", self.stride, self.space, 1)
+        for field, value in (("kernel_size", kernel), ("stride", stride), ("padding", padding)):
+            object.__setattr__(self, field, value)
+
+    def out_shape(self, shape: Shape) -> Shape:
+        name, ones = layer_name(self), (1,) * self.space
+        if len(shape) != 1 + self.space:
+            raise ShapeError(f"{name}: samples of shape {shape}, expected {map_names('channels', self.space)}")
+        return (shape[0], *window_shape(name, shape[1:], self.kernel_size, self.stride, self.padding, ones))
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        return Init(Params(), EMPTY, self.out_shape(shape))
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        pool = getattr(engine.xp, self.word)
+        return over_time(engine.xp, lambda flat: pool(flat, self.kernel_size, self.stride, self.padding), x), buffers
+
+
+@dataclass(frozen=True)
+class MaxPool1d(_Pool):
+    """Maximum over windows of a (channels, length) map; the gradient goes to the first one.
+
+    Args:
+        kernel_size: extent of the window, an int.
+        stride: step between windows; None means ``kernel_size``.
+        padding: border added on each side, at most half of the kernel. It never wins.
+    """
+
+    space: ClassVar[int] = 1
+    word: ClassVar[str] = "max_pool"
+
+
+@dataclass(frozen=True)
+class MaxPool2d(_Pool):
+    """Maximum over windows of a (channels, height, width) map; the gradient goes to the first one in reading order.
+
+    Args:
+        kernel_size: extent of the window, an int or two.
+        stride: step between windows; None means ``kernel_size``.
+        padding: border added on each side, at most half of the kernel. It never wins.
+    """
+
+    space: ClassVar[int] = 2
+    word: ClassVar[str] = "max_pool"
+
+
+@dataclass(frozen=True)
+class AvgPool1d(_Pool):
+    """Mean over windows of a (channels, length) map; padded zeros count, as is torch's default.
+
+    Args:
+        kernel_size, stride, padding: as in ``MaxPool1d``.
+    """
+
+    space: ClassVar[int] = 1
+    word: ClassVar[str] = "avg_pool"
+
+
+@dataclass(frozen=True)
+class AvgPool2d(_Pool):
+    """Mean over windows of a (channels, height, width) map; padded zeros count, as is torch's default.
+
+    Args:
+        kernel_size, stride, padding: as in ``MaxPool2d``.
+    """
+
+    space: ClassVar[int] = 2
+    word: ClassVar[str] = "avg_pool"

@@ -1,0 +1,32 @@
+"""A network as a table: layers, shapes of their outputs, numbers of parameters."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+from spikecore.api.core.layer import Layer, Shape, layer_name, shapes_of
+from spikecore.api.layers.containers import Container, Sequential, walk
+
+
+def table(network: Layer, shape: Shape, counts: Dict[str, int]) -> str:
+    """The layers of a network for samples of ``shape``, a line each; ``counts`` are the sizes of its parameters."""
+    shapes: Dict[str, Shape] = {}
+    _note_shapes(network, shape, "", shapes)
+    rows = [("layer", "kind", "output", "parameters", "states"), ("", "input", str(shape), "", "")]
+    for name, layer in walk(network):
+        owned = sum(n for key, n in counts.items() if key.rpartition(".")[0] == name)
+        rows.append((name, layer_name(layer), str(shapes.get(name, "")), f"{owned:,}", ", ".join(layer.state)))
+    rows.append(("", "total", "", f"{sum(counts.values()):,}", ""))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+
+
+def _note_shapes(layer: Layer, shape: Shape, path: str, shapes: Dict[str, Shape]) -> Shape:
+    """Output shape of every layer below ``layer`` by dotted name."""
+    out = shapes_of(layer, shape).shape
+    if isinstance(layer, Container):
+        for name, child in layer.children():
+            below = _note_shapes(child, shape, f"{path}.{name}" if path else name, shapes)
+            shape = below if isinstance(layer, Sequential) else shape
+    shapes[path] = out
+    return out

@@ -1,0 +1,148 @@
+"""The derivatives of one step of a neuron, neuron by neuron, from its ``step`` and the rules alone.
+
+    U[t] = f(U[t-1], I[t], p)        S[t] = g(U[t-1], I[t], p)
+
+Where ``step`` is elementwise, neuron i of sample b depends on nothing but its own states, its own current and its own
+parameters. One vector-Jacobian product with a cotangent of ones then gives a whole row of every neuron's Jacobian.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Dict, List, Tuple
+
+from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
+from spikecore.api.neurons.base import Stepper
+
+OUT = "output"
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """One step, and its derivatives; every array is (batch, *neurons).
+
+    Args:
+        output, after: what the step gave.
+        rows: by what is differentiated (``OUT`` or the name of a state): a tree of the derivatives by ``state`` (before
+            the step, by name), ``x`` (the current) and ``params`` (by name).
+    """
+
+    output: Any
+    after: State
+    rows: Dict[str, Tree]
+
+
+def derivatives(engine: Any, neuron: Stepper, fields: Params, state: State, x: Any) -> Derivatives:
+    """Differentiate one step of an elementwise neuron.
+
+    Args:
+        engine: the engine; it must give gradients.
+        neuron: the neuron.
+        fields: its prepared parameters; arrays are differentiated, numbers are not.
+        state: before the step, each (batch, *neurons).
+        x: the current (batch, *neurons).
+    """
+    held = Tree(state=state, x=x, params=spread(engine, fields, x))
+    rows: Dict[str, Tree] = {}
+    output, after = None, None
+    for name in (OUT, *neuron.state):
+        function = _sum_of(engine, neuron, fields, name)
+        _, (output, after), rows[name] = engine.value_and_grad(function, held)
+    return Derivatives(engine.stop_gradient(output), map_leaves(engine.stop_gradient, after), rows)
+
+
+def at_rest(engine: Any, neuron: Stepper, fields: Params, x: Any) -> Dict[str, Tree]:
+    """The derivatives of each state at rest by the neuron's parameters: not zero where one says what rest is."""
+
+    def total(name: str, values: Tree, x: Any) -> Tuple[Any, Any]:
+        return engine.xp.sum(neuron.rest(engine, filled(fields, values), x)[name]), ()
+
+    held = spread(engine, fields, x)
+    if not len(held):
+        return {name: held for name in neuron.state}
+    return {name: engine.value_and_grad(partial(total, name), held, x)[2] for name in neuron.state}
+
+
+def _sum_of(engine: Any, neuron: Stepper, fields: Params, name: str, weights: Any = None) -> Any:
+    """(state, x, params) -> the sum over neurons of the output, or of one state, weighted if asked to."""
+
+    def total(held: Tree) -> Tuple[Any, Any]:
+        output, after = neuron.step(engine, filled(fields, held.params), held.state, held.x)
+        value = output if name == OUT else after[name]
+        return engine.xp.sum(value if weights is None else value * weights), (output, after)
+
+    return total
+
+
+def arrays_of(fields: Params) -> List[Tuple[str, Any]]:
+    """The prepared parameters that are arrays, by dotted name; the others are numbers."""
+    return [(name, value) for name, value in leaves(fields) if hasattr(value, "dtype")]
+
+
+def spread(engine: Any, fields: Params, x: Any) -> Tree:
+    """Every parameter as one value per neuron and sample, by dotted name."""
+    shape = tuple(x.shape)
+    return Tree({name: engine.xp.broadcast_to(engine.asarray(value), shape) for name, value in arrays_of(fields)})
+
+
+def filled(fields: Params, values: Tree) -> Params:
+    """``fields`` with other arrays, given by dotted name."""
+    return _filled(fields, values, "")
+
+
+def _filled(fields: Any, values: Tree, path: str) -> Any:
+    if not isinstance(fields, Tree):
+        return values.get(path, fields)
+    return type(fields)({n: _filled(value, values, f"{path}.{n}" if path else n) for n, value in fields.items()})
+
+
+def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, x: Any) -> None:
+    """Refuse a neuron whose states depend on other neurons: its eligibility would need all pairs of neurons.
+
+    Looks at shapes, then compares the derivative of a weighted sum with the weighted derivative of the sum at a drawn
+    place; for an elementwise step both are the same.
+
+    Raises:
+        ValueError: names the layer and what to use instead.
+    """
+    refusal = (
+        f"layer {where} ({type(neuron).__name__}) is not elementwise, so it has no eligibility per neuron: use "
+        "learning='rtrl' (backprop.rtrl), which is exact for any network, or BPTT"
+    )
+    if type(neuron).project is not Stepper.project:  # it has weights of its own for its input
+        raise ValueError(refusal)
+    rest = neuron.rest(engine, fields, x)
+    narrow = any(value.ndim >= x.ndim for _, value in arrays_of(fields))
+    if narrow or any(tuple(value.shape) != tuple(x.shape) for value in rest.values()):
+        raise ValueError(refusal)
+    draw = lambda name: engine.uniform(("elementwise", name), tuple(x.shape))  # noqa: E731
+    held = Tree(
+        state=State({n: value + draw(n) for n, value in rest.items()}), x=draw("x"), params=spread(engine, fields, x)
+    )
+    for name in (OUT, *neuron.state):
+        weights = 0.5 + draw(f"weights {name}")
+        _, _, plain = engine.value_and_grad(_sum_of(engine, neuron, fields, name), held)
+        _, _, weighted = engine.value_and_grad(_sum_of(engine, neuron, fields, name, weights), held)
+        for (_, a), (_, b) in zip(leaves(plain), leaves(weighted)):
+            off, size = engine.xp.max(engine.xp.abs(a * weights - b)), engine.xp.max(engine.xp.abs(b))
+            if float(engine.to_numpy(off)) > 1e-4 * float(engine.to_numpy(size)):
+                raise ValueError(refusal)
+
+
+class Quiet:
+    """An engine whose spikes have no derivative: what is left of a step's Jacobian is its leak.
+
+    Args:
+        engine: the engine behind it.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def spike(self, u: Any, surrogate: Any) -> Any:
+        """The spikes, without derivative."""
+        return self.engine.stop_gradient(self.engine.spike(u, surrogate))

@@ -1,0 +1,197 @@
+"""Eligibility: how a neuron's state depends on the weights that feed it, carried forward in time.
+
+With a the states of a neuron, z its inputs, v the cotangents that one step's loss sends back to a[t-1] and I[t]::
+
+    e_w[t] = (da[t]/da[t-1]) e_w[t-1] + (da[t]/dI[t]) z[t]          one per synapse and sample
+    dL/dw += v_a e_w[t-1] + v_I z[t]
+
+Parameters of the neuron itself (decays, thresholds) and the bias have one such trace per neuron and sample. The cheaper
+traces of OTTT are in ``factorised.py``. Sources: Bellec et al., A solution to the learning dilemma for recurrent
+networks of spiking neurons, 2020 (e-prop); Bohnstingl et al., Online spatio-temporal learning in deep neural networks,
+2022 (OSTL); Zenke & Neftci, Brain-inspired learning on neuromorphic substrates, 2021.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from spikecore.api.core.layer import layer_name
+from spikecore.api.core.tree import Params, State, Tree
+from spikecore.api.layers.linear import Flatten
+from spikecore.api.learning.derivatives import Derivatives, arrays_of, at_rest
+from spikecore.api.learning.stack import Block, Named, under
+from spikecore.api.learning.synapses import CONNECTIONS, per_synapse, postsynaptic, presynaptic
+
+Sums = Dict[str, Any]  # gradients by the dotted name of the prepared parameter
+Ready = Callable[[str], Params]  # prepared parameters of a layer by its dotted name
+BIAS = "bias of the connection"
+
+
+def pull(d: Derivatives, signals: Dict[str, Any]) -> Tree:
+    """From cotangents of the output and of new states to those of the old states, the current and the parameters."""
+    pairs = [(signal, d.rows[name]) for name, signal in signals.items()]
+
+    def summed(entry: Callable[[Tree], Any]) -> Any:
+        total = pairs[0][0] * entry(pairs[0][1])
+        for signal, row in pairs[1:]:
+            total = total + signal * entry(row)
+        return total
+
+    like = pairs[0][1]
+    return Tree(
+        state=State({name: summed(_entry("state", name)) for name in like.state}),
+        x=summed(_entry("x")),
+        params=Tree({name: summed(_entry("params", name)) for name in like.params}),
+    )
+
+
+def _entry(part: str, name: Optional[str] = None) -> Callable[[Tree], Any]:
+    """What takes one derivative out of a row of them."""
+    return lambda row: row[part] if name is None else row[part][name]
+
+
+def moved(d: Derivatives, traces: State, enter: Callable[[str], Any], shaped: Callable[[Any], Any]) -> State:
+    """e[t] = (da[t]/da[t-1]) e[t-1] + what enters; ``shaped`` gives derivatives the axes of the traces."""
+    after = {}
+    for name in traces:
+        total = enter(name)
+        for before, e in traces.items():
+            total = total + shaped(d.rows[name].state[before]) * e
+        after[name] = total
+    return State(after)
+
+
+def reduced(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
+    """One value per neuron and sample, summed to the shape of a parameter that broadcasts to the neurons."""
+    extra = g.ndim - len(shape)
+    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1))
+    return xp.reshape(xp.sum(g, axis=axes), shape)
+
+
+def _entered(d: Derivatives, entry: Callable[[Tree], Any], name: str) -> Any:
+    return entry(d.rows[name])
+
+
+class Own:
+    """Eligibility of what has one value per neuron: the neuron's parameters, and the bias of the connection before it.
+
+    Args:
+        block: the block.
+        fields: the neuron's prepared parameters.
+        connection: dotted name and layer whose bias is meant; None, no bias.
+    """
+
+    def __init__(self, block: Block, fields: Params, connection: Optional[Named] = None) -> None:
+        self.path, self.neuron, self.fields, self.connection = block.path, block.neuron, fields, connection
+        self.shapes = {name: tuple(value.shape) for name, value in arrays_of(fields)}
+
+    def rest(self, engine: Any, x: Any) -> Tree:
+        """The traces before the first step, whose current is ``x``: how the state at rest depends on parameters."""
+        first = at_rest(engine, self.neuron, self.fields, x)
+        made = {name: State({n: row[name] for n, row in first.items()}) for name in self.shapes}
+        if self.connection:
+            made[BIAS] = State({n: engine.xp.zeros_like(x) for n in first})
+        return Tree(made)
+
+    def step(self, xp: Any, traces: Tree, d: Derivatives, v: Tree) -> Tuple[Tree, Sums]:
+        """Traces after the step, and their share of the gradients."""
+        after, sums = {}, {}
+        for name, e in traces.items():
+            entry = _entry("x") if name == BIAS else _entry("params", name)
+            share = entry(v)
+            for n, trace in e.items():
+                share = share + v.state[n] * trace
+            after[name] = moved(d, e, partial(_entered, d, entry), lambda x: x)
+            path, g = self._summed(xp, name, share)
+            sums[path] = g
+        return Tree(after), sums
+
+    def _summed(self, xp: Any, name: str, share: Any) -> Tuple[str, Any]:
+        if name != BIAS:
+            return under(self.path, name), reduced(xp, share, self.shapes[name])
+        path, layer = self.connection  # type: ignore[misc]
+        return under(path, "bias"), xp.reshape(xp.sum(postsynaptic(xp, layer, share), axis=(0, 3)), (-1,))
+
+
+class Exact:
+    """One trace per synapse and sample; exact for a block by itself.
+
+    Args:
+        block: the neuron must follow its ``Linear`` or convolution at once, but for ``Flatten``.
+        ready: prepared parameters.
+
+    Raises:
+        ValueError: another chain of layers.
+    """
+
+    def __init__(self, block: Block, ready: Ready) -> None:
+        self.block, self.connection = block, _connection(block, ready)
+        biased = self.connection is not None and "bias" in ready(self.connection[0])
+        self.own = Own(block, ready(block.path), self.connection if biased else None)
+
+    def leak(self, engine: Any, fields: Params, x: Any) -> Tree:
+        """Nothing: these traces follow the derivatives of each step."""
+        return Tree()
+
+    def rest(self, engine: Any, seen: Dict[str, Any]) -> Tree:
+        """The traces before the first step, given what enters each layer there."""
+        own = self.own.rest(engine, seen[self.block.path])
+        if self.connection is None:
+            return Tree(own=own)
+        zeros = 0.0 * self._product(engine.xp, seen[self.block.path], self._pre(engine.xp, seen))
+        return Tree(own=own, synapses=State({name: zeros for name in self.block.neuron.state}))
+
+    def step(
+        self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
+    ) -> Tuple[Tree, Sums]:
+        """Traces after the step, and their share of the gradients.
+
+        Args:
+            engine: the engine.
+            leak: what ``leak`` returned.
+            traces: before the step.
+            d: derivatives of the step.
+            v: cotangents, see ``pull``.
+            seen: what entered each layer, by dotted name.
+            ready: prepared parameters.
+        """
+        xp = engine.xp
+        own, sums = self.own.step(xp, traces.own, d, v)
+        if self.connection is None:
+            return Tree(own=own), sums
+        path, layer = self.connection
+        pre = self._pre(xp, seen)
+
+        def post(y: Any) -> Any:
+            return xp.expand_dims(postsynaptic(xp, layer, y), axis=3)
+
+        share = self._product(xp, v.x, pre)
+        for name, e in traces.synapses.items():
+            share = share + post(v.state[name]) * e
+        sums[under(path, "weight")] = xp.reshape(xp.sum(share, axis=(0, 4)), tuple(ready(path).weight.shape))
+        after = moved(d, traces.synapses, lambda name: self._product(xp, d.rows[name].x, pre), post)
+        return Tree(own=own, synapses=after), sums
+
+    def _pre(self, xp: Any, seen: Dict[str, Any]) -> Any:
+        path, layer = self.connection  # type: ignore[misc]
+        return presynaptic(xp, layer, seen[path])
+
+    def _product(self, xp: Any, post: Any, pre: Any) -> Any:
+        return per_synapse(xp, postsynaptic(xp, self.connection[1], post), pre)  # type: ignore[index]
+
+
+def _connection(block: Block, ready: Ready) -> Optional[Named]:
+    """The connection of an exact block; None if nothing before the neuron has weights."""
+    places = block.weighted(ready)
+    if not places:
+        return None
+    path, layer = block.chain[places[-1]]
+    behind = [other for _, other in block.chain[places[-1] + 1 :]]
+    if len(places) > 1 or not isinstance(layer, CONNECTIONS) or any(not isinstance(b, Flatten) for b in behind):
+        names = ", ".join(f"{path} ({layer_name(layer)})" for path, layer in block.chain)
+        raise ValueError(
+            f"layers {names} before neuron {block.path}: a trace per synapse needs one Linear or convolution that the "
+            "neuron follows at once; use trace='factorised' (learning='ottt'), learning='rtrl', or BPTT"
+        )
+    return path, layer

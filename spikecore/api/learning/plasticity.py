@@ -1,0 +1,221 @@
+"""Local learning: spike-timing-dependent plasticity, plain and modulated by reward, for dense layers and convolutions.
+
+Each side of a synapse leaves a trace that decays. A spike of the neuron behind strengthens the synapses whose input has
+fired lately, an input's spike weakens those whose neuron has:
+
+    x[t] = d_pre x[t-1] + S_in[t]         y[t] = d_post y[t-1] + S_out[t]
+    Delta w = f_post(w) S_out[t] x[t] - f_pre(w) y[t] S_in[t]
+
+The rules return Delta w and change nothing; add it to the weight, scaled by a learning rate. Spikes at the same step
+count in both terms. Sources: Morrison, Diesmann and Gerstner, Biological Cybernetics 98, 2008 (traces); Florian, Neural
+Computation 19, 2007 (reward).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Tuple
+
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.layer import ShapeError, layer_name
+from spikecore.api.core.rules import rule_of
+from spikecore.api.core.tree import State
+from spikecore.api.functional.distance import smeared
+from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.spatial import Conv1d, Conv2d
+from spikecore.arguments import Checked
+
+Weighing = Callable[[Any], Any]
+
+
+def proportional(weight: Any) -> Any:
+    """Changes in proportion to the weight: f(w) = w."""
+    return weight
+
+
+@dataclass(frozen=True)
+class STDP(Checked):
+    """Spike-timing-dependent plasticity of one connection.
+
+    Args:
+        layer: a ``Linear``, ``Conv1d`` or ``Conv2d``: says how inputs and outputs meet.
+        tau_pre, tau_post: time constants of the two traces in steps, >= 1.
+        f_pre, f_post: how weakening and strengthening depend on the weight; ``lambda w: 1.0`` does not.
+        exponential: decay per step exp(-1 / tau); False, 1 - 1 / tau.
+
+    Raises:
+        TypeError: another layer. ValueError: a time constant below 1.
+    """
+
+    layer: Any
+    tau_pre: float = 20.0
+    tau_post: float = 20.0
+    f_pre: Weighing = proportional
+    f_post: Weighing = proportional
+    exponential: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, (Linear, Conv1d, Conv2d)):
+            raise TypeError(f"{type(self).__name__}: layer={self.layer!r} must be a Linear, Conv1d or Conv2d")
+        for name in ("tau_pre", "tau_post"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)!r} must be >= 1 step")
+
+    def _decay(self, tau: float) -> float:
+        return math.exp(-1.0 / tau) if self.exponential else 1.0 - 1.0 / tau
+
+    def rest(self, weight: Any, pre: Any, post: Any) -> State:
+        """No traces, for spikes of one step: pre (batch, *inputs), post (batch, *outputs)."""
+        engine = engine_of(weight)
+        return State(pre=engine.xp.zeros_like(engine.asarray(pre)), post=engine.xp.zeros_like(engine.asarray(post)))
+
+    def step(self, weight: Any, state: Optional[State], pre: Any, post: Any) -> Tuple[Any, State]:
+        """One step.
+
+        Args:
+            weight: of the layer, an array of any engine.
+            state: traces before; None, none.
+            pre: input spikes (batch, *inputs).
+            post: output spikes (batch, *outputs).
+
+        Returns:
+            Delta w, summed over the batch, and the traces afterwards.
+
+        Raises:
+            ShapeError: spikes or weight do not fit the layer.
+        """
+        state, pre, post = self._moved(weight, state, pre, post)
+        return self._change(weight, state, pre, post), state
+
+    def run(self, weight: Any, pre: Any, post: Any, state: Optional[State] = None) -> Tuple[Any, State]:
+        """A whole sequence, the weight held: the sum of the steps' changes, and the traces after the last one.
+
+        Args:
+            weight, state: as in ``step``.
+            pre: (time, batch, *inputs).
+            post: (time, batch, *outputs).
+        """
+        engine = engine_of(weight)
+        traces, spikes = [], []
+        for x, tau, name in ((pre, self.tau_pre, "pre"), (post, self.tau_post, "post")):
+            x, decay = engine.asarray(x), self._decay(tau)
+            driven = x if state is None else engine.xp.concat([x[:1, ...] + decay * state[name], x[1:, ...]], axis=0)
+            traces.append(smeared(engine.xp, driven, decay))
+            spikes.append(engine.xp.reshape(x, (-1, *x.shape[2:])))  # time and batch as one big batch
+        final = State(pre=traces[0][-1, ...], post=traces[1][-1, ...])
+        flat = State({n: engine.xp.reshape(x, (-1, *x.shape[2:])) for n, x in zip(("pre", "post"), traces)})
+        self._check(weight, *spikes)
+        return self._change(weight, flat, *spikes), final
+
+    def _moved(self, weight: Any, state: Optional[State], pre: Any, post: Any) -> Tuple[State, Any, Any]:
+        """The traces after a step, and its spikes on the weight's engine."""
+        engine = engine_of(weight)
+        pre, post = engine.asarray(pre), engine.asarray(post)
+        self._check(weight, pre, post)
+        before = self.rest(weight, pre, post) if state is None else state
+        after = {
+            "pre": self._decay(self.tau_pre) * before.pre + pre,
+            "post": self._decay(self.tau_post) * before.post + post,
+        }
+        return before.replace(**after), pre, post
+
+    def _change(self, weight: Any, traces: State, pre: Any, post: Any) -> Any:
+        xp = engine_of(weight).xp
+        stronger, weaker = self._meetings(xp, weight, post, traces.pre), self._meetings(xp, weight, traces.post, pre)
+        return self.f_post(weight) * stronger - self.f_pre(weight) * weaker
+
+    def _meetings(self, xp: Any, weight: Any, post: Any, pre: Any) -> Any:
+        """Sum over the batch of what meets at each weight, post times pre."""
+        if isinstance(self.layer, Linear):
+            return xp.permute_dims(post, (1, 0)) @ pre
+        geometry = (self.layer.stride, self.layer.padding, self.layer.dilation, self.layer.groups)
+        by_weight = rule_of("conv")[1]  # the gradient of a convolution by its weight is the same sum
+        return by_weight(xp, post, None, pre, weight, None, *geometry)
+
+    def _check(self, weight: Any, pre: Any, post: Any) -> None:
+        layer, name = self.layer, layer_name(self.layer)
+        dense = isinstance(layer, Linear)
+        first = (layer.in_features, layer.out_features) if dense else (layer.in_channels, layer.out_channels)
+        wanted = (first[1], first[0]) if dense else (first[1], first[0] // layer.groups, *layer.kernel_size)
+        if tuple(weight.shape) != wanted:
+            raise ShapeError(f"STDP: weight of shape {tuple(weight.shape)}, but {name} has {wanted}")
+        for which, x, count in (("pre", pre, first[0]), ("post", post, first[1])):
+            if x.ndim != (2 if dense else 2 + layer.space) or x.shape[1] != count:
+                raise ShapeError(f"STDP: {which} spikes of shape {tuple(x.shape)} do not fit {layer!r}")
+        if pre.shape[0] != post.shape[0]:
+            raise ShapeError(f"STDP: {pre.shape[0]} samples of pre spikes, {post.shape[0]} of post spikes")
+
+
+@dataclass(frozen=True)
+class RewardSTDP(STDP):
+    """STDP modulated by reward: what it would change is the eligibility, and reward turns it into change.
+
+        zeta = f_post(w) S_out x - f_pre(w) y S_in, per sample
+        without tau_eligibility (MSTDP):  Delta w = sum over samples of r zeta
+        with it (MSTDPET):                z[t] = exp(-1/tau) z[t-1] + zeta / tau,  Delta w = sum over samples of r z
+
+    Args:
+        layer, tau_pre, tau_post, f_pre, f_post: as in ``STDP``.
+        exponential: as there, but True unless told otherwise.
+        tau_eligibility: time constant of the eligibility trace in steps, >= 1; None, no trace. The trace takes as much
+            memory as one weight per sample.
+
+    Raises:
+        TypeError: another layer. ValueError: a time constant below 1.
+
+    Source: Florian, Reinforcement learning through modulation of spike-timing-dependent synaptic plasticity, Neural
+    Computation 19, 2007.
+    """
+
+    exponential: bool = True
+    tau_eligibility: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tau_eligibility is not None and not self.tau_eligibility >= 1:
+            raise ValueError(f"RewardSTDP: tau_eligibility={self.tau_eligibility!r} must be >= 1 step, or None")
+
+    def step(  # type: ignore[override]
+        self, weight: Any, state: Optional[State], pre: Any, post: Any, reward: Any = 1.0
+    ) -> Tuple[Any, State]:
+        """One step.
+
+        Args:
+            weight, state, pre, post: as in ``STDP.step``; the state holds "eligibility", too, if there is a trace.
+            reward: a number, or one per sample (batch,).
+
+        Returns:
+            Delta w, and the traces afterwards.
+
+        Raises:
+            ShapeError: spikes, weight or reward do not fit.
+        """
+        engine = engine_of(weight)
+        state, pre, post = self._moved(weight, state, pre, post)
+        zeta, earned = self.eligibility(weight, state, pre, post), self._reward(engine, reward, weight, pre)
+        if self.tau_eligibility is None:
+            return engine.xp.sum(earned * zeta, axis=0), state
+        z = zeta / self.tau_eligibility
+        if "eligibility" in state:
+            z = z + math.exp(-1.0 / self.tau_eligibility) * state.eligibility
+        return engine.xp.sum(earned * z, axis=0), state.replace(eligibility=z)
+
+    def run(self, weight: Any, pre: Any, post: Any, state: Optional[State] = None) -> Tuple[Any, State]:
+        """Not defined: a reward belongs to a step; call ``step``."""
+        raise TypeError("RewardSTDP: a reward belongs to a step; call step for each")
+
+    def eligibility(self, weight: Any, traces: State, pre: Any, post: Any) -> Any:
+        """What STDP would change, sample by sample: (batch, *weight)."""
+        xp = engine_of(weight).xp
+        rows = []
+        for i in range(pre.shape[0]):
+            here = State(pre=traces.pre[i : i + 1, ...], post=traces.post[i : i + 1, ...])
+            rows.append(self._change(weight, here, pre[i : i + 1, ...], post[i : i + 1, ...]))
+        return xp.stack(rows, axis=0)
+
+    def _reward(self, engine: Any, reward: Any, weight: Any, pre: Any) -> Any:
+        earned = engine.asarray(reward)
+        if tuple(earned.shape) not in ((), (pre.shape[0],)):
+            raise ShapeError(f"RewardSTDP: reward of shape {tuple(earned.shape)}, expected () or ({pre.shape[0]},)")
+        return engine.xp.reshape(earned, (-1,) + (1,) * weight.ndim)

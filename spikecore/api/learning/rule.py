@@ -1,0 +1,172 @@
+"""What learning forward in time has in common: a stepper whose state is the network's, its traces and its sums.
+
+A rule runs through ``Engine.scan`` like any neuron. Nothing it carries grows with the number of steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Iterable, List, Optional, Tuple
+
+from spikecore.api.core.layer import Layer
+from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
+from spikecore.api.layers.containers import readout
+from spikecore.api.layers.network import Output, Recorded
+from spikecore.api.learning.stack import at, check_stepwise
+from spikecore.api.learning.steps import StepLoss, Targets
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Base of the rules.
+
+    Args:
+        network: the layers.
+        loss: of one step.
+        targets: of the batch.
+        steps: number of steps if known.
+
+    State: ``net``, the network's; ``traces``; ``grads``, sums since they were taken last; ``loss``, likewise;
+    ``taken``, how many steps these sums have; ``count``, how many steps there were.
+    """
+
+    network: Layer
+    loss: StepLoss
+    targets: Targets
+    steps: Optional[int] = None
+
+    state: ClassVar[Tuple[str, ...]] = ("net", "traces", "grads", "loss", "taken", "count")
+
+    def prepare(self, engine: Any, params: Params, x: Any) -> Params:
+        """What every step needs and no step changes; ``x`` (batch, *features) is the input of one step."""
+        raise NotImplementedError
+
+    def rest(self, engine: Any, params: Params, x: Any) -> State:
+        """The state before the first step, from prepared parameters and that step's input."""
+        raise NotImplementedError
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        """One step of the network, and of its traces."""
+        raise NotImplementedError
+
+    def gradient(self, engine: Any, params: Params, state: State) -> Params:
+        """The sums as gradients in the shape of ``params``, not yet divided by the number of steps."""
+        raise NotImplementedError
+
+    # ---- for subclasses ----
+
+    def fresh(self, engine: Any, net: Any, traces: Any, grads: Any) -> State:
+        """A first state."""
+        zero = engine.asarray(0.0)
+        return State(net=net, traces=traces, grads=grads, loss=zero, taken=zero, count=zero)
+
+    def counted(self, state: State, value: Any, **changes: Any) -> State:
+        """The state after a step that cost ``value``."""
+        return state.replace(loss=state.loss + value, taken=state.taken + 1.0, count=state.count + 1.0, **changes)
+
+    def cost(self, engine: Any, y: Any, after: Any, states: Any, targets: Any) -> Any:
+        """The loss of one step from the output, the network's state and that of the last neuron layer (None: none)."""
+        xp, last = engine.xp, readout(self.network)
+        seen = {} if states is None else {last: map_leaves(lambda a: xp.expand_dims(a, axis=0), states)}
+        out = Output(xp.expand_dims(y, axis=0), seen, after, last)  # type: ignore[arg-type]
+        return self.loss.at(engine, out, targets, self.steps)
+
+    def due(self, engine: Any, state: State) -> Any:
+        """The targets of the step that comes."""
+        return self.targets.at(int(engine.to_numpy(state.count))) if self.targets.vary else self.targets.values
+
+
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """A rule whose output has the membrane of a layer of the same shape beside it: (2, batch, ...)."""
+
+    rule: Rule
+    layer: str
+
+    state: ClassVar[Tuple[str, ...]] = Rule.state
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        y, state = self.rule.step(engine, params, state, x)
+        mem = at(state.net, self.layer).get("mem")
+        beside = mem is not None and tuple(mem.shape) == tuple(y.shape)
+        return (engine.xp.stack([y, mem], axis=0) if beside else y), state
+
+
+class LearningRun:
+    """A rule on its way through a sequence, which may come in pieces.
+
+    Args:
+        rule: the rule.
+        engine: the engine; it must give gradients.
+        params: the network's parameters on the engine.
+        buffers: refused if there are any.
+        watch: the last layer with a state, to have its membrane in the outputs.
+
+    Raises:
+        ValueError: layers that do not train step by step.
+    """
+
+    def __init__(self, rule: Rule, engine: Any, params: Params, buffers: Tree, watch: Optional[str] = None) -> None:
+        if not leaves(params):
+            raise ValueError("the network has no parameters: there is nothing to learn")
+        check_stepwise(rule.network, buffers)
+        rule.loss.check(rule.steps)
+        self.rule, self.engine, self.watch = rule, engine.unfused(), watch
+        self.set_params(params)
+        self.state: Optional[State] = None
+
+    def set_params(self, params: Params) -> None:
+        """Go on with other parameters; states and traces stay."""
+        self.params = map_leaves(self.engine.stop_gradient, params)
+        self.ready: Optional[Params] = None
+
+    def feed(self, x: Any, steps: Optional[int] = None) -> Output:
+        """Run a piece (time, batch, *features), or (1, batch, *features) with ``steps``; returns its output."""
+        if self.ready is None:
+            self.ready = self.rule.prepare(self.engine, self.params, x[0, ...])
+        if self.state is None:
+            self.state = self.rule.rest(self.engine, self.ready, x[0, ...])
+        rule: Any = self.rule if self.watch is None else _Watched(self.rule, self.watch)
+        spikes, _, self.state = self.engine.scan(rule, self.ready, self.state, x, steps=steps)
+        net, states = self.state.net, Recorded()
+        mem = None if self.watch is None else at(net, self.watch).get("mem")
+        if mem is not None and tuple(spikes.shape[1:]) == (2, *mem.shape):
+            spikes, mem = spikes[:, 0, ...], spikes[:, 1, ...]
+            states[self.watch or ""] = State(mem=mem, spikes=spikes)
+        return Output(spikes, states, net, readout(self.rule.network))
+
+    def take(self) -> Tuple[float, Params]:
+        """Loss and gradients of the steps since this was called last."""
+        engine, state = self.engine, self.state
+        if state is None:
+            raise ValueError("the inputs have no step")
+        count = float(engine.to_numpy(state.taken))
+        share = 1.0 / count if self.rule.loss.averaged else 1.0
+        grads = map_leaves(lambda g: g * share, self.rule.gradient(engine, self.params, state))
+        loss = float(engine.to_numpy(state.loss)) * share
+        zero = engine.asarray(0.0)
+        cleared = map_leaves(engine.xp.zeros_like, state.grads)
+        self.state = state.replace(grads=cleared, loss=zero, taken=zero)
+        return loss, grads
+
+
+def pieces(engine: Any, inputs: Any) -> Iterable[Any]:
+    """Inputs as pieces (time, batch, *features): an array is one; an iterator gives steps (batch, *features).
+
+    This is no loop over time: whoever owns the stream decides when a step comes, and ``Engine.scan`` runs it.
+    """
+    if hasattr(inputs, "shape"):
+        yield engine.asarray(inputs)
+        return
+    for x in inputs:
+        yield engine.xp.expand_dims(engine.asarray(x), axis=0)
+
+
+def joined(engine: Any, outputs: List[Any]) -> Any:
+    """Outputs of pieces as one sequence."""
+    return outputs[0] if len(outputs) == 1 else engine.xp.concat(outputs, axis=0)
+
+
+def with_steps(rule: Rule, steps: Optional[int]) -> Rule:
+    """The same rule for another number of steps."""
+    return replace(rule, steps=steps)

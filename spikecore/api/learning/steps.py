@@ -1,0 +1,166 @@
+"""Losses that are known step by step, which is what learning forward in time needs.
+
+What is known is l in L = sum_t l(S[t], U[t], target[t]), or in the mean over t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.tree import map_leaves
+from spikecore.api.functional.base import Loss, LossBase, evaluate, terms, varies
+from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss
+from spikecore.api.functional.regulariser import l1_rate_sparsity
+from spikecore.api.functional.targets import target_dtype
+from spikecore.api.layers.network import Output
+
+OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", l1_rate_sparsity: "sum"}
+
+
+@dataclass(frozen=True)
+class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
+    """A loss made of what each step costs: the mean, or the sum, over time.
+
+    It adds and scales like any loss, and serves every way of learning.
+
+    Args:
+        loss: any callable ``(out, targets) -> scalar``. It sees one step at a time: an ``Output`` whose time axis is 1;
+            and targets, those of that step if their shape begins with (time, batch).
+        over_time: "mean" or "sum".
+
+    Raises:
+        TypeError: ``loss`` cannot be called. ValueError: another ``over_time``.
+    """
+
+    loss: Any
+    over_time: str = "mean"
+
+    def __post_init__(self) -> None:
+        if not callable(self.loss) or isinstance(self.loss, type):
+            raise TypeError(f"per_step: loss={self.loss!r} must be a callable (out, targets) -> scalar")
+        if self.over_time not in ("mean", "sum"):
+            raise ValueError(f"per_step: over_time={self.over_time!r} must be 'mean' or 'sum'")
+
+    @property
+    def reads(self) -> str:  # type: ignore[override]
+        """What is looked at: "spikes" alone, or the membrane too."""
+        return getattr(self.loss, "reads", "membrane")
+
+    @property
+    def time_var_targets(self) -> bool:
+        """Whether the targets vary in time."""
+        return bool(getattr(self.loss, "time_var_targets", False))
+
+    def __call__(self, out: Any, targets: Any) -> Any:
+        """The loss of a whole sequence, an ``Output``."""
+        return self.evaluate(engine_of(out.spikes), out, targets)
+
+    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+        steps, samples = (int(n) for n in out.spikes.shape[:2])
+        held = targets_of(engine, self, targets, steps, samples)
+        costs = [evaluate(self.loss, engine, _one_step(out, t), held.at(t)) for t in range(steps)]
+        total = sum(costs[1:], costs[0])
+        return total / float(steps) if self.over_time == "mean" else total
+
+
+def _one_step(out: Output, t: int) -> Output:
+    """An output of one step, with a time axis of 1."""
+    states = {name: map_leaves(lambda a: a[t : t + 1, ...], state) for name, state in out.states.items()}
+    return Output(out.spikes[t : t + 1, ...], states, out.state, out.readout)
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """A loss taken apart into what one step costs; made by ``stepwise``.
+
+    Args:
+        parts: (factor, loss of one step, "mean" or "sum").
+    """
+
+    parts: Tuple[Tuple[float, Any, str], ...]
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the costs of the steps are divided by their number in the end."""
+        return any(over == "mean" for _, _, over in self.parts)
+
+    def check(self, steps: Optional[int]) -> None:
+        """Refuse a mixture of mean and sum whose number of steps is unknown."""
+        if steps is None and len({over for _, _, over in self.parts}) > 1:
+            raise ValueError(
+                "the loss adds a mean over time to a sum over time, and nothing says how many steps will come: "
+                "pass num_steps"
+            )
+
+    def at(self, engine: Any, out: Output, targets: Any, steps: Optional[int]) -> Any:
+        """What one step costs, before the division by the number of steps."""
+        total: Any = 0.0
+        for factor, part, over in self.parts:
+            weight = factor * float(steps or 1) if over == "sum" and self.averaged else factor
+            total = total + weight * evaluate(part, engine, out, targets)
+        return total
+
+
+def stepwise(loss: Any) -> StepLoss:
+    """Take a loss apart: ``ce_rate_loss``, ``ce_membrane_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity`` or
+    ``per_step``, or a sum of these.
+
+    Raises:
+        ValueError: a loss that looks at the sequence as a whole, such as ``ce_count_loss``; ``reduction="none"``.
+    """
+    found = []
+    for factor, term in terms(loss):
+        part, over = (term.loss if isinstance(term, per_step) else term), OVER_TIME.get(type(term))
+        if isinstance(term, per_step) or type(term) is ce_membrane_loss:
+            over = term.over_time
+        if over is None:
+            raise ValueError(
+                f"loss={term!r} is not known step by step, and learning forward in time sees one step at a time: use "
+                "ce_rate_loss, ce_membrane_loss, mse_membrane_loss or l1_rate_sparsity, or say how your own loss of "
+                "one step adds up: backprop.per_step(loss, over_time='mean' or 'sum')"
+            )
+        if isinstance(part, Loss) and part.reduction == "none":
+            raise ValueError(f"loss={part!r}: reduction='none' gives no scalar; use 'mean' or 'sum'")
+        found.append((factor, part, over))
+    return StepLoss(tuple(found))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets of a batch, and those of one step.
+
+    Args:
+        values: on the engine.
+        vary: whether their first axis is time.
+    """
+
+    values: Any
+    vary: bool
+
+    def between(self, start: int, stop: int) -> Any:
+        """The targets of the steps start, ..., stop - 1."""
+        return self.values[start:stop, ...] if self.vary else self.values
+
+    def at(self, step: int) -> Any:
+        """The targets of one step, with a time axis of 1 if they have one.
+
+        Raises:
+            ValueError: there are fewer targets than steps.
+        """
+        if self.vary and step >= self.values.shape[0]:
+            raise ValueError(f"targets end after {self.values.shape[0]} steps, but the inputs go on")
+        return self.between(step, step + 1)
+
+
+def targets_of(engine: Any, loss: Any, values: Any, steps: Optional[int], samples: Optional[int]) -> Targets:
+    """Targets on the engine. They vary in time if the loss says so (``time_var_targets``), or, for a loss that is not
+    the library's, if their shape begins with (time, batch).
+    """
+    held = engine.asarray(values, dtype=target_dtype(values))
+    if varies(loss):
+        return Targets(held, True)
+    single = [part.loss if isinstance(part, per_step) else part for _, part in terms(loss)]
+    own = all(isinstance(part, LossBase) for part in single)
+    return Targets(held, not own and held.ndim >= 2 and tuple(held.shape[:2]) == (steps, samples))

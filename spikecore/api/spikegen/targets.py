@@ -1,0 +1,158 @@
+"""Spike trains that a network should produce for a class label."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from spikecore.api.core.engine import engine_of
+from spikecore.api.core.messages import unknown
+from spikecore.api.spikegen.checks import steps_of
+from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
+from spikecore.api.spikegen.timing import latency
+from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
+from spikecore.arguments import Array, Seed, Size, checked
+
+
+@checked
+def targets_convert(
+    targets: Array,
+    num_classes: int,
+    code: str = "rate",
+    num_steps: Optional[Size] = None,
+    first_spike_time: int = 0,
+    correct_rate: float = 1.0,
+    incorrect_rate: float = 0.0,
+    on_target: float = 1.0,
+    off_target: float = 0.0,
+    firing_pattern: str = "regular",
+    interpolate: bool = False,
+    epsilon: float = 1e-7,
+    threshold: float = 0.01,
+    tau: float = 1.0,
+    clip: bool = False,
+    normalize: bool = False,
+    linear: bool = False,
+    bypass: bool = False,
+    *,
+    seed: Seed = None,
+) -> Any:
+    """Target spikes for class labels: ``targets_rate`` or ``targets_latency``, as ``code`` says.
+
+    Args:
+        targets: integer labels (batch,).
+        num_classes: number of classes.
+        code: "rate" or "latency"; the arguments of the other one are not used.
+        num_steps, first_spike_time, on_target, off_target, interpolate: of both.
+        correct_rate, incorrect_rate, firing_pattern, seed: of ``targets_rate``.
+        threshold, tau, clip, normalize, linear, bypass, epsilon: of ``targets_latency``.
+
+    Raises:
+        ValueError: an unknown code, or what the chosen one refuses.
+    """
+    if code == "rate":
+        return targets_rate(
+            targets, num_classes, num_steps, first_spike_time, correct_rate, incorrect_rate, on_target, off_target,
+            firing_pattern, interpolate, seed=seed,
+        )  # fmt: skip
+    if code == "latency":
+        return targets_latency(
+            targets, num_classes, num_steps, first_spike_time, on_target, off_target, interpolate, threshold, tau, clip,
+            normalize, linear, epsilon, bypass,
+        )  # fmt: skip
+    raise ValueError(f"targets_convert: {unknown('code', code, ('rate', 'latency'))}")
+
+
+@checked
+def targets_latency(
+    targets: Array,
+    num_classes: int,
+    num_steps: Optional[Size] = None,
+    first_spike_time: int = 0,
+    on_target: float = 1.0,
+    off_target: float = 0.0,
+    interpolate: bool = False,
+    threshold: float = 0.01,
+    tau: float = 1.0,
+    clip: bool = False,
+    normalize: bool = False,
+    linear: bool = False,
+    epsilon: float = 1e-7,
+    bypass: bool = False,
+) -> Any:
+    """The right class fires first, the others last, or never with ``clip``: ``latency`` of the one-hot code.
+
+    Args:
+        targets: integer labels (batch,).
+        num_classes: number of classes.
+        num_steps and all others: as in ``latency``.
+
+    Returns:
+        (T, batch, num_classes).
+
+    Raises:
+        ValueError: as ``latency`` and ``to_one_hot``.
+    """
+    return latency(
+        to_one_hot(targets, num_classes), num_steps, threshold, tau, first_spike_time, on_target, off_target, clip,
+        normalize, linear, interpolate, bypass, epsilon,
+    )  # fmt: skip
+
+
+@checked
+def targets_rate(
+    targets: Array,
+    num_classes: int,
+    num_steps: Optional[Size] = None,
+    first_spike_time: int = 0,
+    correct_rate: float = 1.0,
+    incorrect_rate: float = 0.0,
+    on_target: float = 1.0,
+    off_target: float = 0.0,
+    firing_pattern: str = "regular",
+    interpolate: bool = False,
+    epsilon: float = 1e-7,
+    *,
+    seed: Seed = None,
+) -> Any:
+    """The right class fires at one rate, the others at another (snnTorch ``targets_rate``).
+
+    Args:
+        targets, num_classes: integer labels (batch,), and how many classes there are.
+        num_steps: T; needed unless the rates are 1 and 0 from the first step on.
+        first_spike_time: no spike before this step.
+        correct_rate: spikes per step of the right class, in [0, 1].
+        incorrect_rate: of the others, at most ``correct_rate``.
+        on_target, off_target: value with and without a spike.
+        firing_pattern: see ``target_rate_code``; all neurons of a rate share one train.
+        interpolate: rise in a straight line between spikes, see ``rate_interpolate``; not for rates of 1 and 0.
+        seed: names the random streams of the two rates; without it each call draws anew, see ``rate``. (snnTorch's
+            ``epsilon`` has nothing to do here.)
+
+    Returns:
+        (batch, num_classes) for rates of 1 and 0 from the first step on, else (T, batch, num_classes).
+
+    Raises:
+        ValueError: arguments out of range, or ``num_steps`` missing.
+    """
+    _check_rates(correct_rate, incorrect_rate, firing_pattern)
+    right, plain = to_one_hot(targets, num_classes), (correct_rate, incorrect_rate) == (1, 0)
+    if not plain or first_spike_time or num_steps is not None:
+        steps_of("targets_rate", num_steps, first_spike_time)
+    if plain and not first_spike_time:
+        return off_target + (on_target - off_target) * right
+    engine, spikes = engine_of(right), 0.0
+    rates = {"correct": (correct_rate, right), "incorrect": (incorrect_rate, to_one_hot_inverse(right))}
+    for name, (rate, code) in rates.items():
+        train, times = train_of(engine, num_steps, first_spike_time, rate, firing_pattern, seed, name)
+        train = ramps(times, num_steps) if interpolate and not plain else train  # type: ignore[arg-type]
+        spikes = spikes + engine.xp.reshape(engine.asarray(train), (-1, 1, 1)) * code
+    return off_target + (on_target - off_target) * spikes
+
+
+def _check_rates(correct_rate: float, incorrect_rate: float, pattern: str) -> None:
+    for name, value in (("correct_rate", correct_rate), ("incorrect_rate", incorrect_rate)):
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"targets_rate: {name}={value!r} must be in [0, 1]")
+    if incorrect_rate > correct_rate:
+        raise ValueError(f"targets_rate: incorrect_rate={incorrect_rate!r} exceeds correct_rate={correct_rate!r}")
+    check_pattern("targets_rate", pattern)

@@ -1,0 +1,1 @@
+"""A model, and what trains it: batches, optimisers, schedules, checkpoints."""

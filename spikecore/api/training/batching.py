@@ -1,0 +1,181 @@
+"""From a user's batch to what a network runs on: encoding, the time axis, and every check worth making."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Tuple
+
+from spikecore.api.core.host import not_finite
+from spikecore.api.core.layer import Key, Shape, ShapeError
+from spikecore.api.core.sizes import whole_number
+from spikecore.api.functional.loss import reads_labels, varies
+from spikecore.api.functional.targets import check_labels, target_dtype
+from spikecore.arguments import is_array, shown
+
+Encoder = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How batches become sequences.
+
+    Args:
+        num_steps: number of time steps. Without an encoder the input is a constant current.
+        encoder: callable ``(x, num_steps=..., seed=..., first=...) -> (time, batch, *features)`` such as
+            ``spikegen.rate``; it is given those of the keywords that it takes. Without ``num_steps``, x may be a
+            sequence and remain one, as with ``spikegen.delta``.
+        time_axis: where the time axis of a sequence is, among inputs and among targets that vary in time.
+        check_finite: whether NaN and infinity are refused.
+    """
+
+    num_steps: Optional[int] = None
+    encoder: Optional[Callable[..., Any]] = None
+    time_axis: int = 0
+    check_finite: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_steps is not None:
+            object.__setattr__(self, "num_steps", whole_number("num_steps", self.num_steps, 1))
+        if self.encoder is not None and not callable(self.encoder):
+            raise TypeError(f"encoder={self.encoder!r} must be callable, e.g. spikecore.spikegen.rate")
+
+    @property
+    def static(self) -> bool:
+        """Whether the user's batches have no time axis."""
+        return self.num_steps is not None or self.encoder is not None
+
+    def __call__(self, engine: Any, data: Any, shape: Optional[Shape], key: Key) -> Tuple[Any, Optional[int]]:
+        """The batch on the engine as (time or 1, batch, *features), and the number of steps of a constant one.
+
+        Args:
+            engine: where to.
+            data: the user's batch.
+            shape: shape of one sample if known.
+            key: names the encoder's random draws.
+
+        Raises:
+            ShapeError, ValueError: wrong, empty or non-finite input; names axis and index.
+        """
+        if not is_array(data):
+            raise TypeError(f"input={shown(data)} must be an array of numbers")
+        x = engine.asarray(data)
+        if self.check_finite:
+            check_finite(engine, x)
+        x = self._time_first(engine, x) if self.num_steps is None else x
+        if self.encoder is not None:
+            return self._encoded(engine, x, shape, key), None
+        check_axes(tuple(x.shape), shape, self.static)
+        if self.num_steps is not None:
+            return engine.xp.expand_dims(x, axis=0), self.num_steps
+        return x, None
+
+    def _time_first(self, engine: Any, x: Any, what: str = "an input") -> Any:
+        if self.time_axis == 0:
+            return x
+        if not -x.ndim <= self.time_axis < x.ndim:
+            raise ValueError(f"time_axis={self.time_axis} is no axis of {what} of shape {tuple(x.shape)}")
+        axis = self.time_axis % x.ndim
+        return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
+
+    def aims(self, engine: Any, loss: Any, targets: Any) -> Any:
+        """The targets of a batch, time first where they vary in time."""
+        if self.time_axis == 0 or not varies(loss):
+            return targets
+        return self._time_first(engine, engine.asarray(targets, dtype=target_dtype(targets)), "targets")
+
+    def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
+        check_axes(tuple(x.shape), None, True)
+        offered = {"num_steps": self.num_steps, "seed": key.path, "first": key.first}
+        taken = keywords_of(self.encoder, offered)
+        sequence = engine.asarray(self.encoder(x, **taken))  # type: ignore[misc]
+        axes = sequence.ndim - x.ndim
+        remains = axes == 0 and self.num_steps is None and x.ndim > 1  # a sequence that remains one
+        if not remains and axes != 1 or sequence.shape[1] != x.shape[1 - axes]:
+            raise ShapeError(
+                f"encoder returned shape {tuple(sequence.shape)} for a batch of {tuple(x.shape)}, expected "
+                f"(time, {x.shape[0]}, *features)"
+            )
+        if shape is not None and tuple(sequence.shape[2:]) != tuple(shape):
+            raise ShapeError(
+                f"input of shape {tuple(x.shape)} is encoded as {tuple(sequence.shape)}, but the first layer takes "
+                f"(time, batch, {', '.join(map(str, shape))})"
+            )
+        return sequence
+
+
+def keywords_of(function: Any, offered: dict) -> dict:
+    """Those of the keywords that the function takes."""
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a C function: it gets what every encoder needs
+        return {"num_steps": offered["num_steps"]}
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return offered
+    return {name: value for name, value in offered.items() if name in known}
+
+
+def check_axes(found: Shape, shape: Optional[Shape], static: bool) -> None:
+    """Refuse an input without time step or sample, or whose features do not fit; names the axis."""
+    axes = ("batch",) if static else ("time", "batch")
+    if len(found) < len(axes):
+        raise ShapeError(f"input of shape {found}: expected ({', '.join(axes)}, *features)")
+    for name, extent in zip(axes, found):
+        if extent == 0:
+            raise ShapeError(f"input of shape {found} is empty: its {name} axis has length 0")
+    if shape is None:
+        return
+    expected = f"({', '.join((*axes, *map(str, shape)))})"
+    if len(found) != len(axes) + len(shape):
+        raise ShapeError(f"input of shape {found}, expected {expected}{_axes_hint(found, shape, static)}")
+    for i, (extent, wanted) in enumerate(zip(found[len(axes) :], shape), start=len(axes)):
+        if extent != wanted:
+            raise ShapeError(f"input of shape {found}: axis {i} is {extent}, but the first layer takes {expected}")
+
+
+def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
+    if static and len(found) == 2 + len(shape):
+        return "; it has a time axis of its own: leave out num_steps and encoder"
+    if not static and len(found) == 1 + len(shape):
+        return "; for an input without time axis pass num_steps"
+    if static and len(found) == len(shape):
+        return "; a single sample needs a batch axis: x[None]"
+    if len(shape) == 1 and math.prod(found[2 - static :]) == shape[0]:
+        return "; put a Flatten() before the first layer"
+    return ""
+
+
+def check_finite(engine: Any, x: Any) -> None:
+    """Refuse NaN and infinity; names the first one's index and value."""
+    xp = engine.xp
+    if bool(engine.to_numpy(xp.all(xp.isfinite(x)))):
+        return
+    values = engine.to_numpy(x)
+    index = not_finite(values)[0]
+    raise ValueError(
+        f"input[{', '.join(map(str, index))}] is {values[index]}: the input must be finite "
+        "(check_finite=False lets it through)"
+    )
+
+
+def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:
+    """Refuse targets that do not belong to the batch; recognises exchanged time and batch axes."""
+    labels = reads_labels(loss)
+    check_count(loss, x, steps, targets)
+    if labels is not None:
+        found = engine.asarray(targets, dtype=target_dtype(targets))
+        check_labels(engine, found, x.shape[1], labels.num_classes or classes)
+
+
+def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
+    """Refuse as many targets as there are time steps, where samples should have one each."""
+    batch, time = x.shape[1], x.shape[0]
+    count, labels = len(targets), reads_labels(loss)
+    per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # others may be time-major themselves
+    over_time = tuple(getattr(targets, "shape", ()))[:2] == (time, batch)
+    if per_sample and not over_time and count != batch and count == time and steps is None:
+        raise ShapeError(
+            f"input has {time} time steps and {batch} samples, but there are {count} targets: time and batch axes look "
+            "exchanged; pass time_axis=1 if it is (batch, time, *features), num_steps if it is (batch, *features)"
+        )

@@ -1,0 +1,263 @@
+"""Layers, surrogates and optimisers as plain JSON data, and back. Building them executes no code of a file.
+
+A class of the library stands there by its name, any other by module and name, so that one is never taken for the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any, Dict, Iterable, Iterator, List, Type, Union
+
+from spikecore.api import neurons, surrogate
+from spikecore.api.core.files import plain
+from spikecore.api.core.layer import Layer
+from spikecore.api.core.messages import unknown
+from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
+from spikecore.api.functional import quant
+from spikecore.api.layers import containers, normalisation
+from spikecore.api.layers import linear as layers
+from spikecore.api.training import optimizers
+
+Classes = Union[Iterable[Type[Any]], "Mapping[str, Type[Any]]"]
+DEEPEST = 100  # levels of data within data; a network of ten containers within one another has about thirty
+
+
+class CheckpointError(ValueError):
+    """A file cannot be loaded; the message says which and why. Nothing has been changed."""
+
+
+def known_classes() -> Dict[str, Type[Any]]:
+    """The library's own layers, surrogates and optimisers by name."""
+    bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, quant.state_quant)
+    modules = (containers, layers, neurons, normalisation, optimizers, quant, surrogate)
+    return {
+        name: thing
+        for module in modules
+        for name, thing in vars(module).items()
+        if isinstance(thing, type)
+        and issubclass(thing, bases)
+        and dataclasses.is_dataclass(thing)
+        and thing not in (surrogate.Surrogate, optimizers.Optimizer)
+        and not inspect.isabstract(thing)
+        and not name.startswith("_")
+    }
+
+
+# ---- from objects to data ------------------------------------------------------------------------------------------
+
+
+def describe(thing: Any) -> Any:
+    """A layer, surrogate or optimiser as plain JSON data.
+
+    Raises:
+        TypeError: it holds something that is neither a number, nor text, nor a dataclass.
+    """
+    return _described(thing, _names())
+
+
+def readable(thing: Any) -> Any:
+    """``describe``, of what ``build`` can make again.
+
+    Raises:
+        TypeError: likewise, or a class that cannot be made of its fields.
+    """
+    names = _names()
+    found = _described(thing, names)
+    try:
+        again = _described(build(found, {name: kind for kind, name in names.items()}), names)
+    except CheckpointError as error:
+        raise TypeError(f"{_short(thing)} could be written, but not read again: {error}") from error
+    if again != found:
+        raise TypeError(f"{_short(thing)} could be written, but would be {_short(again)} when read again")
+    return found
+
+
+def _names() -> Dict[Type[Any], str]:
+    return {kind: name for name, kind in known_classes().items()}
+
+
+def _described(thing: Any, names: Dict[Type[Any], str]) -> Any:
+    """``describe``; ``names`` learns those of the classes that are not the library's."""
+    if isinstance(thing, Fixed):
+        return {"array": thing.tolist()}
+    if isinstance(thing, Learn):
+        return {"learn": _described(thing.value, names), "per": thing.per, "dt": thing.dt}
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        kind = type(thing)
+        name = names.setdefault(kind, qualified(kind))
+        return {
+            "class": name,
+            **{f.name: _described(getattr(thing, f.name), names) for f in dataclasses.fields(thing) if f.init},
+        }
+    if isinstance(thing, (tuple, list)):
+        return [_described(part, names) for part in thing]
+    if getattr(thing, "ndim", 0):  # it would come back as a tuple
+        raise TypeError(f"an array cannot be written as JSON: {_short(thing)}; give it as sc.Param, or as a tuple")
+    return plain(thing, odd_number)
+
+
+def qualified(kind: Type[Any]) -> str:
+    """A class by module and name."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def odd_number(value: float) -> Dict[str, str]:
+    """NaN or an infinity, which JSON does not know; ``numbers_in`` reads it again."""
+    return {"number": repr(float(value))}
+
+
+ODD_NUMBERS = [odd_number(float(name)) for name in ("nan", "inf", "-inf")]
+
+
+# ---- and back ------------------------------------------------------------------------------------------------------
+
+
+def build(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
+    """The inverse of ``describe``, from the classes named in ``classes`` and no others.
+
+    Raises:
+        CheckpointError: an unknown class, fields that its constructor refuses, or no description.
+    """
+    check_depth(data)
+    return _built(data, classes)
+
+
+def check_depth(data: Any) -> None:
+    """Refuse data nested so deeply that functions which call themselves would not come to its end.
+
+    Raises:
+        CheckpointError: more than ``DEEPEST`` levels.
+    """
+    level = [data]
+    for _ in range(DEEPEST):
+        within = [part for part in level if isinstance(part, (dict, list))]
+        level = [below for part in within for below in (part.values() if isinstance(part, dict) else part)]
+        if not level:
+            return
+    raise CheckpointError(f"data within data, more than {DEEPEST} levels deep")
+
+
+def _built(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
+    if isinstance(data, list):
+        return tuple(_built(part, classes) for part in data)
+    if isinstance(data, int) and not -(2**63) <= data < 2**63:  # only Python has such
+        raise CheckpointError(f"{_short(data)} is no number of 64 bits")
+    if not isinstance(data, dict):
+        return data
+    if "class" in data:
+        return _made(data, classes)
+    if data in ODD_NUMBERS:
+        return float(data["number"])
+    keys = set(data)
+    try:
+        if keys == {"array"}:
+            return Fixed(_numbers(data["array"]))
+        if "learn" in keys and keys <= {"learn", "per", "dt"}:
+            value, dt = _built(data["learn"], classes), data.get("dt")
+            return learn(value, data["per"]) if dt is None else learn_tau(value, dt, data["per"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{_short(data)} is no parameter: {error}") from error
+    raise CheckpointError(f"{_short(data)} is neither a layer nor a parameter")
+
+
+def _made(data: Dict[str, Any], classes: Mapping[str, Type[Any]]) -> Any:
+    name = data["class"]
+    if not isinstance(name, str) or name not in classes:
+        raise CheckpointError(unknown_class(name, classes))
+    fields = {key: _built(value, classes) for key, value in data.items() if key != "class"}
+    try:
+        listed = fields.pop("layers") if issubclass(classes[name], containers.Listed) else ()
+        return classes[name](*listed, **fields)
+    except Exception as error:  # whatever a constructor, the user's own included, makes of fields that do not fit
+        raise CheckpointError(f"{name} does not take what the file says: {error}") from error
+
+
+def _numbers(data: Any) -> Any:
+    """Nested lists of numbers, as they are."""
+    for part in data if isinstance(data, list) else ():
+        _numbers(part)
+    if not isinstance(data, (list, int, float)) or isinstance(data, bool):
+        raise TypeError(f"{_short(data)} is no number")
+    return data
+
+
+def numbers_in(data: Any) -> Any:
+    """Plain data in which the numbers that JSON does not know are numbers again."""
+    if isinstance(data, list):
+        return [numbers_in(part) for part in data]
+    if not isinstance(data, dict):
+        return data
+    if data in ODD_NUMBERS:
+        return float(data["number"])
+    return {key: numbers_in(part) for key, part in data.items()}
+
+
+def _short(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# ---- the classes of a file -----------------------------------------------------------------------------------------
+
+
+def classes_in(data: Any) -> Iterator[str]:
+    """The names of all classes in a description."""
+    waiting = [data]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("class"), str):
+                yield part["class"]
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+
+
+def resolved(names: Iterable[str], given: Classes, by_module: bool = True) -> Dict[str, Type[Any]]:
+    """The classes that a file means, by the names that it uses.
+
+    Args:
+        names: the names in the file.
+        given: classes of the user's own; or by name in the file, for those that have another name now.
+        by_module: whether the file names classes that are not the library's by their module, too. Files of format 1 do
+            not: a name that both the library and the user have is refused there.
+
+    Raises:
+        CheckpointError: a name that nobody has, or that may mean two classes.
+        TypeError: ``given`` are no dataclasses.
+    """
+    mapped: Dict[str, Type[Any]] = dict(given) if isinstance(given, Mapping) else {}
+    listed: List[Type[Any]] = list(mapped.values() if isinstance(given, Mapping) else given)
+    for one in listed:
+        if not isinstance(one, type) or not dataclasses.is_dataclass(one):
+            raise TypeError(f"classes={one!r} must be classes of layers, surrogates or optimisers, or such by name")
+    ours, found = known_classes(), {}
+    for name in set(names):
+        theirs = [one for one in listed if one is not ours.get(name)]
+        same = [one for one in theirs if qualified(one) == name]
+        same = same or [one for one in theirs if one.__name__ == name.rpartition(".")[2]]
+        if name in mapped:
+            found[name] = mapped[name]
+        elif name in ours and (by_module or not same):
+            found[name] = ours[name]
+        elif len(same) == 1 and name not in ours:
+            found[name] = same[0]
+        elif same:
+            others = ["the library's", *map(qualified, same)] if name in ours else map(qualified, same)
+            raise CheckpointError(
+                f"class {name!r} may be {' or '.join(others)}: say which, "
+                f"load(..., classes={{{name!r}: {same[0].__name__}}})"
+            )
+        else:
+            raise CheckpointError(unknown_class(name, ours))
+    return found
+
+
+def unknown_class(name: Any, classes: Iterable[str]) -> str:
+    """What to say of a class that nobody has: what it may be meant to be, and how to give one."""
+    module, _, bare = str(name).rpartition(".")
+    what = f"unknown class {name!r}" if module else unknown("class", name, classes)
+    home = f", from {module}," if module else ""
+    return f"{what}. A class of your own{home} must be given: load(..., classes=[{bare}])"

@@ -1,0 +1,157 @@
+"""What every executor on a general-purpose engine has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, Dict, Optional, Tuple
+
+from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.layer import Key, Layer, Pass
+from spikecore.api.core.sizes import is_finite, is_whole, whole_number
+from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
+from spikecore.api.functional.loss import LossBase, WeightedSum
+from spikecore.api.functional.targets import target_dtype
+from spikecore.api.layers.network import Output, forward, record_option
+from spikecore.api.training.optimizers import Optimizer
+
+MOST_STEPS = 2**53
+
+
+def recorded_for(loss: Any) -> Any:
+    """What a loss needs recorded: nothing if it reads spikes, the last membrane otherwise or if nobody knows."""
+    terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
+    return () if all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms) else "last"
+
+
+def fitting(part: str, flat: Any, like: Any) -> Any:
+    """``unflatten`` for one part of a state, which comes from outside: real floating-point NumPy arrays alone fit.
+
+    Raises:
+        KeyError: a name is missing or unknown.
+        ValueError: another shape or dtype, or no arrays by name.
+    """
+    if not isinstance(flat, Mapping):
+        raise ValueError(f"{part}: {type(flat).__name__} must be arrays by name, as in the state of a model")
+    try:
+        made = unflatten(flat, like)
+    except (KeyError, ValueError) as error:
+        raise type(error)(f"{part}: {error.args[0]}") from None
+    for name, x in flat.items():
+        if x.dtype.kind != "f":
+            raise ValueError(f"{part}: {name} has dtype {x.dtype}, expected real floating-point numbers")
+    return made
+
+
+def check_window(window: Optional[int]) -> None:
+    """Refuse a window of truncated BPTT that is no number of steps."""
+    if window is not None and not is_whole(window, 1):
+        raise ValueError(f"window={window!r} must be an int >= 1, or None")
+
+
+class NetworkExecutor(Executor):
+    """Weights, buffers and optimiser of one network on one engine.
+
+    Args:
+        engine: the engine.
+        network: the layers.
+        params: first parameters, NumPy arrays.
+        buffers: first buffers, NumPy arrays.
+        loss: callable ``(out, targets) -> scalar``; None for an executor that only runs.
+        optimizer: an ``Optimizer``; None likewise.
+        clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
+        window: truncated BPTT, in steps.
+        record: which states a training step returns, too, beside those that the loss reads: "last", or none.
+    """
+
+    carries = True
+
+    def __init__(
+        self,
+        engine: Engine,
+        network: Layer,
+        params: Params,
+        buffers: Tree,
+        loss: Any,
+        optimizer: Optional[Optimizer],
+        *,
+        clip_norm: Optional[float] = None,
+        window: Optional[int] = None,
+        record: Any = (),
+    ) -> None:
+        if clip_norm is not None and not (isinstance(clip_norm, Real) and clip_norm > 0):
+            raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
+        check_window(window)
+        self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
+        self.clip_norm, self.window = clip_norm, window
+        self.record = record_option(network, record or recorded_for(loss)) if loss is not None else ()
+        self.steps_done = 0
+        self.lr = optimizer.lr if optimizer is not None else 0.0
+        self.place(params, buffers)
+
+    def place(self, params: Params, buffers: Tree) -> None:
+        """Put weights and buffers on the engine, as arrays of their own."""
+        self.params = map_leaves(lambda x: self.engine.asarray(x.copy()), params)
+        self.buffers = map_leaves(lambda x: self.engine.asarray(x.copy()), buffers)
+
+    def training_pass(self, steps: Optional[int], key: Optional[Key]) -> Pass:
+        """The pass of one training step."""
+        return Pass(self.engine.repeating(), steps, True, key, self.record, self.window)
+
+    def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
+        """A batch on the engine: inputs in its own dtype, integer targets as int64."""
+        return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=target_dtype(targets))
+
+    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
+        run = Pass(self.engine, steps, record=record_option(self.network, record))
+        return forward(self.network, run, self.params, self.buffers, self.engine.asarray(inputs), state)[0]
+
+    def state(self) -> Dict[str, Any]:
+        host = self.engine.to_numpy
+        return {
+            "params": {name: host(x).copy() for name, x in flatten(self.params).items()},
+            "buffers": {name: host(x).copy() for name, x in flatten(self.buffers).items()},
+            "optimizer": {name: host(x).copy() for name, x in self.slots().items()},
+            "step": self.steps_done,
+            "lr": self.lr,
+        }
+
+    def load(self, state: Dict[str, Any]) -> None:
+        params = fitting("params", state["params"], self.params)
+        buffers = fitting("buffers", state["buffers"], self.buffers)
+        step, lr, slots = whole_number("step", state["step"], 0), state["lr"], self._fitting_slots(state)
+        if step > MOST_STEPS:
+            raise ValueError(f"step={step!r} must be at most 2**53, the largest number of steps that counts exactly")
+        if not is_finite(lr) or lr < 0:
+            raise ValueError(f"lr={lr!r} must be a finite number >= 0")
+        self.place(params, buffers)  # from here on nothing is refused
+        self.steps_done = step
+        self.load_slots({name: self.engine.asarray(x.copy()) for name, x in slots.items()})
+        self.set_lr(float(lr))
+
+    def _fitting_slots(self, state: Dict[str, Any]) -> Dict[str, Any]:
+        """The optimiser's arrays of a state: all of them, or before the first step none.
+
+        Without an optimiser there is nothing that they could belong to, and what is learned next starts anew.
+        """
+        held = state["optimizer"]
+        if self.optimizer is None:
+            return {}
+        if isinstance(held, Mapping) and not held:
+            if state["step"] and self.optimizer.slots and leaves(self.params):
+                raise ValueError(
+                    f"step={state['step']!r}, but optimizer is empty: give the arrays of the optimiser, or step=0 to "
+                    "start it anew"
+                )
+            return {}
+        names = self.optimizer.slots
+        like = map_leaves(lambda x: Tree({name: x for name in names}), self.params)
+        return flatten(fitting("optimizer", held, like))
+
+    def slots(self) -> Dict[str, Any]:
+        """The optimiser's arrays, named "<parameter>.<slot>"; empty before the first step."""
+        raise NotImplementedError
+
+    def load_slots(self, slots: Dict[str, Any]) -> None:
+        """The inverse of ``slots``."""
+        raise NotImplementedError

@@ -1,0 +1,320 @@
+"""The training loop: epochs, validation, schedules, callbacks."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterable, List, Literal, Optional, Sequence, Tuple
+
+from spikecore.api.core.foreign import shown
+from spikecore.api.core.layer import Key
+from spikecore.api.functional.loss import scalar
+from spikecore.api.functional.metrics import Metrics, measured
+from spikecore.api.functional.steps import checked_lengths
+from spikecore.api.functional.targets import target_dtype
+from spikecore.api.layers.network import constant
+from spikecore.api.training.batching import Feed, check_targets
+from spikecore.api.training.interrupt import wholly
+from spikecore.api.training.learning import Learning
+from spikecore.api.training.progress import Progress, length
+from spikecore.arguments import Checked, Size
+
+Row = Dict[str, Any]
+Lengths = Optional[List[int]]
+Callback = Callable[[Any, Row], Optional[bool]]
+Schedule = Callable[[int, int], float]
+
+
+class DivergedError(ArithmeticError):
+    """Training has left the finite numbers; the message says where, and how to go on."""
+
+
+@dataclass
+class EarlyStopping(Checked):
+    """Callback: stop when a figure has not improved for ``patience`` epochs.
+
+    It begins anew where an epoch does not follow the one before: with another model, or another run.
+
+    Args:
+        patience: epochs without improvement, >= 1.
+        monitor: a column of the history.
+        mode: "min" if it should fall, "max" if it should rise; "auto" knows of losses and accuracies.
+        min_delta: smallest change that counts.
+        restore_best: go back to the weights of the best epoch when stopping.
+
+    Raises:
+        KeyError: the history has no such column. ValueError: another mode, or "auto" for any other column.
+    """
+
+    patience: Size = 5
+    monitor: str = "val_loss"
+    min_delta: float = 0.0
+    restore_best: bool = True
+    mode: Literal["min", "max", "auto"] = "auto"
+    _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
+    _waited: int = field(default=0, repr=False)
+    _epoch: int = field(default=0, repr=False)
+
+    def __call__(self, model: Any, row: Row) -> Optional[bool]:
+        if row.get(self.monitor) is None:
+            raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
+        following = self._epoch + 1
+        self._epoch = row.get("epoch", following)
+        if self._epoch != following:
+            self._best, self._waited = (float("-inf"), None), 0
+        value = row[self.monitor] if self._rises() else -row[self.monitor]
+        if value > self._best[0] + self.min_delta:
+            self._best, self._waited = (value, model.state() if self.restore_best else None), 0
+            return None
+        self._waited += 1
+        if self._waited < self.patience:
+            return None
+        if self.restore_best and self._best[1] is None:
+            message = f"EarlyStopping: {self.monitor} was never a number, so there are no best weights"
+            warnings.warn(message, stacklevel=2)
+        elif self.restore_best:
+            model.load_state(self._best[1])
+        return True
+
+    def _rises(self) -> bool:
+        """Whether more is better."""
+        if self.mode != "auto":
+            return self.mode == "max"
+        if not ("loss" in self.monitor or "accuracy" in self.monitor):
+            raise ValueError(
+                f"EarlyStopping: monitor={self.monitor!r} is no loss and no accuracy: say mode='min' if it should "
+                "fall, mode='max' if it should rise"
+            )
+        return "accuracy" in self.monitor
+
+
+@dataclass
+class Average:
+    """Running means of loss and metrics over samples; of an epoch that was interrupted, where to go on.
+
+    Attributes:
+        batches, samples: how many were seen.
+        sums: sums over the samples, by column.
+        seconds: how long it took.
+        cut: whether a step was left half done, so that nothing can go on from there.
+    """
+
+    samples: int = 0
+    sums: Dict[str, float] = field(default_factory=lambda: {"loss": 0.0})
+    batches: int = 0
+    seconds: float = 0.0
+    cut: bool = False
+
+    def add(self, count: int, loss: float, metrics: Dict[str, float]) -> None:
+        """Count one batch."""
+        self.batches += 1
+        self.samples += count
+        for name, value in {"loss": loss, **metrics}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * count
+
+    def row(self, prefix: str = "") -> Row:
+        """The means as columns of the history."""
+        return {f"{prefix}{name}": total / max(1, self.samples) for name, total in self.sums.items()}
+
+    def shown(self) -> Row:
+        """The means as a progress bar shows them."""
+        return {name: f"{value:.4f}" for name, value in self.row().items()}
+
+
+def check_batches(name: str, data: Any) -> None:
+    """Refuse what cannot be gone through, batch by batch.
+
+    Raises:
+        TypeError: names the argument and the value.
+    """
+    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        raise TypeError(
+            f"{name}={data!r} must be an iterable of batches, e.g. spikecore.datasets.Loader(inputs, targets)"
+        )
+
+
+def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches of an iterable as (inputs, targets, lengths); lengths are None where a batch has none.
+
+    Raises:
+        TypeError: arrays or samples instead of batches, or an entry that is no pair and no triple.
+    """
+    check_batches("data", data)
+    if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
+        raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
+    if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
+        raise TypeError(f"data={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
+    for i, batch in enumerate(data):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise TypeError(
+                f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets) or a triple (inputs, "
+                "targets, lengths)"
+            )
+        if not getattr(batch[1], "ndim", hasattr(batch[1], "__len__")):
+            raise TypeError(
+                f"batch {i} has one target, {batch[1]!r}: data={shown(data)} gives samples, not batches; wrap it in a "
+                "torch DataLoader, or pass spikecore.datasets.Loader(inputs, targets)"
+            )
+        yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+
+def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches that come after the first ``count``, which an interrupted epoch has already seen.
+
+    Raises:
+        ValueError: there are not as many.
+    """
+    given = iter(batches(data))
+    seen = sum(1 for _ in itertools.islice(given, count))
+    if seen < count:
+        raise ValueError(
+            f"resume=True goes on after batch {count} of an epoch, but data has {seen}: give the data that the "
+            "interrupted fit had"
+        )
+    return given
+
+
+def lengths_of(engine: Any, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
+    """The lengths of a batch (time or 1, batch, *features), checked; None where all steps count."""
+    if lengths is None:
+        return None
+    host = lengths.tolist() if hasattr(lengths, "tolist") else list(lengths)
+    return checked_lengths(engine, host, steps or int(x.shape[0]), int(x.shape[1]))
+
+
+@dataclass
+class Training:
+    """One call of ``Model.fit``."""
+
+    model: Any
+    data: Any
+    loss: Any
+    metrics: Metrics
+    feed: Feed
+    epochs: int
+    base_lr: float
+    schedule: Optional[Schedule]
+    validation: Any
+    callbacks: Sequence[Callback]
+    progress: Optional[bool]
+    learning: Learning = Learning()
+
+    def __post_init__(self) -> None:
+        if self.schedule is not None and (not callable(self.schedule) or isinstance(self.schedule, type)):
+            raise TypeError(
+                f"schedule={self.schedule!r} must be a callable (epoch, epochs) -> factor, e.g. "
+                "spikecore.schedule.cosine()"
+            )
+        if self.validation is not None:
+            check_batches("validation", self.validation)
+        several = hasattr(self.callbacks, "__iter__")
+        given = tuple(self.callbacks) if several else ()
+        if not several or not all(callable(one) and not isinstance(one, type) for one in given):
+            raise TypeError(
+                f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
+            )
+        self.callbacks = given
+
+    def run(self) -> List[Row]:
+        """Train up to ``epochs`` epochs in all, starting behind those already done; returns the history."""
+        model = self.model
+        while model.epochs_done < self.epochs:
+            epoch = model.epochs_done
+            if self.schedule is not None:
+                model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+            row = self._epoch(epoch)
+            if self.feed.check_finite and not math.isfinite(row["loss"]):
+                raise DivergedError(
+                    f"the loss of epoch {epoch + 1} is {row['loss']}: training has diverged. Go on from an earlier "
+                    "state with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) does not stop"
+                )
+            if self.validation is not None:
+                row.update(self._validated())
+            with wholly():
+                model.history.append(row)
+                model.epochs_done += 1
+                model.unfinished = None
+            if any([callback(model, row) for callback in self.callbacks]):  # every one of them is called
+                break
+        return model.history
+
+    def _factor(self, schedule: Any, epoch: int) -> float:
+        given = schedule(epoch, self.epochs)
+        factor = float(given) if hasattr(given, "__float__") else math.nan
+        if not 0.0 <= factor < math.inf:
+            raise ValueError(
+                f"schedule gave {given!r} in epoch {epoch} of {self.epochs}; expected a finite factor >= 0"
+            )
+        return factor
+
+    def _epoch(self, epoch: int) -> Row:
+        if hasattr(self.data, "set_epoch"):
+            self.data.set_epoch(epoch)
+        mean = self.model.unfinished = self.model.unfinished or Average()
+        begun = time.perf_counter() - mean.seconds
+        bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
+        for inputs, targets, lengths in bar.over(behind(self.data, mean.batches)):
+            self._step(epoch, mean, inputs, targets, lengths)
+            mean.seconds = time.perf_counter() - begun
+            bar.update(**mean.shown(), samples_per_s=f"{mean.samples / mean.seconds:.0f}")
+        if not mean.samples:
+            raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
+        return {
+            "epoch": epoch + 1,
+            **mean.row(),
+            "lr": self.model.executor.lr,
+            "seconds": round(mean.seconds, 3),
+            "samples_per_s": round(mean.samples / mean.seconds, 1),
+        }
+
+    def _step(self, epoch: int, mean: Average, inputs: Any, targets: Any, lengths: Any) -> None:
+        model = self.model
+        key = Key((model.seed, "epoch", epoch), mean.samples)
+        x, steps = self.feed(model.engine, inputs, model.input_shape, key.child("encoder"))
+        model.build(tuple(x.shape[2:]))
+        targets = self.feed.aims(model.engine, self.loss, targets)
+        check_targets(model.engine, self.loss, x, steps, targets, model.classes)
+        lengths = lengths_of(model.engine, lengths, x, steps)
+        before = model.executor.steps_done
+        with wholly():
+            try:
+                loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
+            except BaseException as error:
+                mean.cut = not isinstance(error, Exception) or model.executor.steps_done != before
+                raise
+            held = model.engine.asarray(targets, dtype=target_dtype(targets))
+            mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), held, lengths))
+
+    def _validated(self) -> Row:
+        return evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, self.progress).row("val_")
+
+
+def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Optional[bool]) -> Average:
+    """Loss and metrics over all batches, without training."""
+    mean = Average()
+    bar = Progress("evaluate", length(data), progress)
+    for inputs, targets, lengths in bar.over(batches(data)):
+        key = Key((model.seed, "evaluate", "encoder"), mean.samples)
+        x, steps = feed(model.engine, inputs, model.input_shape, key)
+        model.build(tuple(x.shape[2:]))
+        targets = feed.aims(model.engine, loss, targets)
+        check_targets(model.engine, loss, x, steps, targets, model.classes)
+        lengths = lengths_of(model.engine, lengths, x, steps)
+        out = model.executor.run(x, steps=steps, record="last")
+        held = model.engine.asarray(targets, dtype=target_dtype(targets))
+        value = float(model.engine.to_numpy(scalar(loss, model.engine, out, held, lengths)))
+        mean.add(x.shape[1], value, measured(metrics, out, held, lengths))
+        bar.update(**mean.shown())
+    if not mean.samples:
+        raise ValueError("data gave no batch: nothing to evaluate")
+    return mean
+
+
+def same_training(before: Any, after: Any) -> bool:
+    """Whether two optimiser descriptions are the same up to their learning rate, so that slots carry over."""
+    strip = lambda spec: {**copy.copy(spec.__dict__), "lr": None}  # noqa: E731
+    return type(before) is type(after) and strip(before) == strip(after)

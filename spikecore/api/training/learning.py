@@ -1,0 +1,168 @@
+"""How ``Model.fit`` learns from one batch: by BPTT as a whole, piece by piece, or forward in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from spikecore.api.core.engine import Executor
+from spikecore.api.core.layer import Key
+from spikecore.api.core.messages import unknown
+from spikecore.api.core.sizes import is_whole
+from spikecore.api.core.tree import State, map_leaves
+from spikecore.api.layers.containers import readout
+from spikecore.api.layers.network import Output, Recorded, constant
+from spikecore.api.learning.forward_mode import ForwardMode
+from spikecore.api.learning.online import online_rule
+from spikecore.api.learning.rule import LearningRun, Rule, joined, with_steps
+from spikecore.api.learning.steps import Targets, stepwise, targets_of
+
+KINDS = ("bptt", "eprop", "ottt", "rtrl")
+
+
+class Part(NamedTuple):
+    """What one update of the weights saw: number of steps, mean loss, output."""
+
+    steps: int
+    loss: float
+    out: Output
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A way of learning from a batch.
+
+    Args:
+        kind: "bptt", backwards in time; forward in time "eprop" (exact traces), "ottt" (factorised traces), "rtrl".
+        update_every: update the weights every so many steps; states are carried on as constants, traces as they are.
+            None, once per batch.
+
+    Raises:
+        ValueError: another kind, ``update_every`` < 1.
+    """
+
+    kind: str = "bptt"
+    update_every: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(unknown("learning", self.kind, KINDS))
+        every = self.update_every
+        if every is not None and not is_whole(every, 1):
+            raise ValueError(f"update_every={every!r} must be an int >= 1, or None")
+
+    @property
+    def whole(self) -> bool:
+        """Whether a batch is one training step of an executor."""
+        return self.kind == "bptt" and self.update_every is None
+
+    def check(self, engine: Any, executor: Executor, loss: Any, window: Optional[int]) -> None:
+        """Refuse, before anything is trained, what does not go together.
+
+        Raises:
+            NotImplementedError: an engine on which a batch is one step and gradients stay on the device.
+            ValueError: a window, or a loss that is not known step by step, for learning forward in time.
+        """
+        goes_on = executor.carries or (self.kind == "bptt" and executor.resting is not None)
+        if not self.whole and not goes_on:
+            raise NotImplementedError(
+                f"engine {engine.name!r} keeps its gradients: learning={self.kind!r} with update_every="
+                f"{self.update_every!r} needs numpy or torch; window=... truncates the gradient here, too"
+            )
+        if self.kind != "bptt":
+            stepwise(loss)
+            if window is not None:
+                raise ValueError(f"window={window!r} truncates BPTT; learning={self.kind!r} does not go back in time")
+
+    def step(
+        self,
+        executor: Any,
+        loss: Any,
+        x: Any,
+        targets: Any,
+        steps: Optional[int],
+        key: Key,
+        lengths: Optional[List[int]] = None,
+    ) -> Tuple[float, Output]:
+        """Learn from a batch; arguments as ``Executor.step`` takes them. Returns the mean loss and the outputs."""
+        option: Dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        if option:
+            self._check_lengths(executor)
+        if self.whole:
+            return executor.step(x, targets, steps=steps, key=key, **option)
+        total = int(x.shape[0]) if steps is None else steps
+        self._check_parts(executor, total)
+        held = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
+        learn = self._backward if self.kind == "bptt" else self._forward
+        made = list(learn(executor, loss, x, held, steps, total, key))
+        mean = sum(part.steps * part.loss for part in made) / total
+        return mean, _whole(executor.engine, [part.out for part in made])
+
+    def _check_lengths(self, executor: Executor) -> None:
+        if not self.whole:
+            raise ValueError(
+                f"a batch with lengths is learned from as a whole, not with learning={self.kind!r}, update_every="
+                f"{self.update_every!r}: leave those out; window=... truncates the gradient"
+            )
+        if not executor.carries:
+            raise NotImplementedError(
+                "this engine compiles losses of whole sequences, without lengths: train on numpy or torch, or cut the "
+                "sequences to one length"
+            )
+
+    def _check_parts(self, executor: Executor, total: int) -> None:
+        every = self.update_every or total
+        if not executor.carries and every < total and total % every:
+            raise ValueError(
+                f"update_every={every} does not divide the {total} steps of a sequence, and this engine compiles parts "
+                "of one length: choose a divisor, or cut the sequence"
+            )
+
+    def _parts(self, x: Any, steps: Optional[int], total: int) -> Iterator[Tuple[int, int, Any, Optional[int]]]:
+        """First step, last step, inputs, and the number of steps of a constant input, of every part of a batch."""
+        every = self.update_every or total
+        for start in range(0, total, every):
+            stop = min(start + every, total)
+            yield start, stop, (x[start:stop, ...] if steps is None else x), (None if steps is None else stop - start)
+
+    def _backward(
+        self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
+    ) -> Iterator[Part]:
+        stop_gradient = executor.engine.stop_gradient
+        option: Dict[str, Any] = {} if executor.resting is None else {"state": executor.resting}
+        for start, stop, part, count in self._parts(x, steps, total):
+            own = key.child("part", start) if start else key  # noise must not repeat itself
+            value, out = executor.step(part, targets.between(start, stop), steps=count, key=own, **option)
+            option = {"state": map_leaves(stop_gradient, out.state)}
+            yield Part(stop - start, value, constant(executor.engine, replace(out, state=option["state"])))
+
+    def _forward(
+        self, executor: Any, loss: Any, x: Any, targets: Targets, steps: Optional[int], total: int, key: Key
+    ) -> Iterator[Part]:
+        watch = readout(executor.network) if executor.record else None
+        run = LearningRun(self._rule(executor.network, stepwise(loss), targets, total), *_held(executor, watch))
+        for start, stop, part, count in self._parts(x, steps, total):
+            run.rule = with_steps(run.rule, stop - start)
+            out = run.feed(part, count)
+            value, grads = run.take()
+            executor.apply(grads)
+            run.set_params(executor.params)
+            yield Part(stop - start, value, out)
+
+    def _rule(self, *arguments: Any) -> Rule:
+        if self.kind == "rtrl":
+            return ForwardMode(*arguments)
+        return online_rule("exact" if self.kind == "eprop" else "factorised", *arguments)
+
+
+def _whole(engine: Any, parts: List[Output]) -> Output:
+    """The outputs of the parts of a sequence as one."""
+    states = {
+        name: State({key: joined(engine, [part.states[name][key] for part in parts]) for key in state})
+        for name, state in parts[0].states.items()
+    }
+    return replace(parts[-1], spikes=joined(engine, [part.spikes for part in parts]), states=Recorded(states))
+
+
+def _held(executor: Any, watch: Optional[str]) -> List[Any]:
+    return [executor.engine, executor.params, executor.buffers, watch]

@@ -1,0 +1,89 @@
+"""``spikecore.load``: a model from a file, on any engine."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, Dict, Optional, Union
+
+from spikecore.api.core.engine import ENVIRONMENT, Engine, EngineUnavailable, engines, get_engine
+from spikecore.api.training.checkpoint import read
+from spikecore.api.training.description import CheckpointError, Classes
+from spikecore.api.training.fit import Average
+from spikecore.api.training.model import Model
+from spikecore.arguments import PathLike, checked
+
+
+@checked
+def load(
+    path: PathLike,
+    engine: Union[None, str, Engine] = None,
+    classes: Classes = (),
+    *,
+    check_finite: bool = True,
+    **options: Any,
+) -> Any:
+    """Read a model that ``Model.save`` wrote.
+
+    Nothing in a file is executed, and one that was made to do harm gets no further than one that is damaged: before any
+    weight is placed, names, shapes and dtypes are compared with what the network needs.
+
+    Args:
+        path: the file.
+        engine: an Engine or its name, whichever engine the model was saved from. None means ``$SPIKECORE_ENGINE``, and
+            if that is unset the engine it was saved from.
+        classes: layer, surrogate and optimiser classes of your own that the network uses, e.g. ``[MyNeuron]``. For a
+            class that has been renamed since, a dict by its name in the file: ``{"old.module.MyNeuron": MyNeuron}``.
+        check_finite: whether weights that are NaN or infinite are refused; False reads a model that has diverged.
+        **options: passed to the engine if it is given by name; ``dtype`` defaults to that of the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: not a spikecore model, damaged, of a newer format, of a class that is not known, or with
+            weights that are not finite.
+
+    Warns:
+        UserWarning: the engine it was saved from cannot be used here; the model is on "numpy".
+    """
+    try:
+        contents = read(path, classes, check_finite)
+        about = contents.about
+        if not isinstance(engine, Engine):
+            engine = _again(engine, about.get("engine"), path, {"dtype": about["dtype"], **options})
+        shape = tuple(about["input_shape"])
+        try:
+            model = Model.holding(contents.network, engine, about["seed"], shape, contents.state, contents.optimizer)
+        except (KeyError, ValueError) as error:  # of slots, or from an engine
+            raise CheckpointError(str(error.args[0])) from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise CheckpointError(f"{path}: needs more memory than there is ({os.stat(path).st_size} bytes)") from error
+    model.history, model.epochs_done = about["history"], about["epochs_done"]
+    model.unfinished = about["unfinished"] and Average(**about["unfinished"])
+    return model
+
+
+def _again(name: Optional[str], saved: Optional[str], path: Any, options: Dict[str, Any]) -> Engine:
+    """The engine to go on with: by name, else that of the environment, else the one the file was saved from.
+
+    Args:
+        name: what the caller asks for.
+        saved: the name in the file; older ones have none.
+        path: of the file, for the warning.
+        options: passed to the engine.
+    """
+    if saved is None or name or os.environ.get(ENVIRONMENT):
+        return get_engine(name, **options)
+    try:
+        if saved in [status.name for status in engines()]:
+            return get_engine(saved, **options)
+        why = f"engine {saved!r}: no engine of this name is installed"
+    except EngineUnavailable as error:
+        why = str(error)
+    warnings.warn(
+        f"{path} is loaded on 'numpy', since the engine it was saved from cannot be used here: {why}. "
+        "Say engine='numpy' if this is meant, engine=... for another one",
+        stacklevel=4,  # past this function, ``load`` and the check of its arguments
+    )
+    return get_engine("numpy", **options)

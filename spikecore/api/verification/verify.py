@@ -1,0 +1,237 @@
+"""Gradient verification: does the engine you train on compute what the equations say?
+
+Two independent witnesses. First, the model's engine and the reference engine, whose backpropagation through time is
+written by hand, compute loss, spikes, states and every gradient of one batch in float64; they must agree to rounding.
+Second, the reference itself is checked by finite differences in smooth mode, which knows nothing of derivative rules.
+A third pass repeats the comparison in the dtype that the model really trains in. An engine without float64, such as an
+IPU, has that pass alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.foreign import model_of
+from spikecore.api.core.host import float64, host
+from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of
+from spikecore.api.core.tree import Params, flatten, unflatten
+from spikecore.api.functional.loss import ce_rate_loss
+from spikecore.api.layers.containers import walk
+from spikecore.api.neurons.base import Neuron, Stepper, value_at
+from spikecore.api.training.batching import Encoder, Feed, check_targets
+from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
+from spikecore.api.verification.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
+from spikecore.arguments import Array, Size, checked
+
+LIMITS = {"float64": 1e-11, "float32": 1e-4}  # of a relative error max|a - b| / max|b|
+NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient this small against the largest one is a zero, rounded
+DIFFERENCE_LIMIT = 1e-6
+ROUNDING = 1e-5  # in float32 a spike may differ where |U - threshold| <= 1e-5 max(1, |threshold|)
+
+
+@checked
+def verify(
+    model: Any,
+    x: Array,
+    targets: Array,
+    loss: Any = None,
+    against: Union[str, Engine] = "numpy",
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
+    time_axis: int = 0,
+    *,
+    differences: bool = True,
+) -> Report:
+    """Check a model's gradients against a reference engine and against finite differences.
+
+    Args:
+        model: a ``Model``, or a torch module that ``spikecore.nn.from_torch`` knows; its weights are used and left as
+            they are, its states are not touched.
+        x: one batch, as ``fit`` takes it.
+        targets: its targets.
+        loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
+        against: the reference engine or its name.
+        num_steps, encoder, time_axis: as in ``fit``.
+        differences: whether to take finite differences (four forward passes per parameter, direction and step size).
+
+    Returns:
+        ``Report``: print it; ``report.ok``; ``report.worst``, the largest gradient error in float64, or in float32 on
+        an engine without it.
+
+    Raises:
+        ShapeError, ValueError: bad input, as in ``fit``.
+    """
+    loss = ce_rate_loss() if loss is None else loss
+    reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"}))
+    reference = reference.with_dtype("float64").unfused()
+    feed = Feed(num_steps, encoder, time_axis)
+    model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
+    problem = _problem(model, reference, x, targets, loss, feed)
+    report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
+    engine = model.engine.repeating()  # takes the path that training takes, kernels included
+    if engine.has_double:
+        _compare(report, "float64", problem, engine.with_dtype("float64"), reference)
+    else:
+        report.notes.append(f"engine {engine.name!r} has no float64: compared in {engine.dtype} alone, to rounding")
+    if differences:
+        _differences(report, problem, reference)
+    if engine.dtype != "float64":
+        _compare(report, engine.dtype, problem, engine, reference.with_dtype(engine.dtype))
+    for name, layer in walk(model.network):
+        if layer.state:
+            report.notes.append(f"layer {name or '(the network)'} runs as {model.engine.explain(layer)}")
+    return report
+
+
+def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed) -> Problem:
+    """Batch and weights as NumPy arrays, the batch encoded once for all engines."""
+    values, steps = feed(
+        reference, reference.asarray(reference.to_numpy(x)), model.input_shape, Key((model.seed, "verify", "encoder"))
+    )
+    model.build(tuple(values.shape[2:]))
+    labels = reference.to_numpy(feed.aims(reference, loss, reference.to_numpy(targets)))
+    check_targets(reference, loss, values, steps, labels, model.classes)
+    state = model.state()
+    like = shapes_of(model.network, model.input_shape)
+    params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
+    return Problem(model.network, loss, params, buffers, reference.to_numpy(values), labels, steps, model.seed)
+
+
+# ---- engine against engine -----------------------------------------------------------------------------------------
+
+
+def _compare(report: Report, check: str, problem: Problem, engine: Engine, reference: Engine) -> None:
+    ours, theirs = gradient(engine, problem), gradient(reference, problem)
+    limit = LIMITS[check]
+    same = _compare_spikes(report, check, problem, ours, theirs)
+    if not same:
+        report.notes.append(f"{check}: spikes differ, so loss, states and gradients are not comparable")
+    largest = max((float(abs(g).max()) for g in theirs.grads.values() if g is not None and g.size), default=0.0)
+    if largest == 0.0:
+        report.notes.append(f"{check}: every gradient is zero, so none was compared: no derivative reaches a weight")
+    states = _states(problem.network, ours, theirs)
+    pairs = [("loss", _array(ours.loss, theirs.loss)), *states, *_gradients(ours, theirs)]
+    for name, (a, b) in pairs:
+        if a is None:
+            report.note(check, name, tuple(b.shape), UNAVAILABLE)
+        elif not same or (largest == 0.0 and name.startswith("gradient") and not abs(a).any()):
+            report.note(check, name, tuple(b.shape), UNCHECKED)
+        else:
+            floor = NOISE[check] * largest if name.startswith("gradient") else 0.0
+            report.add(check, name, tuple(b.shape), _errors(a, b, floor), limit)
+
+
+def _array(a: float, b: float) -> Tuple[Any, Any]:
+    return float64(a), float64(b)
+
+
+def _states(network: Layer, ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+    """What layers recorded: states, and outputs that are no spikes."""
+    if ours.out is None or theirs.out is None:
+        return []
+    layers, pairs = dict(walk(network)), []
+    for layer, state in theirs.out.states.items():
+        for name, b in state.items():
+            if name != "spikes":
+                pairs.append((f"state {layer}.{name}".replace(" .", " "), (ours.out.states[layer][name], b)))
+            elif not _spiking(layers[layer]):
+                pairs.append((f"output {layer}".rstrip(), (ours.out.states[layer][name], b)))
+    return pairs
+
+
+def _spiking(layer: Layer) -> bool:
+    return not isinstance(layer, Stepper) or layer.spiking
+
+
+def _gradients(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
+    return [(f"gradient {name}", (ours.grads[name], b)) for name, b in theirs.grads.items() if b is not None]
+
+
+def _errors(a: Any, b: Any, floor: float) -> Tuple[float, float]:
+    """max|a - b|, and that relative to max|b|; zero where both are rounding noise, such as a bias before BatchNorm."""
+    if a.size == 0:
+        return 0.0, 0.0
+    worst, size = float(abs(a.astype("float64") - b).max()), float(abs(b).max())
+    if size <= floor and float(abs(a).max()) <= floor:
+        return worst, 0.0
+    return worst, worst / size if size > 0 else worst
+
+
+def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient, theirs: Gradient) -> bool:
+    """Enter every layer's spikes, and where they first differ; returns whether all are equal."""
+    if ours.out is None or theirs.out is None:
+        report.note(check, "spikes", (), UNAVAILABLE)
+        return True
+    found: List[Divergence] = []
+    for name, layer in walk(problem.network):
+        if name not in theirs.out.states or not _spiking(layer):
+            continue
+        a, b = ours.out.states[name].spikes, theirs.out.states[name].spikes
+        where = _divergence(check, name, layer, problem, ours.out.states[name], theirs.out.states[name], bool(found))
+        count = 0 if where is None else where.differing
+        verdict = OK if where is None or where.rounding else FAIL
+        share = count / max(1, b.size)
+        report.table.append(
+            Row(check, f"spikes {name}".rstrip(), tuple(b.shape), float(abs(a - b).max()), share, 0.0, verdict)
+        )
+        if where is not None:
+            found.append(where)
+    report.divergences += found[:1]  # what differs further down follows from the first
+    return not found
+
+
+def _divergence(
+    check: str, name: str, layer: Layer, problem: Problem, ours: Any, theirs: Any, upstream: bool
+) -> Optional[Divergence]:
+    """The first spike by which two engines differ. What follows from a difference upstream counts as rounding too."""
+    differs = ours.spikes != theirs.spikes
+    if not differs.any():
+        return None
+    index = tuple(int(axis[0]) for axis in differs.nonzero())
+    distance, near = float("nan"), False
+    if isinstance(layer, Stepper) and "mem" in theirs:
+        quiet = ours if ours.spikes[index] == 0 else theirs  # the one that did not fire has not been reset either
+        neuron, fields = _fields(layer, name, problem)
+        if quiet.mem.shape == quiet.spikes.shape:
+            distance = abs(neuron.margin(fields, quiet, index))
+            near = distance <= ROUNDING * max(1.0, abs(value_at(fields.threshold, quiet.mem, index)))
+    rounding = check != "float64" and (upstream or near)
+    return Divergence(check, name, layer_name(layer), index[0], index[1:], distance, int(differs.sum()), rounding)
+
+
+def _fields(layer: Stepper, name: str, problem: Problem) -> Tuple[Neuron, Params]:
+    """The neuron of a layer, and its fields as NumPy arrays."""
+    neuron, inner = layer.core
+    prefix = f"{name}.{inner}" if name else inner
+    own = {path[len(prefix) :]: float64(x) for path, x in flatten(problem.params).items() if path.startswith(prefix)}
+    return neuron, neuron.prepare(host(), Params(own))
+
+
+# ---- the reference against finite differences ----------------------------------------------------------------------
+
+
+def _differences(report: Report, problem: Problem, reference: Engine) -> None:
+    check = "finite differences"
+    stuck = sorted({type(s).__name__ for s in _surrogates(problem.network) if not s.has_antiderivative})
+    if stuck:
+        report.note(check, f"surrogate {', '.join(stuck)} has no antiderivative", (), UNCHECKED)
+        return
+    try:
+        smooth = reference.smooth()
+    except NotImplementedError:
+        smooth = host().smooth()
+    worst: Dict[str, Any] = {}
+    for slope in slopes(smooth, problem):
+        if slope.name not in worst or slope.error > worst[slope.name].error:
+            worst[slope.name] = slope
+    for name, slope in worst.items():
+        errors = (abs(slope.analytic - slope.numeric), slope.error)
+        if slope.at_kink:
+            report.note(check, f"gradient {name}: it stands where a clamp begins", slope.shape, UNCHECKED)
+        else:
+            report.add(check, f"gradient {name}", slope.shape, errors, DIFFERENCE_LIMIT)
+
+
+def _surrogates(network: Layer) -> List[Any]:
+    return [layer.core[0].surrogate for _, layer in walk(network) if isinstance(layer, Stepper)]

@@ -1,0 +1,375 @@
+"""The command line: ``spikecore train``, ``evaluate``, ``verify``, ``check``, ``plot``, ``engines``, ``bench``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Callable, List, Optional, Tuple
+
+OK, NOT_VERIFIED, USAGE, DATA, RUNTIME, INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 gradients not verified, network refused; 2 wrong usage or run file; 3 data or checkpoint "
+    "absent or damaged; 4 anything else that went wrong while running; 130 interrupted."
+)
+
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # else NumPy's idle threads spin where kernels should run
+MISSING = 'the command line needs {}: pip install "spikecore[cli]"'
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+
+    from spikecore import __version__
+    from spikecore.api.core.engine import engines as known_engines
+    from spikecore.api.core.messages import unknown
+    from spikecore.api.training.checkpoint import CheckpointError
+    from spikecore.cli.lock import Occupied
+    from spikecore.cli.messages import ConfigError
+    from spikecore.cli.run_directory import MODEL, Run, check_same, check_unused, opened
+    from spikecore.cli.run_file import read
+    from spikecore.datasets import DataError
+    from spikecore.utils import keep_memory
+except ModuleNotFoundError as missing:  # of this extra only: anything else is a fault of the installation
+    if missing.name is None or missing.name.partition(".")[0] not in "typer rich pydantic tomli tomli_w".split():
+        raise
+    print(f"spikecore: {MISSING.format(missing.name)}", file=sys.stderr)
+    raise SystemExit(USAGE) from None
+
+
+def _epilog(*examples: str) -> str:
+    """Examples, one a line, and the exit codes: what every help ends with."""
+    return "\n\n".join(["\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in examples)]), EXIT_CODES])
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Spiking networks from run files: train them on any engine, verify their gradients, look at what they do.",
+    epilog=EXIT_CODES,
+)
+
+# Options as defaults, not as Annotated types: before Python 3.11 a default of None hides the annotation from typer.
+RUN = typer.Argument(..., metavar="RUN", help="A run file or a run directory.")
+RUN_TO_TRAIN = typer.Argument(..., metavar="RUN", help="A run file; with --resume also a run directory.")
+RUN_DIR = typer.Argument(..., metavar="RUN_DIR", help="What `spikecore train` wrote.")
+ENGINE = typer.Option(None, "--engine", "-e", metavar="NAME", help="Beats $SPIKECORE_ENGINE, which beats the run file.")
+SETS = typer.Option(
+    None, "--set", "-s", metavar="KEY=VALUE", help="Change a key of the run file, e.g. train.epochs=3. May be repeated."
+)
+OUT = typer.Option(None, metavar="DIR", help="Run directory. Default: the next free runs/NAME-001, runs/NAME-002, ...")
+RESUME = typer.Option(False, "--resume", help="Continue the run in the run directory.")
+PROGRESS = typer.Option(
+    None,
+    "--progress/--no-progress",
+    help="Bars within epochs; without them a line per epoch. Default: on a terminal.",
+    show_default=False,
+)
+AGAINST = typer.Option("numpy", metavar="NAME", help="The reference engine.")
+SIMULATE = typer.Option(
+    False, "--simulate", help="Engine ipu: run a simulation of PopTorch on the CPU instead of PopTorch."
+)
+FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for; ipu is the one that has checks.")
+SAMPLES = typer.Option(8, min=1, help="How many of the first training samples to take.")
+WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Which; default: all.", show_default=False)
+LIST = typer.Option(False, "--list", help="Describe the workloads and leave.")
+ROUNDS = typer.Option(15, min=1, help="How often each side is timed.")
+QUICK = typer.Option(False, "--quick", help="Tiny shapes, to see that everything runs; the times mean nothing.")
+DEVICE = typer.Option("cpu", metavar="DEVICE", help="cpu or cuda: where whatever runs on torch runs.")
+BENCH_ENGINES = typer.Option(None, "--engine", "-e", metavar="NAME", help="torch or numpy; default both; repeatable.")
+PEERS = typer.Option(None, metavar="A,B", help="Peers to time; none for none. Default: all that are installed.")
+BATCH = typer.Option(None, min=1, help="Batch size in place of each workload's own.")
+BENCH_PROGRESS = typer.Option(
+    None, "--progress/--no-progress", help="A bar per group. Default: on a terminal.", show_default=False
+)
+KEEP_MEMORY = typer.Option(
+    False, "--keep-memory", help="For all sides: keep freed memory in the process, as the other commands do."
+)
+RESULTS = typer.Option(None, "--out", metavar="FILE", help="Where to keep the result: FILE.md or FILE.json.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"spikecore {__version__}")
+        raise typer.Exit
+
+
+VERSION = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and leave.")
+DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error; works at any place.")
+
+
+@app.callback()
+def options(context: typer.Context, version: bool = VERSION, debug: bool = DEBUG) -> None:
+    """Options of every command; ``main`` looks for --debug itself."""
+    if context.invoked_subcommand != "bench":  # which measures what others find in a process of their own
+        keep_memory()
+
+
+@app.command(
+    epilog=_epilog(
+        "spikecore train digits.toml",
+        "spikecore train digits.toml --engine numpy --set train.epochs=3 --out runs/short",
+        "spikecore train runs/short --resume --set train.epochs=10",
+    )
+)
+def train(
+    run: Path = RUN_TO_TRAIN,
+    engine: Optional[str] = ENGINE,
+    sets: Optional[List[str]] = SETS,
+    out: Optional[Path] = OUT,
+    resume: bool = RESUME,
+    progress: Optional[bool] = PROGRESS,
+    simulate: bool = SIMULATE,
+) -> None:
+    """Train the network of a run file.
+
+    Writes weights, history, result and pictures into a run directory, the weights, optimiser and history after every
+    epoch. An interrupted run that is resumed ends with the same weights, bit for bit, as one that was not. A directory
+    that already holds something is left alone without --resume.
+    """
+    sets = _simulated(sets, simulate)
+    directory = _run_directory(run, out, resume)
+    file = run / "run.toml" if run.is_dir() else run
+    job = _run(file, engine, sets, directory)
+    if resume:
+        check_same(opened(directory).config, job.config)
+    bars = sys.stderr.isatty() if progress is None else progress
+    with job.start(resume, Path("runs")) as model:
+        done = model.epochs_done
+        print(f"{model.engine!r}, {job.train_set!r} -> {job.directory}")
+        job.train(model, print if not bars else lambda line: None, bars)
+        if model.epochs_done == done:
+            print(f"nothing left to train: {done} epochs done, of {job.config.train.epochs} or until early stopping")
+        result = job.evaluate(model)
+        print(", ".join(f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_")))
+        _draw(job, model)
+
+
+@app.command(epilog=_epilog("spikecore evaluate runs/digits-001 --engine numpy"))
+def evaluate(run: Path = RUN_DIR, engine: Optional[str] = ENGINE, simulate: bool = SIMULATE) -> None:
+    """Evaluate a trained run on its test set.
+
+    Loss and accuracy, on any engine; result.json in the run directory keeps them.
+    """
+    job = opened(run, engine, _simulated(None, simulate))
+    for name, value in job.evaluate(_trained(job)).items():
+        print(f"{name:>14}  {value:.6f}" if isinstance(value, float) else f"{name:>14}  {value}")
+
+
+@app.command(epilog=_epilog("spikecore verify digits.toml --engine torch", "spikecore verify runs/digits-001"))
+def verify(
+    run: Path = RUN,
+    engine: Optional[str] = ENGINE,
+    sets: Optional[List[str]] = SETS,
+    against: str = AGAINST,
+    samples: int = SAMPLES,
+    simulate: bool = SIMULATE,
+) -> None:
+    """Verify the gradients of an engine.
+
+    They are compared with the hand-written ones of the reference engine, and those with finite differences. A run
+    directory is verified with its trained weights, and its report.txt keeps the report; a run file with first weights.
+    """
+    run, sets = run.parent if run.name == MODEL else run, _simulated(sets, simulate)
+    job = opened(run, engine, sets or ()) if run.is_dir() else _run(run, engine, sets, None)
+    names = [known.name for known in known_engines()]
+    if against not in names:
+        raise ConfigError([f"--against {against}: {unknown('engine', against, names)}"])
+    report = job.verify(job.model(), samples, against)
+    print(report)
+    if not report.ok:
+        raise typer.Exit(NOT_VERIFIED)
+
+
+@app.command(epilog=_epilog("spikecore check digits.toml --for ipu", "spikecore check runs/digits-001"))
+def check(run: Path = RUN, target: str = FOR, sets: Optional[List[str]] = SETS) -> None:
+    """Check a network for an accelerator, on any machine.
+
+    Says whether PopTorch would accept it and differentiate it as meant, and how large the graph is; nothing is
+    compiled. Exits with 1 if the network would be refused.
+    """
+    if target != "ipu":
+        raise ConfigError([f"--for {target}: must be ipu; other engines run everything and have nothing to check"])
+    job = opened(run, None, sets or ()) if run.is_dir() else _run(run, None, sets, None)
+    report = job.check()
+    print(report)
+    if not report.ok:
+        raise typer.Exit(NOT_VERIFIED)
+
+
+@app.command(epilog=_epilog("spikecore plot runs/digits-001 --engine numpy"))
+def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
+    """Draw the pictures of a run again.
+
+    Training curves (curves.png), spikes (raster.png) and membranes with thresholds (traces.png).
+    """
+    job = opened(run, engine)
+    for path in job.pictures(_trained(job)):
+        print(path)
+
+
+@app.command(epilog=_epilog("spikecore engines"))
+def engines() -> None:
+    """List the engines.
+
+    Which can be used here, what the others lack, and how to get it.
+    """
+    table = Table("engine", "usable", "why not", "how to get it", box=None, pad_edge=False)
+    for status in known_engines():
+        install = "" if status.available else status.install
+        table.add_row(status.name, "yes" if status.available else "no", status.why, install.replace("[", r"\["))
+    Console().print(table)
+
+
+@app.command(
+    epilog=_epilog(
+        "spikecore bench --list",
+        "spikecore bench neurons --rounds 7 --peers snntorch,spikingjelly",
+        "spikecore bench tutorial5 tutorial6 --out results.md",
+        "spikecore bench --quick",
+    )
+)
+def bench(
+    workloads: Optional[List[str]] = WORKLOADS,
+    show: bool = LIST,
+    rounds: int = ROUNDS,
+    quick: bool = QUICK,
+    device: str = DEVICE,
+    engine: Optional[List[str]] = BENCH_ENGINES,
+    peers: Optional[str] = PEERS,
+    batch: Optional[int] = BATCH,
+    kept: bool = KEEP_MEMORY,
+    out: Optional[Path] = RESULTS,
+    progress: Optional[bool] = BENCH_PROGRESS,
+) -> None:
+    """Time this library and others on the same work.
+
+    A workload has groups of sides that do the same work. Each group has a process of its own (with --quick all share
+    this one), in which its sides run in turn, so that a machine whose speed drifts treats them alike. The table has the
+    median of each, its ratio to the first, and its parity: how many spikes differ from a reference run, and
+    max|a - b| / max|b| of the gradients (1e-5 is good). Peers that are not installed say so: pip install
+    "spikecore[peers]". Measure on an otherwise idle machine; a wide min-max says that it was not. Exits with 1 if a
+    peer failed.
+    """
+    command, settings_of = _benchmarks()
+    if show:
+        print(command.listing())
+        return
+    chosen = None if peers is None else tuple(p for p in peers.split(",") if p and p != "none")
+    if kept and not keep_memory():
+        raise ConfigError(["--keep-memory: needs glibc, which this system does not have"])
+    settings = settings_of(quick, device, tuple(engine or command.ENGINES), chosen, batch, kept)
+    if not command.measure(workloads or (), settings, rounds, out, progress):
+        raise typer.Exit(NOT_VERIFIED)
+
+
+# ---- what the commands share ---------------------------------------------------------------------------------------
+
+
+def _benchmarks() -> Tuple[Any, Any]:
+    """The command and the settings of ``benchmarks``, a package of the repository that no wheel carries.
+
+    Raises:
+        ConfigError: this is no checkout.
+    """
+    root = Path(__file__).parents[2]
+    if not (root / "benchmarks" / "command.py").is_file():
+        raise ConfigError(
+            [
+                "bench: its workloads are in the repository, not in the installed package: clone it, run "
+                "`pip install -e .` there, and spikecore bench again"
+            ]
+        )
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))  # an installation for development need not put it there
+    return importlib.import_module("benchmarks.command"), importlib.import_module("benchmarks.plan").Settings
+
+
+def _run(file: Path, engine: Optional[str], sets: Optional[List[str]], directory: Optional[Path]) -> Run:
+    return Run(read(file, engine, sets or ()), directory, file.name)
+
+
+def _simulated(sets: Optional[List[str]], simulate: bool) -> List[str]:
+    return [*(sets or ()), *(["engine_options.simulate=true"] if simulate else [])]
+
+
+def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Optional[Path]:
+    """Where to write; None for a new directory.
+
+    Raises:
+        ConfigError: a directory that already holds something, or nothing to resume.
+    """
+    if run.is_dir() and not resume:
+        raise ConfigError([f"{run} is a run directory: add --resume to continue it, or name a run file"])
+    if out is None and resume:
+        if not run.is_dir():
+            raise ConfigError([f"--resume needs a run directory: spikecore train {run} --resume --out DIR"])
+        return run
+    if out is not None and not resume:
+        check_unused(out)
+    return out
+
+
+def _trained(job: Run) -> Any:
+    assert job.directory is not None
+    if not (job.directory / MODEL).exists():
+        raise FileNotFoundError(f"{job.directory}: holds no {MODEL} yet: spikecore train {job.directory} --resume")
+    return job.model()
+
+
+def _draw(job: Run, model: Any) -> None:
+    """Pictures, where matplotlib is there to draw them: a trained run is not lost for want of it."""
+    try:
+        made = job.pictures(model)
+    except ImportError as error:
+        print(f"no pictures: {error}; then spikecore plot {job.directory}", file=sys.stderr)
+    else:
+        print("pictures:", ", ".join(map(str, made)))
+
+
+# ---- exit codes ----------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    """Run a command and leave the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    guarded(lambda: app(given, prog_name="spikecore", standalone_mode=False), debug)
+
+
+def guarded(command: Callable[[], Optional[int]], debug: bool = False) -> None:
+    """Call ``command`` and leave the process with its exit code, or with that of the error, told in a line."""
+    try:
+        code = command()
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        code = _explained(error)
+    raise SystemExit(code or OK)
+
+
+def _explained(error: BaseException) -> int:
+    """Say what went wrong; returns the exit code."""
+    if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's own: click's exceptions, wherever they live
+        error.show()
+        return USAGE
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+        print("interrupted; --resume continues a training run", file=sys.stderr)
+        return INTERRUPTED
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    for kinds, code in (((ConfigError, Occupied), USAGE), ((DataError, CheckpointError, OSError), DATA)):
+        if isinstance(error, kinds):
+            print(text, file=sys.stderr)
+            return code
+    print(f"{type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
+    return RUNTIME
+
+
+if __name__ == "__main__":
+    main()

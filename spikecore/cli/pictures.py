@@ -1,0 +1,175 @@
+"""The pictures of a run: training curves, and spikes and membranes of every neuron layer for one sample."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+
+from spikecore import spikeplot
+from spikecore.api.core.files import write_atomically
+from spikecore.api.core.layer import Key
+from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.layers.containers import Sequential
+from spikecore.api.training.batching import Feed
+from spikecore.api.training.model import Model
+from spikecore.spikeplot.training import curve_names
+
+CURVES, RASTER, TRACES = "curves.png", "raster.png", "traces.png"
+MOST_PANELS, MOST_TRACES, DPI = 4, 4, 130
+
+Spikes = Dict[str, np.ndarray]  # outputs (time, 1, *features) by layer
+
+
+def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], title: str) -> List[Path]:
+    """Draw everything that this network has to show.
+
+    Args:
+        directory: where to.
+        model: the trained model.
+        inputs: a batch of one sample.
+        feeding: num_steps, encoder and time_axis.
+        title: says which sample.
+
+    Returns:
+        the files written.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    made: List[Any] = []
+    if model.history:
+        made.append((_curves(model.history), CURVES))
+    layers = _neuron_layers(model)
+    if layers:
+        feed = Feed(**feeding)
+        x, steps = feed(model.engine, inputs, model.input_shape, Key((model.seed, "evaluate", "encoder")))
+        spikes = {name: _run_up_to(model, name, x, steps) for name in layers}
+        made.append((_raster(spikes, model, title), RASTER))
+        made.append((_traces(spikes, model, x, steps, title), TRACES))
+    made = [(figure, name) for figure, name in made if figure is not None]
+    for figure, name in made:
+        _save(figure, directory / name)
+    return [directory / name for _, name in made]
+
+
+def _curves(history: Any) -> Any:
+    names = curve_names(history)
+    figure = _blank(3.8 * len(names), 3.2)
+    spikeplot.training_curves(history, figure.subplots(1, len(names), squeeze=False))
+    return figure
+
+
+def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
+    """Training losses of several runs in one picture; ``histories`` by label."""
+    figure = _figure(3.6, title)
+    ax = figure.subplots()
+    for number, (label, history) in enumerate(histories.items()):
+        line = spikeplot.training_curves([{"epoch": row["epoch"], "loss": row["loss"]} for row in history], ax)["loss"]
+        line.set(label=label, color=f"C{number}", linestyle="-" if number % 2 == 0 else "--")
+    ax.legend(frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    write_atomically(path, drawn.getvalue())
+
+
+def _neuron_layers(model: Model) -> List[str]:
+    """Names of the network's own layers that have a state."""
+    if not isinstance(model.network, Sequential):
+        return []
+    return [name for name, layer in model.network.children() if layer.state][-MOST_PANELS:]
+
+
+def _run_up_to(model: Model, name: str, x: Any, steps: Any) -> np.ndarray:
+    """Outputs of one layer: those of a network that ends there, with the same weights."""
+    network = Sequential(*model.network.layers[: int(name) + 1])  # type: ignore[attr-defined]
+    part = Model(network, model.engine, model.seed, input_shape=model.input_shape)
+    kept, held = part.state(), model.state()
+    part.load_state({**kept, **{kind: {key: held[kind][key] for key in kept[kind]} for kind in ("params", "buffers")}})
+    return model.engine.to_numpy(part.executor.run(x, steps=steps).spikes)
+
+
+def _spiking(model: Model, name: str) -> bool:
+    return bool(getattr(model.network.layers[int(name)], "spiking", True))  # type: ignore[attr-defined]
+
+
+def _raster(spikes: Spikes, model: Model, title: str) -> Any:
+    """The spikes of each layer; None if no layer makes any."""
+    spikes = {name: values for name, values in spikes.items() if _spiking(model, name)}
+    if not spikes:
+        return None
+    heights = [min(3.2, 1.1 + 0.018 * s[0, 0].size) for s in spikes.values()]
+    figure = _figure(1.0 + sum(heights), title)
+    panels = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights).flat
+    for ax, (name, values) in zip(panels, spikes.items()):
+        spikeplot.raster(values, ax, batch_index=0)
+        ax.set_title(f"layer {name} ({_kind(model, name)}): {ax.get_title()}", fontsize=10)
+        ax.label_outer()
+    return figure
+
+
+def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any:
+    """Membranes of the liveliest neurons of each layer that has a ``mem``; None if no layer has.
+
+    Layers that spike have thresholds and spikes, too: a readout such as ``LI`` has neither.
+    """
+    states = model.executor.run(x, steps=steps, record=True).states
+    names = [name for name in spikes if "mem" in states.get(name, {})]
+    if not names:
+        return None
+    mems = {name: model.engine.to_numpy(states[name]["mem"]) for name in names}
+    spikes = {name: spikes[name] if _spiking(model, name) else 0.0 * spikes[name] for name in names}
+    shown = [
+        (name, neuron) for name in names for neuron in _liveliest(spikes[name], mems[name], MOST_TRACES // len(names))
+    ]
+    figure = _figure(1.0 + 1.35 * len(shown), title)
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    handles: Dict[str, Any] = {}
+    for ax, (name, neuron) in zip(panels, shown):
+        ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
+        marks = {"threshold": _threshold(model, name), "spikes": spikes[name]} if _spiking(model, name) else {}
+        drawn = spikeplot.traces(mems[name], axes=ax, neurons=[neuron], batch_index=0, **marks)
+        ax.label_outer()
+        for label, lines in (("threshold", drawn.threshold), ("membrane", drawn.mem), ("spike", drawn.spikes)):
+            handles.update((label, line) for line in lines)
+    figure.legend(handles.values(), handles, frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _liveliest(spikes: np.ndarray, mem: np.ndarray, count: int) -> List[int]:
+    """The neurons that begin to fire most often; among equals those whose membrane comes up highest."""
+    fired = (spikes[:, 0] != 0).reshape(len(spikes), -1)
+    onsets = fired[0] + (fired[1:] & ~fired[:-1]).sum(axis=0)
+    peaks = mem[:, 0].reshape(len(mem), -1).max(axis=0)
+    return sorted(np.lexsort((-peaks, -onsets))[:count].tolist())
+
+
+def _figure(height: float, title: str) -> Any:
+    figure = _blank(7.0, height)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _blank(width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('pictures need matplotlib: pip install "spikecore[plot]"') from error
+    return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+
+
+def _threshold(model: Model, name: str) -> Any:
+    field = getattr(model.network.layers[int(name)], "threshold", None)  # type: ignore[attr-defined]
+    if isinstance(field, Learn):
+        return model.params()[f"{name}.threshold"]
+    return None if field is None else values_of(field)
+
+
+def _kind(model: Model, name: str) -> str:
+    return type(model.network.layers[int(name)]).__name__  # type: ignore[attr-defined]

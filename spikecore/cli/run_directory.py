@@ -1,0 +1,364 @@
+"""Runs: a run file carried out in a directory of its own.
+
+The directory holds run.toml (every key, defaults included), model.safetensors (weights, buffers, optimiser, step and
+history, after every epoch), best.safetensors (where early stopping restores the best epoch), history.jsonl, result.json
+(loss and metrics on the test set) and the pictures. Each file is replaced in a single step, so that a run may be
+interrupted at any moment and resumed; the resumed run is bit-identical to an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.files import json_text, write_atomically
+from spikecore.api.core.layer import Key, ShapeError
+from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.metrics import COLUMNS
+from spikecore.api.functional.targets import check_labels
+from spikecore.api.training.batching import Feed
+from spikecore.api.training.load import load
+from spikecore.api.training.model import Model
+from spikecore.cli import run_file as configs
+from spikecore.cli.lock import owned
+from spikecore.cli.messages import ConfigError
+from spikecore.cli.pictures import draw
+from spikecore.datasets import Dataset, Loader
+
+RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
+    "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
+)
+FREE = ("engine", "device", "train.epochs", "train.schedule", "train.early_stopping", "data.path", "data.test_path")
+
+
+def new_directory(root: Any, name: str) -> Path:
+    """Make the first of root/name-001, root/name-002, ... that does not exist; no two callers get the same one."""
+    for number in itertools.count(1):
+        path = Path(root) / f"{name}-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
+    return path
+
+
+def check_unused(directory: Path) -> None:
+    """Refuse to start a run in a directory that holds something. Hidden files do not count: a run that was killed
+    before it had written its run file leaves nothing else.
+
+    Raises:
+        ConfigError: names the directory.
+    """
+    taken = directory.exists() and not directory.is_dir()
+    if taken or directory.is_dir() and any(not path.name.startswith(".") for path in directory.iterdir()):
+        raise ConfigError([f"--out {directory} already exists: add --resume to continue it, or choose another"])
+
+
+@dataclass
+class Run:
+    """A run file, its data and its directory.
+
+    Args:
+        config: the run file.
+        directory: where its results are, or will be; None for a run that leaves nothing.
+        name: of the run file, for messages.
+    """
+
+    config: configs.RunFile
+    directory: Optional[Path] = None
+    name: str = RUN
+
+    def __post_init__(self) -> None:
+        self.train_set, self.test_set = self.config.data.load(self.config.seed)
+        self.held_out: Optional[Dataset] = self.test_set
+        validation = self.config.data.validation
+        if validation == "none":
+            self.held_out = None
+        elif validation != "test":
+            self.train_set, self.held_out = self.train_set.split(1.0 - validation)
+
+    @property
+    def feeding(self) -> Dict[str, Any]:
+        """num_steps, encoder and time_axis, as ``fit`` and its like take them."""
+        return self.config.encoder.make()
+
+    @property
+    def loss(self) -> Any:
+        """The loss."""
+        return self.config.train.loss.make()
+
+    @property
+    def metric(self) -> Any:
+        """What to report beside the loss."""
+        metrics = self.config.train.metric
+        return None if metrics is None else [metric.make() for metric in metrics]
+
+    def engine(self) -> Engine:
+        """The engine that the run file names.
+
+        Raises:
+            EngineUnavailable: a package it needs is missing.
+            ConfigError: it has no devices, or not this one.
+        """
+        where = {} if self.config.device is None else {"device": self.config.device}
+        options = self.config.engine_options
+        try:
+            return get_engine(self.config.engine, dtype=self.config.dtype, **where, **options)
+        except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch on a word that is no device
+            if options and not where:
+                line = f"{self.name}: engine_options for engine {self.config.engine!r}: {error}"
+                raise ConfigError([f"{line}; --set engine_options= removes the table"]) from None
+            if not where:
+                raise
+            what = f"engine {self.config.engine!r} takes no device" if isinstance(error, TypeError) else str(error)
+            line = f"{self.name}: device = {self.config.device!r}: {what}; --set device= removes the key"
+            raise ConfigError([line.replace(f"device={self.config.device!r}: ", "")]) from None
+
+    def new_model(self) -> Model:
+        """The network with first weights.
+
+        Raises:
+            ConfigError: it does not take the data, or the encoder does not.
+        """
+        engine, key = self.engine(), Key((self.config.seed, "shape"))
+        try:
+            sample, _ = Feed(**self.feeding)(engine, self.train_set.inputs[:1], None, key)
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: encoder: {error}. The data: {self.train_set!r}"]) from None
+        try:
+            shape = tuple(sample.shape[2:])
+            return Model(self.config.network.make(), engine, self.config.seed, input_shape=shape)
+        except ShapeError as error:
+            raise ConfigError([f"{self.name}: network: {error}. The data: {self.train_set!r}"]) from None
+
+    def model(self) -> Model:
+        """The model with the weights of the run directory, or with first ones if there are none."""
+        if self.directory is None or not (self.directory / MODEL).exists():
+            return self.new_model()
+        return load(self.directory / MODEL, engine=self.engine())
+
+    def loader(self, data: Dataset) -> Loader:
+        """Batches for training: shuffled by the seed."""
+        options = self.config.data
+        return Loader(
+            data,
+            batch_size=options.batch_size,
+            shuffle=options.shuffle,
+            seed=self.config.seed,
+            drop_last=options.drop_last,
+        )
+
+    def judging(self, data: Dataset) -> Loader:
+        """Batches for evaluation: in order, all samples."""
+        return Loader(data, batch_size=max(256, self.config.data.batch_size), shuffle=False)
+
+    # ---- what can be done with it ----
+
+    @contextlib.contextmanager
+    def start(self, resume: bool = False, root: Optional[Path] = None, over: bool = False) -> Iterator[Model]:
+        """The model to train, and its directory with the run file in it, which is this process's until the block ends.
+
+        Args:
+            resume: continue with what the directory holds.
+            root: where to make a directory, if the run has none.
+            over: replace what the directory holds.
+
+        Raises:
+            ConfigError: encoder, network, loss and data do not go together, or the directory holds something.
+            Occupied: another process trains there.
+        """
+        model = None if resume else self._tried()
+        if self.directory is None and root is not None:
+            self.directory = new_directory(root, Path(self.name).stem)
+        with contextlib.ExitStack() as held:
+            if self.directory is not None:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                held.enter_context(owned(self.directory))
+                if not resume and not over:
+                    check_unused(self.directory)
+            model = self.model() if model is None else model
+            self._write(RUN, configs.write(self.config).decode())
+            yield model
+
+    def _tried(self) -> Model:
+        """The network with first weights; what the first samples and all labels show is refused before there is a
+        directory.
+
+        Raises:
+            ConfigError: encoder, network, loss and data do not go together.
+        """
+        model = self.new_model()
+        try:
+            first = next(iter(Loader(self.train_set, batch_size=2, shuffle=False)))
+            model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
+            labels, targets = reads_labels(self.loss), self.train_set.targets
+            if labels is not None:
+                check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
+        return model
+
+    def train(self, model: Model, say: Callable[[str], None] = print, progress: Optional[bool] = False) -> None:
+        """Train up to the run file's epochs, saving after each of them.
+
+        Args:
+            model: what ``start`` returned.
+            say: takes one line per epoch.
+            progress: as in ``Model.fit``.
+        """
+        options, callbacks = self.config.train, [lambda model, row: self._keep(model)]
+        if options.early_stopping is not None:
+            stopping, best = options.early_stopping.make(), self._file(BEST)  # type: ignore[attr-defined]
+            if any([stopping(_Past(best, model), row) for row in model.history]):  # it hears all of it
+                return
+            callbacks.insert(0, lambda model, row: stopping(_Watched(best, model), row))
+        if model.epochs_done >= options.epochs:
+            return
+        model.fit(
+            self.loader(self.train_set),
+            self.loss,
+            options.optimizer.make(),
+            options.epochs,
+            validation=None if self.held_out is None else self.judging(self.held_out),
+            schedule=options.schedule.make(),
+            clip_norm=options.clip_norm,
+            callbacks=(*callbacks, lambda model, row: say(epoch_line(row))),
+            metric=self.metric,
+            window=options.window,
+            learning=options.learning,
+            update_every=options.update_every,
+            resume=model.epochs_done > 0,
+            progress=progress,
+            **self.feeding,
+        )
+
+    def _file(self, name: str) -> Optional[Path]:
+        return None if self.directory is None else self.directory / name
+
+    def _keep(self, model: Model) -> None:
+        if self.directory is not None:
+            model.save(self.directory / MODEL)
+            self._write(HISTORY, "".join(json_text(row) + "\n" for row in model.history))
+
+    def _write(self, name: str, text: str) -> None:
+        if self.directory is not None:
+            write_atomically(self.directory / name, text.encode())
+
+    def evaluate(self, model: Model) -> Dict[str, Any]:
+        """Loss and metrics on the test set; result.json keeps them."""
+        data = self.judging(self.test_set)
+        found = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding)
+        simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
+        about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
+        result = {**about, **{f"test_{name}": value for name, value in found.items()}}
+        self._write(RESULT, json_text(result, indent=2) + "\n")
+        return result
+
+    def verify(self, model: Model, samples: int = 8, against: str = "numpy") -> Any:
+        """Verify the gradients on the first training samples; report.txt keeps the report."""
+        from spikecore.api.verification.verify import verify
+
+        batch: Any = self.train_set[:samples]
+        report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=against, **self.feeding)
+        self._write(REPORT, f"{report}\n")
+        return report
+
+    def check(self) -> Any:
+        """Whether an IPU would take the network and train it as meant: a ``CheckReport``; nothing is compiled."""
+        from spikecore.engines.ipu.networks import check_model
+
+        options = dict(self.config.engine_options) if self.config.engine == "ipu" else {}
+        engine: Any = get_engine("ipu", dtype=self.config.dtype, **{**options, "simulate": True})
+        config = self.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
+        inputs, targets = next(iter(self.loader(self.train_set)))
+        train, model = self.config.train, Run(config, None, self.name).new_model()
+        optimizer, feeding = train.optimizer.make(), self.feeding
+        way: Any = {"window": train.window, "learning": train.learning, "update_every": train.update_every}
+        return check_model(model, inputs, targets, self.loss, optimizer, engine=engine, **way, **feeding)
+
+    def pictures(self, model: Model) -> List[Path]:
+        """Draw curves.png, raster.png and traces.png into the directory; returns their paths."""
+        assert self.directory is not None, "a run without directory has no place for pictures"
+        sample: Any = self.test_set[:1]
+        target = sample.targets[0]
+        title = f"{self.test_set.name}: first test sample"
+        if self.test_set.classes or not getattr(target, "shape", ()):  # others have no short name
+            title += f", target {self.test_set.classes[int(target)] if self.test_set.classes else target}"
+        return draw(self.directory, model, sample.inputs, self.feeding, title)
+
+
+def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
+    """A run from its directory.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    directory = Path(directory)
+    if not (directory / RUN).is_file():
+        raise FileNotFoundError(f"{directory}: not a run directory: it holds no {RUN}. `spikecore train` makes one")
+    return Run(configs.read(directory / RUN, engine, sets), directory)
+
+
+def check_same(before: configs.RunFile, after: configs.RunFile) -> None:
+    """Refuse to resume a run with settings that would have made it another run.
+
+    Raises:
+        ConfigError: names each key, its value then and now.
+    """
+    old, new = _leaves(before.plain()), _leaves(after.plain())
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_free(key)]
+    if changed:
+        lines = [f"--resume: {key} is {new.get(key)!r}, but the run began with {old.get(key)!r}" for key in changed]
+        raise ConfigError([*lines, f"--resume takes changes of {', '.join(FREE)} only; for others start a new run"])
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+
+
+def _leaves(value: Any, path: str = "") -> Dict[str, Any]:
+    if isinstance(value, (dict, list)):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        return {k: v for key, x in parts for k, v in _leaves(x, f"{path}.{key}" if path else str(key)).items()}
+    return {path: value}
+
+
+def epoch_line(row: Dict[str, Any]) -> str:
+    """A row of the history for people."""
+    shown = [name for name in row if name == "loss" or name not in COLUMNS]
+    figures = [f"{name} {row[name]:.4f}" for name in shown]
+    return f"epoch {row['epoch']:>3}  {'  '.join(figures)}  {row['seconds']:.2f} s"
+
+
+# ---- early stopping across an interruption -------------------------------------------------------------------------
+
+
+@dataclass
+class _Watched:
+    """What early stopping sees of a model: the best state, when it asks for it, is also kept in a file."""
+
+    path: Optional[Path]
+    model: Model
+
+    def state(self) -> Dict[str, Any]:
+        if self.path is not None:
+            self.model.save(self.path)
+        return self.model.state()
+
+    def load_state(self, state: Dict[str, Any]) -> None:
+        self.model.load_state(state)
+
+
+class _Past(_Watched):
+    """The same while a resumed run tells early stopping its history: the best state comes from the file."""
+
+    def state(self) -> Dict[str, Any]:
+        if self.path is None or not self.path.exists():
+            return self.model.state()
+        return load(self.path, engine=self.model.engine).state()
+
+    def load_state(self, state: Dict[str, Any]) -> None:
+        """The file already holds what it should."""

@@ -1,0 +1,281 @@
+"""What a run file may name: the library's layers, surrogates, encoders, losses, optimisers and schedules.
+
+Nothing here is written per class. Each class (or encoder function) becomes a pydantic model whose keys are its own
+fields, with their defaults, and which calls it to check values; a table with a ``kind`` is one of a union of them. A
+layer added to the library is a layer that run files know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from typing import Any, Callable, ClassVar, Dict, List, Optional, Tuple, Type, Union
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from typing_extensions import Annotated, Literal
+
+from spikecore.api import functional, spikegen
+from spikecore.api.core.layer import Layer
+from spikecore.api.core.parameters import Learn, learn, learn_tau
+from spikecore.api.functional import quant
+from spikecore.api.functional.metrics import NAMED, OWN
+from spikecore.api.surrogate import Surrogate
+from spikecore.api.training import schedules as schedule
+from spikecore.api.training.batching import keywords_of
+from spikecore.api.training.checkpoint import known_classes
+from spikecore.api.training.fit import EarlyStopping
+from spikecore.api.training.optimizers import Optimizer
+
+REQUIRED: Any = ...
+# what a learned parameter is called: the function, the argument that the word stands for, and further keys
+LEARNED: Dict[str, Tuple[Any, str, Tuple[str, ...]]] = {
+    "learn": (learn, "value", ("per",)),
+    "learn_tau": (learn_tau, "tau", ("per", "dt")),
+}
+
+
+class Section(BaseModel):
+    """A table of a run file: unknown keys and values of a wrong type are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+
+
+class Kind(Section):
+    """A table that describes one object of the library."""
+
+    target: ClassVar[Callable[..., Any]]
+
+    def make(self) -> Any:
+        """The object described."""
+        fields = {name: _made(getattr(self, name)) for name in type(self).model_fields if name != "kind"}
+        return type(self).target(*fields.pop("layers", ()), **fields)  # of containers, layers are the arguments
+
+    @model_validator(mode="after")
+    def _accepted(self) -> Kind:
+        try:
+            self.make()
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+def _made(value: Any) -> Any:
+    """A value of a run file as the library's constructors want it."""
+    if isinstance(value, Kind):
+        return value.make()
+    if isinstance(value, (list, tuple)):
+        return tuple(_made(part) for part in value)
+    for word, (function, argument, _) in LEARNED.items():
+        if isinstance(value, dict) and word in value:
+            return function(**{argument if key == word else key: _made(part) for key, part in value.items()})
+    return value
+
+
+def _parameter(value: Any) -> Any:
+    """Refuse what is no number, no list of numbers and no learned value ``{learn = ...}`` or ``{learn_tau = ...}``."""
+    plain = value
+    if isinstance(value, dict):
+        word = next((word for word, (_, _, keys) in LEARNED.items() if {word} <= set(value) <= {word, *keys}), None)
+        if word is None:
+            raise ValueError(
+                "a learned value is {learn = 0.9}, {learn = 0.9, per = 'neuron'} or per = 'channel'; a decay learned "
+                "through its time constant {learn_tau = 10.0}, with dt and per if need be"
+            )
+        plain = value[word]
+    if isinstance(plain, bool) or not isinstance(plain, (int, float, list, tuple)):
+        raise ValueError("must be a number, an array of numbers, or a learned value such as {learn = 0.9}")
+    return value
+
+
+# ---- from classes to models ----------------------------------------------------------------------------------------
+
+
+def model_of(name: str, target: Callable[..., Any], fields: Dict[str, Tuple[Any, Any]], **kind: Any) -> Type[Kind]:
+    """A model with these (type, default) that makes objects by calling ``target``."""
+    made = create_model(name, __base__=Kind, **{**kind, **fields})  # type: ignore[call-overload]
+    made.target, made.__doc__ = target, target.__doc__
+    return made
+
+
+def tagged(targets: Dict[str, Callable[..., Any]], default: str = "") -> Any:
+    """The type of a table whose ``kind`` chooses among targets. A bare name stands for ``{kind = name}``."""
+    models = tuple(
+        model_of(name, target, _fields(target), kind=(Literal[name], name))  # type: ignore[valid-type]
+        for name, target in sorted(targets.items())
+    )
+    return one_of(models, "kind", default)
+
+
+def one_of(models: Tuple[Any, ...], key: str, default: str = "") -> Any:
+    """The type of a table whose ``key`` chooses among models; absent, it chooses ``default``."""
+
+    def spelled_out(value: Any) -> Any:
+        if isinstance(value, str):
+            return {key: value}
+        return {key: default, **value} if default and isinstance(value, dict) else value
+
+    return Annotated[Union[models], Field(discriminator=key), BeforeValidator(spelled_out)]  # type: ignore[return-value]
+
+
+def _fields(target: Any) -> Dict[str, Tuple[Any, Any]]:
+    """Types and defaults of a dataclass's fields or of an encoder's options."""
+    if dataclasses.is_dataclass(target):
+        known = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
+        return {f.name: (_type(f.type, f.default), _default(f)) for f in known}
+    options = [p for p in inspect.signature(target).parameters.values() if p.name not in ENCODER_INTERNAL]
+    return {
+        p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(p.annotation, p.default), p.default)
+        for p in options
+    }
+
+
+def _type(annotation: Any, default: Any) -> Any:
+    """The types of which pydantic knows more than the class itself; all others are left to the class. A default of None
+    is always a value.
+    """
+    known = TYPES.get(annotation, Any)
+    return Optional[known] if default is None and not isinstance(known, str) else known
+
+
+def _default(field: Any) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    if field.default is dataclasses.MISSING:
+        return REQUIRED
+    return _plain(field.default)
+
+
+def _plain(value: Any) -> Any:
+    """A default as a run file would say it."""
+    if isinstance(value, Learn):
+        return {"learn": _plain(value.value), **({} if value.per is None else {"per": value.per})}
+    if dataclasses.is_dataclass(value):
+        return {"kind": type(value).__name__, **{f.name: getattr(value, f.name) for f in dataclasses.fields(value)}}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _named(base: type, module: Any = None) -> Dict[str, Any]:
+    """The library's own concrete subclasses of ``base``."""
+    found = known_classes() if module is None else vars(module)
+    return {
+        name: thing
+        for name, thing in found.items()
+        if isinstance(thing, type) and issubclass(thing, base) and thing is not base and not inspect.isabstract(thing)
+        if not name.startswith("_") and dataclasses.is_dataclass(thing)
+        if not any(field.type == "Formula" for field in dataclasses.fields(thing))  # a function: TOML has none
+    }
+
+
+# ---- encoders ------------------------------------------------------------------------------------------------------
+
+ENCODER_INTERNAL = ("data", "seed", "first", "time_var_input", "sample_axis")
+STATIC_ENCODERS = ("rate", "poisson", "latency", "burst", "phase", "population")
+NUM_STEPS = 25
+SAMPLES_FIRST = 1  # the time axis of targets that vary in time, where the data themselves have none
+
+
+def _tried(encoder: Any, **options: Any) -> None:
+    """An encoder's own checks, on the smallest of batches; with a seed, for nobody's generator is to move."""
+    encoder([[1.0]], **keywords_of(encoder, {**options, "seed": 0}))
+
+
+def _encoder(function: Any) -> Callable[..., Any]:
+    """Options of an encoder -> the arguments of ``fit``, ``evaluate`` and ``verify`` that mean it."""
+
+    @functools.wraps(function)
+    def options(num_steps: int, **given: Any) -> Dict[str, Any]:
+        bound = functools.partial(function, **given)
+        _tried(bound, num_steps=num_steps)
+        return {"num_steps": num_steps, "encoder": bound, "time_axis": SAMPLES_FIRST}
+
+    return options
+
+
+def _encoder_of_sequences(function: Any, **fixed: Any) -> Callable[..., Any]:
+    """The same for an encoder that turns sequences into sequences: it has the key ``time_axis``, not ``num_steps``."""
+
+    @functools.wraps(function)
+    def options(time_axis: int = 0, **given: Any) -> Dict[str, Any]:
+        bound = functools.partial(function, **given, **fixed)
+        _tried(bound)
+        return {"num_steps": None, "encoder": bound, "time_axis": time_axis}
+
+    own = inspect.Parameter("time_axis", inspect.Parameter.KEYWORD_ONLY, default=0, annotation="int")
+    signature = inspect.signature(function)
+    options.__signature__ = signature.replace(parameters=[*signature.parameters.values(), own])  # type: ignore[attr-defined]
+    return options
+
+
+def _constant(num_steps: int = NUM_STEPS) -> Dict[str, Any]:
+    """Constant current: the data themselves at every step; what does not change over time runs once."""
+    spikegen.constant([[1.0]], num_steps)
+    return {"num_steps": num_steps, "encoder": None, "time_axis": SAMPLES_FIRST}
+
+
+def _sequence(time_axis: int = 0) -> Dict[str, Any]:
+    """No encoder: the data are sequences, with their time axis at this place of a batch."""
+    return {"num_steps": None, "encoder": None, "time_axis": time_axis}
+
+
+# ---- metrics -------------------------------------------------------------------------------------------------------
+
+
+def _own_accuracy() -> str:
+    """The accuracy of the loss's own decoder: whether the loss would be smallest with the right class."""
+    return OWN
+
+
+def _metric(function: Any) -> Callable[..., Any]:
+    """Options of a metric of ``spikecore.functional`` -> the metric with these options."""
+
+    @functools.wraps(function)
+    def options(**given: Any) -> Any:
+        bound = functools.partial(function, **given)
+        bound(np.ones((1, 1, given.get("num_classes") or 1)), [0])  # its own checks, on the smallest of outputs
+        return bound
+
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.default is not p.empty and p.name != "lengths"]
+    options.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+    return options
+
+
+TYPES: Dict[Any, Any] = {
+    **{kind.__name__: kind for kind in (bool, int, float, str)},
+    **{f"Optional[{kind.__name__}]": Optional[kind] for kind in (int, float, str)},
+    **{kind: int for kind in ("Size", "Count")},
+    **{f"Optional[{kind}]": Optional[int] for kind in ("Size", "Count")},
+    "Param": Annotated[Any, AfterValidator(_parameter)],
+    **{kind: "AnyLayer" for kind in ("Layer", "Stateless", "Stepper")},
+    "Optional[Layer]": "Optional[AnyLayer]",
+    "Tuple[Layer, ...]": "List[AnyLayer]",
+}
+TYPES["Surrogate"] = tagged(_named(Surrogate))
+TYPES["Optional[Any]"] = Optional[tagged({"state_quant": quant.state_quant}, default="state_quant")]
+
+_LAYERS = _named(Layer)
+LAYER_MODELS = tuple(
+    model_of(name, layer, _fields(layer), kind=(Literal[name], name))  # type: ignore[valid-type]
+    for name, layer in sorted(_LAYERS.items())
+)
+AnyLayer = one_of(LAYER_MODELS, "kind")
+for _model in LAYER_MODELS:
+    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "List": List, "Optional": Optional, "Any": Any})
+
+AnyEncoder = tagged(
+    {
+        "constant": _constant,
+        "sequence": _sequence,
+        **{name: _encoder(getattr(spikegen, name)) for name in STATIC_ENCODERS},
+        **{name: _encoder_of_sequences(getattr(spikegen, name)) for name in ("delta", "level_crossing")},
+        "rate_conv": _encoder_of_sequences(spikegen.rate_conv, sample_axis=1),
+    },
+    default="constant",
+)
+AnyLoss = tagged(_named(functional.Loss, functional), default="ce_rate_loss")
+AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
+AnyOptimizer = tagged(_named(Optimizer), default="Adam")
+AnySchedule = tagged(_named(object, schedule), default="constant")
+Stopping = model_of("EarlyStopping", EarlyStopping, _fields(EarlyStopping))

@@ -1,0 +1,86 @@
+"""States that a training program keeps on the device from one call to the next: truncated BPTT in parts.
+
+They lie in float buffers of the module that change by ``copy_`` alone, which PopTorch carries out on the device; a
+buffer that is exchanged, or one of whole numbers, it would refuse or lose. A sequence begins at rest by an input of the
+call, so that nothing need be written from the host::
+
+    U[0] = where(begins, rest, buffer)            one number per sample, positive where the sequence begins
+    ...                                           the steps of this part
+    buffer <- U[T].detach()                       no gradient passes from part to part
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Set, Tuple
+
+import torch
+
+from spikecore.api.core.tree import State, Tree, leaves, rebuild
+
+
+class OnDevice(State):
+    """The state after a training step, which stays on the device.
+
+    Its one leaf, ``after``, is the number of the step that left it; 0 begins a sequence at rest.
+    """
+
+
+def on_device(number: int) -> OnDevice:
+    """The state that training step ``number`` left."""
+    return OnDevice(after=torch.tensor(number))
+
+
+class Kept:
+    """The buffers in one call.
+
+    Args:
+        xp: the words of the traced engine.
+        buffers: a ``Holder`` of states by layer.
+        begins: (batch,), positive for samples whose sequence begins.
+    """
+
+    def __init__(self, xp: Any, buffers: Any, begins: Any) -> None:
+        self.xp, self.buffers, self.begins = xp, buffers, begins
+        self.used: Set[str] = set()
+
+    def start(self, path: str, resting: Tree) -> Any:
+        """The state before the first step of the layer ``path``."""
+        return rebuild(resting, iter([self._start(f"{path}.{n}" if path else n, x) for n, x in leaves(resting)]))
+
+    def _start(self, path: str, rest: Any) -> Any:
+        self.used.add(path)
+        begins = self.begins.reshape(-1, *[1] * (rest.ndim - 1)) > 0
+        return self.xp.where(begins, rest, self.buffers.tensor(path))
+
+    def keep(self, state: Tree) -> None:
+        """Hold the state after the last step.
+
+        Raises:
+            ValueError: a layer that has not asked for its state: it would begin at rest each time.
+        """
+        for path, value in leaves(state):
+            if path not in self.used:
+                raise ValueError(f"update_every: the layer of state {path!r} starts without asking ``Pass.start``")
+            self.buffers.tensor(path).copy_(value.detach())
+
+
+def not_keepable(state: Tree, parts: int) -> Optional[Tuple[str, str]]:
+    """Why states cannot be kept, and the remedy; None if they can.
+
+    Args:
+        state: of a batch, after its last step.
+        parts: into how many parts a batch is cut in one call.
+    """
+    if parts > 1:
+        return (
+            f"update_every keeps one state on the device, but a batch is cut into {parts} parts",
+            "Leave out device_iterations, gradient_accumulation, replication_factor and pipeline, or update_every",
+        )
+    for path, value in leaves(state):
+        if not value.is_floating_point():
+            return (
+                f"update_every keeps the state {path!r}, which is {value.dtype}, and changes of whole-number buffers "
+                "are silently lost",
+                "Make it a float",
+            )
+    return None
