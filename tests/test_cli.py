@@ -117,8 +117,8 @@ def test_a_run_that_diverges_keeps_its_last_good_epoch(spikecore, monkeypatch, e
 def test_results_of_runs_are_strict_json(spikecore, monkeypatch, value):
     """C12: losses that are not finite are null in the files of a run."""
     monkeypatch.setattr(sc.Model, "evaluate", lambda *args, **options: {"loss": value, "accuracy": 0.5})
-    evaluated = sc.api.training.Training._validated
-    monkeypatch.setattr(sc.api.training.Training, "_validated", lambda self: {**evaluated(self), "val_loss": value})
+    evaluated = sc.api.training.fit.Training._validated
+    monkeypatch.setattr(sc.api.training.fit.Training, "_validated", lambda self: {**evaluated(self), "val_loss": value})
     out, _ = trained(spikecore, "out")
     lines = [*(out / "history.jsonl").read_text().splitlines(), (out / "result.json").read_text()]
     rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
@@ -366,7 +366,7 @@ def test_as_a_module_and_without_the_extra(tmp_path):
         [sys.executable, "-m", "spikecore", "--version"], capture_output=True, text=True, env=environment, check=False
     )
     assert (done.returncode, done.stdout) == (0, f"spikecore {sc.__version__}\n")
-    hide = "import sys; sys.modules['typer'] = None; import spikecore.cli"
+    hide = "import sys; sys.modules['typer'] = None; import spikecore.cli.command"
     done = subprocess.run(
         [sys.executable, "-c", hide], capture_output=True, text=True, env=environment, check=False, cwd=tmp_path
     )

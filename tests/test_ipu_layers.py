@@ -44,7 +44,7 @@ def test_every_layer_says_where_it_runs(name, network, shape, record):
     init = network.init(Key((0,)), shape)
     traced = TracedEngine(host, "cpu", "float32", iter(lambda: torch.rand(4, 1), None))
     run = TracedPass(traced, train=False, key=Key((0,)), record=record, entered=seen.append)
-    params, buffers = (sc.api.tree.map_leaves(host.asarray, tree) for tree in (init.params, init.buffers))
+    params, buffers = (sc.api.core.tree.map_leaves(host.asarray, tree) for tree in (init.params, init.buffers))
     network.run(run, params, buffers, None, host.asarray(np.ones((3, 2, *shape), "float32")))
     expected = [path for path, _ in network.children()]
     assert [path for path in seen if "." not in path] == expected
