@@ -7,7 +7,7 @@ from kernel_checks import own_cache  # noqa: F401  (a fixture for all tests here
 
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
-from spikecore.api.core.tree import flatten, map_leaves, unflatten
+from spikecore.api.core.tree import Params, Tree, flatten, map_leaves, unflatten
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
@@ -133,7 +133,7 @@ def test_half_inputs_compute_in_single_precision(fused, dtype):
     engine = sc.get_engine("torch", fused=fused)
     x = torch.rand(9, 3, 5).to(kind).requires_grad_()
     exact = x.detach().float().requires_grad_()
-    runs = [neuron.run(Pass(engine, record=True), map_leaves(float, sc.api.core.tree.Params()), sc.api.core.tree.Tree(), None, a)
+    runs = [neuron.run(Pass(engine, record=True), Params(), Tree(), None, a)
             for a in (x, exact)]  # fmt: skip
     assert runs[0].outputs.dtype == kind
     assert runs[0].recorded.mem.dtype == torch.float32
