@@ -11,11 +11,20 @@ from typing import Any, Dict
 
 import torch
 
-from spikecore.api.neurons.base import Stepper, of_number
+from spikecore.api.neurons.base import Stepper
 from spikecore.api.tree import Params, State, flatten
+from spikecore.engines.torch.operators import number_of, of_number
 from spikecore.kernels.trace import nested
 
-Stepper.number._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result marks functions
+
+def _number(stepper: Stepper) -> int:
+    return number_of(stepper)
+
+
+# Dynamo takes what a function gives for a constant (``assume_constant_result``). Functions get no neurons from it,
+# methods are called on the neuron itself, so this is one while Dynamo is in use.
+_number._dynamo_marked_constant = True  # type: ignore[attr-defined]
+Stepper._number = _number  # type: ignore[attr-defined]
 
 
 def scan(
@@ -23,7 +32,7 @@ def scan(
 ) -> Any:
     """``Engine.scan``, called while Dynamo traces."""
     id(stepper)  # a guard: another neuron in its place compiles anew
-    number = stepper.number() + 0  # a sum has no source that Dynamo would guard
+    number = stepper._number() + 0  # a sum has no source that Dynamo would guard
     words = engine.device, engine.dtype, str(engine.fused), ".".join(record)
     out, recorded, final = _scan(number, words, flatten(params), flatten(state), inputs, steps, window or 0)
     return out, State(recorded), State(final)
