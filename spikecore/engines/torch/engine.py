@@ -146,7 +146,7 @@ class TorchEngine(Lowers, Engine):
                 found = fused_scan(self, *run, inputs, steps, record, window, repeating)
                 if found is not None:
                     return found
-            option = {"steps": steps, "record": record, "window": window, "repeating": repeating}
+            option: Any = {"steps": steps, "record": record, "window": window, "repeating": repeating}
             made, *rest = self.scan(*run, inputs.float(), **option)
             return made.to(inputs.dtype), *rest
         if self.fused is not False and read_by_dynamo():
