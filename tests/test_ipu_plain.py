@@ -103,7 +103,7 @@ def test_no_kernel_is_reached(monkeypatch):
     for _, network in (("maps", CONV), *((case.name, case.layer) for case in cases.FAMILY[:4])):
         said = sc.get_engine("ipu", simulate=True).explain(network)
         assert ("at once" if getattr(network, "parallel", False) else "plain ops") in said
-    assert sc.get_engine("ipu", simulate=True).repeating().unfused().name == "ipu"
+    assert sc.get_engine("ipu", simulate=True).unfused().name == "ipu"
     with pytest.raises(RuntimeError, match=r"fused_scan was reached"):
         fitted(sc.Model(RECURRENT, "torch"), data, num_steps=300)
 

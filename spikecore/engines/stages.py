@@ -39,7 +39,8 @@ class Readout(Stage):
         found = None
         if begun.plain and not child.records:
             parts = self.neuron, begun.params, begun.state, begun.inputs, *behind
-            found = run.engine.readout_scan(*parts, steps=run.steps, window=run.window)
+            option: Any = {"steps": run.steps, "window": run.window, "repeating": run.repeating}
+            found = run.engine.readout_scan(*parts, **option)
         if found is not None:
             return Result(found[0], EMPTY, State({name: found[1]}))
         spikes = trees.add(name, self.neuron.over_time(child, begun))
@@ -113,11 +114,12 @@ class Lowers:
         *,
         steps: Optional[int] = None,
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Optional[Tuple[Any, State]]:
         """A neuron and the product with a weight behind it, S W^T + b, in one.
 
         Args:
-            stepper, params, state, inputs, steps, window: see ``Engine.scan``.
+            stepper, params, state, inputs, steps, window, repeating: see ``Engine.scan``.
             weight: W (outs, neurons).
             bias: b (outs,); None is zero.
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 from functools import lru_cache
-from typing import Any
 
 LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
 REPEATED = 1 << 14  # the same where the run comes again and again, as in training
 LONGEST = 128  # operations of a step and its derivative; twice as many take Numba some seconds or half a minute
 
 
-def sooner(engine: Any) -> Any:
-    """The engine with kernels from ``REPEATED`` neuron-steps on."""
-    if engine.least == REPEATED:
-        return engine
-    found = copy.copy(engine)
-    found.least = REPEATED
-    return found
+def least(repeating: bool) -> int:
+    """From how many neuron-steps on a run takes kernels."""
+    return REPEATED if repeating else LARGE
 
 
 @lru_cache(maxsize=None)

@@ -100,6 +100,7 @@ class Engine(abc.ABC):
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Tuple[Array, State, State]:
         """Run ``stepper.step`` over time. No other code loops over time steps.
 
@@ -111,6 +112,7 @@ class Engine(abc.ABC):
             steps: number of steps of a constant sequence.
             record: names of states to return for every step.
             window: no gradient crosses the steps window, 2 window, ... (truncated BPTT).
+            repeating: whether runs of this kind come again and again, as in training: compiling pays off sooner.
 
         Returns:
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
@@ -122,10 +124,6 @@ class Engine(abc.ABC):
         A pure function of the frozen network. The default is a stage per layer.
         """
         return tuple(Alone(name, layer) for name, layer in network.children())
-
-    def resting(self, x: Array) -> Array:
-        """Zeros shaped like ``x`` that only ``scan`` gets to see; they may be one zero that stands for all."""
-        return self.xp.zeros_like(x)
 
     @abc.abstractmethod
     def explain(self, stepper: Any) -> str:
@@ -152,10 +150,6 @@ class Engine(abc.ABC):
 
     def unfused(self) -> Engine:
         """The same engine without compiled kernels: the reference of a verification."""
-        return self
-
-    def repeating(self) -> Engine:
-        """The same engine, for runs that come again and again, as in training: compiling pays off sooner."""
         return self
 
     def isolated(self) -> ContextManager[Any]:

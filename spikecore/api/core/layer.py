@@ -48,6 +48,7 @@ class Pass:
         record: True, every neuron's states are recorded; else the dotted names of the layers that are.
         window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
         path: dotted name of the layer at hand.
+        repeating: whether passes of this kind come again and again, as in training: see ``Engine.scan``.
     """
 
     engine: Any
@@ -57,6 +58,7 @@ class Pass:
     record: Union[bool, Tuple[str, ...]] = ()
     window: Optional[int] = None
     path: str = ""
+    repeating: bool = False
 
     def child(self, name: str) -> Pass:
         """The same pass, one layer further in."""

@@ -23,7 +23,6 @@ from spikecore.api.surrogate import Surrogate, atan
 
 UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)
-_NUMBERS: Dict[Any, int] = {}  # steppers in the order in which they were first asked for their number
 
 
 def cast(engine: Any, mask: Any) -> Any:
@@ -59,17 +58,12 @@ class Stepper(Layer):
 
     state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
     parallel: bool = False  # whether all steps are computed at once
-    passing: ClassVar[bool] = False  # whether it is made for one run and then thrown away
     spiking: bool = True  # whether its outputs are spikes, not numbers of any size
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "run" in vars(cls):
             cls.scans = False
-
-    def number(self) -> int:
-        """A number that equal steppers share: their name where a compiler takes no objects (``of_number``)."""
-        return _NUMBERS.setdefault(self, len(_NUMBERS))
 
     def project(self, engine: Any, params: Params, x: Any) -> Any:
         """The part of the update that depends on the input alone, once over time and batch."""
@@ -84,11 +78,6 @@ class Stepper(Layer):
     def core(self) -> Tuple[Neuron, str]:
         """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
         raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
-
-    def beginning(self, engine: Any, params: Params, x: Any) -> State:
-        """The state at rest, for ``Engine.scan`` alone: it need not have memory of its own."""
-        found: Any = self.rest(engine, params, x)
-        return found
 
     def at_once(
         self,
@@ -111,7 +100,7 @@ class Stepper(Layer):
         """What a run over time starts from."""
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)
-        resting: Any = self.beginning(run.engine, prepared, current[0, ...])
+        resting: Any = self.rest(run.engine, prepared, current[0, ...])
         start = run.start(resting) if state is None else self._checked(state, resting, run.path)
         noise = run.train and isinstance(self, Neuron) and self.surrogate.stochastic
         return Begun(prepared, start, current, resting, not (noise or self.parallel))
@@ -121,13 +110,16 @@ class Stepper(Layer):
         record, engine, current = tuple(self.state) if run.records else (), run.engine, begun.inputs
         option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
         if begun.plain:
-            spikes, recorded, final = engine.scan(self, begun.params, begun.state, current, **option)
+            spikes, recorded, final = engine.scan(
+                self, begun.params, begun.state, current, repeating=run.repeating, **option
+            )
         elif self.parallel:
             spikes, recorded, final = self.at_once(engine, begun.params, begun.state, current, **option)
         else:
             from spikecore.api.neurons.noise import noisy
 
             stepper, current, option["steps"] = noisy(self, run, current, begun.resting)
+            option["repeating"] = run.repeating
             spikes, recorded, final = engine.scan(stepper, begun.params, begun.state, current, **option)
         return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
 
@@ -155,12 +147,6 @@ def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Any) ->
         wanted = ", ".join(f"{one}=..." for one in names)
         raise TypeError(f"{name}.step returned {given}, expected (output, State({wanted})): {name}.state names them")
     return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
-
-
-def of_number(number: int) -> Stepper:
-    """The stepper of ``Stepper.number``."""
-    found: Stepper = list(_NUMBERS)[number]
-    return found
 
 
 @dataclass(frozen=True)
@@ -233,11 +219,6 @@ class Neuron(Stepper):
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         """All states zero, shaped like the input of one step."""
         return State({name: engine.xp.zeros_like(x) for name in self.state})
-
-    def beginning(self, engine: Any, params: Params, x: Any) -> State:
-        if type(self).rest is not Neuron.rest:
-            return self.rest(engine, params, x)
-        return State({name: engine.resting(x) for name in self.state})
 
     @property
     def core(self) -> Tuple[Neuron, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 from spikecore.api.core.layer import Params, Pass, State
 from spikecore.api.neurons.base import Stepper
@@ -18,8 +18,6 @@ class Noisy(Stepper):
     """
 
     neuron: Any
-
-    passing: ClassVar[bool] = True
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]

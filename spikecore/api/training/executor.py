@@ -96,7 +96,7 @@ class NetworkExecutor(Executor):
 
     def training_pass(self, steps: Optional[int], key: Optional[Key]) -> Pass:
         """The pass of one training step."""
-        return Pass(self.engine.repeating(), steps, True, key, self.record, self.window)
+        return Pass(self.engine, steps, True, key, self.record, self.window, repeating=True)
 
     def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
         """A batch on the engine: inputs in its own dtype, integer targets as int64."""

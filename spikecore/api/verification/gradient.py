@@ -42,8 +42,8 @@ class Problem:
     window: Optional[int] = None
 
     def training_pass(self, engine: Engine) -> Pass:
-        """One training pass that records every layer."""
-        return Pass(engine, self.steps, True, Key((self.seed, "verify")), True, self.window)
+        """One pass as training makes it, kernels included, that records every layer."""
+        return Pass(engine, self.steps, True, Key((self.seed, "verify")), True, self.window, repeating=True)
 
     def on(self, engine: Engine) -> Tuple[Tree, Tree, Any]:
         """Parameters and input as one tree, buffers, and targets on an engine."""

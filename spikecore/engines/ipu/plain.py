@@ -27,6 +27,7 @@ class PlainEngine(TorchEngine):
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Tuple[Any, State, State]:
         rows = inputs.unbind(0)
         outputs, kept = [], []
@@ -39,9 +40,6 @@ class PlainEngine(TorchEngine):
         return torch.stack(outputs), _over_time(kept), state
 
     def unfused(self) -> PlainEngine:
-        return self
-
-    def repeating(self) -> PlainEngine:
         return self
 
 

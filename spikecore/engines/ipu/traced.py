@@ -48,6 +48,7 @@ class TracedEngine(PlainEngine):
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Tuple[Any, State, State]:
         if self.for_loop is None:
             return super().scan(stepper, params, state, inputs, steps=steps, record=record, window=window)

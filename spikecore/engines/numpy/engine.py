@@ -29,7 +29,7 @@ from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
-from spikecore.kernels.sizes import LARGE, sooner
+from spikecore.kernels.sizes import least
 
 DTYPES = ("float32", "float64")
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
@@ -54,7 +54,6 @@ class NumpyEngine(Lowers, Engine):
     name = "numpy"
     modules = ("numpy",)
     chunk = CHUNK
-    least = LARGE
 
     def __init__(
         self,
@@ -146,9 +145,10 @@ class NumpyEngine(Lowers, Engine):
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Tuple[Any, State, State]:
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
-        kernels = self._kernels(stepper, params, state, inputs, steps, record)
+        kernels = self._kernels(stepper, params, state, inputs, steps, repeating, record)
         if kernels is not None:
             return fused_scan(self, kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
@@ -164,11 +164,12 @@ class NumpyEngine(Lowers, Engine):
         *,
         steps: Optional[int] = None,
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Optional[Tuple[Any, State]]:
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
         if not bias_fits(weight, bias):
             return None
-        kernels = self._kernels(stepper, params, state, inputs, steps, (), tuple(weight.shape))
+        kernels = self._kernels(stepper, params, state, inputs, steps, repeating, (), tuple(weight.shape))
         if kernels is None:
             return None
         shift = self.xp.zeros((weight.shape[0],)) if bias is None else bias
@@ -177,12 +178,20 @@ class NumpyEngine(Lowers, Engine):
         return out, final
 
     def _kernels(
-        self, stepper: Any, params: Params, state: State, inputs: Any, steps: Any, record: Any, weight: Any = ()
+        self,
+        stepper: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        steps: Any,
+        repeating: bool,
+        record: Any,
+        weight: Any = (),
     ) -> Any:
         if self.fused is False:
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
-        terms = Terms(self.fused, self.dtype, self.least, self.target)
+        terms = Terms(self.fused, self.dtype, least(repeating), self.target)
         return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
@@ -215,9 +224,6 @@ class NumpyEngine(Lowers, Engine):
 
     def unfused(self) -> NumpyEngine:
         return type(self)(self.dtype, self.namespace, False, self.checkpoint_every)
-
-    def repeating(self) -> NumpyEngine:
-        return sooner(self)
 
     def smooth(self) -> Engine:
         return SmoothEngine(self.dtype, self.namespace, fused=False)

@@ -11,11 +11,21 @@ from typing import Any, Dict
 
 import torch
 
+from spikecore.api.core.engine import get_engine
 from spikecore.api.core.tree import Params, State, flatten
-from spikecore.api.neurons.base import Stepper, of_number
+from spikecore.api.neurons.base import Stepper
+from spikecore.engines.torch.operators import number_of, of_number
 from spikecore.kernels.trace import nested
 
-Stepper.number._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as assume_constant_result marks functions
+
+def _number(stepper: Stepper) -> int:
+    return number_of(stepper)
+
+
+# Dynamo takes what a function gives for a constant (``assume_constant_result``). Functions get no neurons from it,
+# methods are called on the neuron itself, so this is one while Dynamo is in use.
+_number._dynamo_marked_constant = True  # type: ignore[attr-defined]
+Stepper._number = _number  # type: ignore[attr-defined]
 
 
 def scan(
@@ -23,7 +33,7 @@ def scan(
 ) -> Any:
     """``Engine.scan``, called while Dynamo traces."""
     id(stepper)  # a guard: another neuron in its place compiles anew
-    number = stepper.number() + 0  # a sum has no source that Dynamo would guard
+    number = stepper._number() + 0  # a sum has no source that Dynamo would guard
     words = engine.device, engine.dtype, str(engine.fused), ".".join(record)
     out, recorded, final = _scan(number, words, flatten(params), flatten(state), inputs, steps, window or 0)
     return out, State(recorded), State(final)
@@ -33,10 +43,8 @@ def scan(
 def _scan(
     number: int, words: Any, params: Dict[str, Any], state: Dict[str, Any], inputs: Any, steps: int, window: int
 ) -> Any:
-    from spikecore.engines.torch.engine import TorchEngine
-
     device, dtype, fused, record = words
-    engine = TorchEngine(device, dtype, {"auto": "auto", "True": True}[fused])
+    engine = get_engine("torch", device=device, dtype=dtype, fused={"auto": "auto", "True": True}[fused])
     held = {name: x if isinstance(x, torch.Tensor) else float(x) for name, x in params.items()}
     names = tuple(record.split(".")) if record else ()
     run = of_number(number), nested(held), State(nested(state)), inputs

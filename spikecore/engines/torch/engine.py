@@ -20,10 +20,8 @@ from spikecore.engines.torch.devices import check_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
-from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
 from spikecore.engines.torch.namespace import words
-from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
@@ -47,7 +45,6 @@ class TorchEngine(Lowers, Engine):
 
     name = "torch"
     modules = ("torch",)
-    least = LARGE
 
     def __init__(
         self, device: str = "cpu", dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None
@@ -127,9 +124,6 @@ class TorchEngine(Lowers, Engine):
         y = torch.cat([part.flatten(0, 1) for part in parts])  # merged, maps keep their order in memory
         return y.unflatten(0, (x.shape[0], x.shape[1]))
 
-    def resting(self, x: Any) -> Any:
-        return at_rest(x, x.shape)
-
     def scan(
         self,
         stepper: Any,
@@ -140,6 +134,7 @@ class TorchEngine(Lowers, Engine):
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Tuple[Any, State, State]:
         steps = inputs.shape[0] if steps is None else steps
         check_steps(steps, inputs.shape[0])
@@ -148,10 +143,11 @@ class TorchEngine(Lowers, Engine):
             run = stepper, params, state
             # kernels of CUDA read halves themselves
             if inputs.is_cuda and self.fused is not False and not read_by_dynamo():
-                found = fused_scan(self, *run, inputs, steps, record, window)
+                found = fused_scan(self, *run, inputs, steps, record, window, repeating)
                 if found is not None:
                     return found
-            made, *rest = self.scan(*run, inputs.float(), steps=steps, record=record, window=window)
+            option: Any = {"steps": steps, "record": record, "window": window, "repeating": repeating}
+            made, *rest = self.scan(*run, inputs.float(), **option)
             return made.to(inputs.dtype), *rest
         if self.fused is not False and read_by_dynamo():
             if can_pass(stepper):
@@ -159,7 +155,7 @@ class TorchEngine(Lowers, Engine):
 
                 return dynamo.scan(self, stepper, params, state, inputs, steps, record, window)
         elif self.fused is not False:
-            found = fused_scan(self, stepper, params, state, inputs, steps, record, window)
+            found = fused_scan(self, stepper, params, state, inputs, steps, record, window, repeating)
             if found is not None:
                 return found
         return loop(self, stepper, params, state, inputs, steps, record, window)
@@ -175,12 +171,13 @@ class TorchEngine(Lowers, Engine):
         *,
         steps: Optional[int] = None,
         window: Optional[int] = None,
+        repeating: bool = False,
     ) -> Optional[Tuple[Any, State]]:
         steps = inputs.shape[0] if steps is None else steps
         check_steps(steps, inputs.shape[0])
         if self.fused is False or not may_weigh(inputs, weight, bias):
             return None
-        found = fused_scan(self, stepper, params, state, inputs, steps, (), window, (weight, bias))
+        found = fused_scan(self, stepper, params, state, inputs, steps, (), window, repeating, (weight, bias))
         return None if found is None else (found[0], found[2])
 
     def explain(self, stepper: Any) -> str:
@@ -212,9 +209,6 @@ class TorchEngine(Lowers, Engine):
 
     def unfused(self) -> TorchEngine:
         return type(self)(self.device, self.dtype, False, self.checkpoint_every)
-
-    def repeating(self) -> TorchEngine:
-        return sooner(self)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

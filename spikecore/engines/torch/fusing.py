@@ -8,6 +8,7 @@ import torch
 
 from spikecore.api.core.tree import Params, State, flatten
 from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.noise import Noisy
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
@@ -16,13 +17,14 @@ from spikecore.engines.torch.product import multiply
 from spikecore.kernels.choose import Terms, choose
 from spikecore.kernels.dense import Product
 from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.sizes import least
 from spikecore.kernels.threads import use_threads
 
 
 def can_pass(stepper: Any) -> bool:
     """Whether a neuron met while Dynamo traces may go through kernels: torch is recent, the neuron no passing one."""
     recent = hasattr(torch._dynamo, "nonstrict_trace")  # 2.7
-    return recent and isinstance(stepper, Stepper) and not stepper.passing
+    return recent and isinstance(stepper, Stepper) and not isinstance(stepper, Noisy)
 
 
 def fused_scan(
@@ -34,6 +36,7 @@ def fused_scan(
     steps: int,
     record: Tuple[str, ...],
     window: Optional[int],
+    repeating: bool,
     behind: Any = None,
 ) -> Optional[Tuple[Any, State, State]]:
     """``Engine.scan`` through kernels; with ``behind``, weight and bias or None, ``Engine.readout_scan``. None
@@ -52,7 +55,7 @@ def fused_scan(
             raise RuntimeError("fused=True, but torch.func and forward mode cannot look into kernels: use fused='auto'")
         return None
 
-    flat, terms = flatten(params), Terms(engine.fused, engine.dtype, engine.least, target, PRODUCT)
+    flat, terms = flatten(params), Terms(engine.fused, engine.dtype, least(repeating), target, PRODUCT)
     weight, bias = behind or (None, None)
     wide = () if weight is None else tuple(weight.shape)
     kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, wide)

@@ -1,7 +1,8 @@
 """Kernel runs over time as functions of tensors, and as PyTorch operators with fake tensors.
 
 Eagerly the functions are called as they are; under a compiler, whose tensors have no data, the operators stand for
-them. An operator takes no objects, so kernels have numbers. Needs torch 2.4 for the operators, nothing for the rest.
+them. An operator takes no objects, so kernels have numbers, and for ``compiling.py`` neurons have. Needs torch 2.4 for
+the operators, nothing for the rest.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ import torch
 
 from spikecore.engines.torch.memory import fresh
 
-_KERNELS: List[Any] = []
+_NUMBERED: List[Any] = []
 _NUMBERS: Dict[Any, int] = {}
 
 
-def number_of(kernels: Any) -> int:
-    """The number of kernels, the same for the same object."""
-    if kernels not in _NUMBERS:
-        _NUMBERS[kernels] = len(_KERNELS)
-        _KERNELS.append(kernels)
-    return _NUMBERS[kernels]
+def number_of(thing: Any) -> int:
+    """The number of kernels or of a neuron: the same for equal ones."""
+    if thing not in _NUMBERS:
+        _NUMBERS[thing] = len(_NUMBERED)
+        _NUMBERED.append(thing)
+    return _NUMBERS[thing]
+
+
+def of_number(number: int) -> Any:
+    """The kernels or the neuron of this number."""
+    return _NUMBERED[number]
 
 
 def run(kernels: Any, inputs: Any, operands: Sequence[Any], steps: int, keep: bool) -> List[Any]:
@@ -105,11 +111,11 @@ def _define() -> None:
         schema="(Tensor inputs, Tensor[] operands, int kernels, SymInt steps, bool keep) -> Tensor[]",
     )  # fmt: skip
     def scan(inputs: Any, operands: Any, kernels: int, steps: int, keep: bool) -> Any:
-        return _apart(run(_KERNELS[kernels], inputs, operands, steps, keep))
+        return _apart(run(of_number(kernels), inputs, operands, steps, keep))
 
     @scan.register_fake
     def _(inputs: Any, operands: Any, kernels: int, steps: int, keep: bool) -> Any:
-        made, shape, held = _KERNELS[kernels], tuple(inputs.shape[1:]), operands[0] if operands else inputs
+        made, shape, held = of_number(kernels), tuple(inputs.shape[1:]), operands[0] if operands else inputs
         shapes = [(steps, *shape)] * len(made.record) + [shape] * len(made.states)
         saved = made.saved_shapes(steps, shape) if keep else ()
         return [inputs.new_empty((steps, *made.out_shape(shape))), *(held.new_empty(s) for s in (*shapes, *saved))]
@@ -123,7 +129,7 @@ def _define() -> None:
         inputs: Any, operands: Any, saved: Any, grads: Any, kernels: int, steps: int, by_x: bool, by_params: Any,
         window: int,
     ) -> Any:  # fmt: skip
-        found = run_back(_KERNELS[kernels], inputs, operands, saved, grads, steps, by_x, by_params, window)
+        found = run_back(of_number(kernels), inputs, operands, saved, grads, steps, by_x, by_params, window)
         return _apart(found)
 
     @scan_back.register_fake
@@ -131,7 +137,7 @@ def _define() -> None:
         inputs: Any, operands: Any, saved: Any, grads: Any, kernels: int, steps: int, by_x: bool, by_params: Any,
         window: int,
     ) -> Any:  # fmt: skip
-        count = len(_KERNELS[kernels].states)
+        count = len(of_number(kernels).states)
         like = [*([inputs] if by_x else []), *operands[:count], *(operands[count + i] for i in by_params)]
         return [torch.empty_like(x) for x in like]
 

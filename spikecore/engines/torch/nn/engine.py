@@ -55,25 +55,28 @@ class FaceEngine(TorchEngine):
         return super().spike(u, surrogate)
 
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
-        return TorchEngine.scan(self._suited(stepper, inputs), stepper, params, state, inputs, **options)
+        engine, options["repeating"] = self._suited(stepper), _training(inputs)
+        return TorchEngine.scan(engine, stepper, params, state, inputs, **options)
 
     def readout_scan(
         self, stepper: Any, params: Any, state: Any, inputs: Any, weight: Any, bias: Any = None, **options: Any
     ) -> Any:
-        engine = self._suited(stepper, inputs)
+        engine, options["repeating"] = self._suited(stepper), _training(inputs)
         return TorchEngine.readout_scan(engine, stepper, params, state, inputs, weight, bias, **options)
 
-    def _suited(self, stepper: Any, inputs: Any) -> Any:
+    def _suited(self, stepper: Any) -> Any:
         """The engine for a run of a neuron."""
-        engine = self if has_formula(stepper) else self.unfused()
-        training = torch.is_grad_enabled() and inputs.requires_grad
-        return engine.repeating() if training else engine
+        return self if has_formula(stepper) else self.unfused()
 
     def explain(self, stepper: Any) -> str:
         if has_formula(stepper):
             return super().explain(stepper)
         name = type(stepper).__name__
         return f"loop: one {name}.step per time step, because its surrogate or quantiser is not a formula"
+
+
+def _training(inputs: Any) -> bool:
+    return bool(torch.is_grad_enabled() and inputs.requires_grad)
 
 
 def has_formula(stepper: Any) -> bool:
