@@ -17,7 +17,7 @@ from spikecore.api.core.lowering import Alone, Stage, Trees, below
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Spatial
-from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.stepper import Stepper
 
 
 @dataclass(frozen=True)

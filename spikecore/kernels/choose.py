@@ -13,7 +13,7 @@ from spikecore.api.core.engine import get_engine
 from spikecore.api.core.layer import Key, not_by_steps
 from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten, map_leaves
-from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
 from spikecore.kernels.fresh import fixed, refresh
 from spikecore.kernels.lifetimes import Remembered

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from spikecore.api.core.tree import Params, State
 from spikecore.api.core.words import OPERATORS, REFLECTED, WORDS
-from spikecore.api.neurons.base import one_step
+from spikecore.api.neurons.stepper import one_step
 from spikecore.api.surrogate import Surrogate
 from spikecore.kernels.program import Program
 

@@ -10,8 +10,8 @@ from torch import nn
 from spikecore.api import neurons
 from spikecore.api.core.layer import Layer, Shape, shapes_of
 from spikecore.api.core.parameters import Learn, values_of
-from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.nn import to_torch
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.pairs import NEURONS, NoCounterpart

@@ -10,7 +10,7 @@ from torch import nn
 
 from spikecore.api.core.layer import Layer, Params
 from spikecore.api.core.tree import flatten, unflatten
-from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.nir.graph import INPUT, Graph
 

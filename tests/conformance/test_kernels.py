@@ -12,8 +12,8 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, flatten, map_leaves
-from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.parallel import Parallel
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.checkpoint import known_classes
 
 from .rig import assert_close, normal

@@ -10,8 +10,8 @@ from spikecore.api.core.layer import EMPTY, Key, Pass
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import Params, State, Tree, flatten
 from spikecore.api.layers.containers import Container
-from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.parallel import Parallel
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.checkpoint import known_classes
 from spikecore.api.verification.gradient import Problem, slopes
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Dict, List, Tuple
 
 from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
-from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.stepper import Stepper
 
 OUT = "output"
 

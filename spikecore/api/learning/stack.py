@@ -10,7 +10,7 @@ from spikecore.api.core.tree import Params, Tree, leaves
 from spikecore.api.layers.containers import Container, Sequential, walk
 from spikecore.api.layers.linear import Dropout
 from spikecore.api.learning.derivatives import arrays_of
-from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.stepper import Stepper
 
 Named = Tuple[str, Layer]
 

@@ -3,7 +3,6 @@
 from spikecore.api.neurons.adaptive import ALIF as ALIF
 from spikecore.api.neurons.alpha import Alpha as Alpha
 from spikecore.api.neurons.base import Neuron as Neuron
-from spikecore.api.neurons.base import Stepper as Stepper
 from spikecore.api.neurons.delta import DeltaLeaky as DeltaLeaky
 from spikecore.api.neurons.izhikevich import Izhikevich as Izhikevich
 from spikecore.api.neurons.lapicque import Lapicque as Lapicque
@@ -22,4 +21,5 @@ from spikecore.api.neurons.recurrent import Recurrent as Recurrent
 from spikecore.api.neurons.recurrent import RLeaky as RLeaky
 from spikecore.api.neurons.recurrent import RSynaptic as RSynaptic
 from spikecore.api.neurons.refractory import Refractory as Refractory
+from spikecore.api.neurons.stepper import Stepper as Stepper
 from spikecore.api.neurons.synaptic import Synaptic as Synaptic

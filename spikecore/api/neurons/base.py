@@ -1,12 +1,12 @@
-"""What all neurons share: the run over time, and parameters that are constant or learned."""
+"""What all neurons share: parameters that are constant or learned, and the spike."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
+from typing import Any, ClassVar, Dict, Tuple
 
-from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, State
 from spikecore.api.core.parameters import (
     Fixed,
     Learn,
@@ -19,6 +19,7 @@ from spikecore.api.core.parameters import (
     values_of,
 )
 from spikecore.api.neurons.keywords import refuse
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import Surrogate, atan
 
 UNBOUNDED = (-math.inf, math.inf)
@@ -37,116 +38,6 @@ def clamp01(engine: Any, value: Any) -> Any:
     [0, 1] stays where it is. ``sc.learn_tau`` cannot get there.
     """
     return value if type(value) is float else engine.xp.clip(value, 0.0, 1.0)
-
-
-class Begun(NamedTuple):
-    """What a run over time starts from."""
-
-    params: Params  # prepared
-    state: State  # before the first step
-    inputs: Any  # projected
-    resting: State  # the state at rest
-    plain: bool  # whether the run is one ``Engine.scan`` of the layer itself, without noise and no parallel form
-
-
-class Stepper(Layer):
-    """A layer that runs over time through ``Engine.scan``: a neuron, or a wrapper around one."""
-
-    scans: ClassVar[bool] = (
-        True  # whether ``run`` is ``begin`` and ``over_time``; a class with another one need not say
-    )
-
-    state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
-    parallel: bool = False  # whether all steps are computed at once
-    spiking: bool = True  # whether its outputs are spikes, not numbers of any size
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "run" in vars(cls):
-            cls.scans = False
-
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
-        """The part of the update that depends on the input alone, once over time and batch."""
-        return x
-
-    def entering(self, engine: Any, params: Params, x: Any) -> Any:
-        if type(self).project is Stepper.project:
-            return x
-        return self.project(engine, params, engine.xp.expand_dims(x, axis=0))[0, ...]
-
-    @property
-    def core(self) -> Tuple[Neuron, str]:
-        """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
-
-    def at_once(
-        self,
-        engine: Any,
-        params: Params,
-        state: State,
-        inputs: Any,
-        *,
-        steps: Optional[int] = None,
-        record: Tuple[str, ...] = (),
-        window: Optional[int] = None,
-    ) -> Any:
-        """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
-        raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
-
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
-        return self.over_time(run, self.begin(run, params, state, x))
-
-    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Any) -> Begun:
-        """What a run over time starts from."""
-        prepared = self.prepare(run.engine, params)
-        current = self.project(run.engine, prepared, x)
-        resting: Any = self.rest(run.engine, prepared, current[0, ...])
-        start = run.start(resting) if state is None else self._checked(state, resting, run.path)
-        noise = run.train and isinstance(self, Neuron) and self.surrogate.stochastic
-        return Begun(prepared, start, current, resting, not (noise or self.parallel))
-
-    def over_time(self, run: Pass, begun: Begun) -> Result:
-        """All steps from there."""
-        record, engine, current = tuple(self.state) if run.records else (), run.engine, begun.inputs
-        option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
-        if begun.plain:
-            spikes, recorded, final = engine.scan(
-                self, begun.params, begun.state, current, repeating=run.repeating, **option
-            )
-        elif self.parallel:
-            spikes, recorded, final = self.at_once(engine, begun.params, begun.state, current, **option)
-        else:
-            from spikecore.api.neurons.noise import noisy
-
-            stepper, current, option["steps"] = noisy(self, run, current, begun.resting)
-            option["repeating"] = run.repeating
-            spikes, recorded, final = engine.scan(stepper, begun.params, begun.state, current, **option)
-        return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
-
-    def _checked(self, state: Tree, resting: State, path: str) -> State:
-        where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__
-        if tuple(state) != tuple(self.state):
-            raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
-        for name in self.state:
-            found, expected = tuple(state[name].shape), tuple(resting[name].shape)
-            if found != expected:
-                raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
-        return State(state)
-
-
-def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
-    """``stepper.step``, whose states may come in any order: loops over time keep them in that of ``stepper.state``.
-
-    Raises:
-        TypeError: the step returns something else than its output and a State of these names.
-    """
-    found, names = stepper.step(engine, params, state, x), tuple(stepper.state)
-    after = found[1] if isinstance(found, tuple) and len(found) == 2 else None
-    if not isinstance(after, State) or set(after) != set(names):
-        name, given = type(stepper).__name__, tuple(after) if isinstance(after, State) else type(found).__name__
-        wanted = ", ".join(f"{one}=..." for one in names)
-        raise TypeError(f"{name}.step returned {given}, expected (output, State({wanted})): {name}.state names them")
-    return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
 
 
 @dataclass(frozen=True)
@@ -236,6 +127,10 @@ class Neuron(Stepper):
     def fires(self, engine: Any, params: Params, mem: Any) -> Any:
         """Theta(mem - threshold), differentiated by the surrogate."""
         return self.spike(engine, params, mem - params.threshold)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.surrogate.stochastic
 
     def spike(self, engine: Any, params: Params, u: Any) -> Any:
         """Theta(u), differentiated by the surrogate, with its noise if it has any."""

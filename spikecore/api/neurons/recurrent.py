@@ -9,8 +9,9 @@ from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import spread
 from spikecore.api.layers.linear import Conv2d, Linear
-from spikecore.api.neurons.base import Neuron, Param, Stepper, refuse_parallel
+from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.arguments import Size
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Tuple
 
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
-from spikecore.api.neurons.base import Neuron, Stepper, cast, refuse_parallel
+from spikecore.api.neurons.base import Neuron, cast, refuse_parallel
+from spikecore.api.neurons.stepper import Stepper
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from spikecore.api.core.tree import flatten, map_leaves, unflatten
 from spikecore.api.layers.containers import Branches, Container, Sequential
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d
-from spikecore.api.neurons.base import Stepper
 from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed
 from spikecore.arguments import Array, Checked, Size, checked
 

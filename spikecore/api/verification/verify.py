@@ -18,7 +18,8 @@ from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.core.tree import Params, flatten, unflatten
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layers.containers import walk
-from spikecore.api.neurons.base import Neuron, Stepper, value_at
+from spikecore.api.neurons.base import Neuron, value_at
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
 from spikecore.api.verification.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row

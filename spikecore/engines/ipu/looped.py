@@ -12,7 +12,7 @@ from typing import Any, List, Tuple
 import torch
 
 from spikecore.api.core.tree import Params, State, leaves, rebuild
-from spikecore.api.neurons.base import one_step
+from spikecore.api.neurons.stepper import one_step
 
 
 def looped_scan(

@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Tuple
 import torch
 
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.api.neurons.base import one_step
+from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.torch.engine import TorchEngine
 
 

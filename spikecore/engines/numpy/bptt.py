@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.tree import State, leaves, map_leaves, rebuild
-from spikecore.api.neurons.base import one_step
+from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
 
 

@@ -18,7 +18,7 @@ from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, flatten, map_leaves
 from spikecore.api.layers.containers import Container, stages_of
-from spikecore.api.neurons.base import one_step
+from spikecore.api.neurons.stepper import one_step
 from spikecore.arguments import real
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.core.words import PIECEWISE_CONSTANT
-from spikecore.api.neurons.base import one_step
+from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.numpy.tape import Tape, lower
 
 HELD = (*(word for word in PIECEWISE_CONSTANT if not word.endswith("_like")), "stop_gradient")

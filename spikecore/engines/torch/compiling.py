@@ -13,7 +13,7 @@ import torch
 
 from spikecore.api.core.engine import get_engine
 from spikecore.api.core.tree import Params, State, flatten
-from spikecore.api.neurons.base import Stepper
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.operators import number_of, of_number
 from spikecore.kernels.trace import nested
 

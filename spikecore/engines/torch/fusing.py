@@ -7,8 +7,7 @@ from typing import Any, Optional, Tuple
 import torch
 
 from spikecore.api.core.tree import Params, State, flatten
-from spikecore.api.neurons.base import Stepper
-from spikecore.api.neurons.noise import Noisy
+from spikecore.api.neurons.stepper import Noisy, Stepper
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed

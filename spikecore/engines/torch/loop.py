@@ -8,7 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.api.neurons.base import one_step
+from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.torch.modes import compiling
 
 

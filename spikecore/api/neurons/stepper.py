@@ -1,0 +1,164 @@
+"""What runs over time: the run through ``Engine.scan``, its checks, and the noise of stochastic surrogates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple
+
+from spikecore.api.core.layer import EMPTY, Layer, Params, Pass, Result, ShapeError, State, Tree
+
+if TYPE_CHECKING:
+    from spikecore.api.neurons.base import Neuron
+
+
+class Begun(NamedTuple):
+    """What a run over time starts from."""
+
+    params: Params  # prepared
+    state: State  # before the first step
+    inputs: Any  # projected
+    resting: State  # the state at rest
+    plain: bool  # whether the run is one ``Engine.scan`` of the layer itself, without noise and no parallel form
+
+
+class Stepper(Layer):
+    """A layer that runs over time through ``Engine.scan``: a neuron, or a wrapper around one."""
+
+    # whether ``run`` is ``begin`` and ``over_time``; a class with another one need not say
+    scans: ClassVar[bool] = True
+
+    state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
+    parallel: bool = False  # whether all steps are computed at once
+    spiking: bool = True  # whether its outputs are spikes, not numbers of any size
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether its spikes are drawn in training."""
+        return False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "run" in vars(cls):
+            cls.scans = False
+
+    def project(self, engine: Any, params: Params, x: Any) -> Any:
+        """The part of the update that depends on the input alone, once over time and batch."""
+        return x
+
+    def entering(self, engine: Any, params: Params, x: Any) -> Any:
+        if type(self).project is Stepper.project:
+            return x
+        return self.project(engine, params, engine.xp.expand_dims(x, axis=0))[0, ...]
+
+    @property
+    def core(self) -> Tuple[Neuron, str]:
+        """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
+
+    def at_once(
+        self,
+        engine: Any,
+        params: Params,
+        state: State,
+        inputs: Any,
+        *,
+        steps: Optional[int] = None,
+        record: Tuple[str, ...] = (),
+        window: Optional[int] = None,
+    ) -> Any:
+        """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
+        raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        return self.over_time(run, self.begin(run, params, state, x))
+
+    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Any) -> Begun:
+        """What a run over time starts from."""
+        prepared = self.prepare(run.engine, params)
+        current = self.project(run.engine, prepared, x)
+        resting: Any = self.rest(run.engine, prepared, current[0, ...])
+        start = run.start(resting) if state is None else self._checked(state, resting, run.path)
+        noise = run.train and self.stochastic
+        return Begun(prepared, start, current, resting, not (noise or self.parallel))
+
+    def over_time(self, run: Pass, begun: Begun) -> Result:
+        """All steps from there."""
+        record, engine, current = tuple(self.state) if run.records else (), run.engine, begun.inputs
+        option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
+        if begun.plain:
+            spikes, recorded, final = engine.scan(
+                self, begun.params, begun.state, current, repeating=run.repeating, **option
+            )
+        elif self.parallel:
+            spikes, recorded, final = self.at_once(engine, begun.params, begun.state, current, **option)
+        else:
+            stepper, current, option["steps"] = noisy(self, run, current, begun.resting)
+            option["repeating"] = run.repeating
+            spikes, recorded, final = engine.scan(stepper, begun.params, begun.state, current, **option)
+        return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
+
+    def _checked(self, state: Tree, resting: State, path: str) -> State:
+        where = f"layer {path} ({type(self).__name__})" if path else type(self).__name__
+        if tuple(state) != tuple(self.state):
+            raise ShapeError(f"{where}: state has {tuple(state)}, expected {tuple(self.state)}")
+        for name in self.state:
+            found, expected = tuple(state[name].shape), tuple(resting[name].shape)
+            if found != expected:
+                raise ShapeError(f"{where}: state {name!r} has shape {found}, expected {expected}")
+        return State(state)
+
+
+def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    """``stepper.step``, whose states may come in any order: loops over time keep them in that of ``stepper.state``.
+
+    Raises:
+        TypeError: the step returns something else than its output and a State of these names.
+    """
+    found, names = stepper.step(engine, params, state, x), tuple(stepper.state)
+    after = found[1] if isinstance(found, tuple) and len(found) == 2 else None
+    if not isinstance(after, State) or set(after) != set(names):
+        name, given = type(stepper).__name__, tuple(after) if isinstance(after, State) else type(found).__name__
+        wanted = ", ".join(f"{one}=..." for one in names)
+        raise TypeError(f"{name}.step returned {given}, expected (output, State({wanted})): {name}.state names them")
+    return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
+
+
+# ---- noise of stochastic surrogates: drawn before the loop over time, sent through it beside the input -------------
+
+
+@dataclass(frozen=True)
+class Noisy(Stepper):
+    """A neuron whose input carries, on a last axis, the current and the noise of each step.
+
+    Args:
+        neuron: the neuron; its ``fires`` finds the noise among the parameters.
+    """
+
+    neuron: Any
+
+    @property
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
+        return self.neuron.state
+
+    def init(self, key: Any, shape: Any) -> Any:
+        return self.neuron.init(key, shape)
+
+    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+        return self.neuron.step(engine, params.replace(noise=x[..., 1]), state, x[..., 0])
+
+
+def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, Any, Optional[int]]:
+    """What to scan instead of ``neuron`` and its input, and the number of steps of a constant input (None: all there).
+
+    Raises:
+        ValueError: no random key, or a neuron whose membrane is not shaped like its input.
+    """
+    if run.key is None:
+        raise ValueError(f"{type(neuron.surrogate).__name__}: training without a random key; pass key=Key((seed,))")
+    if any(tuple(part.shape) != tuple(current.shape[1:]) for part in resting.values()):
+        raise ValueError(f"{type(neuron).__name__}: no stochastic surrogate, its states are not shaped like its input")
+    engine, xp = run.engine, run.engine.xp
+    shape = (current.shape[0] if run.steps is None else run.steps, *current.shape[1:])
+    path = run.key.child(run.path, "surrogate").path
+    noise = engine.uniform(path, shape, sample_axis=1, first=run.key.first)
+    return Noisy(neuron), xp.stack([xp.broadcast_to(current, shape), noise], axis=-1), None
