@@ -67,7 +67,8 @@ ANNOTATIONS = {
     "str": "word",
     "Param": "param",
     "Numbers": "param",
-    "Array": "array",
+    "ArrayLike": "array",
+    "HostArray": "array",
     "Seed": "seed",
     "Weighted": "model",
     "Colour": "word",
@@ -102,8 +103,8 @@ ANNOTATIONS = {
     "Tuple[str, ...]": "words",
     "Iterable[str]": "words",
     "Union[str, Iterable[str]]": "words",
-    "Union[Array, Iterator[Array]]": "array",
-    "Union[Array, Output]": "array",
+    "Union[ArrayLike, Iterator[ArrayLike]]": "array",
+    "Union[ArrayLike, Output]": "array",
     "Sequence[str]": "words",
     "Iterable[Any]": "iterable",
     "Iterable[int]": "iterable",
@@ -509,13 +510,13 @@ def kind_of(owner: str, name: str, parameter: inspect.Parameter) -> str:
     text = str(getattr(parameter.annotation, "__forward_arg__", parameter.annotation))
     text = re.sub(r"^Optional\[(.*)\]$", r"\1", text)
     text = re.sub(r"^Union\[(.*), None\]$", r"\1", text)
-    if owner.startswith("spikecore.spikeplot") and text == "Array":
+    if owner.startswith("spikecore.spikeplot") and text == "ArrayLike":
         return "array"
     if text == "str" and owner.startswith("spikecore.datasets") and name in ("inputs", "targets"):
         return "text"
     if text.startswith("Literal["):
         return "word"
-    if text in ANNOTATIONS and not (text in ("str", "Array") and name in NAMES):
+    if text in ANNOTATIONS and not (text in ("str", "ArrayLike", "HostArray", "Sizes") and name in NAMES):
         return ANNOTATIONS[text]
     if name in NAMES:
         return NAMES[name]

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
-from typing import Any, Dict, Iterable, Iterator, List, Type, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Type, Union
 
 from spikecore.api import containers, layers, neurons, normalisation, optim, surrogate
 from spikecore.api.engine import unknown
@@ -17,7 +16,7 @@ from spikecore.api.functional import quant
 from spikecore.api.layer import Layer
 from spikecore.api.parameters import Fixed, Learn, learn, learn_tau
 
-Classes = Union[Iterable[Type[Any]], "Mapping[str, Type[Any]]"]
+Classes = Union[Iterable[Type[Any]], Mapping[str, Type[Any]]]
 DEEPEST = 100  # levels of data within data; a network of ten containers within one another has about thirty
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Optional, Protocol, Tuple
 
 from spikecore.api.functional.loss import reads_labels, varies
 from spikecore.api.functional.targets import check_labels, target_dtype
@@ -13,7 +13,11 @@ from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.sizes import whole_number
 from spikecore.arguments import is_array, shown
 
-Encoder = Callable[..., Any]
+
+class Encoder(Protocol):
+    """What turns a batch into a sequence, like those of ``spikecore.spikegen``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Feed:
     """
 
     num_steps: Optional[int] = None
-    encoder: Optional[Callable[..., Any]] = None
+    encoder: Optional[Encoder] = None
     time_axis: int = 0
     check_finite: bool = True
 

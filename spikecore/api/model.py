@@ -33,9 +33,8 @@ from spikecore.api.training import (
     same_training,
 )
 from spikecore.api.tree import Tree, flatten
-from spikecore.arguments import PathLike, Size, checked
+from spikecore.arguments import PathLike, Record, Size, Sizes, checked
 
-Record = Union[bool, str, Tuple[str, ...]]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
 
@@ -68,7 +67,7 @@ class Model:
         engine: Union[None, str, Engine] = None,
         seed: int = 0,
         *,
-        input_shape: Union[None, int, Shape] = None,
+        input_shape: Optional[Sizes] = None,
         **options: Any,
     ) -> None:
         if not isinstance(network, Layer):

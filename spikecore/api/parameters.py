@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Optional, Tuple, Union
 
 from spikecore.api.engine import get_engine
 from spikecore.api.random import Key
 from spikecore.api.sizes import full_weight
-from spikecore.arguments import checked, is_array, shown
+from spikecore.arguments import checked, hints_of, is_array, shown
 
 
 class Fixed:
@@ -59,9 +59,13 @@ class Learn:
 Param = Union[float, Fixed, Learn]
 
 
-def is_param(annotation: Any) -> bool:
-    """Whether a field is declared as ``Param``: the type itself, or its name where annotations are kept as text."""
-    return annotation == Param or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Param")
+def param_fields(kind: Any) -> Tuple[str, ...]:
+    """The fields of a dataclass that are annotated ``Param``."""
+    if "_param_fields" not in kind.__dict__:  # asked at every step, and torch.compile cannot trace dataclasses.fields
+        hints = hints_of(kind)
+        kind._param_fields = tuple(field.name for field in fields(kind) if hints[field.name] == Param)
+    names: Tuple[str, ...] = kind._param_fields
+    return names
 
 
 @checked

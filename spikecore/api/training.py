@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Literal, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
 
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
@@ -25,8 +25,18 @@ from spikecore.arguments import Checked, Size
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
-Callback = Callable[[Any, Row], Optional[bool]]
-Schedule = Callable[[int, int], float]
+
+
+class Callback(Protocol):
+    """What is called after each epoch with the model and the epoch's row of the history; True stops training."""
+
+    def __call__(self, model: Any, row: Row, /) -> Optional[bool]: ...
+
+
+class Schedule(Protocol):
+    """The learning rate's factor in an epoch, of all epochs."""
+
+    def __call__(self, epoch: int, epochs: int, /) -> float: ...
 
 
 class DivergedError(ArithmeticError):
@@ -58,6 +68,10 @@ class EarlyStopping(Checked):
     _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
     _waited: int = field(default=0, repr=False)
     _epoch: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("min", "max", "auto"):
+            raise TypeError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
 
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:

@@ -21,7 +21,7 @@ from spikecore.api.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.neurons.base import Neuron, Stepper, value_at
 from spikecore.api.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
 from spikecore.api.tree import Params, flatten, unflatten
-from spikecore.arguments import Array, Size, checked
+from spikecore.arguments import ArrayLike, Size, checked
 
 LIMITS = {"float64": 1e-11, "float32": 1e-4}  # of a relative error max|a - b| / max|b|
 NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient this small against the largest one is a zero, rounded
@@ -32,8 +32,8 @@ ROUNDING = 1e-5  # in float32 a spike may differ where |U - threshold| <= 1e-5 m
 @checked
 def verify(
     model: Any,
-    x: Array,
-    targets: Array,
+    x: ArrayLike,
+    targets: ArrayLike,
     loss: Any = None,
     against: Union[str, Engine] = "numpy",
     num_steps: Optional[Size] = None,

@@ -18,14 +18,15 @@ from spikecore.api.plasticity import Weighing
 from spikecore.api.plasticity import proportional as proportional
 from spikecore.api.spatial import Conv1d, Conv2d
 from spikecore.api.tree import State
-from spikecore.arguments import Array, Weighted, checked
+from spikecore.arguments import ArrayLike, Weighted, checked
 
 Step = Tuple[Any, Any, Any]
 
 
 @checked
 def stdp_linear_single_step(
-    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    fc: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -52,7 +53,8 @@ def stdp_linear_single_step(
 
 @checked
 def stdp_conv1d_single_step(
-    conv: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    conv: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -62,7 +64,8 @@ def stdp_conv1d_single_step(
 
 @checked
 def stdp_conv2d_single_step(
-    conv: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    conv: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -82,7 +85,8 @@ def stdp_conv2d_single_step(
 
 @checked
 def mstdp_linear_single_step(
-    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    fc: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -106,7 +110,8 @@ def mstdp_linear_single_step(
 
 @checked
 def mstdpet_linear_single_step(
-    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    fc: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     tau_trace: float, f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -122,8 +127,9 @@ def mstdpet_linear_single_step(
     Returns:
         trace_pre, trace_post, eligibility (out, in) or (batch, out, in).
     """
-    single = in_spike.ndim == 1
-    pre, post = (x[None] if single else x for x in (in_spike, out_spike))
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    single = spikes[0].ndim == 1
+    pre, post = (x[None] if single else x for x in spikes)
     made = mstdp_linear_single_step(fc, pre, post, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
     return (made[0][0], made[1][0], made[2][0]) if single else made
 

@@ -12,7 +12,7 @@ import nir
 from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
 from spikecore.api.tree import unflatten
-from spikecore.arguments import Array
+from spikecore.arguments import ArrayLike
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.notes import KEY, NirError, NirLoss, checked
 from spikecore.nir.units import DT, Units
@@ -23,7 +23,7 @@ FORMAT = 1
 @checked
 def export_to_nir(
     module: Any,
-    sample_data: Optional[Array] = None,
+    sample_data: Optional[ArrayLike] = None,
     model_name: str = "spikecore",
     model_fwd_args: Iterable[Any] = (),
     ignore_dims: Iterable[int] = (),

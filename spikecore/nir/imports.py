@@ -16,7 +16,7 @@ from spikecore.api.neurons.membrane import RESETS
 from spikecore.api.sizes import sample_shape, whole_number
 from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.tree import Params, flatten
-from spikecore.arguments import shown
+from spikecore.arguments import Sizes, shown
 from spikecore.nir.files import MOST_BYTES, opened
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
@@ -58,7 +58,7 @@ def network_from_nir(
     reset_mechanism: str = "zero",
     reset_delay: bool = False,
     surrogate: Any = None,
-    input_shape: Optional[Shape] = None,
+    input_shape: Optional[Sizes] = None,
     max_bytes: int = MOST_BYTES,
 ) -> Network:
     """The engine-agnostic network of a NIR graph, and its weights.

@@ -18,7 +18,7 @@ from spikecore.api.isolation import isolated
 from spikecore.api.layer import Key, shapes_of
 from spikecore.api.network import Output
 from spikecore.api.tree import flatten, map_leaves, unflatten
-from spikecore.arguments import Array, Size, checked
+from spikecore.arguments import ArrayLike, Size, checked
 
 if TYPE_CHECKING:
     from spikecore.api.model import Model
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @checked
 def bptt(
     model: Model,
-    x: Array,
-    targets: Array,
+    x: ArrayLike,
+    targets: ArrayLike,
     loss: Any = None,
     *,
     num_steps: Optional[Size] = None,
@@ -74,8 +74,8 @@ def bptt(
 @checked
 def online(
     model: Model,
-    x: Union[Array, Iterator[Array]],
-    targets: Array,
+    x: Union[ArrayLike, Iterator[ArrayLike]],
+    targets: ArrayLike,
     loss: Any = None,
     *,
     num_steps: Optional[Size] = None,
@@ -117,8 +117,8 @@ def online(
 @checked
 def rtrl(
     model: Model,
-    x: Union[Array, Iterator[Array]],
-    targets: Array,
+    x: Union[ArrayLike, Iterator[ArrayLike]],
+    targets: ArrayLike,
     loss: Any = None,
     *,
     num_steps: Optional[Size] = None,

@@ -9,7 +9,7 @@ from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
 from spikecore.api.layer import ShapeError
-from spikecore.arguments import Array, Count, checked
+from spikecore.arguments import ArrayLike, Count, checked
 
 if TYPE_CHECKING:
     from spikecore.api.network import Output
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @checked
 def accuracy_rate(
-    spikes: Union[Array, Output],
-    targets: Array,
+    spikes: Union[ArrayLike, Output],
+    targets: ArrayLike,
     population_code: bool = False,
     num_classes: Count = 0,
-    lengths: Optional[Array] = None,
+    lengths: Optional[ArrayLike] = None,
 ) -> float:
     """The fraction of samples whose most active class is the right one. Ties go to the lowest class.
 
@@ -45,7 +45,9 @@ def accuracy_rate(
 
 
 @checked
-def accuracy_temporal(spikes: Union[Array, Output], targets: Array, lengths: Optional[Array] = None) -> float:
+def accuracy_temporal(
+    spikes: Union[ArrayLike, Output], targets: ArrayLike, lengths: Optional[ArrayLike] = None
+) -> float:
     """The fraction of samples whose first class to fire is the right one. Ties go to the lowest class.
 
     A class that does not fire counts as firing at the last step.
@@ -67,11 +69,11 @@ def accuracy_temporal(spikes: Union[Array, Output], targets: Array, lengths: Opt
 
 @checked
 def accuracy_membrane(
-    membrane: Union[Array, Output],
-    targets: Array,
+    membrane: Union[ArrayLike, Output],
+    targets: ArrayLike,
     population_code: bool = False,
     num_classes: Count = 0,
-    lengths: Optional[Array] = None,
+    lengths: Optional[ArrayLike] = None,
     over_time: Literal["max", "mean"] = "max",
 ) -> float:
     """The fraction of samples for which the membrane of the right class is the highest. Ties go to the lowest class.
@@ -90,6 +92,8 @@ def accuracy_membrane(
     Raises:
         TypeError: another ``over_time``.
     """
+    if over_time not in ("max", "mean"):
+        raise TypeError(f"accuracy_membrane: over_time={over_time!r} must be 'max' or 'mean'")
     membrane = getattr(membrane, "membrane", membrane)
     check_sequence("membrane", membrane)
     engine = engine_of(membrane)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Optional, Tuple, cast
 
 from spikecore.api.engine import engine_of
 from spikecore.api.foreign import of_arrays, shown
@@ -20,7 +20,7 @@ from spikecore.api.functional.targets import (
 )
 from spikecore.api.layer import ShapeError
 from spikecore.api.parameters import Fixed
-from spikecore.arguments import Array, Checked, Count, checked, is_array
+from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -66,7 +66,7 @@ class Loss(LossBase):
     population_code: bool = False
     num_classes: Count = 0
     reduction: str = "mean"
-    weight: Array = None
+    weight: Optional[ArrayLike] = None
     normalise: bool = False
 
     reads: ClassVar[str] = "spikes"  # type: ignore[misc]
@@ -86,7 +86,7 @@ class Loss(LossBase):
         return True
 
     @checked
-    def __call__(self, out: Any, targets: Array, lengths: Optional[Array] = None) -> Any:
+    def __call__(self, out: Any, targets: ArrayLike, lengths: Optional[ArrayLike] = None) -> Any:
         """The loss of an ``Output`` or of an array (time, batch, classes); a scalar of the same kind.
 
         Args:
@@ -151,10 +151,10 @@ class Loss(LossBase):
 
     def _reduced(self, engine: Any, losses: Any, code: Any) -> Any:
         xp = engine.xp
-        weights = None
-        if self.weight is not None:
-            self._check_weight(code.shape[1])
-            weights = xp.sum(code * engine.asarray(self.weight.data), axis=1)
+        weights, weight = None, cast(Optional[Fixed], self.weight)
+        if weight is not None:
+            self._check_weight(weight, code.shape[1])
+            weights = xp.sum(code * engine.asarray(weight.data), axis=1)
             losses = losses * (weights if losses.ndim == 1 else xp.expand_dims(weights, axis=1))
         if self.reduction == "none":
             return losses
@@ -163,10 +163,10 @@ class Loss(LossBase):
         mean = xp.mean(losses)
         return mean / xp.mean(weights) if self.normalise and weights is not None else mean
 
-    def _check_weight(self, classes: int) -> None:
-        if self.weight.shape != (classes,):
+    def _check_weight(self, weight: Fixed, classes: int) -> None:
+        if weight.shape != (classes,):
             raise ValueError(
-                f"{type(self).__name__}: weight has shape {self.weight.shape}, expected ({classes},): one per class"
+                f"{type(self).__name__}: weight has shape {weight.shape}, expected ({classes},): one per class"
             )
 
 

@@ -8,11 +8,11 @@ from typing import Any, Dict, Tuple
 from spikecore.api.engine import engine_of, is_host
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.layer import ShapeError
-from spikecore.arguments import Array, checked
+from spikecore.arguments import ArrayLike, checked
 
 
 @checked
-def van_rossum_distance(spikes: Array, other: Array, tau: float, dt: float = 1.0, squared: bool = False) -> Any:
+def van_rossum_distance(spikes: ArrayLike, other: ArrayLike, tau: float, dt: float = 1.0, squared: bool = False) -> Any:
     """The van Rossum distance: how far two trains are apart once each spike is smeared into exp(-t / tau).
 
         D^2 = (1 / tau) integral from 0 to infinity of (f - g)^2 dt
@@ -55,7 +55,7 @@ def smeared(xp: Any, x: Any, decay: float) -> Any:
 
 
 @checked
-def victor_purpura_distance(spikes: Array, other: Array, cost: float, dt: float = 1.0) -> Any:
+def victor_purpura_distance(spikes: ArrayLike, other: ArrayLike, cost: float, dt: float = 1.0) -> Any:
     """The Victor-Purpura distance: the cheapest way to turn one train into the other.
 
     Deleting or inserting a spike costs 1, moving it by a time costs ``cost`` times that time:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any, Tuple, cast
 
 from spikecore.api.engine import engine_of
 from spikecore.api.functional.steps import Steps
@@ -99,15 +99,16 @@ class SpikeTime(Checked):
 
     @property
     def _times(self) -> Tuple[Tuple[float, ...], Tuple[float, ...]]:
-        many = [isinstance(value, tuple) for value in (self.on_target, self.off_target)]
+        on_target, off_target = cast(Tuple[Any, Any], (self.on_target, self.off_target))
+        many = [isinstance(value, tuple) for value in (on_target, off_target)]
         if any(many) != self.multi_spike or any(many) != all(many):
             raise ValueError(
                 f"SpikeTime: on_target={self.on_target!r}, off_target={self.off_target!r} must be lists of times with "
                 f"multi_spike=True, and numbers without; multi_spike is {self.multi_spike!r}"
             )
         if self.multi_spike:
-            return self.on_target, self.off_target
-        return (self.on_target,), (self.off_target,)
+            return on_target, off_target
+        return (on_target,), (off_target,)
 
     def __call__(self, spikes: Any, targets: Any, lengths: Any = None) -> Tuple[Any, Any]:
         """Times of the spikes and of the targets, both (batch, neurons), with ``multi_spike`` (F, batch, neurons).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
@@ -15,8 +15,8 @@ from spikecore.api.parameters import (
     check_broadcast,
     check_range,
     initial,
-    is_param,
     normalise,
+    param_fields,
     values_of,
 )
 from spikecore.api.surrogate import Surrogate, atan
@@ -181,7 +181,6 @@ class Neuron(Stepper):
 
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
-    _names: ClassVar[Tuple[str, ...]]  # see parameter_names
 
     def __new__(cls, *args: Any, **fields: Any) -> Any:
         """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
@@ -200,9 +199,7 @@ class Neuron(Stepper):
     @classmethod
     def parameter_names(cls) -> Tuple[str, ...]:
         """The fields that are numbers, arrays or learned values."""
-        if "_names" not in cls.__dict__:  # looked up at every step, and torch.compile cannot trace dataclasses.fields
-            cls._names = tuple(f.name for f in fields(cls) if is_param(f.type))
-        return cls._names
+        return param_fields(cls)
 
     def init(self, key: Key, shape: Shape) -> Init:
         """Learned fields become parameters of the same name."""

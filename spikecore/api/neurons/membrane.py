@@ -11,12 +11,18 @@ only says how the membrane moves::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Optional, Protocol, Tuple
 
-from spikecore.api.engine import unknown
+from spikecore.api.engine import Array, Engine, unknown
 from spikecore.api.neurons.base import Neuron, Params, cast
 
 RESETS = ("subtract", "subtract_decayed", "zero", "none")
+
+
+class Quantiser(Protocol):
+    """What brings states to the levels that are allowed: ``functional.quant.state_quant``."""
+
+    def apply(self, engine: Engine, state: Array) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Membrane(Neuron):
     reset_mechanism: str = "subtract"
     reset_delay: bool = True
     inhibition: bool = False
-    state_quant: Optional[Any] = None
+    state_quant: Optional[Quantiser] = None
 
     resets: ClassVar[Tuple[str, ...]] = RESETS
     zero_keeps_input: ClassVar[bool] = False

@@ -9,12 +9,12 @@ from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
 from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
-from spikecore.arguments import Array, Seed, Size, checked
+from spikecore.arguments import ArrayLike, Seed, Size, checked
 
 
 @checked
 def targets_convert(
-    targets: Array,
+    targets: ArrayLike,
     num_classes: int,
     code: str = "rate",
     num_steps: Optional[Size] = None,
@@ -33,7 +33,7 @@ def targets_convert(
     linear: bool = False,
     bypass: bool = False,
     *,
-    seed: Seed = None,
+    seed: Optional[Seed] = None,
 ) -> Any:
     """Target spikes for class labels: ``targets_rate`` or ``targets_latency``, as ``code`` says.
 
@@ -63,7 +63,7 @@ def targets_convert(
 
 @checked
 def targets_latency(
-    targets: Array,
+    targets: ArrayLike,
     num_classes: int,
     num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
@@ -99,7 +99,7 @@ def targets_latency(
 
 @checked
 def targets_rate(
-    targets: Array,
+    targets: ArrayLike,
     num_classes: int,
     num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
@@ -111,7 +111,7 @@ def targets_rate(
     interpolate: bool = False,
     epsilon: float = 1e-7,
     *,
-    seed: Seed = None,
+    seed: Optional[Seed] = None,
 ) -> Any:
     """The right class fires at one rate, the others at another (snnTorch ``targets_rate``).
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Tuple, Union
+from typing import Any, List, Optional, Tuple, Union
 
 from spikecore.api.engine import Engine, engine_without_data, unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken
-from spikecore.arguments import Array, Seed, Size, checked
+from spikecore.arguments import ArrayLike, Seed, Size, checked
 
 PATTERNS = ("poisson", "regular", "uniform")
 
@@ -19,7 +19,7 @@ def target_rate_code(
     rate: float = 1.0,
     firing_pattern: str = "regular",
     *,
-    seed: Seed = None,
+    seed: Optional[Seed] = None,
     engine: Union[None, str, Engine] = None,
 ) -> Tuple[Any, Any]:
     """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
@@ -52,7 +52,7 @@ def target_rate_code(
 
 @checked
 def rate_interpolate(
-    spike_time: Array, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
+    spike_time: ArrayLike, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
 ) -> Any:
     """A target that rises in a straight line from off to on between two spikes (snnTorch ``rate_interpolate``).
 

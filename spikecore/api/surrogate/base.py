@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple, Type
 
 from spikecore.api.engine import engine_of
-from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, constant, is_param, values_of
+from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, constant, param_fields, values_of
 from spikecore.api.rules import str_dtype
 from spikecore.arguments import Checked
 
@@ -25,11 +25,8 @@ class Surrogate(Checked):
     stochastic: ClassVar[bool] = False  # whether ``fire`` needs noise
 
     def __post_init__(self) -> None:
-        for name in self._parameter_names():
+        for name in param_fields(type(self)):
             object.__setattr__(self, name, _checked(type(self), name, getattr(self, name)))
-
-    def _parameter_names(self) -> Tuple[str, ...]:
-        return tuple(f.name for f in fields(self) if is_param(f.type))
 
     def check_shape(self, shape: Tuple[int, ...]) -> None:
         """Refuse array parameters that do not broadcast to neurons of ``shape``.
@@ -37,7 +34,7 @@ class Surrogate(Checked):
         Raises:
             ValueError: names the parameter and both shapes.
         """
-        for name in self._parameter_names():
+        for name in param_fields(type(self)):
             check_broadcast(self, name, values_of(getattr(self, name)), shape)
 
     def derivative(self, xp: Any, u: Any) -> Any:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Optional
+from typing import Any, ClassVar, Optional, Protocol
 
 from spikecore.api.parameters import Param
 from spikecore.api.rules import str_dtype
 from spikecore.api.surrogate.base import Surrogate, local
 
-Formula = Callable[..., Any]
+
+class Formula(Protocol):
+    """A derivative or an antiderivative of the user's own."""
+
+    def __call__(self, *args: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
