@@ -37,18 +37,18 @@ if TYPE_CHECKING:
         @property
         def weight(self) -> Any: ...
 
-    class Nested(typing.Protocol):
-        """A list or tuple of numbers, arrays or such lists. No str: what one contains is not any object."""
-
-        def __getitem__(self, index: int, /) -> Union[float, HasArray, Nested]: ...
-        def __contains__(self, item: object, /) -> bool: ...
-
+    # Lists within lists, by depth: a type that contains itself would take a str, whose parts are str without end.
+    Number = Union[float, HasArray]
+    Row = Sequence[Number]
+    Table = Sequence[Union[Number, Row]]
+    Cube = Sequence[Union[Number, Table]]
+    Cubes = Sequence[Union[Number, Cube]]
     PathLike = Union[str, "os.PathLike[str]"]
     Size = int  # at least 1
     Count = int  # at least 0
     Sizes = Union[int, Tuple[int, ...]]  # for all axes, or one for each; checked where they are used
     Record = Union[bool, str, Iterable[str]]  # checked where it is used
-    ArrayLike = Union[HasArray, Nested]
+    ArrayLike = Union[HasArray, Sequence[Union[Number, Cubes]]]
     HostArray = Any  # an ArrayLike that is kept as an array of NumPy's
     Numbers = Union[float, ArrayLike]  # a finite number or an array of such
     Seed = Union[int, Tuple[Union[int, str], ...]]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
 from spikecore.api.neurons.base import Param, Params
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.synaptic import Synaptic
 
 
-@dataclass(frozen=True)
+@by_keyword
 class _Offset(Membrane):
     """Mixed into a neuron: U[t] = V[t] - H[t] (V[t] - rho), at once and differentiated, in place of its reset."""
 
@@ -30,7 +30,7 @@ class _Offset(Membrane):
         return mem - fired * (mem - params.rho)
 
 
-@dataclass(frozen=True)
+@by_keyword
 class OffsetLeaky(_Offset, Leaky):
     """``Leaky`` whose spike puts the membrane to ``rho``, at once.
 
@@ -40,7 +40,7 @@ class OffsetLeaky(_Offset, Leaky):
     """
 
 
-@dataclass(frozen=True)
+@by_keyword
 class OffsetSynaptic(_Offset, Synaptic):
     """``Synaptic`` whose spike puts the membrane to ``rho``, at once.
 

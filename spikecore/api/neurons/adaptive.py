@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
 from spikecore.api.neurons.base import DECAY, Param, Params, State, cast, value_at
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 
 
-@dataclass(frozen=True)
+@by_keyword
 class ALIF(Membrane):
     """Leaky integrate-and-fire neuron with an adaptive threshold.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
 from spikecore.api.neurons.base import DECAY, Param, Params, State
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.parameters import decays_of
 
 
-@dataclass(frozen=True)
+@by_keyword
 class Alpha(Membrane):
     """Spike response neuron: excitatory minus inhibitory current gives an alpha-shaped membrane (snnTorch ``Alpha``).
 

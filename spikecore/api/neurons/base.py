@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
-from spikecore.api.neurons.keywords import refuse
+from spikecore.api.neurons.keywords import by_keyword, refuse
 from spikecore.api.parameters import (
     Fixed,
     Learn,
@@ -163,7 +162,7 @@ def of_number(number: int) -> Stepper:
     return found
 
 
-@dataclass(frozen=True)
+@by_keyword
 class Neuron(Stepper):
     """Base of all neurons. Every field is a keyword.
 
@@ -182,10 +181,12 @@ class Neuron(Stepper):
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
 
-    def __new__(cls, *args: Any, **fields: Any) -> Any:
-        """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
-        refuse(cls, args, fields)
-        return super().__new__(cls, *args, **fields)
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args: Any, **fields: Any) -> Any:
+            """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
+            refuse(cls, args, fields)
+            return super().__new__(cls, *args, **fields)
 
     def __post_init__(self) -> None:
         for name in self.parameter_names():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Tuple
 
 from spikecore.api.neurons.base import Param, Params, State, value_at
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.parallel import Parallel, recurrence
 
 
-@dataclass(frozen=True)
+@by_keyword
 class DeltaLeaky(Parallel):
     """Fires where the membrane changed by more than a threshold since the step before (snnTorch ``DeltaLeaky``).
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
 from spikecore.api.layer import State
 from spikecore.api.neurons.base import Neuron, Param, Params, cast
+from spikecore.api.neurons.keywords import by_keyword
 
 
-@dataclass(frozen=True)
+@by_keyword
 class Izhikevich(Neuron):
     """Two equations that reproduce most firing patterns of cortical neurons, integrated by forward Euler.
 

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
-from typing import Any, Dict, Iterable, List, Tuple
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Tuple, Type, TypeVar
 
 from spikecore.api.engine import unknown
+
+Kind = TypeVar("Kind")
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+
+    @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+    def by_keyword(kind: Type[Kind]) -> Type[Kind]: ...
+
+else:
+    by_keyword = dataclass(
+        frozen=True
+    )  # ``kw_only`` is younger than Python 3.8: ``refuse`` does it when a program runs
 
 SNNTORCH: Dict[str, str] = {
     "spike_grad": "write surrogate=...",

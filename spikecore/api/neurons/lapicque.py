@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.neurons.base import Param, Params, State
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.arguments import is_number
 
 
-@dataclass(frozen=True)
+@by_keyword
 class Lapicque(Membrane):
     """Leaky integrate-and-fire neuron as an RC circuit, integrated by forward Euler (snnTorch ``Lapicque``).
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
 from spikecore.api.neurons.base import DECAY, Neuron, Param, Params, State
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.parallel import Parallel, recurrence
 
 
-@dataclass(frozen=True)
+@by_keyword
 class Leaky(Parallel, Membrane):
     """First-order leaky integrate-and-fire neuron (snnTorch ``Leaky``).
 
@@ -57,7 +57,7 @@ class Leaky(Parallel, Membrane):
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
 
-@dataclass(frozen=True)
+@by_keyword
 class IF(Membrane):
     """Integrate-and-fire neuron without leak: Leaky with beta = 1.
 
@@ -77,7 +77,7 @@ class IF(Membrane):
         return spikes, State(mem=mem)
 
 
-@dataclass(frozen=True)
+@by_keyword
 class LI(Parallel, Neuron):
     """Leaky integrator that never fires: a readout whose output is its membrane.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
 from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
@@ -29,7 +29,7 @@ def affine_init(key: Key, name: str, rows: int, columns: int, bias: bool = True)
     return Params(made)
 
 
-@dataclass(frozen=True)
+@by_keyword
 class StateLeaky(Parallel):
     """Leaky neuron without reset, all steps at once (snnTorch ``StateLeaky``).
 
@@ -95,7 +95,7 @@ def _below_one(value: Param) -> bool:
     return plain < 1.0 if isinstance(plain, float) else bool((plain < 1.0).all())
 
 
-@dataclass(frozen=True)
+@by_keyword
 class LinearLeaky(StateLeaky):
     """A linear layer and ``StateLeaky`` in one (snnTorch ``LinearLeaky``).
 
@@ -139,7 +139,7 @@ class LinearLeaky(StateLeaky):
         return affine(engine.xp, x, params, "linear")
 
 
-@dataclass(frozen=True)
+@by_keyword
 class LeakyParallel(Neuron):
     """A rectified recurrent layer whose units fire above a threshold (snnTorch ``LeakyParallel``).
 
@@ -221,7 +221,7 @@ class LeakyParallel(Neuron):
         return self.graded(params, self.fires(engine, params, mem)), State(mem=mem)
 
 
-@dataclass(frozen=True)
+@by_keyword
 class AssociativeLeaky(Parallel):
     """Spiking associative memory: a decaying matrix of key-value products (snnTorch ``AssociativeLeaky``).
 

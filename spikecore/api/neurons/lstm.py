@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.sizes import at_least_one, spread, uniform_weight
 from spikecore.api.windows import window_counts
@@ -18,7 +18,7 @@ def logistic(xp: Any, x: Any) -> Any:
     return 0.5 * (1.0 + xp.tanh(0.5 * x))
 
 
-@dataclass(frozen=True)
+@by_keyword
 class _Gated(Membrane):
     """What both LSTMs share: syn is the cell c, mem the output h; the membrane is reset, the cell never."""
 
@@ -35,7 +35,7 @@ class _Gated(Membrane):
         return self.quantised(engine, syn), mem
 
 
-@dataclass(frozen=True)
+@by_keyword
 class SLSTM(_Gated):
     """Spiking LSTM (snnTorch ``SLSTM``).
 
@@ -102,7 +102,7 @@ class SLSTM(_Gated):
         return spikes, State(syn=syn, mem=mem)
 
 
-@dataclass(frozen=True)
+@by_keyword
 class SConv2dLSTM(_Gated):
     """Spiking convolutional LSTM (snnTorch ``SConv2dLSTM``).
 

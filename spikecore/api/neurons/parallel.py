@@ -8,11 +8,11 @@ as accurate as the loop for any T.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.layer import Params, State
 from spikecore.api.neurons.base import Neuron
+from spikecore.api.neurons.keywords import by_keyword
 
 
 def recurrence(engine: Any, decay: Any, inputs: Any, before: Any) -> Any:
@@ -43,7 +43,7 @@ def recurrence(engine: Any, decay: Any, inputs: Any, before: Any) -> Any:
     return values
 
 
-@dataclass(frozen=True)
+@by_keyword
 class Parallel(Neuron):
     """Mixed into neurons whose states are linear recurrences: computes a whole sequence without a loop over time.
 

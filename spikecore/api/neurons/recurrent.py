@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Optional, Tuple
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
 from spikecore.api.layers import Conv2d, Linear
 from spikecore.api.neurons.base import Neuron, Param, Stepper, refuse_parallel
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
@@ -109,7 +110,7 @@ class Recurrent(Stepper):
         return spikes, State({"spk": spikes, **after})
 
 
-@dataclass(frozen=True)
+@by_keyword
 class _Recurrently(Neuron):
     """Mixed into a neuron: the same fields and a choice of connection, run as ``Recurrent``."""
 
@@ -191,7 +192,7 @@ class _ResetLeaky(Leaky):
     zero_keeps_input: ClassVar[bool] = False
 
 
-@dataclass(frozen=True)
+@by_keyword
 class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its neuron's and one more
     """``Leaky`` with recurrence (snnTorch ``RLeaky``); short for ``Recurrent(Leaky(...), connection)``.
 
@@ -215,7 +216,7 @@ class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its
     base: ClassVar[Any] = _ResetLeaky
 
 
-@dataclass(frozen=True)
+@by_keyword
 class RSynaptic(_Recurrently, Synaptic):  # type: ignore[override]  # likewise
     """``Synaptic`` with recurrence (snnTorch ``RSynaptic``); short for ``Recurrent(Synaptic(...), connection)``.
 

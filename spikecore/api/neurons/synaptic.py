@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
 from spikecore.api.neurons.base import DECAY, Param, Params, State
+from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.parallel import Parallel, recurrence
 
 
-@dataclass(frozen=True)
+@by_keyword
 class Synaptic(Parallel, Membrane):
     """Leaky integrate-and-fire neuron with a synaptic current (snnTorch ``Synaptic``).
 
