@@ -64,7 +64,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    "str": "word",
+    **{kind: "word" for kind in ("str", "Kind", "Pattern", "Per", "Reset")},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",
@@ -77,8 +77,6 @@ ANNOTATIONS = {
     "bool, Callable[..., Any]": "callable",
     "Report": "model",
     "Engine": "engine",
-    "None, str, Engine": "engine",
-    "str, Engine": "engine",
     "EventDataset": "model",
     "Events": "model",
     **{"Size": "size", "Count": "int"},
@@ -97,7 +95,10 @@ ANNOTATIONS = {
     "Tuple[Callback, ...]": "callbacks",
     "Source": "model",
     "Energy": "model",
-    **{name: "engine" for name in ("Union[None, str, Engine]", "Union[str, Engine]")},
+    **{
+        name: "engine"
+        for name in ("Union[None, str, Engine]", "Union[None, EngineName, Engine]", "Union[EngineName, Engine]")
+    },
     "Mapping[str, Any]": "mapping",
     "Mapping[str, Sequence[Any]]": "mapping",
     "Tuple[str, ...]": "words",

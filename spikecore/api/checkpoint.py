@@ -29,7 +29,7 @@ from spikecore.api.description import (
     readable,
     resolved,
 )
-from spikecore.api.engine import ENVIRONMENT, Engine, EngineUnavailable, engines, get_engine
+from spikecore.api.engine import ENVIRONMENT, Engine, EngineName, EngineUnavailable, engines, get_engine
 from spikecore.api.executor import fitting
 from spikecore.api.files import plain, write_atomically
 from spikecore.api.layer import Layer, shapes_of
@@ -94,7 +94,7 @@ def _row(number: int, row: Any) -> Any:
 @checked
 def load(
     path: PathLike,
-    engine: Union[None, str, Engine] = None,
+    engine: Union[None, EngineName, Engine] = None,
     classes: Classes = (),
     *,
     check_finite: bool = True,

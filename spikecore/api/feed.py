@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, Optional, Protocol, Tuple
+from typing import Any, Optional, Protocol, Tuple, Union
 
 from spikecore.api.functional.loss import reads_labels, varies
 from spikecore.api.functional.targets import check_labels, target_dtype
 from spikecore.api.layer import Key, Shape, ShapeError
 from spikecore.api.sizes import whole_number
-from spikecore.arguments import is_array, shown
+from spikecore.api.words import Array
+from spikecore.arguments import ArrayLike, is_array, shown
+
+Input = Union[Array, ArrayLike]  # a batch; ``Feed`` checks it
 
 
 class Encoder(Protocol):

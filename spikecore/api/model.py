@@ -8,13 +8,14 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
-from spikecore.api.backprop.fitting import Learning
-from spikecore.api.engine import Engine, Executor, get_engine
+from spikecore.api.backprop.fitting import Kind, Learning
+from spikecore.api.engine import Engine, EngineName, Executor, get_engine
 from spikecore.api.executor import fitting, recorded_for
-from spikecore.api.feed import Encoder, Feed, check_count
+from spikecore.api.feed import Encoder, Feed, Input, check_count
 from spikecore.api.foreign import no_layer, shown
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
-from spikecore.api.functional.metrics import metrics_of, needs_membrane
+from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
 from spikecore.api.isolation import isolated
 from spikecore.api.layer import Key, Layer, Shape, layer_name, shapes_of
 from spikecore.api.network import Output
@@ -64,7 +65,7 @@ class Model:
     def __init__(
         self,
         network: Layer,
-        engine: Union[None, str, Engine] = None,
+        engine: Union[None, EngineName, Engine] = None,
         seed: int = 0,
         *,
         input_shape: Optional[Sizes] = None,
@@ -188,7 +189,7 @@ class Model:
 
     @checked
     def __call__(
-        self, x: Any, num_steps: Optional[Size] = None, state: Optional[Tree] = None, record: Record = "last"
+        self, x: Input, num_steps: Optional[Size] = None, state: Optional[Tree] = None, record: Record = "last"
     ) -> Output:
         """Run the network without training.
 
@@ -224,7 +225,7 @@ class Model:
     def fit(
         self,
         data: Iterable[Any],
-        loss: Any = None,
+        loss: Optional[LossFunction] = None,
         optimizer: Optional[Optimizer] = None,
         epochs: Size = 1,
         num_steps: Optional[Size] = None,
@@ -235,9 +236,9 @@ class Model:
         clip_norm: Optional[float] = None,
         callbacks: Tuple[Callback, ...] = (),
         *,
-        metric: Any = None,
+        metric: Optional[Metric] = None,
         window: Optional[int] = None,
-        learning: str = "bptt",
+        learning: Kind = "bptt",
         update_every: Optional[int] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
@@ -349,12 +350,12 @@ class Model:
     def evaluate(
         self,
         data: Iterable[Any],
-        loss: Any = None,
+        loss: Optional[LossFunction] = None,
         num_steps: Optional[Size] = None,
         encoder: Optional[Encoder] = None,
         time_axis: int = 0,
         *,
-        metric: Any = None,
+        metric: Optional[Metric] = None,
         progress: Optional[bool] = None,
     ) -> Row:
         """Loss and metrics over all batches.
@@ -378,7 +379,7 @@ class Model:
     # ---- elsewhere ----
 
     @checked
-    def to_engine(self, engine: Union[str, Engine], **options: Any) -> Model:
+    def to_engine(self, engine: Union[EngineName, Engine], **options: Any) -> Model:
         """A copy of the model, weights and training state included, on another engine.
 
         Args:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Optional, Tuple, Union
+from typing import Any, Literal, Optional, Tuple, Union
 
 from spikecore.api.engine import get_engine
 from spikecore.api.random import Key
 from spikecore.api.sizes import full_weight
-from spikecore.arguments import checked, hints_of, is_array, shown
+from spikecore.arguments import Numbers, checked, hints_of, is_array, shown
 
 
 class Fixed:
@@ -47,16 +47,19 @@ class Fixed:
         return f"Fixed({self.tolist()!r})"
 
 
+Per = Optional[Literal["neuron", "channel"]]
+
+
 @dataclass(frozen=True)
 class Learn:
     """A parameter that training may change; made by ``learn``."""
 
     value: Union[float, Fixed]
-    per: Optional[str] = None
+    per: Per = None
     dt: Optional[float] = None  # set: ``value`` is a time constant, and its logarithm is what is learned
 
 
-Param = Union[float, Fixed, Learn]
+Param = Union[Numbers, Fixed, Learn]
 
 
 def param_fields(kind: Any) -> Tuple[str, ...]:
@@ -69,7 +72,7 @@ def param_fields(kind: Any) -> Tuple[str, ...]:
 
 
 @checked
-def learn(value: Any, per: Optional[str] = None) -> Learn:
+def learn(value: Union[Numbers, Fixed], per: Per = None) -> Learn:
     """Mark a parameter as learnable.
 
     Args:
@@ -86,7 +89,7 @@ def learn(value: Any, per: Optional[str] = None) -> Learn:
     return _learned("learn", "value", value, per)
 
 
-def _learned(owner: str, name: str, value: Any, per: Optional[str]) -> Learn:
+def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
     if per not in (None, "neuron", "channel"):
         raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
     value = constant(value, f"{owner}: {name}")
@@ -101,7 +104,7 @@ def _learned(owner: str, name: str, value: Any, per: Optional[str]) -> Learn:
 
 
 @checked
-def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
+def learn_tau(tau: Union[Numbers, Fixed], dt: float = 1.0, per: Per = None) -> Learn:
     """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
 
     Unlike a decay that is learned directly and clamped to [0, 1], it cannot get stuck: tau is positive whatever log tau

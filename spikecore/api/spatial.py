@@ -5,11 +5,15 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Tuple, cast
 
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
 from spikecore.api.sizes import Sizes, map_names, spread, uniform_weight, window_shape
+from spikecore.api.words import Array
 from spikecore.arguments import Size
+
+if TYPE_CHECKING:
+    from spikecore.api.engine import Engine
 
 
 class Spatial(Stateless):
@@ -65,7 +69,7 @@ class _Conv(Spatial):
             params["bias"] = uniform_weight(key, "bias", (self.out_channels,), bound)
         return Init(Params(params), EMPTY, out)
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         xp = engine.xp
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
         bias = params.bias if self.bias else None
@@ -140,7 +144,7 @@ class _Pool(Spatial):
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, self.out_shape(shape))
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         pool = getattr(engine.xp, self.word)
         return over_time(engine.xp, lambda flat: pool(flat, self.kernel_size, self.stride, self.padding), x), buffers
 

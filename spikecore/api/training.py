@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
 
 from spikecore.api.backprop.fitting import Learning
 from spikecore.api.feed import Feed, check_targets
@@ -22,6 +22,9 @@ from spikecore.api.layer import Key
 from spikecore.api.network import constant
 from spikecore.api.progress import Progress, length
 from spikecore.arguments import Checked, Size
+
+if TYPE_CHECKING:
+    from spikecore.api.engine import Engine
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
@@ -192,7 +195,7 @@ def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
     return given
 
 
-def lengths_of(engine: Any, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
+def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
     """The lengths of a batch (time or 1, batch, *features), checked; None where all steps count."""
     if lengths is None:
         return None

@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from spikecore.api.containers import walk
-from spikecore.api.engine import Engine, get_engine
+from spikecore.api.engine import Engine, EngineName, get_engine
 from spikecore.api.feed import Encoder, Feed, check_targets
 from spikecore.api.foreign import model_of
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient, slopes
 from spikecore.api.layer import Key, Layer, layer_name, shapes_of
@@ -34,8 +35,8 @@ def verify(
     model: Any,
     x: ArrayLike,
     targets: ArrayLike,
-    loss: Any = None,
-    against: Union[str, Engine] = "numpy",
+    loss: Optional[LossFunction] = None,
+    against: Union[EngineName, Engine] = "numpy",
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,

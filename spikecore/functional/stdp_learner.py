@@ -45,9 +45,8 @@ def stdp_linear_single_step(
     """
     weight = _weight(fc)
     rule = STDP(_linear(weight), tau_pre, tau_post, f_pre, f_post)
-    change, state = rule.step(
-        weight, _state(rule, weight, in_spike, out_spike, trace_pre, trace_post), in_spike, out_spike
-    )
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    change, state = rule.step(weight, _state(rule, weight, *spikes, trace_pre, trace_post), *spikes)
     return state.pre, state.post, change
 
 
@@ -101,11 +100,10 @@ def mstdp_linear_single_step(
     """
     weight = _weight(fc)
     rule = RewardSTDP(_linear(weight), tau_pre, tau_post, f_pre, f_post)
-    before = _state(rule, weight, in_spike, out_spike, trace_pre, trace_post)
-    _, state = rule.step(weight, before, in_spike, out_spike)
-    engine = engine_of(weight)
-    spikes = engine.asarray(in_spike), engine.asarray(out_spike)
-    return state.pre, state.post, rule.eligibility(weight, state, *spikes)
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    _, state = rule.step(weight, _state(rule, weight, *spikes, trace_pre, trace_post), *spikes)
+    pre, post = map(engine_of(weight).asarray, spikes)
+    return state.pre, state.post, rule.eligibility(weight, state, pre, post)
 
 
 @checked
@@ -141,9 +139,8 @@ def _conv_step(
     out_channels, in_channels, *kernel = weight.shape
     geometry = (conv.stride, conv.padding, conv.dilation, conv.groups)
     rule = STDP(kind(in_channels * conv.groups, out_channels, tuple(kernel), *geometry), *options)
-    change, state = rule.step(
-        weight, _state(rule, weight, in_spike, out_spike, trace_pre, trace_post), in_spike, out_spike
-    )
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    change, state = rule.step(weight, _state(rule, weight, *spikes, trace_pre, trace_post), *spikes)
     return state.pre, state.post, change
 
 

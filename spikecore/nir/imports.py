@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union, get_args
 
 import nir
 import numpy as np
 
 from spikecore.api.containers import Sequential
-from spikecore.api.engine import Engine, get_engine, unknown
+from spikecore.api.engine import Engine, EngineName, get_engine, unknown
 from spikecore.api.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.model import Model
-from spikecore.api.neurons.membrane import RESETS
+from spikecore.api.neurons.membrane import Reset
 from spikecore.api.sizes import sample_shape, whole_number
 from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.tree import Params, flatten
 from spikecore.arguments import Sizes, shown
-from spikecore.nir.files import MOST_BYTES, opened
+from spikecore.nir.files import MOST_BYTES, Written, opened
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
@@ -51,13 +51,13 @@ class Network(NamedTuple):
 
 @checked
 def network_from_nir(
-    graph: Any,
+    graph: Written,
     dt: Optional[float] = None,
     *,
     writer: Optional[str] = None,
     reset_mechanism: str = "zero",
     reset_delay: bool = False,
-    surrogate: Any = None,
+    surrogate: Optional[Surrogate] = None,
     input_shape: Optional[Sizes] = None,
     max_bytes: int = MOST_BYTES,
 ) -> Network:
@@ -85,8 +85,8 @@ def network_from_nir(
         input_shape = sample_shape("input_shape", input_shape)
     if surrogate is not None and not isinstance(surrogate, Surrogate):
         raise NirError(f"surrogate={shown(surrogate)} is no spikecore.surrogate, e.g. surrogate.atan()")
-    if reset_mechanism not in RESETS:
-        raise NirError(unknown("reset_mechanism", reset_mechanism, RESETS))
+    if reset_mechanism not in get_args(Reset):
+        raise NirError(unknown("reset_mechanism", reset_mechanism, get_args(Reset)))
     graph = opened(graph, max_bytes)
     units = units_of(writer, dt, graph.metadata)
     resets = Resets(reset_mechanism, reset_delay, atan() if surrogate is None else surrogate)
@@ -103,7 +103,12 @@ def network_from_nir(
 
 @checked
 def model_from_nir(
-    graph: Any, dt: Optional[float] = None, *, engine: Union[None, str, Engine] = None, seed: int = 0, **options: Any
+    graph: Written,
+    dt: Optional[float] = None,
+    *,
+    engine: Union[None, EngineName, Engine] = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Model:
     """The model of a NIR graph, on any engine.
 
@@ -118,7 +123,7 @@ def model_from_nir(
 
 
 @checked
-def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> Any:
+def import_from_nir(graph: Written, dt: Optional[float] = None, **options: Any) -> Any:
     """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
 
     Graphs that ``export_to_nir`` wrote come back as they were. Of others a neuron at the end returns its states beside

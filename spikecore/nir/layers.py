@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from spikecore.api.layer import (
     EMPTY,
@@ -22,7 +22,11 @@ from spikecore.api.layer import (
 )
 from spikecore.api.parameters import Fixed, check_broadcast
 from spikecore.api.spatial import AvgPool2d
+from spikecore.api.words import Array
 from spikecore.arguments import Numbers
+
+if TYPE_CHECKING:
+    from spikecore.api.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class SumPool2d(AvgPool2d):
         kernel_size, stride, padding: as in ``MaxPool2d``.
     """
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         mean, buffers = super().apply(engine, params, buffers, x, train=train, key=key)
         sizes: Any = self.kernel_size
         return mean * float(math.prod(sizes)), buffers
@@ -62,7 +66,7 @@ class FlattenAxes(Stateless):
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, self._flat(shape))
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return engine.xp.reshape(x, (*x.shape[:2], *self._flat(tuple(x.shape[2:])))), buffers
 
 
@@ -98,10 +102,10 @@ class Delay(Layer):
         check_broadcast(self, "steps", self.counts, shape)
         return Init(Params(), EMPTY, shape)
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         return State({name: engine.xp.zeros_like(x) for name in self.state})
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         xp, longest = run.engine.xp, len(self.state)
         if run.steps is not None and x.shape[0] != run.steps:
             x = xp.broadcast_to(x, (run.steps, *x.shape[1:]))
@@ -112,7 +116,7 @@ class Delay(Layer):
         final = {name: line[time + longest - i, ...] for i, name in enumerate(self.state, start=1)}
         return Result(y, EMPTY, State(final), State(spikes=y) if run.records else EMPTY)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         values = [x, *(state[name] for name in self.state)]
         return self._mixed(engine, lambda n: values[n]), State(dict(zip(self.state, values)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Literal, Optional, Tuple, Union
 
 from spikecore.api.backprop.forward_mode import ForwardMode
 from spikecore.api.backprop.online import online_rule
@@ -12,6 +12,7 @@ from spikecore.api.backprop.steps import stepwise, targets_of
 from spikecore.api.containers import readout
 from spikecore.api.executor import check_window
 from spikecore.api.feed import Encoder, Feed, check_targets
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.gradient import Gradient, Problem, gradient
 from spikecore.api.isolation import isolated
@@ -29,7 +30,7 @@ def bptt(
     model: Model,
     x: ArrayLike,
     targets: ArrayLike,
-    loss: Any = None,
+    loss: Optional[LossFunction] = None,
     *,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
@@ -76,12 +77,12 @@ def online(
     model: Model,
     x: Union[ArrayLike, Iterator[ArrayLike]],
     targets: ArrayLike,
-    loss: Any = None,
+    loss: Optional[LossFunction] = None,
     *,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
-    trace: str = "exact",
+    trace: Literal["exact", "factorised"] = "exact",
     record: bool = True,
 ) -> Gradient:
     """The gradient made on the way, without going back in time (e-prop, OSTL; OTTT): memory independent of the steps.
@@ -119,7 +120,7 @@ def rtrl(
     model: Model,
     x: Union[ArrayLike, Iterator[ArrayLike]],
     targets: ArrayLike,
-    loss: Any = None,
+    loss: Optional[LossFunction] = None,
     *,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
-from spikecore.api.engine import engine_of
+from spikecore.api.engine import Engine, engine_of
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
@@ -38,10 +38,10 @@ def accuracy_rate(
     spikes = getattr(spikes, "spikes", spikes)
     check_sequence("spikes", spikes)
     engine = engine_of(spikes)
-    spikes = as_numbers(engine, spikes)
+    fired = as_numbers(engine, spikes)
     if population_code:
-        spikes = pool_population(engine, spikes, num_classes)
-    return hit_rate(engine, Steps(engine, spikes, lengths).sum(spikes), targets)
+        fired = pool_population(engine, fired, num_classes)
+    return hit_rate(engine, Steps(engine, fired, lengths).sum(fired), targets)
 
 
 @checked
@@ -102,7 +102,7 @@ def accuracy_membrane(
     return hit_rate(engine, getattr(Steps(engine, membrane, lengths), over_time)(membrane), targets)
 
 
-def hit_rate(engine: Any, scores: Any, targets: Any) -> float:
+def hit_rate(engine: Engine, scores: Any, targets: Any) -> float:
     """The fraction of samples whose highest score is that of the right class, from scores (batch, classes)."""
     guessed = engine.to_numpy(engine.xp.argmax(scores, axis=1))
     labels = engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))

@@ -8,6 +8,7 @@ from typing import Any, Dict, Tuple
 from spikecore.api.engine import engine_of, is_host
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.layer import ShapeError
+from spikecore.api.words import Vocabulary
 from spikecore.arguments import ArrayLike, checked
 
 
@@ -45,7 +46,7 @@ def van_rossum_distance(spikes: ArrayLike, other: ArrayLike, tau: float, dt: flo
     return distance if squared else xp.sqrt(distance)
 
 
-def smeared(xp: Any, x: Any, decay: float) -> Any:
+def smeared(xp: Vocabulary, x: Any, decay: float) -> Any:
     """Exponential traces y[t] = decay y[t-1] + x[t] over the first axis, the stretch covered doubling each time."""
     shift, rest = 1, ((0, 0),) * (x.ndim - 1)
     while shift < x.shape[0]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, Tuple
 
 from spikecore.api.neurons.base import DECAY, Param, Params, State, cast, value_at
 from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.words import Array
+
+if TYPE_CHECKING:
+    from spikecore.api.engine import Engine
 
 
 @by_keyword
@@ -39,7 +43,7 @@ class ALIF(Membrane):
         if self.inhibition:
             raise ValueError("ALIF: inhibition=True is not defined for an adaptive threshold")
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         delayed = self.reset_mechanism != "none" and self.reset_delay
         reset = cast(engine, state.fired > 0.5) if delayed else None
         mem = params.beta * self.lowered(params, state.mem, reset) + x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
 from spikecore.api.neurons.keywords import by_keyword, refuse
@@ -19,18 +19,22 @@ from spikecore.api.parameters import (
     values_of,
 )
 from spikecore.api.surrogate import Surrogate, atan
+from spikecore.api.words import Array
+
+if TYPE_CHECKING:
+    from spikecore.api.engine import Engine
 
 UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)
 _NUMBERS: Dict[Any, int] = {}  # steppers in the order in which they were first asked for their number
 
 
-def cast(engine: Any, mask: Any) -> Any:
+def cast(engine: Engine, mask: Array) -> Any:
     """A comparison as zeros and ones in the engine's floating-point type."""
     return engine.xp.astype(mask, engine.dtype)
 
 
-def clamp01(engine: Any, value: Any) -> Any:
+def clamp01(engine: Engine, value: Union[float, Array]) -> Any:
     """A decay kept in [0, 1]. Constants were checked at construction; learned values are clamped.
 
     The derivative is one inside and on the border, zero outside, as in snnTorch: a value that training drives out of
@@ -70,11 +74,11 @@ class Stepper(Layer):
         """A number that equal steppers share: their name where a compiler takes no objects (``of_number``)."""
         return _NUMBERS.setdefault(self, len(_NUMBERS))
 
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
+    def project(self, engine: Engine, params: Params, x: Array) -> Any:
         """The part of the update that depends on the input alone, once over time and batch."""
         return x
 
-    def entering(self, engine: Any, params: Params, x: Any) -> Any:
+    def entering(self, engine: Engine, params: Params, x: Array) -> Any:
         if type(self).project is Stepper.project:
             return x
         return self.project(engine, params, engine.xp.expand_dims(x, axis=0))[0, ...]
@@ -84,17 +88,17 @@ class Stepper(Layer):
         """The neuron that fires, and the prefix of its parameters' names: wrappers look inside."""
         raise NotImplementedError(f"{type(self).__name__} does not say which neuron it runs")
 
-    def beginning(self, engine: Any, params: Params, x: Any) -> State:
+    def beginning(self, engine: Engine, params: Params, x: Array) -> State:
         """The state at rest, for ``Engine.scan`` alone: it need not have memory of its own."""
         found: Any = self.rest(engine, params, x)
         return found
 
     def at_once(
         self,
-        engine: Any,
+        engine: Engine,
         params: Params,
         state: State,
-        inputs: Any,
+        inputs: Array,
         *,
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
@@ -103,10 +107,10 @@ class Stepper(Layer):
         """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
         raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         return self.over_time(run, self.begin(run, params, state, x))
 
-    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Any) -> Begun:
+    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> Begun:
         """What a run over time starts from."""
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)
@@ -214,7 +218,7 @@ class Neuron(Stepper):
                 check_broadcast(self, name, values_of(value), shape)
         return Init(Params(params), EMPTY, shape)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         """All fields by name, learned or constant, ready for ``step``; decays are clamped to [0, 1]."""
         ready = {name: self._value(engine, params, name) for name in self.parameter_names()}
         decays = {name: clamp01(engine, ready[name]) for name, bounds in self.bounds.items() if bounds == DECAY}
@@ -228,11 +232,11 @@ class Neuron(Stepper):
             return engine.xp.exp(-value.dt * engine.xp.exp(-params[name]))
         return params[name]
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         """All states zero, shaped like the input of one step."""
         return State({name: engine.xp.zeros_like(x) for name in self.state})
 
-    def beginning(self, engine: Any, params: Params, x: Any) -> State:
+    def beginning(self, engine: Engine, params: Params, x: Array) -> State:
         if type(self).rest is not Neuron.rest:
             return self.rest(engine, params, x)
         return State({name: engine.resting(x) for name in self.state})
@@ -250,15 +254,15 @@ class Neuron(Stepper):
 
     # ---- what most steps need ----
 
-    def fires(self, engine: Any, params: Params, mem: Any) -> Any:
+    def fires(self, engine: Engine, params: Params, mem: Array) -> Any:
         """Theta(mem - threshold), differentiated by the surrogate."""
         return self.spike(engine, params, mem - params.threshold)
 
-    def spike(self, engine: Any, params: Params, u: Any) -> Any:
+    def spike(self, engine: Engine, params: Params, u: Array) -> Any:
         """Theta(u), differentiated by the surrogate, with its noise if it has any."""
         return self.surrogate.fire(engine, u, params["noise"]) if "noise" in params else engine.spike(u, self.surrogate)
 
-    def graded(self, params: Params, fired: Any) -> Any:
+    def graded(self, params: Params, fired: Array) -> Any:
         """Spikes of size gamma."""
         factor = params.graded_spikes_factor
         return fired if type(factor) is float and factor == 1.0 else factor * fired

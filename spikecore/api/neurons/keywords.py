@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 
     @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
-    def by_keyword(kind: Type[Kind]) -> Type[Kind]: ...
+    def by_keyword(kind: Type[Kind]) -> Type[Kind]:
+        """Decorate a neuron: a frozen dataclass whose fields are keywords."""
 
-else:
-    by_keyword = dataclass(
-        frozen=True
-    )  # ``kw_only`` is younger than Python 3.8: ``refuse`` does it when a program runs
+else:  # dataclass(kw_only=True) is younger than Python 3.8: when a program runs, ``refuse`` does it
+    by_keyword = dataclass(frozen=True)
 
 SNNTORCH: Dict[str, str] = {
     "spike_grad": "write surrogate=...",

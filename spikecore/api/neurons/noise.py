@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Tuple
 
 from spikecore.api.layer import Params, Pass, State
 from spikecore.api.neurons.base import Stepper
+from spikecore.api.words import Array
+
+if TYPE_CHECKING:
+    from spikecore.api.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Noisy(Stepper):
     def init(self, key: Any, shape: Any) -> Any:
         return self.neuron.init(key, shape)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         return self.neuron.step(engine, params.replace(noise=x[..., 1]), state, x[..., 0])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
 from spikecore.api.engine import engine_of, unknown
 from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
-from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
+from spikecore.api.spikegen.trains import Pattern, check_pattern, ramps, train_of
 from spikecore.arguments import ArrayLike, Seed, Size, checked
 
 
@@ -16,14 +16,14 @@ from spikecore.arguments import ArrayLike, Seed, Size, checked
 def targets_convert(
     targets: ArrayLike,
     num_classes: int,
-    code: str = "rate",
+    code: Literal["rate", "latency"] = "rate",
     num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     correct_rate: float = 1.0,
     incorrect_rate: float = 0.0,
     on_target: float = 1.0,
     off_target: float = 0.0,
-    firing_pattern: str = "regular",
+    firing_pattern: Pattern = "regular",
     interpolate: bool = False,
     epsilon: float = 1e-7,
     threshold: float = 0.01,
@@ -107,7 +107,7 @@ def targets_rate(
     incorrect_rate: float = 0.0,
     on_target: float = 1.0,
     off_target: float = 0.0,
-    firing_pattern: str = "regular",
+    firing_pattern: Pattern = "regular",
     interpolate: bool = False,
     epsilon: float = 1e-7,
     *,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, List, Literal, Optional, Tuple, Union, get_args
 
-from spikecore.api.engine import Engine, engine_without_data, unknown
+from spikecore.api.engine import Engine, EngineName, engine_without_data, unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken
 from spikecore.arguments import ArrayLike, Seed, Size, checked
 
-PATTERNS = ("poisson", "regular", "uniform")
+Pattern = Literal["poisson", "regular", "uniform"]
 
 
 @checked
@@ -17,10 +17,10 @@ def target_rate_code(
     num_steps: Size,
     first_spike_time: int = 0,
     rate: float = 1.0,
-    firing_pattern: str = "regular",
+    firing_pattern: Pattern = "regular",
     *,
     seed: Optional[Seed] = None,
-    engine: Union[None, str, Engine] = None,
+    engine: Union[None, EngineName, Engine] = None,
 ) -> Tuple[Any, Any]:
     """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
 
@@ -111,5 +111,5 @@ def train_of(
 
 def check_pattern(name: str, pattern: str) -> None:
     """Refuse an unknown firing pattern."""
-    if pattern not in PATTERNS:
-        raise ValueError(f"{name}: {unknown('firing_pattern', pattern, PATTERNS)}")
+    if pattern not in get_args(Pattern):
+        raise ValueError(f"{name}: {unknown('firing_pattern', pattern, get_args(Pattern))}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Tuple, Type
+from typing import Any, ClassVar, Optional, Tuple, Type
 
-from spikecore.api.engine import engine_of
+from spikecore.api.engine import Engine, engine_of
 from spikecore.api.parameters import Fixed, Learn, Param, check_broadcast, constant, param_fields, values_of
 from spikecore.api.rules import str_dtype
+from spikecore.api.words import Array, Vocabulary
 from spikecore.arguments import Checked
 
 
@@ -37,11 +38,11 @@ class Surrogate(Checked):
         for name in param_fields(type(self)):
             check_broadcast(self, name, values_of(getattr(self, name)), shape)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         """dS/du as used in the backward pass; an array of the shape and dtype of ``u``."""
         raise NotImplementedError(f"{type(self).__name__} defines no derivative(xp, u)")
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         """A function whose derivative is ``derivative``; only finite-difference checks need it."""
         raise NotImplementedError(f"{type(self).__name__} defines no antiderivative(xp, u)")
 
@@ -50,7 +51,7 @@ class Surrogate(Checked):
         """Whether finite differences can check this surrogate."""
         return type(self).antiderivative is not Surrogate.antiderivative
 
-    def __call__(self, u: Any, noise: Any = None) -> Any:
+    def __call__(self, u: Array, noise: Optional[Array] = None) -> Any:
         """Spikes of potentials above threshold, as snnTorch's surrogates are called: Theta(u) with this derivative.
 
         Args:
@@ -59,7 +60,7 @@ class Surrogate(Checked):
         """
         return self.fire(engine_of(u), u, noise)
 
-    def fire(self, engine: Any, u: Any, noise: Any = None) -> Any:
+    def fire(self, engine: Engine, u: Array, noise: Optional[Array] = None) -> Any:
         """The spike Theta(u) with this surrogate's derivative. ``noise`` in [0, 1) is for stochastic surrogates."""
         return engine.spike(u, self)
 
@@ -82,7 +83,7 @@ def _checked(owner: Type[Surrogate], name: str, value: Any) -> Param:
     return value
 
 
-def local(xp: Any, u: Any, value: Param) -> Any:
+def local(xp: Vocabulary, u: Any, value: Param) -> Any:
     """A parameter as formulas use it: a number as it is, an array on the engine and in the dtype of ``u``."""
     if not isinstance(value, Fixed):
         return value

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Protocol
 
 from spikecore.api.parameters import Param
 from spikecore.api.rules import str_dtype
 from spikecore.api.surrogate.base import Surrogate, local
+from spikecore.api.words import Array, Vocabulary
+
+if TYPE_CHECKING:
+    from spikecore.api.engine import Engine
 
 
 class Formula(Protocol):
@@ -47,12 +51,12 @@ class custom_surrogate(Surrogate):
         if self.integral is not None and not callable(self.integral):
             raise TypeError(f"custom_surrogate: integral={self.integral!r} must be a function of (xp, u), or None")
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         if self.in_words:
             return self.function(xp, u)
         return self.function(u, xp.ones_like(u), xp.astype(u > 0, str_dtype(u)))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return super().antiderivative(xp, u) if self.integral is None else self.integral(xp, u)
 
     @property
@@ -92,7 +96,7 @@ class SSO(Surrogate):
     non_negative: ClassVar[Any] = ("variance",)
     stochastic: ClassVar[bool] = True
 
-    def fire(self, engine: Any, u: Any, noise: Any = None) -> Any:
+    def fire(self, engine: Engine, u: Array, noise: Optional[Array] = None) -> Any:
         """Theta(u), differentiated as above, for finite u.
 
         Args:
@@ -111,7 +115,7 @@ class SSO(Surrogate):
         slope = xp.where(fired, xp.ones_like(u), xp.ones_like(u) * quiet)
         return xp.astype(fired, str_dtype(u)) + slope * (u - engine.stop_gradient(u))
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         raise ValueError(_NO_NOISE)
 
 
