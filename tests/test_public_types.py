@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import runpy
 from pathlib import Path
 from typing import Any, Optional
 
@@ -74,6 +75,34 @@ def test_parameters_say_what_they_take():
     print(f"{len(silent)} of {len(rows)} parameters are Any", *silent, sep="\n")
     assert len(rows) > 1500
     assert len(silent) <= AT_MOST * len(rows), silent
+
+
+# ---- scripts of users: `make type` has mypy read them, here they run -------------------------------------------------
+
+TYPED = Path(__file__).parent / "typed"
+MISTAKES = ast.parse((TYPED / "mistakes.py").read_text(encoding="utf-8")).body[1:]
+
+
+@pytest.fixture(scope="module")
+def names():
+    known = {}
+    for node in MISTAKES:
+        if not isinstance(node, ast.Expr):
+            exec(compile(ast.Module([node], []), "mistakes.py", "exec"), known)
+    return known
+
+
+@pytest.mark.parametrize("mistake", [ast.unparse(node) for node in MISTAKES if isinstance(node, ast.Expr)])
+def test_what_type_checkers_refuse_is_refused_when_it_runs(mistake, names):
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        eval(mistake, names)
+
+
+def test_what_type_checkers_take_runs():
+    runpy.run_path(str(TYPED / "right.py"))
+
+
+# ---- the counter -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
