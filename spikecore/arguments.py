@@ -31,28 +31,26 @@ if TYPE_CHECKING:
 
         def __array__(self) -> Any: ...
 
-    class HasWeight(typing.Protocol):
+    class Weighted(typing.Protocol):
         """A layer of a library, whose ``weight`` is an array."""
 
         @property
         def weight(self) -> Any: ...
 
     # Lists within lists, by depth: a type that contains itself would take a str, whose parts are str without end.
-    Number = Union[float, HasArray]
-    Row = Sequence[Number]
-    Table = Sequence[Union[Number, Row]]
-    Cube = Sequence[Union[Number, Table]]
-    Cubes = Sequence[Union[Number, Cube]]
+    Row = Sequence[Union[float, HasArray]]
+    Table = Sequence[Union[float, HasArray, Row]]
+    Cube = Sequence[Union[float, HasArray, Table]]
+    Cubes = Sequence[Union[float, HasArray, Cube]]
     PathLike = Union[str, "os.PathLike[str]"]
     Size = int  # at least 1
     Count = int  # at least 0
     Sizes = Union[int, Tuple[int, ...]]  # for all axes, or one for each; checked where they are used
     Record = Union[bool, str, Iterable[str]]  # checked where it is used
-    ArrayLike = Union[HasArray, Sequence[Union[Number, Cubes]]]
+    ArrayLike = Union[HasArray, Sequence[Union[float, HasArray, Cubes]]]
     HostArray = Any  # an ArrayLike that is kept as an array of NumPy's
     Numbers = Union[float, ArrayLike]  # a finite number or an array of such
     Seed = Union[int, Tuple[Union[int, str], ...]]
-    Weighted = HasWeight
     Colour = Union[str, Tuple[float, ...]]  # what matplotlib takes for one
 else:  # what says more than a type of Python's is a class of its own here, for ``KINDS`` to name
     PathLike, Size, Count, Sizes, Record, ArrayLike, Numbers, Seed, Weighted, Colour = (
@@ -60,6 +58,7 @@ else:  # what says more than a type of Python's is a class of its own here, for 
     )
     HostArray = ArrayLike
 NUMBERS = frozenset("biuf")  # NumPy's kinds of real numbers, whose names it takes long to spell
+Refusal = Optional[typing.Type[Exception]]
 Anything = typing.TypeVar("Anything", bound=Callable[..., Any])
 
 
@@ -86,7 +85,7 @@ def shown(thing: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
-def checked(function: Anything, refusal: Optional[typing.Type[Exception]] = None) -> Anything:
+def checked(function: Anything, refusal: Refusal = None) -> Anything:
     """Decorate a function, so that its arguments are compared with their annotations at each call.
 
     Args:
@@ -99,7 +98,8 @@ def checked(function: Anything, refusal: Optional[typing.Type[Exception]] = None
     @functools.wraps(function)
     def call(*given: Any, **named: Any) -> Any:
         if not plan:
-            plan.append(_plan(inspect.signature(function), hints_of(function)))
+            parameters = [*inspect.signature(function).parameters.values()]
+            plan.append(_plan(parameters, hints_of(function), parameters))
         _check(owner, plan[0], given, named, refusal)
         return function(*given, **named)
 
@@ -114,7 +114,7 @@ class Checked:
     """
 
     __slots__ = ()
-    refusal: typing.ClassVar[Optional[typing.Type[Exception]]] = None
+    refusal: typing.ClassVar[Refusal] = None
 
     if not TYPE_CHECKING:  # type checkers look at ``__init__``, which says what the arguments are
 
@@ -126,19 +126,15 @@ class Checked:
 def _plan_of(kind: type) -> Plan:
     """The plan of a class. In a subclass of the user's own, what it declares itself is not looked at."""
     home = next(base for base in kind.__mro__ if base.__module__.startswith("spikecore."))
-    own, ours = (inspect.signature(each.__init__) for each in (kind, home))  # type: ignore[misc]
-    plan = _plan(own, hints_of(home), skipped=1)
-    kept = {
-        n: p for n, p in ours.parameters.items() if n in own.parameters and own.parameters[n].annotation == p.annotation
-    }
-    _PLANS[kind] = Plan(plan.names, {name: rule for name, rule in plan.rules.items() if name in kept})
+    own, ours = ([*inspect.signature(each.__init__).parameters.values()][1:] for each in (kind, home))  # type: ignore[misc]
+    declared = {p.name: p.annotation for p in ours}
+    _PLANS[kind] = _plan(own, hints_of(home), [p for p in own if declared.get(p.name) == p.annotation])
     return _PLANS[kind]
 
 
-def _plan(signature: inspect.Signature, hints: Dict[str, Any], skipped: int = 0) -> Plan:
-    parameters = list(signature.parameters.values())[skipped:]
+def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: List[inspect.Parameter]) -> Plan:
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    single = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name in hints]
+    single = [p for p in compared if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name in hints]
     rules = {p.name: _or_default(rule_of(hints[p.name]), p.default) for p in single}
     return Plan(tuple(plain), {name: rule for name, rule in rules.items() if rule is not None})
 
@@ -170,9 +166,7 @@ def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
     return Rule(lambda value: value is default or rule.holds(value), words)
 
 
-def _check(
-    owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Optional[typing.Type[Exception]]
-) -> None:
+def _check(owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
     rules = plan.rules
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
@@ -192,7 +186,9 @@ def rule_of(annotation: Any) -> Optional[Rule]:
     if isinstance(annotation, type) and annotation.__name__ in CLASSES:
         return _of_class(annotation.__name__)
     if outer is Union:
-        return _either([rule_of(part) for part in parts])
+        rules = [rule for rule in map(rule_of, parts) if rule is not None]
+        words = ", or ".join(rule.words for rule in rules)
+        return Rule(lambda value: any(rule.holds(value) for rule in rules), words) if len(rules) == len(parts) else None
     if outer is typing.Literal:
         return KINDS[str]
     if outer in (tuple, list, abc.Sequence, abc.Iterable):
@@ -202,15 +198,7 @@ def rule_of(annotation: Any) -> Optional[Rule]:
     return None
 
 
-def _either(rules: List[Optional[Rule]]) -> Optional[Rule]:
-    known = [rule for rule in rules if rule is not None]
-    if len(known) < len(rules):
-        return None
-    return Rule(lambda value: any(rule.holds(value) for rule in known), ", or ".join(rule.words for rule in known))
-
-
 def _each(rule: Rule, count: Optional[int]) -> Rule:
-
     def holds(value: Any) -> bool:
         if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__iter__"):
             return False
@@ -300,10 +288,6 @@ def _is_seed(value: Any) -> bool:
     return all(isinstance(one, (Integral, str)) and not isinstance(one, bool) for one in parts)
 
 
-def _is_function(value: Any) -> bool:
-    return callable(value) and not isinstance(value, type)
-
-
 def _is_bool(value: Any) -> bool:
     whole = isinstance(value, Integral) and int(value) in (0, 1)  # as programs for snnTorch have them
     return whole or type(value).__name__ in ("bool_", "bool")  # NumPy's
@@ -327,6 +311,6 @@ KINDS: Dict[Any, Rule] = {
     type(None): Rule(lambda value: value is None, "None"),
     abc.Iterator: Rule(lambda value: hasattr(value, "__next__"), "an iterator"),
     abc.Mapping: Rule(lambda value: isinstance(value, abc.Mapping), "a dict or another mapping"),
-    abc.Callable: Rule(_is_function, "a callable"),
+    abc.Callable: Rule(lambda value: callable(value) and not isinstance(value, type), "a callable"),
     Sequence[Any]: _each(ANYTHING, None),
 }

@@ -21,8 +21,7 @@ from spikecore.api.checkpoint import known_classes
 from spikecore.api.feed import keywords_of
 from spikecore.api.functional import quant
 from spikecore.api.functional.metrics import NAMED, OWN
-from spikecore.api.layer import Layer, Stateless
-from spikecore.api.neurons.base import Stepper
+from spikecore.api.layer import Layer
 from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.optim import Optimizer
 from spikecore.api.parameters import Learn, Param, learn, learn_tau
@@ -126,11 +125,11 @@ def _fields(target: Any) -> Dict[str, Tuple[Any, Any]]:
     """Types and defaults of a dataclass's fields or of an encoder's options."""
     hints = hints_of(target)
     if dataclasses.is_dataclass(target):
-        known = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
-        return {f.name: (_type(hints[f.name], f.default), _default(f)) for f in known}
+        own = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
+        return {f.name: (_type(hints[f.name], f.default), _default(f)) for f in own}
     options = [p for p in inspect.signature(target).parameters.values() if p.name not in ENCODER_INTERNAL]
     return {
-        p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(hints[p.name], p.default), p.default)
+        p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(hints.get(p.name, int), p.default), p.default)
         for p in options
     }
 
@@ -139,9 +138,10 @@ def _type(hint: Any, default: Any) -> Any:
     """The types of which pydantic knows more than the class itself; all others are left to the class. A default of None
     is always a value.
     """
-    if get_origin(hint) is Union and hint not in TYPES and type(None) in get_args(hint):
-        hint, default = Union[tuple(part for part in get_args(hint) if part is not type(None))], None
-    known = str if get_origin(hint) is Literal else TYPES.get(hint, Any)
+    if get_args(hint)[1:] == (type(None),):  # Optional
+        hint, default = get_args(hint)[0], None
+    layer = isinstance(hint, type) and issubclass(hint, Layer)
+    known = "AnyLayer" if layer else str if get_origin(hint) is Literal else TYPES.get(hint, Any)
     return Optional[known] if default is None else known
 
 
@@ -210,7 +210,6 @@ def _encoder_of_sequences(function: Any, **fixed: Any) -> Callable[..., Any]:
 
     own = inspect.Parameter("time_axis", inspect.Parameter.KEYWORD_ONLY, default=0)
     signature = inspect.signature(function)
-    options.__annotations__ = {**function.__annotations__, "time_axis": int}
     options.__signature__ = signature.replace(parameters=[*signature.parameters.values(), own])  # type: ignore[attr-defined]
     return options
 
@@ -250,10 +249,9 @@ def _metric(function: Any) -> Callable[..., Any]:
 
 
 TYPES: Dict[Any, Any] = {
-    **{kind: kind for kind in (bool, int, float, str)},
-    **dict.fromkeys((Size, Count), int),
+    **{bool: bool, float: float, str: str},
+    **dict.fromkeys((int, Size, Count), int),
     Param: Annotated[Any, AfterValidator(_parameter)],
-    **dict.fromkeys((Layer, Stateless, Stepper), "AnyLayer"),
     Tuple[Layer, ...]: List["AnyLayer"],  # type: ignore[valid-type]
 }
 TYPES[Surrogate] = tagged(_named(Surrogate))
@@ -266,7 +264,7 @@ LAYER_MODELS = tuple(
 )
 AnyLayer = one_of(LAYER_MODELS, "kind")
 for _model in LAYER_MODELS:
-    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "List": List, "Optional": Optional, "Any": Any})
+    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer})
 
 AnyEncoder = tagged(
     {
