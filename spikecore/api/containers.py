@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.foreign import no_layer, shown
 from spikecore.api.layer import (
     Init,
@@ -21,9 +22,6 @@ from spikecore.api.layer import (
 )
 from spikecore.api.lowering import Trees, run_child
 from spikecore.api.words import Array, Vocabulary
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 class Container(Layer):

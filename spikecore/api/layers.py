@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from typing import Any, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
 from spikecore.api.sizes import full_weight, uniform_weight
 from spikecore.api.spatial import AvgPool1d as AvgPool1d
@@ -20,9 +21,6 @@ from spikecore.api.spatial import MaxPool1d as MaxPool1d
 from spikecore.api.spatial import MaxPool2d as MaxPool2d
 from spikecore.api.words import Array
 from spikecore.arguments import Size
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Tuple, Union
+from typing import Any, ClassVar, Optional, Tuple, Union
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import (
     EMPTY,
     Init,
@@ -22,9 +23,6 @@ from spikecore.api.layer import (
 from spikecore.api.sizes import full_weight, is_size, map_names
 from spikecore.api.words import Array
 from spikecore.arguments import Size
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 def _check_eps(layer: Any) -> None:

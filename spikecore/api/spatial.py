@@ -5,15 +5,13 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Tuple, cast
+from typing import Any, ClassVar, Optional, Tuple, cast
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
 from spikecore.api.sizes import Sizes, map_names, spread, uniform_weight, window_shape
 from spikecore.api.words import Array
 from spikecore.arguments import Size
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 class Spatial(Stateless):

@@ -8,9 +8,10 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
 
 from spikecore.api.backprop.fitting import Learning
+from spikecore.api.engine import Engine
 from spikecore.api.feed import Feed, check_targets
 from spikecore.api.foreign import shown
 from spikecore.api.functional.loss import scalar
@@ -22,9 +23,6 @@ from spikecore.api.layer import Key
 from spikecore.api.network import constant
 from spikecore.api.progress import Progress, length
 from spikecore.arguments import Checked, Size
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import (
     EMPTY,
     Init,
@@ -24,9 +25,6 @@ from spikecore.api.parameters import Fixed, check_broadcast
 from spikecore.api.spatial import AvgPool2d
 from spikecore.api.words import Array
 from spikecore.arguments import Numbers
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 @dataclass(frozen=True)

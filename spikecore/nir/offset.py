@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
 from spikecore.api.neurons.base import Param, Params
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.membrane import Membrane, Reset
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.words import Array
 
 
-@by_keyword
+@dataclass(frozen=True)
 class _Offset(Membrane):
     """Mixed into a neuron: U[t] = V[t] - H[t] (V[t] - rho), at once and differentiated, in place of its reset."""
 
@@ -31,7 +31,7 @@ class _Offset(Membrane):
         return mem - fired * (mem - params.rho)
 
 
-@by_keyword
+@dataclass(frozen=True)
 class OffsetLeaky(_Offset, Leaky):
     """``Leaky`` whose spike puts the membrane to ``rho``, at once.
 
@@ -41,7 +41,7 @@ class OffsetLeaky(_Offset, Leaky):
     """
 
 
-@by_keyword
+@dataclass(frozen=True)
 class OffsetSynaptic(_Offset, Synaptic):
     """``Synaptic`` whose spike puts the membrane to ``rho``, at once.
 

@@ -12,8 +12,9 @@ Losses add: ``ce_rate_loss() + 0.1 * mse_membrane_loss()``. Any callable ``(out,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Optional
+from typing import Any, ClassVar, Literal, Optional
 
+from spikecore.api.engine import Engine
 from spikecore.api.functional.base import REDUCTIONS as REDUCTIONS
 from spikecore.api.functional.base import Loss as Loss
 from spikecore.api.functional.base import LossBase as LossBase
@@ -26,9 +27,6 @@ from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
 from spikecore.api.words import Array
 from spikecore.arguments import ArrayLike
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 def _nll(engine: Any, logits: Any, code: Any) -> Any:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, List, Optional
+from typing import Any, List, Optional
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import ShapeError
 from spikecore.api.words import Array
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 class Steps:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Optional
+from typing import Any, Literal, Optional
 
+from spikecore.api.engine import Engine
 from spikecore.api.functional.base import Loss
 from spikecore.api.functional.spike_time import SpikeTime, as_tuples, spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
 from spikecore.api.words import Array
 from spikecore.arguments import ArrayLike, Numbers
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 INVERSES = ("negate", "reciprocal")
 

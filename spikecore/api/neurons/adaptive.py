@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.neurons.base import DECAY, Param, Params, State, cast, value_at
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.words import Array
 
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
-
-@by_keyword
+@dataclass(frozen=True)
 class ALIF(Membrane):
     """Leaky integrate-and-fire neuron with an adaptive threshold.
 

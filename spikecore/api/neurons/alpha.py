@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Literal, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Literal, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.neurons.base import DECAY, Param, Params, State
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.parameters import decays_of
 from spikecore.api.words import Array
 
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
-
-@by_keyword
+@dataclass(frozen=True)
 class Alpha(Membrane):
     """Spike response neuron: excitatory minus inhibitory current gives an alpha-shaped membrane (snnTorch ``Alpha``).
 

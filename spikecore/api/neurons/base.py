@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple, Union
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, NamedTuple, Optional, Tuple, Union
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import EMPTY, Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
-from spikecore.api.neurons.keywords import by_keyword, refuse
+from spikecore.api.neurons.keywords import ByKeyword
 from spikecore.api.parameters import (
     Fixed,
     Learn,
@@ -20,9 +22,6 @@ from spikecore.api.parameters import (
 )
 from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.words import Array
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)
@@ -166,8 +165,8 @@ def of_number(number: int) -> Stepper:
     return found
 
 
-@by_keyword
-class Neuron(Stepper):
+@dataclass(frozen=True)
+class Neuron(ByKeyword, Stepper):
     """Base of all neurons. Every field is a keyword.
 
     A subclass adds its fields, names its states in ``state`` and writes ``step``; that is all.
@@ -184,13 +183,6 @@ class Neuron(Stepper):
 
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
-
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *args: Any, **fields: Any) -> Any:
-            """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
-            refuse(cls, args, fields)
-            return super().__new__(cls, *args, **fields)
 
     def __post_init__(self) -> None:
         for name in self.parameter_names():

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Tuple
+from dataclasses import dataclass
+from typing import Any, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.neurons.base import Param, Params, State, value_at
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.words import Array
 
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
-
-@by_keyword
+@dataclass(frozen=True)
 class DeltaLeaky(Parallel):
     """Fires where the membrane changed by more than a threshold since the step before (snnTorch ``DeltaLeaky``).
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import State
 from spikecore.api.neurons.base import Neuron, Param, Params, cast
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.words import Array
 
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
-
-@by_keyword
+@dataclass(frozen=True)
 class Izhikevich(Neuron):
     """Two equations that reproduce most firing patterns of cortical neurons, integrated by forward Euler.
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.neurons.base import Param, Params, State
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.words import Array
 from spikecore.arguments import is_number
 
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
-
-@by_keyword
+@dataclass(frozen=True)
 class Lapicque(Membrane):
     """Leaky integrate-and-fire neuron as an RC circuit, integrated by forward Euler (snnTorch ``Lapicque``).
 

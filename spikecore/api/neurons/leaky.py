@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.neurons.base import DECAY, Neuron, Param, Params, State
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.words import Array
 
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
-
-@by_keyword
+@dataclass(frozen=True)
 class Leaky(Parallel, Membrane):
     """First-order leaky integrate-and-fire neuron (snnTorch ``Leaky``).
 
@@ -61,7 +59,7 @@ class Leaky(Parallel, Membrane):
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
 
-@by_keyword
+@dataclass(frozen=True)
 class IF(Membrane):
     """Integrate-and-fire neuron without leak: Leaky with beta = 1.
 
@@ -81,7 +79,7 @@ class IF(Membrane):
         return spikes, State(mem=mem)
 
 
-@by_keyword
+@dataclass(frozen=True)
 class LI(Parallel, Neuron):
     """Leaky integrator that never fires: a readout whose output is its membrane.
 

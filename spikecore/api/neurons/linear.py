@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
 from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
 from spikecore.api.sizes import at_least_one, uniform_weight
 from spikecore.api.words import Array, Vocabulary
 from spikecore.arguments import Size
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 def affine(xp: Vocabulary, x: Any, params: Params, name: str) -> Any:
@@ -33,7 +31,7 @@ def affine_init(key: Key, name: str, rows: int, columns: int, bias: bool = True)
     return Params(made)
 
 
-@by_keyword
+@dataclass(frozen=True)
 class StateLeaky(Parallel):
     """Leaky neuron without reset, all steps at once (snnTorch ``StateLeaky``).
 
@@ -99,7 +97,7 @@ def _below_one(value: Param) -> bool:
     return plain < 1.0 if isinstance(plain, float) else bool((plain < 1.0).all())
 
 
-@by_keyword
+@dataclass(frozen=True)
 class LinearLeaky(StateLeaky):
     """A linear layer and ``StateLeaky`` in one (snnTorch ``LinearLeaky``).
 
@@ -143,7 +141,7 @@ class LinearLeaky(StateLeaky):
         return affine(engine.xp, x, params, "linear")
 
 
-@by_keyword
+@dataclass(frozen=True)
 class LeakyParallel(Neuron):
     """A rectified recurrent layer whose units fire above a threshold (snnTorch ``LeakyParallel``).
 
@@ -225,7 +223,7 @@ class LeakyParallel(Neuron):
         return self.graded(params, self.fires(engine, params, mem)), State(mem=mem)
 
 
-@by_keyword
+@dataclass(frozen=True)
 class AssociativeLeaky(Parallel):
     """Spiking associative memory: a decaying matrix of key-value products (snnTorch ``AssociativeLeaky``).
 

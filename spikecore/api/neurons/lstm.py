@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane, Reset
 from spikecore.api.sizes import at_least_one, spread, uniform_weight
 from spikecore.api.windows import window_counts
 from spikecore.api.words import Array, Vocabulary
 from spikecore.arguments import Count, Sizes
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 def logistic(xp: Vocabulary, x: Any) -> Any:
@@ -22,7 +20,7 @@ def logistic(xp: Vocabulary, x: Any) -> Any:
     return 0.5 * (1.0 + xp.tanh(0.5 * x))
 
 
-@by_keyword
+@dataclass(frozen=True)
 class _Gated(Membrane):
     """What both LSTMs share: syn is the cell c, mem the output h; the membrane is reset, the cell never."""
 
@@ -41,7 +39,7 @@ class _Gated(Membrane):
         return self.quantised(engine, syn), mem
 
 
-@by_keyword
+@dataclass(frozen=True)
 class SLSTM(_Gated):
     """Spiking LSTM (snnTorch ``SLSTM``).
 
@@ -108,7 +106,7 @@ class SLSTM(_Gated):
         return spikes, State(syn=syn, mem=mem)
 
 
-@by_keyword
+@dataclass(frozen=True)
 class SConv2dLSTM(_Gated):
     """Spiking convolutional LSTM (snnTorch ``SConv2dLSTM``).
 

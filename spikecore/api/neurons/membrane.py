@@ -10,11 +10,11 @@ only says how the membrane moves::
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Optional, Protocol, Tuple, get_args
 
 from spikecore.api.engine import Array, Engine, unknown
 from spikecore.api.neurons.base import Neuron, Params, cast
-from spikecore.api.neurons.keywords import by_keyword
 
 Reset = Literal["subtract", "subtract_decayed", "zero", "none"]
 
@@ -25,7 +25,7 @@ class Quantiser(Protocol):
     def apply(self, engine: Engine, state: Array, /) -> Any: ...
 
 
-@by_keyword
+@dataclass(frozen=True)
 class Membrane(Neuron):
     """Base of the neurons that have a membrane ``mem`` which a spike resets.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import Params, Pass, State
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.words import Array
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ as accurate as the loop for any T.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import Params, State
 from spikecore.api.neurons.base import Neuron
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.words import Array
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 def recurrence(engine: Engine, decay: Any, inputs: Any, before: Any) -> Any:
@@ -47,7 +45,7 @@ def recurrence(engine: Engine, decay: Any, inputs: Any, before: Any) -> Any:
     return values
 
 
-@by_keyword
+@dataclass(frozen=True)
 class Parallel(Neuron):
     """Mixed into neurons whose states are linear recurrences: computes a whole sequence without a loop over time.
 

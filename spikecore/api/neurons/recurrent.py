@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
 from spikecore.api.layers import Conv2d, Linear
 from spikecore.api.neurons.base import Neuron, Param, Stepper, refuse_parallel
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.synaptic import Synaptic
 from spikecore.api.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.sizes import spread
 from spikecore.api.words import Array
 from spikecore.arguments import Size, Sizes
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ class Recurrent(Stepper):
         return spikes, State({"spk": spikes, **after})
 
 
-@by_keyword
+@dataclass(frozen=True)
 class _Recurrently(Neuron):
     """Mixed into a neuron: the same fields and a choice of connection, run as ``Recurrent``."""
 
@@ -196,7 +193,7 @@ class _ResetLeaky(Leaky):
     zero_keeps_input: ClassVar[bool] = False
 
 
-@by_keyword
+@dataclass(frozen=True)
 class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its neuron's and one more
     """``Leaky`` with recurrence (snnTorch ``RLeaky``); short for ``Recurrent(Leaky(...), connection)``.
 
@@ -220,7 +217,7 @@ class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its
     base: ClassVar[Any] = _ResetLeaky
 
 
-@by_keyword
+@dataclass(frozen=True)
 class RSynaptic(_Recurrently, Synaptic):  # type: ignore[override]  # likewise
     """``Synaptic`` with recurrence (snnTorch ``RSynaptic``); short for ``Recurrent(Synaptic(...), connection)``.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Tuple
+from typing import Any, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.layer import Init, Key, Params, Shape, State
 from spikecore.api.neurons.base import Neuron, Stepper, cast, refuse_parallel
 from spikecore.api.words import Array
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.engine import Engine
 from spikecore.api.neurons.base import DECAY, Param, Params, State
-from spikecore.api.neurons.keywords import by_keyword
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.api.words import Array
 
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
-
-@by_keyword
+@dataclass(frozen=True)
 class Synaptic(Parallel, Membrane):
     """Leaky integrate-and-fire neuron with a synaptic current (snnTorch ``Synaptic``).
 

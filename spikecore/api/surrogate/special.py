@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Protocol
+from typing import Any, ClassVar, Optional, Protocol
 
+from spikecore.api.engine import Engine
 from spikecore.api.parameters import Param
 from spikecore.api.rules import str_dtype
 from spikecore.api.surrogate.base import Surrogate, local
 from spikecore.api.words import Array, Vocabulary
-
-if TYPE_CHECKING:
-    from spikecore.api.engine import Engine
 
 
 class Formula(Protocol):
