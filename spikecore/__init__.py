@@ -1,133 +1,38 @@
 """spikecore: spiking neural networks, described once, trained on any engine, with gradients that can be verified.
 
-Importing this package imports no array library and no matplotlib; names are resolved on first use.
+Importing this package imports no array library and no matplotlib. Its names stand in ``__init__.pyi``, where editors
+and type checkers look for them, too; each is resolved on first use.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, List
+import os
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "spikecore.api.core.engine": "Engine EngineUnavailable Executor engine_of get_engine",
-    "spikecore.api.core.layer": "Layer ShapeError Stateless",
-    "spikecore.api.layers.linear": "Dropout Flatten GradedSpikes Linear",
-    "spikecore.api.layers.spatial": "AvgPool1d AvgPool2d Conv1d Conv2d MaxPool1d MaxPool2d",
-    "spikecore.api.layers.normalisation": "BatchNorm1d BatchNorm2d BatchNormTT1d BatchNormTT2d LayerNorm",
-    "spikecore.api.layers.containers": "Concat Residual Sequential",
-    "spikecore.api.neurons.base": "Param cast clamp01",
-    "spikecore.api.neurons": (
-        "ALIF Alpha AssociativeLeaky DeltaLeaky IF Izhikevich LI Lapicque Leaky LeakyParallel LinearLeaky Membrane "
-        "Neuron OneToOne RLeaky RSynaptic Recurrent Refractory SConv2dLSTM SLSTM StateLeaky Synaptic"
-    ),
-    "spikecore.api.core.parameters": "decay learn learn_tau",
-    "spikecore.api.training.optimizers": "SGD Adam AdamW RMSprop",
-    "spikecore.api.training.model": "Model",
-    "spikecore.api.layers.network": "Output",
-    "spikecore.api.training.fit": "DivergedError EarlyStopping",
-    "spikecore.api.core.tree": "State",
-    "spikecore.api.training.description": "CheckpointError",
-    "spikecore.api.training.load": "load",
-    "spikecore.api.verification.verify": "verify",
-}
-_MODULES = tuple("backprop datasets engines functional nir nn schedule spikegen spikeplot surrogate utils".split())
-_NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
 
-__all__ = ["__version__", *_MODULES, *_NAMES]
+def _homes():
+    stub = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()
+    lines = [line.split() for line in stub.splitlines() if line.startswith("from ")]  # from home import name as name
+    return {name: home for _, home, _, _, _, name in lines}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        value = getattr(importlib.import_module(_NAMES[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"spikecore.{name}")
-    else:
+_HOMES = {**_homes(), "engines": __name__}  # the package, which is as callable as the function: see its docstring
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
         raise AttributeError(f"module 'spikecore' has no attribute {name!r}")
+    if _HOMES[name] == __name__:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 
 
-def __dir__() -> List[str]:
+def __dir__():
     return sorted(__all__)
-
-
-if TYPE_CHECKING:
-    from spikecore import backprop as backprop
-    from spikecore import datasets as datasets
-    from spikecore import functional as functional
-    from spikecore import nir as nir
-    from spikecore import nn as nn
-    from spikecore import schedule as schedule
-    from spikecore import spikegen as spikegen
-    from spikecore import spikeplot as spikeplot
-    from spikecore import surrogate as surrogate
-    from spikecore import utils as utils
-    from spikecore.api.core.engine import Engine as Engine
-    from spikecore.api.core.engine import EngineUnavailable as EngineUnavailable
-    from spikecore.api.core.engine import Executor as Executor
-    from spikecore.api.core.engine import engine_of as engine_of
-    from spikecore.api.core.engine import engines as engines
-    from spikecore.api.core.engine import get_engine as get_engine
-    from spikecore.api.core.layer import Layer as Layer
-    from spikecore.api.core.layer import ShapeError as ShapeError
-    from spikecore.api.core.layer import Stateless as Stateless
-    from spikecore.api.core.parameters import decay as decay
-    from spikecore.api.core.parameters import learn as learn
-    from spikecore.api.core.parameters import learn_tau as learn_tau
-    from spikecore.api.core.tree import State as State
-    from spikecore.api.layers.containers import Concat as Concat
-    from spikecore.api.layers.containers import Residual as Residual
-    from spikecore.api.layers.containers import Sequential as Sequential
-    from spikecore.api.layers.linear import Dropout as Dropout
-    from spikecore.api.layers.linear import Flatten as Flatten
-    from spikecore.api.layers.linear import GradedSpikes as GradedSpikes
-    from spikecore.api.layers.linear import Linear as Linear
-    from spikecore.api.layers.network import Output as Output
-    from spikecore.api.layers.normalisation import BatchNorm1d as BatchNorm1d
-    from spikecore.api.layers.normalisation import BatchNorm2d as BatchNorm2d
-    from spikecore.api.layers.normalisation import BatchNormTT1d as BatchNormTT1d
-    from spikecore.api.layers.normalisation import BatchNormTT2d as BatchNormTT2d
-    from spikecore.api.layers.normalisation import LayerNorm as LayerNorm
-    from spikecore.api.layers.spatial import AvgPool1d as AvgPool1d
-    from spikecore.api.layers.spatial import AvgPool2d as AvgPool2d
-    from spikecore.api.layers.spatial import Conv1d as Conv1d
-    from spikecore.api.layers.spatial import Conv2d as Conv2d
-    from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
-    from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
-    from spikecore.api.neurons import ALIF as ALIF
-    from spikecore.api.neurons import IF as IF
-    from spikecore.api.neurons import LI as LI
-    from spikecore.api.neurons import SLSTM as SLSTM
-    from spikecore.api.neurons import Alpha as Alpha
-    from spikecore.api.neurons import AssociativeLeaky as AssociativeLeaky
-    from spikecore.api.neurons import DeltaLeaky as DeltaLeaky
-    from spikecore.api.neurons import Izhikevich as Izhikevich
-    from spikecore.api.neurons import Lapicque as Lapicque
-    from spikecore.api.neurons import Leaky as Leaky
-    from spikecore.api.neurons import LeakyParallel as LeakyParallel
-    from spikecore.api.neurons import LinearLeaky as LinearLeaky
-    from spikecore.api.neurons import Membrane as Membrane
-    from spikecore.api.neurons import Neuron as Neuron
-    from spikecore.api.neurons import OneToOne as OneToOne
-    from spikecore.api.neurons import Recurrent as Recurrent
-    from spikecore.api.neurons import Refractory as Refractory
-    from spikecore.api.neurons import RLeaky as RLeaky
-    from spikecore.api.neurons import RSynaptic as RSynaptic
-    from spikecore.api.neurons import SConv2dLSTM as SConv2dLSTM
-    from spikecore.api.neurons import StateLeaky as StateLeaky
-    from spikecore.api.neurons import Synaptic as Synaptic
-    from spikecore.api.neurons.base import Param as Param
-    from spikecore.api.neurons.base import cast as cast
-    from spikecore.api.neurons.base import clamp01 as clamp01
-    from spikecore.api.training.description import CheckpointError as CheckpointError
-    from spikecore.api.training.fit import DivergedError as DivergedError
-    from spikecore.api.training.fit import EarlyStopping as EarlyStopping
-    from spikecore.api.training.load import load as load
-    from spikecore.api.training.model import Model as Model
-    from spikecore.api.training.optimizers import SGD as SGD
-    from spikecore.api.training.optimizers import Adam as Adam
-    from spikecore.api.training.optimizers import AdamW as AdamW
-    from spikecore.api.training.optimizers import RMSprop as RMSprop
-    from spikecore.api.verification.verify import verify as verify

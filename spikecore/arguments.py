@@ -1,9 +1,12 @@
 """Arguments compared with the annotations that stand beside them.
 
 ``@checked`` before a function, ``Checked`` among the bases of a class: a value that is not what its parameter's
-annotation says is refused, with a message that names it. Looked at are the annotations in ``KINDS``, tuples and
-sequences of them, and Optional and Union of them; a parameter's default is always allowed. Another annotation says
-nothing here, and ranges are for whoever declares the parameter to check.
+annotation says is refused, with a message that names it. Looked at are the annotations in ``KINDS`` and ``CLASSES``,
+tuples and sequences of them, and Optional and Union of them; a parameter's default is always allowed. Another
+annotation says nothing here. Ranges, and which words an option knows, are for whoever declares the parameter to check.
+
+Annotations are looked up as objects, which ``hints_of`` gives: what they name must be there when the program runs. Only
+a class in ``CLASSES`` may be imported for type checkers alone.
 """
 
 from __future__ import annotations
@@ -14,22 +17,49 @@ import math
 import os
 import re
 import sys
+import types
+import typing
 import weakref
-from collections.abc import Mapping
+from collections import abc
 from numbers import Integral, Real
-from typing import Any, Callable, ClassVar, Dict, List, NamedTuple, Optional, Tuple, Type, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-PathLike = Union[str, "os.PathLike[str]"]
-# Annotations that say more than Python's own.
-Size = int  # at least 1
-Count = int  # at least 0
-Array = Any  # what is, or can be made, an array of numbers: a list, a NumPy array, a tensor
-Numbers = Any  # the same, or a finite number
-Weighted = Any  # a layer of a library, whose ``weight`` is an array
-Colour = Any  # what matplotlib takes for one
-Seed = Any  # an int, or a tuple of ints and strings
+if TYPE_CHECKING:
+
+    class HasArray(typing.Protocol):
+        """A NumPy array, a tensor of torch, a data frame: what NumPy can make an array of."""
+
+        def __array__(self) -> Any: ...
+
+    class Weighted(typing.Protocol):
+        """A layer of a library, whose ``weight`` is an array."""
+
+        @property
+        def weight(self) -> Any: ...
+
+    # Lists within lists, by depth: a type that contains itself would take a str, whose parts are str without end.
+    Row = Sequence[Union[float, HasArray]]
+    Table = Sequence[Union[float, HasArray, Row]]
+    Cube = Sequence[Union[float, HasArray, Table]]
+    Cubes = Sequence[Union[float, HasArray, Cube]]
+    PathLike = Union[str, "os.PathLike[str]"]
+    Size = int  # at least 1
+    Count = int  # at least 0
+    Sizes = Union[int, Tuple[int, ...]]  # for all axes, or one for each; checked where they are used
+    Record = Union[bool, str, Iterable[str]]  # checked where it is used
+    ArrayLike = Union[HasArray, Sequence[Union[float, HasArray, Cubes]]]
+    HostArray = Any  # an ArrayLike that is kept as an array of NumPy's
+    Numbers = Union[float, ArrayLike]  # a finite number or an array of such
+    Seed = Union[int, Tuple[Union[int, str], ...]]
+    Colour = Union[str, Tuple[float, ...]]  # what matplotlib takes for one
+else:  # what says more than a type of Python's is a class of its own here, for ``KINDS`` to name
+    PathLike, Size, Count, Sizes, Record, ArrayLike, Numbers, Seed, Weighted, Colour = (
+        type(name, (), {}) for name in "PathLike Size Count Sizes Record ArrayLike Numbers Seed Weighted Colour".split()
+    )
+    HostArray = ArrayLike
 NUMBERS = frozenset("biuf")  # NumPy's kinds of real numbers, whose names it takes long to spell
-Anything = TypeVar("Anything", bound=Callable[..., Any])
+Refusal = Optional[typing.Type[Exception]]
+Anything = typing.TypeVar("Anything", bound=Callable[..., Any])
 
 
 class Rule(NamedTuple):
@@ -55,19 +85,22 @@ def shown(thing: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
-def checked(function: Anything, refusal: Optional[Type[Exception]] = None) -> Anything:
+def checked(function: Anything, refusal: Refusal = None) -> Anything:
     """Decorate a function, so that its arguments are compared with their annotations at each call.
 
     Args:
         function: the function.
         refusal: what it raises; None: a ValueError for a number that is not of the kind wanted, else a TypeError.
     """
-    plan = _plan(inspect.signature(function))
     owner = function.__qualname__.replace(".__init__", "")
+    plan: List[Plan] = []  # made at the first call: modules that import one another are complete by then
 
     @functools.wraps(function)
     def call(*given: Any, **named: Any) -> Any:
-        _check(owner, plan, given, named, refusal)
+        if not plan:
+            parameters = [*inspect.signature(function).parameters.values()]
+            plan.append(_plan(parameters, hints_of(function), parameters))
+        _check(owner, plan[0], given, named, refusal)
         return function(*given, **named)
 
     return call  # type: ignore[return-value]
@@ -81,29 +114,48 @@ class Checked:
     """
 
     __slots__ = ()
-    refusal: ClassVar[Optional[Type[Exception]]] = None
+    refusal: typing.ClassVar[Refusal] = None
 
-    def __new__(cls, *given: Any, **named: Any) -> Any:
-        _check(cls.__name__, _plan_of(cls), given, named, cls.refusal)
-        return super().__new__(cls)
+    if not TYPE_CHECKING:  # type checkers look at ``__init__``, which says what the arguments are
+
+        def __new__(cls, *given: Any, **named: Any) -> Any:
+            _check(cls.__name__, _PLANS.get(cls) or _plan_of(cls), given, named, cls.refusal)
+            return super().__new__(cls)
 
 
 def _plan_of(kind: type) -> Plan:
     """The plan of a class. In a subclass of the user's own, what it declares itself is not looked at."""
-    if kind in _PLANS:
-        return _PLANS[kind]
-    home = next(one for one in kind.__mro__ if one.__module__.startswith("spikecore."))
-    own, ours = (_plan(inspect.signature(one.__init__), 1) for one in (kind, home))  # type: ignore[misc]
-    _PLANS[kind] = Plan(own.names, {name: rule for name, rule in ours.rules.items() if name in own.rules})
+    home = next(base for base in kind.__mro__ if base.__module__.startswith("spikecore."))
+    own, ours = ([*inspect.signature(each.__init__).parameters.values()][1:] for each in (kind, home))  # type: ignore[misc]
+    declared = {p.name: p.annotation for p in ours}
+    _PLANS[kind] = _plan(own, hints_of(home), [p for p in own if declared.get(p.name) == p.annotation])
     return _PLANS[kind]
 
 
-def _plan(signature: inspect.Signature, skipped: int = 0) -> Plan:
-    parameters = list(signature.parameters.values())[skipped:]
+def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: List[inspect.Parameter]) -> Plan:
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    single = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    rules = {p.name: _or_default(rule_of(p.annotation), p.default) for p in single}
+    single = [p for p in compared if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name in hints]
+    rules = {p.name: _or_default(rule_of(hints[p.name]), p.default) for p in single}
     return Plan(tuple(plain), {name: rule for name, rule in rules.items() if rule is not None})
+
+
+def hints_of(thing: Any) -> Dict[str, Any]:
+    """The annotations of a function's parameters, or of a dataclass's fields, as objects.
+
+    Raises:
+        TypeError: names an annotation's name that is nowhere to be found.
+    """
+    try:
+        if isinstance(thing, type):
+            return typing.get_type_hints(thing)
+        own = {name: annotation for name, annotation in thing.__annotations__.items() if name != "return"}
+        known = {**{name: type(name, (), {}) for name in CLASSES}, **inspect.unwrap(thing).__globals__}
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__=own), known)
+    except NameError as error:
+        raise TypeError(
+            f"an annotation of {thing.__qualname__} has no value: {error}. Import or define it at the top of module "
+            f"{thing.__module__}, or leave out 'from __future__ import annotations' there"
+        ) from error
 
 
 def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
@@ -114,9 +166,7 @@ def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
     return Rule(lambda value: value is default or rule.holds(value), words)
 
 
-def _check(
-    owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Optional[Type[Exception]]
-) -> None:
+def _check(owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
     rules = plan.rules
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
@@ -129,49 +179,26 @@ def _check(
 
 
 def rule_of(annotation: Any) -> Optional[Rule]:
-    """The rule of an annotation, a type or its text; None where it says nothing that is looked at."""
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
-    return _rule(text.strip("'\""))
-
-
-def _rule(text: str) -> Optional[Rule]:
-    name = text if text in KINDS or "[" in text else text.rpartition(".")[2]
-    if name in KINDS:
-        return KINDS[name]
-    outer, _, inner = text.partition("[")
-    parts = _parts(inner[:-1])
-    if outer in ("Callable", "Iterator", "Mapping"):
-        return KINDS[outer]
-    if outer in ("Optional", "Union"):
-        return _either([_rule(part) for part in (*parts, *(["None"] if outer == "Optional" else []))])
-    if outer == "Literal":
-        names = [part.strip("'\"") for part in parts]
-        allowed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
-        return Rule(lambda value: isinstance(value, str) and value in names, allowed)
-    if outer in ("Tuple", "List", "Sequence", "Iterable"):
-        several = outer != "Tuple" or parts[-1] == "..."
-        same = several or len(set(parts)) == 1
-        rule = ANYTHING if text == "Sequence[Any]" else _rule(parts[0])
-        return _each(rule, None if several else len(parts)) if same else None
+    """The rule of an annotation; None where it says nothing that is looked at."""
+    outer, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in KINDS or outer in KINDS:
+        return KINDS[annotation if annotation in KINDS else outer]
+    if isinstance(annotation, type) and annotation.__name__ in CLASSES:
+        return _of_class(annotation.__name__)
+    if outer is Union:
+        rules = [rule for rule in map(rule_of, parts) if rule is not None]
+        words = ", or ".join(rule.words for rule in rules)
+        return Rule(lambda value: any(rule.holds(value) for rule in rules), words) if len(rules) == len(parts) else None
+    if outer is typing.Literal:
+        return KINDS[str]
+    if outer in (tuple, list, abc.Sequence, abc.Iterable):
+        several = outer is not tuple or parts[-1] is Ellipsis
+        rule = rule_of(parts[0]) if several or len(set(parts)) == 1 else None
+        return rule and _each(rule, None if several else len(parts))
     return None
 
 
-def _parts(inner: str) -> List[str]:
-    """The arguments of a subscript; commas within brackets do not part them."""
-    return re.findall(r"(?:[^,\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])+", inner.replace(" ", ""))
-
-
-def _either(rules: List[Optional[Rule]]) -> Optional[Rule]:
-    known = [rule for rule in rules if rule is not None]
-    if len(known) < len(rules):
-        return None
-    return Rule(lambda value: any(rule.holds(value) for rule in known), ", or ".join(rule.words for rule in known))
-
-
-def _each(rule: Optional[Rule], count: Optional[int]) -> Optional[Rule]:
-    if rule is None:
-        return None
-
+def _each(rule: Rule, count: Optional[int]) -> Rule:
     def holds(value: Any) -> bool:
         if isinstance(value, (str, bytes, dict)) or not hasattr(value, "__iter__"):
             return False
@@ -229,13 +256,17 @@ def of_numbers(dtype: Any) -> bool:
     return getattr(dtype, "kind", None) in NUMBERS or re.search("float|int|bool", str(dtype)) is not None
 
 
-CLASSES = "Axes Colormap Energy Engine EventDataset Events Figure Model Output Source nn.Module".split()
+#: What messages call classes that are known by name: some cannot be imported where an annotation names them.
+CLASSES = {
+    **{name: f"an {name}" for name in "Axes Energy Engine EventDataset Events Output".split()},
+    **{name: f"a {name}" for name in "Colormap Figure Model Source".split()},
+    "Module": "an nn.Module",
+    "Report": "a report of sc.verify",
+}
 
 
 def _of_class(name: str) -> Rule:
-    """The rule that a value is of a class of this name: the class itself may be in a package that is not here."""
-    last, article = name.rpartition(".")[2], "an" if name[0] in "AEOn" else "a"
-    return Rule(lambda value: any(one.__name__ == last for one in type(value).__mro__), f"{article} {name}")
+    return Rule(lambda value: any(base.__name__ == name for base in type(value).__mro__), CLASSES[name])
 
 
 def _are_numbers(value: Any) -> bool:
@@ -257,10 +288,6 @@ def _is_seed(value: Any) -> bool:
     return all(isinstance(one, (Integral, str)) and not isinstance(one, bool) for one in parts)
 
 
-def _is_function(value: Any) -> bool:
-    return callable(value) and not isinstance(value, type)
-
-
 def _is_bool(value: Any) -> bool:
     whole = isinstance(value, Integral) and int(value) in (0, 1)  # as programs for snnTorch have them
     return whole or type(value).__name__ in ("bool_", "bool")  # NumPy's
@@ -268,23 +295,22 @@ def _is_bool(value: Any) -> bool:
 
 ANYTHING = Rule(lambda value: True, "anything")
 BOOL = Rule(_is_bool, "True or False")
-KINDS: Dict[str, Rule] = {
-    "bool": BOOL,
-    "int": Rule(is_int, "an int"),
-    "Size": Rule(lambda value: is_int(value) and value >= 1, "an int >= 1"),
-    "Count": Rule(lambda value: is_int(value) and value >= 0, "an int >= 0"),
-    "float": Rule(is_number, "a finite number"),
-    "str": Rule(lambda value: isinstance(value, str), "a str"),
-    "PathLike": Rule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
-    "Array": Rule(is_array, "an array of numbers"),
-    "Numbers": Rule(_are_numbers, "a finite number or an array of such"),
-    "Colour": Rule(_is_colour, "a colour of matplotlib's"),
-    "Weighted": Rule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
-    "Seed": Rule(_is_seed, "an int, or a tuple of ints and strings"),
-    "Iterator": Rule(lambda value: hasattr(value, "__next__"), "an iterator"),
-    "Report": Rule(lambda value: hasattr(value, "table"), "a report of sc.verify"),
-    "Mapping": Rule(lambda value: isinstance(value, Mapping), "a dict or another mapping"),
-    "None": Rule(lambda value: value is None, "None"),
-    **dict.fromkeys(("Callable", "Weighing", "Function"), Rule(_is_function, "a callable")),
-    **{name: _of_class(name) for name in CLASSES},
+KINDS: Dict[Any, Rule] = {
+    bool: BOOL,
+    int: Rule(is_int, "an int"),
+    Size: Rule(lambda value: is_int(value) and value >= 1, "an int >= 1"),
+    Count: Rule(lambda value: is_int(value) and value >= 0, "an int >= 0"),
+    float: Rule(is_number, "a finite number"),
+    str: Rule(lambda value: isinstance(value, str), "a str"),
+    PathLike: Rule(lambda value: isinstance(value, (str, os.PathLike)), "a path"),
+    ArrayLike: Rule(is_array, "an array of numbers"),
+    Numbers: Rule(_are_numbers, "a finite number or an array of such"),
+    Colour: Rule(_is_colour, "a colour of matplotlib's"),
+    Weighted: Rule(lambda value: hasattr(value, "weight"), "a layer with a weight"),
+    Seed: Rule(_is_seed, "an int, or a tuple of ints and strings"),
+    type(None): Rule(lambda value: value is None, "None"),
+    abc.Iterator: Rule(lambda value: hasattr(value, "__next__"), "an iterator"),
+    abc.Mapping: Rule(lambda value: isinstance(value, abc.Mapping), "a dict or another mapping"),
+    abc.Callable: Rule(lambda value: callable(value) and not isinstance(value, type), "a callable"),
+    Sequence[Any]: _each(ANYTHING, None),
 }

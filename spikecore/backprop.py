@@ -8,7 +8,7 @@ gradients, ``model.fit(learning=..., update_every=..., window=...)`` trains. For
 from __future__ import annotations
 
 import importlib
-from typing import Any, List
+from typing import TYPE_CHECKING, Any, List
 
 from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.learning.gradients import bptt as bptt
@@ -16,13 +16,20 @@ from spikecore.api.learning.gradients import online as online
 from spikecore.api.learning.gradients import rtrl as rtrl
 from spikecore.api.learning.steps import per_step as per_step
 
+if TYPE_CHECKING:
+    from spikecore.engines.torch.nn.backprop import BPTT as BPTT
+    from spikecore.engines.torch.nn.backprop import RTRL as RTRL
+    from spikecore.engines.torch.nn.backprop import TBPTT as TBPTT
+
 MODULES = ("BPTT", "RTRL", "TBPTT")  # the torch face's, found when somebody asks
 
 
-def __getattr__(name: str) -> Any:
-    if name in MODULES:
-        return getattr(importlib.import_module("spikecore.engines.torch.nn.backprop"), name)
-    raise _no_such("way of learning", name, globals(), MODULES)
+if not TYPE_CHECKING:  # a type checker that saw it would take any name
+
+    def __getattr__(name: str) -> Any:
+        if name in MODULES:
+            return getattr(importlib.import_module("spikecore.engines.torch.nn.backprop"), name)
+        raise _no_such("way of learning", name, globals(), MODULES)
 
 
 def __dir__() -> List[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.spikegen import burst as burst
@@ -29,6 +29,7 @@ from spikecore.api.spikegen import targets_rate as targets_rate
 from spikecore.api.spikegen import to_one_hot as to_one_hot
 from spikecore.api.spikegen import to_one_hot_inverse as to_one_hot_inverse
 
+if not TYPE_CHECKING:  # a type checker that saw it would take any name
 
-def __getattr__(name: str) -> Any:
-    raise _no_such("encoder", name, globals())
+    def __getattr__(name: str) -> Any:
+        raise _no_such("encoder", name, globals())

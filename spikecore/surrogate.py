@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.surrogate import LSO as LSO
@@ -25,15 +25,25 @@ from spikecore.api.surrogate import superspike as superspike
 from spikecore.api.surrogate import triangular as triangular
 
 # snnTorch's autograd classes, ``ATan.apply(u, alpha)``; they need torch
-OPERATORS = (
-    "ATan CustomSurrogate FastSigmoid Heaviside LeakySpikeOperator Sigmoid SparseFastSigmoid SpikeRateEscape "
-    "StochasticSpikeOperator StraightThroughEstimator Triangular"
-).split()
+ATan: Any
+CustomSurrogate: Any
+FastSigmoid: Any
+Heaviside: Any
+LeakySpikeOperator: Any
+Sigmoid: Any
+SparseFastSigmoid: Any
+SpikeRateEscape: Any
+StochasticSpikeOperator: Any
+StraightThroughEstimator: Any
+Triangular: Any
+OPERATORS = tuple(__annotations__)
 
 
-def __getattr__(name: str) -> Any:
-    if name in OPERATORS:
-        from spikecore.engines.torch.nn import operators
+if not TYPE_CHECKING:  # a type checker that saw it would take any name
 
-        return operators.OPERATORS[name]
-    raise _no_such("surrogate", name, globals(), OPERATORS)
+    def __getattr__(name: str) -> Any:
+        if name in OPERATORS:
+            from spikecore.engines.torch.nn import operators
+
+            return operators.OPERATORS[name]
+        raise _no_such("surrogate", name, globals(), OPERATORS)

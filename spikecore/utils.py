@@ -6,11 +6,26 @@ The functions on states need the extra ``torch``.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Protocol, Tuple, TypeVar
 
 import numpy as np
 
 from spikecore.arguments import checked
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class Labelled(Protocol):
+    """A data set with ``data`` and ``targets`` that can be sliced, such as torchvision's MNIST."""
+
+    data: Any
+    targets: Any
+
+    def __len__(self) -> int: ...
+
+
+Parts = TypeVar("Parts", bound=Labelled)
 
 
 def _states() -> Any:
@@ -19,7 +34,7 @@ def _states() -> Any:
     return state
 
 
-def reset(net: Any) -> None:
+def reset(net: Module) -> None:
     """Put the states of all neurons of ``net`` to rest, nested ones and ``net`` itself included.
 
     Args:
@@ -28,12 +43,12 @@ def reset(net: Any) -> None:
     _states().reset(net)
 
 
-def detach(net: Any) -> None:
+def detach(net: Module) -> None:
     """Cut the states of all neurons of ``net`` from the graphs that made them, for truncated BPTT."""
     _states().detach(net)
 
 
-def get_state(net: Any) -> Dict[str, Any]:
+def get_state(net: Module) -> Dict[str, Any]:
     """The states of all neurons, as tensors by name, e.g. ``"lif1.mem"``; empty tensors (or None) are at rest."""
     found: Dict[str, Any] = _states().get_state(net)
     return found
@@ -74,7 +89,7 @@ def _check_parts(owner: str, name: str, dataset: Any) -> None:
 
 
 @checked
-def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
+def data_subset(dataset: Parts, subset: int, idx: int = 0) -> Parts:
     """Keep one of ``subset`` equal parts of a data set with ``data`` and ``targets``, in place.
 
     Args:
@@ -103,7 +118,7 @@ def data_subset(dataset: Any, subset: int, idx: int = 0) -> Any:
 
 
 @checked
-def valid_split(ds_train: Any, ds_val: Any, split: float, seed: int = 0) -> Tuple[Any, Any]:
+def valid_split(ds_train: Parts, ds_val: Parts, split: float, seed: int = 0) -> Tuple[Parts, Parts]:
     """Share the samples of a data set between training and validation, in place.
 
     Args:

@@ -64,10 +64,11 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    "str": "word",
+    **{kind: "word" for kind in ("str", "Kind", "Pattern", "Per", "Reset")},
     "Param": "param",
     "Numbers": "param",
-    "Array": "array",
+    "ArrayLike": "array",
+    "HostArray": "array",
     "Seed": "seed",
     "Weighted": "model",
     "Colour": "word",
@@ -76,8 +77,6 @@ ANNOTATIONS = {
     "bool, Callable[..., Any]": "callable",
     "Report": "model",
     "Engine": "engine",
-    "None, str, Engine": "engine",
-    "str, Engine": "engine",
     "EventDataset": "model",
     "Events": "model",
     **{"Size": "size", "Count": "int"},
@@ -96,14 +95,17 @@ ANNOTATIONS = {
     "Tuple[Callback, ...]": "callbacks",
     "Source": "model",
     "Energy": "model",
-    **{name: "engine" for name in ("Union[None, str, Engine]", "Union[str, Engine]")},
+    **{
+        name: "engine"
+        for name in ("Union[None, str, Engine]", "Union[None, EngineName, Engine]", "Union[EngineName, Engine]")
+    },
     "Mapping[str, Any]": "mapping",
     "Mapping[str, Sequence[Any]]": "mapping",
     "Tuple[str, ...]": "words",
     "Iterable[str]": "words",
     "Union[str, Iterable[str]]": "words",
-    "Union[Array, Iterator[Array]]": "array",
-    "Union[Array, Output]": "array",
+    "Union[ArrayLike, Iterator[ArrayLike]]": "array",
+    "Union[ArrayLike, Output]": "array",
     "Sequence[str]": "words",
     "Iterable[Any]": "iterable",
     "Iterable[int]": "iterable",
@@ -509,13 +511,13 @@ def kind_of(owner: str, name: str, parameter: inspect.Parameter) -> str:
     text = str(getattr(parameter.annotation, "__forward_arg__", parameter.annotation))
     text = re.sub(r"^Optional\[(.*)\]$", r"\1", text)
     text = re.sub(r"^Union\[(.*), None\]$", r"\1", text)
-    if owner.startswith("spikecore.spikeplot") and text == "Array":
+    if owner.startswith("spikecore.spikeplot") and text == "ArrayLike":
         return "array"
     if text == "str" and owner.startswith("spikecore.datasets") and name in ("inputs", "targets"):
         return "text"
     if text.startswith("Literal["):
         return "word"
-    if text in ANNOTATIONS and not (text in ("str", "Array") and name in NAMES):
+    if text in ANNOTATIONS and not (text in ("str", "ArrayLike", "HostArray", "Sizes") and name in NAMES):
         return ANNOTATIONS[text]
     if name in NAMES:
         return NAMES[name]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from typing import Callable, List, Tuple, Union
 
 import numpy as np
 import pytest
-from sweep_rig import NAN, NOTHING, outcome, parameters
+from sweep_rig import NAN, NOTHING, Nothing, outcome, parameters
 
 import spikecore as sc
 from spikecore import arguments, functional, spikegen
@@ -77,11 +78,11 @@ def test_classes_of_the_user_are_checked_by_what_they_inherit():
 @arguments.checked
 def example(
     size: arguments.Size,
-    words: "Tuple[str, ...]" = (),  # noqa: F821, UP037
-    pair: "Tuple[float, float]" = (0.0, 1.0),  # noqa: F821, UP037
-    either: "Union[None, str, int]" = None,  # noqa: F821, UP037
-    act: "Callable[[int, List[int]], float]" = abs,  # noqa: F821, UP037
-    unknown: "SomethingElse" = 3,  # noqa: F821, UP037
+    words: Tuple[str, ...] = (),
+    pair: Tuple[float, float] = (0.0, 1.0),
+    either: Union[None, str, int] = None,
+    act: Callable[[int, List[int]], float] = abs,
+    unknown: Nothing = 3,
 ):
     return size, words, pair, either, act, unknown
 
@@ -102,6 +103,22 @@ def example(
 def test_annotations_are_read(given, words):
     with pytest.raises((TypeError, ValueError), match=f"example: .*{words}"):
         example(**given)
+
+
+def test_an_annotation_that_names_nothing_is_an_error():
+    @arguments.checked
+    def lost(size: Sise):  # noqa: F821
+        return size
+
+    with pytest.raises(TypeError, match=r"an annotation of .*lost has no value: name 'Sise' is not defined"):
+        lost(3)
+
+    @dataclass(frozen=True)
+    class Mine(sc.Leaky):
+        gain: Parm = 1.0  # noqa: F821
+
+    with pytest.raises(TypeError, match=r"an annotation of .*Mine has no value: name 'Parm' is not defined"):
+        Mine()
 
 
 def test_what_annotations_allow_goes_through():

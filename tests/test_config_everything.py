@@ -18,8 +18,9 @@ tomli_w = pytest.importorskip("tomli_w")
 import spikecore as sc  # noqa: E402
 from spikecore import functional, schedule, surrogate  # noqa: E402
 from spikecore.api.core.layer import Key  # noqa: E402
-from spikecore.api.core.parameters import is_param  # noqa: E402
+from spikecore.api.core.parameters import param_fields  # noqa: E402
 from spikecore.api.training.optimizers import Optimizer  # noqa: E402
+from spikecore.arguments import hints_of  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
 from spikecore.cli import schema as kinds  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
@@ -140,17 +141,17 @@ REFUSED = [  # what a class has a field for and does not take: a run file says s
 ]
 
 
-def values_of(field, learned):
+def values_of(target, field, learned):
     """Values of an option other than its default, from its kind."""
     value = SINGLE.get(field.name)
-    if is_param(field.type):
+    if field.name in param_fields(target):
         tables = [{"learn": value}, {"learn": value, "per": "neuron"}, {"learn": value, "per": "channel"}]
         return [value, [value], *(tables if learned else [])]
-    if field.type == "Surrogate":
+    if hints_of(target)[field.name] is surrogate.Surrogate:
         return ["sigmoid", {"kind": "fast_sigmoid", "slope": 10}]
     if field.name == "state_quant":
         return [{}, {"num_bits": 4}]
-    if field.type == "bool":
+    if hints_of(target)[field.name] is bool:
         return [not field.default]
     return [] if value is None else [value]
 
@@ -165,7 +166,7 @@ def options_of(name, target):
     mine = {key for table in given for key in table} | {option for kind, option, _ in REFUSED if kind == name}
     others = [field for field in fields(target) if field.name not in mine]
     learned = issubclass(target, sc.Layer)
-    return [{}, *given, *({field.name: value} for field in others for value in values_of(field, learned))]
+    return [{}, *given, *({field.name: value} for field in others for value in values_of(target, field, learned))]
 
 
 CASES = {

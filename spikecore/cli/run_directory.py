@@ -262,7 +262,8 @@ class Run:
         from spikecore.api.verification.verify import verify
 
         batch: Any = self.train_set[:samples]
-        report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=against, **self.feeding)
+        reference: Any = against  # an engine's name, which ``verify`` checks
+        report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=reference, **self.feeding)
         self._write(REPORT, f"{report}\n")
         return report
 

@@ -10,23 +10,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from typing import Any, Callable, ClassVar, Dict, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, ClassVar, Dict, List, Literal, Optional, Tuple, Type, Union, get_args, get_origin
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
-from typing_extensions import Annotated, Literal
+from typing_extensions import Annotated
 
 from spikecore.api import functional, spikegen
 from spikecore.api.core.layer import Layer
-from spikecore.api.core.parameters import Learn, learn, learn_tau
+from spikecore.api.core.parameters import Learn, Param, learn, learn_tau
 from spikecore.api.functional import quant
 from spikecore.api.functional.metrics import NAMED, OWN
+from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.surrogate import Surrogate
+from spikecore.api.surrogate.special import Formula
 from spikecore.api.training import schedules as schedule
 from spikecore.api.training.batching import keywords_of
 from spikecore.api.training.checkpoint import known_classes
 from spikecore.api.training.fit import EarlyStopping
 from spikecore.api.training.optimizers import Optimizer
+from spikecore.arguments import Count, Size, hints_of
 
 REQUIRED: Any = ...
 # what a learned parameter is called: the function, the argument that the word stands for, and further keys
@@ -121,22 +124,26 @@ def one_of(models: Tuple[Any, ...], key: str, default: str = "") -> Any:
 
 def _fields(target: Any) -> Dict[str, Tuple[Any, Any]]:
     """Types and defaults of a dataclass's fields or of an encoder's options."""
+    hints = hints_of(target)
     if dataclasses.is_dataclass(target):
-        known = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
-        return {f.name: (_type(f.type, f.default), _default(f)) for f in known}
+        own = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
+        return {f.name: (_type(hints[f.name], f.default), _default(f)) for f in own}
     options = [p for p in inspect.signature(target).parameters.values() if p.name not in ENCODER_INTERNAL]
     return {
-        p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(p.annotation, p.default), p.default)
+        p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(hints.get(p.name, int), p.default), p.default)
         for p in options
     }
 
 
-def _type(annotation: Any, default: Any) -> Any:
+def _type(hint: Any, default: Any) -> Any:
     """The types of which pydantic knows more than the class itself; all others are left to the class. A default of None
     is always a value.
     """
-    known = TYPES.get(annotation, Any)
-    return Optional[known] if default is None and not isinstance(known, str) else known
+    if get_args(hint)[1:] == (type(None),):  # Optional
+        hint, default = get_args(hint)[0], None
+    layer = isinstance(hint, type) and issubclass(hint, Layer)
+    known = "AnyLayer" if layer else str if get_origin(hint) is Literal else TYPES.get(hint, Any)
+    return Optional[known] if default is None else known
 
 
 def _default(field: Any) -> Any:
@@ -164,7 +171,7 @@ def _named(base: type, module: Any = None) -> Dict[str, Any]:
         for name, thing in found.items()
         if isinstance(thing, type) and issubclass(thing, base) and thing is not base and not inspect.isabstract(thing)
         if not name.startswith("_") and dataclasses.is_dataclass(thing)
-        if not any(field.type == "Formula" for field in dataclasses.fields(thing))  # a function: TOML has none
+        if Formula not in hints_of(thing).values()  # a function: TOML has none
     }
 
 
@@ -202,7 +209,7 @@ def _encoder_of_sequences(function: Any, **fixed: Any) -> Callable[..., Any]:
         _tried(bound)
         return {"num_steps": None, "encoder": bound, "time_axis": time_axis}
 
-    own = inspect.Parameter("time_axis", inspect.Parameter.KEYWORD_ONLY, default=0, annotation="int")
+    own = inspect.Parameter("time_axis", inspect.Parameter.KEYWORD_ONLY, default=0)
     signature = inspect.signature(function)
     options.__signature__ = signature.replace(parameters=[*signature.parameters.values(), own])  # type: ignore[attr-defined]
     return options
@@ -243,17 +250,13 @@ def _metric(function: Any) -> Callable[..., Any]:
 
 
 TYPES: Dict[Any, Any] = {
-    **{kind.__name__: kind for kind in (bool, int, float, str)},
-    **{f"Optional[{kind.__name__}]": Optional[kind] for kind in (int, float, str)},
-    **{kind: int for kind in ("Size", "Count")},
-    **{f"Optional[{kind}]": Optional[int] for kind in ("Size", "Count")},
-    "Param": Annotated[Any, AfterValidator(_parameter)],
-    **{kind: "AnyLayer" for kind in ("Layer", "Stateless", "Stepper")},
-    "Optional[Layer]": "Optional[AnyLayer]",
-    "Tuple[Layer, ...]": "List[AnyLayer]",
+    **{bool: bool, float: float, str: str},
+    **dict.fromkeys((int, Size, Count), int),
+    Param: Annotated[Any, AfterValidator(_parameter)],
+    Tuple[Layer, ...]: List["AnyLayer"],  # type: ignore[valid-type]
 }
-TYPES["Surrogate"] = tagged(_named(Surrogate))
-TYPES["Optional[Any]"] = Optional[tagged({"state_quant": quant.state_quant}, default="state_quant")]
+TYPES[Surrogate] = tagged(_named(Surrogate))
+TYPES[Quantiser] = tagged({"state_quant": quant.state_quant}, default="state_quant")
 
 _LAYERS = _named(Layer)
 LAYER_MODELS = tuple(
@@ -262,7 +265,7 @@ LAYER_MODELS = tuple(
 )
 AnyLayer = one_of(LAYER_MODELS, "kind")
 for _model in LAYER_MODELS:
-    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer, "List": List, "Optional": Optional, "Any": Any})
+    _model.model_rebuild(_types_namespace={"AnyLayer": AnyLayer})
 
 AnyEncoder = tagged(
     {

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import Checked, of_numbers
+from spikecore.arguments import ArrayLike, Checked, of_numbers
 from spikecore.datasets.errors import DataError, checked
 
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
@@ -106,8 +106,8 @@ class Loader:
     @checked
     def __init__(
         self,
-        inputs: Any,
-        targets: Any = None,
+        inputs: Union[np.ndarray, Dataset, Samples, ArrayLike],
+        targets: Union[np.ndarray, ArrayLike, None] = None,
         *,
         batch_size: int = 64,
         shuffle: bool = True,
@@ -121,7 +121,7 @@ class Loader:
         self._samples = inputs if isinstance(inputs, Samples) else None
         if isinstance(inputs, (Dataset, Samples)):
             targets = inputs.targets
-            inputs = inputs.inputs if isinstance(inputs, Dataset) else np.arange(len(targets))
+            inputs = inputs.inputs if isinstance(inputs, Dataset) else np.arange(len(inputs.targets))
         self._inputs, self._targets = _pair(inputs, targets)
         self.batch_size = _integer("batch_size", batch_size, at_least=1)
         self.seed = _integer("seed", seed, at_least=0)

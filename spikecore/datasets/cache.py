@@ -50,6 +50,7 @@ class Cached(EventDataset):
     """
 
     @checked
+    @checked
     def __init__(self, dataset: EventDataset, folder: PathLike):
         random = random_steps(dataset.transform)
         if random:

@@ -8,7 +8,7 @@ from typing import Any, Callable, ClassVar, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import Array, Checked
+from spikecore.arguments import Checked, HostArray
 from spikecore.datasets.arrays import Samples, halves
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
@@ -64,11 +64,11 @@ class EventDataset(Checked, Samples):
     refusal: ClassVar[Any] = DataError
 
     source: Source
-    targets: Array
+    targets: HostArray
     name: str = ""
     classes: Tuple[str, ...] = ()
     transform: Optional[Callable[..., Any]] = None
-    rows: Optional[Array] = None
+    rows: Optional[HostArray] = None
 
     def __post_init__(self):
         rows = np.arange(len(self.source)) if self.rows is None else np.asarray(self.rows)

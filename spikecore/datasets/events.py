@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.arguments import Checked
+from spikecore.arguments import ArrayLike, Checked
 from spikecore.datasets.errors import DataError
 
 TIME_LIMIT = 1 << 52  # µs, 142 years: sums and float64 stay exact far beyond any recording
@@ -146,15 +146,24 @@ class Events(Checked):
         return Events.from_unsorted(**joined, sensor=streams[0].sensor, origin=streams[0].origin)
 
     @staticmethod
-    def from_unsorted(t: Any, x: Any, y: Any = None, p: Any = None, *, sensor: Any, origin: str = "") -> Events:
+    def from_unsorted(
+        t: ArrayLike,
+        x: ArrayLike,
+        y: Optional[ArrayLike] = None,
+        p: Optional[ArrayLike] = None,
+        *,
+        sensor: Tuple[int, ...],
+        origin: str = "",
+    ) -> Events:
         """Events whose times may decrease; those of equal time keep their order."""
-        t, x = np.asarray(t), np.asarray(x)
-        if t.ndim == 1 and len(t) > 1 and (t[1:] < t[:-1]).any():
-            columns = {"t": t, "x": x, "y": y, "p": p}
-            _check_lengths({name: np.asarray(column) for name, column in columns.items() if column is not None})
-            order = np.argsort(t, kind="stable")
-            t, x, y, p = (None if c is None else np.asarray(c)[order] for c in columns.values())
-        return Events(t, x, y, p, sensor, origin)
+        given = {"t": t, "x": x, "y": y, "p": p}
+        columns: Dict[str, Any] = {name: None if c is None else np.asarray(c) for name, c in given.items()}
+        times = columns["t"]
+        if times.ndim == 1 and len(times) > 1 and (times[1:] < times[:-1]).any():
+            _check_lengths({name: column for name, column in columns.items() if column is not None})
+            order = np.argsort(times, kind="stable")
+            columns = {name: None if column is None else column[order] for name, column in columns.items()}
+        return Events(**columns, sensor=sensor, origin=origin)
 
     def columns(self) -> Dict[str, np.ndarray]:
         """The arrays that there are, by name, in the order t, x, y, p."""

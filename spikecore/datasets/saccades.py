@@ -7,7 +7,7 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from spikecore.arguments import Array
+from spikecore.arguments import ArrayLike
 from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
@@ -75,7 +75,7 @@ class Camera:
 
 @checked
 def saccades(
-    images: Array, targets: Array, *, classes: Tuple[str, ...] = (), name: str = "", **camera: Any
+    images: ArrayLike, targets: ArrayLike, *, classes: Tuple[str, ...] = (), name: str = "", **camera: Any
 ) -> EventDataset:
     """Simulated events from still images: three saccades along a triangle, as those that N-MNIST was recorded with.
 

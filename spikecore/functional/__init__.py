@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.functional import Loss as Loss
@@ -26,6 +26,21 @@ from spikecore.api.training.activity import Activity as Activity
 from spikecore.api.training.activity import Energy as Energy
 from spikecore.api.training.activity import activity as activity
 
+if TYPE_CHECKING:
+    from spikecore.functional import acc as acc
+    from spikecore.functional import loss as loss
+    from spikecore.functional import probe as probe
+    from spikecore.functional import quant as quant
+    from spikecore.functional import reg as reg
+    from spikecore.functional import stdp_learner as stdp_learner
+    from spikecore.functional.probe import AttributeMonitor as AttributeMonitor
+    from spikecore.functional.probe import BaseMonitor as BaseMonitor
+    from spikecore.functional.probe import GradInputMonitor as GradInputMonitor
+    from spikecore.functional.probe import GradOutputMonitor as GradOutputMonitor
+    from spikecore.functional.probe import InputMonitor as InputMonitor
+    from spikecore.functional.probe import OutputMonitor as OutputMonitor
+    from spikecore.functional.probe import unpack_len1_tuple as unpack_len1_tuple
+
 # the monitors of torch networks; they need torch
 MONITORS = (
     "AttributeMonitor BaseMonitor GradInputMonitor GradOutputMonitor InputMonitor OutputMonitor unpack_len1_tuple"
@@ -34,11 +49,13 @@ MODULES = ("acc", "loss", "probe", "quant", "reg", "stdp_learner")  # as in snnT
 LossFunctions = Loss  # snnTorch's name of the base class
 
 
-def __getattr__(name: str) -> Any:
-    if name in MONITORS:
-        from spikecore.functional import probe
+if not TYPE_CHECKING:  # a type checker that saw it would take any name
 
-        return getattr(probe, name)
-    if name in MODULES:
-        return importlib.import_module(f"spikecore.functional.{name}")
-    raise _no_such("loss or metric", name, globals(), (*MONITORS, *MODULES))
+    def __getattr__(name: str) -> Any:
+        if name in MONITORS:
+            from spikecore.functional import probe
+
+            return getattr(probe, name)
+        if name in MODULES:
+            return importlib.import_module(f"spikecore.functional.{name}")
+        raise _no_such("loss or metric", name, globals(), (*MONITORS, *MODULES))

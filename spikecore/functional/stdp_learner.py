@@ -19,14 +19,15 @@ from spikecore.api.learning.plasticity import STDP as STDP
 from spikecore.api.learning.plasticity import RewardSTDP as RewardSTDP
 from spikecore.api.learning.plasticity import Weighing
 from spikecore.api.learning.plasticity import proportional as proportional
-from spikecore.arguments import Array, Weighted, checked
+from spikecore.arguments import ArrayLike, Weighted, checked
 
 Step = Tuple[Any, Any, Any]
 
 
 @checked
 def stdp_linear_single_step(
-    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    fc: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -45,15 +46,15 @@ def stdp_linear_single_step(
     """
     weight = _weight(fc)
     rule = STDP(_linear(weight), tau_pre, tau_post, f_pre, f_post)
-    change, state = rule.step(
-        weight, _state(rule, weight, in_spike, out_spike, trace_pre, trace_post), in_spike, out_spike
-    )
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    change, state = rule.step(weight, _state(rule, weight, *spikes, trace_pre, trace_post), *spikes)
     return state.pre, state.post, change
 
 
 @checked
 def stdp_conv1d_single_step(
-    conv: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    conv: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -63,7 +64,8 @@ def stdp_conv1d_single_step(
 
 @checked
 def stdp_conv2d_single_step(
-    conv: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    conv: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -83,7 +85,8 @@ def stdp_conv2d_single_step(
 
 @checked
 def mstdp_linear_single_step(
-    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    fc: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -98,16 +101,16 @@ def mstdp_linear_single_step(
     """
     weight = _weight(fc)
     rule = RewardSTDP(_linear(weight), tau_pre, tau_post, f_pre, f_post)
-    before = _state(rule, weight, in_spike, out_spike, trace_pre, trace_post)
-    _, state = rule.step(weight, before, in_spike, out_spike)
-    engine = engine_of(weight)
-    spikes = engine.asarray(in_spike), engine.asarray(out_spike)
-    return state.pre, state.post, rule.eligibility(weight, state, *spikes)
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    _, state = rule.step(weight, _state(rule, weight, *spikes, trace_pre, trace_post), *spikes)
+    pre, post = map(engine_of(weight).asarray, spikes)
+    return state.pre, state.post, rule.eligibility(weight, state, pre, post)
 
 
 @checked
 def mstdpet_linear_single_step(
-    fc: Weighted, in_spike: Array, out_spike: Array, trace_pre: Optional[Array], trace_post: Optional[Array],
+    fc: Weighted, in_spike: ArrayLike, out_spike: ArrayLike,
+    trace_pre: Optional[ArrayLike], trace_post: Optional[ArrayLike],
     tau_pre: float, tau_post: float,
     tau_trace: float, f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
@@ -123,8 +126,9 @@ def mstdpet_linear_single_step(
     Returns:
         trace_pre, trace_post, eligibility (out, in) or (batch, out, in).
     """
-    single = in_spike.ndim == 1
-    pre, post = (x[None] if single else x for x in (in_spike, out_spike))
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    single = spikes[0].ndim == 1
+    pre, post = (x[None] if single else x for x in spikes)
     made = mstdp_linear_single_step(fc, pre, post, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
     return (made[0][0], made[1][0], made[2][0]) if single else made
 
@@ -136,9 +140,8 @@ def _conv_step(
     out_channels, in_channels, *kernel = weight.shape
     geometry = (conv.stride, conv.padding, conv.dilation, conv.groups)
     rule = STDP(kind(in_channels * conv.groups, out_channels, tuple(kernel), *geometry), *options)
-    change, state = rule.step(
-        weight, _state(rule, weight, in_spike, out_spike, trace_pre, trace_post), in_spike, out_spike
-    )
+    spikes: Tuple[Any, Any] = (in_spike, out_spike)
+    change, state = rule.step(weight, _state(rule, weight, *spikes, trace_pre, trace_post), *spikes)
     return state.pre, state.post, change
 
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 import json
 import warnings
 from functools import partial
-from typing import Any, Callable, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional, Tuple, Union
 
 import nir
 
 from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.core.tree import unflatten
 from spikecore.api.training.model import Model
-from spikecore.arguments import Array
+from spikecore.arguments import ArrayLike
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.notes import KEY, NirError, NirLoss, checked
 from spikecore.nir.units import DT, Units
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 FORMAT = 1
 
 
 @checked
 def export_to_nir(
-    module: Any,
-    sample_data: Optional[Array] = None,
+    module: Union[Module, Model, Layer],
+    sample_data: Optional[ArrayLike] = None,
     model_name: str = "spikecore",
     model_fwd_args: Iterable[Any] = (),
     ignore_dims: Iterable[int] = (),

@@ -6,18 +6,20 @@ import inspect
 import io
 import os
 from functools import lru_cache
-from typing import Any
+from typing import Any, Union
 
 import nir
 
+from spikecore.arguments import PathLike
 from spikecore.datasets.errors import DataFileError
 from spikecore.datasets.hdf5 import Hdf5Reader
 from spikecore.nir.notes import NirError
 
 MOST_BYTES = 1 << 30
+Written = Union[nir.NIRGraph, nir.NIRNode, PathLike]  # a graph, a node, or the file of one
 
 
-def opened(graph: Any, max_bytes: int = MOST_BYTES) -> Any:
+def opened(graph: Written, max_bytes: int = MOST_BYTES) -> Any:
     """A graph, from a graph, a node or a file.
 
     A file goes through a process of its own, which can hang or crash over it, and comes back as a plain copy.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Layer, Params, Pass, Result, Shape, ShapeError, State, Tree
 from spikecore.api.core.lowering import Trees, run_child
+from spikecore.api.core.words import Array
 from spikecore.api.layers.containers import Container, checked_state
 
 INPUT = "input"  # the name that stands for the network's own input
@@ -68,14 +70,14 @@ class Graph(Container):
                 buffers[name] = new
         return Init(Params(params), Tree(buffers), _common(shapes, self.outputs))
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         state, trees, values = checked_state(run, self, state), Trees(), {INPUT: x}
         for name, layer, sources in self.wired():
             given = _sum(values, sources)
             values[name] = trees.add(name, run_child(run, name, layer, params, buffers, state, given))
         return trees.result(_sum(values, self.outputs))
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         values, resting = {INPUT: x}, {}
         for name, layer, sources in self.wired():
             given = layer.entering(engine, params[name], _sum(values, sources))
@@ -85,7 +87,7 @@ class Graph(Container):
             values[name], _ = layer.step(engine, params[name], below, given)  # only its shape is of interest
         return State(resting)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         values, after = {INPUT: x}, {}
         for name, layer, sources in self.wired():
             given = layer.entering(engine, params[name], _sum(values, sources))

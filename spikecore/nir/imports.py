@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union, get_args
 
 import nir
 import numpy as np
 
-from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.engine import Engine, EngineName, get_engine
 from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.tree import Params, flatten
 from spikecore.api.layers.containers import Sequential
-from spikecore.api.neurons.membrane import RESETS
+from spikecore.api.neurons.membrane import Reset
 from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.training.model import Model
-from spikecore.arguments import shown
-from spikecore.nir.files import MOST_BYTES, opened
+from spikecore.arguments import Sizes, shown
+from spikecore.nir.files import MOST_BYTES, Written, opened
 from spikecore.nir.flat import Flat, border
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.members import LEAKY, SPIKING, Unit
@@ -52,14 +52,14 @@ class Network(NamedTuple):
 
 @checked
 def network_from_nir(
-    graph: Any,
+    graph: Written,
     dt: Optional[float] = None,
     *,
     writer: Optional[str] = None,
     reset_mechanism: str = "zero",
     reset_delay: bool = False,
-    surrogate: Any = None,
-    input_shape: Optional[Shape] = None,
+    surrogate: Optional[Surrogate] = None,
+    input_shape: Optional[Sizes] = None,
     max_bytes: int = MOST_BYTES,
 ) -> Network:
     """The engine-agnostic network of a NIR graph, and its weights.
@@ -86,8 +86,8 @@ def network_from_nir(
         input_shape = sample_shape("input_shape", input_shape)
     if surrogate is not None and not isinstance(surrogate, Surrogate):
         raise NirError(f"surrogate={shown(surrogate)} is no spikecore.surrogate, e.g. surrogate.atan()")
-    if reset_mechanism not in RESETS:
-        raise NirError(unknown("reset_mechanism", reset_mechanism, RESETS))
+    if reset_mechanism not in get_args(Reset):
+        raise NirError(unknown("reset_mechanism", reset_mechanism, get_args(Reset)))
     graph = opened(graph, max_bytes)
     units = units_of(writer, dt, graph.metadata)
     resets = Resets(reset_mechanism, reset_delay, atan() if surrogate is None else surrogate)
@@ -104,7 +104,12 @@ def network_from_nir(
 
 @checked
 def model_from_nir(
-    graph: Any, dt: Optional[float] = None, *, engine: Union[None, str, Engine] = None, seed: int = 0, **options: Any
+    graph: Written,
+    dt: Optional[float] = None,
+    *,
+    engine: Union[None, EngineName, Engine] = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Model:
     """The model of a NIR graph, on any engine.
 

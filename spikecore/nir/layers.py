@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import (
     EMPTY,
     Init,
@@ -21,6 +22,7 @@ from spikecore.api.core.layer import (
     Tree,
 )
 from spikecore.api.core.parameters import Fixed, check_broadcast
+from spikecore.api.core.words import Array
 from spikecore.api.layers.spatial import AvgPool2d
 from spikecore.arguments import Numbers
 
@@ -33,7 +35,7 @@ class SumPool2d(AvgPool2d):
         kernel_size, stride, padding: as in ``MaxPool2d``.
     """
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         mean, buffers = super().apply(engine, params, buffers, x, train=train, key=key)
         sizes: Any = self.kernel_size
         return mean * float(math.prod(sizes)), buffers
@@ -62,7 +64,7 @@ class FlattenAxes(Stateless):
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, self._flat(shape))
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return engine.xp.reshape(x, (*x.shape[:2], *self._flat(tuple(x.shape[2:])))), buffers
 
 
@@ -98,10 +100,10 @@ class Delay(Layer):
         check_broadcast(self, "steps", self.counts, shape)
         return Init(Params(), EMPTY, shape)
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         return State({name: engine.xp.zeros_like(x) for name in self.state})
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         xp, longest = run.engine.xp, len(self.state)
         if run.steps is not None and x.shape[0] != run.steps:
             x = xp.broadcast_to(x, (run.steps, *x.shape[1:]))
@@ -112,7 +114,7 @@ class Delay(Layer):
         final = {name: line[time + longest - i, ...] for i, name in enumerate(self.state, start=1)}
         return Result(y, EMPTY, State(final), State(spikes=y) if run.records else EMPTY)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         values = [x, *(state[name] for name in self.state)]
         return self._mixed(engine, lambda n: values[n]), State(dict(zip(self.state, values)))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Param, Params
 from spikecore.api.neurons.leaky import Leaky
-from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.membrane import Membrane, Reset
 from spikecore.api.neurons.synaptic import Synaptic
 
 
@@ -16,7 +17,7 @@ class _Offset(Membrane):
     """Mixed into a neuron: U[t] = V[t] - H[t] (V[t] - rho), at once and differentiated, in place of its reset."""
 
     rho: Param = 0.0
-    reset_mechanism: str = "zero"
+    reset_mechanism: Reset = "zero"
     reset_delay: bool = False
 
     resets: ClassVar[Tuple[str, ...]] = ("zero",)
@@ -26,7 +27,7 @@ class _Offset(Membrane):
         if self.reset_delay:
             raise ValueError(f"{type(self).__name__}: reset_delay=True is not defined for it; the reset is immediate")
 
-    def reset_now(self, params: Params, mem: Any, fired: Any) -> Any:
+    def reset_now(self, params: Params, mem: Array, fired: Array) -> Any:
         return mem - fired * (mem - params.rho)
 
 

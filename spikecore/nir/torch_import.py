@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from spikecore.arguments import checked
+from spikecore.nir.files import Written
 from spikecore.nir.imports import network_from_nir
 
 
 @checked
-def import_from_nir(graph: Any, dt: Optional[float] = None, **options: Any) -> Any:
+def import_from_nir(graph: Written, dt: Optional[float] = None, **options: Any) -> Any:
     """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
 
     Graphs that ``export_to_nir`` wrote come back as they were. Of others a neuron at the end returns its states beside

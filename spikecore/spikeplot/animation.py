@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from spikecore.arguments import Array, checked
+from spikecore.arguments import ArrayLike, checked
 from spikecore.spikeplot.data import first_steps, host
 from spikecore.spikeplot.style import canvas_of
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @checked
 def animator(
-    data: Array,
+    data: ArrayLike,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     num_steps: Union[int, bool] = False,

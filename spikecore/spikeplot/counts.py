@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Uni
 
 import numpy as np
 
-from spikecore.arguments import Array, Colour, checked
+from spikecore.arguments import ArrayLike, Colour, checked
 from spikecore.spikeplot.animation import play
 from spikecore.spikeplot.data import first_steps, neurons_of
 from spikecore.spikeplot.style import BLUE, ORANGE, canvas_of, counted, dress, size_of, whole_numbers
@@ -28,7 +28,7 @@ class SpikeCount(NamedTuple):
 
 @checked
 def spike_count(
-    data: Array,
+    data: ArrayLike,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     labels: Optional[Sequence[Any]] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Union
 
 import numpy as np
 
-from spikecore.arguments import Array, checked
+from spikecore.arguments import ArrayLike, checked
 from spikecore.spikeplot.animation import play
 from spikecore.spikeplot.data import chosen, first_steps, host, sample_of
 from spikecore.spikeplot.style import BLUE, GREY, ORANGE, canvas_of, grid_of, legend_below, panels_of
@@ -22,7 +22,7 @@ MOST_FRAMES, COLUMNS = 64, 8
 
 @checked
 def event_frames(
-    frames: Array,
+    frames: ArrayLike,
     axes: Union[Axes, Sequence[Axes], None] = None,
     *,
     steps: Union[int, Sequence[int]] = 8,
@@ -69,7 +69,7 @@ def event_frames(
 
 @checked
 def event_animation(
-    frames: Array,
+    frames: ArrayLike,
     fig: Optional[Figure] = None,
     ax: Optional[Axes] = None,
     num_steps: Union[int, bool] = False,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
-from spikecore.arguments import Array, Numbers, checked
-from spikecore.spikeplot.data import chosen, neurons_of, per_neuron
+from spikecore.arguments import ArrayLike, Numbers, checked
+from spikecore.spikeplot.data import chosen, host, neurons_of, per_neuron
 from spikecore.spikeplot.style import BLUE, GREY, ORANGE, dress, grid_of, legend_below, panels_of, whole_numbers
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Traces(NamedTuple):
 
 @checked
 def traces(
-    mem: Array,
-    spikes: Optional[Array] = None,
+    mem: ArrayLike,
+    spikes: Optional[ArrayLike] = None,
     axes: Union[Axes, Sequence[Axes], Tuple[int, int], None] = None,
     *,
     threshold: Optional[Numbers] = None,
@@ -37,7 +37,7 @@ def traces(
     batch_index: Optional[int] = None,
     dim: Optional[Tuple[int, int]] = None,
     titles: Optional[Sequence[str]] = None,
-    spk: Optional[Array] = None,
+    spk: Optional[ArrayLike] = None,
     spk_height: Optional[float] = None,
 ) -> Traces:
     """Membrane potentials over time, one panel per neuron, with the threshold as a line and each spike as a dot.
@@ -59,7 +59,7 @@ def traces(
     potential = neurons_of("mem", mem, batch_index)  # (time, neurons)
     fired = None if spikes is None else neurons_of("spikes", spikes, batch_index) != 0
     if fired is not None and fired.shape != potential.shape:
-        raise ValueError(f"spikes {np.shape(spikes)} and mem {np.shape(mem)} must have the same shape")
+        raise ValueError(f"spikes {host(spikes).shape} and mem {host(mem).shape} must have the same shape")
     panels_wanted = int(np.prod(dim)) if dim else FEW
     shown = chosen(
         "neurons",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 
-from spikecore.arguments import Array, checked
+from spikecore.arguments import ArrayLike, checked
 from spikecore.spikeplot.data import neurons_of
 from spikecore.spikeplot.style import counted, dress, figure_of, size_of, whole_numbers
 
@@ -21,7 +21,7 @@ SHAPE = frozenset({"marker", "linewidths", "linewidth", "lw", "edgecolors", "edg
 
 @checked
 def raster(
-    spikes: Array, ax: Optional[Axes] = None, *, batch_index: Optional[int] = None, **scatter: Any
+    spikes: ArrayLike, ax: Optional[Axes] = None, *, batch_index: Optional[int] = None, **scatter: Any
 ) -> PathCollection:
     """One mark for each spike: time steps to the right, neurons upwards.
 

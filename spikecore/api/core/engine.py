@@ -15,15 +15,36 @@ import inspect
 import os
 import random
 import sys
-from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    List,
+    Literal,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.messages import unknown
-from spikecore.api.core.tree import Params, State
-from spikecore.arguments import checked
+from spikecore.api.core.tree import Params, State, Tree
+from spikecore.api.core.words import Array as Array
+from spikecore.api.core.words import Vocabulary
+from spikecore.arguments import Numbers, Record, Seed, checked
 
-Array = Any  # an array of whichever namespace the engine works with
+if TYPE_CHECKING:
+    from spikecore.api.core.layer import Layer
+    from spikecore.api.core.random import Key
+    from spikecore.api.functional.base import LossFunction
+    from spikecore.api.layers.containers import Container
+    from spikecore.api.surrogate import Surrogate
+    from spikecore.api.training.optimizers import Optimizer
 
+EngineName = Literal["numpy", "torch", "cupy", "ipu"]
 ENVIRONMENT = "SPIKECORE_ENGINE"
 ENTRY_POINTS = "spikecore.engines"
 
@@ -43,12 +64,12 @@ class Engine(abc.ABC):
     name: str
     device: str
     dtype: str
-    xp: Any
+    xp: Vocabulary
     modules: Tuple[str, ...] = ()
     has_double: bool = True
 
     @abc.abstractmethod
-    def asarray(self, x: Any, dtype: Optional[str] = None) -> Array:
+    def asarray(self, x: Union[Numbers, Array], dtype: Optional[str] = None) -> Any:
         """Bring host data (numbers, lists, NumPy arrays, CPU tensors) to the engine, cast to ``dtype`` once, here.
 
         Args:
@@ -64,7 +85,7 @@ class Engine(abc.ABC):
         """The values as a NumPy array on the host, detached."""
 
     @abc.abstractmethod
-    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Array:
+    def uniform(self, key: Seed, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
         """Draws k * 2**-24 in [0, 1), bit-identical on every engine (see ``api/core/random.py``).
 
         Args:
@@ -82,11 +103,11 @@ class Engine(abc.ABC):
         return random.getrandbits(63)
 
     @abc.abstractmethod
-    def spike(self, u: Array, surrogate: Any) -> Array:
+    def spike(self, u: Array, surrogate: Surrogate) -> Any:
         """Theta(u), strictly ``u > 0``, in the dtype of ``u``; differentiated as ``surrogate.derivative``."""
 
     @abc.abstractmethod
-    def stop_gradient(self, x: Array) -> Array:
+    def stop_gradient(self, x: Array) -> Any:
         """The identity, with derivative zero."""
 
     @abc.abstractmethod
@@ -118,7 +139,7 @@ class Engine(abc.ABC):
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
         """
 
-    def lower(self, network: Any) -> Tuple[Stage, ...]:
+    def lower(self, network: Container) -> Tuple[Stage, ...]:
         """What a container's children become on this engine, in order: stages, which cover them all.
 
         A pure function of the frozen network. The default is a stage per layer.
@@ -126,13 +147,13 @@ class Engine(abc.ABC):
         return tuple(Alone(name, layer) for name, layer in network.children())
 
     @abc.abstractmethod
-    def explain(self, stepper: Any) -> str:
+    def explain(self, stepper: Layer) -> str:
         """Which path ``scan`` takes for this stepper (loop, kernel, unrolled), and why; of a container, its stages."""
 
     @abc.abstractmethod
     def value_and_grad(
-        self, function: Callable[..., Tuple[Array, Any]], argument: Any, *constants: Any
-    ) -> Tuple[Array, Any, Any]:
+        self, function: Callable[..., Tuple[Any, Any]], argument: Any, *constants: Any
+    ) -> Tuple[Any, Any, Any]:
         """Differentiate ``function(argument, *constants) -> (scalar, extra)`` by the leaves of ``argument``.
 
         Args:
@@ -162,7 +183,13 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def compile(
-        self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
+        self,
+        network: Layer,
+        params: Params,
+        buffers: Tree,
+        loss: Optional[LossFunction],
+        optimizer: Optional[Optimizer],
+        **options: Any,
     ) -> Executor:
         """Prepare a network for training. Options: ``clip_norm``, ``window``, and for metrics ``record``."""
 
@@ -179,19 +206,23 @@ class Executor(abc.ABC):
     steps_done: int = 0  # training steps so far
 
     @abc.abstractmethod
-    def step(self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> Tuple[float, Any]:
+    def step(
+        self, inputs: Array, targets: Array, *, steps: Optional[int] = None, key: Optional[Key] = None
+    ) -> Tuple[float, Any]:
         """One optimiser step on a batch; returns the loss before it and the network's ``Output``.
 
         Executors that carry take ``state=``, too: the state before the first step, a constant; and ``lengths=``: how
         many steps of each sample the loss counts, a list.
         """
 
-    def apply(self, grads: Any) -> None:
+    def apply(self, grads: Params) -> None:
         """One optimiser step with a gradient made elsewhere, a tree like the parameters; executors that carry."""
         raise NotImplementedError(f"{type(self).__name__} takes no gradient: it makes its own")
 
     @abc.abstractmethod
-    def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Any:
+    def run(
+        self, inputs: Array, state: Optional[Tree] = None, *, steps: Optional[int] = None, record: Record = ()
+    ) -> Any:
         """The network's ``Output`` without training."""
 
     @abc.abstractmethod

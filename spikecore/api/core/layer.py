@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.core.random import Key
 from spikecore.api.core.tree import Params, State, Tree
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Checked
+
+if TYPE_CHECKING:
+    from spikecore.api.core.engine import Engine
 
 Shape = Tuple[int, ...]
 EMPTY = Tree()
@@ -97,7 +101,7 @@ class Layer(Checked, abc.ABC):
         """
 
     @abc.abstractmethod
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         """Send a sequence through the layer; ``state=None`` starts at rest."""
 
     # ---- one step at a time, for containers that run time-major ----
@@ -107,20 +111,20 @@ class Layer(Checked, abc.ABC):
         """Names of what passes from one step to the next."""
         return ()
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         """What depends on parameters only (clamps, time constants), once per sequence."""
         return params
 
-    def rest(self, engine: Any, params: Params, x: Any) -> Tree:
+    def rest(self, engine: Engine, params: Params, x: Array) -> Tree:
         """The state at rest for one step's input ``x`` (batch, *features)."""
         return EMPTY
 
-    def entering(self, engine: Any, params: Params, x: Any) -> Any:
+    def entering(self, engine: Engine, params: Params, x: Array) -> Any:
         """One step's input as ``rest`` and ``step`` take it, where the layer projects it first."""
         return x
 
     @abc.abstractmethod
-    def step(self, engine: Any, params: Params, state: Any, x: Any) -> Tuple[Any, Any]:
+    def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
         """One time step: output and next state from prepared parameters, state and input (batch, *features)."""
 
 
@@ -128,15 +132,15 @@ class Stateless(Layer):
     """A layer without state: it sees the whole sequence at once, as one big batch."""
 
     @abc.abstractmethod
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         """Output for x (time, batch, *features), and the buffers afterwards."""
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         key = run.key.child(run.path) if run.key is not None else None
         y, buffers = self.apply(run.engine, params, buffers, x, train=run.train, key=key)
         return Result(y, buffers)
 
-    def step(self, engine: Any, params: Params, state: Any, x: Any) -> Tuple[Any, Any]:
+    def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
         y, _ = self.apply(engine, params, EMPTY, engine.xp.expand_dims(x, axis=0), train=False, key=None)
         return y[0, ...], state
 
@@ -161,13 +165,13 @@ def not_by_steps(layer: Any) -> str:
     return ""
 
 
-def over_time(xp: Any, function: Any, x: Any) -> Any:
+def over_time(xp: Vocabulary, function: Any, x: Any) -> Any:
     """Apply a function of one big batch to a sequence: time and batch are merged for it and parted again."""
     y = function(xp.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])))
     return xp.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
 
 
-def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(xp: Vocabulary, x: Any, weight: Any, bias: Any = None) -> Any:
     """Give x W^T + b for a sequence x (time, batch, features); W (outs, features), b (outs,) or None."""
     return over_time(xp, lambda flat: xp.linear(flat, weight, bias), x)
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from spikecore.api.core.layer import Layer, Params, Pass, Result, State, Tree
+from spikecore.api.core.words import Array
+
+if TYPE_CHECKING:
+    from spikecore.api.core.engine import Engine
 
 
 class Stage(abc.ABC):
@@ -23,7 +27,7 @@ class Stage(abc.ABC):
         """Names of the layers, in order."""
 
     @abc.abstractmethod
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         """Send a sequence through the layers.
 
         Args:
@@ -35,7 +39,7 @@ class Stage(abc.ABC):
             what leaves the last layer; buffers, states and records by the names of the layers.
         """
 
-    def explain(self, engine: Any) -> str:
+    def explain(self, engine: Engine) -> str:
         """How the stage runs on an engine, in one line."""
         return "layer by layer"
 
@@ -74,11 +78,11 @@ class Alone(Stage):
     def covers(self) -> Tuple[str, ...]:
         return (self.name,)
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         trees = Trees()
         return trees.result(trees.add(self.name, run_child(run, self.name, self.layer, params, buffers, state, x)))
 
-    def explain(self, engine: Any) -> str:
+    def explain(self, engine: Engine) -> str:
         return str(engine.explain(self.layer))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Optional, Tuple, Union
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Optional, Tuple, Union
 
 from spikecore.api.core.host import float64, full_weight, host, to_numpy
 from spikecore.api.core.random import Key
-from spikecore.arguments import checked, is_array, shown
+from spikecore.arguments import Numbers, checked, hints_of, is_array, shown
 
 
 class Fixed:
@@ -45,25 +45,32 @@ class Fixed:
         return f"Fixed({self.tolist()!r})"
 
 
+Per = Optional[Literal["neuron", "channel"]]
+
+
 @dataclass(frozen=True)
 class Learn:
     """A parameter that training may change; made by ``learn``."""
 
     value: Union[float, Fixed]
-    per: Optional[str] = None
+    per: Per = None
     dt: Optional[float] = None  # set: ``value`` is a time constant, and its logarithm is what is learned
 
 
-Param = Union[float, Fixed, Learn]
+Param = Union[Numbers, Fixed, Learn]
 
 
-def is_param(annotation: Any) -> bool:
-    """Whether a field is declared as ``Param``: the type itself, or its name where annotations are kept as text."""
-    return annotation == Param or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "Param")
+def param_fields(kind: Any) -> Tuple[str, ...]:
+    """The fields of a dataclass that are annotated ``Param``."""
+    if "_param_fields" not in kind.__dict__:  # asked at every step, and torch.compile cannot trace dataclasses.fields
+        hints = hints_of(kind)
+        kind._param_fields = tuple(field.name for field in fields(kind) if hints[field.name] == Param)
+    names: Tuple[str, ...] = kind._param_fields
+    return names
 
 
 @checked
-def learn(value: Any, per: Optional[str] = None) -> Learn:
+def learn(value: Union[Numbers, Fixed], per: Per = None) -> Learn:
     """Mark a parameter as learnable.
 
     Args:
@@ -80,7 +87,7 @@ def learn(value: Any, per: Optional[str] = None) -> Learn:
     return _learned("learn", "value", value, per)
 
 
-def _learned(owner: str, name: str, value: Any, per: Optional[str]) -> Learn:
+def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
     if per not in (None, "neuron", "channel"):
         raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
     value = constant(value, f"{owner}: {name}")
@@ -95,7 +102,7 @@ def _learned(owner: str, name: str, value: Any, per: Optional[str]) -> Learn:
 
 
 @checked
-def learn_tau(tau: Any, dt: float = 1.0, per: Optional[str] = None) -> Learn:
+def learn_tau(tau: Union[Numbers, Fixed], dt: float = 1.0, per: Per = None) -> Learn:
     """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
 
     Unlike a decay that is learned directly and clamped to [0, 1], it cannot get stuck: tau is positive whatever log tau

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, Tuple, Union
+from typing import Any, Tuple
 
 from spikecore.api.core.layer import Shape, ShapeError
 from spikecore.api.core.windows import window_counts
+from spikecore.arguments import Sizes as Sizes
 from spikecore.arguments import is_int
-
-Sizes = Union[int, Tuple[int, ...]]
 
 
 def is_size(n: Any, least: int) -> bool:

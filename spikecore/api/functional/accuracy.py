@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engine import Engine, engine_of
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_sequence, pool_population, target_dtype
-from spikecore.arguments import Array, Count, checked
+from spikecore.arguments import ArrayLike, Count, checked
 
 if TYPE_CHECKING:
     from spikecore.api.layers.network import Output
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @checked
 def accuracy_rate(
-    spikes: Union[Array, Output],
-    targets: Array,
+    spikes: Union[ArrayLike, Output],
+    targets: ArrayLike,
     population_code: bool = False,
     num_classes: Count = 0,
-    lengths: Optional[Array] = None,
+    lengths: Optional[ArrayLike] = None,
 ) -> float:
     """The fraction of samples whose most active class is the right one. Ties go to the lowest class.
 
@@ -38,14 +38,16 @@ def accuracy_rate(
     spikes = getattr(spikes, "spikes", spikes)
     check_sequence("spikes", spikes)
     engine = engine_of(spikes)
-    spikes = as_numbers(engine, spikes)
+    fired = as_numbers(engine, spikes)
     if population_code:
-        spikes = pool_population(engine, spikes, num_classes)
-    return hit_rate(engine, Steps(engine, spikes, lengths).sum(spikes), targets)
+        fired = pool_population(engine, fired, num_classes)
+    return hit_rate(engine, Steps(engine, fired, lengths).sum(fired), targets)
 
 
 @checked
-def accuracy_temporal(spikes: Union[Array, Output], targets: Array, lengths: Optional[Array] = None) -> float:
+def accuracy_temporal(
+    spikes: Union[ArrayLike, Output], targets: ArrayLike, lengths: Optional[ArrayLike] = None
+) -> float:
     """The fraction of samples whose first class to fire is the right one. Ties go to the lowest class.
 
     A class that does not fire counts as firing at the last step.
@@ -67,11 +69,11 @@ def accuracy_temporal(spikes: Union[Array, Output], targets: Array, lengths: Opt
 
 @checked
 def accuracy_membrane(
-    membrane: Union[Array, Output],
-    targets: Array,
+    membrane: Union[ArrayLike, Output],
+    targets: ArrayLike,
     population_code: bool = False,
     num_classes: Count = 0,
-    lengths: Optional[Array] = None,
+    lengths: Optional[ArrayLike] = None,
     over_time: Literal["max", "mean"] = "max",
 ) -> float:
     """The fraction of samples for which the membrane of the right class is the highest. Ties go to the lowest class.
@@ -90,6 +92,8 @@ def accuracy_membrane(
     Raises:
         TypeError: another ``over_time``.
     """
+    if over_time not in ("max", "mean"):
+        raise TypeError(f"accuracy_membrane: over_time={over_time!r} must be 'max' or 'mean'")
     membrane = getattr(membrane, "membrane", membrane)
     check_sequence("membrane", membrane)
     engine = engine_of(membrane)
@@ -98,7 +102,7 @@ def accuracy_membrane(
     return hit_rate(engine, getattr(Steps(engine, membrane, lengths), over_time)(membrane), targets)
 
 
-def hit_rate(engine: Any, scores: Any, targets: Any) -> float:
+def hit_rate(engine: Engine, scores: Any, targets: Any) -> float:
     """The fraction of samples whose highest score is that of the right class, from scores (batch, classes)."""
     guessed = engine.to_numpy(engine.xp.argmax(scores, axis=1))
     labels = engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Literal, Optional, Protocol, Tuple, Union, cast
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engine import Engine, engine_of
 from spikecore.api.core.foreign import of_arrays, shown
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.parameters import Fixed
+from spikecore.api.core.words import Array
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import (
     as_numbers,
@@ -20,9 +21,19 @@ from spikecore.api.functional.targets import (
     pool_population,
     target_dtype,
 )
-from spikecore.arguments import Array, Checked, Count, checked, is_array
+from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array
 
+if TYPE_CHECKING:
+    from spikecore.api.layers.network import Output
+
+Spikes = Union["Output", Array, ArrayLike]  # or another array that a loss looks at
 REDUCTIONS = ("mean", "sum", "none")
+
+
+class LossFunction(Protocol):
+    """What training makes small: a loss of ``spikecore.functional``, or any function (out, targets) -> scalar."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class LossBase(Checked):
@@ -35,7 +46,7 @@ class LossBase(Checked):
         """The name of the loss, as a function has one."""
         return type(self).__name__  # type: ignore[return-value]
 
-    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+    def evaluate(self, engine: Engine, out: Output, targets: Array) -> Any:
         """The loss of a network's ``Output``; ``targets`` belong to ``engine``."""
         raise NotImplementedError
 
@@ -65,8 +76,8 @@ class Loss(LossBase):
 
     population_code: bool = False
     num_classes: Count = 0
-    reduction: str = "mean"
-    weight: Array = None
+    reduction: Literal["mean", "sum", "none"] = "mean"
+    weight: Optional[ArrayLike] = None
     normalise: bool = False
 
     reads: ClassVar[str] = "spikes"  # type: ignore[misc]
@@ -86,7 +97,7 @@ class Loss(LossBase):
         return True
 
     @checked
-    def __call__(self, out: Any, targets: Array, lengths: Optional[Array] = None) -> Any:
+    def __call__(self, out: Spikes, targets: ArrayLike, lengths: Optional[ArrayLike] = None) -> Any:
         """The loss of an ``Output`` or of an array (time, batch, classes); a scalar of the same kind.
 
         Args:
@@ -103,24 +114,24 @@ class Loss(LossBase):
             raise TypeError(f"{self.reads}={shown(values)} must be an array of numbers: pass an Output, or its spikes")
         engine = engine_of(values)
         values = as_numbers(engine, values)
-        targets = engine.asarray(targets, dtype=target_dtype(targets))
-        self.check(engine, values, targets, lengths)
-        return self.compute(engine, values, targets, lengths)
+        labels = engine.asarray(targets, dtype=target_dtype(targets))
+        self.check(engine, values, labels, lengths)
+        return self.compute(engine, values, labels, lengths)
 
-    def check(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> None:
+    def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         """Refuse values and targets that do not fit each other, once per call; may read them back to the host."""
         check_sequence(self.reads, values)
         if self.takes_labels:
             check_labels(engine, targets, values.shape[1], self.num_classes or values.shape[2], values.shape[0])
 
-    def read(self, out: Any) -> Any:
+    def read(self, out: Spikes) -> Any:
         """The array this loss looks at."""
         return getattr(out, self.reads) if hasattr(out, self.reads) else out
 
-    def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+    def evaluate(self, engine: Engine, out: Output, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         return self.compute(engine, self.read(out), targets, lengths)
 
-    def compute(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> Any:
+    def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         """The loss in words: values (time, batch, classes), labels (batch,), both of ``engine``."""
         steps = Steps(engine, values, lengths)
         if self.population_code:
@@ -128,11 +139,11 @@ class Loss(LossBase):
         code = one_hot(engine, targets, values.shape[2])
         return self._reduced(engine, self.per_sample(engine, values, code, steps), code)
 
-    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+    def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         """The loss of each sample, (batch,) or (batch, classes), from values, one-hot labels and what steps count."""
         raise NotImplementedError
 
-    def scores(self, engine: Any, values: Any, lengths: Any = None) -> Any:
+    def scores(self, engine: Engine, values: Array, lengths: Optional[ArrayLike] = None) -> Any:
         """How this loss decodes an output: (batch, classes), the highest for the class with which it would be smallest.
 
         Args:
@@ -145,16 +156,16 @@ class Loss(LossBase):
             engine, pool_population(engine, values, self.num_classes) if self.population_code else values, steps
         )
 
-    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+    def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         """``scores`` of values (time, batch, classes)."""
         return steps.sum(values)
 
     def _reduced(self, engine: Any, losses: Any, code: Any) -> Any:
         xp = engine.xp
-        weights = None
-        if self.weight is not None:
-            self._check_weight(code.shape[1])
-            weights = xp.sum(code * engine.asarray(self.weight.data), axis=1)
+        weights, weight = None, cast(Optional[Fixed], self.weight)
+        if weight is not None:
+            self._check_weight(weight, code.shape[1])
+            weights = xp.sum(code * engine.asarray(weight.data), axis=1)
             losses = losses * (weights if losses.ndim == 1 else xp.expand_dims(weights, axis=1))
         if self.reduction == "none":
             return losses
@@ -163,10 +174,10 @@ class Loss(LossBase):
         mean = xp.mean(losses)
         return mean / xp.mean(weights) if self.normalise and weights is not None else mean
 
-    def _check_weight(self, classes: int) -> None:
-        if self.weight.shape != (classes,):
+    def _check_weight(self, weight: Fixed, classes: int) -> None:
+        if weight.shape != (classes,):
             raise ValueError(
-                f"{type(self).__name__}: weight has shape {self.weight.shape}, expected ({classes},): one per class"
+                f"{type(self).__name__}: weight has shape {weight.shape}, expected ({classes},): one per class"
             )
 
 
@@ -176,13 +187,13 @@ class WeightedSum(LossBase):
 
     terms: Tuple[Tuple[float, Any], ...]
 
-    def __call__(self, out: Any, targets: Any, lengths: Any = None) -> Any:
+    def __call__(self, out: Any, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         engine = engine_of(getattr(out, "spikes", out))
         return self._sum(
             engine, [loss(out, targets, **lengths_option("loss", loss, lengths)) for _, loss in self.terms]
         )
 
-    def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+    def evaluate(self, engine: Engine, out: Output, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         return self._sum(engine, [evaluate(loss, engine, out, targets, lengths) for _, loss in self.terms])
 
     def _sum(self, engine: Any, values: List[Any]) -> Any:
@@ -208,7 +219,7 @@ def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:
     return ((1.0, loss),)
 
 
-def evaluate(loss: Any, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+def evaluate(loss: Any, engine: Engine, out: Any, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
     """The value of a loss, the library's or any callable's, inside a pass on ``engine``.
 
     Raises:
@@ -218,7 +229,7 @@ def evaluate(loss: Any, engine: Any, out: Any, targets: Any, lengths: Any = None
     return loss.evaluate(engine, out, targets, **option) if isinstance(loss, LossBase) else loss(out, targets, **option)
 
 
-def scalar(loss: Any, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
+def scalar(loss: Any, engine: Engine, out: Any, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
     """``evaluate``, for a loss that is to be minimised or reported.
 
     Raises:

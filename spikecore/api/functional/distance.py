@@ -7,12 +7,13 @@ from typing import Any, Dict, Tuple
 
 from spikecore.api.core.engine import engine_of, is_host
 from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.words import Vocabulary
 from spikecore.api.functional.spike_time import spike_times
-from spikecore.arguments import Array, checked
+from spikecore.arguments import ArrayLike, checked
 
 
 @checked
-def van_rossum_distance(spikes: Array, other: Array, tau: float, dt: float = 1.0, squared: bool = False) -> Any:
+def van_rossum_distance(spikes: ArrayLike, other: ArrayLike, tau: float, dt: float = 1.0, squared: bool = False) -> Any:
     """The van Rossum distance: how far two trains are apart once each spike is smeared into exp(-t / tau).
 
         D^2 = (1 / tau) integral from 0 to infinity of (f - g)^2 dt
@@ -45,7 +46,7 @@ def van_rossum_distance(spikes: Array, other: Array, tau: float, dt: float = 1.0
     return distance if squared else xp.sqrt(distance)
 
 
-def smeared(xp: Any, x: Any, decay: float) -> Any:
+def smeared(xp: Vocabulary, x: Any, decay: float) -> Any:
     """Exponential traces y[t] = decay y[t-1] + x[t] over the first axis, the stretch covered doubling each time."""
     shift, rest = 1, ((0, 0),) * (x.ndim - 1)
     while shift < x.shape[0]:
@@ -55,7 +56,7 @@ def smeared(xp: Any, x: Any, decay: float) -> Any:
 
 
 @checked
-def victor_purpura_distance(spikes: Array, other: Array, cost: float, dt: float = 1.0) -> Any:
+def victor_purpura_distance(spikes: ArrayLike, other: ArrayLike, cost: float, dt: float = 1.0) -> Any:
     """The Victor-Purpura distance: the cheapest way to turn one train into the other.
 
     Deleting or inserting a spike costs 1, moving it by a time costs ``cost`` times that time:

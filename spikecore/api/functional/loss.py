@@ -12,8 +12,10 @@ Losses add: ``ce_rate_loss() + 0.1 * mse_membrane_loss()``. Any callable ``(out,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Optional
 
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
 from spikecore.api.functional.base import REDUCTIONS as REDUCTIONS
 from spikecore.api.functional.base import Loss as Loss
 from spikecore.api.functional.base import LossBase as LossBase
@@ -24,6 +26,7 @@ from spikecore.api.functional.base import scalar as scalar
 from spikecore.api.functional.base import varies as varies
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
+from spikecore.arguments import ArrayLike
 
 
 def _nll(engine: Any, logits: Any, code: Any) -> Any:
@@ -41,7 +44,7 @@ class ce_rate_loss(Loss):  # noqa: N801  (snnTorch's name)
         population_code, num_classes, reduction, weight, normalise: see ``Loss``.
     """
 
-    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+    def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         return steps.mean(_nll(engine, values, code))
 
 
@@ -55,7 +58,7 @@ class ce_count_loss(Loss):  # noqa: N801
         population_code, num_classes, reduction, weight, normalise: see ``Loss``.
     """
 
-    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+    def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         return _nll(engine, steps.sum(values), code)
 
 
@@ -75,7 +78,7 @@ class ce_membrane_loss(Loss):  # noqa: N801
         ValueError: another ``over_time``.
     """
 
-    over_time: str = "mean"
+    over_time: Literal["mean", "sum"] = "mean"
 
     reads: ClassVar[str] = "membrane"  # type: ignore[misc]
 
@@ -84,7 +87,7 @@ class ce_membrane_loss(Loss):  # noqa: N801
         if self.over_time not in ("mean", "sum"):
             raise ValueError(f"ce_membrane_loss: over_time={self.over_time!r} must be 'mean' or 'sum'")
 
-    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+    def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         losses = _nll(engine, values, code)
         return steps.mean(losses) if self.over_time == "mean" else steps.sum(losses)
 
@@ -103,10 +106,10 @@ class ce_max_membrane_loss(Loss):  # noqa: N801
 
     reads: ClassVar[str] = "membrane"  # type: ignore[misc]
 
-    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+    def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         return _nll(engine, steps.max(values), code)
 
-    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+    def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         return steps.max(values)
 
 
@@ -132,7 +135,7 @@ class mse_count_loss(Loss):  # noqa: N801
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"mse_count_loss: {name}={getattr(self, name)!r} must be in [0, 1]")
 
-    def compute(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> Any:
+    def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         steps = Steps(engine, values, lengths)
         neurons = values.shape[2] // self.num_classes if self.population_code else 1
         if self.population_code:
@@ -142,7 +145,7 @@ class mse_count_loss(Loss):  # noqa: N801
         off_by = steps.sum(values) - (code * (on - off) + off)
         return self._reduced(engine, off_by * off_by / steps.counts(2), code)
 
-    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+    def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         return steps.sum(values) * (self.correct_rate - self.incorrect_rate)
 
 
@@ -174,11 +177,11 @@ class mse_membrane_loss(Loss):  # noqa: N801
     def takes_labels(self) -> bool:
         return not self.time_var_targets
 
-    def check(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> None:
+    def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         if not self.time_var_targets:
             super().check(engine, values, targets, lengths)
 
-    def compute(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> Any:
+    def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         if not self.time_var_targets:
             return super().compute(engine, values, targets, lengths)
         if tuple(targets.shape) != tuple(values.shape):
@@ -188,9 +191,9 @@ class mse_membrane_loss(Loss):  # noqa: N801
         distance = values - engine.xp.astype(targets, engine.dtype)
         return self._reduced(engine, Steps(engine, values, lengths).mean(distance * distance), None)
 
-    def per_sample(self, engine: Any, values: Any, code: Any, steps: Steps) -> Any:
+    def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         distance = values - (self.off_target + (self.on_target - self.off_target) * code)
         return steps.mean(distance * distance)
 
-    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+    def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         return steps.mean(values) * (self.on_target - self.off_target)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Literal, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 from spikecore.api.core.engine import engine_of
 from spikecore.api.core.foreign import of_arrays, shown
@@ -19,6 +18,16 @@ NAMED = {"accuracy_rate": accuracy_rate, "accuracy_temporal": accuracy_temporal,
 COLUMNS = ("epoch", "loss", "lr", "seconds", "samples_per_s")  # of the history, which are no metric's
 
 Metrics = Dict[str, Callable[..., Any]]
+Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane"]
+
+
+class MetricFunction(Protocol):
+    """A function (out, targets) -> number."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+Metric = Union[Name, MetricFunction, Sequence[Union[Name, MetricFunction]], Mapping[str, MetricFunction]]
 
 
 @dataclass(frozen=True)

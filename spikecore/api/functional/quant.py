@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, List, Optional, Tuple
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.words import Array
 from spikecore.arguments import Checked
 
 #: Ratio of neighbouring steps of non-uniform levels, by number of bits; 0.95 beyond.
@@ -69,11 +70,11 @@ class state_quant(Checked):  # noqa: N801  (snnTorch's name)
         ratio = self.multiplier or MULTIPLIERS.get(self.num_bits, 0.95)
         return [*_from(low, pivot, ratio, below), *_up_to(pivot, high, ratio, count - below)]
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Array) -> Any:
         """The quantised array, of the same kind."""
         return self.apply(engine_of(x), x)
 
-    def apply(self, engine: Any, x: Any) -> Any:
+    def apply(self, engine: Engine, x: Array) -> Any:
         """The quantised array: value of the nearest level, derivative one."""
         nearest = self._even(engine, x) if self.uniform else self._uneven(engine, x)
         return engine.stop_gradient(nearest) + (x - engine.stop_gradient(x))

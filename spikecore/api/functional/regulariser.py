@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional
 
-from spikecore.api.core.engine import engine_of
-from spikecore.api.functional.base import LossBase
+from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.words import Array
+from spikecore.api.functional.base import LossBase, Spikes
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers
+from spikecore.arguments import ArrayLike
+
+if TYPE_CHECKING:
+    from spikecore.api.layers.network import Output
 
 
 @dataclass(frozen=True)
@@ -31,16 +36,18 @@ class l1_rate_sparsity(LossBase):  # noqa: N801  (snnTorch's name)
         if not math.isfinite(self.Lambda):
             raise ValueError(f"l1_rate_sparsity: Lambda={self.Lambda!r} must be finite")
 
-    def __call__(self, out: Any, targets: Any = None, lengths: Any = None) -> Any:
+    def __call__(self, out: Spikes, targets: Optional[ArrayLike] = None, lengths: Optional[ArrayLike] = None) -> Any:
         """The cost of an ``Output`` or of spikes of any shape; ``targets`` are not looked at.
 
         With ``lengths`` (batch,), how many steps of each sample count, spikes are (time, batch, ...).
         """
         spikes = getattr(out, "spikes", out)
         engine = engine_of(spikes)
-        return self.evaluate(engine, as_numbers(engine, spikes), targets, lengths)
+        return self._cost(engine, as_numbers(engine, spikes), lengths)
 
-    def evaluate(self, engine: Any, out: Any, targets: Any, lengths: Any = None) -> Any:
-        spikes = getattr(out, "spikes", out)
+    def evaluate(self, engine: Engine, out: Output, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
+        return self._cost(engine, getattr(out, "spikes", out), lengths)
+
+    def _cost(self, engine: Engine, spikes: Any, lengths: Optional[ArrayLike]) -> Any:
         counted = spikes if lengths is None else Steps(engine, spikes, lengths).kept(spikes)
         return self.Lambda * engine.xp.sum(counted)

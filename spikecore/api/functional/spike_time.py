@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple, Union, cast
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.words import Array
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype
-from spikecore.arguments import Checked, Numbers
+from spikecore.arguments import ArrayLike, Checked, Numbers
 
 
-def spike_times(engine: Any, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
+def spike_times(engine: Engine, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
     """The steps of the first ``count`` spikes of each neuron; a missing spike counts as one at the last step.
 
     Where the n-th spike falls is no smooth function of the spikes. Its derivative is set to -1 at the step where it
@@ -99,17 +100,20 @@ class SpikeTime(Checked):
 
     @property
     def _times(self) -> Tuple[Tuple[float, ...], Tuple[float, ...]]:
-        many = [isinstance(value, tuple) for value in (self.on_target, self.off_target)]
+        on_target, off_target = cast(Tuple[Any, Any], (self.on_target, self.off_target))
+        many = [isinstance(value, tuple) for value in (on_target, off_target)]
         if any(many) != self.multi_spike or any(many) != all(many):
             raise ValueError(
                 f"SpikeTime: on_target={self.on_target!r}, off_target={self.off_target!r} must be lists of times with "
                 f"multi_spike=True, and numbers without; multi_spike is {self.multi_spike!r}"
             )
         if self.multi_spike:
-            return self.on_target, self.off_target
-        return (self.on_target,), (self.off_target,)
+            return on_target, off_target
+        return (on_target,), (off_target,)
 
-    def __call__(self, spikes: Any, targets: Any, lengths: Any = None) -> Tuple[Any, Any]:
+    def __call__(
+        self, spikes: Union[Array, ArrayLike], targets: ArrayLike, lengths: Optional[ArrayLike] = None
+    ) -> Tuple[Any, Any]:
         """Times of the spikes and of the targets, both (batch, neurons), with ``multi_spike`` (F, batch, neurons).
 
         Args:
@@ -122,14 +126,14 @@ class SpikeTime(Checked):
         """
         engine = engine_of(spikes)
         check_sequence("spikes", spikes)
-        spikes = as_numbers(engine, spikes)
-        targets = engine.asarray(targets, dtype=target_dtype(targets))
-        self.check(engine, spikes, targets, lengths)
-        code = None if self.target_is_time else one_hot(engine, targets, spikes.shape[2])
-        times, wanted = self.compare(engine, spikes, targets, code, lengths)
+        fired = as_numbers(engine, spikes)
+        wanted = engine.asarray(targets, dtype=target_dtype(targets))
+        self.check(engine, fired, wanted, lengths)
+        code = None if self.target_is_time else one_hot(engine, wanted, fired.shape[2])
+        times, wanted = self.compare(engine, fired, wanted, code, lengths)
         return (times, wanted) if self.multi_spike else (times[0, ...], wanted[0, ...])
 
-    def check(self, engine: Any, spikes: Any, targets: Any, lengths: Any) -> None:
+    def check(self, engine: Engine, spikes: Array, targets: Array, lengths: Optional[ArrayLike]) -> None:
         """Refuse labels out of range and target times outside the sequence. Reads targets back to the host."""
         shortest = min(Steps(engine, spikes, lengths).lengths or [spikes.shape[0]])
         if self.target_is_time:
@@ -144,7 +148,14 @@ class SpikeTime(Checked):
                 f"{shortest} steps, -1 is its last, and {shortest} is after it"
             )
 
-    def compare(self, engine: Any, spikes: Any, targets: Any, code: Any, lengths: Any) -> Tuple[Any, Any]:
+    def compare(
+        self,
+        engine: Engine,
+        spikes: Array,
+        targets: Any,
+        code: Optional[Array],
+        lengths: Optional[ArrayLike],
+    ) -> Tuple[Any, Any]:
         """Times of spikes and targets, (F, batch, neurons) both; ``code`` holds the labels one-hot, if they are."""
         xp, ends = engine.xp, Steps(engine, spikes, lengths).counts(2)
         if code is None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, List, Optional
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.words import Array
 
 
 class Steps:
@@ -44,29 +46,29 @@ class Steps:
         xp = self.engine.xp
         return xp.reshape(ticks, (-1,) + (1,) * (axes - 1)) < xp.expand_dims(self.counts(axes - 1), axis=0)
 
-    def kept(self, x: Any, other: float = 0.0) -> Any:
+    def kept(self, x: Array, other: float = 0.0) -> Any:
         """The values (time, batch, ...), with ``other`` at the steps that do not count."""
         if self.lengths is None:
             return x
         xp = self.engine.xp
         return xp.where(self.counting(x.ndim), x, xp.zeros_like(x) + other)
 
-    def sum(self, x: Any) -> Any:
+    def sum(self, x: Array) -> Any:
         """Sum over the steps that count."""
         return self.engine.xp.sum(self.kept(x), axis=0)
 
-    def mean(self, x: Any) -> Any:
+    def mean(self, x: Array) -> Any:
         """Mean over the steps that count."""
         if self.lengths is None:
             return self.engine.xp.mean(x, axis=0)
         return self.sum(x) / self.counts(x.ndim - 1)
 
-    def max(self, x: Any) -> Any:
+    def max(self, x: Array) -> Any:
         """Maximum over the steps that count."""
         return self.engine.xp.max(self.kept(x, -math.inf), axis=0)
 
 
-def checked_lengths(engine: Any, lengths: Any, steps: int, batch: int) -> List[int]:
+def checked_lengths(engine: Engine, lengths: Any, steps: int, batch: int) -> List[int]:
     """The lengths as a list, one for each of ``batch`` samples, in [1, ``steps``]; errors as of ``Steps``."""
     found = engine.to_numpy(engine.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
     if tuple(found.shape) != (batch,):

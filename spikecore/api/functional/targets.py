@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import ShapeError
 
@@ -16,7 +17,7 @@ def target_dtype(targets: Any) -> Optional[str]:
     return None if floats else "int64"
 
 
-def one_hot(engine: Any, targets: Any, classes: int) -> Any:
+def one_hot(engine: Engine, targets: Any, classes: int) -> Any:
     """Labels (batch,) as zeros and ones (batch, classes) in the engine's floating-point type."""
     xp = engine.xp
     labels = xp.expand_dims(targets, axis=1)
@@ -29,7 +30,7 @@ VALUES = (
 )
 
 
-def check_labels(engine: Any, targets: Any, batch: int, classes: int, time: Optional[int] = None) -> None:
+def check_labels(engine: Engine, targets: Any, batch: int, classes: int, time: Optional[int] = None) -> None:
     """Refuse labels of the wrong shape, kind or range. Reads them back to the host.
 
     Args:
@@ -71,7 +72,7 @@ def _shape_hint(labels: Any, batch: int, classes: int, time: Optional[int]) -> s
     return "; take targets[:, 0]" if labels.shape == (batch, 1) else ""
 
 
-def as_numbers(engine: Any, values: Any) -> Any:
+def as_numbers(engine: Engine, values: Any) -> Any:
     """Spikes in the engine's type where they came as bool or as integers: those add up to something else."""
     return values if "float" in str(getattr(values, "dtype", "float")) else engine.asarray(values)
 
@@ -89,7 +90,7 @@ def check_sequence(name: str, values: Any) -> None:
         raise ShapeError(f"{name} is empty: shape {tuple(values.shape)} as (time, batch, classes)")
 
 
-def pool_population(engine: Any, values: Any, num_classes: int) -> Any:
+def pool_population(engine: Engine, values: Any, num_classes: int) -> Any:
     """Sum the neurons of each class: (time, batch, neurons) -> (time, batch, classes).
 
     Class i owns the i-th contiguous block of neurons.

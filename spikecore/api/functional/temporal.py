@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Optional
 
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss
 from spikecore.api.functional.spike_time import SpikeTime, as_tuples, spike_times
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
-from spikecore.arguments import Numbers
+from spikecore.arguments import ArrayLike, Numbers
 
 INVERSES = ("negate", "reciprocal")
 
@@ -51,13 +53,13 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
     def takes_labels(self) -> bool:
         return not self.target_is_time
 
-    def check(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> None:
+    def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         super().check(engine, values, targets, lengths)
         if self.population_code:
             values = pool_population(engine, values, self.num_classes)
         self.reader.check(engine, values, targets, lengths)
 
-    def compute(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> Any:
+    def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         if self.population_code:
             values = pool_population(engine, values, self.num_classes)
         code = None if self.target_is_time else one_hot(engine, targets, values.shape[2])
@@ -65,7 +67,7 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
         off_by = (times - wanted) / Steps(engine, values, lengths).counts(2)
         return self._reduced(engine, engine.xp.mean(off_by * off_by, axis=0), code)
 
-    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+    def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         """How much closer each neuron's spikes are to where those of the right class should be than to the others'."""
         right = engine.xp.ones_like(values[0, ...])
         distances = []
@@ -92,14 +94,14 @@ class ce_temporal_loss(Loss):  # noqa: N801
     """
 
     normalise: bool = True
-    inverse: str = "negate"
+    inverse: Literal["negate", "reciprocal"] = "negate"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.inverse not in INVERSES:
             raise ValueError(f"ce_temporal_loss: inverse={self.inverse!r} must be one of {', '.join(INVERSES)}")
 
-    def compute(self, engine: Any, values: Any, targets: Any, lengths: Any = None) -> Any:
+    def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         if self.population_code:
             values = pool_population(engine, values, self.num_classes)
         times = spike_times(engine, values, lengths=lengths)[0, ...]
@@ -107,5 +109,5 @@ class ce_temporal_loss(Loss):  # noqa: N801
         code = one_hot(engine, targets, values.shape[2])
         return self._reduced(engine, -engine.xp.sum(code * engine.xp.log_softmax(logits, axis=-1), axis=-1), code)
 
-    def score(self, engine: Any, values: Any, steps: Steps) -> Any:
+    def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         return -spike_times(engine, values, lengths=steps.lengths)[0, ...]

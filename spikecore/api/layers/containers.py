@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.layer import (
     Init,
@@ -20,6 +21,7 @@ from spikecore.api.core.layer import (
     layer_name,
 )
 from spikecore.api.core.lowering import Trees, run_child
+from spikecore.api.core.words import Array, Vocabulary
 
 
 class Container(Layer):
@@ -33,7 +35,7 @@ class Container(Layer):
     def state(self) -> Tuple[str, ...]:
         return tuple(name for name, layer in self.children() if layer.state)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         return Params({name: layer.prepare(engine, params[name]) for name, layer in self.children()})
 
 
@@ -92,13 +94,13 @@ class Sequential(Listed):
                 buffers[name] = new
         return Init(Params(params), Tree(buffers), shape)
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         state, trees = checked_state(run, self, state), Trees()
         for stage in run.engine.lower(self):
             x = trees.update(stage.run(run, params, buffers, state, x))
         return trees.result(x)
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         resting = {}
         for name, layer in self.children():
             x = layer.entering(engine, params[name], x)
@@ -108,7 +110,7 @@ class Sequential(Listed):
             x, _ = layer.step(engine, params[name], below, x)  # only its shape is of interest
         return State(resting)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         after = {}
         for name, layer in self.children():
             x = layer.entering(engine, params[name], x)
@@ -125,7 +127,7 @@ class Branches(Container):
         """Shape of one sample of the output, from those of the input and of the children's outputs by name."""
         raise NotImplementedError
 
-    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
         """The output, from the input and the children's outputs; ``before`` axes (time, batch) precede the sample's."""
         raise NotImplementedError
 
@@ -140,7 +142,7 @@ class Branches(Container):
         out = self.merged_shape(shape, {name: one.shape for name, one in made.items()})
         return Init(Params({name: one.params for name, one in made.items()}), Tree(buffers), out)
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         state, trees = checked_state(run, self, state), Trees()
         parts = {
             name: trees.add(name, run_child(run, name, layer, params, buffers, state, x))
@@ -148,11 +150,11 @@ class Branches(Container):
         }
         return trees.result(self.merge(run.engine.xp, x, parts, before=2))
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
         return State({n: layer.rest(engine, params[n], seen[n]) for n, layer in self.children() if layer.state})
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
         made = {n: layer.step(engine, params[n], state.get(n, State()), seen[n]) for n, layer in self.children()}
         out = self.merge(engine.xp, x, {name: y for name, (y, _) in made.items()}, before=1)
@@ -191,7 +193,7 @@ class Residual(Branches):
             raise ShapeError(f"Residual: the body gives {out}, the shortcut {aside}; give it a shortcut that matches")
         return out
 
-    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
         return parts.get("shortcut", x) + parts["body"]
 
 
@@ -233,14 +235,14 @@ class Concat(Branches, Listed):
             raise ShapeError(f"Concat: outputs of shape {listed} differ in more than axis {self.axis}")
         return (*first[:axis], sum(s[axis] for s in shapes.values()), *first[axis + 1 :])
 
-    def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:
+    def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
         ys = list(parts.values())
         steps = max(y.shape[0] for y in ys)  # a branch without neurons leaves a constant sequence at one step
         ys = [y if y.shape[0] == steps else xp.broadcast_to(y, (steps, *y.shape[1:])) for y in ys]
         return xp.concat(ys, axis=self.axis + before if self.axis >= 0 else self.axis)
 
 
-def stages_of(engine: Any, container: Container, path: str = "") -> str:
+def stages_of(engine: Engine, container: Container, path: str = "") -> str:
     """What an engine makes of a container's layers, for ``Engine.explain``: a line per stage, and whom it covers."""
     children, lines = dict(container.children()), []
     for stage in engine.lower(container):

@@ -10,8 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import full_weight, uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
+from spikecore.api.core.words import Array
 from spikecore.api.layers.spatial import AvgPool1d as AvgPool1d
 from spikecore.api.layers.spatial import AvgPool2d as AvgPool2d
 from spikecore.api.layers.spatial import Conv1d as Conv1d
@@ -51,7 +53,7 @@ class Linear(Stateless):
             params["bias"] = uniform_weight(key, "bias", (self.out_features,), bound)
         return Init(Params(params), EMPTY, (self.out_features,))
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return linear(engine.xp, x, *self.weight_and_bias(params)), buffers
 
     def weight_and_bias(self, params: Params) -> Tuple[Any, Any]:
@@ -66,7 +68,7 @@ class Flatten(Stateless):
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, (math.prod(shape),))
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return engine.xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:]))), buffers
 
 
@@ -90,7 +92,7 @@ class Dropout(Stateless):
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, shape)
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         if not train or self.p == 0.0:
             return x, buffers
         if key is None:
@@ -126,5 +128,5 @@ class GradedSpikes(Stateless):
             weights = full_weight(key, (self.size,), float(self.constant_factor))
         return Init(Params(weights=weights), EMPTY, shape)
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return x * engine.xp.reshape(params.weights, (self.size,) + (1,) * (x.ndim - 3)), buffers

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple, Union
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import full_weight
 from spikecore.api.core.layer import (
     EMPTY,
@@ -21,6 +22,7 @@ from spikecore.api.core.layer import (
     layer_name,
 )
 from spikecore.api.core.sizes import is_size, map_names
+from spikecore.api.core.words import Array
 from spikecore.arguments import Size
 
 
@@ -62,7 +64,7 @@ class _Running(Stateless):
         params = {"weight": ones, "bias": zeros} if self.affine else {}
         return Init(Params(params), Tree(running_mean=zeros, running_var=ones), shape)
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         if "running_mean" not in buffers:
             raise ValueError(f"{layer_name(self)} has running statistics: it runs on whole sequences, not step by step")
         mean, var = buffers.running_mean, buffers.running_var
@@ -161,7 +163,7 @@ class _BatchNormTT(_Running):
         made = super().init(key, shape)
         return made._replace(params=Params({name: x for name, x in made.params.items() if name != "bias"}))
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         steps = x.shape[0] if run.steps is None else run.steps
         if steps != self.time_steps:
             where = f"layer {run.path} ({layer_name(self)})" if run.path else layer_name(self)
@@ -245,7 +247,7 @@ class LayerNorm(Stateless):
         params = {name: full_weight(key, extents, value) for name, value in first}
         return Init(Params(params), EMPTY, shape)
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         xp = engine.xp
         axes = tuple(range(x.ndim - len(self.normalized_shape), x.ndim))  # type: ignore[arg-type]
         centred = x - xp.mean(x, axis=axes, keepdims=True)

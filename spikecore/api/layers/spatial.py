@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple, cast
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
 from spikecore.api.core.sizes import Sizes, map_names, spread, window_shape
+from spikecore.api.core.words import Array
 from spikecore.arguments import Size
 
 
@@ -66,7 +68,7 @@ class _Conv(Spatial):
             params["bias"] = uniform_weight(key, "bias", (self.out_channels,), bound)
         return Init(Params(params), EMPTY, out)
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         xp = engine.xp
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
         bias = params.bias if self.bias else None
@@ -141,7 +143,7 @@ class _Pool(Spatial):
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, self.out_shape(shape))
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         pool = getattr(engine.xp, self.word)
         return over_time(engine.xp, lambda flat: pool(flat, self.kernel_size, self.stride, self.padding), x), buffers
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Literal, Optional, Tuple, Union
 
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.core.tree import flatten, map_leaves, unflatten
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output
@@ -18,7 +19,7 @@ from spikecore.api.learning.steps import stepwise, targets_of
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.training.executor import check_window
 from spikecore.api.verification.gradient import Gradient, Problem, gradient
-from spikecore.arguments import Array, Size, checked
+from spikecore.arguments import ArrayLike, Size, checked
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 @checked
 def bptt(
     model: Model,
-    x: Array,
-    targets: Array,
-    loss: Any = None,
+    x: ArrayLike,
+    targets: ArrayLike,
+    loss: Optional[LossFunction] = None,
     *,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
@@ -74,14 +75,14 @@ def bptt(
 @checked
 def online(
     model: Model,
-    x: Union[Array, Iterator[Array]],
-    targets: Array,
-    loss: Any = None,
+    x: Union[ArrayLike, Iterator[ArrayLike]],
+    targets: ArrayLike,
+    loss: Optional[LossFunction] = None,
     *,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
-    trace: str = "exact",
+    trace: Literal["exact", "factorised"] = "exact",
     record: bool = True,
 ) -> Gradient:
     """The gradient made on the way, without going back in time (e-prop, OSTL; OTTT): memory independent of the steps.
@@ -117,9 +118,9 @@ def online(
 @checked
 def rtrl(
     model: Model,
-    x: Union[Array, Iterator[Array]],
-    targets: Array,
-    loss: Any = None,
+    x: Union[ArrayLike, Iterator[ArrayLike]],
+    targets: ArrayLike,
+    loss: Optional[LossFunction] = None,
     *,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,

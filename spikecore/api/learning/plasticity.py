@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple, Union
 
 from spikecore.api.core.engine import engine_of
 from spikecore.api.core.layer import ShapeError, layer_name
 from spikecore.api.core.rules import rule_of
 from spikecore.api.core.tree import State
+from spikecore.api.core.words import Array
 from spikecore.api.functional.distance import smeared
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d
@@ -48,7 +49,7 @@ class STDP(Checked):
         TypeError: another layer. ValueError: a time constant below 1.
     """
 
-    layer: Any
+    layer: Union[Linear, Conv1d, Conv2d]
     tau_pre: float = 20.0
     tau_post: float = 20.0
     f_pre: Weighing = proportional
@@ -65,12 +66,12 @@ class STDP(Checked):
     def _decay(self, tau: float) -> float:
         return math.exp(-1.0 / tau) if self.exponential else 1.0 - 1.0 / tau
 
-    def rest(self, weight: Any, pre: Any, post: Any) -> State:
+    def rest(self, weight: Array, pre: Array, post: Array) -> State:
         """No traces, for spikes of one step: pre (batch, *inputs), post (batch, *outputs)."""
         engine = engine_of(weight)
         return State(pre=engine.xp.zeros_like(engine.asarray(pre)), post=engine.xp.zeros_like(engine.asarray(post)))
 
-    def step(self, weight: Any, state: Optional[State], pre: Any, post: Any) -> Tuple[Any, State]:
+    def step(self, weight: Array, state: Optional[State], pre: Array, post: Array) -> Tuple[Any, State]:
         """One step.
 
         Args:
@@ -88,7 +89,7 @@ class STDP(Checked):
         state, pre, post = self._moved(weight, state, pre, post)
         return self._change(weight, state, pre, post), state
 
-    def run(self, weight: Any, pre: Any, post: Any, state: Optional[State] = None) -> Tuple[Any, State]:
+    def run(self, weight: Array, pre: Array, post: Array, state: Optional[State] = None) -> Tuple[Any, State]:
         """A whole sequence, the weight held: the sum of the steps' changes, and the traces after the last one.
 
         Args:
@@ -134,7 +135,8 @@ class STDP(Checked):
         return by_weight(xp, post, None, pre, weight, None, *geometry)
 
     def _check(self, weight: Any, pre: Any, post: Any) -> None:
-        layer, name = self.layer, layer_name(self.layer)
+        layer: Any = self.layer
+        name = layer_name(layer)
         dense = isinstance(layer, Linear)
         first = (layer.in_features, layer.out_features) if dense else (layer.in_channels, layer.out_channels)
         wanted = (first[1], first[0]) if dense else (first[1], first[0] // layer.groups, *layer.kernel_size)
@@ -177,7 +179,7 @@ class RewardSTDP(STDP):
             raise ValueError(f"RewardSTDP: tau_eligibility={self.tau_eligibility!r} must be >= 1 step, or None")
 
     def step(  # type: ignore[override]
-        self, weight: Any, state: Optional[State], pre: Any, post: Any, reward: Any = 1.0
+        self, weight: Array, state: Optional[State], pre: Array, post: Array, reward: Union[float, Array] = 1.0
     ) -> Tuple[Any, State]:
         """One step.
 
@@ -201,11 +203,11 @@ class RewardSTDP(STDP):
             z = z + math.exp(-1.0 / self.tau_eligibility) * state.eligibility
         return engine.xp.sum(earned * z, axis=0), state.replace(eligibility=z)
 
-    def run(self, weight: Any, pre: Any, post: Any, state: Optional[State] = None) -> Tuple[Any, State]:
+    def run(self, weight: Array, pre: Array, post: Array, state: Optional[State] = None) -> Tuple[Any, State]:
         """Not defined: a reward belongs to a step; call ``step``."""
         raise TypeError("RewardSTDP: a reward belongs to a step; call step for each")
 
-    def eligibility(self, weight: Any, traces: State, pre: Any, post: Any) -> Any:
+    def eligibility(self, weight: Array, traces: State, pre: Array, post: Array) -> Any:
         """What STDP would change, sample by sample: (batch, *weight)."""
         xp = engine_of(weight).xp
         rows = []

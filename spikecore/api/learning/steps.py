@@ -6,15 +6,16 @@ What is known is l in L = sum_t l(S[t], U[t], target[t]), or in the mean over t.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, Literal, Optional, Tuple
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engine import Engine, engine_of
 from spikecore.api.core.tree import map_leaves
-from spikecore.api.functional.base import Loss, LossBase, evaluate, terms, varies
+from spikecore.api.functional.base import Loss, LossBase, LossFunction, evaluate, terms, varies
 from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss
 from spikecore.api.functional.regulariser import l1_rate_sparsity
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import Output
+from spikecore.arguments import ArrayLike
 
 OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", l1_rate_sparsity: "sum"}
 
@@ -34,8 +35,8 @@ class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
         TypeError: ``loss`` cannot be called. ValueError: another ``over_time``.
     """
 
-    loss: Any
-    over_time: str = "mean"
+    loss: LossFunction
+    over_time: Literal["mean", "sum"] = "mean"
 
     def __post_init__(self) -> None:
         if not callable(self.loss) or isinstance(self.loss, type):
@@ -53,11 +54,11 @@ class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
         """Whether the targets vary in time."""
         return bool(getattr(self.loss, "time_var_targets", False))
 
-    def __call__(self, out: Any, targets: Any) -> Any:
+    def __call__(self, out: Output, targets: ArrayLike) -> Any:
         """The loss of a whole sequence, an ``Output``."""
         return self.evaluate(engine_of(out.spikes), out, targets)
 
-    def evaluate(self, engine: Any, out: Any, targets: Any) -> Any:
+    def evaluate(self, engine: Engine, out: Output, targets: Any) -> Any:
         steps, samples = (int(n) for n in out.spikes.shape[:2])
         held = targets_of(engine, self, targets, steps, samples)
         costs = [evaluate(self.loss, engine, _one_step(out, t), held.at(t)) for t in range(steps)]
@@ -94,7 +95,7 @@ class StepLoss:
                 "pass num_steps"
             )
 
-    def at(self, engine: Any, out: Output, targets: Any, steps: Optional[int]) -> Any:
+    def at(self, engine: Engine, out: Output, targets: Any, steps: Optional[int]) -> Any:
         """What one step costs, before the division by the number of steps."""
         total: Any = 0.0
         for factor, part, over in self.parts:
@@ -154,7 +155,7 @@ class Targets:
         return self.between(step, step + 1)
 
 
-def targets_of(engine: Any, loss: Any, values: Any, steps: Optional[int], samples: Optional[int]) -> Targets:
+def targets_of(engine: Engine, loss: Any, values: Any, steps: Optional[int], samples: Optional[int]) -> Targets:
     """Targets on the engine. They vary in time if the loss says so (``time_var_targets``), or, for a loss that is not
     the library's, if their shape begins with (time, batch).
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import DECAY, Param, Params, State, cast, value_at
 from spikecore.api.neurons.membrane import Membrane
 
@@ -39,7 +41,7 @@ class ALIF(Membrane):
         if self.inhibition:
             raise ValueError("ALIF: inhibition=True is not defined for an adaptive threshold")
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         delayed = self.reset_mechanism != "none" and self.reset_delay
         reset = cast(engine, state.fired > 0.5) if delayed else None
         mem = params.beta * self.lowered(params, state.mem, reset) + x

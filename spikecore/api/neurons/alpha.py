@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Tuple
+from typing import Any, ClassVar, Dict, Literal, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.parameters import decays_of
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import DECAY, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
 
@@ -39,7 +41,7 @@ class Alpha(Membrane):
 
     alpha: Param = 0.9
     beta: Param = 0.8
-    reset_mechanism: str = "zero"
+    reset_mechanism: Literal["subtract", "zero", "none"] = "zero"
 
     state: ClassVar[Tuple[str, ...]] = ("syn_exc", "syn_inh", "mem")  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"alpha": DECAY, "beta": DECAY}
@@ -55,14 +57,14 @@ class Alpha(Membrane):
         if not _everywhere(betas > 0.0):
             raise ValueError(f"Alpha: beta={self.beta!r} must be > 0, since the membrane needs its logarithm")
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         ready = super().prepare(engine, params)
         xp = engine.xp
         fast, slow = (xp.log(engine.asarray(ready[name])) for name in ("alpha", "beta"))
         tau = xp.divide(fast, xp.subtract(slow, fast)) + 1.0  # words: one of the two may be a constant, one be recorded
         return ready.replace(tau=tau)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         exc = params.alpha * state.syn_exc + x
         inh = params.beta * state.syn_inh - x

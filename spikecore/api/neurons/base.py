@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Dict, Tuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Tuple, Union
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, State
 from spikecore.api.core.parameters import (
     Fixed,
@@ -14,11 +15,12 @@ from spikecore.api.core.parameters import (
     check_broadcast,
     check_range,
     initial,
-    is_param,
     normalise,
+    param_fields,
     values_of,
 )
-from spikecore.api.neurons.keywords import refuse
+from spikecore.api.core.words import Array
+from spikecore.api.neurons.keywords import ByKeyword
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import Surrogate, atan
 
@@ -26,12 +28,12 @@ UNBOUNDED = (-math.inf, math.inf)
 DECAY = (0.0, 1.0)
 
 
-def cast(engine: Any, mask: Any) -> Any:
+def cast(engine: Engine, mask: Array) -> Any:
     """A comparison as zeros and ones in the engine's floating-point type."""
     return engine.xp.astype(mask, engine.dtype)
 
 
-def clamp01(engine: Any, value: Any) -> Any:
+def clamp01(engine: Engine, value: Union[float, Array]) -> Any:
     """A decay kept in [0, 1]. Constants were checked at construction; learned values are clamped.
 
     The derivative is one inside and on the border, zero outside, as in snnTorch: a value that training drives out of
@@ -41,7 +43,7 @@ def clamp01(engine: Any, value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Neuron(Stepper):
+class Neuron(ByKeyword, Stepper):
     """Base of all neurons. Every field is a keyword.
 
     A subclass adds its fields, names its states in ``state`` and writes ``step``; that is all.
@@ -58,12 +60,6 @@ class Neuron(Stepper):
 
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
-    _names: ClassVar[Tuple[str, ...]]  # see parameter_names
-
-    def __new__(cls, *args: Any, **fields: Any) -> Any:
-        """Refuse positional arguments: base-class fields come first, so Leaky(0.5) would set the threshold."""
-        refuse(cls, args, fields)
-        return super().__new__(cls, *args, **fields)
 
     def __post_init__(self) -> None:
         for name in self.parameter_names():
@@ -77,9 +73,7 @@ class Neuron(Stepper):
     @classmethod
     def parameter_names(cls) -> Tuple[str, ...]:
         """The fields that are numbers, arrays or learned values."""
-        if "_names" not in cls.__dict__:  # looked up at every step, and torch.compile cannot trace dataclasses.fields
-            cls._names = tuple(f.name for f in fields(cls) if is_param(f.type))
-        return cls._names
+        return param_fields(cls)
 
     def init(self, key: Key, shape: Shape) -> Init:
         """Learned fields become parameters of the same name."""
@@ -93,7 +87,7 @@ class Neuron(Stepper):
                 check_broadcast(self, name, values_of(value), shape)
         return Init(Params(params), EMPTY, shape)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         """All fields by name, learned or constant, ready for ``step``; decays are clamped to [0, 1]."""
         ready = {name: self._value(engine, params, name) for name in self.parameter_names()}
         decays = {name: clamp01(engine, ready[name]) for name, bounds in self.bounds.items() if bounds == DECAY}
@@ -107,7 +101,7 @@ class Neuron(Stepper):
             return engine.xp.exp(-value.dt * engine.xp.exp(-params[name]))
         return params[name]
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         """All states zero, shaped like the input of one step."""
         return State({name: engine.xp.zeros_like(x) for name in self.state})
 
@@ -124,7 +118,7 @@ class Neuron(Stepper):
 
     # ---- what most steps need ----
 
-    def fires(self, engine: Any, params: Params, mem: Any) -> Any:
+    def fires(self, engine: Engine, params: Params, mem: Array) -> Any:
         """Theta(mem - threshold), differentiated by the surrogate."""
         return self.spike(engine, params, mem - params.threshold)
 
@@ -136,7 +130,7 @@ class Neuron(Stepper):
         """Theta(u), differentiated by the surrogate, with its noise if it has any."""
         return self.surrogate.fire(engine, u, params["noise"]) if "noise" in params else engine.spike(u, self.surrogate)
 
-    def graded(self, params: Params, fired: Any) -> Any:
+    def graded(self, params: Params, fired: Array) -> Any:
         """Spikes of size gamma."""
         factor = params.graded_spikes_factor
         return fired if type(factor) is float and factor == 1.0 else factor * fired

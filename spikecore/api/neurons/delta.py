@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Tuple
 
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Param, Params, State, value_at
 from spikecore.api.neurons.parallel import Parallel, recurrence
 
@@ -35,7 +37,7 @@ class DeltaLeaky(Parallel):
         if self.threshold != 1.0:
             raise ValueError(f"DeltaLeaky: threshold={self.threshold!r} has no effect; set delta_threshold")
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         mem = params.beta * state.mem + x
         return self._changed(engine, params, mem, state.mem), State(mem=mem)
 
@@ -43,10 +45,10 @@ class DeltaLeaky(Parallel):
         change = engine.xp.abs(mem - before)
         return self.graded(params, self.spike(engine, params, change - params.delta_threshold))
 
-    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
-    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
+    def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:
         xp, mem = engine.xp, states.mem
         previous = xp.concat([xp.expand_dims(before.mem, axis=0), mem[:-1, ...]], axis=0)
         return self._changed(engine, params, mem, previous)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import State
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Neuron, Param, Params, cast
 
 
@@ -45,12 +47,12 @@ class Izhikevich(Neuron):
         if not (isinstance(self.dt, (int, float)) and self.dt > 0):
             raise ValueError(f"Izhikevich: dt={self.dt!r} must be > 0")
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         """Membrane at c, recovery at b c."""
         mem = engine.xp.zeros_like(x) + params.c
         return State(mem=mem, rec=mem * params.b)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         v, u = state.mem, state.rec
         mem = v + self.dt * (0.04 * v * v + 5.0 * v + 140.0 - u + x)
         rec = u + self.dt * params.a * (params.b * v - u)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
-from typing import Any, Dict, Iterable, List, Tuple
+from dataclasses import field, fields
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Tuple
 
 from spikecore.api.core.messages import unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**options: Any) -> Any:
+        """What it says is for type checkers."""
+        return lambda kind: kind
+
 
 SNNTORCH: Dict[str, str] = {
     "spike_grad": "write surrogate=...",
@@ -20,6 +29,20 @@ SHARED = (
     "parallel",
 )
 FACE = "spikecore.nn has modules with snnTorch's arguments"
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class ByKeyword:
+    """Base of dataclasses whose fields are keywords: ``kw_only`` is younger than Python 3.8.
+
+    Fields of a base class come first, so ``Leaky(0.5)`` would set the threshold.
+    """
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args: Any, **fields: Any) -> Any:
+            refuse(cls, args, fields)
+            return super().__new__(cls, *args, **fields)
 
 
 def refuse(kind: type, values: Tuple[Any, ...], names: Iterable[str]) -> None:

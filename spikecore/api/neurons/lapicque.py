@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.arguments import is_number
@@ -65,12 +67,12 @@ class Lapicque(Membrane):
 
     bounds = {"R": (1e-300, math.inf), "C": (1e-300, math.inf)}
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         ready = super().prepare(engine, params)
         gain = self.time_step / ready.C
         return ready.replace(gain=gain, decay=1.0 - gain / ready.R)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         mem = params.gain * x + params.decay * self.lowered(params, state.mem, reset)
         spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))

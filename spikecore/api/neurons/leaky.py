@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import DECAY, Neuron, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.parallel import Parallel, recurrence
@@ -47,13 +49,13 @@ class Leaky(Parallel, Membrane):
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
     zero_keeps_input: ClassVar[bool] = True
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         mem = params.beta * self.lowered(params, state.mem, reset) + x
         spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
         return spikes, State(mem=mem)
 
-    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
 
@@ -70,7 +72,7 @@ class IF(Membrane):
 
     zero_keeps_input: ClassVar[bool] = True
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         mem = self.lowered(params, state.mem, reset) + x
         spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
@@ -94,12 +96,12 @@ class LI(Parallel, Neuron):
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
     spiking: ClassVar[bool] = False  # type: ignore[misc]  # no field: a fact of the class
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         mem = params.beta * state.mem + x
         return mem, State(mem=mem)
 
-    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         return State(mem=recurrence(engine, params.beta, inputs, state.mem))
 
-    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
+    def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:
         return states.mem

@@ -6,17 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
 from spikecore.api.core.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
 from spikecore.api.core.sizes import at_least_one
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
 from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.arguments import Size
 
 
-def affine(xp: Any, x: Any, params: Params, name: str) -> Any:
+def affine(xp: Vocabulary, x: Any, params: Params, name: str) -> Any:
     """Give x W^T + b over time and batch; the bias is optional."""
     return linear(xp, x, params[f"{name}_weight"], params.get(f"{name}_bias"))
 
@@ -72,7 +74,7 @@ class StateLeaky(Parallel):
         taus = initial(key, self, "beta", Learn(tau, self.beta.per), shape)
         return Init(Params(params, tau=taus), EMPTY, shape)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         if isinstance(self.beta, Learn) and self.beta.dt is None:
             ready = super().prepare(engine, params.replace(beta=params.tau))
             return ready.replace(decay=engine.xp.exp(-1.0 / params.tau))
@@ -83,11 +85,11 @@ class StateLeaky(Parallel):
             return ready.replace(decay=math.exp(ready.beta - 1.0))
         return ready.replace(decay=engine.xp.exp(ready.beta - 1.0))
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         mem = params.decay * state.mem + x
         return self.graded(params, self.fires(engine, params, mem)), State(mem=mem)
 
-    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         return State(mem=recurrence(engine, params.decay, inputs, state.mem))
 
 
@@ -132,11 +134,11 @@ class LinearLeaky(StateLeaky):
         weights = affine_init(key, "linear", self.out_features, self.in_features, self.bias)
         return Init(made.params.replace(**weights), EMPTY, (self.out_features,))
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         weights = {name: params[name] for name in params if name.startswith("linear_")}
         return super().prepare(engine, params).replace(**weights)
 
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
+    def project(self, engine: Engine, params: Params, x: Array) -> Any:
         return affine(engine.xp, x, params, "linear")
 
 
@@ -201,18 +203,18 @@ class LeakyParallel(Neuron):
             params = params.replace(beta=initial(key, self, "beta", self.beta, size))
         return Init(params, EMPTY, size)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         ready = super().prepare(engine, params)
         weights = {name: value for name, value in params.items() if name not in ready}
         if self.beta is not None:
             weights["beta"] = clamp01(engine, self._value(engine, params, "beta"))
         return ready.replace(**weights)
 
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
+    def project(self, engine: Engine, params: Params, x: Array) -> Any:
         y = affine(engine.xp, x, params, "input")
         return y + params.hidden_bias if self.bias else y
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         xp = engine.xp
         if self.dense:
             drive = x + state.mem @ xp.permute_dims(params.weight_hh, (1, 0))
@@ -275,11 +277,11 @@ class AssociativeLeaky(Parallel):
             params = params.replace(**affine_init(key, name, rows, self.in_dim))
         return Init(params, EMPTY, (self.d_value * (self.d_value if self.use_q_projection else self.d_key),))
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         weights = {name: value for name, value in params.items() if name.endswith(("_weight", "_bias"))}
         return super().prepare(engine, params).replace(**weights)
 
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
+    def project(self, engine: Engine, params: Params, x: Array) -> Any:
         return engine.xp.concat([affine(engine.xp, x, params, name) for name, _ in self.sizes], axis=-1)
 
     def _parts(self, engine: Any, x: Any) -> Any:
@@ -292,16 +294,16 @@ class AssociativeLeaky(Parallel):
         kept = xp.expand_dims(logistic(xp, found["decay"]), axis=-2)
         return write, kept, found.get("query")
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         write, _, _ = self._parts(engine, x)
         return State(mem=engine.xp.zeros_like(write))
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         write, kept, query = self._parts(engine, x)
         mem = kept * state.mem + write
         return self._read(engine, params, mem, query), State(mem=mem)
 
-    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         write, kept, _ = self._parts(engine, inputs)
         return State(mem=recurrence(engine, kept, write, state.mem))
 
@@ -315,10 +317,10 @@ class AssociativeLeaky(Parallel):
 
     def at_once(
         self,
-        engine: Any,
+        engine: Engine,
         params: Params,
         state: State,
-        inputs: Any,
+        inputs: Array,
         *,
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
@@ -331,5 +333,5 @@ class AssociativeLeaky(Parallel):
             query = engine.xp.broadcast_to(query, (made.mem.shape[0], *query.shape[1:]))
         return self._read(engine, params, made.mem, query), made if record else State(), final
 
-    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
+    def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:
         return states.mem  # read out in at_once, which has the queries

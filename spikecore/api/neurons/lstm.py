@@ -6,15 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
 from spikecore.api.core.sizes import at_least_one, spread
 from spikecore.api.core.windows import window_counts
-from spikecore.api.neurons.membrane import Membrane
-from spikecore.arguments import Count
+from spikecore.api.core.words import Array, Vocabulary
+from spikecore.api.neurons.membrane import Membrane, Reset
+from spikecore.arguments import Count, Sizes
 
 
-def logistic(xp: Any, x: Any) -> Any:
+def logistic(xp: Vocabulary, x: Any) -> Any:
     """1 / (1 + exp(-x)), in a form that cannot overflow."""
     return 0.5 * (1.0 + xp.tanh(0.5 * x))
 
@@ -23,11 +25,13 @@ def logistic(xp: Any, x: Any) -> Any:
 class _Gated(Membrane):
     """What both LSTMs share: syn is the cell c, mem the output h; the membrane is reset, the cell never."""
 
-    reset_mechanism: str = "none"
+    reset_mechanism: Reset = "none"
 
     state: ClassVar[Tuple[str, ...]] = ("syn", "mem")  # type: ignore[misc]
 
-    def gated(self, engine: Any, params: Params, state: State, gates: Tuple[Any, ...], reset: Any) -> Tuple[Any, Any]:
+    def gated(
+        self, engine: Engine, params: Params, state: State, gates: Tuple[Any, ...], reset: Optional[Array]
+    ) -> Tuple[Any, Any]:
         """Cell and membrane after one step, from the input, forget, cell and output gates before their nonlinearity."""
         xp = engine.xp
         enter, forget, content, leave = gates
@@ -83,17 +87,17 @@ class SLSTM(_Gated):
         weights = {name: uniform_weight(key, name, size, bound) for name, size in sizes.items()}
         return Init(own.replace(**weights), EMPTY, (self.hidden_size,))
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         weights = {name: params[name] for name in params if name.startswith(("weight", "bias"))}
         return super().prepare(engine, params).replace(**weights)
 
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
+    def project(self, engine: Engine, params: Params, x: Array) -> Any:
         return linear(engine.xp, x, params.weight_ih, params.bias_ih + params.bias_hh if self.bias else None)
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         return super().rest(engine, params, x[..., : self.hidden_size])
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         before = self.lowered(params, state.mem, reset)
         gates, n = x + before @ engine.xp.permute_dims(params.weight_hh, (1, 0)), self.hidden_size
@@ -130,10 +134,10 @@ class SConv2dLSTM(_Gated):
 
     in_channels: int = 0
     out_channels: int = 0
-    kernel_size: Any = 3
+    kernel_size: Sizes = 3
     bias: bool = True
-    stride: Any = 1
-    dilation: Any = 1
+    stride: Sizes = 1
+    dilation: Sizes = 1
     max_pool: Count = 0
     avg_pool: Count = 0
 
@@ -142,7 +146,7 @@ class SConv2dLSTM(_Gated):
         at_least_one(self, in_channels=self.in_channels, out_channels=self.out_channels)
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, spread("SConv2dLSTM", name, getattr(self, name), 2, 1))
-        if any(k % 2 == 0 for k in self.kernel_size):
+        if any(k % 2 == 0 for k in self._windows[0]):
             raise ValueError(
                 f"SConv2dLSTM: kernel_size={self.kernel_size!r} must be odd, so that states keep their size"
             )
@@ -154,19 +158,26 @@ class SConv2dLSTM(_Gated):
             raise ValueError("SConv2dLSTM: reset_delay=False with pooling: spikes and membrane differ in shape")
 
     @property
+    def _windows(self) -> Any:
+        """Kernel, stride and dilation, each for both axes."""
+        return self.kernel_size, self.stride, self.dilation
+
+    @property
     def padding(self) -> Tuple[int, int]:
         """Half of the dilated kernel."""
-        rows, columns = (d * (k // 2) for d, k in zip(self.dilation, self.kernel_size))
+        kernel, _, dilation = self._windows
+        rows, columns = (d * (k // 2) for d, k in zip(dilation, kernel))
         return rows, columns
 
     def init(self, key: Key, shape: Shape) -> Init:
         if len(shape) != 3 or shape[0] != self.in_channels:
             raise ShapeError(f"SConv2dLSTM: samples of shape {shape}, expected ({self.in_channels}, height, width)")
-        space = window_counts(shape[1:], self.kernel_size, self.stride, self.padding, self.dilation)
+        kernel, stride, dilation = self._windows
+        space = window_counts(shape[1:], kernel, stride, self.padding, dilation)
         if min(space) < max(1, self.max_pool, self.avg_pool):
             raise ShapeError(f"SConv2dLSTM: a map of {shape[1:]} is too small; the states would be {space}")
         own = super().init(key, (self.out_channels, *space)).params
-        size = (4 * self.out_channels, self.in_channels + self.out_channels, *self.kernel_size)
+        size = (4 * self.out_channels, self.in_channels + self.out_channels, *kernel)
         bound = 1.0 / math.sqrt(math.prod(size[1:]))
         weights = {"weight": uniform_weight(key, "weight", size, bound)}
         if self.bias:
@@ -174,20 +185,20 @@ class SConv2dLSTM(_Gated):
         pool = self.max_pool or self.avg_pool or 1
         return Init(own.replace(**weights), EMPTY, (self.out_channels, *(n // pool for n in space)))
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         now, before = params.weight[:, : self.in_channels, ...], params.weight[:, self.in_channels :, ...]
         ready = super().prepare(engine, params).replace(weight_x=now, weight_h=before)
         return ready.replace(bias=params.bias) if self.bias else ready
 
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
+    def project(self, engine: Engine, params: Params, x: Array) -> Any:
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": 1}
         bias = params.bias if self.bias else None
         return over_time(engine.xp, lambda flat: engine.xp.conv(flat, params.weight_x, bias, **option), x)
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         return super().rest(engine, params, x[:, : self.out_channels, ...])
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         before = self.lowered(params, state.mem, reset)
         option = {"stride": (1, 1), "padding": self.padding, "dilation": self.dilation, "groups": 1}

@@ -11,12 +11,19 @@ only says how the membrane moves::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional, Tuple
+from typing import Any, ClassVar, Literal, Optional, Protocol, Tuple, get_args
 
+from spikecore.api.core.engine import Array, Engine
 from spikecore.api.core.messages import unknown
 from spikecore.api.neurons.base import Neuron, Params, cast
 
-RESETS = ("subtract", "subtract_decayed", "zero", "none")
+Reset = Literal["subtract", "subtract_decayed", "zero", "none"]
+
+
+class Quantiser(Protocol):
+    """What brings states to the levels that are allowed: ``functional.quant.state_quant``."""
+
+    def apply(self, engine: Engine, state: Array, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,12 @@ class Membrane(Neuron):
         state_quant: a ``functional.quant.state_quant``, applied to every state at every step; None: full precision.
     """
 
-    reset_mechanism: str = "subtract"
+    reset_mechanism: Reset = "subtract"
     reset_delay: bool = True
     inhibition: bool = False
-    state_quant: Optional[Any] = None
+    state_quant: Optional[Quantiser] = None
 
-    resets: ClassVar[Tuple[str, ...]] = RESETS
+    resets: ClassVar[Tuple[str, ...]] = get_args(Reset)
     zero_keeps_input: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -63,13 +70,13 @@ class Membrane(Neuron):
 
     # ---- the reset, before and after the update ----
 
-    def reset(self, engine: Any, params: Params, before: Any) -> Any:
+    def reset(self, engine: Engine, params: Params, before: Array) -> Any:
         """R[t] of a delayed reset; None where nothing is reset or at once. A comparison: no gradient."""
         if self.reset_mechanism == "none" or not self.reset_delay:
             return None
         return cast(engine, before > params.threshold)
 
-    def lowered(self, params: Params, before: Any, reset: Any) -> Any:
+    def lowered(self, params: Params, before: Array, reset: Optional[Array]) -> Any:
         """The membrane from which the update starts."""
         if reset is not None and self.reset_mechanism == "subtract_decayed":
             return before - reset * params.threshold
@@ -77,7 +84,7 @@ class Membrane(Neuron):
             return (1.0 - reset) * before
         return before
 
-    def settled(self, params: Params, mem: Any, reset: Any) -> Any:
+    def settled(self, params: Params, mem: Array, reset: Optional[Array]) -> Any:
         """The updated membrane after a delayed reset."""
         if reset is not None and self.reset_mechanism == "subtract":
             return mem - reset * params.threshold
@@ -87,7 +94,7 @@ class Membrane(Neuron):
 
     # ---- the spike ----
 
-    def fire(self, engine: Any, params: Params, mem: Any) -> Tuple[Any, Any]:
+    def fire(self, engine: Engine, params: Params, mem: Array) -> Tuple[Any, Any]:
         """Spikes, and the membrane after quantisation and an immediate reset."""
         mem = self.quantised(engine, mem)
         fired = self.fires(engine, params, mem)
@@ -97,18 +104,18 @@ class Membrane(Neuron):
             mem = self.reset_now(params, mem, fired)
         return self.graded(params, fired), mem
 
-    def reset_now(self, params: Params, mem: Any, fired: Any) -> Any:
+    def reset_now(self, params: Params, mem: Array, fired: Array) -> Any:
         """The membrane after an immediate reset, differentiated through the spike."""
         if self.reset_mechanism in ("subtract", "subtract_decayed"):
             return mem - fired * params.threshold
         return mem - fired * mem if self.reset_mechanism == "zero" else mem
 
-    def quantised(self, engine: Any, state: Any) -> Any:
+    def quantised(self, engine: Engine, state: Array) -> Any:
         """A state on its allowed levels."""
         return state if self.state_quant is None else self.state_quant.apply(engine, state)
 
 
-def winner(engine: Any, potential: Any) -> Any:
+def winner(engine: Engine, potential: Any) -> Any:
     """One at the feature with the highest potential of each sample and place, zero elsewhere; ties go to the first."""
     xp = engine.xp
     best = xp.expand_dims(xp.argmax(potential, axis=1), axis=1)

@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Params, State
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Neuron
 
 
-def recurrence(engine: Any, decay: Any, inputs: Any, before: Any) -> Any:
+def recurrence(engine: Engine, decay: Any, inputs: Any, before: Any) -> Any:
     """All U[t] = decay U[t-1] + inputs[t], with U[-1] = ``before``.
 
     Args:
@@ -62,11 +64,11 @@ class Parallel(Neuron):
                 f"{name}: parallel=True needs reset_mechanism='none' and no state_quant: they are not linear"
             )
 
-    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         """Every state at every step, (time, batch, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define unrolled()")
 
-    def outputs(self, engine: Any, params: Params, before: State, states: State) -> Any:
+    def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:
         """The outputs of all steps from their states, and the state before the first."""
         time, batch = states.mem.shape[:2]
         mem = engine.xp.reshape(states.mem, (time * batch, *states.mem.shape[2:]))
@@ -80,10 +82,10 @@ class Parallel(Neuron):
 
     def at_once(
         self,
-        engine: Any,
+        engine: Engine,
         params: Params,
         state: State,
-        inputs: Any,
+        inputs: Array,
         *,
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
 from spikecore.api.core.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import spread
+from spikecore.api.core.words import Array
 from spikecore.api.layers.linear import Conv2d, Linear
 from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.neurons.synaptic import Synaptic
-from spikecore.arguments import Size
+from spikecore.arguments import Size, Sizes
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,15 @@ class OneToOne(Stateless):
         check_broadcast(self, "V", values_of(self.V), shape)
         return Init(Params(), EMPTY, shape)
 
-    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return self.step(engine, self.prepare(engine, params), EMPTY, x)[0], buffers
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         if isinstance(self.V, Learn):
             return params
         return Params(V=engine.asarray(self.V.data) if isinstance(self.V, Fixed) else self.V)
 
-    def step(self, engine: Any, params: Params, state: Any, x: Any) -> Tuple[Any, Any]:
+    def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
         return params.V * x, state
 
 
@@ -94,16 +96,16 @@ class Recurrent(Stepper):
             raise ShapeError(f"Recurrent: the connection turns {out} into {back}, but the neuron takes {shape}")
         return Init(Params(neuron=params, connection=weights), EMPTY, out)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         return Params(
             neuron=self.neuron.prepare(engine, params.neuron),
             connection=self.connection.prepare(engine, params.connection),
         )
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         return State({"spk": engine.xp.zeros_like(x), **self.neuron.rest(engine, params.neuron, x)})
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         fed_back, _ = self.connection.step(engine, params.connection, EMPTY, state.spk)
         own = State({name: state[name] for name in self.neuron.state})
         spikes, after = self.neuron.step(engine, params.neuron, own, x + fed_back)
@@ -118,7 +120,7 @@ class _Recurrently(Neuron):
     all_to_all: bool = True
     linear_features: Optional[Size] = None
     conv2d_channels: Optional[Size] = None
-    kernel_size: Any = None
+    kernel_size: Optional[Sizes] = None
 
     base: ClassVar[Any]  # the neuron inside
 
@@ -149,13 +151,13 @@ class _Recurrently(Neuron):
     def run(self, *arguments: Any) -> Any:  # type: ignore[override]
         return self.recurrent.run(*arguments)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         return self.recurrent.prepare(engine, params)
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         return self.recurrent.rest(engine, params, x)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         return self.recurrent.step(engine, params, state, x)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Neuron, cast, refuse_parallel
 from spikecore.api.neurons.stepper import Stepper
 
@@ -51,14 +53,14 @@ class Refractory(Stepper):
         params, buffers, out = self.neuron.init(key.child("neuron"), shape)
         return Init(Params(neuron=params), buffers, out)
 
-    def prepare(self, engine: Any, params: Params) -> Params:
+    def prepare(self, engine: Engine, params: Params) -> Params:
         return Params(neuron=self.neuron.prepare(engine, params.neuron))
 
-    def rest(self, engine: Any, params: Params, x: Any) -> State:
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
         own = self.neuron.rest(engine, params.neuron, x)
         return State({"wait": engine.xp.zeros_like(x), **own})
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         free = cast(engine, state.wait < 0.5)
         own = State({name: state[name] for name in self.neuron.state})
         spikes, after = self.neuron.step(engine, params.neuron, own, free * x)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, NamedTuple, Optional, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Layer, Params, Pass, Result, ShapeError, State, Tree
+from spikecore.api.core.words import Array
 
 if TYPE_CHECKING:
     from spikecore.api.neurons.base import Neuron
@@ -41,11 +43,11 @@ class Stepper(Layer):
         if "run" in vars(cls):
             cls.scans = False
 
-    def project(self, engine: Any, params: Params, x: Any) -> Any:
+    def project(self, engine: Engine, params: Params, x: Array) -> Any:
         """The part of the update that depends on the input alone, once over time and batch."""
         return x
 
-    def entering(self, engine: Any, params: Params, x: Any) -> Any:
+    def entering(self, engine: Engine, params: Params, x: Array) -> Any:
         if type(self).project is Stepper.project:
             return x
         return self.project(engine, params, engine.xp.expand_dims(x, axis=0))[0, ...]
@@ -60,7 +62,7 @@ class Stepper(Layer):
         engine: Any,
         params: Params,
         state: State,
-        inputs: Any,
+        inputs: Array,
         *,
         steps: Optional[int] = None,
         record: Tuple[str, ...] = (),
@@ -69,10 +71,10 @@ class Stepper(Layer):
         """``Engine.scan`` without a loop, for neurons that offer ``parallel``."""
         raise NotImplementedError(f"{type(self).__name__} has no time-parallel form")
 
-    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         return self.over_time(run, self.begin(run, params, state, x))
 
-    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Any) -> Begun:
+    def begin(self, run: Pass, params: Params, state: Optional[Tree], x: Array) -> Begun:
         """What a run over time starts from."""
         prepared = self.prepare(run.engine, params)
         current = self.project(run.engine, prepared, x)
@@ -108,7 +110,7 @@ class Stepper(Layer):
         return State(state)
 
 
-def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Array) -> Tuple[Any, State]:
     """``stepper.step``, whose states may come in any order: loops over time keep them in that of ``stepper.state``.
 
     Raises:
@@ -143,7 +145,7 @@ class Noisy(Stepper):
     def init(self, key: Any, shape: Any) -> Any:
         return self.neuron.init(key, shape)
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         return self.neuron.step(engine, params.replace(noise=x[..., 1]), state, x[..., 0])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import DECAY, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.parallel import Parallel, recurrence
@@ -37,13 +39,13 @@ class Synaptic(Parallel, Membrane):
     state: ClassVar[Tuple[str, ...]] = ("syn", "mem")  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"alpha": DECAY, "beta": DECAY}
 
-    def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
         syn = params.alpha * state.syn + x
         mem = params.beta * self.lowered(params, state.mem, reset) + syn
         spikes, mem = self.fire(engine, params, self.settled(params, mem, reset))
         return spikes, State(syn=self.quantised(engine, syn), mem=mem)
 
-    def unrolled(self, engine: Any, params: Params, state: State, inputs: Any) -> State:
+    def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         syn = recurrence(engine, params.alpha, inputs, state.syn)
         return State(syn=syn, mem=recurrence(engine, params.beta, syn, state.mem))

@@ -6,11 +6,11 @@ from typing import Any, Optional
 
 from spikecore.api.core.engine import engine_of
 from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
-from spikecore.arguments import Array, Size, checked
+from spikecore.arguments import ArrayLike, Size, checked
 
 
 @checked
-def constant(data: Array, num_steps: Size) -> Any:
+def constant(data: ArrayLike, num_steps: Size) -> Any:
     """Constant current (direct coding): the data themselves, the same at every step.
 
     Args:
@@ -26,7 +26,11 @@ def constant(data: Array, num_steps: Size) -> Any:
 
 @checked
 def burst(
-    data: Array, num_steps: Optional[Size] = None, max_spikes: int = 5, shortest: int = 1, longest: Optional[int] = None
+    data: ArrayLike,
+    num_steps: Optional[Size] = None,
+    max_spikes: int = 5,
+    shortest: int = 1,
+    longest: Optional[int] = None,
 ) -> Any:
     """Burst code: a large value is many spikes close together, from the first step on.
 
@@ -71,7 +75,7 @@ def burst(
 
 
 @checked
-def phase(data: Array, num_steps: Optional[Size] = None, period: int = 8, weighted: bool = False) -> Any:
+def phase(data: ArrayLike, num_steps: Optional[Size] = None, period: int = 8, weighted: bool = False) -> Any:
     """Phase code: the binary digits of the value, the highest first, over and over.
 
         k = floor(2^period x),  at most 2^period - 1
@@ -104,7 +108,7 @@ def phase(data: Array, num_steps: Optional[Size] = None, period: int = 8, weight
 
 
 @checked
-def receptive_fields(data: Array, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
+def receptive_fields(data: ArrayLike, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
     """Each value as the responses of a population with Gaussian receptive fields.
 
         g_i = exp(-(x - mu_i)^2 / (2 sigma^2))      mu_i = low + (2 i - 1)/2 w,  i = 0 .. neurons - 1
@@ -140,7 +144,7 @@ def receptive_fields(data: Array, neurons: int = 8, low: float = 0.0, high: floa
 
 @checked
 def population(
-    data: Array,
+    data: ArrayLike,
     num_steps: Optional[Size] = None,
     neurons: int = 8,
     low: float = 0.0,

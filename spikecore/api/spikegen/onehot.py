@@ -7,11 +7,11 @@ from typing import Any
 from spikecore.api.core.engine import engine_of
 from spikecore.api.functional.targets import check_labels, one_hot
 from spikecore.api.spikegen.checks import whole
-from spikecore.arguments import Array, checked
+from spikecore.arguments import ArrayLike, checked
 
 
 @checked
-def to_one_hot(targets: Array, num_classes: int) -> Any:
+def to_one_hot(targets: ArrayLike, num_classes: int) -> Any:
     """Labels as rows of zeros with a one at the class (snnTorch ``to_one_hot``).
 
     Args:
@@ -26,7 +26,7 @@ def to_one_hot(targets: Array, num_classes: int) -> Any:
     """
     whole("num_classes", "to_one_hot", num_classes, 1)
     engine = engine_of(targets)
-    labels = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="float64")
+    labels: Any = targets if hasattr(targets, "dtype") else engine.asarray(targets, dtype="float64")
     if "float" in str(labels.dtype) and bool(engine.xp.all(labels == engine.xp.round(labels))):
         labels = engine.asarray(labels, dtype="int64")  # whole numbers, as snnTorch takes them
     check_labels(engine, labels, labels.shape[0] if labels.ndim else 1, num_classes)
@@ -34,14 +34,14 @@ def to_one_hot(targets: Array, num_classes: int) -> Any:
 
 
 @checked
-def to_one_hot_inverse(one_hot_targets: Array) -> Any:
+def to_one_hot_inverse(one_hot_targets: ArrayLike) -> Any:
     """Ones where there are zeros, zeros elsewhere (snnTorch ``to_one_hot_inverse``); same shape."""
     engine = engine_of(one_hot_targets)
     return engine.xp.astype(engine.asarray(one_hot_targets) == 0.0, engine.dtype)
 
 
 @checked
-def from_one_hot(one_hot_label: Array) -> Any:
+def from_one_hot(one_hot_label: ArrayLike) -> Any:
     """The classes of one-hot rows: the inverse of ``to_one_hot``.
 
     Args:

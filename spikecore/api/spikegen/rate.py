@@ -7,19 +7,19 @@ from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.tree import Params, State
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken, whole
-from spikecore.arguments import Array, Seed, Size, checked
+from spikecore.arguments import ArrayLike, Seed, Size, checked
 
 
 @checked
 def rate(
-    data: Array,
+    data: ArrayLike,
     num_steps: Optional[Size] = None,
     gain: float = 1.0,
     offset: float = 0.0,
     first_spike_time: int = 0,
     time_var_input: bool = False,
     *,
-    seed: Seed = None,
+    seed: Optional[Seed] = None,
     first: int = 0,
 ) -> Any:
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
@@ -64,7 +64,7 @@ def rate(
 
 
 @checked
-def rate_conv(data: Array, *, seed: Seed = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
+def rate_conv(data: ArrayLike, *, seed: Optional[Seed] = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
     """A spike for each number with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
 
     Args:
@@ -85,7 +85,7 @@ def rate_conv(data: Array, *, seed: Seed = None, first: int = 0, sample_axis: Op
     return engine.xp.astype(draws < engine.xp.clip(_chance("rate_conv", data, engine, x), 0.0, 1.0), engine.dtype)
 
 
-def _chance(name: str, data: Array, engine: Any, probability: Any) -> Any:
+def _chance(name: str, data: ArrayLike, engine: Any, probability: Any) -> Any:
     """Refuse whole numbers that are no probabilities: mostly an image of 0 to 255, every pixel of which would fire."""
     kind = str(getattr(data, "dtype", ""))
     if "int" in kind and (engine.to_numpy(probability) > 1.0).any():
@@ -104,7 +104,7 @@ class _Refractory:
 
     state: ClassVar[Tuple[str, ...]] = ("wait",)
 
-    def step(self, engine: Any, params: Params, state: State, spikes: Array) -> Tuple[Any, State]:
+    def step(self, engine: Any, params: Params, state: State, spikes: Any) -> Tuple[Any, State]:
         xp = engine.xp
         spikes = spikes * xp.astype(state.wait <= 0.0, engine.dtype)
         wait = xp.clip(state.wait - 1.0, 0.0, float(self.period))
@@ -113,12 +113,12 @@ class _Refractory:
 
 @checked
 def poisson(
-    data: Array,
+    data: ArrayLike,
     num_steps: Optional[Size] = None,
     refractory: int = 0,
     compensate: bool = False,
     *,
-    seed: Seed = None,
+    seed: Optional[Seed] = None,
     first: int = 0,
 ) -> Any:
     """Poisson spikes with a refractory period: after a spike, none for ``refractory`` steps.

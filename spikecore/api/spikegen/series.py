@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Optional, Tuple
 from spikecore.api.core.engine import engine_of
 from spikecore.api.core.tree import Params, State
 from spikecore.api.spikegen.checks import taken
-from spikecore.arguments import Array, checked
+from spikecore.arguments import ArrayLike, checked
 
 
 @checked
-def delta(data: Array, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
+def delta(data: ArrayLike, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
     """Delta modulation: a spike where the signal has risen since the last step (snnTorch ``delta``).
 
         D[t] = x[t] - x[t-1]      S[t] = 1 if D[t] >= threshold, with ``off_spike`` -1 if D[t] <= -threshold, else 0
@@ -59,7 +59,7 @@ class _Crossing:
 
 @checked
 def level_crossing(
-    data: Array,
+    data: ArrayLike,
     threshold: float = 0.1,
     off_spike: bool = True,
     multiple: bool = False,

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Literal, Optional
 
 from spikecore.api.core.engine import engine_of
 from spikecore.api.core.messages import unknown
 from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse
 from spikecore.api.spikegen.timing import latency
-from spikecore.api.spikegen.trains import check_pattern, ramps, train_of
-from spikecore.arguments import Array, Seed, Size, checked
+from spikecore.api.spikegen.trains import Pattern, check_pattern, ramps, train_of
+from spikecore.arguments import ArrayLike, Seed, Size, checked
 
 
 @checked
 def targets_convert(
-    targets: Array,
+    targets: ArrayLike,
     num_classes: int,
-    code: str = "rate",
+    code: Literal["rate", "latency"] = "rate",
     num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
     correct_rate: float = 1.0,
     incorrect_rate: float = 0.0,
     on_target: float = 1.0,
     off_target: float = 0.0,
-    firing_pattern: str = "regular",
+    firing_pattern: Pattern = "regular",
     interpolate: bool = False,
     epsilon: float = 1e-7,
     threshold: float = 0.01,
@@ -34,7 +34,7 @@ def targets_convert(
     linear: bool = False,
     bypass: bool = False,
     *,
-    seed: Seed = None,
+    seed: Optional[Seed] = None,
 ) -> Any:
     """Target spikes for class labels: ``targets_rate`` or ``targets_latency``, as ``code`` says.
 
@@ -64,7 +64,7 @@ def targets_convert(
 
 @checked
 def targets_latency(
-    targets: Array,
+    targets: ArrayLike,
     num_classes: int,
     num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
@@ -100,7 +100,7 @@ def targets_latency(
 
 @checked
 def targets_rate(
-    targets: Array,
+    targets: ArrayLike,
     num_classes: int,
     num_steps: Optional[Size] = None,
     first_spike_time: int = 0,
@@ -108,11 +108,11 @@ def targets_rate(
     incorrect_rate: float = 0.0,
     on_target: float = 1.0,
     off_target: float = 0.0,
-    firing_pattern: str = "regular",
+    firing_pattern: Pattern = "regular",
     interpolate: bool = False,
     epsilon: float = 1e-7,
     *,
-    seed: Seed = None,
+    seed: Optional[Seed] = None,
 ) -> Any:
     """The right class fires at one rate, the others at another (snnTorch ``targets_rate``).
 

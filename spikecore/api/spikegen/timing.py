@@ -7,12 +7,12 @@ from typing import Any, Optional, Tuple
 
 from spikecore.api.core.engine import engine_of
 from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
-from spikecore.arguments import Array, Size, checked
+from spikecore.arguments import ArrayLike, Size, checked
 
 
 @checked
 def latency(
-    data: Array,
+    data: ArrayLike,
     num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -61,7 +61,7 @@ def latency(
 
 @checked
 def latency_code(
-    data: Array,
+    data: ArrayLike,
     num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -94,7 +94,7 @@ def latency_code(
 
 @checked
 def latency_code_linear(
-    data: Array,
+    data: ArrayLike,
     num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -107,7 +107,7 @@ def latency_code_linear(
 
 @checked
 def latency_code_log(
-    data: Array,
+    data: ArrayLike,
     num_steps: Optional[Size] = None,
     threshold: float = 0.01,
     tau: float = 1.0,
@@ -120,7 +120,7 @@ def latency_code_log(
 
 
 @checked
-def latency_interpolate(spike_time: Array, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0) -> Any:
+def latency_interpolate(spike_time: ArrayLike, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0) -> Any:
     """Targets that rise in a straight line up to one spike and are off afterwards (snnTorch ``latency_interpolate``).
 
         y[t] = off + (on - off) t / s  for t <= s, off after it,  s = round(spike_time);  y[0] = on where s = 0

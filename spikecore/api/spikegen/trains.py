@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Tuple, Union
+from typing import Any, List, Literal, Optional, Tuple, Union, get_args
 
-from spikecore.api.core.engine import Engine, engine_without_data
+from spikecore.api.core.engine import Engine, EngineName, engine_without_data
 from spikecore.api.core.messages import unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken
-from spikecore.arguments import Array, Seed, Size, checked
+from spikecore.arguments import ArrayLike, Seed, Size, checked
 
-PATTERNS = ("poisson", "regular", "uniform")
+Pattern = Literal["poisson", "regular", "uniform"]
 
 
 @checked
@@ -18,10 +18,10 @@ def target_rate_code(
     num_steps: Size,
     first_spike_time: int = 0,
     rate: float = 1.0,
-    firing_pattern: str = "regular",
+    firing_pattern: Pattern = "regular",
     *,
-    seed: Seed = None,
-    engine: Union[None, str, Engine] = None,
+    seed: Optional[Seed] = None,
+    engine: Union[None, EngineName, Engine] = None,
 ) -> Tuple[Any, Any]:
     """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
 
@@ -53,7 +53,7 @@ def target_rate_code(
 
 @checked
 def rate_interpolate(
-    spike_time: Array, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
+    spike_time: ArrayLike, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
 ) -> Any:
     """A target that rises in a straight line from off to on between two spikes (snnTorch ``rate_interpolate``).
 
@@ -112,5 +112,5 @@ def train_of(
 
 def check_pattern(name: str, pattern: str) -> None:
     """Refuse an unknown firing pattern."""
-    if pattern not in PATTERNS:
-        raise ValueError(f"{name}: {unknown('firing_pattern', pattern, PATTERNS)}")
+    if pattern not in get_args(Pattern):
+        raise ValueError(f"{name}: {unknown('firing_pattern', pattern, get_args(Pattern))}")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Tuple, Type
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional, Tuple, Type
 
-from spikecore.api.core.engine import engine_of
-from spikecore.api.core.parameters import Fixed, Learn, Param, check_broadcast, constant, is_param, values_of
+from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.parameters import (
+    Fixed,
+    Learn,
+    Param,
+    check_broadcast,
+    constant,
+    param_fields,
+    values_of,
+)
 from spikecore.api.core.rules import str_dtype
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Checked
 
 
@@ -25,11 +34,8 @@ class Surrogate(Checked):
     stochastic: ClassVar[bool] = False  # whether ``fire`` needs noise
 
     def __post_init__(self) -> None:
-        for name in self._parameter_names():
+        for name in param_fields(type(self)):
             object.__setattr__(self, name, _checked(type(self), name, getattr(self, name)))
-
-    def _parameter_names(self) -> Tuple[str, ...]:
-        return tuple(f.name for f in fields(self) if is_param(f.type))
 
     def check_shape(self, shape: Tuple[int, ...]) -> None:
         """Refuse array parameters that do not broadcast to neurons of ``shape``.
@@ -37,14 +43,14 @@ class Surrogate(Checked):
         Raises:
             ValueError: names the parameter and both shapes.
         """
-        for name in self._parameter_names():
+        for name in param_fields(type(self)):
             check_broadcast(self, name, values_of(getattr(self, name)), shape)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         """dS/du as used in the backward pass; an array of the shape and dtype of ``u``."""
         raise NotImplementedError(f"{type(self).__name__} defines no derivative(xp, u)")
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         """A function whose derivative is ``derivative``; only finite-difference checks need it."""
         raise NotImplementedError(f"{type(self).__name__} defines no antiderivative(xp, u)")
 
@@ -53,7 +59,7 @@ class Surrogate(Checked):
         """Whether finite differences can check this surrogate."""
         return type(self).antiderivative is not Surrogate.antiderivative
 
-    def __call__(self, u: Any, noise: Any = None) -> Any:
+    def __call__(self, u: Array, noise: Optional[Array] = None) -> Any:
         """Spikes of potentials above threshold, as snnTorch's surrogates are called: Theta(u) with this derivative.
 
         Args:
@@ -62,7 +68,7 @@ class Surrogate(Checked):
         """
         return self.fire(engine_of(u), u, noise)
 
-    def fire(self, engine: Any, u: Any, noise: Any = None) -> Any:
+    def fire(self, engine: Engine, u: Array, noise: Optional[Array] = None) -> Any:
         """The spike Theta(u) with this surrogate's derivative. ``noise`` in [0, 1) is for stochastic surrogates."""
         return engine.spike(u, self)
 
@@ -85,7 +91,7 @@ def _checked(owner: Type[Surrogate], name: str, value: Any) -> Param:
     return value
 
 
-def local(xp: Any, u: Any, value: Param) -> Any:
+def local(xp: Vocabulary, u: Any, value: Param) -> Any:
     """A parameter as formulas use it: a number as it is, an array on the engine and in the dtype of ``u``."""
     if not isinstance(value, Fixed):
         return value

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
 from spikecore.api.core.parameters import Param
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.surrogate.base import Surrogate, local
 
 
@@ -20,10 +21,10 @@ class straight_through_estimator(Surrogate):
     Source: Bengio et al., Estimating or propagating gradients through stochastic neurons, 2013.
     """
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return xp.ones_like(u)
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return 1.0 * u
 
 
@@ -35,10 +36,10 @@ class heaviside(Surrogate):
     antiderivative  max(u, 0)
     """
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return xp.where(u > 0, xp.ones_like(u), xp.zeros_like(u))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return xp.where(u > 0, u, xp.zeros_like(u))
 
 
@@ -58,10 +59,10 @@ class LSO(Surrogate):
     slope: Param = 0.1
     non_negative: ClassVar[Tuple[str, ...]] = ("slope",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return xp.where(u > 0, xp.ones_like(u), local(xp, u, self.slope) * xp.ones_like(u))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return xp.where(u > 0, u, local(xp, u, self.slope) * u)
 
 
@@ -81,10 +82,10 @@ class piecewise_quadratic(Surrogate):
     alpha: Param = 1.0
     positive: ClassVar[Tuple[str, ...]] = ("alpha",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return _triangle(xp, u, local(xp, u, self.alpha))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return _parabolas(xp, u, local(xp, u, self.alpha))
 
 
@@ -115,10 +116,10 @@ class triangular(Surrogate):
     threshold: Param = 1.0
     positive: ClassVar[Tuple[str, ...]] = ("threshold",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return _triangle(xp, u, 1.0 / local(xp, u, self.threshold))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return _parabolas(xp, u, 1.0 / local(xp, u, self.threshold))
 
 
@@ -144,10 +145,10 @@ class spike_rate_escape(Surrogate):
     positive: ClassVar[Tuple[str, ...]] = ("beta",)
     non_negative: ClassVar[Tuple[str, ...]] = ("slope",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return local(xp, u, self.slope) * xp.exp(-local(xp, u, self.beta) * abs(u - 1.0))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         beta = local(xp, u, self.beta)
         e = xp.exp(-beta * abs(u - 1.0))
         return (local(xp, u, self.slope) / beta) * xp.where(u > 1.0, 2.0 - e, e)
@@ -174,11 +175,11 @@ class SFS(Surrogate):
     B: Param = 1.0
     positive: ClassVar[Tuple[str, ...]] = ("slope",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         root = 1.0 / (1.0 + local(xp, u, self.slope) * abs(u))
         return xp.where(u > local(xp, u, self.B), root * root, xp.zeros_like(u))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         bound = local(xp, u, self.B)
         v = xp.where(u > bound, u, bound + xp.zeros_like(u))
         return v / (1.0 + local(xp, u, self.slope) * abs(v))

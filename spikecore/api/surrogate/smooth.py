@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
 from spikecore.api.core.parameters import Param
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.surrogate.base import Surrogate, local
 
 
@@ -26,12 +27,12 @@ class atan(Surrogate):
     alpha: Param = 2.0
     positive: ClassVar[Tuple[str, ...]] = ("alpha",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         alpha = local(xp, u, self.alpha)
         scaled = (math.pi / 2 * alpha) * u
         return (alpha / 2) / (1.0 + scaled * scaled)
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return xp.atan((math.pi / 2 * local(xp, u, self.alpha)) * u) / math.pi
 
 
@@ -51,11 +52,11 @@ class fast_sigmoid(Surrogate):
     slope: Param = 25.0
     positive: ClassVar[Tuple[str, ...]] = ("slope",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         root = 1.0 / (1.0 + local(xp, u, self.slope) * abs(u))
         return root * root
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return u / (1.0 + local(xp, u, self.slope) * abs(u))
 
 
@@ -80,11 +81,11 @@ class superspike(Surrogate):
     slope: Param = 1.0
     positive: ClassVar[Tuple[str, ...]] = ("scale", "slope")
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         root = 1.0 / (1.0 + local(xp, u, self.slope) * abs(u))
         return local(xp, u, self.scale) * root * root
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return local(xp, u, self.scale) * (u / (1.0 + local(xp, u, self.slope) * abs(u)))
 
 
@@ -104,12 +105,12 @@ class sigmoid(Surrogate):
     slope: Param = 25.0
     positive: ClassVar[Tuple[str, ...]] = ("slope",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         slope = local(xp, u, self.slope)
         e = xp.exp(-slope * abs(u))
         return slope * e / ((1.0 + e) * (1.0 + e))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return 0.5 * (1.0 + xp.tanh((0.5 * local(xp, u, self.slope)) * u))
 
 
@@ -130,10 +131,10 @@ class gaussian(Surrogate):
     sigma: Param = 0.5
     positive: ClassVar[Tuple[str, ...]] = ("sigma",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return _density(xp, u, local(xp, u, self.sigma))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return _distribution(xp, u, local(xp, u, self.sigma))
 
 
@@ -172,10 +173,10 @@ class multi_gaussian(Surrogate):
     positive: ClassVar[Tuple[str, ...]] = ("sigma", "spread")
     non_negative: ClassVar[Tuple[str, ...]] = ("height",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         return self._combined(_density, xp, u)
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return self._combined(_distribution, xp, u)
 
     def _combined(self, bell: Any, xp: Any, u: Any) -> Any:
@@ -201,12 +202,12 @@ class erf(Surrogate):
     alpha: Param = 2.0
     positive: ClassVar[Tuple[str, ...]] = ("alpha",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         alpha = local(xp, u, self.alpha)
         scaled = alpha * u
         return (alpha / math.sqrt(math.pi)) * xp.exp(-(scaled * scaled))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return 0.5 * (1.0 + xp.erf(local(xp, u, self.alpha) * u))
 
 
@@ -226,10 +227,10 @@ class piecewise_exponential(Surrogate):
     alpha: Param = 1.0
     positive: ClassVar[Tuple[str, ...]] = ("alpha",)
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         alpha = local(xp, u, self.alpha)
         return (alpha / 2) * xp.exp(-alpha * abs(u))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         half = 0.5 * xp.exp(-local(xp, u, self.alpha) * abs(u))
         return xp.where(u > 0, 1.0 - half, half)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Optional
+from typing import Any, ClassVar, Optional, Protocol
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.parameters import Param
 from spikecore.api.core.rules import str_dtype
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.surrogate.base import Surrogate, local
 
-Formula = Callable[..., Any]
+
+class Formula(Protocol):
+    """A derivative or an antiderivative of the user's own."""
+
+    def __call__(self, *args: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,12 @@ class custom_surrogate(Surrogate):
         if self.integral is not None and not callable(self.integral):
             raise TypeError(f"custom_surrogate: integral={self.integral!r} must be a function of (xp, u), or None")
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         if self.in_words:
             return self.function(xp, u)
         return self.function(u, xp.ones_like(u), xp.astype(u > 0, str_dtype(u)))
 
-    def antiderivative(self, xp: Any, u: Any) -> Any:
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
         return super().antiderivative(xp, u) if self.integral is None else self.integral(xp, u)
 
     @property
@@ -88,7 +94,7 @@ class SSO(Surrogate):
     non_negative: ClassVar[Any] = ("variance",)
     stochastic: ClassVar[bool] = True
 
-    def fire(self, engine: Any, u: Any, noise: Any = None) -> Any:
+    def fire(self, engine: Engine, u: Array, noise: Optional[Array] = None) -> Any:
         """Theta(u), differentiated as above, for finite u.
 
         Args:
@@ -107,7 +113,7 @@ class SSO(Surrogate):
         slope = xp.where(fired, xp.ones_like(u), xp.ones_like(u) * quiet)
         return xp.astype(fired, str_dtype(u)) + slope * (u - engine.stop_gradient(u))
 
-    def derivative(self, xp: Any, u: Any) -> Any:
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
         raise ValueError(_NO_NOISE)
 
 

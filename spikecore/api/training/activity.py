@@ -14,7 +14,7 @@ from spikecore.api.layers.spatial import Conv1d, Conv2d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed
-from spikecore.arguments import Array, Checked, Size, checked
+from spikecore.arguments import ArrayLike, Checked, Size, checked
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
@@ -100,7 +100,7 @@ class Activity:
 @checked
 def activity(
     model: Model,
-    x: Array,
+    x: ArrayLike,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     energy: Energy = Energy(),  # noqa: B008  (immutable)
@@ -126,9 +126,9 @@ def activity(
         TypeError: a container of the network whose inside is not known.
     """
     engine = model.engine
-    x = engine.asarray(x)
-    values, steps = Feed(num_steps, encoder)(engine, x, model.input_shape, Key((model.seed, "call")))
-    passes = values.shape[0] if values.ndim == x.ndim else 1
+    inputs = engine.asarray(x)
+    values, steps = Feed(num_steps, encoder)(engine, inputs, model.input_shape, Key((model.seed, "call")))
+    passes = values.shape[0] if values.ndim == inputs.ndim else 1
     model.build(tuple(values.shape[2:]))
     like, held = shapes_of(model.network, tuple(values.shape[2:])), model.state()
     params = map_leaves(engine.asarray, unflatten(held["params"], like.params))

@@ -5,16 +5,23 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Optional, Protocol, Tuple, Union
 
 from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.core.sizes import whole_number
+from spikecore.api.core.words import Array
 from spikecore.api.functional.loss import reads_labels, varies
 from spikecore.api.functional.targets import check_labels, target_dtype
-from spikecore.arguments import is_array, shown
+from spikecore.arguments import ArrayLike, is_array, shown
 
-Encoder = Callable[..., Any]
+Input = Union[Array, ArrayLike]  # a batch; ``Feed`` checks it
+
+
+class Encoder(Protocol):
+    """What turns a batch into a sequence, like those of ``spikecore.spikegen``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Feed:
     """
 
     num_steps: Optional[int] = None
-    encoder: Optional[Callable[..., Any]] = None
+    encoder: Optional[Encoder] = None
     time_axis: int = 0
     check_finite: bool = True
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
-from typing import Any, Dict, Iterable, Iterator, List, Type, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Type, Union
 
 from spikecore.api import neurons, surrogate
 from spikecore.api.core.files import plain
@@ -20,7 +19,7 @@ from spikecore.api.layers import containers, normalisation
 from spikecore.api.layers import linear as layers
 from spikecore.api.training import optimizers
 
-Classes = Union[Iterable[Type[Any]], "Mapping[str, Type[Any]]"]
+Classes = Union[Iterable[Type[Any]], Mapping[str, Type[Any]]]
 DEEPEST = 100  # levels of data within data; a network of ten containers within one another has about thirty
 
 

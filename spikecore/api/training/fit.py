@@ -8,8 +8,9 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Literal, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
 
+from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import scalar
@@ -25,8 +26,18 @@ from spikecore.arguments import Checked, Size
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
-Callback = Callable[[Any, Row], Optional[bool]]
-Schedule = Callable[[int, int], float]
+
+
+class Callback(Protocol):
+    """What is called after each epoch with the model and the epoch's row of the history; True stops training."""
+
+    def __call__(self, model: Any, row: Row, /) -> Optional[bool]: ...
+
+
+class Schedule(Protocol):
+    """The learning rate's factor in an epoch, of all epochs."""
+
+    def __call__(self, epoch: int, epochs: int, /) -> float: ...
 
 
 class DivergedError(ArithmeticError):
@@ -58,6 +69,10 @@ class EarlyStopping(Checked):
     _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
     _waited: int = field(default=0, repr=False)
     _epoch: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("min", "max", "auto"):
+            raise TypeError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
 
     def __call__(self, model: Any, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
@@ -178,7 +193,7 @@ def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
     return given
 
 
-def lengths_of(engine: Any, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
+def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
     """The lengths of a batch (time or 1, batch, *features), checked; None where all steps count."""
     if lengths is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Literal, NamedTuple, Optional, Tuple, get_args
 
 from spikecore.api.core.engine import Executor
 from spikecore.api.core.layer import Key
@@ -17,7 +17,7 @@ from spikecore.api.learning.online import online_rule
 from spikecore.api.learning.rule import LearningRun, Rule, joined, with_steps
 from spikecore.api.learning.steps import Targets, stepwise, targets_of
 
-KINDS = ("bptt", "eprop", "ottt", "rtrl")
+Kind = Literal["bptt", "eprop", "ottt", "rtrl"]
 
 
 class Part(NamedTuple):
@@ -45,8 +45,8 @@ class Learning:
     update_every: Optional[int] = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(unknown("learning", self.kind, KINDS))
+        if self.kind not in get_args(Kind):
+            raise ValueError(unknown("learning", self.kind, get_args(Kind)))
         every = self.update_every
         if every is not None and not is_whole(every, 1):
             raise ValueError(f"update_every={every!r} must be an int >= 1, or None")

@@ -6,7 +6,7 @@ import os
 import warnings
 from typing import Any, Dict, Optional, Union
 
-from spikecore.api.core.engine import ENVIRONMENT, Engine, EngineUnavailable, engines, get_engine
+from spikecore.api.core.engine import ENVIRONMENT, Engine, EngineName, EngineUnavailable, engines, get_engine
 from spikecore.api.training.checkpoint import read
 from spikecore.api.training.description import CheckpointError, Classes
 from spikecore.api.training.fit import Average
@@ -17,7 +17,7 @@ from spikecore.arguments import PathLike, checked
 @checked
 def load(
     path: PathLike,
-    engine: Union[None, str, Engine] = None,
+    engine: Union[None, EngineName, Engine] = None,
     classes: Classes = (),
     *,
     check_finite: bool = True,

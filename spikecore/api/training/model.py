@@ -8,18 +8,19 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
-from spikecore.api.core.engine import Engine, Executor, get_engine
+from spikecore.api.core.engine import Engine, EngineName, Executor, get_engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, Layer, Shape, layer_name, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.tree import Tree, flatten
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
-from spikecore.api.functional.metrics import metrics_of, needs_membrane
+from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import table
-from spikecore.api.training.batching import Encoder, Feed, check_count
+from spikecore.api.training.batching import Encoder, Feed, Input, check_count
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.executor import fitting, recorded_for
 from spikecore.api.training.fit import (
@@ -33,11 +34,10 @@ from spikecore.api.training.fit import (
     evaluate,
     same_training,
 )
-from spikecore.api.training.learning import Learning
+from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
-from spikecore.arguments import PathLike, Size, checked
+from spikecore.arguments import PathLike, Record, Size, Sizes, checked
 
-Record = Union[bool, str, Tuple[str, ...]]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
 
@@ -67,10 +67,10 @@ class Model:
     def __init__(
         self,
         network: Layer,
-        engine: Union[None, str, Engine] = None,
+        engine: Union[None, EngineName, Engine] = None,
         seed: int = 0,
         *,
-        input_shape: Union[None, int, Shape] = None,
+        input_shape: Optional[Sizes] = None,
         **options: Any,
     ) -> None:
         if not isinstance(network, Layer):
@@ -190,7 +190,7 @@ class Model:
 
     @checked
     def __call__(
-        self, x: Any, num_steps: Optional[Size] = None, state: Optional[Tree] = None, record: Record = "last"
+        self, x: Input, num_steps: Optional[Size] = None, state: Optional[Tree] = None, record: Record = "last"
     ) -> Output:
         """Run the network without training.
 
@@ -226,7 +226,7 @@ class Model:
     def fit(
         self,
         data: Iterable[Any],
-        loss: Any = None,
+        loss: Optional[LossFunction] = None,
         optimizer: Optional[Optimizer] = None,
         epochs: Size = 1,
         num_steps: Optional[Size] = None,
@@ -237,9 +237,9 @@ class Model:
         clip_norm: Optional[float] = None,
         callbacks: Tuple[Callback, ...] = (),
         *,
-        metric: Any = None,
+        metric: Optional[Metric] = None,
         window: Optional[int] = None,
-        learning: str = "bptt",
+        learning: Kind = "bptt",
         update_every: Optional[int] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
@@ -351,12 +351,12 @@ class Model:
     def evaluate(
         self,
         data: Iterable[Any],
-        loss: Any = None,
+        loss: Optional[LossFunction] = None,
         num_steps: Optional[Size] = None,
         encoder: Optional[Encoder] = None,
         time_axis: int = 0,
         *,
-        metric: Any = None,
+        metric: Optional[Metric] = None,
         progress: Optional[bool] = None,
     ) -> Row:
         """Loss and metrics over all batches.
@@ -380,7 +380,7 @@ class Model:
     # ---- elsewhere ----
 
     @checked
-    def to_engine(self, engine: Union[str, Engine], **options: Any) -> Model:
+    def to_engine(self, engine: Union[EngineName, Engine], **options: Any) -> Model:
         """A copy of the model, weights and training state included, on another engine.
 
         Args:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from spikecore.api.core.sizes import is_finite
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Checked
 
 Slots = Dict[str, Any]
@@ -45,7 +46,9 @@ class Optimizer(Checked):
         """Names of the arrays kept per parameter."""
         return ()
 
-    def update(self, xp: Any, param: Any, grad: Any, slots: Slots, step: int, lr: float) -> Tuple[Any, Slots]:
+    def update(
+        self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, step: int, lr: float
+    ) -> Tuple[Any, Slots]:
         """The parameter and its slots after step number ``step`` (from 1); ``slots`` is empty before the first."""
         return self.rule(xp, param, grad, slots, self.scalars(step, lr))
 
@@ -53,7 +56,7 @@ class Optimizer(Checked):
         """The numbers of this step, by name: what depends on the step and the learning rate alone."""
         return {"lr": lr}
 
-    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+    def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         """``update``, elementwise and in words; ``now`` holds the numbers of the step."""
         raise NotImplementedError
 
@@ -94,7 +97,7 @@ class SGD(Optimizer):
     def slots(self) -> Tuple[str, ...]:
         return ("momentum_buffer",) if self.momentum else ()
 
-    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+    def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         if self.weight_decay:
             grad = grad + self.weight_decay * param
         if not self.momentum:
@@ -139,7 +142,7 @@ class Adam(Optimizer):
         b1, b2 = self.betas
         return {"rate": lr / (1.0 - b1**step), "spread": math.sqrt(1.0 - b2**step)}
 
-    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+    def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         if self.weight_decay:
             grad = grad + self.weight_decay * param
         return self._adam(xp, param, grad, slots, now)
@@ -166,7 +169,7 @@ class AdamW(Adam):
     def scalars(self, step: int, lr: float) -> Scalars:
         return {**super().scalars(step, lr), "shrink": 1.0 - lr * self.weight_decay}
 
-    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+    def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         return self._adam(xp, param * now["shrink"], grad, slots, now)
 
 
@@ -202,7 +205,7 @@ class RMSprop(Optimizer):
     def slots(self) -> Tuple[str, ...]:
         return ("square_avg", "momentum_buffer") if self.momentum else ("square_avg",)
 
-    def rule(self, xp: Any, param: Any, grad: Any, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+    def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
         if self.weight_decay:
             grad = grad + self.weight_decay * param
         zero = xp.zeros_like(param)

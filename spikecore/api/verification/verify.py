@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple, Union
 
-from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.engine import Engine, EngineName, get_engine
 from spikecore.api.core.foreign import model_of
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.core.tree import Params, flatten, unflatten
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.layers.containers import walk
 from spikecore.api.neurons.base import Neuron, value_at
@@ -23,7 +24,7 @@ from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
 from spikecore.api.verification.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
-from spikecore.arguments import Array, Size, checked
+from spikecore.arguments import ArrayLike, Size, checked
 
 LIMITS = {"float64": 1e-11, "float32": 1e-4}  # of a relative error max|a - b| / max|b|
 NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient this small against the largest one is a zero, rounded
@@ -34,10 +35,10 @@ ROUNDING = 1e-5  # in float32 a spike may differ where |U - threshold| <= 1e-5 m
 @checked
 def verify(
     model: Any,
-    x: Array,
-    targets: Array,
-    loss: Any = None,
-    against: Union[str, Engine] = "numpy",
+    x: ArrayLike,
+    targets: ArrayLike,
+    loss: Optional[LossFunction] = None,
+    against: Union[EngineName, Engine] = "numpy",
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,

@@ -23,7 +23,7 @@ class Transform(Checked):
     timed: ClassVar[bool] = True
     refusal: ClassVar[Any] = DataError
 
-    def __call__(self, events: Any) -> Any:
+    def __call__(self, events: Events) -> Any:
         raise NotImplementedError
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ class Denoise(Transform):
         for name in ("window", "radius", "support"):
             require(is_count(getattr(self, name)), self, name, "need a whole number of at least 1")
 
-    def __call__(self, events: Any) -> Events:
+    def __call__(self, events: Events) -> Events:
         count = len(need_events(self, events))
         if not count:
             return events
@@ -68,7 +67,7 @@ class Refractory(Transform):
     def __post_init__(self):
         require(is_count(self.period), self, "period", "need a whole number of at least 1 (µs)")
 
-    def __call__(self, events: Any) -> Events:
+    def __call__(self, events: Events) -> Events:
         need_events(self, events)
         ready: dict = {}  # pixel: from when on it may fire
         kept = np.zeros(len(events), bool)

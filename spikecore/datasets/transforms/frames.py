@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Optional, Tuple
+from typing import ClassVar, Optional, Tuple
 
 import numpy as np
 
@@ -100,7 +100,7 @@ class ToFrames(Bins, Transform):
 
     binary: bool = False
 
-    def __call__(self, events: Any) -> np.ndarray:
+    def __call__(self, events: Events) -> np.ndarray:
         index, _ = self.edges(need_events(self, events))
         steps = len(index) - 1
         self._check_steps(steps, events)
@@ -123,7 +123,7 @@ class CountImage(Transform):
     normalise: bool = False
     timed: ClassVar[bool] = False
 
-    def __call__(self, events: Any) -> np.ndarray:
+    def __call__(self, events: Events) -> np.ndarray:
         need_events(self, events)
         image = counts(events, np.zeros(len(events), np.int64), 1, self.binary)[0]
         return image / max(1, image.max()) if self.normalise else image

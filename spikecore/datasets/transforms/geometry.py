@@ -33,7 +33,7 @@ class Crop(Transform):
         corner = self.at is None or (len(self.at) == len(self.size) and all(is_count(n, 0) for n in self.at))
         require(corner, self, "at", f"need {len(self.size)} whole numbers of at least 0, or None for the centre")
 
-    def __call__(self, events: Any) -> Events:
+    def __call__(self, events: Events) -> Events:
         sensor = need_events(self, events).sensor
         at = self.at or tuple((whole - part) // 2 for whole, part in zip(sensor, self.size))
         fits = len(sensor) == len(self.size) and all(a >= 0 and a + n <= m for a, n, m in zip(at, self.size, sensor))
@@ -58,7 +58,7 @@ class Downsample(Transform):
         fits = len(factors) in (1, 2) and all(map(is_count, factors))
         require(fits, self, "factor", "need a whole number of at least 1, or one per axis")
 
-    def __call__(self, events: Any) -> Events:
+    def __call__(self, events: Events) -> Events:
         sensor = need_events(self, events).sensor
         factors = self.factor if isinstance(self.factor, tuple) else (self.factor,) * len(sensor)
         if len(factors) != len(sensor):
@@ -71,7 +71,7 @@ class Downsample(Transform):
 class MergePolarities(Transform):
     """Forget polarities: frames then have one channel."""
 
-    def __call__(self, events: Any) -> Events:
+    def __call__(self, events: Events) -> Events:
         return need_events(self, events).with_arrays(p=None)
 
 
@@ -94,7 +94,7 @@ class TimeCrop(Transform):
         fits = self.stop is None or (is_count(self.stop, -(1 << 52)) and self.stop > self.start)
         require(fits, self, "stop", f"need a whole number (µs) above start={self.start}, or None")
 
-    def __call__(self, events: Any) -> Events:
+    def __call__(self, events: Events) -> Events:
         if not len(need_events(self, events)):
             return events
         zero = int(events.t[0]) if self.relative else 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from spikecore.datasets.events import Events
 from spikecore.datasets.transforms.base import Transform, is_count, is_number, need_events, require
 from spikecore.datasets.transforms.frames import Bins
 
@@ -31,7 +31,7 @@ class VoxelGrid(Transform):
     def __post_init__(self):
         require(is_count(self.bins), self, "bins", "need a whole number of at least 1")
 
-    def __call__(self, events: Any) -> np.ndarray:
+    def __call__(self, events: Events) -> np.ndarray:
         need_events(self, events)
         plain = events.with_arrays(p=None)
         sign = np.ones(len(events)) if events.p is None else 2.0 * events.p - 1
@@ -66,7 +66,7 @@ class TimeSurface(Bins, Transform):
         super().__post_init__()
         require(is_number(self.tau) and self.tau > 0, self, "tau", "need microseconds above 0")
 
-    def __call__(self, events: Any) -> np.ndarray:
+    def __call__(self, events: Events) -> np.ndarray:
         index, times = self.edges(need_events(self, events))
         self._check_steps(len(index) - 1, events)
         place, size = events.place, int(np.prod(events.shape))
@@ -102,7 +102,7 @@ class LocalTimeSurfaces(Transform):
         require(is_count(self.radius), self, "radius", "need a whole number of at least 1")
         require(is_number(self.tau) and self.tau > 0, self, "tau", "need microseconds above 0")
 
-    def __call__(self, events: Any) -> np.ndarray:
+    def __call__(self, events: Events) -> np.ndarray:
         need_events(self, events)
         side, axes = 2 * self.radius + 1, len(events.sensor)
         padded = tuple(extent + 2 * self.radius for extent in reversed(events.sensor))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.engine import Engine, EngineName, get_engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Layer, layer_name
 from spikecore.api.layers import containers
@@ -34,7 +34,7 @@ _NEURON_MODULES: Dict[Any, Any] = {layer: module for module, layer in NEURONS.it
 
 @checked
 def from_torch(
-    net: nn.Module, input_shape: Any = None, engine: Union[str, Engine] = "torch", seed: int = 0, **options: Any
+    net: nn.Module, input_shape: Any = None, engine: Union[EngineName, Engine] = "torch", seed: int = 0, **options: Any
 ) -> Model:
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 

@@ -58,7 +58,7 @@ class GradedSpikes(nn.Module):
     def __init__(self, size: Size, constant_factor: Optional[Numbers]) -> None:
         super().__init__()
         self.size, self.constant_factor = size, constant_factor or None
-        first = torch.ones(size, 1) * constant_factor if constant_factor else torch.rand(size, 1) + 0.5
+        first = torch.ones(size, 1) * constant_factor if constant_factor else torch.rand(size, 1) + 0.5  # type: ignore[operator]
         self.weights = nn.Parameter(first)
 
     def forward(self, x: Any) -> Any:

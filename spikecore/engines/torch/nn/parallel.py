@@ -39,7 +39,7 @@ class LeakyParallel(nn.Module):
         self,
         input_size: Size,
         hidden_size: Size,
-        beta: Numbers = None,
+        beta: Optional[Numbers] = None,
         bias: bool = True,
         threshold: Any = 1.0,
         dropout: float = 0.0,

@@ -81,7 +81,7 @@ class _Recurrent(LIF):
         self.padding = self._with_connection().recurrent.connection.padding
 
     def _init_recurrent_one_to_one(self) -> None:
-        self.recurrent = RecurrentOneToOne(self.V)
+        self.recurrent = RecurrentOneToOne(self.V)  # type: ignore[arg-type]
         self.__dict__["_given_V"] = self.V
 
     def _disable_recurrent_grad(self) -> None:

@@ -1,0 +1,114 @@
+"""Public signatures say what they take: few parameters are annotated ``Any``, or not at all."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import runpy
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from spikecore import arguments
+
+for package in ("torch", "matplotlib", "nir"):
+    pytest.importorskip(package)
+
+MODULES = (
+    "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
+    "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
+    "spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
+).split()
+AT_MOST = 0.10
+#: Names that are Any for type checkers and something else when a program runs.
+HIDDEN = {
+    node.targets[0].id
+    for node in ast.walk(ast.parse(Path(arguments.__file__).read_text(encoding="utf-8")))
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == "Any"
+}
+
+
+def public():
+    """Functions, constructors and methods that the modules export, each once, by name; with what binds ``self``."""
+    seen = set()
+    for home in MODULES:
+        module = importlib.import_module(home)
+        for name in getattr(module, "__all__", None) or [each for each in dir(module) if not each.startswith("_")]:
+            thing = getattr(module, name)
+            if not callable(thing) or not str(getattr(thing, "__module__", "")).startswith("spikecore"):
+                continue
+            for owner, function, bound in members(f"{home}.{name}", thing):
+                if getattr(function, "__module__", "").startswith("spikecore") and function not in seen:
+                    seen.add(function)
+                    yield owner, function, bound
+
+
+def members(name, thing):
+    if not isinstance(thing, type):
+        return [(name, thing, 0)] if inspect.isfunction(thing) else []
+    methods = [each for each in dir(thing) if not each.startswith("_") or each in ("__init__", "__call__")]
+    raw = [(each, inspect.getattr_static(thing, each)) for each in methods]
+    plain = [(each, getattr(method, "__func__", method), not isinstance(method, staticmethod)) for each, method in raw]
+    functions = [row for row in plain if inspect.isfunction(row[1])]
+    return [(name if each == "__init__" else f"{name}.{each}", method, int(bound)) for each, method, bound in functions]
+
+
+def says_nothing(annotation, function):
+    """Whether an annotation is missing, or Any by whatever name."""
+    if isinstance(annotation, str):
+        try:
+            annotation = eval(annotation, {**inspect.unwrap(function).__globals__, **dict.fromkeys(HIDDEN, Any)})
+        except NameError:  # a class that is imported for type checkers alone
+            return False
+    return annotation in (Any, Optional[Any], inspect.Parameter.empty)
+
+
+def test_parameters_say_what_they_take():
+    rows = [
+        (owner, parameter.name, says_nothing(parameter.annotation, function))
+        for owner, function, bound in public()
+        for parameter in list(inspect.signature(function).parameters.values())[bound:]
+    ]
+    silent = [f"{owner}({name})" for owner, name, nothing in rows if nothing]
+    print(f"{len(silent)} of {len(rows)} parameters are Any", *silent, sep="\n")
+    assert len(rows) > 1500
+    assert len(silent) <= AT_MOST * len(rows), silent
+
+
+# ---- scripts of users: `make type` has mypy read them, here they run -------------------------------------------------
+
+TYPED = Path(__file__).parent / "typed"
+MISTAKES = ast.parse((TYPED / "mistakes.py").read_text(encoding="utf-8")).body[1:]
+
+
+@pytest.fixture(scope="module")
+def names():
+    known = {}
+    for node in MISTAKES:
+        if not isinstance(node, ast.Expr):
+            exec(compile(ast.Module([node], []), "mistakes.py", "exec"), known)
+    return known
+
+
+@pytest.mark.parametrize("mistake", [ast.unparse(node) for node in MISTAKES if isinstance(node, ast.Expr)])
+def test_what_type_checkers_refuse_is_refused_when_it_runs(mistake, names):
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        eval(mistake, names)
+
+
+def test_what_type_checkers_take_runs():
+    runpy.run_path(str(TYPED / "right.py"))
+
+
+# ---- the counter -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "nothing"),
+    [("Any", True), ("Optional[Any]", True), ("HostArray", True), ("int", False), ("Somewhere", False), (Any, True)],
+)
+def test_what_says_nothing(annotation, nothing):
+    assert says_nothing(annotation, says_nothing) is nothing
+    assert says_nothing(inspect.Parameter.empty, says_nothing)

@@ -1,0 +1,78 @@
+"""A user's program in which nothing is wrong: ``make type`` requires that mypy says so, tests/test_public_types.py runs
+it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Tuple
+
+import numpy as np
+import torch
+
+import spikecore as sc
+from spikecore import backprop, datasets, functional, schedule, spikegen, surrogate
+
+
+@dataclass(frozen=True)
+class Mine(sc.Neuron):
+    """A neuron of the user's own."""
+
+    beta: sc.Param = 0.5
+    state: ClassVar[Tuple[str, ...]] = ("mem",)
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": (0.0, 1.0)}
+
+    def step(self, engine: sc.Engine, params: Any, state: sc.State, x: Any) -> Tuple[Any, sc.State]:
+        mem = params.beta * state.mem + x
+        spikes = engine.spike(mem - params.threshold, self.surrogate)
+        return spikes, sc.State(mem=mem - spikes * params.threshold)
+
+
+net = sc.Sequential(
+    sc.Conv2d(1, 4, kernel_size=3, padding=(1, 1)),
+    sc.MaxPool2d(2),
+    sc.Flatten(),
+    sc.Linear(16, 10),
+    sc.Leaky(beta=0.9, threshold=[1.0] * 10, surrogate=surrogate.fast_sigmoid(slope=25), reset_mechanism="zero"),
+    sc.RLeaky(beta=sc.learn(0.9, per="neuron"), linear_features=10),
+    sc.Synaptic(alpha=np.full(10, 0.8), beta=torch.full((10,), 0.9)),
+    sc.Alpha(alpha=0.9, beta=0.8, state_quant=functional.quant.state_quant(num_bits=8)),
+    sc.Recurrent(sc.Leaky(beta=sc.learn_tau([5.0] * 10, dt=0.5)), sc.Linear(10, 10)),
+    Mine(beta=0.3),
+)
+X, LABELS = np.random.default_rng(0).random((4, 1, 4, 4)), np.array([0, 1, 2, 3])
+model = sc.Model(net, "torch", seed=3, input_shape=(1, 4, 4), device="cpu")
+model.fit(
+    [(X, LABELS)],
+    functional.ce_rate_loss() + 0.1 * functional.l1_rate_sparsity(),
+    sc.AdamW(lr=1e-3),
+    epochs=2,
+    num_steps=3,
+    encoder=spikegen.rate,
+    validation=[(X, LABELS)],
+    schedule=schedule.cosine(),
+    callbacks=(sc.EarlyStopping(patience=2, mode="min"), lambda model, row: None),
+    metric=["accuracy", functional.accuracy_rate],
+    progress=False,
+)
+model.fit([(X, LABELS)], lambda out, targets: out.spikes.mean(), schedule=lambda epoch, epochs: 0.5, num_steps=2)
+model.fit(datasets.Loader(X, LABELS, batch_size=2), num_steps=2, learning="bptt")
+
+out = model(X, num_steps=3, record=True)
+model(torch.zeros(4, 1, 4, 4), num_steps=3, record=["4", "5"])
+model([[[[0.0] * 4] * 4]], num_steps=3)
+functional.accuracy_rate(out, LABELS)
+functional.accuracy_rate(np.zeros((3, 4, 5)), range(4))
+functional.ce_rate_loss(weight=[1.0] * 10, reduction="sum")(out, torch.zeros(4, dtype=torch.int64))
+functional.SpikeTime(on_target=[0, 1], off_target=(-1, -1), multi_spike=True)
+sc.verify(model, X, LABELS, num_steps=2, loss=functional.mse_membrane_loss(), differences=False)
+backprop.bptt(model, X, LABELS, num_steps=2)
+
+spikegen.rate(X.tolist(), num_steps=3, seed=(1, "a"))
+spikegen.rate([[0.1, 0.2], [1, 0]], num_steps=3, seed=3)
+spikegen.rate([np.zeros(2), np.ones(2)], num_steps=3)
+spikegen.latency(torch.rand(3), num_steps=3, tau=2.0)
+spikegen.delta([0.1, 0.5], threshold=0.1)
+spikegen.targets_rate([0, 1], 3, num_steps=5, firing_pattern="poisson")
+spikegen.to_one_hot((0, 1), 3)
+engine: sc.Engine = sc.get_engine("numpy", dtype="float64")
+sc.Model(sc.LayerNorm((3, 4)), engine)
+assert all(isinstance(status.name, str) for status in sc.engines())
