@@ -184,7 +184,7 @@ def test_a_step_goes_on_only_from_the_last_one():
     _, second = ours.step(x[2:4], y, state=first.state)
     elsewhere = theirs.step(x[:2], y)[1].state
     for state in (first.state, elsewhere):
-        with pytest.raises(ValueError, match="goes on only from the state that this executor's last step returned"):
+        with pytest.raises(ValueError, match="continues only from the state that this executor's last step returned"):
             ours.step(x[4:], y, state=state)
     ours.load(ours.state())
     with pytest.raises(ValueError, match="begin the sequence again with state=executor.resting"):

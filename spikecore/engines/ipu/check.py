@@ -154,11 +154,11 @@ def _check_module(report: CheckReport, module: torch.nn.Module, training: bool) 
 
 def _check_optimizer(report: CheckReport, optimizer: Any) -> None:
     kinds = [kind.__name__ for kind in type(optimizer).__mro__]
-    own = isinstance(optimizer, Optimizer)
-    if not (isinstance(optimizer, (SGD, Adam, RMSprop)) if own else set(kinds) & set(OPTIMIZERS)):
-        allowed = "SGD, Adam, AdamW, RMSprop" if own else ", ".join(OPTIMIZERS)
+    ours = isinstance(optimizer, Optimizer)
+    if not (isinstance(optimizer, (SGD, Adam, RMSprop)) if ours else set(kinds) & set(OPTIMIZERS)):
+        allowed = "SGD, Adam, AdamW, RMSprop" if ours else ", ".join(OPTIMIZERS)
         report.add(Finding("optimiser", "", f"{kinds[0]} does not run on an IPU", f"Use one of {allowed}"))
-    elif not own and kinds[0] not in OPTIMIZERS:
+    elif not ours and kinds[0] not in OPTIMIZERS:
         report.add(
             Finding("optimiser", "", f"{kinds[0]} is a subclass: its Python step is ignored", "Use the class itself")
         )

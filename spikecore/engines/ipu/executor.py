@@ -89,8 +89,8 @@ class IpuExecutor(ProgramExecutor):
             given = int(state.after) if isinstance(state, OnDevice) else -1
         if given not in (0, self.left):
             raise ValueError(
-                "engine 'ipu': a training step goes on only from the state that this executor's last step returned, "
-                "which lies on the device: begin the sequence again with state=executor.resting"
+                "engine 'ipu': a training step continues only from the state that this executor's last step returned, "
+                "which is on the device: begin the sequence again with state=executor.resting"
             )
         if state is not None and not self.parted:
             raise ValueError(

@@ -165,8 +165,8 @@ class TrainingModule(NetworkModule):
         weights = rest.pop(0) if layout.weights else None
         begins = rest.pop(0) if layout.keeps else None
         engine = self.traced(x, [value.movedim(0, draw.axis) for draw, value in zip(self.draws, rest)])
-        kept = None if begins is None else DeviceStates(engine.xp, self.kept, begins)
-        options: Any = {"entered": self.entered, "kept": kept}
+        device_states = None if begins is None else DeviceStates(engine.xp, self.kept, begins)
+        options: Any = {"entered": self.entered, "kept": device_states}
         run = TracedPass(engine, layout.steps, True, Key(()), layout.record, layout.window, **options)
         out, buffers = self.send(run, x)
         if layout.targets != "samples":
@@ -179,8 +179,8 @@ class TrainingModule(NetworkModule):
             loss = loss + 0.0 * self.params.tensor(path).sum()
         for path, value in leaves(buffers):
             self.buffers_.tensor(path).copy_(value.detach())
-        if kept is not None:
-            kept.keep(out.state)
+        if device_states is not None:
+            device_states.keep(out.state)
         return (*self.returned(out, final=False), self.identity_loss(loss, "none"))
 
 

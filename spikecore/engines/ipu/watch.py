@@ -124,7 +124,7 @@ def _lost(write: Write) -> Finding:
     if write.constant:
         reason = (
             f"aten::{write.operator} writes into a part of a tensor of constants (zeros, empty, new_zeros, ...), which "
-            "are computed before: what is written is silently lost"
+            "PopTorch computes earlier: the write is silently lost"
         )
         remedy = "Build it with torch.stack or torch.cat; do so in place of F.pad(mode='circular'), too"
     else:
@@ -178,7 +178,7 @@ class _Functions(TorchFunctionMode):
                 if name == "__set__":
                     watch.note(".data =", "assignment to .data is silently lost", "Use copy_ on a float buffer")
                 else:
-                    reason = ".data stops no gradient, and what is written to it may be lost"
+                    reason = ".data stops no gradient, and a write to it may be lost"
                     watch.note(".data", reason, "Read x.detach(), and write with copy_ to a float buffer")
         return function(*args)
 

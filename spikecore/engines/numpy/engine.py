@@ -48,7 +48,7 @@ class NumpyEngine(Lowers, Engine):
             and computes those between again; None stores all. Kernels compute states again in any case.
 
     Raises:
-        ValueError: a dtype, namespace, ``fused`` or ``checkpoint_every`` other than these.
+        ValueError: a dtype, ``fused`` or ``checkpoint_every`` other than these; ``fused=True`` without kernels.
     """
 
     name = "numpy"

@@ -16,7 +16,7 @@ from spikecore.engines.numpy.convolution import space_words
 from spikecore.engines.numpy.product import shifted
 from spikecore.engines.numpy.tape import Var
 
-SHORT = 16  # rows with fewer numbers than this are slow in NumPy, one call for each
+SHORT = 16  # NumPy is slow for rows with fewer numbers, because it works row by row
 
 _OPERATORS = {
     "add": operator.add,

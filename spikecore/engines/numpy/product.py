@@ -12,7 +12,7 @@ from spikecore.kernels.product import multiply
 
 
 def shifted(y: Any, bias: Any) -> Any:
-    """Add the bias, if there is one, to ``y`` in place: a new product that nobody else uses."""
+    """Add the bias, if there is one, to the product ``y`` in place; ``y`` must not be used elsewhere."""
     if bias is not None:
         y += bias
     return y

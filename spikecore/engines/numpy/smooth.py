@@ -71,7 +71,7 @@ class Smooth:
         """Use the recorded values instead of new ones.
 
         Raises:
-            RuntimeError: the function used fewer values than were recorded, so it took another path.
+            RuntimeError: the function did not use exactly the recorded values, so it took another path.
         """
         self._next = iter(self._held)
         try:

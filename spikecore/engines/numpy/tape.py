@@ -23,7 +23,7 @@ class Var:
     """An array on a tape. ``slot`` is its number there, or None for a constant, which gets no gradient."""
 
     __slots__ = ("slot", "tape", "value")
-    __array_ufunc__ = None  # else NumPy would loop over a Var as over an object
+    __array_ufunc__ = None  # so that array + Var calls Var.__radd__; else NumPy loops over the array
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, value: Any, tape: Tape, slot: Optional[int] = None) -> None:
