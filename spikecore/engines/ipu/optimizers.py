@@ -86,7 +86,7 @@ def slots(spec: Optimizer, params: Any, held: Dict[str, Any], scale: float = 1.0
             if key not in held:
                 raise KeyError(
                     f"the optimiser state on the device has no {key!r}, only {', '.join(sorted(held))}: it cannot "
-                    "be saved in a checkpoint; save the weights alone, or report these names"
+                    "be saved in a checkpoint; please report these names"
                 )
             arrays[f"{name}.{slot}"] = held[key] / _factor(spec, scale)
     return arrays
