@@ -1,4 +1,4 @@
-"""Writes names.md: every public name of snnTorch, what it is called here, and whether it behaves alike.
+"""Write names.md: every public name of snnTorch, its name in spikecore, and whether both behave alike.
 
 Run from the repository root, with snnTorch installed: ``python docs/make_names.py``.
 """
@@ -18,24 +18,24 @@ STATUS = ("same", "better", "deviates", "not offered")
 HEAD = """\
 # Names of snnTorch
 
-Every public name of snnTorch 1.0 and its counterpart. This page is written by `docs/make_names.py` from
-`docs/names.txt`; a test compares it with the installed snnTorch.
+This page lists every public name of snnTorch 1.0 with its counterpart in spikecore. `docs/make_names.py` writes it from
+`docs/names.txt`, and a test compares it with the installed snnTorch.
 
-- **same**: names of arguments, defaults and results agree, or differ in a way named under "for all"; there may be
+- **same**: names of arguments, defaults and results agree, apart from the common differences below. There may be
   further arguments.
-- **better**: the same where snnTorch works, and works where it fails.
-- **deviates**: on purpose; the last column says how, [Migrating from snnTorch](migrating.md) says why.
-- **not offered**: with what to use instead.
+- **better**: the same where snnTorch works; it also works where snnTorch fails.
+- **deviates**: differs on purpose. The last column says how; [Migrating from snnTorch](migrating.md) says why.
+- **not offered**: the last column says what to use instead.
 
-For all of them: the dtype follows the input; errors name the argument; random draws can have a `seed`; losses take
-their arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets this network, copies and
-pickles work, and setting `reset_mechanism` takes effect, see [Modules for PyTorch](nn.md#what-differs-from-snntorch).
-"nn" is `spikecore.nn`, other names are modules of `spikecore`.
+Common differences: the dtype follows the input; errors name the argument; random draws take a `seed`; losses take their
+arguments by keyword. A neuron's state belongs to its module: `utils.reset(net)` resets only this network, copies and
+pickles work, and setting `reset_mechanism` has an effect, see [Modules for PyTorch](nn.md#what-differs-from-snntorch).
+"nn" is `spikecore.nn`; other names are modules of `spikecore`.
 """
 
 
 class Row(NamedTuple):
-    """One name: of snnTorch, ours (empty if there is none), status, remark."""
+    """A name of snnTorch, our name (empty if there is none), status, remark."""
 
     theirs: str
     ours: str
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 def names_of_snntorch() -> List[str]:
-    """Dotted names of all public classes and functions, by module, read from the installed package."""
+    """The sorted dotted names of all public classes and functions of the installed snnTorch."""
     root = pathlib.Path(str(importlib.util.find_spec("snntorch").origin)).parent  # type: ignore[union-attr]
     return sorted({name for path in sorted(root.rglob("*.py")) for name in _names_in(root, path)})
 
@@ -54,24 +54,24 @@ def _names_in(root: pathlib.Path, path: pathlib.Path) -> Iterator[str]:
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     if any(part.startswith("_") for part in module.split(".")):
         return
-    if path.name == "__init__.py":  # what a package gathers from its own modules
-        held = vars(importlib.import_module(module)) if module in PACKAGES else {}
-        own = {n: v for n, v in held.items() if isinstance(v, type) or callable(v)}
-        found = [n for n, v in own.items() if str(v.__module__).startswith("snntorch")]
+    if path.name == "__init__.py":  # what a package imports from its own modules
+        members = vars(importlib.import_module(module)) if module in PACKAGES else {}
+        classes_and_functions = {n: v for n, v in members.items() if isinstance(v, type) or callable(v)}
+        names = [n for n, v in classes_and_functions.items() if str(v.__module__).startswith("snntorch")]
     else:
         kinds = (ast.FunctionDef, ast.ClassDef)
-        found = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
-    yield from (f"{module}.{name}" for name in found if not name.startswith("_"))
+        names = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
+    yield from (f"{module}.{name}" for name in names if not name.startswith("_"))
 
 
 def rows() -> List[Row]:
-    """The table as it is written down, one line "theirs | ours | status | remark" for each name."""
+    """The rows of the table, each from a line "theirs | ours | status | remark"."""
     lines = (line for line in TABLE.read_text().splitlines() if line and not line.startswith("#"))
     return [Row(*(cell.strip() for cell in line.split("|"))) for line in lines]
 
 
 def exists(name: str) -> bool:
-    """Whether a dotted name of ours leads to something."""
+    """Whether a dotted name of ours exists."""
     module, _, attribute = f"spikecore.{name}".rpartition(".")
     try:
         return hasattr(importlib.import_module(module), attribute)
@@ -80,15 +80,15 @@ def exists(name: str) -> bool:
 
 
 def page() -> str:
-    """The page."""
+    """The text of the page."""
     modules: Dict[str, List[Row]] = {}
     for row in rows():
         modules.setdefault(row.theirs.rpartition(".")[0], []).append(row)
     counts: Tuple[str, ...] = tuple(f"{sum(r.status == s for r in rows())} {s}" for s in STATUS)
     text = [HEAD, f"Of {len(rows())} names: {', '.join(counts)}.\n"]
-    for module, found in modules.items():
+    for module, rows_of_module in modules.items():
         text += [f"## {module}\n", "| snnTorch | spikecore | status | remark |", "|---|---|---|---|"]
-        for row in found:
+        for row in rows_of_module:
             ours = f"`{row.ours}`" if row.ours else ""
             text.append(f"| `{row.theirs.rpartition('.')[2]}` | {ours} | {row.status} | {row.remark} |")
         text.append("")

@@ -28,7 +28,7 @@ def test_a_device_that_is_not_here(device):
 
 def test_words_that_are_no_device(monkeypatch):
     for device in ("neuron", "gpu", None):
-        with pytest.raises(ValueError, match=rf"device={device!r}: no torch device; .*Usable here: 'cpu'"):
+        with pytest.raises(ValueError, match=rf"device={device!r} is not a torch device; .*Usable here: 'cpu'"):
             sc.get_engine("torch", device=device)
     with pytest.raises(ValueError, match="device='ipu': .*use engine='ipu'"):
         sc.get_engine("torch", device="ipu")

@@ -62,7 +62,7 @@ def test_check_refuses(run_file, capsys):
     run_file.write_text('engine = "ipu"\n' + RUN + "[engine_options]\ngradient_accumulation = 5\n")
     code, said = call(capsys, "check", run_file)
     assert code == NOT_VERIFIED, said
-    assert "REFUSED  the module: batch: axis 0 of input 0 is 64, to be cut into 5 parts" in said
+    assert "REFUSED  the module: batch: axis 0 of input 0 is 64, which cannot be cut into 5 equal parts" in said
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from spikecore import functional
 from spikecore.api.core.layer import EMPTY, Init, Key, Layer, Result
 from spikecore.api.core.tree import State, map_leaves
 from spikecore.api.layers.containers import walk
-from spikecore.engines.ipu.device_state import Kept
+from spikecore.engines.ipu.device_state import DeviceStates
 from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.findings import NotForIpu
 from spikecore.engines.ipu.module import Holder, TrainingModule
@@ -184,7 +184,7 @@ def test_a_step_goes_on_only_from_the_last_one():
     _, second = ours.step(x[2:4], y, state=first.state)
     elsewhere = theirs.step(x[:2], y)[1].state
     for state in (first.state, elsewhere):
-        with pytest.raises(ValueError, match="goes on only from the state that this executor's last step returned"):
+        with pytest.raises(ValueError, match="continues only from the state that this executor's last step returned"):
             ours.step(x[4:], y, state=state)
     ours.load(ours.state())
     with pytest.raises(ValueError, match="begin the sequence again with state=executor.resting"):
@@ -227,7 +227,7 @@ def test_a_layer_that_does_not_say_where_it_starts():
     network = sc.Sequential(Delay(), *(layer for _, layer in walk(NET)))
     assert difference_in_parts(network, (6,)) <= 1e-6
     for layer, error, message in (
-        (Delay(asks=False), NotForIpu, "the layer of state '0.line' starts without asking"),
+        (Delay(asks=False), NotForIpu, "the layer of state '0.line' must get its state from"),
         (Delay(dtype="int64"), ValueError, r"the state '0\.line', which is torch\.int64, .* Make it a float"),
     ):
         with pytest.raises(error, match=message):
@@ -285,7 +285,7 @@ def integers(patch):
         return torch.where(kept.begins.reshape(-1, 1) > 0, rest, kept.buffers.tensor(path) / 64)
 
     patch.setattr(TrainingModule, "__init__", made)
-    patch.setattr(Kept, "_start", read)
+    patch.setattr(DeviceStates, "_start", read)
 
 
 WRONG = {
@@ -302,7 +302,7 @@ def test_a_wrong_buffer_is_refused_or_would_be_lost(monkeypatch, trap):
     keep, error, prepare = WRONG[trap]
     assert difference_in_parts(SMALL, (6,)) <= 1e-6
     prepare(monkeypatch)
-    monkeypatch.setattr(Kept, "keep", keep)
+    monkeypatch.setattr(DeviceStates, "keep", keep)
     if error is not None:
         with pytest.raises(error, match=r"kept\.1\.mem was reassigned"):
             difference_in_parts(SMALL, (6,), check=False)

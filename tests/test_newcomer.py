@@ -121,7 +121,7 @@ def test_descriptions_and_modules_are_told_apart():
     refuses(lambda: snn.run(network(), torch.rand(6, 5), num_steps=2), "net=Sequential.* must be an nn.Module")
     refuses(lambda: snn.to_torch(network()), r"of a network make one, sc\.Model\(network\)")
     refuses(lambda: module[1](X), r"input_ is a ndarray, expected a tensor: torch\.as_tensor\(x\)")
-    refuses(lambda: sc.get_engine("torch", device="gpu"), "device='gpu': no torch device; use e.g. 'cpu'", ValueError)
+    refuses(lambda: sc.get_engine("torch", device="gpu"), "device='gpu' is not a torch device; use e.g.", ValueError)
 
 
 def test_modules_of_functional_are_found_as_in_snntorch():
@@ -200,7 +200,7 @@ def test_recorded_arrays_say_which_words_there_are():
     )
     refuses(
         lambda: fit(loss=lambda out, targets: out.spikes.item()),
-        r"no \.item; the words that there are: vars",
+        r"no \.item; vars\(.*\) lists the functions",
         AttributeError,
     )
 

@@ -1,4 +1,4 @@
-"""The IPU engine. The core does not know it: it is found like anybody's engine, through the entry point of its name."""
+"""The IPU engine. The core does not import it: like an engine of another package, it is found by its entry point."""
 
 from spikecore.api.core.engine import EngineEntry
 

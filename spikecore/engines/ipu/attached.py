@@ -1,8 +1,9 @@
-"""The programs of an executor: one for training, one for each kind of inference, weights shared by hand.
+"""The programs of an executor: one for training and one for each kind of inference, with the same weights.
 
-Weights and optimiser live on the device. ``_fetch`` brings them to the host when somebody wants them; until then the
-host's copies are stale. Only one program is attached at a time: training and validation alternate by detaching one,
-copying the weights and attaching the other, and nothing is compiled twice.
+The current weights and the optimiser's arrays are on the device. ``_fetch`` copies them to the host when they are
+needed there; until then the host's copies are out of date. Only one program is attached to the device at a time. To
+alternate between training and validation, the executor detaches one program, copies the weights and attaches the
+other. No program is compiled twice.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from spikecore.engines.ipu.programs import Program, inference_program
 
 
 class ProgramExecutor(NetworkExecutor):
-    """Weights, optimiser state and inference of a ``NetworkExecutor`` whose programs are PopTorch's."""
+    """The part of a ``NetworkExecutor`` on PopTorch that manages weights, optimiser state and inference."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.training: Optional[Program] = None
         self.inference: Dict[Any, Program] = {}
         self.attached: Optional[Program] = None
         self.slot_values: Dict[str, Any] = {}
-        self.stepped = False  # whether the optimiser's arrays hold a step
-        self.dirty = False  # whether the host's weights are older than the device's
-        self.left = 0  # the training step whose states lie on the device; 0, none
+        self.stepped = False  # whether the optimiser has made a step
+        self.dirty = False  # whether the weights on the device are newer than the host's
+        self.left = 0  # number of the training step whose states are on the device; 0 if there are none
         super().__init__(*arguments, **options)
         self.settings = self.engine.options  # type: ignore[attr-defined]
 
@@ -41,28 +42,28 @@ class ProgramExecutor(NetworkExecutor):
         return [*([self.training] if self.training is not None else []), *self.inference.values()]
 
     def _fetch(self) -> None:
-        """Bring weights, buffers and optimiser state of the training program to the host."""
+        """Copy weights, buffers and optimiser state of the training program to the host."""
         if self.dirty and self.training is not None:
             self.training.model.copyWeightsToHost()
             self.params, self.buffers = self.training.trees(self.engine.dtype)
             if self.optimizer is not None and self.optimizer.slots:
-                held = self.training.optimizer.state_dict()["ipu_state"]
-                self.slot_values = optimizers.slots(self.optimizer, self.params, held, self._scale())
+                arrays = self.training.optimizer.state_dict()["ipu_state"]
+                self.slot_values = optimizers.slots(self.optimizer, self.params, arrays, self._scale())
             self.dirty = False
 
     def _release(self) -> None:
-        """Take the program on the device off it; what it has learned goes to the host."""
+        """Detach the current program from the device; its weights are copied to the host first."""
         self._fetch()
         if self.attached is not None:
             self.attached.detach()
         if self.attached is self.training:
-            self._load_optimizer()  # attaching sends back what was read, and with it an old learning rate
+            self._load_optimizer()  # attaching sends the arrays back that were read, with an old learning rate
             for other in self.inference.values():
                 other.stale = True
         self.attached = None
 
     def _attach(self, program: Program) -> None:
-        """Make ``program`` the one on the device, with the weights at hand."""
+        """Put ``program`` on the device, with the current weights."""
         if self.attached is not None and self.attached is not program:
             self._release()
         if program.stale:
@@ -88,10 +89,10 @@ class ProgramExecutor(NetworkExecutor):
     def _load_optimizer(self) -> None:
         if self.training is None or self.optimizer is None:
             return
-        held = optimizers.device_state(self.optimizer, self.params, self.slot_values, self.steps_done, self._scale())
+        arrays = optimizers.device_state(self.optimizer, self.params, self.slot_values, self.steps_done, self._scale())
         state = self.training.optimizer.state_dict()
-        # PopTorch ignores a state whose "ipu_param" is None, as it is before compilation. What it holds are settings.
-        self.training.optimizer.load_state_dict({**state, "ipu_state": held, "ipu_param": {}})
+        # PopTorch ignores a state whose "ipu_param" is None, its value before compilation. It holds only settings.
+        self.training.optimizer.load_state_dict({**state, "ipu_state": arrays, "ipu_param": {}})
 
     def _scale(self) -> float:
         return float(self.settings.loss_scaling or 1.0)
@@ -102,7 +103,7 @@ class ProgramExecutor(NetworkExecutor):
             self._set(lr=lr)
 
     def _set(self, **settings: float) -> None:
-        """Change settings of the optimiser on the device, where they differ."""
+        """Change settings of the optimiser on the device if they differ."""
         assert self.training is not None
         groups = self.training.optimizer.param_groups
         if any(group[name] != value for group in groups for name, value in settings.items()):
@@ -115,14 +116,14 @@ class ProgramExecutor(NetworkExecutor):
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         x, names = self.engine.asarray(inputs), record_option(self.network, record)
         states = [] if state is None else [(path, self.engine.asarray(value)) for path, value in leaves(state)]
-        taken = (x.shape[0], tuple(x.shape[2:]), steps, names, tuple(path for path, _ in states))
+        layout = (x.shape[0], tuple(x.shape[2:]), steps, names, tuple(path for path, _ in states))
         count, samples = self.settings.parts(False), x.shape[1]
-        program = self.inference.get(taken)
+        program = self.inference.get(layout)
         if program is None or program.samples < samples:
             if program is not None:
                 self._drop(program)
             size = -(-samples // count) * count
-            program = self.inference[taken] = inference_program(self, size, x, states, steps, names)
+            program = self.inference[layout] = inference_program(self, size, x, states, steps, names)
         self._attach(program)
         size = program.samples
         values = program.call([fill(x.transpose(0, 1), size), *(fill(value, size) for _, value in states)])
@@ -141,7 +142,7 @@ class ProgramExecutor(NetworkExecutor):
 
 
 def cut(out: Output, samples: int) -> Output:
-    """An output without the samples that filled up its batch."""
+    """An output without the samples that were added to fill its batch."""
     if out.spikes.shape[1] == samples:
         return out
     states = {layer: map_leaves(lambda x: x[:, :samples], state) for layer, state in out.states.items()}

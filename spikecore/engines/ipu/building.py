@@ -1,4 +1,4 @@
-"""``poptorch.Options`` from the engine's own."""
+"""Build ``poptorch.Options`` from the options of the engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def build(settings: Any, poptorch: Any, training: bool, buffers: bool) -> Any:
     Args:
         settings: an ``IpuOptions``.
         poptorch: the module, or the simulation of it.
-        training: for which of the two.
+        training: True for a training model, False for an inference model.
         buffers: whether the network changes buffers (running statistics).
     """
     options = poptorch.Options() if settings.options is None else settings.options.clone()
@@ -21,7 +21,7 @@ def build(settings: Any, poptorch: Any, training: bool, buffers: bool) -> Any:
     options.replicationFactor(settings.replication_factor)
     if training:
         options.Training.gradientAccumulation(settings.gradient_accumulation)
-    options.outputMode(poptorch.OutputMode.All)  # the default in training is the last part of the batch alone
+    options.outputMode(poptorch.OutputMode.All)  # in training the default returns only the last part of the batch
     if settings.replication_factor > 1 and buffers:
         options.broadcastBuffers(False)
     _memory(settings, options)
@@ -35,7 +35,7 @@ def _memory(settings: Any, options: Any) -> None:
         share = float(settings.available_memory_proportion)
         options.setAvailableMemoryProportion({f"IPU{i}": share for i in range(settings.stages)})
     if settings.recompute:
-        kind = 3 if settings.stages > 1 else 1  # popart::RecomputationType: Pipeline, Standard
+        kind = 3 if settings.stages > 1 else 1  # values of popart::RecomputationType: 3 is Pipeline, 1 is Standard
         options._Popart.set("autoRecomputation", kind)
     if settings.prefetch_depth is not None:
         options._Popart.set("defaultPrefetchBufferingDepth", settings.prefetch_depth)

@@ -1,9 +1,9 @@
-"""Will PopTorch take this module, and differentiate it as meant? Answered on any machine, before anything is compiled.
+"""Check whether PopTorch can compile a module and differentiates it as meant, on any machine, without compiling it.
 
-The forward pass, with its loss, runs twice on the CPU on different inputs, under observation (``watch.py``): every aten
-operator against the list of those PopTorch lowers, where every tensor would lie and what it would see of writes to
-others, both passes against each other, weights and buffers before and after, and the constructs that PopTorch accepts
-and silently gets wrong.
+The forward pass with its loss runs twice on the CPU, on different inputs, and ``watch.py`` observes both passes. The
+check compares every aten operator with the list of those that PopTorch lowers. It follows which device every tensor
+would be on, and which writes to shared memory it would miss. It compares the two passes with each other, and weights
+and buffers before and after. It looks for constructs that PopTorch accepts and silently gets wrong.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def check(
     options: Optional[IpuOptions] = None,
     title: str = "",
 ) -> CheckReport:
-    """Check a torch module, the user's own or the engine's.
+    """Check a torch module: one of the user's own, or one that the engine has built.
 
     Args:
-        module: its forward takes ``inputs``, batch first, and in training returns its loss. It stays as it is.
-        inputs: tensors.
-        training: whether it is meant for ``trainingModel``.
+        module: its forward takes ``inputs``, batch first, and in training returns its loss. It is not changed.
+        inputs: tensors, one for each argument of forward.
+        training: whether the module is meant for ``poptorch.trainingModel``.
         optimizer: a torch, PopTorch or spikecore optimiser to check as well.
-        options: cut the batch as they say.
-        title: what the report calls it.
+        options: options of the engine, which say into how many parts a batch is cut; None takes the defaults.
+        title: name of the module in the report; by default the name of its class.
 
     Returns:
         ``CheckReport``: print it; ``report.ok``; ``report.findings``.
@@ -69,7 +69,7 @@ def check(
 def traced(
     report: CheckReport, module: torch.nn.Module, inputs: Sequence[Any], names: Dict[int, str], training: bool
 ) -> Tuple[Optional[Watch], Any]:
-    """One forward pass under observation, after which weights and buffers are what they were."""
+    """Observe one forward pass; weights and buffers have their old values afterwards."""
     watch = Watch(report, names, training)
     if hasattr(module, "entered"):
         module.entered = watch.enter  # type: ignore[assignment]
@@ -77,15 +77,15 @@ def traced(
               for value in [folder[key]]}  # fmt: skip
     out = None
     try:
-        own = [x.clone() if isinstance(x, torch.Tensor) else x for x in inputs]
-        out = watch.run(module, own, [value for value, _, _ in before.values()])
+        copies = [x.clone() if isinstance(x, torch.Tensor) else x for x in inputs]
+        out = watch.run(module, copies, [value for value, _, _ in before.values()])
     except Exception as error:
         report.add(
             Finding(
                 "error",
                 watch.failed or watch.layer,
                 f"the forward pass fails: {type(error).__name__}: {error}",
-                "Mend it first",
+                "Correct this error first",
             )
         )
         return None, None
@@ -103,7 +103,7 @@ def _check_inputs(report: CheckReport, inputs: Sequence[Any], parts: int) -> Non
     for i, x in enumerate(inputs):
         if type(x) is not torch.Tensor:
             kind = f"input {i} is a {type(x).__name__}"
-            report.add(Finding("input", "", kind, "Pass plain tensors; what is constant belongs in the module"))
+            report.add(Finding("input", "", kind, "Pass plain tensors; constants belong in the module"))
         elif not x.ndim or 0 in x.shape:
             report.add(
                 Finding(
@@ -111,14 +111,14 @@ def _check_inputs(report: CheckReport, inputs: Sequence[Any], parts: int) -> Non
                 )
             )
         elif x.shape[0] % parts:
-            reason = f"axis 0 of input {i} is {x.shape[0]}, to be cut into {parts} parts"
+            reason = f"axis 0 of input {i} is {x.shape[0]}, which cannot be cut into {parts} equal parts"
             report.add(Finding("batch", "", reason, f"Make the batch, along axis 0, a multiple of {parts}"))
         else:
             _check_dtype(report, "", f"input {i}", x)
     if len({x.shape[0] for x in inputs if isinstance(x, torch.Tensor) and x.ndim}) > 1:
         extents = ", ".join(str(tuple(x.shape)) for x in inputs)
         remedy = "Put the batch first in every input"
-        report.add(Finding("batch", "", f"inputs {extents} differ along axis 0", remedy, error=parts > 1))
+        report.add(Finding("batch", "", f"the inputs {extents} differ along axis 0", remedy, error=parts > 1))
 
 
 def _check_dtype(report: CheckReport, layer: str, what: str, x: Any) -> None:
@@ -144,7 +144,7 @@ def _check_module(report: CheckReport, module: torch.nn.Module, training: bool) 
         if training and getattr(value, "_backward_hooks", None):
             report.add(Finding("hook", name, IGNORED["hook"], "Build the gradient from plain ops"))
         if 0 in value.shape:
-            report.add(Finding("empty tensor", name, f"its shape is {tuple(value.shape)}", "Leave it out"))
+            report.add(Finding("empty tensor", name, f"its shape {tuple(value.shape)} has no entries", "Remove it"))
         if type(value) not in (torch.Tensor, torch.nn.Parameter):
             report.add(
                 Finding("tensor subclass", name, f"{type(value).__name__} cannot be traced", "Use plain tensors")
@@ -154,30 +154,30 @@ def _check_module(report: CheckReport, module: torch.nn.Module, training: bool) 
 
 def _check_optimizer(report: CheckReport, optimizer: Any) -> None:
     kinds = [kind.__name__ for kind in type(optimizer).__mro__]
-    own = isinstance(optimizer, Optimizer)
-    if not (isinstance(optimizer, (SGD, Adam, RMSprop)) if own else set(kinds) & set(OPTIMIZERS)):
-        allowed = "SGD, Adam, AdamW, RMSprop" if own else ", ".join(OPTIMIZERS)
+    ours = isinstance(optimizer, Optimizer)
+    if not (isinstance(optimizer, (SGD, Adam, RMSprop)) if ours else set(kinds) & set(OPTIMIZERS)):
+        allowed = "SGD, Adam, AdamW, RMSprop" if ours else ", ".join(OPTIMIZERS)
         report.add(Finding("optimiser", "", f"{kinds[0]} does not run on an IPU", f"Use one of {allowed}"))
-    elif not own and kinds[0] not in OPTIMIZERS:
+    elif not ours and kinds[0] not in OPTIMIZERS:
         report.add(
             Finding("optimiser", "", f"{kinds[0]} is a subclass: its Python step is ignored", "Use the class itself")
         )
     if any(group.get("amsgrad") for group in getattr(optimizer, "param_groups", ())):
-        report.add(Finding("optimiser", "", "amsgrad does not exist on an IPU", "Leave it out"))
+        report.add(Finding("optimiser", "", "amsgrad does not exist on an IPU", "Use amsgrad=False"))
     groups = getattr(optimizer, "param_groups", [{"dampening": getattr(optimizer, "dampening", 0.0)}])
     if any(group.get("dampening") for group in groups):
-        reason = "with dampening the velocity starts at 0, in torch at the first gradient"
-        report.add(Finding("optimiser", "", reason, "Leave dampening out where the first steps matter", error=False))
+        reason = "with dampening the velocity starts at 0; in torch it starts at the first gradient"
+        report.add(Finding("optimiser", "", reason, "Use dampening=0 if the first steps matter", error=False))
 
 
 # ---- after ----------------------------------------------------------------------------------------------------------
 
 
 def _check_storage(report: CheckReport, module: torch.nn.Module, before: Dict[str, Any]) -> None:
-    """Compare weights and buffers with what they were, and put that back."""
+    """Compare weights and buffers with their old values, and restore those."""
     for name, folder, key in list(places(module)):
         if name not in before:
-            report.add(Finding("new buffer", name, "it appears during the forward pass", "Register it in __init__"))
+            report.add(Finding("new buffer", name, "it is new after the forward pass", "Register it in __init__"))
             continue
         value, storage, copy = before[name]
         now = folder[key]
@@ -186,24 +186,24 @@ def _check_storage(report: CheckReport, module: torch.nn.Module, before: Dict[st
         elif now.data_ptr() != storage:
             report.add(Finding(".data =", name, "assignment to .data is silently lost", "Use copy_ on a float buffer"))
         elif not value.is_floating_point() and not torch.equal(value, copy):
-            counted = name.endswith("num_batches_tracked")
-            remedy = "It only counts: harmless unless momentum=None" if counted else "Make it a float buffer"
+            only_counts = name.endswith("num_batches_tracked")
+            remedy = "It counts batches: harmless unless momentum=None" if only_counts else "Make it a float buffer"
             reason = "changes of whole-number buffers are silently lost"
-            report.add(Finding("integer buffer", name, reason, remedy, error=not counted))
+            report.add(Finding("integer buffer", name, reason, remedy, error=not only_counts))
         folder[key] = value
         if now.data_ptr() != storage or not torch.equal(value.detach(), copy):
             value.data = copy
 
 
 def _check_loss(report: CheckReport, module: torch.nn.Module, watch: Watch, out: Any) -> None:
-    """Exactly one loss, nothing added to it afterwards, and a path to it from every weight."""
+    """Check that there is one loss, that nothing is added to it later, and that every weight has a path to it."""
     wrap = "Return poptorch.identity_loss(total, 'none')"
     if not watch.losses:
-        report.add(Finding("no loss", "", "no loss in the graph", wrap))
+        report.add(Finding("no loss", "", "there is no loss in the graph", wrap))
         return
     final = final_losses(watch.losses)
     if len(final) > 1:
-        report.add(Finding("several losses", "", f"{len(final)} independent losses", f"Add them up. {wrap}"))
+        report.add(Finding("several losses", "", f"there are {len(final)} independent losses", f"Add them up. {wrap}"))
         return
     outputs = out if isinstance(out, (tuple, list)) else [out]
     later = [
@@ -212,7 +212,7 @@ def _check_loss(report: CheckReport, module: torch.nn.Module, watch: Watch, out:
     if later and final[0].grad_fn is not None:
         report.add(
             Finding(
-                "unwrapped loss", "", "terms are added to a loss of torch's, and only that loss is differentiated", wrap
+                "unwrapped loss", "", "terms are added to a loss of torch, and only that loss is differentiated", wrap
             )
         )
     if final[0].ndim:
@@ -221,32 +221,32 @@ def _check_loss(report: CheckReport, module: torch.nn.Module, watch: Watch, out:
     for name, folder, key in places(module):
         if folder[key].requires_grad and id(folder[key]) not in reached and not watch.recomputed:
             reason = "it has no path to the loss: it is not trained, and the optimiser has no array for it"
-            report.add(Finding("no gradient", name, reason, "Leave it out, or set requires_grad=False", error=False))
+            report.add(Finding("no gradient", name, reason, "Remove it, or set requires_grad=False", error=False))
 
 
 def _compare(report: CheckReport, first: Watch, again: Watch) -> None:
-    """Two passes on different inputs must do the same, with the same numbers."""
+    """Check that two passes on different inputs call the same operators with the same numbers."""
     pairs = list(zip(first.calls, again.calls))
     where = next((a.layer for a, b in pairs if (a.name, a.outputs) != (b.name, b.outputs)), None)
     if where is None and len(first.calls) != len(again.calls):
         where = max(first.calls, again.calls, key=len)[len(pairs)].layer
     if where is not None:
-        reason = "two passes record different operators or shapes: only the first would be compiled"
-        report.add(Finding("two traces", where, reason, "Let nothing depend on values or on counters that change"))
+        reason = "two passes record different operators or shapes: PopTorch would compile only the first"
+        report.add(Finding("two traces", where, reason, "Make it independent of values and of counters that change"))
         return
-    told = set()
+    reported_layers = set()
     for a, b in pairs:
-        if a.numbers != b.numbers and a.layer not in told:
-            told.add(a.layer)
-            reason = f"aten::{a.name} is given {a.numbers}, and in the next pass {b.numbers}: the first is compiled"
+        if a.numbers != b.numbers and a.layer not in reported_layers:
+            reported_layers.add(a.layer)
+            reason = f"aten::{a.name} gets {a.numbers}, and in the next pass {b.numbers}: PopTorch compiles the first"
             if a.name in ("constant", "lift_fresh"):
-                reason = "a tensor made of numbers has others in the next pass: the first ones are compiled"
-            remedy = "Keep what changes in an input or in a float buffer that changes with copy_"
+                reason = "a tensor made of numbers has others in the next pass: PopTorch compiles the first ones"
+            remedy = "Pass numbers that change as an input, or keep them in a float buffer and change it with copy_"
             report.add(Finding("frozen number", a.layer, reason, remedy))
 
 
 def _other(x: Any) -> Any:
-    """Another input of the same kind: other values, in another order."""
+    """An input of the same shape and type with other values in another order."""
     if not isinstance(x, torch.Tensor):
         return x
     flipped = x.flip(0) if x.ndim else x

@@ -1,4 +1,4 @@
-"""Operators that PopTorch lowers under a condition, or whose options it refuses or silently ignores."""
+"""Operators that PopTorch lowers only under a condition, or whose options it refuses or silently ignores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 
 class Condition(NamedTuple):
-    """When a call is refused."""
+    """When PopTorch refuses a call or gets it wrong, and what to do about it."""
 
     broken: Callable[..., bool]
     reason: str
@@ -14,7 +14,7 @@ class Condition(NamedTuple):
     error: bool = True
 
 
-#: By aten name without ``_``, of its arguments by the names in its schema.
+#: Conditions by the aten name without a final ``_``. They get the arguments by the names in the operator's schema.
 OPTIONS: Dict[str, Condition] = {
     "div": Condition(
         lambda given: given.get("rounding_mode") is not None,
@@ -27,7 +27,7 @@ OPTIONS: Dict[str, Condition] = {
         "Write torch.round(x * 10**n) / 10**n",
     ),
     "topk": Condition(
-        lambda given: not given.get("sorted", True), "aten::topk is lowered with sorted=True only", "Leave sorted out"
+        lambda given: not given.get("sorted", True), "aten::topk is lowered with sorted=True only", "Use sorted=True"
     ),
     "bincount": Condition(
         lambda given: not given.get("minlength"),
@@ -40,7 +40,7 @@ OPTIONS: Dict[str, Condition] = {
         "Weight the samples' losses: identity_loss((loss * weight[y]).mean(), 'none')",
     ),
     "embedding": Condition(
-        lambda given: given.get("padding_idx", -1) >= 0, "aten::embedding has no padding_idx", "Leave it out"
+        lambda given: given.get("padding_idx", -1) >= 0, "aten::embedding has no padding_idx", "Leave padding_idx out"
     ),
     "_adaptive_avg_pool2d": Condition(
         lambda given: any(n % m for n, m in zip(given["self"].shape[-2:], given["output_size"])),
@@ -52,8 +52,8 @@ OPTIONS: Dict[str, Condition] = {
             given.get("divisor_override") is not None
             or (len(set(given.get("padding", ()))) > 1 and given.get("count_include_pad", True))
         ),
-        "average pooling silently ignores divisor_override, and pads along the wrong axes where padding is unequal, as "
-        "of every padded avg_pool1d",
+        "average pooling silently ignores divisor_override, and pads along the wrong axes where padding is unequal, "
+        "which it is in every padded avg_pool1d",
         "Pad with F.pad before it, and scale the result",
     ),
 }
@@ -63,7 +63,7 @@ OPTIONS["avg_pool3d"] = OPTIONS["avg_pool2d"]
 
 
 def _many_layers(args: Sequence[Any], kwargs: Dict[str, Any]) -> bool:
-    """Of a recurrent function: (..., bias, layers, dropout, training, bidirectional[, batch first])."""
+    """Whether a recurrent function, with (..., bias, layers, dropout, training, bidirectional), is refused."""
     first = next((i for i, value in enumerate(args) if isinstance(value, bool)), len(args))
     if len(args) < first + 5:
         return False
@@ -77,7 +77,7 @@ _RECURRENT = Condition(
     "Use one such module for each layer",
 )
 
-#: By the name of a function of torch, of its arguments; on a CPU it is decomposed before it can be seen.
+#: Conditions by the name of a function of torch that the CPU splits into other operators. They get its arguments.
 FUNCTIONS: Dict[str, Condition] = {
     "nanmean": Condition(
         lambda args, kwargs: True, "nanmean is not lowered", "Use torch.where(x.isnan(), 0, x) and count the others"
@@ -88,18 +88,18 @@ FUNCTIONS: Dict[str, Condition] = {
         "Give num_classes",
     ),
     "cosine_embedding_loss": Condition(
-        lambda args, kwargs: True, "PopTorch's own test of cosine_embedding_loss is skipped", "Do not rely on it", False
+        lambda args, kwargs: True, "PopTorch skips its own test of cosine_embedding_loss", "Do not rely on it", False
     ),
     **{name: _RECURRENT for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
     **{
         f"max_pool{n}d_with_indices": Condition(
-            lambda args, kwargs: True, "max pooling does not give indices", "Leave return_indices out"
+            lambda args, kwargs: True, "max pooling does not give indices", "Use return_indices=False"
         )
         for n in (1, 2, 3)
     },
 }
 
-#: What a CPU shows inside a function of torch, and an IPU does not.
+#: Operators that run inside these functions of torch on a CPU, but not on an IPU.
 ON_CPU: Dict[str, Tuple[str, ...]] = {
     "_local_scalar_dense": ("one_hot", "bincount"),
     "aminmax": ("one_hot", "bincount"),
@@ -112,12 +112,12 @@ ON_CPU: Dict[str, Tuple[str, ...]] = {
 
 
 def condition(name: str, given: Dict[str, Any]) -> Optional[Condition]:
-    """The condition that a call of an operator breaks."""
-    found = OPTIONS.get(name[:-1] if name.endswith("_") and not name.endswith("__") else name)
-    return found if found is not None and found.broken(given) else None
+    """The condition that a call of an operator breaks, or None."""
+    rule = OPTIONS.get(name[:-1] if name.endswith("_") and not name.endswith("__") else name)
+    return rule if rule is not None and rule.broken(given) else None
 
 
 def function_condition(name: str, args: Sequence[Any], kwargs: Dict[str, Any]) -> Optional[Condition]:
-    """The condition that a call of a function of torch breaks."""
-    found = FUNCTIONS.get(name)
-    return found if found is not None and found.broken(args, kwargs) else None
+    """The condition that a call of a function of torch breaks, or None."""
+    rule = FUNCTIONS.get(name)
+    return rule if rule is not None and rule.broken(args, kwargs) else None

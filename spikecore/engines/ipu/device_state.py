@@ -1,10 +1,10 @@
 """States that a training program keeps on the device from one call to the next: truncated BPTT in parts.
 
-They lie in float buffers of the module that change by ``copy_`` alone, which PopTorch carries out on the device; a
-buffer that is exchanged, or one of whole numbers, it would refuse or lose. A sequence begins at rest by an input of the
-call, so that nothing need be written from the host::
+The states are float buffers of the module. They change by ``copy_`` alone, which PopTorch carries out on the device;
+it refuses a buffer that is replaced, and loses changes of a buffer of whole numbers. An input of the call says which
+samples begin a sequence at rest, so the host does not have to write zeros to the device::
 
-    U[0] = where(begins, rest, buffer)            one number per sample, positive where the sequence begins
+    U[0] = where(begins > 0, rest, buffer)        begins: one number per sample, positive where the sequence begins
     ...                                           the steps of this part
     buffer <- U[T].detach()                       no gradient passes from part to part
 """
@@ -21,21 +21,21 @@ from spikecore.api.core.tree import State, Tree, leaves, rebuild
 class OnDevice(State):
     """The state after a training step, which stays on the device.
 
-    Its one leaf, ``after``, is the number of the step that left it; 0 begins a sequence at rest.
+    Its only leaf, ``after``, is the number of the training step that computed it; 0 begins a sequence at rest.
     """
 
 
 def on_device(number: int) -> OnDevice:
-    """The state that training step ``number`` left."""
+    """The state that training step ``number`` has computed."""
     return OnDevice(after=torch.tensor(number))
 
 
-class Kept:
-    """The buffers in one call.
+class DeviceStates:
+    """The states on the device, during one call.
 
     Args:
         xp: the words of the traced engine.
-        buffers: a ``Holder`` of states by layer.
+        buffers: a ``Holder`` with the states of each layer.
         begins: (batch,), positive for samples whose sequence begins.
     """
 
@@ -53,23 +53,23 @@ class Kept:
         return self.xp.where(begins, rest, self.buffers.tensor(path))
 
     def keep(self, state: Tree) -> None:
-        """Hold the state after the last step.
+        """Store the state after the last step for the next call.
 
         Raises:
-            ValueError: a layer that has not asked for its state: it would begin at rest each time.
+            ValueError: a layer has not asked for its state with ``start``; it would begin every part at rest.
         """
         for path, value in leaves(state):
             if path not in self.used:
-                raise ValueError(f"update_every: the layer of state {path!r} starts without asking ``Pass.start``")
+                raise ValueError(f"update_every: the layer of state {path!r} must get its state from ``Pass.start``")
             self.buffers.tensor(path).copy_(value.detach())
 
 
 def not_keepable(state: Tree, parts: int) -> Optional[Tuple[str, str]]:
-    """Why states cannot be kept, and the remedy; None if they can.
+    """Why the device cannot keep the states, and the remedy; None if it can.
 
     Args:
-        state: of a batch, after its last step.
-        parts: into how many parts a batch is cut in one call.
+        state: state of a batch after its last step.
+        parts: number of parts into which a batch is cut in one call.
     """
     if parts > 1:
         return (
@@ -81,6 +81,6 @@ def not_keepable(state: Tree, parts: int) -> Optional[Tuple[str, str]]:
             return (
                 f"update_every keeps the state {path!r}, which is {value.dtype}, and changes of whole-number buffers "
                 "are silently lost",
-                "Make it a float",
+                "Make it a floating-point state",
             )
     return None

@@ -1,8 +1,8 @@
 """The IPU engine: the same neurons, losses and layers as plain torch ops, compiled by PopTorch.
 
-Nothing here needs PopTorch: the ops are torch's, and on any machine they can be checked (``check.py``), differentiated
-by autograd (``host_gradients``) and run through a simulation of PopTorch's rules (``simulate``). A device is needed to
-run them on a device, and nobody has: see docs/ipu.md.
+Nothing here needs PopTorch, because the ops are torch's. On any machine they can be checked (``check.py``),
+differentiated by autograd (``host_gradients``) and run through a simulation of PopTorch's rules (``simulate``). Nobody
+has run this engine on a real IPU yet: see docs/ipu.md.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ INSTALL = "engine 'ipu': package poptorch is not installed, and simulate=True wa
 
 
 class IpuEngine(PlainEngine):
-    """Plain torch ops for PopTorch.
+    """An engine that trains on Graphcore's IPUs, through PopTorch.
 
     Args:
-        dtype: "float32"; "float64" on the host and in the simulation only, to compare at the level of rounding: an IPU
-            has none.
-        simulate: train and run through the in-repo simulation of PopTorch on the CPU instead of PopTorch.
-        host_gradients: let ``value_and_grad`` differentiate the ops by autograd on the host. Without it gradients are
-            read off a training step of the executor, as they have to be on an IPU.
+        dtype: "float32". "float64" needs ``simulate=True``: an IPU has none; the simulation has, for exact comparisons.
+        simulate: train and run through this package's simulation of PopTorch on the CPU instead of PopTorch.
+        host_gradients: let ``value_and_grad`` differentiate the ops by autograd on the host. Otherwise gradients are
+            derived from a training step of the executor, because on an IPU they stay on the device.
         **options: fields of ``IpuOptions``; ``[engine_options]`` in a run file.
 
     Raises:
-        EngineUnavailable: neither poptorch nor ``simulate``.
-        ValueError: an option out of range, unknown, or float64 without ``simulate``.
+        EngineUnavailable: poptorch is not installed and ``simulate`` is False.
+        ValueError: an option is unknown or out of range, or float64 without ``simulate``.
     """
 
     def __init__(
@@ -67,9 +66,9 @@ class IpuEngine(PlainEngine):
         where = "through a simulation of PopTorch on the CPU" if self.simulate else "by PopTorch"
         how = "in training" if self.options.inference_loop else ""
         loop = f"unrolled {how}".rstrip() + (", one poptorch.for_loop in inference" if how else "")
-        aside = not_by_steps(stepper)
-        if aside:
-            return f"{aside}, {where}"
+        other_way = not_by_steps(stepper)
+        if other_way:
+            return f"{other_way}, {where}"
         return f"{loop}: one {type(stepper).__name__}.step per time step, plain ops with detached surrogates, {where}"
 
     def value_and_grad(
@@ -77,7 +76,7 @@ class IpuEngine(PlainEngine):
     ) -> Tuple[Any, Any, Any]:
         if not self.host_gradients:
             raise NotImplementedError(
-                "engine 'ipu' keeps gradients on the device; spikecore.verify reads them off one step of SGD, and "
+                "engine 'ipu' keeps gradients on the device; spikecore.verify derives them from one step of SGD, and "
                 "host_gradients=True differentiates the same ops on the host"
             )
         return super().value_and_grad(function, argument, *constants)

@@ -1,4 +1,4 @@
-"""Training on the IPU engine: what a batch becomes, and what is refused."""
+"""Training on the IPU engine: how a batch is passed to the training program, and which batches are refused."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from spikecore.engines.ipu.subject import Subject, check_network
 
 
 class IpuExecutor(ProgramExecutor):
-    """See ``NetworkExecutor``; options of the engine in ``IpuOptions``.
+    """Trains and runs one network on the IPU engine. See ``NetworkExecutor``, and ``IpuOptions`` for the options.
 
-    The first training batch fixes the shapes of all others. A smaller one is reported but not trained on
-    (``short_batch="drop"``) or filled up with samples of weight zero ("pad"); a larger one is refused. Loss and outputs
-    of a step are those before it; with ``device_iterations`` > 1 each part's are those before its own step.
+    The first training batch fixes the shapes of all others. With ``short_batch="drop"`` the executor computes loss and
+    outputs of a smaller batch but does not train on it; with "pad" it adds samples of weight zero. A larger batch is
+    refused. ``step`` returns loss and outputs before the update; with ``device_iterations`` > 1 each part's are those
+    before the update that belongs to this part.
 
-    Steps with ``state=executor.resting``, then ``state=out.state``, train a sequence in parts: the states stay on the
-    device. So do gradients; there is no ``apply``.
+    To train a sequence in parts, pass ``state=executor.resting`` and then ``state=out.state``: the states stay on the
+    device. Gradients stay there as well, so there is no ``apply``.
     """
 
     carries = False
@@ -55,7 +56,7 @@ class IpuExecutor(ProgramExecutor):
         self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
-        if not leaves(self.params):  # there is nothing to train, which PopTorch would refuse
+        if not leaves(self.params):  # PopTorch refuses a network without parameters
             self.steps_done += 1
             return self._only_reported(x, y, steps, state)
         if self.training is None:
@@ -77,10 +78,10 @@ class IpuExecutor(ProgramExecutor):
         return float(loss.to(torch.float64).mean()), self._left_behind(cut(out, samples))
 
     def _begins(self, state: Any) -> bool:
-        """Whether a step begins a sequence; otherwise it goes on from the states on the device.
+        """Whether a step begins a sequence; otherwise it continues from the states on the device.
 
         Raises:
-            ValueError: another state, or a program that keeps none.
+            ValueError: the state is not the one on the device, or the program keeps no states.
         """
         if state is None or (isinstance(state, OnDevice) and int(state.after) == 0):
             given = 0
@@ -88,8 +89,8 @@ class IpuExecutor(ProgramExecutor):
             given = int(state.after) if isinstance(state, OnDevice) else -1
         if given not in (0, self.left):
             raise ValueError(
-                "engine 'ipu': a training step goes on only from the state that this executor's last step returned, "
-                "which lies on the device: begin the sequence again with state=executor.resting"
+                "engine 'ipu': a training step continues only from the state that this executor's last step returned, "
+                "which is on the device: begin the sequence again with state=executor.resting"
             )
         if state is not None and not self.parted:
             raise ValueError(
@@ -108,9 +109,9 @@ class IpuExecutor(ProgramExecutor):
     def _build_training(self, x: Any, y: Any, steps: Optional[int], parted: bool) -> None:
         check_divisible(x.shape[1], placement(x, y, steps), self.settings.parts(True), y)
         probe = probed(self.engine, self.network, self.params, self.buffers, x, steps)
-        against = not_keepable(probe.state, self.settings.parts(True)) if parted else None
-        if against is not None:
-            raise ValueError("engine 'ipu': {}. {}".format(*against))
+        objection = not_keepable(probe.state, self.settings.parts(True)) if parted else None
+        if objection is not None:
+            raise ValueError("engine 'ipu': {}. {}".format(*objection))
         subject = Subject(
             self.engine, self.network, self.params, self.buffers, self.loss, self.optimizer, self.window, parted
         )
@@ -118,13 +119,13 @@ class IpuExecutor(ProgramExecutor):
             self.checked = True
             check_network(subject, x, y, steps, count=False).require()
         self.draws, self.parted = probe.draws, parted
-        kept, unreached = probe.state if parted else EMPTY, subject.unreached(x, y, steps)
-        self.training = training_program(self, x, y, steps, kept, unreached)
+        kept_states, unreached = probe.state if parted else EMPTY, subject.unreached(x, y, steps)
+        self.training = training_program(self, x, y, steps, kept_states, unreached)
         if self.slot_values:
             self._load_optimizer()
 
     def _arguments(self, program: Program, x: Any, y: Any, key: Optional[Key], begins: bool = True) -> List[Any]:
-        """What the training program takes for a batch: all of it batch first."""
+        """The inputs of the training program for a batch, each with the batch as axis 0."""
         size, samples, layout = program.samples, x.shape[1], program.module.layout
         weights = [sample_weights(self.engine, samples, size)] if layout.weights else []
         fresh = [self.engine.asarray([float(begins)] * size)] if layout.keeps else []
@@ -134,18 +135,18 @@ class IpuExecutor(ProgramExecutor):
         return [fill(x.transpose(0, 1), size), y if whole else fill(y, size), *weights, *fresh, *random]
 
     def _only_reported(self, x: Any, y: Any, steps: Optional[int], state: Any) -> Tuple[float, Output]:
-        """Loss and output of a batch that is too short to train on."""
+        """Loss and output of a batch that is not trained on."""
         state = None if isinstance(state, OnDevice) and int(state.after) == 0 else state
         out = self.run(x, state, steps=steps, record=self.record)
         return float(evaluate_loss(self.loss, self.engine, out, y)), out
 
     def export(self, path: Any, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Any = None) -> None:
-        """Compile the training program and write it to a file, which ``load_exported`` reads; see ``offline_target``.
+        """Compile the training program and write it to a file that ``load_exported`` reads; see ``offline_target``.
 
-        The file holds the program and the batch that shaped it, but no weights.
+        The file contains the program and the batch that fixed its shapes, but no weights.
 
         Args:
-            path: the file.
+            path: the file to write.
             inputs, targets, steps, key: a training batch, as in ``step``.
         """
         x, y = self.batch(inputs, targets)
@@ -155,14 +156,14 @@ class IpuExecutor(ProgramExecutor):
         self.training.model.compileAndExport(str(path), *self._arguments(self.training, x, y, key), export_model=False)
 
     def load_exported(self, path: Any, inputs: Any, targets: Any, *, steps: Optional[int] = None) -> None:
-        """Take the training program from a file that ``export`` wrote, instead of compiling it.
+        """Load the training program from a file that ``export`` has written, instead of compiling it.
 
         Args:
-            path: the file, from the same version of PopTorch and the same network.
+            path: the file, written by the same version of PopTorch for the same network.
             inputs, targets, steps: a training batch of the same shapes.
 
         Raises:
-            ValueError: a training program is there already.
+            ValueError: this executor already has a training program.
         """
         if self.training is not None:
             raise ValueError("load_exported: this executor has a training program; load into one that has not trained")
@@ -175,7 +176,7 @@ class IpuExecutor(ProgramExecutor):
 
 
 class _Nothing:
-    """Stands for PopTorch where only the kind of an optimiser is checked."""
+    """Stands in for PopTorch where only the kind of an optimiser is checked."""
 
     def __getattr__(self, name: str) -> Any:
         return self

@@ -1,4 +1,4 @@
-"""What a check found, in words."""
+"""The results of a check: its findings, and the report that lists them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ LARGE = 20_000  # nodes from which compile time and memory deserve a warning
 
 
 class NotForIpu(ValueError):
-    """PopTorch would refuse the module, or compile something else than was meant."""
+    """PopTorch would refuse the module, or compile it into something other than its author meant."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One objection.
+    """One objection, or one note.
 
     Args:
-        trap: its kind, one word or two, e.g. "autograd.Function".
-        layer: dotted name of the layer, empty where it is the whole module.
+        trap: its kind in one or two words, e.g. "autograd.Function".
+        layer: dotted name of the layer; empty for the whole module.
         reason: what PopTorch would do.
         remedy: what to write instead.
-        error: whether the module must not be compiled; False for what is only worth knowing.
+        error: True if the module must not be compiled, False for a note.
     """
 
     trap: str
@@ -37,14 +37,14 @@ class Finding:
 
 @dataclass
 class CheckReport:
-    """What ``check`` returns: ``ok``, ``findings``, the size of the graph; ``print`` it.
+    """What ``check`` returns: the findings and the size of the graph. ``print(report)`` shows them.
 
     Args:
-        title: what was checked.
-        findings: the objections.
+        title: name of the module that was checked.
+        findings: objections and notes, in the order in which they came up.
         nodes: aten calls of one forward pass with its loss, as PopTorch would record them (before its own passes).
-        per_step: those that one more time step adds; None where time steps are unknown.
-        steps: number of time steps.
+        per_step: aten calls that one more time step adds; None if the module has no known time steps.
+        steps: number of time steps; None if unknown.
     """
 
     title: str
@@ -55,19 +55,19 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing speaks against compiling."""
-        return not any(one.error for one in self.findings)
+        """Whether the module can be compiled: no finding is an error."""
+        return not any(finding.error for finding in self.findings)
 
     def add(self, finding: Finding) -> None:
-        """Enter an objection once."""
+        """Add a finding, unless the report has it already."""
         if finding not in self.findings:
             self.findings.append(finding)
 
     def require(self) -> None:
-        """Refuse a module that has errors.
+        """Raise an exception if there are errors.
 
         Raises:
-            NotForIpu: with all of them.
+            NotForIpu: with the whole report as its message.
         """
         if not self.ok:
             raise NotForIpu(str(self))
@@ -84,7 +84,7 @@ class CheckReport:
 
 
 def large_graph(nodes: int, per_step: Optional[int], steps: Optional[int]) -> Optional[Finding]:
-    """A warning about a graph that is long because time is unrolled."""
+    """A note about a graph that is large because time is unrolled, or None."""
     if nodes <= LARGE:
         return None
     share = f" ({steps} time steps x {per_step})" if per_step is not None else ""

@@ -1,8 +1,9 @@
 """The loop over time as ``poptorch.for_loop``, in inference.
 
-PopTorch records the body once and the device repeats it, so the program does not grow with the number of steps. A body
-maps a list of tensors to as many tensors of the same shapes and sees no step number. Sequences therefore turn like a
-ring: the body reads the first row of the inputs and moves it to the end, and lays its output behind those before.
+PopTorch records the body of the loop once and the device repeats it, so the program does not grow with the number of
+steps. The body takes a list of tensors, returns as many tensors of the same shapes, and gets no step number. Sequences
+are therefore rotated: in each step the body reads the first row of the inputs and moves it to the end, drops the first
+row of the outputs and appends the new one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def looped_scan(
     steps: int,
     record: Tuple[str, ...],
 ) -> Tuple[Any, State, State]:
-    """``Engine.scan`` with its first step unrolled, which shows the shapes, and all others in one loop."""
+    """``Engine.scan`` with the first step unrolled, which determines the shapes, and all others in one loop."""
     varies = inputs.shape[0] > 1
     first, state = one_step(engine, stepper, params, state, inputs[0])
     if steps == 1:
@@ -35,17 +36,17 @@ def looped_scan(
 
     def body(*values: Any) -> List[Any]:
         before = rebuild(state, iter(values[:count]))
-        held, rows = values[count : count + len(rings)], values[count + len(rings) :]
+        rings_before, rows = values[count : count + len(rings)], values[count + len(rings) :]
         y, after = one_step(engine, stepper, params, before, rows[0][0] if varies else inputs[0])
-        news = (y, *(after[name] for name in record))
-        turned = [torch.cat([ring[1:], new[None]]) for ring, new in zip(held, news)]
-        return [*(leaf for _, leaf in leaves(after)), *turned, *(torch.roll(row, -1, 0) for row in rows)]
+        new_rows = (y, *(after[name] for name in record))
+        rings_after = [torch.cat([ring[1:], new[None]]) for ring, new in zip(rings_before, new_rows)]
+        return [*(leaf for _, leaf in leaves(after)), *rings_after, *(torch.roll(row, -1, 0) for row in rows)]
 
-    found = for_loop(steps - 1, body, [*(leaf for _, leaf in leaves(state)), *rings, *source])
-    outputs, *recorded = found[count : count + len(rings)]
-    return outputs, State(dict(zip(record, recorded))), rebuild(state, iter(found[:count]))
+    results = for_loop(steps - 1, body, [*(leaf for _, leaf in leaves(state)), *rings, *source])
+    outputs, *recorded = results[count : count + len(rings)]
+    return outputs, State(dict(zip(record, recorded))), rebuild(state, iter(results[:count]))
 
 
 def _ring(first: Any, steps: int) -> Any:
-    """A sequence (time, ...) whose last row is the first step's, and which is filled up from behind."""
+    """Outputs (time, ...) before the loop: zeros, then the first step's output as the last row."""
     return torch.cat([torch.zeros_like(first)[None].expand(steps - 1, *first.shape), first[None]])

@@ -1,9 +1,9 @@
-"""A network as PopTorch wants it: a torch module, batch first, with its loss inside.
+"""A network in the form that PopTorch compiles: a torch module, batch first, with its loss inside.
 
-PopTorch divides axis 0 of every input over device iterations, replicas and accumulation steps, so every tensor that
-comes in or goes out has the batch there; inside, sequences are (time, batch, *features) as everywhere. States live in
-local variables, weights in parameters, running statistics in float buffers that change by ``copy_`` only, and so do
-states that pass from call to call.
+PopTorch divides axis 0 of every input over device iterations, replicas and accumulation steps. So every input and
+output has the batch as axis 0; inside, sequences are (time, batch, *features) as everywhere. States are local
+variables and weights are parameters. Running statistics, and states that pass from one call to the next, are float
+buffers that change by ``copy_`` only.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves, reb
 from spikecore.api.functional.loss import evaluate
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output, forward
-from spikecore.engines.ipu.device_state import Kept
+from spikecore.engines.ipu.device_state import DeviceStates
 from spikecore.engines.ipu.padding import weighted
 from spikecore.engines.ipu.traced import TracedEngine, TracedPass
 
 
 class Holder(torch.nn.Module):
-    """Arrays of a tree as parameters or buffers under the same dotted names."""
+    """A module that holds the arrays of a tree as parameters or buffers, under the same dotted names."""
 
     def __init__(self, tree: Tree, learned: bool) -> None:
         super().__init__()
@@ -36,46 +36,46 @@ class Holder(torch.nn.Module):
                 self.register_buffer(name, value.detach().clone())
 
     def tensor(self, path: str) -> Any:
-        """The parameter or buffer of a dotted name."""
+        """The parameter or buffer with a dotted name."""
         place, (*folders, name) = self, path.split(".")
         for folder in folders:
             place = place._modules[folder]  # type: ignore[assignment]
         return place._parameters[name] if name in place._parameters else place._buffers[name]
 
     def tree(self, like: Tree) -> Any:
-        """The tensors in the shape of ``like``."""
+        """The tensors, as a tree with the structure of ``like``."""
         return rebuild(like, iter([self.tensor(path) for path, _ in leaves(like)]))
 
 
 class Layout(NamedTuple):
-    """What of a call is fixed when it is compiled."""
+    """The properties of a call that compilation fixes."""
 
     steps: Optional[int] = None
     record: Any = ()
     window: Optional[int] = None
-    targets: str = "samples"  # how they lie: see ``programs.PLACEMENTS``
-    state: Tuple[str, ...] = ()  # dotted names of the states that come in
-    weights: bool = False  # whether one weight for each sample comes in
-    keeps: bool = False  # whether states stay on the device for the next call, and what begins comes in
+    targets: str = "samples"  # which axes they have: see ``programs.PLACEMENTS``
+    state: Tuple[str, ...] = ()  # dotted names of the states that are inputs
+    weights: bool = False  # whether a weight for each sample is an input
+    keeps: bool = False  # whether states stay on the device for the next call; ``begins`` is then an input
 
 
 class Draw(NamedTuple):
     """One array of random numbers that a training step needs."""
 
-    path: Tuple[Any, ...]  # below the key of the step
+    path: Tuple[Any, ...]  # its key, relative to the key of the step
     shape: Tuple[int, ...]
-    axis: int  # of the samples
+    axis: int  # the axis of the samples
 
 
 class NetworkModule(torch.nn.Module):
-    """What training and inference share.
+    """The part that the modules for training and inference share.
 
     Args:
         engine: the IPU engine.
         network: its layers.
         params: weights on the host.
         buffers: running statistics on the host.
-        layout: what is fixed in a call.
+        layout: the properties of a call that are fixed.
         half: whether to compute in float16.
     """
 
@@ -86,10 +86,10 @@ class NetworkModule(torch.nn.Module):
         self.engine, self.network, self.layout, self.number = engine, network, layout, "float16" if half else ""
         self.like = (params, buffers)
         self.params, self.buffers_ = Holder(params, learned=True), Holder(buffers, learned=False)
-        # Names of what a call returns, in order. PopTorch traces a shallow copy: the list is filled, never exchanged.
+        # Names of what a call returns, in order. PopTorch traces a shallow copy: fill the list, never replace it.
         self.outputs: List[str] = []
         self.entered: Any = None  # called with the name of each layer
-        self.stages: Any = None  # pipeline stages, which have to begin in each pass
+        self.stages: Any = None  # pipeline stages, each of which has to begin in every pass
 
     def traced(self, x: Any, draws: Optional[Sequence[Any]] = None, for_loop: Any = None) -> TracedEngine:
         """The engine as the layers see it during a call."""
@@ -97,25 +97,25 @@ class NetworkModule(torch.nn.Module):
         return TracedEngine(self.engine, x.device, number, None if draws is None else iter(draws), for_loop)
 
     def send(self, run: Pass, x: Any, state: Optional[Tree] = None) -> Tuple[Output, Tree]:
-        """A batch (batch, time, *features) through the network; returns its output and new buffers."""
+        """Run the network on a batch (batch, time, *features); returns its output and new buffers."""
         params, buffers = self.params.tree(self.like[0]), self.buffers_.tree(self.like[1])
-        found = forward(self.network, run, params, buffers, x.transpose(0, 1), state)
+        result = forward(self.network, run, params, buffers, x.transpose(0, 1), state)
         if self.stages is not None:
             self.stages.check()
-        return found
+        return result
 
     def returned(self, out: Output, final: bool) -> List[Any]:
-        """Spikes and recorded states, batch first, and, if asked for, the states after the last step."""
-        found = {"spikes": out.spikes.transpose(0, 1)}
+        """Spikes and recorded states, batch first, and with ``final`` the states after the last step."""
+        named = {"spikes": out.spikes.transpose(0, 1)}
         for layer, states in out.states.items():
-            found.update({f"states|{layer}|{name}": value.transpose(0, 1) for name, value in states.items()})
+            named.update({f"states|{layer}|{name}": value.transpose(0, 1) for name, value in states.items()})
         if final:
-            found.update({f"state|{path}": value for path, value in leaves(out.state)})
-        self.outputs[:] = found
-        return list(found.values())
+            named.update({f"state|{path}": value for path, value in leaves(out.state)})
+        self.outputs[:] = named
+        return list(named.values())
 
     def output(self, values: Sequence[Any]) -> Output:
-        """The network's output from what a call returned."""
+        """The network's output, from the values that a call has returned."""
         named = dict(zip(self.outputs, values))
         states: Dict[str, Dict[str, Any]] = {}
         for name, value in named.items():
@@ -123,32 +123,32 @@ class NetworkModule(torch.nn.Module):
             if kind == "states":
                 states.setdefault(rest[0], {})[rest[1]] = value.transpose(0, 1)
         final = nested({name[6:]: value for name, value in named.items() if name.startswith("state|")})
-        shown = {layer: State(found) for layer, found in states.items()}
-        return Output(named["spikes"].transpose(0, 1), shown, final, readout(self.network))
+        recorded = {layer: State(states_of_layer) for layer, states_of_layer in states.items()}
+        return Output(named["spikes"].transpose(0, 1), recorded, final, readout(self.network))
 
 
 def nested(flat: Dict[str, Any]) -> State:
     """A tree of states from their dotted names."""
-    found: Dict[str, Any] = {}
+    folders: Dict[str, Any] = {}
     for path, value in flat.items():
         name, _, rest = path.partition(".")
         if rest:
-            found.setdefault(name, {})[rest] = value
+            folders.setdefault(name, {})[rest] = value
         else:
-            found[name] = value
-    return State({name: nested(value) if isinstance(value, dict) else value for name, value in found.items()})
+            folders[name] = value
+    return State({name: nested(value) if isinstance(value, dict) else value for name, value in folders.items()})
 
 
 class TrainingModule(NetworkModule):
-    """One training step: returns spikes, recorded states and, last, the loss under ``identity_loss``.
+    """One training step: returns spikes, recorded states and, last, the loss wrapped in ``identity_loss``.
 
     Args:
-        identity_loss: PopTorch's, or the simulation's.
+        identity_loss: the function of PopTorch or of the simulation.
         loss: callable ``(out, targets) -> scalar``.
-        draws: the random arrays that come in last, after inputs, targets, and what ``layout`` says.
-        state: shaped like the states of a batch, if they are to be kept from call to call.
-        unreached: parameters from which no path leads to the loss. They get one with derivative zero: otherwise they
-            would have no arrays on the device, and no weight decay.
+        draws: the random arrays, which are the last inputs: after inputs, targets and those that ``layout`` names.
+        state: a tree shaped like the states of a batch, if they are kept from call to call; otherwise empty.
+        unreached: parameters from which no path leads to the loss. The module adds a path with derivative zero:
+            otherwise they would have no arrays on the device and no weight decay.
     """
 
     def __init__(
@@ -165,8 +165,8 @@ class TrainingModule(NetworkModule):
         weights = rest.pop(0) if layout.weights else None
         begins = rest.pop(0) if layout.keeps else None
         engine = self.traced(x, [value.movedim(0, draw.axis) for draw, value in zip(self.draws, rest)])
-        kept = None if begins is None else Kept(engine.xp, self.kept, begins)
-        options: Any = {"entered": self.entered, "kept": kept}
+        device_states = None if begins is None else DeviceStates(engine.xp, self.kept, begins)
+        options: Any = {"entered": self.entered, "kept": device_states}
         run = TracedPass(engine, layout.steps, True, Key(()), layout.record, layout.window, **options)
         out, buffers = self.send(run, x)
         if layout.targets != "samples":
@@ -179,8 +179,8 @@ class TrainingModule(NetworkModule):
             loss = loss + 0.0 * self.params.tensor(path).sum()
         for path, value in leaves(buffers):
             self.buffers_.tensor(path).copy_(value.detach())
-        if kept is not None:
-            kept.keep(out.state)
+        if device_states is not None:
+            device_states.keep(out.state)
         return (*self.returned(out, final=False), self.identity_loss(loss, "none"))
 
 
@@ -188,7 +188,7 @@ class InferenceModule(NetworkModule):
     """One run without training: returns spikes, recorded states and the states after the last step.
 
     Args:
-        for_loop: PopTorch's, to run time in one loop instead of unrolling it; None unrolls.
+        for_loop: PopTorch's function, to run time in one loop; None unrolls time.
     """
 
     def __init__(self, *common: Any, for_loop: Any = None, **options: Any) -> None:
@@ -204,37 +204,37 @@ class InferenceModule(NetworkModule):
 
 
 class Probe(NamedTuple):
-    """What a training step on a batch draws, and the states it ends with."""
+    """The random arrays that a training step on a batch draws, and the states after its last step."""
 
     draws: List[Draw]
     state: Tree
 
 
 def probed(engine: Any, network: Layer, params: Params, buffers: Tree, x: Any, steps: Optional[int]) -> Probe:
-    """Try one pass on the host on a batch (time, batch, *features).
+    """Run one training pass on the host on a batch (time, batch, *features), to see what it draws.
 
     Raises:
-        ValueError: a draw that does not belong to single samples: PopTorch divides every input by samples.
+        ValueError: a random array has no axis of samples. PopTorch divides every input along the samples.
     """
     probe = TracedEngine(engine, "cpu", engine.dtype)
     with torch.no_grad():
         out, _ = forward(network, Pass(probe, steps, True, Key(())), params, buffers, x)
-    found = []
+    draws = []
     for path, shape, axis in probe.asked:
         if axis is None or shape[axis] != x.shape[1]:
-            raise ValueError(f"engine 'ipu': random numbers of shape {shape} for {path!r} do not lie along the samples")
-        found.append(Draw(tuple(path), shape, axis % len(shape)))
-    return Probe(found, out.state)
+            raise ValueError(f"engine 'ipu': random numbers of shape {shape} for {path!r} have no axis of samples")
+        draws.append(Draw(tuple(path), shape, axis % len(shape)))
+    return Probe(draws, out.state)
 
 
 def drawn(engine: Any, draws: Sequence[Draw], key: Optional[Key], samples: int) -> List[Any]:
-    """The random arrays of one step, samples first."""
+    """Draw the random arrays of one step, samples first."""
     if draws and key is None:
         raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to the step")
-    found = []
+    arrays = []
     for path, shape, axis in draws:
         assert key is not None
         sized = (*shape[:axis], samples, *shape[axis + 1 :])
         values = engine.uniform((*key.path, *path), sized, sample_axis=axis, first=key.first)
-        found.append(values.movedim(axis, 0).contiguous())
-    return found
+        arrays.append(values.movedim(axis, 0).contiguous())
+    return arrays

@@ -1,4 +1,4 @@
-"""Checking a model of the library: as the module that would be compiled, with the aten calls of one time step."""
+"""Check a ``spikecore.Model`` for the IPU: build the module that would be compiled, and check that."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ def check_model(
     """Check a ``spikecore.Model`` on one batch: would an IPU take it, and train it as meant?
 
     Args:
-        model: on any engine; its weights stay as they are.
+        model: a model on any engine; its weights do not change.
         inputs, targets: one training batch, as ``fit`` takes it.
         loss, optimizer, window, learning, update_every, num_steps, encoder, time_axis: as in ``fit``.
-        engine: an IPU engine whose options count; default options otherwise.
+        engine: an IPU engine whose options the check uses; None takes the default options.
+
+    Returns:
+        ``CheckReport``, with the aten calls of one time step.
     """
     engine = IpuEngine(simulate=True) if engine is None else engine
     host = model.engine.to_numpy
@@ -38,10 +41,10 @@ def check_model(
     loss = ce_rate_loss() if loss is None else loss
     subject = Subject(engine, model.network, params, buffers, loss, optimizer, window, update_every is not None)
     total = int(x.shape[0]) if steps is None else steps
-    held = targets_of(engine, loss, feed.aims(engine, loss, host(targets)), total, int(x.shape[1]))
+    targets_by_step = targets_of(engine, loss, feed.aims(engine, loss, host(targets)), total, int(x.shape[1]))
     every = min(Learning(learning, update_every).update_every or total, total)
-    part = (x[:every], None) if steps is None else (x, every)
-    report = check_network(subject, part[0], held.between(0, every), part[1])
+    first_part = (x[:every], None) if steps is None else (x, every)
+    report = check_network(subject, first_part[0], targets_by_step.between(0, every), first_part[1])
     if learning != "bptt":
         reason = f"learning={learning!r} needs gradients, which stay on the device"
         report.add(Finding("learning", "", reason, "Use learning='bptt', with window or update_every"))

@@ -1,4 +1,4 @@
-"""Optimiser descriptions as ``poptorch.optim``, and the names of their arrays on the device."""
+"""Optimisers of ``poptorch.optim`` from the library's descriptions, and the names of their arrays on the device."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from spikecore.api.core.tree import leaves
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 KNOWN = "SGD, Adam, AdamW, RMSprop"
-#: How PopART names the arrays of a parameter; SGD's are those of separate accumulators, PopTorch's default. Nobody has
-#: seen them on a device: what is not found is an error.
+#: Prefixes by which PopART names the arrays of a parameter; for SGD with separate accumulators, PopTorch's default.
+#: Nobody has seen these names on a device yet, so a missing array is an error.
 _ADAM = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___"}
 PREFIXES: Dict[Any, Dict[str, str]] = {
     SGD: {"momentum_buffer": "Accl1___"},
@@ -23,18 +23,18 @@ STEP = "Step___"
 
 
 def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, options: Dict[str, Any]) -> Any:
-    """A ``poptorch.optim`` optimiser.
+    """Build an optimiser of ``poptorch.optim``.
 
     Args:
         poptorch: the module, or the simulation of it.
-        spec: the description.
+        spec: the description of the optimiser.
         params: the parameters of the module.
-        lr: the learning rate at hand.
-        options: loss_scaling, max_grad_norm; only those that are set.
+        lr: the current learning rate.
+        options: ``loss_scaling`` and ``max_grad_norm``, as far as they are set.
 
     Raises:
-        TypeError: an optimiser that PopTorch cannot run.
-        ValueError: a norm to clip by with RMSprop.
+        TypeError: PopTorch cannot run this optimiser.
+        ValueError: a norm to clip by is given with RMSprop.
     """
     if isinstance(spec, AdamW):
         return poptorch.optim.AdamW(
@@ -46,7 +46,7 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         )
     if isinstance(spec, RMSprop):
         if "max_grad_norm" in options:
-            raise ValueError("clip_norm: PopTorch's RMSprop does not clip; use SGD, Adam or AdamW, or leave it out")
+            raise ValueError("clip_norm: PopTorch's RMSprop does not clip; use SGD, Adam or AdamW, or clip_norm=None")
         used = {"momentum": spec.momentum} if spec.momentum else {}
         return poptorch.optim.RMSprop(
             params, lr=lr, alpha=spec.alpha, eps=spec.eps, weight_decay=spec.weight_decay, **used, **options
@@ -55,56 +55,56 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         given = {"momentum": spec.momentum, "nesterov": spec.nesterov}
         used = {name: value for name, value in given.items() if value}
         if dampened(spec):
-            used["dampening"] = 0.0  # until the first step; what is not given here cannot be changed later
+            used["dampening"] = 0.0  # until the first step; only options given here can be changed later
         return poptorch.optim.SGD(params, lr=lr, weight_decay=spec.weight_decay, **used, **options)
     raise TypeError(f"optimizer={spec!r} is not one that an IPU runs: {KNOWN}")
 
 
 def dampened(spec: Optional[Optimizer]) -> bool:
-    """Whether the first step is another one: SGD's velocity begins at the first gradient, but at zero on the device.
+    """Whether the first step needs no dampening: torch's velocity begins at the first gradient, the device's at zero.
 
-    Without momentum nothing is dampened.
+    Without momentum there is no velocity, and dampening has no effect.
     """
     return isinstance(spec, SGD) and spec.momentum > 0 and spec.dampening > 0
 
 
 def slots(spec: Optimizer, params: Any, held: Dict[str, Any], scale: float = 1.0) -> Dict[str, Any]:
-    """Arrays by "<parameter>.<slot>", from the device's by PopART's names; empty before the first step.
+    """Translate the device's arrays, named by PopART, to arrays named "<parameter>.<slot>".
 
     Args:
-        spec: the optimiser.
+        spec: the description of the optimiser.
         params: the parameters.
-        held: the device's arrays.
-        scale: the loss scaling, with which SGD's velocity is multiplied there.
+        held: the device's arrays; empty before the first step.
+        scale: the loss scaling; on the device SGD's velocity is multiplied by it.
 
     Raises:
-        KeyError: an array is not there: then no checkpoint can hold the optimiser.
+        KeyError: an array is missing, so no checkpoint can contain the optimiser.
     """
-    found = {}
+    arrays = {}
     for name, _ in leaves(params) if held else ():
         for slot, key in _keys(spec, name).items():
             if key not in held:
                 raise KeyError(
                     f"the optimiser state on the device has no {key!r}, only {', '.join(sorted(held))}: it cannot "
-                    "be kept in a checkpoint; save without continuing, or report these names"
+                    "be saved in a checkpoint; please report these names"
                 )
-            found[f"{name}.{slot}"] = held[key] / _factor(spec, scale)
-    return found
+            arrays[f"{name}.{slot}"] = held[key] / _factor(spec, scale)
+    return arrays
 
 
 def device_state(spec: Optimizer, params: Any, held: Dict[str, Any], step: int, scale: float = 1.0) -> Dict[str, Any]:
-    """The inverse of ``slots``, after ``step`` steps; zeros, as before the first, if nothing is held."""
-    found = {}
+    """The inverse of ``slots``, after ``step`` steps; zeros if ``held`` is empty, as before the first step."""
+    arrays = {}
     for name, value in leaves(params):
         for slot, key in _keys(spec, name).items():
-            found[key] = held[f"{name}.{slot}"] * _factor(spec, scale) if held else torch.zeros_like(value)
+            arrays[key] = held[f"{name}.{slot}"] * _factor(spec, scale) if held else torch.zeros_like(value)
         if isinstance(spec, Adam):
-            found[f"{STEP}params.{name}"] = torch.tensor(float(step) if held else 0.0)
-    return found
+            arrays[f"{STEP}params.{name}"] = torch.tensor(float(step) if held else 0.0)
+    return arrays
 
 
 def _keys(spec: Optimizer, name: str) -> Dict[str, str]:
-    """What the device calls the slots of a parameter."""
+    """The device's names for the slots of a parameter."""
     return {slot: f"{PREFIXES[type(spec)][slot]}params.{name}" for slot in spec.slots}
 
 

@@ -1,4 +1,4 @@
-"""What a user may set of PopTorch: checked here, on any machine, then turned into ``poptorch.Options``."""
+"""The options of the IPU engine: checked on any machine, then turned into ``poptorch.Options``."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ class IpuOptions:
     """The options of the IPU engine; ``[engine_options]`` in a run file.
 
     Args:
-        device_iterations: optimiser steps that the device makes in one call; the batch is cut into as many parts.
-        gradient_accumulation: parts of a batch whose mean gradient makes one optimiser step, >= 2 stages - 1 with a
-            pipeline.
-        replication_factor: copies of the network, each with its part of the batch.
-        available_memory_proportion: share of each IPU's memory for temporaries of matmuls and convolutions, in (0, 1].
-        half: the whole network in float16; give ``loss_scaling`` with it.
-        loss_scaling: factor of the loss against underflow of float16 gradients, > 0.
+        device_iterations: optimiser steps in one call of the device, >= 1; the batch is cut into as many parts.
+        gradient_accumulation: parts of a batch whose mean gradient makes one optimiser step, >= 1; with a pipeline of
+            n stages >= 2 n - 1.
+        replication_factor: copies of the network, >= 1; each gets a part of the batch.
+        available_memory_proportion: share of each IPU's memory for temporaries of matmuls and convolutions, in (0, 1];
+            None leaves it to PopTorch.
+        half: compute the whole network in float16; set ``loss_scaling`` as well.
+        loss_scaling: factor of the loss, > 0, so that float16 gradients do not underflow; None is 1.
         partials_type: "half" or "float", the type of partial sums in matmuls and convolutions.
         stochastic_rounding: round float16 results at random instead of to the nearest.
-        executable_cache_dir: where PopTorch keeps compiled programs.
-        random_seed: of the device's own generator, e.g. for stochastic rounding; spikecore draws on the host.
-        pipeline: top-level layer name -> IPU that runs it and what follows, e.g. {"0": 0, "2": 1}; starts with the
-            first layer and goes up by one.
+        executable_cache_dir: directory in which PopTorch caches compiled programs; None caches nothing.
+        random_seed: seed of the device's generator, >= 0, e.g. for stochastic rounding; spikecore draws on the host.
+        pipeline: for each stage, the name of its first top-level layer and the IPU that runs it, e.g. {"0": 0, "2": 1}.
+            It begins with the first layer, and IPUs are 0, 1, 2, ...
         recompute: recompute activations in the backward pass instead of keeping them.
-        prefetch_depth: batches fetched ahead, >= 1.
-        use_ipu_model: Graphcore's emulator (needs the whole SDK), not the simulation of this repository.
+        prefetch_depth: number of batches that are fetched ahead, >= 1; None leaves it to PopTorch.
+        use_ipu_model: run on Graphcore's emulator, which needs the whole SDK. ``simulate=True`` needs no SDK.
         offline_target: IPU architecture, 1, 2 or 21, to compile for without a device; ``executor.export`` then writes
             the program.
-        profile_dir: where PopTorch writes a profile.
-        short_batch: what becomes of a training batch smaller than the first: "drop", its loss is reported but it trains
-            nothing; "pad", it is filled up with samples of weight zero.
+        profile_dir: directory to which PopTorch writes a profile; None writes none.
+        short_batch: what happens to a training batch smaller than the first. "drop": its loss is reported, but it is
+            not trained on. "pad": samples of weight zero fill it up.
         inference_loop: in inference, run time in one ``poptorch.for_loop`` per layer instead of unrolling it.
-        check: run ``check`` before the first compilation and refuse what PopTorch would refuse or get wrong.
-        options: a ``poptorch.Options`` of your own to start from.
+        check: run ``check`` before the first compilation, and refuse what PopTorch would refuse or get wrong.
+        options: a ``poptorch.Options`` of your own to start from; None starts from PopTorch's defaults.
     """
 
     device_iterations: int = 1
@@ -113,18 +114,18 @@ class IpuOptions:
     def _combinations(self) -> None:
         if self.short_batch == "pad" and self.device_iterations > 1:
             raise ValueError(
-                "short_batch='pad' needs device_iterations=1: an optimiser step on padding alone would still move Adam"
+                "short_batch='pad' needs device_iterations=1: with Adam a step on padding alone changes weights"
             )
         if self.use_ipu_model and self.offline_target is not None:
             raise ValueError("use_ipu_model=True runs programs, offline_target only compiles them; set one of them")
         if self.use_ipu_model and self.executable_cache_dir is not None:
             raise ValueError(
-                "use_ipu_model=True cannot use executable_cache_dir: PopTorch does not cache for the model"
+                "use_ipu_model=True cannot use executable_cache_dir: PopTorch does not cache for the IPU Model"
             )
         if self.stochastic_rounding and not self.half:
             raise ValueError("stochastic_rounding=True acts on float16 only; set half=True as well")
         if self.loss_scaling is not None and not self.half:
-            raise ValueError("loss_scaling guards float16 gradients; set half=True as well, or leave it out")
+            raise ValueError("loss_scaling is for float16 gradients; set half=True as well, or leave loss_scaling out")
         if self.pipeline is not None:
             self._check_pipeline()
         if self.inference_loop and self.stages > 1:
@@ -152,14 +153,14 @@ class IpuOptions:
         return len(self.pipeline) if self.pipeline else 1
 
     def parts(self, training: bool) -> int:
-        """Into how many parts a batch is cut in one call."""
+        """The number of parts into which a batch is cut in one call."""
         if training:
             return self.device_iterations * self.gradient_accumulation * self.replication_factor
         return self.inference_iterations * self.replication_factor
 
     @property
     def inference_iterations(self) -> int:
-        """Device iterations of inference: a pipeline needs one for each stage."""
+        """The device iterations of inference: a pipeline needs one for each stage."""
         return max(self.device_iterations, self.stages)
 
     def build(self, poptorch: Any, training: bool, buffers: bool) -> Any:

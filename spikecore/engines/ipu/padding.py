@@ -1,4 +1,4 @@
-"""A last batch that is too short, on a device whose shapes are fixed: samples of weight zero fill it up."""
+"""Fill up a batch that is too short with samples of weight zero, because shapes on the device are fixed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_paddable(loss: Any, buffers: Any) -> None:
     """Refuse losses that cannot weight single samples, and layers that look at the whole batch.
 
     Raises:
-        ValueError: a callable of the user's, ``normalise``, or running statistics.
+        ValueError: the loss is a user's function or has ``normalise=True``, or a layer has running statistics.
     """
     if len(buffers):
         raise ValueError(
@@ -31,7 +31,7 @@ def check_paddable(loss: Any, buffers: Any) -> None:
 
 
 def weighted(loss: Any, engine: Any, out: Any, targets: Any, weights: Any) -> Any:
-    """The loss in which each sample counts with its weight (batch,): all ones give the loss itself."""
+    """The loss with a weight for each sample, (batch,); with weights of one it is the loss itself."""
     xp, total = engine.xp, 0.0
     for factor, term in loss.terms if isinstance(loss, WeightedSum) else ((1.0, loss),):
         each = replace(term, reduction="none").evaluate(engine, out, targets)
@@ -45,13 +45,13 @@ def weighted(loss: Any, engine: Any, out: Any, targets: Any, weights: Any) -> An
 
 
 def sample_weights(engine: Any, count: int, size: int) -> Any:
-    """Weights of ``size`` samples of which the first ``count`` are real: their mean is one, so that a mean over all of
-    them, however the batch is cut, is the mean over the real ones.
+    """Weights of ``size`` samples of which the first ``count`` are real. The mean weight is one, so a weighted mean
+    over all samples is the mean over the real ones, however the batch is cut.
     """
     return engine.asarray([size / count] * count + [0.0] * (size - count))
 
 
 def fill(x: Any, size: int) -> Any:
-    """A tensor with its last sample repeated up to ``size`` samples along axis 0."""
+    """Repeat the last sample of a tensor until axis 0 has ``size`` samples."""
     missing = size - x.shape[0]
     return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing > 0 else x

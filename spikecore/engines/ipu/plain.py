@@ -1,4 +1,4 @@
-"""Plain torch ops and an unrolled loop: what the IPU engine and its modules have in common, and no kernel of ours."""
+"""The base of the IPU engine and of the engine in its modules: plain torch ops, an unrolled loop and no kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spikecore.engines.torch.engine import TorchEngine
 
 
 class PlainEngine(TorchEngine):
-    """The torch engine without kernels, its loop over time unrolled."""
+    """The torch engine without kernels and with the loop over time unrolled."""
 
     name = "ipu"
     modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
@@ -30,14 +30,14 @@ class PlainEngine(TorchEngine):
         repeating: bool = False,
     ) -> Tuple[Any, State, State]:
         rows = inputs.unbind(0)
-        outputs, kept = [], []
+        outputs, recorded = [], []
         for t in range(len(rows) if steps is None else steps):  # unrolled: an IPU has no loop in training
             if window and t and t % window == 0:
                 state = map_leaves(torch.Tensor.detach, state)
             y, state = one_step(self, stepper, params, state, rows[t if len(rows) > 1 else 0])
             outputs.append(y)
-            kept.append(State({name: state[name] for name in record}))
-        return torch.stack(outputs), _over_time(kept), state
+            recorded.append(State({name: state[name] for name in record}))
+        return torch.stack(outputs), _over_time(recorded), state
 
     def unfused(self) -> PlainEngine:
         return self

@@ -1,4 +1,4 @@
-"""A module and its PopTorch model: built from an executor, attached, written, called."""
+"""Programs: a module with its PopTorch model. Executors build them, attach them to the device and call them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Program:
     """One PopTorch model.
 
     Args:
-        module: what it runs.
-        model: what ``trainingModel`` or ``inferenceModel`` returned.
-        optimizer: a ``poptorch.optim`` optimiser, None for inference.
-        samples: size of the batch it takes.
-        shapes: shapes of inputs and targets without the batch, and the number of steps.
+        module: the module that it runs.
+        model: the result of ``trainingModel`` or ``inferenceModel``.
+        optimizer: a ``poptorch.optim`` optimiser; None for inference.
+        samples: number of samples in a batch.
+        shapes: the result of ``shapes_of`` for the first batch; None for inference.
     """
 
     def __init__(self, module: NetworkModule, model: Any, optimizer: Any, samples: int, shapes: Any = None) -> None:
@@ -31,12 +31,12 @@ class Program:
         """Refuse a batch that the compiled program cannot take.
 
         Raises:
-            ShapeError: other shapes, or more samples, than the first batch had.
+            ShapeError: the batch has other shapes or more samples than the first one.
         """
-        found, samples = shapes_of(x, y, steps), x.shape[1]
-        if found != self.shapes:
+        shapes, samples = shapes_of(x, y, steps), x.shape[1]
+        if shapes != self.shapes:
             raise ShapeError(
-                f"engine 'ipu': the program was compiled for {_told(self.shapes)}, not for {_told(found)}: give every "
+                f"engine 'ipu': the program was compiled for {_told(self.shapes)}, not for {_told(shapes)}: give every "
                 "batch the same shape and number of steps, or call fit again to compile anew"
             )
         if samples > self.samples:
@@ -46,7 +46,7 @@ class Program:
             )
 
     def call(self, arguments: List[Any]) -> Tuple[Any, ...]:
-        """Run it on inputs that have the batch first."""
+        """Run the program on inputs that have the batch as axis 0."""
         return tuple(self.model(*(x.half() if self._halves(x) else x.contiguous() for x in arguments)))
 
     def _halves(self, x: Any) -> bool:
@@ -60,7 +60,7 @@ class Program:
                     holder.tensor(path).copy_(value)
 
     def trees(self, dtype: str) -> Tuple[Params, Tree]:
-        """Weights and buffers of the module, as tensors of the engine's dtype."""
+        """Copies of the module's weights and buffers in the engine's dtype."""
         wanted = getattr(torch, dtype)
         copied = [
             map_leaves(lambda x: x.detach().to(wanted).clone(), holder.tree(like))
@@ -69,7 +69,7 @@ class Program:
         return copied[0], copied[1]
 
     def attach(self) -> None:
-        """Put it on the device; the first call of a program that is not compiled does that itself."""
+        """Attach the program to the device. One that is not compiled yet is attached by its first call."""
         if self.model.isCompiled() and not self.model.isAttachedToDevice():
             self.model.attachToDevice()
 
@@ -79,27 +79,27 @@ class Program:
             self.model.copyWeightsToDevice()
 
     def detach(self) -> None:
-        """Take it off the device."""
+        """Detach the program from the device."""
         if self.model.isCompiled() and self.model.isAttachedToDevice():
             self.model.detachFromDevice()
 
     def close(self) -> None:
-        """Release what it holds."""
+        """Release the PopTorch model."""
         self.model.destroy()
 
 
 def shapes_of(x: Any, y: Any, steps: Optional[int]) -> Any:
-    """What must stay the same from batch to batch: time steps, features, shape and placement of targets, steps."""
+    """What every batch must have in common: time steps, features, shape and placement of targets, steps."""
     placed = placement(x, y, steps)
     return x.shape[0], tuple(x.shape[2:]), tuple(y.shape[PLACEMENTS[placed] :]), placed, steps
 
 
-#: How targets lie, and how many of their axes come before those of one sample.
+#: Placements of targets, and how many axes come before those of one sample.
 PLACEMENTS = {"samples": 1, "time": 2, "whole": 0}
 
 
 def placement(x: Any, y: Any, steps: Optional[int]) -> str:
-    """Whether targets are (time, batch, ...), (batch, ...), or do not belong to samples."""
+    """Whether targets are (time, batch, ...), "time"; (batch, ...), "samples"; or have no axis of samples, "whole"."""
     time, samples = x.shape[0] if steps is None else steps, x.shape[1]
     if y.ndim >= 2 and tuple(y.shape[:2]) == (time, samples):
         return "time"
@@ -107,7 +107,7 @@ def placement(x: Any, y: Any, steps: Optional[int]) -> str:
 
 
 def batch_first(y: Any, placed: str) -> Any:
-    """Targets with the axis first that PopTorch divides."""
+    """Targets with the axis that PopTorch divides, the samples, as axis 0."""
     if placed == "whole":
         return y[None, ...]
     return y.transpose(0, 1).contiguous() if placed == "time" else y
@@ -117,7 +117,7 @@ def check_divisible(samples: int, placed: str, parts: int, targets: Any) -> None
     """Refuse a batch that cannot be cut into equal parts.
 
     Raises:
-        ShapeError: names the option and what would fit.
+        ShapeError: the message names the options and a size that fits.
     """
     cut = f"{parts} equal parts (device_iterations x gradient_accumulation x replication_factor)"
     if samples % parts:
@@ -141,8 +141,9 @@ def _told(shapes: Any) -> str:
 def training_program(
     executor: Any, x: Any, y: Any, steps: Optional[int], state: Tree, unreached: Sequence[str]
 ) -> Program:
-    """The training program of an executor for batches like x (time, batch, *features) and y, which keeps states shaped
-    like ``state`` from call to call; an empty one, and every call begins at rest. See ``TrainingModule`` for the rest.
+    """Build the training program of an executor for batches like x (time, batch, *features) and y.
+
+    It keeps states shaped like ``state`` from call to call; if ``state`` is empty, every call begins at rest.
     """
     engine, settings, poptorch = executor.engine, executor.settings, executor.engine.poptorch
     shapes = shapes_of(x, y, steps)
@@ -165,7 +166,7 @@ def training_program(
 def inference_program(
     executor: Any, samples: int, x: Any, states: List[Tuple[str, Any]], steps: Optional[int], record: Any
 ) -> Program:
-    """An inference program of an executor for batches of ``samples`` like x, continuing from ``states``."""
+    """Build an inference program of an executor for ``samples`` samples like those of x, starting from ``states``."""
     settings, poptorch = executor.settings, executor.engine.poptorch
     executor._fetch()
     layout = Layout(steps, record, state=tuple(path for path, _ in states))
@@ -180,7 +181,7 @@ def inference_program(
 
 
 def _prepare(module: NetworkModule, poptorch: Any, settings: Any) -> None:
-    """Half precision, and pipeline stages that begin where their layer does."""
+    """Apply the options ``half`` and ``pipeline`` to a module."""
     if settings.half:
         module.half()
     if settings.pipeline:
@@ -200,7 +201,7 @@ class Stages:
 
     Args:
         poptorch: the module, or the simulation of it.
-        pipeline: IPU by the name of the top-level layer with which a stage begins.
+        pipeline: for each stage, the name of its first top-level layer and its IPU.
     """
 
     def __init__(self, poptorch: Any, pipeline: Mapping[str, int]) -> None:
@@ -212,14 +213,14 @@ class Stages:
             self.begun.add(path)
 
     def check(self) -> None:
-        """Refuse a pass in which a stage has not begun: its layers would run on the IPU before.
+        """Refuse a pass in which a stage has not begun: its layers would run on the IPU of the stage before.
 
         Raises:
-            ValueError: names the layer.
+            ValueError: the message names the layer.
         """
         missing = [name for name in self.pipeline if name not in self.begun]
         if missing:
             raise ValueError(
-                f"pipeline: layer {missing[0]!r} was never entered by itself, so no stage begins there; a container of "
-                "one's own has to run its layers with containers.run_child"
+                f"pipeline: layer {missing[0]!r} was never entered by itself, so no stage begins there; a container "
+                "of your own must run its layers with containers.run_child"
             )

@@ -1,4 +1,4 @@
-"""Every operator of a forward pass, as PopTorch would record it, and what speaks against it."""
+"""Record every operator of a forward pass as PopTorch would, with the objections to it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikecore.engines.ipu.conditions import ON_CPU, condition
-from spikecore.engines.ipu.operators import objection
 from spikecore.engines.ipu.records import COPIES, Record, Write, note_record, record_of
+from spikecore.engines.ipu.supported_operators import objection
 from spikecore.engines.ipu.ties import tied
 
 INT32 = torch.iinfo(torch.int32)
 FORBIDDEN = (torch.bfloat16, torch.complex64, torch.complex128)
 HOST = "_local_scalar_dense aminmax is_nonzero item equal".split()
 
-#: Operators whose results PopTorch knows at compile time, whatever they are given, and those that it never knows.
+#: Operators whose results PopTorch always computes at compile time, and operators whose results it never does.
 CONSTANTS = frozenset(
     "zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided "
     "lift_fresh".split()
@@ -27,13 +27,13 @@ CHANCE = frozenset(
     "rand randn randint randperm normal bernoulli rand_like randn_like randint_like "
     "normal_ uniform_ random_ exponential_ bernoulli_".split()
 )
-#: Operators that return views and do not say so.
+#: Operators that return views although their schema does not say so.
 SHARING = frozenset("_unsafe_view unsafe_split unsafe_chunk unsafe_split_with_sizes".split())
 OVERWRITING = frozenset("copy_ fill_ zero_ normal_ uniform_ random_ exponential_ bernoulli_".split())
 
 
 class Call(NamedTuple):
-    """One call of an operator: its name, shapes and dtypes of its results, the numbers it is given, its layer."""
+    """One call of an operator: its name, shapes and dtypes of its results, its numerical arguments, its layer."""
 
     name: str
     outputs: Tuple[Any, ...]
@@ -42,10 +42,10 @@ class Call(NamedTuple):
 
 
 class Operators(TorchDispatchMode):
-    """Notes every operator below autograd.
+    """Records every operator that torch calls, below autograd.
 
     Args:
-        watch: where calls and objections go.
+        watch: the ``Watch`` that collects calls and objections.
     """
 
     def __init__(self, watch: Any) -> None:
@@ -63,24 +63,24 @@ class Operators(TorchDispatchMode):
         if self._on_host(name, tensors):
             return function(*args, **kwargs)
         if name == "fill_" and "__setitem__" in self.watch.functions:
-            name = "copy_"  # which an IPU makes of a number
-        changed = [given[x] for x in written if isinstance(given.get(x), torch.Tensor)]
-        kept = [x for x in tensors if not (name in OVERWRITING and any(x is y for y in changed))]
-        self._read(name, tensors, [] if views else kept)
-        found = function(*args, **kwargs)
-        outputs = tensors_in(found)
+            name = "copy_"  # on an IPU a number is copied, too
+        changed_tensors = [given[x] for x in written if isinstance(given.get(x), torch.Tensor)]
+        read_tensors = [x for x in tensors if not (name in OVERWRITING and any(x is y for y in changed_tensors))]
+        self._read(name, tensors, [] if views else read_tensors)
+        results = function(*args, **kwargs)
+        outputs = tensors_in(results)
         self._enter(name, given, outputs)
-        self._enter_gradients(name, given, tensors, found)
-        self._remember(name, given, tensors, [x for x in outputs if not any(x is y for y in changed)], views)
-        constant = name not in CHANCE and all(_constant(x) for x in kept)
-        for x in changed:
+        self._enter_gradients(name, given, tensors, results)
+        self._remember(name, given, tensors, [x for x in outputs if not any(x is y for y in changed_tensors)], views)
+        constant = name not in CHANCE and all(_constant(x) for x in read_tensors)
+        for x in changed_tensors:
             self._write(name, given, x, constant)
-        return found
+        return results
 
     def _on_host(self, name: str, tensors: List[Any]) -> bool:
-        """Whether it runs on the host while PopTorch traces, which sees nothing of it."""
+        """Whether an operator runs on the host while PopTorch traces, so that PopTorch does not see it."""
         watch = self.watch
-        if name == "lift_fresh":  # of torch.tensor, or of torch.from_numpy, which is no function to override
+        if name == "lift_fresh":  # called by torch.tensor, or by torch.from_numpy, which no mode sees
             return watch.placed == "host" or not watch.functions
         if watch.placed is not None:
             return bool(watch.placed == "host")
@@ -93,7 +93,7 @@ class Operators(TorchDispatchMode):
             self.watch.read(x)
 
     def _enter(self, name: str, given: Dict[str, Any], outputs: List[Any]) -> None:
-        """Enter a call, and what speaks against it."""
+        """Note a call, and the objections to it."""
         watch = self.watch
         numbers = str(zlib.crc32(_bytes(outputs[0]))) if name == "lift_fresh" else repr(_plain(list(given.values())))
         shapes = tuple((tuple(x.shape), str(x.dtype)) for x in outputs)
@@ -105,10 +105,10 @@ class Operators(TorchDispatchMode):
                 reason = f"aten::{name} makes whole numbers that do not fit into the 32 bits of an IPU"
                 watch.note("dtype", reason, "Use smaller ones, or compute them on the host")
         if not set(ON_CPU.get(name, ())) & set(watch.functions):
-            against, read_back = objection(name), name in HOST
-            if against is not None:
+            remedy, read_back = objection(name), name in HOST
+            if remedy is not None:
                 kind = "reads values on the host" if read_back else "is not lowered"
-                watch.note("host access" if read_back else "operator", f"aten::{name} {kind}", _sentence(against))
+                watch.note("host access" if read_back else "operator", f"aten::{name} {kind}", _sentence(remedy))
         broken = condition(name, given)
         if broken is not None:
             watch.note("operator", broken.reason, broken.remedy, broken.error)
@@ -119,24 +119,24 @@ class Operators(TorchDispatchMode):
             watch.note("operator", "aten::triu is lowered for constants only", "Multiply by a constant mask")
 
     def _enter_gradients(self, name: str, given: Dict[str, Any], tensors: List[Any], found: Any) -> None:
-        """Enter what PopTorch would differentiate otherwise than torch."""
+        """Object where PopTorch would differentiate a call in another way than torch."""
         watch = self.watch
         if not watch.gradients or not any(x.requires_grad for x in tensors) or "grad" in watch.functions:
             return
         if not torch.is_grad_enabled() and name != "detach" and any(x.is_floating_point() for x in tensors_in(found)):
-            reason = "gradients are disabled here, which stops none on the device"
+            reason = "gradients are disabled here, but on the device they flow all the same"
             watch.note("no_grad", reason, "Write y = x.detach() and use y")
         share = tied(name, given, found)
-        if share and not any((one.trap, one.layer) == ("tied maxima", watch.layer) for one in watch.report.findings):
+        if share and not any((x.trap, x.layer) == ("tied maxima", watch.layer) for x in watch.report.findings):
             reason = (
                 f"aten::{name}: {share:.0%} of its results are reached by several equal values; an IPU gives each of "
-                "them the whole gradient, torch shares it or gives it to the first"
+                "these values the whole gradient, torch shares it or gives it to the first"
             )
-            remedy = "Over spikes ties are the rule: pool the current before the neuron, or take the mean"
+            remedy = "Spikes tie almost always: pool the current before the neuron, or take the mean"
             watch.note("tied maxima", reason, remedy, error=False)
 
     def _remember(self, name: str, given: Dict[str, Any], tensors: List[Any], outputs: List[Any], views: bool) -> None:
-        """Note of new tensors what they are views of, and whether PopTorch knows them at compile time."""
+        """Record which tensors new ones are views of, and whether PopTorch computes them at compile time."""
         constant = name in CONSTANTS or (name not in CHANCE and all(_constant(x) for x in tensors))
         step = given.get("step", 1) if name == "slice" else 1
         for x in outputs:
@@ -156,7 +156,7 @@ class Operators(TorchDispatchMode):
 
 
 def constant_call(x: Any, layer: str) -> Call:
-    """What a tensor of the host's becomes when it is moved to the device."""
+    """The call that PopTorch records when a tensor of the host is moved to the device: a constant."""
     with torch._C.DisableTorchFunction():
         return Call("constant", ((tuple(x.shape), str(x.dtype)),), str(zlib.crc32(_bytes(x))), layer)
 
@@ -166,17 +166,17 @@ def tensors_in(value: Any) -> List[Any]:
     if isinstance(value, torch.Tensor):
         return [value]
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
-    found = []
+    tensors = []
     for part in parts:
         if isinstance(part, torch.Tensor):
-            found.append(part)
+            tensors.append(part)
         elif isinstance(part, (tuple, list, dict)):
-            found += tensors_in(part)
-    return found
+            tensors += tensors_in(part)
+    return tensors
 
 
 class Signature(NamedTuple):
-    """Of an operator: its name, its arguments' names, those of them it changes, whether it returns views."""
+    """An operator's name, its arguments' names, those that it changes in place, and whether it returns views."""
 
     name: str
     arguments: Tuple[str, ...]
@@ -206,7 +206,7 @@ def _bytes(x: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """An argument without its tensors and generators."""
+    """An argument with tensors and generators replaced by the names of their types."""
     if isinstance(value, (torch.Tensor, torch.Generator)):
         return type(value).__name__
     return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -1,9 +1,9 @@
-"""What PopTorch would know tensors by while it traces: each Python tensor by a value of its own.
+"""Find reads of values that PopTorch would not have updated, because it gives every Python tensor its own value.
 
-In torch, tensors over one storage see what is written to any of them. PopTorch replaces in-place operators by others
-that return new values, so a write reaches the tensor it is called on and, if it copies into a chain of slices, what
-those were cut from. All other tensors over the storage keep their old values, silently. A ``Record`` notes for one
-tensor which elements would be out of date; reading those is the error.
+In torch, tensors that share a storage see every write to any of them. PopTorch replaces in-place operators by others
+that return new values. So a write reaches the tensor on which it is called and, if it copies into a chain of slices,
+the tensors that were sliced. All other tensors that share the storage silently keep their old values. A ``Record``
+notes which elements of its tensor would be out of date; reading one of them is an error.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class Write(NamedTuple):
 
     operator: str
     layer: str
-    constant: bool  # whether it goes into a part of what PopTorch computes at compile time
+    constant: bool  # whether it writes into a part of a tensor that PopTorch computes at compile time
 
 
 class Record:
-    """What is known of one tensor on the device.
+    """The properties of one tensor on the device.
 
     Args:
         x: the tensor.
         constant: whether PopTorch computes it at compile time; then writes into parts of it are lost.
         base: the record of the tensor that this one is a view of.
-        by: the operator that made it.
-        step: of a slice.
+        by: the operator that made the tensor.
+        step: the step of that operator if it is a slice; otherwise 1.
     """
 
     def __init__(self, x: Any, constant: bool, base: Optional[Record] = None, by: str = "", step: int = 1) -> None:
@@ -42,29 +42,29 @@ class Record:
         self.place = (tuple(x.shape), x.stride(), x.storage_offset()) if x.layout == torch.strided else ((), (), 0)
         self.stale: Any = None if base is None else base.stale  # which elements of the storage are out of date
         self.lost: Optional[Write] = None if base is None else base.lost
-        self.family: List[Any] = [] if base is None else base.family  # weak references to all over one storage
+        self.family: List[Any] = [] if base is None else base.family  # weak references to all records of one storage
         self.family.append(weakref.ref(self))
 
     def elements(self, mask: Any) -> Any:
-        """Its elements in a mask over the storage, as a view of the mask."""
+        """The tensor's elements in a mask over the storage, as a view of the mask."""
         shape, stride, offset = self.place
         return torch.as_strided(mask, shape, stride, offset)
 
     def outdated(self) -> Optional[Write]:
-        """The write whose result a reader of this tensor would miss."""
+        """The write that a read of this tensor would miss, or None."""
         return self.lost if self.stale is not None and bool(self.elements(self.stale).any()) else None
 
     def sources(self) -> List[Record]:
-        """The records that a copy into this one also reaches: what its chain of slices was cut from."""
-        found, record = [], self
+        """The records that a copy into this one reaches, too: those that its chain of slices was cut from."""
+        records, record = [], self
         while record.base is not None and record.by in CUTS | SHAPES and not record.base.constant:
             if record.by in CUTS:
-                found.append(record.base)
+                records.append(record.base)
             record = record.base
-        return found
+        return records
 
     def strided(self) -> bool:
-        """Whether its chain of slices has one with a step."""
+        """Whether a slice in its chain of slices has a step."""
         record: Optional[Record] = self
         while record is not None and record.by in CUTS | SHAPES:
             if record.step != 1:
@@ -73,7 +73,7 @@ class Record:
         return False
 
     def written(self, x: Any, write: Write, constant: bool, source: Optional[Record] = None) -> None:
-        """All elements of ``x``, this record's tensor, get new values, those of ``source`` if they are copied."""
+        """Note that all elements of ``x``, this record's tensor, get new values, copies of ``source`` if given."""
         others: List[Record] = [other for other in (ref() for ref in self.family) if other not in (None, self)]
         self.family[:] = [weakref.ref(other) for other in (self, *others)]
         reached = self.sources() if write.operator in COPIES else []
@@ -86,7 +86,7 @@ class Record:
         self.stale, self.constant = None, constant
 
     def _mark(self, x: Any, part: Record, stale: bool) -> None:
-        """Note the elements of ``part`` as out of date here, or as up to date."""
+        """Mark the elements of ``part`` in this record as out of date (``stale``) or as up to date."""
         if self.stale is None and not stale:
             return
         size = x.untyped_storage().nbytes() // x.element_size()
@@ -95,16 +95,16 @@ class Record:
 
 
 def record_of(x: Any) -> Optional[Record]:
-    """The record of a tensor; None where it lies on the host, so that PopTorch refuses to mix it with others."""
+    """The record of a tensor; None if it is on the host, so that PopTorch refuses to mix it with others."""
     return getattr(x, "_ipu_record", None)
 
 
 def note_record(x: Any, record: Record) -> None:
-    """Attach a record to its tensor, with which it lives."""
+    """Attach a record to its tensor, for as long as the tensor exists."""
     x._ipu_record = record
 
 
 def forget_record(x: Any) -> None:
-    """Detach it again from a tensor that outlives the pass."""
+    """Remove the record from a tensor that exists longer than the pass."""
     if "_ipu_record" in x.__dict__:
         del x.__dict__["_ipu_record"]

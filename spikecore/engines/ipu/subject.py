@@ -1,4 +1,4 @@
-"""A network of the library as the module that would be compiled for it, and its check."""
+"""Build the module that would be compiled for a network of the library, and check it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from spikecore.engines.ipu.simulation.rules import ancestors
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked: a network with weights (tensors or NumPy arrays), loss and optimiser.
+    """The subject of a check: a network with its weights (tensors or NumPy arrays), loss and optimiser.
 
-    ``parted``: whether its states are kept on the device from one part of a sequence to the next.
+    ``parted`` says whether states stay on the device from one part of a sequence to the next.
     """
 
     engine: Any
@@ -40,7 +40,7 @@ class Subject:
     def module(self, x: Any, y: Any, steps: Optional[int]) -> Tuple[TrainingModule, List[Any]]:
         """The module that would be compiled for a batch x (time, batch, *features) and y, and its inputs.
 
-        In float32 even where ``half`` is asked for: the ops are the same, and not every CPU build has float16.
+        It computes in float32 even with ``half=True``: the ops are the same, and not every CPU build has float16.
         """
         engine, settings, samples = self.engine, self.engine.options, x.shape[1]
         params, buffers = (map_leaves(engine.asarray, tree) for tree in (self.params, self.buffers))
@@ -69,7 +69,7 @@ class Subject:
         return [name for name, weight in module.params.named_parameters() if id(weight) not in reached]
 
     def calls(self, x: Any, y: Any, steps: Optional[int]) -> Optional[int]:
-        """Aten calls of one forward pass; None where it fails."""
+        """The number of aten calls of one forward pass; None if the pass fails."""
         module, inputs = self.module(x, y, steps)
         watch, _ = traced(CheckReport(""), module, inputs, {}, True)
         return None if watch is None else len(watch.calls)
@@ -79,26 +79,26 @@ def check_network(subject: Subject, x: Any, y: Any, steps: Optional[int] = None,
     """Check a network of the library on one training batch.
 
     Args:
-        subject: the network with what belongs to it.
-        x: (time, batch, *features) of the engine; a time axis of 1 with ``steps`` is an input constant in time.
-        y: targets of the engine.
-        steps: number of steps of a constant input.
+        subject: the network with its weights, loss and optimiser.
+        x: inputs (time, batch, *features) on the engine; (1, batch, *features) if they are constant in time.
+        y: targets on the engine.
+        steps: number of time steps of a constant input; otherwise None.
         count: whether to count the aten calls of one time step, which takes a second pass.
 
     Returns:
-        ``CheckReport``.
+        ``CheckReport``; with ``count`` it has the aten calls of one time step.
     """
     module, inputs = subject.module(x, y, steps)
     module.train()
     title = layer_name(subject.network)
     report = check(module, inputs, optimizer=subject.optimizer, options=subject.engine.options, title=title)
-    against = not_keepable(module.like_state, subject.engine.options.parts(True))
-    if subject.parted and against is not None:
-        report.add(Finding("parts", "", *against))
+    objection = not_keepable(module.like_state, subject.engine.options.parts(True))
+    if subject.parted and objection is not None:
+        report.add(Finding("parts", "", *objection))
     report.steps = x.shape[0] if steps is None else steps
     if count and report.nodes:
         report.per_step = _per_step(subject, x, y, steps, report)
-        report.findings = [one for one in report.findings if one.trap != "graph size"]
+        report.findings = [finding for finding in report.findings if finding.trap != "graph size"]
         large = large_graph(report.nodes, report.per_step, report.steps)
         if large is not None:
             report.add(large)
@@ -106,7 +106,7 @@ def check_network(subject: Subject, x: Any, y: Any, steps: Optional[int] = None,
 
 
 def _per_step(subject: Subject, x: Any, y: Any, steps: Optional[int], report: CheckReport) -> Optional[int]:
-    """How many aten calls one more time step adds; of networks that fix the number of steps, their share."""
+    """How many aten calls one more time step adds; the mean per step if the network fixes the number of steps."""
     longer: Any = (x, y, steps + 1) if steps is not None else (torch.cat([x, x[-1:]]), y, None)
     if placement(x, y, steps) == "time":
         longer = (longer[0], torch.cat([y, y[-1:]]), longer[2])

@@ -1,4 +1,4 @@
-"""Maxima that several values share: on an IPU each of them gets the whole gradient."""
+"""Ties: maxima that several values share. On an IPU each of these values gets the whole gradient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POOLS = {"max_pool2d_with_indices": 2, "max_pool3d_with_indices": 3}
 
 
 def tied(name: str, given: Dict[str, Any], found: Any) -> Optional[float]:
-    """The share of an operator's results to which several equal values lead; None if it is about something else."""
+    """The share of an operator's results that several equal values reach; None if it takes no maximum or minimum."""
     x: Any = given.get("self")
     if name in POOLS:
         at_maximum = _windows(x, POOLS[name], given, found[0].shape) == found[0].unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""The engine and the pass while a module is traced: what layers see of PopTorch."""
+"""The engine and the pass that layers get while PopTorch traces a module."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spikecore.engines.ipu.words import words
 
 
 class TracedEngine(PlainEngine):
-    """The engine while a module is traced: arrays are what the module got, and random draws come in as inputs.
+    """The engine while a module is traced: its arrays are the module's tensors, and random draws are inputs.
 
     Args:
         host: the engine that compiles.
         device: the device of the module's inputs.
         dtype: "float32", "float64" or, for a network in half precision, "float16".
-        draws: what ``uniform`` hands out, in order; None to note in ``asked`` what it is asked for.
-        for_loop: PopTorch's, for inference that does not unroll time; None unrolls.
+        draws: the arrays that ``uniform`` returns, in order; None draws them and lists the requests in ``asked``.
+        for_loop: PopTorch's function, for inference that does not unroll time; None unrolls.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class TracedEngine(PlainEngine):
 
 @dataclass(frozen=True)
 class TracedPass(Pass):
-    """A pass that says which layer it enters: pipeline stages begin there, and findings are named after it.
+    """A pass that reports which layer it enters, so that pipeline stages can begin and findings can name the layer.
 
     Args:
-        entered: called with the dotted name of each layer; None, nobody listens.
-        kept: states of the call before (``kept.Kept``); None, every sequence begins at rest.
+        entered: called with the dotted name of each layer; None calls nothing.
+        kept: ``DeviceStates`` of the call before; with None every sequence begins at rest.
     """
 
     entered: Any = field(default=None, compare=False)

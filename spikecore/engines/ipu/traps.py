@@ -1,6 +1,6 @@
-"""What PopTorch accepts and gets wrong without an operator that shows it: exchanged in torch while a module is watched.
+"""Observe constructs that PopTorch accepts and gets wrong, and that no operator of the forward pass shows.
 
-Each call is noted, then does what it always does.
+While a module runs, functions of torch are replaced by wrappers. A wrapper reports the call and then makes it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from spikecore.engines.ipu.simulation.rules import replaced
 
 IGNORED = {
     "autograd.Function": "its backward is silently dropped and its forward is differentiated instead",
-    "detach_": "it is accepted and ignored: the gradient flows",
+    "detach_": "PopTorch accepts and ignores it: the gradient flows",
     "hook": "gradient hooks are silently ignored",
 }
 
 
 @contextlib.contextmanager
 def traps(watch: Any) -> Iterator[None]:
-    """Note these constructs while a module runs.
+    """Report these constructs while a module runs.
 
     Args:
-        watch: what notes them.
+        watch: the ``Watch`` to which they are reported.
     """
     with replaced(*_changes(watch)):
         yield
@@ -35,7 +35,7 @@ def _changes(watch: Any) -> List[Tuple[Any, str, Any]]:
     apply, call = torch.autograd.Function.__dict__["apply"].__func__, torch.nn.Module.__call__
 
     def applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if cls is checkpoint.CheckpointFunction:  # its backward is that of the ops in its forward
+        if cls is checkpoint.CheckpointFunction:  # its backward is the backward of the ops in its forward
             watch.recomputed = True
         elif watch.training:
             remedy = "Write value + slope.detach() * (x - x.detach()), with plain ops"
@@ -64,7 +64,7 @@ def _changes(watch: Any) -> List[Tuple[Any, str, Any]]:
             watch.stack.pop()
 
     changes: List[Tuple[Any, str, Any]] = []
-    if hasattr(checkpoint, "_infer_device_type"):  # newer ones look for torch.ipu, which torch 2.0 does not
+    if hasattr(checkpoint, "_infer_device_type"):  # newer versions look for torch.ipu, which does not exist
         changes.append((checkpoint, "_infer_device_type", lambda *args: "cpu"))
     return [
         *changes,

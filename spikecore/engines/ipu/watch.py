@@ -1,4 +1,4 @@
-"""One forward pass under observation: every function and operator of torch, and where its tensors would lie."""
+"""Observe one forward pass: every function and operator of torch, and on which device its tensors would be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spikecore.engines.ipu.traps import traps
 
 IPU = torch.device("ipu", 0)
 
-#: Functions that make tensors: unless told otherwise PopTorch sends these to the device and leaves those on the host.
+#: Functions that make tensors. Without ``device=`` PopTorch puts the first set on the device, the second on the host.
 ON_DEVICE = frozenset(
     "arange empty full full_like linspace logspace ones rand randint randn randperm range tensor zeros zeros_like "
     "normal".split()
@@ -30,11 +30,11 @@ ON_HOST = frozenset(
 
 
 class Watch:
-    """Notes the calls of one forward pass, and objections in a report.
+    """Collects the calls of one forward pass, and reports objections.
 
     Args:
-        report: where objections go.
-        names: dotted names of the modules by id.
+        report: the report to which objections are added.
+        names: dotted names of the modules by their ``id``.
         training: whether gradients matter.
     """
 
@@ -43,32 +43,32 @@ class Watch:
         self.calls: List[Call] = []
         self.stack: List[str] = [""]
         self.failed = ""  # the layer in which the pass fails
-        self.functions: List[str] = []  # the functions of torch at hand
-        self.placed: Optional[str] = None  # "host" or "device", where the function at hand is told to put its results
-        self.recomputed = False  # whether anything is checkpointed, and autograd's graph is not all there
-        self.gradients = training  # whether a disabled gradient matters at the moment
+        self.functions: List[str] = []  # the functions of torch that are running, the outermost first
+        self.placed: Optional[str] = None  # "host" or "device": where the running function puts its results
+        self.recomputed = False  # whether anything is checkpointed, so that autograd's graph is incomplete
+        self.gradients = training  # whether to object to disabled gradients at the moment
         self.losses: List[Any] = []
 
     @property
     def layer(self) -> str:
-        """The layer at hand."""
+        """The name of the current layer."""
         return self.stack[-1]
 
     def enter(self, path: str) -> None:
-        """A layer begins, and lasts until the next one."""
+        """Note that a layer begins. It lasts until the next one begins."""
         self.stack[-1] = path
 
     def note(self, trap: str, reason: str, remedy: str, error: bool = True) -> None:
-        """Enter an objection to the layer at hand."""
+        """Report an objection to the current layer."""
         self.report.add(Finding(trap, self.layer, reason, remedy, error))
 
     def mixed(self, name: str) -> None:
-        """A tensor of the host's meets one on the device."""
-        reason = f"{name} is given a tensor of the host's, which cannot meet those of the device"
+        """Object to a call that mixes tensors of the host and of the device."""
+        reason = f"{name} gets a tensor of the host together with tensors of the device"
         self.note("host tensor", reason, "Make it a buffer (self.register_buffer), or move it: tensor.to(x.device)")
 
     def read(self, value: Any) -> None:
-        """Tensors are read: object where PopTorch would read old values."""
+        """Note that tensors are read, and object if PopTorch would read old values."""
         for x in tensors_in(value):
             record = record_of(x)
             lost = record.outdated() if record is not None else None
@@ -76,15 +76,15 @@ class Watch:
                 self.report.add(_lost(lost))
 
     def run(self, module: Any, inputs: List[Any], held: List[Any]) -> Any:
-        """The module's result on inputs, with everything that torch does noted.
+        """Call a module and note everything that torch does; returns the module's result.
 
         Args:
-            module: what is called.
+            module: the module to call.
             inputs: its arguments.
-            held: its parameters and buffers, which lie on the device like the inputs.
+            held: its parameters and buffers, which are on the device like the inputs.
         """
-        given = [*tensors_in(inputs), *held]
-        for x in given:
+        tensors = [*tensors_in(inputs), *held]
+        for x in tensors:
             note_record(x, Record(x, constant=False))
         observers = (traps(self), _Functions(self), Operators(self), torch.enable_grad())
         try:
@@ -93,15 +93,15 @@ class Watch:
                     stack.enter_context(observer)
                 out = module(*inputs)
             self.losses += tracing.losses
-            self.read([out, held])  # by the caller, and by the next call
+            self.read([out, held])  # the caller reads the output, the next call the rest
             return out
         finally:
-            for x in given:
+            for x in tensors:
                 forget_record(x)
 
     @contextlib.contextmanager
     def inlined(self) -> Iterator[None]:
-        """Torch disables gradients here, in the forward of a function, and PopTorch does not."""
+        """The forward of an ``autograd.Function``: torch disables gradients here, PopTorch does not."""
         before, self.gradients = self.gradients, False
         try:
             yield
@@ -110,7 +110,7 @@ class Watch:
 
     @contextlib.contextmanager
     def inside(self, name: str, placed: Optional[str]) -> Iterator[None]:
-        """A function of torch is at hand."""
+        """A function of torch is running; ``placed`` says where it puts its results."""
         before, self.placed = self.placed, placed or self.placed
         self.functions.append(name)
         try:
@@ -124,20 +124,20 @@ def _lost(write: Write) -> Finding:
     if write.constant:
         reason = (
             f"aten::{write.operator} writes into a part of a tensor of constants (zeros, empty, new_zeros, ...), which "
-            "are folded before: what is written is silently lost"
+            "PopTorch computes earlier: the write is silently lost"
         )
-        remedy = "Build it with torch.stack or torch.cat, also where F.pad(mode='circular') writes so"
+        remedy = "Build it with torch.stack or torch.cat; do so in place of F.pad(mode='circular'), too"
     else:
         reason = (
-            f"aten::{write.operator} changes a tensor in place of which there are views, or a view: those that share "
-            "its memory silently keep their old values"
+            f"aten::{write.operator} changes a tensor in place that shares memory with others: these silently keep "
+            "their old values"
         )
         remedy = "Assign instead: k[:, 0] = k[:, 0] + 1, or k = torch.cat([...])"
     return Finding("lost write", write.layer, reason, remedy)
 
 
 class _Functions(TorchFunctionMode):
-    """Functions of torch, at their outermost: tensors say that they lie on an IPU, as they would there."""
+    """Observes the outermost functions of torch, and makes tensors report that they are on an IPU."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -160,12 +160,12 @@ class _Functions(TorchFunctionMode):
         elif here and None in sources and not moves:
             watch.mixed(name)
         with watch.inside(name, device or ("host" if moved else _default(name, len(sources) > 0))):
-            found = function(*args, **kwargs)
+            result = function(*args, **kwargs)
         if moved and (device == "device" or here):
-            found = self._constant(found)
-        if name in LOSSES and isinstance(found, torch.Tensor):
-            watch.losses.append(found)
-        return found
+            result = self._constant(result)
+        if name in LOSSES and isinstance(result, torch.Tensor):
+            watch.losses.append(result)
+        return result
 
     def _attribute(self, name: str, function: Any, args: Any) -> Any:
         attribute, watch = getattr(function, "__self__", None), self.watch
@@ -178,12 +178,12 @@ class _Functions(TorchFunctionMode):
                 if name == "__set__":
                     watch.note(".data =", "assignment to .data is silently lost", "Use copy_ on a float buffer")
                 else:
-                    reason = ".data stops no gradient, and what is written to it may be lost"
+                    reason = ".data stops no gradient, and a write to it may be lost"
                     watch.note(".data", reason, "Read x.detach(), and write with copy_ to a float buffer")
         return function(*args)
 
     def _constant(self, x: Any) -> Any:
-        """A tensor of the host's on the device: a constant of the program."""
+        """A copy on the device of a tensor of the host, which is a constant of the program."""
         with self.watch.inside("to", "host"):
             copy = x.clone()
         note_record(copy, Record(copy, constant=True))
@@ -192,18 +192,18 @@ class _Functions(TorchFunctionMode):
 
 
 def _on_cpu(name: str, args: Any, kwargs: Dict[str, Any]) -> Tuple[Any, Optional[str]]:
-    """The arguments with the CPU in place of an IPU, and where they ask for the result."""
+    """The arguments with every device replaced by the CPU, and where they ask for the result: "host" or "device"."""
     place: Optional[str] = None
     if kwargs.get("device") is not None:
         place = _place(kwargs["device"])
         kwargs["device"] = "cpu"
-    found = []
+    arguments = []
     for x in args:
         if isinstance(x, torch.device) or (name == "to" and isinstance(x, str)):
             place = _place(x)
             x = "cpu"
-        found.append(x)
-    return tuple(found), place
+        arguments.append(x)
+    return tuple(arguments), place
 
 
 def _place(device: Any) -> str:
@@ -211,7 +211,7 @@ def _place(device: Any) -> str:
 
 
 def _default(name: str, given: bool) -> Optional[str]:
-    """Where PopTorch puts what a function makes without being told; None, where its arguments lie."""
+    """Where PopTorch puts the result of a function without ``device=``; None for the device of its arguments."""
     if name in ON_DEVICE:
         return "device"
     return "host" if name in ON_HOST and not given else None

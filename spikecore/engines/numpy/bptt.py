@@ -1,9 +1,10 @@
-"""Backpropagation through time, written out.
+"""Backpropagation through time (BPTT), by hand.
 
-Forward, only the states are kept, one array (time + 1, ...) per state; with ``checkpoint_every=k`` those of every k-th
-step, and the others are computed again when the sweep back comes to them. Backward is the textbook loop, from the last
-step to the first: step t is computed once more from the state before it, this time on a small tape, and the cotangents
-of its output and of its new state are pulled through it. What arrives at the old state is carried on to step t - 1:
+The forward pass stores only the states, one array (time + 1, ...) per state. With ``checkpoint_every=k`` it stores the
+states of every k-th step, and the backward pass computes those between again when it needs them. The backward pass is
+the textbook loop from the last step to the first. It computes step t once more from the state before it, this time on
+a small tape, and pulls the cotangents (the gradients of the loss) of the output and of the new state through this tape.
+The cotangent of the old state is carried on to step t - 1:
 
     for t = T-1 .. 0:   (dS[t], dM[t] + carry)  --step t backwards-->  dI[t],  dtheta += ...,  carry
 
@@ -20,15 +21,15 @@ from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
 
 
 class Sweep(NamedTuple):
-    """What a forward sweep leaves behind."""
+    """The result of a forward pass over all steps."""
 
     outputs: Any  # (time, batch, ...)
-    kept: Optional[List[Any]]  # state leaves over time, (time + 1, batch, ...), row 0 before the first step; every k-th
+    kept: Optional[List[Any]]  # per state (time / k + 1, batch, ...): before the first step, and after every k-th
     final: State
 
 
 def sweep(engine: Any, stepper: Any, params: Any, state: Any, inputs: Any, steps: int, keep: int) -> Sweep:
-    """Run all steps on plain arrays, keeping the states of every ``keep``-th step; 0 keeps none."""
+    """Run all steps on plain arrays, and store the states after every ``keep``-th step; 0 stores none."""
     constant = inputs.shape[0] == 1
     outputs, kept = None, None
     if keep:
@@ -59,11 +60,11 @@ def scan(
     record: Tuple[str, ...],
     window: Optional[int],
 ) -> Tuple[Any, State, State]:
-    """``Engine.scan`` on arrays or, as one node of their tape, on Vars."""
-    if inputs.ndim == 1:  # as arrays of one element: NumPy 1 computes in float64 what are single numbers
+    """``Engine.scan`` on arrays; on ``Var``s, the whole run is one node of their tape."""
+    if inputs.ndim == 1:  # with an axis more: NumPy 1 computes single numbers in float64
         wide = map_leaves(lambda x: engine.xp.expand_dims(x, axis=0), state), engine.xp.expand_dims(inputs, axis=1)
-        made = scan(engine, stepper, params, *wide, steps, record, window)
-        outputs, recorded, final = (map_leaves(lambda x: x[..., 0], part) for part in made)
+        results = scan(engine, stepper, params, *wide, steps, record, window)
+        outputs, recorded, final = (map_leaves(lambda x: x[..., 0], part) for part in results)
         return outputs, recorded, final
     steps = inputs.shape[0] if steps is None else steps
     operands = [inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))]
@@ -86,7 +87,7 @@ def scan(
 
 
 class Scan:
-    """A whole run over time as one node on a tape."""
+    """A run over all time steps, as one node of a tape."""
 
     outputs: Var
     recorded: State
@@ -106,11 +107,11 @@ class Scan:
     ) -> None:
         self.engine, self.stepper, self.steps, self.window = engine, stepper, steps, window
         self.kept, self.every = kept, every
-        self.segment: Tuple[int, List[Any]] = (0, kept) if every == 1 else (steps, [])  # its first step, its states
+        self.segment: Tuple[int, List[Any]] = (0, kept) if every == 1 else (steps, [])  # first step, states from it on
         self.params, self.state, self.inputs = params, state, inputs
 
     def pull(self, xp: Any, grads: Grads) -> None:
-        """The reverse-time loop: from outputs, recorded and final states to inputs, parameters and first state."""
+        """The loop back in time: from cotangents of the results to those of inputs, parameters and first state."""
         g_outputs = grads.pop(self.outputs.slot, None)  # type: ignore[arg-type]
         g_recorded = map_leaves(lambda v: grads.pop(v.slot, None), self.recorded)
         carry = [grads.pop(leaf.slot, None) for _, leaf in leaves(self.final)]
@@ -121,11 +122,11 @@ class Scan:
             g_output = None if g_outputs is None else g_outputs[t, ...]
             carry = self._step_back(t, self._recorded_at(g_recorded, t), g_output, carry, into)
             if self.window and t and t % self.window == 0:
-                carry = [None] * len(carry)  # truncated: nothing crosses into the window before
+                carry = [None] * len(carry)  # truncated BPTT: no gradient reaches the window before
         into.finish(grads, carry)
 
     def _states_before(self, t: int) -> List[Any]:
-        """The states before step t, from the segment at hand; the one before it is computed when t falls into it."""
+        """The states before step t, from the current segment of steps; if t is before it, compute that segment."""
         first, kept = self.segment
         if t < first:
             first = t - t % self.every
@@ -138,9 +139,9 @@ class Scan:
         return [rows[t - first, ...] for rows in kept]
 
     def _recorded_at(self, g_recorded: State, t: int) -> List[Any]:
-        """The recorded states' cotangents at step t, one entry per state leaf."""
-        found = dict(leaves(g_recorded))
-        rows = [found.get(path) for path, _ in leaves(self.final)]
+        """The cotangents of the recorded states at step t, one entry per state; None for one that is not recorded."""
+        by_path = dict(leaves(g_recorded))
+        rows = [by_path.get(path) for path, _ in leaves(self.final)]
         return [None if g is None else g[t, ...] for g in rows]
 
     def _step_back(self, t: int, g_recorded: List[Any], g_output: Any, carry: List[Any], into: _Sums) -> List[Any]:
@@ -151,19 +152,19 @@ class Scan:
         before = map_leaves(lambda _: tape.variable(next(rows)), self.state)
         x = _on(tape, self.inputs, lambda value: value[0 if value.shape[0] == 1 else t, ...])
         y, after = one_step(self.engine, self.stepper, params, before, x)
-        seeds: Grads = {}  # recorded states, output, new states: autograd's order, so that the bits agree
+        seeds: Grads = {}  # recorded states, output, new states: added up in autograd's order, so that the bits agree
         for (_, leaf), g in zip(leaves(after), g_recorded):
             accumulate(seeds, _slot(leaf), g)
         accumulate(seeds, _slot(y), g_output)
         for (_, leaf), g in zip(leaves(after), carry):
             accumulate(seeds, _slot(leaf), g)
-        found = tape.backward(seeds)
-        into.add(t, found, params, x)
-        return [found.get(leaf.slot) for _, leaf in leaves(before)]
+        gradients = tape.backward(seeds)
+        into.add(t, gradients, params, x)
+        return [gradients.get(leaf.slot) for _, leaf in leaves(before)]
 
 
 class _Sums:
-    """The gradients a reverse sweep collects: one row per step for the inputs, one sum per parameter."""
+    """The gradients that a backward pass adds up: one row per step for the inputs, one sum per parameter."""
 
     def __init__(self, node: Scan) -> None:
         self.node = node
@@ -184,7 +185,7 @@ class _Sums:
         self.inputs[0 if constant else t, ...] = self.inputs[0, ...] + share if constant else share
 
     def finish(self, grads: Grads, carry: List[Any]) -> None:
-        """Hand everything to the tape that holds the scan."""
+        """Add the gradients to those of the tape that contains the scan."""
         accumulate(grads, _slot(self.node.inputs), self.inputs)
         for (_, leaf), g in zip(leaves(self.node.params), self.params):
             accumulate(grads, _slot(leaf), g)
@@ -201,7 +202,7 @@ def _slot(x: Any) -> Optional[int]:
 
 
 def _on(tape: Tape, outer: Any, part: Any = lambda value: value) -> Any:
-    """An operand of the step on the step's own tape: a variable where its gradient is wanted, else a constant."""
+    """An operand of a step on the tape of this step: a variable if its gradient is wanted, else a constant."""
     if _slot(outer) is not None:
         return tape.variable(part(outer.value))
     value = _value(outer)

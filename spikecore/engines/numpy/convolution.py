@@ -1,8 +1,7 @@
-"""Convolution and pooling by hand, in array-API words.
+"""Convolution and pooling by hand, in functions of the array-API standard.
 
-Everything rests on ``patches``, which lists the windows of a map, and its adjoint ``unpatches``, which adds every
-window back where it came from. A convolution is then a matrix product, and so are its gradients
-(``api/core/rules.py``).
+Everything is built on ``patches``, which lists the windows of a map, and on its adjoint ``unpatches``, which adds every
+window back at its place. A convolution is then a matrix product, and so are its gradients (``api/core/rules.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ Sizes = Tuple[int, ...]
 
 
 def space_words(xp: Any) -> Dict[str, Callable[..., Any]]:
-    """conv, avg_pool, max_pool, patches and unpatches on a namespace."""
+    """The words conv, avg_pool, max_pool, patches and unpatches for the array-API namespace ``xp``."""
 
     def patches(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:
         padded = _padded(xp, x, padding, fill)

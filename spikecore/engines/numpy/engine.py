@@ -1,7 +1,7 @@
-"""The reference engine: any array-API namespace, gradients by hand.
+"""The reference engine: arrays of any array-API namespace, with gradients by hand.
 
-``get_engine("numpy")`` computes on NumPy, ``get_engine("cupy")`` on a GPU, and with ``namespace="array_api_strict"`` on
-the strictest implementation of the standard: so the tests know that nothing here needs more than the standard.
+``get_engine("numpy")`` computes on NumPy and ``get_engine("cupy")`` on a GPU. Tests also run it on the namespace
+"array_api_strict", which implements the standard and nothing more, so nothing here needs more than the standard.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class NumpyEngine(Lowers, Engine):
     Args:
         dtype: "float32" or "float64".
         namespace: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
-        fused: whether runs over time go through compiled kernels, on NumPy and CuPy: "auto", for long ones; True,
-            always, or an error; False, never: the reference, whose BPTT is the loop of ``bptt.py``.
-        checkpoint_every: where the loop runs, keep the states of every so many steps only, and compute those between
-            again; None keeps all. Kernels compute states again in any case.
+        fused: whether compiled kernels run the time steps, on NumPy and CuPy. "auto": for long runs. True: always, and
+            a run that has no kernel raises. False: never; this is the reference, with the BPTT loop of ``bptt.py``.
+        checkpoint_every: number of steps, >= 1. Where the loop runs, it stores the states of every so many steps only
+            and computes those between again; None stores all. Kernels compute states again in any case.
 
     Raises:
-        ValueError: another dtype, or a ``checkpoint_every`` below 1.
+        ValueError: a dtype, ``fused`` or ``checkpoint_every`` other than these; ``fused=True`` without kernels.
     """
 
     name = "numpy"
@@ -76,20 +76,20 @@ class NumpyEngine(Lowers, Engine):
         self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
         self.namespace = namespace
         self.device = "cpu"
-        self.generator: Any = np  # the strict namespace lets no integer become a float: it gets NumPy's draws
+        self.generator: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
         self.xp = self._words()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(dtype={self.dtype!r}, namespace={self.namespace!r})"
 
     def __deepcopy__(self, memo: Any) -> NumpyEngine:
-        return self  # it holds modules, which cannot be copied, and nothing that changes
+        return self  # its modules cannot be copied, and nothing in it changes
 
     def _words(self) -> Any:
         return namespace(self.raw_words())
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
-        """The words on plain arrays, by name."""
+        """The words of the vocabulary as functions of plain arrays, by name."""
         return raw_words(self.library, self.dtype, matmul if self.namespace == "numpy" else operator.matmul)
 
     # ---- host and engine ----
@@ -98,10 +98,10 @@ class NumpyEngine(Lowers, Engine):
         if type(x) is Var:
             return x
         wanted = getattr(self.library, dtype or self.dtype)
-        own = isinstance(x, type(self.library.zeros(1)))
-        if own and x.dtype == wanted:
+        of_library = isinstance(x, type(self.library.zeros(1)))
+        if of_library and x.dtype == wanted:
             return x
-        floats = own and all(self.library.isdtype(d, "real floating") for d in (x.dtype, wanted))
+        floats = of_library and all(self.library.isdtype(d, "real floating") for d in (x.dtype, wanted))
         if floats and not isinstance(x, np.ndarray):  # NumPy arrays are host data
             raise TypeError(
                 f"a {x.dtype} array came to an engine of {wanted}: convert it with xp.astype, "
@@ -113,7 +113,7 @@ class NumpyEngine(Lowers, Engine):
         return _host(x.value if type(x) is Var else x)
 
     def allocate(self, shape: Tuple[int, ...]) -> Any:
-        """An array to be written, row by row."""
+        """An array with undefined values, to be filled."""
         return self.library.empty(shape, dtype=getattr(self.library, self.dtype))
 
     # ---- randomness ----
@@ -125,7 +125,7 @@ class NumpyEngine(Lowers, Engine):
         return arrange(self.xp, layout, self.library.asarray(out))
 
     def fresh_seed(self) -> int:
-        return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (the one that np.random.seed governs)
+        return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (np.random.seed governs this generator)
 
     # ---- spikes, time, gradients ----
 
@@ -173,8 +173,8 @@ class NumpyEngine(Lowers, Engine):
         if kernels is None:
             return None
         shift = self.xp.zeros((weight.shape[0],)) if bias is None else bias
-        held = Params({**params, WEIGHT: weight, BIAS: shift})
-        out, _, final = fused_scan(self, kernels, held, state, inputs, steps, window)
+        readout_params = Params({**params, WEIGHT: weight, BIAS: shift})
+        out, _, final = fused_scan(self, kernels, readout_params, state, inputs, steps, window)
         return out, final
 
     def _kernels(
@@ -195,7 +195,7 @@ class NumpyEngine(Lowers, Engine):
         return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
-        """One forward step on plain arrays."""
+        """One forward step of a neuron on plain arrays."""
         return one_step(self, stepper, params, state, x)
 
     def explain(self, stepper: Any) -> str:
@@ -237,7 +237,7 @@ class NumpyEngine(Lowers, Engine):
 
 
 class CupyEngine(NumpyEngine):
-    """The same on a CUDA device, through CuPy.
+    """The NumPy engine on a CUDA device, through CuPy.
 
     Args:
         dtype, fused, checkpoint_every: as in ``NumpyEngine``.
@@ -245,7 +245,7 @@ class CupyEngine(NumpyEngine):
 
     name = "cupy"
     modules = ("cupy",)
-    chunk = 1 << 22  # a GPU wants large pieces
+    chunk = 1 << 22  # random numbers per call: a GPU needs many to be fast
 
     def __init__(self, dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None) -> None:
         super().__init__(dtype, "cupy", fused, checkpoint_every)
@@ -260,13 +260,13 @@ class CupyEngine(NumpyEngine):
 
 
 class SmoothEngine(Smooth, NumpyEngine):
-    """The NumPy engine with smooth spikes: what a surrogate gradient is the true gradient of."""
+    """The NumPy engine with smooth spikes; for these the surrogate gradient is the true gradient (``smooth.py``)."""
 
     name = "numpy-smooth"
 
 
 def _host(x: Any) -> Any:
-    """Anything as a NumPy array: CPU and CUDA tensors, CuPy arrays, lists."""
+    """Convert CPU and CUDA tensors, CuPy arrays and lists to NumPy arrays."""
     if hasattr(x, "detach"):
         x = x.detach().cpu().numpy()
     elif hasattr(x, "get") and hasattr(x, "dtype"):

@@ -1,4 +1,4 @@
-"""Training on the NumPy engine: hand-written gradients, the update rules of ``api/training/optimizers.py``."""
+"""Training on the NumPy engine: gradients by hand, and the update rules of ``api/training/optimizers.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spikecore.kernels.sizes import REPEATED, has_numba
 
 
 class NumpyExecutor(NetworkExecutor):
-    """See ``NetworkExecutor``."""
+    """Trains and runs one network on the NumPy engine. See ``NetworkExecutor``."""
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
@@ -35,8 +35,8 @@ class NumpyExecutor(NetworkExecutor):
         def value(params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
             return objective(self.network, self.loss, run, params, buffers, x, y, state, lengths)
 
-        held = self.buffers, x, y, state
-        loss, (out, buffers), grads = self.engine.value_and_grad(value, self.params, *held)
+        constants = self.buffers, x, y, state
+        loss, (out, buffers), grads = self.engine.value_and_grad(value, self.params, *constants)
         self.apply(grads)
         self.buffers = buffers
         return float(loss), out
@@ -53,12 +53,12 @@ class NumpyExecutor(NetworkExecutor):
 
     def _update(self, grads: Params) -> None:
         self.steps_done += 1
-        moved = []
+        updated = []
         for i, ((_, param), (_, grad)) in enumerate(zip(leaves(self.params), leaves(grads))):
             new, slots = self._updated(param, grad, self._slots[i])
             self._slots[i] = {slot: self.engine.asarray(x) for slot, x in slots.items()}  # NumPy 1 widens scalars
-            moved.append(self.engine.asarray(new))
-        self.params = rebuild(self.params, iter(moved))
+            updated.append(self.engine.asarray(new))
+        self.params = rebuild(self.params, iter(updated))
 
     def _updated(self, param: Any, grad: Any, slots: Dict[str, Any]) -> Any:
         optimizer: Any = self.optimizer
@@ -67,7 +67,7 @@ class NumpyExecutor(NetworkExecutor):
             from spikecore.kernels.trace import NotElementwise
             from spikecore.kernels.update import update
 
-            with suppress(NotElementwise):  # a rule of the user's own, say with a norm
+            with suppress(NotElementwise):  # a rule of the user's that is not elementwise, e.g. with a norm
                 return update(optimizer, param, grad, slots, self.steps_done, self.lr)
         return optimizer.update(engine.xp, param, grad, slots, self.steps_done, self.lr)
 
@@ -76,7 +76,7 @@ class NumpyExecutor(NetworkExecutor):
 
     def slots(self) -> Dict[str, Any]:
         names = [name for name, _ in leaves(self.params)]
-        return {f"{name}.{slot}": x for name, held in zip(names, self._slots) for slot, x in held.items()}
+        return {f"{name}.{slot}": x for name, arrays in zip(names, self._slots) for slot, x in arrays.items()}
 
     def load_slots(self, slots: Dict[str, Any]) -> None:
         wanted = self.optimizer.slots if slots and self.optimizer is not None else ()

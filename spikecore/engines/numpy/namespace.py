@@ -1,6 +1,6 @@
 """The words of ``api/core/words.py`` on an array-API namespace.
 
-Each word is a plain function of arrays; as soon as one argument is a ``Var`` the call is noted on its tape.
+Each word is a plain function of arrays. If an argument is a ``Var``, the call is recorded on its tape.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from spikecore.engines.numpy.convolution import space_words
 from spikecore.engines.numpy.product import shifted
 from spikecore.engines.numpy.tape import Var
 
-SHORT = 16  # numbers of a row that are over before NumPy has begun
+SHORT = 16  # NumPy is slow for rows with fewer numbers, because it works row by row
 
 _OPERATORS = {
     "add": operator.add,
@@ -44,7 +44,7 @@ _STANDARD = (
 
 
 def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[str, Callable[..., Any]]:
-    """Every word as a function of plain arrays of the namespace ``xp``; new arrays have ``dtype``."""
+    """All words as functions of plain arrays of the namespace ``xp``; new arrays have ``dtype``."""
     own = {
         "clip": lambda x, low, high: xp.clip(x, low, high),
         "concat": lambda *arrays, axis=0: xp.concat(list(arrays), axis=axis),
@@ -70,7 +70,7 @@ def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[st
 
 
 def namespace(raw: Dict[str, Callable[..., Any]]) -> Vocabulary:
-    """The words, each recording itself where an argument is a Var."""
+    """The words, each of which records its call if an argument is a ``Var``."""
     return Vocabulary(**{name: _recorded(name, raw[name]) for name in WORDS})
 
 
@@ -94,15 +94,15 @@ def _named(xp: Any, dtype: str) -> Any:
 
 
 def _own(x: Any) -> Any:
-    """The type in which an array is added up: floating-point ones in their own, others as the namespace does it."""
+    """The type in which a sum is computed: that of a floating-point array; None, the namespace's choice, for others."""
     return x.dtype if getattr(x.dtype, "kind", "f") == "f" else None
 
 
 def _log_softmax(xp: Any, x: Any, axis: int) -> Any:
     if type(x) is np.ndarray and x.ndim > 1 and axis in (-1, x.ndim - 1) and x.shape[-1] < SHORT:
-        columns = np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T)  # NumPy takes a row at a time, five times as long
+        columns = np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T)  # five times as fast: NumPy works row by row
         return _log_softmax(xp, columns, 0).T.reshape(x.shape)
-    shifted = x - xp.max(x, axis=axis, keepdims=True)  # the largest exponent is 0: nothing overflows
+    shifted = x - xp.max(x, axis=axis, keepdims=True)  # the largest exponent is 0, so nothing overflows
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, dtype=x.dtype, keepdims=True))
 
 
@@ -114,7 +114,7 @@ def _pad(xp: Any, x: Any, widths: Any, value: float) -> Any:
 
 
 def _erf(xp: Any, x: Any) -> Any:
-    """The C library's erf, value by value: exact to the last digit, and slow. Only smooth mode needs it."""
+    """The error function, value by value: exact to the last digit, but slow. Only smooth mode needs it."""
     host = np.asarray(x.get() if hasattr(x, "get") else x)
     values = np.fromiter((math.erf(v) for v in host.ravel().tolist()), dtype=host.dtype, count=host.size)
     return xp.asarray(values.reshape(host.shape), dtype=x.dtype)

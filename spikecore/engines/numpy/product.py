@@ -1,4 +1,4 @@
-"""Products of NumPy arrays. Large ones lie in memory that kernels keep, see ``kernels/memory.py``."""
+"""Products of NumPy arrays. Large results are in memory that is used again, see ``kernels/memory.py``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from spikecore.kernels.product import multiply
 
 
 def shifted(y: Any, bias: Any) -> Any:
-    """Products with the bias added, if there is one; they are nobody else's."""
+    """Add the bias, if there is one, to the product ``y`` in place; ``y`` must not be used elsewhere."""
     if bias is not None:
         y += bias
     return y
 
 
 def matmul(a: Any, b: Any) -> Any:
-    """The product a @ b. For a large result, fresh memory would cost as much as the product."""
+    """The product a @ b. A large result gets memory that is used again: new memory costs as much as the product."""
     shape = _shape(a, b)
     if math.prod(shape) * a.dtype.itemsize < memory.LEAST or a.dtype != b.dtype:
         return a @ b
@@ -29,7 +29,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 
 def _shape(a: Any, b: Any) -> Tuple[int, ...]:
-    """The shape of the product of two matrices, or of two stacks of them; (), they are something else."""
+    """The shape of the product of two matrices or stacks of matrices; () for other operands."""
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         return ()
     return (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])

@@ -1,10 +1,10 @@
-"""Smooth mode: the network that the surrogate gradient really is the gradient of.
+"""Smooth mode: a network whose true gradient is the surrogate gradient, to be tested by finite differences.
 
-A spike's surrogate derivative is no derivative of the spike, so finite differences of a spiking network say nothing.
-They do of the network in which every spike is replaced by the surrogate's antiderivative: there the same backward pass
-computes a true gradient. What the rules treat as constant must then be constant: the values of comparisons and of
-``stop_gradient`` are recorded at the base point and replayed at the points beside it. (Without that a detached reset
-would move along, and the quotient would differ from the gradient for a reason that is no error.)
+A surrogate derivative is not the derivative of the spike, so finite differences of a spiking network cannot test it.
+In smooth mode every spike is replaced by the surrogate's antiderivative: the same backward pass then computes a true
+gradient. Everything that the rules treat as constant must then be constant. So the values of comparisons and of
+``stop_gradient`` are recorded at the base point and replayed at the points beside it. Otherwise a detached reset would
+change from point to point, and the difference quotient would differ from a correct gradient.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ HELD = (*(word for word in PIECEWISE_CONSTANT if not word.endswith("_like")), "s
 
 
 class Smooth:
-    """What an engine of this package gains from smooth spikes: a class to inherit before the engine.
+    """Smooth mode for an engine of this package: a class to inherit before the engine's class.
 
-    ``value_and_grad`` gives the analytic gradient. For finite differences ``evaluate`` the function once inside
-    ``with engine.record():`` and then as often as needed inside ``with engine.replay():``.
+    ``value_and_grad`` gives the analytic gradient. For finite differences, ``evaluate`` the function once inside
+    ``with engine.record():`` and then, at other points, inside ``with engine.replay():``.
     """
 
-    _next: Optional[Iterator[Any]] = None  # set while replaying
+    _next: Optional[Iterator[Any]] = None  # the recorded values, during a replay
     _recording = False
     _held: List[Any]
 
@@ -50,16 +50,16 @@ class Smooth:
         return word
 
     def step(self, stepper: Any, params: Any, state: Any, x: Any) -> Tuple[Any, Any]:
-        return self.evaluate(lambda *held: one_step(self, stepper, *held), params, state, x)
+        return self.evaluate(lambda *operands: one_step(self, stepper, *operands), params, state, x)
 
     def evaluate(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """``function(*arguments)``, forward only, such that operators too go through the words held here."""
+        """``function(*arguments)``, forward only, on ``Var``s, so that operators call the words of this class, too."""
         tape = Tape(self)
         return lower(function(*(map_leaves(tape.constant, argument) for argument in arguments)))
 
     @contextmanager
     def record(self) -> Iterator[None]:
-        """Note the values that must be held constant, in the order in which they come."""
+        """Record the values that must be constant, in the order in which they are computed."""
         self._held, self._recording = [], True
         try:
             yield
@@ -68,10 +68,10 @@ class Smooth:
 
     @contextmanager
     def replay(self) -> Iterator[None]:
-        """Use the noted values instead of new ones.
+        """Use the recorded values instead of new ones.
 
         Raises:
-            RuntimeError: the function did not ask for exactly the values noted, so it took another path.
+            RuntimeError: the function did not use exactly the recorded values, so it took another path.
         """
         self._next = iter(self._held)
         try:

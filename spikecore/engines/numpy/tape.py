@@ -1,7 +1,8 @@
-"""Reverse-mode differentiation by hand: a tape of words, and the walk back over it.
+"""Reverse-mode differentiation by hand: a tape of words, and the backward pass over it.
 
-A ``Var`` is an array and its place on a tape. Every word applied to a Var is noted down; the backward pass reads the
-notes in reverse and applies the rules of ``api/core/rules.py``:
+A ``Var`` is an array with a number on a tape, its slot. Every word applied to a Var is recorded there. The backward
+pass reads the records in reverse order and applies the rules of ``api/core/rules.py``; a cotangent is the gradient of
+the loss with respect to an array:
 
     for node in reversed(tape):  cotangent of each argument += rule(cotangent of the output)
 """
@@ -19,10 +20,10 @@ Grads = Dict[int, Any]  # cotangents by slot
 
 
 class Var:
-    """An array on a tape. ``slot`` is its number there; None marks a constant, which no gradient reaches."""
+    """An array on a tape. ``slot`` is its number there, or None for a constant, which gets no gradient."""
 
     __slots__ = ("slot", "tape", "value")
-    __array_ufunc__ = None  # NumPy hands operators over instead of looping over a Var as an object
+    __array_ufunc__ = None  # so that array + Var calls Var.__radd__; else NumPy loops over the array
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, value: Any, tape: Tape, slot: Optional[int] = None) -> None:
@@ -32,10 +33,11 @@ class Var:
         return self.tape.xp
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        if "float" not in str(self.dtype):  # labels and masks: nothing to differentiate
+        if "float" not in str(self.dtype):  # labels and masks have no gradient
             return self.engine.to_numpy(self).__array__(*args, **kwargs)
         raise TypeError(
-            "a recorded array does not turn into a NumPy array: its gradient would be lost. Use the words of xp"
+            "a recorded array does not turn into a NumPy array: its gradient would be lost. Use the functions of xp, "
+            "xp = sc.engine_of(x).xp"
         )
 
     def __bool__(self) -> bool:
@@ -44,11 +46,11 @@ class Var:
     def __getattr__(self, name: str) -> Any:
         if name in WORDS:
             raise AttributeError(f"a recorded array has no .{name}: write sc.engine_of(x).xp.{name}(x)")
-        raise AttributeError(f"a recorded array has no .{name}; the words that there are: vars(sc.engine_of(x).xp)")
+        raise AttributeError(f"a recorded array has no .{name}; vars(sc.engine_of(x).xp) lists the functions")
 
     @property
     def engine(self) -> Any:
-        """The engine that records."""
+        """The engine of the tape."""
         return self.tape.engine
 
     @property
@@ -91,7 +93,7 @@ for _name in REFLECTED:
 
 
 class Word(NamedTuple):
-    """One applied word, as noted on a tape."""
+    """A call of a word, as recorded on a tape."""
 
     name: str
     arguments: List[Any]  # plain arrays, numbers and options, in order
@@ -102,7 +104,7 @@ class Word(NamedTuple):
     products: Tuple[Callable[..., Any], ...]
 
     def pull(self, xp: Any, grads: Grads) -> None:
-        """Move the cotangent of the output on to the arguments."""
+        """Replace the cotangent of the output by those of the arguments."""
         g = grads.pop(self.out_slot, None)
         if g is None:
             return
@@ -118,7 +120,7 @@ class Word(NamedTuple):
 
 
 class Tape:
-    """Words in the order in which they were applied."""
+    """Calls of words, in the order in which they were made."""
 
     __slots__ = ("count", "engine", "nodes", "xp")
 
@@ -128,16 +130,16 @@ class Tape:
         self.count = 0
 
     def variable(self, value: Any) -> Var:
-        """An array whose gradient is wanted."""
+        """An array as a ``Var`` whose gradient is wanted."""
         self.count += 1
         return Var(value, self, self.count)
 
     def constant(self, value: Any) -> Any:
-        """An array whose gradient is not. Numbers stay numbers."""
+        """An array as a ``Var`` without a gradient. Numbers stay numbers."""
         return Var(value, self) if hasattr(value, "dtype") and type(value) is not Var else value
 
     def apply(self, name: str, raw: Callable[..., Any], arguments: Tuple[Any, ...], options: Dict[str, Any]) -> Var:
-        """Apply a word to arguments some of which are Vars, and note it down."""
+        """Apply a word to arguments, some of which are ``Var``s, and record the call."""
         plain = [a.value if type(a) is Var else a for a in arguments]
         out = raw(*plain, **options)
         slots = [a.slot if type(a) is Var else None for a in arguments]
@@ -151,14 +153,14 @@ class Tape:
         return result
 
     def backward(self, grads: Grads) -> Grads:
-        """From cotangents of outputs to those of the variables, both by slot."""
+        """Compute the cotangents of the variables from those of the outputs, both by slot."""
         for node in reversed(self.nodes):
             node.pull(self.xp, grads)
         return grads
 
 
 def accumulate(grads: Grads, slot: Optional[int], share: Any) -> None:
-    """Add a share to the cotangent in a slot. Never in place: ``share`` may be somebody's array."""
+    """Add ``share`` to the cotangent in a slot. Not in place, because ``share`` may be in use elsewhere."""
     if slot is not None and share is not None:
         grads[slot] = grads[slot] + share if slot in grads else share
 
@@ -173,7 +175,7 @@ def unbroadcast(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
 
 
 def lower(thing: Any) -> Any:
-    """The same thing with every Var replaced by its array: trees, tuples, dicts and dataclasses."""
+    """Replace every ``Var`` in trees, tuples, lists, dicts and dataclasses by its array."""
     if type(thing) is Var:
         return thing.value
     if isinstance(thing, Tree):

@@ -1,4 +1,4 @@
-"""The torch engine: autograd differentiates, on CPU or CUDA."""
+"""The torch engine: torch tensors on any device of torch, differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class TorchEngine(Lowers, Engine):
     Args:
         device: a torch device, e.g. "cpu", "cuda", "cuda:1", "mps", "xpu", "hpu".
         dtype: "float32" or "float64".
-        fused: whether runs over time go through compiled kernels: "auto", for long ones; True, always, or
-            an error; False, never.
-        checkpoint_every: where the loop runs, keep what the backward pass needs only at every so many steps, and
-            compute the steps between again; None keeps everything. Kernels compute states again in any case.
+        fused: whether compiled kernels run the time steps. "auto": for long runs. True: always, and a run that has no
+            kernel raises. False: never.
+        checkpoint_every: number of steps, >= 1. Where the loop runs, it stores what the backward pass needs at every so
+            many steps only and computes the steps between again; None stores everything. Kernels always compute again.
 
     Raises:
-        ValueError: another dtype, a ``checkpoint_every`` below 1, a word that is no device, or a device that this
-            torch does not have.
+        ValueError: a dtype, ``fused`` or ``checkpoint_every`` other than these, a name that is no device, or a device
+            that the installed torch cannot use.
     """
 
     name = "torch"
@@ -72,12 +72,12 @@ class TorchEngine(Lowers, Engine):
                 x = x.copy()
             return torch.as_tensor(x, dtype=wanted, device=self.device)
         if not compiling() and x.is_inference() and not torch.is_inference_mode_enabled():
-            x = x.clone()  # autograd takes no others
+            x = x.clone()  # autograd refuses tensors of inference mode
         if x.dtype == wanted and x.is_cpu and self.device == "cpu":
             return x
         if x.is_floating_point() and wanted.is_floating_point and x.dtype != wanted:
-            own = str(x.dtype).rpartition(".")[2]
-            other = f", or use get_engine('torch', dtype={own!r})" if own in DTYPES else ""
+            given_dtype = str(x.dtype).rpartition(".")[2]
+            other = f", or use get_engine('torch', dtype={given_dtype!r})" if given_dtype in DTYPES else ""
             raise TypeError(f"a {x.dtype} tensor came to an engine of {wanted}: convert it with x.to({wanted}){other}")
         return real(x).to(device=self.device, dtype=wanted)
 
@@ -87,12 +87,12 @@ class TorchEngine(Lowers, Engine):
         return seen_through(x) if in_func() else x.detach().cpu().numpy()
 
     def isolated(self) -> ContextManager[Any]:
-        entered, kind = ExitStack(), torch.device(self.device).type
-        if not torch.is_grad_enabled():  # also in inference mode, whose tensors could never be differentiated
-            entered.enter_context(torch.inference_mode(False))  # turns both round
-        if casting(kind):  # it would choose the types, and keep weights as they were before an update
-            entered.enter_context(torch.autocast(kind, enabled=False))
-        return entered
+        contexts, kind = ExitStack(), torch.device(self.device).type
+        if not torch.is_grad_enabled():  # in inference mode, too, whose tensors can never be differentiated
+            contexts.enter_context(torch.inference_mode(False))  # enables gradients in both cases
+        if casting(kind):  # autocast would choose the types, and use cached weights from before an update
+            contexts.enter_context(torch.autocast(kind, enabled=False))
+        return contexts
 
     # ---- randomness ----
 
@@ -121,7 +121,7 @@ class TorchEngine(Lowers, Engine):
         if steps >= x.shape[0] or not x.is_cpu or compiling():
             return function(x)
         parts = [function(part) for part in x.split(steps)]
-        y = torch.cat([part.flatten(0, 1) for part in parts])  # merged, maps keep their order in memory
+        y = torch.cat([part.flatten(0, 1) for part in parts])  # on one axis, maps keep their memory order
         return y.unflatten(0, (x.shape[0], x.shape[1]))
 
     def scan(
@@ -141,23 +141,23 @@ class TorchEngine(Lowers, Engine):
         if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
             state = map_leaves(torch.Tensor.float, state)
             run = stepper, params, state
-            # kernels of CUDA read halves themselves
+            # kernels for CUDA read half precision themselves
             if inputs.is_cuda and self.fused is not False and not read_by_dynamo():
-                found = fused_scan(self, *run, inputs, steps, record, window, repeating)
-                if found is not None:
-                    return found
+                results = fused_scan(self, *run, inputs, steps, record, window, repeating)
+                if results is not None:
+                    return results
             option: Any = {"steps": steps, "record": record, "window": window, "repeating": repeating}
-            made, *rest = self.scan(*run, inputs.float(), **option)
-            return made.to(inputs.dtype), *rest
+            outputs, *rest = self.scan(*run, inputs.float(), **option)
+            return outputs.to(inputs.dtype), *rest
         if self.fused is not False and read_by_dynamo():
             if can_pass(stepper):
                 from spikecore.engines.torch import compiling as dynamo
 
                 return dynamo.scan(self, stepper, params, state, inputs, steps, record, window)
         elif self.fused is not False:
-            found = fused_scan(self, stepper, params, state, inputs, steps, record, window, repeating)
-            if found is not None:
-                return found
+            results = fused_scan(self, stepper, params, state, inputs, steps, record, window, repeating)
+            if results is not None:
+                return results
         return loop(self, stepper, params, state, inputs, steps, record, window)
 
     def readout_scan(
@@ -177,8 +177,8 @@ class TorchEngine(Lowers, Engine):
         check_steps(steps, inputs.shape[0])
         if self.fused is False or not may_weigh(inputs, weight, bias):
             return None
-        found = fused_scan(self, stepper, params, state, inputs, steps, (), window, repeating, (weight, bias))
-        return None if found is None else (found[0], found[2])
+        results = fused_scan(self, stepper, params, state, inputs, steps, (), window, repeating, (weight, bias))
+        return None if results is None else (results[0], results[2])
 
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.choose import explain
@@ -198,10 +198,10 @@ class TorchEngine(Lowers, Engine):
         inputs = [x for _, x in leaves(lifted)]
         with torch.enable_grad():
             value, extra = function(lifted, *constants)
-        found: Any = (None,) * len(inputs)
+        gradients: Any = (None,) * len(inputs)
         if value.requires_grad:
-            found = torch.autograd.grad(value, inputs, allow_unused=True)
-        grads = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found)]
+            gradients = torch.autograd.grad(value, inputs, allow_unused=True)
+        grads = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients)]
         return value.detach(), extra, rebuild(lifted, iter(grads))
 
     def with_dtype(self, dtype: str) -> TorchEngine:

@@ -16,7 +16,7 @@ from spikecore.engines.torch.modes import in_func
 
 
 class TorchExecutor(NetworkExecutor):
-    """See ``NetworkExecutor``."""
+    """Trains and runs one network on the torch engine. See ``NetworkExecutor``."""
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
@@ -37,10 +37,10 @@ class TorchExecutor(NetworkExecutor):
         x, y = self.batch(inputs, targets)
         with torch.enable_grad():
             run = self.training_pass(steps, key)
-            held = (self.params, self.buffers, x, y, state)
-            value, (out, buffers) = objective(self.network, self.loss, run, *held, lengths)
+            operands = (self.params, self.buffers, x, y, state)
+            value, (out, buffers) = objective(self.network, self.loss, run, *operands, lengths)
         if self.torch_optimizer is not None:
-            for weight in self.leaves:  # zero_grad of torch, without its hooks
+            for weight in self.leaves:  # like torch's zero_grad, but without its hooks
                 weight.grad = None
             if value.requires_grad:
                 value.backward()
@@ -54,10 +54,10 @@ class TorchExecutor(NetworkExecutor):
         self._update()
 
     def _update(self) -> None:
-        self.steps_done += 1  # first: whoever is interrupted meanwhile has changed something
+        self.steps_done += 1  # before the update: an interrupted one may have changed weights
         if self.torch_optimizer is not None:
             for x in self.leaves:
-                if x.grad is None:  # the loss does not reach it: a gradient of zero, to which weight decay still adds
+                if x.grad is None:  # the loss does not depend on it; weight decay still applies
                     x.grad = torch.zeros_like(x)
             if self.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
@@ -65,16 +65,16 @@ class TorchExecutor(NetworkExecutor):
             self.torch_optimizer.step()
 
     def _check_slots(self) -> None:
-        """Refuse arrays that are not those of their parameters: torch's fused optimisers look at no sizes.
+        """Refuse optimiser arrays that do not fit their parameters: torch's fused optimisers do not check sizes.
 
         Raises:
-            ValueError: names the array.
+            ValueError: an array has another shape or dtype than its parameter.
         """
-        held: Any = self.torch_optimizer.state if self.torch_optimizer is not None else {}
+        states: Any = self.torch_optimizer.state if self.torch_optimizer is not None else {}
         names = self.optimizer.slots if self.optimizer is not None else ()
         for weight in self.leaves:
             for slot in names:
-                array = held[weight].get(slot, weight) if weight in held else weight
+                array = states[weight].get(slot, weight) if weight in states else weight
                 if array.shape != weight.shape or array.dtype != weight.dtype:
                     name = next(name for name, x in leaves(self.params) if x is weight)
                     raise ValueError(
@@ -83,7 +83,7 @@ class TorchExecutor(NetworkExecutor):
                     )
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
-        with torch.set_grad_enabled(in_func() and torch.is_grad_enabled()):  # torch.func wants what it asks for
+        with torch.set_grad_enabled(in_func() and torch.is_grad_enabled()):  # torch.func asks for gradients
             return super().run(inputs, state, steps=steps, record=record)
 
     def set_lr(self, lr: float) -> None:
@@ -95,24 +95,24 @@ class TorchExecutor(NetworkExecutor):
     def slots(self) -> Dict[str, Any]:
         if self.torch_optimizer is None or self.optimizer is None:
             return {}
-        found = {}
+        arrays = {}
         for name, x in leaves(self.params):
-            held = self.torch_optimizer.state.get(x, {})
-            found.update({f"{name}.{slot}": held[slot] for slot in self.optimizer.slots if slot in held})
-        return found
+            state = self.torch_optimizer.state.get(x, {})
+            arrays.update({f"{name}.{slot}": state[slot] for slot in self.optimizer.slots if slot in state})
+        return arrays
 
     def load_slots(self, slots: Dict[str, Any]) -> None:
         if self.torch_optimizer is None or self.optimizer is None:
             return
         for name, x in leaves(self.params):
-            held = {slot: slots[f"{name}.{slot}"] for slot in self.optimizer.slots} if slots else {}
-            if isinstance(self.optimizer, (Adam, RMSprop)) and held:
-                held["step"] = torch.tensor(float(self.steps_done), device=x.device if FUSED else "cpu")
-            if held:
-                self.torch_optimizer.state[x] = held
+            state = {slot: slots[f"{name}.{slot}"] for slot in self.optimizer.slots} if slots else {}
+            if isinstance(self.optimizer, (Adam, RMSprop)) and state:
+                state["step"] = torch.tensor(float(self.steps_done), device=x.device if FUSED else "cpu")
+            if state:
+                self.torch_optimizer.state[x] = state
 
 
-FUSED = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # one pass over memory, on the CPU as well
+FUSED = tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 4)  # fused optimisers exist for the CPU, too
 KINDS = {
     Adam: torch.optim.Adam,
     AdamW: torch.optim.AdamW,
@@ -122,7 +122,7 @@ KINDS = {
 
 
 def _build(spec: Optional[Optimizer], params: List[Any]) -> torch.optim.Optimizer:
-    """A torch optimiser from its description, whose fields are named as torch's."""
+    """Build a torch optimiser from its description, whose fields have the names of torch's arguments."""
     kind = KINDS.get(type(spec))  # type: ignore[arg-type]
     if kind is None:
         names = ", ".join(sorted(known.__name__ for known in KINDS))

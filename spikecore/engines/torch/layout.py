@@ -1,7 +1,7 @@
-"""Memory layout: maps whose channels lie next to each other in memory stay that way through convolutions and neurons.
+"""Memory layout: convolutions and neurons keep maps in the order "channels last", once they are in this order.
 
-On the CPU torch's float32 convolutions are faster in this order ("channels last") in both directions. A neuron does the
-same to every element, so it can take them in the order in which they lie.
+In this order the channels of a pixel are next to each other in memory. On the CPU torch's float32 convolutions are
+faster with it, forward and backward. A neuron treats all elements alike, so it can take them in any order.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ from typing import Any
 
 import torch
 
-FEW_BYTES = (
-    1 << 24
-)  # what lies between two layers should not be larger: it stays in the cache, its memory is used again
+FEW_BYTES = 1 << 24  # upper limit of the data between two layers: so much stays in the cache
 
 
 def channels_last(x: Any) -> Any:
-    """The input of a two-dimensional convolution in the order in which the CPU computes fastest."""
+    """The input of a two-dimensional convolution, in the memory order in which the CPU computes fastest."""
     if x.ndim != 4 or x.device.type != "cpu" or x.dtype != torch.float32:
         return x
-    if x.shape[1] == 1:  # lies in both orders; strides that say so make the output lie in this one
+    if x.shape[1] == 1:  # with one channel both orders are the same; these strides give the output channels last
         return from_last(x.reshape(x.shape[0], *x.shape[2:], 1), 1)
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def canonical(x: Any) -> Any:
-    """The tensor with strides that fit its order along axes of one element too: torch's batch norm goes by them."""
+    """The tensor with the strides of its order along axes of one element, too: torch's batch norm reads them."""
     if x.ndim not in (4, 5) or x.is_contiguous():
         return x
     if not x.is_contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d):
@@ -35,17 +33,17 @@ def canonical(x: Any) -> Any:
 
 
 def in_order(x: Any) -> bool:
-    """Whether maps (batch, channels, height, width) lie in the order of their axes; True for all but maps."""
+    """Whether maps (batch, channels, height, width) have the memory order of their axes; True for other tensors."""
     return x.ndim != 4 or x.stride()[1:] == (x.shape[2] * x.shape[3], x.shape[3], 1)
 
 
 def are_last(x: Any) -> bool:
-    """Whether the channels of (time, batch, channels, height, width) lie next to each other."""
+    """Whether maps (time, batch, channels, height, width) are in memory with channels last."""
     return x.ndim == 5 and not x.is_contiguous() and x.permute(0, 1, 3, 4, 2).is_contiguous()
 
 
 def to_last(x: Any, leading: int) -> Any:
-    """(..., channels, height, width) as (..., height, width, channels): a view."""
+    """A view (..., height, width, channels) of (..., channels, height, width)."""
     return x.permute(*range(leading), leading + 1, leading + 2, leading)
 
 
@@ -55,5 +53,5 @@ def from_last(x: Any, leading: int) -> Any:
 
 
 def param_to_last(x: Any) -> Any:
-    """A parameter that broadcasts to (channels, height, width), for (height, width, channels)."""
+    """Change a parameter that broadcasts to (channels, height, width) so that it does to (height, width, channels)."""
     return to_last(x.reshape((1,) * (3 - x.ndim) + tuple(x.shape)), 0) if x.ndim else x

@@ -1,4 +1,4 @@
-"""The loop over time under autograd: what runs where no kernel does, and what kernels are compared with."""
+"""The loop over time, differentiated by autograd. It runs where no kernel does; kernels are compared with it."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ def loop(
     record: Tuple[str, ...],
     window: Optional[int],
 ) -> Tuple[Any, State, State]:
-    """``Engine.scan``, step by step; where ``engine.checkpoint_every`` is set, in segments computed twice."""
+    """``Engine.scan``, step by step. With ``engine.checkpoint_every``, the backward pass computes segments again."""
     if not compiling():
         state = map_leaves(_in_memory, state)
-    rows = inputs.unbind(0)  # not inputs[t]: each such index costs a whole array in the backward pass
+    rows = inputs.unbind(0)  # not inputs[t], whose backward pass makes a whole array for each t
     rows = rows if len(rows) > 1 else rows * steps
     every = engine.checkpoint_every
     if every is None or not torch.is_grad_enabled():
-        outputs, kept, state = _segment(engine, stepper, params, state, rows, record, window, 0)
-        return torch.stack(outputs), _stacked(kept), state
-    outputs, kept = [], []
+        outputs, recorded, state = _segment(engine, stepper, params, state, rows, record, window, 0)
+        return torch.stack(outputs), _stacked(recorded), state
+    outputs, recorded = [], []
     for first in range(0, steps, every):
         part = stepper, params, state, rows[first : first + every], record, window, first
-        made, states, state = checkpoint(_segment, engine, *part, use_reentrant=False, preserve_rng_state=False)
-        outputs += made
-        kept += states
-    return torch.stack(outputs), _stacked(kept), state
+        part_outputs, states, state = checkpoint(_segment, engine, *part, use_reentrant=False, preserve_rng_state=False)
+        outputs += part_outputs
+        recorded += states
+    return torch.stack(outputs), _stacked(recorded), state
 
 
 def _in_memory(x: Any) -> Any:
-    """A state that a step may write to: one zero that stands for all, as at rest, becomes as many."""
+    """A state to which a step may write: a single zero that is expanded, as at rest, becomes a full array."""
     return x.contiguous() if 0 in x.stride() else x
 
 
 def _segment(
     engine: Any, stepper: Any, params: Any, state: Any, rows: Sequence[Any], record: Any, window: Any, first: int
 ) -> Tuple[List[Any], List[State], State]:
-    """Some steps, the first of them being number ``first``."""
-    outputs, kept = [], []
+    """Run a segment of the steps that begins with step number ``first``."""
+    outputs, recorded = [], []
     for t, x in enumerate(rows, first):
         if window and t and t % window == 0:
             state = map_leaves(torch.Tensor.detach, state)
         y, state = one_step(engine, stepper, params, state, x)
         outputs.append(y)
         if record:
-            kept.append(State({name: state[name] for name in record}))
-    return outputs, kept, state
+            recorded.append(State({name: state[name] for name in record}))
+    return outputs, recorded, state
 
 
 def _stacked(kept: Any) -> State:

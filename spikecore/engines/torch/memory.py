@@ -1,4 +1,4 @@
-"""Tensors in the memory that kernels keep (``kernels/memory.py``)."""
+"""Tensors in memory that is used again (``kernels/memory.py``)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ KEPT = (torch.float32, torch.float64)
 
 
 def fresh(shape: Tuple[int, ...], dtype: Any) -> Any:
-    """A tensor on the CPU with undefined values; ``dtype`` is one that NumPy has, too."""
+    """A tensor on the CPU with undefined values; NumPy must have the ``dtype``, too."""
     return torch.from_numpy(memory.empty(tuple(shape), str(dtype).rsplit(".", 1)[-1]))
 
 
 def at_rest(x: Any, shape: Tuple[int, ...]) -> Any:
-    """Zeros for a run over time to begin with, to which nobody writes: on the CPU one zero stands for all."""
+    """Zeros as a first state. On the CPU they are one expanded zero, so nothing may write to them."""
     if x.is_cpu and has_data(x) and not compiling():
         return x.new_zeros(()).expand(shape)
     return x.new_zeros(shape)
 
 
 def zeros_like(x: Any) -> Any:
-    """Zeros in shape, type and place of a tensor."""
+    """Zeros with the shape, dtype and device of a tensor."""
     if compiling() or not has_data(x) or x.device.type != "cpu" or x.dtype not in KEPT or not x.is_contiguous():
         return torch.zeros_like(x)
     return fresh(x.shape, x.dtype).zero_()

@@ -1,7 +1,7 @@
 """The words of ``api/core/words.py`` on torch tensors; autograd differentiates them.
 
-array-api-compat supplies what it supplies differentiably; the rest is torch's own (on 2.0 compat's ``clip`` and ``sum``
-detach).
+array-api-compat supplies the functions that it has in differentiable form. The others are torch's own: with torch 2.0,
+``clip`` and ``sum`` of array-api-compat detach.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import linear, matmul
 from spikecore.engines.torch.spike import spike
 
-SHORT, MANY = 16, 1 << 10  # rows of fewer numbers than a vector of the CPU has, and how many numbers in all matter
+SHORT, MANY = 16, 1 << 10  # rows shorter than a vector of the CPU; the size from which it matters
 _COMPAT = (
     "maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze "
     "broadcast_to flip concat stack mean max min argmax argmin "
@@ -28,9 +28,9 @@ _COMPAT = (
 
 
 def words(device: Any, dtype: str, lean: bool = False) -> Vocabulary:
-    """Every word; new tensors lie on ``device`` and have ``dtype``.
+    """All words; new tensors are on ``device`` and have ``dtype``.
 
-    ``lean`` words care for time and memory: convolutions choose their order in memory, products free it early.
+    With ``lean``, words save time and memory: convolutions choose the memory order, products free memory early.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,12 +81,12 @@ def words(device: Any, dtype: str, lean: bool = False) -> Vocabulary:
 
 
 def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Torch's own: compat's passes through ``torch.asarray``, which on torch 2.0 detaches."""
+    """Torch's sum: the one of array-api-compat calls ``torch.asarray``, which detaches with torch 2.0."""
     return torch.sum(x, dim=tuple(range(x.ndim)) if axis is None else axis, keepdim=keepdims)
 
 
 def _log_softmax(x: Any, axis: int) -> Any:
-    """On the CPU torch takes short rows one number at a time; transposed it is four times as fast."""
+    """For short rows on the CPU, transpose first: it is four times as fast, because torch then uses vectors."""
     if x.ndim > 1 and axis in (-1, x.ndim - 1) and x.shape[-1] < SHORT and x.is_cpu and x.numel() >= MANY:
         return F.log_softmax(x.transpose(-1, -2), dim=-2).transpose(-1, -2)
     return F.log_softmax(x, dim=axis)

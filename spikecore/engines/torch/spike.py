@@ -10,7 +10,7 @@ from spikecore.engines.torch.modes import transformed
 
 
 class SpikeFunction(torch.autograd.Function):
-    """Theta(u) forward; backward the surrogate's derivative, in the words of ``xp``."""
+    """Theta(u), which is 1 where u > 0, forward; the surrogate's derivative, computed with ``xp``, backward."""
 
     @staticmethod
     def forward(ctx: Any, u: Any, surrogate: Any, xp: Any) -> Any:
@@ -25,7 +25,7 @@ class SpikeFunction(torch.autograd.Function):
 
 
 class TransformedSpike(torch.autograd.Function):
-    """The same in the form that ``torch.func`` and forward mode ask for; torch takes longer to call it."""
+    """The same in the form that ``torch.func`` and forward mode need; torch takes longer to call it."""
 
     generate_vmap_rule = True
 
@@ -45,9 +45,9 @@ class TransformedSpike(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Any, *_: Any) -> Any:
-        return SpikeFunction.backward(ctx, tangent)[0]  # the derivative of one neuron by its own potential
+        return SpikeFunction.backward(ctx, tangent)[0]  # a neuron depends on its own potential only
 
 
 def spike(u: Any, surrogate: Any, xp: Any) -> Any:
-    """Spikes of a potential above the threshold."""
+    """Spikes of potentials u relative to the threshold: 1 where u > 0, with the surrogate's derivative."""
     return (TransformedSpike if transformed() else SpikeFunction).apply(u, surrogate, xp)

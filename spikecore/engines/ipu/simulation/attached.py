@@ -1,4 +1,4 @@
-"""What passes between host and simulated device: weights, and the optimiser's settings and arrays."""
+"""Copy weights and the optimiser's settings and arrays between the host and the simulated device."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from spikecore.engines.ipu.simulation.optim import converted
 
 
 class Attached:
-    """The part of ``PoplarExecutor`` that knows which side is out of date.
+    """The part of ``PoplarExecutor`` that tracks whether the host's or the device's values are out of date.
 
     Args:
-        user_model: the module whose weights these are.
-        training: whether they are trained.
+        user_model: the module whose weights are copied.
+        training: whether the weights are trained.
     """
 
     def __init__(self, user_model: Any, training: bool) -> None:
         self._user_model, self._training = user_model, training
-        self._device: Any = None  # a ``Device`` once it is compiled
-        self._attached, self._dirty = False, False  # dirty: the device's weights are newer
+        self._device: Any = None  # a ``Device`` after compilation
+        self._attached, self._dirty = False, False  # dirty: the weights on the device are newer than the host's
         self._optimizer: Any = None
-        self._settings: Any = None  # of the optimiser, as the device has them
+        self._settings: Any = None  # the optimiser's settings on the device
 
     def isCompiled(self) -> bool:
         return self._device is not None
@@ -42,7 +42,7 @@ class Attached:
         self._on_attach()
 
     def _on_attach(self) -> None:
-        """Weights, settings and, if there are any, the optimiser's arrays go to the device."""
+        """Copy weights, settings and, if there are any, the optimiser's arrays to the device."""
         self.copyWeightsToDevice()
         if self._optimizer is not None:
             self._update_settings()
@@ -73,10 +73,10 @@ class Attached:
         return self._user_model.state_dict()
 
     def load_state_dict(self, state_dict: Dict[str, Any], strict: bool = True) -> Any:
-        found = self._user_model.load_state_dict(state_dict, strict)
+        unmatched_keys = self._user_model.load_state_dict(state_dict, strict)
         if self._attached:
             self.copyWeightsToDevice()
-        return found
+        return unmatched_keys
 
     # ---- the optimiser ----
 
@@ -97,7 +97,7 @@ class Attached:
             self._device.updates.take(self._optimizer)
 
     def read_optimizer(self) -> None:
-        """Fetch the optimiser's arrays if the device has stepped since."""
+        """Copy the optimiser's arrays to the host if the device has made a step since the last copy."""
         if self._optimizer is not None and self._optimizer.host_is_stale and self._device is not None:
             self._optimizer.hold(self._device.updates.read())
 

@@ -1,4 +1,4 @@
-"""The simulated device: weights of its own, and the program of one call."""
+"""The simulated device: it has its own copy of the weights and carries out calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spikecore.engines.ipu.simulation.updates import Updates
 
 
 def parts_of(tensors: List[Any], options: Any) -> List[List[Tuple[Any, ...]]]:
-    """The inputs of each optimiser step, and in it of each accumulation step and replica."""
+    """Cut inputs into a list per optimiser step, each with one entry per accumulation step and replica."""
     steps, accumulated = options.device_iterations, options.Training.gradient_accumulation
     count = accumulated * options.replication_factor
     cut = [x.reshape(steps, count, x.shape[0] // (steps * count), *x.shape[1:]) for x in tensors]
@@ -20,7 +20,7 @@ def parts_of(tensors: List[Any], options: Any) -> List[List[Tuple[Any, ...]]]:
 
 
 def places(module: Any) -> Iterator[Tuple[str, Dict[str, Any], str]]:
-    """Every parameter and buffer: dotted name, the dict that holds it, its name there."""
+    """Every parameter and buffer of a module: its dotted name, the dict that contains it, its key in this dict."""
     for prefix, part in torch.nn.Module.named_modules(module):
         for kind in ("_parameters", "_buffers"):
             for name, value in part.__dict__[kind].items():
@@ -29,13 +29,13 @@ def places(module: Any) -> Iterator[Tuple[str, Dict[str, Any], str]]:
 
 
 class Device:
-    """What PopTorch would have compiled for an IPU.
+    """The simulated result of a compilation for an IPU.
 
     Args:
         module: PopTorch's shallow copy of the user's module.
-        training: whether it returns a loss.
+        training: whether the module returns a loss.
         options: ``Options``.
-        optimizer: an optimiser of ``optim``; None in inference.
+        optimizer: an optimiser of ``optim.py``; None in inference.
     """
 
     def __init__(self, module: Any, training: bool, options: Any, optimizer: Any = None) -> None:
@@ -43,8 +43,8 @@ class Device:
         self.weights: Dict[str, Any] = {}
         self.buffers: List[Dict[str, Any]] = [{} for _ in range(options.replication_factor)]
         self.from_host()
-        held = [*self.weights.values(), *self.buffers[0].values()]
-        self.double = any(value.dtype == torch.float64 for value in held)
+        tensors = [*self.weights.values(), *self.buffers[0].values()]
+        self.double = any(value.dtype == torch.float64 for value in tensors)
         self.blocks: List[Any] = []  # (name, IPU) of each block in the order of the program
         self.updates = None
         if optimizer is not None:
@@ -54,7 +54,7 @@ class Device:
     # ---- weights ----
 
     def from_host(self) -> None:
-        """Fetch the host's weights into the device's own tensors; each replica has its own buffers."""
+        """Copy the host's weights to the device's tensors; each replica has its own buffers."""
         with torch.no_grad():
             for name, folder, key in places(self.module):
                 host = folder[key]
@@ -63,11 +63,11 @@ class Device:
                 elif isinstance(host, torch.nn.Parameter):
                     self.weights[name] = host.detach().clone().requires_grad_(host.requires_grad)
                 else:
-                    for own in self.buffers:
-                        own[name] = host.detach().clone()
+                    for copies in self.buffers:
+                        copies[name] = host.detach().clone()
 
     def to_host(self) -> None:
-        """Bring the device's weights to the host's tensors, and the buffers of the first replica."""
+        """Copy the device's weights, and the buffers of the first replica, to the host's tensors."""
         with torch.no_grad():
             for name, folder, key in places(self.module):
                 folder[key].copy_(self.weights[name] if name in self.weights else self.buffers[0][name])
@@ -75,12 +75,12 @@ class Device:
     # ---- running ----
 
     def run(self, steps: List[List[Tuple[Any, ...]]]) -> List[Any]:
-        """Carry out a call; returns what the module returned for each part."""
+        """Carry out a call; returns the module's result for each part."""
         outputs = []
         for parts in steps:
             for j, inputs in enumerate(parts):
-                found, loss = self._forward(inputs, self.buffers[j % len(self.buffers)])
-                outputs.append(found)
+                result, loss = self._forward(inputs, self.buffers[j % len(self.buffers)])
+                outputs.append(result)
                 if self.updates is not None and loss.requires_grad:
                     (loss * (self.updates.scale / len(parts))).backward()
             if self.updates is not None:
@@ -92,25 +92,25 @@ class Device:
         self._forward(inputs, {name: value.clone() for name, value in self.buffers[0].items()})
 
     def _forward(self, inputs: Tuple[Any, ...], buffers: Dict[str, Any]) -> Tuple[Tuple[Any, ...], Any]:
-        """The module on one part, with the device's weights in it and under the device's rules."""
+        """Call the module on one part, with the device's weights in it and by the device's rules."""
         host = {name: folder[key] for name, folder, key in places(self.module)}
         before = {name: value.clone() for name, value in buffers.items()}
         for name, folder, key in places(self.module):
             folder[key] = self.weights[name] if name in self.weights else buffers[name]
         try:
             with Tracing(self.training) as tracing, device_rules(tracing.losses):
-                found = self.module(*inputs)
+                result = self.module(*inputs)
             self._settle_buffers(buffers, before)
         finally:
             for name, folder, key in places(self.module):
                 folder[key] = host.get(name)
         self.blocks = tracing.blocks
-        self.many = isinstance(found, (tuple, list))
-        found = tuple(found) if self.many else (found,)
-        return tuple(x.detach() for x in found), _loss(tracing) if self.training else None
+        self.many = isinstance(result, (tuple, list))
+        result = tuple(result) if self.many else (result,)
+        return tuple(x.detach() for x in result), _loss(tracing) if self.training else None
 
     def _settle_buffers(self, buffers: Dict[str, Any], before: Dict[str, Any]) -> None:
-        """Keep in-place changes of float buffers; lose whole numbers; refuse reassigned ones and shared ones."""
+        """Keep in-place changes of float buffers, lose those of whole numbers; refuse new and shared tensors."""
         for name, folder, key in places(self.module):
             if folder[key] is not (self.weights[name] if name in self.weights else buffers.get(name)):
                 raise Error(f"buffer or parameter {name} was reassigned: change buffers in place, with copy_")

@@ -1,4 +1,4 @@
-"""``poptorch.trainingModel``, ``inferenceModel`` and what they return, in the simulation."""
+"""``poptorch.trainingModel``, ``poptorch.inferenceModel`` and the ``PoplarExecutor`` they return, simulated."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def inferenceModel(model: Any, options: Any = None) -> PoplarExecutor:
 class PoplarExecutor(Attached):
     """A module with its weights on the simulated device.
 
-    ``model`` is a shallow copy of ``user_model``, and it is what is traced: an attribute that its forward pass assigns
-    is not the user's. What both hold, such as weights and containers, they share.
+    PopTorch traces ``model``, a shallow copy of ``user_model``. An attribute that the forward pass assigns is therefore
+    not assigned on the user's module; weights and containers belong to both.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PoplarExecutor(Attached):
         given._freeze()
         self._options, self._version = given.clone(), poptorch_version
         self._options._freeze()
-        self._inputs: Any = None  # those of the compilation
+        self._inputs: Any = None  # the inputs with which it was compiled
         self._destroyed, self.compilations = False, 0
         if optimizer is not None:
             self.setOptimizer(optimizer)
@@ -66,7 +66,7 @@ class PoplarExecutor(Attached):
         return self._options
 
     def _wrap(self) -> None:
-        """Exchange the class of the module: reading its weights copies them from the device first."""
+        """Replace the module's class by one that copies the weights from the device before they are read."""
         executor, base = self, type(self._user_model)
 
         def fetching(name: str) -> Any:
@@ -100,7 +100,7 @@ class PoplarExecutor(Attached):
             self._on_attach()
 
     def _check_stages(self) -> None:
-        """Refuse a pipeline that is not kept full."""
+        """Refuse a pipeline with too few parts to keep all its stages busy."""
         stages = len({ipu for _, ipu in self._device.blocks})
         parts = self._options.Training.gradient_accumulation if self._training else self._options.device_iterations
         least = 2 * stages - 1 if self._training else stages
@@ -112,7 +112,7 @@ class PoplarExecutor(Attached):
         if self._device is None:
             raise Error("Model has not been compiled or has been destroyed.")
         if export_model:
-            pickle.dumps(self._model, protocol=4)  # fails for lambdas, as it does there
+            pickle.dumps(self._model, protocol=4)  # fails for lambdas, as in PopTorch
         with open(filename, "wb") as file:
             np.savez(file, version=self._version, program=self._program(), inputs=len(self._inputs), **{
                 f"input{i}": x.numpy() for i, x in enumerate(self._inputs)})  # fmt: skip
@@ -122,9 +122,9 @@ class PoplarExecutor(Attached):
         self.save(filename, export_model)
 
     def loadExecutable(self, filename: str) -> None:
-        with np.load(filename) as kept:
-            version, program = str(kept["version"]), str(kept["program"])
-            inputs = [torch.from_numpy(kept[f"input{i}"]) for i in range(int(kept["inputs"]))]
+        with np.load(filename) as file:
+            version, program = str(file["version"]), str(file["program"])
+            inputs = [torch.from_numpy(file[f"input{i}"]) for i in range(int(file["inputs"]))]
         if version != self._version:
             raise Error(f"Invalid file {filename}: version {version}, expected {self._version}")
         self.compile(*inputs)
@@ -133,7 +133,7 @@ class PoplarExecutor(Attached):
         self.compilations -= 1
 
     def _program(self) -> str:
-        """What stands for the compiled program: training or not, and the weights by name and shape."""
+        """A description in place of a compiled program: training or not, and the weights by name and shape."""
         shapes = [(name, list(x.shape)) for name, x in self._device.weights.items()]
         return f"{'training' if self._training else 'inference'} {type(self._model).__name__} {shapes}"
 
@@ -177,7 +177,7 @@ class PoplarExecutor(Attached):
 
 
 def _gathered(outputs: List[Any], options: Any, training: bool, device: Device) -> Any:
-    """What a call returns, from what the module returned for each part."""
+    """The result of a call, from the module's results for each part."""
     mode = options.output_mode
     if mode == OutputMode.Default:
         mode = OutputMode.Final if training else OutputMode.All
@@ -186,10 +186,10 @@ def _gathered(outputs: List[Any], options: Any, training: bool, device: Device) 
     assert mode in (OutputMode.Final, OutputMode.All), f"the simulation has no output mode {mode!r}"
     several = len(outputs) > 1 or mode == OutputMode.All
     columns = [_joined(column, several) for column in zip(*outputs)]
-    found = tuple(_coerced(x, device.double) for x in columns)
-    for x in found:
+    results = tuple(_coerced(x, device.double) for x in columns)
+    for x in results:
         x.backward = _no_backward  # type: ignore[method-assign]
-    return found if device.many else found[0]
+    return results if device.many else results[0]
 
 
 def _check_divisible(args: Any, options: Any) -> None:
@@ -211,7 +211,7 @@ def _signature(args: Any) -> Any:
 
 
 def _as_on_device(x: Any, double: bool) -> Any:
-    """What is left of an input on the way to the device: 32 bits. Kernels of this CPU want int64 all the same."""
+    """Cut an input to 32 bits, as a device does. Whole numbers stay int64, which torch needs on the CPU."""
     if x.dtype == torch.int64:
         return x.to(torch.int32).to(torch.int64)
     return x.to(torch.float32) if x.dtype == torch.float64 and not double else x.clone()

@@ -1,7 +1,8 @@
-"""What PopTorch makes of single calls where that is something else than torch: wrong silently, as on the device.
+"""Calls of torch that PopTorch lowers to something else: here they silently give the device's wrong results.
 
-Constants are folded before slices are handled, changes of views do not reach what they are views of, ``.data`` is the
-tensor itself, every tied maximum gets the whole gradient, and some options are ignored or misread.
+PopTorch computes constants before it handles slices, so writes into parts of them are lost. Changes of a view do not
+reach the tensor it was taken from. ``.data`` is the tensor itself. At a tie every maximum gets the whole gradient. Some
+options are ignored or misread.
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ CONSTANTS = frozenset(
 )
 DATA: Any = torch.Tensor.data  # the descriptor
 SET_ITEM: Any = torch.Tensor.__setitem__  # torch 2.0 shows only some of its calls to a mode
-KEPT = frozenset(("requires_grad_", "detach_"))  # end in an underscore and change no value
+KEPT = frozenset(("requires_grad_", "detach_"))  # names with a final underscore that change no value
 
 
 def lowered(function: Callable[..., Any], args: Any, kwargs: Dict[str, Any]) -> Any:
-    """The result of a call of torch's on the device."""
+    """The result that a call of torch has on the device."""
     name = getattr(function, "__name__", "")
     if function == DATA.__get__:
-        return args[0]  # it is the same value: the gradient flows
+        return args[0]  # the same value, so the gradient flows
     if function == DATA.__set__:
-        return None  # the new value is not seen, neither in this pass nor after it
+        return None  # the new value is lost, in this pass and after it
     if _in_place(name) and isinstance(args[0], torch.Tensor) and args[0]._is_view():
         args = (args[0].clone(), *args[1:])
-    found = CHANGED[name](function, *args, **kwargs) if name in CHANGED else function(*args, **kwargs)
-    _note_constant(name, found, [*args, *kwargs.values()])
-    return found
+    result = CHANGED[name](function, *args, **kwargs) if name in CHANGED else function(*args, **kwargs)
+    _note_constant(name, result, [*args, *kwargs.values()])
+    return result
 
 
 def set_item(x: Any, index: Any, value: Any) -> None:
-    """``x[index] = value``: by slices it is lost in a constant and in a view."""
+    """``x[index] = value``; with slices the value is lost if x is a constant or a view."""
     if _by_slices(index) and (_is_constant(x) or x._is_view()):
         return
     SET_ITEM(x, index, value)
@@ -62,9 +63,9 @@ def _is_constant(x: Any) -> bool:
 
 
 def _note_constant(name: str, found: Any, given: List[Any]) -> None:
-    """Mark what is made of constants alone: PopTorch computes it before anything else."""
+    """Mark results made of constants alone: PopTorch computes them before anything else."""
     if isinstance(found, torch.Tensor):
-        listed = [x for one in given for x in (one if isinstance(one, (list, tuple)) else (one,))]
+        listed = [x for part in given for x in (part if isinstance(part, (list, tuple)) else (part,))]
         tensors = [x for x in listed if isinstance(x, torch.Tensor)]
         constant = name in CONSTANTS or (len(tensors) > 0 and all(map(_is_constant, tensors)))
         if constant or _is_constant(found):
@@ -75,15 +76,15 @@ def _note_constant(name: str, found: Any, given: List[Any]) -> None:
 
 
 def _extreme(best: Any, x: Any, dim: Any, keepdim: bool) -> Any:
-    """The extreme of x, whose whole gradient goes to every entry that reaches it."""
+    """The extreme of x; every entry that reaches it gets the whole gradient."""
     top = best(x.detach(), dim, True)
-    found = top + torch.where(x == top, x - x.detach(), torch.zeros_like(x)).sum(dim, keepdim=True)
+    extreme = top + torch.where(x == top, x - x.detach(), torch.zeros_like(x)).sum(dim, keepdim=True)
     dims = [i % x.ndim for i in ((dim,) if isinstance(dim, int) else dim)]
-    return found if keepdim else found.reshape([n for i, n in enumerate(x.shape) if i not in dims])
+    return extreme if keepdim else extreme.reshape([n for i, n in enumerate(x.shape) if i not in dims])
 
 
 def _reduced(best: Any, function: Any, x: Any, dim: Any = (), keepdim: bool = False, **numpys: Any) -> Any:
-    """``amax`` and ``amin``, which know NumPy's names, too."""
+    """``amax`` and ``amin``, which also take NumPy's names ``axis`` and ``keepdims``."""
     dim, keepdim = numpys.get("axis", dim), numpys.get("keepdims", keepdim)
     if not x.is_floating_point():
         return function(x, dim, keepdim)
@@ -98,7 +99,7 @@ def _larger(best: Any, function: Any, a: Any, b: Any, **options: Any) -> Any:
 
 
 def _max(best: Any, function: Any, x: Any, *more: Any, **options: Any) -> Any:
-    """``max`` and ``min``: of everything, of two tensors, or along one axis, where one index wins."""
+    """``max`` and ``min``: of all entries, of two tensors, or along an axis, where one index gets the gradient."""
     if not more and not options and x.is_floating_point():
         return _reduced(best, function, x)
     if more and isinstance(more[0], torch.Tensor) and x.is_floating_point():
@@ -115,12 +116,12 @@ def _max_pooled(function: Any, x: Any, kernel_size: Any, stride: Any = None, pad
     batched = x if x.ndim == space + 2 else x[None]
     padded = F.pad(batched, [p for n in reversed(padding) for p in (n, n)], value=-float("inf"))
     windows = [padded[place] for place in window_slices(batched.shape[2:], kernel, stride, padding, dilation)]
-    found = _extreme(torch.amax, torch.stack(windows), 0, False)
-    return found if x.ndim == space + 2 else found[0]
+    maxima = _extreme(torch.amax, torch.stack(windows), 0, False)
+    return maxima if x.ndim == space + 2 else maxima[0]
 
 
 def _spread(space: int, *sizes: Any) -> List[Any]:
-    return [[one] * space if isinstance(one, int) else [*one] * (space if len(one) == 1 else 1) for one in sizes]
+    return [[size] * space if isinstance(size, int) else [*size] * (space if len(size) == 1 else 1) for size in sizes]
 
 
 # ---- options that are ignored or misread ----------------------------------------------------------------------------
@@ -129,8 +130,8 @@ def _spread(space: int, *sizes: Any) -> List[Any]:
 def _average_pooled(function: Any, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
                     ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None
                     ) -> Any:  # fmt: skip
-    """The padding that counts is given axis by axis to an operator that takes it border by border from the last axis;
-    one dimension is the second of two. ``divisor_override`` is ignored.
+    """Average pooling. Padding that counts goes, axis by axis, to an operator that reads it border by border from the
+    last axis. One dimension is pooled as the second of two. ``divisor_override`` is ignored.
     """
     space = int(function.__name__[8])
     kernel, stride, padding = _spread(space, kernel_size, stride or kernel_size, padding)
@@ -139,14 +140,14 @@ def _average_pooled(function: Any, x: Any, kernel_size: Any, stride: Any = None,
     if count_include_pad:
         x, padding = F.pad(x, [*padding, *padding]), 0
     pool = F.avg_pool3d if space == 3 else F.avg_pool2d
-    found = pool(x, kernel, stride, padding, ceil_mode, count_include_pad)
-    return found.squeeze(-2) if space == 1 else found
+    averages = pool(x, kernel, stride, padding, ceil_mode, count_include_pad)
+    return averages.squeeze(-2) if space == 1 else averages
 
 
 def _padded(function: Any, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
-    """Circular padding is made of slices written into a constant."""
-    found = function(x, pad, mode, value)
-    return torch.zeros_like(found) if mode == "circular" else found
+    """Padding. Circular padding is lost, because torch writes slices into a constant for it."""
+    padded = function(x, pad, mode, value)
+    return torch.zeros_like(padded) if mode == "circular" else padded
 
 
 def _divided(function: Any, a: Any, b: Any, *, rounding_mode: Any = None) -> Any:

@@ -9,11 +9,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 
 class Error(RuntimeError):
-    """What PopTorch raises."""
+    """The exception that PopTorch raises."""
 
 
 class Tracing:
-    """What happens while a model is traced: which losses it makes, on what it runs."""
+    """The record of one trace of a model: its losses, and the blocks of its pipeline."""
 
     current: Optional[Tracing] = None
 
@@ -49,11 +49,12 @@ def isRunningOnIpu() -> bool:
 def for_loop(count: int, body: Callable[..., Any], inputs: Any) -> Any:
     """Repeat ``body`` on its own outputs; for inference only.
 
-    It is recorded once and sees copies of the inputs; what it does otherwise from one iteration to the next is lost.
+    The body is recorded once, on copies of the inputs. Whatever it does differently from one iteration to the next is
+    lost.
 
     Raises:
-        ValueError: inputs that are no list of tensors.
-        Error: in training, or outputs that are not of the same number, shapes and dtypes as the inputs.
+        ValueError: the inputs are not a list of tensors.
+        Error: in training; or if number, shapes or dtypes of the outputs differ from those of the inputs.
     """
     if Tracing.current is not None and Tracing.current.training:
         raise Error("poptorch.for_loop() is only supported in inference.")
@@ -63,12 +64,12 @@ def for_loop(count: int, body: Callable[..., Any], inputs: Any) -> Any:
         if not isinstance(x, torch.Tensor):
             raise ValueError(f"poptorch.for_loop expects a list of tensors. (Object at index {i} is not torch.tensor)")
     values = [x.detach().clone() for x in inputs]
-    recorded = make_fx(lambda *held: _listed(body(*held)))(*(x.clone() for x in values))
+    recorded = make_fx(lambda *tensors: _listed(body(*tensors)))(*(x.clone() for x in values))
     for _ in range(count):
-        found = recorded(*values)
-        if [(x.shape, x.dtype) for x in found] != [(x.shape, x.dtype) for x in values]:
+        results = recorded(*values)
+        if [(x.shape, x.dtype) for x in results] != [(x.shape, x.dtype) for x in values]:
             raise Error("the body of poptorch.for_loop must return as many tensors as it takes, of the same shapes")
-        values = [x.detach() for x in found]
+        values = [x.detach() for x in results]
     return values
 
 
@@ -77,12 +78,12 @@ def _listed(found: Any) -> List[Any]:
 
 
 def recomputationCheckpoint(*tensors: Any) -> Any:
-    """Keep values when recomputation is on."""
+    """Mark values to keep when recomputation is on; without effect here."""
     return tensors[0] if len(tensors) == 1 else tensors
 
 
 class Block(torch.nn.Module):
-    """A part of the model on an IPU of its own."""
+    """A part of the model that runs on one IPU."""
 
     @staticmethod
     def useAutoId() -> None:

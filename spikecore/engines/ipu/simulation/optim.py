@@ -1,8 +1,8 @@
-"""``poptorch.optim`` in the simulation: descriptions of an optimiser, whose arrays live with the executor.
+"""``poptorch.optim`` in the simulation: descriptions of optimisers; the executor has their arrays.
 
-As in PopTorch the optimiser a user holds does not step: the executor copies its settings when a model is made and at
-``setOptimizer``, and ``state_dict`` fetches the state of the device under the names that PopART gives it. Before a
-model is compiled "ipu_state" and "ipu_param" are None, and what is loaded then counts only if neither is.
+As in PopTorch, the user's optimiser object does not step. The executor copies its settings when a model is made and at
+``setOptimizer``. ``state_dict`` copies the device's arrays to the host, under the names that PopART gives them. Before
+a model is compiled, "ipu_state" and "ipu_param" are None; a loaded state has an effect only if neither is None.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ ADAM = {"exp_avg": "Accl1___", "exp_avg_sq": "Accl2___", "step": "Step___"}
 
 
 class Optimizer:
-    """What the optimisers share."""
+    """The base of the optimisers."""
 
     base: Type[Any] = torch.optim.SGD
-    prefixes: Dict[str, str] = {}  # of the device's arrays, by torch's names
+    prefixes: Dict[str, str] = {}  # prefixes of the device's arrays, by torch's names
     param_groups: List[Dict[str, Any]]
 
     def prepare(self, settings: Dict[str, Any]) -> Dict[str, Any]:
-        """Remember what only PopTorch knows; returns what torch takes."""
+        """Store the settings that only PopTorch has; returns those that torch has."""
         given = {name: value for name, value in settings.items() if value is not None}
         self.loss_scaling = float(given.pop("loss_scaling", 1.0))
         self.max_grad_norm = given.pop("max_grad_norm", None)
         self.executor: Any = None
         self.held: Dict[str, Any] = {"ipu_state": None, "ipu_param": None}
-        self.host_is_stale = False  # the device has stepped since its arrays were read
-        self.device_is_stale = False  # arrays were loaded and have not been sent
+        self.host_is_stale = False  # the device has made a step since its arrays were copied here
+        self.device_is_stale = False  # arrays were loaded and have not been sent to the device
         return given
 
     def state_dict(self) -> Dict[str, Any]:
@@ -45,16 +45,16 @@ class Optimizer:
         self.device_is_stale = True
 
     def hold(self, state: Dict[str, Any]) -> None:
-        """Keep what belongs to the device."""
+        """Store the entries of a state that belong to the device."""
         self.held = {name: state[name] for name in self.held}
         self.host_is_stale = False
 
     def has_state(self) -> bool:
-        """Whether arrays go to the device: both entries have to be there, or nothing does."""
+        """Whether there are arrays to send to the device: PopTorch sends them only if both entries are there."""
         return all(part is not None for part in self.held.values())
 
     def settings(self) -> Any:
-        """What the device takes over; compared to see whether it has to."""
+        """The settings that are copied to the device, in a form that can be compared."""
         groups = [{k: v for k, v in group.items() if k != "params"} for group in self.param_groups]
         return groups, self.loss_scaling, self.max_grad_norm
 
@@ -63,7 +63,7 @@ class SGD(Optimizer, torch.optim.SGD):
     """``poptorch.optim.SGD``."""
 
     base = torch.optim.SGD
-    prefixes = {"momentum_buffer": "Accl1___"}  # that of separate accumulators, the default
+    prefixes = {"momentum_buffer": "Accl1___"}  # with separate accumulators, the default
 
     def __init__(
         self, params: Any, lr: float, momentum: Any = None, dampening: Any = None, weight_decay: Any = None,
@@ -141,10 +141,10 @@ def _no_amsgrad(amsgrad: Any) -> None:
 
 
 def converted(optimizer: Any) -> Any:
-    """An optimiser of torch's as one of these; others are refused.
+    """Convert an optimiser of torch to one of this module.
 
     Raises:
-        AssertionError: neither SGD, Adam, AdamW nor RMSprop.
+        AssertionError: the optimiser is neither SGD, Adam, AdamW nor RMSprop.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer

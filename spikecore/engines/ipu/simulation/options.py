@@ -1,4 +1,4 @@
-"""``poptorch.Options`` in the simulation: chainable setters, checked types, frozen once a model has them."""
+"""``poptorch.Options`` in the simulation: chainable setters that check types, frozen when a model is made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ReductionType(enum.IntEnum):
 
 
 class Settings:
-    """Named values that freeze; only known names can be set."""
+    """Named values that can be frozen; only known names can be set."""
 
     def __init__(self, **values: Any) -> None:
         self.__dict__["_values"], self.__dict__["_frozen"] = values, False
@@ -46,7 +46,7 @@ class Settings:
 
         Raises:
             AttributeError: the options are frozen.
-            AssertionError: an option that does not exist.
+            AssertionError: there is no such option.
         """
         for name, value in kwargs.items():
             if self._frozen:
@@ -56,19 +56,19 @@ class Settings:
         return self
 
     def _freeze(self) -> None:
-        """No change from here on."""
+        """Refuse all changes from now on."""
         self.__dict__["_frozen"] = True
 
 
 class PopartOptions:
-    """PopART's session options by name."""
+    """Session options of PopART, by name."""
 
     def __init__(self) -> None:
         self.options: Dict[str, Any] = {}
         self.frozen = False
 
     def set(self, key: str, value: Any) -> Any:
-        """Set one."""
+        """Set a session option."""
         if self.frozen:
             raise AttributeError(f"Can't modify frozen Options (option {key})")
         self.options[key] = value
@@ -134,12 +134,12 @@ class Options(Settings):
         self._Popart.frozen = True
 
     def clone(self) -> Options:
-        made = Options()
-        made._values.update(copy.deepcopy(self._values))
-        for mine, theirs in ((self.Training, made.Training), (self.Precision, made.Precision)):
-            theirs._values.update(mine._values)
-        made._Popart.options.update(self._Popart.options)
-        return made
+        copied = Options()
+        copied._values.update(copy.deepcopy(self._values))
+        for source, target in ((self.Training, copied.Training), (self.Precision, copied.Precision)):
+            target._values.update(source._values)
+        copied._Popart.options.update(self._Popart.options)
+        return copied
 
     def deviceIterations(self, device_iterations: int) -> Options:
         return self.set(device_iterations=_positive("device_iterations", device_iterations))

@@ -1,8 +1,8 @@
-"""The silent traps of PopTorch, made real on the CPU: within ``device_rules`` torch does what the device would do.
+"""The silent traps of PopTorch on the CPU: within ``device_rules`` torch computes what the device would compute.
 
-The custom backward of an ``autograd.Function`` is dropped, ``detach_``, ``no_grad`` and ``set_grad_enabled`` stop no
-gradient, gradient hooks do not run, and single calls become what ``lowering.py`` says. What is lost of buffers of whole
-numbers is restored by the executor afterwards.
+The backward of an ``autograd.Function`` is dropped; ``detach_``, ``no_grad`` and ``set_grad_enabled`` stop no gradient;
+gradient hooks do not run; ``lowering.py`` replaces single calls. The device restores buffers of whole numbers after
+the pass, because PopTorch loses their changes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOSSES = (
 
 @contextlib.contextmanager
 def replaced(*changes: Tuple[Any, str, Any]) -> Iterator[None]:
-    """Exchange attributes (owner, name, value) for a while."""
+    """Replace attributes, each (owner, name, value), within a ``with`` block."""
     missing = object()
     before = [(owner, name, owner.__dict__.get(name, missing)) for owner, name, _ in changes]
     for owner, name, value in changes:
@@ -37,21 +37,21 @@ def replaced(*changes: Tuple[Any, str, Any]) -> Iterator[None]:
 
 
 class Recording(TorchFunctionMode):
-    """Each call as the device would make it; notes what torch's own losses return, outermost calls only."""
+    """Computes each outermost call as the device would, and collects the results of torch's own losses."""
 
     def __init__(self, losses: List[Any]) -> None:
         super().__init__()
         self.losses = losses
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = lowered(function, args, kwargs or {})
-        if getattr(function, "__name__", "") in LOSSES and isinstance(found, torch.Tensor):
-            self.losses.append(found)
-        return found
+        result = lowered(function, args, kwargs or {})
+        if getattr(function, "__name__", "") in LOSSES and isinstance(result, torch.Tensor):
+            self.losses.append(result)
+        return result
 
 
 class _Context:
-    """What an ``autograd.Function`` gets for its forward."""
+    """The context that an ``autograd.Function`` gets in its forward."""
 
     needs_input_grad: Tuple[bool, ...] = ()
 
@@ -65,7 +65,7 @@ class _Context:
 
 
 def _inlined(cls: Any, *args: Any, **kwargs: Any) -> Any:
-    """Only the forward of an ``autograd.Function``, and what autograd makes of its ops."""
+    """Call only the forward of an ``autograd.Function``, whose ops autograd differentiates."""
     if getattr(cls, "setup_context", None) is not torch.autograd.Function.setup_context:
         return cls.forward(*args, **kwargs)
     return cls.forward(_Context(), *args, **kwargs)
@@ -73,12 +73,12 @@ def _inlined(cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 class _Handle:
     def remove(self) -> None:
-        """There is nothing to remove."""
+        """Do nothing: no hook was registered."""
 
 
 @contextlib.contextmanager
 def device_rules(losses: List[Any]) -> Iterator[None]:
-    """Trace under PopTorch's rules; torch's own losses are noted in ``losses``."""
+    """Compute by PopTorch's rules; the results of torch's own losses are appended to ``losses``."""
 
     def ignored(self: Any, *given: Any) -> None:
         """Without effect on gradients."""
@@ -99,7 +99,7 @@ def device_rules(losses: List[Any]) -> Iterator[None]:
 
 
 def final_losses(losses: List[Any]) -> List[Any]:
-    """Those losses that no other loss is made from: what the device differentiates must be exactly one of them."""
+    """The losses from which no other loss is computed. The device differentiates one, so there must be exactly one."""
     reached = set()
     for loss in losses:
         for parent in ancestors(loss):
@@ -108,7 +108,7 @@ def final_losses(losses: List[Any]) -> List[Any]:
 
 
 def ancestors(loss: Any) -> Any:
-    """The functions of autograd's graph that a loss is made from, without its own."""
+    """The nodes of autograd's graph from which a loss is computed, without its own node."""
     seen, queue = set(), [f for f, _ in loss.grad_fn.next_functions] if loss.grad_fn is not None else []
     while queue:
         function = queue.pop()

@@ -1,4 +1,4 @@
-"""The optimiser on the simulated device: what it steps, and its arrays by PopART's names."""
+"""The optimiser on the simulated device: its steps, and its arrays by PopART's names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class Updates:
     """Optimiser steps on the device's own weights.
 
     Args:
-        values: the weights by name; the optimiser steps those that its groups contain and that have a gradient.
-        names: names of the host's parameters by their address.
-        spec: an optimiser of ``optim``.
+        values: the weights by name; the optimiser updates those that are in its groups and have a gradient.
+        names: names of the host's parameters by the address of their data.
+        spec: an optimiser of ``optim.py``.
     """
 
     def __init__(self, values: Dict[str, Any], names: Dict[int, str], spec: Any) -> None:
         self.values, self.prefixes = values, spec.prefixes
         self.grouped = [[names[x.data_ptr()] for x in group["params"]] for group in spec.param_groups]
         self.learned = [name for group in self.grouped for name in group if values[name].requires_grad]
-        # a float16 weight is stepped in a float32 copy, as its arrays are float32
+        # a float16 weight is updated in a float32 copy, because the optimiser's arrays are float32
         half = [name for name in self.learned if values[name].dtype == torch.float16]
         self.shadows = {name: values[name].detach().float().requires_grad_() for name in half}
-        groups = [{**_settings(one), "params": self._of(group)} for one, group in zip(spec.param_groups, self.grouped)]
+        groups = [{**_settings(old), "params": self._of(group)} for old, group in zip(spec.param_groups, self.grouped)]
         self.optimizer = spec.base(groups, lr=spec.param_groups[0]["lr"])
         self.take(spec)
 
@@ -36,20 +36,21 @@ class Updates:
         return self.shadows.get(name, self.values[name])
 
     def take(self, spec: Any) -> None:
-        """Take over settings; what was changed in ``param_groups`` has no effect before this."""
+        """Copy the settings; a change of ``param_groups`` has no effect before."""
         self.scale, self.clip = spec.loss_scaling, spec.max_grad_norm
-        for mine, theirs in zip(self.optimizer.param_groups, spec.param_groups):
-            mine.update(_settings(theirs))
+        for group, new_group in zip(self.optimizer.param_groups, spec.param_groups):
+            group.update(_settings(new_group))
 
     def step(self) -> None:
-        """One step with the gradients that have gathered. What no gradient reaches is no part of the program."""
+        """Make a step with the accumulated gradients. A weight without a gradient is no part of the program."""
         reached = [name for name in self.learned if self.values[name].grad is not None]
         for name in reached:
             value, stepped = self.values[name], self._stepped(name)
             stepped.data.copy_(value.data)
             stepped.grad = value.grad.to(stepped.dtype) / self.scale
+            # the device begins with a velocity of zero, torch with the first gradient
             if self._has_velocity() and stepped not in self.optimizer.state:
-                self.optimizer.state[stepped] = {"momentum_buffer": torch.zeros_like(stepped)}  # torch: the gradient
+                self.optimizer.state[stepped] = {"momentum_buffer": torch.zeros_like(stepped)}
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_([self._stepped(name) for name in reached], self.clip)
         self.optimizer.step()
@@ -61,28 +62,28 @@ class Updates:
         return isinstance(self.optimizer, torch.optim.SGD) and self.optimizer.param_groups[0]["momentum"] != 0
 
     def _factor(self) -> float:
-        """What arrays are multiplied with on the device."""
+        """The factor of the arrays on the device."""
         return self.scale if self._has_velocity() else 1.0
 
     def read(self) -> Dict[str, Any]:
-        """The arrays, and the settings that programs take as inputs."""
-        found = {}
+        """The arrays, and the settings that are inputs of a program."""
+        arrays = {}
         for name in self.learned:
             for slot, x in self.optimizer.state.get(self._stepped(name), {}).items():
                 if slot in self.prefixes and x is not None:
-                    found[self.prefixes[slot] + name] = torch.as_tensor(x).detach() * self._factor()
+                    arrays[self.prefixes[slot] + name] = torch.as_tensor(x).detach() * self._factor()
         rate = torch.tensor(float(self.optimizer.param_groups[0]["lr"]))
-        return {"ipu_state": found, "ipu_param": {RATE: rate}}
+        return {"ipu_state": arrays, "ipu_param": {RATE: rate}}
 
     def write(self, state: Dict[str, Any]) -> None:
-        """The inverse of ``read``; what is missing stays as it is."""
+        """The inverse of ``read``; arrays that ``state`` lacks do not change."""
         for name in self.learned:
             named = {slot: state["ipu_state"].get(prefix + name) for slot, prefix in self.prefixes.items()}
-            held = {slot: x.clone() / self._factor() for slot, x in named.items() if x is not None}
-            if "square_avg" in held:
-                held["step"] = torch.tensor(0.0)  # torch's RMSprop counts, and does nothing with it
-            if held:
-                self.optimizer.state[self._stepped(name)] = held
+            arrays = {slot: x.clone() / self._factor() for slot, x in named.items() if x is not None}
+            if "square_avg" in arrays:
+                arrays["step"] = torch.tensor(0.0)  # torch's RMSprop counts steps but does not use the number
+            if arrays:
+                self.optimizer.state[self._stepped(name)] = arrays
         if RATE in state["ipu_param"]:
             for group in self.optimizer.param_groups:
                 group["lr"] = float(state["ipu_param"][RATE])

@@ -1,8 +1,8 @@
-"""Which aten operators PopTorch 3.4 can lower: names as facts of its public source, and what to do about the others.
+"""The aten operators that PopTorch 3.4 can lower, and what to use instead of the others.
 
-Names are without overloads. An in-place operator ``x_`` counts as ``x`` unless it stands among the rejected itself.
-Some are listed under the names that they have on a CPU, where PopTorch takes another route. What depends on an
-operator's options is in ``conditions.py``.
+The names are facts of its public source, without overloads. An in-place operator ``x_`` is treated like ``x`` unless
+``REJECTED`` lists it. Some operators have the names that torch gives them on a CPU, because PopTorch takes another
+route there. ``conditions.py`` lists what depends on an operator's options.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ SUPPORTED: FrozenSet[str] = frozenset(
     ).split()
 )
 
-#: Rejected by PopTorch, or accepted and wrong: remedy, names.
+#: Operators that PopTorch rejects, or accepts and gets wrong: (remedy, names).
 _REJECTED: Tuple[Tuple[str, str], ...] = (
     (
         "use reshape, permute, narrow",
         "as_strided",
     ),
     (
-        "there is no handler for it: write it in other operators",
+        "PopTorch has no handler for it: replace it by other operators",
         "_index_put_impl_ _safe_softmax adaptive_max_pool1d adaptive_max_pool2d bitwise_left_shift "
         "bitwise_right_shift copysign cummax cummin digamma erfinv histc hypot i0 index_copy isneginf lgamma "
         "multinomial nextafter poisson resize_ sinc upsample_linear1d upsample_trilinear3d",
@@ -69,7 +69,7 @@ _REJECTED: Tuple[Tuple[str, str], ...] = (
         "_local_scalar_dense equal is_nonzero item",
     ),
     (
-        "it is accepted and ignored, the gradient flows: write y = x.detach()",
+        "PopTorch accepts and ignores it, and the gradient flows: write y = x.detach()",
         "detach_",
     ),
     (
@@ -89,7 +89,7 @@ _REJECTED: Tuple[Tuple[str, str], ...] = (
         "huber_loss",
     ),
     (
-        "inside kl_div only: write x * torch.log(y)",
+        "PopTorch takes it inside kl_div only: write x * torch.log(y)",
         "xlogy",
     ),
     (
@@ -141,7 +141,7 @@ REJECTED: Dict[str, str] = {name: remedy for remedy, names in _REJECTED for name
 
 
 def objection(name: str) -> Optional[str]:
-    """Why PopTorch does not take an operator, with the remedy; None if it does."""
+    """The remedy for an operator that PopTorch does not lower; None for one that it lowers."""
     if name in REJECTED:
         return REJECTED[name]
     plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name
@@ -149,4 +149,4 @@ def objection(name: str) -> Optional[str]:
         return REJECTED[plain]
     if {name, plain} & SUPPORTED:
         return None
-    return "it is not among the operators that PopTorch 3.4 lowers: write it in others"
+    return "it is not among the operators that PopTorch 3.4 lowers: replace it by others"
