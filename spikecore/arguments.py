@@ -184,7 +184,7 @@ def rule_of(annotation: Any) -> Optional[Rule]:
     if annotation in KINDS or outer in KINDS:
         return KINDS[annotation if annotation in KINDS else outer]
     if isinstance(annotation, type) and annotation.__name__ in CLASSES:
-        return _of_class(annotation.__name__)
+        return CLASSES[annotation.__name__]
     if outer is Union:
         rules = [rule for rule in map(rule_of, parts) if rule is not None]
         words = ", or ".join(rule.words for rule in rules)
@@ -256,19 +256,6 @@ def of_numbers(dtype: Any) -> bool:
     return getattr(dtype, "kind", None) in NUMBERS or re.search("float|int|bool", str(dtype)) is not None
 
 
-#: What messages call classes that are known by name: some cannot be imported where an annotation names them.
-CLASSES = {
-    **{name: f"an {name}" for name in "Axes Energy Engine EventDataset Events Output".split()},
-    **{name: f"a {name}" for name in "Colormap Figure Model Source".split()},
-    "Module": "an nn.Module",
-    "Report": "a report of sc.verify",
-}
-
-
-def _of_class(name: str) -> Rule:
-    return Rule(lambda value: any(base.__name__ == name for base in type(value).__mro__), CLASSES[name])
-
-
 def _are_numbers(value: Any) -> bool:
     import numpy as np
 
@@ -313,4 +300,17 @@ KINDS: Dict[Any, Rule] = {
     abc.Mapping: Rule(lambda value: isinstance(value, abc.Mapping), "a dict or another mapping"),
     abc.Callable: Rule(lambda value: callable(value) and not isinstance(value, type), "a callable"),
     Sequence[Any]: _each(ANYTHING, None),
+}
+
+
+def _of_class(name: str, words: str) -> Rule:
+    return Rule(lambda value: any(base.__name__ == name for base in type(value).__mro__), words)
+
+
+#: Classes by name: some cannot be imported where an annotation names them.
+CLASSES: Dict[str, Rule] = {
+    **{name: _of_class(name, f"an {name}") for name in "Axes Energy Engine EventDataset Events Output".split()},
+    **{name: _of_class(name, f"a {name}") for name in "Colormap Figure Model Source".split()},
+    "Module": _of_class("Module", "an nn.Module"),
+    "Report": Rule(lambda value: hasattr(value, "table"), "a report of sc.verify"),
 }

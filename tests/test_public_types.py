@@ -7,10 +7,13 @@ import importlib
 import inspect
 import runpy
 from pathlib import Path
-from typing import Any, Optional
+from types import FunctionType
+from typing import Any, Literal, Optional, Union, get_args, get_origin
 
 import pytest
+import sweep_rig
 
+import spikecore as sc
 from spikecore import arguments
 
 for package in ("torch", "matplotlib", "nir"):
@@ -75,6 +78,36 @@ def test_parameters_say_what_they_take():
     print(f"{len(silent)} of {len(rows)} parameters are Any", *silent, sep="\n")
     assert len(rows) > 1500
     assert len(silent) <= AT_MOST * len(rows), silent
+
+
+def words(hint):
+    """The words that an annotation allows, by themselves or among other things."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return [word for part in get_args(hint) for word in words(part)] if get_origin(hint) is Union else []
+
+
+@pytest.mark.filterwarnings("ignore")  # of libraries, and of what is lost in NIR
+def test_every_word_that_an_option_lists_is_taken(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    wrong, tried = [], 0
+    for owner, function, _ in sweep_rig.callables():
+        if not isinstance(function, (type, FunctionType)):
+            continue
+        method = getattr(sc.Model, owner.rpartition(".")[2]) if owner.startswith("spikecore.Model.") else function
+        signature, hints = inspect.signature(function), arguments.hints_of(method)
+        call = sweep_rig.caller(function, signature, sweep_rig.arguments(owner, signature))
+        options = [(each, word) for each in signature.parameters for word in words(hints.get(each))]
+        for name, word in options:
+            tried += 1
+            try:
+                call({name: word})
+            except (FileNotFoundError, sc.EngineUnavailable):  # the word was understood
+                pass
+            except Exception as error:
+                wrong.append(f"{owner}({name}={word!r}): {error}")
+    assert tried > 100
+    assert not wrong
 
 
 # ---- scripts of users: `make type` has mypy read them, here they run -------------------------------------------------

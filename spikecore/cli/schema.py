@@ -129,7 +129,7 @@ def _fields(target: Any) -> Dict[str, Tuple[Any, Any]]:
         own = [f for f in dataclasses.fields(target) if not f.name.startswith("_")]
         return {f.name: (_type(hints[f.name], f.default), _default(f)) for f in own}
     options = [p for p in inspect.signature(target).parameters.values() if p.name not in ENCODER_INTERNAL]
-    return {
+    return {  # what this module adds to them is an int
         p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(hints.get(p.name, int), p.default), p.default)
         for p in options
     }

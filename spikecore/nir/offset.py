@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Tuple
+from typing import Any, ClassVar, Literal, Tuple
 
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Param, Params
 from spikecore.api.neurons.leaky import Leaky
-from spikecore.api.neurons.membrane import Membrane, Reset
+from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.synaptic import Synaptic
 
 
@@ -17,7 +17,7 @@ class _Offset(Membrane):
     """Mixed into a neuron: U[t] = V[t] - H[t] (V[t] - rho), at once and differentiated, in place of its reset."""
 
     rho: Param = 0.0
-    reset_mechanism: Reset = "zero"
+    reset_mechanism: Literal["zero"] = "zero"
     reset_delay: bool = False
 
     resets: ClassVar[Tuple[str, ...]] = ("zero",)

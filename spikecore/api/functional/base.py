@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Literal, Optional, Protocol, Tuple, Union, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Literal, Optional, Protocol, Tuple, Union, cast, get_args
 
 from spikecore.api.core.engine import Engine, engine_of
 from spikecore.api.core.foreign import of_arrays, shown
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from spikecore.api.layers.network import Output
 
 Spikes = Union["Output", Array, ArrayLike]  # or another array that a loss looks at
-REDUCTIONS = ("mean", "sum", "none")
+Reduction = Literal["mean", "sum", "none"]
+REDUCTIONS = get_args(Reduction)
 
 
 class LossFunction(Protocol):
@@ -76,7 +77,7 @@ class Loss(LossBase):
 
     population_code: bool = False
     num_classes: Count = 0
-    reduction: Literal["mean", "sum", "none"] = "mean"
+    reduction: Reduction = "mean"
     weight: Optional[ArrayLike] = None
     normalise: bool = False
 

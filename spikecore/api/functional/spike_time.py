@@ -127,10 +127,10 @@ class SpikeTime(Checked):
         engine = engine_of(spikes)
         check_sequence("spikes", spikes)
         fired = as_numbers(engine, spikes)
-        wanted = engine.asarray(targets, dtype=target_dtype(targets))
-        self.check(engine, fired, wanted, lengths)
-        code = None if self.target_is_time else one_hot(engine, wanted, fired.shape[2])
-        times, wanted = self.compare(engine, fired, wanted, code, lengths)
+        aims = engine.asarray(targets, dtype=target_dtype(targets))
+        self.check(engine, fired, aims, lengths)
+        code = None if self.target_is_time else one_hot(engine, aims, fired.shape[2])
+        times, wanted = self.compare(engine, fired, aims, code, lengths)
         return (times, wanted) if self.multi_spike else (times[0, ...], wanted[0, ...])
 
     def check(self, engine: Engine, spikes: Array, targets: Array, lengths: Optional[ArrayLike]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Optional
+from typing import Any, Literal, Optional, get_args
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
@@ -13,7 +13,8 @@ from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import one_hot, pool_population
 from spikecore.arguments import ArrayLike, Numbers
 
-INVERSES = ("negate", "reciprocal")
+Inverse = Literal["negate", "reciprocal"]
+INVERSES = get_args(Inverse)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class ce_temporal_loss(Loss):  # noqa: N801
     """
 
     normalise: bool = True
-    inverse: Literal["negate", "reciprocal"] = "negate"
+    inverse: Inverse = "negate"
 
     def __post_init__(self) -> None:
         super().__post_init__()

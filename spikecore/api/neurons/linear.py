@@ -165,7 +165,7 @@ class LeakyParallel(Neuron):
 
     input_size: int = 0
     hidden_size: int = 0
-    beta: Any = None
+    beta: Optional[Param] = None
     bias: bool = True
     dense: bool = False
 

@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
@@ -24,6 +24,9 @@ from spikecore.api.training.learning import Learning
 from spikecore.api.training.progress import Progress, length
 from spikecore.arguments import Checked, Size
 
+if TYPE_CHECKING:
+    from spikecore.api.model import Model
+
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]
 
@@ -31,7 +34,7 @@ Lengths = Optional[List[int]]
 class Callback(Protocol):
     """What is called after each epoch with the model and the epoch's row of the history; True stops training."""
 
-    def __call__(self, model: Any, row: Row, /) -> Optional[bool]: ...
+    def __call__(self, model: Model, row: Row, /) -> Optional[bool]: ...
 
 
 class Schedule(Protocol):
@@ -74,7 +77,7 @@ class EarlyStopping(Checked):
         if self.mode not in ("min", "max", "auto"):
             raise TypeError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
 
-    def __call__(self, model: Any, row: Row) -> Optional[bool]:
+    def __call__(self, model: Model, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
             raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
         following = self._epoch + 1
