@@ -183,7 +183,7 @@ class Train(Section):
     def _forward(cls, value: str, info: Any) -> str:
         """Learning forward in time has no window, and takes only losses that are sums over single steps."""
         if value != "bptt" and info.data.get("window") is not None:
-            raise ValueError("does not go back in time: remove window, or use learning = 'bptt'")
+            raise ValueError("does not go back in time, and window is for 'bptt': remove one of the two keys")
         if value != "bptt" and "loss" in info.data:
             stepwise(info.data["loss"].make())
         return value
@@ -311,7 +311,7 @@ def _override(data: Dict[str, Any], text: str) -> str:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(
-            [f"--set {text}: the run file has no key or list entry {key!r}; list entries are counted from 0"]
+            [f"--set {text}: the run file has no place {key!r}; list entries are counted from 0"]
         ) from None
     return key
 
