@@ -26,11 +26,11 @@ from spikecore.api.training.activity import Activity as Activity
 from spikecore.api.training.activity import Energy as Energy
 from spikecore.api.training.activity import activity as activity
 
-# the monitors of torch networks; they need torch
+# monitors of torch networks, which need torch: imported at their first use
 MONITORS = (
     "AttributeMonitor BaseMonitor GradInputMonitor GradOutputMonitor InputMonitor OutputMonitor unpack_len1_tuple"
 ).split()
-MODULES = ("acc", "loss", "probe", "quant", "reg", "stdp_learner")  # as in snnTorch, imported when somebody asks
+MODULES = ("acc", "loss", "probe", "quant", "reg", "stdp_learner")  # snnTorch's modules, imported at their first use
 LossFunctions = Loss  # snnTorch's name of the base class
 
 
