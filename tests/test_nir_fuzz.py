@@ -215,7 +215,7 @@ def test_links_out_of_a_file_are_not_followed(good, tmp_path):
                 file[name] = h5py.ExternalLink(str(secret), "x")
             else:
                 file.create_dataset(name, (4, 3), "f8", external=[(str(secret), 0, 96)])
-        with pytest.raises(NirError, match=rf"{kind}\.nir: .*weight is (a link to another place|not an array in this file)"):
+        with pytest.raises(NirError, match=rf"{kind}\.nir: .*weight is (a link to another place|not an array in)"):
             model_from_nir(path)
 
 
