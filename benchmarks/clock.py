@@ -16,16 +16,10 @@ def interleaved(
     measure: Callable[[Run], Tuple[float, Any]],
     tick: Callable[[str], None],
 ) -> Dict[str, List[float]]:
-    """Run every side once per round, in the round's ``order``, and return the figures of each side.
+    """Run every side once per round, in the round's ``order``, and return the figures of each side by its name.
 
-    The garbage collector runs only between rounds, so that no side pays for the garbage of another.
-
-    Args:
-        runs: the runs by name of the side.
-        rounds: number of rounds that count.
-        warmup: number of rounds before them that do not count.
-        measure: runs a side; returns its figure and its result.
-        tick: called with the name of a side after each run.
+    The first ``warmup`` rounds do not count. ``measure`` runs a side and returns its figure and its result. ``tick``
+    gets the side's name after each run. The garbage collector runs only between rounds, so no side pays for another.
     """
     figures: Dict[str, List[float]] = {name: [] for name in runs}
     names = list(runs)
@@ -50,11 +44,7 @@ def order(count: int, turn: int) -> List[int]:
     """The order of a round. Over many rounds, each side comes first, and after each other side, equally often.
 
     The side before influences a run by the caches and the waiting threads that it leaves. In a fixed order, each side
-    would always run after the same other side.
-
-    Args:
-        count: number of sides.
-        turn: number of the round.
+    would always run after the same other side. ``count`` is the number of sides, ``turn`` that of the round.
 
     Source: E. J. Williams, Australian Journal of Scientific Research A 2 (1949), 149-168: designs balanced for residual
     effects.

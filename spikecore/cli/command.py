@@ -223,7 +223,7 @@ def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
 def engines() -> None:
     """List the engines.
 
-    Shows which engines can be used here, what the others lack, and how to install it.
+    Shows which engines can be used here, what the others lack, and how to install them.
     """
     table = Table("engine", "usable", "why not", "how to get it", box=None, pad_edge=False)
     for status in known_engines():

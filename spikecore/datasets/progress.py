@@ -9,10 +9,7 @@ from typing import Any, Iterator, Optional, Sequence
 
 
 def watched(items: Sequence[Any], title: str, progress: Optional[bool] = None) -> Iterator[Any]:
-    """Iterate over items, and show a progress bar: True, False, or None for a bar on a terminal only.
-
-    Without tqdm there is no bar.
-    """
+    """Iterate, with a bar if `progress` is True, or None and stderr is a terminal. A bar needs tqdm."""
     shown = sys.stderr.isatty() if progress is None else progress
     if shown and importlib.util.find_spec("tqdm") is not None:
         return iter(importlib.import_module("tqdm").tqdm(items, desc=title))

@@ -52,8 +52,8 @@ class _Tracer(fx.Tracer):
         super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # do not trace functions of ``math``
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        own = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
-        return own or isinstance(m, (GradedSpikes, LayerModule)) or super().is_leaf_module(m, module_qualified_name)
+        neuron = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
+        return neuron or isinstance(m, (GradedSpikes, LayerModule)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:

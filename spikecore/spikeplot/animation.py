@@ -58,16 +58,10 @@ def animator(
 def play(
     figure: Any, ax: Any, show: Callable[[int], None], steps: int, interval: float, per_step: int = 1, *, own: bool
 ) -> FuncAnimation:
-    """Make an animation of `steps · per_step` pictures. If the axes have no title, their title is the time step.
+    """Make an animation of `steps · per_step` pictures, each drawn by `show` and shown for `interval` milliseconds.
 
-    Args:
-        figure, ax: figure and axes of the animation.
-        show: draws picture number n.
-        steps: number of time steps.
-        interval: milliseconds per picture.
-        per_step: pictures per time step.
-        own: whether spikeplot made the figure. Its layout is then computed once: positions stay the same from picture
-            to picture, and drawing takes half the time.
+    If the axes have no title, their title is the time step. The layout of an `own` figure, which spikeplot made, is
+    computed only once: positions stay the same from picture to picture, and drawing takes half the time.
     """
     if not interval > 0:
         raise ValueError(f"interval={interval!r}: need milliseconds per picture, more than 0")

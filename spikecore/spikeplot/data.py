@@ -17,13 +17,7 @@ def host(values: Any) -> np.ndarray:
 
 
 def neurons_of(name: str, values: Any, batch_index: Optional[int]) -> np.ndarray:
-    """One sample as (time, neurons).
-
-    Args:
-        name: name of the argument, for messages.
-        values: (time,), (time, neurons), or (time, batch, *features) with `batch_index`.
-        batch_index: index of the sample.
-    """
+    """One sample as (time, neurons); `values` is (time,), (time, neurons), or with `batch_index` (time, batch, ...)."""
     array = host(values)
     if batch_index is None:
         if array.ndim not in (1, 2):
@@ -55,15 +49,7 @@ def per_neuron(threshold: Any, neurons: int) -> np.ndarray:
 
 
 def chosen(name: str, wanted: Union[int, Sequence[int]], available: int, what: str, most: int) -> List[int]:
-    """Indices of what to draw.
-
-    Args:
-        name: name of the argument, for messages.
-        wanted: a number of items, from the first, or indices.
-        available: number of items.
-        what: what the items are, for messages.
-        most: largest number of items that can be drawn.
-    """
+    """Indices of the items to draw, at most `most`; `wanted` is a number of items, from the first, or their indices."""
     if isinstance(wanted, (int, np.integer)):
         shown = list(range(min(int(wanted), available)))
     else:

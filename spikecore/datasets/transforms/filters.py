@@ -72,8 +72,8 @@ class Refractory(Transform):
     def __call__(self, events: Any) -> Events:
         need_events(self, events)
         next_time: dict = {}  # by pixel: earliest time of its next event
-        kept = np.zeros(len(events), bool)
+        keep = np.zeros(len(events), bool)
         for i, (t, pixel) in enumerate(zip(events.t.tolist(), events.with_arrays(p=None).place.tolist())):
             if t >= next_time.get(pixel, t):
-                kept[i], next_time[pixel] = True, t + self.period
-        return events[kept]
+                keep[i], next_time[pixel] = True, t + self.period
+        return events[keep]
