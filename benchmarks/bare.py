@@ -1,4 +1,4 @@
-"""A neuron's kernels with nothing around them: no autograd, no allocation, the same buffers at every call."""
+"""Runs of a neuron's kernels alone: without autograd, without allocation, with the same buffers at every call."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from spikecore.api.core.tree import flatten, map_leaves
 
 
 def check() -> None:
-    """Refuse a side that needs kernels.
+    """Check that there are kernels.
 
     Raises:
-        Absent: there are none without Numba.
+        Absent: Numba is not installed.
     """
     from spikecore.kernels.fused import has_numba
 
@@ -28,8 +28,13 @@ def check() -> None:
 def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     """Forward and backward kernel of a neuron without learned parameters.
 
+    Args:
+        layer: the neuron.
+        x: inputs (time, batch, neurons).
+        upstream: gradient of the spikes, of the same shape.
+
     Raises:
-        Absent: there are no kernels here.
+        Absent: Numba is not installed.
     """
     check()
     import torch
@@ -42,20 +47,20 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     shape = x.shape[1:]
     params = layer.prepare(engine, map_leaves(engine.asarray, layer.init(Key((0,)), shape).params))
     first = layer.rest(engine, params, x[0])
-    found = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
+    kernel = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
     use_threads(torch.get_num_threads())
-    forward, backward = fused.forward_of(found), fused.backward_of(found, fused.Wanted("rows", ()))
+    forward, backward = fused.forward_of(kernel), fused.backward_of(kernel, fused.Wanted("rows", ()))
     spikes, by_input = (memory.empty(x.shape, x.dtype) for _ in range(2))
     inputs, gradient, outputs, by_inputs = map(fused.flat, (x, upstream, spikes, by_input))
-    now, by_state = ([memory.empty(shape, x.dtype) for _ in found.states] for _ in range(2))
-    rest = [found.start_of(None) for _ in found.states]
-    kept = [fused.flat(memory.empty(s, x.dtype)) for s in found.saved_shapes(len(x), shape)]
-    given, scratch, threads = found.held(flatten(params), shape), found.scratch(shape), fused.workers(shape)
+    now, by_state = ([memory.empty(shape, x.dtype) for _ in kernel.states] for _ in range(2))
+    rest = [kernel.start_of(None) for _ in kernel.states]
+    saved = [fused.flat(memory.empty(s, x.dtype)) for s in kernel.saved_shapes(len(x), shape)]
+    given, scratch, threads = kernel.held(flatten(params), shape), kernel.scratch(shape), fused.workers(shape)
     count, chunk = math.prod(shape), fused.chunk_of(shape)
 
     def call() -> Callable[[], Evidence]:
-        forward(threads, (len(x), count, chunk, 1), (inputs, *given, *rest, outputs, *now, *kept))
-        arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
+        forward(threads, (len(x), count, chunk, 1), (inputs, *given, *rest, outputs, *now, *saved))
+        arrays = inputs, *given, gradient, *saved, scratch, *rest, *by_state, by_inputs
         backward(threads, (len(x), count, fused.CHUNK, 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 

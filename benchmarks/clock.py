@@ -1,4 +1,4 @@
-"""Taking turns at the clock."""
+"""Timing of several runs in turn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def interleaved(
     measure: Callable[[Run], Tuple[float, Any]],
     tick: Callable[[str], None],
 ) -> Dict[str, List[float]]:
-    """The figures of ``rounds`` rounds after ``warmup`` ones; in each, every side runs once, in that round's ``order``.
+    """Run every side once per round, in the round's ``order``, and return the figures of each side by its name.
 
-    The garbage collector waits: what a side allocates is freed between its runs, not within another's.
+    The first ``warmup`` rounds do not count. ``measure`` runs a side and returns its figure and its result. ``tick``
+    gets the side's name after each run. The garbage collector runs only between rounds, so no side pays for another.
     """
     figures: Dict[str, List[float]] = {name: [] for name in runs}
     names = list(runs)
@@ -28,7 +29,7 @@ def interleaved(
         for turn in range(warmup + rounds):
             for name in (names[i] for i in order(len(names), turn)):
                 figure, result = measure(runs[name])
-                del result  # freed here, outside of anyone's time
+                del result  # freed here, where no side is timed
                 if turn >= warmup:
                     figures[name].append(figure)
                 tick(name)
@@ -40,11 +41,13 @@ def interleaved(
 
 
 def order(count: int, turn: int) -> List[int]:
-    """The order of a round: over many rounds everyone comes first, and after each of the others, equally often.
+    """The order of a round. Over many rounds, each side comes first, and after each other side, equally often.
 
-    What a side finds, caches and threads that still wait for work, is what the one before it left. In a fixed order one
-    would always come after its like, another always after who leaves the most. Source: E. J. Williams, Australian
-    Journal of Scientific Research A 2 (1949), 149-168: designs balanced for residual effects.
+    The side before influences a run by the caches and the waiting threads that it leaves. In a fixed order, each side
+    would always run after the same other side. ``count`` is the number of sides, ``turn`` that of the round.
+
+    Source: E. J. Williams, Australian Journal of Scientific Research A 2 (1949), 149-168: designs balanced for residual
+    effects.
     """
     zigzag = ((i + 1) // 2 if i % 2 else -(i // 2) for i in range(count))  # 0, 1, -1, 2, -2, ...: all differences
     row = [(i + turn) % count for i in zigzag]
@@ -52,7 +55,7 @@ def order(count: int, turn: int) -> List[int]:
 
 
 def wall(synchronise: Callable[[], None]) -> Callable[[Run], Tuple[float, Any]]:
-    """Wall-clock milliseconds of a run; ``synchronise`` waits for a GPU."""
+    """A function that measures a run in wall-clock milliseconds; ``synchronise`` waits for a GPU."""
 
     def measure(run: Run) -> Tuple[float, Any]:
         synchronise()
@@ -65,7 +68,7 @@ def wall(synchronise: Callable[[], None]) -> Callable[[Run], Tuple[float, Any]]:
 
 
 def synchroniser(device: str) -> Callable[[], None]:
-    """What waits until a torch device has done its work; nothing for the CPU."""
+    """A function that waits until a torch device has finished its work; on the CPU it does nothing."""
     if not device.startswith("cuda"):
         return lambda: None
     import torch

@@ -1,4 +1,4 @@
-"""``spikecore bench``: from what the user typed to tables on the screen and in a file."""
+"""The command ``spikecore bench``: it checks its arguments, and writes tables to the screen and to a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENGINES = ("torch", "numpy")
 
 
 def listing() -> str:
-    """Every workload with its description, and every peer with its state."""
+    """The description of every workload, and for every peer whether it is installed."""
     parts = [f"{workload.name}: {workload.title}\n{_indented(workload.text)}" for workload in WORKLOADS.values()]
     states = (f"{key} ({_state(key)})" for key in PEERS)
     return "\n\n".join([*parts, f"peers: {', '.join(states)}"])
@@ -30,12 +30,23 @@ def measure(
     progress: Optional[bool],
     say: Callable[[str], None] = print,
 ) -> bool:
-    """Measure, print each table as it is ready, and keep the file up to date; whether every side ran or was absent.
+    """Measure workloads, print the table of each when it is finished, and write all tables so far to a file.
+
+    Args:
+        names: names of workloads; none for all.
+        settings: device, engines, peers and sizes.
+        rounds: how often each side is timed.
+        out: file for the results, .md or .json; None for no file.
+        progress: whether to show progress bars; None shows them on a terminal.
+        say: takes the text of a table.
+
+    Returns:
+        False if a side failed; a side whose package is missing has not failed.
 
     Raises:
-        ConfigError: an unknown workload, engine or peer, a device or a file that cannot be used, no torch.
+        ConfigError: a workload, engine or peer is unknown, the device or the file cannot be used, or torch is missing.
     """
-    chosen = _checked(names, settings, out)
+    workloads = _checked(names, settings, out)
     where = {**machine.describe(settings.device), "memory_kept": settings.memory_kept}
     say(machine.sentence(where))
     done: List[Section] = []
@@ -46,7 +57,7 @@ def measure(
         if out is not None:
             out.write_text((as_json if out.suffix == ".json" else as_markdown)(where, done), encoding="utf-8")
 
-    runner.run(chosen, settings, rounds, progress, ready)
+    runner.run(workloads, settings, rounds, progress, ready)
     return not any(row.failed for section in done for row in section.rows)
 
 

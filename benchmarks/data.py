@@ -1,7 +1,7 @@
-"""Inputs and first weights.
+"""Inputs and initial weights.
 
-Those of networks lie on a grid (multiples of 2^-8 and 2^-12) so coarse that every matrix product is exact in float32,
-in whatever order a library sums it. What then differs between two sides is the neuron's doing, not the BLAS's.
+Those of networks are multiples of 2^-8 and 2^-12. With such coarse values every matrix product is exact in float32, in
+whatever order a library sums it. Differences between two sides are therefore due to the neuron, not to the BLAS.
 """
 
 from __future__ import annotations

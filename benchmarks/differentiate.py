@@ -1,4 +1,4 @@
-"""Forward and backward through torch's autograd: the run of most sides."""
+"""Runs of forward and backward by torch's autograd, which most sides use."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from spikecore.api.core.tree import Params, Tree, flatten, unflatten
 
 def layer_call(layer: Any, engine: Any, params: Any = None) -> Callable[[Any], Any]:
     """A layer of this library as a function of a sequence."""
-    held = params if params is not None else Params()
-    return lambda x: layer.run(Pass(engine), held, Tree(), None, x).outputs
+    params = params if params is not None else Params()
+    return lambda x: layer.run(Pass(engine), params, Tree(), None, x).outputs
 
 
 def with_weights(init: Any, weights: Dict[str, Any]) -> Any:
-    """First parameters, those named in ``weights`` exchanged."""
+    """Initial parameters, with those named in ``weights`` replaced."""
     return unflatten({**flatten(init.params), **weights}, init.params)
 
 
@@ -28,12 +28,12 @@ def leaf(array: Any, device: str) -> Any:
 
 
 def backward_run(forward: Callable[[], Any], upstream: Any, leaves: Dict[str, Any]) -> Run:
-    """Spikes of ``forward``, then the gradients of ``leaves`` from ``upstream``; without that, forward only.
+    """A run of ``forward``, and of backward if there is a gradient ``upstream``.
 
     Args:
         forward: returns spikes.
-        upstream: gradient of the spikes, or None.
-        leaves: tensors by name.
+        upstream: gradient of the spikes; None for forward only.
+        leaves: tensors by name, whose gradients are computed.
     """
 
     def run() -> Callable[[], Evidence]:
@@ -48,6 +48,6 @@ def backward_run(forward: Callable[[], Any], upstream: Any, leaves: Dict[str, An
 
 
 def evidence(spikes: Optional[Any], leaves: Dict[str, Any]) -> Evidence:
-    """Spikes and gradients on the host."""
-    found = {name: tensor.grad.cpu().numpy().copy() for name, tensor in leaves.items()}
-    return found if spikes is None else {"spikes": spikes.detach().cpu().numpy(), **found}
+    """Spikes and gradients as NumPy arrays."""
+    gradients = {name: tensor.grad.cpu().numpy().copy() for name, tensor in leaves.items()}
+    return gradients if spikes is None else {"spikes": spikes.detach().cpu().numpy(), **gradients}

@@ -29,10 +29,16 @@ NEURONS: Dict[str, Dict[str, Any]] = {
 
 
 def run(name: str, steps: int, neurons: int, memory_kept: bool) -> Run:
-    """A run that starts the process; the cache is thrown away with it.
+    """A run that starts a process with an empty kernel cache, and returns the seconds of the first call.
+
+    Args:
+        name: class of the neuron.
+        steps: number of time steps.
+        neurons: number of neurons; the batch is 64.
+        memory_kept: whether the process keeps the memory that it frees.
 
     Raises:
-        Absent: there are no kernels here.
+        Absent: Numba is not installed.
     """
     bare.check()
 
@@ -46,7 +52,7 @@ def run(name: str, steps: int, neurons: int, memory_kept: bool) -> Run:
 
 
 def main(arguments: List[str]) -> None:
-    """Time forward and backward of a neuron, Numba's import included, torch's not; and print the seconds."""
+    """Time forward and backward of a neuron, with Numba's import but without torch's, and print the seconds."""
     from benchmarks.workloads.neurons import own
 
     request = json.loads(arguments[0])
@@ -55,9 +61,9 @@ def main(arguments: List[str]) -> None:
     layer = getattr(sc, request["neuron"])(**NEURONS[request["neuron"]])
     shape, draw = (request["steps"], 64, request["neurons"]), data.rng()
     x, upstream = (draw.random(shape, dtype="float32") for _ in range(2))
-    made = own(layer, x, upstream, "cpu", True)()
+    call = own(layer, x, upstream, "cpu", True)()
     begun = time.perf_counter()
-    made()
+    call()
     print(time.perf_counter() - begun)
 
 

@@ -1,4 +1,4 @@
-"""Where and when something was measured."""
+"""The machine, the date and the versions of a measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = "spikecore numpy torch numba snntorch spikingjelly norse sinabs spyx 
 
 def describe(device: str) -> Dict[str, Any]:
     """Date, processor, cores, load, threads, GPU and versions."""
-    found: Dict[str, Any] = {
+    facts: Dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -25,15 +25,15 @@ def describe(device: str) -> Dict[str, Any]:
     try:
         import torch
     except ImportError:
-        return found
-    found["threads"] = torch.get_num_threads()
+        return facts
+    facts["threads"] = torch.get_num_threads()
     if device.startswith("cuda"):
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
 
 
 def sentence(machine: Dict[str, Any]) -> str:
-    """The same in words."""
+    """The facts of ``describe`` as a sentence."""
     where = f"{machine['cores']} cores of {machine['processor']} ({machine['system']})"
     if "gpu" in machine:
         where += f" with {machine['gpu']}"
@@ -45,7 +45,7 @@ def sentence(machine: Dict[str, Any]) -> str:
 
 
 def _processor() -> str:
-    """The processor's name, as Linux tells it or else as Python does."""
+    """The processor's name, from Linux if possible, else from Python."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Whether two sides computed the same."""
+"""Parity: whether two sides computed the same spikes and gradients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ GRADIENT = 1e-5  # the bar: max|a - b| / max|b|
 
 @dataclass(frozen=True)
 class Parity:
-    """A side against the reference.
+    """A comparison of a side with the reference.
 
     Args:
-        differing: spikes that differ; None where the side shows no spikes.
-        places: how many neuron-steps were compared.
+        differing: number of spikes that differ; None if the side gives no spikes.
+        places: number of compared entries: neurons times steps times samples.
         rate: fraction of them at which the reference fires.
-        error: the largest max|a - b| / max|b| of all gradients; None where there are none.
+        error: largest max|a - b| / max|b| of all gradients; None if there are none.
     """
 
     differing: Optional[int]
@@ -43,10 +43,10 @@ class Parity:
 
 
 def compare(found: Evidence, reference: Evidence) -> Parity:
-    """Compare what two sides computed.
+    """Compare the results of two sides.
 
     Raises:
-        ValueError: they show nothing in common, or arrays of unequal shape: then they did not do the same work.
+        ValueError: the results have no array in common, or arrays differ in shape: the sides did different work.
     """
     shared = sorted(set(found) & set(reference))
     if not shared:

@@ -1,9 +1,9 @@
-"""Peak memory of a side, measured in a process of its own: ``python -m benchmarks.peak REQUEST``.
+"""Peak memory of a side, measured in a separate process: ``python -m benchmarks.peak REQUEST``.
 
-The process builds the side, runs it once (which compiles, and gives the optimiser its moments), returns freed memory to
-the system, and notes what it holds. Then it runs once more; the figure is how far the resident set rose meanwhile. On
-Linux the kernel's own high-water mark is read (VmHWM, reset through /proc/self/clear_refs), elsewhere that of
-``getrusage``, which cannot be reset and counts from the largest size so far. On CUDA it is torch's allocator.
+The process builds the side and runs it once, which compiles kernels and creates the moments of the optimiser. It
+returns freed memory to the system, and reads its resident set. Then it runs the side again. The figure is the rise of
+the resident set in this run. On Linux its peak is VmHWM, which is reset through /proc/self/clear_refs before the run.
+Elsewhere it is that of ``getrusage``, which cannot be reset. On CUDA the figure is that of torch's allocator.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from spikecore.kernels import memory
 
 
 def side(name: str, settings: Settings, steps: int) -> Callable[[], Run]:
-    """A maker whose run measures a side of tutorial 5 with ``steps`` steps, in MB."""
+    """A function that makes a run; the run measures the memory of a side of tutorial 5, in MB."""
     request = {"side": name, "settings": asdict(settings), "steps": steps}
     return lambda: lambda: float(in_a_process("benchmarks.peak", request))  # type: ignore[return-value]  # a figure
 
 
 def measured(run: Run, device: str) -> float:
-    """MB by which memory rises in the second of two runs."""
+    """The rise of memory in the second of two runs, in MB."""
     run()
     gc.collect()
     if device.startswith("cuda"):
@@ -46,14 +46,14 @@ def measured(run: Run, device: str) -> float:
 
 
 def _trim() -> None:
-    """Return freed memory to the system, ours and where the C library offers that."""
+    """Return freed memory to the system: that of our allocator, and that of the C library if it has malloc_trim."""
     memory.release()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reset() -> bool:
-    """Reset the high-water mark; whether that is possible."""
+    """Reset the peak of the resident set; returns whether the system can do that."""
     try:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
@@ -76,7 +76,7 @@ def _highest() -> int:
 
 
 def main(arguments: List[str]) -> None:
-    """Measure what a request names and print the figure."""
+    """Measure the side of a request, and print the figure."""
     from benchmarks.workloads import tutorial5
 
     request = json.loads(arguments[0])
@@ -84,8 +84,8 @@ def main(arguments: List[str]) -> None:
     if settings.memory_kept:
         memory.keep()
     task = tutorial5.problem(settings, request["steps"])
-    found = {side.name: side for side in tutorial5.default_sides(task)}
-    print(measured(found[request["side"]].ready(), settings.device))
+    sides = {side.name: side for side in tutorial5.default_sides(task)}
+    print(measured(sides[request["side"]].ready(), settings.device))
 
 
 if __name__ == "__main__":

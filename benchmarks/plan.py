@@ -1,4 +1,4 @@
-"""What is to be measured: workloads, groups of comparable sides, and the bars they are held to."""
+"""The types of a benchmark: workloads, groups of sides, and the bars that a side must meet."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
-Evidence = Dict[str, Any]  # NumPy arrays; names that begin with "spikes" are counted, all others are gradients
-Run = Callable[[], Callable[[], Evidence]]  # the work, once; it returns what tells, untimed, what was computed
+Evidence = Dict[str, Any]  # NumPy arrays by name; names that begin with "spikes" are spikes, all others gradients
+Run = Callable[[], Callable[[], Evidence]]  # does the work once; calling its result, untimed, gives the evidence
 
 PEERS = {  # key: (import name, how to install it)
     "snntorch": ("snntorch", "snntorch"),
@@ -20,20 +20,20 @@ PEERS = {  # key: (import name, how to install it)
 
 
 class Absent(Exception):
-    """A side cannot run here; the message says why and what would help."""
+    """A side cannot run here; the message has the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose.
+    """The options of ``spikecore bench``.
 
     Args:
-        quick: tiny shapes, to see that everything runs; the times mean nothing.
-        device: "cpu" or "cuda" (or "cuda:1"), for everything that runs on torch.
-        engines: which of this library's engines to time, where a workload has several.
-        peers: which peers to time; None means all.
-        batch: batch size instead of the workload's own.
-        memory_kept: whether the process keeps what it frees (``spikecore.utils.keep_memory``).
+        quick: use tiny shapes to test that everything runs; the times mean nothing.
+        device: "cpu" or "cuda" (or "cuda:1"), for everything that uses torch.
+        engines: engines of this library to time, if a workload has several.
+        peers: other libraries to time; None for all.
+        batch: batch size; None for each workload's own.
+        memory_kept: whether the process keeps the memory that it frees (``spikecore.utils.keep_memory``).
     """
 
     quick: bool = False
@@ -44,15 +44,15 @@ class Settings:
     memory_kept: bool = False
 
     def size(self, full: Any, quick: Any) -> Any:
-        """A size, or the small one."""
+        """``full``, or ``quick`` if the option ``quick`` is set."""
         return quick if self.quick else full
 
     def samples(self, full: int, quick: int) -> int:
-        """The batch size."""
+        """The batch size: the option ``batch``, else as ``size``."""
         return self.batch or self.size(full, quick)
 
     def wants(self, side: Side) -> bool:
-        """Whether a side was asked for."""
+        """Whether the options include a side."""
         if side.peer is not None:
             return self.peers is None or side.peer in self.peers
         return side.engine is None or side.engine in self.engines
@@ -60,13 +60,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Side:
-    """One contestant.
+    """A library or an engine that does the work of a group.
 
     Args:
-        name: as it stands in the table.
-        make: builds everything that is not to be timed and returns the run; imports of peers belong in here.
-        peer: key in ``PEERS`` of the package it needs.
-        engine: the engine of this library that it times.
+        name: name in the table.
+        make: does all that is not timed, such as imports of peers, and returns the run.
+        peer: key in ``PEERS`` of the package that the side needs; None for this library.
+        engine: the engine of this library that the side times; None for a peer.
     """
 
     name: str
@@ -75,10 +75,10 @@ class Side:
     engine: Optional[str] = None
 
     def ready(self) -> Run:
-        """The run.
+        """Make the run.
 
         Raises:
-            Absent: its package is not installed, or the machine lacks something.
+            Absent: the package of the side is not installed, or the machine lacks something.
         """
         if self.peer is not None:
             package, install = PEERS[self.peer]
@@ -89,7 +89,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Bar:
-    """A side's median must be at most ``most`` times that of another side, or ``most`` itself if there is no other."""
+    """A limit: the median of ``side`` is at most ``most`` times that of ``against``, or ``most`` if that is None."""
 
     side: str
     against: Optional[str]
@@ -102,12 +102,12 @@ class Group:
 
     Args:
         title: first column of the table.
-        sides: the contestants.
-        reference: an untimed run whose evidence all are compared with; None where nothing is to be compared.
-        bars: what they are held to.
-        unit: "ms" is wall-clock time around each run; with another unit the run itself returns the figure.
-        rounds: at most so many rounds, for runs that take long.
-        warmup: rounds that are not counted.
+        sides: the sides.
+        reference: an untimed run with whose evidence all sides are compared; None for no comparison.
+        bars: limits that sides must meet.
+        unit: "ms" for the wall-clock time of each run; with another unit, the run itself returns the figure.
+        rounds: largest number of rounds, for long runs; None for no limit.
+        warmup: rounds before the first that counts.
     """
 
     title: str
@@ -124,10 +124,10 @@ class Workload:
     """A named benchmark.
 
     Args:
-        name: as the command line knows it.
-        title: heading.
-        text: what is done, and what each side does.
-        groups: its groups, for given settings.
+        name: name on the command line.
+        title: heading of its table.
+        text: says what the work is, and how each side does it.
+        groups: makes the groups for given settings.
     """
 
     name: str

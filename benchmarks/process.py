@@ -1,4 +1,4 @@
-"""Programs of this package in processes of their own."""
+"""Start of this package's programs in separate processes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import sys
 from pathlib import Path
 from typing import Any, Dict
 
-ROOT = str(Path(__file__).parents[1])  # where this package lies, which is not installed
+ROOT = str(Path(__file__).parents[1])  # folder of this package, which is not installed
 
 
 def in_a_process(module: str, request: Dict[str, Any], environment: Any = None, aloud: str = "") -> str:
-    """The last line that a module, run as a program, prints for a request.
+    """Run a module as a program; returns the last line that it prints.
 
     Args:
-        module: its name.
-        request: its argument, as JSON.
-        environment: the process's; None is this one's.
-        aloud: what to call the process if its standard error is to be this one's; "" keeps it for the message.
+        module: name of the module.
+        request: its argument, which is passed as JSON.
+        environment: environment variables of the process; None for those of this process.
+        aloud: name of the process for an error, if its standard error goes to this process's own; with "" its standard
+            error is not shown, and its last line is in the error.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: the program failed.
     """
     command = [sys.executable, "-m", module, json.dumps(request)]
     environment = dict(os.environ if environment is None else environment)

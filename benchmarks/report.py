@@ -1,4 +1,4 @@
-"""Results as rows, Markdown and JSON."""
+"""Results of benchmarks as rows, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ NOTHING = "Nothing is left to run: --engine and --peers leave out every side of 
 
 @dataclass(frozen=True)
 class Row:
-    """One side's result.
+    """The result of one side.
 
     Args:
         group: title of the group.
         side: name of the side.
         unit: "ms", "MB" or "s".
-        figures: one per round; none where the side did not run.
-        relative: median over that of the group's first side.
-        parity: against the reference.
-        bars: the bars it is held to, each with the ratio (or figure) found; None where the other side did not run.
-        note: why it did not run.
-        failed: whether that was an error rather than an absent package.
+        figures: one figure per round; empty if the side did not run.
+        relative: the median divided by that of the group's first side.
+        parity: comparison with the reference; None if there is none.
+        bars: each bar of the side with the measured ratio (or figure), which is None if the other side did not run.
+        note: the reason if the side did not run.
+        failed: whether the reason is an error, and not a missing package.
     """
 
     group: str
@@ -43,11 +43,11 @@ class Row:
 
     @property
     def median(self) -> float:
-        """The figure to quote."""
+        """The median of the figures."""
         return statistics.median(self.figures)
 
     def cells(self) -> List[str]:
-        """The row of the table."""
+        """The cells of the row in the table."""
         if not self.figures:
             return [self.group, self.side, self.note, "", "", ""]
         low, high = (_digits(f) for f in (min(self.figures), max(self.figures)))
@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """A workload's rows."""
+    """The results of one workload."""
 
     name: str
     title: str
@@ -70,7 +70,7 @@ class Section:
 
 
 def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
-    """The tables, under one heading per workload."""
+    """A table for each workload, under its heading, as Markdown."""
     parts = [sentence(machine)]
     for section in sections:
         unit = section.rows[0].unit if section.rows else "ms"
@@ -81,34 +81,34 @@ def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
 
 
 def as_json(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
-    """Everything, every single figure included."""
-    found: Dict[str, Any] = {"machine": machine, "workloads": {}}
+    """All results as JSON, with every single figure."""
+    report: Dict[str, Any] = {"machine": machine, "workloads": {}}
     for section in sections:
-        found["workloads"][section.name] = {"title": section.title, "rows": [_plain(row) for row in section.rows]}
-    return json.dumps(found, indent=1) + "\n"
+        report["workloads"][section.name] = {"title": section.title, "rows": [_plain(row) for row in section.rows]}
+    return json.dumps(report, indent=1) + "\n"
 
 
 def _plain(row: Row) -> Dict[str, Any]:
     plain = asdict(row)
-    plain["bars"] = [{**asdict(bar), "found": found, "met": _met(bar, found)} for bar, found in row.bars]
+    plain["bars"] = [{**asdict(bar), "found": ratio, "met": _met(bar, ratio)} for bar, ratio in row.bars]
     plain["median"] = row.median if row.figures else None
     return plain
 
 
-def _met(bar: Bar, found: Optional[float]) -> Optional[bool]:
-    return None if found is None else found <= bar.most
+def _met(bar: Bar, ratio: Optional[float]) -> Optional[bool]:
+    return None if ratio is None else ratio <= bar.most
 
 
-def _verdict(bar: Bar, found: Optional[float]) -> str:
-    """Whether a bar is met, what was found, and the bar."""
-    if found is None:
+def _verdict(bar: Bar, ratio: Optional[float]) -> str:
+    """Whether a bar is met, with the measured ratio and the bar."""
+    if ratio is None:
         return f"unknown: {bar.against} did not run"
-    answer = "yes" if _met(bar, found) else "no"
+    answer = "yes" if _met(bar, ratio) else "no"
     if bar.against is None:
-        return f"{answer}: {found:.3g} (at most {bar.most:.2g})"
-    if bar.most < 1.0 and found > 0.0:
-        return f"{answer}: {bar.against} takes {1 / found:.3g}× (at least {1 / bar.most:.2g}×)"
-    return f"{answer}: {found:.3g}× {bar.against} (at most {bar.most:.2g}×)"
+        return f"{answer}: {ratio:.3g} (at most {bar.most:.2g})"
+    if bar.most < 1.0 and ratio > 0.0:
+        return f"{answer}: {bar.against} takes {1 / ratio:.3g}× (at least {1 / bar.most:.2g}×)"
+    return f"{answer}: {ratio:.3g}× {bar.against} (at most {bar.most:.2g}×)"
 
 
 def _digits(figure: float) -> str:

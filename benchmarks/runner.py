@@ -1,4 +1,4 @@
-"""Running workloads."""
+"""Measurement of workloads."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def run(
 ) -> List[Section]:
     """Measure workloads.
 
-    Each group has a process of its own. Quick ones, whose times mean nothing, and workloads that are not in
-    ``WORKLOADS`` run in this one.
+    Each group runs in a separate process. With ``quick``, whose times mean nothing, and for workloads that are not in
+    ``WORKLOADS``, it runs in this process.
 
     Args:
-        chosen: which.
-        settings: device, peers and so on.
+        chosen: the workloads.
+        settings: device, engines, peers and sizes.
         rounds: how often each side is timed, after its warm-up.
-        progress: whether to show a bar; None shows it on a terminal.
-        say: called with each workload's result as soon as there is one.
+        progress: whether to show a progress bar; None shows it on a terminal.
+        say: called with the result of each workload when it is finished.
 
     Returns:
         One section per workload.
@@ -54,32 +54,32 @@ def run(
 
 
 def measured_apart(workload: str, index: int, settings: Settings, rounds: int, progress: Optional[bool]) -> List[Row]:
-    """The rows of one of a workload's groups, measured in a process of its own (``subprocess_group``).
+    """Measure one group of a workload in a separate process (``subprocess_group``).
 
     Args:
-        workload: name, as in ``WORKLOADS``.
-        index: of the group.
+        workload: name of the workload in ``WORKLOADS``.
+        index: number of the group, from 0.
         settings, rounds, progress: see ``run``.
 
     Raises:
-        RuntimeError: the process failed; it has said why on standard error.
+        RuntimeError: the process failed; the reason is on standard error.
     """
     request = {"workload": workload, "index": index, "rounds": rounds, "progress": progress}
     name = f"bench: group {index + 1} of {workload}"
     packed = in_a_process("benchmarks.subprocess_group", {**request, "settings": asdict(settings)}, aloud=name)
-    rows: List[Row] = pickle.loads(base64.b64decode(packed))  # noqa: S301  (our own process's)
+    rows: List[Row] = pickle.loads(base64.b64decode(packed))  # noqa: S301  (from our own process)
     return rows
 
 
 def measured(
     group: Group, settings: Settings, rounds: int, prefix: str = "", progress: Optional[bool] = False
 ) -> List[Row]:
-    """The rows of one group."""
+    """Measure one group in this process; ``prefix`` is the start of the progress bar's text, else see ``run``."""
     rounds = min(rounds, group.rounds or rounds)
     wait = synchroniser(settings.device)
     measure = wall(wait) if group.unit == "ms" else lambda run: (run(), None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peers warn of their own affairs
+        warnings.simplefilter("ignore")  # warnings of other libraries would break up the tables
         sides = [side for side in group.sides if settings.wants(side)]
         reference = group.reference()()() if group.reference is not None else None
         runs, parities, notes = _prepared(sides, reference)
@@ -88,7 +88,7 @@ def measured(
             figures = interleaved(runs, rounds, group.warmup, measure, lambda name: bar.update(side=name))
         finally:
             bar.close()
-    bars = () if settings.quick else group.bars  # bars are set for real sizes
+    bars = () if settings.quick else group.bars  # bars hold for full sizes only
     return _rows(replace(group, bars=bars), sides, figures, parities, notes)
 
 
@@ -96,19 +96,20 @@ Note = Tuple[str, bool]
 
 
 def _prepared(sides: List[Side], reference: Any) -> Tuple[Dict[str, Run], Dict[str, Parity], Dict[str, Note]]:
-    """Runs, parity of each one's first run, and why some do not run.
+    """The runs, the parity of the first run of each side, and the reasons why sides do not run.
 
-    An error of this library's own sides is raised; one of a peer's, whose versions come and go, is told in its row.
+    An error in a side of this library is raised. An error in a peer, whose interface may change with its version, is
+    written to its row.
     """
     runs, parities, notes = {}, {}, {}
     for side in sides:
         try:
-            made = side.ready()
+            run = side.ready()
             if reference is not None:
-                evidence = made()()
+                evidence = run()()
                 if evidence:
                     parities[side.name] = compare(evidence, reference)
-            runs[side.name] = made
+            runs[side.name] = run
         except Absent as reason:
             notes[side.name] = (str(reason), False)
         except Exception as error:
@@ -125,7 +126,7 @@ def _rows(
     parities: Dict[str, Parity],
     notes: Dict[str, Note],
 ) -> List[Row]:
-    medians = {name: statistics.median(found) for name, found in figures.items()}
+    medians = {name: statistics.median(values) for name, values in figures.items()}
     first = next((medians[side.name] for side in sides if side.name in medians), None)
     rows = []
     for side in sides:
@@ -133,15 +134,15 @@ def _rows(
             note, failed = notes[side.name]
             rows.append(Row(group.title, side.name, group.unit, note=note, failed=failed))
             continue
-        bars = tuple((bar, _found(bar, medians)) for bar in group.bars if bar.side == side.name)
+        bars = tuple((bar, _ratio(bar, medians)) for bar in group.bars if bar.side == side.name)
         relative = medians[side.name] / first if first else None
-        found = tuple(figures[side.name])
-        rows.append(Row(group.title, side.name, group.unit, found, relative, parities.get(side.name), bars))
+        values = tuple(figures[side.name])
+        rows.append(Row(group.title, side.name, group.unit, values, relative, parities.get(side.name), bars))
     return rows
 
 
-def _found(bar: Any, medians: Dict[str, float]) -> Optional[float]:
-    """The figure that a bar judges."""
+def _ratio(bar: Any, medians: Dict[str, float]) -> Optional[float]:
+    """The ratio of two medians, or the median, that a bar limits; None if the other side did not run."""
     if bar.against is None:
         return medians[bar.side]
     return medians[bar.side] / medians[bar.against] if bar.against in medians else None

@@ -1,6 +1,6 @@
-"""A group of sides in a process of its own: ``python -m benchmarks.subprocess_group REQUEST``.
+"""Measurement of one group in a separate process: ``python -m benchmarks.subprocess_group REQUEST``.
 
-Memory that other groups left behind, and threads of peers that it does not need, cannot make a side faster or slower.
+In a separate process, memory and threads that other groups leave behind cannot make a side faster or slower.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spikecore.kernels import memory
 
 
 def main(arguments: List[str]) -> None:
-    """Measure the group that a request names, and print its rows, packed."""
+    """Measure the group of a request, and print its rows as base64 of a pickle."""
     request = json.loads(arguments[0])
     settings, name = Settings(**request["settings"]), request["workload"]
     if settings.memory_kept:

@@ -1,6 +1,7 @@
-"""Training steps: ours through an executor, torch networks through autograd, all with Adam.
+"""Training steps with Adam: of this library by an executor, of torch networks by autograd.
 
-A training step's evidence are its gradients, read from Adam's first moment after the first step: m = (1 - b1) g.
+The evidence of a training step is its gradients g, which are computed from Adam's first moment after the first step,
+m = (1 - b1) g.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class SumOverTime(Loss):
 
 
 def executor_run(engine: Any, network: Any, weights: Dict[str, Any], loss: Any, x: Any, y: Any, steps: int) -> Run:
-    """A training step of a network of this library.
+    """A run of a training step of a network of this library.
 
     Args:
-        engine: what computes.
+        engine: the engine.
         network: a layer.
-        weights: first weights by name; other parameters begin as the network says.
+        weights: initial weights by name; other parameters have the network's own initial values.
         loss: a loss of this library.
-        x: one step's input (batch, *features), constant in time.
+        x: input (batch, *features), which is constant in time.
         y: class labels.
         steps: number of time steps.
     """
@@ -59,11 +60,11 @@ def _gradients(slots: Dict[str, Any]) -> Evidence:
 
 
 def torch_run(loss: Callable[[], Any], leaves: Dict[str, Any]) -> Run:
-    """A training step in torch.
+    """A run of a training step in torch.
 
     Args:
         loss: runs the network and returns the loss.
-        leaves: parameters by the names of this library.
+        leaves: parameters by the names that this library uses.
     """
     import torch
 
@@ -74,7 +75,7 @@ def torch_run(loss: Callable[[], Any], leaves: Dict[str, Any]) -> Run:
         value = loss()
         value.backward()
         optimizer.step()
-        float(value.detach())  # as this library's step does: the loss reaches the host
+        float(value.detach())  # waits for the loss, as a training step of this library does
         moments = {name: optimizer.state[tensor]["exp_avg"] for name, tensor in leaves.items()}
         return lambda: {name: mean.cpu().numpy() / (1 - B1) for name, mean in moments.items()}
 
@@ -82,7 +83,7 @@ def torch_run(loss: Callable[[], Any], leaves: Dict[str, Any]) -> Run:
 
 
 def summed_over_time(membrane: Any, targets: Any) -> Any:
-    """``SumOverTime`` in torch, one call over time and batch."""
+    """``SumOverTime`` in torch, as one call for all steps and samples."""
     import torch
 
     steps, batch = membrane.shape[:2]
@@ -91,7 +92,7 @@ def summed_over_time(membrane: Any, targets: Any) -> Any:
 
 
 def load(modules: Sequence[Any], names: Sequence[str], weights: Dict[str, Any], device: str) -> Dict[str, Any]:
-    """Put weights into torch layers; returns their parameters by the names of this library."""
+    """Copy weights to torch layers; returns their parameters by the names that this library uses."""
     import torch
 
     leaves = {}

@@ -1,7 +1,6 @@
-"""Helpers: the states of networks of ``spikecore.nn`` modules, and parts of data sets.
+"""Helpers: the states of networks of ``spikecore.nn`` modules, parts of data sets, and the memory of a process.
 
-Everything acts on the network given, and on no other.
-The functions on states need the extra ``torch``.
+The functions on states change only the network that you pass, and need the extra ``torch``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def _states() -> Any:
 
 
 def reset(net: Module) -> None:
-    """Put the states of all neurons of ``net`` to rest, nested ones and ``net`` itself included.
+    """Reset the states of all neurons of ``net`` to rest. Nested neurons and ``net`` itself are included.
 
     Args:
         net: an ``nn.Module``.
@@ -44,36 +43,50 @@ def reset(net: Module) -> None:
 
 
 def detach(net: Module) -> None:
-    """Cut the states of all neurons of ``net`` from the graphs that made them, for truncated BPTT."""
+    """Detach the states of all neurons of ``net`` from autograd's graph, for truncated BPTT.
+
+    Args:
+        net: an ``nn.Module``.
+    """
     _states().detach(net)
 
 
 def get_state(net: Module) -> Dict[str, Any]:
-    """The states of all neurons, as tensors by name, e.g. ``"lif1.mem"``; empty tensors (or None) are at rest."""
-    found: Dict[str, Any] = _states().get_state(net)
-    return found
+    """The states of all neurons of ``net``, as tensors by name, e.g. ``"lif1.mem"``.
+
+    An empty tensor or None is a state at rest.
+
+    Args:
+        net: an ``nn.Module``.
+    """
+    states: Dict[str, Any] = _states().get_state(net)
+    return states
 
 
 @checked
 def set_state(net: Any, state: Mapping[str, Any]) -> None:
-    """Set the states of all neurons from a dict as ``get_state`` returns it.
+    """Set the states of all neurons of ``net``.
+
+    Args:
+        net: an ``nn.Module``.
+        state: a dict from ``get_state``.
 
     Raises:
-        KeyError: names that the network does not have, or that are missing; nothing is changed then.
+        KeyError: a name is unknown or missing; no state is changed then.
     """
     _states().set_state(net, state)
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory that it frees and use it again, for as long as it lives.
+    """Make this process keep the memory that it frees, and use it again. Call this at the start of a training program.
 
-    Training on a CPU makes and frees arrays of many megabytes at each step. By default the C library returns such
-    memory to the system, which has to zero every page before it hands it out again; how much time that takes,
-    ``spikecore bench tutorial6`` with and without ``--keep-memory`` shows. Call this once at the start of a program
-    that trains; the command ``spikecore`` does, except for ``bench``. The process then stays as large as it once was.
+    Training on a CPU allocates and frees arrays of many megabytes at each step. By default the C library returns such
+    memory to the system, and the system fills every page with zeros before it gives it out again. ``spikecore bench
+    tutorial6`` with and without ``--keep-memory`` shows how much time this takes. The command ``spikecore`` calls this
+    function, except for ``bench``. The memory of the process then never shrinks.
 
     Returns:
-        Whether it could be set: with glibc, as on most Linux systems. Elsewhere nothing happens.
+        True if the C library is glibc, as on most Linux systems; otherwise False, and nothing is changed.
     """
     from spikecore.kernels.memory import keep
 
@@ -83,26 +96,26 @@ def keep_memory() -> bool:
 def _check_parts(owner: str, name: str, dataset: Any) -> None:
     if not (hasattr(dataset, "data") and hasattr(dataset, "targets")):
         raise TypeError(
-            f"{owner}: {name} is a {type(dataset).__name__} without data and targets, as torchvision's MNIST has them; "
-            "of others take a part with torch.utils.data.Subset, or dataset[:n] of spikecore.datasets"
+            f"{owner}: {name} is a {type(dataset).__name__} without data and targets, which torchvision's MNIST has; "
+            "for other data sets use torch.utils.data.Subset, or dataset[:n] of spikecore.datasets"
         )
 
 
 @checked
 def data_subset(dataset: Parts, subset: int, idx: int = 0) -> Parts:
-    """Keep one of ``subset`` equal parts of a data set with ``data`` and ``targets``, in place.
+    """Reduce a data set to one of ``subset`` equal parts, in place.
 
     Args:
-        dataset: anything with ``data`` and ``targets`` that can be sliced.
-        subset: number of parts of N // subset samples each; 1 keeps everything.
-        idx: which part, from 0.
+        dataset: any object whose attributes ``data`` and ``targets`` can be sliced.
+        subset: number of parts, in [1, N]; each has N // subset of the N samples. 1 keeps all samples.
+        idx: number of the part to keep, in [0, subset). Default 0.
 
     Returns:
-        The data set.
+        The same data set.
 
     Raises:
-        TypeError: a data set without ``data`` and ``targets``.
-        ValueError: ``subset`` or ``idx`` out of range.
+        TypeError: the data set has no ``data`` and ``targets``.
+        ValueError: ``subset`` or ``idx`` is out of range.
     """
     _check_parts("data_subset", "dataset", dataset)
     count = len(dataset.data)
@@ -119,27 +132,28 @@ def data_subset(dataset: Parts, subset: int, idx: int = 0) -> Parts:
 
 @checked
 def valid_split(ds_train: Parts, ds_val: Parts, split: float, seed: int = 0) -> Tuple[Parts, Parts]:
-    """Share the samples of a data set between training and validation, in place.
+    """Move a random part of a training set to a validation set, in place.
 
     Args:
-        ds_train: a data set with ``data`` and ``targets`` (arrays or tensors); keeps n - int(n split) drawn samples.
-        ds_val: a data set of the same kind; gets the others, in order.
-        split: share of the validation set, in (0, 1).
-        seed: names the draw; equal seeds draw as snnTorch does.
+        ds_train: a data set with ``data`` and ``targets`` (arrays or tensors); keeps n - int(n split) random samples.
+        ds_val: a data set of the same kind; its samples are replaced by the others, in their order.
+        split: fraction of the validation set, in (0, 1).
+        seed: of the random choice; the same seed chooses the same samples in snnTorch.
 
     Returns:
         Both data sets.
 
     Raises:
-        ValueError: ``split`` out of range.
+        TypeError: a data set has no ``data`` and ``targets``.
+        ValueError: ``split`` is out of range.
     """
-    for name, one in (("ds_train", ds_train), ("ds_val", ds_val)):
-        _check_parts("valid_split", name, one)
+    for name, dataset in (("ds_train", ds_train), ("ds_val", ds_val)):
+        _check_parts("valid_split", name, dataset)
     if not 0.0 < split < 1.0:
         raise ValueError(f"valid_split: split={split!r} must be in (0, 1)")
     count = len(ds_train)
-    drawn = np.random.default_rng(seed=seed).choice(count, size=count - int(count * split), replace=False)
-    left = np.setdiff1d(np.arange(count), drawn)
-    ds_val.data, ds_val.targets = ds_train.data[left], ds_train.targets[left]
-    ds_train.data, ds_train.targets = ds_train.data[drawn], ds_train.targets[drawn]
+    training = np.random.default_rng(seed=seed).choice(count, size=count - int(count * split), replace=False)
+    validation = np.setdiff1d(np.arange(count), training)
+    ds_val.data, ds_val.targets = ds_train.data[validation], ds_train.targets[validation]
+    ds_train.data, ds_train.targets = ds_train.data[training], ds_train.targets[training]
     return ds_train, ds_val

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 
 from spikecore.datasets import Events
-from spikecore.datasets.event_dataset import EventDataset, Held
+from spikecore.datasets.event_dataset import EventDataset, InMemory
 
 
 def some_events(count=200, sensor=(34, 34), seed=0, duration=300_000, polarity=True):
@@ -21,7 +21,7 @@ def some_events(count=200, sensor=(34, 34), seed=0, duration=300_000, polarity=T
 
 def dataset_of(*streams, targets=None, name="made up"):
     targets = np.arange(len(streams)) % 3 if targets is None else targets
-    return EventDataset(Held(list(streams)), targets, name, ("a", "b", "c"))
+    return EventDataset(InMemory(list(streams)), targets, name, ("a", "b", "c"))
 
 
 def nmnist_bytes(events):

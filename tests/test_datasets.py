@@ -75,7 +75,7 @@ def test_split_refuses_an_empty_part(at):
         (1.0, np.zeros(4), r"inputs: need an array with samples along axis 0"),
         ([[1.0], [1.0, 2.0]], np.zeros(2), r"inputs: "),
         (np.array(["a", None], dtype=object), np.zeros(2), r"inputs: need an array .* object"),
-        (np.zeros((3, 2)), None, r"targets: a Dataset needs them"),
+        (np.zeros((3, 2)), None, r"targets=None: a Dataset needs targets"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Creating an ndarray from ragged")  # what NumPy 1.23 and older do instead of raising

@@ -95,7 +95,7 @@ def test_one_kind_of_thing_for_another(act, message):
         ),
         (lambda: spikegen.rate((X * 255).astype("uint8"), num_steps=2), "dtype uint8 make probabilities above 1"),
         (lambda: spikegen.rate_conv(np.array([[0, 2]])), r"rate_conv: .* above 1: divide"),
-        (lambda: Loader((X, Y)), r"give inputs and targets by themselves: Loader\(inputs, targets\)"),
+        (lambda: Loader((X, Y)), r"pass inputs and targets separately: Loader\(inputs, targets\)"),
     ],
 )
 def test_shapes_and_values(act, message):

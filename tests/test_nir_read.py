@@ -276,7 +276,7 @@ BAD = {
     "matrix": (nir.Linear(np.ones((2, N, N))), {}, r"weight of shape \(2, 4, 4\)"),
     "two neurons": (
         graph([("input", "a"), ("a", "b"), ("b", "a"), ("b", "output")], a=nir.LIF(**LIF), b=nir.LIF(**LIF)),
-        {"dt": DT}, r"feedback over a, b: only a neuron that hears itself",
+        {"dt": DT}, r"feedback over a, b: only feedback from a neuron to itself",
     ),
     "no neuron": (
         graph([("input", "a"), ("a", "b"), ("b", "a"), ("b", "output")], a=nir.Linear(MATRIX), b=nir.Linear(MATRIX)),

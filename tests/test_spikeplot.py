@@ -226,7 +226,7 @@ def test_a_grid_with_fewer_neurons_than_panels_shows_what_there_is(spikes):
         ({"spikes": np.zeros((30, 12)), "spk": np.zeros((30, 12))}, r"spk is another name of spikes"),
         ({"dim": (0, 3)}, r"dim=\(0, 3\): need \(rows, columns\)"),
         ({"axes": (2, 2), "dim": (2, 2)}, r"axes=\(2, 2\) and dim=\(2, 2\): give one"),
-        ({"axes": Figure().subplots(2, 2), "dim": (2, 2)}, r"dim=\(2, 2\) lays out a figure of its own"),
+        ({"axes": Figure().subplots(2, 2), "dim": (2, 2)}, r"dim=\(2, 2\) is for a new figure"),
         ({"dim": (1, 2), "neurons": [0, 1, 2]}, r"neurons=\[0, 1, 2\]: need a count or indices of 1 to 2"),
     ],
 )

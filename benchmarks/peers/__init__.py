@@ -1,4 +1,4 @@
-"""Other libraries, each called the fast way: ``unbind`` instead of ``x[t]``, multi-step modes, one jit.
+"""Other libraries, each called in its fast way: ``unbind`` instead of ``x[t]``, multi-step modes, one jit.
 
-Nothing here is imported before a side that needs it is built.
+A library is imported only when a side that needs it is made.
 """

@@ -1,4 +1,4 @@
-"""Plain JAX, no library: snnTorch's default Leaky under jit and scan, written by hand, and Adam."""
+"""Plain JAX without a library of neurons: snnTorch's default Leaky under jit and scan, and Adam, written by hand."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def two_layers(beta: float, steps: int, hoisted: bool) -> Callable[..., Any]:
     """The loss of tutorial 5's network: cross-entropy of the membrane, summed over time, averaged over samples.
 
     Args:
-        beta: decay.
+        beta: decay of the membrane per step.
         steps: number of time steps.
-        hoisted: whether the first Linear, whose input is constant in time, is taken out of the scan by hand.
+        hoisted: compute the first Linear, whose input is constant in time, once and outside the scan.
     """
     import jax
     import jax.numpy as jnp
@@ -66,14 +66,14 @@ def two_layers(beta: float, steps: int, hoisted: bool) -> Callable[..., Any]:
         once = first(x) if hoisted else None
 
         def step(mems: Any, _: Any) -> Any:
-            spikes, one = leaky(mems[0], once if hoisted else first(x))
-            _, two = leaky(mems[1], spikes @ params["2.weight"].T + params["2.bias"])
-            return (one, two), two
+            spikes, hidden = leaky(mems[0], once if hoisted else first(x))
+            _, readout = leaky(mems[1], spikes @ params["2.weight"].T + params["2.bias"])
+            return (hidden, readout), readout
 
         rest = (jnp.zeros((x.shape[0], params["0.bias"].size)), jnp.zeros((x.shape[0], params["2.bias"].size)))
         _, mem = jax.lax.scan(step, rest, None, length=steps)
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(mem), y[None, :, None], axis=-1)
-        return -chosen.sum() / x.shape[0]
+        logs = jnp.take_along_axis(jax.nn.log_softmax(mem), y[None, :, None], axis=-1)
+        return -logs.sum() / x.shape[0]
 
     return loss
 
@@ -85,21 +85,21 @@ def trained(
     lr: float,
     named: Callable[[Any], Dict[str, Any]] = dict,
 ) -> Run:
-    """A run of one training step, all in one jit; its evidence is Adam's first moment, the gradient times 1 - b1.
+    """A run of one training step in one jit. Its evidence is the gradient, Adam's first moment divided by 1 - b1.
 
     Args:
-        loss: of parameters and inputs.
+        loss: function of parameters and inputs.
         params: a pytree of arrays.
         inputs: arrays.
         lr: learning rate.
-        named: turns a pytree like ``params`` into arrays by name.
+        named: converts a pytree like ``params`` to arrays by name.
     """
     import jax
     import jax.numpy as jnp
 
-    def step(held: Any, slots: Any, *data: Any) -> Any:
-        value, grads = jax.value_and_grad(loss)(held, *data)
-        return (*adam(held, grads, slots, lr), value)
+    def step(params: Any, slots: Any, *data: Any) -> Any:
+        value, grads = jax.value_and_grad(loss)(params, *data)
+        return (*adam(params, grads, slots, lr), value)
 
     compiled = jax.jit(step, donate_argnums=(0, 1))
     data, over = tuple(jnp.asarray(array) for array in inputs), jax.tree_util.tree_map

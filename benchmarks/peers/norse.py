@@ -1,6 +1,6 @@
-"""Norse: the functional step of its LIF box, without synapse. Reset to zero at once, differentiated through the spike.
+"""Norse: the functional step of its LIF box, without synapse. It resets to zero at once, and the reset has a gradient.
 
-Norse 1.1 ignores the width of its surrogate, which is 1/(1 + |u|)^2: ``fast_sigmoid(slope=1)``.
+Norse 1.1 ignores the width parameter of its surrogate; the derivative is 1/(1 + |u|)^2, as ``fast_sigmoid(slope=1)``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 
 def box(beta: float, device: str) -> Callable[[Any], Any]:
-    """A function of (time, batch, ...). The current enters multiplied by 1 - beta, so scale it by 1/(1 - beta)."""
+    """A function of a current (time, batch, ...). It multiplies the current by 1 - beta: scale it by 1/(1 - beta)."""
     import torch
     from norse.torch.functional import lif_box
 

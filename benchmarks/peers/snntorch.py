@@ -1,4 +1,4 @@
-"""snnTorch: a neuron is called step by step."""
+"""snnTorch: its neurons are called step by step."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ def neuron(kind: str, **options: Any) -> Any:
     return getattr(snntorch, kind)(**options)
 
 
-def at_rest(made: Any) -> Any:
-    """Fresh states, as a tuple."""
-    states = made.reset_mem()
+def at_rest(module: Any) -> Any:
+    """The states of a neuron at rest, as a tuple."""
+    states = module.reset_mem()
     return states if isinstance(states, tuple) else (states,)
 
 
-def unrolled(made: Any) -> Callable[[Any], Any]:
-    """A function of (time, batch, ...): the loop of its tutorials, with ``unbind`` in place of ``x[t]``."""
+def unrolled(module: Any) -> Callable[[Any], Any]:
+    """A function of a current (time, batch, ...): the loop of its tutorials, with ``unbind`` instead of ``x[t]``."""
     import torch
 
-    recurrent = type(made).__name__.startswith("R")
+    recurrent = type(module).__name__.startswith("R")
 
     def call(x: Any) -> Any:
-        states, spikes = at_rest(made), []
+        states, spikes = at_rest(module), []
         for step in x.unbind(0):
-            out = made(step, *states)
+            out = module(step, *states)
             spikes.append(out[0])
             states = out if recurrent else out[1:]
         return torch.stack(spikes)

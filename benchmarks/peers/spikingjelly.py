@@ -1,4 +1,4 @@
-"""SpikingJelly: multi-step mode. Its hard, detached reset is our "zero"; our default reset it has not."""
+"""SpikingJelly in multi-step mode. Its hard, detached reset is like our "zero". It has no reset like our default."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def lif(beta: float, **options: Any) -> Any:
-    """A layer that takes (time, batch, ...). It decays by v - v/tau: for beta = 1 - 2^-n rounded as beta v is."""
+    """A layer for a current (time, batch, ...). It decays by v - v/tau, which rounds like beta v if beta = 1 - 2^-n."""
     from spikingjelly.activation_based import neuron, surrogate
 
     return neuron.LIFNode(
@@ -20,7 +20,7 @@ def lif(beta: float, **options: Any) -> Any:
     )
 
 
-def afresh(made: Any, x: Any) -> Any:
-    """Its output from rest."""
-    made.reset()
-    return made(x)
+def afresh(layer: Any, x: Any) -> Any:
+    """The output of a layer that starts at rest."""
+    layer.reset()
+    return layer(x)

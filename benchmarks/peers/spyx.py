@@ -1,4 +1,4 @@
-"""Spyx: its LIF under ``jit``, with the time loop of ``spyx.nn.run``; and the same neuron as one of this library's.
+"""Spyx: its LIF under ``jit``, with the time loop of ``spyx.nn.run``; and the same neuron for this library.
 
     S[t] = Theta(U[t-1] - theta)                 the spike of the step before
     U[t] = beta U[t-1] + I[t] - S[t] theta       the reset is differentiated
@@ -18,7 +18,7 @@ from spikecore.api.neurons.base import DECAY, Neuron, Param, Params
 
 @dataclass(frozen=True)
 class SpyxLIF(Neuron):
-    """Spyx's LIF, in the words of this library."""
+    """Spyx's LIF as a neuron of this library."""
 
     beta: Param = 0.9
 
@@ -39,12 +39,12 @@ def lif(size: int, beta: float) -> Any:
 
 
 def network(parts: Sequence[Any], hoisted: bool = False, steps: int = 0) -> Tuple[Any, Callable[..., Any]]:
-    """A network's parameters, as a pytree, and a function ``(parameters, x) -> outputs over time``.
+    """The parameters of a network, as a pytree, and a function ``(parameters, x) -> outputs over time``.
 
     Args:
-        parts: pairs (weight, bias) of arrays for a Linear, bias may be None; and neurons.
-        hoisted: whether the first part, a Linear, runs once, outside of ``spyx.nn.run``.
-        steps: number of steps of a constant input; 0 takes x as (time, batch, ...).
+        parts: neurons, and pairs (weight, bias) of arrays for a Linear; bias may be None.
+        hoisted: run the first part, a Linear, once and outside of ``spyx.nn.run``.
+        steps: number of steps of an input that is constant in time; 0 if x is (time, batch, ...).
     """
     import flax.nnx as nnx
     import jax.numpy as jnp
@@ -53,40 +53,40 @@ def network(parts: Sequence[Any], hoisted: bool = False, steps: int = 0) -> Tupl
     modules = [_dense(*part) if isinstance(part, tuple) else part for part in parts]
     definition, params = nnx.split(spyx.nn.Sequential(*modules))
 
-    def call(held: Any, x: Any) -> Any:
-        made = nnx.merge(definition, held)
+    def call(params: Any, x: Any) -> Any:
+        net = nnx.merge(definition, params)
         if hoisted:
-            first, *rest = made.layers
-            x, made = first(x), spyx.nn.Sequential(*rest)
+            first, *rest = net.layers
+            x, net = first(x), spyx.nn.Sequential(*rest)
         if steps:
             x = jnp.broadcast_to(x, (steps, *x.shape))
-        return spyx.nn.run(made, x)[0]
+        return spyx.nn.run(net, x)[0]
 
     return params, call
 
 
 def named(tree: Any) -> Dict[str, Any]:
-    """Arrays of a pytree of parameters by this library's names, e.g. "0.weight", "1.beta"."""
+    """The arrays of a pytree of parameters by the names that this library uses, e.g. "0.weight", "1.beta"."""
     import flax.nnx as nnx
     import jax
 
-    found = {}
-    for i, held in nnx.to_pure_dict(tree)["layers"].items():
-        for name, values in held.items():
+    arrays = {}
+    for i, parameters in nnx.to_pure_dict(tree)["layers"].items():
+        for name, values in parameters.items():
             array = jax.device_get(values)
-            found[f"{i}.weight" if name == "kernel" else f"{i}.{name}"] = array.T if name == "kernel" else array
-    return found
+            arrays[f"{i}.weight" if name == "kernel" else f"{i}.{name}"] = array.T if name == "kernel" else array
+    return arrays
 
 
 def _dense(weight: Any, bias: Any) -> Any:
     import flax.nnx as nnx
     import jax.numpy as jnp
 
-    made: Any = nnx.Linear(weight.shape[1], weight.shape[0], use_bias=bias is not None, rngs=nnx.Rngs(0))
-    made.kernel[...] = jnp.asarray(weight.T)
+    layer: Any = nnx.Linear(weight.shape[1], weight.shape[0], use_bias=bias is not None, rngs=nnx.Rngs(0))
+    layer.kernel[...] = jnp.asarray(weight.T)
     if bias is not None:
-        made.bias[...] = jnp.asarray(bias)
-    return made
+        layer.bias[...] = jnp.asarray(bias)
+    return layer
 
 
 def li(size: int, beta: float) -> Any:

@@ -32,13 +32,13 @@ WORKLOADS: Dict[str, Workload] = {
 
 
 def workloads(names: Iterable[str]) -> Tuple[Workload, ...]:
-    """Workloads by name; none named means all.
+    """Workloads by name; without names, all.
 
     Raises:
-        KeyError: a name that is no workload.
+        KeyError: there is no workload of this name.
     """
-    chosen = tuple(names) or tuple(WORKLOADS)
-    for name in chosen:
+    wanted = tuple(names) or tuple(WORKLOADS)
+    for name in wanted:
         if name not in WORKLOADS:
             raise KeyError(f"no workload {name!r}; there are {', '.join(WORKLOADS)}")
-    return tuple(WORKLOADS[name] for name in chosen)
+    return tuple(WORKLOADS[name] for name in wanted)

@@ -1,4 +1,4 @@
-"""What compiling costs."""
+"""The time of a neuron's first use, which compiles its kernels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from benchmarks import first_use
 from benchmarks.plan import Bar, Group, Settings, Side, Workload
 
 TEXT = """\
-Forward and backward of a neuron the first time ever: a fresh process, an empty kernel cache (a temporary
-`$SPIKECORE_CACHE`), `import numba` included. Later processes load the compiled kernels from the cache."""
+The first forward and backward of a neuron in a new process with an empty kernel cache (a temporary
+`$SPIKECORE_CACHE`), including `import numba`. Later processes load the compiled kernels from the cache."""
 
 
 def groups(settings: Settings) -> Iterable[Group]:
-    """One group; every neuron is held to the same bar."""
+    """One group, with the same bar for every neuron."""
     names = settings.size(tuple(first_use.NEURONS), ("Leaky",))
     steps, neurons = settings.size((100, 1024), (3, 16))
     sides = tuple(

@@ -13,11 +13,12 @@ from benchmarks.peers import snntorch, spikingjelly
 from benchmarks.plan import Bar, Group, Run, Settings, Side, Workload
 
 TEXT = """\
-Forward and backward, float32, the same input and the same contiguous upstream gradient for all. "fused" is our kernel,
-"loop" the same `step` run step by step under autograd. snnTorch is called with `unbind`, SpikingJelly in multi-step
-mode; with SpikingJelly our zero reset is compared with its hard, detached reset, the same neuron but that it fires at
-U ≥ 1. "kernel only" writes into buffers that exist already. "copy × 2.5" copies two and a half such arrays into one
-that exists already: the least that forward (one array read, one written) and backward (two read, one written) cost."""
+Forward and backward in float32. All sides get the same input and the same contiguous gradient of the spikes. "fused" is
+our kernel. "loop" is the same `step`, run step by step under autograd. snnTorch is called with `unbind`, SpikingJelly
+in multi-step mode. Our zero reset is compared with SpikingJelly's hard, detached reset: the neurons are the same, but
+SpikingJelly's fires at U ≥ 1. "kernel only" writes into buffers that exist already. "copy × 2.5" copies two and a half
+arrays of this size into an array that exists already. This is the least possible time: forward reads one array and
+writes one, backward reads two and writes one."""
 
 SHAPES = {"a": ((100, 64, 1024), (6, 4, 32)), "b": ((400, 32, 256), (9, 3, 16))}
 BETA, ALPHA, DYADIC = 0.9, 0.8, 0.9375
@@ -25,7 +26,7 @@ Pair = Tuple[Any, Optional[Side]]
 
 
 def pairs(x: np.ndarray, upstream: np.ndarray, device: str) -> Dict[str, Pair]:
-    """Our neurons, each with a peer's."""
+    """Our neurons, each with the side of a peer that has the same neuron."""
 
     def torch_peer(name: str, key: str, call: Callable[[], Any]) -> Side:
         return Side(name, lambda: run_of(call(), x, upstream, device), peer=key)
@@ -36,8 +37,8 @@ def pairs(x: np.ndarray, upstream: np.ndarray, device: str) -> Dict[str, Pair]:
         )
 
     def jelly() -> Any:
-        made = spikingjelly.lif(DYADIC)
-        return lambda inputs: spikingjelly.afresh(made, inputs)
+        layer = spikingjelly.lif(DYADIC)
+        return lambda inputs: spikingjelly.afresh(layer, inputs)
 
     return {
         "Leaky": (sc.Leaky(beta=BETA), snn("Leaky", beta=BETA)),
@@ -51,7 +52,7 @@ def pairs(x: np.ndarray, upstream: np.ndarray, device: str) -> Dict[str, Pair]:
 
 
 def run_of(call: Callable[[Any], Any], x: np.ndarray, upstream: np.ndarray, device: str) -> Run:
-    """Forward and backward of a function of a sequence."""
+    """A run of forward and backward of a function of a sequence."""
     import torch
 
     inputs, weights = leaf(x, device), torch.as_tensor(upstream, device=device)
@@ -59,7 +60,7 @@ def run_of(call: Callable[[Any], Any], x: np.ndarray, upstream: np.ndarray, devi
 
 
 def own(layer: Any, x: np.ndarray, upstream: np.ndarray, device: str, fused: Any) -> Callable[[], Run]:
-    """A run on the torch engine, with kernels (True), without (False) or as the engine likes ("auto")."""
+    """A run on the torch engine, with kernels (``fused=True``), without (False), or as the engine chooses ("auto")."""
 
     def make() -> Run:
         if fused is True:
@@ -70,7 +71,7 @@ def own(layer: Any, x: np.ndarray, upstream: np.ndarray, device: str, fused: Any
 
 
 def copies(x: np.ndarray, device: str) -> Run:
-    """Two and a half copies of x."""
+    """A run that copies x two and a half times."""
     import torch
 
     source = torch.as_tensor(x, device=device)
@@ -86,7 +87,7 @@ def copies(x: np.ndarray, device: str) -> Run:
 
 
 def group(title: str, layer: Any, peer: Optional[Side], x: np.ndarray, upstream: np.ndarray, device: str) -> Group:
-    """Fused, loop, peer, and what bounds them."""
+    """A group with the sides fused, loop, peer, kernel only and copy."""
     cpu = device == "cpu"
     sides = [
         Side("fused", own(layer, x, upstream, device, True if cpu else "auto")),
@@ -100,7 +101,7 @@ def group(title: str, layer: Any, peer: Optional[Side], x: np.ndarray, upstream:
 
 
 def groups(settings: Settings) -> Iterable[Group]:
-    """Every neuron at both shapes."""
+    """A group for every neuron with each shape."""
     for full, tiny in SHAPES.values():
         shape, draw = settings.size(full, tiny), data.rng()
         if settings.batch:

@@ -14,11 +14,12 @@ from benchmarks.peers import norse, sinabs, snntorch, spikingjelly, spyx
 from benchmarks.plan import Group, Run, Settings, Side, Workload
 
 TEXT = """\
-A `Linear` and a LIF layer of n neurons, batch 16, 500 steps of spikes, as in Open Neuromorphic's comparison of 2023,
-but synchronised, with the `Linear` called once over time and batch for everyone but Spyx (whose loop runs networks),
-and with every peer compared with ours in the peer's own model: snnTorch's default reset; the zero reset of SpikingJelly
-and Sinabs; that of Norse, immediate and differentiated, with its surrogate; Spyx's LIF, which fires a step later.
-Gradients are those by the weight. Norse's step divides the current by tau, so its weights are 16 times ours."""
+A `Linear` and a LIF layer of n neurons, batch 16, 500 steps of spikes, as in Open Neuromorphic's comparison of 2023.
+Unlike there, the clock waits for the device, the `Linear` is called once for all steps and samples (except in Spyx,
+whose loop runs whole networks), and this library is compared with every peer in the peer's own neuron model: the
+default reset of snnTorch; the zero reset of SpikingJelly and Sinabs; the immediate, differentiated reset of Norse,
+with its surrogate; the LIF of Spyx, which fires a step later. Gradients are with respect to the weight. Norse's step
+divides the current by tau, so its weights are 16 times ours."""
 
 DYADIC = 0.9375
 Call = Callable[[Any], Any]
@@ -36,25 +37,32 @@ class Task:
         self.weight = data.affine(draw, (n, n), gain=1.5)["weight"]
 
     def through(self, spiking: Call, backward: bool, scale: float = 1.0, batch_first: bool = False) -> Run:
-        """A torch Linear, once over time and batch, and what follows it; ``scale`` multiplies the current."""
+        """A run of a torch Linear, called once for all steps and samples, and of the neuron ``spiking`` after it.
+
+        Args:
+            spiking: the neuron, a function of the current.
+            backward: whether to run backward, too.
+            scale: factor of the weights.
+            batch_first: pass sequences as (batch, time, ...).
+        """
         import torch
 
         weight = leaf(self.weight * scale, self.device)
         x, upstream = (torch.as_tensor(array, device=self.device) for array in (self.x, self.upstream))
         if batch_first:
             x, upstream = (tensor.transpose(0, 1).contiguous() for tensor in (x, upstream))
-        made = backward_run(
+        run = backward_run(
             lambda: spiking(torch.nn.functional.linear(x, weight)), upstream if backward else None, {"weight": weight}
         )
-        return _rescaled(made, scale, batch_first)
+        return _rescaled(run, scale, batch_first)
 
     def ours(self, layer: Any, backward: bool, fused: Any = "auto", device: Optional[str] = None) -> Run:
-        """On the torch engine."""
+        """A run on the torch engine."""
         engine = sc.get_engine("torch", device=device or self.device, fused=fused)
         return self.through(layer_call(layer, engine), backward)
 
     def spyx(self, backward: bool) -> Run:
-        """Spyx, everything in one jit."""
+        """A run of Spyx with everything in one jit."""
         import jax
         import jax.numpy as jnp
 
@@ -64,28 +72,29 @@ class Task:
             forward = jax.jit(call)
             return _jax_run(lambda: (forward(params, x), {}))
 
-        def both(held: Any, inputs: Any, weights: Any) -> Any:
-            spikes, pull = jax.vjp(lambda p: call(p, inputs), held)
+        def both(params: Any, inputs: Any, weights: Any) -> Any:
+            spikes, pull = jax.vjp(lambda p: call(p, inputs), params)
             return spikes, pull(weights)[0]
 
         compiled = jax.jit(both)
         return _jax_run(lambda: compiled(params, x, upstream))
 
 
-def _rescaled(made: Run, scale: float, batch_first: bool) -> Run:
-    """The same run; its evidence as if time came first and the weight had not been scaled."""
+def _rescaled(run: Run, scale: float, batch_first: bool) -> Run:
+    """The same run, with its evidence converted to time first and to the gradient of the unscaled weight."""
 
-    def told(found: Dict[str, Any]) -> Dict[str, Any]:
-        shown = {**found, "spikes": found["spikes"].swapaxes(0, 1) if batch_first else found["spikes"]}
-        if "weight" in shown:
-            shown["weight"] = shown["weight"] * scale
-        return shown
+    def converted(evidence: Dict[str, Any]) -> Dict[str, Any]:
+        spikes = evidence["spikes"]
+        evidence = {**evidence, "spikes": spikes.swapaxes(0, 1) if batch_first else spikes}
+        if "weight" in evidence:
+            evidence["weight"] = evidence["weight"] * scale
+        return evidence
 
-    def run() -> Any:
-        tell = made()
-        return lambda: told(tell())
+    def rescaled() -> Any:
+        evidence_of = run()
+        return lambda: converted(evidence_of())
 
-    return run
+    return rescaled
 
 
 def _jax_run(compute: Callable[[], Tuple[Any, Any]]) -> Run:
@@ -107,8 +116,8 @@ def models(task: Task) -> Iterable[Tuple[str, Any, Tuple[Tuple[str, str, Callabl
         return task.through(snntorch.unrolled(snntorch.neuron("Leaky", beta=DYADIC).to(device)), backward)
 
     def jelly(backward: bool) -> Run:
-        made = spikingjelly.lif(DYADIC)
-        return task.through(lambda x: spikingjelly.afresh(made, x), backward)
+        neuron = spikingjelly.lif(DYADIC)
+        return task.through(lambda x: spikingjelly.afresh(neuron, x), backward)
 
     zero = sc.Leaky(beta=DYADIC, reset_mechanism="zero")
     immediate = replace(zero, reset_delay=False, surrogate=sc.surrogate.fast_sigmoid(slope=1.0))
@@ -130,7 +139,7 @@ def models(task: Task) -> Iterable[Tuple[str, Any, Tuple[Tuple[str, str, Callabl
 
 
 def groups(settings: Settings) -> Iterable[Group]:
-    """Both sizes, each model forward, and forward and backward."""
+    """For both sizes and each model, a group of forward, and a group of forward and backward."""
     for n in settings.size((512, 2048), (16,)):
         task = Task(settings, n)
         for model, layer, peers in models(task):

@@ -13,9 +13,10 @@ from spikecore.api.core.layer import State
 from spikecore.api.neurons.base import DECAY, Neuron, Param, Params, cast
 
 TEXT = """\
-A neuron with two states that the library does not have, a synaptic current that drives the membrane and raises its
-threshold, T=100, batch 64, 1024 neurons, forward and backward. "fused" is the kernel made from its `step`, "loop" the
-`step` itself under autograd, "eager torch" the same equations written in torch, with an autograd function as spike."""
+A neuron that the library does not have. It has two states: a synaptic current drives the membrane and raises the
+threshold. T=100, batch 64, 1024 neurons, forward and backward. "fused" is the kernel that is made from its `step`,
+"loop" is the `step` itself under autograd, and "eager torch" is the same neuron written in torch, with an autograd
+function for the spike."""
 
 THRESHOLD, ALPHA, BETA, KAPPA = 1.0, 0.8, 0.9, 0.5
 
@@ -47,11 +48,11 @@ class Guarded(Neuron):
         return self.graded(params, self.spike(engine, params, mem - level)), State(syn=syn, mem=mem)
 
 
-Guarded.__module__ = "__main__"  # a user's: its step may change, so every run traces it again
+Guarded.__module__ = "__main__"  # as in a user's script, where a step may change and is traced again in every run
 
 
 def eager() -> Callable[[Any], Any]:
-    """The same in torch, by hand."""
+    """The same neuron, written by hand in torch."""
     import torch
 
     class Spike(torch.autograd.Function):
@@ -91,11 +92,11 @@ def groups(settings: Settings) -> Iterable[Group]:
         Side("loop", own(Guarded(), x, upstream, device, False)),
     )
     yield Group(
-        "one's own neuron, T={} B={} N={}".format(*shape),
+        "user's neuron, T={} B={} N={}".format(*shape),
         sides,
         own(Guarded(), x, upstream, device, False),
         (Bar("fused", "eager torch", 1 / 6),),
     )
 
 
-WORKLOAD = Workload("own-neuron", "A neuron of one's own", TEXT, groups)
+WORKLOAD = Workload("own-neuron", "A user's own neuron", TEXT, groups)

@@ -1,4 +1,4 @@
-"""RLeaky, each neuron connected with every other one."""
+"""Dense recurrence: RLeaky, in which each neuron is connected with every other neuron."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import map_leaves
 
 TEXT = """\
-`RLeaky` with a dense connection, T=100, batch 128, forward and backward, with gradients by input, weight and bias; the
-same weights for all. "fused" is what the torch engine does by default, "loop" the same `step` under autograd. snnTorch
-is called with `unbind`."""
+`RLeaky` with a dense connection, T=100, batch 128, forward and backward, with gradients with respect to input, weight
+and bias. All sides have the same weights. "fused" is the default of the torch engine. "loop" is the same `step` under
+autograd. snnTorch is called with `unbind`."""
 
 BETA = 0.9
 
@@ -34,35 +34,35 @@ class Task:
         self.weights = data.affine(draw, (neurons, neurons))
 
     def finish(self, call: Any, leaves: Dict[str, Any]) -> Run:
-        """Forward and backward."""
+        """A run of forward and backward."""
         import torch
 
         inputs, upstream = leaf(self.x, self.device), torch.as_tensor(self.upstream, device=self.device)
         return backward_run(lambda: call(inputs), upstream, {"input": inputs, **leaves})
 
     def ours(self, fused: Any) -> Run:
-        """On the torch engine."""
+        """A run on the torch engine."""
         engine = sc.get_engine("torch", device=self.device, fused=fused)
         layer = sc.RLeaky(beta=BETA, linear_features=self.x.shape[2])
         init = layer.init(Key((0,)), self.x.shape[2:])
-        given = {f"connection.{name}": value for name, value in self.weights.items()}
-        params = map_leaves(lambda array: leaf(np.asarray(array), self.device), with_weights(init, given))
+        weights = {f"connection.{name}": value for name, value in self.weights.items()}
+        params = map_leaves(lambda array: leaf(np.asarray(array), self.device), with_weights(init, weights))
         leaves = {name: params.connection[name] for name in self.weights}
         return self.finish(layer_call(layer, engine, params), leaves)
 
     def snntorch(self) -> Run:
-        """The peer."""
+        """A run of snnTorch."""
         import torch
 
-        made = snntorch.neuron("RLeaky", beta=BETA, linear_features=self.x.shape[2]).to(self.device)
+        neuron = snntorch.neuron("RLeaky", beta=BETA, linear_features=self.x.shape[2]).to(self.device)
         with torch.no_grad():
             for name, value in self.weights.items():
-                getattr(made.recurrent, name).copy_(torch.as_tensor(value))
-        return self.finish(snntorch.unrolled(made), {name: getattr(made.recurrent, name) for name in self.weights})
+                getattr(neuron.recurrent, name).copy_(torch.as_tensor(value))
+        return self.finish(snntorch.unrolled(neuron), {name: getattr(neuron.recurrent, name) for name in self.weights})
 
 
 def groups(settings: Settings) -> Iterable[Group]:
-    """128 and 256 neurons."""
+    """A group of 128 and a group of 256 neurons."""
     for neurons in settings.size((128, 256), (8,)):
         task = Task(settings, neurons)
         sides = (

@@ -1,4 +1,4 @@
-"""snnTorch's tutorial 5: a training step of 784-1000-10."""
+"""snnTorch's tutorial 5: a training step of a fully connected network 784-1000-10."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from benchmarks.peers import jax, snntorch, spikingjelly, spyx
 from benchmarks.plan import Bar, Group, Run, Settings, Side, Workload
 
 TEXT = """\
-784-1000-10, T=25, batch 128, an input constant in time, cross-entropy of the membrane summed over time, Adam. Times are
-those of a whole step: forward, loss, backward, update. All torch sides have the fused Adam and call the loss once over
-time and batch. Ours runs the first `Linear` once because its input is constant in time; "hoisted" marks a peer for
-which that was done by hand. SpikingJelly and Spyx have no counterpart of snnTorch's neuron: ours is compared in their
-model, with a leaky integrator as readout, since neither gives out the membrane before its reset. JAX rounds beta U + I
-once where the others round twice, so that a hidden spike in millions may differ and move a gradient by 1e-4."""
+784-1000-10, T=25, batch 128, an input that is constant in time, cross-entropy of the membrane summed over time, Adam.
+Times are those of a whole training step: forward, loss, backward, update. All torch sides use the fused Adam and call
+the loss once for all steps and samples. This library runs the first `Linear` once, because its input is constant in
+time; "hoisted" marks a peer for which this was done by hand. SpikingJelly and Spyx do not have snnTorch's neuron. This
+library is compared with them in their own neuron model, with a leaky integrator as readout, because neither returns the
+membrane before its reset. JAX rounds beta U + I once, the others round twice. Therefore a few hidden spikes in millions
+may differ and change a gradient by 1e-4."""
 
 BETA = 0.95
 DYADIC = 0.9375  # 1 - 1/16: v - v/16 and 0.9375 v round alike
@@ -26,7 +27,7 @@ DYADIC = 0.9375  # 1 - 1/16: v - v/16 and 0.9375 v round alike
 
 @dataclass(frozen=True)
 class Problem:
-    """Sizes, data, first weights."""
+    """Sizes, data and initial weights."""
 
     steps: int
     x: np.ndarray
@@ -36,7 +37,7 @@ class Problem:
 
     @property
     def sizes(self) -> Any:
-        """Inputs, hidden neurons, classes."""
+        """Number of inputs, of hidden neurons and of classes."""
         return self.x.shape[1], self.weights["0.bias"].size, self.weights["2.bias"].size
 
 
@@ -49,7 +50,7 @@ def problem(settings: Settings, steps: int = 25) -> Problem:
 
 
 def ours(task: Problem, name: str, hidden: Any, readout: Any, **options: Any) -> Callable[[], Run]:
-    """A step on one of this library's engines."""
+    """A training step on an engine of this library: ``name`` is the engine, ``options`` are its options."""
 
     def make() -> Run:
         inputs, width, classes = task.sizes
@@ -62,7 +63,7 @@ def ours(task: Problem, name: str, hidden: Any, readout: Any, **options: Any) ->
 
 
 def linears(task: Problem) -> Any:
-    """The two Linear layers in torch, their parameters by name, input and labels."""
+    """The two Linear layers in torch, their parameters by name, the input, and the labels."""
     import torch
 
     inputs, width, classes = task.sizes
@@ -72,7 +73,7 @@ def linears(task: Problem) -> Any:
 
 
 def face(task: Problem) -> Run:
-    """``snn.run`` on a network of modules."""
+    """A training step with ``snn.run`` on a network of modules."""
     import torch
 
     import spikecore.nn as snn
@@ -84,7 +85,7 @@ def face(task: Problem) -> Run:
 
 
 def with_snntorch(task: Problem, hoisted: bool) -> Run:
-    """The tutorial's loop."""
+    """A training step with the loop of the tutorial in snnTorch."""
     import torch
 
     (first, last), leaves, x, y = linears(task)
@@ -103,7 +104,7 @@ def with_snntorch(task: Problem, hoisted: bool) -> Run:
 
 
 def with_spikingjelly(task: Problem, hoisted: bool) -> Run:
-    """Multi-step mode; the readout never reaches its threshold."""
+    """A training step of SpikingJelly in multi-step mode. The threshold of the readout is too high to be reached."""
     (first, last), leaves, x, y = linears(task)
     hidden = spikingjelly.lif(DYADIC)
     readout = spikingjelly.lif(DYADIC, v_threshold=1e9, store_v_seq=True)
@@ -122,13 +123,13 @@ def with_spikingjelly(task: Problem, hoisted: bool) -> Run:
 
 
 def with_jax(task: Problem, hoisted: bool) -> Run:
-    """Plain JAX."""
+    """A training step in plain JAX."""
     loss = jax.two_layers(BETA, task.steps, hoisted)
     return jax.trained(loss, task.weights, (task.x, task.y), training.LR)
 
 
 def with_spyx(task: Problem, hoisted: bool) -> Run:
-    """Spyx's LIF and its LI, all in one jit."""
+    """A training step of Spyx's LIF and LI in one jit."""
     import jax as jaxlib
     import jax.numpy as jnp
 
@@ -138,15 +139,15 @@ def with_spyx(task: Problem, hoisted: bool) -> Run:
         [dense[0], spyx.lif(width, DYADIC), dense[1], spyx.li(classes, DYADIC)], hoisted, task.steps
     )
 
-    def loss(held: Any, x: Any, y: Any) -> Any:
-        logs = jaxlib.nn.log_softmax(call(held, x))
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        logs = jaxlib.nn.log_softmax(call(params, x))
         return -jnp.take_along_axis(logs, y[None, :, None], axis=-1).sum() / x.shape[0]
 
     return jax.trained(loss, params, (task.x, task.y), training.LR, spyx.named)
 
 
 def default_sides(task: Problem) -> Any:
-    """Everyone who has snnTorch's default neuron."""
+    """The sides that have snnTorch's default neuron."""
     leaky = sc.Leaky(beta=BETA)
     return (
         Side("torch engine", ours(task, "torch", leaky, leaky), engine="torch"),
@@ -160,7 +161,7 @@ def default_sides(task: Problem) -> Any:
 
 
 def groups(settings: Settings) -> Iterable[Group]:
-    """One group per model: that of snnTorch, of SpikingJelly, of Spyx."""
+    """A group for each neuron model: that of snnTorch, of SpikingJelly, and of Spyx."""
     task = problem(settings)
     leaky, zero = sc.Leaky(beta=BETA), sc.Leaky(beta=DYADIC, reset_mechanism="zero")
     loop = {"fused": False, "device": "cpu"}

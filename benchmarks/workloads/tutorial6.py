@@ -12,8 +12,9 @@ from benchmarks.peers import snntorch
 from benchmarks.plan import Group, Run, Settings, Side, Workload
 
 TEXT = """\
-12C5-MP2-64C5-MP2-FC10 on 28×28 images, T=50, batch 128, an input constant in time, `ce_rate_loss`, Adam; a whole step.
-snnTorch runs the network step by step; "hoisted" takes the first convolution and pooling out of its loop by hand."""
+12C5-MP2-64C5-MP2-FC10 on 28×28 images, T=50, batch 128, an input that is constant in time, `ce_rate_loss`, Adam; a
+whole training step. snnTorch runs the network step by step; "hoisted" moves the first convolution and pooling out of
+its loop by hand."""
 
 BETA, SLOPE = 0.5, 25.0
 SHAPES = {"l0": (12, 1, 5, 5), "l3": (64, 12, 5, 5), "l7": (10, 64 * 4 * 4)}
@@ -21,7 +22,7 @@ NAMES = ("0", "3", "7")
 
 
 class Task:
-    """Data, weights, and the sides."""
+    """Data, weights, and the runs of the sides."""
 
     def __init__(self, settings: Settings) -> None:
         draw = data.rng()
@@ -32,7 +33,7 @@ class Task:
         self.weights: Dict[str, np.ndarray] = data.network_weights(draw, **SHAPES)
 
     def ours(self, **options: Any) -> Run:
-        """On the torch engine."""
+        """A training step on the torch engine."""
         leaky = sc.Leaky(beta=BETA, surrogate=sc.surrogate.fast_sigmoid(SLOPE))
         network = sc.Sequential(
             *(sc.Conv2d(1, 12, 5), sc.MaxPool2d(2), leaky),
@@ -44,7 +45,7 @@ class Task:
         return training.executor_run(engine, network, self.weights, loss, self.x, self.y, self.steps)
 
     def torch_parts(self, neuron: Any) -> Any:
-        """Layers, parameters by name, input, labels; the neurons are ``neuron(**options)``."""
+        """Layers, parameters by name, input and labels; ``neuron(**options)`` makes a neuron."""
         from torch import as_tensor, nn
 
         conv1, conv2, dense = nn.Conv2d(1, 12, 5), nn.Conv2d(12, 64, 5), nn.Linear(1024, 10)
@@ -57,7 +58,7 @@ class Task:
         return layers, leaves, as_tensor(self.x, device=self.device), as_tensor(self.y, device=self.device)
 
     def face(self) -> Run:
-        """``snn.run`` on a network of modules."""
+        """A training step with ``snn.run`` on a network of modules."""
         from torch import nn
 
         import spikecore.nn as snn
@@ -70,7 +71,7 @@ class Task:
         return training.torch_run(lambda: _rate_loss(snn.run(net, x, num_steps=self.steps)[0], y), leaves)
 
     def snntorch(self, hoisted: bool) -> Run:
-        """The tutorial's loop."""
+        """A training step with the loop of the tutorial in snnTorch."""
         import torch
         from snntorch import surrogate
 
@@ -83,13 +84,13 @@ class Task:
             once: Any = pool(conv(x)) if hoisted else None
             spikes: Any = []
             for _ in range(self.steps):
-                flowing = once if hoisted else pool(conv(x))
+                values = once if hoisted else pool(conv(x))
                 for i, layer in enumerate(rest):
                     if states[i] is None:
-                        flowing = layer(flowing)
+                        values = layer(values)
                     else:
-                        flowing, states[i] = layer(flowing, states[i])
-                spikes.append(flowing)
+                        values, states[i] = layer(values, states[i])
+                spikes.append(values)
             return _rate_loss(torch.stack(spikes), y)
 
         return training.torch_run(loss, leaves)

@@ -15,7 +15,8 @@ EXIT_CODES = (
     "absent or damaged; 4 anything else that went wrong while running; 130 interrupted."
 )
 
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # else NumPy's idle threads spin where kernels should run
+# After a product, OpenBLAS's threads wait in a busy loop and take cores from the kernels. A short timeout prevents it.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 MISSING = 'the command line needs {}: pip install "spikecore[cli]"'
 
 try:
@@ -33,7 +34,7 @@ try:
     from spikecore.cli.run_file import read
     from spikecore.datasets import DataError
     from spikecore.utils import keep_memory
-except ModuleNotFoundError as missing:  # of this extra only: anything else is a fault of the installation
+except ModuleNotFoundError as missing:  # any package outside this extra is a fault of the installation: raise it
     if missing.name is None or missing.name.partition(".")[0] not in "typer rich pydantic tomli tomli_w".split():
         raise
     print(f"spikecore: {MISSING.format(missing.name)}", file=sys.stderr)
@@ -41,7 +42,7 @@ except ModuleNotFoundError as missing:  # of this extra only: anything else is a
 
 
 def _epilog(*examples: str) -> str:
-    """Examples, one a line, and the exit codes: what every help ends with."""
+    """The end of a command's help: its examples, one a line, and the exit codes."""
     return "\n\n".join(["\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in examples)]), EXIT_CODES])
 
 
@@ -50,15 +51,17 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Spiking networks from run files: train them on any engine, verify their gradients, look at what they do.",
+    help="Train spiking networks from run files on any engine, verify their gradients, and plot their spikes.",
     epilog=EXIT_CODES,
 )
 
 # Options as defaults, not as Annotated types: before Python 3.11 a default of None hides the annotation from typer.
 RUN = typer.Argument(..., metavar="RUN", help="A run file or a run directory.")
 RUN_TO_TRAIN = typer.Argument(..., metavar="RUN", help="A run file; with --resume also a run directory.")
-RUN_DIR = typer.Argument(..., metavar="RUN_DIR", help="What `spikecore train` wrote.")
-ENGINE = typer.Option(None, "--engine", "-e", metavar="NAME", help="Beats $SPIKECORE_ENGINE, which beats the run file.")
+RUN_DIR = typer.Argument(..., metavar="RUN_DIR", help="A directory that `spikecore train` wrote.")
+ENGINE = typer.Option(
+    None, "--engine", "-e", metavar="NAME", help="Engine. Default: $SPIKECORE_ENGINE, else the one in the run file."
+)
 SETS = typer.Option(
     None, "--set", "-s", metavar="KEY=VALUE", help="Change a key of the run file, e.g. train.epochs=3. May be repeated."
 )
@@ -67,30 +70,32 @@ RESUME = typer.Option(False, "--resume", help="Continue the run in the run direc
 PROGRESS = typer.Option(
     None,
     "--progress/--no-progress",
-    help="Bars within epochs; without them a line per epoch. Default: on a terminal.",
+    help="Show a progress bar within each epoch, or print one line per epoch. Default: a bar on a terminal.",
     show_default=False,
 )
 AGAINST = typer.Option("numpy", metavar="NAME", help="The reference engine.")
 SIMULATE = typer.Option(
-    False, "--simulate", help="Engine ipu: run a simulation of PopTorch on the CPU instead of PopTorch."
+    False, "--simulate", help="With engine ipu: use a simulation of PopTorch on the CPU instead of PopTorch."
 )
-FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for; ipu is the one that has checks.")
-SAMPLES = typer.Option(8, min=1, help="How many of the first training samples to take.")
-WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Which; default: all.", show_default=False)
-LIST = typer.Option(False, "--list", help="Describe the workloads and leave.")
+FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for. Only ipu has checks.")
+SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
+WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Workloads to time. Default: all.", show_default=False)
+LIST = typer.Option(False, "--list", help="Describe the workloads and exit.")
 ROUNDS = typer.Option(15, min=1, help="How often each side is timed.")
-QUICK = typer.Option(False, "--quick", help="Tiny shapes, to see that everything runs; the times mean nothing.")
-DEVICE = typer.Option("cpu", metavar="DEVICE", help="cpu or cuda: where whatever runs on torch runs.")
-BENCH_ENGINES = typer.Option(None, "--engine", "-e", metavar="NAME", help="torch or numpy; default both; repeatable.")
-PEERS = typer.Option(None, metavar="A,B", help="Peers to time; none for none. Default: all that are installed.")
-BATCH = typer.Option(None, min=1, help="Batch size in place of each workload's own.")
+QUICK = typer.Option(False, "--quick", help="Use tiny shapes to test that everything runs; the times mean nothing.")
+DEVICE = typer.Option("cpu", metavar="DEVICE", help="Device of everything that uses torch: cpu or cuda.")
+BENCH_ENGINES = typer.Option(
+    None, "--engine", "-e", metavar="NAME", help="torch or numpy. Default: both. May be repeated."
+)
+PEERS = typer.Option(None, metavar="A,B", help="Other libraries to time, or none. Default: all that are installed.")
+BATCH = typer.Option(None, min=1, help="Batch size. Default: each workload's own.")
 BENCH_PROGRESS = typer.Option(
-    None, "--progress/--no-progress", help="A bar per group. Default: on a terminal.", show_default=False
+    None, "--progress/--no-progress", help="Show a progress bar per group. Default: on a terminal.", show_default=False
 )
 KEEP_MEMORY = typer.Option(
-    False, "--keep-memory", help="For all sides: keep freed memory in the process, as the other commands do."
+    False, "--keep-memory", help="Keep freed memory in the process, for all sides, as the other commands do."
 )
-RESULTS = typer.Option(None, "--out", metavar="FILE", help="Where to keep the result: FILE.md or FILE.json.")
+RESULTS = typer.Option(None, "--out", metavar="FILE", help="Write the result to FILE.md or FILE.json.")
 
 
 def _version(asked: bool) -> None:
@@ -99,14 +104,14 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-VERSION = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and leave.")
-DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error; works at any place.")
+VERSION = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit.")
+DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error. May stand anywhere on the line.")
 
 
 @app.callback()
 def options(context: typer.Context, version: bool = VERSION, debug: bool = DEBUG) -> None:
-    """Options of every command; ``main`` looks for --debug itself."""
-    if context.invoked_subcommand != "bench":  # which measures what others find in a process of their own
+    """Options of every command; ``main`` reads --debug before typer does."""
+    if context.invoked_subcommand != "bench":  # bench measures a process with the system's own memory settings
         keep_memory()
 
 
@@ -128,9 +133,9 @@ def train(
 ) -> None:
     """Train the network of a run file.
 
-    Writes weights, history, result and pictures into a run directory, the weights, optimiser and history after every
-    epoch. An interrupted run that is resumed ends with the same weights, bit for bit, as one that was not. A directory
-    that already holds something is left alone without --resume.
+    Writes weights, history, result and pictures into a run directory. Weights, optimiser and history are saved after
+    every epoch. A run that is interrupted and resumed ends with the same weights, bit for bit, as one that is not
+    interrupted. Without --resume, training into a directory that already holds files is an error.
     """
     sets = _simulated(sets, simulate)
     directory = _run_directory(run, out, resume)
@@ -154,7 +159,7 @@ def train(
 def evaluate(run: Path = RUN_DIR, engine: Optional[str] = ENGINE, simulate: bool = SIMULATE) -> None:
     """Evaluate a trained run on its test set.
 
-    Loss and accuracy, on any engine; result.json in the run directory keeps them.
+    Prints loss and accuracy, on any engine, and writes them to result.json in the run directory.
     """
     job = opened(run, engine, _simulated(None, simulate))
     for name, value in job.evaluate(_trained(job)).items():
@@ -172,8 +177,9 @@ def verify(
 ) -> None:
     """Verify the gradients of an engine.
 
-    They are compared with the hand-written ones of the reference engine, and those with finite differences. A run
-    directory is verified with its trained weights, and its report.txt keeps the report; a run file with first weights.
+    Compares the engine's gradients with those of the reference engine, and these with finite differences. A run file
+    is verified with initial weights. A run directory is verified with its trained weights, and the report is written
+    to its report.txt. Exits with 1 if a gradient is not verified.
     """
     run, sets = run.parent if run.name == MODEL else run, _simulated(sets, simulate)
     job = opened(run, engine, sets or ()) if run.is_dir() else _run(run, engine, sets, None)
@@ -190,8 +196,8 @@ def verify(
 def check(run: Path = RUN, target: str = FOR, sets: Optional[List[str]] = SETS) -> None:
     """Check a network for an accelerator, on any machine.
 
-    Says whether PopTorch would accept it and differentiate it as meant, and how large the graph is; nothing is
-    compiled. Exits with 1 if the network would be refused.
+    Says whether PopTorch would accept the network and compute its gradients correctly, and how large its graph is.
+    Nothing is compiled. Exits with 1 if PopTorch would refuse the network.
     """
     if target != "ipu":
         raise ConfigError([f"--for {target}: must be ipu; other engines run everything and have nothing to check"])
@@ -206,7 +212,7 @@ def check(run: Path = RUN, target: str = FOR, sets: Optional[List[str]] = SETS) 
 def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
     """Draw the pictures of a run again.
 
-    Training curves (curves.png), spikes (raster.png) and membranes with thresholds (traces.png).
+    Draws training curves (curves.png), spikes (raster.png) and membranes with thresholds (traces.png).
     """
     job = opened(run, engine)
     for path in job.pictures(_trained(job)):
@@ -217,7 +223,7 @@ def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
 def engines() -> None:
     """List the engines.
 
-    Which can be used here, what the others lack, and how to get it.
+    Shows which engines can be used here, what the others lack, and how to install them.
     """
     table = Table("engine", "usable", "why not", "how to get it", box=None, pad_edge=False)
     for status in known_engines():
@@ -249,12 +255,12 @@ def bench(
 ) -> None:
     """Time this library and others on the same work.
 
-    A workload has groups of sides that do the same work. Each group has a process of its own (with --quick all share
-    this one), in which its sides run in turn, so that a machine whose speed drifts treats them alike. The table has the
-    median of each, its ratio to the first, and its parity: how many spikes differ from a reference run, and
-    max|a - b| / max|b| of the gradients (1e-5 is good). Peers that are not installed say so: pip install
-    "spikecore[peers]". Measure on an otherwise idle machine; a wide min-max says that it was not. Exits with 1 if a
-    peer failed.
+    A workload has groups; the sides of a group are libraries or engines that do the same work. Each group runs in a
+    process of its own (with --quick all groups share one process). Its sides take turns, so that changes in the
+    machine's speed affect all of them equally. The table shows the median time of each side, its ratio to the first
+    side, and its parity: how many spikes differ from a reference run, and max|a - b| / max|b| of the gradients (1e-5
+    is good). Libraries that are missing are listed: pip install "spikecore[peers]". Measure on an otherwise idle
+    machine: a wide range from min to max means that it was busy. Exits with 1 if another library failed.
     """
     command, settings_of = _benchmarks()
     if show:
@@ -272,21 +278,21 @@ def bench(
 
 
 def _benchmarks() -> Tuple[Any, Any]:
-    """The command and the settings of ``benchmarks``, a package of the repository that no wheel carries.
+    """The command module and the class of settings of ``benchmarks``, a package that only the repository has.
 
     Raises:
-        ConfigError: this is no checkout.
+        ConfigError: spikecore does not run from a checkout of the repository.
     """
     root = Path(__file__).parents[2]
     if not (root / "benchmarks" / "command.py").is_file():
         raise ConfigError(
             [
-                "bench: its workloads are in the repository, not in the installed package: clone it, run "
-                "`pip install -e .` there, and spikecore bench again"
+                "bench: its workloads are in the repository, not in the installed package: clone the repository, run "
+                "`pip install -e .` there, and start spikecore bench again"
             ]
         )
     if str(root) not in sys.path:
-        sys.path.insert(0, str(root))  # an installation for development need not put it there
+        sys.path.insert(0, str(root))  # not every kind of editable installation adds the root of the repository
     return importlib.import_module("benchmarks.command"), importlib.import_module("benchmarks.plan").Settings
 
 
@@ -299,10 +305,10 @@ def _simulated(sets: Optional[List[str]], simulate: bool) -> List[str]:
 
 
 def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Optional[Path]:
-    """Where to write; None for a new directory.
+    """The directory to write to; None for a new one.
 
     Raises:
-        ConfigError: a directory that already holds something, or nothing to resume.
+        ConfigError: the directory already holds files, or there is no run to resume.
     """
     if run.is_dir() and not resume:
         raise ConfigError([f"{run} is a run directory: add --resume to continue it, or name a run file"])
@@ -318,25 +324,31 @@ def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Optional[Pat
 def _trained(job: Run) -> Any:
     assert job.directory is not None
     if not (job.directory / MODEL).exists():
-        raise FileNotFoundError(f"{job.directory}: holds no {MODEL} yet: spikecore train {job.directory} --resume")
+        raise FileNotFoundError(
+            f"{job.directory}: holds no {MODEL} yet: run spikecore train {job.directory} --resume first"
+        )
     return job.model()
 
 
 def _draw(job: Run, model: Any) -> None:
-    """Pictures, where matplotlib is there to draw them: a trained run is not lost for want of it."""
+    """Draw the pictures. Without matplotlib, say how to draw them later: the run itself has succeeded."""
     try:
-        made = job.pictures(model)
+        paths = job.pictures(model)
     except ImportError as error:
-        print(f"no pictures: {error}; then spikecore plot {job.directory}", file=sys.stderr)
+        print(f"no pictures: {error}; then run spikecore plot {job.directory}", file=sys.stderr)
     else:
-        print("pictures:", ", ".join(map(str, made)))
+        print("pictures:", ", ".join(map(str, paths)))
 
 
 # ---- exit codes ----------------------------------------------------------------------------------------------------
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """Run a command and leave the process with its exit code."""
+    """Run a command and end the process with the command's exit code.
+
+    Args:
+        arguments: the words after ``spikecore``; default: those of the command line.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
@@ -344,7 +356,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 def guarded(command: Callable[[], Optional[int]], debug: bool = False) -> None:
-    """Call ``command`` and leave the process with its exit code, or with that of the error, told in a line."""
+    """Call ``command`` and end the process with the exit code that it returns, or with that of the error it raises.
+
+    Args:
+        command: returns an exit code, or None for success.
+        debug: print the traceback of an error before the line that explains it.
+    """
     try:
         code = command()
     except (Exception, KeyboardInterrupt) as error:
@@ -355,8 +372,8 @@ def guarded(command: Callable[[], Optional[int]], debug: bool = False) -> None:
 
 
 def _explained(error: BaseException) -> int:
-    """Say what went wrong; returns the exit code."""
-    if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's own: click's exceptions, wherever they live
+    """Print what went wrong, and return the exit code."""
+    if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's errors; their module depends on its version
         error.show()
         return USAGE
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":

@@ -2,8 +2,8 @@
 
 Trains the packaged run file with the torch engine for three seeds, verifies the gradients of the first model against
 the NumPy engine's hand-written ones and against finite differences, trains the same run with the NumPy engine, and
-compares. Run directories and pictures are left under ./runs/demo. Exits with 1 if an accuracy or a gradient misses its
-bar.
+compares the two. Run directories and pictures are written to ./runs/demo. Exits with 1 if an accuracy or a gradient
+misses its bar.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from spikecore.cli.run_file import read
 
 RUN_FILE = Path(__file__).with_name("demo.toml")
 RUNS = (("torch", 0), ("torch", 1), ("torch", 2), ("numpy", 0))
-ACCURACY, DIFFERENCE = 0.91, 0.03  # least accuracy on the test set; largest difference between engines
+ACCURACY, DIFFERENCE = 0.91, 0.03  # bars: lowest test accuracy of a run; largest difference between the engines
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Trained:
 
     @property
     def row(self) -> List[str]:
-        """Its line in the closing table."""
+        """Its row in the table that is printed at the end."""
         steps = len(self.run.loader(self.run.train_set)) * self.model.epochs_done
         time_per_step = f"{1e3 * self.seconds / steps:.2f} ms"
         config = self.run.config
@@ -54,21 +54,21 @@ def trained(engine: str, seed: int, root: Path, sets: Iterable[str]) -> Trained:
 
 
 def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: float = ACCURACY) -> int:
-    """Run everything; returns the exit code.
+    """Run the whole demonstration, and return the exit code.
 
     Args:
-        root: where to write.
+        root: directory for all runs and pictures.
         sets: changes to the run file, as for ``spikecore train --set``.
-        accuracy: the bar for each run.
+        accuracy: lowest test accuracy of a run, in [0, 1].
     """
     began = time.perf_counter()
     all_runs = [trained(engine, seed, root, sets) for engine, seed in RUNS]
     first, other = all_runs[0], all_runs[-1]
     print("verifying gradients ...", flush=True)
     report = first.run.verify(first.model)
-    curves = {f"{one.run.config.engine}, seed {one.run.config.seed}": one.model.history for one in (first, other)}
+    curves = {f"{run.run.config.engine}, seed {run.run.config.seed}": run.model.history for run in (first, other)}
     compare(root / "engines.png", curves, "digits: training loss of the same run on two engines")
-    _print_table([["engine", "seed", "test accuracy", "training", "per step"], *(one.row for one in all_runs)])
+    _print_table([["engine", "seed", "test accuracy", "training", "per step"], *(run.row for run in all_runs)])
     gap = max(abs(a["loss"] - b["loss"]) / b["loss"] for a, b in zip(first.model.history, other.model.history))
     difference = abs(first.accuracy - other.accuracy)
     print(
@@ -78,7 +78,7 @@ def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: flo
         f"pictures: {root}/engines.png and {root}/*/{{curves,raster,traces}}.png; "
         f"report: {first.run.directory}/report.txt; {time.perf_counter() - began:.0f} s in all"
     )
-    missed = [f"{one.row[0]}, seed {one.row[1]}: accuracy {one.row[2]}" for one in all_runs if one.accuracy < accuracy]
+    missed = [f"{run.row[0]}, seed {run.row[1]}: accuracy {run.row[2]}" for run in all_runs if run.accuracy < accuracy]
     missed += [f"torch and numpy differ by {difference:.1%} in accuracy"] * bool(difference > DIFFERENCE)
     missed += [f"gradients are not verified, see {first.run.directory}/report.txt"] * (not report.ok)
     print("\n".join(f"MISSED: {line}" for line in missed) or f"every accuracy >= {accuracy:.0%}, gradients verified")
@@ -93,7 +93,7 @@ def _print_table(rows: List[List[str]]) -> None:
 
 
 def main(root: Optional[Path] = None) -> None:
-    """Run the demonstration and leave the process with its exit code."""
+    """Run the demonstration in ``root`` (default: ./runs/demo), and end the process with its exit code."""
     guarded(lambda: demo(root or Path("runs/demo")))
 
 

@@ -1,4 +1,4 @@
-"""One writer per directory: a lock that names its owner, and that ends with its process."""
+"""A lock that lets only one process write to a directory. It names its owner and ends with the owner's process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Iterator
 
 LOCK = ".lock"
-FAR = 1 << 30  # Windows keeps others from reading what is locked, so what is locked lies behind the owner's name
+FAR = 1 << 30  # Windows lets nobody read locked bytes, so the lock is on a byte far behind the owner's name
 
 
 class Occupied(RuntimeError):
@@ -22,11 +22,14 @@ class Occupied(RuntimeError):
 def owned(directory: Path) -> Iterator[None]:
     """Keep other processes from owning ``directory`` until the block ends.
 
-    The operating system holds the lock and gives it back when the process ends, killed or not. A lock file that
-    outlives its process therefore holds nothing: the next owner takes it over.
+    The operating system releases the lock when the process ends, even when it is killed. A lock file that a killed
+    process left behind is therefore not locked, and the next owner reuses it.
+
+    Args:
+        directory: an existing directory.
 
     Raises:
-        Occupied: another process owns it; names its host, its number and since when.
+        Occupied: another process owns the directory; the message has its host, its process number and the time.
         OSError: the file system has no locks.
     """
     path = directory / LOCK
@@ -37,23 +40,23 @@ def owned(directory: Path) -> Iterator[None]:
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
         yield
     finally:
-        if sys.platform != "win32":  # which removes no file that is open
+        if sys.platform != "win32":  # Windows cannot remove an open file
             path.unlink()
         os.close(handle)
 
 
 def _locked(path: Path) -> int:
-    """The lock file, open and locked."""
+    """Open and lock the file at ``path``; returns its descriptor."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             _lock(handle)
-            if _names(path, handle):  # else its owner removed it between the two calls
+            if _names(path, handle):  # else its owner removed the file after this process opened it: try again
                 return handle
         except BlockingIOError:
             owner = os.read(handle, 200).decode(errors="replace") or "another process"
             os.close(handle)
-            raise Occupied(f"{path.parent}: {owner}, is writing to it; wait until it ends") from None
+            raise Occupied(f"{path.parent}: {owner}, is writing to it; wait until that process ends") from None
         except BaseException:
             os.close(handle)
             raise
@@ -61,6 +64,7 @@ def _locked(path: Path) -> int:
 
 
 def _names(path: Path, handle: int) -> bool:
+    """Whether ``path`` is still the file that ``handle`` has open."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(handle))
     except FileNotFoundError:

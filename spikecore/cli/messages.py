@@ -1,4 +1,4 @@
-"""What is wrong with a run file, in a user's words: file, key, value, what is allowed, the nearest valid name."""
+"""Messages about run files. Each names the file, the key, the value, what is allowed, and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -13,35 +13,41 @@ from spikecore.api.core.messages import unknown
 
 
 class ConfigError(ValueError):
-    """A run file, or what overrides it, cannot be used; the message has one line for each problem."""
+    """A run file or an option of the command line cannot be used.
+
+    Args:
+        lines: one for each problem; together they are the message.
+    """
 
     def __init__(self, lines: List[str]) -> None:
         super().__init__("\n".join(lines))
 
 
 def problems(error: ValidationError, model: Any, data: Any, file: str, origins: Dict[str, str]) -> List[str]:
-    """One line for each problem.
+    """Describe each problem in one line.
 
     Args:
-        error: what pydantic found.
-        model: the model it checked.
-        data: what it was given.
+        error: the problems that pydantic reports.
+        model: the pydantic model that checked the data.
+        data: the data that were checked.
         file: name of the run file.
-        origins: where values by key come from if not from the file.
+        origins: for each key whose value is not from the file: where the value comes from.
     """
     lines = []
-    for one in error.errors(include_url=False):
-        keys, value, section = _locate(one["loc"], model, data)
-        keys, value, what = _explain(dict(one), keys, value, section)
+    for problem in error.errors(include_url=False):
+        keys, value, section = _locate(problem["loc"], model, data)
+        keys, value, what = _explain(dict(problem), keys, value, section)
         origin = next((f" (from {origins[key]})" for key in origins if _within(key, keys)), "")
         shown = "" if value is None else f" = {_short(value)}"
         lines.append(": ".join([file, f"{_dotted(keys)}{shown}{origin}", what] if keys else [file, what]))
     return lines
 
 
-def _explain(one: Dict[str, Any], keys: Tuple[Any, ...], value: Any, section: Any) -> Tuple[Tuple[Any, ...], Any, str]:
+def _explain(
+    problem: Dict[str, Any], keys: Tuple[Any, ...], value: Any, section: Any
+) -> Tuple[Tuple[Any, ...], Any, str]:
     """Keys, value and message of one problem."""
-    kind, context = one["type"], one.get("ctx", {})
+    kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         return keys, None, unknown("key", keys[-1], section.model_fields)
     if kind == "missing":
@@ -50,11 +56,11 @@ def _explain(one: Dict[str, Any], keys: Tuple[Any, ...], value: Any, section: An
         tag, known = context["discriminator"].strip("'"), re.findall(r"'([^']*)'", context["expected_tags"])
         return (*keys, tag), context["tag"], unknown(tag, context["tag"], known)
     if kind == "union_tag_not_found":
-        return keys, one["input"], "must be a table with the key " + context["discriminator"].replace("'", "")
+        return keys, problem["input"], "must be a table with the key " + context["discriminator"].replace("'", "")
     if kind == "value_error":
         message = str(context["error"])
         return keys, None if isinstance(value, dict) and "learn" not in value else value, message
-    message = "must be a table" if kind == "model_type" else one["msg"].replace("Input should", "must")
+    message = "must be a table" if kind == "model_type" else problem["msg"].replace("Input should", "must")
     if kind == "literal_error":
         near = difflib.get_close_matches(str(value), re.findall(r"'([^']*)'", context["expected"]), n=1)
         message += f"; did you mean {near[0]!r}?" if near else ""
@@ -64,11 +70,14 @@ def _explain(one: Dict[str, Any], keys: Tuple[Any, ...], value: Any, section: An
 
 
 def _locate(loc: Tuple[Any, ...], model: Any, data: Any) -> Tuple[Tuple[Any, ...], Any, Any]:
-    """The user's keys, the user's value and the model around it. pydantic's locations also hold the chosen kinds."""
+    """The user's keys, the user's value, and the model that has the last key as a field.
+
+    A location of pydantic also has the names of the chosen kinds between the keys. They are left out here.
+    """
     keys: List[Any] = []
     candidates, around = [model], model
     for part in loc:
-        chosen = [one for one in candidates if _tag(one) == part]
+        chosen = [candidate for candidate in candidates if _tag(candidate) == part]
         if chosen and len(candidates) > 1:
             candidates = chosen
             continue
@@ -82,6 +91,7 @@ def _locate(loc: Tuple[Any, ...], model: Any, data: Any) -> Tuple[Tuple[Any, ...
 
 
 def _tag(model: Any) -> Any:
+    """The value of ``kind`` or ``name`` that selects this model among several."""
     fields = model.model_fields
     return fields["kind"].default if "kind" in fields else fields["name"].default if "name" in fields else None
 
@@ -94,7 +104,7 @@ def _entry(data: Any, part: Any) -> Any:
 
 
 def _models(annotation: Any) -> Iterator[Any]:
-    """The models that a key's type allows."""
+    """All pydantic models in the type of a field."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
@@ -102,7 +112,7 @@ def _models(annotation: Any) -> Iterator[Any]:
 
 
 def _within(key: str, keys: Tuple[Any, ...]) -> bool:
-    """Whether a ``--set`` of ``key`` touches these keys."""
+    """Whether ``--set key=...`` changes the value at ``keys``, or a part of it."""
     mine, theirs = key.split("."), [str(part) for part in keys]
     return theirs[: len(mine)] == mine or mine[: len(theirs)] == theirs
 

@@ -24,14 +24,14 @@ Spikes = Dict[str, np.ndarray]  # outputs (time, 1, *features) by layer
 
 
 def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], title: str) -> List[Path]:
-    """Draw everything that this network has to show.
+    """Draw the training curves, and the spikes and membranes of one sample, as far as the network has them.
 
     Args:
-        directory: where to.
+        directory: folder of the pictures.
         model: the trained model.
         inputs: a batch of one sample.
-        feeding: num_steps, encoder and time_axis.
-        title: says which sample.
+        feeding: num_steps, encoder and time_axis, as keywords for ``Feed``.
+        title: names the sample.
 
     Returns:
         the files written.
@@ -39,20 +39,20 @@ def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], ti
     Raises:
         ImportError: matplotlib is missing.
     """
-    made: List[Any] = []
+    figures: List[Any] = []
     if model.history:
-        made.append((_curves(model.history), CURVES))
+        figures.append((_curves(model.history), CURVES))
     layers = _neuron_layers(model)
     if layers:
         feed = Feed(**feeding)
         x, steps = feed(model.engine, inputs, model.input_shape, Key((model.seed, "evaluate", "encoder")))
         spikes = {name: _run_up_to(model, name, x, steps) for name in layers}
-        made.append((_raster(spikes, model, title), RASTER))
-        made.append((_traces(spikes, model, x, steps, title), TRACES))
-    made = [(figure, name) for figure, name in made if figure is not None]
-    for figure, name in made:
+        figures.append((_raster(spikes, model, title), RASTER))
+        figures.append((_traces(spikes, model, x, steps, title), TRACES))
+    figures = [(figure, name) for figure, name in figures if figure is not None]
+    for figure, name in figures:
         _save(figure, directory / name)
-    return [directory / name for _, name in made]
+    return [directory / name for _, name in figures]
 
 
 def _curves(history: Any) -> Any:
@@ -63,7 +63,13 @@ def _curves(history: Any) -> Any:
 
 
 def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
-    """Training losses of several runs in one picture; ``histories`` by label."""
+    """Draw the training losses of several runs in one picture.
+
+    Args:
+        path: the file to write.
+        histories: ``Model.history`` by label.
+        title: of the picture.
+    """
     figure = _figure(3.6, title)
     ax = figure.subplots()
     for number, (label, history) in enumerate(histories.items()):
@@ -74,24 +80,26 @@ def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DPI)
-    write_atomically(path, drawn.getvalue())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=DPI)
+    write_atomically(path, buffer.getvalue())
 
 
 def _neuron_layers(model: Model) -> List[str]:
-    """Names of the network's own layers that have a state."""
+    """Names of the last layers with a state, at most ``MOST_PANELS``. Layers inside other containers are left out."""
     if not isinstance(model.network, Sequential):
         return []
     return [name for name, layer in model.network.children() if layer.state][-MOST_PANELS:]
 
 
 def _run_up_to(model: Model, name: str, x: Any, steps: Any) -> np.ndarray:
-    """Outputs of one layer: those of a network that ends there, with the same weights."""
+    """Outputs of one layer, computed by a network that ends with this layer and has the same weights."""
     network = Sequential(*model.network.layers[: int(name) + 1])  # type: ignore[attr-defined]
     part = Model(network, model.engine, model.seed, input_shape=model.input_shape)
-    kept, held = part.state(), model.state()
-    part.load_state({**kept, **{kind: {key: held[kind][key] for key in kept[kind]} for kind in ("params", "buffers")}})
+    state, whole = part.state(), model.state()
+    for kind in ("params", "buffers"):
+        state[kind] = {key: whole[kind][key] for key in state[kind]}
+    part.load_state(state)
     return model.engine.to_numpy(part.executor.run(x, steps=steps).spikes)
 
 
@@ -100,7 +108,7 @@ def _spiking(model: Model, name: str) -> bool:
 
 
 def _raster(spikes: Spikes, model: Model, title: str) -> Any:
-    """The spikes of each layer; None if no layer makes any."""
+    """A figure with the spikes of each layer; None if no layer spikes."""
     spikes = {name: values for name, values in spikes.items() if _spiking(model, name)}
     if not spikes:
         return None
@@ -115,9 +123,9 @@ def _raster(spikes: Spikes, model: Model, title: str) -> Any:
 
 
 def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any:
-    """Membranes of the liveliest neurons of each layer that has a ``mem``; None if no layer has.
+    """A figure with the membranes of the most active neurons of each layer with a ``mem``; None if no layer has one.
 
-    Layers that spike have thresholds and spikes, too: a readout such as ``LI`` has neither.
+    Layers that spike are drawn with their thresholds and spikes. A readout such as ``LI`` has neither.
     """
     states = model.executor.run(x, steps=steps, record=True).states
     names = [name for name in spikes if "mem" in states.get(name, {})]
@@ -126,7 +134,7 @@ def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any
     mems = {name: model.engine.to_numpy(states[name]["mem"]) for name in names}
     spikes = {name: spikes[name] if _spiking(model, name) else 0.0 * spikes[name] for name in names}
     shown = [
-        (name, neuron) for name in names for neuron in _liveliest(spikes[name], mems[name], MOST_TRACES // len(names))
+        (name, neuron) for name in names for neuron in _most_active(spikes[name], mems[name], MOST_TRACES // len(names))
     ]
     figure = _figure(1.0 + 1.35 * len(shown), title)
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
@@ -134,16 +142,16 @@ def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any
     for ax, (name, neuron) in zip(panels, shown):
         ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
         marks = {"threshold": _threshold(model, name), "spikes": spikes[name]} if _spiking(model, name) else {}
-        drawn = spikeplot.traces(mems[name], axes=ax, neurons=[neuron], batch_index=0, **marks)
+        artists = spikeplot.traces(mems[name], axes=ax, neurons=[neuron], batch_index=0, **marks)
         ax.label_outer()
-        for label, lines in (("threshold", drawn.threshold), ("membrane", drawn.mem), ("spike", drawn.spikes)):
+        for label, lines in (("threshold", artists.threshold), ("membrane", artists.mem), ("spike", artists.spikes)):
             handles.update((label, line) for line in lines)
     figure.legend(handles.values(), handles, frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 
-def _liveliest(spikes: np.ndarray, mem: np.ndarray, count: int) -> List[int]:
-    """The neurons that begin to fire most often; among equals those whose membrane comes up highest."""
+def _most_active(spikes: np.ndarray, mem: np.ndarray, count: int) -> List[int]:
+    """The ``count`` neurons that start to fire most often; among equals those with the highest membrane."""
     fired = (spikes[:, 0] != 0).reshape(len(spikes), -1)
     onsets = fired[0] + (fired[1:] & ~fired[:-1]).sum(axis=0)
     peaks = mem[:, 0].reshape(len(mem), -1).max(axis=0)

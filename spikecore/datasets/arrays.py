@@ -1,4 +1,4 @@
-"""Labelled samples in host memory, and the order in which training sees them."""
+"""Labelled samples as NumPy arrays, and minibatches of them in a reproducible order."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from spikecore.datasets.errors import DataError, checked
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
 
 
-@dataclass(frozen=True, eq=False)  # equality of arrays is not a truth value
+@dataclass(frozen=True, eq=False)  # == on arrays gives an array, not True or False
 class Dataset(Checked):
-    """Samples and their targets, along axis 0 of two host arrays.
+    """Samples and their targets, along axis 0 of two NumPy arrays.
 
     Args:
         inputs: (samples, *features).
-        targets: (samples, *anything): class indices, values, sequences.
+        targets: (samples, *anything): class indices, values or sequences.
         name: for messages and reports.
-        classes: the classes' names in the order of their indices; empty where targets are no classes.
+        classes: the classes' names in the order of their indices; empty if targets are not classes.
 
-    `dataset[3]` is one (input, target); a slice, a mask or an array of indices gives a Dataset.
+    `dataset[3]` is one (input, target). A slice, a mask or an array of indices gives a Dataset.
 
     Raises:
-        DataError: no samples, ragged rows, or a different number of inputs and targets.
+        DataError: there are no samples, rows differ in length, or inputs and targets differ in number.
     """
 
     refusal: ClassVar[Any] = DataError
@@ -39,7 +39,7 @@ class Dataset(Checked):
 
     def __post_init__(self):
         if self.targets is None:
-            raise DataError("targets: a Dataset needs them; for inputs alone use Loader(inputs)")
+            raise DataError("targets=None: a Dataset needs targets; for inputs alone use Loader(inputs)")
         inputs, targets = _pair(self.inputs, self.targets, self.name)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", targets)
@@ -57,15 +57,16 @@ class Dataset(Checked):
         return f"Dataset({self.name or 'unnamed'}: {len(self)} samples, inputs {inputs}, targets {targets})"
 
     def split(self, at: Union[int, float], *, seed: Optional[int] = None) -> Tuple[Dataset, Dataset]:
-        """Cut in two: the first `at` samples, and the rest.
+        """Split into two parts: the first `at` samples, and the rest.
 
         Args:
             at: a number of samples, or a fraction strictly between 0 and 1.
-            seed: None keeps the order (both parts are views); a seed shuffles first. Shuffle only where neighbouring
-                samples are independent: otherwise what the parts share makes the second one look too easy.
+            seed: None keeps the order, and both parts are views. With a seed, the samples are shuffled first. Shuffle
+                only if neighbouring samples are independent: otherwise similar samples are in both parts, and the
+                results on the second part are too good.
 
         Raises:
-            DataError: a part would be empty.
+            DataError: one part would be empty.
         """
         first, second = halves(len(self), at, seed)
         return self._take(first), self._take(second)
@@ -75,32 +76,37 @@ class Dataset(Checked):
 
 
 class Samples(ABC):
-    """Labelled samples that are read when a batch needs them: `targets` (samples, ...) are known at once."""
+    """Labelled samples whose inputs are read when a batch needs them. All `targets` (samples, ...) are in memory."""
 
     targets: np.ndarray
 
     @abstractmethod
     def batch(self, rows: np.ndarray, epoch: int) -> np.ndarray:
-        """The inputs of these samples as one array, as training sees them in this epoch."""
+        """The inputs of some samples as one array, for training.
+
+        Args:
+            rows: indices of the samples.
+            epoch: number of the epoch from 0, for random transforms.
+        """
 
 
 class Loader:
-    """Minibatches for any engine: each iteration is one epoch of (inputs, targets) host arrays.
+    """Minibatches for any engine: each iteration is one epoch of NumPy arrays (inputs, targets).
 
-    The order of epoch e is a function of (seed, e) and nothing else, the same on every machine. `epoch` is therefore
-    the whole state: store it, `set_epoch` it in another process, and the batches continue bit for bit. To resume within
-    an epoch, skip the k batches already seen: `itertools.islice(loader, k, None)`.
+    The order of epoch e depends only on (seed, e), and is the same on every machine. `epoch` is therefore the whole
+    state. To resume in another process, store `epoch` and pass it to `set_epoch`: the batches continue bit for bit. To
+    resume within an epoch, skip the k batches that were already used: `itertools.islice(loader, k, None)`.
 
     Args:
-        inputs: (samples, *features), a Dataset, or an EventDataset: its batches are (time, batch, *features).
-        targets: (samples, *anything); without them a batch is (inputs, None).
-        batch_size: samples in a batch; the last one may be smaller.
-        shuffle: a new order each epoch, or the data's own.
-        seed: a non-negative integer.
-        drop_last: leave out a last batch that is smaller, for engines with static shapes.
+        inputs: (samples, *features), a Dataset, or an EventDataset, whose batches are (time, batch, *features).
+        targets: (samples, *anything); without targets a batch is (inputs, None).
+        batch_size: number of samples in a batch, ≥ 1; the last batch may be smaller. Default 64.
+        shuffle: draw a new order for each epoch; False keeps the order of the data.
+        seed: of the order; an integer ≥ 0.
+        drop_last: leave out the last batch if it is smaller, for engines with static shapes.
 
     Raises:
-        DataError: no samples, inputs and targets of different length, batch_size below 1, a negative seed, or no batch.
+        DataError: there are no samples or no batch, inputs and targets differ in length, or an argument is wrong.
     """
 
     @checked
@@ -115,9 +121,9 @@ class Loader:
         drop_last: bool = False,
     ):
         if isinstance(inputs, tuple) and targets is None and len(inputs) == 2:
-            raise DataError("inputs: a tuple of two; give inputs and targets by themselves: Loader(inputs, targets)")
+            raise DataError("inputs: is a tuple of two; pass inputs and targets separately: Loader(inputs, targets)")
         if isinstance(inputs, (Dataset, Samples)) and targets is not None:
-            raise DataError("targets: a Dataset brings its own; give the Dataset alone, or two arrays")
+            raise DataError("targets: a Dataset brings its own; pass the Dataset alone, or two arrays")
         self._samples = inputs if isinstance(inputs, Samples) else None
         if isinstance(inputs, (Dataset, Samples)):
             targets = inputs.targets
@@ -135,11 +141,11 @@ class Loader:
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration runs; it advances when an iteration has given its last batch."""
+        """Number of the epoch that the next iteration runs, from 0. It advances when all batches have been taken."""
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration run this epoch (from 0)."""
+        """Make the next iteration run this epoch (counted from 0)."""
         self._epoch = _integer("epoch", epoch, at_least=0)
 
     def __len__(self) -> int:
@@ -150,14 +156,14 @@ class Loader:
         epoch, samples = self._epoch, len(self._inputs)
         order = permutation(samples, self.seed, epoch) if self.shuffle else np.arange(samples)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            rows = order[start : start + self.batch_size]  # an index array: batches are copies, free to be changed
+            rows = order[start : start + self.batch_size]  # indexing with an array copies: users may change a batch
             inputs = self._inputs[rows] if self._samples is None else self._samples.batch(rows, epoch)
             yield inputs, None if self._targets is None else self._targets[rows]
         self._epoch = epoch + 1
 
 
 def halves(samples: int, at: Union[int, float], seed: Optional[int]) -> Tuple[Any, Any]:
-    """Indices of the first `at` samples and of the rest, see Dataset.split; slices where nothing is shuffled."""
+    """Indices of the two parts of Dataset.split; slices if nothing is shuffled, so that the parts are views."""
     count = round(at * samples) if isinstance(at, (float, np.floating)) else at
     if not 0 < count < samples:
         raise DataError(f"at={at!r} leaves one part of {samples} samples empty: use a count or fraction between")
@@ -170,15 +176,15 @@ def halves(samples: int, at: Union[int, float], seed: Optional[int]) -> Tuple[An
 def permutation(count: int, *key: int) -> np.ndarray:
     """A permutation of range(count) that depends on the key alone.
 
-    NumPy keeps the raw bits of its bit generators the same across versions and machines, but not what
-    `Generator.permutation` makes of them: hence a stable sort of raw bits.
+    NumPy guarantees the same raw bits of a bit generator in all versions and on all machines, but not the same result
+    of `Generator.permutation`. The permutation is therefore a stable sort of raw bits.
     """
     bits = np.random.Philox(np.random.SeedSequence(key)).random_raw(count)
     return np.argsort(bits, kind="stable")
 
 
 def _pair(inputs: Any, targets: Any, name: str = "") -> Tuple[np.ndarray, Any]:
-    """Two host arrays of equal, positive length; targets may be None."""
+    """Inputs and targets as NumPy arrays of equal length ≥ 1; targets may be None."""
     where = f"{name}: " if name else ""
     inputs = _host(f"{where}inputs", inputs)
     if targets is not None:
@@ -195,9 +201,9 @@ def _pair(inputs: Any, targets: Any, name: str = "") -> Tuple[np.ndarray, Any]:
 
 def _host(name: str, values: Any) -> np.ndarray:
     try:
-        array = np.asanyarray(values)  # keeps a memory map one
+        array = np.asanyarray(values)  # a memory map stays a memory map
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name}: cannot be read as a host array: {error}") from error
+        raise DataError(f"{name}: cannot be made a NumPy array: {error}") from error
     if array.ndim == 0 or not of_numbers(array.dtype):
         raise DataError(f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}")
     return array

@@ -1,4 +1,4 @@
-"""Transformed recordings kept on disk, so that they are read and transformed once."""
+"""A cache of transformed recordings on disk, so that each is read and transformed only once."""
 
 from __future__ import annotations
 
@@ -30,23 +30,24 @@ log = logging.getLogger(__name__)
 
 
 class Cached(EventDataset):
-    """A dataset whose recordings, transformed, are kept in files: `Cached(dataset.map(ToFrames(steps=25)), "cache")`.
+    """A dataset that stores its transformed recordings in files: `Cached(dataset.map(ToFrames(steps=25)), "cache")`.
 
-    Each recording is stored when it is first asked for, or by `fill()`. An entry belongs to the recording's file (name,
-    size, time of change), to the transform (class and fields) and to spikecore's version: if one of them changes, the
-    entry is made anew, beside the old one; the folder may be deleted at any time. A damaged entry is made again, with
-    one message in the log. Several processes may use one folder at once.
+    Each recording is stored when it is first used, or by `fill()`. An entry depends on the recording's file (name,
+    size, time of change), on the transform (class and fields) and on spikecore's version. If one of them changes, a new
+    entry is written beside the old one. You may delete the folder at any time. A damaged entry is written again, and
+    the log gets one message. Several processes may use one folder at the same time.
 
-    Random transforms belong behind the cache, `Cached(...).map(Shift(2))`: within, each sample would stay the same in
-    every epoch.
+    Map random transforms after the cache, `Cached(...).map(Shift(2))`. Inside the cache, a random transform would give
+    the same sample in every epoch, and is refused.
 
     Args:
-        dataset: what to keep.
-        folder: where; it is made if it is not there.
+        dataset: the recordings and their transform.
+        folder: for the files; it is made if it does not exist.
 
     Raises:
-        DataError: a random transform, one whose fields cannot be told (a plain function), or a source that cannot tell
-            whether a recording has changed. DataFileError: the folder cannot be written to.
+        DataError: the transform is random or has no fields to compare (a plain function), or the source cannot tell
+            whether a recording has changed.
+        DataFileError: the folder cannot be written to.
     """
 
     @checked
@@ -55,14 +56,14 @@ class Cached(EventDataset):
         random = random_steps(dataset.transform)
         if random:
             raise DataError(
-                f"{random[0]!r} within a cache would change a sample once and for all: map it behind, "
+                f"{random[0]!r} within a cache would give the same sample in every epoch: map it after the cache, "
                 "Cached(dataset, folder).map(...)"
             )
         store = Store(dataset, Path(folder))
         super().__init__(store, dataset.targets, dataset.name, dataset.classes)
 
     def fill(self, progress: Optional[bool] = None) -> Cached:
-        """Make every entry that is not there yet, and return self.
+        """Write every entry that is missing, and return self.
 
         Args:
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
@@ -80,7 +81,7 @@ class Store(Source):
         self.key = fingerprint(__version__, dataset.transform)
         words = "".join(letter if letter.isalnum() else "-" for letter in dataset.name.lower()) or "unnamed"
         self.folder = folder / f"{words}-{self.key}"
-        self.identity(0)  # a source that cannot tell changes is found here
+        self.identity(0)  # raises an error now if the source cannot tell whether a recording has changed
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "made-by.txt").write_text(f"spikecore {__version__}\n{dataset!r}\n", encoding="utf-8")
@@ -107,14 +108,14 @@ class Store(Source):
 
 
 def encoded(recording: Any) -> bytes:
-    """Events or an array as bytes, with a digest by which damage is noticed."""
+    """Events or an array as bytes, with a digest that reveals damage."""
     if isinstance(recording, Events):
         arrays = {name: getattr(recording, name) for name in COLUMNS if getattr(recording, name) is not None}
         head = {"sensor": recording.sensor, "origin": recording.origin}
     elif isinstance(recording, np.ndarray) and recording.dtype != object:
         arrays, head = {"": recording}, {}
     else:
-        raise DataError(f"a cache keeps Events and arrays, not {type(recording).__name__}")
+        raise DataError(f"a cache stores Events and arrays, not {type(recording).__name__}: change the transform")
     head["arrays"] = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     parts = [json.dumps(head).encode(), b"\n", *(np.ascontiguousarray(array).tobytes() for array in arrays.values())]
     body = zlib.compress(b"".join(parts), 1)  # frames are mostly zeros
@@ -122,7 +123,7 @@ def encoded(recording: Any) -> bytes:
 
 
 def decoded(data: bytes) -> Any:
-    """The inverse of `encoded`; raises DataError for anything that was not written by it."""
+    """The inverse of `encoded`; raises DataError for bytes that `encoded` did not write."""
     start = len(MAGIC) + DIGEST
     body = data[start:]
     if data[: len(MAGIC)] != MAGIC or data[len(MAGIC) : start] != _digest(body):
@@ -130,7 +131,7 @@ def decoded(data: bytes) -> Any:
     try:
         return _content(zlib.decompress(body))
     except (*FAULTS, zlib.error) as error:
-        raise DataError(f"not a cache entry: {error}") from error  # somebody else's, with a digest that fits
+        raise DataError(f"not a cache entry: {error}") from error  # another program wrote it, with a correct digest
 
 
 def _content(content: bytes) -> Any:
@@ -142,7 +143,7 @@ def _content(content: bytes) -> Any:
         position += arrays[name].nbytes
     if "sensor" in head:
         return Events(**arrays, sensor=tuple(head["sensor"]), origin=head["origin"])
-    return arrays[""].copy()  # may be written to, as one that was just made
+    return arrays[""].copy()  # writable, like an array that comes from a transform
 
 
 def _digest(body: bytes) -> bytes:
@@ -150,7 +151,7 @@ def _digest(body: bytes) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """All or nothing: other processes see no entry, or a whole one."""
+    """Write a file in a single step, so that other processes never see a part of an entry."""
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         draft.write_bytes(data)

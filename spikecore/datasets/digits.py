@@ -1,4 +1,4 @@
-"""The 8×8 handwritten digits that scikit-learn carries in its wheel."""
+"""The 8×8 handwritten digits that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ TRAIN_SAMPLES = 1347  # three quarters of 1797
 def digits(split: str = "contiguous", *, image: bool = False, seed: int = 0) -> Tuple[Dataset, Dataset]:
     """1797 digits by 13 writers as (train, test) with 1347 and 450 samples.
 
-    The samples stand in the order in which the writers gave them. Cut contiguously, the test set holds writers that
-    training has not seen, and a small spiking network reaches 91 to 92 %. A shuffled split has the same writers on both
-    sides: it leaks their hands, gives about 97 %, and says little about new ones. State which split a number is from.
+    The samples are in the order in which the writers wrote them. With the contiguous split, the test samples are by
+    writers that are not in the training set; a small spiking network reaches 91 to 92 %. With the shuffled split, the
+    same writers are in both sets; a network reaches about 97 %, which says little about its accuracy on new writers.
+    State which split you used when you publish an accuracy.
 
     Args:
-        split: "contiguous", or "shuffled" for comparison with results that were obtained so.
+        split: "contiguous" (the default), or "shuffled" for comparison with published results of shuffled splits.
         image: inputs (samples, 1, 8, 8) instead of (samples, 64); float32 in [0, 1] either way. Targets are int64.
-        seed: of the shuffled split.
+        seed: of the shuffled split; an integer ≥ 0.
 
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998), test part.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
-        DataError: another split.
+        DataError: `split` has another value.
     """
     if split not in ("contiguous", "shuffled"):
         raise DataError(f"split={split!r}: use 'contiguous' or 'shuffled'")

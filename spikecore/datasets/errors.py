@@ -1,4 +1,4 @@
-"""What can be wrong with data: one family of errors, each message naming the thing and the remedy."""
+"""Errors about data. Each message names the file or argument and the remedy."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from spikecore import arguments
 
 
 class DataError(ValueError):
-    """Data that cannot be used as asked."""
+    """Data, or an argument about data, cannot be used."""
 
 
 class DataFileError(DataError):
-    """A data file that is absent, of another format, or damaged."""
+    """A data file is absent, of another format, or damaged."""
 
 
 checked = functools.partial(arguments.checked, refusal=DataError)
 
 
 class MissingExtraError(DataError, ImportError):
-    """A data set that needs a package which is not installed."""
+    """A data set needs a package that is not installed."""

@@ -1,4 +1,4 @@
-"""Labelled recordings that are read one by one, when they are needed."""
+"""Labelled recordings of events that are read one by one, when they are needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spikecore.datasets.transforms.base import Compose, apply
 
 
 class Source(ABC):
-    """Where recordings come from. `timed` is False where what it gives is an array without a time axis."""
+    """Reads the recordings of a data set. `timed` is False if `read` returns arrays without a time axis."""
 
     timed = True
 
@@ -27,38 +27,41 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, row: int) -> Any:
-        """One recording: Events, or an array that a transform made of them."""
+        """Recording number `row`: Events, or an array that a transform has made from events."""
 
     def identity(self, row: int) -> Tuple[Any, ...]:
-        """Names and numbers that change when the recording does, so that a cache notices.
+        """Names and numbers that change when recording number `row` changes. A cache compares them.
 
         Raises:
-            DataError: unknown.
+            DataError: the source cannot tell whether the recording has changed.
         """
         raise DataError(f"{type(self).__name__} cannot tell whether a recording has changed")
 
 
 @dataclass(frozen=True, eq=False)
 class EventDataset(Checked, Samples):
-    """Recordings and their labels. The labels are in memory; a recording is read, and transformed, on each access.
+    """Recordings and their labels. The labels are in memory. A recording is read and transformed at each access.
 
-    `dataset[3]` is one (recording, label); a slice, a mask or an array of indices gives an EventDataset. For training,
-    `map` a transform that makes arrays and hand the result to a Loader:
+    `dataset[3]` is one (recording, label). A slice, a mask or an array of indices gives an EventDataset. For training,
+    `map` a transform that makes arrays, and pass the result to a Loader:
 
         frames = dataset.map(ToFrames(steps=25))
         model.fit(Loader(frames, batch_size=32), ...)
 
-    Batches are time first, (time, batch, *features); samples with fewer steps than the longest of their batch end with
-    empty ones. A torch DataLoader takes the dataset, too; its batches are (batch, time, *features): fit them with
-    `time_axis=1`.
+    Batches are time first, (time, batch, *features). A sample that has fewer steps than the longest sample of its batch
+    is filled up with empty steps at its end. A torch DataLoader takes the dataset, too. Its batches are
+    (batch, time, *features): pass `time_axis=1` to `fit`.
 
     Args:
-        source: where recordings come from.
-        targets: one class index per recording, int64.
+        source: reads the recordings.
+        targets: one class index per recording, int64 (recordings,).
         name: for messages and reports.
         classes: the classes' names in the order of their indices.
-        transform: what is done to each recording.
-        rows: which recordings of the source these are, in this order; None, all.
+        transform: function that is applied to each recording; None for none.
+        rows: numbers of the source's recordings in this dataset, in this order; None for all.
+
+    Raises:
+        DataError: there are no recordings, or recordings and labels differ in number.
     """
 
     refusal: ClassVar[Any] = DataError
@@ -92,34 +95,43 @@ class EventDataset(Checked, Samples):
 
     @property
     def timed(self) -> bool:
-        """Whether what a sample becomes has a time axis."""
+        """Whether transformed recordings have a time axis."""
         return self.source.timed and getattr(self.transform, "timed", True)
 
     def item(self, index: int, epoch: int = 0) -> Any:
-        """One recording, transformed as in this epoch (only random transforms know the difference).
+        """Read and transform one recording.
+
+        Args:
+            index: number of the recording in this dataset.
+            epoch: number of the epoch from 0; only random transforms use it.
 
         Raises:
-            IndexError: there is none. DataError: it cannot be read or transformed.
+            IndexError: there is no such recording.
+            DataError: the recording cannot be read or transformed.
         """
         row = int(self.rows[index])  # type: ignore[index]
         recording = self.source.read(row)
         return recording if self.transform is None else apply(self.transform, recording, row, epoch)
 
     def map(self, *transforms: Callable[..., Any]) -> EventDataset:
-        """The same recordings with further transforms, done after those there are."""
+        """The same recordings with further transforms, which are applied after the present ones."""
         steps = (*(() if self.transform is None else (self.transform,)), *transforms)
         return replace(self._whole(), transform=Compose(*steps))
 
     def split(self, at: Union[int, float], *, seed: Optional[int] = None) -> Tuple[EventDataset, EventDataset]:
-        """Cut in two: the first `at` recordings, and the rest; as Dataset.split."""
+        """Split into two parts: the first `at` recordings, and the rest. Arguments and errors as in Dataset.split."""
         first, second = halves(len(self), at, seed)
         return self._take(first), self._take(second)
 
     def batch(self, rows: np.ndarray, epoch: int = 0) -> np.ndarray:
-        """These samples as one array: (time, batch, *features), or (batch, *features) without time.
+        """Some samples as one array: (time, batch, *features), or (batch, *features) without time.
+
+        Args:
+            rows: indices of the samples in this dataset.
+            epoch: number of the epoch from 0; only random transforms use it.
 
         Raises:
-            DataError: recordings that are still Events, or arrays of different features.
+            DataError: recordings are still Events, or their arrays have features of different shapes.
         """
         items = [self.item(int(row), epoch) for row in rows]
         for item in items:
@@ -130,23 +142,23 @@ class EventDataset(Checked, Samples):
         return stacked(items) if self.timed else np.stack(items)
 
     def in_memory(self, progress: Optional[bool] = None) -> EventDataset:
-        """Read, and transform as in epoch 0, every recording now, and keep the results in memory.
+        """Read and transform every recording now, and keep the results in memory. Random transforms act as in epoch 0.
 
         Args:
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
         """
-        kept = [self.item(i) for i in watched(range(len(self)), f"reading {self.name}", progress)]
-        return EventDataset(Held(kept, self.timed), self.targets, self.name, self.classes)
+        recordings = [self.item(i) for i in watched(range(len(self)), f"reading {self.name}", progress)]
+        return EventDataset(InMemory(recordings, self.timed), self.targets, self.name, self.classes)
 
     def _take(self, index: Any) -> EventDataset:
         return replace(self._whole(), targets=self.targets[index], rows=self.rows[index])  # type: ignore[index]
 
     def _whole(self) -> EventDataset:
-        """This object without what subclasses add."""
+        """This dataset as a plain EventDataset, without the additions of a subclass."""
         return EventDataset(self.source, self.targets, self.name, self.classes, self.transform, self.rows)
 
 
-class Held(Source):
+class InMemory(Source):
     """Recordings in memory."""
 
     def __init__(self, recordings: Sequence[Any], timed: bool = True):
@@ -159,11 +171,11 @@ class Held(Source):
         return self.recordings[row]
 
     def identity(self, row: int) -> Tuple[Any, ...]:
-        raise DataError("recordings in memory have no files by which a change could be told: cache before in_memory()")
+        raise DataError("recordings in memory have no files that show whether they changed: cache before in_memory()")
 
 
 def stacked(samples: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays (time, *features) as one (time, batch, *features); shorter ones end with zeros."""
+    """Stack arrays (time, *features) to (time, batch, *features); shorter arrays get zeros at their end."""
     features = {sample.shape[1:] for sample in samples}
     if len(features) > 1:
         raise DataError(f"samples of one batch have features of different shapes: {sorted(features)}")

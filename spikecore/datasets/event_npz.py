@@ -1,4 +1,4 @@
-"""Many recordings in one `.npz` archive: their events one after another, and where each begins."""
+"""Many recordings in one `.npz` archive: arrays of all events in turn, and the first event of each recording."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ MOST_CLASSES = 100_000
 
 @checked
 def event_npz(path: PathLike, sensor: Tuple[int, ...], *, max_bytes: int = MOST_BYTES) -> EventDataset:
-    """Recordings in an archive with the arrays t, x, y, p (events,), offset (recordings + 1,) and label (recordings,).
+    """Read recordings from one archive, as `save_event_npz` writes it.
 
-    Recording i has the events offset[i] to offset[i + 1]. The arrays are read into memory at once.
+    The archive has the arrays t, x, y, p (events,), offset (recordings + 1,) and label (recordings,). Recording i has
+    the events from offset[i] up to, but without, offset[i + 1]. All arrays are read into memory.
 
     Args:
         path: the archive.
-        sensor: (width, height).
-        max_bytes: how much memory the arrays may take.
+        sensor: (width, height) in pixels.
+        max_bytes: most bytes of memory that the arrays may take. Default: 4 GiB.
 
     Raises:
-        DataFileError: absent, damaged, too large, or without these arrays. Events that do not fit are found when they
-            are read.
+        DataFileError: the file is absent, damaged or too large, or lacks an array. Events outside the sensor are
+            reported when their recording is read.
     """
     arrays = members(path, "t", "x", "y", "p", "offset", "label", max_bytes=max_bytes)
     events = {name: arrays[name] for name in "txyp"}
@@ -50,10 +51,14 @@ def event_npz(path: PathLike, sensor: Tuple[int, ...], *, max_bytes: int = MOST_
 
 @checked
 def save_event_npz(path: PathLike, dataset: EventDataset) -> None:
-    """Write recordings, as Events of one camera, so that `event_npz` reads them.
+    """Write recordings to an archive that `event_npz` reads.
+
+    Args:
+        path: the archive.
+        dataset: recordings of one camera, as Events.
 
     Raises:
-        DataError: recordings that are no Events with y and p.
+        DataError: a recording is not Events, or its Events lack y or p.
     """
     streams = [dataset.item(i) for i in range(len(dataset))]
     for i, stream in enumerate(streams):

@@ -1,4 +1,4 @@
-"""A stream of events: what an event camera, or an artificial cochlea, puts out instead of frames."""
+"""A stream of events: the output of an event camera or of an artificial cochlea."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ TIME_LIMIT = 1 << 52  # µs, 142 years: sums and float64 stay exact far beyond a
 SENSOR_LIMIT = 1 << 15  # pixels along an axis: AEDAT stores 15 bits
 
 
-@dataclass(frozen=True, eq=False)  # equality is that of contents, below
+@dataclass(frozen=True, eq=False)  # __eq__ below compares the contents of arrays
 class Events(Checked):
     """Events in the order of their times, one entry per event in each array.
 
     Args:
         t: times in microseconds, not decreasing; int64 (events,).
         x: column of the pixel, 0 at the left, in [0, width); or the unit of a one-dimensional sensor. int16 (events,).
-        y: row of the pixel, 0 at the top, in [0, height); None for a one-dimensional sensor.
-        p: polarity, 1 (ON, brighter) or 0 (OFF, darker), int8; None where the sensor has none.
+        y: row of the pixel, 0 at the top, in [0, height); int16 (events,); None for a one-dimensional sensor.
+        p: polarity, 1 (ON, brighter) or 0 (OFF, darker); int8 (events,); None if the sensor has no polarity.
         sensor: (width, height) of a camera, (units,) of a one-dimensional sensor.
-        origin: where the events come from, for messages and for telling recorded from simulated ones.
+        origin: name of the data set or camera, for messages; it tells recorded events from simulated ones.
 
-    The arrays are converted to these dtypes and cannot be written to. `events[10:20]`, a mask or an array of ascending
-    indices gives Events; `events.between(start, stop)` cuts in time. Two streams are equal if times, places, polarities
-    and sensor are.
+    The arrays are converted to these dtypes and are read-only. `events[10:20]`, a mask or an array of ascending indices
+    gives Events; `events.between(start, stop)` selects a span of time. Two streams are equal if their times, places,
+    polarities and sensors are equal.
 
     Raises:
-        DataError: arrays of different lengths, values that are no whole numbers or out of range, times that decrease
-            (`Events.from_unsorted` sorts), or a sensor that does not fit.
+        DataError: arrays differ in length, values are not whole numbers or out of range, times decrease
+            (`Events.from_unsorted` sorts them), or the sensor does not fit the arrays.
     """
 
     refusal: ClassVar[Any] = DataError
@@ -61,7 +61,7 @@ class Events(Checked):
             object.__setattr__(self, name, array)
         object.__setattr__(self, "sensor", sensor)
 
-    # ---- looking ----
+    # ---- size, shape and comparison ----
 
     def __len__(self) -> int:
         return len(self.t)
@@ -73,15 +73,15 @@ class Events(Checked):
 
     @property
     def polarities(self) -> int:
-        """2 where events have a polarity, else 1."""
+        """2 if events have a polarity, else 1."""
         return 1 if self.p is None else 2
 
     @property
     def shape(self) -> Tuple[int, ...]:
         """Shape of one frame of this sensor, without time.
 
-        (polarity, height, width) of a camera, with one channel where there are no polarities; (units,) or (2, units) of
-        a one-dimensional sensor.
+        (polarity, height, width) of a camera, with one channel if there are no polarities; (units,) or (2, units) of a
+        one-dimensional sensor.
         """
         channels = (self.polarities,) if self.p is not None or len(self.sensor) == 2 else ()
         return (*channels, *reversed(self.sensor))
@@ -106,7 +106,7 @@ class Events(Checked):
             return NotImplemented
         pairs = zip(self.columns().values(), other.columns().values())
         same = self.columns().keys() == other.columns().keys() and self.sensor == other.sensor
-        return same and all(np.array_equal(one, two) for one, two in pairs)
+        return same and all(np.array_equal(mine, others) for mine, others in pairs)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -114,7 +114,7 @@ class Events(Checked):
 
     def __getitem__(self, index: Any) -> Events:
         if isinstance(index, (int, np.integer)):
-            raise DataError(f"events[{index}]: a single event is events[{index} : {index + 1}]")
+            raise DataError(f"events[{index}]: a single event is events[{index} : {index + 1}], which gives Events")
         return self.with_arrays(**{name: array[index] for name, array in self.columns().items()})
 
     def between(self, start: int, stop: int) -> Events:
@@ -123,7 +123,7 @@ class Events(Checked):
         return self[int(first) : int(last)]
 
     def shift(self, time: int) -> Events:
-        """The same events, `time` microseconds later."""
+        """The same events, `time` microseconds later; a negative `time` makes them earlier."""
         return self.with_arrays(t=self.t + int(time))
 
     def with_arrays(self, **changes: Any) -> Events:
@@ -132,16 +132,17 @@ class Events(Checked):
 
     @staticmethod
     def merge(streams: Sequence[Events]) -> Events:
-        """All events of several streams of one sensor, in the order of time; for one after another, `shift` first.
+        """All events of several streams of one sensor, in the order of time. To join streams one after another, `shift`
+        them first.
 
         Raises:
-            DataError: no stream, or different sensors.
+            DataError: there is no stream, or the streams differ in sensor or in having polarities.
         """
         streams = list(streams)
         kinds = {(stream.sensor, stream.p is None) for stream in streams}
         if len(kinds) != 1:
-            found = ", ".join(map(repr, streams)) or "none"
-            raise DataError(f"streams: need at least one, all of the same sensor and with or without p, not {found}")
+            listed = ", ".join(map(repr, streams)) or "none"
+            raise DataError(f"streams: need at least one, all of the same sensor and with or without p, not {listed}")
         joined = {name: np.concatenate([s.columns()[name] for s in streams]) for name in streams[0].columns()}
         return Events.from_unsorted(**joined, sensor=streams[0].sensor, origin=streams[0].origin)
 
@@ -155,7 +156,10 @@ class Events(Checked):
         sensor: Tuple[int, ...],
         origin: str = "",
     ) -> Events:
-        """Events whose times may decrease; those of equal time keep their order."""
+        """Make Events from arrays whose times may decrease. They are sorted by time; equal times keep their order.
+
+        Arguments and errors are those of Events.
+        """
         given = {"t": t, "x": x, "y": y, "p": p}
         columns: Dict[str, Any] = {name: None if c is None else np.asarray(c) for name, c in given.items()}
         times = columns["t"]
@@ -166,13 +170,13 @@ class Events(Checked):
         return Events(**columns, sensor=sensor, origin=origin)
 
     def columns(self) -> Dict[str, np.ndarray]:
-        """The arrays that there are, by name, in the order t, x, y, p."""
-        every = {"t": self.t, "x": self.x, "y": self.y, "p": self.p}
-        return {name: column for name, column in every.items() if column is not None}
+        """The arrays that are not None, by name, in the order t, x, y, p."""
+        columns = {"t": self.t, "x": self.x, "y": self.y, "p": self.p}
+        return {name: column for name, column in columns.items() if column is not None}
 
 
 def check_sensor(sensor: Any) -> Tuple[int, ...]:
-    """The sensor's size as a tuple of ints; raises DataError."""
+    """The sensor's size as a tuple of ints; raises DataError if it is not a size."""
     sizes = tuple(sensor) if isinstance(sensor, (tuple, list, np.ndarray)) else (sensor,)
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 0 < n <= SENSOR_LIMIT for n in sizes)
     if len(sizes) not in (1, 2) or not whole:
@@ -204,4 +208,4 @@ def _check_order(t: np.ndarray) -> None:
     falls = np.flatnonzero(t[1:] < t[:-1])
     if len(falls):
         i = int(falls[0]) + 1
-        raise DataError(f"t[{i}]={t[i]} is before t[{i - 1}]={t[i - 1]}: Events.from_unsorted(...) sorts")
+        raise DataError(f"t[{i}]={t[i]} is before t[{i - 1}]={t[i - 1]}: Events.from_unsorted(...) sorts them")

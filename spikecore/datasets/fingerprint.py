@@ -1,4 +1,4 @@
-"""A short name for how data were made, which changes when that does."""
+"""A short name for the way data were made. It changes when the way changes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from spikecore.datasets.errors import DataError
 
 
 def fingerprint(*parts: Any) -> str:
-    """A digest of values, equal for equal ones in every process: 20 hexadecimal digits.
+    """A digest of values: 20 hexadecimal digits. Equal values have equal digests, in every process.
 
     Args:
         parts: numbers, strings, None, arrays, tuples, lists and dicts of these, and dataclasses, by class and fields.
 
     Raises:
-        DataError: something whose contents cannot be told, such as a function.
+        DataError: a value's contents cannot be compared; it is, for example, a function.
     """
     return hashlib.blake2b(_spelled(parts).encode(), digest_size=10).hexdigest()
 
@@ -37,6 +37,6 @@ def _spelled(value: Any) -> str:
         parts = (f"{field.name}={_spelled(getattr(value, field.name))}" for field in fields(value))
         return f"{type(value).__module__}.{type(value).__qualname__}({', '.join(parts)})"
     raise DataError(
-        f"{value!r} cannot be told from another {type(value).__name__}, so that a cache would not notice a change: "
-        "write it as a frozen dataclass with __call__, or map it behind the cache"
+        f"{value!r} cannot be told from another {type(value).__name__}, so a cache would not notice a change: "
+        "write it as a frozen dataclass with __call__, or map it after the cache"
     )

@@ -1,4 +1,4 @@
-"""DVS-Gesture: hand and arm gestures before an event camera."""
+"""DVS-Gesture: hand and arm gestures, recorded by an event camera."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOME = Home(
 
 
 class Trial(NamedTuple):
-    """One gesture in one recording: its class from 0, and start and stop in µs of the recording's clock."""
+    """One gesture in a recording: the recording's file, the class (from 0), and start and stop in µs of its clock."""
 
     path: Path
     label: int
@@ -47,38 +47,38 @@ class Trial(NamedTuple):
 
 @checked
 def dvs_gesture(root: PathLike) -> Tuple[EventDataset, EventDataset]:
-    """DVS-Gesture from files on disk as (train, test); nothing is downloaded.
+    """Read DVS-Gesture from files on disk as (train, test); nothing is downloaded.
 
-    A 128×128 sensor with two polarities, 11 gestures of some seconds each; 1176 and 288 trials, as cut by the labels
-    that come with the recordings. Times are counted from the start of a trial. Reading a trial opens its recording, of
-    some 20 MB: for training, put a Cached between.
+    The sensor has 128×128 pixels and two polarities. There are 11 gestures of several seconds, in 1176 and 288 trials.
+    The labels that come with the recordings say where a trial starts and stops. Times count from the start of a trial.
+    To read a trial, a recording of about 20 MB is opened: for training, use Cached.
 
     Args:
-        root: the folder that holds trials_to_train.txt and the recordings, or the one above it.
+        root: the folder that holds trials_to_train.txt and the recordings, or its parent, with the folder DvsGesture.
 
     Source: A. Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
 
     Raises:
-        DataFileError: a file is absent, or a list or a table of labels is damaged. A damaged recording is found when it
-            is read.
+        DataFileError: a file is absent, or a list or a table of labels is damaged. A damaged recording is reported when
+            it is read.
     """
     folder = HOME.find(root, "trials_to_train.txt", "trials_to_test.txt")
     return _part(folder, "train"), _part(folder, "test")
 
 
 class Trials(Source):
-    """Cut out of recordings by start and stop."""
+    """Trials: the parts of recordings between a start and a stop."""
 
     def __init__(self, trials: List[Trial]):
         self.trials = trials
-        self._packets: Dict[Any, Packets] = {}  # where they are in each recording, by the file's stamp
+        self._packets: Dict[Any, Packets] = {}  # positions of the packets of each recording, by the file's stamp
 
     def __len__(self) -> int:
         return len(self.trials)
 
     def read(self, row: int) -> Events:
         trial = self.trials[row]
-        packets = self._found(trial.path)
+        packets = self._packets_of(trial.path)
         if not packets.whole and (not len(packets.last) or packets.last.max() < trial.stop):
             raise DataFileError(f"{trial.path}: cut off before the trial of {trial.start} to {trial.stop} µs ends")
         part = packets.during(trial.start, trial.stop)
@@ -90,7 +90,7 @@ class Trials(Source):
         trial = self.trials[row]
         return (*stamp(trial.path), trial.start, trial.stop)
 
-    def _found(self, path: Path) -> Packets:
+    def _packets_of(self, path: Path) -> Packets:
         key = stamp(path)
         if key not in self._packets:
             self._packets[key] = find_packets(path, content(path))
@@ -98,10 +98,14 @@ class Trials(Source):
 
 
 def read_trials(path: PathLike, recording: PathLike) -> List[Trial]:
-    """The table of labels of a recording: a line "class,startTime_usec,endTime_usec", then one line per trial.
+    """Read the table of labels of a recording: a line "class,startTime_usec,endTime_usec", then one line per trial.
+
+    Args:
+        path: the table.
+        recording: the recording, for the trials.
 
     Raises:
-        DataFileError: absent or damaged; names the line.
+        DataFileError: the table is absent or damaged; names the line.
     """
     lines = content(path).decode("latin-1").replace("\r", "").split("\n")
     if not lines[0].startswith("class,"):
@@ -122,13 +126,13 @@ def read_trials(path: PathLike, recording: PathLike) -> List[Trial]:
 
 
 def _part(folder: Path, word: str) -> EventDataset:
-    listed = folder / f"trials_to_{word}.txt"
-    names = [line.strip() for line in content(listed).decode("latin-1").splitlines() if line.strip()]
+    table = folder / f"trials_to_{word}.txt"
+    names = [line.strip() for line in content(table).decode("latin-1").splitlines() if line.strip()]
     trials: List[Trial] = []
     for name in names:
         HOME.find(folder, name)
         trials += read_trials(folder / name.replace(".aedat", "_labels.csv"), folder / name)
     if not trials:
-        raise DataFileError(f"{listed}: names no trial; DVS-Gesture is offered at {HOME.page}")
+        raise DataFileError(f"{table}: names no trial; get DVS-Gesture from {HOME.page}")
     labels = np.array([trial.label for trial in trials])
     return EventDataset(Trials(trials), labels, f"DVS-Gesture {word}", CLASSES)

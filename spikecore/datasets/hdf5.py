@@ -1,7 +1,7 @@
-"""HDF5 files, read in a process of its own.
+"""Reading of HDF5 files in a separate process.
 
-The HDF5 library (2.0 as well) trusts its files: of 2000 copies of a small one with some bytes changed, seven sent it
-into an endless loop, which no exception ends. The process can be ended, and what is left is an error message.
+The HDF5 library (2.0 as well) does not check its files: of 2000 copies of a small file with some bytes changed, seven
+sent it into an endless loop. Python cannot end such a loop, but it can end a process, and then raise an error.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ import numpy as np
 from spikecore.datasets.errors import DataError, DataFileError, MissingExtraError
 from spikecore.datasets.places import PathLike
 
-# Thread pools reserve memory, of which the process has little; locks keep others from replacing a file.
+# The process has little memory, and thread pools reserve some. File locks would keep users from replacing a file.
 SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
 
 
 class Hdf5Reader:
-    """Reads files one answer at a time; starts its process when it is first asked, and again after a fault.
+    """Reads HDF5 files in a separate process, one request at a time.
+
+    The process starts at the first request, and again after a file has crashed it.
 
     Args:
-        timeout: seconds that an answer may take.
+        timeout: longest time of a request in seconds.
 
     Raises:
         MissingExtraError: h5py is not installed.
@@ -45,43 +47,43 @@ class Hdf5Reader:
         self._lock = threading.Lock()
 
     def labels(self, path: PathLike) -> Tuple[np.ndarray, Tuple[str, ...]]:
-        """The labels (samples,) and the classes' names, if the file has them."""
+        """The labels (samples,), and the names of the classes; no names if the file has none."""
         head, (labels,) = self._ask(path, {"row": None}, "an HDF5 file of spikes", "labels")
         return labels, tuple(head["keys"])
 
     def spikes(self, path: PathLike, row: int) -> Tuple[np.ndarray, np.ndarray]:
-        """Times and units of one sample, as they are in the file."""
+        """Times and units of sample `row`, in the dtypes of the file."""
         _, (times, units) = self._ask(path, {"row": row}, "an HDF5 file of spikes", f"sample {row}")
         return times, units
 
     def copy(self, path: PathLike, max_bytes: int) -> bytes:
-        """A file with the same groups, numbers and texts, which is safe to be read in this process.
+        """The bytes of a new file with the same groups, numbers and texts, which this process can read safely.
 
         Args:
             path: the file.
-            max_bytes: how much memory its arrays may take.
+            max_bytes: most bytes of memory that its arrays may take.
 
         Raises:
-            DataFileError: absent, damaged, too large, or with links out of the file.
+            DataFileError: the file is absent, damaged or too large, or has links to other files.
         """
         _, (data,) = self._ask(path, {"most": max_bytes}, "an HDF5 file that can be read", "it")
         return data.tobytes()
 
     def close(self) -> None:
-        """End the process; the next question starts another."""
+        """End the process; the next request starts a new one."""
         if self._process is not None and self._owner == os.getpid():
             _end(self._process)
         self._process = None
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return type(self), (self.timeout,)  # another process starts its own
+        return type(self), (self.timeout,)  # a copy in another process starts its own reading process
 
     def _ask(
         self, path: PathLike, request: Dict[str, Any], kind: str, what: str
     ) -> Tuple[Dict[str, Any], List[np.ndarray]]:
         if not os.path.isfile(path):
             raise DataFileError(f"{path}: there is no such file")
-        with self._lock:  # one question at a time, also of several threads
+        with self._lock:  # requests of several threads go one after another
             head, arrays = self._answered(path, request, what)
         if "error" in head:
             raise DataFileError(f"{path}: not {kind}, or damaged: {head['error']}")
@@ -98,13 +100,13 @@ class Hdf5Reader:
             self.close()
             raise DataFileError(
                 f"{path}: damaged: reading {what} ended the HDF5 library "
-                f"(exit status {process.returncode}), or took it more than {self.timeout:g} s"
+                f"(exit status {process.returncode}), or took it more than {self.timeout:g} s; get the file again"
             ) from error
         finally:
             watchdog.cancel()
 
     def _running(self) -> subprocess.Popen:
-        """The process; a fork of this one must not share it."""
+        """The reading process, started if necessary. A fork of this process starts its own."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             script = str(Path(__file__).with_name("hdf5_child.py"))
             run = f"import sys, runpy; sys.path[:] = {sys.path!r}; runpy.run_path({script!r}, run_name='__main__')"
@@ -130,7 +132,7 @@ def _exchange(process: subprocess.Popen, request: Dict[str, Any]) -> Tuple[Dict[
 
 
 def _read(process: subprocess.Popen, size: Optional[int]) -> bytes:
-    """One line, or so many bytes."""
+    """Read `size` bytes, or one line if `size` is None."""
     data = process.stdout.readline() if size is None else process.stdout.read(size)  # type: ignore[union-attr]
     if not data.endswith(b"\n") if size is None else len(data) < size:
         raise EOFError("the process has ended")
@@ -146,5 +148,5 @@ def _end(process: subprocess.Popen) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):  # what was still to be written has no reader any more
+        with contextlib.suppress(OSError):  # closing writes what is buffered, and the process no longer reads it
             pipe.close()  # type: ignore[union-attr]

@@ -1,8 +1,8 @@
-"""What runs in the process that reads HDF5: requests on stdin, answers on stdout, nothing of spikecore.
+"""The program of the process that reads HDF5. It gets requests on stdin, answers on stdout, and imports no spikecore.
 
-Once it can answer, it says "ready". A request is a line of JSON: {"path": ..., "row": null} for labels, a row's number
-for its spikes, or {"path": ..., "most": ...} for a copy of the file. The answer is a line of JSON, {"error": ...} or
-{"arrays": [[dtype, length], ...], ...}, and then the arrays' bytes.
+It writes "ready" when it can answer. A request is a line of JSON: {"path": ..., "row": null} for labels, {"path": ...,
+"row": 3} for the spikes of sample 3, or {"path": ..., "most": bytes} for a copy of the file. An answer is a line of
+JSON, {"error": ...} or {"arrays": [[dtype, length], ...], ...}, followed by the bytes of the arrays.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 
 MEMORY = 4 << 30  # bytes: a damaged file may ask for any amount
 MOST_SAMPLES = 10_000_000
-MOST_LEVELS = 50  # of groups within groups
+MOST_LEVELS = 50  # depth of groups within groups
 
 
 def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
-    """The head of the answer, and arrays."""
-    if path not in files or row is None:  # asked for its labels, a file may be another than before
+    """The line of the answer as a dict, and its arrays: labels if `row` is None, else the spikes of a sample."""
+    if path not in files or row is None:  # a request for labels opens the file again: it may have been replaced
         while files:
             files.popitem()[1].close()
         files[path] = h5py.File(path, "r")
@@ -43,14 +43,14 @@ def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], 
 
 def _numbers(name: str, array: Any, kinds: str) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in kinds:
-        raise ValueError(f"{name}: {getattr(array, 'dtype', type(array).__name__)} is not what such a file has there")
+        raise ValueError(f"{name}: {getattr(array, 'dtype', type(array).__name__)} is not an array of kind {kinds!r}")
     return np.ascontiguousarray(array)
 
 
 def copied(path: str, most: int) -> np.ndarray:
-    """The bytes of a file with the groups, numbers and texts of this one, and nothing else of it.
+    """The bytes of a new file with the groups, numbers and texts of this file, and nothing else.
 
-    Links out of the file, data that lie in other files, and types of HDF5's other than these are refused.
+    Links to other places, data in other files, and other types of HDF5 are refused.
     """
     target, left = io.BytesIO(), [most]
     with h5py.File(path, "r") as file, h5py.File(target, "w") as clean:
@@ -60,12 +60,12 @@ def copied(path: str, most: int) -> np.ndarray:
 
 def _copy(source: Any, target: Any, left: List[int], seen: Set[int], level: int) -> None:
     address = h5py.h5o.get_info(source.id).addr
-    if address in seen or level > MOST_LEVELS:  # groups may hold each other, directly or not
-        raise ValueError(f"{source.name} stands at two places, or more than {MOST_LEVELS} levels deep")
+    if address in seen or level > MOST_LEVELS:  # a group may contain itself, directly or through others
+        raise ValueError(f"{source.name} is in two places, or more than {MOST_LEVELS} levels deep")
     seen.add(address)
     for name in source:
         if not isinstance(source.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name} is a link to elsewhere")
+            raise ValueError(f"{name} is a link to another place")
         item = source[name]
         if isinstance(item, h5py.Group):
             _copy(item, target.create_group(name), left, seen, level + 1)
@@ -75,7 +75,7 @@ def _copy(source: Any, target: Any, left: List[int], seen: Set[int], level: int)
 
 def _content(name: str, item: Any, left: List[int]) -> Any:
     if not isinstance(item, h5py.Dataset) or item.shape is None or item.external or item.is_virtual:
-        raise ValueError(f"{name} is no array of this file")
+        raise ValueError(f"{name} is not an array in this file")
     if h5py.check_string_dtype(item.dtype) is None and item.dtype.kind not in "fiub":
         raise ValueError(f"{name} holds {item.dtype}, neither numbers nor text")
     left[0] -= item.size * item.dtype.itemsize
@@ -85,7 +85,7 @@ def _content(name: str, item: Any, left: List[int]) -> Any:
 
 
 def serve(requests: Any, answers: Any) -> None:
-    """Answer until the other side closes."""
+    """Answer requests until the other process closes the pipe."""
     files: Dict[str, Any] = {}
     answers.write(b"ready\n")
     answers.flush()
@@ -94,13 +94,13 @@ def serve(requests: Any, answers: Any) -> None:
         arrays: List[np.ndarray] = []
         try:
             if "most" in request:
-                limit_memory(max(MEMORY, 5 * request["most"]))  # the arrays, the copy, and the copy's bytes
+                limit_memory(max(MEMORY, 5 * request["most"]))  # room for the arrays, the copy, and its bytes
                 head: Dict[str, Any] = {}
                 arrays = [copied(request["path"], request["most"])]
             else:
                 head, arrays = answer(request["path"], request["row"], files)
             head["arrays"] = [[array.dtype.str, len(array)] for array in arrays]
-        except Exception as error:  # whatever HDF5 and h5py make of a damaged file is an answer
+        except Exception as error:  # HDF5 and h5py raise errors of many kinds for damaged files; the answer names them
             head = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(head).encode() + b"\n")
         for array in arrays:
@@ -109,7 +109,7 @@ def serve(requests: Any, answers: Any) -> None:
 
 
 def limit_memory(most: int = MEMORY) -> None:
-    """Where the system can: let a huge allocation fail instead of exhausting the machine."""
+    """Limit the memory of this process, so that a huge allocation fails at once. Windows has no such limit."""
     try:
         import resource
     except ImportError:  # Windows

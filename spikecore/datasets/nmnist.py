@@ -1,4 +1,4 @@
-"""N-MNIST: MNIST's digits, recorded by an event camera that moved in front of a screen."""
+"""N-MNIST: the digits of MNIST, recorded by an event camera that moved in front of a screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spikecore.datasets.events import Events
 from spikecore.datasets.places import Home, PathLike, content, stamp
 
 SENSOR = (34, 34)
-OVERFLOW_ROW, OVERFLOW = 240, 1 << 13  # an event in row 240 is none: all times from it on are 2¹³ µs later
+OVERFLOW_ROW, OVERFLOW = 240, 1 << 13  # an entry in row 240 is not an event: it makes all later times 2¹³ µs later
 HOME = Home(
     "N-MNIST",
     ("N-MNIST", "NMNIST", "."),
@@ -25,19 +25,19 @@ HOME = Home(
 
 @checked
 def nmnist(root: PathLike) -> Tuple[EventDataset, EventDataset]:
-    """N-MNIST from files on disk as (train, test), 60,000 and 10,000 recordings; nothing is downloaded.
+    """Read N-MNIST from files on disk as (train, test), 60,000 and 10,000 recordings; nothing is downloaded.
 
-    A 34×34 sensor with two polarities, about 4000 events in 300 ms each: three saccades of 100 ms. Recordings stand in
-    the order of their numbers, MNIST's.
+    The sensor has 34×34 pixels and two polarities. A recording has about 4000 events in 300 ms, from three saccades of
+    100 ms. Recordings are in the order of their numbers, which are those of MNIST's images.
 
     Args:
-        root: the folder that holds Train and Test, or one above it called N-MNIST or NMNIST.
+        root: the folder that holds Train and Test, or its parent, with the folder N-MNIST or NMNIST.
 
     Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting Static Image Datasets to Spiking Neuromorphic
     Datasets Using Saccades, Frontiers in Neuroscience 9:437 (2015).
 
     Raises:
-        DataFileError: a folder is absent or empty. A damaged file is found when it is read.
+        DataFileError: a folder is absent or empty. A damaged file is reported when it is read.
     """
     folder = HOME.find(root, "Train", "Test")
     return _part(folder / "Train"), _part(folder / "Test")
@@ -45,17 +45,18 @@ def nmnist(root: PathLike) -> Tuple[EventDataset, EventDataset]:
 
 @checked
 def read_nmnist(path: PathLike, sensor: Tuple[int, int] = SENSOR) -> Events:
-    """One `.bin` file of N-MNIST, or of N-Caltech101, whose format is the same.
+    """Read one `.bin` file of N-MNIST, or of N-Caltech101, which has the same format.
 
-    Five bytes per event: x, y, then one bit of polarity and 23 bits of time in µs, big-endian. An event in row 240
+    An event has five bytes: x, y, then one bit of polarity and 23 bits of time in µs, big-endian. An entry in row 240
     marks an overflow of the clock: it adds 2¹³ µs to all later times.
 
     Args:
         path: the file.
-        sensor: (width, height); of N-Caltech101 (240, 180).
+        sensor: (width, height) in pixels; (34, 34) for N-MNIST (the default), (240, 180) for N-Caltech101.
 
     Raises:
-        DataFileError: absent, empty, of a length that is no multiple of 5, or with events outside the sensor.
+        DataFileError: the file is absent or empty, its length is not a multiple of 5, or it has events outside the
+            sensor.
     """
     data = content(path)
     if not data or len(data) % 5:
@@ -65,9 +66,9 @@ def read_nmnist(path: PathLike, sensor: Tuple[int, int] = SENSOR) -> Events:
     polarity, high, middle, low = bytes_[:, 2] >> 7, bytes_[:, 2] & 0x7F, bytes_[:, 3], bytes_[:, 4]
     marker = y == OVERFLOW_ROW
     t = (high.astype(np.int64) << 16) + (middle.astype(np.int64) << 8) + low + OVERFLOW * np.cumsum(marker)
-    real = ~marker
+    event = ~marker
     try:
-        return Events.from_unsorted(t[real], x[real], y[real], polarity[real], sensor=sensor, origin="N-MNIST")
+        return Events.from_unsorted(t[event], x[event], y[event], polarity[event], sensor=sensor, origin="N-MNIST")
     except DataError as error:
         raise DataFileError(f"{path}: {error}") from error
 
@@ -89,10 +90,10 @@ class Files(Source):
 
 
 def _part(folder: Path) -> EventDataset:
-    found = [(path.name, label, path) for label in range(10) for path in (folder / str(label)).glob("*.bin")]
-    if not found:
-        raise DataFileError(f"{folder}: no .bin files in its folders 0 to 9; N-MNIST is offered at {HOME.page}")
-    found.sort()  # by number, so that a part of the data has all classes
-    labels = np.array([label for _, label, _ in found])
+    files = [(path.name, label, path) for label in range(10) for path in (folder / str(label)).glob("*.bin")]
+    if not files:
+        raise DataFileError(f"{folder}: no .bin files in its folders 0 to 9; get N-MNIST from {HOME.page}")
+    files.sort()  # by number, so that the first samples are of all classes
+    labels = np.array([label for _, label, _ in files])
     classes = tuple("0123456789")
-    return EventDataset(Files([path for *_, path in found]), labels, f"N-MNIST {folder.name.lower()}", classes)
+    return EventDataset(Files([path for *_, path in files]), labels, f"N-MNIST {folder.name.lower()}", classes)

@@ -22,8 +22,8 @@ HEADERS: Dict[Any, Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-MOST_HEADER = 1 << 14  # bytes; NumPy takes headers of 10,000
-#: What zipfile, zlib and NumPy make of damaged archives; a header is read by Python's own tokenizer.
+MOST_HEADER = 1 << 14  # bytes; NumPy reads headers of up to 10,000 characters
+#: Errors that zipfile, zlib and NumPy raise for damaged archives; NumPy reads headers with Python's own tokenizer.
 FAULTS = (
     ValueError, EOFError, RuntimeError, TypeError, KeyError, OverflowError, MemoryError, SyntaxError,
     struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
@@ -39,15 +39,15 @@ def npz(
     targets: Optional[str] = None,
     max_bytes: int = MOST_BYTES,
 ) -> Tuple[Dataset, Dataset]:
-    """Read (train, test) from two archives, or from one that holds both.
+    """Read (train, test) from two archives, or from one archive that has both parts.
 
     Args:
         train: the archive of the training data, or of both parts.
-        test: the archive of the test data; None takes both from `train`.
-        inputs: name of the array. From two archives the same name is read in each (default "inputs"); from one,
-            `{part}` in it becomes "train" and "test" (default "x_{part}").
-        targets: likewise (defaults "targets" and "y_{part}").
-        max_bytes: how much memory the arrays of each part may take.
+        test: the archive of the test data; None if `train` has both parts.
+        inputs: name of the array of inputs. Two archives have an array of this name each (default "inputs"). In one
+            archive, `{part}` in the name stands for "train" and "test" (default "x_{part}").
+        targets: name of the array of targets, likewise (defaults "targets" and "y_{part}").
+        max_bytes: most bytes of memory that the arrays of each part may take. Default: 4 GiB.
 
     Raises:
         DataFileError: as for `read_npz`.
@@ -77,31 +77,31 @@ def read_npz(
         path: the `.npz` file.
         inputs: name of the array (samples, *features).
         targets: name of the array (samples, *anything).
-        max_bytes: how much memory the arrays may take.
+        max_bytes: most bytes of memory that the arrays may take. Default: 4 GiB.
 
     Raises:
-        DataFileError: absent, damaged, not an archive, without these arrays, with arrays of Python objects, or with
-            larger ones than allowed.
-        DataError: arrays that do not fit together.
+        DataFileError: the file is absent, damaged, or not an archive; or an array is missing, too large, or of Python
+            objects.
+        DataError: the arrays do not fit each other.
     """
     arrays = members(path, inputs, targets, max_bytes=max_bytes)
     return Dataset(arrays[inputs], arrays[targets], name=os.path.basename(os.fspath(path)))
 
 
 def members(path: PathLike, *names: str, max_bytes: int = MOST_BYTES) -> Dict[str, np.ndarray]:
-    """These arrays of an archive; raises DataFileError."""
+    """Read the arrays of these names from an archive; raises DataFileError."""
     try:
-        # zipfile, then np.load: given a file that is no archive, np.load would speak of pickles.
+        # zipfile first: np.load's message about a file that is not an archive is about pickles.
         if not zipfile.is_zipfile(path):
-            with open(path, "rb"):  # absent or unreadable is another fault than damaged
+            with open(path, "rb"):  # raises OSError if the file is absent or unreadable, not damaged
                 raise DataFileError(f"{path}: not an .npz archive, or cut off: write it with numpy.savez_compressed")
-        # Opened here: np.load leaves a file that it opened itself, and that is damaged, open.
+        # The file is opened here, because np.load does not close a damaged file that it has opened itself.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive.files]
             if missing:
                 raise DataFileError(f"{path}: no array {', '.join(missing)}; it holds {', '.join(archive.files)}")
             _check_sizes(path, archive.zip, names, os.fstat(file.fileno()).st_size, max_bytes)
-            return {name: archive[name] for name in dict.fromkeys(names)}  # each access decompresses: one per array
+            return {name: archive[name] for name in dict.fromkeys(names)}  # each access decompresses the array
     except DataFileError:
         raise
     except OSError as error:
@@ -111,11 +111,11 @@ def members(path: PathLike, *names: str, max_bytes: int = MOST_BYTES) -> Dict[st
 
 
 def _check_sizes(path: PathLike, archive: zipfile.ZipFile, names: Iterable[str], held: int, max_bytes: int) -> None:
-    """Refuse arrays by what their headers say of them, before there is any memory for them."""
+    """Refuse arrays that are too large by their headers, before memory for them is taken."""
     total = 0
     for name in dict.fromkeys(names):
         with archive.open(f"{name}.npy") as member:
-            begin = io.BytesIO(member.read(MOST_HEADER))  # else a header, too, could have any length
+            begin = io.BytesIO(member.read(MOST_HEADER))  # a limit, because a header could have any length
         version = np.lib.format.read_magic(begin)
         if version not in HEADERS:
             raise DataFileError(f"{path}: array {name} has version {version} of NumPy's format; known are 1 and 2")

@@ -1,4 +1,4 @@
-"""Where data sets lie on disk, what to say when they do not, and how files are told apart."""
+"""Folders of data sets on disk, messages about missing ones, and the stamps that show whether a file has changed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spikecore.datasets.errors import DataFileError
 
 @dataclass(frozen=True)
 class Home:
-    """A data set's home: what it is called, in which folders it may lie, where it comes from.
+    """A data set's name, its possible folders, and its web page.
 
     Args:
         name: of the data set.
-        folders: below the root given by the user, most usual first; "." is the root itself.
-        page: where its files are offered.
-        paper: what describes it.
-        unpacked: what must lie in the folder, for people.
+        folders: possible folders below the root that the user gives, the usual one first; "." is the root itself.
+        page: web page that offers its files.
+        paper: publication that describes it.
+        unpacked: what the folder must contain, in words for a message.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Home:
     unpacked: str
 
     def find(self, root: PathLike, *files: str) -> Path:
-        """The first folder that holds all these files or folders.
+        """Find the first folder below `root` that has all of these files or folders.
 
         Raises:
-            DataFileError: there is none; says which are missing, where to get them and where to put them.
+            DataFileError: no folder has them; says which are missing, where to get them and where to put them.
         """
         folders = [Path(root) / folder for folder in self.folders]
         for folder in folders:
@@ -43,15 +43,15 @@ class Home:
         raise DataFileError(
             f"{self.name}: no {' and '.join(missing or files)} in {', '.join(map(str, folders))}. Get the data from "
             f"{self.page} ({self.paper}) and unpack it into {folders[0]}, so that it holds {self.unpacked}; or pass "
-            "the folder in which it lies"
+            "the folder that holds it"
         )
 
 
 def stamp(path: PathLike) -> Tuple[str, int, int]:
-    """Name, size and time of the last change (ns): what changes when a file does.
+    """Name, size and time of the last change (ns) of a file. They change when the file is changed.
 
     Raises:
-        DataFileError: it cannot be looked at.
+        DataFileError: the file is absent or cannot be read.
     """
     try:
         status = os.stat(path)
@@ -61,7 +61,7 @@ def stamp(path: PathLike) -> Tuple[str, int, int]:
 
 
 def content(path: PathLike) -> bytes:
-    """The bytes of a file; raises DataFileError."""
+    """The bytes of a file; raises DataFileError if it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:

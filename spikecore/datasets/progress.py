@@ -1,4 +1,4 @@
-"""Progress of long conversions: a tqdm bar where tqdm is installed and somebody is watching."""
+"""Progress bars for long conversions, by tqdm if it is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Iterator, Optional, Sequence
 
 
 def watched(items: Sequence[Any], title: str, progress: Optional[bool] = None) -> Iterator[Any]:
-    """Iterate; None shows a bar on a terminal only. Without tqdm there is none."""
+    """Iterate, with a bar if `progress` is True, or None and stderr is a terminal. A bar needs tqdm."""
     shown = sys.stderr.isatty() if progress is None else progress
     if shown and importlib.util.find_spec("tqdm") is not None:
         return iter(importlib.import_module("tqdm").tqdm(items, desc=title))

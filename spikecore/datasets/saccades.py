@@ -1,4 +1,4 @@
-"""Events simulated from still images, for examples and tests: what N-MNIST's apparatus does, done by a program."""
+"""Events simulated from still images, for examples and tests: a simulation of the apparatus that recorded N-MNIST."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from spikecore.datasets.fingerprint import fingerprint
 from spikecore.datasets.transforms.base import Draws
 
 ORIGIN = "simulated saccades"
-CORNERS = np.array([(-1.0, 1.0), (0.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # of the isosceles triangle, (x, y)
-STEP = 4000  # µs, about, between two looks at the image
+CORNERS = np.array([(-1.0, 1.0), (0.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # of the camera's way, a triangle; (x, y)
+STEP = 4000  # µs, about, between two views of the image
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A simulated event camera; fields as the arguments of `saccades`."""
+    """A simulated event camera. Its fields are the arguments of `saccades` with the same names."""
 
     sensor: Tuple[int, int] = (34, 34)
     amplitude: float = 3.0
@@ -44,7 +44,7 @@ class Camera:
             raise DataError(f"amplitude={self.amplitude}: leaves no room for the image on a sensor of {self.sensor}")
 
     def record(self, image: np.ndarray, index: int) -> Events:
-        """The events of one image (height, width)."""
+        """The events of one image (height, width); `index` is its number, for the random numbers."""
         draws = Draws(self.seed, index)
         levels = np.log(self.views(image) + self.floor)
         steps, pixels = len(levels) - 1, levels.shape[1]
@@ -60,7 +60,7 @@ class Camera:
         return Events.from_unsorted(time, pixel % width, pixel // width, p, sensor=self.sensor, origin=ORIGIN)
 
     def views(self, image: np.ndarray) -> np.ndarray:
-        """What the pixels see, (steps + 1, pixels): the image, scaled to the sensor and moved along the triangle."""
+        """Intensities at the pixels, (steps + 1, pixels), of the image, scaled and moved along a triangle."""
         (width, height), (rows, columns) = self.sensor, image.shape
         scale = min((width - 2 * self.amplitude) / columns, (height - 2 * self.amplitude) / rows)
         progress = np.linspace(0, 3, 1 + 3 * max(1, round(self.saccade / STEP)))  # in saccades
@@ -69,43 +69,44 @@ class Camera:
             (np.arange(extent) - (extent - 1) / 2 - move[:, None]) / scale + (size - 1) / 2
             for extent, move, size in zip((width, height), moves, (columns, rows))
         )
-        seen = _weights(y, rows) @ image @ _weights(x, columns).swapaxes(1, 2)  # (steps + 1, height, width)
-        return seen.reshape(len(progress), -1)
+        views = _weights(y, rows) @ image @ _weights(x, columns).swapaxes(1, 2)  # (steps + 1, height, width)
+        return views.reshape(len(progress), -1)
 
 
 @checked
 def saccades(
     images: ArrayLike, targets: ArrayLike, *, classes: Tuple[str, ...] = (), name: str = "", **camera: Any
 ) -> EventDataset:
-    """Simulated events from still images: three saccades along a triangle, as those that N-MNIST was recorded with.
+    """Simulate events from still images, with three saccades along a triangle, like those of N-MNIST.
 
-    A pixel fires when the logarithm of its intensity has moved by its threshold since its last event:
+    A pixel fires when the logarithm of its intensity has changed by its threshold since its last event:
 
         |log(I + floor) − reference| ≥ threshold      reference ← reference ± threshold
 
-    ON for brighter, OFF for darker; times within a step by linear interpolation. This is a simulation: no shot noise,
-    no limited bandwidth, no screen. State it where you state numbers; the data set's name says so, too.
+    An event is ON if the pixel became brighter, OFF if darker. Times within a step are interpolated linearly. The
+    simulation has no shot noise, no limited bandwidth and no screen. When you publish numbers, say that the events are
+    simulated; the data set's name says so, too.
 
     Args:
         images: (samples, height, width) or (samples, 1, height, width), intensities in [0, 1].
-        targets: a class index per image.
-        classes: the classes' names.
+        targets: one class index per image.
+        classes: the classes' names, in the order of their indices.
         name: of the images.
-        sensor: (width, height) in pixels; the image is scaled to fill it but for the moves. Default (34, 34).
-        amplitude: half the extent of the moves, pixels. Default 3.
-        saccade: duration of each of the three in µs. Default 100,000.
-        threshold: of the change of log intensity. Default 0.3.
-        floor: intensity added before the logarithm is taken. Default 0.1.
-        mismatch: relative standard deviation of the pixels' thresholds. Default 0.03.
-        noise: events per second and pixel that mean nothing. Default 0.1.
-        seed: of mismatch and noise. Sample i is a function of seed and i.
+        sensor: (width, height) in pixels. The image is scaled to the sensor, less room for the moves. Default (34, 34).
+        amplitude: half the extent of the moves, in pixels, > 0. Default 3.
+        saccade: duration of each of the three saccades in µs, > 0. Default 100,000.
+        threshold: change of the log intensity that causes an event, > 0. Default 0.3.
+        floor: intensity added before the logarithm is taken, > 0. Default 0.1.
+        mismatch: relative standard deviation of the pixels' thresholds, ≥ 0. Default 0.03.
+        noise: random events per second and pixel, ≥ 0. Default 0.1.
+        seed: of mismatch and noise. Sample i depends only on `seed` and i. Default 0.
 
     Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting Static Image Datasets to Spiking Neuromorphic
     Datasets Using Saccades, Frontiers in Neuroscience 9:437 (2015). The threshold is that of P. Lichtsteiner,
     C. Posch, T. Delbruck, IEEE J. Solid-State Circuits 43 (2008).
 
     Raises:
-        DataError: images of another shape or range, or a camera that cannot be.
+        DataError: the images have another shape or range, or an argument of the camera is unknown or out of range.
     """
     pixels = np.asarray(images, np.float64)
     if pixels.ndim == 4 and pixels.shape[1] == 1:
@@ -117,12 +118,12 @@ def saccades(
     try:
         source = Simulated(pixels, Camera(**camera))
     except TypeError as error:
-        raise DataError(f"saccades: {error}: see Args for a camera's options") from error
+        raise DataError(f"saccades: {error}: help(saccades) lists the arguments of the camera") from error
     return EventDataset(source, targets, f"{name or 'images'}, {ORIGIN}", tuple(classes))
 
 
 class Simulated(Source):
-    """A camera in front of images."""
+    """Recordings of images by a simulated camera."""
 
     def __init__(self, images: np.ndarray, camera: Camera):
         self.images, self.camera = images, camera
@@ -138,15 +139,15 @@ class Simulated(Source):
 
 
 def _weights(position: np.ndarray, size: int) -> np.ndarray:
-    """Bilinear weights (steps, pixels, size) of an image's rows or columns; beyond it is darkness."""
+    """Bilinear weights (steps, pixels, size) of an image's rows or columns; outside the image the intensity is 0."""
     return np.maximum(0, 1 - np.abs(position[..., None] - np.arange(size)))
 
 
 def _crossings(levels: np.ndarray, threshold: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times (in steps), pixels and polarities of all events of levels (steps + 1, pixels)."""
-    heights = (levels - levels[0]) / threshold  # in thresholds: references are whole numbers, which do not drift
+    heights = (levels - levels[0]) / threshold  # in units of thresholds: references are integers, without rounding
     reference = np.zeros(levels.shape[1], np.int64)
-    found = [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))]
+    events = [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, bool))]
     for step in range(1, len(levels)):
         before, after = heights[step - 1], heights[step]
         crossed = np.trunc(after - reference).astype(np.int64)
@@ -155,7 +156,7 @@ def _crossings(levels: np.ndarray, threshold: np.ndarray) -> Tuple[np.ndarray, n
         nth = np.arange(1, len(pixel) + 1) - np.repeat(np.cumsum(count) - count, count)  # 1, 2, ... of each pixel
         height = reference[pixel] + np.sign(crossed[pixel]) * nth
         within = (height - before[pixel]) / (after[pixel] - before[pixel])
-        found.append((step - 1 + np.clip(within, 0, 1 - 2**-20), pixel, crossed[pixel] > 0))
+        events.append((step - 1 + np.clip(within, 0, 1 - 2**-20), pixel, crossed[pixel] > 0))
         reference += crossed
-    t, pixel, p = (np.concatenate(column) for column in zip(*found))
+    t, pixel, p = (np.concatenate(column) for column in zip(*events))
     return t, pixel, p

@@ -1,4 +1,4 @@
-"""Events as NumPy's structured arrays, the form in which other libraries have them."""
+"""Events as NumPy's structured arrays, which other libraries use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from spikecore.datasets.events import Events, check_sensor
 
 @checked
 def from_structured(array: Any, sensor: Any, origin: str = "") -> Events:
-    """Events from a structured array with the fields t (µs) and x, and y and p where the sensor has them.
+    """Events from a structured array with the fields t (µs) and x, and y and p if the sensor has them.
 
     Args:
-        array: (events,); times may decrease, polarities be booleans, {0, 1} or {-1, 1}.
-        sensor: (width, height); or (units,), which leaves y out.
-        origin: where the events come from.
+        array: (events,). Times may decrease. Polarities may be booleans, {0, 1} or {-1, 1}.
+        sensor: (width, height) in pixels; or (units,), and then y is not used.
+        origin: name of the data set or camera, for messages.
 
     Raises:
-        DataError: an array without these fields or of another shape, or values that do not fit the sensor.
+        DataError: the array lacks a field or has more than one axis, or values do not fit the sensor.
     """
     names = getattr(getattr(array, "dtype", None), "names", None) or ()
     if not {"t", "x"} <= set(names):
@@ -37,7 +37,7 @@ def from_structured(array: Any, sensor: Any, origin: str = "") -> Events:
 
 @checked
 def to_structured(events: Events) -> np.ndarray:
-    """A structured array (events,) with those of the fields x, y, t, p, in this order, that the sensor has."""
+    """A structured array (events,) with the fields x, y, t, p, in this order; y or p are left out if they are None."""
     columns = sorted(events.columns().items(), key=lambda pair: "xytp".index(pair[0]))
     array = np.empty(len(events), [(name, column.dtype) for name, column in columns])
     for name, column in columns:

@@ -1,4 +1,4 @@
-"""Data sets of the library tonic, and any others of its form."""
+"""Data sets of the library tonic, and others with the same interface."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ def from_tonic(
     identity: str = "",
     progress: Optional[bool] = None,
 ) -> EventDataset:
-    """Anything with `__len__` and `__getitem__` that gives (structured array with t, x, y, p; target), as it is.
+    """Wrap a data set of tonic, for example `from_tonic(tonic.datasets.NMNIST("data")).map(ToFrames(steps=25))`.
 
-    tonic's data sets are of this form: `from_tonic(tonic.datasets.NMNIST("data")).map(ToFrames(steps=25))`. Leave out
-    their `transform`.
+    Leave out the `transform` of the data set. Any other object works that has `__len__` and whose `__getitem__` returns
+    (structured array with t, x, y, p; target).
 
     Args:
-        dataset: the data set. The fields are t in µs, x, and y and p where the sensor has them.
-        sensor: (width, height) or (units,); None takes `dataset.sensor_size`, (width, height, polarities), in which a
-            height of 1 is a one-dimensional sensor and one polarity is none.
-        targets: a class index or name per recording; None takes `dataset.targets`, and where there is none, reads every
-            recording once for its label.
-        identity: names the data, so that a cache can tell them from others: change it when they change.
+        dataset: the data set. Its arrays have the fields t in µs and x, and y and p if the sensor has them.
+        sensor: (width, height) or (units,). None takes `dataset.sensor_size`, (width, height, polarities). With a
+            height of 1 the sensor is one-dimensional, and with one polarity events have none.
+        targets: a class index or name per recording. None takes `dataset.targets`; if there is none, every recording is
+            read once for its label.
+        identity: a name for the data, by which a cache recognises them: change it when the data change.
         progress: True or False forces a progress bar on or off while labels are read; None shows one on a terminal.
 
     Raises:
-        DataError: no sensor is known, or items of another form.
+        DataError: there are no recordings, no sensor is known, or items have another form.
     """
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise DataError(f"dataset={shown(dataset)}: need a data set of tonic's, or another list of (events, target)")
+        raise DataError(f"dataset={shown(dataset)}: need a data set of tonic, or another list of (events, target)")
     sensor, polarities = _sensor(dataset, sensor)
     source = Foreign(dataset, sensor, polarities, identity)
     if not len(source):
         raise DataError("dataset: has no recordings")
-    source.read(0)  # an item of another form is found now
+    source.read(0)  # raises an error now if items have another form
     if targets is not None and len(targets) != len(dataset):
-        raise DataError(f"targets: {len(targets)} of them for {len(dataset)} recordings")
+        raise DataError(f"targets: {len(targets)} entries for {len(dataset)} recordings: need one per recording")
     if targets is None:
         targets = getattr(dataset, "targets", None)
     if targets is None or len(targets) != len(dataset):
@@ -81,7 +81,7 @@ class Foreign(Source):
     def identity(self, row: int) -> Tuple[Any, ...]:
         if not self.name:
             raise DataError(
-                "a cache cannot tell whether these recordings have changed: name them, from_tonic(dataset, "
+                "a cache cannot tell whether these recordings have changed: name them by from_tonic(dataset, "
                 "identity='N-MNIST train'), and change the name when they change"
             )
         return (self.name, len(self.dataset), row)
@@ -99,11 +99,11 @@ def _sensor(dataset: Any, sensor: Optional[Tuple[int, ...]]) -> Tuple[Tuple[int,
 
 def _labels(targets: Sequence[Any], classes: Any) -> Tuple[np.ndarray, Tuple[str, ...]]:
     """Class indices from 0, and the classes' names."""
-    found = np.asarray(targets)
+    array = np.asarray(targets)
     names = tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else ()
-    if found.ndim == 1 and found.dtype.kind in "iub":
-        return found.astype(np.int64), names
-    if found.ndim == 1 and found.dtype.kind == "U":
-        order, labels = np.unique(found, return_inverse=True)
+    if array.ndim == 1 and array.dtype.kind in "iub":
+        return array.astype(np.int64), names
+    if array.ndim == 1 and array.dtype.kind == "U":
+        order, labels = np.unique(array, return_inverse=True)
         return labels.astype(np.int64), tuple(map(str, order))
-    raise DataError(f"targets: need class indices or names, one per recording, not {found.dtype} {found.shape}")
+    raise DataError(f"targets: need class indices or names, one per recording, not {array.dtype} {array.shape}")

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from spikecore.functional.probe import OutputMonitor as OutputMonitor
     from spikecore.functional.probe import unpack_len1_tuple as unpack_len1_tuple
 
-# the monitors of torch networks; they need torch
+# monitors of torch networks, which need torch: imported at their first use
 MONITORS = (
     "AttributeMonitor BaseMonitor GradInputMonitor GradOutputMonitor InputMonitor OutputMonitor unpack_len1_tuple"
 ).split()
-MODULES = ("acc", "loss", "probe", "quant", "reg", "stdp_learner")  # as in snnTorch, imported when somebody asks
+MODULES = ("acc", "loss", "probe", "quant", "reg", "stdp_learner")  # snnTorch's modules, imported at their first use
 LossFunctions = Loss  # snnTorch's name of the base class
 
 

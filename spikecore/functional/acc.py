@@ -1,4 +1,4 @@
-"""Metrics, where snnTorch has them; see ``spikecore.api.functional.accuracy``."""
+"""Metrics, in the module in which snnTorch has them; see ``spikecore.api.functional.accuracy``."""
 
 from spikecore.api.functional import accuracy_membrane as accuracy_membrane
 from spikecore.api.functional import accuracy_rate as accuracy_rate

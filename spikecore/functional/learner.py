@@ -1,4 +1,4 @@
-"""STDP of a torch network that runs as it is: the spikes are recorded, the weights changed afterwards."""
+"""STDP for torch networks: monitors record the spikes while the network runs, and the weights change afterwards."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ nn = torch.nn
 
 
 class STDPLearner(nn.Module):
-    """Learns the weight of one synapse from the spikes before and behind it; see ``api.learning.plasticity.STDP``.
+    """Learns the weight of one synapse from its presynaptic and postsynaptic spikes by STDP.
 
         learner = STDPLearner(net[0], net[1], tau_pre=20.0, tau_post=20.0)
         for x in steps:
             net(x)
-        learner.step()             # as a gradient, for an optimizer; or learner.step(on_grad=False), the change itself
+        learner.step()    # writes the change to weight.grad for an optimizer; learner.step(on_grad=False) returns it
+
+    The equations are those of ``spikecore.functional.stdp_learner.STDP``.
 
     Args:
-        synapse: ``nn.Linear``, ``nn.Conv1d`` or ``nn.Conv2d`` (zero padding); its inputs are the spikes before.
-        sn: the neuron behind; if it returns states as well, its spikes are the first of them.
+        synapse: ``nn.Linear``, ``nn.Conv1d`` or ``nn.Conv2d`` (zero padding); its inputs are the presynaptic spikes.
+        sn: the postsynaptic neuron; if it returns a tuple, the first entry is its spikes.
         tau_pre, tau_post: time constants of the traces in steps, >= 1; the decay is 1 - 1 / tau.
-        f_pre, f_post: how weakening and strengthening depend on the weight.
+        f_pre, f_post: functions of the weight that scale depression and potentiation. Default: proportional.
 
     Attributes:
         trace_pre, trace_post: the traces after the last step; None before the first one.
 
     Raises:
-        TypeError: another synapse. ValueError: a padding mode other than zeros, a time constant below 1.
+        TypeError: the synapse is another module.
+        ValueError: the padding mode is not zeros, or a time constant is below 1.
     """
 
     @checked
@@ -51,13 +54,13 @@ class STDPLearner(nn.Module):
         self.trace_post: Any = None
 
     def reset(self) -> None:
-        """Forget traces and spikes."""
+        """Clear the traces and the recorded spikes."""
         self.trace_pre = self.trace_post = None
         for monitor in (self.in_spike_monitor, self.out_spike_monitor):
             monitor.clear_recorded_data()
 
     def disable(self) -> None:
-        """Record no spikes until ``enable``."""
+        """Stop recording spikes until ``enable`` is called."""
         self.in_spike_monitor.disable()
         self.out_spike_monitor.disable()
 
@@ -67,28 +70,30 @@ class STDPLearner(nn.Module):
         self.out_spike_monitor.enable()
 
     def step(self, on_grad: bool = True, scale: float = 1.0) -> Optional[Any]:
-        """Learn from the spikes recorded since the last call, and forget them; the traces go on.
+        """Compute the change of the weight from the spikes recorded since the last call, and clear them.
+
+        The traces continue from call to call.
 
         Args:
-            on_grad: subtract the change from ``synapse.weight.grad``, so that an optimizer with learning rate 1 adds it
-                to the weight; else return it.
-            scale: multiplies the change.
+            on_grad: True subtracts the change from ``synapse.weight.grad``, so that SGD with learning rate 1 adds it to
+                the weight; False returns it.
+            scale: factor of the change.
 
         Returns:
             The change of the weight; None with ``on_grad``.
 
         Raises:
-            ValueError: nothing was recorded.
+            ValueError: nothing was recorded, or synapse and neuron were not called equally often.
         """
-        before, behind = list(self.in_spike_monitor.records), list(self.out_spike_monitor.records)
-        if not before or len(before) != len(behind):
+        inputs, outputs = list(self.in_spike_monitor.records), list(self.out_spike_monitor.records)
+        if not inputs or len(inputs) != len(outputs):
             raise ValueError(
-                f"STDPLearner: {len(before)} calls of the synapse and {len(behind)} of the neuron were recorded; "
-                "run the network first, both modules once per step"
+                f"STDPLearner: {len(inputs)} calls of the synapse and {len(outputs)} of the neuron were recorded; "
+                "run the network first, and call both modules once per step"
             )
         synapse: Any = self.synapse
         weight, change = synapse.weight.detach(), torch.zeros_like(synapse.weight)
-        for pre, post in zip(before, behind):
+        for pre, post in zip(inputs, outputs):
             state = None if self.trace_pre is None else State(pre=self.trace_pre, post=self.trace_post)
             part, state = self.rule.step(weight, state, pre, post)
             self.trace_pre, self.trace_post, change = state.pre, state.post, change + scale * part
@@ -106,7 +111,7 @@ def _spikes(output: Any) -> Any:
 
 
 def _layer(synapse: Any) -> Any:
-    """The connection of ``spikecore.api`` that a module of torch is."""
+    """The layer of ``spikecore.api`` that does the same as a torch module."""
     if isinstance(synapse, nn.Linear):
         return Linear(synapse.in_features, synapse.out_features)
     kind = Conv1d if isinstance(synapse, nn.Conv1d) else Conv2d if isinstance(synapse, nn.Conv2d) else None

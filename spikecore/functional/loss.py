@@ -1,4 +1,4 @@
-"""Losses, where snnTorch has them; see ``spikecore.api.functional``."""
+"""Losses, in the module in which snnTorch has them; see ``spikecore.api.functional``."""
 
 from spikecore.api.functional import Loss as LossFunctions  # noqa: F401
 from spikecore.api.functional import SpikeTime as SpikeTime

@@ -1,12 +1,12 @@
-"""Monitors: what the layers of a torch network take in, give out, hold and pass back, call by call.
+"""Monitors: they record inputs, outputs, attributes and gradients of the layers of a torch network at each call.
 
     with probe.OutputMonitor(net, snn.Leaky) as monitor:
         for x in steps:
             net(x)
     monitor["lif1"]        # a list, one record per call
 
-Records are detached: a monitor keeps values alive, never the graphs that made them. ``snn.run`` sends a layer that is
-monitored through its steps one by one, so a monitor sees every step there, too. Needs the extra ``torch``.
+Records are detached from autograd's graph. ``snn.run`` runs a monitored layer step by step, so a monitor records every
+step there, too. Needs the extra ``torch``.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ import weakref
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from spikecore.arguments import checked
-from spikecore.engines.torch import torch  # says how to get it where it is missing
+from spikecore.engines.torch import torch  # the error about a missing torch says how to install it
 
 nn = torch.nn
 Function = Callable[..., Any]
 
 
 def unpack_len1_tuple(x: Any) -> Any:
-    """The only member of a tuple of length 1; anything else as it is."""
+    """The entry of a tuple of length 1; any other value is returned unchanged."""
     return x[0] if isinstance(x, tuple) and len(x) == 1 else x
 
 
 def unchanged(x: Any) -> Any:
-    """The value itself."""
+    """Return ``x``: the default function of the monitors."""
     return x
 
 
 class BaseMonitor:
-    """What all monitors share: records, switches and hooks.
+    """Base class of monitors: it has the records, the hooks, and the methods that start and stop recording.
 
     Attributes:
-        records: all records in the order of the calls; ``monitor[i]`` is the i-th, ``monitor[name]`` the list of a
-            layer's.
+        records: all records in the order of the calls; ``monitor[i]`` is record i, and ``monitor[name]`` is the list of
+            a layer's records.
         monitored_layers: dotted names of the layers.
-        name_records_index: for each of them, the positions of its records.
+        name_records_index: for each layer, the positions of its records in ``records``.
 
-    As a context manager it removes its hooks on the way out and keeps its records.
+    At the end of a ``with`` block the hooks are removed, and the records are kept.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class BaseMonitor:
         return len(self.records)
 
     def clear_recorded_data(self) -> None:
-        """Forget all records."""
+        """Delete all records."""
         self.records.clear()
         for positions in self.name_records_index.values():
             positions.clear()
@@ -72,7 +72,7 @@ class BaseMonitor:
         self._enable = True
 
     def disable(self) -> None:
-        """Record nothing until ``enable``."""
+        """Stop recording until ``enable`` is called."""
         self._enable = False
 
     def is_enable(self) -> bool:
@@ -80,7 +80,7 @@ class BaseMonitor:
         return self._enable
 
     def remove_hooks(self) -> None:
-        """Let go of the network; the records stay."""
+        """Remove all hooks from the network. The records are kept."""
         for hook in self.hooks:
             hook.remove()
         self.hooks.clear()
@@ -96,30 +96,30 @@ class BaseMonitor:
             hook.remove()
 
     def _watch(self, net: Any, instance: Any, register: str, look: Function, function: str) -> None:
-        """Hook every layer that ``instance`` picks.
+        """Install a hook on every layer that ``instance`` selects.
 
         Args:
-            register: the layer's method that installs the hook.
-            look: what to record, from the hook's arguments.
-            function: the attribute with the user's function.
+            register: name of the layer's method that installs the hook.
+            look: returns the value to record, from the hook's arguments.
+            function: name of this monitor's attribute with the user's function.
         """
         for name, layer in picked(type(self).__name__, net, instance):
             self.monitored_layers.append(name)
             self.name_records_index[name] = []
             self.hooks.append(getattr(layer, register)(_hook(weakref.ref(self), name, look, function)))
 
-    def _keep(self, name: str, value: Any) -> None:
+    def _record(self, name: str, value: Any) -> None:
         self.name_records_index[name].append(len(self.records))
         self.records.append(value)
 
 
-def _hook(here: Any, name: str, look: Function, function: str) -> Callable[..., None]:
-    """A hook that knows its monitor weakly, so that the network does not keep a forgotten monitor alive."""
+def _hook(reference: Any, name: str, look: Function, function: str) -> Callable[..., None]:
+    """A hook with a weak reference to its monitor, so that the network does not keep an unused monitor alive."""
 
     def hook(*call: Any) -> None:
-        monitor = here()
+        monitor = reference()
         if monitor is not None and monitor.is_enable():
-            monitor._keep(name, detached(getattr(monitor, function)(detached(unpack_len1_tuple(look(*call))))))
+            monitor._record(name, detached(getattr(monitor, function)(detached(unpack_len1_tuple(look(*call))))))
 
     return hook
 
@@ -128,47 +128,49 @@ def picked(owner: str, net: Any, instance: Any) -> Iterator[Tuple[str, Any]]:
     """The layers of a network to be monitored, with their dotted names.
 
     Args:
-        owner: who asks, for messages.
+        owner: name of the monitor, for messages.
         net: an ``nn.Module``.
         instance: a class or dotted name, or a tuple or list of them; None is the class of ``net``.
 
     Raises:
-        TypeError: ``instance`` is something else, e.g. a module. ValueError: no layer is picked.
+        TypeError: ``instance`` is something else, e.g. a module.
+        ValueError: ``instance`` selects no layer.
     """
-    asked = instance if isinstance(instance, (tuple, list)) else (type(net) if instance is None else instance,)
-    classes = tuple(one for one in asked if isinstance(one, type))
-    names = {one for one in asked if isinstance(one, str)}
-    if not all(isinstance(one, (type, str)) for one in asked):
+    wanted = instance if isinstance(instance, (tuple, list)) else (type(net) if instance is None else instance,)
+    classes = tuple(entry for entry in wanted if isinstance(entry, type))
+    names = {entry for entry in wanted if isinstance(entry, str)}
+    if not all(isinstance(entry, (type, str)) for entry in wanted):
         raise TypeError(f"{owner}: instance={instance!r} must be a class, e.g. snn.Leaky, a layer's name, or several")
-    found = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, classes) or name in names]
+    layers = [(name, layer) for name, layer in net.named_modules() if isinstance(layer, classes) or name in names]
     known = [name for name, _ in net.named_modules() if name]
-    missing = sorted(names - {name for name, _ in found})
-    if missing or not found:
+    missing = sorted(names - {name for name, _ in layers})
+    if missing or not layers:
         raise ValueError(f"{owner}: instance={instance!r} picks no layer of the network; its layers are {known}")
-    yield from found
+    yield from layers
 
 
 def detached(value: Any) -> Any:
-    """The same values without their graphs, in tuples, lists and dicts as well."""
+    """The same values, with tensors detached from autograd's graph, also in tuples, lists and dicts."""
     if isinstance(value, torch.Tensor):
         return value.detach()
     if isinstance(value, (tuple, list)):
-        return type(value)(detached(one) for one in value)
+        return type(value)(detached(entry) for entry in value)
     if isinstance(value, dict):
-        return {key: detached(one) for key, one in value.items()}
+        return {key: detached(entry) for key, entry in value.items()}
     return value
 
 
 class OutputMonitor(BaseMonitor):
-    """Records what layers return: of a neuron its spikes, or spikes and states as a tuple.
+    """Records the outputs of layers. A neuron's output is its spikes, or a tuple of spikes and states.
 
     Args:
         net: the network, an ``nn.Module``.
-        instance: which layers: a class, a dotted name, or a tuple or list of them; None, those of the class of ``net``.
-        function_on_output: applied to each output before it is kept.
+        instance: the layers: a class, a dotted name, or a tuple or list of them; None for the class of ``net``.
+        function_on_output: function that is applied to each output before it is recorded. Default: none.
 
     Raises:
-        TypeError: ``instance`` is neither class nor name. ValueError: it picks no layer.
+        TypeError: ``instance`` is neither a class nor a name.
+        ValueError: ``instance`` selects no layer.
     """
 
     @checked
@@ -179,11 +181,11 @@ class OutputMonitor(BaseMonitor):
 
 
 class InputMonitor(BaseMonitor):
-    """Records what layers are called with: the input, or a tuple if there are several positional arguments.
+    """Records the inputs of layers: one value, or a tuple if a layer has several positional arguments.
 
     Args:
         net, instance: see ``OutputMonitor``.
-        function_on_input: applied to each input before it is kept.
+        function_on_input: function that is applied to each input before it is recorded. Default: none.
     """
 
     @checked
@@ -197,10 +199,10 @@ class AttributeMonitor(BaseMonitor):
     """Records an attribute of layers at each call, e.g. the membrane ``"mem"``.
 
     Args:
-        attribute_name: any attribute, a state, parameter or option.
-        pre_forward: read it before the call; else after it.
+        attribute_name: name of any attribute: a state, parameter or option.
+        pre_forward: True reads it before the call, False after it.
         net, instance: see ``OutputMonitor``.
-        function_on_attribute: applied to each value before it is kept.
+        function_on_attribute: function that is applied to each value before it is recorded. Default: none.
 
     Raises:
         AttributeError: at the call, if the layer has no such attribute.
@@ -224,11 +226,12 @@ class AttributeMonitor(BaseMonitor):
 
 
 class GradInputMonitor(BaseMonitor):
-    """Records the gradient by the input of layers, in the order of the backward pass: the last call first.
+    """Records the gradient with respect to the input of layers, in the order of the backward pass: last call first.
 
     Args:
         net, instance: see ``OutputMonitor``.
-        function_on_grad_input: applied to each gradient before it is kept; None stands where there is none.
+        function_on_grad_input: function that is applied to each gradient before it is recorded. A missing gradient is
+            None. Default: none.
     """
 
     @checked
@@ -245,11 +248,12 @@ class GradInputMonitor(BaseMonitor):
 
 
 class GradOutputMonitor(BaseMonitor):
-    """Records the gradient by the output of layers, in the order of the backward pass: the last call first.
+    """Records the gradient with respect to the output of layers, in the order of the backward pass: last call first.
 
     Args:
         net, instance: see ``OutputMonitor``.
-        function_on_grad_output: applied to each gradient before it is kept; None stands where there is none.
+        function_on_grad_output: function that is applied to each gradient before it is recorded. A missing gradient is
+            None. Default: none.
     """
 
     @checked

@@ -1,3 +1,3 @@
-"""Regularisers, where snnTorch has them; see ``spikecore.api.functional.regulariser``."""
+"""Regularisers, in the module in which snnTorch has them; see ``spikecore.api.functional.regulariser``."""
 
 from spikecore.api.functional import l1_rate_sparsity as l1_rate_sparsity

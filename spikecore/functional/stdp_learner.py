@@ -1,9 +1,9 @@
 """Spike-timing-dependent plasticity; see ``spikecore.api.learning.plasticity``.
 
-Besides the rules, snnTorch's functions of one step, with its names and arguments. ``fc`` and ``conv`` are modules of
-torch, or anything else with a ``weight``; those of a convolution also have stride, padding, dilation and groups. They
-return both traces and the change, or for reward-modulated rules the eligibility, and change no weight. ``STDPLearner``
-watches two modules of torch and needs the extra ``torch``.
+The module has the rules, and snnTorch's functions for one step, with its names and arguments. ``fc`` and ``conv`` are
+torch modules, or any objects with a ``weight``; a convolution also needs stride, padding, dilation and groups. The
+functions return both traces and the change of the weight (for reward-modulated rules: the eligibility). They change no
+weight themselves. ``STDPLearner`` records the spikes of two torch modules and needs the extra ``torch``.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def stdp_linear_single_step(
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
-    """One step of STDP of a dense layer.
+    """One step of STDP for a dense layer.
 
     Args:
         fc: the layer; its weight is (out, in).
-        in_spike: (batch, in).
-        out_spike: (batch, out).
-        trace_pre, trace_post: what the step before returned; None, nothing yet.
-        tau_pre, tau_post: time constants in steps; the decay is 1 - 1 / tau.
-        f_pre, f_post: how weakening and strengthening depend on the weight.
+        in_spike: presynaptic spikes (batch, in).
+        out_spike: postsynaptic spikes (batch, out).
+        trace_pre, trace_post: the traces that the step before returned; None at the first step.
+        tau_pre, tau_post: time constants of the traces in steps, >= 1; the decay is 1 - 1 / tau.
+        f_pre, f_post: functions of the weight that scale depression and potentiation. Default: proportional.
 
     Returns:
         trace_pre, trace_post, Delta w summed over the batch.
@@ -58,7 +58,7 @@ def stdp_conv1d_single_step(
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
-    """One step of STDP of a one-dimensional convolution; arguments as in ``stdp_conv2d_single_step``."""
+    """One step of STDP for a one-dimensional convolution. Arguments and result as in ``stdp_conv2d_single_step``."""
     return _conv_step(Conv1d, conv, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
@@ -69,12 +69,12 @@ def stdp_conv2d_single_step(
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
-    """One step of STDP of a two-dimensional convolution, dilated and grouped ones included.
+    """One step of STDP for a two-dimensional convolution, which may be dilated or grouped.
 
     Args:
-        conv: the layer.
-        in_spike: (batch, in channels, *space); its trace has the same shape (snnTorch's is padded).
-        out_spike: (batch, out channels, *space).
+        conv: the layer; its weight is (out channels, in channels / groups, *kernel).
+        in_spike: presynaptic spikes (batch, in channels, *space). The trace has the same shape; snnTorch's is padded.
+        out_spike: postsynaptic spikes (batch, out channels, *space).
         trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post: as in ``stdp_linear_single_step``.
 
     Returns:
@@ -90,11 +90,11 @@ def mstdp_linear_single_step(
     tau_pre: float, tau_post: float,
     f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
-    """One step of reward-modulated STDP of a dense layer: the eligibility, to be multiplied by the reward.
+    """One step of reward-modulated STDP for a dense layer. Multiply the eligibility that it returns by the reward.
 
     Args:
         fc, in_spike, out_spike, trace_pre, trace_post, f_pre, f_post: as in ``stdp_linear_single_step``.
-        tau_pre, tau_post: time constants in steps; the decay is exp(-1 / tau).
+        tau_pre, tau_post: time constants of the traces in steps; the decay is exp(-1 / tau).
 
     Returns:
         trace_pre, trace_post, eligibility (batch, out, in).
@@ -114,14 +114,14 @@ def mstdpet_linear_single_step(
     tau_pre: float, tau_post: float,
     tau_trace: float, f_pre: Weighing = proportional, f_post: Weighing = proportional,
 ) -> Step:  # fmt: skip
-    """One step of reward-modulated STDP with an eligibility trace: what enters the trace at this step.
+    """One step of reward-modulated STDP with an eligibility trace. Add the eligibility that it returns to the trace.
 
     Args:
         fc, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post: as in ``mstdp_linear_single_step``.
-        in_spike: (in,), a single sample, as snnTorch takes it; or (batch, in).
-        out_spike: (out,) or (batch, out).
-        tau_trace: time constant of the eligibility trace, which the caller keeps; nothing is computed from it here.
-            ``RewardSTDP(tau_eligibility=...)`` keeps it.
+        in_spike: presynaptic spikes (in,) of a single sample, as in snnTorch; or (batch, in).
+        out_spike: postsynaptic spikes (out,) or (batch, out).
+        tau_trace: time constant of the eligibility trace. It is not used here, because the caller updates the trace;
+            ``RewardSTDP(tau_eligibility=...)`` does it for you.
 
     Returns:
         trace_pre, trace_post, eligibility (out, in) or (batch, out, in).
@@ -129,8 +129,8 @@ def mstdpet_linear_single_step(
     spikes: Tuple[Any, Any] = (in_spike, out_spike)
     single = spikes[0].ndim == 1
     pre, post = (x[None] if single else x for x in spikes)
-    made = mstdp_linear_single_step(fc, pre, post, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
-    return (made[0][0], made[1][0], made[2][0]) if single else made
+    result = mstdp_linear_single_step(fc, pre, post, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+    return (result[0][0], result[1][0], result[2][0]) if single else result
 
 
 def _conv_step(
@@ -167,5 +167,5 @@ def __getattr__(name: str) -> Any:
         from spikecore.functional import learner
 
         return learner.STDPLearner
-    known = {one: thing for one, thing in globals().items() if one not in ("Conv1d", "Conv2d", "Linear", "State")}
+    known = {key: value for key, value in globals().items() if key not in ("Conv1d", "Conv2d", "Linear", "State")}
     raise _no_such("learning rule", name, known, ("STDPLearner",))

@@ -1,4 +1,4 @@
-"""A NIR graph in the making: nodes, edges, and what was lost on the way."""
+"""The nodes and edges of a NIR graph while it is built, and the losses: options that NIR cannot express."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTPUT = "output"
 
 
 class Signal(NamedTuple):
-    """What flows at a place of the network: the sum of what some nodes send.
+    """A signal in the network: the sum of the outputs of some nodes.
 
     Args:
         sources: names of the nodes.
@@ -34,12 +34,12 @@ class Signal(NamedTuple):
 
 
 class Draft:
-    """Collects the nodes of a network.
+    """Collects the nodes, edges and losses of a network.
 
     Args:
         units: how decays become time constants.
         shape: shape of one sample.
-        subgraphs: whether a recurrent layer becomes a graph of its own, or two nodes among the others.
+        subgraphs: write a recurrent layer as a subgraph, instead of as two nodes among the others.
     """
 
     def __init__(self, units: Units, shape: Shape, subgraphs: bool = False) -> None:
@@ -50,19 +50,19 @@ class Draft:
         self.start = Signal((INPUT,), shape)
 
     def put(self, layer: Layer, name: str, params: Any, signal: Signal) -> Signal:
-        """Add a layer that is fed by ``signal``; returns what it sends.
+        """Add a layer whose input is ``signal``; returns its output.
 
         Raises:
-            NirError: NIR cannot say the layer.
-            ShapeError: the layer does not take what comes.
+            NirError: NIR has no node for the layer.
+            ShapeError: the layer does not take samples of the signal's shape.
         """
         if type(layer) is containers.Sequential:
             for key, child in layer.children():
                 signal = self.put(child, _join(name, key), params[key], signal)
             return signal
         if type(layer) is containers.Residual:
-            sent = [self.put(child, _join(name, key), params[key], signal) for key, child in layer.children()]
-            return self.add(name, *sent, *([signal] if layer.shortcut is None else []))
+            branches = [self.put(child, _join(name, key), params[key], signal) for key, child in layer.children()]
+            return self.add(name, *branches, *([signal] if layer.shortcut is None else []))
         if isinstance(layer, Graph):
             return self._graph(layer, name, params, signal)
         if isinstance(layer, layers.Dropout):
@@ -78,7 +78,7 @@ class Draft:
             if signal.shape != shape:
                 raise NirError(f"layer {name}: shapes {shape} and {signal.shape} are added; NIR does not broadcast")
             for source in signal.sources:
-                if source in sources:  # an edge can be there once only
+                if source in sources:  # a graph cannot have the same edge twice: a Scale by 1 makes a second node
                     source = self.link(
                         f"{name}.again", nir.Scale(scale=np.ones(shape)), Signal((source,), shape), shape
                     )
@@ -86,7 +86,7 @@ class Draft:
         return Signal(tuple(sources), shape)
 
     def link(self, name: str, node: Any, signal: Signal, out: Shape) -> str:
-        """Add one node; returns the name it got."""
+        """Add one node; returns its name, which is unique."""
         unique, count = name, 1
         while unique in self.nodes or unique == OUTPUT:
             count += 1
@@ -96,11 +96,11 @@ class Draft:
         return unique
 
     def _graph(self, graph: Graph, name: str, params: Any, signal: Signal) -> Signal:
-        sent = {INPUT: signal}
+        outputs = {INPUT: signal}
         for key, layer, sources in graph.wired():
-            given = self.add(key, *(sent[source] for source in sources))
-            sent[key] = self.put(layer, _join(name, key), params[key], given)
-        return self.add(name, *(sent[source] for source in graph.outputs))
+            total = self.add(key, *(outputs[source] for source in sources))
+            outputs[key] = self.put(layer, _join(name, key), params[key], total)
+        return self.add(name, *(outputs[source] for source in graph.outputs))
 
     def _leaf(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
         try:
@@ -121,7 +121,7 @@ class Draft:
         return signal
 
     def _recurrent(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
-        """The neuron, and its spikes back to itself through the connection."""
+        """Add a neuron whose spikes return to its input through a connection."""
         inner = layer if isinstance(layer, Recurrent) else layer.recurrent
         if not is_neuron(inner.neuron):
             raise no_such_node(f"{name}.neuron", inner.neuron)
@@ -134,11 +134,11 @@ class Draft:
         if not self.subgraphs:
             return self._loop(f"{name}.", chain, weights, signal)
         inside = Draft(self.units, signal.shape)
-        made = inside.finished(inside._loop("", chain, weights, inside.start))
-        return Signal((self.link(name, made, signal, signal.shape),), signal.shape)
+        subgraph = inside.finished(inside._loop("", chain, weights, inside.start))
+        return Signal((self.link(name, subgraph, signal, signal.shape),), signal.shape)
 
     def _loop(self, path: str, chain: List[Tuple[str, Any]], weights: Any, signal: Signal) -> Signal:
-        """Nodes one behind the other, and the last one's spikes through ``weights`` to the first."""
+        """Add a chain of nodes, and lead the spikes of the last node through ``weights`` to the first."""
         names: List[str] = []
         for suffix, node in chain:
             names.append(self.link(f"{path}lif{suffix}", node, signal, signal.shape))
@@ -147,7 +147,7 @@ class Draft:
         return signal
 
     def finished(self, signal: Signal, metadata: Optional[Dict[str, Any]] = None) -> Any:
-        """The graph, with ``signal`` as its output."""
+        """The finished graph, whose output is ``signal``."""
         self.nodes[OUTPUT] = nir.Output(output_type=np.array(signal.shape))
         self.edges += [(source, OUTPUT) for source in signal.sources]
         nodes, edges = folded(self.nodes, self.edges)
@@ -155,7 +155,7 @@ class Draft:
 
 
 def _connection(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
-    """The node of a recurrent connection; one to one between vectors is a diagonal matrix, as snnTorch writes it."""
+    """The node of a recurrent connection. One-to-one between vectors is a diagonal matrix, as in snnTorch."""
     node = WRITERS[type(layer)](layer, params, shape, units)
     if isinstance(layer, OneToOne) and len(shape) == 1:
         return nir.Linear(weight=np.diag(node.scale), metadata=node.metadata)

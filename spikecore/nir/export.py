@@ -34,33 +34,34 @@ def export_to_nir(
     dt: float = DT,
     subgraphs: bool = False,
 ) -> nir.NIRGraph:
-    """The NIR graph of a network, for other libraries, for hardware, and for files (``nir.write``).
+    """Export a network as a NIR graph, for other libraries, for hardware, and for files (``nir.write``).
 
-    Decays become time constants by forward Euler, tau = dt / (1 - beta) with r = tau / dt. What NIR has no place for
-    (kind of reset, surrogate, what is learned) is noted in the metadata, from which ``import_from_nir`` restores it.
+    Decays become time constants by forward Euler, tau = dt / (1 - beta) with r = tau / dt. NIR cannot express the kind
+    of reset, the surrogate, and which parameters are learned. They are written to the metadata of the nodes, from which
+    ``import_from_nir`` restores them.
 
     Args:
-        module: an ``nn.Module`` that is written for one time step, a ``spikecore.Model``, or a layer (with the first
+        module: an ``nn.Module`` that computes one time step, a ``spikecore.Model``, or a layer (which gets the initial
             weights of seed 0).
-        sample_data: an input of one step, (batch, *features); only its shape matters. None where the model knows it.
-        model_name: noted in the metadata.
-        model_fwd_args: what ``forward`` takes after the input, e.g. states; they are not part of the graph.
-        ignore_dims: axes of ``sample_data`` that are no features. Default: the first one, the batch, unless the network
-            takes the sample as it is.
-        dt: duration of a step; in seconds by custom. Default as in snnTorch.
-        subgraphs: write a recurrent layer "rnn" as a graph "rnn" within the graph, input -> lif -> output and
-            lif -> w_rec -> lif, instead of as two nodes "rnn.lif" and "rnn.w_rec", as snnTorch does.
+        sample_data: an input of one step, (batch, *features); only its shape is used. None if the model has a shape.
+        model_name: name that is written to the metadata.
+        model_fwd_args: further arguments of ``forward`` after the input, e.g. states; they are not part of the graph.
+        ignore_dims: axes of ``sample_data`` that are not features. Default: the first axis, the batch, unless the
+            network takes samples of the whole shape.
+        dt: duration of a step, > 0, usually in seconds. Default 1e-4, as in snnTorch.
+        subgraphs: write a recurrent layer "rnn" as a subgraph "rnn", input -> lif -> output and lif -> w_rec -> lif.
+            By default it becomes two nodes "rnn.lif" and "rnn.w_rec", as in snnTorch.
 
     Returns:
-        The graph; its metadata hold ``dt``, ``name``, ``writer`` and ``losses``, one a line.
+        The graph. Its metadata has ``dt``, ``name``, ``writer`` and ``losses``, one per line.
 
     Raises:
-        NirError: a layer that NIR cannot say, named with the remedy; a torch module that cannot be traced; a
-            ``subgraphs`` that is no bool.
+        NirError: NIR has no node for a layer (the message has the remedy), a torch module cannot be traced, or an
+            argument is wrong.
         ShapeError: the network does not take the sample.
 
     Warns:
-        NirLoss: other libraries will compute something else; names each layer and why.
+        NirLoss: other libraries will compute something else; names each layer and the reason.
 
     Source: Pedersen et al., Neuromorphic intermediate representation, Nature Communications 2024.
     """
@@ -74,7 +75,7 @@ def export_to_nir(
 
 
 def _shapes(sample: Any, ignored: Iterable[int]) -> Iterable[Shape]:
-    """What one sample's shape may be, the likeliest first."""
+    """Possible shapes of one sample, the most likely first."""
     if sample is None:
         return
     if not hasattr(sample, "shape"):
@@ -83,8 +84,8 @@ def _shapes(sample: Any, ignored: Iterable[int]) -> Iterable[Shape]:
     if any(not -len(shape) <= axis < len(shape) for axis in ignored):
         raise NirError(f"ignore_dims={ignored} must be axes of sample_data, whose shape is {shape}")
     if ignored:
-        left = {axis % len(shape) for axis in ignored}
-        yield tuple(n for axis, n in enumerate(shape) if axis not in left)
+        dropped = {axis % len(shape) for axis in ignored}
+        yield tuple(n for axis, n in enumerate(shape) if axis not in dropped)
         return
     if len(shape) > 1:
         yield shape[1:]
@@ -115,17 +116,17 @@ def _first_that_fits(
 
 
 def _weights(module: Any, shapes: List[Shape]) -> Tuple[Layer, Any, Optional[Shape]]:
-    """A network, its parameters as a tree, and its samples' shape."""
+    """The network, its parameters as a tree, and the shape of its samples."""
     model = module if isinstance(module, Model) and module.input_shape is not None else None
     if model is None:
-        model = _drawn(getattr(module, "network", module), shapes)
+        model = _initialised(getattr(module, "network", module), shapes)
     assert model.input_shape is not None
     like = shapes_of(model.network, model.input_shape)
     return model.network, unflatten(model.params(), like.params), model.input_shape
 
 
-def _drawn(network: Any, shapes: List[Shape]) -> Model:
-    """A model with first weights for the first shape that fits."""
+def _initialised(network: Any, shapes: List[Shape]) -> Model:
+    """A model with initial weights, for the first shape that fits."""
     first: Optional[ShapeError] = None
     for shape in [network.input_shape] if network.input_shape is not None and not shapes else shapes:
         try:

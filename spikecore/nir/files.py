@@ -1,4 +1,4 @@
-"""NIR files, which may come from anywhere: what HDF5 and the package nir make of them stays an error of one kind."""
+"""Reading of NIR files. Damaged files make HDF5 and the package nir fail in many ways; all become a NirError."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ Written = Union[nir.NIRGraph, nir.NIRNode, PathLike]  # a graph, a node, or the 
 
 
 def opened(graph: Written, max_bytes: int = MOST_BYTES) -> Any:
-    """A graph, from a graph, a node or a file.
+    """Make a graph from a graph, a node or a file.
 
-    A file goes through a process of its own, which can hang or crash over it, and comes back as a plain copy.
+    A separate process reads the file and returns a plain copy, because a damaged file can crash or hang HDF5.
+
+    Args:
+        graph: a ``nir.NIRGraph``, a node, or the path of a file.
+        max_bytes: most bytes of memory that the arrays of a file may take.
 
     Raises:
-        NirError: something else, or a file that is absent, damaged, too large or no graph.
+        NirError: ``graph`` is something else, or the file is absent, damaged, too large or not a graph.
     """
     if isinstance(graph, (str, os.PathLike)):
         graph = _read(graph, max_bytes)
@@ -43,7 +47,7 @@ def _read(path: Any, max_bytes: int) -> Any:
         return nir.read(io.BytesIO(_reader().copy(path, max_bytes)), **options)
     except DataFileError as error:
         raise NirError(str(error)) from None
-    except Exception as error:  # whatever nir makes of a file that holds no graph
+    except Exception as error:  # nir raises errors of many kinds for files without a graph
         raise NirError(f"{path}: not a NIR graph that can be read: {type(error).__name__}: {error}") from error
 
 

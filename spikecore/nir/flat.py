@@ -1,4 +1,4 @@
-"""A NIR graph without subgraphs: their nodes on one level, their Input and Output nodes taken out."""
+"""A NIR graph without subgraphs: all nodes are on one level, without the Input and Output nodes of subgraphs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ Edge = Tuple[str, str]
 
 
 class Flat:
-    """A graph on one level: nodes and edges, and the neighbours of each node.
+    """A graph without subgraphs: nodes and edges, and the nodes before and after each node.
 
     Args:
         graph: a ``nir.NIRGraph``.
+
+    Raises:
+        NirError: an edge names an unknown node, or a subgraph has not exactly one Input and one Output node.
     """
 
     def __init__(self, graph: Any) -> None:
@@ -30,7 +33,7 @@ class Flat:
     def _flattened(self, graph: Any, path: str) -> Tuple[Dict[str, Any], List[Edge]]:
         nodes: Dict[str, Any] = {}
         edges: List[Edge] = []
-        ports: Dict[str, Edge] = {}  # where a node's edges end and begin
+        ports: Dict[str, Edge] = {}  # by node: the node at which its incoming edges end, and its outgoing edges begin
         for name, node in graph.nodes.items():
             full = path + name
             if isinstance(node, nir.NIRGraph):
@@ -43,7 +46,7 @@ class Flat:
                 nodes[full] = node
         for source, target in graph.edges:
             if source not in ports or target not in ports:
-                raise NirError(f"edge {(source, target)!r} names a node that is not there; nodes: {', '.join(ports)}")
+                raise NirError(f"edge {(source, target)!r} names a node that does not exist; nodes: {', '.join(ports)}")
             edges.append((ports[source][1], ports[target][0]))
         for start, end in ports.values():
             if start != end:
@@ -53,20 +56,20 @@ class Flat:
 
 
 def border(nodes: Dict[str, Any], kind: Any, subgraph: str = "") -> str:
-    """The one Input or Output node.
+    """The name of the only Input or Output node.
 
     Raises:
-        NirError: none, or several.
+        NirError: there is none, or there are several.
     """
-    found = [name for name, node in nodes.items() if isinstance(node, kind)]
-    if len(found) != 1:
-        where, listed = f"subgraph {subgraph}" if subgraph else "the graph", f": {', '.join(found)}" if found else ""
-        raise NirError(f"{where} has {len(found)} {kind.__name__} nodes; exactly one can be read{listed}")
-    return found[0]
+    names = [name for name, node in nodes.items() if isinstance(node, kind)]
+    if len(names) != 1:
+        where, listed = f"subgraph {subgraph}" if subgraph else "the graph", f": {', '.join(names)}" if names else ""
+        raise NirError(f"{where} has {len(names)} {kind.__name__} nodes; it must have exactly one{listed}")
+    return names[0]
 
 
 def _without(name: str, edges: List[Edge]) -> List[Edge]:
-    """The edges after a node has been taken out and its sources joined with its targets."""
+    """The edges without a node; each of its sources is connected with each of its targets."""
     sources = [s for s, t in edges if t == name]
     targets = [t for s, t in edges if s == name]
     return [e for e in edges if name not in e] + [(s, t) for s in sources for t in targets]

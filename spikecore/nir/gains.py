@@ -1,4 +1,4 @@
-"""A constant scale before a neuron is that neuron's r (or w_in), which is how other libraries write it."""
+"""Scales before neurons. A constant Scale before a neuron becomes the neuron's r or w_in, as in other libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIELD = {nir.LIF: "r", nir.LI: "r", nir.IF: "r", nir.I: "r", nir.CubaLIF: "w_in
 
 
 def folded(nodes: Dict[str, Any], edges: List[Tuple[str, str]]) -> Tuple[Dict[str, Any], List[Tuple[str, str]]]:
-    """The graph with such scales taken into the neurons behind them; ``import_from_nir`` brings them back."""
+    """The graph without constant scales before neurons; ``import_from_nir`` makes a scale from r or w_in again."""
     nodes, edges = dict(nodes), list(edges)
     for name, node in list(nodes.items()):
         after = [target for source, target in edges if source == name]

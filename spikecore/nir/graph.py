@@ -1,4 +1,4 @@
-"""A network that is no chain: layers in any order without feedback, each fed by the sum of some others."""
+"""Networks that are not a chain. The input of a layer is the sum of the outputs of other layers, without feedback."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ INPUT = "input"  # the name that stands for the network's own input
 
 @dataclass(frozen=True)
 class Graph(Container):
-    """Layers by name, each fed by the sum of what its sources send.
+    """A network of layers with names. The input of each layer is the sum of the outputs of its sources.
 
     Args:
-        names: the layers' names, in an order in which every layer stands behind its sources.
-        layers: the layers.
-        sources: for each layer the names of its sources; "input" is the network's input.
-        outputs: names of the layers whose sum is the output.
+        names: the layers' names. Each layer comes after its sources.
+        layers: the layers, in the same order.
+        sources: for each layer, the names of its sources; "input" is the network's input.
+        outputs: names of the layers whose sum is the network's output.
 
     Raises:
-        ValueError: a name twice, or a source that does not stand before its layer.
+        ValueError: a name occurs twice, or a source does not come before its layer.
     """
 
     names: Tuple[str, ...]
@@ -73,36 +73,36 @@ class Graph(Container):
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         state, trees, values = checked_state(run, self, state), Trees(), {INPUT: x}
         for name, layer, sources in self.wired():
-            given = _sum(values, sources)
-            values[name] = trees.add(name, run_child(run, name, layer, params, buffers, state, given))
+            total = _sum(values, sources)
+            values[name] = trees.add(name, run_child(run, name, layer, params, buffers, state, total))
         return trees.result(_sum(values, self.outputs))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         values, resting = {INPUT: x}, {}
         for name, layer, sources in self.wired():
-            given = layer.entering(engine, params[name], _sum(values, sources))
-            below = layer.rest(engine, params[name], given)
+            entering = layer.entering(engine, params[name], _sum(values, sources))
+            at_rest = layer.rest(engine, params[name], entering)
             if layer.state:
-                resting[name] = below
-            values[name], _ = layer.step(engine, params[name], below, given)  # only its shape is of interest
+                resting[name] = at_rest
+            values[name], _ = layer.step(engine, params[name], at_rest, entering)  # only its shape is used
         return State(resting)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         values, after = {INPUT: x}, {}
         for name, layer, sources in self.wired():
-            given = layer.entering(engine, params[name], _sum(values, sources))
-            values[name], below = layer.step(engine, params[name], state.get(name, State()), given)
+            entering = layer.entering(engine, params[name], _sum(values, sources))
+            values[name], new = layer.step(engine, params[name], state.get(name, State()), entering)
             if layer.state:
-                after[name] = below
+                after[name] = new
         return _sum(values, self.outputs), State(after)
 
 
 def _common(shapes: Dict[str, Shape], sources: Tuple[str, ...]) -> Shape:
-    found = [shapes[name] for name in sources]
-    if any(shape != found[0] for shape in found):
+    candidates = [shapes[name] for name in sources]
+    if any(shape != candidates[0] for shape in candidates):
         listed = ", ".join(f"{name} {shapes[name]}" for name in sources)
         raise ShapeError(f"its sources differ in shape and cannot be added: {listed}")
-    return found[0]
+    return candidates[0]
 
 
 def _sum(values: Dict[str, Any], sources: Tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""NIR graphs as networks: engine-agnostic (``network_from_nir``, ``model_from_nir``) or for torch."""
+"""Import of NIR graphs as networks (``network_from_nir``) and as models on any engine (``model_from_nir``)."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ from spikecore.nir.read_neurons import Resets, read_neuron
 from spikecore.nir.units import Units, units_of
 from spikecore.nir.wiring import START, units_in_order
 
-#: What layers and NumPy make of a node whose values or notes are not what such a node has.
+#: Errors that layers and NumPy raise for nodes with wrong values or notes.
 FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError)
 
 
 class Network(NamedTuple):
-    """What a NIR graph says, on no engine.
+    """A network that was read from a NIR graph. It belongs to no engine.
 
     Args:
-        network: a ``Sequential``, or where the graph is no chain a ``Graph``.
+        network: a ``Sequential``, or a ``Graph`` if the graph is not a chain.
         params: its parameters, a tree of NumPy arrays.
         input_shape: shape of one sample.
         names: the layers' names in the graph.
-        output: whether a module's last layer returns its states, too: as noted, and in graphs that others wrote.
+        output: whether the last layer of a torch module returns its states, too. spikecore notes it in the graph; for
+            graphs of other libraries it is True if the last layer spikes.
     """
 
     network: Layer
@@ -62,25 +63,26 @@ def network_from_nir(
     input_shape: Optional[Sizes] = None,
     max_bytes: int = MOST_BYTES,
 ) -> Network:
-    """The engine-agnostic network of a NIR graph, and its weights.
+    """Read the network and the weights of a NIR graph, for any engine.
 
     Args:
         graph: a ``nir.NIRGraph``, one node, or the path of a file.
-        dt: duration of a step in the graph's unit of time. None: as stored in the graph, else what the writer uses,
-            1e-4 if that is not known.
-        writer: the library that wrote the graph, for its units: "snntorch", "spikingjelly", "norse", "norse-1.1" (it
-            writes dt tau for tau), "sinabs"; None takes NIR's equations as they stand, by forward Euler.
-        reset_mechanism, reset_delay, surrogate: of neurons of which the graph does not say it, that is of all that
-            another library wrote. NIR's own reset is "zero" at once. The surrogate is ``atan()`` by default.
-        input_shape: shape of one sample; by default that of the graph's Input node, without a batch axis of its own.
-        max_bytes: how much memory the arrays of a file, and the values of all neurons of a layer, may take.
+        dt: duration of a step in the graph's unit of time, > 0. None takes the value in the graph, else the writer's,
+            else 1e-4.
+        writer: the library that wrote the graph, which determines its units: "snntorch", "spikingjelly", "norse",
+            "norse-1.1" (it writes dt tau instead of tau) or "sinabs". None uses NIR's equations with forward Euler.
+        reset_mechanism, reset_delay, surrogate: options of neurons for which the graph has none, that is of all neurons
+            that another library wrote. Default: NIR's own reset, "zero" without delay, and ``atan()``.
+        input_shape: shape of one sample. Default: that of the graph's Input node, without its batch axis, if any.
+        max_bytes: most bytes of memory that the arrays of a file, and the values of all neurons of a layer, may take.
+            Default: 1 GiB.
 
     Returns:
-        A ``Network``: the layer, its parameters, the shape of a sample, the layers' names.
+        A ``Network``: the network, its parameters, the shape of a sample, the layers' names.
 
     Raises:
-        NirError: what cannot be read, named by node.
-        ShapeError: shapes that do not fit together.
+        NirError: the graph cannot be read; names the node.
+        ShapeError: shapes do not fit each other.
     """
     if input_shape is not None:
         input_shape = sample_shape("input_shape", input_shape)
@@ -111,16 +113,19 @@ def model_from_nir(
     seed: int = 0,
     **options: Any,
 ) -> Model:
-    """The model of a NIR graph, on any engine.
+    """Read a NIR graph as a model on any engine.
 
     Args:
         graph, dt: see ``network_from_nir``.
         engine: an Engine or its name, as in ``spikecore.Model``; ``get_engine("numpy", dtype="float64")`` for float64.
-        seed: as in ``spikecore.Model``.
-        **options: those of ``network_from_nir``.
+        seed: seed of the model, as in ``spikecore.Model``.
+        **options: further arguments of ``network_from_nir``.
+
+    Raises:
+        NirError, ShapeError: as for ``network_from_nir``.
     """
-    found = network_from_nir(graph, dt, **options)
-    return loaded(found.network, found.params, found.input_shape, engine, seed)
+    read = network_from_nir(graph, dt, **options)
+    return loaded(read.network, read.params, read.input_shape, engine, seed)
 
 
 def loaded(network: Layer, params: Params, shape: Shape, engine: Any, seed: int = 0) -> Model:
@@ -140,7 +145,7 @@ def loaded(network: Layer, params: Params, shape: Shape, engine: Any, seed: int 
 
 
 def _input_shapes(flat: Flat, order: List[Unit], given: Optional[Shape]) -> List[Shape]:
-    """What one sample's shape may be, the likeliest first: some libraries count the batch as an axis."""
+    """Possible shapes of one sample, the most likely first: some libraries include the batch axis in the shape."""
     if given is not None:
         return [tuple(given)]
     stored = flat.nodes[border(flat.nodes, nir.Input)].input_type["input"]
@@ -160,16 +165,16 @@ def _network(
     sender: Dict[str, str] = {START: INPUT}
     rows: List[Tuple[str, Layer, Params, Tuple[str, ...]]] = []
     for unit in order:
-        came = {shapes[source] for source in unit.sources}
-        if len(came) > 1:
-            raise ShapeError(f"{unit.place}: its sources differ in shape: {', '.join(map(str, sorted(came)))}")
-        sources, now = tuple(sender[source] for source in unit.sources), came.pop()
+        incoming = {shapes[source] for source in unit.sources}
+        if len(incoming) > 1:
+            raise ShapeError(f"{unit.place}: its sources differ in shape: {', '.join(map(str, sorted(incoming)))}")
+        sources, now = tuple(sender[source] for source in unit.sources), incoming.pop()
         if 8 * math.prod(now) > most:
             raise NirError(f"{unit.place}: samples of shape {now} take more memory than max_bytes={most:,} allows")
-        made = _read(unit, now, units, resets)
-        own = unit.name.rpartition(".")[0] if unit.recurrent else ""  # a loop mostly is a subgraph: "rnn.lif"
-        for left, (layer, params) in enumerate(made, start=1 - len(made)):
-            name = _unique(f"{own or unit.name}{'_before' if left else ''}", rows)
+        layers = _read(unit, now, units, resets)
+        subgraph = unit.name.rpartition(".")[0] if unit.recurrent else ""  # a loop is usually a subgraph: "rnn.lif"
+        for left, (layer, params) in enumerate(layers, start=1 - len(layers)):
+            name = _unique(f"{subgraph or unit.name}{'_before' if left else ''}", rows)
             now = _checked_shape(unit, layer, params, now)
             rows.append((name, layer, params, sources))
             sources = (name,)
@@ -177,12 +182,12 @@ def _network(
     last = False
     if order and outputs == (order[-1].name,):
         notes, spiking = noted(order[-1].node), bool(getattr(rows[-1][1], "spiking", False))
-        last = notes.get("output", spiking and not notes)  # without notes somebody else's: as snnTorch has it
+        last = notes.get("output", spiking and not notes)  # without notes, another library wrote it: as snnTorch
     return _assembled(rows, tuple(sender[name] for name in outputs), shape)._replace(output=last)
 
 
 def _checked_shape(unit: Unit, layer: Layer, params: Params, shape: Shape) -> Shape:
-    """Shape of one sample of a layer's output, if the layer takes such samples, and its weights are those it needs."""
+    """Shape of one sample of a layer's output. Raises if the layer does not take its input or has wrong weights."""
     try:
         like = shapes_of(layer, shape)
     except ShapeError as error:
@@ -191,9 +196,9 @@ def _checked_shape(unit: Unit, layer: Layer, params: Params, shape: Shape) -> Sh
         raise NirError(f"{unit.place}: {error}") from error
     given, wanted = flatten(params), flatten(like.params)
     for name in {**given, **wanted}:
-        found, expected = (np.shape(part[name]) if name in part else None for part in (given, wanted))
-        if found is None or expected is None or math.prod(found) != math.prod(expected):
-            raise NirError(f"{unit.place}: {name} of shape {found}, expected {expected}")
+        actual, expected = (np.shape(part[name]) if name in part else None for part in (given, wanted))
+        if actual is None or expected is None or math.prod(actual) != math.prod(expected):
+            raise NirError(f"{unit.place}: {name} of shape {actual}, expected {expected}")
     return like.shape
 
 
@@ -216,13 +221,13 @@ def _layers_of(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[R
 
 
 def _unique(name: str, rows: List[Any]) -> str:
-    """A name without dots, which stand for nesting."""
+    """A unique name without dots, because a dot separates the names of nested layers."""
     plain, taken, count = name.replace(".", "_"), {INPUT, *(row[0] for row in rows)}, 1
-    made = plain
-    while made in taken:
+    unique = plain
+    while unique in taken:
         count += 1
-        made = f"{plain}_{count}"
-    return made
+        unique = f"{plain}_{count}"
+    return unique
 
 
 def _assembled(rows: List[Any], outputs: Tuple[str, ...], shape: Shape) -> Network:

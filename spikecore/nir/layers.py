@@ -1,4 +1,4 @@
-"""What NIR has and the rest of the library does not: delays, sums over windows, flattening of some axes."""
+"""Layers that only NIR needs: delays, sums over windows, flattening of some axes."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class SumPool2d(AvgPool2d):
 
 @dataclass(frozen=True)
 class FlattenAxes(Stateless):
-    """Some neighbouring axes of each sample as one.
+    """Join some neighbouring axes of each sample to one axis.
 
     Args:
-        start_dim, end_dim: first and last of the axes, counted within a sample; negative ones from its end.
+        start_dim, end_dim: first and last of the axes, counted within a sample; negative numbers count from its end.
     """
 
     start_dim: int = 0
@@ -73,10 +73,10 @@ class Delay(Layer):
     """y[t] = x[t - steps], and zero before the sequence begins.
 
     Args:
-        steps: number of steps >= 0; an int, or an array of them that broadcasts to the neurons.
+        steps: number of steps, >= 0; an int, or an array of ints that broadcasts to the neurons. Default 1.
 
     Raises:
-        ValueError: steps that are no ints >= 0.
+        ValueError: ``steps`` are not ints >= 0.
     """
 
     steps: Numbers = 1
@@ -89,12 +89,12 @@ class Delay(Layer):
 
     @property
     def counts(self) -> Any:
-        """The numbers of steps as an array."""
+        """``steps`` as an array."""
         return Fixed(self.steps).data
 
     @property
     def state(self) -> Tuple[str, ...]:
-        return tuple(f"before{i}" for i in range(1, int(self.counts.max()) + 1))  # inputs of the steps before
+        return tuple(f"before{i}" for i in range(1, int(self.counts.max()) + 1))  # the input of i steps ago
 
     def init(self, key: Key, shape: Shape) -> Init:
         check_broadcast(self, "steps", self.counts, shape)
@@ -107,8 +107,8 @@ class Delay(Layer):
         xp, longest = run.engine.xp, len(self.state)
         if run.steps is not None and x.shape[0] != run.steps:
             x = xp.broadcast_to(x, (run.steps, *x.shape[1:]))
-        held = run.start(self.rest(run.engine, params, x[0, ...])) if state is None else state
-        earlier = [xp.expand_dims(held[name], axis=0) for name in reversed(self.state)]
+        start = run.start(self.rest(run.engine, params, x[0, ...])) if state is None else state
+        earlier = [xp.expand_dims(start[name], axis=0) for name in reversed(self.state)]
         line, time = xp.concat([*earlier, x], axis=0), x.shape[0]
         y = self._mixed(run.engine, lambda n: line[longest - n : longest - n + time, ...])
         final = {name: line[time + longest - i, ...] for i, name in enumerate(self.state, start=1)}
@@ -119,7 +119,7 @@ class Delay(Layer):
         return self._mixed(engine, lambda n: values[n]), State(dict(zip(self.state, values)))
 
     def _mixed(self, engine: Any, delayed: Callable[[int], Any]) -> Any:
-        """For each neuron the input of as many steps ago as it is delayed."""
+        """The delayed input of each neuron. ``delayed(n)`` is the input of n steps ago."""
         counts = self.counts
         used = sorted({int(n) for n in counts.reshape(-1).tolist()})
         if len(used) == 1:

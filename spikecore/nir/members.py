@@ -1,4 +1,4 @@
-"""Which nodes are one layer: a neuron with the nodes of its firing, spike size and feedback; else a single node."""
+"""Which nodes form one layer: a neuron with its Threshold, its Scale of spikes and its feedback, or a single node."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Unit:
     Args:
         name: name of the first node.
         node: the first node.
-        threshold: the Threshold behind a leaky integrator, which makes it a neuron without reset.
+        threshold: the Threshold after a leaky integrator; the two are a neuron without reset.
         graded: the Scale of its spikes.
-        recurrent: whether its spikes come back.
-        connection: the node through which they come; None for an edge of the neuron to itself.
-        sources: names of the units that feed it.
+        recurrent: whether its spikes return to its input.
+        connection: the node through which they return; None for an edge from the neuron to itself.
+        sources: names of the units whose outputs it takes.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Unit:
 
     @property
     def place(self) -> str:
-        """The node, for messages."""
+        """Name and kind of the node, for messages."""
         return f"node {self.name} ({type(self.node).__name__})"
 
 
@@ -48,7 +48,7 @@ def _only(names: List[str]) -> str:
 
 
 def _fused_before(flat: Flat, name: str) -> bool:
-    """Whether a Threshold belongs to the leaky integrator before it; one with notes of its own is its own layer."""
+    """Whether a Threshold belongs to the leaky integrator before it. A Threshold with notes is a separate layer."""
     source = _only(flat.before[name])
     return (
         bool(source)
@@ -59,7 +59,7 @@ def _fused_before(flat: Flat, name: str) -> bool:
 
 
 def _graded_before(flat: Flat, name: str) -> bool:
-    """Whether a Scale is the size of the spikes of the neuron before it."""
+    """Whether a Scale belongs to the neuron before it, as the size of its spikes."""
     marked = isinstance(flat.nodes[name], nir.Scale) and noted(flat.nodes[name]).get("field") == "graded_spikes_factor"
     source = _only(flat.before[name])
     return (
@@ -76,7 +76,7 @@ def belongs_before(flat: Flat, name: str) -> bool:
 
 
 def plain(flat: Flat, name: str) -> Tuple[Unit, List[str], str]:
-    """A layer without feedback: its nodes, and the one that sends."""
+    """A layer without feedback: the unit, the names of its nodes, and the name of its last node."""
     unit, members = Unit(name, flat.nodes[name]), [name]
     following = _only(flat.after[name])
     if following and isinstance(flat.nodes[following], nir.Threshold) and _fused_before(flat, following):
@@ -90,31 +90,31 @@ def plain(flat: Flat, name: str) -> Tuple[Unit, List[str], str]:
 
 
 def _reach(flat: Flat, name: str) -> Set[str]:
-    """All nodes that a node feeds, over others or itself."""
-    found: Set[str] = set()
+    """All nodes that can be reached from a node along edges."""
+    reached: Set[str] = set()
     waiting = list(flat.after[name])
     while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found.add(one)
-            waiting += flat.after[one]
-    return found
+        node = waiting.pop()
+        if node not in reached:
+            reached.add(node)
+            waiting += flat.after[node]
+    return reached
 
 
 def loop_of(flat: Flat, name: str) -> Set[str]:
-    """The nodes on loops through a node."""
+    """The nodes on all loops through a node; empty if there is no loop."""
     ahead = _reach(flat, name)
     return {other for other in ahead if name in _reach(flat, other)} if name in ahead else set()
 
 
 def starts(flat: Flat, name: str, loop: Set[str]) -> bool:
-    """Whether a node on a loop is its neuron: a Threshold is one where there is no other."""
+    """Whether a node is the neuron of its loop. A Threshold is the neuron if the loop has no other."""
     neurons = [other for other in loop if isinstance(flat.nodes[other], (*LEAKY, *SPIKING))]
     return name in neurons or (not neurons and isinstance(flat.nodes[name], nir.Threshold))
 
 
 def looped(flat: Flat, name: str, loop: Set[str]) -> Tuple[Unit, List[str], str]:
-    """A neuron whose spikes come back: [Threshold], [Scale of the spikes], connection, and back to the neuron."""
+    """A neuron with feedback: neuron, [Threshold], [Scale of the spikes], connection, and back to the neuron."""
     chain = [name]
     while True:
         following = [other for other in flat.after[chain[-1]] if other in loop]
@@ -145,12 +145,15 @@ def _recurrent(flat: Flat, chain: List[str], loop: Set[str]) -> Tuple[Unit, List
         outside = [n for n in flat.before[other] if n not in loop] if other != name else []
         outside += [n for n in flat.after[other] if n not in loop] if other != sender else []
         if outside:
-            raise NirError(f"node {other} lies on the feedback of {name} and is also connected with {outside[0]}")
+            raise NirError(
+                f"node {other} lies on the feedback of {name} and is also connected with {outside[0]}: only the neuron "
+                "may be connected with other layers"
+            )
     return unit, chain, sender
 
 
 def _too_much(name: str, loop: Set[str]) -> NirError:
     return NirError(
-        f"feedback over {', '.join(sorted(loop))}: only a neuron that hears itself through one connection can be read "
-        f"(Recurrent); split the loop at {name} and run the parts step by step"
+        f"feedback over {', '.join(sorted(loop))}: only feedback from a neuron to itself through one connection can be "
+        f"read (Recurrent); split the loop at {name} and run the parts step by step"
     )

@@ -1,4 +1,4 @@
-"""Modules for what ``spikecore.nn`` has no module of its own: any layer with a step, scales, graphs."""
+"""Torch modules that ``spikecore.nn`` does not have: for any layer with a step, for scales, and for graphs."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from spikecore.nir.graph import INPUT, Graph
 
 
 class LayerModule(SpikingNeuron):
-    """A layer of ``spikecore`` that runs over time, as a module that keeps its state.
+    """A torch module for a layer of ``spikecore`` that has a state. The module keeps the state.
 
     Args:
-        layer: a neuron, a wrapper around one, a delay: e.g. ``spikecore.LI(beta=0.9)``.
-        params: its parameters, as a tree of arrays; they become Parameters, named with "_" for ".".
+        layer: a neuron, a wrapper around a neuron, or a delay: e.g. ``spikecore.LI(beta=0.9)``.
+        params: its parameters, as a tree of arrays; they become Parameters, with "_" for "." in their names.
 
-    Called as ``y = module(x)`` for one time step, and by ``snn.run`` for a sequence.
+    Call ``y = module(x)`` for one time step, or use ``snn.run`` for a sequence.
     """
 
-    states: ClassVar[Tuple[str, ...]] = ()  # an instance's own
+    states: ClassVar[Tuple[str, ...]] = ()  # each instance sets its own
 
     def __init__(self, layer: Layer, params: Any) -> None:
         self.states = tuple(layer.state)  # type: ignore[misc]
         super().__init__(init_hidden=True)
-        for name, value in list(self.named_buffers()):  # the base's own, which the layer does not read
+        for name, value in list(self.named_buffers()):  # buffers of the base class, which the layer does not use
             self.register_buffer(name, value, persistent=False)
         self._neuron, self._like = layer, params
-        self.scans = isinstance(layer, Stepper)  # type: ignore[misc]  # others step by step
+        self.scans = isinstance(layer, Stepper)  # type: ignore[misc]  # other layers run step by step
         for name, value in flatten(params).items():
             setattr(self, _plain(name), nn.Parameter(torch.as_tensor(np.array(value), dtype=torch.float32)))
 
     def _rebuild(self) -> None:
-        """The layer has its options; nothing of it is made from this module's."""
+        """Do nothing: the layer has its own options, and does not depend on those of the module."""
 
     def _tensors(self, engine: Any, host: bool = False) -> Params:
         wanted = getattr(torch, engine.dtype)
         flat = {name: getattr(self, _plain(name)).to(wanted) for name in flatten(self._like)}
-        made: Params = unflatten(flat, self._like)
-        return made
+        params: Params = unflatten(flat, self._like)
+        return params
 
     def arrays(self) -> Any:
         """The parameters as a tree of NumPy arrays."""
@@ -67,7 +67,7 @@ class Scale(nn.Module):
 
     Args:
         scale: an array that broadcasts to one sample.
-        learned: as Parameter, else as buffer.
+        learned: make ``scale`` a Parameter instead of a buffer.
     """
 
     def __init__(self, scale: Any, learned: bool = False) -> None:
@@ -83,12 +83,14 @@ class Scale(nn.Module):
 
 
 class GraphModule(nn.Module):
-    """Modules that are each fed by the sum of some others: ``spikecore.nir.Graph`` for torch, one step a call.
+    """``spikecore.nir.Graph`` for torch. The input of each module is the sum of the outputs of its sources.
+
+    A call computes one time step.
 
     Args:
-        graph: the wiring.
+        graph: the graph that says which modules are connected.
         parts: the modules by the layers' names.
-        last: the neuron at the end, if it returns its states, which then are returned.
+        last: name of the last neuron, if the graph returns this neuron's spikes and states; else None.
     """
 
     def __init__(self, graph: Graph, parts: Mapping[str, nn.Module], last: Optional[str] = None) -> None:
@@ -99,18 +101,18 @@ class GraphModule(nn.Module):
         self.outputs = graph.outputs
 
     def forward(self, x: Any) -> Any:
-        sent: Dict[str, Any] = {INPUT: x}
+        values: Dict[str, Any] = {INPUT: x}
         for name, sources in self.sources:
-            sent[name] = self.layers[name](_sum(sent, sources))
+            values[name] = self.layers[name](_sum(values, sources))
             if name == self.last:
-                return sent[name]
-        return _sum(sent, self.outputs)
+                return values[name]
+        return _sum(values, self.outputs)
 
 
-def _sum(sent: Dict[str, Any], sources: Tuple[str, ...]) -> Any:
-    total = sent[sources[0]]
+def _sum(values: Dict[str, Any], sources: Tuple[str, ...]) -> Any:
+    total = values[sources[0]]
     for name in sources[1:]:
-        total = total + sent[name]
+        total = total + values[name]
     return total
 
 

@@ -1,4 +1,4 @@
-"""What is written beside a graph because NIR has no place for it, and what is said where something is lost."""
+"""Notes and losses. Notes are options that NIR cannot express; they are written to the metadata of nodes."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Any, Dict
 
 from spikecore import arguments
 
-KEY = "spikecore"  # under which a node's or graph's metadata hold our notes, as JSON
+KEY = "spikecore"  # key of the notes, as JSON, in the metadata of a node or graph
 
 
 class NirError(ValueError):
-    """Something cannot be said in NIR, or a graph cannot be read; the message names layer or node and the remedy."""
+    """NIR cannot express a network, or a graph cannot be read. The message names the layer or node and the remedy."""
 
 
 checked = functools.partial(arguments.checked, refusal=NirError)
 
 
 class NirLoss(UserWarning):
-    """A graph says less than the network did; the message names the layer and what other libraries will not know."""
+    """A graph lacks options of the network. The message names the layer and the options that other libraries miss."""
 
 
 def note(**facts: Any) -> Dict[str, str]:
-    """Metadata of a node."""
+    """Metadata of a node, with these facts as notes."""
     return {KEY: json.dumps(facts)}
 
 
 def noted(node: Any) -> Dict[str, Any]:
-    """The notes of a node that this library wrote; empty for others.
+    """The notes of a node; empty if another library wrote the node.
 
     Raises:
-        NirError: notes that are no JSON.
+        NirError: the notes are not JSON.
     """
     text = getattr(node, "metadata", {}).get(KEY)
     if text is None:
         return {}
     try:
-        found: Dict[str, Any] = json.loads(text.decode() if isinstance(text, bytes) else text)
+        notes: Dict[str, Any] = json.loads(text.decode() if isinstance(text, bytes) else text)
     except (ValueError, TypeError, RecursionError) as error:
         raise NirError(f"metadata[{KEY!r}] of a {type(node).__name__} is damaged: {error}; delete that entry") from None
-    if not isinstance(found, dict):
+    if not isinstance(notes, dict):
         raise NirError(f"metadata[{KEY!r}] of a {type(node).__name__} is damaged: {text!r:.60}; delete that entry")
-    return found
+    return notes

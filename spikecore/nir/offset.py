@@ -1,4 +1,4 @@
-"""Neurons whose membrane a spike puts to a value of its own, where NIR's v_reset and v_leak differ."""
+"""Neurons that a spike resets to a value rho, for NIR's neurons with v_reset other than v_leak."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spikecore.api.neurons.synaptic import Synaptic
 
 @dataclass(frozen=True)
 class _Offset(Membrane):
-    """Mixed into a neuron: U[t] = V[t] - H[t] (V[t] - rho), at once and differentiated, in place of its reset."""
+    """A mixin that replaces a neuron's reset by U[t] = V[t] - H[t] (V[t] - rho), without delay and with a gradient."""
 
     rho: Param = 0.0
     reset_mechanism: Literal["zero"] = "zero"
@@ -25,7 +25,9 @@ class _Offset(Membrane):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reset_delay:
-            raise ValueError(f"{type(self).__name__}: reset_delay=True is not defined for it; the reset is immediate")
+            raise ValueError(
+                f"{type(self).__name__}: reset_delay=True is not defined; use False: the reset is immediate"
+            )
 
     def reset_now(self, params: Params, mem: Array, fired: Array) -> Any:
         return mem - fired * (mem - params.rho)
@@ -33,19 +35,19 @@ class _Offset(Membrane):
 
 @dataclass(frozen=True)
 class OffsetLeaky(_Offset, Leaky):
-    """``Leaky`` whose spike puts the membrane to ``rho``, at once.
+    """``Leaky`` whose membrane is set to ``rho`` by a spike, within the same step.
 
     Args:
-        rho: the membrane after a spike, relative to the potential it decays to.
+        rho: the membrane after a spike, relative to the potential to which it decays. Default 0.
         beta, threshold, surrogate, graded_spikes_factor, inhibition, state_quant: as in ``Leaky``.
     """
 
 
 @dataclass(frozen=True)
 class OffsetSynaptic(_Offset, Synaptic):
-    """``Synaptic`` whose spike puts the membrane to ``rho``, at once.
+    """``Synaptic`` whose membrane is set to ``rho`` by a spike, within the same step.
 
     Args:
-        rho: the membrane after a spike, relative to the potential it decays to.
+        rho: the membrane after a spike, relative to the potential to which it decays. Default 0.
         alpha, beta, threshold, surrogate, graded_spikes_factor, inhibition, state_quant: as in ``Synaptic``.
     """

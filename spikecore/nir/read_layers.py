@@ -1,4 +1,4 @@
-"""NIR nodes without state as layers, with their weights."""
+"""Layers and weights of NIR nodes without state, and of delays."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from spikecore.nir.units import Units
 from spikecore.nir.values import compact, learned
 
 Read = Tuple[Layer, Params]
-MOST_STEPS = 100_000  # of a delay, each of which is a state of its own
+MOST_STEPS = 100_000  # of a delay; each step needs a state
 
 
 def _linear(node: Any, place: str, shape: Shape, units: Units) -> Read:
     weight = _array(node.weight)
     if weight.ndim != 2:
-        raise NirError(f"{place}: weight of shape {weight.shape}; a matrix (out, in) can be read")
+        raise NirError(f"{place}: weight of shape {weight.shape}: must be a matrix (out, in)")
     out, size = weight.shape
     if isinstance(node, nir.Linear):
         return layers.Linear(size, out, bias=False), Params(weight=weight)
@@ -38,9 +38,9 @@ def _conv(node: Any, place: str, shape: Shape, units: Units) -> Read:
     padding = _padding(node.padding, place, kernel, stride, dilation)
     bias = bool(noted(node).get("bias", True)) or bool(_array(node.bias).any())
     kind = layers.Conv1d if axes == 1 else layers.Conv2d
-    made = kind(weight.shape[1] * groups, weight.shape[0], kernel, stride, padding, dilation, groups, bias)
+    layer = kind(weight.shape[1] * groups, weight.shape[0], kernel, stride, padding, dilation, groups, bias)
     params = {"weight": weight, **({"bias": _array(node.bias)} if bias else {})}
-    return made, Params(params)
+    return layer, Params(params)
 
 
 def _padding(padding: Any, place: str, kernel: Any, stride: Any, dilation: Any) -> Tuple[int, ...]:
@@ -52,7 +52,7 @@ def _padding(padding: Any, place: str, kernel: Any, stride: Any, dilation: Any) 
     added = [d * (k - 1) for d, k in zip(dilation, kernel)]
     if any(n % 2 for n in added) or any(s != 1 for s in stride):
         raise NirError(
-            f"{place}: padding='same' needs odd kernels and stride 1; found kernel {kernel}, stride {stride}"
+            f"{place}: padding='same' needs odd kernels and stride 1, not kernel {kernel} and stride {stride}"
         )
     return tuple(n // 2 for n in added)
 
@@ -65,7 +65,7 @@ def _pool(node: Any, place: str, shape: Shape, units: Units) -> Read:
 def _flatten(node: Any, place: str, shape: Shape, units: Units) -> Read:
     axes, first, last = len(shape), int(node.start_dim), int(node.end_dim)
     if not (-axes <= first < axes and -axes <= last < axes):
-        raise NirError(f"{place}: start_dim={first}, end_dim={last} for samples of shape {shape}")
+        raise NirError(f"{place}: start_dim={first}, end_dim={last} must be axes of samples of shape {shape}")
     whole = (first % axes, last % axes) == (0, axes - 1)
     return (layers.Flatten() if whole else FlattenAxes(first, last)), Params()
 
@@ -88,7 +88,7 @@ def _delay(node: Any, place: str, shape: Shape, units: Units) -> Read:
     if bool((steps > MOST_STEPS).any()):
         raise NirError(f"{place}: delay of {steps.max():g} steps of dt={units.dt:g}; at most {MOST_STEPS} can be read")
     if bool((np.abs(steps - steps.round()) > 1e-6 * np.maximum(steps, 1.0)).any()) or bool((steps < 0).any()):
-        raise NirError(f"{place}: delay must be a whole number >= 0 of steps of dt={units.dt:g}, found {steps.min():g}")
+        raise NirError(f"{place}: delay must be a whole number >= 0 of steps of dt={units.dt:g}, not {steps.min():g}")
     return Delay(compact(steps.round())), Params()
 
 
@@ -106,7 +106,7 @@ READERS: Dict[Any, Callable[[Any, str, Shape, Units], Read]] = {
 
 
 def connection(node: Any, place: str, shape: Shape, gain: Any, units: Units) -> Read:
-    """The connection of a recurrent neuron, whose input the neuron multiplies with ``gain``."""
+    """The connection of a recurrent neuron. Its weights are multiplied by ``gain``, the neuron's input factor."""
     if node is None:
         return OneToOne(compact(np.broadcast_to(gain, shape))), Params()
     marked = noted(node).get("kind") == "OneToOne"
@@ -118,7 +118,10 @@ def connection(node: Any, place: str, shape: Shape, gain: Any, units: Units) -> 
         return layer, params
     per_output = np.broadcast_to(gain, shape).reshape(shape[0], -1)
     if bool((per_output != per_output[:, :1]).any()):
-        raise NirError(f"{place}: the neuron's gain differs within a channel, and its feedback is a convolution")
+        raise NirError(
+            f"{place}: the neuron's gain differs within a channel, and its feedback is a convolution: the gain must be "
+            "the same for all neurons of a channel"
+        )
     factor = per_output[:, 0]
     return layer, Params({n: w * factor.reshape(-1, *(1,) * (w.ndim - 1)) for n, w in params.items()})
 
@@ -130,16 +133,16 @@ def _diagonal(weight: Any) -> bool:
 
 
 def _array(value: Any) -> Any:
-    """An array of numbers.
+    """An array of finite real numbers.
 
     Raises:
-        ValueError: it holds something else, or NaN or infinity.
+        ValueError: the array has other entries, or NaN or infinity.
     """
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"an array of {array.dtype}, expected real numbers")
     if not bool(np.isfinite(array).all()):
-        raise ValueError("an array holds NaN or infinity: the training that made it had diverged")
+        raise ValueError("an array holds NaN or infinity: its training has diverged")
     return array
 
 
@@ -149,10 +152,10 @@ def sizes(value: Any, axes: int) -> Tuple[int, ...]:
 
 
 def fitting(value: Any, place: str, name: str, shape: Shape) -> Any:
-    """An array of a node, spread to the shape of one sample.
+    """An array of a node, broadcast to the shape of one sample.
 
     Raises:
-        NirError: it does not fit.
+        NirError: it cannot be broadcast, or has NaN.
     """
     array = np.asarray(value, dtype=np.float64)
     if bool(np.isnan(array).any()):

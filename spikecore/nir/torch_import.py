@@ -11,18 +11,21 @@ from spikecore.nir.imports import network_from_nir
 
 @checked
 def import_from_nir(graph: Written, dt: Optional[float] = None, **options: Any) -> Any:
-    """The torch module of a NIR graph: one time step a call, for a loop or for ``snn.run``.
+    """Read a NIR graph as a torch module. A call computes one time step; use it in a loop or with ``snn.run``.
 
-    Graphs that ``export_to_nir`` wrote come back as they were. Of others a neuron at the end returns its states beside
-    its spikes, as in snnTorch. Neurons keep their state (``init_hidden=True``); ``utils.reset(net)`` starts a new
-    sequence.
+    A graph that ``export_to_nir`` wrote gives the same network again. In a graph of another library, a neuron at the
+    end returns its states after its spikes, as in snnTorch. Neurons keep their states (``init_hidden=True``); call
+    ``utils.reset(net)`` to start a new sequence.
 
     Args:
         graph, dt: see ``network_from_nir``.
-        **options: those of ``network_from_nir``.
+        **options: further arguments of ``network_from_nir``.
 
     Returns:
-        ``nn.Sequential``, its layers named as in the graph; where the graph is no chain a module of its own.
+        An ``nn.Sequential`` whose layers are named as in the graph, or a ``GraphModule`` if the graph is not a chain.
+
+    Raises:
+        NirError, ShapeError: as for ``network_from_nir``.
     """
     from spikecore.nir.build import module_of  # it imports torch
 

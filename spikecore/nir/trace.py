@@ -1,4 +1,4 @@
-"""A torch module's step as a NIR graph: ``torch.fx`` gives the calls, ``from_torch`` each layer's counterpart."""
+"""One step of a torch module as a NIR graph. ``torch.fx`` lists its calls, ``from_torch`` converts each layer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CONSTANT = "a tensor that is neither parameter nor buffer"
 
 
 class _Bound(nn.Module):
-    """A network with the further arguments of its ``forward``."""
+    """A network together with the arguments of its ``forward`` after the input."""
 
     def __init__(self, net: nn.Module, arguments: Tuple[Any, ...]) -> None:
         super().__init__()
@@ -46,22 +46,22 @@ class _Bound(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Torch's tracer, to which neurons are layers."""
+    """A tracer that treats neurons as layers, and does not look inside them."""
 
     def __init__(self) -> None:
-        super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # functions of ``math`` are for numbers
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # do not trace functions of ``math``
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        own = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
-        return own or isinstance(m, (GradedSpikes, LayerModule)) or super().is_leaf_module(m, module_qualified_name)
+        neuron = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
+        return neuron or isinstance(m, (GradedSpikes, LayerModule)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
-    """Add all layers of a module that is written for one time step; returns what it sends.
+    """Add all layers of a module that computes one time step; returns its output.
 
     Raises:
-        NirError: what cannot be traced, or has no node in NIR.
-        ShapeError: a layer does not take what comes.
+        NirError: the module cannot be traced, or NIR has no node for a call.
+        ShapeError: a layer does not take its input.
     """
     if not isinstance(net, nn.Module):
         raise NirError(f"export_to_nir: {type(net).__name__} is no nn.Module, spikecore.Model or layer")
@@ -74,13 +74,13 @@ def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
         why = next((f"layer {name}: {twin}" for name, twin in twins if twin), reason)
         raise NirError(
             f"export_to_nir: {type(net).__name__} cannot be exported: {why}; write forward for one time step, with "
-            "init_hidden=True, or with its states given in model_fwd_args"
+            "init_hidden=True, or pass its states in model_fwd_args"
         ) from None
     return _Walk(draft, bound).run(graph)
 
 
 class _Walk:
-    """Goes through the calls of one step."""
+    """Adds a node for each call of one step."""
 
     def __init__(self, draft: Draft, net: nn.Module) -> None:
         self.draft, self.modules, self.net = draft, dict(net.named_modules()), net
@@ -131,7 +131,7 @@ class _Walk:
         return self.draft.put(layer, name, params, signal)
 
     def _note_output(self, name: str) -> None:
-        """Note that a neuron returns its states, too."""
+        """Write a note that a neuron returns its states, too."""
         nodes = self.draft.nodes
         node = nodes[name].nodes["lif"] if isinstance(nodes.get(name), nir.NIRGraph) else nodes.get(name)
         node = nodes.get(f"{name}.lif") if node is None else node
@@ -166,7 +166,7 @@ class _Walk:
 
     def _scaled(self, name: str, signal: Signal, factor: Any) -> Signal:
         if not isinstance(factor, (torch.Tensor, int, float)):
-            raise NirError(f"export_to_nir: {name} multiplies with {factor!r}; make it a parameter or a buffer")
+            raise NirError(f"export_to_nir: {name} multiplies by {factor!r}; make the factor a parameter or a buffer")
         value = torch.as_tensor(factor).detach().cpu()
         learned = isinstance(factor, nn.Parameter)
         plain: Any = value.item() if value.ndim == 0 else value.numpy()
@@ -175,7 +175,7 @@ class _Walk:
 
 
 def counterpart(module: Any, name: str, shape: Tuple[int, ...]) -> Tuple[Any, Any]:
-    """The layer of a module that takes samples of ``shape``, and its parameters."""
+    """The layer that does the same as a torch module on samples of ``shape``, and its parameters."""
     if isinstance(module, LayerModule):
         return module.neuron, module.arrays()
     if type(module) is nn.Flatten and (module.start_dim, module.end_dim) != (1, -1):
@@ -199,7 +199,7 @@ def _flatten(module: nn.Flatten, name: str, shape: Tuple[int, ...]) -> Any:
     axes = 1 + len(shape)
     first, last = module.start_dim % axes, module.end_dim % axes
     if first == 0:
-        raise NirError(f"layer {name} (Flatten): start_dim={module.start_dim} takes in the batch; use start_dim=1")
+        raise NirError(f"layer {name} (Flatten): start_dim={module.start_dim} takes in the batch axis; use start_dim=1")
     return layers.Flatten() if (first, last) == (1, axes - 1) else FlattenAxes(first - 1, last - 1)
 
 

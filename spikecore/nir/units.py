@@ -1,12 +1,12 @@
-"""Between time constants of NIR's differential equations and decays per step.
+"""Conversion between the time constants of NIR's differential equations and decays per step.
 
 With a step of dt, tau dv/dt = (v_leak - v) + r I becomes v[t] = beta v[t-1] + (1 - beta) v_leak + gain I[t]::
 
     forward Euler     beta = 1 - dt / tau         gain = r dt / tau
     exponential       beta = exp(-dt / tau)       gain = r (1 - beta)
 
-and dv/dt = r I becomes v[t] = v[t-1] + r dt I[t]. NIR fixes neither dt nor the unit of time, and every library has its
-own; ``WRITERS`` lists them.
+and dv/dt = r I becomes v[t] = v[t-1] + r dt I[t]. NIR defines neither dt nor the unit of time. ``WRITERS`` lists those
+of each library.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from spikecore.api.core.messages import unknown
 from spikecore.nir.notes import KEY, NirError
 
 DT = 1e-4  # seconds: snnTorch's and SpikingJelly's
-FAR = 1e4  # no time constant is this many steps long
-NEAR_ONE = 1e-6  # a gain this near to 1 is 1: libraries write float32
+FAR = 1e4  # a time constant of this many steps is taken for an error of units
+NEAR_ONE = 1e-6  # a gain this near to 1 is taken for 1, because libraries write float32
 
 
 @dataclass(frozen=True)
 class Units:
-    """How the numbers of a graph are meant.
+    """Units and conventions of the numbers in a graph.
 
     Args:
-        dt: duration of a step, in the graph's unit of time.
-        exponential: decays by exp(-dt / tau), else by forward Euler.
-        tau_factor: what the file's time constants must be multiplied with.
-        jump: a spike raises the synaptic current by w_in at once, instead of by w_in dt / tau_syn.
+        dt: duration of a step, in the graph's unit of time, > 0.
+        exponential: decays are exp(-dt / tau), instead of forward Euler's 1 - dt / tau.
+        tau_factor: factor for the time constants of the file.
+        jump: a spike raises the synaptic current by w_in, instead of by w_in dt / tau_syn.
         per_step: an integrator adds r I per step, instead of r dt I.
-        near: a gain this near to 1 is 1 but for rounding.
-        assumed: nobody said what dt is; then numbers that make no sense with it are refused.
+        near: a gain that differs from 1 by at most this is taken for 1.
+        assumed: dt is a guess; numbers that make no sense with it are then refused.
     """
 
     dt: float = DT
@@ -70,32 +70,32 @@ class Units:
         if self.assumed and bool((tau >= FAR * self.dt).all()):
             raise NirError(
                 f"{owner}: {name}={tau.min():g} would be {tau.min() / self.dt:g} steps of dt={self.dt:g}, which is "
-                f"only assumed; say how long a step is: dt=..., or writer=... (known: {', '.join(WRITERS)})"
+                f"only assumed; pass the duration of a step as dt=..., or writer=... (known: {', '.join(WRITERS)})"
             )
-        # 1 - dt / tau is exact to 16 decimals; rounded to 15, the number comes back from which tau was made.
+        # 1 - dt / tau is exact to 16 decimals. Rounding to 15 decimals restores the decay from which tau was computed.
         return np.clip(np.round(1.0 - self.dt / tau, 15), 0.0, 1.0)
 
     def gain(self, r: Any, tau: Any) -> Any:
-        """What the membrane of a leaky neuron takes of its input in a step."""
+        """The factor of the input in a step of a leaky neuron's membrane."""
         tau = np.asarray(tau, dtype=np.float64) * self.tau_factor
         return self._snapped(r * (-np.expm1(-self.dt / tau) if self.exponential else self.dt / tau))
 
     def integrated(self, owner: str, r: Any) -> Any:
-        """What an integrator takes of its input in a step.
+        """The factor of the input in a step of an integrator.
 
         Raises:
-            NirError: r = 1, and nobody said whether that is per step or per unit of time.
+            NirError: r = 1, and it is not known whether that is per step or per unit of time.
         """
         r = np.asarray(r, dtype=np.float64)
         if self.assumed and not self.per_step and bool((r == 1.0).all()):
             raise NirError(
-                f"{owner}: r=1 is one per unit of time by NIR's equation, and one per step in Norse and Sinabs; say "
-                f"which: dt=... (1 for a step), or writer=... (known: {', '.join(WRITERS)})"
+                f"{owner}: r=1 is one per unit of time by NIR's equation, and one per step in Norse and Sinabs; pass "
+                f"dt=... (1 for one per step), or writer=... (known: {', '.join(WRITERS)})"
             )
         return self._snapped(r * (1.0 if self.per_step else self.dt))
 
     def received(self, w_in: Any, tau_syn: Any) -> Any:
-        """What a synaptic current takes of its input in a step."""
+        """The factor of the input in a step of a synaptic current."""
         return self._snapped(np.asarray(w_in, dtype=np.float64)) if self.jump else self.gain(w_in, tau_syn)
 
     def tau(self, decay: Any) -> Any:
@@ -118,10 +118,15 @@ WRITERS: Dict[str, Units] = {
 
 
 def units_of(writer: Optional[str], dt: Optional[float], metadata: Any) -> Units:
-    """The units of a graph: those of the library that wrote it, with ``dt`` as given, else as stored in the graph.
+    """The units of a graph.
+
+    Args:
+        writer: the library that wrote the graph; None if it is not known.
+        dt: duration of a step; None takes the value in the graph, else the writer's.
+        metadata: of the graph.
 
     Raises:
-        NirError: an unknown writer, a dt that is none.
+        NirError: the writer is unknown, or dt is not a finite number > 0.
     """
     if writer is not None and writer not in WRITERS:
         raise NirError(unknown("writer", writer, WRITERS))
@@ -132,7 +137,7 @@ def units_of(writer: Optional[str], dt: Optional[float], metadata: Any) -> Units
     if given is None:
         return replace(units, assumed=writer is None)
     if not isinstance(given, (int, float)):
-        with suppress(TypeError, ValueError):  # Units says what is wrong with it
+        with suppress(TypeError, ValueError):  # Units raises the error about a wrong value
             given = float(given)
-    made = replace(units, dt=given)
-    return replace(made, tau_factor=1.0 / made.dt) if writer == "norse-1.1" else made
+    units = replace(units, dt=given)
+    return replace(units, tau_factor=1.0 / units.dt) if writer == "norse-1.1" else units

@@ -1,4 +1,4 @@
-"""Arrays of a node as fields of a neuron: as few numbers as they need, constant or learned."""
+"""Arrays of a node as fields of a neuron, constant or learned, in their smallest shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spikecore.api.core.parameters import Learn, constant
 
 
 def compact(full: Any) -> Any:
-    """A number where all values are equal, else an array with axes of extent 1 where they are equal along the axis."""
+    """A number if all values are equal; else an array that has size 1 along each axis along which they are equal."""
     full = np.asarray(full, dtype=np.float64)
     for axis in range(full.ndim):
         first = np.take(full, [0], axis=axis)
@@ -21,9 +21,9 @@ def compact(full: Any) -> Any:
 
 
 def learned(full: Any, entry: Dict[str, Any], shape: Shape) -> Tuple[Learn, Any]:
-    """The learned field that was noted, and its parameter: the values in the shape that the parameter had.
+    """The learned field of a note, and the value of its parameter, in the shape of the parameter that was exported.
 
-    Values that have come to differ where one parameter stood for several neurons get a parameter each.
+    If one parameter was shared by several neurons and their values now differ, each neuron gets its own parameter.
     """
     full = np.asarray(full, dtype=np.float64)
     wanted, per, dt = tuple(entry["shape"]), entry["per"], entry["dt"]
@@ -32,6 +32,6 @@ def learned(full: Any, entry: Dict[str, Any], shape: Shape) -> Tuple[Learn, Any]
     if not bool((np.broadcast_to(part, full.shape) == full).all()):
         part, wanted, per = full, shape, None
     part = part.reshape(wanted)
-    meant = part if dt is None else -dt / np.log(np.clip(part, 1e-300, 1 - 1e-16))
-    first = float(meant.reshape(-1)[0]) if per is not None or meant.ndim == 0 else meant
-    return Learn(constant(first), per, dt), meant if dt is None else np.log(meant)
+    value = part if dt is None else -dt / np.log(np.clip(part, 1e-300, 1 - 1e-16))  # with dt, tau is learned
+    first = float(value.reshape(-1)[0]) if per is not None or value.ndim == 0 else value
+    return Learn(constant(first), per, dt), value if dt is None else np.log(value)

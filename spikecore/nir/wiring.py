@@ -1,4 +1,4 @@
-"""The layers of a flat NIR graph in order, each with those that feed it."""
+"""The layers of a flat NIR graph in the order of computation, each with its sources."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from spikecore.nir.flat import Flat, border
 from spikecore.nir.members import Unit, belongs_before, loop_of, looped, plain, starts
 from spikecore.nir.notes import NirError
 
-START = ""  # stands for the Input node, whatever its name
+START = ""  # name of the Input node in this module
 
 
 def units_in_order(flat: Flat) -> Tuple[List[Unit], Tuple[str, ...]]:
-    """The layers, each behind its sources, and the names of those that make the output.
+    """The layers, each after its sources, and the names of the layers whose sum is the output.
 
     Raises:
-        NirError: feedback over several neurons, a node that nothing feeds or that leads nowhere.
+        NirError: there is feedback over several neurons, or a node without input or without effect on the output.
     """
     start, end = border(flat.nodes, nir.Input), border(flat.nodes, nir.Output)
-    found, owner = {}, {start: START}
+    units, owner = {}, {start: START}
     taken: Set[str] = {start, end}
     for name in flat.nodes:
         if name in taken or belongs_before(flat, name):
@@ -30,27 +30,29 @@ def units_in_order(flat: Flat) -> Tuple[List[Unit], Tuple[str, ...]]:
             continue
         unit, members, sender = looped(flat, name, loop) if loop else plain(flat, name)
         unit.sources = tuple(s for s in flat.before[name] if s not in members)
-        found[name] = unit
+        units[name] = unit
         taken |= set(members)
         owner[sender] = name
     left = set(flat.nodes) - taken
     if left:
-        raise NirError(f"nodes {', '.join(sorted(left))} form a loop without a neuron, which never comes to rest")
-    for unit in found.values():
+        raise NirError(f"nodes {', '.join(sorted(left))} form a loop without a neuron: put a neuron into the loop")
+    for unit in units.values():
         unit.sources = tuple(_owned(owner, source, unit.place) for source in unit.sources)
     outputs = tuple(_owned(owner, source, "the output") for source in flat.before[end])
-    return _sorted(found, outputs), outputs
+    return _sorted(units, outputs), outputs
 
 
 def _owned(owner: Dict[str, str], source: str, place: str) -> str:
     if source not in owner:
-        raise NirError(f"{place} is fed by {source}, which lies inside a layer: between a neuron and its own feedback")
+        raise NirError(
+            f"{place} is fed by {source}, which lies between a neuron and its own feedback: connect it with the neuron"
+        )
     return owner[source]
 
 
-def _sorted(found: Dict[str, Unit], outputs: Tuple[str, ...]) -> List[Unit]:
+def _sorted(units: Dict[str, Unit], outputs: Tuple[str, ...]) -> List[Unit]:
     ordered: List[Unit] = []
-    done, waiting = {START}, list(found.values())
+    done, waiting = {START}, list(units.values())
     while waiting:
         ready = [unit for unit in waiting if unit.sources and set(unit.sources) <= done]
         if not ready:

@@ -1,4 +1,4 @@
-"""Stateless layers and delays as NIR nodes."""
+"""NIR nodes of stateless layers and delays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.units import Units
 
-REMEDIES = {  # for layers that people do use and NIR does not have
+REMEDIES = {  # for common layers that NIR does not have
     "MaxPool1d": "use a strided Conv1d",
     "MaxPool2d": "use AvgPool2d or a strided Conv2d",
     "AvgPool1d": "use a Conv1d with groups=channels and constant weights",
@@ -24,7 +24,7 @@ REMEDIES = {  # for layers that people do use and NIR does not have
     "BatchNormTT1d": "fold its scale into the layer before it, or train without",
     "BatchNormTT2d": "fold its scale into the layer before it, or train without",
     "LayerNorm": "train without it",
-    "Concat": "add the branches (Residual), which NIR can say",
+    "Concat": "add the branches (Residual), which NIR can express",
 }
 
 
@@ -34,7 +34,7 @@ def _linear(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
 
 
 def _bias(layer: Any, params: Any) -> Any:
-    """NIR's convolutions always have a bias."""
+    """The bias of a convolution, zeros if it has none: NIR's convolutions always have a bias."""
     weight = np.asarray(params.weight)
     return np.asarray(params.bias) if layer.bias else np.zeros(weight.shape[0], dtype=weight.dtype)
 
@@ -108,18 +108,18 @@ WRITERS: Dict[Any, Callable[[Any, Any, Shape, Units], Any]] = {
 
 
 def learn_note(value: Learn, param: Any) -> Dict[str, Any]:
-    """What is noted of a learned field: how it is learned and the shape of its parameter."""
+    """The note about a learned field: how it is learned, and the shape of its parameter."""
     return {"per": value.per, "dt": value.dt, "shape": list(np.shape(param))}
 
 
 def typed(node: Any, shape: Shape, out: Shape) -> Any:
-    """A node with the shapes that come and go, which nir infers wrongly for some convolutions."""
+    """Set the shapes of a node's input and output, which nir infers wrongly for some convolutions."""
     node.input_type, node.output_type = {"input": np.array(shape)}, {"output": np.array(out)}
     return node
 
 
 def no_such_node(name: str, layer: Layer) -> NirError:
-    """The error for a layer that NIR cannot say."""
+    """The error for a layer for which NIR has no node."""
     kind = layer_name(layer)
     remedy = REMEDIES.get(kind, "replace it by Leaky, Synaptic, Lapicque, IF or LI" if layer.state else "leave it out")
     return NirError(f"layer {name} ({kind}): NIR has no such node; {remedy}")

@@ -1,11 +1,11 @@
 """Pictures of spikes, membranes, events, activity, surrogates, training and gradients, from arrays of any engine.
 
-Each function draws on the axes it is given and returns the artists; `artist.figure` leads to the figure:
-`spikeplot.raster(spikes).figure.savefig("raster.png")`. Without axes it makes a figure, which in a program that has
-imported pyplot is pyplot's current one, for `plt.show()` and the like. Nothing else is global. Time is axis 0. An axis
-label or title that is already set stays. The gallery shows all of them.
+Each function draws on the axes that you pass, and returns the artists. `artist.figure` is the figure:
+`spikeplot.raster(spikes).figure.savefig("raster.png")`. Without axes, the function makes a figure. If the program has
+imported pyplot, this is pyplot's current figure, for `plt.show()` and similar functions. No other global state changes.
+Axis 0 of an array is time. Labels and titles that are already set stay. docs/gallery.md shows all pictures.
 
-Bad arguments raise ValueError, and a missing matplotlib an ImportError that names the extra to install.
+Wrong arguments raise ValueError. A missing matplotlib raises an ImportError that names the extra to install.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How busy each layer is, step by step."""
+"""The firing rate of each layer at each time step."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ if TYPE_CHECKING:
 def activity_map(
     spikes: Mapping[str, Any], ax: Optional[Axes] = None, *, cmap: Union[str, Colormap] = "Blues", colorbar: bool = True
 ) -> AxesImage:
-    """Firing rates as a heat map: a row per layer, from the input down, a column per time step.
+    """Draw firing rates as a heat map: a row per layer, the input at the top, and a column per time step.
 
-    The rate is the fraction of a layer's neurons that fire at a step, over the batch: spikes per neuron and step. Each
-    row is labelled with its mean. White is silence, so that a dead layer, a burst at the start and a layer that is
-    always on are seen at once.
+    The rate is the fraction of a layer's neurons that fire at a step, averaged over the batch: spikes per neuron and
+    step. The label of a row has its mean rate. White means no spikes. The map shows layers that never fire, bursts at
+    the start, and layers that always fire.
 
     Args:
-        spikes: by layer, (time, batch, *features) or any shape with time first; not zero is a spike.
-        ax: where to draw; the colour bar takes room from it.
-        cmap: matplotlib's colour map.
-        colorbar: whether to draw the scale.
+        spikes: spikes by name of the layer, (time, batch, *features) or any shape with time first; a value that is not
+            zero is a spike.
+        ax: axes to draw on; the colour bar takes room from them. Default: axes of a new figure.
+        cmap: colour map of matplotlib.
+        colorbar: whether to draw the colour bar.
 
     Returns:
         The image; its array is (layer, time).
+
+    Raises:
+        ValueError: there is no layer, or the arrays are empty or differ in their number of time steps.
     """
     rates = _rates(spikes)
     if ax is None:
@@ -45,19 +49,19 @@ def activity_map(
     dress(ax, "time step", "layer (mean rate)", "Firing rate by layer")
     ax.grid(visible=False)
     ax.tick_params(axis="y", length=0)
-    ax.set_yticks(np.arange(0.5, len(names) - 1), minor=True)  # gaps between rows, drawn as white lines
+    ax.set_yticks(np.arange(0.5, len(names) - 1), minor=True)  # a white line between two rows
     ax.grid(visible=True, which="minor", axis="y", color="white", linewidth=2.5)
     ax.tick_params(axis="y", which="minor", length=0)
     whole_numbers(ax.xaxis)
     if colorbar:
         bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
-        bar.set_label("spikes per\nneuron and step", fontsize=9)  # in one line, longer than few rows are high
+        bar.set_label("spikes per\nneuron and step", fontsize=9)  # two lines: few rows give a short bar
         bar.outline.set_visible(False)  # type: ignore[operator]
     return image
 
 
 def _rates(spikes: Mapping[str, Any]) -> np.ndarray:
-    """(layer, time)."""
+    """Mean firing rates (layer, time)."""
     if not hasattr(spikes, "items") or not spikes:
         raise ValueError("spikes: need arrays (time, ...) by the name of their layer, at least one")
     fired = {name: host(values) != 0 for name, values in spikes.items()}

@@ -1,4 +1,4 @@
-"""One sample over time, as a moving picture."""
+"""Animations of one sample over time."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ def animator(
     interval: float = 40,
     cmap: Union[str, Colormap] = "plasma",
 ) -> FuncAnimation:
-    """One sample as an image that changes from time step to time step.
+    """Show one sample as an image that changes from time step to time step.
 
-    Keep the animation while it plays, and save or show it: `animator(sample).save("sample.gif", writer="pillow")`, or
-    in a notebook `HTML(animator(sample).to_jshtml())`. One colour scale holds for all steps.
+    Save the animation by `animator(sample).save("sample.gif", writer="pillow")`, or show it in a notebook by
+    `HTML(animator(sample).to_jshtml())`. Keep a reference to it while it plays. All steps have the same colour scale.
 
     Args:
         data: (time, height, width), or (time, 1, height, width).
-        fig: the figure to draw on; default that of `ax`, or a new one.
-        ax: where to draw; default new axes on `fig`.
-        num_steps: how many steps to show, from the first; default all.
-        interval: milliseconds per step.
-        cmap: matplotlib's colour map.
+        fig: figure to draw on. Default: that of `ax`, or a new one.
+        ax: axes to draw on. Default: new axes on `fig`.
+        num_steps: number of steps to show, from the first. Default: all.
+        interval: milliseconds per step, > 0. Default 40.
+        cmap: colour map of matplotlib.
+
+    Raises:
+        ValueError: `data` has another shape, or `num_steps` or `interval` is out of range.
     """
     images = host(data)
     if images.ndim == 4 and images.shape[1] == 1:
@@ -55,9 +58,10 @@ def animator(
 def play(
     figure: Any, ax: Any, show: Callable[[int], None], steps: int, interval: float, per_step: int = 1, *, own: bool
 ) -> FuncAnimation:
-    """An animation of `steps · per_step` pictures; the axes count the steps in their title if they have none.
+    """Make an animation of `steps · per_step` pictures, each drawn by `show` and shown for `interval` milliseconds.
 
-    A figure of its own is laid out once, so that nothing jumps and each picture takes half the time.
+    If the axes have no title, their title is the time step. The layout of an `own` figure, which spikeplot made, is
+    computed only once: positions stay the same from picture to picture, and drawing takes half the time.
     """
     if not interval > 0:
         raise ValueError(f"interval={interval!r}: need milliseconds per picture, more than 0")

@@ -1,4 +1,4 @@
-"""How often each output neuron fired: the picture of a prediction by rate."""
+"""The number of spikes of each output neuron: a picture of a prediction by firing rate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SpikeCount(NamedTuple):
-    """What `spike_count` drew: the bars, and the dots at their ends."""
+    """The artists of `spike_count`: the bars, and the dots at their ends."""
 
     bars: LineCollection
     dots: Line2D
@@ -44,29 +44,33 @@ def spike_count(
     gridcolor: Colour = "#f0f0f0",
     scannercolor: Colour = ORANGE,
 ) -> Union[SpikeCount, FuncAnimation]:
-    """Horizontal bars, one per neuron, as long as the number of its spikes; still, or growing over time.
+    """Draw the number of spikes of each neuron as a horizontal bar, as a picture or as an animation.
 
-    The axis ends at the number of steps, so that a bar also shows a rate: one that reaches the end fired at every step.
+    The axis ends at the number of steps, so a bar also shows a rate: the neuron of a full bar fired at every step.
 
     Args:
-        data: spikes, (time, neurons), or (time, batch, *features) with `batch_index`; not zero is a spike.
-        fig: the figure to draw on; default that of `ax`, or a new one.
-        ax: where to draw; default new axes on `fig`.
-        labels: the neurons' names, from the lowest; default their numbers. Where rows are too low for all of them,
+        data: spikes, (time, neurons), or (time, batch, *features) with `batch_index`; a value that is not zero is a
+            spike.
+        fig: figure to draw on. Default: that of `ax`, or a new one.
+        ax: axes to draw on. Default: new axes on `fig`.
+        labels: names of the neurons, from the lowest bar. Default: their numbers. If there is no room for all names,
             every second, fifth, tenth, ... is shown.
-        num_steps: how many steps to count, from the first; default all.
-        animate: whether to return an animation in which the bars grow and a line runs along the steps.
-        interpolate: pictures per time step of the animation, for a smoother line.
-        gridshader: whether every other interval between two ticks is shaded.
-        interval: milliseconds per picture.
-        time_step: seconds per step; the axis then reads in seconds.
-        batch_index: the sample to show.
-        color: of bars and dots.
-        gridcolor: of the shading.
-        scannercolor: of the running line.
+        num_steps: number of steps to count, from the first. Default: all.
+        animate: return an animation in which the bars grow and a line moves along the steps.
+        interpolate: pictures per time step of the animation, ≥ 1; more make the line move more smoothly.
+        gridshader: shade every second interval between two ticks.
+        interval: milliseconds per picture, > 0. Default 25.
+        time_step: seconds per step; the axis then shows seconds. Default: steps.
+        batch_index: index of the sample to show.
+        color: colour of bars and dots.
+        gridcolor: colour of the shading.
+        scannercolor: colour of the moving line.
 
     Returns:
-        The artists, or with `animate` the animation: keep it while it plays.
+        The artists, or with `animate` the animation: keep a reference to it while it plays.
+
+    Raises:
+        ValueError: an array has another shape, `labels` another length, or a number is out of range.
     """
     fired = first_steps(neurons_of("data", data, batch_index), num_steps) != 0
     names = _names(labels, fired.shape[1])
@@ -76,23 +80,23 @@ def spike_count(
     own = fig is None and ax is None
     figure, ax = canvas_of(fig, ax, 6.0, max(2.2, min(8.0, 1.1 + 0.3 * len(names))))
     totals = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(fired, axis=0)])  # after 0, 1, … steps
-    drawn = _bars(ax, totals[-1], color)
+    artists = _bars(ax, totals[-1], color)
     _frame(ax, names, steps, float(time_step), gridcolor if gridshader else None)
     if not ax.get_xlabel():
         ax.set_xlabel("spike count" + (" × time step (s)" if time_step else "") + ("; line: time" if animate else ""))
     if not animate:
         dress(ax, "", "neuron", f"{counted(int(totals[-1].sum()), 'spike')} in {counted(steps, 'time step')}")
         ax.grid(visible=False)
-        return drawn
+        return artists
     dress(ax, "", "neuron")
     ax.grid(visible=False)
     scanner = ax.axvline(0.0, color=scannercolor, linewidth=2.0)
 
     def show(picture: int) -> None:
         scanner.set_xdata([picture / interpolate] * 2)
-        _lengthen(drawn, totals[picture // interpolate])
+        _lengthen(artists, totals[picture // interpolate])
 
-    # One step more than there are, so that the last picture has counted them all.
+    # The animation has an extra step, so that the last picture shows the counts of all steps.
     return play(figure, ax, show, steps + 1, interval, interpolate, own=own)
 
 
@@ -105,22 +109,22 @@ def _names(labels: Optional[Sequence[Any]], neurons: int) -> List[str]:
 
 def _bars(ax: Axes, counts: np.ndarray, color: Any) -> SpikeCount:
     rows = np.arange(len(counts))
-    size = min(0.7 * size_of(ax)[1] / max(len(rows), 1), 7.0)  # a row has room for no more
+    size = min(0.7 * size_of(ax)[1] / max(len(rows), 1), 7.0)  # a wider bar would reach into the next row
     bars = ax.hlines(rows, 0.0, counts, color=color, linewidth=size, alpha=0.45, zorder=2)
     (dots,) = ax.plot(counts, rows, "o", color=color, markersize=max(size, 2.0), zorder=3, clip_on=False)
     return SpikeCount(bars, dots)
 
 
-def _lengthen(drawn: SpikeCount, counts: np.ndarray) -> None:
-    drawn.bars.set_segments([[(0.0, row), (float(count), row)] for row, count in enumerate(counts)])
-    drawn.dots.set_xdata(counts)
+def _lengthen(artists: SpikeCount, counts: np.ndarray) -> None:
+    artists.bars.set_segments([[(0.0, row), (float(count), row)] for row, count in enumerate(counts)])
+    artists.dots.set_xdata(counts)
 
 
 def _frame(ax: Axes, names: List[str], steps: int, seconds: float, shade: Any) -> None:
-    """Scale, ticks, and the shading between ticks."""
+    """Set limits and ticks, and shade every second interval between ticks."""
     ax.set_xlim(0, steps)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    most = size_of(ax)[1] / 10  # names in points of this size
+    most = size_of(ax)[1] / 10  # a name needs a height of 10 points
     every = next((n for k in range(6) for n in (10**k, 2 * 10**k, 5 * 10**k) if len(names) <= n * most), len(names))
     ax.set_yticks(range(0, len(names), every), names[::every])
     whole_numbers(ax.xaxis)

@@ -1,4 +1,4 @@
-"""From arrays of any engine to what is drawn, with the checks that go with it."""
+"""Arrays of any engine as NumPy arrays for drawing, and checks of their shapes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 
 def host(values: Any) -> np.ndarray:
-    """A NumPy array of any engine's array, without importing that engine."""
-    if hasattr(values, "detach"):  # torch; double, because NumPy has no bfloat16
+    """Convert an array of any engine to NumPy, without importing that engine."""
+    if hasattr(values, "detach"):  # torch; to double, because NumPy has no bfloat16
         values = values.detach().cpu().double()
     elif hasattr(values, "get") and hasattr(values, "__cuda_array_interface__"):  # cupy
         values = values.get()
@@ -17,7 +17,7 @@ def host(values: Any) -> np.ndarray:
 
 
 def neurons_of(name: str, values: Any, batch_index: Optional[int]) -> np.ndarray:
-    """(time, neurons) of one sample."""
+    """One sample as (time, neurons); `values` is (time,), (time, neurons), or with `batch_index` (time, batch, ...)."""
     array = host(values)
     if batch_index is None:
         if array.ndim not in (1, 2):
@@ -31,14 +31,17 @@ def neurons_of(name: str, values: Any, batch_index: Optional[int]) -> np.ndarray
 
 
 def sample_of(name: str, array: np.ndarray, batch_index: int) -> np.ndarray:
-    """(time, *features) of (time, batch, *features)."""
+    """One sample (time, *features) of an array (time, batch, *features)."""
     if array.ndim < 2 or not -array.shape[1] <= batch_index < array.shape[1]:
-        raise ValueError(f"batch_index={batch_index}: {name} has shape {array.shape}, (time, batch, *features)")
+        raise ValueError(
+            f"batch_index={batch_index}: {name} has shape {array.shape}: need (time, batch, *features), with a batch "
+            "that has this sample"
+        )
     return array[:, batch_index]
 
 
 def per_neuron(threshold: Any, neurons: int) -> np.ndarray:
-    """One threshold for each neuron."""
+    """An array (neurons,) of thresholds, from one number or one per neuron."""
     level = host(threshold).reshape(-1)
     if level.size not in (1, neurons):
         raise ValueError(f"threshold has {level.size} values: need one, or one for each of {neurons} neurons")
@@ -46,7 +49,7 @@ def per_neuron(threshold: Any, neurons: int) -> np.ndarray:
 
 
 def chosen(name: str, wanted: Union[int, Sequence[int]], available: int, what: str, most: int) -> List[int]:
-    """The first so many, or these."""
+    """Indices of the items to draw, at most `most`; `wanted` is a number of items, from the first, or their indices."""
     if isinstance(wanted, (int, np.integer)):
         shown = list(range(min(int(wanted), available)))
     else:
@@ -64,5 +67,5 @@ def first_steps(array: np.ndarray, num_steps: Any) -> np.ndarray:
         raise ValueError(f"there is no time step to show in an array of shape {array.shape}")
     steps = int(num_steps or len(array))
     if not 1 <= steps <= len(array):
-        raise ValueError(f"num_steps={num_steps!r}: need 1 to {len(array)}, the time steps there are")
+        raise ValueError(f"num_steps={num_steps!r}: need 1 to {len(array)}, the number of time steps")
     return array[:steps]

@@ -28,17 +28,21 @@ def event_frames(
     steps: Union[int, Sequence[int]] = 8,
     batch_index: Optional[int] = None,
 ) -> List[AxesImage]:
-    """A grid of still frames. The stronger the colour, the more events; where ON and OFF meet it is dark.
+    """Draw frames as a grid of images. A stronger colour means more events; pixels with ON and OFF events are dark.
 
-    One scale holds for all frames; colour grows with the square root of the count, so that single events show beside
-    pixels with many.
+    All frames have the same scale. The strength of the colour grows with the square root of the count, so that single
+    events are visible beside pixels with many events.
 
     Args:
-        frames: (time, polarity, height, width) as `datasets.transforms.ToFrames` makes them, polarity 0 OFF and 1 ON,
-            or one channel; (time, height, width); with `batch_index` (time, batch, ...). Counts, at least 0.
-        axes: one per frame shown, in any nesting.
-        steps: how many frames to show, spread evenly from the first step to the last, or which.
-        batch_index: the sample to show.
+        frames: counts of events, ≥ 0: (time, polarity, height, width) as `datasets.transforms.ToFrames` makes them,
+            with polarities 0 OFF and 1 ON or with one channel; or (time, height, width); with `batch_index`
+            (time, batch, ...).
+        axes: axes to draw on, one per frame, in any nesting. Default: a new figure.
+        steps: number of frames to show, in equal distances from the first to the last; or their indices. Default 8.
+        batch_index: index of the sample to show.
+
+    Raises:
+        ValueError: `frames` has another shape or values below 0, or a step or the sample does not exist.
     """
     counts = _counts(frames, batch_index)
     if isinstance(steps, (int, np.integer)) and steps >= 1:
@@ -48,9 +52,9 @@ def event_frames(
         shown = chosen("steps", steps, len(counts), "time steps", MOST_FRAMES)
     colours = _coloured(counts)
     height, width = counts.shape[2:]
-    columns = -(-len(shown) // -(-len(shown) // COLUMNS))  # rows of one length, where that is possible
+    columns = -(-len(shown) // -(-len(shown) // COLUMNS))  # rows of the same length, if possible
     own = axes is None
-    side = max(1.25, 3.0 / columns)  # one or two frames are larger: the legend needs the width
+    side = max(1.25, 3.0 / columns)  # one or two frames are larger, because the legend is wide
     panels = (
         grid_of(len(shown), columns, side, side * min(max(height / width, 0.3), 3) + 0.2)
         if axes is None
@@ -77,15 +81,20 @@ def event_animation(
     *,
     batch_index: Optional[int] = None,
 ) -> FuncAnimation:
-    """The same frames as a moving picture: `event_animation(frames).save("events.gif", writer="pillow")`.
+    """Show frames as an animation: `event_animation(frames).save("events.gif", writer="pillow")`.
+
+    Keep a reference to the animation while it plays.
 
     Args:
-        frames: as in `event_frames`.
-        fig: the figure to draw on; default that of `ax`, or a new one.
-        ax: where to draw; default new axes on `fig`.
-        num_steps: how many steps to show, from the first; default all.
-        interval: milliseconds per step.
-        batch_index: the sample to show.
+        frames: counts of events, as in `event_frames`.
+        fig: figure to draw on. Default: that of `ax`, or a new one.
+        ax: axes to draw on. Default: new axes on `fig`.
+        num_steps: number of steps to show, from the first. Default: all.
+        interval: milliseconds per step, > 0. Default 40.
+        batch_index: index of the sample to show.
+
+    Raises:
+        ValueError: as for `event_frames`, or a number is out of range.
     """
     counts = first_steps(_counts(frames, batch_index), num_steps)
     colours = _coloured(counts)
@@ -99,7 +108,7 @@ def event_animation(
 
 
 def _counts(frames: Any, batch_index: Optional[int]) -> np.ndarray:
-    """(time, polarity, height, width) of one sample."""
+    """Counts of one sample as (time, polarity, height, width)."""
     array = host(frames)
     if batch_index is not None:
         array = sample_of("frames", array, batch_index)
@@ -116,7 +125,7 @@ def _counts(frames: Any, batch_index: Optional[int]) -> np.ndarray:
 
 
 def _coloured(counts: np.ndarray) -> np.ndarray:
-    """(time, height, width, 3): white, less what each polarity's colour lacks of white."""
+    """Colours (time, height, width, 3): each polarity subtracts from white what its own colour lacks."""
     strength = np.sqrt(counts / max(counts.max(), np.finfo(float).tiny))
     inks = (ORANGE, BLUE) if counts.shape[1] == 2 else ("#222222",)
     image = np.ones((len(counts), *counts.shape[2:], 3))

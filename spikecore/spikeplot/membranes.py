@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 MOST_TRACES = 24
-FEW = 4  # neurons, where the call does not say how many
+FEW = 4  # default number of neurons
 
 
 class Traces(NamedTuple):
-    """What `traces` drew: per neuron its membrane, threshold and spikes; the last two empty where there were none."""
+    """The artists of `traces`, one per neuron: membrane, threshold, spikes. The last two are empty if not given."""
 
     mem: List[Line2D]
     threshold: List[Line2D]
@@ -40,19 +40,22 @@ def traces(
     spk: Optional[ArrayLike] = None,
     spk_height: Optional[float] = None,
 ) -> Traces:
-    """Membrane potentials over time, one panel per neuron, with the threshold as a line and each spike as a dot.
+    """Draw membrane potentials over time, one panel per neuron, with the threshold as a line and each spike as a dot.
 
     Args:
         mem: (time,), (time, neurons), or (time, batch, *features) with `batch_index`.
-        spikes: of the same shape; not zero is a spike, marked on the membrane at its step.
-        axes: one per neuron shown, in any nesting; a single one for a single neuron. A pair of numbers is `dim`.
-        threshold: a number, or one per neuron of a sample (any shape that broadcasts to its features).
-        neurons: how many to show, from the first, or which; default 4, or as many as `dim` has panels.
-        batch_index: the sample to show.
-        dim: (rows, columns) of panels on a figure of its own, with one scale for all; default one column.
-        titles: of the panels, from the first; fewer than panels will do.
-        spk: snnTorch's name of `spikes`.
-        spk_height: instead of dots, spikes ride on the trace: mem + spk_height · spikes is drawn, in the units of mem.
+        spikes: array of the same shape; a value that is not zero is a spike, marked on the membrane at its step.
+        axes: axes to draw on, one per neuron, in any nesting. Default: a new figure. A pair of numbers is `dim`.
+        threshold: a number, or an array with one number, or one per neuron of a sample.
+        neurons: number of neurons to show, from the first, or their indices. Default: 4, or one per panel of `dim`.
+        batch_index: index of the sample to show.
+        dim: (rows, columns) of the panels of a new figure, which then have the same scale. Default: one column.
+        titles: titles of the panels, from the first; panels without a title are allowed.
+        spk: snnTorch's name for `spikes`.
+        spk_height: draw mem + spk_height · spikes instead of dots; in the units of mem.
+
+    Raises:
+        ValueError: shapes do not fit, a neuron or sample does not exist, or two arguments exclude each other.
     """
     spikes = _either(spikes, spk)
     axes, dim = _grid(axes, dim)
@@ -72,16 +75,16 @@ def traces(
     if fired is not None and spk_height is not None:
         potential, fired = potential + spk_height * fired, None
     panels = _panels(axes, dim, len(shown))
-    drawn = Traces([], [], [])
+    artists = Traces([], [], [])
     for ax, index in zip(panels, shown):
-        _draw(ax, drawn, potential[:, index], fired if fired is None else fired[:, index], level, index)
+        _draw(ax, artists, potential[:, index], fired if fired is None else fired[:, index], level, index)
     _label(panels, shown, titles, own=axes is None, dim=dim)
     if axes is None:
-        named = [("membrane", drawn.mem), ("threshold", drawn.threshold), ("spike", drawn.spikes)]
+        named = [("membrane", artists.mem), ("threshold", artists.threshold), ("spike", artists.spikes)]
         handles, labels = zip(*((lines[0], name) for name, lines in named if lines))
         if len(handles) > 1:
             legend_below(panels[0].figure, handles, labels)
-    return drawn
+    return artists
 
 
 def _either(spikes: Any, spk: Any) -> Any:
@@ -91,13 +94,13 @@ def _either(spikes: Any, spk: Any) -> Any:
 
 
 def _grid(axes: Any, dim: Any) -> Tuple[Any, Optional[Tuple[int, int]]]:
-    """(axes, dim), also from a call whose third argument is snnTorch's `dim`."""
+    """The arguments (axes, dim). snnTorch's third argument is `dim`, so a pair of numbers as `axes` becomes `dim`."""
     if isinstance(axes, (tuple, list)) and axes and all(isinstance(each, (int, np.integer)) for each in axes):
         if dim is not None:
             raise ValueError(f"axes={axes!r} and dim={dim!r}: give one of them")
         axes, dim = None, axes
     if axes is not None and dim is not None:
-        raise ValueError(f"dim={dim!r} lays out a figure of its own: leave it out, or leave out axes")
+        raise ValueError(f"dim={dim!r} is for a new figure: leave out dim or axes")
     if dim is not None and (len(dim) != 2 or min(dim) < 1):
         raise ValueError(f"dim={dim!r}: need (rows, columns), each at least 1")
     return axes, None if dim is None else (int(dim[0]), int(dim[1]))
@@ -107,16 +110,16 @@ def _panels(axes: Any, dim: Optional[Tuple[int, int]], count: int) -> List[Axes]
     if axes is not None:
         return panels_of(axes, count)
     if dim is None:
-        return grid_of(count, 1, 7.0, 1.25 + 0.8 / count, sharex=True)  # title, time and legend take as much of any
+        return grid_of(count, 1, 7.0, 1.25 + 0.8 / count, sharex=True)  # title, labels and legend need 0.8
     rows, columns = dim
     return grid_of(count, columns, max(1.6, 8.0 / columns), max(1.0, 5.0 / rows), sharex=True, sharey=True)
 
 
-def _draw(ax: Axes, drawn: Traces, potential: np.ndarray, fired: Any, level: Any, index: int) -> None:
-    """One neuron."""
+def _draw(ax: Axes, artists: Traces, potential: np.ndarray, fired: Any, level: Any, index: int) -> None:
+    """Draw one neuron, and append its lines to `artists`."""
     if level is not None:
-        drawn.threshold.append(ax.axhline(level[index], color=GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1))
-    drawn.mem.extend(ax.plot(np.arange(len(potential)), potential, color=BLUE, linewidth=1.3, zorder=2))
+        artists.threshold.append(ax.axhline(level[index], color=GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1))
+    artists.mem.extend(ax.plot(np.arange(len(potential)), potential, color=BLUE, linewidth=1.3, zorder=2))
     if fired is not None:
         at = np.flatnonzero(fired)
         dots: Dict[str, Any] = {
@@ -125,14 +128,14 @@ def _draw(ax: Axes, drawn: Traces, potential: np.ndarray, fired: Any, level: Any
             "markersize": 4,
             "color": ORANGE,
             "clip_on": False,
-            "in_layout": at.size > 0,  # without data, unclipped dots count as one at the corner of the figure
+            "in_layout": at.size > 0,  # matplotlib's layout places an empty line at the corner of the figure
         }
-        drawn.spikes.extend(ax.plot(at, potential[at], zorder=3, **dots))
+        artists.spikes.extend(ax.plot(at, potential[at], zorder=3, **dots))
     ax.set_xlim(0, max(len(potential) - 1, 1))
 
 
 def _label(panels: List[Axes], shown: List[int], titles: Any, *, own: bool, dim: Any) -> None:
-    """Neurons at the left of a column, above the panels of a grid; the time at the lowest panels."""
+    """Label neurons beside the panels of a column or above those of a grid, and the time below the lowest panels."""
     columns = dim[1] if dim else 1
     for number, (ax, index) in enumerate(zip(panels, shown)):
         if titles is not None and number < len(titles):

@@ -1,4 +1,4 @@
-"""Spikes as marks: time steps to the right, neurons upwards."""
+"""Raster plots: a mark for each spike, time steps to the right, neurons upwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
 
-# Options of `scatter` that colour the inside of a mark, and those that say what a mark is: its outline, perhaps, alone.
+# Options of `scatter` that set the colour inside a mark, and those that set a mark's shape or outline.
 FILL = frozenset({"c", "color", "facecolors", "facecolor"})
 SHAPE = frozenset({"marker", "linewidths", "linewidth", "lw", "edgecolors", "edgecolor", "facecolors", "facecolor"})
 
@@ -23,16 +23,20 @@ SHAPE = frozenset({"marker", "linewidths", "linewidth", "lw", "edgecolors", "edg
 def raster(
     spikes: ArrayLike, ax: Optional[Axes] = None, *, batch_index: Optional[int] = None, **scatter: Any
 ) -> PathCollection:
-    """One mark for each spike: time steps to the right, neurons upwards.
+    """Draw one mark for each spike: time steps to the right, neurons upwards.
 
     Args:
-        spikes: (time,), (time, neurons), or (time, batch, *features) with `batch_index`; not zero is a spike.
-        ax: where to draw.
-        batch_index: the sample to show; its features are laid out flat.
+        spikes: (time,), (time, neurons), or (time, batch, *features) with `batch_index`; a value that is not zero is a
+            spike.
+        ax: axes to draw on. Default: axes of a new figure.
+        batch_index: index of the sample to show; its features are flattened.
         scatter: options of `Axes.scatter`, such as s=1.5, c="black".
 
     Returns:
         The marks, at (time step, neuron).
+
+    Raises:
+        ValueError: `spikes` has another shape, or the sample does not exist.
     """
     fired = neurons_of("spikes", spikes, batch_index) != 0  # (time, neurons)
     steps, neurons = fired.shape
@@ -45,13 +49,13 @@ def raster(
     dress(ax, "time step", "neuron", _title(ax, fired))
     whole_numbers(ax.xaxis, ax.yaxis)
     if figure is not None:
-        figure.draw_without_rendering()  # lays it out: marks are sized by the room that is left for them
+        figure.draw_without_rendering()  # computes the layout: the size of marks depends on the size of the axes
     time, neuron = np.nonzero(fired)
     return ax.scatter(time, neuron, **_mark_style(ax, fired.shape, len(time), scatter))
 
 
 def _title(ax: Axes, fired: np.ndarray) -> str:
-    """On two lines where the axes are narrow."""
+    """A title with the number of neurons and spikes, on two lines if the axes are narrow."""
     rate = fired.mean() if fired.size else 0.0
     counts = f"{counted(fired.shape[1], 'neuron')}, {counted(int(fired.sum()), 'spike')}"
     title = f"{counts} ({rate:.3g} per neuron and step)"
@@ -59,9 +63,10 @@ def _title(ax: Axes, fired: np.ndarray) -> str:
 
 
 def _mark_style(ax: Axes, shape: Tuple[int, ...], count: int, scatter: Mapping[str, Any]) -> Dict[str, Any]:
-    """Upright ticks as tall as a row where rows are tall enough to see them, else dots; the caller's options win.
+    """Options for `scatter`: vertical lines as high as a row if rows are at least 5 points high, else dots.
 
-    A dot fills its cell of neuron and step; where few spikes leave room it is larger, and it is never below 1.2 points.
+    The caller's options replace them. A dot has the size of its cell of neuron and step, more if there are few spikes,
+    and at least 1.2 points.
     """
     style: Dict[str, Any] = {} if FILL & scatter.keys() else {"c": "black"}
     width, height = size_of(ax)
@@ -72,5 +77,5 @@ def _mark_style(ax: Axes, shape: Tuple[int, ...], count: int, scatter: Mapping[s
         room = width * height / max(count, 1)  # for each spike
         style.update(s=max(0.8 * min(row, step), min(0.3 * room**0.5, 3.0), 1.2) ** 2)
     if not (style.keys() | scatter.keys()) & SHAPE:
-        style.update(marker="o", linewidths=0)  # a dot's outline would be larger than the dot
+        style.update(marker="o", linewidths=0)  # an outline would be larger than the dot
     return {**style, **scatter}

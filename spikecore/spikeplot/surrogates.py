@@ -1,4 +1,4 @@
-"""Surrogate derivatives as curves over the distance from the threshold."""
+"""Surrogate derivatives as functions of the distance from the threshold."""
 
 from __future__ import annotations
 
@@ -18,37 +18,45 @@ DISTANCE = "u = U − θ"
 
 
 class SurrogateLines(NamedTuple):
-    """What `surrogate_curves` drew of one surrogate."""
+    """The artists of `surrogate_curves` for one surrogate."""
 
     derivative: Line2D
-    curve: Optional[Line2D]  # the antiderivative, where it was given and drawn
+    curve: Optional[Line2D]  # the antiderivative; None if it is not drawn
 
 
 @checked
 def surrogate_curves(
     curves: Mapping[str, Sequence[Any]], axes: Union[Axes, Sequence[Axes], None] = None, *, columns: int = 4
 ) -> Dict[str, SurrogateLines]:
-    """The derivative of each surrogate, and where given the curve that it is the derivative of.
+    """Draw the derivative of each surrogate, and its antiderivative if you pass it.
 
-    Evaluate a surrogate where you want it: `one.derivative(xp, u)`, `one.antiderivative(xp, u)`, with an engine's `xp`.
+    Compute the arrays by `surrogate.derivative(xp, u)` and `surrogate.antiderivative(xp, u)`, with an engine's `xp`.
 
     Args:
-        curves: by name (u, derivative) or (u, derivative, antiderivative), arrays of one length; u is the distance of
-            the membrane from the threshold. The antiderivative is drawn from 0 at the left.
-        axes: one per surrogate, in any nesting; or a single one, for the derivatives of all. Default a panel for each.
-        columns: panels in a row of a figure of its own.
+        curves: by name (u, derivative) or (u, derivative, antiderivative), arrays (points,); u is the distance of the
+            membrane from the threshold. The antiderivative is shifted so that it starts at 0.
+        axes: axes to draw on, one per surrogate, in any nesting; or single axes for all derivatives. Default: a new
+            figure with one panel per surrogate.
+        columns: number of panels in a row of a new figure, ≥ 1. Default 4.
+
+    Returns:
+        The lines of each surrogate, by name.
+
+    Raises:
+        ValueError: `curves` is empty, or arrays of one surrogate differ in shape.
     """
-    checked = {name: _checked(name, arrays) for name, arrays in curves.items()}
-    if not checked:
+    arrays_of = {name: _checked(name, arrays) for name, arrays in curves.items()}
+    if not arrays_of:
         raise ValueError("curves is empty: need by name (u, derivative) or (u, derivative, antiderivative)")
     if columns < 1:
         raise ValueError(f"columns={columns!r}: need at least 1")
     if hasattr(axes, "plot"):
-        return _together(axes, checked)
-    columns = min(columns, len(checked))
-    width = max(2.75, 3.6 / columns)  # a single one is wider: the legend needs it
-    panels = grid_of(len(checked), columns, width, 2.0, sharex=True) if axes is None else panels_of(axes, len(checked))
-    lines = {name: _panel(ax, name, arrays) for ax, (name, arrays) in zip(panels, checked.items())}
+        return _together(axes, arrays_of)
+    count = len(arrays_of)
+    columns = min(columns, count)
+    width = max(2.75, 3.6 / columns)  # a single panel is wider, because the legend is wide
+    panels = grid_of(count, columns, width, 2.0, sharex=True) if axes is None else panels_of(axes, count)
+    lines = {name: _panel(ax, name, arrays) for ax, (name, arrays) in zip(panels, arrays_of.items())}
     if axes is None:
         for ax in panels[:-columns]:
             ax.set_xlabel("")
@@ -57,10 +65,10 @@ def surrogate_curves(
 
 
 def _checked(name: str, arrays: Sequence[Any]) -> Tuple[np.ndarray, ...]:
-    values = tuple(host(each) for each in arrays)
-    if len(values) not in (2, 3) or values[0].ndim != 1 or len({each.shape for each in values}) != 1:
+    values = tuple(host(array) for array in arrays)
+    if len(values) not in (2, 3) or values[0].ndim != 1 or len({array.shape for array in values}) != 1:
         raise ValueError(
-            f"curves[{name!r}] has arrays of shapes {[each.shape for each in values]}: need (u, derivative) or "
+            f"curves[{name!r}] has arrays of shapes {[array.shape for array in values]}: need (u, derivative) or "
             "(u, derivative, antiderivative), each (points,)"
         )
     return values
@@ -81,11 +89,11 @@ def _panel(ax: Axes, name: str, arrays: Tuple[np.ndarray, ...]) -> SurrogateLine
     return SurrogateLines(line, curve)
 
 
-def _together(ax: Any, checked: Mapping[str, Tuple[np.ndarray, ...]]) -> Dict[str, SurrogateLines]:
-    """All derivatives on one scale; dashes change when the colours have been through."""
+def _together(ax: Any, arrays_of: Mapping[str, Tuple[np.ndarray, ...]]) -> Dict[str, SurrogateLines]:
+    """Draw all derivatives on the same axes. Curves of the same colour have different dashes."""
     ax.axvline(0.0, color=FAINT, linewidth=1.0, zorder=0)
     lines = {}
-    for number, (name, (u, derivative, *_)) in enumerate(checked.items()):
+    for number, (name, (u, derivative, *_)) in enumerate(arrays_of.items()):
         dashes: Any = DASHES[number // len(CYCLE) % len(DASHES)]
         (line,) = ax.plot(u, derivative, color=CYCLE[number % len(CYCLE)], linestyle=dashes, linewidth=1.6, label=name)
         lines[name] = SurrogateLines(line, None)
@@ -96,7 +104,7 @@ def _together(ax: Any, checked: Mapping[str, Tuple[np.ndarray, ...]]) -> Dict[st
 
 def _legend(figure: Any, lines: List[SurrogateLines]) -> None:
     handles, labels = [lines[0].derivative], ["derivative: what the backward pass uses"]
-    for curve in [each.curve for each in lines if each.curve is not None][:1]:
+    for curve in [line.curve for line in lines if line.curve is not None][:1]:
         handles.append(curve)
         labels.append("antiderivative, from 0 at the left")
     legend_below(figure, handles, labels)

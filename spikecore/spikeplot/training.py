@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-OTHERS = ("epoch", "lr", "seconds", "samples_per_s")  # columns that are no curves
+OTHERS = ("epoch", "lr", "seconds", "samples_per_s")  # columns that are not drawn
 VALIDATION = "val_"
 
 
@@ -19,15 +19,18 @@ VALIDATION = "val_"
 def training_curves(
     history: Iterable[Mapping[str, Any]], axes: Union[Axes, Sequence[Axes], None] = None
 ) -> Dict[str, Line2D]:
-    """Loss and metrics by epoch, in training and validation.
+    """Draw loss and metrics by epoch, in training and validation, one panel for each.
 
     Args:
-        history: rows with the keys epoch, loss, accuracy or other metrics, and the same with val_ in front; a row may
-            lack any of them (without epoch it counts as the next one, from 1). Accuracies are fractions in [0, 1].
-        axes: one for each of `curve_names(history)`, in this order.
+        history: rows with the keys epoch, loss, accuracy or other metrics, and the same with val_ in front, such as
+            `model.history`. A row may lack any key; rows without epoch are counted from 1. Accuracies are in [0, 1].
+        axes: axes to draw on, one for each of `curve_names(history)`, in this order. Default: a new figure.
 
     Returns:
-        The drawn line of each key.
+        The line of each key.
+
+    Raises:
+        ValueError: no row has a loss or a metric, or the number of axes is wrong.
     """
     history = list(history)
     points, kinds = _points(history), curve_names(history)
@@ -40,7 +43,7 @@ def training_curves(
             if key in points:
                 epochs, values = zip(*points[key])
                 (lines[key],) = ax.plot(epochs, values, color=color, label=label, linewidth=1.6)
-                if len(epochs) <= 40:  # dots show where epochs lie, and a single one at all
+                if len(epochs) <= 40:  # dots mark the epochs; a single epoch has no line
                     lines[key].set(marker="o", markersize=3.5)
         if "accuracy" in kind:
             from matplotlib.ticker import PercentFormatter
@@ -53,13 +56,13 @@ def training_curves(
 
 
 def curve_names(history: Iterable[Mapping[str, Any]]) -> List[str]:
-    """What `training_curves` draws, a panel each: the loss first."""
+    """Names of the panels of `training_curves`: the loss first, then the metrics."""
     names = dict.fromkeys(key[len(VALIDATION) :] if key.startswith(VALIDATION) else key for key in _points(history))
     return sorted(names, key=lambda name: name != "loss")
 
 
 def _points(history: Iterable[Mapping[str, Any]]) -> Dict[str, List[Tuple[float, float]]]:
-    """{key: [(epoch, value), …]} of the keys that occur."""
+    """The points (epoch, value) of each key."""
     points: Dict[str, List[Tuple[float, float]]] = {}
     for number, row in enumerate(history, start=1):
         epoch = row["epoch"] if row.get("epoch") is not None else number

@@ -1,4 +1,4 @@
-"""The errors that a gradient verification found, against what it allows."""
+"""The errors in a report of gradient verification, with their limits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PREFIX = "gradient "
 
 
 class GradientErrors(NamedTuple):
-    """What `gradient_errors` drew of one check, each at (relative error, row): lines without data where none were."""
+    """The artists of `gradient_errors` for one check, at (relative error, row). A kind that does not occur is empty."""
 
     ok: Line2D
-    equal: Line2D  # no difference at all, which a logarithm cannot show: near the left edge
+    equal: Line2D  # errors of exactly 0, drawn near the left edge of the logarithmic axis
     failed: Line2D
     limit: Line2D
 
@@ -30,31 +30,38 @@ class GradientErrors(NamedTuple):
 def gradient_errors(
     report: Report, axes: Union[Axes, Sequence[Axes], None] = None, *, checks: Optional[Sequence[str]] = None
 ) -> Dict[str, GradientErrors]:
-    """Relative error of each parameter's gradient on a logarithmic scale, with the limit; a panel for each check.
+    """Draw the relative error of each parameter's gradient on a logarithmic scale, with the limit; a panel per check.
 
-    A dot is within the limit, a cross with "FAIL" is not; an error that is not finite is a cross near the right edge.
-    An open triangle near the left edge is an error of exactly 0. What could not be compared says so.
+    A dot is an error within the limit, a cross with "FAIL" is one above it. An error that is not finite is a cross near
+    the right edge. An open triangle near the left edge is an error of exactly 0. For a gradient that could not be
+    compared, the reason is written in its row.
 
     Args:
-        report: what `sc.verify` returns: anything with a `table` of rows that have check, name ("gradient 0.weight"),
-            max_rel, limit and verdict ("ok", "FAIL", or why there is no number).
-        axes: one for each check shown, in any nesting.
-        checks: which to show, such as ["float64", "finite differences"]; default all with gradients.
+        report: the result of `sc.verify`, or anything with a `table` of rows that have check, name ("gradient
+            0.weight"), max_rel, limit and verdict ("ok", "FAIL", or why there is no number).
+        axes: axes to draw on, one per check, in any nesting. Default: a new figure.
+        checks: names of the checks to show, such as ["float64", "finite differences"]. Default: all with gradients.
+
+    Returns:
+        The artists of each check, by its name.
+
+    Raises:
+        ValueError: the report has no gradients, or lacks one of `checks`.
     """
     rows = [row for row in report.table if row.name.startswith(PREFIX)]
-    found = list(dict.fromkeys(row.check for row in rows))
-    wanted = found if checks is None else list(checks)
-    if not wanted or not set(wanted) <= set(found):
-        raise ValueError(f"checks={checks!r}: the report has gradients of the checks {found}")
+    available = list(dict.fromkeys(row.check for row in rows))
+    wanted = available if checks is None else list(checks)
+    if not wanted or not set(wanted) <= set(available):
+        raise ValueError(f"checks={checks!r}: the report has gradients of the checks {available}")
     names = list(dict.fromkeys(row.name[len(PREFIX) :] for row in rows if row.check in wanted))
     panels = _panels(len(wanted), len(names)) if axes is None else panels_of(axes, len(wanted))
-    drawn = {}
+    artists = {}
     for ax, check in zip(panels, wanted):
-        drawn[check] = _panel(ax, [row for row in rows if row.check == check], names)
+        artists[check] = _panel(ax, [row for row in rows if row.check == check], names)
         dress(ax, "relative error", "", check)
     if axes is None:
-        _legend(panels[0].figure, list(drawn.values()))
-    return drawn
+        _legend(panels[0].figure, list(artists.values()))
+    return artists
 
 
 def _panels(count: int, rows: int) -> List[Axes]:
@@ -67,19 +74,19 @@ def _panel(ax: Axes, rows: List[Any], names: List[str]) -> GradientErrors:
     compared = [row for row in rows if row.max_rel is not None]
     left, right = _frame(ax, compared, names)
     span = math.log(right / left)
-    nothing, too_much = left * math.exp(0.03 * span), left * math.exp(0.97 * span)
+    left_edge, right_edge = left * math.exp(0.03 * span), left * math.exp(0.97 * span)
     points: Dict[str, List[Any]] = {"ok": [], "equal": [], "failed": []}
     for row in rows:
         y = place[row.name]
         if row.max_rel is None:
             ax.text(0.5, y, row.verdict, transform=ax.get_yaxis_transform(), color=GREY, ha="center", va="center")
         elif row.verdict != "ok":
-            x = row.max_rel if math.isfinite(row.max_rel) and row.max_rel > 0 else too_much
+            x = row.max_rel if math.isfinite(row.max_rel) and row.max_rel > 0 else right_edge
             points["failed"].append((x, y))
             _fail(ax, x, y, past_middle=math.log(x / left) > 0.5 * span)
         else:
-            points["ok" if row.max_rel > 0 else "equal"].append((row.max_rel or nothing, y))
-    # One line for the limit of the check: its rows share it; were they to differ, the strictest.
+            points["ok" if row.max_rel > 0 else "equal"].append((row.max_rel or left_edge, y))
+    # The rows of a check have the same limit. If they differ, the smallest is drawn.
     limit = min((row.limit for row in compared), default=math.nan)
     line = ax.axvline(limit, color=GREY, linewidth=1.0, linestyle=(0, (5, 3)))
     if compared:
@@ -93,7 +100,7 @@ def _panel(ax: Axes, rows: List[Any], names: List[str]) -> GradientErrors:
 
 
 def _frame(ax: Axes, compared: List[Any], names: List[str]) -> Tuple[float, float]:
-    """Scales and ticks; returns the ends of the horizontal one."""
+    """Set scales and ticks; returns the limits of the horizontal axis."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     finite = [x for row in compared for x in (row.max_rel, row.limit) if x and math.isfinite(x)]
@@ -116,7 +123,7 @@ def _marks(ax: Axes, points: List[Any], color: str, marker: str, **style: Any) -
 
 
 def _fail(ax: Axes, x: float, y: float, *, past_middle: bool) -> None:
-    """The word beside the cross, on the side that has room."""
+    """Write FAIL beside the cross, on the side that has room."""
     ax.annotate(
         "FAIL",
         (x, y),
@@ -130,11 +137,11 @@ def _fail(ax: Axes, x: float, y: float, *, past_middle: bool) -> None:
     )
 
 
-def _legend(figure: Any, drawn: List[GradientErrors]) -> None:
+def _legend(figure: Any, artists: List[GradientErrors]) -> None:
     names = {"ok": "within the limit", "equal": "exactly equal", "failed": "failed", "limit": "limit"}
     handles, labels = [], []
     for field, label in names.items():
-        lines = [getattr(each, field) for each in drawn if len(getattr(each, field).get_xdata())]
+        lines = [getattr(panel, field) for panel in artists if len(getattr(panel, field).get_xdata())]
         if lines:
             handles.append(lines[0])
             labels.append(label)

@@ -25,7 +25,7 @@ from spikecore.api.training.progress import Progress, length
 from spikecore.arguments import Checked, Size
 
 if TYPE_CHECKING:
-    from spikecore.api.model import Model
+    from spikecore.api.training.model import Model
 
 Row = Dict[str, Any]
 Lengths = Optional[List[int]]

@@ -1,4 +1,4 @@
-"""From events to events and to arrays: small frozen dataclasses, called on Events and put in a row by Compose."""
+"""Transforms of events into events or arrays: frozen dataclasses that are called on Events. Compose chains them."""
 
 from spikecore.datasets.transforms.augment import DropEvents as DropEvents
 from spikecore.datasets.transforms.augment import Flip as Flip

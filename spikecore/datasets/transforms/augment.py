@@ -1,4 +1,4 @@
-"""Random changes that keep a sample's class: each a function of seed, sample and epoch."""
+"""Random changes that keep a sample's class. Each depends only on seed, sample and epoch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class DropEvents(RandomTransform):
     """Drop each event with probability p.
 
     Args:
-        p: in [0, 1].
-        seed: of the random numbers.
+        p: probability in [0, 1].
+        seed: of the random numbers; an integer ≥ 0.
 
     Source: F. Gu, W. Sng, X. Hu, F. Yu, EventDrop: Data Augmentation for Event-based Learning, IJCAI 2021.
     """
@@ -36,12 +36,12 @@ class DropEvents(RandomTransform):
 
 @dataclass(frozen=True)
 class Jitter(RandomTransform):
-    """Move each event by itself, normally distributed; what leaves the sensor is lost.
+    """Move each event by its own normally distributed amount; events that leave the sensor are lost.
 
     Args:
-        time: standard deviation in microseconds.
-        space: standard deviation in pixels, along each axis.
-        seed: of the random numbers.
+        time: standard deviation in microseconds, in [0, 1e9].
+        space: standard deviation in pixels, along each axis, in [0, 1e9].
+        seed: of the random numbers; an integer ≥ 0.
     """
 
     time: float = 0.0
@@ -64,8 +64,8 @@ class Shift(RandomTransform):
     """Move all events of a sample by the same whole number of pixels, uniform in [−pixels, pixels] along each axis.
 
     Args:
-        pixels: largest move; what leaves the sensor is lost.
-        seed: of the random numbers.
+        pixels: largest move, ≥ 0; events that leave the sensor are lost.
+        seed: of the random numbers; an integer ≥ 0.
     """
 
     pixels: int = 2
@@ -85,9 +85,9 @@ class Flip(RandomTransform):
     """Mirror a sample with probability p.
 
     Args:
-        axis: "x" (left and right), "y" (up and down), or "p" (ON and OFF).
-        p: in [0, 1].
-        seed: of the random numbers.
+        axis: "x" (exchanges left and right), "y" (up and down), or "p" (ON and OFF).
+        p: probability in [0, 1].
+        seed: of the random numbers; an integer ≥ 0.
     """
 
     axis: str = "x"
@@ -110,12 +110,12 @@ class Flip(RandomTransform):
 
 @dataclass(frozen=True)
 class ReverseTime(RandomTransform):
-    """Run a sample backwards with probability p: the last event comes first, and ON becomes OFF, as a film run
-    backwards would be seen.
+    """Reverse a sample in time with probability p: the last event comes first, and ON and OFF are exchanged, as in a
+    film that runs backwards.
 
     Args:
-        p: in [0, 1].
-        seed: of the random numbers.
+        p: probability in [0, 1].
+        seed: of the random numbers; an integer ≥ 0.
     """
 
     p: float = 0.5
@@ -127,19 +127,19 @@ class ReverseTime(RandomTransform):
     def change(self, events: Events, draws: Draws) -> Events:
         if not draws.chance(self.p) or not len(need_events(self, events)):
             return events
-        turned = {name: getattr(events, name)[::-1] for name in ("x", "y") if getattr(events, name) is not None}
+        columns = {name: getattr(events, name)[::-1] for name in ("x", "y") if getattr(events, name) is not None}
         if events.p is not None:
-            turned["p"] = 1 - events.p[::-1]
-        return events.with_arrays(t=(events.t[0] + events.t[-1] - events.t)[::-1], **turned)
+            columns["p"] = 1 - events.p[::-1]
+        return events.with_arrays(t=(events.t[0] + events.t[-1] - events.t)[::-1], **columns)
 
 
 @dataclass(frozen=True)
 class RandomTimeCrop(RandomTransform):
-    """A span of `duration` microseconds at a random place in the sample; a shorter sample stays whole.
+    """Keep a span of `duration` microseconds that starts at a random time in the sample; a shorter sample stays whole.
 
     Args:
         duration: microseconds, ≥ 1.
-        seed: of the random numbers.
+        seed: of the random numbers; an integer ≥ 0.
     """
 
     duration: int = 100_000

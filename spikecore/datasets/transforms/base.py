@@ -1,4 +1,4 @@
-"""What all transforms share: how they are called, put in a row, and how they draw random numbers."""
+"""The base classes of transforms, Compose, which chains them, and their random numbers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from spikecore.datasets.events import Events
 
 
 class Transform(Checked):
-    """A function of events with a name and fields: subclasses are frozen dataclasses that write `__call__`.
+    """A function of events. Subclasses are frozen dataclasses that define `__call__`.
 
-    Any callable on Events works in a Compose or a dataset. Deriving from Transform says more: `timed` is False where
-    the result is an array without a time axis, and a frozen dataclass can be told apart by a cache.
+    Any callable on Events works in a Compose or a dataset. A subclass of Transform has two advantages: a cache can tell
+    one frozen dataclass from another, and `timed = False` says that the result is an array without a time axis.
     """
 
     timed: ClassVar[bool] = True
@@ -28,10 +28,11 @@ class Transform(Checked):
 
 
 class RandomTransform(Transform):
-    """A transform that draws random numbers: what it does to a sample depends on seed, sample and epoch alone.
+    """A transform that draws random numbers. Its effect on a sample depends only on seed, sample and epoch.
 
-    Subclasses have a field `seed` and write `change(events, draws)`. The order in which samples are asked for, and by
-    which process, makes no difference. Called outside a dataset, it is sample 0 of epoch 0 unless told otherwise.
+    The order of the samples and the number of processes make no difference. Subclasses have a field `seed` and define
+    `change(events, draws)`, which gets its random numbers from `draws`. In a call outside a dataset, the arguments
+    `index` (number of the sample) and `epoch` are 0 by default.
     """
 
     seed: int
@@ -44,9 +45,10 @@ class RandomTransform(Transform):
 
 
 class Draws:
-    """Random numbers named by integers; the same on every machine and for every NumPy version.
+    """Random numbers that depend on a key of integers. They are the same on every machine and in every NumPy version.
 
-    NumPy keeps the raw bits of its bit generators, but not what Generator makes of them: hence raw bits here.
+    NumPy guarantees the same raw bits of a bit generator in all versions, but not the same results of a Generator. The
+    numbers are therefore computed from raw bits.
     """
 
     def __init__(self, *key: int):
@@ -72,10 +74,13 @@ class Draws:
 
 @dataclass(frozen=True, init=False)
 class Compose(Transform):
-    """Transforms one after another: `Compose(Denoise(), ToFrames(steps=25))`.
+    """Apply transforms one after another: `Compose(Denoise(), ToFrames(steps=25))`.
 
     Args:
-        steps: callables; all but the last mostly return Events.
+        steps: callables; each takes the result of the step before.
+
+    Raises:
+        DataError: a step is not callable, or is a class instead of an object.
     """
 
     steps: Tuple[Callable[[Any], Any], ...]
@@ -85,7 +90,7 @@ class Compose(Transform):
             if not callable(step) or isinstance(step, type):
                 hint = f": write {step.__name__}()" if isinstance(step, type) else ""
                 raise DataError(f"steps: {step!r} is no transform{hint}")
-        flat = [one for step in steps for one in (step.steps if isinstance(step, Compose) else (step,))]
+        flat = [part for step in steps for part in (step.steps if isinstance(step, Compose) else (step,))]
         object.__setattr__(self, "steps", tuple(flat))
 
     @property
@@ -102,14 +107,14 @@ class Compose(Transform):
 
 
 def apply(transform: Callable[..., Any], events: Any, index: int, epoch: int) -> Any:
-    """Call a transform; those that draw random numbers are told the sample and the epoch."""
+    """Call a transform; random transforms also get the number of the sample and the epoch."""
     if isinstance(transform, (RandomTransform, Compose)):
         return transform(events, index, epoch)
     return transform(events)
 
 
 def random_steps(transform: Any) -> Tuple[Any, ...]:
-    """The steps of a transform that draw random numbers."""
+    """The steps of a transform that are random."""
     steps = transform.steps if isinstance(transform, Compose) else (transform,)
     return tuple(step for step in steps if isinstance(step, RandomTransform))
 
@@ -131,7 +136,7 @@ def is_number(value: Any, least: float = 0.0, most: float = float("inf")) -> boo
 
 
 def need_events(transform: Any, events: Any) -> Events:
-    """The argument, if it is Events; raises DataError."""
+    """Return `events`, or raise DataError if they are not Events."""
     if not isinstance(events, Events):
         raise DataError(
             f"{type(transform).__name__} takes Events, not {type(events).__name__}: put it before the step "

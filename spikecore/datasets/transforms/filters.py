@@ -1,4 +1,4 @@
-"""Which events to believe: noise and refractory filters."""
+"""Filters that drop events: a noise filter and a refractory period."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from spikecore.datasets.transforms.base import Transform, is_count, need_events,
 
 @dataclass(frozen=True)
 class Denoise(Transform):
-    """Keep an event only if a neighbouring pixel had one shortly before: noise comes alone, edges do not.
+    """Keep an event only if a neighbouring pixel fired shortly before. Events of noise are usually isolated.
 
     Args:
-        window: how far back support may lie, in microseconds.
-        radius: how far away along each axis, in pixels; the pixel itself does not count, polarity does not matter.
-        support: how many neighbouring pixels must have fired.
+        window: longest time since the neighbour's event, in microseconds, ≥ 1.
+        radius: largest distance of a neighbour along each axis, in pixels, ≥ 1. The pixel itself does not count, and
+            polarity does not matter.
+        support: number of neighbouring pixels that must have fired, ≥ 1.
 
     Source: T. Delbruck, Frame-free dynamic digital vision, Intl. Symp. on Secure-Life Electronics 2008 (the background
     activity filter).
@@ -38,7 +39,7 @@ class Denoise(Transform):
             return events
         width, height = (*events.sensor, 1)[:2]
         x, y = events.x.astype(np.int64), (0 if events.y is None else events.y.astype(np.int64))
-        # One sorted list of pixel * count + event number: the latest earlier event of a pixel is one search away.
+        # In a sorted array of pixel * count + event number, one search finds the latest earlier event of a pixel.
         number = np.arange(count)
         keys = np.sort((y * width + x) * count + number)
         supporters = np.zeros(count, np.int64)
@@ -48,15 +49,15 @@ class Denoise(Transform):
                 continue
             inside = (x + dx >= 0) & (x + dx < width) & (y + dy >= 0) & (y + dy < height)
             pixel = (y + dy) * width + x + dx
-            found = keys[np.searchsorted(keys, pixel * count + number) - 1]  # -1 wraps round to another pixel
-            recent = events.t - events.t[found % count] <= self.window
-            supporters += inside & (found // count == pixel) & recent
+            earlier = keys[np.searchsorted(keys, pixel * count + number) - 1]  # index -1 gives another pixel's event
+            recent = events.t - events.t[earlier % count] <= self.window
+            supporters += inside & (earlier // count == pixel) & recent
         return events[supporters >= self.support]
 
 
 @dataclass(frozen=True)
 class Refractory(Transform):
-    """Drop events of a pixel, of either polarity, that come less than `period` µs after its last one kept.
+    """Drop events of a pixel, of either polarity, that come less than `period` µs after its last event that was kept.
 
     Args:
         period: microseconds, ≥ 1.
@@ -69,9 +70,9 @@ class Refractory(Transform):
 
     def __call__(self, events: Events) -> Events:
         need_events(self, events)
-        ready: dict = {}  # pixel: from when on it may fire
-        kept = np.zeros(len(events), bool)
+        next_time: dict = {}  # by pixel: earliest time of its next event
+        keep = np.zeros(len(events), bool)
         for i, (t, pixel) in enumerate(zip(events.t.tolist(), events.with_arrays(p=None).place.tolist())):
-            if t >= ready.get(pixel, t):
-                kept[i], ready[pixel] = True, t + self.period
-        return events[kept]
+            if t >= next_time.get(pixel, t):
+                keep[i], next_time[pixel] = True, t + self.period
+        return events[keep]

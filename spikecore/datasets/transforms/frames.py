@@ -1,4 +1,4 @@
-"""Events counted: in frames over time, and in one image."""
+"""Counts of events: in frames over time, and in one image."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
 from spikecore.datasets.transforms.base import Transform, is_count, need_events, require
 
-MOST_BYTES = 1 << 31  # of one sample's frames
+MOST_BYTES = 1 << 31  # limit for the frames of one sample
 
 
 @dataclass(frozen=True, repr=False)
 class Bins:
-    """Where time steps begin and end. Give exactly one of the first three, or `window` with `steps`.
+    """Division of time into steps. Pass exactly one of `steps`, `window` and `count`, or `window` with `steps`.
 
     Args:
-        steps: number of steps; by itself, equal parts of the time from the first event to the last.
-        window: length of a step in microseconds. With `steps`, what comes later is cut off, and what is missing is
-            empty; without, there are as many steps as the sample needs.
-        count: events in a step; the last step may have fewer.
-        start: time in microseconds at which the first step begins; None, the first event's. Earlier events are left
-            out. Not with `count`.
-        duration: microseconds that `steps` divide, instead of the time to the last event; later events are left out.
+        steps: number of steps, ≥ 1. Alone, it divides the time from the first event to the last into equal steps.
+        window: length of a step in microseconds, ≥ 1. With `steps`, later events are left out, and a shorter sample
+            gets empty steps at its end. Without `steps`, there are as many steps as the sample needs.
+        count: number of events in a step, ≥ 1; the last step may have fewer.
+        start: time in microseconds at which the first step begins; None for the time of the first event. Earlier events
+            are left out. Not allowed with `count`.
+        duration: time in microseconds, ≥ 1, that `steps` divides instead of the time to the last event. Later events
+            are left out. Allowed with `steps` alone.
 
     A step covers start ≤ t < end.
     """
@@ -44,20 +45,20 @@ class Bins:
         given = [name for name in ("steps", "window", "count") if getattr(self, name) is not None]
         if given not in (["steps"], ["window"], ["count"], ["steps", "window"]):
             raise DataError(
-                f"{self!r}: say how time is divided by steps (number), window (µs) or count (events per step), "
-                "or by steps and window together"
+                f"{self!r}: divide time by one of steps (number), window (µs) and count (events per step), or by steps "
+                "and window together"
             )
         if self.duration is not None and given != ["steps"]:
-            raise DataError(f"duration={self.duration}: goes with steps alone; a window has its own length")
+            raise DataError(f"duration={self.duration}: goes with steps alone: remove duration, window or count")
         if self.start is not None and given == ["count"]:
-            raise DataError(f"start={self.start}: count divides by events, not by time; use TimeCrop(start) before it")
+            raise DataError(f"start={self.start}: is not allowed with count; use TimeCrop(start) before this transform")
 
     def __repr__(self) -> str:
-        told = [f for f in fields(self) if getattr(self, f.name) != f.default]
-        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in told)})"
+        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
 
     def edges(self, events: Events) -> Tuple[np.ndarray, np.ndarray]:
-        """Indices of the events between which steps lie, and their times in µs; both int64 (steps + 1,)."""
+        """The borders of the steps, as indices of events and as times in µs; both int64 (steps + 1,)."""
         if self.count is not None:
             index = np.append(np.arange(0, max(1, len(events)), self.count), len(events))
             return index, np.append(events.t, events.t[-1:] + 1)[index] if len(events) else np.zeros(2, np.int64)
@@ -85,17 +86,17 @@ class Bins:
 
 @dataclass(frozen=True, repr=False)
 class ToFrames(Bins, Transform):
-    """Events per pixel, polarity and time step: (time, polarity, height, width), float32.
+    """Count events per time step, polarity and pixel: (time, polarity, height, width), float32.
 
     `ToFrames(steps=25)`, `ToFrames(window=1000)` (1 ms each), `ToFrames(window=1000, steps=300)`, or
-    `ToFrames(count=200)`. A camera without polarities gives one channel; a one-dimensional sensor (time, units).
+    `ToFrames(count=200)`. A camera without polarities gives one channel, a one-dimensional sensor (time, units).
 
     Args:
         steps, window, count, start, duration: how time is divided, see Bins.
-        binary: 1 where there was any event, instead of how many.
+        binary: write 1 wherever there is any event, instead of the number of events.
 
     Raises:
-        DataError: fields that do not go together, or frames of more than 2 GiB for one sample.
+        DataError: arguments exclude each other, or the frames of one sample would take more than 2 GiB.
     """
 
     binary: bool = False
@@ -110,13 +111,13 @@ class ToFrames(Bins, Transform):
 
 @dataclass(frozen=True)
 class CountImage(Transform):
-    """All events of a sample in one image without time: (polarity, height, width), float32.
+    """Count all events of a sample in one image without time: (polarity, height, width), float32.
 
-    Feed it as a current that is constant in time, `model.fit(..., num_steps=25)`, or through an encoder.
+    Train on it as a current that is constant in time, `model.fit(..., num_steps=25)`, or with an encoder.
 
     Args:
-        binary: 1 where there was any event, instead of how many.
-        normalise: divide by the largest count, so that values lie in [0, 1], as encoders need.
+        binary: write 1 wherever there is any event, instead of the number of events.
+        normalise: divide by the largest count, so that values are in [0, 1], as encoders need.
     """
 
     binary: bool = False
@@ -130,7 +131,14 @@ class CountImage(Transform):
 
 
 def counts(events: Events, step: np.ndarray, steps: int, binary: bool = False) -> np.ndarray:
-    """How many events fall into each entry of `steps` frames, float32 (steps, *events.shape)."""
+    """The number of events in each entry of `steps` frames, float32 (steps, *events.shape).
+
+    Args:
+        events: the events.
+        step: index of the frame of each event, int64 (events,).
+        steps: number of frames.
+        binary: write 1 instead of the number.
+    """
     frames = np.zeros((steps, *events.shape), np.float32)
     place, number = np.unique(step * frames[0].size + events.place, return_counts=True)  # frames are mostly zeros
     frames.ravel()[place] = 1 if binary else number

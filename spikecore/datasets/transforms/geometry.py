@@ -1,4 +1,4 @@
-"""Parts of a stream, and coarser ones: in space, in time, in polarity."""
+"""Crops in space and time, coarser pixels, and merged polarities."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from spikecore.datasets.transforms.base import Transform, is_count, need_events,
 
 @dataclass(frozen=True)
 class Crop(Transform):
-    """A part of the sensor, which becomes the sensor of the result.
+    """Keep the events in a part of the sensor. The part becomes the sensor of the result.
 
     Args:
-        size: (width, height) in pixels, or (units,).
-        at: (left, top) of the part, or (first unit,); None, the centre.
+        size: (width, height) of the part in pixels, or (units,); whole numbers ≥ 1.
+        at: (left, top) of the part, or (first unit,), whole numbers ≥ 0; None for the centre.
 
     Raises:
         DataError: the part does not lie within the sensor.
@@ -44,11 +44,11 @@ class Crop(Transform):
 
 @dataclass(frozen=True)
 class Downsample(Transform):
-    """Pixels joined to larger ones: x // factor, y // factor. No event is lost; Refractory afterwards thins them out.
+    """Join pixels to larger pixels: x // factor, y // factor. No event is lost; Refractory can reduce their number.
 
     Args:
-        factor: a whole number of at least 1, or one per axis of the sensor, (horizontal, vertical). A sensor that it
-            does not divide gets a last pixel that joins fewer.
+        factor: a whole number ≥ 1, or one per axis of the sensor, (horizontal, vertical). If the sensor's size is not a
+            multiple of it, the last pixel joins fewer pixels.
     """
 
     factor: Union[int, Tuple[int, ...]] = 2
@@ -69,7 +69,7 @@ class Downsample(Transform):
 
 @dataclass(frozen=True)
 class MergePolarities(Transform):
-    """Forget polarities: frames then have one channel."""
+    """Remove polarities from events. Frames then have one channel."""
 
     def __call__(self, events: Events) -> Events:
         return need_events(self, events).with_arrays(p=None)
@@ -77,12 +77,12 @@ class MergePolarities(Transform):
 
 @dataclass(frozen=True)
 class TimeCrop(Transform):
-    """The events of a span of time, start ≤ t < stop.
+    """Keep the events with start ≤ t < stop.
 
     Args:
         start: microseconds.
-        stop: microseconds; None, to the end.
-        relative: count both from the first event instead of from time 0.
+        stop: microseconds, > start; None for the end of the sample.
+        relative: count `start` and `stop` from the first event instead of from time 0.
     """
 
     start: int = 0
@@ -103,12 +103,12 @@ class TimeCrop(Transform):
 
 
 def coordinates(events: Events) -> list:
-    """The coordinates, in the order of `sensor`."""
+    """The arrays of coordinates, in the order of `sensor`."""
     return [events.x] if events.y is None else [events.x, events.y]
 
 
 def placed(events: Events, places: list, sensor: Tuple[int, ...], t: Any = None) -> Events:
-    """The events at other places (and times), in the order of time; those outside the sensor are left out."""
+    """Move events to other places, and other times if `t` is given. Events outside the sensor are left out."""
     inside = np.ones(len(events), bool)
     for column, extent in zip(places, sensor):
         inside &= (column >= 0) & (column < extent)

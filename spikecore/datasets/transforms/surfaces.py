@@ -1,4 +1,4 @@
-"""Time kept more finely than in frames: voxel grids and time surfaces."""
+"""Voxel grids and time surfaces: arrays that preserve times more precisely than frames."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from spikecore.datasets.transforms.frames import Bins
 
 @dataclass(frozen=True)
 class VoxelGrid(Transform):
-    """Signed polarities spread over the two nearest of `bins` moments: (bins, 1, height, width), float32.
+    """Divide each event's signed polarity between the two nearest of `bins` moments: (bins, 1, height, width), float32.
 
         V[b] = Σᵢ pᵢ max(0, 1 − |b − tᵢ*|)      tᵢ* = (bins − 1)(tᵢ − t₀)/(tₙ − t₀)      pᵢ = ±1
 
-    summed over the events of a pixel; events without polarity count +1. A one-dimensional sensor gives (bins, units).
+    The sum is over the events of a pixel. Events without polarity count +1. For a one-dimensional sensor the result is
+    (bins, units).
 
     Args:
         bins: number of moments from the first event to the last, ≥ 1.
@@ -38,7 +39,7 @@ class VoxelGrid(Transform):
         moment = (self.bins - 1) * (events.t - events.t[:1]) / max(1, events.duration)
         lower = np.minimum(moment.astype(np.int64), max(0, self.bins - 2))
         size, upper_share = int(np.prod(plain.shape)), moment - lower
-        grid = np.zeros((self.bins + 1) * size)  # one more: with a single bin, the upper one, of share 0, is none
+        grid = np.zeros((self.bins + 1) * size)  # an extra bin for the upper share, which is 0, if bins is 1
         for place, share in ((lower, 1 - upper_share), (lower + 1, upper_share)):
             grid += np.bincount(place * size + plain.place, sign * share, minlength=len(grid))
         return grid[: self.bins * size].reshape(self.bins, *plain.shape).astype(np.float32)
@@ -46,14 +47,14 @@ class VoxelGrid(Transform):
 
 @dataclass(frozen=True, repr=False)
 class TimeSurface(Bins, Transform):
-    """How recently each pixel fired, seen at the end of each step: (time, polarity, height, width), float32 in [0, 1].
+    """How recently each pixel has fired, at the end of each step: (time, polarity, height, width), float32 in [0, 1].
 
         S[k] = exp(−(Tₖ − t_last)/τ)      Tₖ: end of step k; t_last: the pixel's last event before Tₖ, of this polarity
 
-    and 0 where there was none yet.
+    The value is 0 if the pixel has not fired yet.
 
     Args:
-        steps, window, count, start, duration: the steps, see Bins.
+        steps, window, count, start, duration: how time is divided, see Bins.
         tau: time constant in microseconds, > 0.
 
     Source: X. Lagorce, G. Orchard, F. Galluppi, B. E. Shi, R. B. Benosman, HOTS: A Hierarchy of Event-Based
@@ -81,12 +82,12 @@ class TimeSurface(Bins, Transform):
 
 @dataclass(frozen=True)
 class LocalTimeSurfaces(Transform):
-    """The neighbourhood that each event finds: (events, 2 radius + 1, 2 radius + 1), float32 in [0, 1].
+    """How recently the neighbours of each event have fired: (events, 2 radius + 1, 2 radius + 1), float32 in [0, 1].
 
         Sᵢ(u) = exp(−(tᵢ − t_last(xᵢ + u))/τ)      |u| ≤ radius along each axis, of the event's own polarity
 
-    with the event itself at the centre, 1; 0 where nothing happened yet, and beyond the sensor's border. This is the
-    feature of HOTS; one-dimensional sensors give (events, 2 radius + 1).
+    The event itself is at the centre, with the value 1. The value is 0 for pixels that have not fired yet and beyond
+    the sensor's border. HOTS uses these features. A one-dimensional sensor gives (events, 2 radius + 1).
 
     Args:
         radius: pixels, ≥ 1.
@@ -109,7 +110,7 @@ class LocalTimeSurfaces(Transform):
         last = np.full((events.polarities, *padded), -np.inf)
         surfaces = np.empty((len(events), *(side,) * axes), np.float32)
         polarity = np.zeros(len(events), np.int8) if events.p is None else events.p
-        corners = [events.x] if events.y is None else [events.y, events.x]  # in the padded array, of the neighbourhood
+        corners = [events.x] if events.y is None else [events.y, events.x]  # first corner of each neighbourhood
         for i, (t, p, *corner) in enumerate(zip(events.t, polarity, *corners)):
             around = last[(p, *(slice(first, first + side) for first in corner))]
             around[(self.radius,) * axes] = t
