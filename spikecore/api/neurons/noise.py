@@ -1,4 +1,4 @@
-"""Noise for stochastic surrogates: drawn before the loop over time, and sent through it beside the input."""
+"""Noise for stochastic surrogates: it is drawn before the loop over time and enters the loop as part of the input."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from spikecore.api.neurons.base import Stepper
 
 @dataclass(frozen=True)
 class Noisy(Stepper):
-    """A neuron whose input carries, on a last axis, the current and the noise of each step.
+    """A neuron whose input has a last axis of two entries: the current and the noise of each step.
 
     Args:
-        neuron: the neuron; its ``fires`` finds the noise among the parameters.
+        neuron: the neuron; its ``step`` reads the noise from the parameters, as "noise".
     """
 
     neuron: Any
@@ -33,10 +33,10 @@ class Noisy(Stepper):
 
 
 def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, Any, Optional[int]]:
-    """What to scan instead of ``neuron`` and its input, and the number of steps of a constant input (None: all there).
+    """Draw the noise of all steps; return what ``Engine.scan`` runs instead: stepper, input and ``steps`` (None).
 
     Raises:
-        ValueError: no random key, or a neuron whose membrane is not shaped like its input.
+        ValueError: there is no random key, or the neuron's states are not shaped like its input.
     """
     if run.key is None:
         raise ValueError(f"{type(neuron.surrogate).__name__}: training without a random key; pass key=Key((seed,))")
