@@ -83,7 +83,7 @@ def test_one_kind_of_thing_for_another(act, message):
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda: fit([(X, np.eye(3)[Y])]), r"of a one-hot code take targets\.argmax\(-1\)"),
+        (lambda: fit([(X, np.eye(3)[Y])]), r"for a one-hot code take targets\.argmax\(-1\)"),
         (lambda: fit([(X, Y[:, None])]), r"take targets\[:, 0\]"),
         (lambda: fit([(X, Y * 1.0)]), "dtype float.*this loss compares with classes"),
         (lambda: fit([(X[:, :, None, None], Y)]), r"put a Flatten\(\) before the first layer"),
