@@ -15,7 +15,7 @@ from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params, flatten, map_leaves
 from spikecore.api.learning.factorised import Factorised
 from spikecore.api.learning.online import Online
-from spikecore.api.learning.rule import Run
+from spikecore.api.learning.rule import LearningRun
 from spikecore.api.learning.stack import Block
 from spikecore.api.learning.steps import stepwise, targets_of
 
@@ -99,7 +99,7 @@ def test_a_sequence_may_come_in_any_pieces(lengths, trace):
     found = []
     for cuts in ([], np.cumsum(lengths)[:-1]):
         rule = Online(DENSE, stepwise(loss), targets_of(ENGINE, loss, LABELS, len(x), 4), len(x), trace)
-        run = Run(rule, ENGINE, map_leaves(ENGINE.asarray, init.params), init.buffers)
+        run = LearningRun(rule, ENGINE, map_leaves(ENGINE.asarray, init.params), init.buffers)
         outputs = [run.feed(piece).spikes for piece in np.split(x, cuts)]
         found.append((np.concatenate(outputs), flatten(run.take()[1])))
     np.testing.assert_array_equal(found[0][0], found[1][0])
