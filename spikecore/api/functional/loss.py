@@ -191,7 +191,8 @@ class mse_membrane_loss(Loss):  # noqa: N801
             return super().compute(engine, values, targets, lengths)
         if tuple(targets.shape) != tuple(values.shape):
             raise ValueError(
-                f"mse_membrane_loss: targets {tuple(targets.shape)} must match the membrane {tuple(values.shape)}"
+                f"mse_membrane_loss: targets of shape {tuple(targets.shape)} must have the shape of the membrane, "
+                f"{tuple(values.shape)}"
             )
         distance = values - engine.xp.astype(targets, engine.dtype)
         return self._reduced(engine, Steps(engine, values, lengths).mean(distance * distance), None)

@@ -81,7 +81,7 @@ def check_sequence(name: str, values: Any) -> None:
     if not hasattr(values, "ndim"):
         raise TypeError(
             f"{name} is a {type(values).__name__}, expected an array (time, batch, classes); a network with "
-            "output=True returns (spikes, membrane), of which a loss reads one"
+            "output=True returns (spikes, membrane): pass one of them"
         )
     if values.ndim != 3:
         raise ShapeError(f"{name} has shape {tuple(values.shape)}, expected (time, batch, classes)")

@@ -197,7 +197,9 @@ class Residual(Branches):
     def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
         out, aside = shapes["body"], shapes.get("shortcut", shape)
         if out != aside:
-            raise ShapeError(f"Residual: the body gives {out}, the shortcut {aside}; give it a shortcut that matches")
+            raise ShapeError(
+                f"Residual: the body gives {out}, the shortcut {aside}; pass a shortcut that gives {out}, too"
+            )
         return out
 
     def merge(self, xp: Any, x: Any, parts: Dict[str, Any], before: int) -> Any:

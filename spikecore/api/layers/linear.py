@@ -97,7 +97,7 @@ class Dropout(Stateless):
         if not train or self.p == 0.0:
             return x, buffers
         if key is None:
-            raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to the pass")
+            raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to Pass")
         draws = engine.uniform(key.child("dropout").path, tuple(x.shape[1:]), sample_axis=0, first=key.first)
         mask = engine.xp.astype(draws >= self.p, engine.dtype)
         return x * (mask * (1.0 / (1.0 - self.p))), buffers

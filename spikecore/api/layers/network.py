@@ -69,7 +69,7 @@ def forward(
         ShapeError: x has no time step or no sample, or ``run.steps`` is given for an x with several steps.
     """
     if x.ndim < 2 or 0 in x.shape[:2]:
-        raise ShapeError(f"input of shape {tuple(x.shape)} as (time, batch, *features): needs a time step and a sample")
+        raise ShapeError(f"input of shape {tuple(x.shape)} as (time, batch, *features) needs a time step and a sample")
     if run.steps is not None and x.shape[0] != 1:
         raise ShapeError(
             f"num_steps={run.steps} with an input that has {x.shape[0]} time steps of its own; give only one"

@@ -44,7 +44,7 @@ class Factorised:
         for path, layer in (block.chain[i] for i in self.places):
             if not isinstance(layer, LINEAR):
                 raise ValueError(
-                    f"layer {path} ({layer_name(layer)}) is not linear in its input, so no trace can stand in for it: "
+                    f"layer {path} ({layer_name(layer)}) is not linear in its input, so a trace cannot replace it: "
                     "use learning='rtrl' (backprop.rtrl), or BPTT"
                 )
 
@@ -72,7 +72,7 @@ class Factorised:
             if high - low > 1e-5:
                 raise ValueError(
                     f"layer {self.block.path} ({layer_name(self.block.neuron)}): its neurons do not share one linear "
-                    f"leak (d{name}/d{source} is between {low:g} and {high:g}), so no trace of the inputs serves all; "
+                    f"leak (d{name}/d{source} is between {low:g} and {high:g}), so they cannot share traces; "
                     "use trace='exact' (learning='eprop')"
                 )
             leak.setdefault(name, {})[source] = 0.5 * (low + high)

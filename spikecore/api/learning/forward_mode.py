@@ -34,7 +34,7 @@ class ForwardMode(Rule):
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         xp, net = engine.xp, map_leaves(engine.stop_gradient, self._rest(engine, params, x))
-        function = lambda held, x: self._rest(engine, held.params, x)  # noqa: E731
+        function = lambda argument, x: self._rest(engine, argument.params, x)  # noqa: E731
         samples = range(x.shape[0] if leaves(net) else 0)
         rows = [_rows(engine, function, Tree(params=params), x[b : b + 1, ...], _sample(net, b)) for b in samples]
         first = xp.stack([by.params for by in rows], axis=0) if rows else xp.zeros((1,))
@@ -47,7 +47,7 @@ class ForwardMode(Rule):
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         value, y, net, g = self._cost(engine, params, state, x)
         xp, before = engine.xp, state.traces.sensitivity
-        function = lambda held, x: self._advance(engine, held.params, held.net, x)[1]  # noqa: E731
+        function = lambda argument, x: self._advance(engine, argument.params, argument.net, x)[1]  # noqa: E731
         total, after = _flat(xp, g.params), []
         for b in range(x.shape[0] if leaves(net) else 0):
             total = total + _times(xp, _flat(xp, _sample(g.net, b)), before[b, ...])
@@ -65,8 +65,8 @@ class ForwardMode(Rule):
         """The step's loss, output and next state, and the gradients of the loss by parameters and old state."""
         last = readout(self.network)
 
-        def function(held: Tree, x: Any, targets: Any) -> Any:
-            y, after = self._advance(engine, held.params, held.net, x)
+        def function(argument: Tree, x: Any, targets: Any) -> Any:
+            y, after = self._advance(engine, argument.params, argument.net, x)
             states = None if last is None else at(after, last)
             return self.cost(engine, y, after, states, targets), (y, after)
 

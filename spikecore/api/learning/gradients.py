@@ -167,7 +167,9 @@ def _forward_in_time(
         check_targets(engine, loss, x, constant, targets, model.classes)
         total, samples = constant or int(x.shape[0]), int(x.shape[1])
     elif feed.encoder is not None or feed.time_axis != 0:
-        raise ValueError("an iterator gives steps (batch, *features) as they are: leave out encoder and time_axis")
+        raise ValueError(
+            "x is an iterator of steps (batch, *features), which are not encoded: leave out encoder and time_axis"
+        )
     on_engine = targets_of(engine, loss, targets, total, samples)
     state = model.state()
     like = shapes_of(model.network, model.input_shape)

@@ -94,8 +94,8 @@ class Online(Rule):
         last = stack.blocks[-1].path if stack.blocks else None
         tail = Tree({path: at(ready, path) for path, _ in stack.tail if arrays_of(at(ready, path))})
 
-        def function(held: Tree, ready: Params, net: Any, x: Any, targets: Any) -> Any:
-            y, after, seen = _forward(engine, stack, _replaced(ready, held.tail), net, x, held.taps)
+        def function(argument: Tree, ready: Params, net: Any, x: Any, targets: Any) -> Any:
+            y, after, seen = _forward(engine, stack, _replaced(ready, argument.tail), net, x, argument.taps)
             states = None if last is None else at(after, last)
             return self.cost(engine, y, after, states, targets), (y, after, seen)
 

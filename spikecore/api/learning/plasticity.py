@@ -212,7 +212,9 @@ class RewardSTDP(STDP):
 
     def run(self, weight: Any, pre: Any, post: Any, state: Optional[State] = None) -> Tuple[Any, State]:
         """Not defined, since each step has its own reward: call ``step``."""
-        raise TypeError("RewardSTDP: a reward belongs to a step; call step for each")
+        raise TypeError(
+            "RewardSTDP: run is not defined, since each step has its own reward; call step for each of them"
+        )
 
     def eligibility(self, weight: Any, traces: State, pre: Any, post: Any) -> Any:
         """The change that STDP would make, for each sample: (batch, *weight)."""

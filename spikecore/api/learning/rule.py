@@ -139,7 +139,7 @@ class LearningRun:
         """Loss and gradients of the steps since the last call of this method."""
         engine, state = self.engine, self.state
         if state is None:
-            raise ValueError("the inputs have no step")
+            raise ValueError("the inputs have no time step")
         count = float(engine.to_numpy(state.taken))
         share = 1.0 / count if self.rule.loss.averaged else 1.0
         grads = map_leaves(lambda g: g * share, self.rule.gradient(engine, self.params, state))

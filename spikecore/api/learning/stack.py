@@ -83,7 +83,9 @@ def check_stepwise(network: Layer, buffers: Tree) -> None:
     for path, layer in walk(network):
         where = f"layer {path} ({layer_name(layer)})"
         if isinstance(layer, Dropout) and layer.p > 0:
-            raise ValueError(f"{where}: forward in time nothing is dropped; leave the layer out, or train by BPTT")
+            raise ValueError(
+                f"{where}: learning forward in time does not apply dropout; leave the layer out, or train by BPTT"
+            )
         if isinstance(layer, Stepper) and layer.core[0].surrogate.stochastic:
             raise ValueError(f"{where}: a stochastic surrogate draws noise for whole sequences: train by BPTT")
         if not isinstance(layer, (Stateless, Stepper)):

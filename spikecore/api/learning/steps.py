@@ -91,8 +91,7 @@ class StepLoss:
         """Refuse a mixture of mean and sum if the number of steps is unknown."""
         if steps is None and len({over for _, _, over in self.parts}) > 1:
             raise ValueError(
-                "the loss adds a mean over time to a sum over time, and nothing says how many steps will come: "
-                "pass num_steps"
+                "the loss adds a mean over time to a sum over time, and the number of steps is unknown: pass num_steps"
             )
 
     def at(self, engine: Any, out: Output, targets: Any, steps: Optional[int]) -> Any:
@@ -121,8 +120,8 @@ def stepwise(loss: Any) -> StepLoss:
             over = term.over_time
         if over is None:
             raise ValueError(
-                f"loss={term!r} is not known step by step, and learning forward in time sees one step at a time: use "
-                "ce_rate_loss, ce_membrane_loss, mse_membrane_loss or l1_rate_sparsity, or wrap your own loss of "
+                f"loss={term!r} is not known step by step, but learning forward in time needs the loss of each step: "
+                "use ce_rate_loss, ce_membrane_loss, mse_membrane_loss or l1_rate_sparsity, or wrap your own loss of "
                 "one step: backprop.per_step(loss, over_time='mean' or 'sum')"
             )
         if isinstance(part, Loss) and part.reduction == "none":
@@ -154,7 +153,7 @@ class Targets:
             ValueError: there are fewer targets than steps.
         """
         if self.vary and step >= self.values.shape[0]:
-            raise ValueError(f"targets end after {self.values.shape[0]} steps, but the inputs go on")
+            raise ValueError(f"targets end after {self.values.shape[0]} steps, but the inputs have more")
         return self.between(step, step + 1)
 
 

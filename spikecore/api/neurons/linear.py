@@ -178,7 +178,7 @@ class LeakyParallel(Neuron):
         super().__post_init__()
         at_least_one(self, input_size=self.input_size, hidden_size=self.hidden_size)
         if self.dense and self.beta is not None:
-            raise ValueError(f"LeakyParallel: beta={self.beta!r} has no place in a dense W_hh; give one of them")
+            raise ValueError(f"LeakyParallel: beta={self.beta!r} cannot be used with dense=True; give one of them")
         if self.beta is not None:
             object.__setattr__(self, "beta", normalise(self.beta, f"{type(self).__name__}: beta"))
             check_range(self, "beta", self.beta, 0.0, 1.0)

@@ -152,7 +152,9 @@ class SConv2dLSTM(_Gated):
                 f"SConv2dLSTM: max_pool={self.max_pool!r} and avg_pool={self.avg_pool!r}: give one of them"
             )
         if not self.reset_delay and (self.max_pool or self.avg_pool):
-            raise ValueError("SConv2dLSTM: reset_delay=False with pooling: spikes and membrane differ in shape")
+            raise ValueError(
+                "SConv2dLSTM: reset_delay=False cannot be used with pooling, since spikes and membrane differ in shape"
+            )
 
     @property
     def padding(self) -> Tuple[int, int]:

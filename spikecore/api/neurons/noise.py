@@ -41,7 +41,9 @@ def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, 
     if run.key is None:
         raise ValueError(f"{type(neuron.surrogate).__name__}: training without a random key; pass key=Key((seed,))")
     if any(tuple(part.shape) != tuple(current.shape[1:]) for part in resting.values()):
-        raise ValueError(f"{type(neuron).__name__}: no stochastic surrogate, its states are not shaped like its input")
+        raise ValueError(
+            f"{type(neuron).__name__}: a stochastic surrogate needs states shaped like the input; use another one"
+        )
     engine, xp = run.engine, run.engine.xp
     shape = (current.shape[0] if run.steps is None else run.steps, *current.shape[1:])
     path = run.key.child(run.path, "surrogate").path

@@ -95,7 +95,7 @@ class Parallel(Neuron):
     ) -> Any:
         """What ``Engine.scan`` returns, computed without a loop over time."""
         if window is not None:
-            raise ValueError(f"{type(self).__name__}: parallel=True has no steps to truncate; leave out window")
+            raise ValueError(f"{type(self).__name__}: window={window!r} has no effect with parallel=True; leave it out")
         if steps is not None:
             inputs = engine.xp.broadcast_to(inputs, (steps, *inputs.shape[1:]))
         states = self.unrolled(engine, params, state, inputs)

@@ -170,7 +170,7 @@ def _connection(owner: Any) -> Stateless:
         return OneToOne(owner.V)
     if Learn(1.0) != owner.V:
         raise TypeError(
-            f"{name}: V={owner.V!r} needs all_to_all=False: a dense or convolutional connection has its own"
+            f"{name}: V={owner.V!r} needs all_to_all=False: a dense or convolutional connection has its own weights"
         )
     if dense and any(part is not None for part in conv):
         raise TypeError(f"{name}: give either linear_features, or conv2d_channels and kernel_size")

@@ -51,8 +51,8 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
     broken = not_finite(arrays) if check_finite else []
     if broken:
         raise DivergedError(
-            f"{path} is not written: {broken[0]} holds NaN or infinity: training has diverged. Go on from an earlier "
-            "file with a smaller learning rate, or with clip_norm; save(..., check_finite=False) keeps these weights"
+            f"{path} is not written: {broken[0]} holds NaN or infinity: training has diverged. Continue from an "
+            "earlier file with a smaller learning rate or with clip_norm; save(..., check_finite=False) saves them"
         )
     about = {
         "format": FORMAT,
@@ -184,7 +184,7 @@ def _fitting(
     parts = [part for part in ARRAYS if part != "optimizer" or optimizer is not None]
     strange = [name for name in arrays if name.partition("/")[0] not in parts]
     if strange:
-        raise CheckpointError(f"array {strange[0]!r} belongs to nothing in the file")
+        raise CheckpointError(f"array {strange[0]!r} belongs to no part of the model in the file")
     for name, x in arrays.items():
         if x.dtype.name != about["dtype"]:
             raise CheckpointError(f"{name} has dtype {x.dtype}, but the model computed in {about['dtype']}")

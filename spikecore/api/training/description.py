@@ -136,14 +136,14 @@ def check_depth(data: Any) -> None:
         level = [below for part in within for below in (part.values() if isinstance(part, dict) else part)]
         if not level:
             return
-    raise CheckpointError(f"data within data, more than {DEEPEST} levels deep")
+    raise CheckpointError(f"data are nested more than {DEEPEST} levels deep")
 
 
 def _built(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
     if isinstance(data, list):
         return tuple(_built(part, classes) for part in data)
     if isinstance(data, int) and not -(2**63) <= data < 2**63:  # no array or other JSON reader holds such an int
-        raise CheckpointError(f"{_short(data)} is no number of 64 bits")
+        raise CheckpointError(f"{_short(data)} does not fit into 64 bits")
     if not isinstance(data, dict):
         return data
     if "class" in data:
@@ -171,7 +171,7 @@ def _made(data: Dict[str, Any], classes: Mapping[str, Type[Any]]) -> Any:
         listed = fields.pop("layers") if issubclass(classes[name], containers.Listed) else ()
         return classes[name](*listed, **fields)
     except Exception as error:  # constructors, those of users' classes included, may raise anything
-        raise CheckpointError(f"{name} does not take what the file says: {error}") from error
+        raise CheckpointError(f"{name} refuses the fields in the file: {error}") from error
 
 
 def _numbers(data: Any) -> Any:

@@ -157,7 +157,7 @@ class NetworkExecutor(Executor):
             if state["step"] and self.optimizer.slots and leaves(self.params):
                 raise ValueError(
                     f"step={state['step']!r}, but optimizer is empty: give the arrays of the optimiser, or step=0 to "
-                    "start it anew"
+                    "reset it"
                 )
             return {}
         names = self.optimizer.slots

@@ -192,7 +192,7 @@ def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
     seen = sum(1 for _ in itertools.islice(given, count))
     if seen < count:
         raise ValueError(
-            f"resume=True goes on after batch {count} of an epoch, but data has {seen}: give the data that the "
+            f"resume=True continues after batch {count} of an epoch, but data has {seen}: give the data that the "
             "interrupted fit had"
         )
     return given
@@ -249,8 +249,8 @@ class Training:
             row = self._epoch(epoch)
             if self.feed.check_finite and not math.isfinite(row["loss"]):
                 raise DivergedError(
-                    f"the loss of epoch {epoch + 1} is {row['loss']}: training has diverged. Go on from an earlier "
-                    "state with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) does not stop"
+                    f"the loss of epoch {epoch + 1} is {row['loss']}: training has diverged. Continue from an earlier "
+                    "state with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
                 )
             if self.validation is not None:
                 row.update(self._validated())

@@ -66,13 +66,15 @@ class Learning:
         goes_on = executor.carries or (self.kind == "bptt" and executor.resting is not None)
         if not self.whole and not goes_on:
             raise NotImplementedError(
-                f"engine {engine.name!r} keeps its gradients: learning={self.kind!r} with update_every="
+                f"engine {engine.name!r} returns no gradients: learning={self.kind!r} with update_every="
                 f"{self.update_every!r} needs numpy or torch; window=... truncates the gradient here, too"
             )
         if self.kind != "bptt":
             stepwise(loss)
             if window is not None:
-                raise ValueError(f"window={window!r} truncates BPTT; learning={self.kind!r} does not go back in time")
+                raise ValueError(
+                    f"window={window!r} truncates BPTT, but learning={self.kind!r} goes forward in time: leave it out"
+                )
 
     def step(
         self,
@@ -101,7 +103,7 @@ class Learning:
     def _check_lengths(self, executor: Executor) -> None:
         if not self.whole:
             raise ValueError(
-                f"a batch with lengths is learned from as a whole, not with learning={self.kind!r}, update_every="
+                f"batches with lengths need whole sequences, not learning={self.kind!r}, update_every="
                 f"{self.update_every!r}: leave those out; window=... truncates the gradient"
             )
         if not executor.carries:

@@ -61,7 +61,7 @@ def load(
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error.__cause__
     except MemoryError as error:
-        raise CheckpointError(f"{path}: needs more memory than there is ({os.stat(path).st_size} bytes)") from error
+        raise CheckpointError(f"{path}: needs more memory than is available ({os.stat(path).st_size} bytes)") from error
     model.history, model.epochs_done = about["history"], about["epochs_done"]
     model.unfinished = about["unfinished"] and Average(**about["unfinished"])
     return model
