@@ -154,7 +154,7 @@ def test_targets_of_the_wrong_kind_or_number():
         model().fit([(X, Y[:5])], num_steps=2)
     with refused(sc.ShapeError, r"targets have shape \(6, 3\)"):
         functional.mse_count_loss()(spikes, np.eye(3)[Y].astype(int))
-    with refused(ValueError, r"targets \(6, 3\) must match the membrane \(4, 6, 3\)"):
+    with refused(ValueError, r"targets of shape \(6, 3\) must have the shape of the membrane, \(4, 6, 3\)"):
         functional.mse_membrane_loss(time_var_targets=True)(spikes, np.ones((6, 3)))
 
 

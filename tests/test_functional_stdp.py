@@ -141,7 +141,7 @@ BAD = {
         np.ones((2, 3)), None, np.ones((1, 3)), np.ones((1, 3))),
     r"reward of shape \(2,\), expected \(\) or \(1,\)": lambda: RewardSTDP(sc.Linear(3, 2)).step(
         np.ones((2, 3)), None, np.ones((1, 3)), np.ones((1, 2)), np.ones(2)),
-    r"a reward belongs to a step": lambda: RewardSTDP(sc.Linear(3, 2)).run(np.ones((2, 3)), None, None),
+    r"each step has its own reward": lambda: RewardSTDP(sc.Linear(3, 2)).run(np.ones((2, 3)), None, None),
 }  # fmt: skip
 
 

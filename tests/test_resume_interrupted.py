@@ -192,7 +192,7 @@ def test_other_data_than_before_are_refused():
     model = fresh()
     with pytest.raises(KeyboardInterrupt):
         fit(model, "plain", Counting(at=2))
-    with pytest.raises(ValueError, match="resume=True goes on after batch 3 of an epoch, but data has 2"):
+    with pytest.raises(ValueError, match="resume=True continues after batch 3 of an epoch, but data has 2"):
         fit(model, "plain", resume=True, data=Loader(X[:14], Y[:14], batch_size=7))
 
 

@@ -195,7 +195,7 @@ def test_where_a_clamp_begins_there_are_two_slopes_and_none_is_wrong():
     report = sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6)
     assert report.ok, str(report)
     found = verdicts(report, "finite differences")
-    assert found["gradient 1.beta: it stands where a clamp begins"] == UNCHECKED
+    assert found["gradient 1.beta: the loss has a kink here, e.g. of a clamp"] == UNCHECKED
 
 
 def test_recurrent_neurons_are_looked_into():

@@ -1,8 +1,8 @@
-"""What an engine is, and how one is found.
+"""The interfaces ``Engine`` and ``Executor``, and the functions that find an engine.
 
 An ``Engine`` supplies arrays, the spike with its surrogate gradient, the loop over time, and gradients. An ``Executor``
-is one network compiled for training on one engine. Engines are ordinary objects: several live side by side in one
-process, none is global. Third parties add one through the entry-point group ``spikecore.engines``.
+is one network compiled for training on one engine. Engines are ordinary objects: a process can use several, and none is
+global. Other packages add engines through the entry-point group ``spikecore.engines``.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ ENTRY_POINTS = "spikecore.engines"
 
 
 class Engine(abc.ABC):
-    """Arrays, spikes, time and gradients. Everything under ``api/`` is written against this and nothing else.
+    """Arrays, spikes, time and gradients: the only interface that the code under ``api/`` computes with.
 
     Attributes:
-        name: what ``get_engine`` calls it; for messages, never branched on.
-        device: where its arrays live, as text.
+        name: its name for ``get_engine`` and for messages; no code branches on it.
+        device: the device of its arrays, as text, e.g. "cpu".
         dtype: the name of its floating-point type, "float32" or "float64".
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
-        has_double: whether it computes in "float64".
+        has_double: whether it can compute in "float64".
     """
 
     name: str
@@ -70,14 +70,15 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def asarray(self, x: Union[Numbers, Array], dtype: Optional[str] = None) -> Any:
-        """Bring host data (numbers, lists, NumPy arrays, CPU tensors) to the engine, cast to ``dtype`` once, here.
+        """Bring host data (numbers, lists, NumPy arrays, CPU tensors) to the engine, cast to ``dtype``.
 
         Args:
             x: host data, or an array of this engine, which is returned as it is.
-            dtype: dtype name; None means the engine's own for every kind of number.
+            dtype: dtype name; None (the default) means the engine's own dtype, for integers and bools as well.
 
         Raises:
-            TypeError: an array of this engine has another floating-point dtype (NumPy's arrays are host data: cast).
+            TypeError: ``x`` is an array of this engine with another floating-point dtype. (NumPy arrays are host data
+                and are cast.)
         """
 
     @abc.abstractmethod
@@ -86,25 +87,25 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def uniform(self, key: Seed, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
-        """Draws k * 2**-24 in [0, 1), bit-identical on every engine (see ``api/core/random.py``).
+        """Random numbers k * 2**-24 in [0, 1), bit-identical on every engine (see ``api/core/random.py``).
 
         Args:
             key: int or tuple of ints and strings that names the stream.
             shape: shape of the result.
-            sample_axis: the axis along which samples lie; None means one sample.
-            first: running number of the first sample, so that a batch can be drawn in parts.
+            sample_axis: the axis that counts samples; None means that the array is one sample.
+            first: number of the first sample, so that a batch can be drawn in parts; default 0.
         """
 
     def fresh_seed(self) -> int:
-        """A number for ``uniform``'s key, from the generator that the users of these arrays seed.
+        """A random number for ``uniform``'s key, from the global generator that users of this engine's arrays seed.
 
-        Arrays of NumPy and CuPy: NumPy's global one. Tensors: torch's default one. All others, here: Python's.
+        The NumPy engine (NumPy and CuPy) draws from NumPy's, the torch engine from torch's, this default from Python's.
         """
         return random.getrandbits(63)
 
     @abc.abstractmethod
     def spike(self, u: Array, surrogate: Surrogate) -> Any:
-        """Theta(u), strictly ``u > 0``, in the dtype of ``u``; differentiated as ``surrogate.derivative``."""
+        """Theta(u): 1 where ``u > 0`` (strictly), else 0, in the dtype of ``u``; its derivative is the surrogate's."""
 
     @abc.abstractmethod
     def stop_gradient(self, x: Array) -> Any:
@@ -126,29 +127,29 @@ class Engine(abc.ABC):
         """Run ``stepper.step`` over time. No other code loops over time steps.
 
         Args:
-            stepper: a neuron, or a container run time-major: anything with ``state`` and ``step``.
+            stepper: a neuron, or a container that runs step by step: any object with ``state`` and ``step``.
             params: its prepared parameters.
             state: the state before the first step.
             inputs: (time, batch, *features); a time axis of 1 together with ``steps`` is a sequence constant in time.
-            steps: number of steps of a constant sequence.
+            steps: number of steps of a constant sequence; None takes it from ``inputs``.
             record: names of states to return for every step.
-            window: no gradient crosses the steps window, 2 window, ... (truncated BPTT).
-            repeating: whether runs of this kind come again and again, as in training: compiling pays off sooner.
+            window: truncated BPTT: no gradient crosses the steps window, 2 window, ...; None: full BPTT.
+            repeating: whether runs of this kind are repeated many times, as in training: compiling pays off sooner.
 
         Returns:
             outputs (time, batch, ...), recorded states {name: (time, batch, ...)}, and the state after the last step.
         """
 
     def lower(self, network: Container) -> Tuple[Stage, ...]:
-        """What a container's children become on this engine, in order: stages, which cover them all.
+        """Group a container's children into stages, in order: what this engine runs as one piece.
 
-        A pure function of the frozen network. The default is a stage per layer.
+        The stages cover all children and depend on the frozen network alone. The default is one stage per layer.
         """
         return tuple(Alone(name, layer) for name, layer in network.children())
 
     @abc.abstractmethod
     def explain(self, stepper: Layer) -> str:
-        """Which path ``scan`` takes for this stepper (loop, kernel, unrolled), and why; of a container, its stages."""
+        """Say how ``scan`` runs this stepper (loop, kernel, unrolled), and why; for a container, list its stages."""
 
     @abc.abstractmethod
     def value_and_grad(
@@ -159,26 +160,30 @@ class Engine(abc.ABC):
         Args:
             function: what to differentiate, in vocabulary words.
             argument: an array or a tree of arrays of this engine.
-            *constants: further arrays or trees whose gradient is not wanted.
+            *constants: further arrays or trees, which are not differentiated.
 
         Returns:
-            the scalar, the extra, and the gradient in the shape of ``argument``.
+            the scalar, the extra, and the gradient with the structure of ``argument``.
         """
 
     @abc.abstractmethod
     def with_dtype(self, dtype: str) -> Engine:
-        """The same engine on the same device in another floating-point type."""
+        """The same engine on the same device with another floating-point type."""
 
     def unfused(self) -> Engine:
-        """The same engine without compiled kernels: the reference of a verification."""
+        """The same engine without compiled kernels; ``verify`` uses it as the reference."""
         return self
 
     def isolated(self) -> ContextManager[Any]:
-        """A context in which modes of the array library, such as another precision, have no say."""
+        """A context in which modes of the array library, e.g. autocast to another precision, have no effect."""
         return contextlib.nullcontext()
 
     def smooth(self) -> Engine:
-        """The same engine with spikes replaced by antiderivatives, for finite differences; numpy has one."""
+        """The same engine with spikes replaced by the surrogate's antiderivative, for finite differences.
+
+        Raises:
+            NotImplementedError: the engine has no such mode; only numpy has.
+        """
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
 
     @abc.abstractmethod
@@ -191,17 +196,25 @@ class Engine(abc.ABC):
         optimizer: Optional[Optimizer],
         **options: Any,
     ) -> Executor:
-        """Prepare a network for training. Options: ``clip_norm``, ``window``, and for metrics ``record``."""
+        """Prepare a network for training.
+
+        Args:
+            network: the layer to train.
+            params, buffers: its initial weights and buffers, as NumPy arrays by name.
+            loss: the loss to minimise.
+            optimizer: the description of the optimiser.
+            **options: ``clip_norm``, ``window``, and for metrics ``record``.
+        """
 
 
 class Executor(abc.ABC):
-    """A network with its weights and optimiser on an engine. A training step is atomic at this level: on some
-    accelerators neither weights nor gradients exist anywhere else.
+    """A network with its weights and optimiser on an engine. A training step cannot be divided at this level, because
+    on some accelerators weights and gradients exist only inside the executor.
     """
 
-    carries: bool = False  # whether ``step`` starts from any given state, and ``apply`` takes a gradient made elsewhere
-    #: What ``step`` takes as ``state`` to begin a sequence that later steps go on with. An executor that does not carry
-    #: but has this keeps states to itself: it goes on from what its own last step returned, in parts of one length.
+    carries: bool = False  # whether ``step`` starts from any given state, and ``apply`` takes a gradient from outside
+    #: The ``state`` that makes ``step`` begin a new sequence which later steps continue. It is for executors that do
+    #: not carry but keep states inside: each step continues where the last one ended, in parts of equal length.
     resting: Any = None
     steps_done: int = 0  # training steps so far
 
@@ -209,15 +222,21 @@ class Executor(abc.ABC):
     def step(
         self, inputs: Array, targets: Array, *, steps: Optional[int] = None, key: Optional[Key] = None
     ) -> Tuple[float, Any]:
-        """One optimiser step on a batch; returns the loss before it and the network's ``Output``.
+        """Do one optimiser step on a batch; return the loss before it and the network's ``Output``.
 
-        Executors that carry take ``state=``, too: the state before the first step, a constant; and ``lengths=``: how
-        many steps of each sample the loss counts, a list.
+        Executors that carry also take ``state=``, the state before the first step, which is not differentiated, and
+        ``lengths=``, a list: how many steps of each sample the loss counts.
+
+        Args:
+            inputs: (time or 1, batch, *features).
+            targets: the loss's targets.
+            steps: number of steps of a constant input.
+            key: names the random draws of this step.
         """
 
     def apply(self, grads: Params) -> None:
-        """One optimiser step with a gradient made elsewhere, a tree like the parameters; executors that carry."""
-        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it makes its own")
+        """Do one optimiser step with a given gradient, a tree like the parameters; for executors that carry."""
+        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
 
     @abc.abstractmethod
     def run(
@@ -231,11 +250,11 @@ class Executor(abc.ABC):
 
     @abc.abstractmethod
     def load(self, state: Dict[str, Any]) -> None:
-        """The inverse of ``state``; a run resumed from it continues bit-identically."""
+        """Restore what ``state`` returned; a run that resumes from it continues bit-identically."""
 
     @abc.abstractmethod
     def set_lr(self, lr: float) -> None:
-        """Change the learning rate from the next step on."""
+        """Set the learning rate from the next step on."""
 
     def close(self) -> None:  # noqa: B027  (most executors hold no device of their own)
         """Release the device."""
@@ -245,12 +264,12 @@ class Executor(abc.ABC):
 
 
 class EngineEntry(NamedTuple):
-    """Where an engine is and what it needs: what an entry point names, so that nothing is imported before its use."""
+    """Where an engine is and what it needs. An entry point can name one; the engine is imported at first use."""
 
-    target: str  # "module:class", imported on first use
+    target: str  # "module:class", imported at first use
     needs: Tuple[str, ...] = ()  # packages that must be importable
-    install: str = ""  # how to get them
-    simulated: Tuple[str, ...] = ()  # those of them that the option ``simulate=True`` does without
+    install: str = ""  # the command that installs them
+    simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
     modules: Tuple[str, ...] = ()  # see ``Engine.modules``
 
 
@@ -266,16 +285,16 @@ class EngineStatus(NamedTuple):
 
     name: str
     available: bool
-    why: str  # why not, empty where available
-    install: str  # how to get it
+    why: str  # why it is not available; empty if it is
+    install: str  # the command that installs what is missing
 
 
 class EngineUnavailable(ImportError):
-    """An engine exists but a package it needs does not."""
+    """A package that the engine needs is not installed."""
 
 
 def engines() -> List[EngineStatus]:
-    """Every known engine: whether it can be used here, why not, and how to install it. Imports none of them."""
+    """List every known engine: whether it can be used here, why not, and how to install it. Imports none of them."""
     return [_status(name, entry) for name, entry in _known().items()]
 
 
@@ -284,14 +303,14 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     """Find an engine by name.
 
     Args:
-        name: "numpy", "torch", "cupy", "ipu" or a third party's; an Engine is returned as it is. None means
-            ``$SPIKECORE_ENGINE``, and if that is unset "numpy".
+        name: "numpy", "torch", "cupy", "ipu" or the name of another package's engine; an Engine is returned as it is.
+            None (the default) means ``$SPIKECORE_ENGINE``, or "numpy" if that is unset.
         **options: passed to the engine, e.g. ``device="cuda"``, ``dtype="float64"``.
 
     Raises:
-        ValueError: no such engine; the nearest name is suggested.
-        TypeError: an option that this engine does not have.
-        EngineUnavailable: a package it needs is missing; names it, the install command and the engines that do work.
+        ValueError: no engine has this name; the message suggests the nearest one.
+        TypeError: this engine does not have such an option.
+        EngineUnavailable: a package is missing; the message names it, the install command and the usable engines.
     """
     if isinstance(name, Engine):
         if options:
@@ -307,12 +326,12 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
         usable = ", ".join(s.name for s in engines() if s.available)
         raise EngineUnavailable(f"engine {name!r}: {status.why}. To get it: {status.install}. Usable here: {usable}")
     if not isinstance(entry, EngineEntry):
-        return _made(name, entry.load(), options)
+        return _constructed(name, entry.load(), options)
     module, _, attribute = entry.target.partition(":")
-    return _made(name, getattr(importlib.import_module(module), attribute), options)
+    return _constructed(name, getattr(importlib.import_module(module), attribute), options)
 
 
-def _made(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
+def _constructed(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
     try:
         return maker(**options)  # type: ignore[no-any-return]
     except TypeError:
@@ -329,13 +348,13 @@ def is_host(x: Any) -> bool:
 
 
 def engine_of(x: Any) -> Engine:
-    """The engine whose arrays ``x`` belongs to, on the device and in the dtype of ``x``. Lists and numbers: numpy.
+    """The engine that ``x`` is an array of, on the device and in the dtype of ``x``; numpy for lists and numbers.
 
     Raises:
         TypeError: no engine handles such arrays.
     """
     root = type(x).__module__.partition(".")[0]
-    if hasattr(x, "engine"):  # a recorded array knows
+    if hasattr(x, "engine"):  # an array that the tape records
         return x.engine
     if is_host(x):
         return get_engine("numpy", dtype=_float_name(x))
@@ -354,7 +373,7 @@ def engine_of(x: Any) -> Engine:
 
 
 def engine_without_data(name: Any = None) -> Engine:
-    """The engine named; without a name torch where the program has imported it, else NumPy."""
+    """The engine ``name``; None means torch if the program has imported it, else numpy."""
     return get_engine(name or ("torch" if "torch" in sys.modules else "numpy"))
 
 
@@ -377,7 +396,7 @@ def _importable(package: str) -> bool:
 
 def _known() -> Dict[str, Any]:
     """Engines by name, ours first: an ``EngineEntry``, or an entry point that names an engine's class."""
-    import importlib.metadata as metadata  # costs 30 ms: only when somebody asks
+    import importlib.metadata as metadata  # takes 30 ms to import, so not at the top
 
     points: Any = metadata.entry_points()
     others = points.select(group=ENTRY_POINTS) if hasattr(points, "select") else points.get(ENTRY_POINTS, ())
@@ -385,10 +404,10 @@ def _known() -> Dict[str, Any]:
 
 
 def _described(point: Any) -> Any:
-    """What a package says of its engine. A name in capitals is an ``EngineEntry``; a class is imported at first use."""
+    """The engine that a package offers. A name in capitals is an ``EngineEntry``; a class is imported at first use."""
     if not point.value.rpartition(":")[2].isupper():
         return point
     try:
         return point.load()
-    except ImportError as error:  # a broken package must not take the other engines with it
+    except ImportError as error:  # a broken package must not make the other engines unusable
         return EngineEntry(point.value, (error.name or point.value,), f"repair the package that offers it ({error})")

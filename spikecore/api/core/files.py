@@ -1,4 +1,4 @@
-"""Files replaced in a single step, so that a reader sees the old one or the new one, whole; and strict JSON."""
+"""Atomic writing of files, so that a reader sees either the old file or the new one, complete; and strict JSON."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any, Callable, Optional
 
 try:
     import fcntl
-except ImportError:  # Windows: drafts of killed processes cannot be told from those being written, and stay
+except ImportError:  # Windows has no flock: drafts that killed processes left are never deleted
     fcntl = None  # type: ignore[assignment]
 
-LONGEST = 200  # bytes of a file's own name in that of its draft: file systems take 255 in all
-#: What file systems answer that cannot sync a folder, and systems that cannot open one.
+LONGEST = 200  # how many bytes of a file's name its draft's name takes over: file systems allow 255 in all
+#: Errors of file systems that cannot sync a folder, and of systems that cannot open one.
 NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR, errno.EPERM)
 
 
 def write_atomically(path: Any, data: bytes) -> None:
-    """Write a file in a single step: the bytes go into a draft beside it, to the disk, and then take its place.
+    """Write a file in a single step: write a draft beside it, sync it to the disk, and rename it to ``path``.
 
     A write that fails or is interrupted leaves the old file and no draft. If the process is killed, the old file stays,
-    and the next write of this file deletes the draft. Missing folders are made. A file that is replaced keeps its mode;
-    a new one gets that of the umask. A symbolic link stays, and the file that it points to is replaced.
+    and the next write of this file deletes the draft. Missing folders are created. A replaced file keeps its mode; a
+    new file gets its mode from the umask. A symbolic link stays, and the file that it points to is replaced.
 
     Args:
         path: the file.
@@ -47,7 +47,7 @@ def write_atomically(path: Any, data: bytes) -> None:
 
 
 def _mode(path: Any) -> Optional[int]:
-    """The mode of the file at ``path``, behind any links; None if there is none."""
+    """The mode of the file at ``path``, links followed; None if there is no file."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -56,13 +56,13 @@ def _mode(path: Any) -> Optional[int]:
         raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "is a device, a pipe or a socket; only a regular file can be replaced", str(path))
-    if not os.access(path, os.W_OK):  # renaming would not ask
+    if not os.access(path, os.W_OK):  # renaming replaces write-protected files without an error
         raise PermissionError(errno.EACCES, "is write-protected", str(path))
     return stat.S_IMODE(mode)
 
 
 def _replaced(target: Path, mode: Optional[int], data: bytes) -> bool:
-    """Write a draft and put it in the target's place; False if another process took the draft for one left behind."""
+    """Write a draft and rename it to ``target``; False if another process deleted the draft as an abandoned one."""
     draft, handle = target.with_name(f"{_stem(target)}{secrets.token_hex(8)}.draft"), -1
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -75,14 +75,14 @@ def _replaced(target: Path, mode: Optional[int], data: bytes) -> bool:
         while len(rest):
             rest = rest[os.write(handle, rest) :]
         os.fsync(handle)
-        if fcntl is None:  # Windows renames no open file
+        if fcntl is None:  # Windows cannot rename an open file
             handle, open_handle = -1, handle
             os.close(open_handle)
         os.replace(str(draft), str(target))
         _sync_folder(target.parent)
         return True
     except BaseException:
-        with suppress(FileNotFoundError):  # it was interrupted before there was a draft, or behind the swap
+        with suppress(FileNotFoundError):  # the interrupt came before the draft existed, or after the rename
             os.unlink(str(draft))
         raise
     finally:
@@ -91,27 +91,27 @@ def _replaced(target: Path, mode: Optional[int], data: bytes) -> bool:
 
 
 def _stem(target: Path) -> str:
-    """What the names of all drafts of a file begin with."""
+    """The common beginning of the names of all drafts of a file."""
     return f".{os.fsencode(target.name)[:LONGEST].decode('utf-8', 'ignore')}."
 
 
 def _locked(handle: int) -> bool:
-    """Hold a draft, as long as it is open, against ``_sweep``; False if that was there before."""
+    """Lock an open draft, so that ``_sweep`` does not delete it; False if ``_sweep`` deleted it before the lock."""
     if fcntl is not None:
-        with suppress(OSError):  # a file system without locks: there nothing is swept either
+        with suppress(OSError):  # on a file system without locks, _sweep deletes nothing either
             fcntl.flock(handle, fcntl.LOCK_EX)
     return os.fstat(handle).st_nlink > 0
 
 
 def _sweep(target: Path) -> None:
-    """Delete the drafts of a file that killed processes left: those that nobody holds."""
+    """Delete the drafts of a file that killed processes abandoned: those without a lock."""
     if fcntl is None:
         return
-    name, left = re.compile(re.escape(_stem(target)) + r"[0-9a-f]{16}\.draft"), []
+    name, abandoned = re.compile(re.escape(_stem(target)) + r"[0-9a-f]{16}\.draft"), []
     with suppress(OSError):  # a folder that may not be listed
-        left = [target.with_name(one) for one in os.listdir(str(target.parent)) if name.fullmatch(one)]
-    for draft in left:
-        with suppress(OSError):  # somebody holds it, or it is gone
+        abandoned = [target.with_name(entry) for entry in os.listdir(str(target.parent)) if name.fullmatch(entry)]
+    for draft in abandoned:
+        with suppress(OSError):  # another process holds the lock, or has deleted the draft
             handle = os.open(str(draft), os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,7 +121,7 @@ def _sweep(target: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a renamed file's new name to the disk, where the system can."""
+    """Sync a folder to the disk after a rename in it, if the system can."""
     handle = -1
     try:
         handle = os.open(str(folder), os.O_RDONLY)
@@ -138,14 +138,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def plain(value: Any, odd: Callable[[float], Any]) -> Any:
-    """Data as JSON has it: NumPy's numbers as Python's, arrays and tuples as lists.
+    """Data in JSON's types: NumPy's numbers become Python's, arrays and tuples become lists.
 
     Args:
         value: numbers, text, None, and lists and dicts of them.
-        odd: what to write for NaN and the infinities, which JSON does not know.
+        odd: called with NaN or an infinity, which JSON lacks; returns what to write instead.
 
     Raises:
-        TypeError: something else is among the data.
+        TypeError: ``value`` holds something else.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -162,5 +162,5 @@ def plain(value: Any, odd: Callable[[float], Any]) -> Any:
 
 
 def json_text(value: Any, indent: Optional[int] = None) -> str:
-    """JSON that every reader takes: NaN and the infinities become null; see ``plain``."""
+    """JSON that every reader accepts: NaN and the infinities become null; see ``plain``."""
     return json.dumps(plain(value, lambda number: None), indent=indent, allow_nan=False)

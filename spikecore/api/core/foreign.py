@@ -1,4 +1,4 @@
-"""Modules of array libraries as models: whoever owns a module's class converts it."""
+"""Models from other libraries, e.g. an ``nn.Module``: how to convert them, and what to say where they do not fit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LOSSES = ("torch.nn.", "torch._C.", "snntorch.")  # modules whose losses take ar
 
 
 def library_of(thing: Any) -> Optional[str]:
-    """The library whose module ``thing`` is, if it is one of those that can be converted."""
+    """The library that ``thing`` is a module of, e.g. "torch"; None if its modules cannot be converted."""
     roots = (kind.__module__.partition(".")[0] for kind in type(thing).__mro__)
     return next((root for root in roots if root in CONVERTERS), None)
 
 
 def no_layer(thing: Any) -> str:
-    """For an error about what is not a layer: what to write instead."""
+    """The end of an error message about a value that is not a layer: what to write instead."""
     if isinstance(thing, (list, tuple)):
         return "; give layers one by one: sc.Sequential(*layers)"
     if isinstance(thing, type):
@@ -33,15 +33,15 @@ def no_layer(thing: Any) -> str:
 
 
 def of_arrays(loss: Any) -> str:
-    """For a loss of another library, which is called with arrays: what to write instead; "" for the others."""
-    made = loss if inspect.isroutine(loss) else type(loss)
-    if not str(made.__module__).startswith(LOSSES):  # one that inherits from theirs may well take (out, targets)
+    """The end of an error message about a loss of another library: what to write instead; "" for other losses."""
+    kind = loss if inspect.isroutine(loss) else type(loss)
+    if not str(kind.__module__).startswith(LOSSES):  # a user's subclass of such a loss may take (out, targets)
         return ""
-    name = made.__name__
-    own = importlib.import_module("spikecore.api.functional")
-    if hasattr(own, name):
+    name = kind.__name__
+    functional = importlib.import_module("spikecore.api.functional")
+    if hasattr(functional, name):
         return f"; write spikecore.functional.{name}()"
-    criterion = f"{made.__module__}.{name}" if made is loss else shown(loss)
+    criterion = f"{kind.__module__}.{name}" if kind is loss else shown(loss)
     return (
         f"; with criterion = {criterion} write lambda out, targets: criterion(out.spikes.mean(0), targets), or take "
         "spikecore.functional.ce_rate_loss()"
@@ -49,14 +49,15 @@ def of_arrays(loss: Any) -> str:
 
 
 def model_of(model: Any, shape: Optional[Tuple[int, ...]] = None) -> Any:
-    """A ``Model`` as it is; a module of a known library as the model with the same layers and weights.
+    """``model`` itself if it is a ``Model``, else a ``Model`` with the layers and weights of another library's module.
 
     Args:
-        model: a ``Model``, or e.g. an ``nn.Module`` that ``spikecore.nn.from_torch`` knows.
-        shape: of one sample, for modules whose first layer does not fix it.
+        model: a ``Model``, or a module that can be converted, e.g. an ``nn.Module`` for ``spikecore.nn.from_torch``.
+        shape: shape of one sample; needed if the module's first layer does not determine it.
 
     Raises:
-        TypeError: neither. ValueError: a layer without counterpart, named by its place.
+        TypeError: ``model`` is neither.
+        ValueError: a layer of the module has no counterpart; the message names its place.
     """
     if hasattr(model, "network"):
         return model

@@ -1,6 +1,6 @@
-"""Arrays on the host: what the core computes with NumPy, which it does not import.
+"""Arrays on the host (the CPU's memory): NumPy arrays, made through the NumPy engine, since the core imports no NumPy.
 
-Weights are drawn on the host, constants and files are read there, and results of several engines are compared there.
+The core draws weights, reads constants and files, and compares the results of several engines on the host.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from spikecore.api.core.layer import Key, Shape
 
 
 def host() -> Engine:
-    """The engine whose arrays are NumPy's, in float64."""
+    """The NumPy engine in float64."""
     return get_engine("numpy", dtype="float64")
 
 
 def float64(x: Any) -> Any:
-    """Numbers, lists or an array of any engine as a NumPy array of float64."""
+    """Numbers, lists or an array of any engine, as a NumPy array of float64."""
     engine = host()
     return engine.to_numpy(engine.asarray(x))
 
@@ -34,16 +34,16 @@ def not_finite(values: Any) -> List[Tuple[int, ...]]:
 
 
 def uniform_weight(key: Key, name: str, shape: Shape, bound: float, centre: float = 0.0) -> Any:
-    """First weights: uniform in [centre - bound, centre + bound), a NumPy array."""
+    """Initial weights, uniform in [centre - bound, centre + bound), as a NumPy array."""
     if key.blank:
         return full_weight(key, shape, centre)
     engine = host()
-    drawn = (2.0 * engine.uniform(key.child(name).path, shape) - 1.0) * bound
-    return engine.to_numpy(drawn if centre == 0.0 else centre + drawn)
+    offsets = (2.0 * engine.uniform(key.child(name).path, shape) - 1.0) * bound
+    return engine.to_numpy(offsets if centre == 0.0 else centre + offsets)
 
 
 def full_weight(key: Key, shape: Shape, value: float) -> Any:
-    """First weights: all of them ``value``; with a blank key one number that stands for all."""
+    """Initial weights that all equal ``value``; with a blank key, one number broadcast to ``shape``."""
     engine = host()
     if key.blank:
         return engine.to_numpy(engine.xp.broadcast_to(engine.asarray(value), shape))

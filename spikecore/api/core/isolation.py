@@ -1,4 +1,4 @@
-"""Calls of the library that modes of an array library around them do not change: see ``Engine.isolated``."""
+"""Shields calls from modes of the array library that the caller has switched on: see ``Engine.isolated``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def isolated(function: Function) -> Function:
-    """A function whose first argument has an engine, run as that engine always computes."""
+    """Decorator: run the function inside ``engine.isolated()`` of its first argument's ``engine``."""
 
     @functools.wraps(function)
     def inside(owner: Any, *arguments: Any, **options: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Layers: neurons, stateless layers and containers are one kind of thing.
+"""Layers: the interface that neurons, stateless layers and containers share.
 
 A layer is a frozen dataclass with pure functions. It holds no weights and no state: parameters, buffers and state go
-in, outputs, buffers and state come out. Sequences are (time, batch, *features); a sequence that is constant in time
-keeps a time axis of 1 until something needs more (the first Linear of a directly encoded image runs once, not T times).
+in, outputs, buffers and state come out. Sequences are (time, batch, *features). A sequence that is constant in time
+has a time axis of 1 until it changes over time, so the first Linear of a directly encoded image runs once, not T times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Init(NamedTuple):
     """What ``Layer.init`` returns."""
 
     params: Params  # NumPy arrays by name
-    buffers: Tree  # NumPy arrays by name: what passes between batches (running statistics)
+    buffers: Tree  # NumPy arrays by name, carried from batch to batch (running statistics)
     shape: Shape  # shape of one sample of the output
 
 
@@ -42,17 +42,17 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of a sequence through a network: everything that is neither data nor weights.
+    """The settings of one pass of a sequence through a network: everything that is neither data nor weights.
 
     Args:
         engine: the engine that computes.
-        steps: number of time steps if the input is constant in time.
-        train: whether dropout draws and running statistics move.
-        key: names the random draws of this pass; None where nothing may be drawn.
-        record: True, every neuron's states are recorded; else the dotted names of the layers that are.
-        window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
-        path: dotted name of the layer at hand.
-        repeating: whether passes of this kind come again and again, as in training: see ``Engine.scan``.
+        steps: number of time steps if the input is constant in time; None takes it from the input.
+        train: whether dropout is active and running statistics are updated.
+        key: names the random draws of this pass; None: nothing may be drawn.
+        record: True records the states of every neuron; a tuple, those of the layers with these dotted names.
+        window: truncated BPTT: no gradient crosses the steps window, 2 window, ...; None: full BPTT.
+        path: dotted name of the current layer.
+        repeating: whether passes of this kind are repeated many times, as in training: see ``Engine.scan``.
     """
 
     engine: Any
@@ -65,23 +65,23 @@ class Pass:
     repeating: bool = False
 
     def child(self, name: str) -> Pass:
-        """The same pass, one layer further in."""
+        """The same pass for the child layer ``name``."""
         return replace(self, path=f"{self.path}.{name}" if self.path else name)
 
     def start(self, resting: Any) -> Any:
-        """The state before the first step of the layer at hand where none is given: the one at rest, unless an engine
+        """The current layer's state before the first step if the caller gives none: ``resting``, unless the engine
         keeps states from one pass to the next.
         """
         return resting
 
     @property
     def records(self) -> bool:
-        """Whether the layer at hand is recorded."""
+        """Whether the states of the current layer are recorded."""
         return self.record is True or (self.record is not False and self.path in self.record)
 
 
 class ShapeError(ValueError):
-    """An input does not fit a layer; the message names layer, axis, what came and what was expected."""
+    """An input does not fit a layer; the message names the layer, the axis, the actual and the expected size."""
 
 
 class Layer(Checked, abc.ABC):
@@ -89,12 +89,16 @@ class Layer(Checked, abc.ABC):
 
     @property
     def input_shape(self) -> Optional[Shape]:
-        """Shape of one sample where the layer itself fixes it, else None."""
+        """Shape of one input sample if the layer's own arguments determine it, else None."""
         return None
 
     @abc.abstractmethod
     def init(self, key: Key, shape: Shape) -> Init:
-        """First parameters and buffers, and the output's shape, for samples of ``shape``.
+        """Initial parameters and buffers, and the output's shape, for samples of ``shape``.
+
+        Args:
+            key: names the random draws of the initial weights.
+            shape: shape of one input sample, without time and batch.
 
         Raises:
             ShapeError: samples of this shape do not fit.
@@ -102,17 +106,24 @@ class Layer(Checked, abc.ABC):
 
     @abc.abstractmethod
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
-        """Send a sequence through the layer; ``state=None`` starts at rest."""
+        """Compute the outputs for a sequence ``x`` (time or 1, batch, *features).
 
-    # ---- one step at a time, for containers that run time-major ----
+        Args:
+            run: the settings of the pass.
+            params, buffers: the layer's own, as ``init`` returns them, as arrays of ``run.engine``.
+            state: the state before the first step; None starts at rest.
+            x: the input sequence.
+        """
+
+    # ---- one step at a time, for containers that run step by step ----
 
     @property
     def state(self) -> Tuple[str, ...]:
-        """Names of what passes from one step to the next."""
+        """Names of the states that are passed from one step to the next."""
         return ()
 
     def prepare(self, engine: Engine, params: Params) -> Params:
-        """What depends on parameters only (clamps, time constants), once per sequence."""
+        """The parameters as ``step`` takes them: clamps and time constants are computed here, once per sequence."""
         return params
 
     def rest(self, engine: Engine, params: Params, x: Array) -> Tree:
@@ -120,20 +131,20 @@ class Layer(Checked, abc.ABC):
         return EMPTY
 
     def entering(self, engine: Engine, params: Params, x: Array) -> Any:
-        """One step's input as ``rest`` and ``step`` take it, where the layer projects it first."""
+        """One step's input as ``rest`` and ``step`` take it: projected, if the layer projects its input first."""
         return x
 
     @abc.abstractmethod
     def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
-        """One time step: output and next state from prepared parameters, state and input (batch, *features)."""
+        """Compute one time step: output and next state from prepared parameters, state and input (batch, *features)."""
 
 
 class Stateless(Layer):
-    """A layer without state: it sees the whole sequence at once, as one big batch."""
+    """A layer without state: it computes the whole sequence at once, as one big batch."""
 
     @abc.abstractmethod
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
-        """Output for x (time, batch, *features), and the buffers afterwards."""
+        """The output for x (time, batch, *features), and the updated buffers."""
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         key = run.key.child(run.path) if run.key is not None else None
@@ -146,7 +157,7 @@ class Stateless(Layer):
 
 
 def shapes_of(layer: Layer, shape: Shape) -> Init:
-    """What ``layer.init`` returns for samples of ``shape``, of arrays that have a shape but take no memory."""
+    """What ``layer.init`` returns for samples of ``shape``, but with arrays that take no memory: only shapes count."""
     return layer.init(Key((0,), blank=True), shape)
 
 
@@ -156,7 +167,7 @@ def layer_name(layer: Layer) -> str:
 
 
 def not_by_steps(layer: Any) -> str:
-    """How a layer runs that does not go from step to step, for ``Engine.explain``; "" for the others."""
+    """For ``Engine.explain``: how a layer without a loop over time runs; "" for layers that run step by step."""
     name = type(layer).__name__
     if getattr(layer, "parallel", False):
         return f"at once: {name} computes all steps by a parallel scan, without a loop over time"
@@ -166,7 +177,7 @@ def not_by_steps(layer: Any) -> str:
 
 
 def over_time(xp: Vocabulary, function: Any, x: Any) -> Any:
-    """Apply a function of one big batch to a sequence: time and batch are merged for it and parted again."""
+    """Apply a function of a batch to a sequence: merge time and batch, apply, and separate them again."""
     y = function(xp.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])))
     return xp.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
 

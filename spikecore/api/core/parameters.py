@@ -1,4 +1,4 @@
-"""What a field of a neuron may be: a number, an array, or a value to be learned."""
+"""Values of a neuron's fields: a number, a constant array, or a value to be learned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Fixed:
     """A constant array inside a frozen dataclass: compared and hashed by content.
 
     Args:
-        value: anything array-like; kept as a read-only float64 NumPy array.
+        value: anything array-like; stored as a read-only float64 NumPy array.
     """
 
     __slots__ = ("data",)
@@ -50,11 +50,11 @@ Per = Optional[Literal["neuron", "channel"]]
 
 @dataclass(frozen=True)
 class Learn:
-    """A parameter that training may change; made by ``learn``."""
+    """A parameter that training may change; ``learn`` and ``learn_tau`` return it."""
 
     value: Union[float, Fixed]
-    per: Per = None
-    dt: Optional[float] = None  # set: ``value`` is a time constant, and its logarithm is what is learned
+    per: Optional[str] = None
+    dt: Optional[float] = None  # if set, ``value`` is a time constant, and training learns its logarithm
 
 
 Param = Union[Numbers, Fixed, Learn]
@@ -74,12 +74,13 @@ def learn(value: Union[Numbers, Fixed], per: Per = None) -> Learn:
     """Mark a parameter as learnable.
 
     Args:
-        value: initial value, a number or an array that broadcasts to the neurons.
-        per: None, one value for the whole layer; "neuron", one per neuron; "channel", one per channel (the first
-            feature axis), as convolutional maps want it.
+        value: initial value, a number or an array that broadcasts to the neurons; finite.
+        per: None (the default): one value for the whole layer; "neuron": one per neuron; "channel": one per channel
+            (the first feature axis), for convolutional maps.
 
     Raises:
-        ValueError: ``per`` is something else, or given together with an array. TypeError: ``value`` is no number.
+        ValueError: ``per`` is something else or given together with an array, or ``value`` is not finite.
+        TypeError: ``value`` is neither a number nor an array of numbers.
 
     Example:
         >>> sc.Leaky(beta=sc.learn(0.9, per="neuron"))
@@ -96,26 +97,26 @@ def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
         raise ValueError(f"{owner}: {name}={shown(value)} must be finite")
     if per is not None and isinstance(value, Fixed) and value.shape != ():
         raise ValueError(
-            f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own"
+            f"{owner}: per={per!r} spreads one number; an array of shape {value.shape} already has its own values"
         )
     return Learn(value, per)
 
 
 @checked
 def learn_tau(tau: Union[Numbers, Fixed], dt: float = 1.0, per: Per = None) -> Learn:
-    """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), where log tau is what is learned.
+    """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), and training learns log tau.
 
-    Unlike a decay that is learned directly and clamped to [0, 1], it cannot get stuck: tau is positive whatever log tau
-    is, so the decay stays inside (0, 1) and always has a gradient. ``Model.params`` shows log tau, under the name of
-    the field.
+    A decay that is learned directly is clamped to [0, 1] and can get stuck at a border. This one cannot: tau is
+    positive for every log tau, so the decay stays inside (0, 1) and always has a gradient. ``Model.params`` shows log
+    tau, under the name of the field.
 
     Args:
         tau: initial time constant, > 0, in the unit of ``dt``; a number or an array that broadcasts to the neurons.
-        dt: duration of a time step, > 0.
-        per: as in ``learn``.
+        dt: duration of a time step, > 0; default 1.
+        per: None, "neuron" or "channel", as for ``learn``.
 
     Raises:
-        ValueError: tau or dt not positive.
+        ValueError: tau or dt is not positive, or ``per`` is something else.
 
     Example:
         >>> model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky(beta=sc.learn_tau(10.0))))
@@ -124,11 +125,11 @@ def learn_tau(tau: Union[Numbers, Fixed], dt: float = 1.0, per: Per = None) -> L
 
     Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021 (there with a sigmoid).
     """
-    made = _learned("learn_tau", "tau", tau, per)
-    flat = [made.value] if isinstance(made.value, float) else made.value.data.reshape(-1).tolist()
+    learned = _learned("learn_tau", "tau", tau, per)
+    flat = [learned.value] if isinstance(learned.value, float) else learned.value.data.reshape(-1).tolist()
     if dt <= 0 or not all(t > 0 for t in flat):
         raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be > 0")
-    return Learn(made.value, made.per, float(dt))
+    return Learn(learned.value, learned.per, float(dt))
 
 
 @checked
@@ -137,7 +138,10 @@ def decay(tau: float, dt: float = 1.0) -> float:
 
     Args:
         tau: time constant, > 0, in the unit of ``dt``.
-        dt: duration of a time step, > 0.
+        dt: duration of a time step, > 0; default 1.
+
+    Raises:
+        ValueError: tau or dt is not positive.
     """
     if not (tau > 0 and dt > 0):
         raise ValueError(f"decay: tau={tau!r} and dt={dt!r} must be numbers > 0")
@@ -148,7 +152,7 @@ def constant(value: Any, name: str = "value") -> Union[float, Fixed]:
     """A number as a float, anything array-like as ``Fixed``.
 
     Raises:
-        TypeError: it holds something else than numbers; the message begins with ``name``.
+        TypeError: ``value`` holds something else than numbers; the message begins with ``name``.
     """
     if isinstance(value, Fixed) or type(value) is float:
         return value
@@ -163,24 +167,25 @@ def normalise(value: Any, name: str = "value") -> Param:
     """The canonical form of a field's value.
 
     Raises:
-        TypeError: no numbers, or a tensor whose gradient somebody waits for; the message begins with ``name``.
+        TypeError: ``value`` holds something else than numbers, or is a tensor that requires a gradient; the message
+            begins with ``name``.
     """
     if getattr(value, "requires_grad", False):
         raise TypeError(
             f"{name}: a tensor with requires_grad=True would become a constant: write sc.learn(...) to learn it, or "
-            "give it detached"
+            "give it detached: tensor.detach()"
         )
     return value if isinstance(value, Learn) else constant(value, name)
 
 
 def values_of(value: Param) -> Any:
-    """The number or NumPy array behind a field."""
+    """The number or NumPy array that a field holds."""
     plain = value.value if isinstance(value, Learn) else value
     return plain.data if isinstance(plain, Fixed) else plain
 
 
 def decays_of(value: Param) -> Any:
-    """The number or NumPy array behind a field that is a decay, also where it is learned through its time constant."""
+    """The decay that a field holds, as a number or NumPy array; a time constant of ``learn_tau`` is converted."""
     plain = values_of(value)
     if not isinstance(value, Learn) or value.dt is None:
         return plain
@@ -190,11 +195,10 @@ def decays_of(value: Param) -> Any:
 
 
 def check_range(owner: object, name: str, value: Param, low: float, high: float) -> None:
-    """Refuse a constant outside [low, high], an initial value that is not a finite number, and a time constant where
-    the range is not that of a decay.
+    """Refuse a value that is not finite or outside [low, high], and ``learn_tau`` for a field that is not a decay.
 
     Raises:
-        ValueError: names the class, the field, the value and what is allowed.
+        ValueError: the message names the class, the field, the value and the allowed range.
     """
     if isinstance(value, Learn) and value.dt is not None:  # a time constant, checked by learn_tau
         if low < 0.0 or high > 1.0:
@@ -212,10 +216,10 @@ def check_range(owner: object, name: str, value: Param, low: float, high: float)
 
 
 def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, ...]) -> Any:
-    """The first value of a learnable parameter as a NumPy array, given the shape of one sample.
+    """The initial value of a learnable parameter as a NumPy array, for samples of ``shape``.
 
     Raises:
-        ValueError: an array that does not broadcast to ``shape``.
+        ValueError: ``value`` is an array that does not broadcast to ``shape``.
     """
     plain = values_of(value)
     if value.dt is not None:

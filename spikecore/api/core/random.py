@@ -20,7 +20,7 @@ Words = Tuple[Any, Any, Any, Any]
 MASK = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
-CHUNK = 16384  # blocks worked on at a time: small enough that every temporary stays in cache
+CHUNK = 16384  # blocks per pass: small enough that every temporary array stays in cache
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Key:
 
     Args:
         path: ints and strings, e.g. ``(seed, "dropout", "2")``; hashed to the generator's key.
-        first: running number of the first sample of the batch at hand. Sample i of the batch draws what sample
-            ``first + i`` draws in any other split of the same data.
-        blank: whether only the shapes of first weights are wanted; then nothing is drawn (``layer.shapes_of``).
+        first: number of the batch's first sample within the data. Sample i of the batch gets the draws of sample
+            ``first + i``, however the data are split into batches.
+        blank: True if only the shapes of initial weights are needed; then nothing is drawn (``layer.shapes_of``).
     """
 
     path: Tuple[Any, ...]
@@ -39,12 +39,12 @@ class Key:
     blank: bool = False
 
     def child(self, *names: Any) -> Key:
-        """The stream of a part: a layer, an epoch."""
+        """The key of a sub-stream, e.g. of a layer or an epoch."""
         return replace(self, path=(*self.path, *names))
 
 
 def stream(path: Any) -> Tuple[int, int]:
-    """The generator's two key words for a path of ints and strings (or a lone int).
+    """The generator's two key words for a path of ints and strings, or for a single int.
 
     Raises:
         TypeError: an entry is neither int nor str.
@@ -61,8 +61,8 @@ def stream(path: Any) -> Tuple[int, int]:
 def philox(counter: Words, key: Tuple[int, int], signed: bool = False, rounds: int = 10) -> Words:
     """Philox 4x32 on arrays of 64-bit integers that hold 32-bit words.
 
-    A product of two words fills all 64 bits. In ``signed`` integers the shift then drags the sign along, which the mask
-    takes away again.
+    A product of two words fills all 64 bits. With ``signed`` integers a right shift copies the sign bit into the upper
+    bits; the mask removes them.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -76,7 +76,7 @@ def philox(counter: Words, key: Tuple[int, int], signed: bool = False, rounds: i
 
 @dataclass(frozen=True)
 class Plan:
-    """How an array of draws is laid out over the generator's blocks."""
+    """How an array of draws is distributed over the generator's blocks."""
 
     samples: int
     size: int  # draws per sample
@@ -90,16 +90,16 @@ class Plan:
         return -(-self.size // 4)
 
     def chunks(self, length: int = CHUNK) -> Iterator[Tuple[int, int]]:
-        """Half-open ranges of block numbers over all samples."""
+        """Half-open ranges of ``length`` block numbers that cover the blocks of all samples."""
         total = self.samples * self.blocks
         return ((start, min(start + length, total)) for start in range(0, total, length))
 
 
 def plan(shape: Tuple[int, ...], sample_axis: Optional[int], first: int) -> Plan:
-    """Check the arguments of ``Engine.uniform`` and lay out the draws.
+    """Check the arguments of ``Engine.uniform`` and distribute the draws over blocks.
 
     Raises:
-        ValueError: an extent or ``first`` is negative, or ``sample_axis`` is no axis of ``shape``.
+        ValueError: a size or ``first`` is negative, or ``sample_axis`` is not an axis of ``shape``.
     """
     if any(n < 0 for n in shape) or first < 0:
         raise ValueError(f"uniform: shape={shape} and first={first} must not be negative")
@@ -113,7 +113,7 @@ def plan(shape: Tuple[int, ...], sample_axis: Optional[int], first: int) -> Plan
 
 
 def counters(layout: Plan, block: Any) -> Tuple[Any, Any, Any, Any]:
-    """The Philox counter of each running block number (an array of 64-bit integers)."""
+    """The Philox counters of the block numbers in ``block``, an array of 64-bit integers."""
     if layout.samples == 1:
         sample, within = layout.first, block  # a plain int broadcasts
     else:
@@ -122,9 +122,15 @@ def counters(layout: Plan, block: Any) -> Tuple[Any, Any, Any, Any]:
 
 
 def fill(out: Any, layout: Plan, key: Tuple[int, int], arange: Any, chunk: int, signed: bool = False) -> None:
-    """Write all draws of a layout into ``out`` (samples * blocks, 4), in pieces of ``chunk`` blocks.
+    """Write all draws of a layout into ``out`` (samples * blocks, 4).
 
-    ``arange(start, stop)`` makes 64-bit integers; ``chunk`` decides whether the temporaries stay in cache.
+    Args:
+        out: the array to fill.
+        layout: from ``plan``.
+        key: from ``stream``.
+        arange: ``arange(start, stop)`` returns 64-bit integers.
+        chunk: blocks per pass; it decides whether the temporary arrays stay in cache.
+        signed: whether those integers are signed.
     """
     for start, stop in layout.chunks(chunk):
         for lane, word in enumerate(philox(counters(layout, arange(start, stop)), key, signed)):
@@ -133,7 +139,7 @@ def fill(out: Any, layout: Plan, key: Tuple[int, int], arange: Any, chunk: int, 
 
 
 def arrange(xp: Any, layout: Plan, draws: Any) -> Any:
-    """The drawn blocks (samples * blocks, 4) in the shape that was asked for."""
+    """The draws (samples * blocks, 4) in the shape that the layout was planned for."""
     if layout.sample_axis is None:
         return xp.reshape(xp.reshape(draws, (-1,))[: layout.size], layout.shape)
     axis = layout.sample_axis

@@ -1,16 +1,16 @@
-"""The derivative of every word, by hand: its vector-Jacobian products, themselves written in words.
+"""The derivative of every word, written by hand as vector-Jacobian products, which are written in words, too.
 
-For a word ``out = f(a, b, ...)`` and the cotangent ``g = dL/d out`` a rule gives ``dL/da``, ``dL/db``, ... one function
-per array argument::
+For a word ``out = f(a, b, ...)`` and the cotangent ``g = dL/d out`` a rule gives ``dL/da``, ``dL/db``, ...: one
+function per array argument::
 
     multiply      out = a b       dL/da = g b      dL/db = g a
 
-Every function has the signature ``(xp, g, out, *arguments, **options)``. Broadcasting is not a rule's business: whoever
-applies it sums the result over the broadcast axes. A word without a rule raises; a derivative is never silently zero.
-The NumPy engine applies these rules to arrays (that is its backpropagation), a kernel generator to symbols.
+Every function has the signature ``(xp, g, out, *arguments, **options)``. Rules ignore broadcasting: the code that
+applies a rule sums the result over the broadcast axes. A word without a rule raises; a derivative is never silently
+zero. The NumPy engine applies these rules to arrays in its backward pass; the kernel generator applies them to symbols.
 
-Conventions at kinks, equal to torch's: |x|' = 0 at 0; ``clip`` passes inclusively; ``maximum``, ``minimum`` share ties
-half and half; ``max``, ``min`` share ties evenly; ``max_pool`` takes the first maximum.
+Conventions at kinks, equal to torch's: |x|' = 0 at 0; ``clip`` has derivative one on its borders; ``maximum`` and
+``minimum`` give each side half at a tie; ``max`` and ``min`` share ties evenly; ``max_pool`` takes the first maximum.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ RULES: Dict[str, Tuple[Callable[..., Any], ...]] = {}
 
 
 def rule(word: str, *products: Callable[..., Any]) -> None:
-    """Enter one vector-Jacobian product per array argument of ``word``."""
+    """Register the derivative of ``word``: one vector-Jacobian product per array argument."""
     RULES[word] = products
 
 
 def rule_of(word: str) -> Tuple[Callable[..., Any], ...]:
-    """The products of a word; empty where the derivative is zero by definition.
+    """The vector-Jacobian products of a word; empty if its derivative is zero by definition.
 
     Raises:
-        NotImplementedError: there is no rule. Naming the word beats returning a wrong gradient.
+        NotImplementedError: the word has no rule.
     """
     if word in RULES:
         return RULES[word]
@@ -63,7 +63,7 @@ def _kept(xp: Any, g: Any, mask: Any) -> Any:
 
 
 def _winner(xp: Any, g: Any, a: Any, b: Any) -> Any:
-    """``g`` where a wins over b, half of it at a tie (0.5 * (1 + sign(a - b)) without an infinite difference)."""
+    """``g`` where a > b, half of it where a = b, else zero. A form with sign(a - b) would fail at inf - inf."""
     return g * (0.5 * xp.astype(a > b, str_dtype(g)) + 0.5 * xp.astype(a >= b, str_dtype(g)))
 
 
@@ -84,7 +84,7 @@ rule(
 
 
 def _swapped(xp: Any, x: Any) -> Any:
-    """The last two axes exchanged."""
+    """``x`` with its last two axes exchanged."""
     return xp.permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
@@ -96,7 +96,7 @@ rule(  # out = a @ b for matrices (or stacks of them)
 
 
 def _over_rows(xp: Any, g: Any, *_: Any, **__: Any) -> Any:
-    """The cotangent of a bias, one value per feature or channel: all rows, or all places of all maps, added up."""
+    """The cotangent of a bias, one value per feature or channel: ``g`` summed over samples and positions."""
     return xp.sum(g, axis=(0, *range(2, g.ndim)))
 
 
@@ -152,7 +152,7 @@ def _inverse(axes: Tuple[int, ...]) -> Tuple[int, ...]:
 
 
 def _slice_product(xp: Any, g: Any, out: Any, a: Any, index: Any) -> Any:
-    """``g`` put back where ``a[index]`` was taken from, zeros elsewhere (basic indexing: nothing is taken twice)."""
+    """An array like ``a`` with ``g`` at ``index`` and zeros elsewhere (basic indexing takes no entry twice)."""
     full = xp.zeros_like(a)
     full[index] = g
     return full
@@ -192,7 +192,7 @@ rule("astype", lambda xp, g, out, a, dtype: xp.astype(g, str_dtype(a)))
 
 # ---- space ---------------------------------------------------------------------------------------------------------
 # patches(x) lists the windows of x: (batch, channels, *space) -> (batch, channels, window, *space_out).
-# unpatches is its adjoint: every window is added back where it came from. With them a convolution is a matrix product.
+# unpatches is its adjoint: it adds every window to its place in x. With them a convolution is a matrix product.
 
 
 def _grouped(xp: Any, x: Any, groups: int, rows: int) -> Any:

@@ -1,4 +1,4 @@
-"""Extents as layers take them: what connections, pooling and normalisation share."""
+"""Checks of sizes and shapes, shared by connections, pooling and normalisation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def whole_number(name: str, n: Any, least: float = -math.inf) -> int:
     """An int or a NumPy integer as an int.
 
     Raises:
-        ValueError: it is none, or below ``least``; names the argument and the value.
+        ValueError: ``n`` is something else, or below ``least``; the message names the argument and the value.
     """
     if not is_whole(n, least):
         raise ValueError(f"{name}={n!r} must be an int{'' if math.isinf(least) else f' >= {least}'}")
@@ -44,10 +44,10 @@ def whole_number(name: str, n: Any, least: float = -math.inf) -> int:
 
 
 def sample_shape(name: str, given: Any) -> Shape:
-    """The shape of one sample from a tuple of sizes, or from a size alone.
+    """The shape of one sample, from a tuple of sizes or from a single size.
 
     Raises:
-        ValueError: something else, or a size below 1.
+        ValueError: ``given`` is something else, or a size is below 1.
     """
     sizes = tuple(given) if hasattr(given, "__iter__") and not isinstance(given, bytes) else (given,)
     if not all(is_whole(n, 1) for n in sizes):
@@ -56,10 +56,10 @@ def sample_shape(name: str, given: Any) -> Shape:
 
 
 def at_least_one(owner: object, **sizes: Any) -> None:
-    """Refuse sizes of a layer that are no ints >= 1.
+    """Refuse sizes of a layer that are not ints >= 1.
 
     Raises:
-        ValueError: names the class, the argument and the value.
+        ValueError: the message names the class, the argument and the value.
     """
     for name, n in sizes.items():
         if not is_size(n, 1):
@@ -67,10 +67,10 @@ def at_least_one(owner: object, **sizes: Any) -> None:
 
 
 def check_steps(steps: int, given: int) -> None:
-    """Refuse a run over time that has no step, or whose input has neither one step nor as many as the run.
+    """Refuse a run of fewer than one step, and an input whose time axis is neither 1 nor ``steps``.
 
     Raises:
-        ShapeError: names both numbers.
+        ShapeError: the message names both numbers.
     """
     if steps < 1 or given not in (1, steps):
         wanted = f"a time axis of {steps}, or of 1 for a constant input" if steps >= 1 else "at least one step"
@@ -78,10 +78,10 @@ def check_steps(steps: int, given: int) -> None:
 
 
 def spread(owner: str, name: str, value: Any, axes: int, least: int) -> Tuple[int, ...]:
-    """One int per space axis from an int or a tuple.
+    """One int per space axis, from an int or a tuple.
 
     Raises:
-        ValueError: wrong length, not ints, or below ``least``.
+        ValueError: ``value`` has the wrong length, or an entry is not an int or below ``least``.
     """
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
     if len(sizes) != axes or not all(is_size(n, least) for n in sizes):
@@ -91,10 +91,10 @@ def spread(owner: str, name: str, value: Any, axes: int, least: int) -> Tuple[in
 
 
 def window_shape(owner: str, space: Shape, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Shape:
-    """Extents of the map that windows over ``space`` give.
+    """The size of the output map of a convolution or pooling over a map of size ``space``.
 
     Raises:
-        ShapeError: not one window fits.
+        ShapeError: no window fits into the map.
     """
     out = window_counts(space, kernel, stride, padding, dilation)
     if min(out) < 1:

@@ -33,14 +33,14 @@ T = TypeVar("T", bound="Tree")
 class Tree:
     """An ordered, immutable mapping with attribute access.
 
-    It is registered as a ``Mapping`` and has all of its methods. A base class it is not: asking whether something is a
-    tree, as is done for every leaf of every call, would then take five times as long.
+    It is registered as a ``Mapping`` and has all of its methods. It does not inherit from it, because ``isinstance(x,
+    Tree)``, which runs for every leaf of every call, would then take five times as long.
     """
 
     __slots__ = ("_items",)
     __hash__ = None  # type: ignore[assignment]  # compared by content, which may be arrays
     _items: Dict[str, Any]
-    hint: ClassVar[str] = ""  # where an entry that is missed may be lost
+    hint: ClassVar[str] = ""  # added to the error for a missing entry
 
     def __init__(self, items: Any = (), **named: Any) -> None:
         object.__setattr__(self, "_items", dict(items, **named))
@@ -49,7 +49,7 @@ class Tree:
         return self._items[name]
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_items":  # asked of a tree that is being made, by copies and compilers
+        if name.startswith("__") or name == "_items":  # copy and compilers look these up before _items is set
             raise AttributeError(name)
         try:
             return self._items[name]
@@ -87,7 +87,7 @@ class Tree:
         return self._items.items()
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An entry, or ``default`` where there is none of this name."""
+        """The entry ``name``, or ``default`` if there is none."""
         return self._items.get(name, default)
 
     def __repr__(self) -> str:
@@ -98,7 +98,7 @@ class Tree:
         return type(self), (self._items,)
 
     def replace(self: T, **changes: Any) -> T:
-        """A copy in which the named entries are exchanged or added."""
+        """A copy in which the named entries are replaced or added."""
         return type(self)({**self._items, **changes})
 
 
@@ -106,23 +106,23 @@ MappingABC.register(Tree)
 
 
 class Params(Tree):
-    """The parameters of one layer, or of a network by layer name."""
+    """The parameters of one layer, by name, or of a network, by layer name."""
 
     hint = " (fields of a neuron annotated as sc.Param, e.g. beta: sc.Param = 0.9, are among them)"
 
 
 class State(Tree):
-    """What a neuron hands from one time step to the next."""
+    """The states that a neuron passes from one time step to the next, by name."""
 
 
 def leaves(tree: Any, path: str = "") -> List[Tuple[str, Any]]:
     """Every leaf of a tree with its dotted path, in order."""
     if not isinstance(tree, Tree):
         return [(path, tree)]
-    found = []
+    flat = []
     for name, value in tree.items():
-        found += leaves(value, f"{path}.{name}" if path else name)
-    return found
+        flat += leaves(value, f"{path}.{name}" if path else name)
+    return flat
 
 
 def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
@@ -138,18 +138,18 @@ def rebuild(like: Any, values: Iterator[Any]) -> Any:
 
 
 def flatten(tree: Any) -> Dict[str, Any]:
-    """Leaves by dotted path."""
+    """The leaves of a tree by dotted path."""
     if isinstance(tree, Tree) and not any(isinstance(value, Tree) for value in tree._items.values()):
         return dict(tree._items)
     return dict(leaves(tree))
 
 
 def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
-    """The inverse of ``flatten``, in the shape of ``like``.
+    """The inverse of ``flatten``: a tree with the structure of ``like`` and the leaves of ``flat``.
 
     Raises:
-        KeyError: a leaf of ``like`` is missing in ``flat``, or ``flat`` holds one that ``like`` has not.
-        ValueError: an array of another shape.
+        KeyError: a leaf of ``like`` is missing in ``flat``, or ``flat`` has a leaf that ``like`` lacks.
+        ValueError: an array in ``flat`` has another shape than its counterpart in ``like``.
     """
     wanted = dict(leaves(like)) if isinstance(like, Tree) and len(like) else {}
     names = list(wanted)
@@ -157,7 +157,7 @@ def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
     if missing or extra:
         raise KeyError(f"names do not match: missing {missing or 'none'}, unknown {extra or 'none'}")
     for name, leaf in wanted.items():
-        found, shape = tuple(getattr(flat[name], "shape", ())), tuple(getattr(leaf, "shape", ()))
-        if found != shape:
-            raise ValueError(f"{name} has shape {found}, expected {shape}")
+        actual, shape = tuple(getattr(flat[name], "shape", ())), tuple(getattr(leaf, "shape", ()))
+        if actual != shape:
+            raise ValueError(f"{name} has shape {actual}, expected {shape}")
     return rebuild(like, iter([flat[name] for name in names]))

@@ -17,12 +17,12 @@ def window_counts(space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, di
 def window_slices(
     space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
 ) -> Iterator[Tuple[Any, ...]]:
-    """For each place in the kernel, in reading order, the index that takes it out of every window.
+    """For each position in the kernel, in row-major order, the index that selects this position of every window.
 
-    The index is meant for a map (batch, channels, *space) that is already padded.
+    The index applies to a map (batch, channels, *space) that is already padded.
     """
     counts = window_counts(space, kernel, stride, padding, dilation)
     for place in itertools.product(*(range(k) for k in kernel)):
         starts = [i * d for i, d in zip(place, dilation)]
-        taken = (slice(a, a + s * (m - 1) + 1, s) for a, s, m in zip(starts, stride, counts))
-        yield (slice(None), slice(None), *taken)
+        selection = (slice(a, a + s * (m - 1) + 1, s) for a, s, m in zip(starts, stride, counts))
+        yield (slice(None), slice(None), *selection)

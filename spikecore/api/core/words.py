@@ -1,21 +1,21 @@
-"""The closed vocabulary in which everything under ``api/`` is written.
+"""The closed vocabulary: all array operations that code under ``api/`` may use.
 
-A *word* is a Python operator on arrays, a function of the array-API standard, or one of the few functions the
+A *word* is a Python operator on arrays, a function of the array-API standard, or one of the few functions that the
 standard lacks. An engine's ``xp`` offers exactly these words; ``rules.py`` holds the derivative of each.
-Keeping the list short is what makes a new engine, or a new code generator, a finite piece of work.
+The list is short, so that a new engine or a new code generator has little to implement.
 
-Conventions, equal on every engine:
+Every engine follows these conventions:
 
-* Arrays are given by position; keywords are for options.
+* Arrays are positional arguments; keywords are for options.
 * ``axis`` is an int, a tuple of ints or None; ``keepdims`` is a bool.
-* ``clip(x, low, high)`` takes Python numbers; its derivative passes inclusively for ``low <= x <= high``.
+* ``clip(x, low, high)`` takes Python numbers; its derivative is one for ``low <= x <= high``, else zero.
 * ``pow(x, n)`` takes a constant exponent.
 * ``astype(x, dtype)`` takes a dtype *name*: "bool", "int64", "float32", "float64".
-* ``linear(x, weight, bias)`` is x W^T + b for ``x`` (rows, features); without a bias, None, x W^T.
+* ``linear(x, weight, bias)`` is x W^T + b for ``x`` (rows, features); ``bias`` None gives x W^T.
 * ``conv(x, weight, bias, stride, padding, dilation, groups)``: ``x`` (batch, channels, *space), any number of space
   axes; ``bias`` (filters,) or None; ``stride``, ``padding``, ``dilation`` are tuples, one entry per space axis. It
   correlates (no flip), as torch does.
-* ``max_pool`` gives its gradient to the first maximum in reading order.
+* ``max_pool`` gives its gradient to the first maximum in row-major order.
 * ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
 * ``stop_gradient(x)`` is the identity with derivative zero.
 """
@@ -54,12 +54,12 @@ class Array(Protocol):
 
 
 class Vocabulary(SimpleNamespace):
-    """An engine's ``xp``: the words as attributes. What it lacks is answered with what there is."""
+    """An engine's ``xp``: the words as attributes. An unknown word raises an error that says how to list the words."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"engine.xp has no word {name!r}; the words that every engine has: sorted(vars(engine.xp))"
-            + "; for labels there is spikecore.spikegen.to_one_hot(labels, classes)" * (name == "one_hot")
+            f"engine.xp has no word {name!r}; sorted(vars(engine.xp)) lists the words that every engine has"
+            + "; for labels use spikecore.spikegen.to_one_hot(labels, classes)" * (name == "one_hot")
         )
 
 
@@ -83,12 +83,12 @@ PIECEWISE_CONSTANT = (
     "sign floor ceil round argmax argmin isfinite any all zeros_like ones_like"
 ).split()
 
-#: Words that make arrays from nothing.
+#: Words that create an array without taking one.
 CREATION = "arange zeros ones full".split()
 
 WORDS = (*DIFFERENTIABLE, *PIECEWISE_CONSTANT, *CREATION)
 
-#: Python's operators and the words they stand for.
+#: Python's operators and the word for each.
 OPERATORS = {
     "__add__": "add",
     "__sub__": "subtract",

@@ -1,4 +1,4 @@
-"""Metrics."""
+"""Accuracies: the fraction of samples that are classified correctly."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def accuracy_rate(
     Args:
         spikes: (time, batch, classes), an array of any engine, or an ``Output``.
         targets: class labels (batch,).
-        population_code: whether several neurons stand for one class (contiguous blocks).
+        population_code: whether several neurons represent one class (contiguous blocks); default False.
         num_classes: number of classes of a population code.
-        lengths: how many steps of each sample count (batch,); None, all.
+        lengths: how many steps of each sample count (batch,); None, the default: all.
 
     Returns:
         A number in [0, 1].
@@ -55,7 +55,7 @@ def accuracy_temporal(
     Args:
         spikes: (time, batch, classes), an array of any engine, or an ``Output``.
         targets: class labels (batch,).
-        lengths: how many steps of each sample count (batch,); None, all.
+        lengths: how many steps of each sample count (batch,); None, the default: all.
 
     Returns:
         A number in [0, 1].
@@ -81,16 +81,17 @@ def accuracy_membrane(
     Args:
         membrane: (time, batch, classes), an array of any engine, or an ``Output``.
         targets: class labels (batch,).
-        population_code: whether several neurons stand for one class (contiguous blocks); their membranes are added.
+        population_code: whether several neurons represent one class (contiguous blocks), whose membranes are added;
+            default False.
         num_classes: number of classes of a population code.
-        lengths: how many steps of each sample count (batch,); None, all.
-        over_time: "max", the highest potential at any step, or "mean".
+        lengths: how many steps of each sample count (batch,); None, the default: all.
+        over_time: "max" (the default): the highest potential over time; "mean": the mean over time.
 
     Returns:
         A number in [0, 1].
 
     Raises:
-        TypeError: another ``over_time``.
+        TypeError: ``over_time`` is something else.
     """
     if over_time not in ("max", "mean"):
         raise TypeError(f"accuracy_membrane: over_time={over_time!r} must be 'max' or 'mean'")
@@ -104,12 +105,12 @@ def accuracy_membrane(
 
 def hit_rate(engine: Engine, scores: Any, targets: Any) -> float:
     """The fraction of samples whose highest score is that of the right class, from scores (batch, classes)."""
-    guessed = engine.to_numpy(engine.xp.argmax(scores, axis=1))
+    predicted = engine.to_numpy(engine.xp.argmax(scores, axis=1))
     labels = engine.to_numpy(engine.asarray(targets, dtype=target_dtype(targets)))
-    if labels.shape != guessed.shape:
+    if labels.shape != predicted.shape:
         raise ShapeError(
-            f"targets have shape {tuple(labels.shape)}, expected {tuple(guessed.shape)}: one class index per sample; "
+            f"targets have shape {tuple(labels.shape)}, expected {tuple(predicted.shape)}: one class index per sample; "
             "spikes are (time, batch, classes)"
         )
-    hits = guessed == labels
-    return hits.mean()  # type: ignore[no-any-return]  # a NumPy number, which is a float, and of which one takes .item()
+    hits = predicted == labels
+    return hits.mean()  # type: ignore[no-any-return]  # a NumPy float, so that callers can use .item()

@@ -1,4 +1,4 @@
-"""What losses have in common: how they are called, added, pooled, weighted and reduced."""
+"""The base classes of losses: how losses are called, added, weighted and reduced."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class LossFunction(Protocol):
 
 
 class LossBase(Checked):
-    """What every loss can do: be called, added and scaled."""
+    """Base of everything that can be added to a loss: ``loss + loss`` and ``factor * loss``."""
 
     reads: str = "spikes"
 
     @property
     def __name__(self) -> str:
-        """The name of the loss, as a function has one."""
+        """The name of the loss, like a function's."""
         return type(self).__name__  # type: ignore[return-value]
 
     def evaluate(self, engine: Engine, out: Output, targets: Array) -> Any:
-        """The loss of a network's ``Output``; ``targets`` belong to ``engine``."""
+        """The loss of a network's ``Output``; ``targets`` are an array of ``engine``."""
         raise NotImplementedError
 
     def __add__(self, other: Any) -> WeightedSum:
@@ -65,14 +65,19 @@ class Loss(LossBase):
     """Base of the losses that compare (time, batch, classes) with class labels.
 
     Args:
-        population_code: whether several neurons stand for one class; class i owns the i-th contiguous block.
+        population_code: whether several neurons represent one class: class i has the i-th contiguous block of neurons;
+            default False.
         num_classes: number of classes of a population code; must divide the number of neurons.
-        reduction: "mean" over the batch, "sum", or "none".
-        weight: one weight per class. As in snnTorch the weighted losses are averaged plainly, mean(weight[y] loss).
-        normalise: with ``weight``, divide by the sum of the weights instead, as torch does.
+        reduction: "mean" over the batch (the default), "sum", or "none": one loss per sample.
+        weight: one weight per class, (classes,); None, the default: all are 1. As in snnTorch, the mean of weighted
+            losses is mean(weight[y] loss).
+        normalise: with ``weight``, divide that mean by mean(weight[y]), as torch does; default False.
 
-    A subclass writes ``per_sample``, or ``compute``; and ``score``, if it decides otherwise than for the class with the
-    largest sum over time.
+    Raises:
+        ValueError: ``reduction`` is something else, or ``population_code`` is used without ``num_classes``.
+
+    A subclass defines ``per_sample`` or ``compute``. It also defines ``score`` if it predicts another class than that
+    with the largest sum over time.
     """
 
     population_code: bool = False
@@ -99,16 +104,17 @@ class Loss(LossBase):
 
     @checked
     def __call__(self, out: Spikes, targets: ArrayLike, lengths: Optional[ArrayLike] = None) -> Any:
-        """The loss of an ``Output`` or of an array (time, batch, classes); a scalar of the same kind.
+        """The loss of an ``Output`` or of an array (time, batch, classes), as a scalar of the same engine.
 
         Args:
-            out: a network's ``Output``, or its spikes (membrane, for a loss that reads it).
-            targets: class labels (batch,), host data or of the same engine.
-            lengths: of sequences of unequal length, padded at the end: how many steps of each sample count (batch,).
-                A sample's loss is then what it would be if it had been alone and not padded.
+            out: a network's ``Output``, or its spikes (or its membrane, for losses of membranes).
+            targets: class labels (batch,), host data or an array of the same engine.
+            lengths: for sequences of unequal length that are padded at the end: how many steps of each sample count,
+                (batch,). Each sample's loss is then the same as without padding. None, the default: all steps count.
 
         Raises:
-            ShapeError: wrong shapes. ValueError: a label or a length out of range.
+            ShapeError: an array has a wrong shape.
+            ValueError: a label or a length is out of range.
         """
         values = self.read(out)
         if not is_array(values):
@@ -120,13 +126,13 @@ class Loss(LossBase):
         return self.compute(engine, values, labels, lengths)
 
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
-        """Refuse values and targets that do not fit each other, once per call; may read them back to the host."""
+        """Refuse values and targets that do not fit each other; this may copy them to the host."""
         check_sequence(self.reads, values)
         if self.takes_labels:
             check_labels(engine, targets, values.shape[1], self.num_classes or values.shape[2], values.shape[0])
 
     def read(self, out: Spikes) -> Any:
-        """The array this loss looks at."""
+        """The array that this loss reads: the output's spikes or membrane, or ``out`` itself."""
         return getattr(out, self.reads) if hasattr(out, self.reads) else out
 
     def evaluate(self, engine: Engine, out: Output, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
@@ -141,16 +147,18 @@ class Loss(LossBase):
         return self._reduced(engine, self.per_sample(engine, values, code, steps), code)
 
     def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
-        """The loss of each sample, (batch,) or (batch, classes), from values, one-hot labels and what steps count."""
+        """The loss of each sample, (batch,) or (batch, classes), from values, one-hot labels, and steps that count."""
         raise NotImplementedError
 
     def scores(self, engine: Engine, values: Array, lengths: Optional[ArrayLike] = None) -> Any:
-        """How this loss decodes an output: (batch, classes), the highest for the class with which it would be smallest.
+        """The scores by which an output is decoded, (batch, classes): the highest is that of the predicted class.
+
+        The predicted class is the one for which this loss would be smallest.
 
         Args:
             engine: the engine of ``values``.
-            values: what the loss reads, (time, batch, neurons).
-            lengths: how many steps of each sample count; None, all.
+            values: the spikes or membranes that the loss reads, (time, batch, neurons).
+            lengths: how many steps of each sample count; None, the default: all.
         """
         steps = Steps(engine, values, lengths)
         return self.score(
@@ -184,7 +192,7 @@ class Loss(LossBase):
 
 @dataclass(frozen=True)
 class WeightedSum(LossBase):
-    """A sum of losses; made by ``+`` and ``*``."""
+    """A weighted sum of losses; the operators ``+`` and ``*`` of losses return it."""
 
     terms: Tuple[Tuple[float, Any], ...]
 
@@ -205,10 +213,10 @@ class WeightedSum(LossBase):
 
 
 def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:
-    """The losses of which ``loss`` is a sum, with their factors.
+    """The terms of a loss, as pairs (factor, loss).
 
     Raises:
-        TypeError: it is no loss.
+        TypeError: ``loss`` is not a loss.
     """
     if isinstance(loss, WeightedSum):
         return loss.terms
@@ -221,20 +229,20 @@ def terms(loss: Any) -> Tuple[Tuple[float, Any], ...]:
 
 
 def evaluate(loss: Any, engine: Engine, out: Any, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
-    """The value of a loss, the library's or any callable's, inside a pass on ``engine``.
+    """The value of a loss, the library's or any callable, inside a pass on ``engine``.
 
     Raises:
-        TypeError: there are lengths, and the loss does not take them.
+        TypeError: lengths are given, and the loss does not take them.
     """
     option = lengths_option("loss", loss, lengths)
     return loss.evaluate(engine, out, targets, **option) if isinstance(loss, LossBase) else loss(out, targets, **option)
 
 
 def scalar(loss: Any, engine: Engine, out: Any, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
-    """``evaluate``, for a loss that is to be minimised or reported.
+    """The value of a loss that is minimised or reported: see ``evaluate``.
 
     Raises:
-        ShapeError: it gives several values.
+        ShapeError: the loss returns several values.
     """
     value = evaluate(loss, engine, out, targets, lengths)
     shape = tuple(getattr(value, "shape", ()))
@@ -244,7 +252,7 @@ def scalar(loss: Any, engine: Engine, out: Any, targets: Array, lengths: Optiona
 
 
 def lengths_option(argument: str, function: Any, lengths: Any) -> Dict[str, Any]:
-    """The lengths as a keyword of a loss or metric; none, if all steps count."""
+    """The keyword arguments that pass ``lengths`` to a loss or metric; empty if all steps count."""
     if lengths is None:
         return {}
     if "lengths" not in inspect.signature(function.evaluate if isinstance(function, LossBase) else function).parameters:
@@ -256,12 +264,12 @@ def lengths_option(argument: str, function: Any, lengths: Any) -> Dict[str, Any]
 
 
 def varies(loss: Any) -> bool:
-    """Whether a loss of the library compares with targets that vary in time."""
+    """Whether a term of ``loss`` compares with targets that vary in time."""
     return any(bool(getattr(term, "time_var_targets", False)) for _, term in terms(loss))
 
 
 def reads_labels(loss: Any) -> Optional[Loss]:
-    """The first of the library's losses in ``loss`` that compares with class labels; None if there is none."""
+    """The first term of ``loss`` that is a ``Loss`` and compares with class labels; None if there is none."""
     for _, term in terms(loss):
         if isinstance(term, Loss) and term.takes_labels:
             return term

@@ -1,12 +1,13 @@
 """Losses on spikes and membranes, with snnTorch's names and arguments.
 
-A loss is called with what a network returned, or with a plain array of any engine, and class labels::
+Call a loss with a network's output, or with an array of any engine, and class labels::
 
     loss = spikecore.functional.ce_rate_loss()
     loss(model(x), targets)          # reads the spikes (or the membrane) of the last layer
     loss(spikes, targets)            # (time, batch, classes)
 
-Losses add: ``ce_rate_loss() + 0.1 * mse_membrane_loss()``. Any callable ``(out, targets) -> scalar`` serves as a loss.
+Losses can be added: ``ce_rate_loss() + 0.1 * mse_membrane_loss()``. Any callable ``(out, targets) -> scalar`` can
+be a loss.
 """
 
 from __future__ import annotations
@@ -64,18 +65,18 @@ class ce_count_loss(Loss):  # noqa: N801
 
 @dataclass(frozen=True)
 class ce_membrane_loss(Loss):  # noqa: N801
-    """Cross-entropy of the membrane potentials at every step, averaged or added over time.
+    """Cross-entropy of the membrane potentials at every step, averaged or summed over time.
 
         (1/T) sum_t -log softmax(U[t])_y
 
     snnTorch has no name for it; the loss of its tutorial 5 is ``ce_membrane_loss(over_time="sum")``.
 
     Args:
-        over_time: "mean" or "sum".
+        over_time: "mean" (the default) or "sum".
         population_code, num_classes, reduction, weight, normalise: see ``Loss``.
 
     Raises:
-        ValueError: another ``over_time``.
+        ValueError: ``over_time`` is something else.
     """
 
     over_time: Literal["mean", "sum"] = "mean"
@@ -98,7 +99,7 @@ class ce_max_membrane_loss(Loss):  # noqa: N801
 
         -log softmax(max_t U[t])_y
 
-    Steps that share the maximum share its gradient evenly.
+    If several steps have the maximum, they share its gradient evenly.
 
     Args:
         population_code, num_classes, reduction, weight, normalise: see ``Loss``.
@@ -120,10 +121,13 @@ class mse_count_loss(Loss):  # noqa: N801
         (1/T) mean_c (sum_t S[t] - n)^2,   n = int(T correct_rate) for the right class, int(T incorrect_rate) else
 
     Args:
-        correct_rate: fraction of the steps at which the right class should fire, in [0, 1].
-        incorrect_rate: the same for the others.
-        population_code, num_classes, reduction, weight, normalise: see ``Loss``; a
-            population of k neurons per class has k times the count.
+        correct_rate: fraction of the steps at which the right class should fire, in [0, 1]; default 1.
+        incorrect_rate: the same for all other classes; default 0.
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``. With k neurons per class, the target
+            counts are k times as large.
+
+    Raises:
+        ValueError: a rate is outside [0, 1].
     """
 
     correct_rate: float = 1.0
@@ -156,10 +160,14 @@ class mse_membrane_loss(Loss):  # noqa: N801
         (1/T) sum_t mean_c (U[t] - target)^2
 
     Args:
-        time_var_targets: whether ``targets`` are membrane values (time, batch, classes) instead of labels.
-        on_target: target of the right class.
-        off_target: target of the others.
+        time_var_targets: whether ``targets`` are membrane values (time, batch, classes) instead of labels; default
+            False.
+        on_target: target of the right class; default 1.
+        off_target: target of all other classes; default 0.
         population_code, num_classes, reduction, weight, normalise: see ``Loss``.
+
+    Raises:
+        ValueError: class weights or a population code are given with ``time_var_targets``.
     """
 
     time_var_targets: bool = False
@@ -186,7 +194,8 @@ class mse_membrane_loss(Loss):  # noqa: N801
             return super().compute(engine, values, targets, lengths)
         if tuple(targets.shape) != tuple(values.shape):
             raise ValueError(
-                f"mse_membrane_loss: targets {tuple(targets.shape)} must match the membrane {tuple(values.shape)}"
+                f"mse_membrane_loss: targets of shape {tuple(targets.shape)} must have the shape of the membrane, "
+                f"{tuple(values.shape)}"
             )
         distance = values - engine.xp.astype(targets, engine.dtype)
         return self._reduced(engine, Steps(engine, values, lengths).mean(distance * distance), None)

@@ -1,4 +1,4 @@
-"""What is reported of a network beside its loss, batch by batch: accuracies, and functions of the user's own."""
+"""Metrics of ``Model.fit`` and ``Model.evaluate``: accuracies and users' functions, computed batch by batch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, 
 from spikecore.api.functional.base import Loss, lengths_option, reads_labels
 from spikecore.api.functional.targets import as_numbers
 
-OWN = "accuracy"  # that of the loss's own decoder
+OWN = "accuracy"  # the metric that decodes as the loss does
 NAMED = {"accuracy_rate": accuracy_rate, "accuracy_temporal": accuracy_temporal, "accuracy_membrane": accuracy_membrane}
-COLUMNS = ("epoch", "loss", "lr", "seconds", "samples_per_s")  # of the history, which are no metric's
+COLUMNS = ("epoch", "loss", "lr", "seconds", "samples_per_s")  # columns of the history that are not metrics
 
 Metrics = Dict[str, Callable[..., Any]]
 Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane"]
@@ -32,7 +32,7 @@ Metric = Union[Name, MetricFunction, Sequence[Union[Name, MetricFunction]], Mapp
 
 @dataclass(frozen=True)
 class Decided:
-    """The fraction of samples for which a loss would be smallest with the right class. Ties go to the lowest class.
+    """Accuracy: the predicted class is the one for which the loss would be smallest. Ties go to the lowest class.
 
     Args:
         loss: a loss that compares with class labels.
@@ -42,7 +42,7 @@ class Decided:
 
     @property
     def reads(self) -> str:
-        """What of an output is looked at."""
+        """The attribute of an output that is read: "spikes" or "membrane"."""
         return self.loss.reads
 
     def __call__(self, out: Any, targets: Any, lengths: Any = None) -> float:
@@ -52,47 +52,48 @@ class Decided:
 
 
 def metrics_of(metric: Any, loss: Any) -> Metrics:
-    """The metrics that ``Model.fit`` and ``Model.evaluate`` are asked for, by the names of their columns.
+    """The metrics for ``Model.fit`` and ``Model.evaluate``, by the names of their columns.
 
     Args:
-        metric: None, the accuracy of the loss's own decoder if it compares with class labels; a name; a function
-            ``(out, targets) -> number``, called by its name; several of these in a list; or a dict of them by name.
+        metric: None: "accuracy", decoded as the loss decodes, if the loss compares with class labels, else nothing; a
+            name; a function ``(out, targets) -> number``; a list of names and functions; or a dict of them by name.
         loss: the loss.
 
     Raises:
-        TypeError: none of these, or a function without a name.
-        ValueError: an unknown name, one that the history has for something else, or one that comes twice.
+        TypeError: ``metric`` is something else, or a function has no name.
+        ValueError: a name is unknown, given twice, or a column of the history that is not a metric.
     """
     if metric is None:
         return {} if reads_labels(loss) is None else {OWN: _named(OWN, loss)}
-    given = [*metric.items()] if isinstance(metric, Mapping) else [(None, one) for one in _listed(metric)]
-    found: Metrics = {}
-    for name, one in given:
-        made = _named(one, loss) if isinstance(one, str) else _checked(one)
-        column = name or (one if isinstance(one, str) else _name_of(one))
-        if column in found or column in COLUMNS or column.startswith("val_"):
-            why = "comes twice" if column in found else "is the history's own"
-            raise ValueError(f"metric={column!r} {why}: name it otherwise, metric={{'name': function}}")
-        found[column] = made
-    return found
+    given = [*metric.items()] if isinstance(metric, Mapping) else [(None, entry) for entry in _listed(metric)]
+    metrics: Metrics = {}
+    for name, entry in given:
+        function = _named(entry, loss) if isinstance(entry, str) else _checked(entry)
+        column = name or (entry if isinstance(entry, str) else _name_of(entry))
+        if column in metrics or column in COLUMNS or column.startswith("val_"):
+            why = "comes twice" if column in metrics else "is the history's own"
+            raise ValueError(f"metric={column!r} {why}: give it another name, metric={{'name': function}}")
+        metrics[column] = function
+    return metrics
 
 
 def needs_membrane(metrics: Metrics) -> bool:
-    """Whether any of them looks at the membrane, or may."""
+    """Whether a metric reads the membrane, or may read it."""
     return any(
-        getattr(one, "reads", "membrane") != "spikes" and _plain(one) not in _OF_SPIKES for one in metrics.values()
+        getattr(metric, "reads", "membrane") != "spikes" and _plain(metric) not in _OF_SPIKES
+        for metric in metrics.values()
     )
 
 
 def measured(metrics: Metrics, out: Any, targets: Any, lengths: Any = None) -> Dict[str, float]:
-    """The values for a batch.
+    """The values of the metrics for a batch.
 
     Raises:
-        TypeError: a metric that gives no number, or that takes no lengths where there are some.
+        TypeError: a metric does not return a number, or lengths are given and it does not take them.
     """
     return {
-        name: _number(name, one(out, targets, **lengths_option("metric", one, lengths)))
-        for name, one in metrics.items()
+        name: _number(name, metric(out, targets, **lengths_option("metric", metric, lengths)))
+        for name, metric in metrics.items()
     }
 
 
@@ -100,7 +101,7 @@ _OF_SPIKES = (accuracy_rate, accuracy_temporal)
 
 
 def _plain(metric: Any) -> Any:
-    """A function without the options that ``functools.partial`` holds for it."""
+    """The function inside a ``functools.partial``; any other metric unchanged."""
     return metric.func if isinstance(metric, functools.partial) else metric
 
 

@@ -1,4 +1,4 @@
-"""State quantisation: states on a few levels, as hardware with narrow memories keeps them."""
+"""State quantisation: states are rounded to a few levels, as on hardware with few bits per state."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ MULTIPLIERS = {1: 0.05, 2: 0.1, 3: 0.3, 4: 0.5, 5: 0.7, 6: 0.9, 7: 0.925}
 class state_quant(Checked):  # noqa: N801  (snnTorch's name)
     """Rounds a state to the nearest of 2^num_bits levels; ties go to the lower one (snnTorch ``quant.state_quant``).
 
-    The levels span [-threshold (1 + lower_limit), threshold (1 + upper_limit)], evenly, or densest around the threshold
-    (or zero), each step ``multiplier`` times its neighbour. The gradient passes straight through, without clipping.
+    The levels span [-threshold (1 + lower_limit), threshold (1 + upper_limit)]. They are evenly spaced, or densest
+    around the threshold (or zero), where each step is ``multiplier`` times the next one outwards. The gradient is that
+    of the identity, without clipping (straight-through estimator).
 
     Args:
-        num_bits: 1 to 16.
-        uniform: evenly spaced levels.
-        thr_centered: for uneven levels, whether they crowd around the threshold; else around zero.
-        threshold: > 0; should be the neuron's.
-        lower_limit, upper_limit: by which fraction of the threshold the span exceeds -threshold and threshold.
-        multiplier: ratio of neighbouring steps in (0, 1]; None chooses one by ``num_bits``.
+        num_bits: number of bits, 1 to 16; default 8.
+        uniform: whether the levels are evenly spaced; default True.
+        thr_centered: for unevenly spaced levels. True, the default: they are densest around the threshold; False:
+            around zero.
+        threshold: > 0, default 1; should be the neuron's.
+        lower_limit, upper_limit: by which fraction of the threshold the span exceeds -threshold and threshold, >= -1;
+            defaults 0 and 0.2.
+        multiplier: ratio of neighbouring steps in (0, 1]; None, the default, chooses it by ``num_bits``.
 
     Call it on an array of any engine, or pass it to a neuron as ``state_quant=``.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
     """
 
     num_bits: int = 8
@@ -56,7 +59,7 @@ class state_quant(Checked):  # noqa: N801  (snnTorch's name)
 
     @property
     def span(self) -> Tuple[float, float]:
-        """Lowest and highest level."""
+        """The lowest and the highest level."""
         return -self.threshold * (1.0 + self.lower_limit), self.threshold * (1.0 + self.upper_limit)
 
     def levels(self) -> List[float]:
@@ -71,11 +74,11 @@ class state_quant(Checked):  # noqa: N801  (snnTorch's name)
         return [*_from(low, pivot, ratio, below), *_up_to(pivot, high, ratio, count - below)]
 
     def __call__(self, x: Array) -> Any:
-        """The quantised array, of the same kind."""
+        """The quantised array, an array of the same engine as ``x``."""
         return self.apply(engine_of(x), x)
 
     def apply(self, engine: Engine, x: Array) -> Any:
-        """The quantised array: value of the nearest level, derivative one."""
+        """The quantised array on a given engine: the nearest level of each entry, with derivative one."""
         nearest = self._even(engine, x) if self.uniform else self._uneven(engine, x)
         return engine.stop_gradient(nearest) + (x - engine.stop_gradient(x))
 
@@ -94,13 +97,13 @@ class state_quant(Checked):  # noqa: N801  (snnTorch's name)
 
 
 def _from(low: float, pivot: float, ratio: float, count: int) -> List[float]:
-    """``count`` levels from ``low`` on, approaching the pivot by ever smaller steps."""
+    """``count`` levels from ``low`` towards the pivot, in steps that shrink by ``ratio``."""
     total = sum(ratio**j for j in range(count))
     return [low + (pivot - low) * sum(ratio**j for j in range(i)) / total for i in range(count)]
 
 
 def _up_to(pivot: float, high: float, ratio: float, count: int) -> List[float]:
-    """``count`` levels above the pivot, leaving it by ever larger steps and ending at ``high``."""
+    """``count`` levels from above the pivot to ``high``, in steps that grow by 1 / ``ratio``."""
     total = sum(ratio**j for j in range(count))
     steps = [ratio**j / total for j in reversed(range(count))]
     return [pivot + (high - pivot) * sum(steps[: i + 1]) for i in range(count)]

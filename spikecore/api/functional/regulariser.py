@@ -1,4 +1,4 @@
-"""Regularisers: costs of the activity itself."""
+"""Regularisers: costs of a network's activity, which are added to a loss."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class l1_rate_sparsity(LossBase):  # noqa: N801  (snnTorch's name)
     """A cost per spike: Lambda times the sum of all spikes.
 
-    Call it on spikes, or add it to a loss: ``ce_rate_loss() + l1_rate_sparsity(1e-4)``. It looks at the last layer.
+    Call it on spikes, or add it to a loss: ``ce_rate_loss() + l1_rate_sparsity(1e-4)``. It counts the last layer's.
 
     Args:
-        Lambda: cost of one spike.
+        Lambda: cost of one spike; default 1e-5.
 
     Raises:
         ValueError: ``Lambda`` is not finite.
@@ -37,9 +37,12 @@ class l1_rate_sparsity(LossBase):  # noqa: N801  (snnTorch's name)
             raise ValueError(f"l1_rate_sparsity: Lambda={self.Lambda!r} must be finite")
 
     def __call__(self, out: Spikes, targets: Optional[ArrayLike] = None, lengths: Optional[ArrayLike] = None) -> Any:
-        """The cost of an ``Output`` or of spikes of any shape; ``targets`` are not looked at.
+        """The cost of an ``Output`` or of spikes.
 
-        With ``lengths`` (batch,), how many steps of each sample count, spikes are (time, batch, ...).
+        Args:
+            out: an ``Output``, or spikes of any shape; with ``lengths``, (time, batch, ...).
+            targets: not used.
+            lengths: how many steps of each sample count, (batch,); None, the default: all.
         """
         spikes = getattr(out, "spikes", out)
         engine = engine_of(spikes)

@@ -1,4 +1,4 @@
-"""Spike times, their gradient, and the times that targets ask for."""
+"""Spike times with their gradient, and target spike times."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from spikecore.arguments import ArrayLike, Checked, Numbers
 def spike_times(engine: Engine, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
     """The steps of the first ``count`` spikes of each neuron; a missing spike counts as one at the last step.
 
-    Where the n-th spike falls is no smooth function of the spikes. Its derivative is set to -1 at the step where it
-    falls (or is missing), which says that a stronger drive would make it earlier, and to 0 at all others:
+    The time of the n-th spike is not a smooth function of the spikes. Its derivative is defined as -1 at the step of
+    that spike (the last step if it is missing), since a stronger input makes it earlier, and as 0 at all other steps:
 
         t_n = value + sum_t h[t] (S[t] - stop_gradient(S[t])),   h[t] = -1 if t = value, else 0
 
     Args:
         engine: the engine of ``spikes``.
-        spikes: (time, batch, neurons); whatever is > 0 is a spike.
-        count: how many spikes.
-        lengths: how many steps of each sample count; None, all.
+        spikes: (time, batch, neurons); every value > 0 is a spike.
+        count: how many spikes of each neuron; default 1.
+        lengths: how many steps of each sample count; None, the default: all.
 
     Returns:
         (count, batch, neurons).
@@ -37,17 +37,17 @@ def spike_times(engine: Engine, spikes: Any, count: int = 1, lengths: Any = None
     )
     last = xp.zeros_like(ticks) + (steps.counts(spikes.ndim - 1) - 1.0)
     order = _running_count(xp, xp.astype(fired, engine.dtype)) if count > 1 else None
-    found = []
+    times = []
     for n in range(count):
         hit = fired if order is None else fired & (order == n + 1.0)
         value = xp.min(xp.where(hit, ticks, last), axis=0)
-        here = xp.astype(ticks == value, engine.dtype)
-        found.append(engine.stop_gradient(value) - xp.sum(here * moves, axis=0))
-    return xp.stack(found, axis=0)
+        at_spike = xp.astype(ticks == value, engine.dtype)
+        times.append(engine.stop_gradient(value) - xp.sum(at_spike * moves, axis=0))
+    return xp.stack(times, axis=0)
 
 
 def _running_count(xp: Any, x: Any) -> Any:
-    """Sums from the first step on, the stretch summed doubling each time."""
+    """Cumulative sums over the first axis; each round doubles the number of steps summed."""
     shift, rest = 1, ((0, 0),) * (x.ndim - 1)
     while shift < x.shape[0]:
         x = x + xp.pad(x[: x.shape[0] - shift, ...], ((shift, 0), *rest))
@@ -56,7 +56,7 @@ def _running_count(xp: Any, x: Any) -> Any:
 
 
 def as_tuples(owner: Any) -> None:
-    """Turn lists and arrays of target times into tuples, which can be compared and hashed."""
+    """Convert lists and arrays of target times into tuples, which can be compared and hashed."""
     for name in ("on_target", "off_target"):
         value = getattr(owner, name)
         value = value.tolist() if hasattr(value, "tolist") else value
@@ -65,18 +65,20 @@ def as_tuples(owner: Any) -> None:
 
 @dataclass(frozen=True)
 class SpikeTime(Checked):
-    """Spike times of an output, and the times that targets ask for (snnTorch ``SpikeTime``).
+    """Computes the spike times of an output and the target times (snnTorch ``SpikeTime``).
 
     Args:
-        target_is_time: whether targets are spike times instead of class labels.
-        on_target: step at which the right class should fire; with ``multi_spike`` one for each spike.
-        off_target: the same for the others. Negative times count from the end: -1 is the last step. The number of steps
-            is a time as well, one after the last step: at best no spike comes.
-        tolerance: a spike less than so many steps away from its target counts as on target.
-        multi_spike: whether several spikes are compared: the first F, where F is the number of target times.
+        target_is_time: whether targets are spike times instead of class labels; default False.
+        on_target: step at which the right class should fire, default 0; with ``multi_spike`` one step for each spike.
+        off_target: the same for all other classes, default -1. Negative times count from the end: -1 is the last step.
+            The number of steps is also allowed: it lies after the last step, so the best output has no spike.
+        tolerance: a spike less than this many steps from its target counts as on target; >= 0, default 0.
+        multi_spike: whether several spikes are compared: the first F, where F is the number of target times; default
+            False.
 
     Raises:
-        ValueError: with ``multi_spike``, targets of different number or none; a negative tolerance.
+        ValueError: ``on_target`` and ``off_target`` hold different numbers of times, or none; they are lists without
+            ``multi_spike``, or numbers with it; or the tolerance is negative.
     """
 
     target_is_time: bool = False
@@ -95,7 +97,7 @@ class SpikeTime(Checked):
         if len(on) != len(off) or not on:
             raise ValueError(
                 f"SpikeTime: on_target={self.on_target!r} and off_target={self.off_target!r} must hold equally many "
-                "times, at least one"
+                "times, and at least one"
             )
 
     @property
@@ -114,15 +116,16 @@ class SpikeTime(Checked):
     def __call__(
         self, spikes: Union[Array, ArrayLike], targets: ArrayLike, lengths: Optional[ArrayLike] = None
     ) -> Tuple[Any, Any]:
-        """Times of the spikes and of the targets, both (batch, neurons), with ``multi_spike`` (F, batch, neurons).
+        """The spike times and the target times, both (batch, neurons); with ``multi_spike`` (F, batch, neurons).
 
         Args:
             spikes: (time, batch, neurons), an array of any engine.
-            targets: labels (batch,), or times of the shape of the result. They are not changed.
-            lengths: how many steps of each sample count; None, all.
+            targets: labels (batch,), or times in the shape of the result. They are not changed.
+            lengths: how many steps of each sample count; None, the default: all.
 
         Raises:
-            ShapeError, ValueError: wrong shapes, labels out of range, or target times outside the sequence.
+            ShapeError: an array has a wrong shape.
+            ValueError: a label is out of range, or a target time lies outside the sequence.
         """
         engine = engine_of(spikes)
         check_sequence("spikes", spikes)
@@ -134,7 +137,7 @@ class SpikeTime(Checked):
         return (times, wanted) if self.multi_spike else (times[0, ...], wanted[0, ...])
 
     def check(self, engine: Engine, spikes: Array, targets: Array, lengths: Optional[ArrayLike]) -> None:
-        """Refuse labels out of range and target times outside the sequence. Reads targets back to the host."""
+        """Refuse labels out of range and target times outside the sequence. This copies targets to the host."""
         shortest = min(Steps(engine, spikes, lengths).lengths or [spikes.shape[0]])
         if self.target_is_time:
             times = engine.to_numpy(targets).reshape(-1).tolist()
@@ -156,7 +159,10 @@ class SpikeTime(Checked):
         code: Optional[Array],
         lengths: Optional[ArrayLike],
     ) -> Tuple[Any, Any]:
-        """Times of spikes and targets, (F, batch, neurons) both; ``code`` holds the labels one-hot, if they are."""
+        """The spike times and the target times, both (F, batch, neurons).
+
+        ``code`` are the labels as one-hot codes; None if ``targets`` are times.
+        """
         xp, ends = engine.xp, Steps(engine, spikes, lengths).counts(2)
         if code is None:
             wanted = xp.astype(targets, engine.dtype)

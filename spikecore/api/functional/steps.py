@@ -1,4 +1,4 @@
-"""Which steps of a batch count: sequences of unequal length."""
+"""Sequences of unequal length: which steps of a padded batch count."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class Steps:
     Args:
         engine: the engine of ``values``.
         values: (time, batch, ...).
-        lengths: one whole number in [1, time] per sample (list or array); None, all steps count.
+        lengths: one whole number in [1, time] per sample (list or array); None, the default: all steps count.
 
     Raises:
-        ShapeError: not one length per sample. ValueError: a length out of range, or no whole number.
+        ShapeError: there is not one length per sample.
+        ValueError: a length is out of range, or not a whole number.
     """
 
     def __init__(self, engine: Any, values: Any, lengths: Any = None) -> None:
@@ -29,19 +30,19 @@ class Steps:
             self.lengths = checked_lengths(engine, lengths, self.total, values.shape[1])
 
     def counts(self, axes: int) -> Any:
-        """How many steps count: a number, or (batch, 1, ..., 1) with ``axes`` axes."""
+        """The number of steps that count: one number, or an array (batch, 1, ..., 1) with ``axes`` axes."""
         if self.lengths is None:
             return float(self.total)
         return self.engine.xp.reshape(self.engine.asarray(self.lengths), (-1,) + (1,) * (axes - 1))
 
     def whole(self, rate: float) -> Any:
-        """int(rate * steps): a number, or one per sample, (batch, 1)."""
+        """int(rate * number of steps): one number, or an array with one per sample, (batch, 1)."""
         if self.lengths is None:
             return int(self.total * rate)
         return self.engine.asarray([[int(n * rate)] for n in self.lengths])
 
     def counting(self, axes: int) -> Any:
-        """Whether a step counts, bool (time, batch, 1, ..., 1) with ``axes`` axes; only where there are lengths."""
+        """Whether each step counts, a bool array (time, batch, 1, ..., 1) with ``axes`` axes; needs lengths."""
         ticks = self.engine.asarray(list(range(self.total)))
         xp = self.engine.xp
         return xp.reshape(ticks, (-1,) + (1,) * (axes - 1)) < xp.expand_dims(self.counts(axes - 1), axis=0)
@@ -69,11 +70,11 @@ class Steps:
 
 
 def checked_lengths(engine: Engine, lengths: Any, steps: int, batch: int) -> List[int]:
-    """The lengths as a list, one for each of ``batch`` samples, in [1, ``steps``]; errors as of ``Steps``."""
-    found = engine.to_numpy(engine.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
-    if tuple(found.shape) != (batch,):
-        raise ShapeError(f"lengths have shape {tuple(found.shape)}, expected ({batch},): one per sample")
-    values = found.tolist()
+    """The lengths as a list, one for each of ``batch`` samples, in [1, ``steps``]; raises the errors of ``Steps``."""
+    array = engine.to_numpy(engine.asarray(lengths, dtype="float64") if isinstance(lengths, (list, tuple)) else lengths)
+    if tuple(array.shape) != (batch,):
+        raise ShapeError(f"lengths have shape {tuple(array.shape)}, expected ({batch},): one per sample")
+    values = array.tolist()
     for i, n in enumerate(values):
         if not 1 <= n <= steps or int(n) != n:
             raise ValueError(f"lengths[{i}] = {n} must be a whole number in [1, {steps}], the number of time steps")

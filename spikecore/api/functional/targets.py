@@ -1,4 +1,4 @@
-"""Class labels: checks, one-hot codes, and populations of neurons that stand for a class."""
+"""Class labels: checks, one-hot codes, and populations of neurons that represent a class."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from spikecore.api.core.layer import ShapeError
 
 
 def target_dtype(targets: Any) -> Optional[str]:
-    """The dtype name targets get on an engine: "int64" for whole numbers, None, the engine's own, for floats."""
+    """The dtype name for targets on an engine: "int64" for whole numbers; None, the engine's own dtype, for floats."""
     dtype = targets.dtype if hasattr(targets, "dtype") else to_numpy(targets).dtype
-    kind = getattr(dtype, "kind", "V")  # NumPy's, which takes long to spell a dtype; "V" is somebody else's
+    kind = getattr(dtype, "kind", "V")  # str() of NumPy's dtypes is slow; dtypes of other libraries have no kind
     floats = kind == "f" if kind in "biuf" else "float" in str(dtype)
     return None if floats else "int64"
 
 
 def one_hot(engine: Engine, targets: Any, classes: int) -> Any:
-    """Labels (batch,) as zeros and ones (batch, classes) in the engine's floating-point type."""
+    """Labels (batch,) as one-hot codes (batch, classes) in the engine's floating-point type."""
     xp = engine.xp
     labels = xp.expand_dims(targets, axis=1)
     return xp.astype(labels == xp.arange(classes), engine.dtype)
@@ -31,18 +31,18 @@ VALUES = (
 
 
 def check_labels(engine: Engine, targets: Any, batch: int, classes: int, time: Optional[int] = None) -> None:
-    """Refuse labels of the wrong shape, kind or range. Reads them back to the host.
+    """Refuse labels of the wrong shape, kind or range. This copies them to the host.
 
     Args:
-        engine: of the targets.
-        targets: what should be labels (batch,).
+        engine: the engine of the targets.
+        targets: the labels, expected as (batch,).
         batch: number of samples.
         classes: number of classes.
-        time: number of steps, where time and batch may have been exchanged.
+        time: number of steps; if given, the message says whether time and batch look exchanged.
 
     Raises:
-        ShapeError: not one label per sample.
-        ValueError: a label outside [0, classes), or not an integer; names its position.
+        ShapeError: there is not one label per sample.
+        ValueError: a label is not an integer, or outside [0, classes); the message names its position.
     """
     labels = engine.to_numpy(targets)
     if labels.shape != (batch,):
@@ -66,23 +66,23 @@ def _shape_hint(labels: Any, batch: int, classes: int, time: Optional[int]) -> s
     if labels.shape == (time,):
         return "; time and batch axes look exchanged: spikes are (time, batch, classes)"
     if labels.shape == (batch, classes) and classes > 1:
-        return "; of a one-hot code take targets.argmax(-1)"
+        return "; for a one-hot code take targets.argmax(-1)"
     if labels.dtype.kind == "f":
         return f"; {VALUES}"
     return "; take targets[:, 0]" if labels.shape == (batch, 1) else ""
 
 
 def as_numbers(engine: Engine, values: Any) -> Any:
-    """Spikes in the engine's type where they came as bool or as integers: those add up to something else."""
+    """Spikes in the engine's floating-point type; sums of bools or small integers could overflow."""
     return values if "float" in str(getattr(values, "dtype", "float")) else engine.asarray(values)
 
 
 def check_sequence(name: str, values: Any) -> None:
-    """Refuse anything but (time, batch, classes)."""
+    """Refuse values that are not an array (time, batch, classes), or are empty."""
     if not hasattr(values, "ndim"):
         raise TypeError(
             f"{name} is a {type(values).__name__}, expected an array (time, batch, classes); a network with "
-            "output=True returns (spikes, membrane), of which a loss reads one"
+            "output=True returns (spikes, membrane): pass one of them"
         )
     if values.ndim != 3:
         raise ShapeError(f"{name} has shape {tuple(values.shape)}, expected (time, batch, classes)")
@@ -93,7 +93,7 @@ def check_sequence(name: str, values: Any) -> None:
 def pool_population(engine: Engine, values: Any, num_classes: int) -> Any:
     """Sum the neurons of each class: (time, batch, neurons) -> (time, batch, classes).
 
-    Class i owns the i-th contiguous block of neurons.
+    Class i has the i-th contiguous block of neurons.
 
     Raises:
         ValueError: ``num_classes`` does not divide the number of neurons.

@@ -25,11 +25,11 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
 
     Args:
         target_is_time, on_target, off_target, tolerance, multi_spike: see ``SpikeTime``.
-        population_code, num_classes, reduction, weight, normalise: see ``Loss``; a population's spike is the first of
-            any of its neurons.
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``. A population fires when its first
+            neuron fires.
 
     Raises:
-        ValueError: class weights or populations where targets are times.
+        ValueError: class weights or a population code are given, but targets are times.
     """
 
     target_is_time: bool = False
@@ -47,7 +47,7 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
 
     @property
     def reader(self) -> SpikeTime:
-        """What reads the times."""
+        """The ``SpikeTime`` that computes spike times and target times."""
         return SpikeTime(self.target_is_time, self.on_target, self.off_target, self.tolerance, self.multi_spike)
 
     @property
@@ -69,7 +69,7 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
         return self._reduced(engine, engine.xp.mean(off_by * off_by, axis=0), code)
 
     def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
-        """How much closer each neuron's spikes are to where those of the right class should be than to the others'."""
+        """How much closer each neuron's spike times are to the target of the right class than to that of the others."""
         right = engine.xp.ones_like(values[0, ...])
         distances = []
         for code in (right, 0.0 * right):
@@ -80,18 +80,17 @@ class mse_temporal_loss(Loss):  # noqa: N801  (snnTorch's name)
 
 @dataclass(frozen=True)
 class ce_temporal_loss(Loss):  # noqa: N801
-    """Cross-entropy of the first spike times, turned round so that the earliest counts most.
+    """Cross-entropy of the first spike times: the earlier a class fires, the higher its logit.
 
         -log softmax(-t)_y        or, with inverse="reciprocal",  -log softmax(1 / (t + 1))_y
 
     Args:
-        inverse: "negate" or "reciprocal".
-        population_code, num_classes, reduction, weight: see ``Loss``; a population's spike is the first of any of its
-            neurons.
-        normalise: whether class weights are divided by their sum; here True, as in snnTorch.
+        inverse: "negate" (the default) or "reciprocal".
+        population_code, num_classes, reduction, weight: see ``Loss``. A population fires when its first neuron fires.
+        normalise: see ``Loss``; here the default is True, as in snnTorch.
 
     Raises:
-        ValueError: another ``inverse``.
+        ValueError: ``inverse`` is something else.
     """
 
     normalise: bool = True

@@ -25,7 +25,7 @@ from spikecore.api.core.words import Array, Vocabulary
 
 
 class Container(Layer):
-    """A layer with named children, whose trees (params, buffers, state, recorded) are keyed by those names."""
+    """A layer with named children; its trees (params, buffers, state, recorded) have one entry per child, by name."""
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
         """The children by name, in order."""
@@ -40,7 +40,11 @@ class Container(Layer):
 
 
 def checked_state(run: Pass, container: Container, state: Optional[Tree]) -> Optional[Tree]:
-    """The state, unless it is that of other layers."""
+    """``state``, after a check that it belongs to the container's layers.
+
+    Raises:
+        ShapeError: it has the states of other layers.
+    """
     if state is not None and set(state) != set(container.state):
         raise ShapeError(
             f"{run.path or layer_name(container)}: state of layers {tuple(state)}, expected {tuple(container.state)}"
@@ -69,8 +73,8 @@ class Listed(Container):
 class Sequential(Listed):
     """Layers one after the other; layer i is named ``str(i)``.
 
-    Runs layer by layer: each layer sees the whole sequence before the next one starts, which is what lets connections
-    work on time x batch at once. An engine may run neighbours together (``Engine.lower``).
+    It runs layer by layer: each layer computes the whole sequence before the next one starts, so connections work on
+    time x batch at once. An engine may run neighbouring layers together (``Engine.lower``).
 
     Args:
         *layers: the layers.
@@ -107,7 +111,7 @@ class Sequential(Listed):
             below = layer.rest(engine, params[name], x)
             if layer.state:
                 resting[name] = below
-            x, _ = layer.step(engine, params[name], below, x)  # only its shape is of interest
+            x, _ = layer.step(engine, params[name], below, x)  # only the output's shape is used
         return State(resting)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
@@ -121,10 +125,10 @@ class Sequential(Listed):
 
 
 class Branches(Container):
-    """A container whose children all see the same input; a subclass says how their outputs become one."""
+    """A container whose children all receive the same input; a subclass defines how their outputs are merged."""
 
     def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
-        """Shape of one sample of the output, from those of the input and of the children's outputs by name."""
+        """Shape of one output sample, from the shapes of the input and of the children's outputs by name."""
         raise NotImplementedError
 
     def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
@@ -132,15 +136,15 @@ class Branches(Container):
         raise NotImplementedError
 
     def init(self, key: Key, shape: Shape) -> Init:
-        made = {}
+        inits = {}
         for name, layer in self.children():
             try:
-                made[name] = layer.init(key.child(name), shape)
+                inits[name] = layer.init(key.child(name), shape)
             except ShapeError as error:
                 raise ShapeError(f"layer {name}: {error}") from None
-        buffers = {name: one.buffers for name, one in made.items() if len(one.buffers)}
-        out = self.merged_shape(shape, {name: one.shape for name, one in made.items()})
-        return Init(Params({name: one.params for name, one in made.items()}), Tree(buffers), out)
+        buffers = {name: child.buffers for name, child in inits.items() if len(child.buffers)}
+        out = self.merged_shape(shape, {name: child.shape for name, child in inits.items()})
+        return Init(Params({name: child.params for name, child in inits.items()}), Tree(buffers), out)
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         state, trees = checked_state(run, self, state), Trees()
@@ -156,18 +160,23 @@ class Branches(Container):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         seen = {name: layer.entering(engine, params[name], x) for name, layer in self.children()}
-        made = {n: layer.step(engine, params[n], state.get(n, State()), seen[n]) for n, layer in self.children()}
-        out = self.merge(engine.xp, x, {name: y for name, (y, _) in made.items()}, before=1)
-        return out, State({name: below for name, (_, below) in made.items() if name in self.state})
+        results = {n: layer.step(engine, params[n], state.get(n, State()), seen[n]) for n, layer in self.children()}
+        out = self.merge(engine.xp, x, {name: y for name, (y, _) in results.items()}, before=1)
+        return out, State({name: below for name, (_, below) in results.items() if name in self.state})
 
 
 @dataclass(frozen=True)
 class Residual(Branches):
-    """y = shortcut(x) + body(x).
+    """Residual connection: y = shortcut(x) + body(x).
 
     Args:
-        body: the layer, often a Sequential; named "body".
-        shortcut: what the input passes through on the other way; None is the identity. Named "shortcut".
+        body: a layer, often a Sequential; its parameters are named "body.…".
+        shortcut: a layer in parallel to the body, with the same output shape; its parameters are named "shortcut.…".
+            None, the default, is the identity.
+
+    Raises:
+        TypeError: body or shortcut is not a layer.
+        ShapeError: body and shortcut give different shapes.
     """
 
     body: Layer
@@ -190,7 +199,9 @@ class Residual(Branches):
     def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
         out, aside = shapes["body"], shapes.get("shortcut", shape)
         if out != aside:
-            raise ShapeError(f"Residual: the body gives {out}, the shortcut {aside}; give it a shortcut that matches")
+            raise ShapeError(
+                f"Residual: the body gives {out}, the shortcut {aside}; pass a shortcut that gives {out}, too"
+            )
         return out
 
     def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
@@ -199,16 +210,17 @@ class Residual(Branches):
 
 @dataclass(frozen=True, init=False)
 class Concat(Branches, Listed):
-    """Layers side by side: all see the same input, and their outputs are joined along one axis; layer i is ``str(i)``.
+    """Layers in parallel: all receive the same input, and their outputs are concatenated; layer i is named ``str(i)``.
 
     Args:
         *layers: the layers, at least one.
-        axis: axis of a sample along which the outputs lie next to each other: 0 is that of channels (or of the
-            features of a dense layer), -1 the last one. All other extents must be equal.
+        axis: axis of a sample along which the outputs are concatenated: 0, the default, is the axis of channels (or
+            features of a dense layer), -1 the last one. All other axes must have equal sizes.
 
     Raises:
-        TypeError: an entry is not a layer, or the axis is no int.
-        ValueError: no layer.
+        TypeError: an entry is not a layer, or the axis is not an int.
+        ValueError: there is no layer.
+        ShapeError: the outputs differ in another axis.
     """
 
     axis: int = 0
@@ -237,13 +249,13 @@ class Concat(Branches, Listed):
 
     def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
         ys = list(parts.values())
-        steps = max(y.shape[0] for y in ys)  # a branch without neurons leaves a constant sequence at one step
+        steps = max(y.shape[0] for y in ys)  # a branch without neurons keeps a constant sequence at one step
         ys = [y if y.shape[0] == steps else xp.broadcast_to(y, (steps, *y.shape[1:])) for y in ys]
         return xp.concat(ys, axis=self.axis + before if self.axis >= 0 else self.axis)
 
 
 def stages_of(engine: Engine, container: Container, path: str = "") -> str:
-    """What an engine makes of a container's layers, for ``Engine.explain``: a line per stage, and whom it covers."""
+    """For ``Engine.explain``: how an engine runs a container's layers, a line per stage with the layers it covers."""
     children, lines = dict(container.children()), []
     for stage in engine.lower(container):
         names = [f"{path}.{name}" if path else name for name in stage.covers]
@@ -260,9 +272,9 @@ def readout(network: Layer, path: str = "") -> Optional[str]:
     """The dotted name of the last layer that has a state; None if there is none."""
     if isinstance(network, Container):
         for name, layer in reversed(list(network.children())):
-            found = readout(layer, f"{path}.{name}" if path else name)
-            if found is not None:
-                return found
+            name_below = readout(layer, f"{path}.{name}" if path else name)
+            if name_below is not None:
+                return name_below
         return None
     return path if network.state else None
 

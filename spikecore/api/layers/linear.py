@@ -1,7 +1,7 @@
-"""Stateless layers: connections, shape, dropout, graded spikes. Convolution and pooling are in ``spatial.py``.
+"""Stateless layers: Linear, Flatten, Dropout, GradedSpikes. Convolution and pooling are in ``spatial.py``.
 
-All of them see a sequence (time, batch, *features) at once and work on time x batch as one big batch. Weights start as
-torch's do, uniform in +-1/sqrt(fan_in), drawn by the counter-based generator: equal on every engine.
+They compute a sequence (time, batch, *features) at once, with time x batch as one big batch. Initial weights are
+uniform in +-1/sqrt(fan_in), as in torch, and equal on every engine, since a counter-based generator draws them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from spikecore.arguments import Size
 
 @dataclass(frozen=True)
 class Linear(Stateless):
-    """y = x W^T + b.
+    """Dense connection: y = x W^T + b.
 
     Args:
         in_features: size of the last axis of the input.
         out_features: size of the last axis of the output.
-        bias: whether to add b.
+        bias: whether to add b; default True.
 
     Shapes: x (time, batch, in_features), W ``weight`` (out_features, in_features), b ``bias`` (out_features,).
     """
@@ -63,7 +63,7 @@ class Linear(Stateless):
 
 @dataclass(frozen=True)
 class Flatten(Stateless):
-    """Each sample as one vector: (time, batch, *features) -> (time, batch, product of features)."""
+    """Flattens each sample to a vector: (time, batch, *features) -> (time, batch, product of features)."""
 
     def init(self, key: Key, shape: Shape) -> Init:
         return Init(Params(), EMPTY, (math.prod(shape),))
@@ -74,13 +74,16 @@ class Flatten(Stateless):
 
 @dataclass(frozen=True)
 class Dropout(Stateless):
-    """Zeroes features with probability ``p`` in training and scales the others by 1 / (1 - p).
+    """Sets features to zero with probability ``p`` in training and scales the others by 1 / (1 - p).
 
-    One mask per sample, held over time: a mask redrawn every step would average out over the sequence. The draw
-    depends on seed, layer, epoch and the running number of the sample, not on how batches are cut.
+    Each sample has one mask for all time steps, since a new mask at every step would average out over the sequence. The
+    mask depends on seed, layer, epoch and the number of the sample, not on how the data are split into batches.
 
     Args:
-        p: probability in [0, 1).
+        p: probability in [0, 1); default 0.5.
+
+    Raises:
+        ValueError: ``p`` is out of range, or there is no random key in training.
     """
 
     p: float = 0.5
@@ -96,22 +99,22 @@ class Dropout(Stateless):
         if not train or self.p == 0.0:
             return x, buffers
         if key is None:
-            raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to the pass")
+            raise ValueError("Dropout: training without a random key; pass key=Key((seed,)) to Pass")
         draws = engine.uniform(key.child("dropout").path, tuple(x.shape[1:]), sample_axis=0, first=key.first)
-        kept = engine.xp.astype(draws >= self.p, engine.dtype)
-        return x * (kept * (1.0 / (1.0 - self.p))), buffers
+        mask = engine.xp.astype(draws >= self.p, engine.dtype)
+        return x * (mask * (1.0 / (1.0 - self.p))), buffers
 
 
 @dataclass(frozen=True)
 class GradedSpikes(Stateless):
-    """Spikes of a learned size: y = w x, one weight per feature.
+    """Spikes of a learned size: y = w x, with one weight per feature.
 
-    The weight belongs to the first feature axis: to each neuron of a dense layer, to each channel of a map. (snnTorch's
-    weights are (size, 1), which fits neither a batch of spikes nor a map.)
+    There is one weight per entry of the first feature axis: per neuron of a dense layer, per channel of a map.
+    (snnTorch's weights are (size, 1), which fits neither a batch of spikes nor a map.)
 
     Args:
-        size: extent of the first feature axis.
-        constant_factor: first value of all weights; None draws them uniformly from [0.5, 1.5).
+        size: size of the first feature axis.
+        constant_factor: initial value of all weights; None, the default, draws them uniformly from [0.5, 1.5).
 
     Shapes: x (time, batch, size, ...), ``weights`` (size,).
     """

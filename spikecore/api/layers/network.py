@@ -1,4 +1,4 @@
-"""A whole network: one forward pass, one loss."""
+"""A whole network: the forward pass, its output, and the training loss."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from spikecore.api.layers.containers import readout, walk
 
 @dataclass(frozen=True)
 class Output:
-    """What a network returned.
+    """The output of a network.
 
     Args:
         spikes: outputs of the last layer, (time, batch, *features).
-        states: recorded states by layer name, e.g. ``out.states["1"].mem`` (time, batch, *features), and next to them
-            the layer's spikes, ``out.states["1"].spikes``.
+        states: recorded states by layer name, e.g. ``out.states["1"].mem`` (time, batch, *features), together with the
+            layer's spikes, ``out.states["1"].spikes``.
         state: states after the last step; pass it to the next call to continue the sequence.
-        readout: name of the last layer that has a state.
-        behind: what comes after it, if that changes the shape.
+        readout: name of the last layer that has a state; None if there is none.
+        behind: the kinds of the layers that follow the readout layer, if they change the shape of its output; else "".
     """
 
     spikes: Any
@@ -35,15 +35,15 @@ class Output:
         """Membrane potential of the last neuron layer, (time, batch, *features).
 
         Raises:
-            ValueError: it was not recorded, or is not that of the output, which has another shape.
+            ValueError: it was not recorded; or layers that follow change the shape, so it is not the output's membrane.
         """
         if self.readout is None or self.readout not in self.states:
             raise ValueError("the membrane of the last layer was not recorded: pass record=True, or name the layer")
         if self.behind:
             name = self.readout
             raise ValueError(
-                f"the network does not end in neurons: behind layer {name} comes {self.behind}. Let it end in sc.LI()"
-                f" for outputs that are membranes, take out.spikes for those it has, or out.states[{name!r}].mem"
+                f"the network does not end in neurons: behind layer {name} comes {self.behind}. Add sc.LI() at the end"
+                f" for outputs that are membranes, or use out.spikes or out.states[{name!r}].mem"
             )
         return self.states[self.readout].mem
 
@@ -56,16 +56,20 @@ def forward(
     x: Any,
     state: Optional[Tree] = None,
 ) -> Tuple[Output, Tree]:
-    """Send x (time, batch, *features) through the network; returns the output and the buffers afterwards.
+    """Run the network on x (time, batch, *features); return the output and the updated buffers.
 
-    ``run.steps`` together with a time axis of 1 is an input constant in time. ``run.record="last"`` records the last
-    neuron layer.
+    Args:
+        network: the layer to run.
+        run: the settings of the pass; ``run.steps`` together with a time axis of 1 means an input constant in time.
+        params, buffers: the network's, as arrays of ``run.engine``.
+        x: the input.
+        state: the states before the first step; None starts at rest.
 
     Raises:
-        ShapeError: no time step or no sample, or ``steps`` with a sequence that has its own.
+        ShapeError: x has no time step or no sample, or ``run.steps`` is given for an x with several steps.
     """
     if x.ndim < 2 or 0 in x.shape[:2]:
-        raise ShapeError(f"input of shape {tuple(x.shape)} as (time, batch, *features): needs a time step and a sample")
+        raise ShapeError(f"input of shape {tuple(x.shape)} as (time, batch, *features) needs a time step and a sample")
     if run.steps is not None and x.shape[0] != 1:
         raise ShapeError(
             f"num_steps={run.steps} with an input that has {x.shape[0]} time steps of its own; give only one"
@@ -73,7 +77,7 @@ def forward(
     last = readout(network)
     result = network.run(run, params, buffers, state, x)
     spikes = result.outputs
-    if run.steps is not None and spikes.shape[0] != run.steps:  # nothing in the network needed the time axis
+    if run.steps is not None and spikes.shape[0] != run.steps:  # no layer depends on time: there is one step only
         spikes = run.engine.xp.broadcast_to(spikes, (run.steps, *spikes.shape[1:]))
     states = layer_states(result.recorded)
     mem = states[last].get("mem") if last in states else None
@@ -82,24 +86,29 @@ def forward(
 
 
 def _behind(network: Layer, name: Optional[str]) -> str:
-    """The kinds of the layers behind the one of this name."""
+    """The kinds of the layers that follow the layer ``name``, as text."""
     layers = list(walk(network))
     place = [path for path, _ in layers].index(name or "")
     return ", ".join(layer_name(layer) for _, layer in layers[place + 1 :])
 
 
 def constant(engine: Any, out: Output) -> Output:
-    """The output without the graphs that made it."""
+    """The output detached from the autograd graph."""
     stop = engine.stop_gradient
     states = {name: map_leaves(stop, state) for name, state in out.states.items()}
     return replace(out, spikes=stop(out.spikes), states=Recorded(states))
 
 
 def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:
-    """Names of the layers to record: True all, False none, "last" the last one with a state, or names.
+    """Convert a ``record`` option for ``Pass``: "last" and a single name become a tuple of names.
+
+    Args:
+        network: the network.
+        record: True: all layers; False: none; "last": the last one with a state; or dotted names of layers.
 
     Raises:
-        ValueError: a name that is no layer with a state. TypeError: no names.
+        ValueError: a name is not that of a layer with a state.
+        TypeError: ``record`` is something else.
     """
     from spikecore.api.core.messages import unknown
 
@@ -120,7 +129,7 @@ def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> 
 
 
 class Recorded(Dict[str, State]):
-    """Recorded states by layer name; what was not recorded is answered with how to have it."""
+    """Recorded states by layer name; the error for a layer that was not recorded says how to record it."""
 
     def __missing__(self, name: str) -> State:
         known = ", ".join(self) or "none"
@@ -128,12 +137,12 @@ class Recorded(Dict[str, State]):
 
 
 def layer_states(recorded: Tree) -> Dict[str, State]:
-    """Recorded trees by dotted layer name."""
-    found: Dict[str, Dict[str, Any]] = {}
+    """The recorded states of nested layers, by dotted layer name."""
+    by_layer: Dict[str, Dict[str, Any]] = {}
     for path, value in leaves(recorded):
         layer, _, name = path.rpartition(".")
-        found.setdefault(layer, {})[name] = value
-    return Recorded({layer: State(states) for layer, states in found.items()})
+        by_layer.setdefault(layer, {})[name] = value
+    return Recorded({layer: State(states) for layer, states in by_layer.items()})
 
 
 def objective(
@@ -147,6 +156,6 @@ def objective(
     state: Any = None,
     lengths: Any = None,
 ) -> Tuple[Any, Tuple[Output, Tree]]:
-    """The training loss of a batch, and as extra the output and the new buffers."""
+    """The training loss of a batch, and with it the output and the updated buffers (see ``Engine.value_and_grad``)."""
     out, buffers = forward(network, run, params, buffers, x, state)
     return scalar(loss, run.engine, out, targets, lengths), (out, buffers)

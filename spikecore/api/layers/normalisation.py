@@ -1,4 +1,4 @@
-"""Normalisation layers: with statistics that pass from batch to batch (buffers), or over each sample alone."""
+"""Normalisation layers: batch normalisation with running statistics (buffers), and normalisation of each sample."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class _Running(Stateless):
     momentum: float
     affine: bool
 
-    space: ClassVar[int] = 0  # how many space axes a sample has; where 0, one is admitted too
-    axes: ClassVar[Tuple[int, ...]] = (0, 1)  # what statistics are taken over, besides space
+    space: ClassVar[int] = 0  # number of space axes of a sample; 0 also allows one
+    axes: ClassVar[Tuple[int, ...]] = (0, 1)  # axes, besides space, over which the statistics are taken
 
     def __post_init__(self) -> None:
         _check_eps(self)
@@ -89,17 +89,17 @@ class _Running(Stateless):
         mean = xp.mean(x, axis=axes)
         centred = x - self._along(engine, mean, x)
         var = xp.mean(centred * centred, axis=axes)
-        kept, new = 1.0 - self.momentum, self.momentum
+        old, new = 1.0 - self.momentum, self.momentum
         moved = Tree(
-            running_mean=kept * buffers.running_mean + new * engine.stop_gradient(mean),
-            running_var=kept * buffers.running_var + (new * count / (count - 1)) * engine.stop_gradient(var),
+            running_mean=old * buffers.running_mean + new * engine.stop_gradient(mean),
+            running_var=old * buffers.running_var + (new * count / (count - 1)) * engine.stop_gradient(var),
         )
         return mean, var, moved
 
 
 @dataclass(frozen=True)
 class _BatchNorm(_Running):
-    """What both batch normalisations share."""
+    """Base of ``BatchNorm1d`` and ``BatchNorm2d``."""
 
     num_features: Size
     eps: float = 1e-5
@@ -113,18 +113,19 @@ class BatchNorm1d(_BatchNorm):
 
         y = weight (x - mean) / sqrt(var + eps) + bias
 
-    In training mean and (biased) variance are those of the batch at hand, over time, batch and length, and the running
-    statistics move: ``running <- (1 - momentum) running + momentum batch``, with the unbiased variance, as torch does.
-    Otherwise the running statistics are used. A sequence that is constant in time counts once, not once per step.
+    In training, mean and (biased) variance are those of the current batch, over time, batch and length, and the running
+    statistics are updated: ``running <- (1 - momentum) running + momentum batch``, with the unbiased variance, as in
+    torch. Otherwise the running statistics are used. A sequence that is constant in time counts as a single step.
 
     Args:
-        num_features: extent of the feature (or channel) axis.
-        eps: added to the variance.
-        momentum: weight of the newest batch in the running statistics.
-        affine: whether ``weight`` and ``bias`` (num_features,) are learned.
+        num_features: size of the feature (or channel) axis.
+        eps: added to the variance, > 0; default 1e-5.
+        momentum: weight of the current batch in the running statistics, in [0, 1]; default 0.1.
+        affine: whether ``weight`` and ``bias`` (num_features,) are learned; default True. False: there are none.
 
     Raises:
-        ValueError: in training with a single value per feature, whose variance is nothing.
+        ValueError: ``eps`` or ``momentum`` is out of range; or, in training, there is only one value per feature, which
+            has no variance.
 
     Source: Ioffe & Szegedy, 2015; over time, Zheng et al., Going deeper with directly-trained larger SNNs, 2021.
     """
@@ -143,7 +144,7 @@ class BatchNorm2d(_BatchNorm):
 
 @dataclass(frozen=True)
 class _BatchNormTT(_Running):
-    """What both batch normalisations through time share."""
+    """Base of ``BatchNormTT1d`` and ``BatchNormTT2d``."""
 
     num_features: Size
     time_steps: Size
@@ -160,8 +161,8 @@ class _BatchNormTT(_Running):
         return engine.xp.reshape(values, (values.shape[0], 1, self.num_features) + (1,) * (x.ndim - 3))
 
     def init(self, key: Key, shape: Shape) -> Init:
-        made = super().init(key, shape)
-        return made._replace(params=Params({name: x for name, x in made.params.items() if name != "bias"}))
+        with_bias = super().init(key, shape)
+        return with_bias._replace(params=Params({name: x for name, x in with_bias.params.items() if name != "bias"}))
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         steps = x.shape[0] if run.steps is None else run.steps
@@ -173,27 +174,28 @@ class _BatchNormTT(_Running):
 
 @dataclass(frozen=True)
 class BatchNormTT1d(_BatchNormTT):
-    """Batch normalisation through time: every time step has statistics and a scale of its own, and there is no bias.
+    """Batch normalisation through time: every time step has its own statistics and its own weight; there is no bias.
 
         y[t] = weight[t] (x[t] - mean[t]) / sqrt(var[t] + eps)
 
-    Mean and variance of step t are taken over the batch (and length) at that step, and move that step's running
-    statistics, as in ``BatchNorm1d``. A sequence that is constant in time comes out with ``time_steps`` steps, each
+    Mean and variance of step t are taken over the batch (and length) at that step and update that step's running
+    statistics, as in ``BatchNorm1d``. For an input that is constant in time, the output has ``time_steps`` steps, each
     scaled by its own weight.
 
     Args:
-        num_features: extent of the feature (or channel) axis.
-        time_steps: length of the sequences; no other length is taken.
-        eps: added to the variance.
-        momentum: weight of the newest batch in the running statistics.
-        affine: whether ``weight`` (time_steps, num_features) is learned.
+        num_features: size of the feature (or channel) axis.
+        time_steps: number of steps of every sequence.
+        eps: added to the variance, > 0; default 1e-5.
+        momentum: weight of the current batch in the running statistics, in [0, 1]; default 0.1.
+        affine: whether ``weight`` (time_steps, num_features) is learned; default True. False: there is none.
 
     Shapes: x (time_steps, batch, num_features) or (time_steps, batch, num_features, length), ``running_mean`` and
     ``running_var`` (time_steps, num_features).
 
     Raises:
-        ShapeError: a sequence of another length.
-        ValueError: in training with a single value per feature and step, whose variance is nothing.
+        ShapeError: a sequence has another number of steps.
+        ValueError: ``eps`` or ``momentum`` is out of range; or, in training, there is only one value per feature and
+            step, which has no variance.
 
     Source: Kim & Panda, Revisiting batch normalization for training low-latency deep spiking neural networks from
     scratch, 2021.
@@ -218,9 +220,9 @@ class LayerNorm(Stateless):
         y = weight (x - mean) / sqrt(var + eps) + bias        mean and (biased) var over normalized_shape
 
     Args:
-        normalized_shape: extents of the last axes of a sample, an int for one axis.
-        eps: added to the variance.
-        affine: whether ``weight`` and ``bias``, both of ``normalized_shape``, are learned.
+        normalized_shape: sizes of the last axes of a sample; an int for one axis.
+        eps: added to the variance, > 0; default 1e-5.
+        affine: whether ``weight`` and ``bias``, both of ``normalized_shape``, are learned; default True.
 
     Shapes: x (time, batch, ..., *normalized_shape).
 

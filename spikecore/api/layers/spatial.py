@@ -16,7 +16,7 @@ from spikecore.arguments import Size
 
 
 class Spatial(Stateless):
-    """A layer over maps, which treats every step of every sample by itself."""
+    """A layer over maps; it computes every time step of every sample independently."""
 
     @abc.abstractmethod
     def out_shape(self, shape: Shape) -> Shape:
@@ -29,7 +29,7 @@ class Spatial(Stateless):
 
 @dataclass(frozen=True)
 class _Conv(Spatial):
-    """What convolutions of any dimension share."""
+    """Base of ``Conv1d`` and ``Conv2d``."""
 
     in_channels: Size
     out_channels: Size
@@ -77,17 +77,17 @@ class _Conv(Spatial):
 
 @dataclass(frozen=True)
 class Conv1d(_Conv):
-    """One-dimensional convolution (cross-correlation, as everywhere in the field).
+    """One-dimensional convolution (cross-correlation, as in torch).
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size, stride, padding, dilation: an int; zeros are padded.
-        groups: splits channels into independent groups; must divide both channel counts.
-        bias: whether to add one number per output channel.
+        kernel_size, stride, padding, dilation: an int; defaults of the last three: 1, 0, 1. The padding is zeros.
+        groups: splits channels into independent groups; must divide both channel counts; default 1.
+        bias: whether to add one number per output channel; default True.
 
     Shapes: x (time, batch, in_channels, length), ``weight`` (out_channels, in_channels / groups, kernel_size),
-    ``bias`` (out_channels,). Output extent: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
+    ``bias`` (out_channels,). Output length: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
     """
 
     space: ClassVar[int] = 1
@@ -95,17 +95,18 @@ class Conv1d(_Conv):
 
 @dataclass(frozen=True)
 class Conv2d(_Conv):
-    """Two-dimensional convolution (cross-correlation, as everywhere in the field).
+    """Two-dimensional convolution (cross-correlation, as in torch).
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size, stride, padding, dilation: an int, or one int per space axis; zeros are padded.
-        groups: splits channels into independent groups; must divide both channel counts.
-        bias: whether to add one number per output channel.
+        kernel_size, stride, padding, dilation: an int, or one int per space axis; defaults of the last three: 1, 0, 1.
+            The padding is zeros.
+        groups: splits channels into independent groups; must divide both channel counts; default 1.
+        bias: whether to add one number per output channel; default True.
 
     Shapes: x (time, batch, in_channels, height, width), ``weight`` (out_channels, in_channels / groups, *kernel_size),
-    ``bias`` (out_channels,). Output extent: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
+    ``bias`` (out_channels,). Output height and width: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
     """
 
     space: ClassVar[int] = 2
@@ -113,14 +114,14 @@ class Conv2d(_Conv):
 
 @dataclass(frozen=True)
 class _Pool(Spatial):
-    """What poolings share."""
+    """Base of the pooling layers."""
 
     kernel_size: Sizes
     stride: Optional[Sizes] = None
     padding: Sizes = 0
 
     space: ClassVar[int] = 0
-    word: ClassVar[str] = ""  # the vocabulary's name for it
+    word: ClassVar[str] = ""  # the word (``api/core/words.py``) that computes it
 
     def __post_init__(self) -> None:
         name = layer_name(self)
@@ -150,12 +151,12 @@ class _Pool(Spatial):
 
 @dataclass(frozen=True)
 class MaxPool1d(_Pool):
-    """Maximum over windows of a (channels, length) map; the gradient goes to the first one.
+    """Maximum over windows of a (channels, length) map; the gradient goes to the first maximum.
 
     Args:
-        kernel_size: extent of the window, an int.
-        stride: step between windows; None means ``kernel_size``.
-        padding: border added on each side, at most half of the kernel. It never wins.
+        kernel_size: size of the window, an int.
+        stride: step between windows, an int; None, the default, means ``kernel_size``.
+        padding: border added on each side, at most half of the kernel; default 0. It is never the maximum.
     """
 
     space: ClassVar[int] = 1
@@ -164,12 +165,13 @@ class MaxPool1d(_Pool):
 
 @dataclass(frozen=True)
 class MaxPool2d(_Pool):
-    """Maximum over windows of a (channels, height, width) map; the gradient goes to the first one in reading order.
+    """Maximum over windows of a (channels, height, width) map; the gradient goes to the first maximum, row by row.
 
     Args:
-        kernel_size: extent of the window, an int or two.
-        stride: step between windows; None means ``kernel_size``.
-        padding: border added on each side, at most half of the kernel. It never wins.
+        kernel_size: size of the window, an int or two.
+        stride: step between windows, an int or two; None, the default, means ``kernel_size``.
+        padding: border added on each side, an int or two, at most half of the kernel; default 0. It is never the
+            maximum.
     """
 
     space: ClassVar[int] = 2
@@ -178,7 +180,7 @@ class MaxPool2d(_Pool):
 
 @dataclass(frozen=True)
 class AvgPool1d(_Pool):
-    """Mean over windows of a (channels, length) map; padded zeros count, as is torch's default.
+    """Mean over windows of a (channels, length) map; padded zeros count, as by default in torch.
 
     Args:
         kernel_size, stride, padding: as in ``MaxPool1d``.
@@ -190,7 +192,7 @@ class AvgPool1d(_Pool):
 
 @dataclass(frozen=True)
 class AvgPool2d(_Pool):
-    """Mean over windows of a (channels, height, width) map; padded zeros count, as is torch's default.
+    """Mean over windows of a (channels, height, width) map; padded zeros count, as by default in torch.
 
     Args:
         kernel_size, stride, padding: as in ``MaxPool2d``.

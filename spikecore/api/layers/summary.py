@@ -9,7 +9,13 @@ from spikecore.api.layers.containers import Container, Sequential, walk
 
 
 def table(network: Layer, shape: Shape, counts: Dict[str, int]) -> str:
-    """The layers of a network for samples of ``shape``, a line each; ``counts`` are the sizes of its parameters."""
+    """Describe a network as text, a line per layer.
+
+    Args:
+        network: the layer.
+        shape: shape of one sample.
+        counts: number of entries of each parameter, by dotted name.
+    """
     shapes: Dict[str, Shape] = {}
     _note_shapes(network, shape, "", shapes)
     rows = [("layer", "kind", "output", "parameters", "states"), ("", "input", str(shape), "", "")]
@@ -22,7 +28,7 @@ def table(network: Layer, shape: Shape, counts: Dict[str, int]) -> str:
 
 
 def _note_shapes(layer: Layer, shape: Shape, path: str, shapes: Dict[str, Shape]) -> Shape:
-    """Output shape of every layer below ``layer`` by dotted name."""
+    """Enter the output shapes of ``layer`` and all layers inside it into ``shapes``; return the shape of its output."""
     out = shapes_of(layer, shape).shape
     if isinstance(layer, Container):
         for name, child in layer.children():

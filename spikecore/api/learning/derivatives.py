@@ -1,9 +1,9 @@
-"""The derivatives of one step of a neuron, neuron by neuron, from its ``step`` and the rules alone.
+"""The derivatives of one step of a neuron, for each neuron of a layer, computed from ``step`` and the rules.
 
     U[t] = f(U[t-1], I[t], p)        S[t] = g(U[t-1], I[t], p)
 
-Where ``step`` is elementwise, neuron i of sample b depends on nothing but its own states, its own current and its own
-parameters. One vector-Jacobian product with a cotangent of ones then gives a whole row of every neuron's Jacobian.
+If ``step`` is elementwise, neuron i of sample b depends only on its own states, current and parameters. One
+vector-Jacobian product with a cotangent of ones then gives a whole row of every neuron's Jacobian.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ OUT = "output"
 
 @dataclass(frozen=True)
 class Derivatives:
-    """One step, and its derivatives; every array is (batch, *neurons).
+    """One step and its derivatives; every array is (batch, *neurons).
 
     Args:
-        output, after: what the step gave.
-        rows: by what is differentiated (``OUT`` or the name of a state): a tree of the derivatives by ``state`` (before
-            the step, by name), ``x`` (the current) and ``params`` (by name).
+        output, after: the output and the states after the step.
+        rows: for the output (``OUT``) and for each new state, by name: a tree of its derivatives by ``state`` (the
+            states before the step, by name), ``x`` (the current) and ``params`` (by name).
     """
 
     output: Any
@@ -39,36 +39,36 @@ def derivatives(engine: Any, neuron: Stepper, fields: Params, state: State, x: A
     Args:
         engine: the engine; it must give gradients.
         neuron: the neuron.
-        fields: its prepared parameters; arrays are differentiated, numbers are not.
-        state: before the step, each (batch, *neurons).
+        fields: its prepared parameters; the step is differentiated by arrays, not by numbers.
+        state: the states before the step, each (batch, *neurons).
         x: the current (batch, *neurons).
     """
-    held = Tree(state=state, x=x, params=spread(engine, fields, x))
+    argument = Tree(state=state, x=x, params=spread(engine, fields, x))
     rows: Dict[str, Tree] = {}
     output, after = None, None
     for name in (OUT, *neuron.state):
         function = _sum_of(engine, neuron, fields, name)
-        _, (output, after), rows[name] = engine.value_and_grad(function, held)
+        _, (output, after), rows[name] = engine.value_and_grad(function, argument)
     return Derivatives(engine.stop_gradient(output), map_leaves(engine.stop_gradient, after), rows)
 
 
 def at_rest(engine: Any, neuron: Stepper, fields: Params, x: Any) -> Dict[str, Tree]:
-    """The derivatives of each state at rest by the neuron's parameters: not zero where one says what rest is."""
+    """The derivatives of each state at rest by the neuron's parameters, which the state at rest may depend on."""
 
     def total(name: str, values: Tree, x: Any) -> Tuple[Any, Any]:
         return engine.xp.sum(neuron.rest(engine, filled(fields, values), x)[name]), ()
 
-    held = spread(engine, fields, x)
-    if not len(held):
-        return {name: held for name in neuron.state}
-    return {name: engine.value_and_grad(partial(total, name), held, x)[2] for name in neuron.state}
+    broadcast = spread(engine, fields, x)
+    if not len(broadcast):
+        return {name: broadcast for name in neuron.state}
+    return {name: engine.value_and_grad(partial(total, name), broadcast, x)[2] for name in neuron.state}
 
 
 def _sum_of(engine: Any, neuron: Stepper, fields: Params, name: str, weights: Any = None) -> Any:
-    """(state, x, params) -> the sum over neurons of the output, or of one state, weighted if asked to."""
+    """A function of (state, x, params): the sum over neurons of the output or of one state, weighted by ``weights``."""
 
-    def total(held: Tree) -> Tuple[Any, Any]:
-        output, after = neuron.step(engine, filled(fields, held.params), held.state, held.x)
+    def total(at: Tree) -> Tuple[Any, Any]:
+        output, after = neuron.step(engine, filled(fields, at.params), at.state, at.x)
         value = output if name == OUT else after[name]
         return engine.xp.sum(value if weights is None else value * weights), (output, after)
 
@@ -81,13 +81,13 @@ def arrays_of(fields: Params) -> List[Tuple[str, Any]]:
 
 
 def spread(engine: Any, fields: Params, x: Any) -> Tree:
-    """Every parameter as one value per neuron and sample, by dotted name."""
+    """Every parameter, broadcast to one value per neuron and sample, by dotted name."""
     shape = tuple(x.shape)
     return Tree({name: engine.xp.broadcast_to(engine.asarray(value), shape) for name, value in arrays_of(fields)})
 
 
 def filled(fields: Params, values: Tree) -> Params:
-    """``fields`` with other arrays, given by dotted name."""
+    """``fields`` with the arrays in ``values``, given by dotted name, in place of its own."""
     return _filled(fields, values, "")
 
 
@@ -100,30 +100,30 @@ def _filled(fields: Any, values: Tree, path: str) -> Any:
 def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, x: Any) -> None:
     """Refuse a neuron whose states depend on other neurons: its eligibility would need all pairs of neurons.
 
-    Looks at shapes, then compares the derivative of a weighted sum with the weighted derivative of the sum at a drawn
-    place; for an elementwise step both are the same.
+    The check compares shapes. Then it compares the derivative of a weighted sum of outputs with the weighted derivative
+    of their sum, at random states: for an elementwise step both are equal.
 
     Raises:
-        ValueError: names the layer and what to use instead.
+        ValueError: the message names the layer and what to use instead.
     """
     refusal = (
         f"layer {where} ({type(neuron).__name__}) is not elementwise, so it has no eligibility per neuron: use "
         "learning='rtrl' (backprop.rtrl), which is exact for any network, or BPTT"
     )
-    if type(neuron).project is not Stepper.project:  # it has weights of its own for its input
+    if type(neuron).project is not Stepper.project:  # the neuron has weights for its input
         raise ValueError(refusal)
     rest = neuron.rest(engine, fields, x)
     narrow = any(value.ndim >= x.ndim for _, value in arrays_of(fields))
     if narrow or any(tuple(value.shape) != tuple(x.shape) for value in rest.values()):
         raise ValueError(refusal)
     draw = lambda name: engine.uniform(("elementwise", name), tuple(x.shape))  # noqa: E731
-    held = Tree(
+    argument = Tree(
         state=State({n: value + draw(n) for n, value in rest.items()}), x=draw("x"), params=spread(engine, fields, x)
     )
     for name in (OUT, *neuron.state):
         weights = 0.5 + draw(f"weights {name}")
-        _, _, plain = engine.value_and_grad(_sum_of(engine, neuron, fields, name), held)
-        _, _, weighted = engine.value_and_grad(_sum_of(engine, neuron, fields, name, weights), held)
+        _, _, plain = engine.value_and_grad(_sum_of(engine, neuron, fields, name), argument)
+        _, _, weighted = engine.value_and_grad(_sum_of(engine, neuron, fields, name, weights), argument)
         for (_, a), (_, b) in zip(leaves(plain), leaves(weighted)):
             off, size = engine.xp.max(engine.xp.abs(a * weights - b)), engine.xp.max(engine.xp.abs(b))
             if float(engine.to_numpy(off)) > 1e-4 * float(engine.to_numpy(size)):
@@ -131,10 +131,10 @@ def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, 
 
 
 class Quiet:
-    """An engine whose spikes have no derivative: what is left of a step's Jacobian is its leak.
+    """An engine whose spikes have derivative zero, so that a step's Jacobian is the neuron's leak alone.
 
     Args:
-        engine: the engine behind it.
+        engine: the engine that computes.
     """
 
     def __init__(self, engine: Any) -> None:
@@ -144,5 +144,5 @@ class Quiet:
         return getattr(self.engine, name)
 
     def spike(self, u: Any, surrogate: Any) -> Any:
-        """The spikes, without derivative."""
+        """The spikes, with derivative zero."""
         return self.engine.stop_gradient(self.engine.spike(u, surrogate))

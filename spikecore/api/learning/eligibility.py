@@ -1,12 +1,12 @@
-"""Eligibility: how a neuron's state depends on the weights that feed it, carried forward in time.
+"""Eligibility: the derivative of a neuron's state by the weights of its inputs, carried forward in time.
 
-With a the states of a neuron, z its inputs, v the cotangents that one step's loss sends back to a[t-1] and I[t]::
+With the states a of a neuron, its inputs z, and the derivatives v of one step's loss by a[t-1] and I[t]::
 
     e_w[t] = (da[t]/da[t-1]) e_w[t-1] + (da[t]/dI[t]) z[t]          one per synapse and sample
     dL/dw += v_a e_w[t-1] + v_I z[t]
 
-Parameters of the neuron itself (decays, thresholds) and the bias have one such trace per neuron and sample. The cheaper
-traces of OTTT are in ``factorised.py``. Sources: Bellec et al., A solution to the learning dilemma for recurrent
+The neuron's own parameters (decays, thresholds) and the bias have one trace e per neuron and sample. The cheaper traces
+of OTTT are in ``factorised.py``. Sources: Bellec et al., A solution to the learning dilemma for recurrent
 networks of spiking neurons, 2020 (e-prop); Bohnstingl et al., Online spatio-temporal learning in deep neural networks,
 2022 (OSTL); Zenke & Neftci, Brain-inspired learning on neuromorphic substrates, 2021.
 """
@@ -29,7 +29,12 @@ BIAS = "bias of the connection"
 
 
 def pull(d: Derivatives, signals: Dict[str, Any]) -> Tree:
-    """From cotangents of the output and of new states to those of the old states, the current and the parameters."""
+    """The vector-Jacobian product of one step: cotangents of the old states, the current and the parameters.
+
+    Args:
+        d: the derivatives of the step.
+        signals: cotangents of the output and of new states, by name.
+    """
     pairs = [(signal, d.rows[name]) for name, signal in signals.items()]
 
     def summed(entry: Callable[[Tree], Any]) -> Any:
@@ -47,12 +52,12 @@ def pull(d: Derivatives, signals: Dict[str, Any]) -> Tree:
 
 
 def _entry(part: str, name: Optional[str] = None) -> Callable[[Tree], Any]:
-    """What takes one derivative out of a row of them."""
+    """A function that takes one derivative from a row of ``Derivatives.rows``."""
     return lambda row: row[part] if name is None else row[part][name]
 
 
 def moved(d: Derivatives, traces: State, enter: Callable[[str], Any], shaped: Callable[[Any], Any]) -> State:
-    """e[t] = (da[t]/da[t-1]) e[t-1] + what enters; ``shaped`` gives derivatives the axes of the traces."""
+    """The next traces e[t] = (da[t]/da[t-1]) e[t-1] + enter; ``shaped`` gives derivatives the axes of the traces."""
     after = {}
     for name in traces:
         total = enter(name)
@@ -63,7 +68,7 @@ def moved(d: Derivatives, traces: State, enter: Callable[[str], Any], shaped: Ca
 
 
 def reduced(xp: Any, g: Any, shape: Tuple[int, ...]) -> Any:
-    """One value per neuron and sample, summed to the shape of a parameter that broadcasts to the neurons."""
+    """Values per neuron and sample, summed to the ``shape`` of a parameter that broadcasts to the neurons."""
     extra = g.ndim - len(shape)
     axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1))
     return xp.reshape(xp.sum(g, axis=axes), shape)
@@ -74,12 +79,12 @@ def _entered(d: Derivatives, entry: Callable[[Tree], Any], name: str) -> Any:
 
 
 class Own:
-    """Eligibility of what has one value per neuron: the neuron's parameters, and the bias of the connection before it.
+    """Eligibility of parameters with one value per neuron: the neuron's own, and the bias of the connection before it.
 
     Args:
         block: the block.
         fields: the neuron's prepared parameters.
-        connection: dotted name and layer whose bias is meant; None, no bias.
+        connection: dotted name and layer of a connection with a bias; None, the default: there is no bias.
     """
 
     def __init__(self, block: Block, fields: Params, connection: Optional[Named] = None) -> None:
@@ -87,15 +92,15 @@ class Own:
         self.shapes = {name: tuple(value.shape) for name, value in arrays_of(fields)}
 
     def rest(self, engine: Any, x: Any) -> Tree:
-        """The traces before the first step, whose current is ``x``: how the state at rest depends on parameters."""
+        """The traces before the first step, whose current is ``x``: the derivatives of the state at rest."""
         first = at_rest(engine, self.neuron, self.fields, x)
-        made = {name: State({n: row[name] for n, row in first.items()}) for name in self.shapes}
+        traces = {name: State({n: row[name] for n, row in first.items()}) for name in self.shapes}
         if self.connection:
-            made[BIAS] = State({n: engine.xp.zeros_like(x) for n in first})
-        return Tree(made)
+            traces[BIAS] = State({n: engine.xp.zeros_like(x) for n in first})
+        return Tree(traces)
 
     def step(self, xp: Any, traces: Tree, d: Derivatives, v: Tree) -> Tuple[Tree, Sums]:
-        """Traces after the step, and their share of the gradients."""
+        """The traces after the step, and the step's contribution to the gradients."""
         after, sums = {}, {}
         for name, e in traces.items():
             entry = _entry("x") if name == BIAS else _entry("params", name)
@@ -115,14 +120,14 @@ class Own:
 
 
 class Exact:
-    """One trace per synapse and sample; exact for a block by itself.
+    """Exact traces of a block: one per synapse and sample.
 
     Args:
-        block: the neuron must follow its ``Linear`` or convolution at once, but for ``Flatten``.
+        block: the block; its neuron must follow a ``Linear`` or convolution directly or after ``Flatten``.
         ready: prepared parameters.
 
     Raises:
-        ValueError: another chain of layers.
+        ValueError: the block has other layers.
     """
 
     def __init__(self, block: Block, ready: Ready) -> None:
@@ -131,35 +136,35 @@ class Exact:
         self.own = Own(block, ready(block.path), self.connection if biased else None)
 
     def leak(self, engine: Any, fields: Params, x: Any) -> Tree:
-        """Nothing: these traces follow the derivatives of each step."""
+        """An empty tree: these traces use the derivatives of each step and no constant leak."""
         return Tree()
 
     def rest(self, engine: Any, seen: Dict[str, Any]) -> Tree:
-        """The traces before the first step, given what enters each layer there."""
-        own = self.own.rest(engine, seen[self.block.path])
+        """The traces before the first step; ``seen``: the inputs of each layer at that step, by dotted name."""
+        neuron_traces = self.own.rest(engine, seen[self.block.path])
         if self.connection is None:
-            return Tree(own=own)
+            return Tree(own=neuron_traces)
         zeros = 0.0 * self._product(engine.xp, seen[self.block.path], self._pre(engine.xp, seen))
-        return Tree(own=own, synapses=State({name: zeros for name in self.block.neuron.state}))
+        return Tree(own=neuron_traces, synapses=State({name: zeros for name in self.block.neuron.state}))
 
     def step(
         self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
     ) -> Tuple[Tree, Sums]:
-        """Traces after the step, and their share of the gradients.
+        """The traces after the step, and the step's contribution to the gradients.
 
         Args:
             engine: the engine.
             leak: what ``leak`` returned.
-            traces: before the step.
+            traces: the traces before the step.
             d: derivatives of the step.
             v: cotangents, see ``pull``.
-            seen: what entered each layer, by dotted name.
+            seen: the inputs of each layer, by dotted name.
             ready: prepared parameters.
         """
         xp = engine.xp
-        own, sums = self.own.step(xp, traces.own, d, v)
+        neuron_traces, sums = self.own.step(xp, traces.own, d, v)
         if self.connection is None:
-            return Tree(own=own), sums
+            return Tree(own=neuron_traces), sums
         path, layer = self.connection
         pre = self._pre(xp, seen)
 
@@ -171,7 +176,7 @@ class Exact:
             share = share + post(v.state[name]) * e
         sums[under(path, "weight")] = xp.reshape(xp.sum(share, axis=(0, 4)), tuple(ready(path).weight.shape))
         after = moved(d, traces.synapses, lambda name: self._product(xp, d.rows[name].x, pre), post)
-        return Tree(own=own, synapses=after), sums
+        return Tree(own=neuron_traces, synapses=after), sums
 
     def _pre(self, xp: Any, seen: Dict[str, Any]) -> Any:
         path, layer = self.connection  # type: ignore[misc]
@@ -182,7 +187,7 @@ class Exact:
 
 
 def _connection(block: Block, ready: Ready) -> Optional[Named]:
-    """The connection of an exact block; None if nothing before the neuron has weights."""
+    """The connection of a block for exact traces; None if no layer before the neuron has weights."""
     places = block.weighted(ready)
     if not places:
         return None

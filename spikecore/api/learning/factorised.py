@@ -1,12 +1,13 @@
-"""OTTT's traces: one per input instead of one per synapse, where the neurons of a layer share one leak.
+"""OTTT's traces: one per input instead of one per synapse, for layers whose neurons all have the same leak.
 
     z^[t] = A z^[t-1] + B z[t]                 A = da[t]/da[t-1], B = da[t]/dI[t], both of the leak alone
     dL/dw += (v_a z^[t-1] + v_I z[t]) / dw     through the layer that w belongs to, at one step
 
-A and B are those of a neuron that does not fire, so what a reset does to the state is dropped: none of it for the
-subtracting, detached reset, whose leak is all there is. The traces are sent through the connection in place of its
-input, so any layer that is linear in its input will do: dense, convolution, followed by pooling (whose winners are
-those of the present step). Source: Xiao et al., Online training through time for spiking neural networks, 2022.
+A and B are those of a neuron that does not fire, so the derivative of the reset is left out. For a detached reset by
+subtraction this derivative is zero, and nothing is left out. The traces pass through the connection in place of its
+input. So every layer that is linear in its input can be used: dense or convolution, followed by pooling (max pooling
+takes the maxima of the current step).
+Source: Xiao et al., Online training through time for spiking neural networks, 2022.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ LINEAR = (Linear, Conv1d, Conv2d, GradedSpikes, OneToOne)
 
 
 class Factorised:
-    """One trace per input and sample.
+    """OTTT's traces of a block: one per input and sample.
 
     Args:
-        block: its layers with weights must be linear in their input.
+        block: the block; its layers with weights must be linear in their input.
         ready: prepared parameters.
 
     Raises:
-        ValueError: another layer with weights.
+        ValueError: the block has another layer with weights.
     """
 
     def __init__(self, block: Block, ready: Ready) -> None:
@@ -43,7 +44,7 @@ class Factorised:
         for path, layer in (block.chain[i] for i in self.places):
             if not isinstance(layer, LINEAR):
                 raise ValueError(
-                    f"layer {path} ({layer_name(layer)}) is not linear in its input, so no trace can stand in for it: "
+                    f"layer {path} ({layer_name(layer)}) is not linear in its input, so a trace cannot replace it: "
                     "use learning='rtrl' (backprop.rtrl), or BPTT"
                 )
 
@@ -53,75 +54,77 @@ class Factorised:
         Args:
             engine: the engine.
             fields: the neuron's prepared parameters.
-            x: its current at the first step (batch, *neurons), for its shape.
+            x: its current at the first step (batch, *neurons); only the shape is used.
 
         Raises:
-            ValueError: the neurons of the layer differ in their leak, or it is not linear.
+            ValueError: the neurons of the layer have different leaks, or the leak is not linear.
         """
         zero = engine.xp.zeros_like(x)
         rest = self.block.neuron.rest(engine, fields, zero)
-        found = []
+        jacobians = []
         for size in (0.0, 0.1):
             near = State({n: a + size * engine.uniform(("leak", n), tuple(x.shape)) for n, a in rest.items()})
             rows = derivatives(Quiet(engine), self.block.neuron, fields, near, zero).rows
-            found.append([(name, *entry) for name in self.block.neuron.state for entry in _by_state(rows[name])])
+            jacobians.append([(name, *entry) for name in self.block.neuron.state for entry in _by_state(rows[name])])
         leak: Dict[str, Dict[str, float]] = {}
-        for (name, source, a), (_, _, b) in zip(*found):
+        for (name, source, a), (_, _, b) in zip(*jacobians):
             low, high = (float(engine.to_numpy(f(engine.xp.stack([a, b], axis=0)))) for f in _range(engine))
             if high - low > 1e-5:
                 raise ValueError(
                     f"layer {self.block.path} ({layer_name(self.block.neuron)}): its neurons do not share one linear "
-                    f"leak (d{name}/d{source} is between {low:g} and {high:g}), so no trace of the inputs serves all; "
+                    f"leak (d{name}/d{source} is between {low:g} and {high:g}), so they cannot share traces; "
                     "use trace='exact' (learning='eprop')"
                 )
             leak.setdefault(name, {})[source] = 0.5 * (low + high)
         return Tree({name: Tree(entries) for name, entries in leak.items()})
 
     def rest(self, engine: Any, seen: Dict[str, Any]) -> Tree:
-        """The traces before the first step, given what enters each layer there."""
-        names, found = self.block.neuron.state, {}
+        """The traces before the first step; ``seen``: the inputs of each layer at that step, by dotted name."""
+        names, layers = self.block.neuron.state, {}
         for path, _ in (self.block.chain[i] for i in self.places):
-            zeros, one = engine.xp.zeros_like(seen[path]), engine.asarray(0.0)
-            found[path] = Tree(inputs=State({n: zeros for n in names}), one=State({n: one for n in names}))
-        return Tree(own=self.own.rest(engine, seen[self.block.path]), layers=Tree(found))
+            zeros, zero = engine.xp.zeros_like(seen[path]), engine.asarray(0.0)
+            layers[path] = Tree(inputs=State({n: zeros for n in names}), one=State({n: zero for n in names}))
+        return Tree(own=self.own.rest(engine, seen[self.block.path]), layers=Tree(layers))
 
     def step(
         self, engine: Any, leak: Tree, traces: Tree, d: Derivatives, v: Tree, seen: Dict[str, Any], ready: Ready
     ) -> Tuple[Tree, Sums]:
-        """Traces after the step, and their share of the gradients; arguments as in ``Exact.step``."""
-        own, sums = self.own.step(engine.xp, traces.own, d, v)
+        """The traces after the step, and the step's contribution to the gradients; see ``Exact.step``."""
+        neuron_traces, sums = self.own.step(engine.xp, traces.own, d, v)
         after = {}
         for place in self.places:
             path = self.block.chain[place][0]
-            held = traces.layers[path]
-            parts = [(v.x, seen[path], 1.0), *((v.state[n], held.inputs[n], held.one[n]) for n in held.inputs)]
+            before = traces.layers[path]
+            parts = [(v.x, seen[path], 1.0), *((v.state[n], before.inputs[n], before.one[n]) for n in before.inputs)]
             sums.update(self._shares(engine, place, parts, seen, ready))
-            after[path] = Tree(inputs=_leaked(leak, held.inputs, seen[path]), one=_leaked(leak, held.one, 1.0))
-        return Tree(own=own, layers=Tree(after)), sums
+            after[path] = Tree(inputs=_leaked(leak, before.inputs, seen[path]), one=_leaked(leak, before.one, 1.0))
+        return Tree(own=neuron_traces, layers=Tree(after)), sums
 
     def _shares(
         self, engine: Any, place: int, parts: List[Tuple[Any, Any, Any]], seen: Dict[str, Any], ready: Ready
     ) -> Sums:
-        """Gradients of one layer's weights: a sum over (cotangent of the current, input or trace, bias' trace)."""
+        """Gradients of one layer's weights, summed over ``parts``: (cotangent of the current, input or trace, trace of
+        the bias).
+        """
         path, layer = self.block.chain[place]
         sums: Sums = {}
-        for cotangent, z, one in parts:
+        for cotangent, z, bias_trace in parts:
             g = self._behind(engine, place, cotangent, seen, ready)
-            _, _, found = engine.value_and_grad(partial(_contracted, engine, layer), ready(path), z, g)
-            for name, share in found.items():
-                share = one * share if name == "bias" else share
+            _, _, grads = engine.value_and_grad(partial(_contracted, engine, layer), ready(path), z, g)
+            for name, share in grads.items():
+                share = bias_trace * share if name == "bias" else share
                 sums[under(path, name)] = sums[under(path, name)] + share if under(path, name) in sums else share
         return sums
 
     def _behind(self, engine: Any, place: int, cotangent: Any, seen: Dict[str, Any], ready: Ready) -> Any:
-        """The cotangent of the layer's output, from that of the neuron's current."""
+        """The cotangent of the layer's output, from that of the neuron's current, through the layers between them."""
         behind = self.block.chain[place + 1 :]
         if not behind:
             return cotangent
 
         def function(y: Any, cotangent: Any, *params: Params) -> Tuple[Any, Any]:
-            for (_, layer), own in zip(behind, params):
-                y, _ = layer.step(engine, own, EMPTY, y)
+            for (_, layer), layer_params in zip(behind, params):
+                y, _ = layer.step(engine, layer_params, EMPTY, y)
             return engine.xp.sum(y * cotangent), ()
 
         params = [ready(path) for path, _ in behind]
@@ -134,7 +137,7 @@ def _contracted(engine: Any, layer: Any, params: Params, z: Any, g: Any) -> Tupl
 
 
 def _leaked(leak: Tree, traces: State, enters: Any) -> State:
-    """A z^ + B z."""
+    """The next traces A z^ + B z."""
     return State(
         {name: sum((leak[name][n] * e for n, e in traces.items()), leak[name]["x"] * enters) for name in traces}
     )

@@ -1,11 +1,11 @@
-"""Real-time recurrent learning: the derivative of the network's whole state by all parameters, carried forward. Exact.
+"""Real-time recurrent learning: the derivative of the network's whole state by all parameters, carried forward.
 
-    P[t] = (dh[t]/dh[t-1]) P[t-1] + dh[t]/dtheta                        h, all states of the network; one P per sample
+    P[t] = (dh[t]/dh[t-1]) P[t-1] + dh[t]/dtheta                        h: all states of the network; one P per sample
     dL/dtheta += (dl[t]/dh[t-1]) P[t-1] + dl[t]/dtheta
 
-Both Jacobians come row by row from vector-Jacobian products of one ``step`` of the network, run time-major. The price
-is states x parameters numbers per sample, and states x samples products per step: for small networks, and to check
-others.
+The gradient is exact. Vector-Jacobian products of one ``step`` of the network give both Jacobians row by row. The cost
+is states x parameters numbers per sample, and states x samples products per step. So it is for small networks, and for
+checks of other rules.
 Source: Williams & Zipser, A learning algorithm for continually running fully recurrent neural networks, 1989.
 """
 
@@ -23,69 +23,69 @@ from spikecore.api.learning.stack import at
 
 @dataclass(frozen=True, eq=False)
 class ForwardMode(Rule):
-    """Real-time recurrent learning of any network that has a ``step``: recurrent, gated, with branches.
+    """Real-time recurrent learning of any network that has a ``step``, also recurrent, gated and branching ones.
 
     Args:
         network, loss, targets, steps: see ``Rule``.
     """
 
     def prepare(self, engine: Any, params: Params, x: Any) -> Params:
-        return params  # what is prepared depends on parameters, so it is part of the step that is differentiated
+        return params  # the step itself prepares parameters, so that it is differentiated by the raw ones
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
         xp, net = engine.xp, map_leaves(engine.stop_gradient, self._rest(engine, params, x))
-        function = lambda held, x: self._rest(engine, held.params, x)  # noqa: E731
+        function = lambda argument, x: self._rest(engine, argument.params, x)  # noqa: E731
         samples = range(x.shape[0] if leaves(net) else 0)
         rows = [_rows(engine, function, Tree(params=params), x[b : b + 1, ...], _sample(net, b)) for b in samples]
         first = xp.stack([by.params for by in rows], axis=0) if rows else xp.zeros((1,))
         return self.fresh(engine, net, Tree(sensitivity=first), Tree(all=xp.zeros((_width(params),))))
 
     def _rest(self, engine: Any, params: Params, x: Any) -> Any:
-        ready = self.network.prepare(engine, params)
-        return self.network.rest(engine, ready, self.network.entering(engine, ready, x))
+        prepared = self.network.prepare(engine, params)
+        return self.network.rest(engine, prepared, self.network.entering(engine, prepared, x))
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         value, y, net, g = self._cost(engine, params, state, x)
         xp, before = engine.xp, state.traces.sensitivity
-        function = lambda held, x: self._advance(engine, held.params, held.net, x)[1]  # noqa: E731
+        function = lambda argument, x: self._advance(engine, argument.params, argument.net, x)[1]  # noqa: E731
         total, after = _flat(xp, g.params), []
         for b in range(x.shape[0] if leaves(net) else 0):
             total = total + _times(xp, _flat(xp, _sample(g.net, b)), before[b, ...])
-            held = Tree(params=params, net=_sample(state.net, b))
-            by = _rows(engine, function, held, x[b : b + 1, ...], held.net)
+            argument = Tree(params=params, net=_sample(state.net, b))
+            by = _rows(engine, function, argument, x[b : b + 1, ...], argument.net)
             after.append(by.params + by.net @ before[b, ...])
         traces = Tree(sensitivity=xp.stack(after, axis=0) if after else before)
         return y, self.counted(state, value, net=net, traces=traces, grads=Tree(all=state.grads.all + total))
 
     def _advance(self, engine: Any, params: Params, net: Any, x: Any) -> Tuple[Any, Any]:
-        ready = self.network.prepare(engine, params)
-        return self.network.step(engine, ready, net, self.network.entering(engine, ready, x))
+        prepared = self.network.prepare(engine, params)
+        return self.network.step(engine, prepared, net, self.network.entering(engine, prepared, x))
 
     def _cost(self, engine: Any, params: Params, state: State, x: Any) -> Any:
-        """The step's loss, output and next state, and the derivatives of the loss by parameters and old state."""
+        """The step's loss, output and next state, and the gradients of the loss by parameters and old state."""
         last = readout(self.network)
 
-        def function(held: Tree, x: Any, targets: Any) -> Any:
-            y, after = self._advance(engine, held.params, held.net, x)
+        def function(argument: Tree, x: Any, targets: Any) -> Any:
+            y, after = self._advance(engine, argument.params, argument.net, x)
             states = None if last is None else at(after, last)
             return self.cost(engine, y, after, states, targets), (y, after)
 
-        held = Tree(params=params, net=state.net)
-        value, (y, after), g = engine.value_and_grad(function, held, x, self.due(engine, state))
+        argument = Tree(params=params, net=state.net)
+        value, (y, after), g = engine.value_and_grad(function, argument, x, self.due(engine, state))
         stop = engine.stop_gradient
         return stop(value), stop(y), map_leaves(stop, after), g
 
     def gradient(self, engine: Any, params: Params, state: State) -> Params:
-        found, start = [], 0
+        grads, start = [], 0
         for _, leaf in leaves(params):
             stop = start + _size(leaf)
-            found.append(engine.xp.reshape(state.grads.all[start:stop], tuple(leaf.shape)))
+            grads.append(engine.xp.reshape(state.grads.all[start:stop], tuple(leaf.shape)))
             start = stop
-        return rebuild(params, iter(found))
+        return rebuild(params, iter(grads))
 
 
 def _rows(engine: Any, function: Callable[..., Any], held: Tree, x: Any, like: Any) -> Tree:
-    """The Jacobian of ``function(held, x)``, a state like ``like``, by each entry of ``held``: a row per number."""
+    """The Jacobian of ``function(held, x)``, a state like ``like``, by each entry of ``held``: one row per number."""
     xp, rows = engine.xp, []
 
     def picked(number: int, held: Tree, x: Any, cotangent: Any) -> Tuple[Any, Any]:
@@ -105,12 +105,12 @@ def _size(leaf: Any) -> int:
 
 
 def _width(tree: Any) -> int:
-    """How many numbers a tree holds."""
+    """The number of entries of all arrays in a tree."""
     return sum(_size(leaf) for _, leaf in leaves(tree))
 
 
 def _flat(xp: Any, tree: Any) -> Any:
-    """All numbers of a tree in a row."""
+    """All entries of a tree as one flat array."""
     return xp.concat([xp.reshape(leaf, (-1,)) for _, leaf in leaves(tree)], axis=0)
 
 
@@ -120,12 +120,12 @@ def _sample(net: Any, b: int) -> Any:
 
 
 def _times(xp: Any, row: Any, matrix: Any) -> Any:
-    """Row times matrix."""
+    """The product of a row vector and a matrix."""
     return xp.reshape(xp.reshape(row, (1, -1)) @ matrix, (-1,))
 
 
 def _units(engine: Any, shape: Tuple[int, ...]) -> List[Any]:
-    """All arrays of a shape that are 1 at one place and 0 elsewhere."""
+    """All unit arrays of a shape: 1 at one position and 0 elsewhere."""
     size = 1
     for n in shape:
         size *= n

@@ -1,4 +1,4 @@
-"""The gradient of a model's loss over a sequence, by each way of learning through time."""
+"""Functions that compute the gradient of a model's loss over a sequence: BPTT, online learning, RTRL."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def bptt(
     """Backpropagation through time: the exact gradient of the loss of a batch, or with ``window`` the truncated one.
 
     Args:
-        model: a ``Model`` on any engine. Where an engine gives no gradients, they are read off one step of SGD.
-        x, targets: a batch, as ``Model.fit`` takes it.
+        model: a ``Model`` on any engine. If the engine returns no gradients, they are computed from one step of SGD.
+        x, targets: a batch, as for ``Model.fit``.
         loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
         num_steps, encoder, time_axis: as in ``Model.fit``.
-        window: truncated BPTT: no gradient crosses the steps window, 2 window, ...; from the number of steps on it is
-            BPTT. Spikes and states are not affected.
+        window: truncated BPTT: no gradient crosses the steps window, 2 window, ...; None, the default, or a window of
+            at least the number of steps is full BPTT. Spikes and states are not affected.
 
     Returns:
         ``Gradient``: ``loss``; ``grads``, NumPy arrays by parameter name; ``out``, the ``Output`` as NumPy arrays (None
-        where the engine cannot give it).
+        if the engine does not return it).
 
     Raises:
-        ShapeError, ValueError: bad input; ``window`` < 1.
+        ShapeError, ValueError: bad input, or ``window`` < 1.
 
-    Memory: every state at every step.
+    Memory: all states of all steps.
     """
     check_window(window)
     loss = ce_rate_loss() if loss is None else loss
@@ -68,8 +68,8 @@ def bptt(
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
     labels = host(targets_of(model.engine, loss, targets, None, None).values)
     problem = Problem(model.network, loss, params, buffers, host(values), labels, steps, model.seed, window)
-    found = gradient(model.engine, problem)
-    return Gradient(found.loss, {name: found.grads[name] for name in state["params"]}, found.out)
+    result = gradient(model.engine, problem)
+    return Gradient(result.loss, {name: result.grads[name] for name in state["params"]}, result.out)
 
 
 @checked
@@ -85,28 +85,29 @@ def online(
     trace: Literal["exact", "factorised"] = "exact",
     record: bool = True,
 ) -> Gradient:
-    """The gradient made on the way, without going back in time (e-prop, OSTL; OTTT): memory independent of the steps.
+    """Online learning (e-prop, OSTL, OTTT): the gradient without going back in time.
 
-    Equal to BPTT for the last layer of neurons and everything behind it; an approximation below, which leaves out how a
-    layer's earlier spikes acted on the states above.
+    The memory does not depend on the number of steps. The gradient equals BPTT's for the last layer of neurons and the
+    layers after it. For earlier layers it is an approximation, which leaves out the effect of a layer's earlier spikes
+    on the states of later layers.
 
     Args:
         model: a ``Model`` whose network is a stack (``Sequential``) of stateless layers and elementwise neurons.
-        x: a batch, as ``Model.fit`` takes it, or an iterator of steps (batch, *features), of which only one is held.
-        targets: of the batch.
-        loss: one that is known step by step, see ``per_step``; default ``functional.ce_rate_loss()``.
+        x: a batch, as for ``Model.fit``, or an iterator of steps (batch, *features); only one step is in memory.
+        targets: the targets of the batch.
+        loss: a loss of single steps, see ``per_step``; default ``functional.ce_rate_loss()``.
         num_steps: as in ``Model.fit``; for an iterator the number of steps, if known.
         encoder, time_axis: as in ``Model.fit``; not for an iterator.
-        trace: "exact", one eligibility per synapse and sample (e-prop, OSTL); "factorised", one trace per input and
-            sample (OTTT), for layers whose neurons share one leak, convolutions followed by pooling included.
-        record: whether to keep the outputs of all steps.
+        trace: "exact" (the default), one eligibility per synapse and sample (e-prop, OSTL); "factorised", one trace per
+            input and sample (OTTT), for layers whose neurons all have the same leak; pooling may follow a convolution.
+        record: whether to return the outputs of all steps; default True.
 
     Returns:
-        ``Gradient``, as ``bptt`` does; ``out.spikes`` is None if nothing is recorded, states never are.
+        ``Gradient``, as from ``bptt``; ``out.spikes`` is None without ``record``, and ``out.states`` is always empty.
 
     Raises:
-        ValueError: a network, neuron or loss of another kind; the message says what to use instead.
-        NotImplementedError: the engine gives no gradients.
+        ValueError: the network, a neuron or the loss does not fit; the message says what to use instead.
+        NotImplementedError: the engine returns no gradients.
 
     Sources: Bellec et al. 2020; Bohnstingl et al. 2022; Xiao et al. 2022; Zenke & Neftci 2021.
     """
@@ -127,18 +128,19 @@ def rtrl(
     time_axis: int = 0,
     record: bool = True,
 ) -> Gradient:
-    """Real-time recurrent learning: BPTT's gradient, exactly, by carrying its derivatives forward.
+    """Real-time recurrent learning: the exact gradient, equal to BPTT's, from derivatives that are carried forward.
 
     Args:
-        model: a ``Model`` whose network has a ``step``: recurrent, gated and branching ones included; small.
+        model: a ``Model`` with a small network, which may be recurrent, gated or branching.
         x, targets, loss, num_steps, encoder, time_axis, record: as in ``online``.
 
     Returns:
-        ``Gradient``, as ``online`` does.
+        ``Gradient``, as from ``online``.
 
     Raises:
-        ValueError: running statistics, dropout, a stochastic surrogate, a loss that is not known step by step.
-        NotImplementedError: the engine gives no gradients.
+        ValueError: the network has running statistics, dropout or a stochastic surrogate, or the loss is not one of
+            single steps.
+        NotImplementedError: the engine returns no gradients.
 
     Memory: samples x states x parameters, independent of the steps. Source: Williams & Zipser 1989.
     """
@@ -166,21 +168,23 @@ def _forward_in_time(
         check_targets(engine, loss, x, constant, targets, model.classes)
         total, samples = constant or int(x.shape[0]), int(x.shape[1])
     elif feed.encoder is not None or feed.time_axis != 0:
-        raise ValueError("an iterator gives steps (batch, *features) as they are: leave out encoder and time_axis")
-    held = targets_of(engine, loss, targets, total, samples)
+        raise ValueError(
+            "x is an iterator of steps (batch, *features), which are not encoded: leave out encoder and time_axis"
+        )
+    on_engine = targets_of(engine, loss, targets, total, samples)
     state = model.state()
     like = shapes_of(model.network, model.input_shape)
     params = map_leaves(engine.asarray, unflatten(state["params"], like.params))
-    run = LearningRun(make(model.network, single, held, total), engine, params, like.buffers)
-    kept = [out.spikes for out in (run.feed(piece, constant) for piece in pieces(engine, x)) if record]
+    run = LearningRun(make(model.network, single, on_engine, total), engine, params, like.buffers)
+    outputs = [out.spikes for out in (run.feed(piece, constant) for piece in pieces(engine, x)) if record]
     value, grads = run.take()
     host = engine.to_numpy
-    found: Dict[str, Any] = {name: host(g) for name, g in flatten(grads).items()}
+    by_name: Dict[str, Any] = {name: host(g) for name, g in flatten(grads).items()}
     final = map_leaves(host, run.state.net)  # type: ignore[union-attr]
-    spikes = host(joined(engine, kept)) if kept else None
-    return Gradient(value, found, Output(spikes, {}, final, readout(model.network)))
+    spikes = host(joined(engine, outputs)) if outputs else None
+    return Gradient(value, by_name, Output(spikes, {}, final, readout(model.network)))
 
 
 def _streams(x: Any) -> bool:
-    """Whether ``x`` gives steps one by one."""
+    """Whether ``x`` is an iterator of steps."""
     return not hasattr(x, "shape") and not isinstance(x, (list, tuple))

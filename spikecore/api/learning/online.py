@@ -1,9 +1,9 @@
-"""Online learning: the gradient is made on the way, with memory that does not depend on the number of steps.
+"""Online learning: the gradient is computed during the forward run, with memory independent of the number of steps.
 
-At every step the loss of that step is sent back through the layers, in space alone; what the neurons were before is a
-constant. Each neuron meets the signal that arrives with its eligibility, which was carried forward. What is dropped is
-how a layer's earlier spikes acted on the states of the layers above: nothing for the last layer of neurons, whose
-gradient is exact. docs/learning.md has the equations.
+At every step, the gradient of that step's loss is propagated back through the layers, but not through time: earlier
+states are constants. Each neuron multiplies the signal that arrives with its eligibility, which was carried forward.
+The effect of a layer's earlier spikes on the states of later layers is left out, so the gradient is exact for the last
+layer of neurons and an approximation before it. docs/learning.md has the equations.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ class Online(Rule):
 
     Args:
         network, loss, targets, steps: see ``Rule``; the network is a stack of layers (``Sequential``).
-        trace: "exact", one eligibility per synapse and sample; "factorised", one trace per input and sample.
+        trace: "exact" (the default), one eligibility per synapse and sample; "factorised", one trace per input and
+            sample.
 
     Raises:
-        ValueError: another trace.
+        ValueError: ``trace`` is something else.
     """
 
     trace: str = "exact"
@@ -46,7 +47,7 @@ class Online(Rule):
     def prepare(self, engine: Any, params: Params, x: Any) -> Params:
         ready = _constant(engine, self.network.prepare(engine, params))
         leaks = {}
-        for block in stack_of(self.network).blocks:  # from the first to the last, so that every x has been checked
+        for block in stack_of(self.network).blocks:  # in order, so that each block's input comes from checked neurons
             fields = at(ready, block.path)
             for path, layer in block.chain:
                 x, _ = layer.step(engine, at(ready, path), EMPTY, x)
@@ -59,9 +60,9 @@ class Online(Rule):
         ready, stack = params.ready, stack_of(self.network)
         net = self.network.rest(engine, ready, x)
         _, _, seen = _forward(engine, stack, ready, net, x, {})
-        held = {block.path: self._traces(block, ready).rest(engine, seen) for block in stack.blocks}
+        traces = {block.path: self._traces(block, ready).rest(engine, seen) for block in stack.blocks}
         grads = Tree({name: engine.xp.zeros_like(a) for name, a in arrays_of(ready)})
-        return self.fresh(engine, net, Tree(held), grads)
+        return self.fresh(engine, net, Tree(traces), grads)
 
     def _traces(self, block: Block, ready: Params) -> Any:
         return TRACES[self.trace](block, lambda path: at(ready, path))
@@ -71,43 +72,44 @@ class Online(Rule):
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         stack, ready = stack_of(self.network), params.ready
         value, (y, net, seen), signals, sums = self._signals(engine, stack, ready, state, x)
-        held: Dict[str, Any] = {}
+        after: Dict[str, Any] = {}
         for block in stack.blocks:
             path, before = block.path, at(state.net, block.path)
             d = derivatives(engine, block.neuron, at(ready, path), before, seen[path])
             arrived, traces = pull(d, signals[path]), self._traces(block, ready)
-            held[path], shares = traces.step(
+            after[path], shares = traces.step(
                 engine, params.leak[path], state.traces[path], d, arrived, seen, lambda name: at(ready, name)
             )
             sums.update(shares)
         grads = Tree({name: g + sums[name] if name in sums else g for name, g in state.grads.items()})
-        return y, self.counted(state, value, net=net, traces=Tree(held), grads=grads)
+        return y, self.counted(state, value, net=net, traces=Tree(after), grads=grads)
 
     def _signals(self, engine: Any, stack: Stack, ready: Params, state: State, x: Any) -> Any:
-        """One step forward, and the step's loss sent back through the layers.
+        """One step forward, and the gradient of the step's loss back through the layers.
 
         Returns:
-            loss; output, network's state and what entered each layer; what arrives at each neuron's output (and at the
-            states of the last neuron); gradients of the layers behind the last neuron.
+            the loss; (the output, the network's state, the inputs of each layer); the gradients by each neuron's output
+            and by the states of the last neuron; the gradients by the parameters of the layers after the last neuron.
         """
         last = stack.blocks[-1].path if stack.blocks else None
         tail = Tree({path: at(ready, path) for path, _ in stack.tail if arrays_of(at(ready, path))})
 
-        def function(held: Tree, ready: Params, net: Any, x: Any, targets: Any) -> Any:
-            made = _forward(engine, stack, _replaced(ready, held.tail), net, x, held.taps)
-            states = None if last is None else at(made[1], last)
-            return self.cost(engine, made[0], made[1], states, targets), made
+        def function(argument: Tree, ready: Params, net: Any, x: Any, targets: Any) -> Any:
+            y, after, seen = _forward(engine, stack, _replaced(ready, argument.tail), net, x, argument.taps)
+            states = None if last is None else at(after, last)
+            return self.cost(engine, y, after, states, targets), (y, after, seen)
 
-        held = Tree(taps=_taps(engine, stack, state.net, last), tail=tail)
-        value, made, found = engine.value_and_grad(function, held, ready, state.net, x, self.due(engine, state))
+        argument = Tree(taps=_taps(engine, stack, state.net, last), tail=tail)
+        inputs = ready, state.net, x, self.due(engine, state)
+        value, (y, net, seen), grads = engine.value_and_grad(function, argument, *inputs)
         stop = engine.stop_gradient
-        y, net, seen = stop(made[0]), map_leaves(stop, made[1]), {path: stop(a) for path, a in made[2].items()}
-        return stop(value), (y, net, seen), found.taps, flatten(found.tail) if len(tail) else {}
+        forward = stop(y), map_leaves(stop, net), {path: stop(a) for path, a in seen.items()}
+        return stop(value), forward, grads.taps, flatten(grads.tail) if len(tail) else {}
 
-    # ---- behind the last step ----
+    # ---- after the last step ----
 
     def gradient(self, engine: Any, params: Params, state: State) -> Params:
-        """From gradients by prepared parameters to those by parameters: one vector-Jacobian product of ``prepare``."""
+        """The gradients by parameters from those by prepared ones: one vector-Jacobian product of ``prepare``."""
         if not leaves(params):
             return params
 
@@ -121,7 +123,7 @@ class Online(Rule):
 
 
 def online_rule(trace: str, network: Layer, loss: StepLoss, targets: Targets, steps: Optional[int]) -> Online:
-    """``Online`` with its arguments in another order, for whoever chooses a rule first."""
+    """``Online`` with ``trace`` as the first argument, for ``functools.partial``."""
     return Online(network, loss, targets, steps, trace)
 
 
@@ -130,7 +132,7 @@ def _constant(engine: Any, ready: Params) -> Params:
 
 
 def _forward(engine: Any, stack: Stack, ready: Params, net: Any, x: Any, taps: Any) -> Tuple[Any, Any, Dict[str, Any]]:
-    """One step: output, the network's state, what entered each layer. ``taps`` are added to what the neurons give."""
+    """One step: the output, the network's state, the inputs of each layer. ``taps`` are added to neurons' outputs."""
     seen: Dict[str, Any] = {}
     after = []
     for block in stack.blocks:
@@ -138,10 +140,10 @@ def _forward(engine: Any, stack: Stack, ready: Params, net: Any, x: Any, taps: A
             seen[path] = x
             x, _ = layer.step(engine, at(ready, path), EMPTY, x)
         seen[block.path] = x
-        x, own = block.neuron.step(engine, at(ready, block.path), at(net, block.path), x)
+        x, state = block.neuron.step(engine, at(ready, block.path), at(net, block.path), x)
         tap = taps.get(block.path, EMPTY)
         x = x + tap[OUT] if OUT in tap else x
-        after += [own[name] + tap[name] if name in tap else own[name] for name in block.neuron.state]
+        after += [state[name] + tap[name] if name in tap else state[name] for name in block.neuron.state]
     for path, layer in stack.tail:
         seen[path] = x
         x, _ = layer.step(engine, at(ready, path), EMPTY, x)
@@ -149,16 +151,19 @@ def _forward(engine: Any, stack: Stack, ready: Params, net: Any, x: Any, taps: A
 
 
 def _taps(engine: Any, stack: Stack, net: Any, last: Any) -> Tree:
-    """Zeros to be added to the outputs of all neurons and to the states of the last, where gradients are read off."""
-    found = {}
+    """Zeros that are added to the outputs of all neurons and to the states of the last neuron.
+
+    The gradients by these zeros are the gradients by the outputs and states.
+    """
+    taps = {}
     for block in stack.blocks:
         zeros = {name: engine.xp.zeros_like(at(net, block.path)[name]) for name in block.neuron.state}
         out = {OUT: next(iter(zeros.values()))}
-        found[block.path] = Tree({**out, **zeros}) if block.path == last else Tree(out)
-    return Tree(found)
+        taps[block.path] = Tree({**out, **zeros}) if block.path == last else Tree(out)
+    return Tree(taps)
 
 
 def _replaced(ready: Params, changes: Tree) -> Params:
-    """Prepared parameters with other values for some of them."""
+    """Prepared parameters, some of them replaced by ``changes``."""
     new = flatten(changes) if len(changes) else {}
     return rebuild(ready, iter([new.get(name, value) for name, value in leaves(ready)]))

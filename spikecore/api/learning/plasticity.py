@@ -1,12 +1,12 @@
 """Local learning: spike-timing-dependent plasticity, plain and modulated by reward, for dense layers and convolutions.
 
-Each side of a synapse leaves a trace that decays. A spike of the neuron behind strengthens the synapses whose input has
-fired lately, an input's spike weakens those whose neuron has:
+The spikes of a synapse's input and of its neuron leave decaying traces. A spike of the neuron strengthens the synapses
+whose inputs have fired recently; a spike of an input weakens the synapses whose neurons have fired recently:
 
     x[t] = d_pre x[t-1] + S_in[t]         y[t] = d_post y[t-1] + S_out[t]
     Delta w = f_post(w) S_out[t] x[t] - f_pre(w) y[t] S_in[t]
 
-The rules return Delta w and change nothing; add it to the weight, scaled by a learning rate. Spikes at the same step
+The rules return Delta w and do not change the weight: add it yourself, times a learning rate. Spikes at the same step
 count in both terms. Sources: Morrison, Diesmann and Gerstner, Biological Cybernetics 98, 2008 (traces); Florian, Neural
 Computation 19, 2007 (reward).
 """
@@ -31,7 +31,7 @@ Weighing = Callable[[Any], Any]
 
 
 def proportional(weight: Any) -> Any:
-    """Changes in proportion to the weight: f(w) = w."""
+    """The weight dependence f(w) = w."""
     return weight
 
 
@@ -40,13 +40,15 @@ class STDP(Checked):
     """Spike-timing-dependent plasticity of one connection.
 
     Args:
-        layer: a ``Linear``, ``Conv1d`` or ``Conv2d``: says how inputs and outputs meet.
-        tau_pre, tau_post: time constants of the two traces in steps, >= 1.
-        f_pre, f_post: how weakening and strengthening depend on the weight; ``lambda w: 1.0`` does not.
-        exponential: decay per step exp(-1 / tau); False, 1 - 1 / tau.
+        layer: a ``Linear``, ``Conv1d`` or ``Conv2d``, which defines the connections of inputs and outputs.
+        tau_pre, tau_post: time constants of the two traces in steps, >= 1; default 20.
+        f_pre, f_post: functions of the weight that scale weakening and strengthening; default f(w) = w. With
+            ``lambda w: 1.0`` the changes do not depend on the weight.
+        exponential: True: the traces decay by exp(-1 / tau) per step; False, the default: by 1 - 1 / tau.
 
     Raises:
-        TypeError: another layer. ValueError: a time constant below 1.
+        TypeError: ``layer`` is another layer.
+        ValueError: a time constant is below 1.
     """
 
     layer: Union[Linear, Conv1d, Conv2d]
@@ -67,21 +69,21 @@ class STDP(Checked):
         return math.exp(-1.0 / tau) if self.exponential else 1.0 - 1.0 / tau
 
     def rest(self, weight: Array, pre: Array, post: Array) -> State:
-        """No traces, for spikes of one step: pre (batch, *inputs), post (batch, *outputs)."""
+        """Traces of zero, for spikes of one step: pre (batch, *inputs), post (batch, *outputs)."""
         engine = engine_of(weight)
         return State(pre=engine.xp.zeros_like(engine.asarray(pre)), post=engine.xp.zeros_like(engine.asarray(post)))
 
     def step(self, weight: Array, state: Optional[State], pre: Array, post: Array) -> Tuple[Any, State]:
-        """One step.
+        """The weight change of one step.
 
         Args:
-            weight: of the layer, an array of any engine.
-            state: traces before; None, none.
+            weight: the layer's weight, an array of any engine.
+            state: the traces before the step; None: zero.
             pre: input spikes (batch, *inputs).
             post: output spikes (batch, *outputs).
 
         Returns:
-            Delta w, summed over the batch, and the traces afterwards.
+            Delta w, summed over the batch, and the traces after the step.
 
         Raises:
             ShapeError: spikes or weight do not fit the layer.
@@ -90,12 +92,18 @@ class STDP(Checked):
         return self._change(weight, state, pre, post), state
 
     def run(self, weight: Array, pre: Array, post: Array, state: Optional[State] = None) -> Tuple[Any, State]:
-        """A whole sequence, the weight held: the sum of the steps' changes, and the traces after the last one.
+        """The weight change of a whole sequence with a constant weight.
 
         Args:
             weight, state: as in ``step``.
-            pre: (time, batch, *inputs).
-            post: (time, batch, *outputs).
+            pre: input spikes (time, batch, *inputs).
+            post: output spikes (time, batch, *outputs).
+
+        Returns:
+            Delta w, summed over steps and batch, and the traces after the last step.
+
+        Raises:
+            ShapeError: spikes or weight do not fit the layer.
         """
         engine = engine_of(weight)
         traces, spikes = [], []
@@ -110,7 +118,7 @@ class STDP(Checked):
         return self._change(weight, flat, *spikes), final
 
     def _moved(self, weight: Any, state: Optional[State], pre: Any, post: Any) -> Tuple[State, Any, Any]:
-        """The traces after a step, and its spikes on the weight's engine."""
+        """The traces after a step, and its spikes as arrays of the weight's engine."""
         engine = engine_of(weight)
         pre, post = engine.asarray(pre), engine.asarray(post)
         self._check(weight, pre, post)
@@ -127,7 +135,7 @@ class STDP(Checked):
         return self.f_post(weight) * stronger - self.f_pre(weight) * weaker
 
     def _meetings(self, xp: Any, weight: Any, post: Any, pre: Any) -> Any:
-        """Sum over the batch of what meets at each weight, post times pre."""
+        """For each weight, the sum over the batch of the product of its neuron's and its input's value."""
         if isinstance(self.layer, Linear):
             return xp.permute_dims(post, (1, 0)) @ pre
         geometry = (self.layer.stride, self.layer.padding, self.layer.dilation, self.layer.groups)
@@ -151,7 +159,7 @@ class STDP(Checked):
 
 @dataclass(frozen=True)
 class RewardSTDP(STDP):
-    """STDP modulated by reward: what it would change is the eligibility, and reward turns it into change.
+    """STDP modulated by reward: the change that STDP would make is the eligibility; its product with the reward counts.
 
         zeta = f_post(w) S_out x - f_pre(w) y S_in, per sample
         without tau_eligibility (MSTDP):  Delta w = sum over samples of r zeta
@@ -159,12 +167,13 @@ class RewardSTDP(STDP):
 
     Args:
         layer, tau_pre, tau_post, f_pre, f_post: as in ``STDP``.
-        exponential: as there, but True unless told otherwise.
-        tau_eligibility: time constant of the eligibility trace in steps, >= 1; None, no trace. The trace takes as much
-            memory as one weight per sample.
+        exponential: as in ``STDP``, but True by default.
+        tau_eligibility: time constant of the eligibility trace in steps, >= 1; None, the default: there is no trace.
+            The trace takes the memory of one weight array per sample.
 
     Raises:
-        TypeError: another layer. ValueError: a time constant below 1.
+        TypeError: ``layer`` is another layer.
+        ValueError: a time constant is below 1.
 
     Source: Florian, Reinforcement learning through modulation of spike-timing-dependent synaptic plasticity, Neural
     Computation 19, 2007.
@@ -181,14 +190,14 @@ class RewardSTDP(STDP):
     def step(  # type: ignore[override]
         self, weight: Array, state: Optional[State], pre: Array, post: Array, reward: Union[float, Array] = 1.0
     ) -> Tuple[Any, State]:
-        """One step.
+        """The weight change of one step.
 
         Args:
-            weight, state, pre, post: as in ``STDP.step``; the state holds "eligibility", too, if there is a trace.
-            reward: a number, or one per sample (batch,).
+            weight, state, pre, post: as in ``STDP.step``; the state also has "eligibility" if there is a trace.
+            reward: a number, or one per sample (batch,); default 1.
 
         Returns:
-            Delta w, and the traces afterwards.
+            Delta w, and the traces after the step.
 
         Raises:
             ShapeError: spikes, weight or reward do not fit.
@@ -204,16 +213,18 @@ class RewardSTDP(STDP):
         return engine.xp.sum(earned * z, axis=0), state.replace(eligibility=z)
 
     def run(self, weight: Array, pre: Array, post: Array, state: Optional[State] = None) -> Tuple[Any, State]:
-        """Not defined: a reward belongs to a step; call ``step``."""
-        raise TypeError("RewardSTDP: a reward belongs to a step; call step for each")
+        """Not defined, since each step has its own reward: call ``step``."""
+        raise TypeError(
+            "RewardSTDP: run is not defined, since each step has its own reward; call step for each of them"
+        )
 
     def eligibility(self, weight: Array, traces: State, pre: Array, post: Array) -> Any:
-        """What STDP would change, sample by sample: (batch, *weight)."""
+        """The change that STDP would make, for each sample: (batch, *weight)."""
         xp = engine_of(weight).xp
         rows = []
         for i in range(pre.shape[0]):
-            here = State(pre=traces.pre[i : i + 1, ...], post=traces.post[i : i + 1, ...])
-            rows.append(self._change(weight, here, pre[i : i + 1, ...], post[i : i + 1, ...]))
+            sample = State(pre=traces.pre[i : i + 1, ...], post=traces.post[i : i + 1, ...])
+            rows.append(self._change(weight, sample, pre[i : i + 1, ...], post[i : i + 1, ...]))
         return xp.stack(rows, axis=0)
 
     def _reward(self, engine: Any, reward: Any, weight: Any, pre: Any) -> Any:

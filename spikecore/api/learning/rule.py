@@ -1,6 +1,6 @@
-"""What learning forward in time has in common: a stepper whose state is the network's, its traces and its sums.
+"""The base of all rules that learn forward in time: a stepper whose state is the network's, its traces and its sums.
 
-A rule runs through ``Engine.scan`` like any neuron. Nothing it carries grows with the number of steps.
+A rule runs through ``Engine.scan`` like any neuron. The size of its state does not depend on the number of steps.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Rule:
 
     Args:
         network: the layers.
-        loss: of one step.
-        targets: of the batch.
-        steps: number of steps if known.
+        loss: the loss of one step.
+        targets: the targets of the batch.
+        steps: number of steps; None, the default: not known.
 
-    State: ``net``, the network's; ``traces``; ``grads``, sums since they were taken last; ``loss``, likewise;
-    ``taken``, how many steps these sums have; ``count``, how many steps there were.
+    State: ``net``, the network's state; ``traces``; ``grads`` and ``loss``, sums since the last ``LearningRun.take``;
+    ``taken``, the number of steps in these sums; ``count``, the number of all steps.
     """
 
     network: Layer
@@ -38,7 +38,7 @@ class Rule:
     state: ClassVar[Tuple[str, ...]] = ("net", "traces", "grads", "loss", "taken", "count")
 
     def prepare(self, engine: Any, params: Params, x: Any) -> Params:
-        """What every step needs and no step changes; ``x`` (batch, *features) is the input of one step."""
+        """The parameters as ``step`` takes them; ``x`` (batch, *features) is the input of the first step."""
         raise NotImplementedError
 
     def rest(self, engine: Any, params: Params, x: Any) -> State:
@@ -46,39 +46,39 @@ class Rule:
         raise NotImplementedError
 
     def step(self, engine: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
-        """One step of the network, and of its traces."""
+        """One step of the network and of the traces."""
         raise NotImplementedError
 
     def gradient(self, engine: Any, params: Params, state: State) -> Params:
-        """The sums as gradients in the shape of ``params``, not yet divided by the number of steps."""
+        """The sums as gradients with the structure of ``params``, not yet divided by the number of steps."""
         raise NotImplementedError
 
     # ---- for subclasses ----
 
     def fresh(self, engine: Any, net: Any, traces: Any, grads: Any) -> State:
-        """A first state."""
+        """The state before the first step, with sums of zero."""
         zero = engine.asarray(0.0)
         return State(net=net, traces=traces, grads=grads, loss=zero, taken=zero, count=zero)
 
     def counted(self, state: State, value: Any, **changes: Any) -> State:
-        """The state after a step that cost ``value``."""
+        """The state after a step whose loss is ``value``."""
         return state.replace(loss=state.loss + value, taken=state.taken + 1.0, count=state.count + 1.0, **changes)
 
     def cost(self, engine: Any, y: Any, after: Any, states: Any, targets: Any) -> Any:
-        """The loss of one step from the output, the network's state and that of the last neuron layer (None: none)."""
+        """The loss of one step, from its output, the network's state and the last neuron layer's (None if none)."""
         xp, last = engine.xp, readout(self.network)
         seen = {} if states is None else {last: map_leaves(lambda a: xp.expand_dims(a, axis=0), states)}
         out = Output(xp.expand_dims(y, axis=0), seen, after, last)  # type: ignore[arg-type]
         return self.loss.at(engine, out, targets, self.steps)
 
     def due(self, engine: Any, state: State) -> Any:
-        """The targets of the step that comes."""
+        """The targets of the next step."""
         return self.targets.at(int(engine.to_numpy(state.count))) if self.targets.vary else self.targets.values
 
 
 @dataclass(frozen=True, eq=False)
 class _Watched:
-    """A rule whose output has the membrane of a layer of the same shape beside it: (2, batch, ...)."""
+    """A rule that also returns the membrane of a layer, if it has the shape of the output: (2, batch, ...)."""
 
     rule: Rule
     layer: str
@@ -93,17 +93,17 @@ class _Watched:
 
 
 class LearningRun:
-    """A rule on its way through a sequence, which may come in pieces.
+    """Runs a rule over a sequence, which may come in pieces.
 
     Args:
         rule: the rule.
-        engine: the engine; it must give gradients.
+        engine: the engine; it must compute gradients.
         params: the network's parameters on the engine.
-        buffers: refused if there are any.
-        watch: the last layer with a state, to have its membrane in the outputs.
+        buffers: the network's buffers, which must be empty.
+        watch: name of the last layer with a state, to return its membrane in the outputs; None: do not.
 
     Raises:
-        ValueError: layers that do not train step by step.
+        ValueError: the network has no parameters, or layers that cannot be trained step by step.
     """
 
     def __init__(self, rule: Rule, engine: Any, params: Params, buffers: Tree, watch: Optional[str] = None) -> None:
@@ -116,12 +116,12 @@ class LearningRun:
         self.state: Optional[State] = None
 
     def set_params(self, params: Params) -> None:
-        """Go on with other parameters; states and traces stay."""
+        """Continue with other parameters; states and traces stay."""
         self.params = map_leaves(self.engine.stop_gradient, params)
         self.ready: Optional[Params] = None
 
     def feed(self, x: Any, steps: Optional[int] = None) -> Output:
-        """Run a piece (time, batch, *features), or (1, batch, *features) with ``steps``; returns its output."""
+        """Run a piece (time, batch, *features), or (1, batch, *features) with ``steps``; return its output."""
         if self.ready is None:
             self.ready = self.rule.prepare(self.engine, self.params, x[0, ...])
         if self.state is None:
@@ -136,10 +136,10 @@ class LearningRun:
         return Output(spikes, states, net, readout(self.rule.network))
 
     def take(self) -> Tuple[float, Params]:
-        """Loss and gradients of the steps since this was called last."""
+        """Loss and gradients of the steps since the last call of this method."""
         engine, state = self.engine, self.state
         if state is None:
-            raise ValueError("the inputs have no step")
+            raise ValueError("the inputs have no time step")
         count = float(engine.to_numpy(state.taken))
         share = 1.0 / count if self.rule.loss.averaged else 1.0
         grads = map_leaves(lambda g: g * share, self.rule.gradient(engine, self.params, state))
@@ -151,9 +151,9 @@ class LearningRun:
 
 
 def pieces(engine: Any, inputs: Any) -> Iterable[Any]:
-    """Inputs as pieces (time, batch, *features): an array is one; an iterator gives steps (batch, *features).
+    """Inputs as pieces (time, batch, *features): an array is one piece; an iterator gives steps (batch, *features).
 
-    This is no loop over time: whoever owns the stream decides when a step comes, and ``Engine.scan`` runs it.
+    The loop waits for the next step of a stream; ``Engine.scan`` runs the steps, as everywhere.
     """
     if hasattr(inputs, "shape"):
         yield engine.asarray(inputs)
@@ -163,7 +163,7 @@ def pieces(engine: Any, inputs: Any) -> Iterable[Any]:
 
 
 def joined(engine: Any, outputs: List[Any]) -> Any:
-    """Outputs of pieces as one sequence."""
+    """The outputs of pieces, joined to one sequence."""
     return outputs[0] if len(outputs) == 1 else engine.xp.concat(outputs, axis=0)
 
 

@@ -1,4 +1,4 @@
-"""A feed-forward stack as learning online sees it: blocks of connections, each ending in a neuron."""
+"""Divides a feed-forward network into blocks for online learning: stateless layers, followed by a neuron."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ class Block:
     neuron: Stepper
 
     def weighted(self, ready: Callable[[str], Params]) -> List[int]:
-        """Places in the chain whose layers have parameters, given prepared ones by dotted name."""
+        """The positions in the chain of layers with parameters; ``ready`` gives prepared parameters by dotted name."""
         return [i for i, (path, _) in enumerate(self.chain) if arrays_of(ready(path))]
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The blocks of a network, and the stateless layers behind its last neuron."""
+    """The blocks of a network, and the stateless layers after its last neuron."""
 
     blocks: Tuple[Block, ...]
     tail: Tuple[Named, ...]
 
 
 def stack_of(network: Layer) -> Stack:
-    """Cut a network into blocks.
+    """Divide a network into blocks.
 
     Raises:
-        ValueError: a container other than ``Sequential``.
+        ValueError: the network has a container other than ``Sequential``.
     """
     chain: List[Named] = []
     blocks: List[Block] = []
@@ -72,10 +72,10 @@ def _flat(layer: Layer, path: str) -> Iterator[Named]:
 
 
 def check_stepwise(network: Layer, buffers: Tree) -> None:
-    """Refuse what does not train step by step.
+    """Refuse networks that cannot be trained step by step.
 
     Raises:
-        ValueError: running statistics, dropout, a stochastic surrogate.
+        ValueError: the network has running statistics, dropout or a stochastic surrogate.
     """
     if len(buffers):
         where = leaves(buffers)[0][0].rpartition(".")[0]
@@ -83,7 +83,9 @@ def check_stepwise(network: Layer, buffers: Tree) -> None:
     for path, layer in walk(network):
         where = f"layer {path} ({layer_name(layer)})"
         if isinstance(layer, Dropout) and layer.p > 0:
-            raise ValueError(f"{where}: forward in time nothing is dropped; leave the layer out, or train by BPTT")
+            raise ValueError(
+                f"{where}: learning forward in time does not apply dropout; leave the layer out, or train by BPTT"
+            )
         if isinstance(layer, Stepper) and layer.core[0].surrogate.stochastic:
             raise ValueError(f"{where}: a stochastic surrogate draws noise for whole sequences: train by BPTT")
         if not isinstance(layer, (Stateless, Stepper)):
@@ -91,12 +93,12 @@ def check_stepwise(network: Layer, buffers: Tree) -> None:
 
 
 def at(tree: Any, path: str) -> Any:
-    """The subtree at a dotted name; EMPTY where a layer has none."""
+    """The subtree at a dotted name; EMPTY if there is none."""
     for name in path.split(".") if path else ():
         tree = tree.get(name, EMPTY)
     return tree
 
 
 def under(path: str, name: str) -> str:
-    """The dotted name of ``name`` below ``path``."""
+    """The dotted name of the entry ``name`` of the layer ``path``."""
     return f"{path}.{name}" if path else name

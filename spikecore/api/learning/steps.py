@@ -1,6 +1,6 @@
-"""Losses that are known step by step, which is what learning forward in time needs.
+"""Losses that are sums or means over time of a loss of single steps, which learning forward in time needs.
 
-What is known is l in L = sum_t l(S[t], U[t], target[t]), or in the mean over t.
+They have the form L = sum_t l(S[t], U[t], target[t]), or the mean over t.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", l1_rate_sparsity: 
 
 @dataclass(frozen=True)
 class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
-    """A loss made of what each step costs: the mean, or the sum, over time.
+    """A loss that is the mean or sum over time of a loss of single steps.
 
-    It adds and scales like any loss, and serves every way of learning.
+    It can be added and scaled like any loss, and used with every way of learning.
 
     Args:
-        loss: any callable ``(out, targets) -> scalar``. It sees one step at a time: an ``Output`` whose time axis is 1;
-            and targets, those of that step if their shape begins with (time, batch).
-        over_time: "mean" or "sum".
+        loss: any callable ``(out, targets) -> scalar``. It gets one step at a time: an ``Output`` whose time axis is 1,
+            and the targets (of that step, if their shape begins with (time, batch)).
+        over_time: "mean" (the default) or "sum".
 
     Raises:
-        TypeError: ``loss`` cannot be called. ValueError: another ``over_time``.
+        TypeError: ``loss`` cannot be called.
+        ValueError: ``over_time`` is something else.
     """
 
     loss: LossFunction
@@ -46,7 +47,7 @@ class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
 
     @property
     def reads(self) -> str:  # type: ignore[override]
-        """What is looked at: "spikes" alone, or the membrane too."""
+        """The attribute of an output that the loss reads: "spikes" or "membrane"."""
         return getattr(self.loss, "reads", "membrane")
 
     @property
@@ -60,21 +61,21 @@ class per_step(LossBase):  # noqa: N801  (a loss, named like the others)
 
     def evaluate(self, engine: Engine, out: Output, targets: Any) -> Any:
         steps, samples = (int(n) for n in out.spikes.shape[:2])
-        held = targets_of(engine, self, targets, steps, samples)
-        costs = [evaluate(self.loss, engine, _one_step(out, t), held.at(t)) for t in range(steps)]
+        by_step = targets_of(engine, self, targets, steps, samples)
+        costs = [evaluate(self.loss, engine, _one_step(out, t), by_step.at(t)) for t in range(steps)]
         total = sum(costs[1:], costs[0])
         return total / float(steps) if self.over_time == "mean" else total
 
 
 def _one_step(out: Output, t: int) -> Output:
-    """An output of one step, with a time axis of 1."""
+    """The output at step ``t``, with a time axis of 1."""
     states = {name: map_leaves(lambda a: a[t : t + 1, ...], state) for name, state in out.states.items()}
     return Output(out.spikes[t : t + 1, ...], states, out.state, out.readout)
 
 
 @dataclass(frozen=True)
 class StepLoss:
-    """A loss taken apart into what one step costs; made by ``stepwise``.
+    """The loss of one step; ``stepwise`` returns it.
 
     Args:
         parts: (factor, loss of one step, "mean" or "sum").
@@ -84,19 +85,18 @@ class StepLoss:
 
     @property
     def averaged(self) -> bool:
-        """Whether the costs of the steps are divided by their number in the end."""
+        """Whether the sum over the steps is divided by their number at the end."""
         return any(over == "mean" for _, _, over in self.parts)
 
     def check(self, steps: Optional[int]) -> None:
-        """Refuse a mixture of mean and sum whose number of steps is unknown."""
+        """Refuse a mixture of mean and sum if the number of steps is unknown."""
         if steps is None and len({over for _, _, over in self.parts}) > 1:
             raise ValueError(
-                "the loss adds a mean over time to a sum over time, and nothing says how many steps will come: "
-                "pass num_steps"
+                "the loss adds a mean over time to a sum over time, and the number of steps is unknown: pass num_steps"
             )
 
     def at(self, engine: Engine, out: Output, targets: Any, steps: Optional[int]) -> Any:
-        """What one step costs, before the division by the number of steps."""
+        """The loss of one step, before the division by the number of steps."""
         total: Any = 0.0
         for factor, part, over in self.parts:
             weight = factor * float(steps or 1) if over == "sum" and self.averaged else factor
@@ -105,27 +105,30 @@ class StepLoss:
 
 
 def stepwise(loss: Any) -> StepLoss:
-    """Take a loss apart: ``ce_rate_loss``, ``ce_membrane_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity`` or
-    ``per_step``, or a sum of these.
+    """The loss of one step of a loss over time.
+
+    Args:
+        loss: ``ce_rate_loss``, ``ce_membrane_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity``, ``per_step``, or a
+            weighted sum of these.
 
     Raises:
-        ValueError: a loss that looks at the sequence as a whole, such as ``ce_count_loss``; ``reduction="none"``.
+        ValueError: the loss needs the whole sequence, such as ``ce_count_loss``, or has ``reduction="none"``.
     """
-    found = []
+    parts = []
     for factor, term in terms(loss):
         part, over = (term.loss if isinstance(term, per_step) else term), OVER_TIME.get(type(term))
         if isinstance(term, per_step) or type(term) is ce_membrane_loss:
             over = term.over_time
         if over is None:
             raise ValueError(
-                f"loss={term!r} is not known step by step, and learning forward in time sees one step at a time: use "
-                "ce_rate_loss, ce_membrane_loss, mse_membrane_loss or l1_rate_sparsity, or say how your own loss of "
-                "one step adds up: backprop.per_step(loss, over_time='mean' or 'sum')"
+                f"loss={term!r} is not known step by step, but learning forward in time needs the loss of each step: "
+                "use ce_rate_loss, ce_membrane_loss, mse_membrane_loss or l1_rate_sparsity, or wrap your own loss of "
+                "one step: backprop.per_step(loss, over_time='mean' or 'sum')"
             )
         if isinstance(part, Loss) and part.reduction == "none":
             raise ValueError(f"loss={part!r}: reduction='none' gives no scalar; use 'mean' or 'sum'")
-        found.append((factor, part, over))
-    return StepLoss(tuple(found))
+        parts.append((factor, part, over))
+    return StepLoss(tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Targets:
     """The targets of a batch, and those of one step.
 
     Args:
-        values: on the engine.
+        values: the targets, an array of the engine.
         vary: whether their first axis is time.
     """
 
@@ -151,17 +154,17 @@ class Targets:
             ValueError: there are fewer targets than steps.
         """
         if self.vary and step >= self.values.shape[0]:
-            raise ValueError(f"targets end after {self.values.shape[0]} steps, but the inputs go on")
+            raise ValueError(f"targets end after {self.values.shape[0]} steps, but the inputs have more")
         return self.between(step, step + 1)
 
 
 def targets_of(engine: Engine, loss: Any, values: Any, steps: Optional[int], samples: Optional[int]) -> Targets:
-    """Targets on the engine. They vary in time if the loss says so (``time_var_targets``), or, for a loss that is not
-    the library's, if their shape begins with (time, batch).
+    """Targets on the engine. They vary in time if the loss says so (``time_var_targets``), or, for a user's own loss,
+    if their shape begins with (time, batch).
     """
-    held = engine.asarray(values, dtype=target_dtype(values))
+    array = engine.asarray(values, dtype=target_dtype(values))
     if varies(loss):
-        return Targets(held, True)
+        return Targets(array, True)
     single = [part.loss if isinstance(part, per_step) else part for _, part in terms(loss)]
-    own = all(isinstance(part, LossBase) for part in single)
-    return Targets(held, not own and held.ndim >= 2 and tuple(held.shape[:2]) == (steps, samples))
+    ours = all(isinstance(part, LossBase) for part in single)
+    return Targets(array, not ours and array.ndim >= 2 and tuple(array.shape[:2]) == (steps, samples))

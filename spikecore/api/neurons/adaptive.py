@@ -18,13 +18,17 @@ class ALIF(Membrane):
         A[t] = theta + adaptation a[t-1]                   the threshold at step t
         F[t] = beta U[t-1] + I[t],  then the reset of ``Membrane`` by theta, delayed: R[t] = H[t-1]
         H[t] = Theta(U[t] - A[t]),  S[t] = gamma H[t]
-        a[t] = rho a[t-1] + (1 - rho) H[t]                 a running mean of its spikes
+        a[t] = rho a[t-1] + (1 - rho) H[t]                 a running mean of the neuron's spikes
 
     Args:
-        beta: membrane decay per step in [0, 1].
-        rho: decay of the adaptation per step in [0, 1], usually slower than beta.
-        adaptation: by how much sustained firing raises the threshold; all three may be arrays or learned.
-        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay: see ``Membrane``; no inhibition.
+        beta: membrane decay per step in [0, 1]; default 0.9.
+        rho: decay of the adaptation per step in [0, 1], usually above beta; default 0.97.
+        adaptation: how much firing at every step raises the threshold; default 1.8. All three may be arrays or learned.
+        threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, state_quant: see ``Membrane``.
+        inhibition: must stay False.
+
+    Raises:
+        ValueError: ``inhibition=True``, or a constant beta or rho outside [0, 1].
 
     Source: Bellec et al., Long short-term memory and learning-to-learn in networks of spiking neurons, 2018.
     """

@@ -1,4 +1,4 @@
-"""The alpha neuron: a membrane that follows an alpha function."""
+"""The alpha neuron: its membrane responds to an input with an alpha function."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class Alpha(Membrane):
 
         e[t] = alpha e[t-1] + I[t],   i[t] = beta i[t-1] - I[t]
         tau = ln alpha / (ln beta - ln alpha) + 1
-        U[t] = tau (e[t] + i[t])                           no memory of its own
+        U[t] = tau (e[t] + i[t])                           the membrane has no memory of its own
         R[t] = Theta(U[t-1] - theta)                       not differentiated
         "zero"       e, i and U are multiplied by 1 - R[t]
         "subtract"   U[t] += i[t-1] R[t], and then e[t] -= theta R[t],  i[t] *= 1 - R[t]
         S[t] = gamma Theta(U[t] - theta)
 
-    An impulse raises U one step after it arrives.
+    An impulse at the input raises U one step later.
 
     Args:
-        alpha: decay of the excitatory current, in [0, 1]; must exceed beta.
-        beta: decay of the inhibitory current, in (0, 1); both may be arrays or learned, as in ``Leaky``.
+        alpha: decay of the excitatory current, in [0, 1], default 0.9; must exceed beta.
+        beta: decay of the inhibitory current, in (0, 1), default 0.8. Both may be arrays or learned, as in ``Leaky``.
         reset_mechanism: "zero" (the default), "subtract" or "none".
-        threshold, surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``; the reset is always
-            delayed.
+        threshold, surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``.
+        reset_delay: must stay True.
 
     Raises:
-        ValueError: alpha <= beta or beta = 0 somewhere, ``reset_delay=False``.
+        ValueError: alpha <= beta or beta = 0 for some neuron, or ``reset_delay=False``.
 
     Source: Gerstner, Time structure of the activity in neural network models, 1995; Eshraghian et al., 2023.
     """
@@ -58,11 +58,11 @@ class Alpha(Membrane):
             raise ValueError(f"Alpha: beta={self.beta!r} must be > 0, since the membrane needs its logarithm")
 
     def prepare(self, engine: Engine, params: Params) -> Params:
-        ready = super().prepare(engine, params)
+        prepared = super().prepare(engine, params)
         xp = engine.xp
-        fast, slow = (xp.log(engine.asarray(ready[name])) for name in ("alpha", "beta"))
-        tau = xp.divide(fast, xp.subtract(slow, fast)) + 1.0  # words: one of the two may be a constant, one be recorded
-        return ready.replace(tau=tau)
+        fast, slow = (xp.log(engine.asarray(prepared[name])) for name in ("alpha", "beta"))
+        tau = xp.divide(fast, xp.subtract(slow, fast)) + 1.0  # not operators: one side may be a constant
+        return prepared.replace(tau=tau)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
@@ -70,8 +70,8 @@ class Alpha(Membrane):
         inh = params.beta * state.syn_inh - x
         mem = params.tau * (exc + inh)
         if reset is not None and self.reset_mechanism == "zero":
-            kept = 1.0 - reset
-            exc, inh, mem = kept * exc, kept * inh, kept * mem
+            keep = 1.0 - reset
+            exc, inh, mem = keep * exc, keep * inh, keep * mem
         elif reset is not None:
             mem = mem + state.syn_inh * reset
             exc, inh = exc - params.threshold * reset, inh - inh * reset

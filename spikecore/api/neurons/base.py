@@ -126,7 +126,7 @@ class Neuron(ByKeyword, Stepper):
     def stochastic(self) -> bool:
         return self.surrogate.stochastic
 
-    def spike(self, engine: Any, params: Params, u: Any) -> Any:
+    def spike(self, engine: Engine, params: Params, u: Array) -> Any:
         """Theta(u), differentiated by the surrogate, with its noise if it has any."""
         return self.surrogate.fire(engine, u, params["noise"]) if "noise" in params else engine.spike(u, self.surrogate)
 

@@ -13,20 +13,20 @@ from spikecore.api.neurons.parallel import Parallel, recurrence
 
 @dataclass(frozen=True)
 class DeltaLeaky(Parallel):
-    """Fires where the membrane changed by more than a threshold since the step before (snnTorch ``DeltaLeaky``).
+    """Neuron that fires if its membrane changed by more than a threshold since the last step (snnTorch ``DeltaLeaky``).
 
-        U[t] = beta U[t-1] + I[t]                          beta is not clamped, nothing is reset
+        U[t] = beta U[t-1] + I[t]                          beta is not clamped, there is no reset
         S[t] = gamma Theta(|U[t] - U[t-1]| - delta_threshold)
 
     Args:
-        beta: membrane factor per step; a number, an array or learned.
-        delta_threshold: smallest change, exceeded strictly; likewise.
+        beta: membrane factor per step; a number, an array or learned; default 0.9.
+        delta_threshold: the change that must be exceeded (strictly); a number, an array or learned; default 1.
         surrogate, graded_spikes_factor: see ``Neuron``.
         threshold: without effect; must stay 1.
-        parallel: compute all steps at once.
+        parallel: compute all steps at once; default False.
 
     Raises:
-        ValueError: ``threshold`` given; it is ``delta_threshold`` that matters.
+        ValueError: ``threshold`` is given; set ``delta_threshold`` instead.
     """
 
     beta: Param = 0.9

@@ -19,16 +19,20 @@ class Izhikevich(Neuron):
         S[t] = gamma Theta(V[t] - theta)
         after a spike  mem = c, rec = W[t] + d;  else mem = V[t], rec = W[t]            the reset is not differentiated
 
-    Potentials are in mV, dt in ms. The defaults are a regular spiking neuron, which fires from I of about 5 on.
+    Potentials are in mV, dt in ms. The defaults give a regular spiking neuron, which fires if I is above about 5.
 
     Args:
-        a: rate of the recovery, 1/ms.
-        b: sensitivity of the recovery to the membrane.
-        c: membrane after a spike, mV.
-        d: jump of the recovery at a spike.
-        dt: time step, ms, > 0. Steps above 1 ms are not stable.
-        threshold: 30 mV.
-        surrogate, graded_spikes_factor: see ``Neuron``; on the scale of mV choose a wide one, such as ``atan(0.1)``.
+        a: rate of the recovery variable, 1/ms; default 0.02.
+        b: sensitivity of the recovery variable to the membrane; default 0.2.
+        c: membrane potential after a spike, mV; default -65.
+        d: increase of the recovery variable at a spike; default 8. All of these may be arrays or learned.
+        dt: time step, ms, > 0; default 0.5. Steps above 1 ms are not stable.
+        threshold: membrane potential above which the neuron fires, mV; default 30.
+        surrogate, graded_spikes_factor: see ``Neuron``. Potentials span tens of mV, so choose a wide surrogate, such as
+            ``atan(0.1)``.
+
+    Raises:
+        ValueError: ``dt`` is not positive.
 
     Source: Izhikevich, Simple model of spiking neurons, IEEE Transactions on Neural Networks, 2003.
     """
@@ -48,7 +52,7 @@ class Izhikevich(Neuron):
             raise ValueError(f"Izhikevich: dt={self.dt!r} must be > 0")
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
-        """Membrane at c, recovery at b c."""
+        """The state at rest: membrane c, recovery variable b c."""
         mem = engine.xp.zeros_like(x) + params.c
         return State(mem=mem, rec=mem * params.b)
 

@@ -1,4 +1,4 @@
-"""What a neuron says of arguments that it does not take: many come from snnTorch's signatures."""
+"""Errors for arguments that a neuron does not take, with the remedy; many such arguments come from snnTorch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ else:
 
 SNNTORCH: Dict[str, str] = {
     "spike_grad": "write surrogate=...",
-    "learn_recurrent": "a dense connection is always learned, one to one write V=sc.learn(...) or V=a number",
+    "learn_recurrent": "a dense connection is always learned; for one-to-one write V=sc.learn(...) or V=a number",
     "init_hidden": "leave it out: a Model runs whole sequences and keeps no state",
     "output": "leave it out: a call of a Model returns spikes and states",
     "surrogate_disable": "leave it out: the surrogate is used only where a gradient is wanted",
@@ -46,15 +46,15 @@ class ByKeyword:
 
 
 def refuse(kind: type, values: Tuple[Any, ...], names: Iterable[str]) -> None:
-    """Refuse positional arguments and names that are no field, each with what to write instead.
+    """Refuse positional arguments and unknown keywords of a neuron; the message says what to write instead.
 
     Args:
         kind: the neuron's class, a dataclass.
-        values: its positional arguments.
-        names: its keywords.
+        values: the positional arguments of the call.
+        names: the keywords of the call.
 
     Raises:
-        TypeError: there are such.
+        TypeError: there is a positional argument or an unknown keyword.
     """
     if values:
         meant = ", ".join(f"{name}={value!r}" for name, value in zip(_positional(kind), values))
@@ -70,7 +70,7 @@ def _fields(kind: type) -> List[str]:
 
 
 def _positional(kind: type) -> List[str]:
-    """The fields as snnTorch orders them: sizes or decays first, without those that neurons share."""
+    """The fields in snnTorch's order: sizes or decays first, without those that all neurons share."""
     return [name for name in _fields(kind) if name not in SHARED] or ["threshold"]
 
 

@@ -19,20 +19,20 @@ class Lapicque(Membrane):
 
         F[t] = (1 - dt / (R C)) U[t-1] + (dt / C) I[t],  then the reset of ``Membrane``
 
-    Give R and C; or ``beta`` with one of them, or alone, and the missing ones follow from R C = dt / ln(1 / beta)
-    (alone: R = 1). As in snnTorch the membrane then decays by 1 + ln beta per step, the first-order approximation of
+    Give R and C, or ``beta`` with one of them, or ``beta`` alone (then R = 1). What is missing follows from R C = dt /
+    ln(1 / beta). As in snnTorch, the membrane then decays by 1 + ln beta per step, the first-order approximation of
     beta, and not by beta itself.
 
     Args:
-        beta: decay exp(-dt / (R C)) in (0, 1), a number; R and C are what can be learned.
-        R: membrane resistance; > 0.
-        C: membrane capacitance; > 0.
-        time_step: dt, > 0, in the unit of R C.
+        beta: decay exp(-dt / (R C)) in (0, 1), a number that is not learned: learn R or C instead.
+        R: membrane resistance, > 0; a number, an array or learned.
+        C: membrane capacitance, > 0; a number, an array or learned.
+        time_step: dt, > 0, in the unit of R C; default 1.
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
             ``Membrane``.
 
     Raises:
-        ValueError: too few or too many of beta, R, C, or one of them out of range.
+        ValueError: too few or too many of beta, R and C are given, or one of them is out of range.
 
     Source: Lapicque, 1907; Brunel & van Rossum, Lapicque's 1907 paper: from frogs to integrate-and-fire, 2007.
     """
@@ -53,7 +53,7 @@ class Lapicque(Membrane):
         super().__post_init__()
 
     def _fill(self) -> None:
-        """R and C from beta; beta is dropped, so that a copy with the same fields is the same neuron."""
+        """Compute R and C from beta and clear beta, so that a copy with the same fields is the same neuron."""
         if not isinstance(self.beta, (int, float)) or not 0.0 < self.beta < 1.0:
             raise ValueError(f"Lapicque: beta={self.beta!r} must be a number in (0, 1); learn R or C instead")
         product = self.time_step / math.log(1.0 / self.beta)
@@ -68,9 +68,9 @@ class Lapicque(Membrane):
     bounds = {"R": (1e-300, math.inf), "C": (1e-300, math.inf)}
 
     def prepare(self, engine: Engine, params: Params) -> Params:
-        ready = super().prepare(engine, params)
-        gain = self.time_step / ready.C
-        return ready.replace(gain=gain, decay=1.0 - gain / ready.R)
+        prepared = super().prepare(engine, params)
+        gain = self.time_step / prepared.C
+        return prepared.replace(gain=gain, decay=1.0 - gain / prepared.R)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)

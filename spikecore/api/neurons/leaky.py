@@ -21,25 +21,27 @@ class Leaky(Parallel, Membrane):
         R[t] = Theta(U[t-1] - theta)                       not differentiated
         U[t] = beta U[t-1] + I[t] - R[t] theta             reset_mechanism "subtract"
         U[t] = beta (U[t-1] - R[t] theta) + I[t]           "subtract_decayed"
-        U[t] = beta (1 - R[t]) U[t-1] + I[t]               "zero": the input survives
+        U[t] = beta (1 - R[t]) U[t-1] + I[t]               "zero": the input is kept
         U[t] = beta U[t-1] + I[t]                          "none"
         S[t] = gamma Theta(U[t] - theta)
 
-    With ``reset_delay=False`` it does so at once, and the reset is differentiated through the surrogate::
+    With ``reset_delay=False`` the reset follows in the same step and is differentiated through the surrogate::
 
         V[t] = beta U[t-1] + I[t]
         H[t] = Theta(V[t] - theta),  S[t] = gamma H[t]
         U[t] = V[t] - H[t] theta     "subtract"            U[t] = V[t] - H[t] V[t]     "zero"
 
     Args:
-        beta: membrane decay per step in [0, 1]; learned values are clamped. A number, an array that broadcasts to the
-            neurons, ``sc.learn(...)`` or ``sc.learn_tau(...)``; threshold and graded_spikes_factor likewise.
-        parallel: compute all steps at once; only without reset.
+        beta: membrane decay per step in [0, 1], default 0.9; learned values are clamped to this range. A number, an
+            array that broadcasts to the neurons, ``sc.learn(...)`` or ``sc.learn_tau(...)``. threshold and
+            graded_spikes_factor take the same, except ``learn_tau``.
+        parallel: compute all steps at once; needs reset_mechanism "none"; default False.
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
             ``Membrane``.
 
     Raises:
-        ValueError: a constant beta outside [0, 1], an unknown reset mechanism, ``parallel`` with a reset.
+        ValueError: a constant beta is outside [0, 1], the reset mechanism is unknown, or ``parallel`` is used with a
+            reset.
 
     Source: Eshraghian et al., Training spiking neural networks using lessons from deep learning, 2023.
     """
@@ -63,7 +65,7 @@ class Leaky(Parallel, Membrane):
 class IF(Membrane):
     """Integrate-and-fire neuron without leak: Leaky with beta = 1.
 
-        U[t] = U[t-1] + I[t], reset as in ``Membrane``; "zero" spares the input
+        U[t] = U[t-1] + I[t], then the reset of ``Membrane``; "zero" keeps the input
 
     Args:
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
@@ -81,20 +83,20 @@ class IF(Membrane):
 
 @dataclass(frozen=True)
 class LI(Parallel, Neuron):
-    """Leaky integrator that never fires: a readout whose output is its membrane.
+    """Leaky integrator without spikes: a readout layer whose output is its membrane potential.
 
         U[t] = beta U[t-1] + I[t],  output U[t]
 
     Args:
-        beta: membrane decay per step in [0, 1], as in ``Leaky``.
-        parallel: compute all steps at once.
+        beta: membrane decay per step in [0, 1], as in ``Leaky``; default 0.9.
+        parallel: compute all steps at once; default False.
         threshold, surrogate, graded_spikes_factor: without effect.
     """
 
     beta: Param = 0.9
 
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
-    spiking: ClassVar[bool] = False  # type: ignore[misc]  # no field: a fact of the class
+    spiking: ClassVar[bool] = False  # type: ignore[misc]  # not a field: equal for all instances
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         mem = params.beta * state.mem + x

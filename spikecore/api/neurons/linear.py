@@ -1,4 +1,4 @@
-"""Neurons that are made to run in parallel over time: no reset, so every step can be computed at once."""
+"""snnTorch's linear neurons: without reset, most of them compute all steps at once."""
 
 from __future__ import annotations
 
@@ -19,35 +19,40 @@ from spikecore.arguments import Size
 
 
 def affine(xp: Vocabulary, x: Any, params: Params, name: str) -> Any:
-    """Give x W^T + b over time and batch; the bias is optional."""
+    """Compute x W^T + b over time and batch; the bias is optional."""
     return linear(xp, x, params[f"{name}_weight"], params.get(f"{name}_bias"))
 
 
 def affine_init(key: Key, name: str, rows: int, columns: int, bias: bool = True) -> Params:
-    """First weight (rows, columns) and bias (rows,), uniform in +-1/sqrt(columns)."""
+    """Initial weight (rows, columns) and bias (rows,), uniform in +-1/sqrt(columns)."""
     bound = 1.0 / math.sqrt(columns)
-    made = {f"{name}_weight": uniform_weight(key, f"{name}_weight", (rows, columns), bound)}
+    params = {f"{name}_weight": uniform_weight(key, f"{name}_weight", (rows, columns), bound)}
     if bias:
-        made[f"{name}_bias"] = uniform_weight(key, f"{name}_bias", (rows,), bound)
-    return Params(made)
+        params[f"{name}_bias"] = uniform_weight(key, f"{name}_bias", (rows,), bound)
+    return Params(params)
 
 
 @dataclass(frozen=True)
 class StateLeaky(Parallel):
-    """Leaky neuron without reset, all steps at once (snnTorch ``StateLeaky``).
+    """Leaky neuron without reset that computes all steps at once (snnTorch ``StateLeaky``).
 
         tau = 1 / (1 - beta)
         U[t] = exp(-1 / tau) U[t-1] + I[t] = sum_k exp(-k / tau) I[t-k]
         S[t] = gamma Theta(U[t] - theta)
 
-    As in snnTorch the decay per step is exp(-(1 - beta)), not beta.
+    As in snnTorch, the decay per step is exp(-(1 - beta)), not beta.
 
     Args:
-        beta: in [0, 1]; a number, an array, or learned, below 1: then tau is the parameter, named "tau". With
-            ``sc.learn_tau`` the decay per step is exp(-dt / tau), and log tau is the parameter, named "beta".
-        channels: number of neurons, checked against the input; None takes any.
-        parallel: False runs the same recurrence step by step.
+        beta: in [0, 1], default 0.9; a number, an array, or learned. ``sc.learn`` must begin below 1, and the learned
+            parameter is tau, named "tau". With ``sc.learn_tau`` the decay per step is exp(-dt / tau), and the learned
+            parameter is log tau, named "beta".
+        channels: number of neurons, checked against the input; None (the default) accepts any.
+        parallel: True, the default, computes all steps at once; False runs the same recurrence step by step.
         threshold, surrogate, graded_spikes_factor: see ``Neuron``.
+
+    Raises:
+        ValueError: a learned beta does not begin below 1.
+        ShapeError: the input does not have ``channels`` neurons.
     """
 
     beta: Param = 0.9
@@ -66,24 +71,24 @@ class StateLeaky(Parallel):
     def init(self, key: Key, shape: Shape) -> Init:
         if self.channels is not None and shape != (self.channels,):
             raise ShapeError(f"{type(self).__name__}: samples of shape {shape}, expected ({self.channels},)")
-        made = super().init(key, shape)
+        initialised = super().init(key, shape)
         if not isinstance(self.beta, Learn) or self.beta.dt is not None:
-            return made
-        params = {name: value for name, value in made.params.items() if name != "beta"}
+            return initialised
+        params = {name: value for name, value in initialised.params.items() if name != "beta"}
         tau = constant(1.0 / (1.0 - values_of(self.beta)))
         taus = initial(key, self, "beta", Learn(tau, self.beta.per), shape)
         return Init(Params(params, tau=taus), EMPTY, shape)
 
     def prepare(self, engine: Engine, params: Params) -> Params:
         if isinstance(self.beta, Learn) and self.beta.dt is None:
-            ready = super().prepare(engine, params.replace(beta=params.tau))
-            return ready.replace(decay=engine.xp.exp(-1.0 / params.tau))
-        ready = super().prepare(engine, params)
+            prepared = super().prepare(engine, params.replace(beta=params.tau))
+            return prepared.replace(decay=engine.xp.exp(-1.0 / params.tau))
+        prepared = super().prepare(engine, params)
         if isinstance(self.beta, Learn):
-            return ready.replace(decay=ready.beta)
-        if type(ready.beta) is float:
-            return ready.replace(decay=math.exp(ready.beta - 1.0))
-        return ready.replace(decay=engine.xp.exp(ready.beta - 1.0))
+            return prepared.replace(decay=prepared.beta)
+        if type(prepared.beta) is float:
+            return prepared.replace(decay=math.exp(prepared.beta - 1.0))
+        return prepared.replace(decay=engine.xp.exp(prepared.beta - 1.0))
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         mem = params.decay * state.mem + x
@@ -103,9 +108,10 @@ class LinearLeaky(StateLeaky):
     """A linear layer and ``StateLeaky`` in one (snnTorch ``LinearLeaky``).
 
     Args:
-        in_features: features of the input.
-        out_features: number of neurons.
-        bias: whether the linear layer has a bias.
+        in_features: features of the input, >= 1.
+        out_features: number of neurons, >= 1.
+        bias: whether the linear layer has a bias; default True.
+        channels: leave it out; ``out_features`` gives the number of neurons.
         beta, parallel, threshold, surrogate, graded_spikes_factor: as in ``StateLeaky``.
 
     Parameters: ``linear_weight`` (out, in), ``linear_bias`` (out,).
@@ -120,7 +126,7 @@ class LinearLeaky(StateLeaky):
         at_least_one(self, in_features=self.in_features, out_features=self.out_features)
         if self.channels not in (None, self.out_features):
             raise ValueError(
-                f"LinearLeaky: channels={self.channels!r}: leave it out, out_features says how many there are"
+                f"LinearLeaky: channels={self.channels!r}: leave it out, out_features gives the number of neurons"
             )
 
     @property
@@ -130,9 +136,9 @@ class LinearLeaky(StateLeaky):
     def init(self, key: Key, shape: Shape) -> Init:
         if shape != (self.in_features,):
             raise ShapeError(f"LinearLeaky: samples of shape {shape}, expected ({self.in_features},)")
-        made = super().init(key, (self.out_features,))
+        params = super().init(key, (self.out_features,)).params
         weights = affine_init(key, "linear", self.out_features, self.in_features, self.bias)
-        return Init(made.params.replace(**weights), EMPTY, (self.out_features,))
+        return Init(params.replace(**weights), EMPTY, (self.out_features,))
 
     def prepare(self, engine: Engine, params: Params) -> Params:
         weights = {name: params[name] for name in params if name.startswith("linear_")}
@@ -148,16 +154,17 @@ class LeakyParallel(Neuron):
 
         h[t] = relu(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh),   S[t] = gamma Theta(h[t] - theta)
 
-    W_hh is diagonal, one decay per neuron, unless ``dense``. There is no reset, and the membrane cannot go below zero:
-    that rectification is what keeps the steps from being computed at once, so it runs step by step.
+    W_hh is diagonal, one decay per neuron, unless ``dense``. There is no reset. The layer runs step by step, because
+    the rectification is not linear.
 
     Args:
-        input_size: features of the input.
-        hidden_size: number of neurons.
-        beta: first value of the decays: a number or (hidden_size,); learned or not, as in ``Leaky``. None draws them
-            and learns them.
-        bias: whether there are biases.
-        dense: W_hh a full matrix, drawn at random and learned (snnTorch's ``weight_hh_enable``); without ``beta``.
+        input_size: features of the input, >= 1.
+        hidden_size: number of neurons, >= 1.
+        beta: the decays: a number or (hidden_size,), constant or learned, as in ``Leaky``. None, the default, draws
+            initial decays at random and learns them.
+        bias: whether there are biases; default True.
+        dense: whether W_hh is a full matrix, drawn at random and learned (snnTorch's ``weight_hh_enable``); then leave
+            out ``beta``. Default False.
         threshold, surrogate, graded_spikes_factor: see ``Neuron``.
 
     Parameters: ``input_weight`` (hidden, input), ``input_bias``, ``hidden_bias`` (hidden,), ``beta`` or ``weight_hh``.
@@ -173,7 +180,7 @@ class LeakyParallel(Neuron):
         super().__post_init__()
         at_least_one(self, input_size=self.input_size, hidden_size=self.hidden_size)
         if self.dense and self.beta is not None:
-            raise ValueError(f"LeakyParallel: beta={self.beta!r} has no place in a dense W_hh; give one of them")
+            raise ValueError(f"LeakyParallel: beta={self.beta!r} cannot be used with dense=True; give one of them")
         if self.beta is not None:
             object.__setattr__(self, "beta", normalise(self.beta, f"{type(self).__name__}: beta"))
             check_range(self, "beta", self.beta, 0.0, 1.0)
@@ -204,11 +211,11 @@ class LeakyParallel(Neuron):
         return Init(params, EMPTY, size)
 
     def prepare(self, engine: Engine, params: Params) -> Params:
-        ready = super().prepare(engine, params)
-        weights = {name: value for name, value in params.items() if name not in ready}
+        prepared = super().prepare(engine, params)
+        weights = {name: value for name, value in params.items() if name not in prepared}
         if self.beta is not None:
             weights["beta"] = clamp01(engine, self._value(engine, params, "beta"))
-        return ready.replace(**weights)
+        return prepared.replace(**weights)
 
     def project(self, engine: Engine, params: Params, x: Array) -> Any:
         y = affine(engine.xp, x, params, "input")
@@ -234,10 +241,10 @@ class AssociativeLeaky(Parallel):
         output  S[t] Q[t] with Q = W_q x as (d_key, d_value), flattened; S[t] flattened without ``use_q_projection``
 
     Args:
-        in_dim: features of the input.
-        d_value, d_key: extents of the memory.
-        use_q_projection: whether the spikes are read out through Q.
-        parallel: False runs the same recurrence step by step.
+        in_dim: features of the input, >= 1.
+        d_value, d_key: rows and columns of the memory matrix M, >= 1.
+        use_q_projection: whether the spikes are read out through Q; default True.
+        parallel: True, the default, computes all steps at once; False runs the same recurrence step by step.
         threshold, surrogate, graded_spikes_factor: see ``Neuron``.
 
     Shapes: x (time, batch, in_dim), output (time, batch, d_value * d_value), or d_value * d_key without projection.
@@ -265,7 +272,7 @@ class AssociativeLeaky(Parallel):
 
     @property
     def sizes(self) -> Tuple[Tuple[str, int], ...]:
-        """The projections of the input by name, in the order in which ``project`` lines them up."""
+        """Names and sizes of the input's projections, in the order in which ``project`` concatenates them."""
         base = (("value", self.d_value), ("key", self.d_key), ("decay", self.d_key))
         return (*base, ("query", self.d_key * self.d_value)) if self.use_q_projection else base
 
@@ -285,27 +292,27 @@ class AssociativeLeaky(Parallel):
         return engine.xp.concat([affine(engine.xp, x, params, name) for name, _ in self.sizes], axis=-1)
 
     def _parts(self, engine: Any, x: Any) -> Any:
-        """What one or all steps write and how they decay: (..., d_value, d_key) and (..., 1, d_key), and the query."""
-        xp, found, start = engine.xp, {}, 0
+        """The product v k^T (..., d_value, d_key), the decay (..., 1, d_key) and the query, for one step or all."""
+        xp, projections, start = engine.xp, {}, 0
         for name, rows in self.sizes:
-            found[name] = x[..., start : start + rows]
+            projections[name] = x[..., start : start + rows]
             start += rows
-        write = xp.expand_dims(found["value"], axis=-1) * xp.expand_dims(found["key"], axis=-2)
-        kept = xp.expand_dims(logistic(xp, found["decay"]), axis=-2)
-        return write, kept, found.get("query")
+        write = xp.expand_dims(projections["value"], axis=-1) * xp.expand_dims(projections["key"], axis=-2)
+        decay = xp.expand_dims(logistic(xp, projections["decay"]), axis=-2)
+        return write, decay, projections.get("query")
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         write, _, _ = self._parts(engine, x)
         return State(mem=engine.xp.zeros_like(write))
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
-        write, kept, query = self._parts(engine, x)
-        mem = kept * state.mem + write
+        write, decay, query = self._parts(engine, x)
+        mem = decay * state.mem + write
         return self._read(engine, params, mem, query), State(mem=mem)
 
     def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
-        write, kept, _ = self._parts(engine, inputs)
-        return State(mem=recurrence(engine, kept, write, state.mem))
+        write, decay, _ = self._parts(engine, inputs)
+        return State(mem=recurrence(engine, decay, write, state.mem))
 
     def _read(self, engine: Any, params: Params, mem: Any, query: Any) -> Any:
         xp, lead = engine.xp, tuple(mem.shape[:-2])
@@ -326,12 +333,12 @@ class AssociativeLeaky(Parallel):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Any:
-        """As ``Parallel.at_once``; the queries of all steps read the memories of all steps."""
-        _, made, final = super().at_once(engine, params, state, inputs, steps=steps, record=("mem",), window=window)
+        """See ``Parallel.at_once``; here the query of each step reads the memory of the same step."""
+        _, recorded, final = super().at_once(engine, params, state, inputs, steps=steps, record=("mem",), window=window)
         _, _, query = self._parts(engine, inputs)
-        if query is not None and query.shape[0] != made.mem.shape[0]:
-            query = engine.xp.broadcast_to(query, (made.mem.shape[0], *query.shape[1:]))
-        return self._read(engine, params, made.mem, query), made if record else State(), final
+        if query is not None and query.shape[0] != recorded.mem.shape[0]:
+            query = engine.xp.broadcast_to(query, (recorded.mem.shape[0], *query.shape[1:]))
+        return self._read(engine, params, recorded.mem, query), recorded if record else State(), final
 
     def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:
-        return states.mem  # read out in at_once, which has the queries
+        return states.mem  # at_once, which has the queries, computes the outputs

@@ -1,4 +1,4 @@
-"""Spiking LSTMs: gated memories that fire when their output passes the threshold."""
+"""Spiking LSTMs: LSTM cells that fire when their output exceeds the threshold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from spikecore.arguments import Count, Sizes
 
 
 def logistic(xp: Vocabulary, x: Any) -> Any:
-    """1 / (1 + exp(-x)), in a form that cannot overflow."""
+    """The logistic sigmoid 1 / (1 + exp(-x)), in a form that cannot overflow."""
     return 0.5 * (1.0 + xp.tanh(0.5 * x))
 
 
 @dataclass(frozen=True)
 class _Gated(Membrane):
-    """What both LSTMs share: syn is the cell c, mem the output h; the membrane is reset, the cell never."""
+    """Base of both LSTMs: syn is the cell c, mem the output h; a reset changes mem and never syn."""
 
     reset_mechanism: Reset = "none"
 
@@ -32,7 +32,7 @@ class _Gated(Membrane):
     def gated(
         self, engine: Engine, params: Params, state: State, gates: Tuple[Any, ...], reset: Optional[Array]
     ) -> Tuple[Any, Any]:
-        """Cell and membrane after one step, from the input, forget, cell and output gates before their nonlinearity."""
+        """Cell and membrane after one step; ``gates``: input, forget, cell and output gate before the nonlinearity."""
         xp = engine.xp
         enter, forget, content, leave = gates
         syn = logistic(xp, forget) * state.syn + logistic(xp, enter) * xp.tanh(content)
@@ -49,17 +49,17 @@ class SLSTM(_Gated):
         mem[t] = sigma(o) tanh(syn[t]), then the reset of ``Membrane`` (default "none"); syn is never reset
         S[t] = gamma Theta(mem[t] - theta)
 
-    mem lies in (-1, 1): with the default threshold 1 it never fires.
+    mem lies in (-1, 1): with the default threshold 1 the neuron never fires, so set a lower one.
 
     Args:
-        input_size: features of the input (time, batch, input_size).
-        hidden_size: number of neurons.
-        bias: whether the gates have biases.
+        input_size: features of the input (time, batch, input_size), >= 1.
+        hidden_size: number of neurons, >= 1.
+        bias: whether the gates have biases; default True.
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
             ``Membrane``.
 
     Parameters: ``weight_ih`` (4 hidden, input), ``weight_hh`` (4 hidden, hidden), ``bias_ih``, ``bias_hh``
-    (4 hidden,), in the order i, f, g, o, uniform in +-1/sqrt(hidden_size), as torch.nn.LSTMCell has them.
+    (4 hidden,), in the order i, f, g, o, uniform in +-1/sqrt(hidden_size), as in torch.nn.LSTMCell.
 
     Source: Hochreiter & Schmidhuber, Long short-term memory, 1997; Eshraghian et al., 2023.
     """
@@ -79,13 +79,13 @@ class SLSTM(_Gated):
     def init(self, key: Key, shape: Shape) -> Init:
         if shape != (self.input_size,):
             raise ShapeError(f"SLSTM: samples of shape {shape}, expected ({self.input_size},)")
-        own = super().init(key, (self.hidden_size,)).params
+        inherited = super().init(key, (self.hidden_size,)).params
         rows, bound = 4 * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)
         sizes: Dict[str, Shape] = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
         if self.bias:
             sizes.update(bias_ih=(rows,), bias_hh=(rows,))
         weights = {name: uniform_weight(key, name, size, bound) for name, size in sizes.items()}
-        return Init(own.replace(**weights), EMPTY, (self.hidden_size,))
+        return Init(inherited.replace(**weights), EMPTY, (self.hidden_size,))
 
     def prepare(self, engine: Engine, params: Params) -> Params:
         weights = {name: params[name] for name in params if name.startswith(("weight", "bias"))}
@@ -119,11 +119,12 @@ class SConv2dLSTM(_Gated):
     Args:
         in_channels: channels of the input (time, batch, in_channels, height, width).
         out_channels: channels of states and spikes.
-        kernel_size: an odd int or two; padded by half so that without stride maps keep their size.
-        bias: whether the gates have biases.
-        stride: stride over the input; the states have the smaller map.
-        dilation: spacing of the kernel, for input and states.
-        max_pool, avg_pool: kernel (and stride) of a pooling before the threshold; 0 for none, not both.
+        kernel_size: an odd int or two, default 3. The padding is half of it, so maps keep their size if stride is 1.
+        bias: whether the gates have biases; default True.
+        stride: stride over the input, an int or two, default 1; the states have the size of the output map.
+        dilation: spacing of the kernel, for input and states, an int or two, default 1.
+        max_pool, avg_pool: size (and stride) of the window of a pooling before the threshold, an int; 0, the default,
+            for none. Give one of them at most.
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
             ``Membrane``.
 
@@ -155,7 +156,9 @@ class SConv2dLSTM(_Gated):
                 f"SConv2dLSTM: max_pool={self.max_pool!r} and avg_pool={self.avg_pool!r}: give one of them"
             )
         if not self.reset_delay and (self.max_pool or self.avg_pool):
-            raise ValueError("SConv2dLSTM: reset_delay=False with pooling: spikes and membrane differ in shape")
+            raise ValueError(
+                "SConv2dLSTM: reset_delay=False cannot be used with pooling, since spikes and membrane differ in shape"
+            )
 
     @property
     def _windows(self) -> Any:
@@ -176,19 +179,19 @@ class SConv2dLSTM(_Gated):
         space = window_counts(shape[1:], kernel, stride, self.padding, dilation)
         if min(space) < max(1, self.max_pool, self.avg_pool):
             raise ShapeError(f"SConv2dLSTM: a map of {shape[1:]} is too small; the states would be {space}")
-        own = super().init(key, (self.out_channels, *space)).params
+        inherited = super().init(key, (self.out_channels, *space)).params
         size = (4 * self.out_channels, self.in_channels + self.out_channels, *kernel)
         bound = 1.0 / math.sqrt(math.prod(size[1:]))
         weights = {"weight": uniform_weight(key, "weight", size, bound)}
         if self.bias:
             weights["bias"] = uniform_weight(key, "bias", size[:1], bound)
         pool = self.max_pool or self.avg_pool or 1
-        return Init(own.replace(**weights), EMPTY, (self.out_channels, *(n // pool for n in space)))
+        return Init(inherited.replace(**weights), EMPTY, (self.out_channels, *(n // pool for n in space)))
 
     def prepare(self, engine: Engine, params: Params) -> Params:
         now, before = params.weight[:, : self.in_channels, ...], params.weight[:, self.in_channels :, ...]
-        ready = super().prepare(engine, params).replace(weight_x=now, weight_h=before)
-        return ready.replace(bias=params.bias) if self.bias else ready
+        prepared = super().prepare(engine, params).replace(weight_x=now, weight_h=before)
+        return prepared.replace(bias=params.bias) if self.bias else prepared
 
     def project(self, engine: Engine, params: Params, x: Array) -> Any:
         option = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": 1}

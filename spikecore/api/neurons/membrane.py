@@ -1,7 +1,6 @@
-"""Membranes: what a spike does to the membrane that fired it.
+"""Membranes: reset after a spike, lateral inhibition and state quantisation, shared by all neurons with a membrane.
 
-All neurons with a membrane share the resets, lateral inhibition and state quantisation that stand here. Their ``step``
-only says how the membrane moves::
+A neuron's own ``step`` only says how its membrane is updated::
 
     reset = self.reset(engine, params, state.mem)                  # R[t], or None
     mem = params.beta * self.lowered(params, state.mem, reset) + x
@@ -30,24 +29,29 @@ class Quantiser(Protocol):
 class Membrane(Neuron):
     """Base of the neurons that have a membrane ``mem`` which a spike resets.
 
-    With ``reset_delay=True``, the default, the spike at t acts on the membrane at t + 1, and that action is not
-    differentiated: R[t] = Theta(U[t-1] - theta). With F[t] the membrane as it would be without reset::
+    With ``reset_delay=True``, the default, the spike at t resets the membrane at t + 1, and the reset is not
+    differentiated: R[t] = Theta(U[t-1] - theta). With F[t] the updated membrane before the reset::
 
         "subtract"           U[t] = F[t] - R[t] theta
-        "subtract_decayed"   U[t] = F[t] computed from U[t-1] - R[t] theta, so that beta theta is taken away
-        "zero"               U[t] = (1 - R[t]) F[t]; in Leaky F[t] computed from (1 - R[t]) U[t-1]: the input survives
+        "subtract_decayed"   U[t] = F[t] computed from U[t-1] - R[t] theta, so that beta theta is subtracted
+        "zero"               U[t] = (1 - R[t]) F[t]; in Leaky F[t] computed from (1 - R[t]) U[t-1]: the input is kept
         "none"               U[t] = F[t]
 
-    With ``reset_delay=False`` it acts at once and is differentiated through the surrogate: with H[t] the unscaled spike
-    U[t] = F[t] - H[t] theta for both kinds of "subtract", U[t] = F[t] - H[t] F[t] for "zero".
+    With ``reset_delay=False`` the spike resets the membrane in the same step, and the reset is differentiated through
+    the surrogate. With H[t] the unscaled spike, U[t] = F[t] - H[t] theta for "subtract" and "subtract_decayed", and
+    U[t] = F[t] - H[t] F[t] for "zero".
 
     Args:
         threshold, surrogate, graded_spikes_factor: see ``Neuron``.
-        reset_mechanism: "subtract", "subtract_decayed", "zero" or "none".
-        reset_delay: whether the reset acts one step after the spike.
-        inhibition: only the feature (first axis after the batch) with the highest membrane may fire. The delayed reset
-            looks at the membrane alone: losers above the threshold are reset as well, as in snnTorch.
+        reset_mechanism: "subtract" (the default), "subtract_decayed", "zero" or "none".
+        reset_delay: whether the reset acts one step after the spike; default True.
+        inhibition: if True, only the feature (first axis after the batch) with the highest membrane may fire. A delayed
+            reset also resets the other features whose membranes exceed the threshold, as in snnTorch.
         state_quant: a ``functional.quant.state_quant``, applied to every state at every step; None: full precision.
+
+    Raises:
+        ValueError: ``reset_mechanism`` is something else.
+        TypeError: ``state_quant`` is something else.
     """
 
     reset_mechanism: Reset = "subtract"
@@ -71,7 +75,7 @@ class Membrane(Neuron):
     # ---- the reset, before and after the update ----
 
     def reset(self, engine: Engine, params: Params, before: Array) -> Any:
-        """R[t] of a delayed reset; None where nothing is reset or at once. A comparison: no gradient."""
+        """R[t] of a delayed reset, without gradient; None if the reset is "none" or not delayed."""
         if self.reset_mechanism == "none" or not self.reset_delay:
             return None
         return cast(engine, before > params.threshold)
@@ -116,7 +120,7 @@ class Membrane(Neuron):
 
 
 def winner(engine: Engine, potential: Any) -> Any:
-    """One at the feature with the highest potential of each sample and place, zero elsewhere; ties go to the first."""
+    """One at the feature with the highest potential of each sample and position, else zero; a tie goes to the first."""
     xp = engine.xp
     best = xp.expand_dims(xp.argmax(potential, axis=1), axis=1)
     features = potential.shape[1]

@@ -1,9 +1,9 @@
-"""Neurons without reset are linear in time, so all their steps can be computed at once.
+"""Parallel computation over time: neurons without reset are linear in time, so all steps can be computed at once.
 
-The recurrence U[t] = a[t] U[t-1] + b[t] is associative: two neighbouring steps make one, (a2, b2) after (a1, b1) is
-(a2 a1, a2 b1 + b2). Doubling the span of each step log2 T times gives every U[t] (Hillis & Steele, Data parallel
-algorithms, 1986; Blelloch, Prefix sums and their applications, 1990). Nothing is divided by a running product, so it is
-as accurate as the loop for any T.
+The recurrence U[t] = a[t] U[t-1] + b[t] is associative: two neighbouring steps combine into one, (a2, b2) after
+(a1, b1) is (a2 a1, a2 b1 + b2). Doubling the span of each step log2 T times gives every U[t] (Hillis & Steele, Data
+parallel algorithms, 1986; Blelloch, Prefix sums and their applications, 1990). The method does not divide by a running
+product, so it is as accurate as the loop for any T.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from spikecore.api.neurons.base import Neuron
 
 
 def recurrence(engine: Engine, decay: Any, inputs: Any, before: Any) -> Any:
-    """All U[t] = decay U[t-1] + inputs[t], with U[-1] = ``before``.
+    """Compute all U[t] = decay U[t-1] + inputs[t], with U[-1] = ``before``.
 
     Args:
         engine: the engine.
         decay: a number, an array that broadcasts to one step, or one value per step (time, batch, ...).
         inputs: (time, batch, ...).
-        before: (batch, ...).
+        before: the state before the first step, (batch, ...).
 
     Returns:
-        (time, batch, ...).
+        the states of all steps, (time, batch, ...).
     """
     xp = engine.xp
     varying = hasattr(decay, "ndim") and decay.ndim == inputs.ndim
@@ -47,10 +47,14 @@ def recurrence(engine: Engine, decay: Any, inputs: Any, before: Any) -> Any:
 
 @dataclass(frozen=True)
 class Parallel(Neuron):
-    """Mixed into neurons whose states are linear recurrences: computes a whole sequence without a loop over time.
+    """Mixin for neurons whose states are linear recurrences: computes a whole sequence without a loop over time.
 
     Args:
-        parallel: compute all steps at once; refused with a reset, which is not linear, and with truncated BPTT.
+        parallel: compute all steps at once; default False. Resets and ``state_quant``, which are not linear, and
+            truncated BPTT exclude it.
+
+    Raises:
+        ValueError: ``parallel=True`` with a reset or ``state_quant``.
     """
 
     parallel: bool = False
@@ -65,11 +69,11 @@ class Parallel(Neuron):
             )
 
     def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
-        """Every state at every step, (time, batch, ...)."""
+        """The states at every step, by name, each (time, batch, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define unrolled()")
 
     def outputs(self, engine: Engine, params: Params, before: State, states: State) -> Any:
-        """The outputs of all steps from their states, and the state before the first."""
+        """The outputs of all steps, from the states of all steps and the state ``before`` the first."""
         time, batch = states.mem.shape[:2]
         mem = engine.xp.reshape(states.mem, (time * batch, *states.mem.shape[2:]))
         spikes, _ = (
@@ -91,9 +95,9 @@ class Parallel(Neuron):
         record: Tuple[str, ...] = (),
         window: Optional[int] = None,
     ) -> Any:
-        """``Engine.scan`` without a loop."""
+        """What ``Engine.scan`` returns, computed without a loop over time."""
         if window is not None:
-            raise ValueError(f"{type(self).__name__}: parallel=True has no steps to truncate; leave out window")
+            raise ValueError(f"{type(self).__name__}: window={window!r} has no effect with parallel=True; leave it out")
         if steps is not None:
             inputs = engine.xp.broadcast_to(inputs, (steps, *inputs.shape[1:]))
         states = self.unrolled(engine, params, state, inputs)

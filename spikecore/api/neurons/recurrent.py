@@ -1,4 +1,4 @@
-"""Recurrence: a neuron whose spikes come back as input one step later, through a connection."""
+"""Recurrence: a neuron whose spikes return to its input one step later, through a connection."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from spikecore.arguments import Size, Sizes
 
 @dataclass(frozen=True)
 class OneToOne(Stateless):
-    """Each neuron feeds itself: y = V x.
+    """Connection of each neuron to itself: y = V x.
 
     Args:
-        V: weight; a number, an array that broadcasts to the neurons, or learned (the default, one for all neurons).
+        V: weight; a number, an array that broadcasts to the neurons, or learned (the default: one for all neurons,
+            initially 1).
     """
 
     V: Param = Learn(1.0)
@@ -52,9 +53,9 @@ class OneToOne(Stateless):
 
 @dataclass(frozen=True)
 class Recurrent(Stepper):
-    """A neuron that hears its own spikes of the step before: its input is I[t] + connection(S[t-1]).
+    """A neuron that receives its own spikes one step later: its input is I[t] + connection(S[t-1]).
 
-    The spikes that come back are those the neuron sends, graded and inhibited, and they are differentiated.
+    S is the neuron's output, after grading and inhibition. Gradients flow through the recurrence.
 
     Args:
         neuron: the neuron; its parameters are named "neuron.…".
@@ -63,6 +64,7 @@ class Recurrent(Stepper):
 
     Raises:
         TypeError: neuron or connection is something else.
+        ValueError: the neuron has ``parallel=True``.
         ShapeError: the connection changes the shape.
     """
 
@@ -107,14 +109,14 @@ class Recurrent(Stepper):
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         fed_back, _ = self.connection.step(engine, params.connection, EMPTY, state.spk)
-        own = State({name: state[name] for name in self.neuron.state})
-        spikes, after = self.neuron.step(engine, params.neuron, own, x + fed_back)
+        inner = State({name: state[name] for name in self.neuron.state})
+        spikes, after = self.neuron.step(engine, params.neuron, inner, x + fed_back)
         return spikes, State({"spk": spikes, **after})
 
 
 @dataclass(frozen=True)
 class _Recurrently(Neuron):
-    """Mixed into a neuron: the same fields and a choice of connection, run as ``Recurrent``."""
+    """Mixin that adds a connection's fields to a neuron and runs it as ``Recurrent``."""
 
     V: Param = Learn(1.0)
     all_to_all: bool = True
@@ -134,7 +136,7 @@ class _Recurrently(Neuron):
 
     @property
     def recurrent(self) -> Recurrent:
-        """The neuron and its connection, spelled out."""
+        """The equivalent ``Recurrent``: the neuron and its connection."""
         return self._recurrent  # type: ignore[attr-defined,no-any-return]
 
     @property
@@ -162,7 +164,7 @@ class _Recurrently(Neuron):
 
 
 def _connection(owner: Any) -> Stateless:
-    """The connection that the options of ``RLeaky`` or ``RSynaptic`` ask for."""
+    """The connection that the options of ``RLeaky`` or ``RSynaptic`` describe."""
     name, conv = type(owner).__name__, (owner.conv2d_channels, owner.kernel_size)
     dense = owner.linear_features is not None
     if not owner.all_to_all:
@@ -171,7 +173,7 @@ def _connection(owner: Any) -> Stateless:
         return OneToOne(owner.V)
     if Learn(1.0) != owner.V:
         raise TypeError(
-            f"{name}: V={owner.V!r} needs all_to_all=False: a dense or convolutional connection has its own"
+            f"{name}: V={owner.V!r} needs all_to_all=False: a dense or convolutional connection has its own weights"
         )
     if dense and any(part is not None for part in conv):
         raise TypeError(f"{name}: give either linear_features, or conv2d_channels and kernel_size")
@@ -189,7 +191,7 @@ def _connection(owner: Any) -> Stateless:
 
 
 class _ResetLeaky(Leaky):
-    """Leaky whose zero reset clears input and recurrence too, as in snnTorch's ``RLeaky``."""
+    """Leaky whose reset "zero" also clears the input and the recurrent current, as in snnTorch's ``RLeaky``."""
 
     zero_keeps_input: ClassVar[bool] = False
 
@@ -201,13 +203,14 @@ class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its
         F[t] = beta U[t-1] + I[t] + connection(S[t-1]),  then the reset of ``Membrane``; "zero" clears all of F[t]
 
     Args:
-        V: weight of the one-to-one connection; learned by default.
-        all_to_all: whether every neuron hears every other one, through ``linear_features`` or a convolution; else each
-            hears itself, through V.
-        linear_features: number of neurons of a dense connection, with bias.
-        conv2d_channels, kernel_size: a convolution that keeps the map's size, with bias.
+        V: weight of the one-to-one connection, which ``all_to_all=False`` selects; learned by default.
+        all_to_all: True, the default: a dense connection (give ``linear_features``) or a convolution (give
+            ``conv2d_channels`` and ``kernel_size``) between the neurons; False: each neuron is connected to itself.
+        linear_features: number of neurons of a dense connection, which has a bias.
+        conv2d_channels, kernel_size: channels and kernel (an odd int or two) of a convolution, which has a bias and
+            keeps the map's size.
         beta, threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: as in
-            ``Leaky``. A one-to-one connection with reset "zero" is dead: (1 - R[t]) V S[t-1] is always zero.
+            ``Leaky``. A one-to-one connection has no effect with a delayed reset "zero": (1 - R[t]) V S[t-1] is zero.
 
     Parameters: "neuron.…" and "connection.…".
 
@@ -219,7 +222,7 @@ class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its
 
 
 @dataclass(frozen=True)
-class RSynaptic(_Recurrently, Synaptic):  # type: ignore[override]  # likewise
+class RSynaptic(_Recurrently, Synaptic):  # type: ignore[override]  # its state is its neuron's and one more
     """``Synaptic`` with recurrence (snnTorch ``RSynaptic``); short for ``Recurrent(Synaptic(...), connection)``.
 
         syn[t] = alpha syn[t-1] + I[t] + connection(S[t-1]),  the rest as in ``Synaptic``

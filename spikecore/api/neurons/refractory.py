@@ -14,16 +14,20 @@ from spikecore.api.neurons.stepper import Stepper
 
 @dataclass(frozen=True)
 class Refractory(Stepper):
-    """A neuron that after a spike neither hears nor fires for some steps.
+    """A neuron that, for some steps after a spike, receives no input and does not fire.
 
         free[t] = 1 if no spike in the last ``period`` steps, else 0          not differentiated
         S[t] = free[t] neuron(free[t] I[t])
 
-    The neuron's own leak and reset go on meanwhile.
+    During these steps the neuron's leak and reset continue.
 
     Args:
         neuron: the neuron; its parameters are named "neuron.…".
-        period: number of silent steps after a spike, >= 1.
+        period: number of silent steps after a spike, an int >= 1; default 1.
+
+    Raises:
+        TypeError: ``neuron`` is not a neuron.
+        ValueError: ``period`` is below 1, or the neuron has ``parallel=True``.
     """
 
     neuron: Stepper
@@ -57,13 +61,13 @@ class Refractory(Stepper):
         return Params(neuron=self.neuron.prepare(engine, params.neuron))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
-        own = self.neuron.rest(engine, params.neuron, x)
-        return State({"wait": engine.xp.zeros_like(x), **own})
+        inner = self.neuron.rest(engine, params.neuron, x)
+        return State({"wait": engine.xp.zeros_like(x), **inner})
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         free = cast(engine, state.wait < 0.5)
-        own = State({name: state[name] for name in self.neuron.state})
-        spikes, after = self.neuron.step(engine, params.neuron, own, free * x)
+        inner = State({name: state[name] for name in self.neuron.state})
+        spikes, after = self.neuron.step(engine, params.neuron, inner, free * x)
         spikes = free * spikes
         fired = cast(engine, spikes > 0)
         left = engine.xp.clip(state.wait - 1.0, 0.0, float(self.period))

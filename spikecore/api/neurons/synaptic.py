@@ -18,15 +18,15 @@ class Synaptic(Parallel, Membrane):
 
         syn[t] = alpha syn[t-1] + I[t]                     the input reaches the membrane in the same step
         F[t] = beta U[t-1] + syn[t]
-        U[t] = F[t] after the reset of ``Membrane``; a reset leaves syn alone
+        U[t] = F[t] after the reset of ``Membrane``; a reset does not change syn
         S[t] = gamma Theta(U[t] - theta)
 
-    With ``state_quant`` both states are quantised after the step: the membrane gets syn[t] in full precision.
+    With ``state_quant`` both states are quantised at the end of the step; the membrane gets syn[t] in full precision.
 
     Args:
-        alpha: synaptic decay per step in [0, 1].
-        beta: membrane decay per step in [0, 1]; both may be arrays or learned, as in ``Leaky``.
-        parallel: compute all steps at once; only without reset.
+        alpha: synaptic decay per step in [0, 1]; default 0.9.
+        beta: membrane decay per step in [0, 1]; default 0.8. Both may be arrays or learned, as in ``Leaky``.
+        parallel: compute all steps at once; needs reset_mechanism "none"; default False.
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
             ``Membrane``.
 

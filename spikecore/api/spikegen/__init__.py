@@ -1,9 +1,9 @@
-"""Encoders: from numbers to spike trains.
+"""Encoders: they convert numbers to spike trains.
 
-Each takes an array of any engine and returns one of the same kind, dtype and device, time first. Random ones draw anew
-at every call, governed by ``np.random.seed`` for arrays and by ``torch.manual_seed`` for tensors. With a ``seed`` (an
-int, or a tuple of ints and strings) they draw bit-identically at every call and on every engine; with ``first``, the
-running number of the first sample, a batch can then be encoded in parts.
+An encoder takes an array of any engine and returns one of the same engine, dtype and device, time first. Without a
+``seed``, random encoders give other spikes at every call; ``np.random.seed`` (arrays) and ``torch.manual_seed``
+(tensors) make them repeatable. With a ``seed`` (an int, or a tuple of ints and strings) they give bit-identical spikes
+at every call and on every engine. With ``first``, the number of the first sample, a batch can be encoded in parts.
 """
 
 from spikecore.api.spikegen.levels import burst as burst

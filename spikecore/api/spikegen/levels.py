@@ -1,4 +1,4 @@
-"""Codes of a constant value without chance: direct current, bursts, binary phases, Gaussian receptive fields."""
+"""Deterministic codes of constant values: direct current, bursts, binary phases, Gaussian receptive fields."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from spikecore.arguments import ArrayLike, Size, checked
 
 @checked
 def constant(data: ArrayLike, num_steps: Size) -> Any:
-    """Constant current (direct coding): the data themselves, the same at every step.
+    """Constant current (direct coding): the data are repeated at every step.
 
     Args:
         data: (batch, *features).
-        num_steps: T >= 1.
+        num_steps: T, the number of steps, >= 1.
 
     Returns:
         (T, batch, *features). A model called with ``num_steps`` does the same without copying.
+
+    Raises:
+        ValueError: the data hold NaN or infinity.
     """
     engine, x = taken("constant", data)
     return engine.xp.broadcast_to(engine.xp.expand_dims(x, axis=0), (steps_of("constant", num_steps), *x.shape)) * 1.0
@@ -32,7 +35,7 @@ def burst(
     shortest: int = 1,
     longest: Optional[int] = None,
 ) -> Any:
-    """Burst code: a large value is many spikes close together, from the first step on.
+    """Burst code: a large value becomes many spikes at short intervals, from the first step on.
 
         number    n = ceil(max_spikes x)
         interval  d = ceil(longest - (longest - shortest) x)
@@ -40,16 +43,16 @@ def burst(
 
     Args:
         data: (batch, *features) in [0, 1].
-        num_steps: T >= 1.
-        max_spikes: spikes of the value 1, >= 1.
-        shortest: interval of the value 1, in steps, >= 1.
-        longest: interval of the value 0; None is the longest with which every burst fits.
+        num_steps: T, the number of steps, >= 1.
+        max_spikes: number of spikes for the value 1, >= 1; default 5.
+        shortest: interval for the value 1, in steps, >= 1; default 1.
+        longest: interval for the value 0, in steps; None, the default, is the longest for which every burst fits.
 
     Returns:
         Zeros and ones, (T, batch, *features).
 
     Raises:
-        ValueError: data or arguments out of range, or a burst that does not fit.
+        ValueError: data or an argument is out of range, or a burst does not fit.
 
     Source: Guo et al., Neural coding in spiking neural networks: a comparative study for robust neuromorphic systems,
     Frontiers in Neuroscience 15, 2021.
@@ -76,22 +79,23 @@ def burst(
 
 @checked
 def phase(data: ArrayLike, num_steps: Optional[Size] = None, period: int = 8, weighted: bool = False) -> Any:
-    """Phase code: the binary digits of the value, the highest first, over and over.
+    """Phase code: the binary digits of the value, the highest first, repeated.
 
         k = floor(2^period x),  at most 2^period - 1
         step t holds digit period - 1 - (t mod period) of k
 
     Args:
         data: (batch, *features) in [0, 1].
-        num_steps: T >= 1; a multiple of ``period`` holds the value a whole number of times.
-        period: number of digits, in [1, 16].
-        weighted: whether a spike has the size of its digit, 2^-(1 + t mod period); a period then sums to k / 2^period.
+        num_steps: T, the number of steps, >= 1; a multiple of ``period`` repeats the value a whole number of times.
+        period: number of digits, in [1, 16]; default 8.
+        weighted: whether a spike has the size of its digit, 2^-(1 + t mod period), so that a period sums to
+            k / 2^period; default False.
 
     Returns:
         Zeros and ones, or weighted spikes, (T, batch, *features).
 
     Raises:
-        ValueError: data or arguments out of range.
+        ValueError: data or an argument is out of range.
 
     Source: Kim et al., Deep neural networks with weighted spikes, Neurocomputing 311, 2018.
     """
@@ -109,23 +113,23 @@ def phase(data: ArrayLike, num_steps: Optional[Size] = None, period: int = 8, we
 
 @checked
 def receptive_fields(data: ArrayLike, neurons: int = 8, low: float = 0.0, high: float = 1.0, beta: float = 1.5) -> Any:
-    """Each value as the responses of a population with Gaussian receptive fields.
+    """Converts each value to the responses of a population of neurons with Gaussian receptive fields.
 
         g_i = exp(-(x - mu_i)^2 / (2 sigma^2))      mu_i = low + (2 i - 1)/2 w,  i = 0 .. neurons - 1
         w = (high - low) / (neurons - 2)            sigma = w / beta
 
     Args:
         data: (batch, ..., features); or (batch,), one feature.
-        neurons: neurons per feature, >= 3.
-        low, high: range of the data; the outermost centres lie half a distance outside.
-        beta: how narrow the fields are, > 0; between 1 and 2 neighbours overlap well.
+        neurons: neurons per feature, >= 3; default 8.
+        low, high: range of the data, low < high; defaults 0 and 1. The outermost centres lie w/2 outside.
+        beta: how narrow the fields are, > 0; default 1.5. Between 1 and 2 neighbouring fields overlap well.
 
     Returns:
-        (batch, ..., features * neurons) in (0, 1], the neurons of a feature next to each other. Feed it to ``rate`` or,
-        as ``population`` does, turn it into spike times.
+        (batch, ..., features * neurons) in (0, 1], the neurons of a feature next to each other. ``rate`` encodes it as
+        random spikes, ``population`` as spike times.
 
     Raises:
-        ValueError: arguments out of range.
+        ValueError: an argument is out of range.
 
     Source: Bohte, Kok and La Poutre, Error-backpropagation in temporally encoded networks of spiking neurons,
     Neurocomputing 48, 2002.
@@ -152,23 +156,23 @@ def population(
     beta: float = 1.5,
     cutoff: float = 0.1,
 ) -> Any:
-    """Population code: the neurons of ``receptive_fields``, each firing once, the earlier the stronger its response.
+    """Population code: each neuron of ``receptive_fields`` fires once; the stronger its response, the earlier.
 
     Neuron i fires at step round((1 - g_i)(T - 1)), halves to even, or never if g_i < ``cutoff``.
 
     Args:
         data: (batch, ..., features); or (batch,), one feature.
-        num_steps: T >= 1.
+        num_steps: T, the number of steps, >= 1.
         neurons, low, high, beta: as in ``receptive_fields``.
-        cutoff: weaker responses stay silent, in [0, 1].
+        cutoff: neurons with a weaker response do not fire, in [0, 1]; default 0.1.
 
     Returns:
         Zeros and ones, (T, batch, ..., features * neurons).
 
     Raises:
-        ValueError: arguments out of range.
+        ValueError: an argument is out of range.
 
-    Source: as ``receptive_fields``.
+    Source: Bohte, Kok and La Poutre, see ``receptive_fields``.
     """
     steps = steps_of("population", num_steps)
     if not 0.0 <= cutoff <= 1.0:

@@ -1,4 +1,4 @@
-"""Random codes: spikes drawn with a probability; with a seed bit-identical on every engine."""
+"""Random codes: spikes are drawn with a probability; with a seed they are bit-identical on every engine."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ def rate(
 ) -> Any:
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
 
-    Floats outside [0, 1] are clipped; whole numbers above 1 are refused, since nearly always an image was not scaled.
+    Floats outside [0, 1] are clipped. Integer data with probabilities above 1 are refused, since they are usually
+    images that were not scaled.
 
     Args:
         data: (batch, *features), or (time, batch, *features) with ``time_var_input``; (time,) is a single train.
-        num_steps: T; for a static input only.
-        gain, offset: straight line from data to probability.
-        first_spike_time: no spike before this step (static input).
-        time_var_input: whether ``data`` already have a time axis; then each step uses its own value.
-        seed: names the random stream: equal seeds, equal spikes, on every engine. Without it each call draws anew,
-            governed by ``np.random.seed`` for arrays, by ``torch.manual_seed`` for tensors.
-        first: running number of the batch's first sample.
+        num_steps: T, the number of steps, for a static input; leave it out with ``time_var_input``.
+        gain, offset: slope and offset from data to probability; defaults 1 and 0.
+        first_spike_time: there is no spike before this step (static input); default 0.
+        time_var_input: whether ``data`` have a time axis, so that each step has its own value; default False.
+        seed: names the random stream: equal seeds give equal spikes on every engine. None, the default: each call gives
+            other spikes, from ``np.random.seed`` for arrays and from ``torch.manual_seed`` for tensors.
+        first: number of the batch's first sample; default 0.
 
     Returns:
         Zeros and ones, (T, batch, *features).
 
     Raises:
-        ValueError: ``num_steps`` missing, below 1, or given with ``time_var_input``; ``first_spike_time`` out of range;
-            whole numbers that make probabilities above 1.
+        ValueError: ``num_steps`` is missing, below 1, or given with ``time_var_input``; ``first_spike_time`` is out of
+            range; or integer data give probabilities above 1.
     """
     engine, x = taken("rate", data)
     if time_var_input:
@@ -65,20 +66,20 @@ def rate(
 
 @checked
 def rate_conv(data: ArrayLike, *, seed: Optional[Seed] = None, first: int = 0, sample_axis: Optional[int] = 0) -> Any:
-    """A spike for each number with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
+    """Converts each number to a spike with probability clip(x, 0, 1) (snnTorch ``rate_conv``).
 
     Args:
         data: any shape.
-        seed: names the random stream: equal seeds, equal spikes, on every engine. Without it each call draws anew,
-            governed by ``np.random.seed`` for arrays, by ``torch.manual_seed`` for tensors.
-        first: running number of the first sample.
-        sample_axis: axis along which samples lie; 1 for sequences, None for a single sample.
+        seed: names the random stream: equal seeds give equal spikes on every engine. None, the default: each call gives
+            other spikes, from ``np.random.seed`` for arrays and from ``torch.manual_seed`` for tensors.
+        first: number of the first sample; default 0.
+        sample_axis: axis that counts samples: 0, the default; 1 for sequences; None for a single sample.
 
     Returns:
         Zeros and ones in the shape of ``data``.
 
     Raises:
-        ValueError: ``sample_axis`` is no axis of ``data``; whole numbers above 1.
+        ValueError: ``sample_axis`` is not an axis of ``data``, or data are integers above 1.
     """
     engine, x = taken("rate_conv", data)
     draws = engine.uniform(stream_of(engine, seed), tuple(x.shape), sample_axis=sample_axis, first=first)
@@ -86,7 +87,7 @@ def rate_conv(data: ArrayLike, *, seed: Optional[Seed] = None, first: int = 0, s
 
 
 def _chance(name: str, data: ArrayLike, engine: Any, probability: Any) -> Any:
-    """Refuse whole numbers that are no probabilities: mostly an image of 0 to 255, every pixel of which would fire."""
+    """Refuse integer data that give probabilities above 1: mostly images of 0 to 255, where every pixel would fire."""
     kind = str(getattr(data, "dtype", ""))
     if "int" in kind and (engine.to_numpy(probability) > 1.0).any():
         raise ValueError(
@@ -98,7 +99,7 @@ def _chance(name: str, data: ArrayLike, engine: Any, probability: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Refractory:
-    """Lets a spike through if none has come in the ``period`` steps before."""
+    """Passes a spike on if there was none in the last ``period`` steps."""
 
     period: int
 
@@ -123,24 +124,24 @@ def poisson(
 ) -> Any:
     """Poisson spikes with a refractory period: after a spike, none for ``refractory`` steps.
 
-    A neuron that may fire does so with probability x. The mean interval is refractory + 1/x steps, so the rate falls
-    below x. ``compensate`` fires with x / (1 - refractory x) instead, which keeps the rate at x up to the highest
-    possible one, 1 / (refractory + 1).
+    Outside of its refractory period, a neuron fires with probability x per step. The mean interval is refractory + 1/x
+    steps, so the rate is below x. With ``compensate`` the probability is x / (1 - refractory x), which gives the rate x
+    up to the highest possible rate, 1 / (refractory + 1).
 
     Args:
         data: (batch, *features), probabilities per step; clipped to [0, 1].
-        num_steps: T >= 1.
-        refractory: silent steps after a spike, >= 0.
-        compensate: whether to make up for the silence.
-        seed: names the random stream: equal seeds, equal spikes, on every engine. Without it each call draws anew,
-            governed by ``np.random.seed`` for arrays, by ``torch.manual_seed`` for tensors.
-        first: running number of the batch's first sample.
+        num_steps: T, the number of steps, >= 1.
+        refractory: number of silent steps after a spike, >= 0; default 0.
+        compensate: whether to raise the probability so that the rate is x; default False.
+        seed: names the random stream: equal seeds give equal spikes on every engine. None, the default: each call gives
+            other spikes, from ``np.random.seed`` for arrays and from ``torch.manual_seed`` for tensors.
+        first: number of the batch's first sample; default 0.
 
     Returns:
         Zeros and ones, (T, batch, *features).
 
     Raises:
-        ValueError: ``num_steps`` or ``refractory`` out of range; no batch axis.
+        ValueError: ``num_steps`` or ``refractory`` is out of range, or data have no batch axis.
 
     Source: Dayan and Abbott, Theoretical Neuroscience, 2001, section 1.4.
     """
@@ -157,5 +158,5 @@ def poisson(
     spikes = xp.astype(draws < x, engine.dtype)
     if not refractory:
         return spikes
-    kept, _, _ = engine.scan(_Refractory(refractory), Params(), State(wait=xp.zeros_like(x)), spikes, steps=steps)
-    return kept
+    spaced, _, _ = engine.scan(_Refractory(refractory), Params(), State(wait=xp.zeros_like(x)), spikes, steps=steps)
+    return spaced

@@ -1,4 +1,4 @@
-"""Codes of a signal that changes over time: its changes, and the levels it crosses."""
+"""Codes of signals that vary in time: their changes, and the levels that they cross."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from spikecore.arguments import ArrayLike, checked
 
 @checked
 def delta(data: ArrayLike, threshold: float = 0.1, padding: bool = False, off_spike: bool = False) -> Any:
-    """Delta modulation: a spike where the signal has risen since the last step (snnTorch ``delta``).
+    """Delta modulation: a spike if the signal has risen by ``threshold`` since the last step (snnTorch ``delta``).
 
         D[t] = x[t] - x[t-1]      S[t] = 1 if D[t] >= threshold, with ``off_spike`` -1 if D[t] <= -threshold, else 0
 
-    A threshold of 0 and no change cancel with ``off_spike``.
+    If the threshold is 0 and the signal does not change, the two spikes cancel with ``off_spike``.
 
     Args:
         data: (time, ...).
-        threshold: >= 0, in the unit of the data.
-        padding: what comes before the first step: False, zeros; True, the first step itself.
-        off_spike: whether falls count, too.
+        threshold: >= 0, in the unit of the data; default 0.1.
+        padding: the value before the first step: False, the default: zero; True: that of the first step.
+        off_spike: whether there are spikes of -1 where the signal falls; default False.
 
     Returns:
-        The shape of ``data``.
+        Spikes in the shape of ``data``.
 
     Raises:
-        ValueError: a negative threshold, or no time step.
+        ValueError: the threshold is negative, or there is no time step.
     """
     x = _signal("delta", data, threshold, 0.0)
     engine = engine_of(x)
@@ -42,7 +42,7 @@ def delta(data: ArrayLike, threshold: float = 0.1, padding: bool = False, off_sp
 
 @dataclass(frozen=True)
 class _Crossing:
-    """Follows a signal in steps of ``threshold``."""
+    """The stepper of ``level_crossing``: its level follows the signal in steps of ``threshold``."""
 
     threshold: float
     multiple: bool
@@ -69,21 +69,22 @@ def level_crossing(
 
         gap = x[t] - level      S[t] = sign(gap) floor(|gap| / threshold), at most 1      level += threshold S[t]
 
-    Unlike ``delta`` it misses no slow drift: threshold times the running sum of the spikes follows the signal, within
-    one threshold if ``multiple`` or if the signal is no faster than one threshold per step.
+    Unlike ``delta``, this code also detects slow changes: threshold times the cumulative sum of the spikes follows the
+    signal, within one threshold if ``multiple`` or if the signal changes by at most one threshold per step.
 
     Args:
         data: (time, ...).
-        threshold: distance of the levels, > 0, in the unit of the data.
-        off_spike: whether downward spikes, -1, are shown; the level follows the signal down in any case.
-        multiple: whether a step may hold several spikes, as one spike of their number.
-        start: the level before the first step; None takes the first value.
+        threshold: distance of the levels, > 0, in the unit of the data; default 0.1.
+        off_spike: whether downward spikes, -1, are returned; default True. The level follows the signal down in any
+            case.
+        multiple: whether a step may have several spikes, returned as one spike of size n; default False.
+        start: the level before the first step; None, the default, takes the first value.
 
     Returns:
-        The shape of ``data``.
+        Spikes in the shape of ``data``.
 
     Raises:
-        ValueError: a threshold that is not positive, or no time step.
+        ValueError: the threshold is not positive, or there is no time step.
 
     Source: Miskowicz, Send-on-delta concept: an event-based data reporting strategy, Sensors 6, 2006.
     """

@@ -36,18 +36,21 @@ def targets_convert(
     *,
     seed: Optional[Seed] = None,
 ) -> Any:
-    """Target spikes for class labels: ``targets_rate`` or ``targets_latency``, as ``code`` says.
+    """Target spikes for class labels, by ``targets_rate`` or ``targets_latency`` (snnTorch ``targets_convert``).
 
     Args:
         targets: integer labels (batch,).
         num_classes: number of classes.
-        code: "rate" or "latency"; the arguments of the other one are not used.
-        num_steps, first_spike_time, on_target, off_target, interpolate: of both.
-        correct_rate, incorrect_rate, firing_pattern, seed: of ``targets_rate``.
-        threshold, tau, clip, normalize, linear, bypass, epsilon: of ``targets_latency``.
+        code: "rate" (the default) calls ``targets_rate``, "latency" calls ``targets_latency``.
+        num_steps, first_spike_time, on_target, off_target, interpolate: arguments of both.
+        correct_rate, incorrect_rate, firing_pattern, seed: arguments of ``targets_rate``.
+        threshold, tau, clip, normalize, linear, bypass, epsilon: arguments of ``targets_latency``.
+
+    Returns:
+        what that function returns.
 
     Raises:
-        ValueError: an unknown code, or what the chosen one refuses.
+        ValueError: the code is unknown, or that function refuses an argument.
     """
     if code == "rate":
         return targets_rate(
@@ -79,18 +82,19 @@ def targets_latency(
     epsilon: float = 1e-7,
     bypass: bool = False,
 ) -> Any:
-    """The right class fires first, the others last, or never with ``clip``: ``latency`` of the one-hot code.
+    """Latency code of one-hot labels: the right class fires first, the others fire last, or never with ``clip``.
 
     Args:
         targets: integer labels (batch,).
         num_classes: number of classes.
-        num_steps and all others: as in ``latency``.
+        num_steps, first_spike_time, on_target, off_target, interpolate, threshold, tau, clip, normalize, linear,
+            epsilon, bypass: as in ``latency``.
 
     Returns:
         (T, batch, num_classes).
 
     Raises:
-        ValueError: as ``latency`` and ``to_one_hot``.
+        ValueError: ``latency`` or ``to_one_hot`` refuses an argument.
     """
     return latency(
         to_one_hot(targets, num_classes), num_steps, threshold, tau, first_spike_time, on_target, off_target, clip,
@@ -117,22 +121,25 @@ def targets_rate(
     """The right class fires at one rate, the others at another (snnTorch ``targets_rate``).
 
     Args:
-        targets, num_classes: integer labels (batch,), and how many classes there are.
-        num_steps: T; needed unless the rates are 1 and 0 from the first step on.
-        first_spike_time: no spike before this step.
-        correct_rate: spikes per step of the right class, in [0, 1].
-        incorrect_rate: of the others, at most ``correct_rate``.
-        on_target, off_target: value with and without a spike.
-        firing_pattern: see ``target_rate_code``; all neurons of a rate share one train.
-        interpolate: rise in a straight line between spikes, see ``rate_interpolate``; not for rates of 1 and 0.
-        seed: names the random streams of the two rates; without it each call draws anew, see ``rate``. (snnTorch's
-            ``epsilon`` has nothing to do here.)
+        targets: integer labels (batch,).
+        num_classes: number of classes.
+        num_steps: T, the number of steps; needed unless the rates are 1 and 0 and ``first_spike_time`` is 0.
+        first_spike_time: there is no spike before this step; default 0.
+        correct_rate: spikes per step of the right class, in [0, 1]; default 1.
+        incorrect_rate: spikes per step of the other classes, at most ``correct_rate``; default 0.
+        on_target, off_target: value with and without a spike; defaults 1 and 0.
+        firing_pattern: "regular" (the default), "uniform" or "poisson", see ``target_rate_code``; all neurons with the
+            same rate have the same train.
+        interpolate: rise linearly between spikes, see ``rate_interpolate``; no effect for rates of 1 and 0; default
+            False.
+        epsilon: not used; snnTorch has it.
+        seed: names the random streams of the two rates; None: each call gives other spikes, see ``rate``.
 
     Returns:
         (batch, num_classes) for rates of 1 and 0 from the first step on, else (T, batch, num_classes).
 
     Raises:
-        ValueError: arguments out of range, or ``num_steps`` missing.
+        ValueError: an argument is out of range, or ``num_steps`` is missing.
     """
     _check_rates(correct_rate, incorrect_rate, firing_pattern)
     right, plain = to_one_hot(targets, num_classes), (correct_rate, incorrect_rate) == (1, 0)

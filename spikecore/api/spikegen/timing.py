@@ -1,4 +1,4 @@
-"""Latency codes: one spike per feature, the earlier the larger the value."""
+"""Latency codes: one spike per feature; the larger the value, the earlier the spike."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ def latency(
     bypass: bool = False,
     epsilon: float = 1e-7,
 ) -> Any:
-    """Latency code: one spike per feature, the earlier the larger the value (snnTorch ``latency``).
+    """Latency code: one spike per feature; the larger the value, the earlier the spike (snnTorch ``latency``).
 
         log     t = tau ln(x / (x - threshold)),  x at least threshold + epsilon
         linear  t = min(tau (1 - x), tau (1 - threshold))
 
-    The spike falls on step round(t) + first_spike_time, halves to even.
+    The spike is at step round(t) + first_spike_time; halves are rounded to even.
 
     Args:
         data: (batch, *features) in [0, 1].
-        num_steps: T. May be left out with ``bypass``: then the last spike is the last step.
-        threshold: in (0, 1); smaller values fire last, or never with ``clip``.
-        tau: time constant in steps, > 0.
-        first_spike_time: earliest step.
-        on_target, off_target: value with and without a spike.
-        clip: drop spikes of values below ``threshold``.
-        normalize: stretch the code. The log code: each sample by itself, so that its last spike falls on step T - 1.
-            The linear code: all samples alike, so that t = tau (x = 0, but for ``threshold``) falls there.
-        linear: the linear code.
-        interpolate: rise in a straight line up to the spike, see ``latency_interpolate``.
-        bypass: drop spikes later than T - 1 instead of refusing them.
-        epsilon: distance kept from the pole of the log code.
+        num_steps: T, the number of steps. With ``bypass`` it may be left out: then the last spike is at the last step.
+        threshold: in (0, 1), default 0.01; smaller values fire last, or never with ``clip``.
+        tau: time constant in steps, > 0; default 1.
+        first_spike_time: the earliest step; default 0.
+        on_target, off_target: value with and without a spike; defaults 1 and 0.
+        clip: remove the spikes of values below ``threshold``; default False.
+        normalize: scale the times up to the last step; default False. In the log code each sample is scaled so that its
+            last spike is at step T - 1. In the linear code all samples are scaled so that t = tau becomes step T - 1.
+        linear: use the linear code instead of the log code; default False.
+        interpolate: rise linearly up to the spike, see ``latency_interpolate``; default False.
+        bypass: remove spikes later than step T - 1 instead of raising an error; default False.
+        epsilon: smallest distance of x from ``threshold`` in the log code; default 1e-7.
 
     Returns:
         (T, batch, *features).
 
     Raises:
-        ValueError: data or arguments out of range; spikes later than T - 1 without ``bypass``.
+        ValueError: data or an argument is out of range, or a spike is later than step T - 1 without ``bypass``.
     """
     code = latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     spikes = _trains(*code, num_steps, bypass, clip, interpolate)
@@ -74,13 +74,13 @@ def latency_code(
 
     Args:
         data, threshold, tau, first_spike_time, normalize, linear, epsilon: as in ``latency``.
-        num_steps: T; needed with ``normalize``.
+        num_steps: T, the number of steps; needed with ``normalize``.
 
     Returns:
-        times in steps, and where data are below ``threshold``; both in the shape of ``data``.
+        the times in steps, and whether data are below ``threshold``; both in the shape of ``data``.
 
     Raises:
-        ValueError: data or arguments out of range.
+        ValueError: data or an argument is out of range.
     """
     engine, x = taken("latency", data)
     xp = engine.xp
@@ -101,7 +101,7 @@ def latency_code_linear(
     first_spike_time: int = 0,
     normalize: bool = False,
 ) -> Any:
-    """Times of the linear code, t = min(tau (1 - x), tau (1 - threshold)); arguments as in ``latency_code``."""
+    """The times of the linear code, t = min(tau (1 - x), tau (1 - threshold)); see ``latency_code``."""
     return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear=True)[0]
 
 
@@ -115,29 +115,29 @@ def latency_code_log(
     normalize: bool = False,
     epsilon: float = 1e-7,
 ) -> Any:
-    """Times of the log code, t = tau ln(x / (x - threshold)); arguments as in ``latency_code``."""
+    """The times of the log code, t = tau ln(x / (x - threshold)); see ``latency_code``."""
     return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, False, epsilon)[0]
 
 
 @checked
 def latency_interpolate(spike_time: ArrayLike, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0) -> Any:
-    """Targets that rise in a straight line up to one spike and are off afterwards (snnTorch ``latency_interpolate``).
+    """Targets that rise linearly up to one spike and are off afterwards (snnTorch ``latency_interpolate``).
 
-        y[t] = off + (on - off) t / s  for t <= s, off after it,  s = round(spike_time);  y[0] = on where s = 0
+        y[t] = off + (on - off) t / s  for t <= s, off for t > s,  s = round(spike_time);  y[0] = on if s = 0
 
-    A spike that would come after the last step never comes: off throughout.
+    If the spike lies after the last step, all values are off.
 
     Args:
         spike_time: times in steps, >= 0, any shape.
-        num_steps: T >= 1.
-        on_target: value at the spike, not below ``off_target``.
-        off_target: value elsewhere.
+        num_steps: T, the number of steps, >= 1.
+        on_target: value at the spike, not below ``off_target``; default 1.
+        off_target: value elsewhere; default 0.
 
     Returns:
         (T, *shape of spike_time).
 
     Raises:
-        ValueError: ``on_target`` below ``off_target``, or ``num_steps`` below 1.
+        ValueError: ``on_target`` is below ``off_target``, or ``num_steps`` is below 1.
     """
     if on_target < off_target:
         raise ValueError(f"latency_interpolate: on_target={on_target!r} must not be below off_target={off_target!r}")
@@ -151,7 +151,7 @@ def latency_interpolate(spike_time: ArrayLike, num_steps: Size, on_target: float
 
 
 def _trains(times: Any, below: Any, num_steps: Any, bypass: bool, clip: bool, interpolate: bool) -> Any:
-    """Spike trains of zeros and ones, or ramps, from spike times and where data were below the threshold."""
+    """Spike trains of zeros and ones, or ramps, from spike times; ``below``: whether data are below the threshold."""
     engine = engine_of(times)
     xp, steps_at = engine.xp, engine.xp.round(times)
     late = int(engine.to_numpy(xp.max(steps_at))) if engine.to_numpy(times).size else 0
@@ -193,7 +193,7 @@ def _log_times(xp: Any, x: Any, threshold: float, tau: float, epsilon: float) ->
 
 
 def _stretched(xp: Any, times: Any, x: Any, span: int, linear_span: float) -> Any:
-    """Times scaled to [0, span]: the linear code by its own scale tau, the log code by each sample's latest spike."""
+    """Times scaled to [0, span]: by tau in the linear code, by each sample's latest spike in the log code."""
     if linear_span:
         return times * (span / linear_span)
     axes = tuple(range(1, x.ndim))

@@ -1,4 +1,4 @@
-"""Spike trains of one neuron with a given rate, and ramps between spikes."""
+"""Spike trains of a single neuron with a given rate, and ramps between spikes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def target_rate_code(
     seed: Optional[Seed] = None,
     engine: Union[None, EngineName, Engine] = None,
 ) -> Tuple[Any, Any]:
-    """A spike train of one neuron with a given rate (snnTorch ``target_rate_code``).
+    """A spike train of a single neuron with a given rate (snnTorch ``target_rate_code``).
 
-    "regular": at the steps floor(first_spike_time + i / rate). "uniform": as many spikes, at random steps, all
-    different. "poisson": a spike at each step with probability ``rate``.
+    "regular": spikes at the steps floor(first_spike_time + i / rate). "uniform": the same number of spikes, at
+    different random steps. "poisson": a spike at each step with probability ``rate``.
 
     Args:
-        num_steps: T >= 1.
-        first_spike_time: no spike before this step.
-        rate: spikes per step, in [0, 1].
-        firing_pattern: "regular", "uniform" or "poisson".
-        seed: names the random stream; without it each call draws anew, see ``rate``.
-        engine: whose arrays to return, an Engine or its name; default "torch" if torch has been imported, else "numpy".
+        num_steps: T, the number of steps, >= 1.
+        first_spike_time: there is no spike before this step; default 0.
+        rate: spikes per step, in [0, 1]; default 1.
+        firing_pattern: "regular" (the default), "uniform" or "poisson".
+        seed: names the random stream; None, the default: each call gives other spikes, see ``rate``.
+        engine: an Engine or its name, whose arrays to return; default "torch" if torch is imported, else "numpy".
 
     Returns:
         the train (T,) of zeros and ones, and the steps of its spikes (int64).
 
     Raises:
-        ValueError: arguments out of range.
+        ValueError: an argument is out of range.
     """
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"target_rate_code: rate={rate!r} must be in [0, 1]")
@@ -55,22 +55,22 @@ def target_rate_code(
 def rate_interpolate(
     spike_time: ArrayLike, num_steps: Size, on_target: float = 1.0, off_target: float = 0.0, epsilon: float = 1e-7
 ) -> Any:
-    """A target that rises in a straight line from off to on between two spikes (snnTorch ``rate_interpolate``).
+    """A target that rises linearly from off to on between two spikes (snnTorch ``rate_interpolate``).
 
-    The step after a spike is off again, and the rise from there ends at the next spike. After the last spike it stays
+    One step after a spike the target is off, and it rises from there to the next spike. After the last spike it stays
     off. The first rise starts at step 0.
 
     Args:
         spike_time: steps of the spikes, (spikes,), in any order.
-        num_steps: T >= 1.
-        on_target, off_target: value at a spike, and where a rise starts.
-        epsilon: unused; snnTorch needs it for its rounding.
+        num_steps: T, the number of steps, >= 1.
+        on_target, off_target: value at a spike, and at the start of a rise; defaults 1 and 0.
+        epsilon: not used; snnTorch has it.
 
     Returns:
-        (T,), an array of the kind of ``spike_time``.
+        (T,), an array of the engine of ``spike_time``.
 
     Raises:
-        ValueError: a time outside [0, T - 1].
+        ValueError: a spike lies outside [0, T - 1].
     """
     steps = steps_of("rate_interpolate", num_steps)
     engine, given = taken("rate_interpolate", spike_time, "spike_time")
@@ -82,7 +82,7 @@ def rate_interpolate(
 
 
 def ramps(times: List[int], steps: int) -> List[float]:
-    """Rises from 0 to 1 that end at the spikes; 0 after the last one."""
+    """Linear rises from 0 to 1 that end at the spikes, and 0 after the last spike."""
     values: List[float] = []
     for t in sorted(set(times)):
         length = t - len(values)
@@ -93,7 +93,7 @@ def ramps(times: List[int], steps: int) -> List[float]:
 def train_of(
     engine: Any, steps: Any, start: int, rate: float, pattern: str, seed: Any, name: str
 ) -> Tuple[List[float], List[int]]:
-    """A train as a list of zeros and ones, and its spikes' steps; ``name`` is that of its part of the seed's stream."""
+    """A train as a list of zeros and ones, and the steps of its spikes; ``name``: sub-stream of the seed's stream."""
     draws = []
     if rate > 0 and pattern != "regular":
         draws = engine.to_numpy(engine.uniform(stream_of(engine, seed, name), (steps,))).tolist()

@@ -1,11 +1,11 @@
-"""Surrogate gradients: what stands in for the derivative of a spike.
+"""Surrogate gradients: they replace the derivative of a spike in the backward pass.
 
 A spike is S = Theta(u), strictly u > 0, with u = U - threshold. Its derivative is zero almost everywhere, so training
-replaces it by ``derivative(u)``. Formula, derivative and antiderivative of each surrogate stand side by side; the
-antiderivative makes the network smooth, which is how finite differences check gradients (see docs/verify.md).
-docs/surrogates.md lists and draws them all.
+replaces it by ``derivative(u)``. Each surrogate has its derivative and its antiderivative. Verification replaces spikes
+by the antiderivative, which makes the network smooth, so that finite differences can check gradients (docs/verify.md).
+docs/surrogates.md lists all surrogates with their plots.
 
-Write your own as a frozen dataclass with ``derivative(xp, u)`` in vocabulary words (``api/core/words.py``)::
+To write your own, write a frozen dataclass with ``derivative(xp, u)`` in vocabulary words (``api/core/words.py``)::
 
     @dataclass(frozen=True)
     class boxcar(Surrogate):

@@ -1,4 +1,4 @@
-"""What all surrogates share."""
+"""The base class of all surrogates."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Surrogate(Checked):
     """Base of all surrogates. Two surrogates with equal parameters are equal; all of them can be pickled.
 
     A subclass is a frozen dataclass with ``derivative`` and, if it has one, ``antiderivative``. Fields annotated
-    ``Param`` may be given as arrays that broadcast to the neurons; ``local`` brings them to where ``u`` is.
+    ``Param`` may be arrays that broadcast to the neurons; ``local`` converts them to arrays of the engine of ``u``.
     """
 
     positive: ClassVar[Tuple[str, ...]] = ()  # names of fields that must be > 0
-    non_negative: ClassVar[Tuple[str, ...]] = ()  # >= 0; all others must be finite
+    non_negative: ClassVar[Tuple[str, ...]] = ()  # names of fields that must be >= 0; all fields must be finite
     stochastic: ClassVar[bool] = False  # whether ``fire`` needs noise
 
     def __post_init__(self) -> None:
@@ -41,17 +41,22 @@ class Surrogate(Checked):
         """Refuse array parameters that do not broadcast to neurons of ``shape``.
 
         Raises:
-            ValueError: names the parameter and both shapes.
+            ValueError: the message names the parameter and both shapes.
         """
         for name in param_fields(type(self)):
             check_broadcast(self, name, values_of(getattr(self, name)), shape)
 
     def derivative(self, xp: Vocabulary, u: Array) -> Any:
-        """dS/du as used in the backward pass; an array of the shape and dtype of ``u``."""
+        """The derivative dS/du for the backward pass, an array of the shape and dtype of ``u``.
+
+        Args:
+            xp: the engine's words (``api/core/words.py``).
+            u: potential above threshold, U - threshold.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no derivative(xp, u)")
 
     def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
-        """A function whose derivative is ``derivative``; only finite-difference checks need it."""
+        """A function of u whose derivative is ``derivative``; only finite-difference checks need it."""
         raise NotImplementedError(f"{type(self).__name__} defines no antiderivative(xp, u)")
 
     @property
@@ -60,24 +65,24 @@ class Surrogate(Checked):
         return type(self).antiderivative is not Surrogate.antiderivative
 
     def __call__(self, u: Array, noise: Optional[Array] = None) -> Any:
-        """Spikes of potentials above threshold, as snnTorch's surrogates are called: Theta(u) with this derivative.
+        """The spike Theta(u) with this surrogate's derivative; the same call as for snnTorch's surrogates.
 
         Args:
-            u: an array of any engine, floating point.
-            noise: for stochastic surrogates, see ``fire``.
+            u: potential above threshold, a floating-point array of any engine.
+            noise: numbers in [0, 1), for stochastic surrogates only.
         """
         return self.fire(engine_of(u), u, noise)
 
     def fire(self, engine: Engine, u: Array, noise: Optional[Array] = None) -> Any:
-        """The spike Theta(u) with this surrogate's derivative. ``noise`` in [0, 1) is for stochastic surrogates."""
+        """The spike Theta(u) with this surrogate's derivative, on a given engine; see ``__call__``."""
         return engine.spike(u, self)
 
 
 def _checked(owner: Type[Surrogate], name: str, value: Any) -> Param:
-    """A parameter as a float or ``Fixed``, if it is in range."""
+    """A parameter as a float or ``Fixed``; refuse one that is out of range."""
     if isinstance(value, Learn):
         raise TypeError(
-            f"{owner.__name__}: {name} cannot be learned, no spike depends on it; give a number or an array"
+            f"{owner.__name__}: {name} cannot be learned, since no spike depends on it; give a number or an array"
         )
     wrong = TypeError(f"{owner.__name__}: {name}={value!r} must be a number or an array of numbers")
     try:
@@ -92,7 +97,7 @@ def _checked(owner: Type[Surrogate], name: str, value: Any) -> Param:
 
 
 def local(xp: Vocabulary, u: Any, value: Param) -> Any:
-    """A parameter as formulas use it: a number as it is, an array on the engine and in the dtype of ``u``."""
+    """A parameter for use in a formula: a number unchanged, an array converted to the engine and dtype of ``u``."""
     if not isinstance(value, Fixed):
         return value
     return xp.astype(engine_of(u).asarray(value.data), str_dtype(u))

@@ -1,4 +1,4 @@
-"""Surrogates put together from pieces: constants, ramps, and bells that are cut off or shifted."""
+"""Surrogates made of pieces: constants, triangles, and bell curves that are cut off or shifted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class straight_through_estimator(Surrogate):
 
 @dataclass(frozen=True)
 class heaviside(Surrogate):
-    """The step itself: a neuron that fired passes the gradient on, one that did not stops it.
+    """The step function as derivative: the gradient passes neurons that fired and no others.
 
     derivative      1 for u > 0, else 0
     antiderivative  max(u, 0)
@@ -45,15 +45,15 @@ class heaviside(Surrogate):
 
 @dataclass(frozen=True)
 class LSO(Surrogate):
-    """Leaky spike operator: a neuron that fired passes the gradient on, one that did not lets a share through.
+    """Leaky spike operator: the gradient passes neurons that fired in full, and the others scaled by k.
 
         derivative      1 for u > 0, else k
         antiderivative  u for u > 0, else k u
 
-    snnTorch 1.0 has the name, but its operator raises.
+    snnTorch 1.0 has the name, but its operator raises an error.
 
     Args:
-        slope: k >= 0.
+        slope: k >= 0; default 0.1.
     """
 
     slope: Param = 0.1
@@ -70,11 +70,11 @@ class LSO(Surrogate):
 class piecewise_quadratic(Surrogate):
     """Triangle of area one, the derivative of a step smoothed by two parabolas.
 
-        derivative      alpha max(0, 1 - |z|),  z = alpha u        peak alpha at u = 0, zero from |u| = 1/alpha on
-        antiderivative  1/2 + z - z |z| / 2,  z = alpha u cut to [-1, 1]
+        derivative      alpha max(0, 1 - |z|),  z = alpha u        peak alpha at u = 0, zero for |u| >= 1/alpha
+        antiderivative  1/2 + z - z |z| / 2,  z = alpha u clipped to [-1, 1]
 
     Args:
-        alpha: > 0; larger is narrower.
+        alpha: > 0, default 1; larger is narrower.
 
     Source: Bellec et al., Long short-term memory and learning-to-learn in networks of spiking neurons, 2018.
     """
@@ -102,13 +102,13 @@ def _parabolas(xp: Any, u: Any, alpha: Any) -> Any:
 class triangular(Surrogate):
     """Triangle as wide as the threshold is high: ``piecewise_quadratic`` with alpha = 1/theta.
 
-        derivative      max(0, 1 - |u| / theta) / theta        peak 1/theta at u = 0, zero from |u| = theta on
-        antiderivative  1/2 + z - z |z| / 2,  z = u / theta cut to [-1, 1]
+        derivative      max(0, 1 - |u| / theta) / theta        peak 1/theta at u = 0, zero for |u| >= theta
+        antiderivative  1/2 + z - z |z| / 2,  z = u / theta clipped to [-1, 1]
 
-    snnTorch 1.0 has the name, but passes +theta below the threshold and -theta above it, at any distance.
+    snnTorch 1.0 has the name, but its derivative is +theta below the threshold and -theta above it, at any distance.
 
     Args:
-        threshold: theta > 0.
+        threshold: theta > 0; default 1.
 
     Source: Bellec et al., A solution to the learning dilemma for recurrent networks of spiking neurons, 2020.
     """
@@ -125,17 +125,17 @@ class triangular(Surrogate):
 
 @dataclass(frozen=True)
 class spike_rate_escape(Surrogate):
-    """Escape rate of a neuron with noise, as snnTorch has it.
+    """Escape rate of a neuron with noise, as in snnTorch.
 
         derivative      k e,  e = exp(-beta |u - 1|)        peak k at u = 1, that is at U = threshold + 1
         antiderivative  (k/beta) e for u <= 1,  (k/beta) (2 - e) for u > 1
 
-    The peak lies one above the threshold because u is measured from the threshold already; kept, since trained
-    networks depend on it. ``piecewise_exponential`` has its peak at the threshold.
+    snnTorch subtracts 1 although u is already relative to the threshold, so the peak lies 1 above the threshold. It
+    stays there, since trained networks depend on it. ``piecewise_exponential`` has its peak at the threshold.
 
     Args:
-        beta: > 0; larger is narrower.
-        slope: k >= 0, the height.
+        beta: > 0, default 1; larger is narrower.
+        slope: k >= 0, the height of the peak; default 25.
 
     Source: Gerstner & Kistler, Spiking Neuron Models, 2002; Shrestha & Orchard, SLAYER, NeurIPS 2018.
     """
@@ -156,7 +156,7 @@ class spike_rate_escape(Surrogate):
 
 @dataclass(frozen=True)
 class SFS(Surrogate):
-    """Sparse fast sigmoid: no gradient at all below a bound.
+    """Sparse fast sigmoid: the gradient is zero below a bound.
 
         derivative      1 / (1 + k |u|)^2 for u > B, else 0
         antiderivative  v / (1 + k |v|),  v = max(u, B)
@@ -165,8 +165,8 @@ class SFS(Surrogate):
     lets neurons near the threshold learn.
 
     Args:
-        slope: k > 0; larger is narrower.
-        B: where the gradient begins.
+        slope: k > 0, default 25; larger is narrower.
+        B: value of u above which there is a gradient; default 1.
 
     Source: Perez-Nieves & Goodman, Sparse spiking gradient descent, NeurIPS 2021.
     """

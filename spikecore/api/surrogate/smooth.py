@@ -1,4 +1,4 @@
-"""Bell-shaped surrogates: largest at the threshold, falling off on both sides."""
+"""Bell-shaped surrogates: largest at the threshold and smaller on both sides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class atan(Surrogate):
         antiderivative  arctan(pi/2 alpha u) / pi
 
     Args:
-        alpha: > 0; larger is narrower. A number or an array that broadcasts to the neurons, as all parameters below.
+        alpha: > 0, default 2; larger is narrower. Like every parameter of the surrogates below, a number or an array
+            that broadcasts to the neurons.
 
     Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021.
     """
@@ -62,7 +63,7 @@ class fast_sigmoid(Surrogate):
 
 @dataclass(frozen=True)
 class superspike(Surrogate):
-    """The fast sigmoid with height and width apart, for networks that come from other libraries.
+    """The fast sigmoid with a height and a width, for networks from other libraries.
 
         derivative      a / (1 + k |u|)^2        peak a at u = 0
         antiderivative  a u / (1 + k |u|)
@@ -71,8 +72,8 @@ class superspike(Surrogate):
     ``superspike(alpha / 2, alpha)``; ``superspike(k)`` of Spyx and Norse is ``superspike(slope=k)``.
 
     Args:
-        scale: a > 0.
-        slope: k > 0; larger is narrower.
+        scale: a > 0; default 1.
+        slope: k > 0, default 1; larger is narrower.
 
     Source: Zenke & Ganguli, SuperSpike: Supervised learning in multilayer SNNs, Neural Computation 2018.
     """
@@ -122,7 +123,7 @@ class gaussian(Surrogate):
         antiderivative  (1 + erf(u / (sigma sqrt 2))) / 2
 
     Args:
-        sigma: standard deviation, > 0; larger is wider.
+        sigma: standard deviation, > 0, default 0.5; larger is wider.
 
     Source: Yin et al., Effective and efficient computation with multiple-timescale spiking recurrent neural networks,
     2020.
@@ -154,12 +155,12 @@ class multi_gaussian(Surrogate):
     """A normal density with a shallow negative ring around it.
 
         derivative      (1 + h) N(u; 0, sigma^2) - h N(u; sigma, (s sigma)^2) - h N(u; -sigma, (s sigma)^2)
-        antiderivative  the same with distribution functions for densities
+        antiderivative  the same formula with the distribution function in place of each density N
 
     Args:
-        sigma: standard deviation of the middle, > 0.
-        height: h >= 0, how deep the ring is; 0 gives ``gaussian``.
-        spread: s > 0, how much wider the ring is.
+        sigma: standard deviation of the central density, > 0; default 0.5.
+        height: h >= 0, the depth of the ring; default 0.15; 0 gives ``gaussian``.
+        spread: s > 0, the width of the ring relative to sigma; default 6.
 
     The authors' code multiplies by a further 0.5.
 

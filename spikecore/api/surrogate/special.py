@@ -1,4 +1,4 @@
-"""Surrogates that are more than a formula in u: a function of your own, and one that draws random numbers."""
+"""Surrogates with more than a formula in u: a user's own function, and one with random numbers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class custom_surrogate(Surrogate):
     """A function of your own as surrogate.
 
     Args:
-        function: ``function(xp, u)``, the derivative, written in vocabulary words; or a function of three arguments
-            as snnTorch takes it, ``function(input_, grad_input, spikes)``, the derivative times ``grad_input``.
-        integral: ``integral(xp, u)``, its antiderivative, if finite differences are to check it.
+        function: ``function(xp, u)`` returns the derivative, written in vocabulary words; or, as in snnTorch,
+            ``function(input_, grad_input, spikes)`` returns the derivative times ``grad_input``.
+        integral: ``integral(xp, u)`` returns the antiderivative; only finite-difference checks need it. Default None.
 
-    It can be pickled if the functions can, and not be written to a model file: for that, write a dataclass.
+    It can be pickled if the functions can. It cannot be saved in a model file; for that, write a dataclass.
 
     Raises:
-        TypeError: not a function, or one of another number of arguments.
+        TypeError: ``function`` or ``integral`` is not a function, or takes another number of arguments.
 
     Example:
         >>> surrogate.custom_surrogate(lambda xp, u: xp.exp(-abs(u)))
@@ -63,30 +63,31 @@ class custom_surrogate(Surrogate):
 
     @property
     def in_words(self) -> bool:
-        """Whether the function is written in vocabulary words; one of three arguments knows its own library only."""
+        """Whether the function is written in vocabulary words; one of three arguments uses a library of its own."""
         return _arguments(self.function) == 2
 
 
 def _arguments(function: Formula) -> int:
-    """How many positional arguments without a default a function takes."""
-    taken = inspect.signature(function).parameters.values()
-    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in taken)
+    """The number of positional arguments without a default."""
+    parameters = inspect.signature(function).parameters.values()
+    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 @dataclass(frozen=True)
 class SSO(Surrogate):
-    """Stochastic spike operator: a neuron that fired passes the gradient on, one that did not passes noise.
+    """Stochastic spike operator: the derivative is 1 for a neuron that fired and random for one that did not.
 
         derivative      1 for u > 0,  else (noise - 1/2 + mean) variance,  noise uniform in [0, 1)
         as an operator  Theta(u) + h (u - stop_gradient(u)),  h the derivative
 
-    The noise is an input, drawn before the loop over time by ``engine.uniform`` (see ``neurons/noise.py``): a number
-    drawn during the backward pass would be another one on each engine, and no gradient could be verified. So SSO fires
-    only through ``fire``, and ``derivative`` raises.
+    The noise is an input, drawn before the loop over time by ``engine.uniform`` (see ``neurons/noise.py``). A number
+    drawn during the backward pass would differ between engines, and no gradient could be verified. So SSO works only
+    through ``fire``, and ``derivative`` raises.
 
     Args:
-        mean: shifts the noise.
-        variance: scales it (snnTorch's name; the deviation is variance / sqrt(12)), >= 0.
+        mean: added to the noise; default 0.
+        variance: factor of the noise, >= 0; default 0.2. The name is snnTorch's: the noise's standard deviation is
+            variance / sqrt(12).
     """
 
     mean: Param = 0.0
@@ -103,7 +104,7 @@ class SSO(Surrogate):
             noise: numbers in [0, 1) that broadcast to u, e.g. ``engine.uniform(key, u.shape, sample_axis=0)``.
 
         Raises:
-            ValueError: no noise.
+            ValueError: ``noise`` is missing.
         """
         if noise is None:
             raise ValueError(_NO_NOISE)
@@ -119,6 +120,6 @@ class SSO(Surrogate):
 
 _NO_NOISE = (
     "SSO: its derivative is random and a backward pass draws nothing, so that every engine computes the same gradient. "
-    "Draw the noise beforehand and fire with it: SSO().fire(engine, u, noise=engine.uniform(key, shape)); "
+    "Draw the noise beforehand and pass it: SSO().fire(engine, u, noise=engine.uniform(key, shape)); "
     "surrogates without noise that pass gradient below the threshold are LSO(slope) and heaviside()"
 )

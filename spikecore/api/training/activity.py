@@ -1,4 +1,4 @@
-"""What a network's spikes cost: firing rates, silent neurons, synaptic operations and an estimate of energy."""
+"""The activity of a network and its cost: firing rates, silent neurons, synaptic operations, estimated energy."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Energy(Checked):
-    """Joules per operation. Arithmetic only: no memory, no control, no communication.
+    """Energy per operation in joules; only arithmetic counts, not memory, control or communication.
 
-    The defaults are those of 32-bit floating point in 45 nm CMOS: an addition takes 0.9 pJ, a multiplication 3.7 pJ.
+    The defaults are for 32-bit floating point in 45 nm CMOS: an addition takes 0.9 pJ, a multiplication 3.7 pJ.
+
+    Args:
+        accumulate: J per accumulate (AC), the addition of a weight: all that a spike of size 1 needs.
+        multiply_accumulate: J per multiply-accumulate (MAC), 0.9 pJ + 3.7 pJ: for all other inputs.
 
     Source: Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014.
     """
 
-    accumulate: float = 0.9e-12  # AC: adding a weight, all that a spike of size one needs
-    multiply_accumulate: float = 4.6e-12  # MAC: 0.9 pJ + 3.7 pJ, for any other input
+    accumulate: float = 0.9e-12
+    multiply_accumulate: float = 4.6e-12
 
 
 class Firing(NamedTuple):
@@ -41,7 +45,7 @@ class Firing(NamedTuple):
     neurons: int
     spikes: float  # per sample
     rate: float  # spikes per neuron and step
-    silent: float  # fraction of the neurons that never fired, on any sample
+    silent: float  # fraction of the neurons that fired on no sample
 
 
 class Synapses(NamedTuple):
@@ -49,8 +53,8 @@ class Synapses(NamedTuple):
 
     name: str
     kind: str
-    synops: float  # operations that inputs other than zero cause, over all steps
-    macs: int  # what an artificial network of this shape needs for the same sample, see ``Activity.dense_steps``
+    synops: float  # operations caused by inputs that are not zero, over all steps
+    macs: int  # operations of an artificial network of this shape for the same sample, see ``Activity.dense_steps``
     binary: bool  # whether all inputs were 0 or 1, so that each operation is an accumulate
     energy: float  # of the synops, in joules
     dense_energy: float  # of the macs
@@ -58,13 +62,13 @@ class Synapses(NamedTuple):
 
 @dataclass(frozen=True)
 class Activity:
-    """What ``activity`` found. ``print`` it, or look at the rows and the sums; all numbers are per sample."""
+    """The result of ``activity``: print it, or read the rows and the sums. All numbers are per sample."""
 
     firing: Tuple[Firing, ...]
     synapses: Tuple[Synapses, ...]
     steps: int
-    uncounted: Tuple[str, ...]  # layers with connections inside whose operations are not counted
-    dense_steps: int = 1  # dense passes that are counted: a sequence takes one for each of its steps, an image one
+    uncounted: Tuple[str, ...]  # layers whose internal connections are not counted
+    dense_steps: int = 1  # passes of the artificial network that are counted: one per step of a sequence, one per image
 
     @property
     def synops(self) -> float:
@@ -73,12 +77,12 @@ class Activity:
 
     @property
     def energy(self) -> float:
-        """Joules per sample of all synaptic operations."""
+        """Energy of all synaptic operations per sample, in joules."""
         return sum(row.energy for row in self.synapses)
 
     @property
     def dense_energy(self) -> float:
-        """Joules of an artificial network of the same shape, see ``dense_steps``."""
+        """Energy of an artificial network of the same shape per sample, in joules; see ``dense_steps``."""
         return sum(row.dense_energy for row in self.synapses)
 
     def __str__(self) -> str:
@@ -107,32 +111,35 @@ def activity(
 ) -> Activity:
     """Run a model on a batch and report how much its layers fire and how many operations that causes.
 
-    A connection's synaptic operations are one per input that is not zero and weight that it meets: inputs at the border
-    of a convolution meet fewer. They are accumulates (AC) if all inputs are 0 or 1, else multiply-accumulates (MAC).
-    Biases, normalisation and the neurons' own arithmetic are not counted. An input constant in time is multiplied once,
-    as spikecore computes it, not at every step.
+    Each input of a connection that is not zero causes one synaptic operation per weight that it is multiplied with
+    (fewer at the border of a convolution). Operations are accumulates (AC) if all inputs are 0 or 1, else
+    multiply-accumulates (MAC). Biases, normalisation and the neurons' own arithmetic are not counted. An input that is
+    constant in time counts once, not at every step, since spikecore multiplies it once.
 
-    Beside them stand the operations of an artificial network of the same shape, which multiplies all its inputs. It
-    takes one pass for a sample without a time axis, however many steps the spikes take; for a sequence, one per step.
+    The report also has the operations of an artificial network of the same shape, which multiplies all its inputs. It
+    needs one pass for a sample without a time axis, for any number of steps, and one pass per step for a sequence.
 
     Args:
         model: a ``Model``.
         x: (time, batch, *features); with ``num_steps`` or an encoder (batch, *features).
         num_steps: number of steps of a constant input, or for the encoder.
         encoder: as in ``Model.fit``.
-        energy: joules per operation.
+        energy: energy per operation.
+
+    Returns:
+        ``Activity``.
 
     Raises:
-        TypeError: a container of the network whose inside is not known.
+        TypeError: the network has a container other than Sequential, Residual or Concat.
     """
     engine = model.engine
     inputs = engine.asarray(x)
     values, steps = Feed(num_steps, encoder)(engine, inputs, model.input_shape, Key((model.seed, "call")))
     passes = values.shape[0] if values.ndim == inputs.ndim else 1
     model.build(tuple(values.shape[2:]))
-    like, held = shapes_of(model.network, tuple(values.shape[2:])), model.state()
-    params = map_leaves(engine.asarray, unflatten(held["params"], like.params))
-    buffers = map_leaves(engine.asarray, unflatten(held["buffers"], like.buffers))
+    like, state = shapes_of(model.network, tuple(values.shape[2:])), model.state()
+    params = map_leaves(engine.asarray, unflatten(state["params"], like.params))
+    buffers = map_leaves(engine.asarray, unflatten(state["buffers"], like.buffers))
     notes = _Notes(engine, energy, values.shape[1], passes)
     notes.visit(Pass(engine, steps), model.network, params, buffers, values)
     rows = tuple(notes.firing), tuple(notes.synapses)
@@ -140,7 +147,7 @@ def activity(
 
 
 class _Notes:
-    """Walks through a network and writes down what happens in each layer."""
+    """Runs a network layer by layer and collects each layer's activity."""
 
     def __init__(self, engine: Any, energy: Energy, batch: int, passes: int) -> None:
         self.engine, self.energy, self.batch, self.passes = engine, energy, batch, passes
@@ -149,7 +156,7 @@ class _Notes:
         self.uncounted: List[str] = []
 
     def visit(self, run: Pass, layer: Layer, params: Params, buffers: Tree, x: Any) -> Any:
-        """Send x (time or 1, batch, ...) through a layer; returns its output."""
+        """Run a layer on x (time or 1, batch, ...); return its output."""
         if not isinstance(layer, Container):
             y = layer.run(run, params, buffers, None, x).outputs
             self.note(run.path, layer, params, x, y)
@@ -166,7 +173,7 @@ class _Notes:
         return x if isinstance(layer, Sequential) else layer.merge(self.engine.xp, x, parts, before=2)
 
     def note(self, path: str, layer: Layer, params: Params, x: Any, y: Any) -> None:
-        """Write down one layer's firing and operations."""
+        """Collect one layer's firing and operations."""
         name = path or "(the network)"
         if isinstance(layer, Stepper):
             if layer.spiking:
@@ -202,7 +209,7 @@ class _Notes:
 
 
 def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
-    """How many weights the ones in ``active`` (time, batch, ...) meet in all; None for a layer without connections."""
+    """The number of products of a weight with a one in ``active`` (time, batch, ...); None without connections."""
     if isinstance(layer, (Linear, OneToOne)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
         return float(engine.to_numpy(active).astype("float64").sum()) * fan_out

@@ -1,4 +1,4 @@
-"""From a user's batch to what a network runs on: encoding, the time axis, and every check worth making."""
+"""Converts a user's batch to a sequence on the engine: encoding, the time axis, and checks of inputs and targets."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Feed:
-    """How batches become sequences.
+    """Converts batches to sequences.
 
     Args:
-        num_steps: number of time steps. Without an encoder the input is a constant current.
+        num_steps: number of time steps. Without an encoder, the input is then a current that is constant in time.
         encoder: callable ``(x, num_steps=..., seed=..., first=...) -> (time, batch, *features)`` such as
-            ``spikegen.rate``; it is given those of the keywords that it takes. Without ``num_steps``, x may be a
-            sequence and remain one, as with ``spikegen.delta``.
-        time_axis: where the time axis of a sequence is, among inputs and among targets that vary in time.
-        check_finite: whether NaN and infinity are refused.
+            ``spikegen.rate``; it gets the keywords that it takes. Without ``num_steps``, x may also be a sequence that
+            the encoder converts to a sequence, e.g. with ``spikegen.delta``.
+        time_axis: the time axis of inputs that have one, and of targets that vary in time; default 0.
+        check_finite: whether NaN and infinity are refused; default True.
     """
 
     num_steps: Optional[int] = None
@@ -54,16 +54,17 @@ class Feed:
         return self.num_steps is not None or self.encoder is not None
 
     def __call__(self, engine: Any, data: Any, shape: Optional[Shape], key: Key) -> Tuple[Any, Optional[int]]:
-        """The batch on the engine as (time or 1, batch, *features), and the number of steps of a constant one.
+        """The batch on the engine as (time or 1, batch, *features), and the number of steps of a constant input.
 
         Args:
-            engine: where to.
+            engine: the engine.
             data: the user's batch.
-            shape: shape of one sample if known.
+            shape: shape of one sample; None if it is not known yet.
             key: names the encoder's random draws.
 
         Raises:
-            ShapeError, ValueError: wrong, empty or non-finite input; names axis and index.
+            ShapeError, ValueError: the input has a wrong shape, is empty or not finite; the message names axis and
+                index.
         """
         if not is_array(data):
             raise TypeError(f"input={shown(data)} must be an array of numbers")
@@ -87,7 +88,7 @@ class Feed:
         return engine.xp.permute_dims(x, (axis, *(i for i in range(x.ndim) if i != axis)))
 
     def aims(self, engine: Any, loss: Any, targets: Any) -> Any:
-        """The targets of a batch, time first where they vary in time."""
+        """The targets of a batch; if they vary in time, with time as the first axis."""
         if self.time_axis == 0 or not varies(loss):
             return targets
         return self._time_first(engine, engine.asarray(targets, dtype=target_dtype(targets)), "targets")
@@ -95,10 +96,10 @@ class Feed:
     def _encoded(self, engine: Any, x: Any, shape: Optional[Shape], key: Key) -> Any:
         check_axes(tuple(x.shape), None, True)
         offered = {"num_steps": self.num_steps, "seed": key.path, "first": key.first}
-        taken = keywords_of(self.encoder, offered)
-        sequence = engine.asarray(self.encoder(x, **taken))  # type: ignore[misc]
+        keywords = keywords_of(self.encoder, offered)
+        sequence = engine.asarray(self.encoder(x, **keywords))  # type: ignore[misc]
         axes = sequence.ndim - x.ndim
-        remains = axes == 0 and self.num_steps is None and x.ndim > 1  # a sequence that remains one
+        remains = axes == 0 and self.num_steps is None and x.ndim > 1  # a sequence was converted to a sequence
         if not remains and axes != 1 or sequence.shape[1] != x.shape[1 - axes]:
             raise ShapeError(
                 f"encoder returned shape {tuple(sequence.shape)} for a batch of {tuple(x.shape)}, expected "
@@ -113,10 +114,10 @@ class Feed:
 
 
 def keywords_of(function: Any, offered: dict) -> dict:
-    """Those of the keywords that the function takes."""
+    """The entries of ``offered`` that the function takes as keywords."""
     try:
         known = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a C function: it gets what every encoder needs
+    except (TypeError, ValueError):  # a C function has no signature; every encoder takes num_steps
         return {"num_steps": offered["num_steps"]}
     if any(p.kind is p.VAR_KEYWORD for p in known.values()):
         return offered
@@ -124,7 +125,7 @@ def keywords_of(function: Any, offered: dict) -> dict:
 
 
 def check_axes(found: Shape, shape: Optional[Shape], static: bool) -> None:
-    """Refuse an input without time step or sample, or whose features do not fit; names the axis."""
+    """Refuse an input of shape ``found`` that is empty, or whose features do not fit; the message names the axis."""
     axes = ("batch",) if static else ("time", "batch")
     if len(found) < len(axes):
         raise ShapeError(f"input of shape {found}: expected ({', '.join(axes)}, *features)")
@@ -154,7 +155,7 @@ def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
 
 
 def check_finite(engine: Any, x: Any) -> None:
-    """Refuse NaN and infinity; names the first one's index and value."""
+    """Refuse NaN and infinity; the message names the index and the value of the first."""
     xp = engine.xp
     if bool(engine.to_numpy(xp.all(xp.isfinite(x)))):
         return
@@ -167,19 +168,19 @@ def check_finite(engine: Any, x: Any) -> None:
 
 
 def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:
-    """Refuse targets that do not belong to the batch; recognises exchanged time and batch axes."""
+    """Refuse targets that do not fit the batch; the message says if time and batch axes look exchanged."""
     labels = reads_labels(loss)
     check_count(loss, x, steps, targets)
     if labels is not None:
-        found = engine.asarray(targets, dtype=target_dtype(targets))
-        check_labels(engine, found, x.shape[1], labels.num_classes or classes)
+        on_engine = engine.asarray(targets, dtype=target_dtype(targets))
+        check_labels(engine, on_engine, x.shape[1], labels.num_classes or classes)
 
 
 def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:
-    """Refuse as many targets as there are time steps, where samples should have one each."""
+    """Refuse one target per time step if the loss needs one per sample: the axes look exchanged."""
     batch, time = x.shape[1], x.shape[0]
     count, labels = len(targets), reads_labels(loss)
-    per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # others may be time-major themselves
+    per_sample = labels is not None or getattr(targets, "ndim", 1) == 1  # other targets may begin with time
     over_time = tuple(getattr(targets, "shape", ()))[:2] == (time, batch)
     if per_sample and not over_time and count != batch and count == time and steps is None:
         raise ShapeError(

@@ -1,8 +1,8 @@
-"""Models as files: architecture and history as JSON, arrays as safetensors, in one file. Loading executes no code.
+"""Model files: architecture and history as JSON, arrays as safetensors, in one file. Loading executes no code.
 
-The JSON stands in the safetensors header, so any safetensors reader can look at the weights. A digest over everything
-tells a damaged file from a good one. It is no signature: a file that somebody made on purpose has one that fits, so
-everything else is checked, too, before anything is built of it or takes memory.
+The JSON is in the safetensors header, so any safetensors reader can read the weights. A digest over the contents
+reveals damage. It is not a signature: a malicious file can have a correct digest. So everything else is checked, too,
+before anything is built from it or takes memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from spikecore.api.training.executor import fitting
 from spikecore.api.training.fit import Average, DivergedError
 from spikecore.api.training.optimizers import Optimizer
 
-FORMAT = 2  # 1 named all classes without their modules
+FORMAT = 2  # format 1 had the names of all classes without their modules
 ARRAYS = ("params", "buffers", "optimizer")
 
 
@@ -43,7 +43,7 @@ ARRAYS = ("params", "buffers", "optimizer")
 
 
 def save(model: Any, path: Any, check_finite: bool = True) -> None:
-    """Write ``model`` to ``path``, atomically; see ``Model.save``."""
+    """Write ``model`` to ``path`` in a single step; see ``Model.save``."""
     from safetensors.numpy import save as to_bytes
 
     state = model.state()
@@ -51,8 +51,8 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
     broken = not_finite(arrays) if check_finite else []
     if broken:
         raise DivergedError(
-            f"{path} is not written: {broken[0]} holds NaN or infinity: training has diverged. Go on from an earlier "
-            "file with a smaller learning rate, or with clip_norm; save(..., check_finite=False) keeps these weights"
+            f"{path} is not written: {broken[0]} holds NaN or infinity: training has diverged. Continue from an "
+            "earlier file with a smaller learning rate or with clip_norm; save(..., check_finite=False) saves them"
         )
     about = {
         "format": FORMAT,
@@ -74,7 +74,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
 
 def not_finite(arrays: Dict[str, Any]) -> List[str]:
     """The names of arrays that hold NaN or infinity."""
-    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN is the end of both
+    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN if one entry is NaN
     return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
 
 
@@ -89,20 +89,16 @@ def _row(number: int, row: Any) -> Any:
 
 
 class Contents(NamedTuple):
-    """What a file holds, checked."""
+    """The contents of a file, checked."""
 
-    about: Dict[str, Any]  # its JSON
+    about: Dict[str, Any]  # the file's JSON
     network: Layer
     optimizer: Optional[Optimizer]
     state: Dict[str, Any]  # as ``Model.load_state`` takes it
 
 
 def read(path: Any, classes: Classes = (), check_finite: bool = True) -> Contents:
-    """The contents of a file that ``save`` wrote; arguments as for ``load``.
-
-    Raises:
-        FileNotFoundError, CheckpointError: see ``load``.
-    """
+    """The contents of a file that ``save`` wrote; for arguments and errors see ``load``."""
     about, arrays = _read(pathlib.Path(path))
     known = resolved(classes_in([about["network"], about["optimizer"]]), classes, about["format"] > 1)
     network, optimizer = build(about["network"], known), build(about["optimizer"], known)
@@ -110,11 +106,11 @@ def read(path: Any, classes: Classes = (), check_finite: bool = True) -> Content
 
 
 def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """The file's JSON and arrays, checked against its digest, and each entry by itself."""
+    """The file's JSON and arrays; the digest and each entry of the JSON are checked."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    if not stat.S_ISREG(os.stat(path).st_mode) and not path.is_dir():  # of a folder, reading says what it is
+    if not stat.S_ISREG(os.stat(path).st_mode) and not path.is_dir():  # reading a folder gives a clear error
         raise CheckpointError("a device, a pipe or a socket, not a file")
     data = path.read_bytes()
     try:
@@ -135,17 +131,17 @@ def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
 
 
 def _checked(about: Any) -> Dict[str, Any]:
-    """The file's JSON, if each of its entries is what it should be."""
+    """The file's JSON, after a check of each entry."""
     check_depth(about)
     if not isinstance(about, dict) or not is_whole(about.get("format"), 1):
         raise CheckpointError("damaged or not a spikecore model: it names no format")
     if about["format"] > FORMAT:
         raise CheckpointError(f"format {about['format']} is newer than this version of spikecore reads ({FORMAT})")
-    about = {"unfinished": None, **about}  # which earlier versions did not write
+    about = {"unfinished": None, **about}  # earlier versions did not write it
     for name, (fits, what) in ENTRIES.items():
         if name not in about or not fits(about[name]):
-            found = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
-            raise CheckpointError(f"{name} {found}, expected {what}")
+            problem = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
+            raise CheckpointError(f"{name} {problem}, expected {what}")
     return {**about, **{name: numbers_in(about[name]) for name in ("history", "unfinished")}}
 
 
@@ -154,16 +150,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_average(value: Any) -> bool:
-    """Whether a value is what became of an ``Average``: whole numbers, sums, which may have diverged, and answers."""
+    """Whether a value is an ``Average`` as JSON, or None."""
     if not isinstance(value, dict) or set(value) != set(vars(Average())):
         return value is None
-    number = lambda x: _is_number(x) or isinstance(x, dict)  # noqa: E731  (a dict: a number that JSON does not know)
+    number = lambda x: _is_number(x) or isinstance(x, dict)  # noqa: E731  (a dict: NaN or an infinity)
     sums = lambda x: isinstance(x, dict) and all(map(number, x.values()))  # noqa: E731
     kinds = {bool: lambda x: isinstance(x, bool), int: lambda x: is_whole(x, 0), float: number, dict: sums}
     return all(kinds[type(default)](value[name]) for name, default in vars(Average()).items())
 
 
-#: Each entry of the file's JSON: whether a value fits, and what does.
+#: For each entry of the file's JSON: whether a value is valid, and what is expected.
 ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "network": (lambda x: isinstance(x, dict), "the description of a layer"),
     "optimizer": (lambda x: x is None or isinstance(x, dict), "the description of an optimiser, or null"),
@@ -181,14 +177,14 @@ ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
 def _fitting(
     network: Any, optimizer: Any, about: Dict[str, Any], arrays: Dict[str, Any], finite: bool
 ) -> Dict[str, Any]:
-    """The state of a model, if all of it belongs together."""
-    for name, thing, kind in (("network", network, Layer), ("optimizer", optimizer, Optimizer)):
-        if not isinstance(thing, kind) and (thing is not None or kind is Layer):
+    """The state of a model, after a check that arrays, network and optimiser fit each other."""
+    for name, value, kind in (("network", network, Layer), ("optimizer", optimizer, Optimizer)):
+        if not isinstance(value, kind) and (value is not None or kind is Layer):
             raise CheckpointError(f"{name} is {str(about[name])[:60]!r}, which is no {kind.__name__.lower()}")
     parts = [part for part in ARRAYS if part != "optimizer" or optimizer is not None]
     strange = [name for name in arrays if name.partition("/")[0] not in parts]
     if strange:
-        raise CheckpointError(f"array {strange[0]!r} belongs to nothing in the file")
+        raise CheckpointError(f"array {strange[0]!r} belongs to no part of the model in the file")
     for name, x in arrays.items():
         if x.dtype.name != about["dtype"]:
             raise CheckpointError(f"{name} has dtype {x.dtype}, but the model computed in {about['dtype']}")
@@ -197,7 +193,7 @@ def _fitting(
         state[part] = {name[len(part) + 1 :]: x for name, x in arrays.items() if name.startswith(f"{part}/")}
     try:
         like = shapes_of(network, tuple(about["input_shape"]))
-    except Exception as error:  # from any layer, the user's own included
+    except Exception as error:  # layers, those of users included, may raise anything
         raise CheckpointError(f"the network does not take samples of shape {about['input_shape']}: {error}") from error
     try:
         for part in ("params", "buffers"):

@@ -1,6 +1,6 @@
-"""Layers, surrogates and optimisers as plain JSON data, and back. Building them executes no code of a file.
+"""Converts layers, surrogates and optimisers to plain JSON data and back. Building them executes no code of a file.
 
-A class of the library stands there by its name, any other by module and name, so that one is never taken for the other.
+A class of the library is written as its name, any other class as module and name, so that they cannot be confused.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ DEEPEST = 100  # levels of data within data; a network of ten containers within 
 
 
 class CheckpointError(ValueError):
-    """A file cannot be loaded; the message says which and why. Nothing has been changed."""
+    """A file cannot be loaded; the message says which file and why. Nothing is changed."""
 
 
 def known_classes() -> Dict[str, Type[Any]]:
-    """The library's own layers, surrogates and optimisers by name."""
+    """The library's layers, surrogates and optimisers by name."""
     bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, quant.state_quant)
     modules = (containers, layers, neurons, normalisation, optimizers, quant, surrogate)
     return {
-        name: thing
+        name: kind
         for module in modules
-        for name, thing in vars(module).items()
-        if isinstance(thing, type)
-        and issubclass(thing, bases)
-        and dataclasses.is_dataclass(thing)
-        and thing not in (surrogate.Surrogate, optimizers.Optimizer)
-        and not inspect.isabstract(thing)
+        for name, kind in vars(module).items()
+        if isinstance(kind, type)
+        and issubclass(kind, bases)
+        and dataclasses.is_dataclass(kind)
+        and kind not in (surrogate.Surrogate, optimizers.Optimizer)
+        and not inspect.isabstract(kind)
         and not name.startswith("_")
     }
 
@@ -51,26 +51,26 @@ def describe(thing: Any) -> Any:
     """A layer, surrogate or optimiser as plain JSON data.
 
     Raises:
-        TypeError: it holds something that is neither a number, nor text, nor a dataclass.
+        TypeError: ``thing`` holds something that is neither a number, nor text, nor a dataclass.
     """
     return _described(thing, _names())
 
 
 def readable(thing: Any) -> Any:
-    """``describe``, of what ``build`` can make again.
+    """What ``describe`` returns, after a check that ``build`` restores the same object from it.
 
     Raises:
-        TypeError: likewise, or a class that cannot be made of its fields.
+        TypeError: ``describe`` refuses ``thing``, or a class cannot be built from its fields.
     """
     names = _names()
-    found = _described(thing, names)
+    description = _described(thing, names)
     try:
-        again = _described(build(found, {name: kind for kind, name in names.items()}), names)
+        again = _described(build(description, {name: kind for kind, name in names.items()}), names)
     except CheckpointError as error:
         raise TypeError(f"{_short(thing)} could be written, but not read again: {error}") from error
-    if again != found:
+    if again != description:
         raise TypeError(f"{_short(thing)} could be written, but would be {_short(again)} when read again")
-    return found
+    return description
 
 
 def _names() -> Dict[Type[Any], str]:
@@ -78,7 +78,7 @@ def _names() -> Dict[Type[Any], str]:
 
 
 def _described(thing: Any, names: Dict[Type[Any], str]) -> Any:
-    """``describe``; ``names`` learns those of the classes that are not the library's."""
+    """What ``describe`` returns; classes that are not in ``names`` are added to it."""
     if isinstance(thing, Fixed):
         return {"array": thing.tolist()}
     if isinstance(thing, Learn):
@@ -92,42 +92,42 @@ def _described(thing: Any, names: Dict[Type[Any], str]) -> Any:
         }
     if isinstance(thing, (tuple, list)):
         return [_described(part, names) for part in thing]
-    if getattr(thing, "ndim", 0):  # it would come back as a tuple
+    if getattr(thing, "ndim", 0):  # it would be read again as a tuple
         raise TypeError(f"an array cannot be written as JSON: {_short(thing)}; give it as sc.Param, or as a tuple")
     return plain(thing, odd_number)
 
 
 def qualified(kind: Type[Any]) -> str:
-    """A class by module and name."""
+    """The name of a class with its module."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def odd_number(value: float) -> Dict[str, str]:
-    """NaN or an infinity, which JSON does not know; ``numbers_in`` reads it again."""
+    """NaN or an infinity as data that JSON can hold; ``numbers_in`` is the inverse."""
     return {"number": repr(float(value))}
 
 
 ODD_NUMBERS = [odd_number(float(name)) for name in ("nan", "inf", "-inf")]
 
 
-# ---- and back ------------------------------------------------------------------------------------------------------
+# ---- from data to objects ------------------------------------------------------------------------------------------
 
 
 def build(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
-    """The inverse of ``describe``, from the classes named in ``classes`` and no others.
+    """The inverse of ``describe``; it uses the classes in ``classes`` and no others.
 
     Raises:
-        CheckpointError: an unknown class, fields that its constructor refuses, or no description.
+        CheckpointError: a class is unknown, its constructor refuses the fields, or ``data`` is not a description.
     """
     check_depth(data)
     return _built(data, classes)
 
 
 def check_depth(data: Any) -> None:
-    """Refuse data nested so deeply that functions which call themselves would not come to its end.
+    """Refuse data nested so deeply that recursive functions would fail.
 
     Raises:
-        CheckpointError: more than ``DEEPEST`` levels.
+        CheckpointError: there are more than ``DEEPEST`` levels.
     """
     level = [data]
     for _ in range(DEEPEST):
@@ -135,14 +135,14 @@ def check_depth(data: Any) -> None:
         level = [below for part in within for below in (part.values() if isinstance(part, dict) else part)]
         if not level:
             return
-    raise CheckpointError(f"data within data, more than {DEEPEST} levels deep")
+    raise CheckpointError(f"data are nested more than {DEEPEST} levels deep")
 
 
 def _built(data: Any, classes: Mapping[str, Type[Any]]) -> Any:
     if isinstance(data, list):
         return tuple(_built(part, classes) for part in data)
-    if isinstance(data, int) and not -(2**63) <= data < 2**63:  # only Python has such
-        raise CheckpointError(f"{_short(data)} is no number of 64 bits")
+    if isinstance(data, int) and not -(2**63) <= data < 2**63:  # no array or other JSON reader holds such an int
+        raise CheckpointError(f"{_short(data)} does not fit into 64 bits")
     if not isinstance(data, dict):
         return data
     if "class" in data:
@@ -169,12 +169,12 @@ def _made(data: Dict[str, Any], classes: Mapping[str, Type[Any]]) -> Any:
     try:
         listed = fields.pop("layers") if issubclass(classes[name], containers.Listed) else ()
         return classes[name](*listed, **fields)
-    except Exception as error:  # whatever a constructor, the user's own included, makes of fields that do not fit
-        raise CheckpointError(f"{name} does not take what the file says: {error}") from error
+    except Exception as error:  # constructors, those of users' classes included, may raise anything
+        raise CheckpointError(f"{name} refuses the fields in the file: {error}") from error
 
 
 def _numbers(data: Any) -> Any:
-    """Nested lists of numbers, as they are."""
+    """``data``, after a check that they are nested lists of numbers."""
     for part in data if isinstance(data, list) else ():
         _numbers(part)
     if not isinstance(data, (list, int, float)) or isinstance(data, bool):
@@ -183,7 +183,7 @@ def _numbers(data: Any) -> Any:
 
 
 def numbers_in(data: Any) -> Any:
-    """Plain data in which the numbers that JSON does not know are numbers again."""
+    """``data``, in which NaN and the infinities are numbers again; see ``odd_number``."""
     if isinstance(data, list):
         return [numbers_in(part) for part in data]
     if not isinstance(data, dict):
@@ -215,34 +215,34 @@ def classes_in(data: Any) -> Iterator[str]:
 
 
 def resolved(names: Iterable[str], given: Classes, by_module: bool = True) -> Dict[str, Type[Any]]:
-    """The classes that a file means, by the names that it uses.
+    """The classes that the names in a file refer to, by these names.
 
     Args:
         names: the names in the file.
-        given: classes of the user's own; or by name in the file, for those that have another name now.
-        by_module: whether the file names classes that are not the library's by their module, too. Files of format 1 do
-            not: a name that both the library and the user have is refused there.
+        given: the user's own classes; or a dict of them by their names in the file, for classes that were renamed.
+        by_module: whether the file has users' classes with their modules. Files of format 1 do not; there, a name that
+            both the library and the user have is refused.
 
     Raises:
-        CheckpointError: a name that nobody has, or that may mean two classes.
-        TypeError: ``given`` are no dataclasses.
+        CheckpointError: a name is unknown, or may refer to two classes.
+        TypeError: ``given`` holds something that is not a dataclass.
     """
     mapped: Dict[str, Type[Any]] = dict(given) if isinstance(given, Mapping) else {}
     listed: List[Type[Any]] = list(mapped.values() if isinstance(given, Mapping) else given)
-    for one in listed:
-        if not isinstance(one, type) or not dataclasses.is_dataclass(one):
-            raise TypeError(f"classes={one!r} must be classes of layers, surrogates or optimisers, or such by name")
-    ours, found = known_classes(), {}
+    for kind in listed:
+        if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
+            raise TypeError(f"classes={kind!r} must be classes of layers, surrogates or optimisers, or such by name")
+    ours, classes = known_classes(), {}
     for name in set(names):
-        theirs = [one for one in listed if one is not ours.get(name)]
-        same = [one for one in theirs if qualified(one) == name]
-        same = same or [one for one in theirs if one.__name__ == name.rpartition(".")[2]]
+        theirs = [kind for kind in listed if kind is not ours.get(name)]
+        same = [kind for kind in theirs if qualified(kind) == name]
+        same = same or [kind for kind in theirs if kind.__name__ == name.rpartition(".")[2]]
         if name in mapped:
-            found[name] = mapped[name]
+            classes[name] = mapped[name]
         elif name in ours and (by_module or not same):
-            found[name] = ours[name]
+            classes[name] = ours[name]
         elif len(same) == 1 and name not in ours:
-            found[name] = same[0]
+            classes[name] = same[0]
         elif same:
             others = ["the library's", *map(qualified, same)] if name in ours else map(qualified, same)
             raise CheckpointError(
@@ -251,11 +251,11 @@ def resolved(names: Iterable[str], given: Classes, by_module: bool = True) -> Di
             )
         else:
             raise CheckpointError(unknown_class(name, ours))
-    return found
+    return classes
 
 
 def unknown_class(name: Any, classes: Iterable[str]) -> str:
-    """What to say of a class that nobody has: what it may be meant to be, and how to give one."""
+    """The message for an unknown class: the nearest known name, and how to pass a class to ``load``."""
     module, _, bare = str(name).rpartition(".")
     what = f"unknown class {name!r}" if module else unknown("class", name, classes)
     home = f", from {module}," if module else ""

@@ -1,4 +1,4 @@
-"""What every executor on a general-purpose engine has in common."""
+"""``NetworkExecutor``, the base of the executors on general-purpose engines, and checks of training states."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import Key, Layer, Pass
 from spikecore.api.core.sizes import is_finite, is_whole, whole_number
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
@@ -16,35 +17,53 @@ from spikecore.api.layers.network import Output, forward, record_option
 from spikecore.api.training.optimizers import Optimizer
 
 MOST_STEPS = 2**53
+PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
 
 def recorded_for(loss: Any) -> Any:
-    """What a loss needs recorded: nothing if it reads spikes, the last membrane otherwise or if nobody knows."""
+    """The states that a loss needs: none if it reads spikes only, else those of the last layer."""
     terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
     return () if all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms) else "last"
 
 
+def complete_state(state: Mapping[str, Any]) -> Dict[str, Any]:
+    """A state from a user, with tensors converted to NumPy arrays.
+
+    Raises:
+        ValueError: a part is missing.
+    """
+    missing = [part for part in PARTS if part not in state]
+    if missing:
+        raise ValueError(f"state has no {', '.join(missing)}: pass all that model.state() returns")
+    arrays = {
+        part: {name: to_numpy(x) for name, x in state[part].items()}
+        for part in PARTS[:3]
+        if isinstance(state[part], Mapping)
+    }
+    return {**state, **arrays}
+
+
 def fitting(part: str, flat: Any, like: Any) -> Any:
-    """``unflatten`` for one part of a state, which comes from outside: real floating-point NumPy arrays alone fit.
+    """The arrays of one part of a state as a tree like ``like``, checked: real floating-point NumPy arrays only.
 
     Raises:
         KeyError: a name is missing or unknown.
-        ValueError: another shape or dtype, or no arrays by name.
+        ValueError: an array has another shape or dtype, or ``flat`` does not hold arrays by name.
     """
     if not isinstance(flat, Mapping):
         raise ValueError(f"{part}: {type(flat).__name__} must be arrays by name, as in the state of a model")
     try:
-        made = unflatten(flat, like)
+        tree = unflatten(flat, like)
     except (KeyError, ValueError) as error:
         raise type(error)(f"{part}: {error.args[0]}") from None
     for name, x in flat.items():
         if x.dtype.kind != "f":
             raise ValueError(f"{part}: {name} has dtype {x.dtype}, expected real floating-point numbers")
-    return made
+    return tree
 
 
 def check_window(window: Optional[int]) -> None:
-    """Refuse a window of truncated BPTT that is no number of steps."""
+    """Refuse a window of truncated BPTT that is not an int >= 1 or None."""
     if window is not None and not is_whole(window, 1):
         raise ValueError(f"window={window!r} must be an int >= 1, or None")
 
@@ -55,13 +74,13 @@ class NetworkExecutor(Executor):
     Args:
         engine: the engine.
         network: the layers.
-        params: first parameters, NumPy arrays.
-        buffers: first buffers, NumPy arrays.
-        loss: callable ``(out, targets) -> scalar``; None for an executor that only runs.
-        optimizer: an ``Optimizer``; None likewise.
+        params: initial parameters, NumPy arrays.
+        buffers: initial buffers, NumPy arrays.
+        loss: callable ``(out, targets) -> scalar``; None for an executor that does not train.
+        optimizer: an ``Optimizer``; None for an executor that does not train.
         clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
-        window: truncated BPTT, in steps.
-        record: which states a training step returns, too, beside those that the loss reads: "last", or none.
+        window: truncated BPTT, in steps; None: full BPTT.
+        record: "last" makes a training step return the last layer's states even if the loss does not read them.
     """
 
     carries = True
@@ -90,16 +109,16 @@ class NetworkExecutor(Executor):
         self.place(params, buffers)
 
     def place(self, params: Params, buffers: Tree) -> None:
-        """Put weights and buffers on the engine, as arrays of their own."""
+        """Copy weights and buffers to the engine."""
         self.params = map_leaves(lambda x: self.engine.asarray(x.copy()), params)
         self.buffers = map_leaves(lambda x: self.engine.asarray(x.copy()), buffers)
 
     def training_pass(self, steps: Optional[int], key: Optional[Key]) -> Pass:
-        """The pass of one training step."""
+        """The settings of the pass of one training step."""
         return Pass(self.engine, steps, True, key, self.record, self.window, repeating=True)
 
     def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
-        """A batch on the engine: inputs in its own dtype, integer targets as int64."""
+        """A batch on the engine: inputs in the engine's dtype, integer targets as int64."""
         return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=target_dtype(targets))
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
@@ -124,34 +143,31 @@ class NetworkExecutor(Executor):
             raise ValueError(f"step={step!r} must be at most 2**53, the largest number of steps that counts exactly")
         if not is_finite(lr) or lr < 0:
             raise ValueError(f"lr={lr!r} must be a finite number >= 0")
-        self.place(params, buffers)  # from here on nothing is refused
+        self.place(params, buffers)  # all checks are above, so a refused state changes nothing
         self.steps_done = step
         self.load_slots({name: self.engine.asarray(x.copy()) for name, x in slots.items()})
         self.set_lr(float(lr))
 
     def _fitting_slots(self, state: Dict[str, Any]) -> Dict[str, Any]:
-        """The optimiser's arrays of a state: all of them, or before the first step none.
-
-        Without an optimiser there is nothing that they could belong to, and what is learned next starts anew.
-        """
-        held = state["optimizer"]
+        """The optimiser's arrays in a state, checked; none before the first step, and none without an optimiser."""
+        slots = state["optimizer"]
         if self.optimizer is None:
             return {}
-        if isinstance(held, Mapping) and not held:
+        if isinstance(slots, Mapping) and not slots:
             if state["step"] and self.optimizer.slots and leaves(self.params):
                 raise ValueError(
                     f"step={state['step']!r}, but optimizer is empty: give the arrays of the optimiser, or step=0 to "
-                    "start it anew"
+                    "reset it"
                 )
             return {}
         names = self.optimizer.slots
         like = map_leaves(lambda x: Tree({name: x for name in names}), self.params)
-        return flatten(fitting("optimizer", held, like))
+        return flatten(fitting("optimizer", slots, like))
 
     def slots(self) -> Dict[str, Any]:
         """The optimiser's arrays, named "<parameter>.<slot>"; empty before the first step."""
         raise NotImplementedError
 
     def load_slots(self, slots: Dict[str, Any]) -> None:
-        """The inverse of ``slots``."""
+        """Restore what ``slots`` returned."""
         raise NotImplementedError

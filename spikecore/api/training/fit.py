@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional, 
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
-from spikecore.api.core.layer import Key
+from spikecore.api.core.layer import Key, Shape
 from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import Metrics, measured
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
-from spikecore.api.training.batching import Feed, check_targets
+from spikecore.api.training.batching import Feed, check_count, check_targets
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.progress import Progress, length
@@ -44,24 +44,26 @@ class Schedule(Protocol):
 
 
 class DivergedError(ArithmeticError):
-    """Training has left the finite numbers; the message says where, and how to go on."""
+    """Training has produced NaN or infinity; the message says where, and how to continue."""
 
 
 @dataclass
 class EarlyStopping(Checked):
-    """Callback: stop when a figure has not improved for ``patience`` epochs.
+    """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
-    It begins anew where an epoch does not follow the one before: with another model, or another run.
+    It resets itself when an epoch does not follow the last one: with another model, or another call of ``fit``.
 
     Args:
-        patience: epochs without improvement, >= 1.
-        monitor: a column of the history.
-        mode: "min" if it should fall, "max" if it should rise; "auto" knows of losses and accuracies.
-        min_delta: smallest change that counts.
-        restore_best: go back to the weights of the best epoch when stopping.
+        patience: epochs without improvement, >= 1; default 5.
+        monitor: a column of the history; default "val_loss".
+        min_delta: smallest change that counts as an improvement; default 0.
+        restore_best: whether to restore the weights of the best epoch at the end; default True.
+        mode: "min" if the column should fall, "max" if it should rise; "auto", the default, means "min" for losses and
+            "max" for accuracies.
 
     Raises:
-        KeyError: the history has no such column. ValueError: another mode, or "auto" for any other column.
+        KeyError: the history has no such column.
+        ValueError: ``mode`` is something else, or "auto" for a column that is neither a loss nor an accuracy.
     """
 
     patience: Size = 5
@@ -99,7 +101,7 @@ class EarlyStopping(Checked):
         return True
 
     def _rises(self) -> bool:
-        """Whether more is better."""
+        """Whether larger values are better."""
         if self.mode != "auto":
             return self.mode == "max"
         if not ("loss" in self.monitor or "accuracy" in self.monitor):
@@ -112,13 +114,13 @@ class EarlyStopping(Checked):
 
 @dataclass
 class Average:
-    """Running means of loss and metrics over samples; of an epoch that was interrupted, where to go on.
+    """Running means of loss and metrics over samples; for an interrupted epoch also where to continue.
 
     Attributes:
-        batches, samples: how many were seen.
+        samples, batches: how many have been counted.
         sums: sums over the samples, by column.
-        seconds: how long it took.
-        cut: whether a step was left half done, so that nothing can go on from there.
+        seconds: how long they took.
+        cut: whether a step was interrupted half done, so that training cannot continue from there.
     """
 
     samples: int = 0
@@ -139,15 +141,15 @@ class Average:
         return {f"{prefix}{name}": total / max(1, self.samples) for name, total in self.sums.items()}
 
     def shown(self) -> Row:
-        """The means as a progress bar shows them."""
+        """The means as text, for a progress bar."""
         return {name: f"{value:.4f}" for name, value in self.row().items()}
 
 
 def check_batches(name: str, data: Any) -> None:
-    """Refuse what cannot be gone through, batch by batch.
+    """Refuse data that cannot be iterated over.
 
     Raises:
-        TypeError: names the argument and the value.
+        TypeError: the message names the argument and the value.
     """
     if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
         raise TypeError(
@@ -156,10 +158,10 @@ def check_batches(name: str, data: Any) -> None:
 
 
 def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
-    """The batches of an iterable as (inputs, targets, lengths); lengths are None where a batch has none.
+    """The batches of an iterable as (inputs, targets, lengths); lengths are None if a batch has none.
 
     Raises:
-        TypeError: arrays or samples instead of batches, or an entry that is no pair and no triple.
+        TypeError: ``data`` are arrays or samples instead of batches, or a batch is neither a pair nor a triple.
     """
     check_batches("data", data)
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
@@ -180,24 +182,41 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
         yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
 
 
-def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
-    """The batches that come after the first ``count``, which an interrupted epoch has already seen.
+def first_sample_shape(engine: Engine, seed: int, data: Iterable[Any], feed: Feed, loss: Any) -> Shape:
+    """The shape of one sample, from the first batch.
 
     Raises:
-        ValueError: there are not as many.
+        ValueError: ``data`` can be read only once, so that reading the first batch would lose it.
+    """
+    check_batches("data", data)
+    if iter(data) is data:
+        raise ValueError(
+            "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
+        )
+    inputs, targets, _ = next(iter(batches(data)))
+    x, steps = feed(engine, inputs, None, Key((seed, "shape")))
+    check_count(loss, x, steps, targets)  # exchanged axes must not become the shape of a sample
+    return tuple(x.shape[2:])
+
+
+def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches after the first ``count``, with which an interrupted epoch was trained.
+
+    Raises:
+        ValueError: ``data`` have fewer batches.
     """
     given = iter(batches(data))
     seen = sum(1 for _ in itertools.islice(given, count))
     if seen < count:
         raise ValueError(
-            f"resume=True goes on after batch {count} of an epoch, but data has {seen}: give the data that the "
+            f"resume=True continues after batch {count} of an epoch, but data has {seen}: give the data that the "
             "interrupted fit had"
         )
     return given
 
 
 def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
-    """The lengths of a batch (time or 1, batch, *features), checked; None where all steps count."""
+    """The lengths of a batch (time or 1, batch, *features), checked; None if all steps count."""
     if lengths is None:
         return None
     host = lengths.tolist() if hasattr(lengths, "tolist") else list(lengths)
@@ -231,14 +250,14 @@ class Training:
             check_batches("validation", self.validation)
         several = hasattr(self.callbacks, "__iter__")
         given = tuple(self.callbacks) if several else ()
-        if not several or not all(callable(one) and not isinstance(one, type) for one in given):
+        if not several or not all(callable(callback) and not isinstance(callback, type) for callback in given):
             raise TypeError(
                 f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
             )
         self.callbacks = given
 
     def run(self) -> List[Row]:
-        """Train up to ``epochs`` epochs in all, starting behind those already done; returns the history."""
+        """Train until the model has ``epochs`` epochs, those already done included; return the history."""
         model = self.model
         while model.epochs_done < self.epochs:
             epoch = model.epochs_done
@@ -247,8 +266,8 @@ class Training:
             row = self._epoch(epoch)
             if self.feed.check_finite and not math.isfinite(row["loss"]):
                 raise DivergedError(
-                    f"the loss of epoch {epoch + 1} is {row['loss']}: training has diverged. Go on from an earlier "
-                    "state with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) does not stop"
+                    f"the loss of epoch {epoch + 1} is {row['loss']}: training has diverged. Continue from an earlier "
+                    "state with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
                 )
             if self.validation is not None:
                 row.update(self._validated())
@@ -256,7 +275,7 @@ class Training:
                 model.history.append(row)
                 model.epochs_done += 1
                 model.unfinished = None
-            if any([callback(model, row) for callback in self.callbacks]):  # every one of them is called
+            if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
                 break
         return model.history
 
@@ -304,15 +323,15 @@ class Training:
             except BaseException as error:
                 mean.cut = not isinstance(error, Exception) or model.executor.steps_done != before
                 raise
-            held = model.engine.asarray(targets, dtype=target_dtype(targets))
-            mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), held, lengths))
+            targets = model.engine.asarray(targets, dtype=target_dtype(targets))
+            mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), targets, lengths))
 
     def _validated(self) -> Row:
         return evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, self.progress).row("val_")
 
 
 def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Optional[bool]) -> Average:
-    """Loss and metrics over all batches, without training."""
+    """The means of loss and metrics over all batches, without training."""
     mean = Average()
     bar = Progress("evaluate", length(data), progress)
     for inputs, targets, lengths in bar.over(batches(data)):
@@ -323,9 +342,9 @@ def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, pro
         check_targets(model.engine, loss, x, steps, targets, model.classes)
         lengths = lengths_of(model.engine, lengths, x, steps)
         out = model.executor.run(x, steps=steps, record="last")
-        held = model.engine.asarray(targets, dtype=target_dtype(targets))
-        value = float(model.engine.to_numpy(scalar(loss, model.engine, out, held, lengths)))
-        mean.add(x.shape[1], value, measured(metrics, out, held, lengths))
+        targets = model.engine.asarray(targets, dtype=target_dtype(targets))
+        value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))
+        mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))
         bar.update(**mean.shown())
     if not mean.samples:
         raise ValueError("data gave no batch: nothing to evaluate")
@@ -333,6 +352,23 @@ def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, pro
 
 
 def same_training(before: Any, after: Any) -> bool:
-    """Whether two optimiser descriptions are the same up to their learning rate, so that slots carry over."""
+    """Whether two optimisers are equal except for the learning rate, so that the moments can be kept."""
     strip = lambda spec: {**copy.copy(spec.__dict__), "lr": None}  # noqa: E731
     return type(before) is type(after) and strip(before) == strip(after)
+
+
+def check_resume(unfinished: Optional[Average], before: Any, optimizer: Any) -> None:
+    """Refuse to resume after a step that was interrupted half done, or with another optimiser.
+
+    Args:
+        unfinished: the interrupted epoch; None if there is none.
+        before: the optimiser of the last ``fit``; None if there was none.
+        optimizer: the optimiser to continue with.
+    """
+    if unfinished is not None and unfinished.cut:
+        raise ValueError(
+            "resume=True: the last step was interrupted half done, so that the weights belong to no step; load "
+            "what was saved before it, or fit without resume"
+        )
+    if not same_training(before, optimizer):
+        raise ValueError(f"resume=True continues with {before!r}, not with {optimizer!r}")

@@ -1,4 +1,4 @@
-"""Ctrl-C between two training steps, not inside one."""
+"""Makes Ctrl-C take effect between two training steps, not inside one."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any, Iterator, List
 
 @contextlib.contextmanager
 def wholly() -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended, so that the block is carried out as a whole or not at all.
+    """Delay Ctrl-C until the block has ended, so that the block is not interrupted.
 
-    A second Ctrl-C is not held back: whoever presses it twice does not want to wait.
+    A second Ctrl-C interrupts the block at once, for users who do not want to wait.
     """
-    asked = signal.getsignal(signal.SIGINT)
-    if not callable(asked) or threading.current_thread() is not threading.main_thread():  # nothing is raised here then
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():  # no KeyboardInterrupt here
         yield
         return
-    held: List[Any] = []
+    interrupts: List[Any] = []
 
-    def later(*given: Any) -> None:
-        held.append(given)
-        if len(held) > 1:
-            asked(*given)
+    def later(*signal_and_frame: Any) -> None:
+        interrupts.append(signal_and_frame)
+        if len(interrupts) > 1:
+            handler(*signal_and_frame)
 
     signal.signal(signal.SIGINT, later)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, asked)
-        if len(held) == 1:
-            asked(*held[0])
+        signal.signal(signal.SIGINT, handler)
+        if len(interrupts) == 1:
+            handler(*interrupts[0])

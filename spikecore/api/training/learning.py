@@ -1,4 +1,4 @@
-"""How ``Model.fit`` learns from one batch: by BPTT as a whole, piece by piece, or forward in time."""
+"""How ``Model.fit`` learns from one batch: by BPTT over the whole sequence or parts of it, or forward in time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Kind = Literal["bptt", "eprop", "ottt", "rtrl"]
 
 
 class Part(NamedTuple):
-    """What one update of the weights saw: number of steps, mean loss, output."""
+    """The part of a sequence that one update of the weights uses: number of steps, mean loss, output."""
 
     steps: int
     loss: float
@@ -33,12 +33,12 @@ class Learning:
     """A way of learning from a batch.
 
     Args:
-        kind: "bptt", backwards in time; forward in time "eprop" (exact traces), "ottt" (factorised traces), "rtrl".
-        update_every: update the weights every so many steps; states are carried on as constants, traces as they are.
-            None, once per batch.
+        kind: "bptt", backwards in time; or forward in time: "eprop" (exact traces), "ottt" (factorised traces), "rtrl".
+        update_every: update the weights every so many steps; states are passed on without gradient, traces unchanged.
+            None, the default: once per batch.
 
     Raises:
-        ValueError: another kind, ``update_every`` < 1.
+        ValueError: ``kind`` is something else, or ``update_every`` is below 1.
     """
 
     kind: str = "bptt"
@@ -57,22 +57,24 @@ class Learning:
         return self.kind == "bptt" and self.update_every is None
 
     def check(self, engine: Any, executor: Executor, loss: Any, window: Optional[int]) -> None:
-        """Refuse, before anything is trained, what does not go together.
+        """Refuse, before training, an engine, loss or window that this way of learning cannot use.
 
         Raises:
-            NotImplementedError: an engine on which a batch is one step and gradients stay on the device.
-            ValueError: a window, or a loss that is not known step by step, for learning forward in time.
+            NotImplementedError: the engine computes a batch in one step and keeps gradients on the device.
+            ValueError: learning is forward in time, and a window is given or the loss needs whole sequences.
         """
         goes_on = executor.carries or (self.kind == "bptt" and executor.resting is not None)
         if not self.whole and not goes_on:
             raise NotImplementedError(
-                f"engine {engine.name!r} keeps its gradients: learning={self.kind!r} with update_every="
+                f"engine {engine.name!r} returns no gradients: learning={self.kind!r} with update_every="
                 f"{self.update_every!r} needs numpy or torch; window=... truncates the gradient here, too"
             )
         if self.kind != "bptt":
             stepwise(loss)
             if window is not None:
-                raise ValueError(f"window={window!r} truncates BPTT; learning={self.kind!r} does not go back in time")
+                raise ValueError(
+                    f"window={window!r} truncates BPTT, but learning={self.kind!r} goes forward in time: leave it out"
+                )
 
     def step(
         self,
@@ -84,7 +86,7 @@ class Learning:
         key: Key,
         lengths: Optional[List[int]] = None,
     ) -> Tuple[float, Output]:
-        """Learn from a batch; arguments as ``Executor.step`` takes them. Returns the mean loss and the outputs."""
+        """Learn from a batch; return the mean loss and the outputs. For the arguments see ``Executor.step``."""
         option: Dict[str, Any] = {} if lengths is None else {"lengths": lengths}
         if option:
             self._check_lengths(executor)
@@ -92,16 +94,16 @@ class Learning:
             return executor.step(x, targets, steps=steps, key=key, **option)
         total = int(x.shape[0]) if steps is None else steps
         self._check_parts(executor, total)
-        held = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
+        on_engine = targets_of(executor.engine, loss, targets, total, int(x.shape[1]))
         learn = self._backward if self.kind == "bptt" else self._forward
-        made = list(learn(executor, loss, x, held, steps, total, key))
-        mean = sum(part.steps * part.loss for part in made) / total
-        return mean, _whole(executor.engine, [part.out for part in made])
+        parts = list(learn(executor, loss, x, on_engine, steps, total, key))
+        mean = sum(part.steps * part.loss for part in parts) / total
+        return mean, _whole(executor.engine, [part.out for part in parts])
 
     def _check_lengths(self, executor: Executor) -> None:
         if not self.whole:
             raise ValueError(
-                f"a batch with lengths is learned from as a whole, not with learning={self.kind!r}, update_every="
+                f"batches with lengths need whole sequences, not learning={self.kind!r}, update_every="
                 f"{self.update_every!r}: leave those out; window=... truncates the gradient"
             )
         if not executor.carries:
@@ -119,7 +121,7 @@ class Learning:
             )
 
     def _parts(self, x: Any, steps: Optional[int], total: int) -> Iterator[Tuple[int, int, Any, Optional[int]]]:
-        """First step, last step, inputs, and the number of steps of a constant input, of every part of a batch."""
+        """For each part of a batch: start and stop (exclusive), inputs, and the number of steps of a constant input."""
         every = self.update_every or total
         for start in range(0, total, every):
             stop = min(start + every, total)
@@ -131,8 +133,8 @@ class Learning:
         stop_gradient = executor.engine.stop_gradient
         option: Dict[str, Any] = {} if executor.resting is None else {"state": executor.resting}
         for start, stop, part, count in self._parts(x, steps, total):
-            own = key.child("part", start) if start else key  # noise must not repeat itself
-            value, out = executor.step(part, targets.between(start, stop), steps=count, key=own, **option)
+            part_key = key.child("part", start) if start else key  # each part needs other random numbers
+            value, out = executor.step(part, targets.between(start, stop), steps=count, key=part_key, **option)
             option = {"state": map_leaves(stop_gradient, out.state)}
             yield Part(stop - start, value, constant(executor.engine, replace(out, state=option["state"])))
 
@@ -156,7 +158,7 @@ class Learning:
 
 
 def _whole(engine: Any, parts: List[Output]) -> Output:
-    """The outputs of the parts of a sequence as one."""
+    """The outputs of the parts of a sequence, joined to one output."""
     states = {
         name: State({key: joined(engine, [part.states[name][key] for part in parts]) for key in state})
         for name, state in parts[0].states.items()

@@ -1,4 +1,4 @@
-"""``spikecore.load``: a model from a file, on any engine."""
+"""``spikecore.load``: reads a model from a file onto any engine."""
 
 from __future__ import annotations
 
@@ -25,25 +25,28 @@ def load(
 ) -> Any:
     """Read a model that ``Model.save`` wrote.
 
-    Nothing in a file is executed, and one that was made to do harm gets no further than one that is damaged: before any
-    weight is placed, names, shapes and dtypes are compared with what the network needs.
+    Loading executes no code of the file. A malicious file is refused like a damaged one: names, shapes and dtypes are
+    compared with what the network needs before any weight is used.
 
     Args:
         path: the file.
-        engine: an Engine or its name, whichever engine the model was saved from. None means ``$SPIKECORE_ENGINE``, and
-            if that is unset the engine it was saved from.
-        classes: layer, surrogate and optimiser classes of your own that the network uses, e.g. ``[MyNeuron]``. For a
-            class that has been renamed since, a dict by its name in the file: ``{"old.module.MyNeuron": MyNeuron}``.
-        check_finite: whether weights that are NaN or infinite are refused; False reads a model that has diverged.
+        engine: an Engine or its name; any engine, not only the one that the model was saved from. None, the default,
+            means ``$SPIKECORE_ENGINE``, or the engine that the model was saved from if that is unset.
+        classes: your own layer, surrogate and optimiser classes that the network uses, e.g. ``[MyNeuron]``. For a class
+            that has been renamed since, a dict by its name in the file: ``{"old.module.MyNeuron": MyNeuron}``.
+        check_finite: whether weights that are NaN or infinite are refused; False also reads a model that has diverged.
         **options: passed to the engine if it is given by name; ``dtype`` defaults to that of the file.
 
+    Returns:
+        the ``Model``.
+
     Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: not a spikecore model, damaged, of a newer format, of a class that is not known, or with
-            weights that are not finite.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is not a spikecore model, damaged or of a newer format; a class is unknown; or weights
+            are not finite.
 
     Warns:
-        UserWarning: the engine it was saved from cannot be used here; the model is on "numpy".
+        UserWarning: the engine that the model was saved from cannot be used here; the model is on "numpy".
     """
     try:
         contents = read(path, classes, check_finite)
@@ -58,19 +61,19 @@ def load(
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error.__cause__
     except MemoryError as error:
-        raise CheckpointError(f"{path}: needs more memory than there is ({os.stat(path).st_size} bytes)") from error
+        raise CheckpointError(f"{path}: needs more memory than is available ({os.stat(path).st_size} bytes)") from error
     model.history, model.epochs_done = about["history"], about["epochs_done"]
     model.unfinished = about["unfinished"] and Average(**about["unfinished"])
     return model
 
 
 def _again(name: Optional[str], saved: Optional[str], path: Any, options: Dict[str, Any]) -> Engine:
-    """The engine to go on with: by name, else that of the environment, else the one the file was saved from.
+    """The engine for a loaded model: by name, else from the environment, else the one that it was saved from.
 
     Args:
-        name: what the caller asks for.
-        saved: the name in the file; older ones have none.
-        path: of the file, for the warning.
+        name: the engine that the caller asks for; None if there is none.
+        saved: the engine's name in the file; None in older files.
+        path: the file, for the warning.
         options: passed to the engine.
     """
     if saved is None or name or os.environ.get(ENVIRONMENT):

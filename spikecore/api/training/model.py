@@ -1,4 +1,4 @@
-"""A network with weights on an engine: call it, train it, save it, move it to another engine."""
+"""``Model``: a network with weights on an engine. Call it, train it, save it, move it to another engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Engine, EngineName, Executor, get_engine
 from spikecore.api.core.foreign import no_layer, shown
-from spikecore.api.core.host import to_numpy
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, Layer, Shape, layer_name, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
@@ -20,18 +19,18 @@ from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import table
-from spikecore.api.training.batching import Encoder, Feed, Input, check_count
+from spikecore.api.training.batching import Encoder, Feed, Input
 from spikecore.api.training.checkpoint import save
-from spikecore.api.training.executor import fitting, recorded_for
+from spikecore.api.training.executor import complete_state, fitting, recorded_for
 from spikecore.api.training.fit import (
     Average,
     Callback,
     Row,
     Schedule,
     Training,
-    batches,
-    check_batches,
+    check_resume,
     evaluate,
+    first_sample_shape,
     same_training,
 )
 from spikecore.api.training.learning import Kind, Learning
@@ -42,24 +41,25 @@ PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the firs
 
 
 class Model:
-    """A network, its weights, and the engine they live on.
+    """A network with its weights on an engine.
 
     Args:
         network: a layer, mostly a ``Sequential``.
-        engine: an Engine or the name of one; None means ``$SPIKECORE_ENGINE``, and if that is unset "numpy".
-        seed: names all random draws: first weights, dropout, encoders. Equal seeds draw equally on every engine.
-        input_shape: shape of one sample, without time and batch; a number n stands for (n,). Usually found out: from
-            the first layer, or at the first call.
+        engine: an Engine or its name; None (the default) means ``$SPIKECORE_ENGINE``, or "numpy" if that is unset.
+        seed: seed of all random numbers: initial weights, dropout, encoders. Equal seeds give equal numbers on every
+            engine; default 0.
+        input_shape: shape of one sample, without time and batch; an int n means (n,). None, the default: the first
+            layer determines it, or the first call.
         **options: passed to the engine if it is given by name, e.g. ``dtype="float64"``, ``device="cuda"``.
 
     Attributes:
-        history: one dict per epoch trained: epoch, loss, accuracy or other metrics, val_loss, val_accuracy, lr,
+        history: one dict per trained epoch: epoch, loss, accuracy or other metrics, val_loss, val_accuracy, lr,
             seconds, samples_per_s.
 
     Example:
         >>> net = sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))
         >>> model = sc.Model(net, engine="torch", seed=0)
-        >>> out = model(x, num_steps=25)         # x (batch, 64), the same at each of 25 steps
+        >>> out = model(x, num_steps=25)         # x (batch, 64), repeated at each of 25 steps
         >>> out.spikes                           # (25, batch, 10)
     """
 
@@ -105,22 +105,22 @@ class Model:
         state: Dict[str, Any],
         optimizer: Optional[Optimizer] = None,
     ) -> Model:
-        """A model for samples of ``shape`` with the weights and the training state of ``state``; none are drawn.
+        """A model for samples of ``shape`` with the weights and the training state in ``state``.
 
         Raises:
-            ShapeError: the network does not take such samples.
-            ValueError, KeyError: the state is that of another network or optimiser.
+            ShapeError: the network does not take samples of this shape.
+            ValueError, KeyError: the state belongs to another network or optimiser.
         """
-        made = cls.__new__(cls)
-        made._begin(network, engine, seed)
-        made._executor, made.output_shape = made._holder(shape, state, None, optimizer)
-        made.input_shape, made.optimizer = shape, optimizer
-        return made
+        model = cls.__new__(cls)
+        model._begin(network, engine, seed)
+        model._executor, model.output_shape = model._holder(shape, state, None, optimizer)
+        model.input_shape, model.optimizer = shape, optimizer
+        return model
 
     def _holder(
         self, shape: Shape, state: Dict[str, Any], loss: Any, optimizer: Optional[Optimizer], **options: Any
     ) -> Tuple[Executor, Shape]:
-        """An executor that holds a state, and the shape of an output."""
+        """An executor with the weights and training state in ``state``, and the shape of one sample of the output."""
         like = shapes_of(self.network, shape)
         params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
         with self.engine.isolated():
@@ -132,7 +132,7 @@ class Model:
 
     @isolated
     def build(self, shape: Shape) -> None:
-        """Draw the first weights for samples of ``shape``; does nothing once that has happened.
+        """Draw initial weights for samples of ``shape``; if there are weights already, do nothing.
 
         Raises:
             ShapeError: the network does not take samples of this shape.
@@ -147,7 +147,7 @@ class Model:
         """The executor that holds the weights.
 
         Raises:
-            RuntimeError: the shape of a sample is not known yet.
+            RuntimeError: there are no weights yet, since the shape of a sample is not known.
         """
         if self._executor is None:
             raise RuntimeError("the model has no weights yet: pass input_shape=(...) to Model, or call it on data once")
@@ -155,7 +155,7 @@ class Model:
 
     @property
     def classes(self) -> int:
-        """Extent of the last axis of the output."""
+        """Size of the last axis of the output."""
         return self.output_shape[-1] if self.output_shape else 1
 
     def params(self) -> Dict[str, Any]:
@@ -163,27 +163,18 @@ class Model:
         return self.executor.state()["params"]
 
     def state(self) -> Dict[str, Any]:
-        """Everything training has changed: params, buffers, optimiser slots, step count, learning rate."""
+        """Everything that training changes: params, buffers, optimiser slots, step count, learning rate."""
         return self.executor.state()
 
     @checked
     @isolated
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse of ``state``; its arrays may be tensors. A model that was never trained takes no optimiser slots.
+        """Restore what ``state`` returned; arrays may be tensors. An untrained model ignores optimiser slots.
 
         Raises:
-            ValueError, KeyError: a part or an array is missing, unknown, or of another shape or dtype; nothing has been
-                replaced then.
+            ValueError, KeyError: an array is missing, unknown, or of another shape or dtype; nothing is replaced.
         """
-        lacking = [part for part in PARTS if part not in state]
-        if lacking:
-            raise ValueError(f"state has no {', '.join(lacking)}: pass all that model.state() returns")
-        arrays = {
-            part: {name: to_numpy(x) for name, x in state[part].items()}
-            for part in PARTS[:3]
-            if isinstance(state[part], Mapping)
-        }
-        self.executor.load({**state, **arrays})
+        self.executor.load(complete_state(state))
         self.unfinished = None
 
     # ---- running ----
@@ -197,14 +188,14 @@ class Model:
         Args:
             x: (time, batch, *features); with ``num_steps`` (batch, *features), a current that is constant in time.
             num_steps: number of steps of a constant input.
-            state: ``out.state`` of an earlier call, to continue its sequence; None starts at rest.
-            record: which layers' states to return over time: "last" (the default), names, True (all), False.
+            state: ``out.state`` of an earlier call, to continue its sequence; None, the default, starts at rest.
+            record: whose states to return over time: "last" (the default), names of layers, True (all) or False (none).
 
         Returns:
             ``Output``: spikes (time, batch, *features), states by layer, state after the last step.
 
         Raises:
-            ShapeError, ValueError: wrong, empty or non-finite input.
+            ShapeError, ValueError: the input has a wrong shape, is empty or not finite.
         """
         return self._run(Feed(num_steps), x, state, record)
 
@@ -217,7 +208,7 @@ class Model:
         out = self.executor.run(values, state, steps=steps, record=record)
         if out.readout is not None:
             return out
-        return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # no neurons: a view of x, it may be
+        return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # it may be a view of x
 
     # ---- training ----
 
@@ -245,50 +236,47 @@ class Model:
         progress: Optional[bool] = None,
         check_finite: bool = True,
     ) -> List[Row]:
-        """Train; another call trains further.
+        """Train the network. Another call continues the training.
 
         Args:
             data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list.
-                Of (inputs, targets, lengths), if the sequences are of unequal length and padded at their end: sample
-                i's loss and accuracy are those of its first lengths[i] steps.
-            loss: callable ``(out, targets) -> scalar``; default that of the last ``fit``, else
-                ``functional.ce_rate_loss()``. For batches with lengths, ``(out, targets, lengths)``.
-            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default that of the last ``fit``, else
-                ``Adam(lr=5e-4)``. One like that of the last ``fit``, but for its learning rate, goes on with its
-                moments; any other one starts anew.
-            epochs: how often to go through ``data``, after the epochs already done.
-            num_steps: number of time steps of inputs (batch, *features): constant current, or what ``encoder`` makes.
-            encoder: turns (batch, *features) into (time, batch, *features), e.g. ``spikegen.rate``; without
-                ``num_steps`` also sequences into sequences, e.g. ``spikegen.delta``. It may change the features:
-                the network is then given what it makes of them.
-            time_axis: where the time axis is, in inputs that have one, and in targets that vary in time
-                (``mse_membrane_loss(time_var_targets=True)``); a function of your own gets its targets as they are.
+                Batches (inputs, targets, lengths) hold sequences of unequal length, padded at the end: the loss and
+                the metrics of sample i use its first lengths[i] steps.
+            loss: callable ``(out, targets) -> scalar``, for batches with lengths ``(out, targets, lengths)``; default:
+                the loss of the last ``fit``, else ``functional.ce_rate_loss()``.
+            optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default: that of the last ``fit``, else
+                ``Adam(lr=5e-4)``. If it equals that of the last ``fit`` except for the learning rate, its moments are
+                kept; else they start at zero.
+            epochs: how many more times to go through ``data``; default 1.
+            num_steps: number of time steps of inputs (batch, *features), which are a constant current or are encoded.
+            encoder: converts (batch, *features) to (time, batch, *features), e.g. ``spikegen.rate``; without
+                ``num_steps`` also sequences to sequences, e.g. ``spikegen.delta``. It may change the features' shape.
+            time_axis: the time axis of inputs that have one, and of targets that vary in time
+                (``mse_membrane_loss(time_var_targets=True)``); your own loss functions get the targets unchanged.
             validation: batches to evaluate after each epoch.
             schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
-            clip_norm: largest norm of the whole gradient.
-            callbacks: each is called as ``callback(model, row)`` after an epoch; one that returns True ends training.
-            metric: what to report beside the loss: a name ("accuracy_rate", "accuracy_temporal" or
-                "accuracy_membrane"), a function ``(out, targets) -> number``, or several of these in a list or, to name
-                their columns in the history, in a dict. Default: "accuracy", by the loss's own decoder (spike counts,
-                first spikes, highest membranes, ...), where the loss compares with class labels.
+            clip_norm: largest norm of the whole gradient, > 0; None, the default, does not clip.
+            callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends.
+            metric: what to report besides the loss: a name ("accuracy_rate", "accuracy_temporal" or
+                "accuracy_membrane"), a function ``(out, targets) -> number``, a list of these, or a dict of these by
+                column of the history. Default: "accuracy", decoded as the loss decodes, if it compares with labels.
             window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
-            learning: "bptt", backwards through time; or forward in time, with memory that does not depend on the number
-                of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
-            update_every: update the weights every so many steps instead of once per batch; states are carried on as
-                constants (with "bptt": snnTorch's TBPTT), and the loss is that of each part. Dropout draws anew.
-            resume: True continues an interrupted fit, of this model or of the file it was loaded from: ``epochs`` then
-                counts the epochs already done, and the optimiser must be like the one so far. After Ctrl-C inside an
-                epoch, training goes on with the next batch. The result is bit-identical to that of an uninterrupted
-                run, given the same batches: those of epoch e must depend on e alone, as a ``Loader``'s and a list's do.
-                False lets the optimiser start anew.
+            learning: "bptt" (the default), backwards through time; or forward in time, with memory that does not depend
+                on the number of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
+            update_every: update the weights every so many steps instead of once per batch (with "bptt": snnTorch's
+                TBPTT). The loss is that of each part; states are passed on without gradient; dropout masks are redrawn.
+            resume: True continues an interrupted fit of this model or of the file it was loaded from, after Ctrl-C with
+                the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
+                so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
+                as those of a ``Loader`` or a list do. False resets the optimiser's moments.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
-            check_finite: whether NaN and infinity in the inputs are refused, and training ends where the loss is such.
+            check_finite: whether NaN and infinity in inputs are refused, and a loss that is not finite ends training.
 
         Returns:
             the history, one dict per epoch.
 
         Raises:
-            ShapeError, ValueError, TypeError: bad input, named by argument, axis, index and layer.
+            ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
             DivergedError: the mean loss of an epoch is NaN or infinite.
         """
         if loss is None:
@@ -302,7 +290,7 @@ class Model:
         metrics, epochs = metrics_of(metric, loss), whole_number("epochs", epochs, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
         if self._executor is None:
-            self._build_from(data, feed, loss)
+            self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
         way.check(self.engine, self.executor, loss, window)
         record = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record)
@@ -312,37 +300,19 @@ class Model:
             self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way
         ).run()
 
-    def _build_from(self, data: Iterable[Any], feed: Feed, loss: Any) -> None:
-        """Learn the shape of a sample from the first batch, which must not be lost."""
-        check_batches("data", data)
-        if iter(data) is data:
-            raise ValueError(
-                "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
-            )
-        inputs, targets, _ = next(iter(batches(data)))
-        x, steps = feed(self.engine, inputs, None, Key((self.seed, "shape")))
-        check_count(loss, x, steps, targets)  # axes that are exchanged must not become the shape of a sample
-        self.build(tuple(x.shape[2:]))
-
     def _compile(self, loss: Any, optimizer: Any, resume: Optional[bool], **options: Any) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer={optimizer!r} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
-        held = self.executor.state()
-        held["lr"] = optimizer.lr
-        like_before = self.optimizer is not None and same_training(self.optimizer, optimizer)
-        if not resume:
+        state = self.executor.state()
+        state["lr"] = optimizer.lr
+        if resume:
+            check_resume(self.unfinished, self.optimizer, optimizer)
+        else:
             self.unfinished = None
-        elif self.unfinished is not None and self.unfinished.cut:
-            raise ValueError(
-                "resume=True: the last step was interrupted half done, so that the weights belong to no step; load "
-                "what was saved before it, or fit without resume"
-            )
-        elif not like_before:
-            raise ValueError(f"resume=True continues with {self.optimizer!r}, not with {optimizer!r}")
-        if resume is False or not like_before:
-            held.update(optimizer={}, step=0)
-        shape: Any = self.input_shape  # known, where there is a state
-        executor, _ = self._holder(shape, held, loss, optimizer, **options)
+        if resume is False or not same_training(self.optimizer, optimizer):
+            state.update(optimizer={}, step=0)
+        shape: Any = self.input_shape  # not None, since there are weights
+        executor, _ = self._holder(shape, state, loss, optimizer, **options)
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
@@ -359,17 +329,16 @@ class Model:
         metric: Optional[Metric] = None,
         progress: Optional[bool] = None,
     ) -> Row:
-        """Loss and metrics over all batches.
+        """Compute the mean loss and metrics over all batches, without training.
 
         Args:
             data, num_steps, encoder, time_axis: as in ``fit``.
-            loss: as in ``fit``; default that of the last ``fit``, else ``functional.ce_rate_loss()``.
-            metric: as in ``fit``; default that of the last ``fit`` if ``loss`` is, too.
-            progress: True or False forces a progress bar on or off.
+            loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``.
+            metric: as in ``fit``; default: that of the last ``fit`` if ``loss`` is left out, too.
+            progress: True or False forces a progress bar on or off; None shows one on a terminal.
 
         Returns:
-            {"loss": ..., "accuracy": ...}, or what the metrics are called; the loss alone, if it is a function of your
-            own and there is no ``metric``.
+            {"loss": ..., "accuracy": ...}, or the columns of ``metric``; {"loss": ...} alone for your own functions.
         """
         if loss is None:
             metric = self.metric if metric is None else metric
@@ -377,14 +346,14 @@ class Model:
         feed = Feed(num_steps, encoder, time_axis)
         return evaluate(self, data, loss, metrics_of(metric, loss), feed, progress).row()
 
-    # ---- elsewhere ----
+    # ---- copies, files, text ----
 
     @checked
     def to_engine(self, engine: Union[EngineName, Engine], **options: Any) -> Model:
-        """A copy of the model, weights and training state included, on another engine.
+        """A copy of the model on another engine, with its weights and training state.
 
         Args:
-            engine: an Engine or its name; by name it keeps this model's dtype unless ``dtype`` is among the options.
+            engine: an Engine or its name; with a name, the dtype stays unless ``dtype`` is among the options.
             **options: passed to the engine.
         """
         if not isinstance(engine, Engine):
@@ -393,7 +362,7 @@ class Model:
         if self._executor is None:
             other = Model(self.network, engine, self.seed, input_shape=self.input_shape)
         else:
-            shape: Any = self.input_shape  # known, where there are weights
+            shape: Any = self.input_shape  # not None, since there are weights
             other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
         other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
@@ -403,8 +372,8 @@ class Model:
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.
 
-        The file replaces an older one in a single step: if the process dies meanwhile, the old one stays whole. The
-        mode of the file stays; a new one gets that of the umask. A symbolic link stays: the file behind it is replaced.
+        The file replaces an older one in a single step: if the process dies meanwhile, the old file stays complete. The
+        mode of the file stays; a new file gets its mode from the umask. Symbolic links are followed and stay.
 
         Args:
             path: the file.
@@ -412,13 +381,13 @@ class Model:
 
         Raises:
             OSError: the path is a folder, a device or a pipe, the file is write-protected, or the disk is full.
-            DivergedError: weights or optimiser hold NaN or infinity.
-            TypeError: a layer or a row of the history cannot be written, or not be read again.
+            DivergedError: weights or optimiser slots hold NaN or infinity.
+            TypeError: a layer or a row of the history cannot be written, or could not be read again.
         """
         save(self, path, check_finite)
 
     def summary(self) -> str:
-        """The layers with output shapes and numbers of parameters, as a table."""
+        """A table of the layers with output shapes and numbers of parameters."""
         return table(self.network, self.input_shape or (), {name: x.size for name, x in self.params().items()})
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """Optimisers as plain descriptions, with their update rules written once in vocabulary words.
 
-The NumPy engine runs ``update``, large parameters through a kernel made from ``rule``; the torch engine hands the
-description to torch.optim, whose slots bear the same names, so that a checkpoint moves between engines.
+The NumPy engine runs ``update``, for large parameters as a kernel generated from ``rule``. The torch engine passes the
+description to torch.optim, whose slots have the same names, so that checkpoints can move between engines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ class Optimizer(Checked):
 
     Args:
         lr: learning rate, >= 0.
-        weight_decay: L2 penalty on the gradient, >= 0 (decoupled from it in AdamW).
+        weight_decay: factor of the L2 penalty, >= 0; it is added to the gradient, in AdamW applied separately.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     lr: float = 1e-3
@@ -35,7 +38,7 @@ class Optimizer(Checked):
         self._check("weight_decay", self.weight_decay, 0.0, math.inf)
 
     def _check(self, name: str, value: float, low: float, high: float, above: bool = False) -> None:
-        """Refuse what is not in [low, high), or with ``above`` not in (low, high)."""
+        """Refuse a value outside [low, high), or with ``above`` outside (low, high)."""
         number = isinstance(value, (int, float)) and is_finite(value)
         if not number or not low <= value < high or (above and value == low):
             allowed = f"{'(' if above else '['}{low:g}, {high:g})"
@@ -43,7 +46,7 @@ class Optimizer(Checked):
 
     @property
     def slots(self) -> Tuple[str, ...]:
-        """Names of the arrays kept per parameter."""
+        """Names of the arrays that the optimiser stores for each parameter."""
         return ()
 
     def update(
@@ -53,11 +56,11 @@ class Optimizer(Checked):
         return self.rule(xp, param, grad, slots, self.scalars(step, lr))
 
     def scalars(self, step: int, lr: float) -> Scalars:
-        """The numbers of this step, by name: what depends on the step and the learning rate alone."""
+        """The numbers that depend on step and learning rate only, by name."""
         return {"lr": lr}
 
     def rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
-        """``update``, elementwise and in words; ``now`` holds the numbers of the step."""
+        """The update itself, elementwise and in words; ``now``: what ``scalars`` returned."""
         raise NotImplementedError
 
 
@@ -70,11 +73,14 @@ class SGD(Optimizer):
         p <- p - lr v                             nesterov: p - lr (g + momentum v)
 
     Args:
-        lr: learning rate.
-        momentum: in [0, 1).
-        weight_decay: L2 penalty.
-        dampening: in [0, 1].
-        nesterov: Nesterov's variant; needs momentum and no dampening.
+        lr: learning rate, >= 0; default 0.01.
+        momentum: in [0, 1); default 0.
+        weight_decay: factor of the L2 penalty, >= 0; default 0.
+        dampening: in [0, 1]; default 0.
+        nesterov: whether to use Nesterov's variant, which needs momentum and no dampening; default False.
+
+    Raises:
+        ValueError: an argument is out of range, or ``nesterov`` is used without momentum or with dampening.
     """
 
     lr: float = 1e-2
@@ -118,10 +124,13 @@ class Adam(Optimizer):
         p <- p - lr / (1 - b1^t)  m / (sqrt(v / (1 - b2^t)) + eps)
 
     Args:
-        lr: learning rate.
-        betas: b1 and b2, each in [0, 1).
-        eps: > 0, keeps the quotient finite.
-        weight_decay: L2 penalty.
+        lr: learning rate, >= 0; default 0.001.
+        betas: b1 and b2, each in [0, 1); default (0.9, 0.999).
+        eps: > 0, keeps the quotient finite; default 1e-8.
+        weight_decay: factor of the L2 penalty, >= 0; default 0.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     betas: Tuple[float, float] = (0.9, 0.999)
@@ -161,7 +170,10 @@ class AdamW(Adam):
 
     Args:
         lr, betas, eps: as in Adam.
-        weight_decay: default 0.01.
+        weight_decay: >= 0; default 0.01.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     weight_decay: float = 1e-2
@@ -175,7 +187,7 @@ class AdamW(Adam):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """RMSprop (Hinton, lecture 6 of Neural networks for machine learning, 2012), as torch has it, not centred.
+    """RMSprop (Hinton, lecture 6 of Neural networks for machine learning, 2012), as in torch, not centred.
 
         g <- g + weight_decay p
         v <- alpha v + (1 - alpha) g^2
@@ -183,11 +195,14 @@ class RMSprop(Optimizer):
         p <- p - lr b
 
     Args:
-        lr: learning rate.
-        alpha: decay of the mean square, in [0, 1).
-        eps: > 0, keeps the quotient finite.
-        momentum: in [0, 1).
-        weight_decay: L2 penalty.
+        lr: learning rate, >= 0; default 0.01.
+        alpha: decay of the mean square, in [0, 1); default 0.99.
+        eps: > 0, keeps the quotient finite; default 1e-8.
+        momentum: in [0, 1); default 0.
+        weight_decay: factor of the L2 penalty, >= 0; default 0.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     lr: float = 1e-2

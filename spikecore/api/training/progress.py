@@ -1,4 +1,4 @@
-"""Progress bars: tqdm where it is installed and somebody is watching, silence elsewhere."""
+"""Progress bars with tqdm, if it is installed and the output is a terminal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Progress:
     """A bar over batches, showing running loss, accuracy, samples/s and time left.
 
     Args:
-        title: e.g. "epoch 3/20".
-        total: number of batches if known.
-        enabled: None shows a bar only on a terminal.
-        unit: what is counted.
+        title: text before the bar, e.g. "epoch 3/20".
+        total: number of batches; None if it is not known.
+        enabled: whether to show a bar; None, the default, shows one on a terminal.
+        unit: name of what is counted; default "batch".
     """
 
     def __init__(self, title: str, total: Optional[int], enabled: Optional[bool] = None, unit: str = "batch") -> None:
@@ -25,18 +25,18 @@ class Progress:
         self.bar = _tqdm()(total=total, desc=title, unit=unit, leave=True) if shown and _tqdm() else None
 
     def update(self, **figures: Any) -> None:
-        """One more batch; figures are shown as they are."""
+        """Count one batch and show ``figures`` next to the bar."""
         if self.bar is not None:
             self.bar.set_postfix({name: value for name, value in figures.items() if value is not None}, refresh=False)
             self.bar.update(1)
 
     def close(self) -> None:
-        """Leave the finished bar on the screen."""
+        """End the bar; it stays on the screen."""
         if self.bar is not None:
             self.bar.close()
 
     def over(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Iterate, closing the bar at the end whatever happens."""
+        """Iterate over batches, and close the bar at the end or after an error."""
         try:
             yield from batches
         finally:
@@ -44,7 +44,7 @@ class Progress:
 
 
 def _tqdm() -> Any:
-    global _said  # noqa: PLW0603  (a remark made once per process)
+    global _said  # noqa: PLW0603  (the message is printed once per process)
     if importlib.util.find_spec("tqdm") is not None:
         return importlib.import_module("tqdm").tqdm
     if not _said:
@@ -54,7 +54,7 @@ def _tqdm() -> Any:
 
 
 def length(data: Any) -> Optional[int]:
-    """Number of batches, where the data know it."""
+    """The number of batches, or None if the data have no length."""
     try:
         return len(data)
     except TypeError:

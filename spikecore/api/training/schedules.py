@@ -1,4 +1,4 @@
-"""Learning-rate schedules: callables ``(epoch, epochs) -> factor`` of the optimiser's rate. Any function will do."""
+"""Learning-rate schedules: callables ``(epoch, epochs) -> factor`` of the optimiser's rate. Any function can be one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from spikecore.arguments import Checked
 
 @dataclass(frozen=True)
 class constant(Checked):  # noqa: N801
-    """The same rate throughout."""
+    """A constant learning rate: the factor is always 1."""
 
     def __call__(self, epoch: int, epochs: int) -> float:
         return 1.0
@@ -18,11 +18,14 @@ class constant(Checked):  # noqa: N801
 
 @dataclass(frozen=True)
 class step(Checked):  # noqa: N801
-    """Multiply by ``factor`` every ``every`` epochs.
+    """A step schedule: multiplies the learning rate by ``factor`` every ``every`` epochs.
 
     Args:
-        every: epochs, >= 1.
-        factor: > 0.
+        every: number of epochs, >= 1.
+        factor: > 0; default 0.1.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     every: int
@@ -38,11 +41,14 @@ class step(Checked):  # noqa: N801
 
 @dataclass(frozen=True)
 class cosine(Checked):  # noqa: N801
-    """Half a cosine from 1 in the first epoch down to ``floor`` after the last, behind a linear warm-up.
+    """Cosine annealing: after a linear warm-up, half a cosine from 1 down to ``floor``, reached after the last epoch.
 
     Args:
-        floor: last factor, in [0, 1].
-        warmup: epochs of linear warm-up.
+        floor: last factor, in [0, 1]; default 0.
+        warmup: epochs of linear warm-up, >= 0; default 0.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     floor: float = 0.0
@@ -55,5 +61,5 @@ class cosine(Checked):  # noqa: N801
     def __call__(self, epoch: int, epochs: int) -> float:
         if epoch < self.warmup:
             return (epoch + 1) / (self.warmup + 1)
-        done = (epoch - self.warmup) / max(1, epochs - self.warmup)
-        return self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+        progress = (epoch - self.warmup) / max(1, epochs - self.warmup)
+        return self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -13,22 +13,22 @@ from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, r
 from spikecore.api.layers.network import Output, objective
 from spikecore.api.training.optimizers import SGD
 
-STEP_LR = 2.0**16  # a power of two: dividing by it loses nothing
+STEP_LR = 2.0**16  # a power of two, so that dividing by it is exact
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A loss to be differentiated: network, weights and batch, all as NumPy arrays.
+    """A loss to differentiate: network, weights and batch, all as NumPy arrays.
 
     Args:
         network: the layers.
         loss: callable ``(out, targets) -> scalar``.
-        params, buffers: NumPy arrays.
-        x: (time or 1, batch, *features).
-        targets: NumPy array.
-        steps: number of steps of an input constant in time.
+        params, buffers: the weights and buffers, trees of NumPy arrays.
+        x: the inputs, (time or 1, batch, *features).
+        targets: the targets, a NumPy array.
+        steps: number of steps of an input constant in time; None takes it from ``x``.
         seed: names the random draws of dropout.
-        window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
+        window: truncated BPTT: no gradient crosses the steps window, 2 window, ...; None, the default: full BPTT.
     """
 
     network: Layer
@@ -42,22 +42,22 @@ class Problem:
     window: Optional[int] = None
 
     def training_pass(self, engine: Engine) -> Pass:
-        """One pass as training makes it, kernels included, that records every layer."""
+        """The settings of a training pass that records every layer."""
         return Pass(engine, self.steps, True, Key((self.seed, "verify")), True, self.window, repeating=True)
 
     def on(self, engine: Engine) -> Tuple[Tree, Tree, Any]:
-        """Parameters and input as one tree, buffers, and targets on an engine."""
+        """On an engine: a tree of parameters and input, the buffers, and the targets."""
         float_targets = "float" in str(self.targets.dtype)
-        held = Tree(params=map_leaves(engine.asarray, self.params), inputs=engine.asarray(self.x))
+        argument = Tree(params=map_leaves(engine.asarray, self.params), inputs=engine.asarray(self.x))
         targets = engine.asarray(self.targets, dtype=None if float_targets else "int64")
-        return held, map_leaves(engine.asarray, self.buffers), targets
+        return argument, map_leaves(engine.asarray, self.buffers), targets
 
     def function(self, engine: Engine) -> Callable[..., Any]:
-        """(Tree(params, inputs), buffers, targets) -> (loss, output)."""
+        """The loss as a function (Tree(params, inputs), buffers, targets) -> (loss, output)."""
         run = self.training_pass(engine)
 
-        def loss_of(held: Tree, buffers: Tree, targets: Any) -> Any:
-            value, (out, _) = objective(self.network, self.loss, run, held.params, buffers, held.inputs, targets)
+        def loss_of(at: Tree, buffers: Tree, targets: Any) -> Any:
+            value, (out, _) = objective(self.network, self.loss, run, at.params, buffers, at.inputs, targets)
             return value, out
 
         return loss_of
@@ -65,15 +65,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Loss, gradients and everything recorded, as NumPy arrays."""
+    """Loss, gradients and the network's output, as NumPy arrays."""
 
     loss: float
-    grads: Dict[str, Any]  # by parameter name; "inputs" is None where the engine cannot give it
-    out: Optional[Output]  # None where the engine cannot give it
+    grads: Dict[str, Any]  # by parameter name; "inputs" is None if the engine cannot compute it
+    out: Optional[Output]  # None if the engine does not return it
 
 
 def gradient(engine: Engine, problem: Problem) -> Gradient:
-    """Loss and gradients on an engine: directly, or else read off one step of SGD with a rate of 2**16."""
+    """Loss and gradients on an engine: directly, or else from the change that one step of SGD makes to the weights."""
     host = engine.to_numpy
     try:
         with engine.isolated():
@@ -82,10 +82,10 @@ def gradient(engine: Engine, problem: Problem) -> Gradient:
         if "no derivative rule" in str(error):
             raise
         return _by_one_step(engine, problem)
-    found = {name: host(g) for name, g in flatten(grads.params).items()}
+    by_name = {name: host(g) for name, g in flatten(grads.params).items()}
     states = {name: map_leaves(host, state) for name, state in out.states.items()}
-    shown = Output(host(out.spikes), states, Tree(), out.readout)
-    return Gradient(float(host(value)), {**found, "inputs": host(grads.inputs)}, shown)
+    output = Output(host(out.spikes), states, Tree(), out.readout)
+    return Gradient(float(host(value)), {**by_name, "inputs": host(grads.inputs)}, output)
 
 
 def _by_one_step(engine: Engine, problem: Problem) -> Gradient:
@@ -108,18 +108,18 @@ STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope of the loss along a direction of one parameter: from the gradient, and from finite differences."""
+    """The slope of the loss along a direction of one parameter, from the gradient and from finite differences."""
 
     name: str
     shape: Tuple[int, ...]
     analytic: float
     numeric: float
     scale: float  # typical size of a slope along such a direction
-    at_kink: bool = False  # whether the loss has two slopes here, one to each side
+    at_kink: bool = False  # whether the slopes on both sides differ
 
     @property
     def error(self) -> float:
-        """Difference relative to the typical size."""
+        """The difference of both slopes relative to their typical size."""
         size = max(self.scale, abs(self.numeric))
         return abs(self.analytic - self.numeric) / size if size > 0 else 0.0
 
@@ -127,27 +127,27 @@ class Slope:
 def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     """Check every parameter, and the input, by central differences in smooth mode.
 
-    Each is checked along the gradient itself, which shows a wrong scale, and along a random direction, which shows a
-    wrong entry. The quotient is taken at several step sizes and the closest one counts: a right gradient is met by one
-    of them, where truncation and rounding balance; a wrong one by none.
+    Each is checked along the gradient itself, which reveals a wrong scale, and along a random direction, which reveals
+    a wrong entry. The difference quotient is computed at several step sizes, and the closest one counts: for a right
+    gradient, truncation and rounding errors balance at one of them; a wrong gradient is close to none.
 
     Args:
         smooth: a smooth engine in float64, see ``Engine.smooth``.
         problem: what to differentiate.
     """
     function = problem.function(smooth)
-    held, buffers, targets = problem.on(smooth)
-    _, _, grads = smooth.value_and_grad(function, held, buffers, targets)
+    argument, buffers, targets = problem.on(smooth)
+    _, _, grads = smooth.value_and_grad(function, argument, buffers, targets)
     floor = 1e-4 * max(_norm(smooth, g) / math.sqrt(max(1, math.prod(g.shape))) for _, g in leaves(grads))
     with smooth.record():
-        smooth.evaluate(function, held, buffers, targets)
+        smooth.evaluate(function, argument, buffers, targets)
 
     def loss_at(index: int, value: Any) -> float:
-        moved = [value if i == index else x for i, (_, x) in enumerate(leaves(held))]
+        moved = [value if i == index else x for i, (_, x) in enumerate(leaves(argument))]
         with smooth.replay():
-            return float(smooth.evaluate(function, rebuild(held, iter(moved)), buffers, targets)[0])
+            return float(smooth.evaluate(function, rebuild(argument, iter(moved)), buffers, targets)[0])
 
-    for i, ((path, x), (_, g)) in enumerate(zip(leaves(held), leaves(grads))):
+    for i, ((path, x), (_, g)) in enumerate(zip(leaves(argument), leaves(grads))):
         name = path[len("params.") :] if path.startswith("params.") else path
         for direction in _directions(smooth, name, g):
             yield _slope(smooth, name, x, g, direction, partial(loss_at, i), floor)
@@ -168,7 +168,7 @@ def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callabl
     analytic = float(engine.to_numpy(engine.xp.sum(g * direction)))
     length = _norm(engine, direction)
     root = math.sqrt(max(1, math.prod(g.shape)))
-    scale = max(_norm(engine, g) / root, floor) * length  # a zero gradient is judged by the size of the others
+    scale = max(_norm(engine, g) / root, floor) * length  # for a zero gradient, the size of the other gradients
     unit = direction / length
     quotients = [length * _difference(lambda h: loss(x + h * unit), h) for h in STEPS]
     numeric = min(quotients, key=lambda q: abs(q - analytic))
@@ -180,7 +180,7 @@ def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callabl
     return replace(slope, at_kink=abs(left - right) > KINK * scale and one_sided < KINK)
 
 
-KINK = 1e-3  # a relative difference of the slopes to both sides that no smooth function shows at steps of 1e-6
+KINK = 1e-3  # relative difference of the slopes on both sides, larger than a smooth function has at steps of 1e-6
 
 
 def _difference(f: Callable[[float], float], h: float) -> float:

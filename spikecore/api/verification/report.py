@@ -1,4 +1,4 @@
-"""The report of ``verify``: one row per thing compared, printed as a table."""
+"""The report of ``verify``: one row per comparison, printed as a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OK, FAIL, UNAVAILABLE, UNCHECKED = "ok", "FAIL", "not available", "not checked"
 
 
 class Row(NamedTuple):
-    """One comparison."""
+    """One comparison; figures are None if nothing could be compared."""
 
     check: str  # e.g. "float64", "finite differences"
     name: str  # "loss", "spikes 1", "gradient 0.weight"
@@ -21,16 +21,16 @@ class Row(NamedTuple):
 
 
 class Divergence(NamedTuple):
-    """Where two engines first spike differently."""
+    """The first spike in which two engines differ."""
 
     check: str
     layer: str
     kind: str
     step: int
     place: Tuple[int, ...]  # sample, then neuron
-    distance: float  # |U - threshold| there
-    differing: int  # spikes that differ in all
-    rounding: bool  # whether each of them lies within rounding of the threshold
+    distance: float  # |U - threshold| of this neuron at this step
+    differing: int  # number of spikes that differ
+    rounding: bool  # whether the difference is explained by rounding near the threshold
 
     def __str__(self) -> str:
         sample, *neuron = self.place
@@ -43,7 +43,7 @@ class Divergence(NamedTuple):
 
 @dataclass
 class Report:
-    """What ``verify`` found. ``print`` it, or look at ``ok``, ``worst``, ``table``, ``divergences``."""
+    """The result of ``verify``: print it, or read ``ok``, ``worst``, ``table`` and ``divergences``."""
 
     title: str
     table: List[Row] = field(default_factory=list)
@@ -52,35 +52,35 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, and something was compared, gradients among it if there are any."""
+        """Whether no comparison failed, at least one succeeded, and gradients were checked if there are any."""
         verdicts = [row.verdict for row in self.table]
         gradients = {row.verdict for row in self._gradients()}
         return FAIL not in verdicts and OK in verdicts and gradients != {UNCHECKED}
 
     def _gradients(self) -> List[Row]:
-        """The gradients that were compared with the reference: in float64, or in float32 where there is no other."""
+        """The comparisons of gradients with the reference: in float64, or in float32 if there are none in float64."""
         rows = [row for row in self.table if row.name.startswith("gradient")]
         double = [row for row in rows if row.check == "float64"]
         return double or [row for row in rows if row.check == "float32"]
 
     @property
     def worst(self) -> float:
-        """The largest relative error of a gradient in float64; in float32 on an engine that has no other."""
+        """The largest relative error of a gradient in float64, or in float32 on an engine without float64."""
         errors = [row.max_rel for row in self._gradients()]
         return max((e for e in errors if e is not None), default=float("nan"))
 
     @property
     def worst_difference(self) -> float:
-        """The largest relative error against finite differences; NaN if they were not taken."""
+        """The largest relative error against finite differences; NaN if they were not computed."""
         errors = [row.max_rel for row in self.table if row.check == "finite differences"]
         return max((e for e in errors if e is not None), default=float("nan"))
 
     def add(self, check: str, name: str, shape: Tuple[int, ...], errors: Tuple[float, float], limit: float) -> None:
-        """Judge a comparison by its relative error. A NaN fails."""
+        """Add a comparison; it is ok if its relative error is within ``limit``, and NaN fails."""
         self.table.append(Row(check, name, shape, *errors, limit, OK if errors[1] <= limit else FAIL))
 
     def note(self, check: str, name: str, shape: Tuple[int, ...], verdict: str) -> None:
-        """Enter something that could not be compared."""
+        """Add a row for something that could not be compared."""
         self.table.append(Row(check, name, shape, None, None, None, verdict))
 
     def __str__(self) -> str:

@@ -1,10 +1,10 @@
-"""Gradient verification: does the engine you train on compute what the equations say?
+"""Gradient verification: checks that the engine you train on computes what the equations say.
 
-Two independent witnesses. First, the model's engine and the reference engine, whose backpropagation through time is
-written by hand, compute loss, spikes, states and every gradient of one batch in float64; they must agree to rounding.
-Second, the reference itself is checked by finite differences in smooth mode, which knows nothing of derivative rules.
-A third pass repeats the comparison in the dtype that the model really trains in. An engine without float64, such as an
-IPU, has that pass alone.
+There are two independent checks. First, the model's engine and the reference engine, whose backpropagation through time
+is written by hand, compute loss, spikes, states and gradients of one batch in float64; they must agree to rounding.
+Second, finite differences in smooth mode, which uses no derivative rules, check the reference itself. Then the first
+comparison is repeated in the dtype in which the model trains. On an engine without float64, such as an IPU, this is the
+only comparison between engines.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from spikecore.api.verification.gradient import Gradient, Problem, gradient, slo
 from spikecore.api.verification.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
 from spikecore.arguments import ArrayLike, Size, checked
 
-LIMITS = {"float64": 1e-11, "float32": 1e-4}  # of a relative error max|a - b| / max|b|
-NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient this small against the largest one is a zero, rounded
-DIFFERENCE_LIMIT = 1e-6
-ROUNDING = 1e-5  # in float32 a spike may differ where |U - threshold| <= 1e-5 max(1, |threshold|)
+LIMITS = {"float64": 1e-11, "float32": 1e-4}  # largest relative error max|a - b| / max|b|
+NOISE = {"float64": 1e-12, "float32": 1e-5}  # a gradient below this fraction of the largest gradient counts as zero
+DIFFERENCE_LIMIT = 1e-6  # largest relative error against finite differences
+ROUNDING = 1e-5  # in float32 a spike may differ if |U - threshold| <= 1e-5 max(1, |threshold|)
 
 
 @checked
@@ -48,20 +48,21 @@ def verify(
     """Check a model's gradients against a reference engine and against finite differences.
 
     Args:
-        model: a ``Model``, or a torch module that ``spikecore.nn.from_torch`` knows; its weights are used and left as
-            they are, its states are not touched.
-        x: one batch, as ``fit`` takes it.
-        targets: its targets.
+        model: a ``Model``, or a torch module that ``spikecore.nn.from_torch`` can convert; its weights and states are
+            not changed.
+        x: the inputs of one batch, as for ``fit``.
+        targets: the targets of the batch.
         loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
-        against: the reference engine or its name.
+        against: the reference engine or its name; default "numpy".
         num_steps, encoder, time_axis: as in ``fit``.
-        differences: whether to take finite differences (four forward passes per parameter, direction and step size).
+        differences: whether to compute finite differences (four forward passes per parameter, direction and step
+            size); default True.
 
     Returns:
-        ``Report``: print it; ``report.ok``; ``report.worst``, the largest gradient error in float64, or in float32 on
-        an engine without it.
+        ``Report``: print it, or read ``report.ok`` and ``report.worst``, the largest relative error of a gradient.
 
     Raises:
+        TypeError: ``model`` is something else.
         ShapeError, ValueError: bad input, as in ``fit``.
     """
     loss = ce_rate_loss() if loss is None else loss
@@ -87,7 +88,7 @@ def verify(
 
 
 def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed) -> Problem:
-    """Batch and weights as NumPy arrays, the batch encoded once for all engines."""
+    """Batch and weights as NumPy arrays; the batch is encoded once, so that all engines get the same spikes."""
     values, steps = feed(
         reference, reference.asarray(reference.to_numpy(x)), model.input_shape, Key((model.seed, "verify", "encoder"))
     )
@@ -129,7 +130,7 @@ def _array(a: float, b: float) -> Tuple[Any, Any]:
 
 
 def _states(network: Layer, ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
-    """What layers recorded: states, and outputs that are no spikes."""
+    """Pairs of the recorded states of both engines, and of outputs that are not spikes."""
     if ours.out is None or theirs.out is None:
         return []
     layers, pairs = dict(walk(network)), []
@@ -151,7 +152,10 @@ def _gradients(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, A
 
 
 def _errors(a: Any, b: Any, floor: float) -> Tuple[float, float]:
-    """max|a - b|, and that relative to max|b|; zero where both are rounding noise, such as a bias before BatchNorm."""
+    """The errors max|a - b| and max|a - b| / max|b|.
+
+    The relative error is 0 if both are rounding noise below ``floor``, e.g. the gradient of a bias before BatchNorm.
+    """
     if a.size == 0:
         return 0.0, 0.0
     worst, size = float(abs(a.astype("float64") - b).max()), float(abs(b).max())
@@ -161,16 +165,18 @@ def _errors(a: Any, b: Any, floor: float) -> Tuple[float, float]:
 
 
 def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient, theirs: Gradient) -> bool:
-    """Enter every layer's spikes, and where they first differ; returns whether all are equal."""
+    """Add rows for every layer's spikes and the first difference; return whether all spikes are equal."""
     if ours.out is None or theirs.out is None:
         report.note(check, "spikes", (), UNAVAILABLE)
         return True
-    found: List[Divergence] = []
+    diverging: List[Divergence] = []
     for name, layer in walk(problem.network):
         if name not in theirs.out.states or not _spiking(layer):
             continue
         a, b = ours.out.states[name].spikes, theirs.out.states[name].spikes
-        where = _divergence(check, name, layer, problem, ours.out.states[name], theirs.out.states[name], bool(found))
+        where = _divergence(
+            check, name, layer, problem, ours.out.states[name], theirs.out.states[name], bool(diverging)
+        )
         count = 0 if where is None else where.differing
         verdict = OK if where is None or where.rounding else FAIL
         share = count / max(1, b.size)
@@ -178,22 +184,25 @@ def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient
             Row(check, f"spikes {name}".rstrip(), tuple(b.shape), float(abs(a - b).max()), share, 0.0, verdict)
         )
         if where is not None:
-            found.append(where)
-    report.divergences += found[:1]  # what differs further down follows from the first
-    return not found
+            diverging.append(where)
+    report.divergences += diverging[:1]  # the first one causes those in later layers
+    return not diverging
 
 
 def _divergence(
     check: str, name: str, layer: Layer, problem: Problem, ours: Any, theirs: Any, upstream: bool
 ) -> Optional[Divergence]:
-    """The first spike by which two engines differ. What follows from a difference upstream counts as rounding too."""
+    """The first spike in which two engines differ; None if there is none.
+
+    In float32, a difference is rounding if the neuron is near its threshold, or if spikes differ ``upstream``.
+    """
     differs = ours.spikes != theirs.spikes
     if not differs.any():
         return None
     index = tuple(int(axis[0]) for axis in differs.nonzero())
     distance, near = float("nan"), False
     if isinstance(layer, Stepper) and "mem" in theirs:
-        quiet = ours if ours.spikes[index] == 0 else theirs  # the one that did not fire has not been reset either
+        quiet = ours if ours.spikes[index] == 0 else theirs  # without a spike, the membrane has no reset
         neuron, fields = _fields(layer, name, problem)
         if quiet.mem.shape == quiet.spikes.shape:
             distance = abs(neuron.margin(fields, quiet, index))
@@ -203,11 +212,11 @@ def _divergence(
 
 
 def _fields(layer: Stepper, name: str, problem: Problem) -> Tuple[Neuron, Params]:
-    """The neuron of a layer, and its fields as NumPy arrays."""
+    """The neuron of a layer, and its prepared parameters as NumPy arrays."""
     neuron, inner = layer.core
     prefix = f"{name}.{inner}" if name else inner
-    own = {path[len(prefix) :]: float64(x) for path, x in flatten(problem.params).items() if path.startswith(prefix)}
-    return neuron, neuron.prepare(host(), Params(own))
+    params = {path[len(prefix) :]: float64(x) for path, x in flatten(problem.params).items() if path.startswith(prefix)}
+    return neuron, neuron.prepare(host(), Params(params))
 
 
 # ---- the reference against finite differences ----------------------------------------------------------------------
@@ -230,7 +239,7 @@ def _differences(report: Report, problem: Problem, reference: Engine) -> None:
     for name, slope in worst.items():
         errors = (abs(slope.analytic - slope.numeric), slope.error)
         if slope.at_kink:
-            report.note(check, f"gradient {name}: it stands where a clamp begins", slope.shape, UNCHECKED)
+            report.note(check, f"gradient {name}: the loss has a kink here, e.g. of a clamp", slope.shape, UNCHECKED)
         else:
             report.add(check, f"gradient {name}", slope.shape, errors, DIFFERENCE_LIMIT)
 
