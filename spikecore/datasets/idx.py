@@ -139,7 +139,7 @@ def _find(root: PathLike, name: str, file: str, origin: str) -> Path:
             if path.is_file():
                 return path
     raise DataFileError(
-        f"{name}: no {file} or {file}.gz in {', '.join(map(str, folders))}. Needed are four files, gzipped or not: "
+        f"{name}: no {file} or {file}.gz in {', '.join(map(str, folders))}. It has four files, gzipped or not: "
         "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte. "
         f"Get them with {origin} and put them into {folders[0]}, or pass the folder that holds them."
     )
