@@ -17,7 +17,7 @@ from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import utils  # noqa: E402
-from spikecore.engines.torch.nn import dispatch  # noqa: E402
+from spikecore.engines.torch.nn import promises  # noqa: E402
 
 
 def leaky(**options):
@@ -137,7 +137,7 @@ def test_augmented_assignment(step):
 
 
 def test_what_was_promised_is_made_of_values_before_an_edit(monkeypatch):
-    monkeypatch.setattr(dispatch, "FEW_BYTES", 1)  # all maps wait for the layers behind them
+    monkeypatch.setattr(promises, "FEW_BYTES", 1)  # all maps wait for the layers behind them
 
     class Edits(nn.Module):
         def __init__(self):

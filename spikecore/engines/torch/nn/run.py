@@ -15,7 +15,7 @@ from spikecore.arguments import Size, checked
 from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
-from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding
+from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.state import check_state, detach, get_state, module_of, neurons_of, reset, set_state
 from spikecore.engines.torch.nn.unchanged import unchanged
 
@@ -135,9 +135,9 @@ def _once(
     with _listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
         hidden = {neuron: neuron.hidden() for neuron in neurons.values()}
         for neuron in neurons.values():
-            neuron.__dict__.update({n: holding(over, data.new_zeros(1), "a state") for n in neuron.states})
+            neuron.__dict__.update({n: _unready(over, data) for n in neuron.states})
         try:
-            begin = [holding(over, data, "the network's input")]
+            over.owners[memory_of(data)], begin = "the network's input", [holding(over, data)]
             with over, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "There is a performance drop")  # vmap's, where it goes step by step
                 out = net(begin.pop())
@@ -159,6 +159,13 @@ def _once(
         neuron.set_hidden({n: v.reshape(shapes[neuron][n]) if neuron in shapes else v for n, v in final.items()})
     rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
     return out, recorded, rows
+
+
+def _unready(over: Over, data: Any) -> OverTime:
+    """What is in the place of a state until its neuron is called."""
+    stand_in = holding(over, data.new_zeros(1))
+    stand_in.refused = "forward looks at the state of a neuron before the neuron is called"
+    return stand_in
 
 
 @contextlib.contextmanager
