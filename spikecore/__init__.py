@@ -30,6 +30,7 @@ _HOME = {
     "spikecore.api.tree": "State",
     "spikecore.api.checkpoint": "CheckpointError load",
     "spikecore.api.verify": "verify",
+    "spikecore.engines.torch.layer": "Torch",
 }
 _MODULES = tuple("backprop datasets engines functional nir nn schedule spikegen spikeplot surrogate utils".split())
 _NAMES = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -130,3 +131,4 @@ if TYPE_CHECKING:
     from spikecore.api.training import EarlyStopping as EarlyStopping
     from spikecore.api.tree import State as State
     from spikecore.api.verify import verify as verify
+    from spikecore.engines.torch.layer import Torch as Torch

@@ -14,8 +14,9 @@ import os
 import pathlib
 import stat
 import warnings
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
+from spikecore.api.containers import walk
 from spikecore.api.description import (
     CheckpointError,
     Classes,
@@ -23,6 +24,7 @@ from spikecore.api.description import (
     check_depth,
     classes_in,
     describe,
+    import_layers,
     known_classes,
     numbers_in,
     odd_number,
@@ -97,6 +99,7 @@ def load(
     engine: Union[None, str, Engine] = None,
     classes: Classes = (),
     *,
+    modules: Iterable[Any] = (),
     check_finite: bool = True,
     **options: Any,
 ) -> Any:
@@ -111,6 +114,8 @@ def load(
             if that is unset the engine it was saved from.
         classes: layer, surrogate and optimiser classes of your own that the network uses, e.g. ``[MyNeuron]``. For a
             class that has been renamed since, a dict by its name in the file: ``{"old.module.MyNeuron": MyNeuron}``.
+        modules: for networks with ``sc.Torch`` layers the modules that they are around, in their order, e.g.
+            ``[nn.LayerNorm(100)]``; the weights come from the file.
         check_finite: whether weights that are NaN or infinite are refused; False reads a model that has diverged.
         **options: passed to the engine if it is given by name; ``dtype`` defaults to that of the file.
 
@@ -126,8 +131,11 @@ def load(
 
     try:
         about, arrays = _read(pathlib.Path(path))
-        known = resolved(classes_in([about["network"], about["optimizer"]]), classes, about["format"] > 1)
+        names = [*classes_in([about["network"], about["optimizer"]])]
+        import_layers(names)
+        known = resolved(names, classes, about["format"] > 1)
         network, optimizer = build(about["network"], known), build(about["optimizer"], known)
+        _fill(network, list(modules))
         state = _fitting(network, optimizer, about, arrays, check_finite)
         if not isinstance(engine, Engine):
             engine = _again(engine, about.get("engine"), path, {"dtype": about["dtype"], **options})
@@ -142,6 +150,23 @@ def load(
     model.history, model.epochs_done = about["history"], about["epochs_done"]
     model.unfinished = about["unfinished"] and Average(**about["unfinished"])
     return model
+
+
+def _fill(network: Any, modules: List[Any]) -> None:
+    """Give layers around modules their modules, which a file only names."""
+    layers: Any = walk(network) if isinstance(network, Layer) else ()
+    lacking = [(name, layer) for name, layer in layers if getattr(layer, "lacks", "")]
+    if len(lacking) != len(modules):
+        listed = "; ".join(f"layer {name}: {layer.lacks}" for name, layer in lacking) or "none"
+        raise CheckpointError(
+            f"modules={len(modules)} given, but the network has {len(lacking)} sc.Torch layers, whose modules a file "
+            f"does not hold ({listed}): give new ones in this order, load(path, modules=[...])"
+        )
+    for (name, layer), module in zip(lacking, modules):
+        try:
+            layer.fill(module)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"modules, layer {name}: {error}") from None
 
 
 def _again(name: Optional[str], saved: Optional[str], path: Any, options: Dict[str, Any]) -> Engine:

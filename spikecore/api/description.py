@@ -6,13 +6,16 @@ A class of the library stands there by its name, any other by module and name, s
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
+import sys
 from collections.abc import Mapping
-from typing import Any, Dict, Iterable, Iterator, List, Type, Union
+from typing import Any, Dict, Iterable, Iterator, List, Tuple, Type, Union
 
 from spikecore.api import containers, layers, neurons, normalisation, optim, surrogate
 from spikecore.api.engine import unknown
 from spikecore.api.files import plain
+from spikecore.api.foreign import LAYERS
 from spikecore.api.functional import quant
 from spikecore.api.layer import Layer
 from spikecore.api.parameters import Fixed, Learn, learn, learn_tau
@@ -29,6 +32,27 @@ def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
     bases = (Layer, surrogate.Surrogate, optim.Optimizer, quant.state_quant)
     modules = (containers, layers, neurons, normalisation, optim, quant, surrogate)
+    around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
+    return {
+        **{name: vars(sys.modules[place])[name] for name, place in around.items() if place in sys.modules},
+        **_defined_in(modules, bases),
+    }
+
+
+def import_layers(names: Iterable[str]) -> None:
+    """Import those of the library's own layers, by name, that need an array library.
+
+    Raises:
+        CheckpointError: the library is not installed.
+    """
+    for place in (LAYERS[name].partition(":")[0] for name in set(names) & set(LAYERS)):
+        try:
+            importlib.import_module(place)
+        except ImportError as error:
+            raise CheckpointError(f"the network has a layer of {place}, which cannot be imported: {error}") from error
+
+
+def _defined_in(modules: Iterable[Any], bases: Tuple[Type[Any], ...]) -> Dict[str, Type[Any]]:
     return {
         name: thing
         for module in modules

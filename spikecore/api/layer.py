@@ -100,6 +100,9 @@ class Layer(Checked, abc.ABC):
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
         """Send a sequence through the layer; ``state=None`` starts at rest."""
 
+    def check_engine(self, engine: Any) -> None:  # noqa: B027  (no layer in words has a reason to)
+        """Refuse an engine that this layer cannot run on, with a TypeError; layers in words run on all."""
+
     # ---- one step at a time, for containers that run time-major ----
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
 from spikecore.api.backprop.fitting import Learning
+from spikecore.api.containers import check_engine
 from spikecore.api.engine import Engine, Executor, get_engine
 from spikecore.api.executor import fitting, recorded_for
 from spikecore.api.feed import Encoder, Feed, check_count
@@ -82,6 +83,7 @@ class Model:
             self.build(shape)
 
     def _begin(self, network: Layer, engine: Engine, seed: int) -> None:
+        check_engine(network, engine)
         self.network, self.engine, self.seed = network, engine, seed
         self.history: List[Row] = []
         self.epochs_done = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple, Union
 
-from spikecore.api.containers import walk
+from spikecore.api.containers import check_engine, walk
 from spikecore.api.engine import Engine, get_engine
 from spikecore.api.feed import Encoder, Feed, check_targets
 from spikecore.api.foreign import model_of
@@ -66,6 +66,7 @@ def verify(
     reference = reference.with_dtype("float64").unfused()
     feed = Feed(num_steps, encoder, time_axis)
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
+    check_engine(model.network, reference)
     problem = _problem(model, reference, x, targets, loss, feed)
     report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
     engine = model.engine

@@ -6,6 +6,7 @@ them together, a few time steps at a time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
@@ -42,7 +43,7 @@ class NeuronRun:
         like = working(torch.empty(0, dtype=self.x.dtype, device=self.x.device))
         alone = self.x.dim() == module.sample_axes  # a sample without batch axis
         shape = module._shape(torch.empty((1, *self.x.shape), device="meta"))[1:] if alone else module._shape(self.x)
-        states = {n: OverTime(self.over, shape, like, lambda _, n=n: self.made(n)) for n in module.states}
+        states = {name: OverTime(self.over, shape, like, partial(self.made, name)) for name in module.states}
         module.__dict__.update(states)
         if type(module)._shape is Hidden._shape:  # the spikes are shaped like the input
             spk = OverTime(self.over, shape, self.x if self.x.is_floating_point() else like, self)
@@ -54,7 +55,7 @@ class NeuronRun:
     def __call__(self, stand_in: OverTime) -> Any:
         return self.made("spk")
 
-    def made(self, what: str) -> Any:
+    def made(self, what: str, *_: OverTime) -> Any:
         """Spikes or a state at every step; with them whatever was asked for in earlier runs of the network."""
         if what != "spk" or (self.last is not None and not self.values):
             self.over.wanted.add((self.number, what))
