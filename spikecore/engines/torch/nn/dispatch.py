@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
-from functools import lru_cache
 from typing import Any, Callable, Dict, List, Set, Tuple
 
 import torch
@@ -13,21 +11,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from spikecore.engines.torch.layout import canonical, channels_last
+from spikecore.engines.torch.nn.calls import BATCHED, DRAWS, QUESTIONS, REFUSED, Call
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, merged
 from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
 
-#: Functions of (batch, ...) with this many axes, at most: time and batch are merged for them. All others go to vmap.
-BATCHED = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "max_pool1d": 3,
-           "max_pool2d": 4, "avg_pool1d": 3, "avg_pool2d": 4, "adaptive_avg_pool2d": 4}  # fmt: skip
-DRAWS = set("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout rrelu bernoulli poisson "
-            "multinomial normal uniform gumbel_softmax rand_like randn_like randint_like".split())  # fmt: skip
-QUESTIONS = set("shape dtype device ndim requires_grad layout is_cuda is_cpu is_sparse is_nested is_quantized is_meta "
-                "size dim numel is_floating_point is_complex element_size get_device len".split())  # fmt: skip
-REFUSED = {"set", "backward", "grad", "grad_fn", "retain_grad", "register_hook"}
 ONCE, MERGED = "once: constant in time", "time and batch merged"
-_IN_PLACE = {f"__i{name}__" for name in "add sub mul div truediv floordiv mod pow and or xor".split()} | {"__setitem__"}
 _WANTED: weakref.WeakKeyDictionary[nn.Module, Set[Tuple[int, str]]] = weakref.WeakKeyDictionary()
 
 
@@ -75,7 +65,7 @@ class Over(TorchFunctionMode):
         stand_in.number = len(self.made)
         self.made.append(weakref.ref(stand_in))
 
-    def say(self, how: Any) -> None:
+    def say(self, how: str) -> None:
         """Note how the layer at work runs."""
         if self.inside:
             self.rows.setdefault(self.inside[-1], how)
@@ -103,153 +93,141 @@ class Over(TorchFunctionMode):
             self.runs[module], before = None, dict(vars(module))
             module.set_hidden(start)
             why = f"snnTorch's protocol, for {protocol}" if protocol else "its step is its own"
-            returned, states = self.by_steps(step, (x,), {}, why)
+            returned, states = self.by_steps(Call(step, (x,), {}), why)
             self.finals[name] = {n: None if v is None else v.seq[-1].detach() for n, v in states.items()}
             vars(module).clear()
             vars(module).update(before, **states)
             return returned
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
-        in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
-        in_place = in_place or kwargs.get("out") is not None or option(func, args, kwargs, "inplace") is True
-        name = name.strip("_")
-        leaves = _leaves(args, kwargs)
-        over_time = [x for x in leaves if isinstance(x, OverTime)]
-        self.check(over_time)
-        if not over_time:
-            return self._plain(func, in_place, args, kwargs, [x for x in leaves if isinstance(x, torch.Tensor)])
+        call = Call(func, args, kwargs or {})
+        name = call.name
+        self.check(call.stand_ins)
+        if not call.stand_ins:
+            return self._plain(call)
         if name in REFUSED:
             raise StepByStep(f"forward asks for, or changes, a tensor's {name}")
         if name in QUESTIONS:
-            return func(*args, **kwargs)
+            return func(*args, **call.kwargs)
         if name == "iter":
             return iter(self.__torch_function__(torch.Tensor.unbind, types, args))
-        if name in DRAWS and option(func, args, kwargs, "training") is False:
+        if name in DRAWS and call.option("training") is False:
             return args[0]
-        if in_place:
-            return self._in_place(func, name, args, kwargs, over_time)
-        if over_time == [args[0] if args else None]:
-            done = self._merged(func, name, *args, **kwargs)
-            if done is not None:
-                return done
-        return self._each_step(func, name, args, kwargs)
+        if call.in_place:
+            return self._in_place(call)
+        if call.stand_ins == [args[0] if args else None]:
+            result = self._merged(call, *args, **call.kwargs)
+            if result is not None:
+                return result
+        return self._each_step(call)
 
     @staticmethod
-    def check(over_time: List[OverTime]) -> None:
+    def check(stand_ins: List[OverTime]) -> None:
         """Refuse stand-ins that do not hold what ``forward`` would see, or not its gradient."""
-        for x in over_time:
+        for x in stand_ins:
             if x.grad_fn is not None:
                 raise StepByStep("an autograd.Function of forward's own got a stand-in")
             if x.refused:
                 raise StepByStep(x.refused)
 
-    def _plain(self, func: Any, in_place: bool, args: Any, kwargs: Any, tensors: List[Any]) -> Any:
+    def _plain(self, call: Call) -> Any:
         """A call that gets no stand-in: the same at every step, unless it draws, which the end finds out."""
-        counters = any(id(x) in self.counters for x in tensors)
-        if in_place and counters and len(tensors) == 1:  # batch norm counts its batches
-            self._keep(args[0])
-            return func(args[0], self.steps * args[1])
-        if (in_place and tensors) or (counters and self.buffers):
-            raise StepByStep(f"{func.__name__} changes, or looks at, a tensor that is another one at every step")
-        memory, result = {memory_of(x) for x in tensors}, func(*args, **kwargs)
+        counters = any(id(x) in self.counters for x in call.tensors)
+        if call.in_place and counters and len(call.tensors) == 1:  # batch norm counts its batches
+            counter, count = call.args
+            self._keep(counter)
+            return call.func(counter, self.steps * count)
+        if (call.in_place and call.tensors) or (counters and self.buffers):
+            raise StepByStep(f"{call.name} changes, or looks at, a tensor that is another one at every step")
+        memory, result = {memory_of(x) for x in call.tensors}, call.func(*call.args, **call.kwargs)
         new = [isinstance(y, torch.Tensor) and memory_of(y) not in memory for y in tree_flatten(result)[0]]
         return self._wrapped(tree_map(lambda y: y[None], result)) if new and all(new) else result
 
-    def _merged(self, func: Any, name: str, x: OverTime, *rest: Any, **kwargs: Any) -> Any:
+    def _merged(self, call: Call, x: OverTime, *rest: Any, **kwargs: Any) -> Any:
         """A call that takes time and batch as one batch; None for all others."""
         how = ONCE if x.constant else MERGED
-        if name == "linear" and x.dim() == 2 and rest and rest[0].layout is torch.strided:
+        if call.name == "linear" and x.dim() == 2 and rest and rest[0].layout is torch.strided:
             product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
             self.say(how if product is None else "on spikes as they are made")
             if product is None:
                 product = merged((lambda flat: linear(flat, *rest, **kwargs),), x.seq, len(x.seq))
             return holding(self, product)
-        statistics = name == "batch_norm" and not option(func, (x, *rest), kwargs, "training")
-        if not (x.dim() == BATCHED.get(name) or statistics or (name == "relu" and isinstance(x.promise, Maps))):
+        statistics = call.name == "batch_norm" and call.option("training") is False
+        behind_maps = call.name == "relu" and isinstance(x.promise, Maps)
+        if not (x.dim() == BATCHED.get(call.name) or statistics or behind_maps):
             return None
-        last = self.last and name == "conv2d"
+        last = self.last and call.name == "conv2d"
         self.say(how)
-        return self._link(x, lambda flat: func(channels_last(flat) if last else flat, *rest, **kwargs))
+        return self._link(x, lambda flat: call.func(channels_last(flat) if last else flat, *rest, **kwargs))
 
     def _link(self, x: OverTime, link: Callable[[Any], Any]) -> OverTime:
         maps = Maps.behind(x)
-        done: OverTime = self._wrapped(merged((link,), x.seq, len(x.seq))) if maps is None else maps.then(link)
-        return done
+        result: OverTime = self._wrapped(merged((link,), x.seq, len(x.seq))) if maps is None else maps.then(link)
+        return result
 
-    def _each_step(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
+    def _each_step(self, call: Call) -> Any:
         """What ``torch.vmap`` makes of a call over time; where it cannot, one call per step."""
-        leaves, spec = tree_flatten((args, kwargs))
-        if name == "batch_norm" and option(func, args, kwargs, "training"):
-            for buffer in (x for x in leaves[1:3] if x is not None):
+        if call.name == "batch_norm":
+            if call.option("training") is None:
+                raise StepByStep("torch.batch_norm, called by itself, does not say whether it trains")
+            for buffer in filter(lambda x: x is not None, map(call.option, ("running_mean", "running_var"))):
                 self._keep(buffer)
-            return self.by_steps(func, args, kwargs, "its statistics are those of one step")
-        if name in DRAWS:
-            maps = [x.seq[0] for x in leaves if isinstance(x, OverTime) and x.dim() == 4 and not name.endswith("d")]
+            return self.by_steps(call, "its statistics are those of one step")
+        if call.name in DRAWS:
+            maps = [x.seq[0] for x in call.stand_ins if x.dim() == 4 and not call.name.endswith("d")]
             if not all(canonical(row).is_contiguous() for row in maps):
                 raise StepByStep("random numbers are drawn for maps that do not lie in the order of their axes")
-            return self.by_steps(func, args, kwargs, "it draws at every step")
-        varying = [i for i, x in enumerate(leaves) if isinstance(x, OverTime) and len(x.seq) > 1]
-        base = [x.seq[0] if isinstance(x, OverTime) and x.constant else x for x in leaves]
+            return self.by_steps(call, "it draws at every step")
+        varying = [x for x in call.stand_ins if len(x.seq) > 1]
+        constant = {id(x): x.seq[0] for x in call.stand_ins if x.constant}
 
-        def call(*rows: Any) -> Any:
-            here = dict(zip(varying, rows))
-            positional, named = tree_unflatten([here.get(i, x) for i, x in enumerate(base)], spec)
-            return func(*positional, **named)
+        def step(*rows: Any) -> Any:
+            result = call.on({**constant, **{id(x): row for x, row in zip(varying, rows)}})
+            return rows[0] if call.name == "setitem" else result  # which returns nothing, and vmap takes no nothing
 
         if not varying:
             self.say(ONCE)
-            return self._wrapped(tree_map(lambda y: y[None] if isinstance(y, torch.Tensor) else y, call()))
-        if name == "setitem":  # returns nothing, which vmap does not take
-            torch.vmap(lambda *rows: (call(*rows), rows[0])[1])(*[leaves[i].seq for i in varying])
-            return None
+            return self._wrapped(tree_map(lambda y: y[None] if isinstance(y, torch.Tensor) else y, call.on(constant)))
         try:
-            result = torch.vmap(call)(*[leaves[i].seq for i in varying])
+            result = torch.vmap(step)(*[x.seq for x in varying])
         except Exception as error:  # noqa: BLE001  (what vmap does not know raises anything)
-            return self.by_steps(func, args, kwargs, f"torch.vmap: {first_line(error)}")
+            return self.by_steps(call, f"torch.vmap: {first_line(error)}")
         self.say("all steps at once")
-        return self._wrapped(result)
+        return None if call.name == "setitem" else self._wrapped(result)
 
-    def _in_place(self, func: Any, name: str, args: Any, kwargs: Any, over_time: Any) -> Any:
-        target = kwargs.get("out", args[0] if args else None)
-        if name == "relu" and isinstance(target, OverTime) and isinstance(target.promise, Maps):
+    def _in_place(self, call: Call) -> Any:
+        target = call.kwargs.get("out", call.args[0] if call.args else None)
+        if call.name == "relu" and isinstance(target, OverTime) and isinstance(target.promise, Maps):
             self.say(MERGED)
             target.promise = self._link(target, torch.relu).promise
             return target
         alive = [x for x in (ref() for ref in self.made) if x is not None]
         for x in alive:
             x.seq  # noqa: B018  (it was promised of values as they are now)
-        if not isinstance(target, OverTime) or name in DRAWS:
-            raise StepByStep(f"{name} works in place on something that is not of this step, or draws")
+        if not isinstance(target, OverTime) or call.name in DRAWS:
+            raise StepByStep(f"{call.name} works in place on something that is not of this step, or draws")
         memory = memory_of(target.seq)
         owner, several = self.owners.get(memory, ""), sum(memory_of(x.seq) == memory for x in alive) > 1
-        varies = target.constant and not all(x.constant for x in over_time)
+        varies = target.constant and not all(x.constant for x in call.stand_ins)
         if (owner and (several or owner != SPIKES)) or (varies and several):
-            raise StepByStep(f"{name} works in place on {owner or 'a value with two names'}")
+            raise StepByStep(f"{call.name} works in place on {owner or 'a value with two names'}")
         if varies:
             target.seq = target.seq.expand(self.steps, *target.shape)
         if varies or owner:
             target.seq = target.seq.clone()
-        result = self._each_step(func, name, args, kwargs)
-        return target if isinstance(result, OverTime) else result
+        return target if isinstance(self._each_step(call), OverTime) else None
 
-    def by_steps(self, func: Any, args: Any, kwargs: Any, why: str) -> Any:
+    def by_steps(self, call: Call, why: str) -> Any:
         """One call per step, stacked."""
         self.say(f"step by step: {why}")
         self.check_draws()
-        leaves, spec = tree_flatten((args, kwargs))
-        rows = {i: [canonical(row) for row in x.seq] for i, x in enumerate(leaves) if isinstance(x, OverTime)}
-        results = []
-        for t in range(self.steps):
-            here = [rows[i][t % len(rows[i])] if i in rows else x for i, x in enumerate(leaves)]
-            positional, named = tree_unflatten(here, spec)
-            results.append(func(*positional, **named))
+        rows = {id(x): [canonical(row) for row in x.seq] for x in call.stand_ins}
+        results = [call.on({key: row[t % len(row)] for key, row in rows.items()}) for t in range(self.steps)]
         now = generators(self.device)
         self.draws, self.drawn = self.draws + (not torch.equal(now, self.drawn)), now
         if self.draws > 1:
             raise StepByStep("2 layers draw random numbers at every step, and their order would change")
-        return self._wrapped(stacked(results, getattr(func, "__name__", "a call")))
+        return self._wrapped(stacked(results, call.name))
 
     def _wrapped(self, result: Any) -> Any:
         return tree_map(lambda y: holding(self, y) if isinstance(y, torch.Tensor) else y, result)
@@ -287,27 +265,6 @@ def stacked(results: List[Any], name: str = "forward") -> Any:
     columns = zip(*(leaves for leaves, _ in flat))
     joined = [torch.stack(c) if isinstance(c[0], torch.Tensor) else c[0] for c in columns]
     return tree_unflatten(joined, flat[0][1])
-
-
-def _leaves(args: Any, kwargs: Any) -> List[Any]:
-    """All arguments, those in lists and the like as well."""
-    flat = [*args, *kwargs.values()]
-    return tree_flatten(flat)[0] if any(isinstance(x, (list, tuple, dict)) for x in flat) else flat
-
-
-def option(func: Any, args: Any, kwargs: Any, name: str) -> Any:
-    """The value of a call's argument by its name; None where the function has none, or does not tell."""
-    place, default = _places(func).get(name, (len(args), None))
-    return kwargs.get(name, args[place] if place < len(args) else default)
-
-
-@lru_cache(maxsize=1024)
-def _places(func: Any) -> Dict[str, Tuple[int, Any]]:
-    try:
-        parameters = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):  # functions in C
-        return {}
-    return {p.name: (i, p.default) for i, p in enumerate(parameters)}
 
 
 def generators(device: torch.device) -> Any:
