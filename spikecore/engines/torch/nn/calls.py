@@ -34,7 +34,8 @@ class Call:
         self.func, self.args, self.kwargs = func, args, kwargs
         name: str = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__  # type: ignore[attr-defined]
         in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
-        self.name, self.in_place = name.strip("_"), in_place or "out" in kwargs or self.option("inplace") is True
+        self.name = name.strip("_")
+        self.in_place = in_place or kwargs.get("out") is not None or self.option("inplace") is True
         leaves = [*args, *kwargs.values()]
         if any(isinstance(x, (list, tuple, dict)) for x in leaves):
             leaves = tree_flatten(leaves)[0]

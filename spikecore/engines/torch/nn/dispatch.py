@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from spikecore.engines.torch.layout import canonical, channels_last
 from spikecore.engines.torch.nn.calls import BATCHED, DRAWS, QUESTIONS, REFUSED, Call
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
-from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, merged
+from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, through
 from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
 
@@ -150,7 +150,7 @@ class Over(TorchFunctionMode):
             product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
             self.say(how if product is None else "on spikes as they are made")
             if product is None:
-                product = merged((lambda flat: linear(flat, *rest, **kwargs),), x.seq, len(x.seq))
+                product = through([lambda flat: linear(flat, *rest, **kwargs)], x.seq)
             return holding(self, product)
         statistics = call.name == "batch_norm" and call.option("training") is False
         behind_maps = call.name == "relu" and isinstance(x.promise, Maps)
@@ -162,7 +162,7 @@ class Over(TorchFunctionMode):
 
     def _link(self, x: OverTime, link: Callable[[Any], Any]) -> OverTime:
         maps = Maps.behind(x)
-        result: OverTime = self._wrapped(merged((link,), x.seq, len(x.seq))) if maps is None else maps.then(link)
+        result: OverTime = self._wrapped(through([link], x.seq)) if maps is None else maps.then(link)
         return result
 
     def _each_step(self, call: Call) -> Any:

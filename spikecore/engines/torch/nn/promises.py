@@ -7,13 +7,13 @@ them together, a few time steps at a time.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 
 from spikecore.engines.torch.layout import FEW_BYTES, canonical
 from spikecore.engines.torch.modes import casting
-from spikecore.engines.torch.nn.engine import working
+from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.over_time import OverTime, holding, memory_of
 
@@ -98,7 +98,7 @@ class Maps:
         source: what enters the first one.
         links: the functions, of time and batch as one axis.
         step: what they make of the first step.
-        largest: bytes of one step that lie between them, at most.
+        largest: elements of one step that lie between them, at most.
     """
 
     def __init__(self, source: OverTime, links: Tuple[Callable[[Any], Any], ...], step: Any, largest: int) -> None:
@@ -111,16 +111,17 @@ class Maps:
         if isinstance(x.promise, Maps):
             x.promise.extended = True
             return x.promise
-        if x.dim() < 3 or x.device.type != "cpu" or bytes_of(x.seq) < FEW_BYTES or casting("cpu"):
+        seq = x.seq
+        if x.dim() < 3 or not seq.is_cpu or seq.numel() * seq.element_size() < FEW_BYTES or casting("cpu"):
             return None
-        return cls(x, (), canonical(x.seq[0]), 1)
+        return cls(x, (), canonical(seq[0]), 1)
 
     def then(self, link: Callable[[Any], Any]) -> OverTime:
         """A stand-in for what one more function makes of them."""
         over = self.source.over
         with torch.no_grad():
             step = link(self.step)
-        maps = Maps(self.source, (*self.links, link), step, max(self.largest, bytes_of(step)))
+        maps = Maps(self.source, (*self.links, link), step, max(self.largest, step.numel()))
         stand_in = OverTime(over, step.shape, step, maps)
         if (stand_in.number, "maps") in over.wanted:
             stand_in.seq  # noqa: B018  (more than one function asks)
@@ -129,22 +130,16 @@ class Maps:
     def __call__(self, stand_in: OverTime) -> Any:
         if self.extended:
             stand_in.over.wanted.add((stand_in.number, "maps"))
-        seq = self.source.seq
+        seq, function = self.source.seq, partial(through, self.links)
         with torch.set_grad_enabled(self.grad):
-            return merged(self.links, seq, max(1, FEW_BYTES // self.largest) if len(self.links) > 1 else len(seq))
+            if len(self.links) == 1:
+                return function(seq)
+            return engine_for(seq.device, torch.float32).in_pieces(function, seq, self.largest)
 
 
-def merged(links: Any, seq: Any, steps: int) -> Any:
-    """Functions of time and batch as one batch, on so many steps at a time."""
-    parts = []
-    for part in seq.split(steps) if steps < len(seq) else [seq]:
-        flat = canonical(part.flatten(0, 1))
-        for link in links:
-            flat = link(flat)
-        parts.append(flat)
-    return (torch.cat(parts) if len(parts) > 1 else parts[0]).unflatten(0, seq.shape[:2])
-
-
-def bytes_of(x: Any) -> int:
-    """Size of a tensor's values."""
-    return int(x.numel() * x.element_size())
+def through(links: Sequence[Callable[[Any], Any]], seq: Any) -> Any:
+    """Functions one behind the other, of time and batch as one batch."""
+    flat = canonical(seq.flatten(0, 1))
+    for link in links:
+        flat = link(flat)
+    return flat.unflatten(0, seq.shape[:2])
