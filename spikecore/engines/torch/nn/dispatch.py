@@ -201,13 +201,16 @@ class Over(TorchFunctionMode):
             self.say(MERGED)
             target.promise = self._link(target, torch.relu).promise
             return target
-        alive = [x for x in (ref() for ref in self.made) if x is not None]
-        for x in alive:
-            x.seq  # noqa: B018  (it was promised of values as they are now)
         if not isinstance(target, OverTime) or call.name in DRAWS:
             raise StepByStep(f"{call.name} works in place on something that is not of this step, or draws")
-        memory = memory_of(target.seq)
-        owner, several = self.owners.get(memory, ""), sum(memory_of(x.seq) == memory for x in alive) > 1
+        alive, memory = [x for x in (ref() for ref in self.made) if x is not None], memory_of(target.seq)
+        for x in alive:
+            if x.awaits(memory):
+                x.seq  # noqa: B018  (it was promised of values as they are now)
+        owner, several = (
+            self.owners.get(memory, ""),
+            sum(x.promise is None and memory_of(x.seq) == memory for x in alive) > 1,
+        )
         varies = target.constant and not all(x.constant for x in call.stand_ins)
         if (owner and (several or owner != SPIKES)) or (varies and several):
             raise StepByStep(f"{call.name} works in place on {owner or 'a value with two names'}")

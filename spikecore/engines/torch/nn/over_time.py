@@ -19,22 +19,31 @@ class OverTime(torch.Tensor):
         number: how many stand-ins the run had made before.
         seq: the values: (time, *step), or a time axis of 1 for what is the same at all steps.
         promise: what makes the values when somebody asks for them, until then; it gets the stand-in.
+        source: what the promised values are made of, until they are.
         refused: why ``forward`` must not look at the values; "" where it may.
     """
 
     over: Any
     number: int
     promise: Optional[Callable[[OverTime], Any]]
+    source: Optional[OverTime]
     refused: str = ""
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # ``Over`` gets all calls
 
     @staticmethod
-    def __new__(cls, over: Any, shape: Any, like: Any, promise: Optional[Callable[[OverTime], Any]] = None) -> OverTime:
+    def __new__(
+        cls,
+        over: Any,
+        shape: Any,
+        like: Any,
+        promise: Optional[Callable[[OverTime], Any]] = None,
+        source: Optional[OverTime] = None,
+    ) -> OverTime:
         graph = like.is_floating_point() and (like.requires_grad if promise is None else torch.is_grad_enabled())
         stand_in: OverTime = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=like.dtype, device=like.device, requires_grad=graph
         )
-        stand_in.over, stand_in.promise, stand_in._seq = over, promise, None
+        stand_in.over, stand_in.promise, stand_in.source, stand_in._seq = over, promise, source, None
         over.note(stand_in)
         return stand_in
 
@@ -51,12 +60,16 @@ class OverTime(torch.Tensor):
         if self.promise is not None:
             with torch._C.DisableTorchFunction():
                 self._seq = self.promise(self)
-            self.promise = None
+            self.promise = self.source = None
         return self._seq
 
     @seq.setter
     def seq(self, values: Any) -> None:
         self._seq = values
+
+    def awaits(self, memory: int) -> bool:
+        """Whether the values are still to be made of what lies in this memory."""
+        return self.source is not None and (self.source.promise is not None or memory_of(self.source.seq) == memory)
 
     @property
     def constant(self) -> bool:

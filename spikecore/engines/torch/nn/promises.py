@@ -43,10 +43,10 @@ class NeuronRun:
         like = working(torch.empty(0, dtype=self.x.dtype, device=self.x.device))
         alone = self.x.dim() == module.sample_axes  # a sample without batch axis
         shape = module._shape(torch.empty((1, *self.x.shape), device="meta"))[1:] if alone else module._shape(self.x)
-        states = {name: OverTime(self.over, shape, like, partial(self.made, name)) for name in module.states}
+        states = {name: OverTime(self.over, shape, like, partial(self.made, name), self.x) for name in module.states}
         module.__dict__.update(states)
         if type(module)._shape is Hidden._shape:  # the spikes are shaped like the input
-            spk = OverTime(self.over, shape, self.x if self.x.is_floating_point() else like, self)
+            spk = OverTime(self.over, shape, self.x if self.x.is_floating_point() else like, self, self.x)
         else:
             spk = holding(self.over, self.made("spk"))
         names = module.returned_states()
@@ -122,7 +122,7 @@ class Maps:
         with torch.no_grad():
             step = link(self.step)
         maps = Maps(self.source, (*self.links, link), step, max(self.largest, step.numel()))
-        stand_in = OverTime(over, step.shape, step, maps)
+        stand_in = OverTime(over, step.shape, step, maps, self.source)
         if (stand_in.number, "maps") in over.wanted:
             stand_in.seq  # noqa: B018  (more than one function asks)
         return stand_in
