@@ -77,5 +77,6 @@ from spikecore.api.training.optimizers import Adam as Adam
 from spikecore.api.training.optimizers import AdamW as AdamW
 from spikecore.api.training.optimizers import RMSprop as RMSprop
 from spikecore.api.verification.verify import verify as verify
+from spikecore.engines.torch.layer import Torch as Torch
 
 __version__: str

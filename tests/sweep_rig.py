@@ -337,6 +337,7 @@ def maps(axes: int) -> Dict[str, Any]:
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
+    "spikecore.Torch": {"module": lambda: convolution(2)},
     "spikecore.Lapicque": {"beta": 0.9},
     "spikecore.nn.Lapicque": {"beta": 0.9},
     "spikecore.nn.Alpha": {"alpha": 0.9, "beta": 0.8},

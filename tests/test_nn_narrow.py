@@ -113,6 +113,15 @@ def test_what_is_recorded_is_there(name):
     assert any(MERGED in line for line in said) == (name == "2")  # the spikes themselves are not recorded
 
 
+def test_an_edit_elsewhere_leaves_a_merged_neuron_alone():
+    def make():
+        return nn.Sequential(*chain(), nn.Linear(10, 10), nn.ReLU(inplace=True))
+
+    (one, loop), said = both(make)
+    assert torch.allclose(one[0], loop[0], atol=OUTPUTS)
+    assert any(MERGED in line for line in said)
+
+
 def hooked(net, seen):
     net[2].register_forward_hook(lambda *_: seen.append(1))
 

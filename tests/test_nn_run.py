@@ -321,14 +321,16 @@ class Convolutions(TorchDispatchMode):
 
 
 def test_large_maps_go_through_a_few_steps_at_a_time(monkeypatch):
-    from spikecore.engines.torch.nn import dispatch
+    from spikecore.engines.torch import engine
+    from spikecore.engines.torch.nn import promises
 
     net, x = prepared("conv")
     net = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, 1, 1), net[0], *net[1:])
     net[3] = nn.Conv2d(2, 4, 4)
     expected = snn.run(net, x)
     wanted = graded(net, (expected,))
-    monkeypatch.setattr(dispatch, "FEW_BYTES", 3000)
+    for module in (promises, engine):
+        monkeypatch.setattr(module, "FEW_BYTES", 3000)
     with Convolutions() as seen:
         got = snn.run(net, x)
     sizes = seen.sizes[::2]  # of the first of two in a row

@@ -17,7 +17,8 @@ from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import utils  # noqa: E402
-from spikecore.engines.torch.nn import dispatch  # noqa: E402
+from spikecore.engines.torch import engine  # noqa: E402
+from spikecore.engines.torch.nn import promises  # noqa: E402
 
 
 def leaky(**options):
@@ -137,7 +138,8 @@ def test_augmented_assignment(step):
 
 
 def test_what_was_promised_is_made_of_values_before_an_edit(monkeypatch):
-    monkeypatch.setattr(dispatch, "FEW_BYTES", 1)  # all maps wait for the layers behind them
+    for module in (promises, engine):
+        monkeypatch.setattr(module, "FEW_BYTES", 1)  # all maps wait for the layers behind them
 
     class Edits(nn.Module):
         def __init__(self):
@@ -156,6 +158,30 @@ def test_what_was_promised_is_made_of_values_before_an_edit(monkeypatch):
     assert (got - loop(net, x)).abs().max() < 1e-5
     assert got.any()
     assert said.startswith("(Edits)")
+
+
+def edits_a_state(net, x):
+    spikes, mem = net.readout(net.fc(x))
+    mem *= 0.5
+    return spikes + mem
+
+
+def edits_what_a_neuron_returns(net, x):
+    spikes = net.lif(net.fc(x))
+    spikes *= 0.5
+    return spikes
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"), [(edits_a_state, "the state of a neuron"), (edits_what_a_neuron_returns, "")]
+)
+def test_a_neurons_state_that_is_edited_is_another_one_at_the_next_step(step, reason):
+    torch.manual_seed(0)
+    net, x = Net(step, readout=leaky(output=True)), 2 * torch.randn(7, 4, 6)
+    got, said = told(net, x)
+    assert torch.equal(got, loop(net, x))
+    assert said.startswith("the network: step by step") == bool(reason)
+    assert reason in said
 
 
 def edits_its_input(net, x):

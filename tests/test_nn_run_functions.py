@@ -50,6 +50,14 @@ CALLS = {
     "clamp_": (lambda net, y, x: net.lif(torch.clamp_(y, 0, 1)), ""),
     "inplace-position": (lambda net, y, x: net.lif(F.relu(y, True)) + y, ""),
     "out": (lambda net, y, x: torch.add(net.lif(y), x, out=torch.empty_like(x)), ""),
+    "batch-norm-in-c": (
+        lambda net, y, x: net.lif(
+            torch.batch_norm(
+                y, net.norm.weight, net.norm.bias, net.norm.running_mean, net.norm.running_var, True, 0.1, 1e-5, False
+            )
+        ),
+        "does not say whether it trains",
+    ),
     "item": (lambda net, y, x: net.lif(y * x.sum().item()), "item makes something else at every step"),
     "varying-shape": (
         lambda net, y, x: net.lif(net.norm(y)) + F.dropout(y)[y > 0].sum(),

@@ -9,6 +9,7 @@ from typing import Any, Optional, Tuple
 from spikecore.arguments import shown as shown
 
 CONVERTERS = {"torch": "spikecore.engines.torch.nn.convert:adopted"}  # library -> function(module, input_shape)
+LAYERS = {"Torch": "spikecore.engines.torch.layer:Torch"}  # layers around modules of a library, by name
 LOSSES = ("torch.nn.", "torch._C.", "snntorch.")  # modules whose losses take arrays
 
 

@@ -92,6 +92,9 @@ class Layer(Checked, abc.ABC):
         """Shape of one input sample if the layer's own arguments determine it, else None."""
         return None
 
+    def check_engine(self, engine: Engine) -> None:  # noqa: B027  (no layer in words has a reason to)
+        """Refuse an engine that this layer cannot run on, with a TypeError; layers in words run on all."""
+
     @abc.abstractmethod
     def init(self, key: Key, shape: Shape) -> Init:
         """Initial parameters and buffers, and the output's shape, for samples of ``shape``.

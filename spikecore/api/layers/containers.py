@@ -279,6 +279,19 @@ def readout(network: Layer, path: str = "") -> Optional[str]:
     return path if network.state else None
 
 
+def check_engine(network: Layer, engine: Any) -> None:
+    """Refuse an engine that one of the layers cannot run on.
+
+    Raises:
+        TypeError: names the layer by its place.
+    """
+    for name, layer in walk(network):
+        try:
+            layer.check_engine(engine)
+        except TypeError as error:
+            raise TypeError(f"layer {name}: {error}" if name else str(error)) from None
+
+
 def walk(network: Layer, path: str = "") -> Iterator[Tuple[str, Layer]]:
     """Every layer that is not a container, with its dotted name, in order."""
     if not isinstance(network, Container):

@@ -13,11 +13,12 @@ import math
 import os
 import pathlib
 import stat
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.files import plain, write_atomically
 from spikecore.api.core.layer import Layer, shapes_of
 from spikecore.api.core.sizes import is_finite, is_whole
+from spikecore.api.layers.containers import walk
 from spikecore.api.training.description import (
     CheckpointError,
     Classes,
@@ -25,6 +26,7 @@ from spikecore.api.training.description import (
     check_depth,
     classes_in,
     describe,
+    import_layers,
     known_classes,
     numbers_in,
     odd_number,
@@ -97,12 +99,32 @@ class Contents(NamedTuple):
     state: Dict[str, Any]  # as ``Model.load_state`` takes it
 
 
-def read(path: Any, classes: Classes = (), check_finite: bool = True) -> Contents:
+def read(path: Any, classes: Classes = (), modules: Iterable[Any] = (), check_finite: bool = True) -> Contents:
     """The contents of a file that ``save`` wrote; for arguments and errors see ``load``."""
     about, arrays = _read(pathlib.Path(path))
-    known = resolved(classes_in([about["network"], about["optimizer"]]), classes, about["format"] > 1)
+    names = [*classes_in([about["network"], about["optimizer"]])]
+    import_layers(names)
+    known = resolved(names, classes, about["format"] > 1)
     network, optimizer = build(about["network"], known), build(about["optimizer"], known)
+    _fill(network, list(modules))
     return Contents(about, network, optimizer, _fitting(network, optimizer, about, arrays, check_finite))
+
+
+def _fill(network: Any, modules: List[Any]) -> None:
+    """Give layers around modules their modules, which a file only names."""
+    layers: Any = walk(network) if isinstance(network, Layer) else ()
+    lacking = [(name, layer) for name, layer in layers if getattr(layer, "lacks", "")]
+    if len(lacking) != len(modules):
+        listed = "; ".join(f"layer {name}: {layer.lacks}" for name, layer in lacking) or "none"
+        raise CheckpointError(
+            f"modules={len(modules)} given, but the network has {len(lacking)} sc.Torch layers, whose modules a file "
+            f"does not hold ({listed}): give new ones in this order, load(path, modules=[...])"
+        )
+    for (name, layer), module in zip(lacking, modules):
+        try:
+            layer.fill(module)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"modules, layer {name}: {error}") from None
 
 
 def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:

@@ -6,11 +6,15 @@ A class of the library is written as its name, any other class as module and nam
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Type, Union
+import sys
+from collections.abc import Mapping
+from typing import Any, Dict, Iterable, Iterator, List, Tuple, Type, Union
 
 from spikecore.api import neurons, surrogate
 from spikecore.api.core.files import plain
+from spikecore.api.core.foreign import LAYERS
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
@@ -28,9 +32,30 @@ class CheckpointError(ValueError):
 
 
 def known_classes() -> Dict[str, Type[Any]]:
-    """The library's layers, surrogates and optimisers by name."""
+    """The library's own layers, surrogates and optimisers by name."""
     bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, quant.state_quant)
     modules = (containers, layers, neurons, normalisation, optimizers, quant, surrogate)
+    around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
+    return {
+        **{name: vars(sys.modules[place])[name] for name, place in around.items() if place in sys.modules},
+        **_defined_in(modules, bases),
+    }
+
+
+def import_layers(names: Iterable[str]) -> None:
+    """Import those of the library's own layers, by name, that need an array library.
+
+    Raises:
+        CheckpointError: the library is not installed.
+    """
+    for place in (LAYERS[name].partition(":")[0] for name in set(names) & set(LAYERS)):
+        try:
+            importlib.import_module(place)
+        except ImportError as error:
+            raise CheckpointError(f"the network has a layer of {place}, which cannot be imported: {error}") from error
+
+
+def _defined_in(modules: Iterable[Any], bases: Tuple[Type[Any], ...]) -> Dict[str, Type[Any]]:
     return {
         name: kind
         for module in modules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Iterable, Optional, Union
 
 from spikecore.api.core.engine import ENVIRONMENT, Engine, EngineName, EngineUnavailable, engines, get_engine
 from spikecore.api.training.checkpoint import read
@@ -20,6 +20,7 @@ def load(
     engine: Union[None, EngineName, Engine] = None,
     classes: Classes = (),
     *,
+    modules: Iterable[Any] = (),
     check_finite: bool = True,
     **options: Any,
 ) -> Any:
@@ -34,6 +35,8 @@ def load(
             means ``$SPIKECORE_ENGINE``, or the engine that the model was saved from if that is unset.
         classes: your own layer, surrogate and optimiser classes that the network uses, e.g. ``[MyNeuron]``. For a class
             that has been renamed since, a dict by its name in the file: ``{"old.module.MyNeuron": MyNeuron}``.
+        modules: for networks with ``sc.Torch`` layers the modules that they wrap, in their order, e.g.
+            ``[nn.LayerNorm(100)]``; the weights come from the file.
         check_finite: whether weights that are NaN or infinite are refused; False also reads a model that has diverged.
         **options: passed to the engine if it is given by name; ``dtype`` defaults to that of the file.
 
@@ -49,7 +52,7 @@ def load(
         UserWarning: the engine that the model was saved from cannot be used here; the model is on "numpy".
     """
     try:
-        contents = read(path, classes, check_finite)
+        contents = read(path, classes, modules, check_finite)
         about = contents.about
         if not isinstance(engine, Engine):
             engine = _again(engine, about.get("engine"), path, {"dtype": about["dtype"], **options})

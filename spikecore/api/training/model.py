@@ -17,6 +17,7 @@ from spikecore.api.core.tree import Tree, flatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
+from spikecore.api.layers.containers import check_engine
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import table
 from spikecore.api.training.batching import Encoder, Feed, Input
@@ -84,6 +85,7 @@ class Model:
             self.build(shape)
 
     def _begin(self, network: Layer, engine: Engine, seed: int) -> None:
+        check_engine(network, engine)
         self.network, self.engine, self.seed = network, engine, seed
         self.history: List[Row] = []
         self.epochs_done = 0

@@ -18,7 +18,7 @@ from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of
 from spikecore.api.core.tree import Params, flatten, unflatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
-from spikecore.api.layers.containers import walk
+from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
@@ -70,6 +70,7 @@ def verify(
     reference = reference.with_dtype("float64").unfused()
     feed = Feed(num_steps, encoder, time_axis)
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
+    check_engine(model.network, reference)
     problem = _problem(model, reference, x, targets, loss, feed)
     report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
     engine = model.engine

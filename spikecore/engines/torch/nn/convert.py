@@ -159,6 +159,8 @@ def _module(layer: Any, name: str, arrays: Mapping[str, Any]) -> nn.Module:
     if type(layer) is containers.Residual:
         return Residual(**{key: _module(child, _join(name, key), arrays) for key, child in layer.children()})
     prefix = f"{name}." if name else ""
+    if hasattr(layer, "as_module"):  # it is around one
+        return layer.as_module({key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)})
     own = {key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)}
     try:
         if type(layer) in _NEURON_MODULES:

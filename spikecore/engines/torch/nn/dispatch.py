@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
-from functools import lru_cache
 from typing import Any, Callable, Dict, List, Set, Tuple
 
 import torch
@@ -12,22 +10,14 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from spikecore.engines.torch.layout import FEW_BYTES, canonical, channels_last
-from spikecore.engines.torch.modes import casting
-from spikecore.engines.torch.nn.neuron_run import NeuronRun
-from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, first_line, holding
+from spikecore.engines.torch.layout import canonical, channels_last
+from spikecore.engines.torch.nn.calls import BATCHED, DRAWS, QUESTIONS, REFUSED, Call
+from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
+from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, through
+from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
 
-#: Functions of (batch, ...) with this many axes, at most: time and batch are merged for them. All others go to vmap.
-BATCHED = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "max_pool1d": 3,
-           "max_pool2d": 4, "avg_pool1d": 3, "avg_pool2d": 4, "adaptive_avg_pool2d": 4}  # fmt: skip
-DRAWS = set("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout rrelu bernoulli poisson "
-            "multinomial normal uniform gumbel_softmax rand_like randn_like randint_like".split())  # fmt: skip
-QUESTIONS = set("shape dtype device ndim requires_grad layout is_cuda is_cpu is_sparse is_nested is_quantized is_meta "
-                "size dim numel is_floating_point is_complex element_size get_device len".split())  # fmt: skip
-REFUSED = {"set", "backward", "grad", "grad_fn", "retain_grad", "register_hook"}
 ONCE, MERGED = "once: constant in time", "time and batch merged"
-_IN_PLACE = {f"__i{name}__" for name in "add sub mul div truediv floordiv mod pow and or xor".split()} | {"__setitem__"}
 _WANTED: weakref.WeakKeyDictionary[nn.Module, Set[Tuple[int, str]]] = weakref.WeakKeyDictionary()
 
 
@@ -61,20 +51,22 @@ class Over(TorchFunctionMode):
         self.last = not any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in modules.values())
         self.wanted = _WANTED.setdefault(net, set())  # what later runs make at once, since this one asked for it late
         self.made: List[Any] = []  # weak references to all stand-ins
+        self.owners: Dict[int, str] = {}  # memory that ``forward`` may not edit, and what lies there
         self.runs: Dict[Any, Any] = {}
         self.finals: Dict[str, Any] = {}
         self.inside: List[str] = []  # layers whose forward runs, where somebody wants to know
         self.rows: Dict[str, Any] = {}  # what ran how
         self.buffers: List[Tuple[Any, Any]] = []  # that were changed, and what was in them
-        self.views: Set[int] = set()  # memory with several names
         self.device = device
         self.draws, self.drawn = 0, generators(device)
 
-    def note(self, made: OverTime) -> None:
-        made.number = len(self.made)
-        self.made.append(weakref.ref(made))
+    def note(self, stand_in: OverTime) -> None:
+        """Take in a new stand-in."""
+        stand_in.number = len(self.made)
+        self.made.append(weakref.ref(stand_in))
 
-    def say(self, how: Any) -> None:
+    def say(self, how: str) -> None:
+        """Note how the layer at work runs."""
         if self.inside:
             self.rows.setdefault(self.inside[-1], how)
 
@@ -88,12 +80,11 @@ class Over(TorchFunctionMode):
         if module.overridden():
             raise StepByStep(f"layer {name!r} is made by snnTorch's protocol, for {module.overridden()}")
         with torch._C.DisableTorchFunction():
-            self._check([x])
+            self.check([x])
             start, protocol = self.start(name, module), module.by_protocol()
             if module.scans and not protocol:
                 self.runs[module] = run = NeuronRun(self, module, x, start, name in self.record)
                 self.rows[name] = lambda: module.explained(self.fused)
-                x.owner = x.owner or "a neuron"  # kernels keep their input
                 return run.returned()
 
             def step(row: Any) -> Any:
@@ -102,194 +93,147 @@ class Over(TorchFunctionMode):
             self.runs[module], before = None, dict(vars(module))
             module.set_hidden(start)
             why = f"snnTorch's protocol, for {protocol}" if protocol else "its step is its own"
-            returned, states = self.by_steps(step, (x,), {}, why)
+            returned, states = self.by_steps(Call(step, (x,), {}), why)
             self.finals[name] = {n: None if v is None else v.seq[-1].detach() for n, v in states.items()}
             vars(module).clear()
             vars(module).update(before, **states)
             return returned
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
-        in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
-        in_place = in_place or kwargs.get("out") is not None or option(func, args, kwargs, "inplace") is True
-        name = name.strip("_")
-        leaves = _leaves(args, kwargs)
-        found = [one for one in leaves if isinstance(one, OverTime)]
-        self._check(found)
-        if not found:
-            return self._plain(func, in_place, args, kwargs, [one for one in leaves if isinstance(one, torch.Tensor)])
+        call = Call(func, args, kwargs or {})
+        name = call.name
+        self.check(call.stand_ins)
+        if not call.stand_ins:
+            return self._plain(call)
         if name in REFUSED:
             raise StepByStep(f"forward asks for, or changes, a tensor's {name}")
         if name in QUESTIONS:
-            return func(*args, **kwargs)
+            return func(*args, **call.kwargs)
         if name == "iter":
             return iter(self.__torch_function__(torch.Tensor.unbind, types, args))
-        if name in DRAWS and option(func, args, kwargs, "training") is False:
+        if name in DRAWS and call.option("training") is False:
             return args[0]
-        if in_place:
-            return self._in_place(func, name, args, kwargs, found)
-        made = self._merged(func, name, args, kwargs) if found == [args[0] if args else None] else None
-        return self._general(func, name, args, kwargs, found) if made is None else made
+        if call.in_place:
+            return self._in_place(call)
+        if call.stand_ins == [args[0] if args else None]:
+            result = self._merged(call, *args, **call.kwargs)
+            if result is not None:
+                return result
+        return self._each_step(call)
 
     @staticmethod
-    def _check(found: List[OverTime]) -> None:
+    def check(stand_ins: List[OverTime]) -> None:
         """Refuse stand-ins that do not hold what ``forward`` would see, or not its gradient."""
-        if any(one.grad_fn is not None for one in found):
-            raise StepByStep("an autograd.Function of forward's own got a stand-in")
-        if any(one.owner == "a state" for one in found):
-            raise StepByStep("forward looks at the state of a neuron before the neuron is called")
+        for x in stand_ins:
+            if x.grad_fn is not None:
+                raise StepByStep("an autograd.Function of forward's own got a stand-in")
+            if x.refused:
+                raise StepByStep(x.refused)
 
-    def _plain(self, func: Any, in_place: bool, args: Any, kwargs: Any, leaves: List[Any]) -> Any:
+    def _plain(self, call: Call) -> Any:
         """A call that gets no stand-in: the same at every step, unless it draws, which the end finds out."""
-        counters = any(id(one) in self.counters for one in leaves)
-        if in_place and leaves and counters and len(leaves) == 1:  # batch norm counts its batches
-            self._keep(args[0])
-            return func(args[0], self.steps * args[1])
-        if (in_place and leaves) or (counters and self.buffers):
-            raise StepByStep(f"{func.__name__} changes, or looks at, a tensor that is another one at every step")
-        memory, made = {_memory(one) for one in leaves}, func(*args, **kwargs)
-        new = [isinstance(y, torch.Tensor) and _memory(y) not in memory for y in tree_flatten(made)[0]]
-        return tree_map(lambda y: holding(self, y[None]), made) if new and all(new) else made
+        counters = any(id(x) in self.counters for x in call.tensors)
+        if call.in_place and counters and len(call.tensors) == 1:  # batch norm counts its batches
+            counter, count = call.args
+            self._keep(counter)
+            return call.func(counter, self.steps * count)
+        if (call.in_place and call.tensors) or (counters and self.buffers):
+            raise StepByStep(f"{call.name} changes, or looks at, a tensor that is another one at every step")
+        memory, result = {memory_of(x) for x in call.tensors}, call.func(*call.args, **call.kwargs)
+        new = [isinstance(y, torch.Tensor) and memory_of(y) not in memory for y in tree_flatten(result)[0]]
+        return self._wrapped(tree_map(lambda y: y[None], result)) if new and all(new) else result
 
-    def _general(self, func: Any, name: str, args: Any, kwargs: Any, found: Any) -> Any:
+    def _merged(self, call: Call, x: OverTime, *rest: Any, **kwargs: Any) -> Any:
+        """A call that takes time and batch as one batch; None for all others."""
+        how = ONCE if x.constant else MERGED
+        if call.name == "linear" and x.dim() == 2 and rest and rest[0].layout is torch.strided:
+            product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
+            self.say(how if product is None else "on spikes as they are made")
+            if product is None:
+                product = through([lambda flat: linear(flat, *rest, **kwargs)], x.seq)
+            return holding(self, product)
+        statistics = call.name == "batch_norm" and call.option("training") is False
+        behind_maps = call.name == "relu" and isinstance(x.promise, Maps)
+        if not (x.dim() == BATCHED.get(call.name) or statistics or behind_maps):
+            return None
+        last = self.last and call.name == "conv2d"
+        self.say(how)
+        return self._link(x, lambda flat: call.func(channels_last(flat) if last else flat, *rest, **kwargs))
+
+    def _link(self, x: OverTime, link: Callable[[Any], Any]) -> OverTime:
+        maps = Maps.behind(x)
+        result: OverTime = self._wrapped(through([link], x.seq)) if maps is None else maps.then(link)
+        return result
+
+    def _each_step(self, call: Call) -> Any:
         """What ``torch.vmap`` makes of a call over time; where it cannot, one call per step."""
-        leaves, spec = tree_flatten((args, kwargs))
-        if name == "batch_norm" and option(func, args, kwargs, "training"):
-            for buffer in (one for one in leaves[1:3] if one is not None):
+        if call.name == "batch_norm":
+            if call.option("training") is None:
+                raise StepByStep("torch.batch_norm, called by itself, does not say whether it trains")
+            for buffer in filter(lambda x: x is not None, map(call.option, ("running_mean", "running_var"))):
                 self._keep(buffer)
-            return self.by_steps(func, args, kwargs, "its statistics are those of one step")
-        if name in DRAWS:
-            rows = [one.seq[0] for one in found if one.dim() == 4 and not name.endswith("d")]  # not by channel
-            if not all(canonical(row).is_contiguous() for row in rows):
+            return self.by_steps(call, "its statistics are those of one step")
+        if call.name in DRAWS:
+            maps = [x.seq[0] for x in call.stand_ins if x.dim() == 4 and not call.name.endswith("d")]
+            if not all(canonical(row).is_contiguous() for row in maps):
                 raise StepByStep("random numbers are drawn for maps that do not lie in the order of their axes")
-            return self.by_steps(func, args, kwargs, "it draws at every step")
-        varying = [i for i, one in enumerate(leaves) if isinstance(one, OverTime) and len(one.seq) > 1]
-        base = [one.seq[0] if isinstance(one, OverTime) and one.constant else one for one in leaves]
+            return self.by_steps(call, "it draws at every step")
+        varying = [x for x in call.stand_ins if len(x.seq) > 1]
+        constant = {id(x): x.seq[0] for x in call.stand_ins if x.constant}
 
-        def call(*rows: Any) -> Any:
-            here = dict(zip(varying, rows))
-            positional, named = tree_unflatten([here.get(i, one) for i, one in enumerate(base)], spec)
-            return func(*positional, **named)
+        def step(*rows: Any) -> Any:
+            result = call.on({**constant, **{id(x): row for x, row in zip(varying, rows)}})
+            return rows[0] if call.name == "setitem" else result  # which returns nothing, and vmap takes no nothing
 
         if not varying:
             self.say(ONCE)
-            return self._wrapped(tree_map(lambda y: y[None] if isinstance(y, torch.Tensor) else y, call()), found)
-        if name == "setitem":  # returns nothing, which vmap does not take
-            torch.vmap(lambda *rows: (call(*rows), rows[0])[1])(*[leaves[i].seq for i in varying])
-            return None
+            return self._wrapped(tree_map(lambda y: y[None] if isinstance(y, torch.Tensor) else y, call.on(constant)))
         try:
-            made = torch.vmap(call)(*[leaves[i].seq for i in varying])
+            result = torch.vmap(step)(*[x.seq for x in varying])
         except Exception as error:  # noqa: BLE001  (what vmap does not know raises anything)
-            return self.by_steps(func, args, kwargs, f"torch.vmap: {first_line(error)}")
+            return self.by_steps(call, f"torch.vmap: {first_line(error)}")
         self.say("all steps at once")
-        return self._wrapped(made, found)
+        return None if call.name == "setitem" else self._wrapped(result)
 
-    def _wrapped(self, made: Any, found: Any) -> Any:
-        """Stand-ins for results; those that lie in the memory of an argument are known to."""
-        owners = {_memory(one.seq): one.owner for one in found}
-
-        def wrap(y: Any) -> Any:
-            if not isinstance(y, torch.Tensor):
-                return y
-            self.views |= {_memory(y)} & set(owners)
-            return holding(self, y, owners.get(_memory(y), ""))
-
-        return tree_map(wrap, made)
-
-    def _in_place(self, func: Any, name: str, args: Any, kwargs: Any, found: Any) -> Any:
-        target = kwargs.get("out", args[0] if args else None)
-        if name == "relu" and isinstance(target, OverTime) and target.links:
+    def _in_place(self, call: Call) -> Any:
+        target = call.kwargs.get("out", call.args[0] if call.args else None)
+        if call.name == "relu" and isinstance(target, OverTime) and isinstance(target.promise, Maps):
             self.say(MERGED)
-            made = self._link(target, torch.relu)
-            target.later, target.links, target.probe = made.later, made.links, made.probe
+            target.promise = self._link(target, torch.relu).promise
             return target
-        for one in (ref() for ref in self.made):
-            if one is not None and one.later is not None:
-                one.seq  # noqa: B018  (it was promised of values as they are now)
-        if not isinstance(target, OverTime) or name in DRAWS:
-            raise StepByStep(f"{name} works in place on something that is not of this step, or draws")
-        several = _memory(target.seq) in self.views
-        if target.owner == "a neuron" and not several:
-            target.seq, target.owner = target.seq.clone(), ""
-        varies = target.constant and not all(one.constant for one in found)
-        if target.owner or (varies and several):
-            raise StepByStep(f"{name} works in place on {target.owner or 'a value with two names'}")
+        if not isinstance(target, OverTime) or call.name in DRAWS:
+            raise StepByStep(f"{call.name} works in place on something that is not of this step, or draws")
+        alive, memory = [x for x in (ref() for ref in self.made) if x is not None], memory_of(target.seq)
+        for x in alive:
+            if x.awaits(memory):
+                x.seq  # noqa: B018  (it was promised of values as they are now)
+        owner, several = (
+            self.owners.get(memory, ""),
+            sum(x.promise is None and memory_of(x.seq) == memory for x in alive) > 1,
+        )
+        varies = target.constant and not all(x.constant for x in call.stand_ins)
+        if (owner and (several or owner != SPIKES)) or (varies and several):
+            raise StepByStep(f"{call.name} works in place on {owner or 'a value with two names'}")
         if varies:
-            target.seq = target.seq.expand(self.steps, *target.shape).clone()
-        made = self._general(func, name, args, kwargs, found)
-        return target if isinstance(made, OverTime) else made
+            target.seq = target.seq.expand(self.steps, *target.shape)
+        if varies or owner:
+            target.seq = target.seq.clone()
+        return target if isinstance(self._each_step(call), OverTime) else None
 
-    def _merged(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
-        """A call that takes time and batch as one batch; None for all others."""
-        x, rest = args[0], args[1:]
-        how = ONCE if x.constant else MERGED
-        if name == "linear" and x.dim() == 2 and rest and rest[0].layout is torch.strided:
-            product = x.neuron.readout(*rest, *kwargs.values()) if x.neuron is not None else None
-            self.say(how if product is None else "on spikes as they are made")
-            if product is None:
-                product = self._apply((lambda flat: linear(flat, *rest, **kwargs),), x.seq, len(x.seq))
-            return holding(self, product)
-        statistics = name == "batch_norm" and not option(func, args, kwargs, "training")
-        if not (x.dim() == BATCHED.get(name) or statistics or (name == "relu" and x.links)):
-            return None
-        last = self.last and name == "conv2d"
-        self.say(how)
-        return self._link(x, lambda flat: func(channels_last(flat) if last else flat, *rest, **kwargs))
-
-    def _link(self, x: OverTime, link: Callable[[Any], Any]) -> OverTime:
-        """A function of maps behind others; on the CPU large ones go through all of them a few steps at a time, so that
-        what lies between stays in the cache and its memory is used again.
-        """
-        if not x.links and (x.dim() < 3 or x.device.type != "cpu" or _bytes(x.seq) < FEW_BYTES or casting("cpu")):
-            return self._wrapped(self._apply((link,), x.seq, len(x.seq)), [x])
-        source, links = x if x.source is None else x.source, (*x.links, link)
-        grad, (part, largest) = torch.is_grad_enabled(), x.probe or (canonical(source.seq[0]), 1)
-        with torch.no_grad():
-            part = link(part)
-        largest = max(largest, _bytes(part))
-
-        def later(made: OverTime) -> Any:
-            if made.extended:
-                self.wanted.add((made.number, "maps"))
-            with torch.set_grad_enabled(grad):
-                return self._apply(
-                    links, source.seq, max(1, FEW_BYTES // largest) if len(links) > 1 else len(source.seq)
-                )
-
-        made = OverTime(self, part.shape, part, later)
-        made.source, made.links, made.probe, x.extended = source, links, (part, largest), True
-        if (made.number, "maps") in self.wanted:
-            made.seq  # noqa: B018  (more than one function asks)
-        return made
-
-    @staticmethod
-    def _apply(links: Any, seq: Any, steps: int) -> Any:
-        parts = []
-        for part in seq.split(steps) if steps < len(seq) else [seq]:
-            flat = canonical(part.flatten(0, 1))
-            for link in links:
-                flat = link(flat)
-            parts.append(flat)
-        return (torch.cat(parts) if len(parts) > 1 else parts[0]).unflatten(0, seq.shape[:2])
-
-    def by_steps(self, func: Any, args: Any, kwargs: Any, why: str) -> Any:
+    def by_steps(self, call: Call, why: str) -> Any:
         """One call per step, stacked."""
         self.say(f"step by step: {why}")
         self.check_draws()
-        leaves, spec = tree_flatten((args, kwargs))
-        found = [one for one in leaves if isinstance(one, OverTime)]
-        rows = {i: [canonical(row) for row in one.seq] for i, one in enumerate(leaves) if isinstance(one, OverTime)}
-        made = []
-        for t in range(self.steps):
-            here = [rows[i][t % len(rows[i])] if i in rows else one for i, one in enumerate(leaves)]
-            positional, named = tree_unflatten(here, spec)
-            made.append(func(*positional, **named))
+        rows = {id(x): [canonical(row) for row in x.seq] for x in call.stand_ins}
+        results = [call.on({key: row[t % len(row)] for key, row in rows.items()}) for t in range(self.steps)]
         now = generators(self.device)
         self.draws, self.drawn = self.draws + (not torch.equal(now, self.drawn)), now
         if self.draws > 1:
             raise StepByStep("2 layers draw random numbers at every step, and their order would change")
-        return self._wrapped(stacked(made, getattr(func, "__name__", "a call")), found)
+        return self._wrapped(stacked(results, call.name))
+
+    def _wrapped(self, result: Any) -> Any:
+        return tree_map(lambda y: holding(self, y) if isinstance(y, torch.Tensor) else y, result)
 
     def check_draws(self) -> None:
         """Refuse draws that nobody knows of."""
@@ -303,59 +247,30 @@ class Over(TorchFunctionMode):
         """Why a stand-in is alive that should not be; "" where none is."""
         return "forward keeps a tensor beyond the step" if any(ref() is not None for ref in self.made) else ""
 
-    def whole(self, made: Any) -> Any:
+    def whole(self, result: Any) -> Any:
         """What ``forward`` returned, over time."""
 
         def expand(y: Any) -> Any:
             if isinstance(y, OverTime):
-                self._check([y])
+                self.check([y])
             seq = y.seq if isinstance(y, OverTime) else y[None] if isinstance(y, torch.Tensor) else None
             return y if seq is None else seq.expand(self.steps, *seq.shape[1:])
 
-        return tree_map(expand, made)
+        return tree_map(expand, result)
 
 
-def stacked(made: List[Any], name: str = "forward") -> Any:
+def stacked(results: List[Any], name: str = "forward") -> Any:
     """Structures of tensors, one per step, as one structure over time; what is no tensor must not change."""
-    flat = [tree_flatten(one) for one in made]
+    flat = [tree_flatten(result) for result in results]
     outlines = [(spec, [(x.shape, x.dtype) if isinstance(x, torch.Tensor) else x for x in xs]) for xs, spec in flat]
-    if any(one != outlines[0] for one in outlines):
+    if any(outline != outlines[0] for outline in outlines):
         raise StepByStep(f"{name} makes something else at every step")
     columns = zip(*(leaves for leaves, _ in flat))
     joined = [torch.stack(c) if isinstance(c[0], torch.Tensor) else c[0] for c in columns]
     return tree_unflatten(joined, flat[0][1])
 
 
-def _leaves(args: Any, kwargs: Any) -> List[Any]:
-    """All arguments, those in lists and the like as well."""
-    flat = [*args, *kwargs.values()]
-    return tree_flatten(flat)[0] if any(isinstance(one, (list, tuple, dict)) for one in flat) else flat
-
-
-def option(func: Any, args: Any, kwargs: Any, name: str) -> Any:
-    """The value of a call's argument by its name; None where the function has none, or does not tell."""
-    place, default = _places(func).get(name, (len(args), None))
-    return kwargs.get(name, args[place] if place < len(args) else default)
-
-
-@lru_cache(maxsize=1024)
-def _places(func: Any) -> Dict[str, Tuple[int, Any]]:
-    try:
-        parameters = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):  # functions in C
-        return {}
-    return {p.name: (i, p.default) for i, p in enumerate(parameters)}
-
-
 def generators(device: torch.device) -> Any:
     """The state of the generators that torch's functions draw from on a device and on the host, as one tensor."""
     host = torch.get_rng_state()
     return torch.cat([host, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else host
-
-
-def _memory(x: Any) -> int:
-    return int(x.untyped_storage().data_ptr() if x.layout is torch.strided else 0) or id(x)
-
-
-def _bytes(x: Any) -> int:
-    return int(x.numel() * x.element_size())

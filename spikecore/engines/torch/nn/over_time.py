@@ -16,36 +16,36 @@ class OverTime(torch.Tensor):
 
     Attributes:
         over: the run it belongs to (``dispatch.Over``).
-        seq: the values: (time, *step), or a time axis of 1 for what is the same at all steps.
-        later: what makes the values when somebody asks for them, until then; it gets the stand-in.
-        owner: whose memory the values lie in, if ``forward`` may not edit it in place; else "".
-        neuron: the neuron whose spikes these are, until they are made.
-        links, source, probe: functions to be called on the values of another stand-in, until they are; what they make
-            of one step, and the bytes of one step between them, at most.
-        extended: whether a function was put behind the links.
         number: how many stand-ins the run had made before.
+        seq: the values: (time, *step), or a time axis of 1 for what is the same at all steps.
+        promise: what makes the values when somebody asks for them, until then; it gets the stand-in.
+        source: what the promised values are made of, until they are.
+        refused: why ``forward`` must not look at the values; "" where it may.
     """
 
     over: Any
-    later: Optional[Callable[[OverTime], Any]]
-    owner: str = ""
-    neuron: Any = None
-    links: Any = ()
-    source: Any = None
-    probe: Any = None
-    extended: bool = False
     number: int
+    promise: Optional[Callable[[OverTime], Any]]
+    source: Optional[OverTime]
+    refused: str = ""
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # ``Over`` gets all calls
 
     @staticmethod
-    def __new__(cls, over: Any, shape: Any, like: Any, later: Optional[Callable[[OverTime], Any]] = None) -> OverTime:
-        graph = like.is_floating_point() and (like.requires_grad if later is None else torch.is_grad_enabled())
-        made: OverTime = torch.Tensor._make_wrapper_subclass(
+    def __new__(
+        cls,
+        over: Any,
+        shape: Any,
+        like: Any,
+        promise: Optional[Callable[[OverTime], Any]] = None,
+        source: Optional[OverTime] = None,
+    ) -> OverTime:
+        graph = like.is_floating_point() and (like.requires_grad if promise is None else torch.is_grad_enabled())
+        stand_in: OverTime = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=like.dtype, device=like.device, requires_grad=graph
         )
-        made.over, made.later, made._seq = over, later, None
-        over.note(made)
-        return made
+        stand_in.over, stand_in.promise, stand_in.source, stand_in._seq = over, promise, source, None
+        over.note(stand_in)
+        return stand_in
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, *_: Any) -> Any:  # type: ignore[override]  # torch's own is no method
@@ -57,29 +57,33 @@ class OverTime(torch.Tensor):
     @property
     def seq(self) -> Any:
         """The values over time."""
-        if self.later is not None:
+        if self.promise is not None:
             with torch._C.DisableTorchFunction():
-                self._seq = self.later(self)
-            self.later, self.neuron, self.links, self.source, self.probe = None, None, (), None, None
+                self._seq = self.promise(self)
+            self.promise = self.source = None
         return self._seq
 
     @seq.setter
     def seq(self, values: Any) -> None:
         self._seq = values
 
+    def awaits(self, memory: int) -> bool:
+        """Whether the values are still to be made of what lies in this memory."""
+        return self.source is not None and (self.source.promise is not None or memory_of(self.source.seq) == memory)
+
     @property
     def constant(self) -> bool:
         """Whether there is one value for all steps."""
-        return self.later is None and bool(self._seq.shape[0] == 1)
+        return self.promise is None and bool(self._seq.shape[0] == 1)
 
 
-def holding(over: Any, seq: Any, owner: str = "") -> OverTime:
+def holding(over: Any, seq: Any) -> OverTime:
     """A stand-in for values over time."""
-    made = OverTime(over, seq.shape[1:], seq)
-    made.seq, made.owner = seq, owner
-    return made
+    stand_in = OverTime(over, seq.shape[1:], seq)
+    stand_in.seq = seq
+    return stand_in
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def memory_of(x: Any) -> int:
+    """A number that tensors with the same memory share."""
+    return int(x.untyped_storage().data_ptr() if x.layout is torch.strided else 0) or id(x)

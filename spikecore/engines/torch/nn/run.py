@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from functools import partial
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 import torch
@@ -15,7 +16,7 @@ from spikecore.arguments import Size, checked
 from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
-from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding
+from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.state import check_state, detach, get_state, module_of, neurons_of, reset, set_state
 from spikecore.engines.torch.nn.unchanged import unchanged
 
@@ -134,10 +135,13 @@ def _once(
     over = Over(net, modules, data.device, steps, start, record, fused)
     with _listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
         hidden = {neuron: neuron.hidden() for neuron in neurons.values()}
+        unready = holding(over, data.new_zeros(1))  # in the place of a state until its neuron is called
+        unready.refused = "forward looks at the state of a neuron before the neuron is called"
         for neuron in neurons.values():
-            neuron.__dict__.update({n: holding(over, data.new_zeros(1), "a state") for n in neuron.states})
+            neuron.__dict__.update(dict.fromkeys(neuron.states, unready))
+        del unready
         try:
-            begin = [holding(over, data, "the network's input")]
+            over.owners[memory_of(data)], begin = "the network's input", [holding(over, data)]
             with over, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "There is a performance drop")  # vmap's, where it goes step by step
                 out = net(begin.pop())
@@ -151,7 +155,8 @@ def _once(
                 raise StepByStep("a recorded layer is not called once in a step")
         finally:
             over.runs.clear()
-            seen.clear()
+            for rows_of in seen.values():
+                rows_of.clear()
             for neuron, values in hidden.items():
                 neuron.__dict__.update(values)
     for name, neuron in neurons.items():
@@ -166,24 +171,10 @@ def _listening(
     modules: Dict[str, Any], seen: Dict[str, List[Any]], inside: Optional[List[str]] = None
 ) -> Iterator[None]:
     """Hooks that fill ``seen`` by layer at every call, and ``inside`` with the layers at work."""
-    handles = []
-
-    def hook(name: str) -> Callable[..., None]:
-        def look(module: Any, inputs: Any, output: Any) -> None:
-            if isinstance(module, Hidden) and module.states:
-                seen[name].append({**module.hidden(), "spk": output[0] if isinstance(output, tuple) else output})
-            else:
-                seen[name].append({"output": output})
-
-        return look
-
-    for name in seen:
-        handles.append(modules[name].register_forward_hook(hook(name)))
-    parts = {id(part) for one in modules.values() if isinstance(one, Hidden) for part in one.children()}
-    if inside is not None:
-        for name, module in modules.items():
-            if id(module) in parts:  # a neuron is to go on as without hooks on its connection
-                continue
+    handles = [modules[name].register_forward_hook(partial(_note, rows)) for name, rows in seen.items()]
+    parts = {id(part) for module in modules.values() if isinstance(module, Hidden) for part in module.children()}
+    for name, module in modules.items():
+        if inside is not None and id(module) not in parts:  # a neuron goes on as without hooks on its connection
             handles.append(module.register_forward_pre_hook(lambda *_, name=name, inside=inside: inside.append(name)))
             handles.append(module.register_forward_hook(lambda *_, inside=inside: inside.__delitem__(-1)))
     try:
@@ -191,3 +182,11 @@ def _listening(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _note(rows: List[Any], module: Any, _: Any, output: Any) -> None:
+    """A forward hook that records a layer: a neuron's spikes and states, what another one returns."""
+    if isinstance(module, Hidden) and module.states:
+        rows.append({**module.hidden(), "spk": output[0] if isinstance(output, tuple) else output})
+    else:
+        rows.append({"output": output})

@@ -1,0 +1,172 @@
+"""``Torch``: a module of torch's as a layer of a ``Sequential``, on the torch engine."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Mapping, Optional, Tuple
+
+import torch
+from torch import nn
+
+from spikecore.api.core.foreign import shown
+from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree
+from spikecore.api.core.random import stream
+from spikecore.api.core.tree import flatten
+from spikecore.engines.torch.engine import TorchEngine
+from spikecore.engines.torch.nn.state import neurons_of
+from spikecore.kernels.trace import nested
+
+FLOATS = (torch.float32, torch.float64)
+COUNTER = "num_batches_tracked"  # batch norm's count of batches, the one buffer of whole numbers that training changes
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Torch(Stateless):
+    """A layer of torch's, for networks on the torch engine.
+
+    It is applied to time and batch as one batch, as ``sc.Linear`` is: for its batch norm all steps count, its dropout
+    draws anew at every step. Its parameters are trained under the names that they have in the module; parameters with
+    ``requires_grad=False`` stay as they are. In training the module is in training mode, else in evaluation mode.
+
+    Args:
+        module: the module, without a state of its own from step to step, called with one tensor (batch, *features).
+            The layer takes a copy, whose weights are the first weights of the model.
+        wraps: what a file says of the module; ``sc.load`` gives it.
+
+    Shapes: x (time, batch, *features), y (time, batch, *what the module makes of a sample).
+
+    Raises:
+        TypeError: no ``nn.Module``; one with neurons in it, whose states nobody would carry; weights of half precision.
+        ValueError: a module whose weights have no shape yet (``nn.LazyLinear``).
+
+    Examples:
+        >>> net = sc.Sequential(sc.Linear(784, 100), sc.Torch(nn.LayerNorm(100)), sc.Leaky(beta=0.9))
+        >>> model = sc.Model(net, "torch")
+    """
+
+    wraps: str
+    _module: ClassVar[Any]  # of each layer its own, and no field: a file does not hold it
+
+    def __init__(self, module: Optional[nn.Module] = None, *, wraps: str = "") -> None:
+        if module is not None:
+            if wraps:
+                raise TypeError(f"Torch: wraps={wraps!r} is for files: the module says it itself, leave it out")
+            _check(module)
+            module = copy.deepcopy(module)
+        elif not wraps:
+            raise TypeError("Torch: module=None must be an nn.Module, e.g. sc.Torch(nn.LayerNorm(100))")
+        object.__setattr__(self, "wraps", described(module) if module is not None else wraps)
+        object.__setattr__(self, "_module", module)
+
+    def __repr__(self) -> str:
+        return f"Torch({self.wraps})"
+
+    @property
+    def lacks(self) -> str:
+        """What a file says of the module where there is none yet; "" where there is one."""
+        return "" if self._module is not None else self.wraps
+
+    def fill(self, module: Any) -> None:
+        """Take the module that a file does not hold.
+
+        Raises:
+            TypeError: it is not what the file says.
+        """
+        _check(module)
+        if described(module) != self.wraps:
+            raise TypeError(f"{described(module)} was given, but the file says {self.wraps}")
+        object.__setattr__(self, "_module", copy.deepcopy(module))
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, with its first weights.
+
+        Raises:
+            ValueError: the layer comes from a file and was not given its module.
+        """
+        module: Optional[nn.Module] = self._module
+        if module is None:
+            raise ValueError(f"Torch: the module {self.wraps} is not in the file: sc.load(path, modules=[...])")
+        return module
+
+    def as_module(self, arrays: Mapping[str, Any]) -> nn.Module:
+        """A copy of the module with other weights and buffers, arrays by name."""
+        module = copy.deepcopy(self.module)
+        tensors: Dict[str, Any] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        with torch.no_grad():
+            for name, values in arrays.items():
+                tensors[name].copy_(torch.tensor(values))
+        return module
+
+    def check_engine(self, engine: Any) -> None:
+        if not isinstance(engine, TorchEngine) or "torch" not in engine.modules:
+            raise TypeError(
+                f"{self!r} runs on the torch engine alone, not on {engine.name!r}: take sc.Model(network, 'torch'), or "
+                "a layer of spikecore's in its place"
+            )
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        module = self.module
+        learned = {n: x for n, x in module.named_parameters() if x.requires_grad}
+        kept: Dict[str, Any] = {n: x for n, x in module.named_parameters() if not x.requires_grad}
+        kept.update({n: x for n, x in module.named_buffers() if x.dtype in FLOATS or n.rpartition(".")[2] == COUNTER})
+        params, buffers = (nested({n: _host(x) for n, x in part.items()}) for part in (learned, kept))
+        like = next((x for x in (*module.parameters(), *module.buffers()) if x.dtype in FLOATS), torch.zeros(0))
+        with torch.no_grad():
+            y = self._called({}, like.new_zeros((2, *shape)), False)
+        return Init(params, Tree(buffers), tuple(y.shape[1:]))
+
+    def apply(self, engine: Any, params: Params, buffers: Tree, x: Any, *, train: bool, key: Optional[Key]) -> Any:
+        self.check_engine(engine)
+        constants = {n: b.to(x.device) for n, b in self.module.named_buffers() if n not in flatten(buffers)}
+        kept = {name: self._own(name, value) for name, value in flatten(buffers).items()}
+        tensors = {**flatten(params), **kept, **constants}
+        with torch.random.fork_rng([x.device] if x.is_cuda else [], enabled=train and key is not None):
+            if train and key is not None:  # what the module draws depends on the key alone, so that runs can be resumed
+                first, second = stream((*key.path, key.first))
+                torch.manual_seed((first << 32) | second)
+            y = self._called(tensors, x.flatten(0, 1), train)
+        after = {name: tensors[name].detach().to(value.dtype) for name, value in flatten(buffers).items()}
+        return y.unflatten(0, tuple(x.shape[:2])), Tree(nested(after))
+
+    def _own(self, name: str, value: Any) -> Any:
+        """A buffer as the module has it, in memory that the module may write to."""
+        return value.to(torch.int64) if name.rpartition(".")[2] == COUNTER else value.clone()
+
+    def _called(self, tensors: Dict[str, Any], x: Any, train: bool) -> Any:
+        module = self.module.train(train)
+        try:
+            y = torch.func.functional_call(module, tensors, (x,))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ShapeError(f"{self!r} refuses samples of shape {tuple(x.shape[1:])}: {error}") from error
+        if not isinstance(y, torch.Tensor) or y.ndim < 1 or len(y) != len(x):
+            shape: Tuple[int, ...] = tuple(getattr(y, "shape", ()))
+            raise TypeError(f"{self!r} returns {type(y).__name__} {shape}, expected one tensor ({len(x)}, *features)")
+        return y
+
+
+def described(module: nn.Module) -> str:
+    """A module as text: its class and what it prints of itself."""
+    return re.sub(r" at 0x[0-9a-f]+", "", f"{type(module).__module__}.{module!r}")
+
+
+def _check(module: Any) -> None:
+    """Refuse what cannot be a layer."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"Torch: module={shown(module)} must be an nn.Module, e.g. sc.Torch(nn.LayerNorm(100))")
+    for name, neuron in neurons_of(module):
+        raise TypeError(
+            f"Torch: module={type(module).__name__} has a neuron, {name or 'itself'} ({type(neuron).__name__}), whose "
+            "state would not pass from step to step: put the neuron of spikecore in the network, e.g. sc.Leaky()"
+        )
+    for name, x in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(x, (nn.UninitializedParameter, nn.parameter.UninitializedBuffer)):
+            raise ValueError(f"Torch: module={type(module).__name__} has no shape yet for {name}: call it once before")
+        if x.dtype not in FLOATS and (isinstance(x, nn.Parameter) or x.is_floating_point() or x.is_complex()):
+            raise TypeError(f"Torch: {name} of module={type(module).__name__} is {x.dtype}; convert it, module.float()")
+
+
+def _host(x: Any) -> Any:
+    return x.detach().cpu().double().numpy() if not x.is_floating_point() else x.detach().cpu().clone().numpy()
