@@ -51,7 +51,7 @@ class DivergedError(ArithmeticError):
 class EarlyStopping(Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
-    It resets itself when an epoch does not follow the last one: with another model, or another call of ``fit``.
+    It resets itself when an epoch does not follow the last one, e.g. when it is used for another model.
 
     Args:
         patience: epochs without improvement, >= 1; default 5.
