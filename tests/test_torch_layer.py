@@ -174,7 +174,7 @@ def test_a_module_of_ones_own():
 @pytest.mark.parametrize(
     ("module", "error", "match"),
     [
-        (3, ValueError, r"module=3 must be an nn\.Module"),
+        (3, TypeError, r"module=3 must be an nn\.Module"),
         (None, TypeError, "module=None"),
         (nn.ReLU, TypeError, r"must be an nn\.Module"),
         (nn.Linear(10, 10).half(), TypeError, r"torch\.float16; convert it, module\.float\(\)"),

@@ -9,8 +9,7 @@ import dataclasses
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
-from typing import Any, Dict, Iterable, Iterator, List, Tuple, Type, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Type, Union
 
 from spikecore.api import neurons, surrogate
 from spikecore.api.core.files import plain
