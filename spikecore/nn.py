@@ -35,6 +35,7 @@ from spikecore.engines.torch.nn import SpikingNeuron as SpikingNeuron
 from spikecore.engines.torch.nn import StateLeaky as StateLeaky
 from spikecore.engines.torch.nn import Synaptic as Synaptic
 from spikecore.engines.torch.nn import from_torch as from_torch
+from spikecore.engines.torch.nn import module as module
 from spikecore.engines.torch.nn import run as run
 from spikecore.engines.torch.nn import to_torch as to_torch
 

@@ -64,7 +64,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    "str": "word",
+    **{name: "word" for name in ("str", "Reset")},
     "Param": "param",
     "Numbers": "param",
     "Array": "array",

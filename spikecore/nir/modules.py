@@ -1,65 +1,14 @@
-"""Modules for what ``spikecore.nn`` has no module of its own: any layer with a step, scales, graphs."""
+"""Modules for what ``spikecore.nn`` has no module of its own: scales and graphs."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from spikecore.api.layer import Layer, Params
-from spikecore.api.neurons.base import Stepper
-from spikecore.api.tree import flatten, unflatten
-from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.nir.graph import INPUT, Graph
-
-
-class LayerModule(SpikingNeuron):
-    """A layer of ``spikecore`` that runs over time, as a module that keeps its state.
-
-    Args:
-        layer: a neuron, a wrapper around one, a delay: e.g. ``spikecore.LI(beta=0.9)``.
-        params: its parameters, as a tree of arrays; they become Parameters, named with "_" for ".".
-
-    Called as ``y = module(x)`` for one time step, and by ``snn.run`` for a sequence.
-    """
-
-    states: ClassVar[Tuple[str, ...]] = ()  # an instance's own
-
-    def __init__(self, layer: Layer, params: Any) -> None:
-        self.states = tuple(layer.state)  # type: ignore[misc]
-        super().__init__(init_hidden=True)
-        for name, value in list(self.named_buffers()):  # the base's own, which the layer does not read
-            self.register_buffer(name, value, persistent=False)
-        self._neuron, self._like = layer, params
-        self.scans = isinstance(layer, Stepper)  # type: ignore[misc]  # others step by step
-        for name, value in flatten(params).items():
-            setattr(self, _plain(name), nn.Parameter(torch.as_tensor(np.array(value), dtype=torch.float32)))
-
-    def _rebuild(self) -> None:
-        """The layer has its options; nothing of it is made from this module's."""
-
-    def _tensors(self, engine: Any, host: bool = False) -> Params:
-        wanted = getattr(torch, engine.dtype)
-        flat = {name: getattr(self, _plain(name)).to(wanted) for name in flatten(self._like)}
-        made: Params = unflatten(flat, self._like)
-        return made
-
-    def arrays(self) -> Any:
-        """The parameters as a tree of NumPy arrays."""
-        flat = {name: getattr(self, _plain(name)).detach().cpu().numpy() for name in flatten(self._like)}
-        return unflatten(flat, self._like)
-
-    def _projected(self, engine: Any, params: Params, x: Any) -> Any:
-        return self._neuron.entering(engine, params, x)
-
-    def forward(self, x: Any) -> Any:
-        return self._advance(x, *(None for _ in self.states))
-
-    def extra_repr(self) -> str:
-        """The layer."""
-        return repr(self._neuron)
 
 
 class Scale(nn.Module):
@@ -112,7 +61,3 @@ def _sum(sent: Dict[str, Any], sources: Tuple[str, ...]) -> Any:
     for name in sources[1:]:
         total = total + sent[name]
     return total
-
-
-def _plain(name: str) -> str:
-    return name.replace(".", "_")

@@ -13,17 +13,18 @@ from spikecore.api import layers
 from spikecore.api.layer import ShapeError, shapes_of
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.parameters import learn
-from spikecore.api.tree import Params, unflatten
+from spikecore.api.tree import Params, map_leaves, unflatten
 from spikecore.engines.torch.nn import from_torch
 from spikecore.engines.torch.nn.convert import namesake
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layers import GradedSpikes
+from spikecore.engines.torch.nn.module import NeuronModule
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.over_time import StepByStep
 from spikecore.engines.torch.nn.unchanged import unchanged
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.layers import FlattenAxes, SumPool2d
-from spikecore.nir.modules import LayerModule, Scale
+from spikecore.nir.modules import Scale
 from spikecore.nir.notes import NirError, note, noted
 from spikecore.nir.write_layers import REMEDIES
 
@@ -53,7 +54,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         own = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
-        return own or isinstance(m, (GradedSpikes, LayerModule)) or super().is_leaf_module(m, module_qualified_name)
+        return own or isinstance(m, GradedSpikes) or super().is_leaf_module(m, module_qualified_name)
 
 
 def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
@@ -176,8 +177,8 @@ class _Walk:
 
 def counterpart(module: Any, name: str, shape: Tuple[int, ...]) -> Tuple[Any, Any]:
     """The layer of a module that takes samples of ``shape``, and its parameters."""
-    if isinstance(module, LayerModule):
-        return module.neuron, module.arrays()
+    if isinstance(module, NeuronModule):
+        return module.described(), map_leaves(lambda p: p.detach().cpu().numpy(), module.params.tree(torch.float64))
     if type(module) is nn.Flatten and (module.start_dim, module.end_dim) != (1, -1):
         return _flatten(module, name, shape), Params()
     if type(module) is nn.AvgPool2d and module.divisor_override == 1 and not module.ceil_mode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Dict, Mapping, Union
 
 import numpy as np
@@ -11,25 +12,33 @@ from torch import nn
 from spikecore.api import containers
 from spikecore.api.engine import Engine, get_engine
 from spikecore.api.foreign import shown
-from spikecore.api.layer import Layer, layer_name
+from spikecore.api.layer import EMPTY, Layer, layer_name, shapes_of
 from spikecore.api.model import Model
+from spikecore.api.neurons.base import Stepper
+from spikecore.api.parameters import Learn, values_of
+from spikecore.api.tree import flatten, unflatten
 from spikecore.arguments import checked
-from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.face import Faced
+from spikecore.engines.torch.nn.lapicque import Lapicque
 from spikecore.engines.torch.nn.layers import Residual
-from spikecore.engines.torch.nn.pairs import (
-    NEURONS,
-    PAIRS,
-    Arrays,
-    NoCounterpart,
-    neuron_arrays,
-    neuron_to_layer,
-    neuron_to_module,
-)
-from spikecore.engines.torch.nn.whole import WHOLE, whole_to_layer
+from spikecore.engines.torch.nn.leaky import Alpha, DeltaLeaky, Leaky, Synaptic
+from spikecore.engines.torch.nn.lstm import SLSTM, SConv2dLSTM
+from spikecore.engines.torch.nn.module import NeuronModule
+from spikecore.engines.torch.nn.pairs import PAIRS
+from spikecore.engines.torch.nn.parallel import AssociativeLeaky, LeakyParallel
+from spikecore.engines.torch.nn.recurrent import RLeaky, RSynaptic
+from spikecore.engines.torch.nn.stateleaky import LinearLeaky, StateLeaky
 
+Arrays = Dict[str, Any]
+STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
+NEURONS = (*STEPWISE, DeltaLeaky, StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky, NeuronModule)
 _TO_LAYER = {pair.module: pair for pair in PAIRS}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
-_NEURON_MODULES: Dict[Any, Any] = {layer: module for module, layer in NEURONS.items()}
+_ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
+
+
+class NoCounterpart(ValueError):
+    """A layer cannot be said in the other language; the message names it and says why."""
 
 
 @checked
@@ -44,10 +53,8 @@ def from_torch(
         engine, seed, options: as in ``spikecore.Model``.
 
     Returns:
-        A ``Model``. Its neurons run on their own states, from rest; layers are named by position. Modules that take a
-        whole sequence (``StateLeaky``, ``LinearLeaky``, ``LeakyParallel``, ``AssociativeLeaky``) become the neurons
-        that do; ``to_torch`` does not know these. Whether weights are frozen (``requires_grad=False``) is not taken
-        over.
+        A ``Model``. Its neurons run on their own states, from rest; layers are named by position. Whether weights are
+        frozen (``requires_grad=False``) is not taken over.
 
     Raises:
         ValueError: a layer without counterpart, named by its place in ``net``; no ``input_shape`` where it is needed.
@@ -94,11 +101,9 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
         return containers.Residual(**both)  # type: ignore[arg-type]
     try:
         if type(module) in NEURONS:
-            arrays, made = neuron_arrays(module), neuron_to_layer(module)
-        elif type(module) in WHOLE:
-            made, arrays = whole_to_layer(module)
+            layer, arrays = module.described(), module.learned()
         elif type(module) in _TO_LAYER:
-            arrays, made = dict(module.named_parameters()), _TO_LAYER[type(module)].to_layer(module)
+            layer, arrays = _TO_LAYER[type(module)].to_layer(module), dict(module.named_parameters())
         else:
             raise NoCounterpart(_unknown(module))
     except (ValueError, TypeError) as error:
@@ -106,7 +111,7 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
         raise NoCounterpart(f"from_torch: {place}: {error}") from None
     params.update({_join(name, key): value for key, value in arrays.items()})
     buffers.update({_join(name, key): value for key, value in module.named_buffers() if value is not None})
-    return made
+    return layer
 
 
 def _unknown(module: Any) -> str:
@@ -119,17 +124,14 @@ def _unknown(module: Any) -> str:
             "only nn.Sequential itself is taken apart, not a class with a forward of its own: write the network as "
             "nn.Sequential(...) of torch's layers and of spikecore.nn's neurons with init_hidden=True"
         )
-    return f"there is no such layer; known are {_known(_TO_LAYER, NEURONS, WHOLE)}"
+    return f"there is no such layer; known are {_known(*_TO_LAYER, *NEURONS)}"
 
 
 def namesake(module: Any) -> str:
     """For another library's neuron that has the name of one of ours: what to write instead; "" for all else."""
     name, library = type(module).__name__, type(module).__module__.partition(".")[0]
-    if (
-        isinstance(module, Hidden)
-        or library in ("spikecore", "torch")
-        or name not in {kind.__name__ for kind in (*NEURONS, *WHOLE)}
-    ):
+    ours = isinstance(module, Faced) or library in ("spikecore", "torch")
+    if ours or name not in {kind.__name__ for kind in NEURONS}:
         return ""
     return f"this is {library}'s {name}: import {name} from spikecore.nn instead"
 
@@ -138,10 +140,11 @@ def to_torch(model: Model) -> nn.Module:
     """The module of a model, with its weights: the inverse of ``from_torch``.
 
     Args:
-        model: a ``spikecore.Model`` of layers that exist on both sides.
+        model: a ``spikecore.Model`` of neurons, the user's own included, and of layers that torch has.
 
     Returns:
-        A module for one time step, for ``snn.run`` or a loop; its neurons keep their state (``init_hidden=True``).
+        A module for one time step, for ``snn.run`` or a loop; its neurons keep their state (``init_hidden=True``). A
+        neuron with all its options in a module of snnTorch's name is that module, others are as ``snn.module`` makes.
 
     Raises:
         ValueError: a layer without counterpart, named by its place in the network.
@@ -149,38 +152,74 @@ def to_torch(model: Model) -> nn.Module:
     if not isinstance(model, Model):
         raise TypeError(f"model={shown(model)} must be a spikecore.Model: of a network make one, sc.Model(network)")
     state = model.state()
-    arrays = {**state["params"], **state["buffers"]}
-    return _module(model.network, "", arrays)
+    assert model.input_shape is not None  # it has weights
+    like = shapes_of(model.network, model.input_shape)
+    params, buffers = (unflatten(state[kind], getattr(like, kind)) for kind in ("params", "buffers"))
+    return _module(model.network, "", params, buffers)
 
 
-def _module(layer: Any, name: str, arrays: Mapping[str, Any]) -> nn.Module:
+def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
+    children = layer.children() if type(layer) in (containers.Sequential, containers.Residual) else ()
+    parts = {key: _module(child, _join(name, key), params[key], buffers.get(key, EMPTY)) for key, child in children}
     if type(layer) is containers.Sequential:
-        return nn.Sequential(*(_module(child, _join(name, key), arrays) for key, child in layer.children()))
+        return nn.Sequential(*parts.values())
     if type(layer) is containers.Residual:
-        return Residual(**{key: _module(child, _join(name, key), arrays) for key, child in layer.children()})
-    prefix = f"{name}." if name else ""
-    own = {key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)}
+        return Residual(**parts)
     try:
-        if type(layer) in _NEURON_MODULES:
-            made = neuron_to_module(_NEURON_MODULES[type(layer)], layer, own)
-            targets = neuron_arrays(made)
-        elif type(layer) in _TO_MODULE:
-            made = _TO_MODULE[type(layer)].to_module(layer)
-            targets = {**dict(made.named_parameters()), **dict(made.named_buffers())}
-        else:
-            raise NoCounterpart(f"there is no such module; known are {_known(_TO_MODULE, _NEURON_MODULES)}")
+        if isinstance(layer, Stepper):
+            return neuron_to_module(layer, params)
+        if type(layer) not in _TO_MODULE:
+            raise NoCounterpart(f"there is no such module; known are {_known(*_TO_MODULE)} and all neurons")
+        module = _TO_MODULE[type(layer)].to_module(layer)
     except (ValueError, TypeError) as error:
         place = f"layer {name} ({layer_name(layer)})" if name else layer_name(layer)
         raise NoCounterpart(f"to_torch: {place}: {error}") from None
+    _copy({**flatten(params), **flatten(buffers)}, {**dict(module.named_parameters()), **dict(module.named_buffers())})
+    return module
+
+
+def neuron_to_module(layer: Any, params: Any) -> nn.Module:
+    """The module of a neuron with these parameters: of snnTorch's name if that has all options, else a general one."""
+    arrays, row = flatten(params), _ROWS.get(type(layer))
+    module = None if row is None else _by_row(row, layer, arrays)
+    if module is None:
+        return NeuronModule(layer, params, init_hidden=True)
+    _copy(arrays, module.learned())
+    return module
+
+
+def _by_row(row: Any, layer: Any, arrays: Mapping[str, Any]) -> Any:
+    """The module of a row of the table with a neuron's options and values; None if it cannot have them."""
+    known, options = row.face.signature.parameters, {"init_hidden": True, "spike_grad": layer.surrogate}
+    for name in layer.parameter_names():
+        value, flag = getattr(layer, name), "learn_recurrent" if name == "V" else f"learn_{name}"
+        learned = isinstance(value, Learn)
+        if name == "V" and layer.all_to_all:
+            continue
+        if learned and (value.dt is not None or flag not in known):
+            return None
+        if name in known:
+            path = next((p for p in (name, f"neuron.{name}", f"connection.{name}") if p in arrays), None)
+            value = np.array(arrays[path] if path else values_of(value))
+            options[name] = torch.as_tensor(value).to(torch.get_default_dtype())
+            options[flag] = learned
+        elif value != getattr(type(layer), name):
+            return None
+    others = [f.name for f in fields(layer) if f.name not in (*layer.parameter_names(), "surrogate", "parallel")]
+    options.update({n: getattr(layer, n) for n in others if n in known and getattr(layer, n) is not None})
+    module = row(**{name: value for name, value in options.items() if name in known})
+    return module if all(getattr(module._layer, n) == getattr(layer, n) for n in others) else None
+
+
+def _copy(arrays: Mapping[str, Any], targets: Mapping[str, torch.Tensor]) -> None:
     with torch.no_grad():
-        for key, value in own.items():
-            targets[key].copy_(torch.as_tensor(np.array(value)).reshape(targets[key].shape))
-    return made
+        for name, value in arrays.items():
+            targets[name].copy_(torch.as_tensor(np.array(value)).reshape(targets[name].shape))
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _known(*tables: Mapping[Any, Any]) -> str:
-    return ", ".join(sorted(kind.__name__ for table in tables for kind in table))
+def _known(*kinds: Any) -> str:
+    return ", ".join(sorted(kind.__name__ for kind in kinds))

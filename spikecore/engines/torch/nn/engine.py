@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 
+from spikecore.api.neurons.base import Stepper
 from spikecore.api.surrogate import Surrogate, atan, custom_surrogate
 from spikecore.engines.torch.engine import TorchEngine
+from spikecore.engines.torch.modes import compiling
 
 WORKING = {torch.float32: "float32", torch.float64: "float64"}  # every other dtype is computed in float32
 
@@ -54,12 +56,21 @@ class FaceEngine(TorchEngine):
             return surrogate.fire(self, u, noise=torch.rand_like(u))
         return super().spike(u, surrogate)
 
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
+        if compiling() and not isinstance(x, torch.Tensor):  # a neuron's constant; Dynamo cannot follow its checks
+            return torch.as_tensor(x, dtype=getattr(torch, dtype or self.dtype), device=self.device)
+        return super().asarray(x, dtype)
+
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
+        if stepper.parallel:
+            return stepper.at_once(self, params, state, inputs, **options)
         return TorchEngine.scan(self._suited(stepper, inputs), stepper, params, state, inputs, **options)
 
     def readout_scan(
         self, stepper: Any, params: Any, state: Any, inputs: Any, weight: Any, bias: Any = None, **options: Any
     ) -> Any:
+        if stepper.parallel:
+            return None
         engine = self._suited(stepper, inputs)
         return TorchEngine.readout_scan(engine, stepper, params, state, inputs, weight, bias, **options)
 
@@ -78,6 +89,8 @@ class FaceEngine(TorchEngine):
 
 def has_formula(stepper: Any) -> bool:
     """Whether surrogate and quantiser of a neuron are formulas, from which kernels can be made."""
+    if not isinstance(stepper, Stepper):
+        return False
     neuron = stepper.core[0]
     surrogate = neuron.surrogate
     foreign = isinstance(surrogate, custom_surrogate) and not surrogate.in_words

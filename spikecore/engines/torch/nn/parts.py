@@ -30,6 +30,10 @@ class Parts(Described):
 
         A step is traced for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
         """
+        return self._own_tensors(engine, host)
+
+    def _own_tensors(self, engine: Any, host: bool = False) -> Params:
+        """The parameters of the neuron alone, without the weights of a layer inside of it."""
         return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
 
     def _tensor(self, name: str, value: Any, engine: Any, host: bool) -> Any:
@@ -45,10 +49,6 @@ class Parts(Described):
         """Engine and prepared parameters for an input."""
         engine = engine_for(x.device, x.dtype)
         return engine, self._neuron.prepare(engine, self._tensors(engine, host))
-
-    def _own_tensors(self, engine: Any) -> Params:
-        """The parameters of the neuron alone, without those of a connection."""
-        return self._tensors(engine, host=True)
 
     # ---- spikes and resets ----
 
@@ -113,7 +113,7 @@ class Parts(Described):
         """The library's own update without reset, by the neuron of ``spikecore.api``."""
         engine = engine_for(input_.device, input_.dtype)
         neuron = self._unreset
-        params = neuron.prepare(engine, self._own_tensors(engine))
+        params = neuron.prepare(engine, self._own_tensors(engine, host=True))
         before = State({name: getattr(self, name) for name in neuron.state})
         after = neuron.step(engine, params, before, input_)[1]
         return tuple(after[name] for name in neuron.state)

@@ -84,6 +84,12 @@ class Protocol(Parts):
         """Why a step goes by snnTorch's protocol, in words; "" if the neuron of ``spikecore.api`` computes it."""
         return self.overridden() or self._functions
 
+    def described(self) -> Any:
+        neuron = super().described()  # which has more to say of functions
+        if self.by_protocol():
+            raise ValueError(f"{self.by_protocol()} has no counterpart")
+        return neuron
+
     def _rebuild(self) -> None:
         super()._rebuild()
         functions = (("spike_grad", Callable_, self._surrogate), ("state_quant", Quantiser, self._quantiser))

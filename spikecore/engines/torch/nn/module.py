@@ -1,0 +1,174 @@
+"""Any neuron of ``spikecore`` as a module: those that snnTorch does not have, and the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, ClassVar, Dict, FrozenSet, List, Tuple, Union
+
+import numpy as np
+import torch
+from torch import nn
+
+from spikecore.api.layer import Params, Shape
+from spikecore.api.neurons.base import Neuron, Stepper
+from spikecore.api.neurons.recurrent import Recurrent
+from spikecore.api.parameters import Fixed, Learn, values_of
+from spikecore.api.random import Key
+from spikecore.api.sizes import sample_shape
+from spikecore.api.tree import Tree
+from spikecore.arguments import checked, shown
+from spikecore.engines.torch.nn.engine import working
+from spikecore.engines.torch.nn.neuron import SpikingNeuron
+
+
+class Weights(nn.Module):
+    """Parameters as a tree: ``weights.neuron.beta`` is "neuron.beta"."""
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        for name, value in params.items():
+            if isinstance(value, Tree):
+                self.add_module(name, Weights(value))  # type: ignore[arg-type]
+            else:
+                self.register_parameter(
+                    name, nn.Parameter(torch.as_tensor(np.array(value)).to(torch.get_default_dtype()))
+                )
+
+    def tree(self, dtype: Any) -> Params:
+        """The parameters in this dtype, as a neuron takes them."""
+        inner: Dict[str, Any] = {name: part.tree(dtype) for name, part in self._modules.items()}  # type: ignore
+        return Params({name: value.to(dtype) for name, value in self._parameters.items()}, **inner)  # type: ignore
+
+
+class NeuronModule(SpikingNeuron):
+    """A neuron of ``spikecore`` as an ``nn.Module``; ``module`` makes it.
+
+        spk, *states = lif(x, *states)
+
+    It is called, keeps its state and is run by ``snn.run`` as all spiking modules are. The states are those of the
+    neuron (``lif.states``). Its parameters are under ``params``, by the names that ``sc.Model.params`` has for them.
+
+    Args:
+        neuron: a neuron, or another layer with a step.
+        params: its first parameters, a tree of arrays.
+        init_hidden, output: as in ``SpikingNeuron``.
+    """
+
+    states: ClassVar[Tuple[str, ...]] = ()  # an instance's own
+    honours: ClassVar[FrozenSet[str]] = frozenset()
+
+    def __init__(self, neuron: Any, params: Params, init_hidden: bool = False, output: bool = False) -> None:
+        nn.Module.__init__(self)
+        self._find_own()
+        SpikingNeuron.instances.append(self)
+        self.states = tuple(neuron.state)  # type: ignore[misc]
+        self.init_hidden, self.output = init_hidden, output
+        self._layer, self._neuron = neuron, getattr(neuron, "recurrent", neuron)
+        self.scans = self._can_scan()  # type: ignore[misc]
+        self.params = Weights(params)
+        self._init_mem()
+
+    def forward(self, input_: Any, *states: Any) -> Any:
+        if len(states) > len(self.states):
+            raise TypeError(f"{self._layer}: called with {len(states)} states, its states are {self.states}")
+        return self._advance(input_, *states)
+
+    def returned_states(self) -> Tuple[str, ...]:
+        hidden = self.init_hidden and not self.output
+        return () if hidden else self.states[1:] if isinstance(self._neuron, Recurrent) else self.states
+
+    def described(self) -> Any:
+        return self._layer
+
+    def learned(self) -> Dict[str, torch.Tensor]:
+        return dict(self.params.named_parameters())
+
+    def extra_repr(self) -> str:
+        """The neuron."""
+        return repr(self._layer)
+
+    # ---- the step ----
+
+    def _can_scan(self) -> bool:
+        """Whether ``snn.run`` may know the states' shape from the input's: else the neuron runs step by step."""
+        neuron = self._neuron
+        if not isinstance(neuron, Stepper) or type(neuron).core is Stepper.core:
+            return False
+        core = neuron.core[0]
+        usual = type(core).rest is Neuron.rest or (core is neuron and type(core).__module__.startswith("spikecore."))
+        return usual and ("spk" not in self.states or isinstance(neuron, Recurrent))
+
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        return self.params.tree(getattr(torch, engine.dtype))
+
+    def _projected(self, engine: Any, params: Params, x: Any) -> Any:
+        return self._neuron.entering(engine, params, x)
+
+    def _resting(self, engine: Any, params: Params, current: Any, before: Dict[str, Any]) -> Any:
+        same = all(value.shape == current.shape for value in before.values())
+        return before if same else self._neuron.rest(engine, params, current)
+
+    def _shape(self, current: Any) -> Tuple[int, ...]:
+        if not self.states:
+            return tuple(current.shape)
+        x = working(torch.zeros(current.shape, device=current.device, dtype=current.dtype))
+        engine, params = self._ready(x)
+        rest = self._neuron.rest(engine, params, self._projected(engine, params, x))
+        return tuple(rest[self.states[0]].shape)
+
+    def _note(self, start: Any) -> None:
+        """There is no ``reset`` to keep."""
+
+    def _rebuild(self) -> None:
+        """The neuron has its options; none of them is this module's."""
+
+    def _take_reset(self) -> None:
+        """Likewise."""
+
+
+@checked
+def module(
+    neuron: Stepper,
+    init_hidden: bool = False,
+    output: bool = False,
+    input_shape: Union[None, int, Shape] = None,
+) -> NeuronModule:
+    """Any neuron of ``spikecore`` as an ``nn.Module``: ALIF, Izhikevich, wrappers, learned time constants, your own.
+
+        lif = snn.module(sc.ALIF(beta=sc.learn(0.9)), init_hidden=True)
+
+    It is a spiking module like those of snnTorch's names: called step by step or by ``snn.run``, with its state passed
+    or hidden, in ``state_dict``, under ``torch.compile``, autocast and DistributedDataParallel.
+
+    Args:
+        neuron: a neuron, or a wrapper around one, e.g. ``sc.Recurrent(sc.ALIF(), sc.Linear(10, 10))``.
+        init_hidden: keep the state in the module; else ``spk, *states = lif(x, *states)``.
+        output: with ``init_hidden``, return the states too.
+        input_shape: shape of one sample; only needed where first values depend on it (``per="neuron"``, convolutions).
+
+    Returns:
+        The module. Its parameters are under ``params``, by the names that ``sc.Model.params`` has for them. First
+        weights follow ``torch.manual_seed``.
+
+    Raises:
+        TypeError: ``neuron`` is something else. ValueError: ``input_shape`` is needed, or does not fit.
+    """
+    if not isinstance(neuron, Stepper):
+        raise TypeError(f"module: neuron={shown(neuron)} must be a neuron of spikecore, e.g. sc.ALIF(beta=0.9)")
+    shape = np.broadcast_shapes(*_shapes(neuron)) if input_shape is None else sample_shape("input_shape", input_shape)
+    try:
+        made = neuron.init(Key((int(torch.randint(1 << 31, ())),)), shape)
+    except ValueError as error:
+        hint = "; pass input_shape=(...), the shape of one sample" if input_shape is None else ""
+        raise ValueError(f"module: input_shape={input_shape}: {error}{hint}") from None
+    return NeuronModule(neuron, made.params, init_hidden, output)
+
+
+def _shapes(layer: Any) -> List[Shape]:
+    """Shapes with which that of a sample broadcasts, as far as the layer and what it wraps say them."""
+    if layer.input_shape is not None:
+        return [layer.input_shape]
+    values = [getattr(layer, f.name) for f in fields(layer)]
+    arrays = [np.shape(values_of(value)) for value in values if isinstance(value, (Fixed, Learn))]
+    inner = (_shapes(value) for value in values if hasattr(value, "input_shape"))
+    return [*arrays, *(shape for shapes in inner for shape in shapes)]
