@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, ClassVar, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, Dict, Literal, Optional, Sequence, Tuple, Union
 
 import torch
 
@@ -14,7 +14,7 @@ from spikecore.arguments import Count, Numbers, Size, checked
 Value = Union[float, Sequence[float], torch.Tensor]  # a number, or one per neuron
 SpikeGrad = Union[None, Surrogate, Callable[[torch.Tensor], torch.Tensor]]
 StateQuant = Union[None, bool, Callable[[torch.Tensor], torch.Tensor]]
-Reset = str
+Reset = Literal["subtract", "subtract_decayed", "zero", "none"]
 Kernel = Union[int, Tuple[int, int]]
 
 
