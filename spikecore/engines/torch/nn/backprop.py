@@ -173,14 +173,14 @@ def _outputs(net: Any, part: _Part) -> Tuple[Any, Optional[Any]]:
     ``run`` is the loop over time; it leaves the states detached, which is where the gradient ends.
     """
     state = get_state(net) if part.start else None
-    made = run(net, part.x, num_steps=part.stop - part.start if part.constant else None, state=state)
-    if not isinstance(made, tuple):
-        return made, None
-    return made[0], (made[-1] if len(made) > 1 else None)
+    outputs = run(net, part.x, num_steps=part.stop - part.start if part.constant else None, state=state)
+    if not isinstance(outputs, tuple):
+        return outputs, None
+    return outputs[0], (outputs[-1] if len(outputs) > 1 else None)
 
 
-def _loss(made: Tuple[Any, Optional[Any]], criterion: Any, regularization: Any, targets: Any, part: _Part) -> Any:
-    spikes, membrane = made
+def _loss(outputs: Tuple[Any, Optional[Any]], criterion: Any, regularization: Any, targets: Any, part: _Part) -> Any:
+    spikes, membrane = outputs
     reads = getattr(criterion, "reads", None)
     wants_membrane = reads == "membrane" or getattr(criterion, "__name__", "") in MEMBRANE
     if wants_membrane and membrane is None:

@@ -67,9 +67,9 @@ def from_torch(
         raise ValueError("from_torch: the first layer does not fix the shape of a sample; pass input_shape=(...)")
     model = Model(network, engine, seed, input_shape=shape, **options)
     state = model.state()
-    for kind, found in (("params", params), ("buffers", buffers)):
+    for kind, tensors in (("params", params), ("buffers", buffers)):
         state[kind] = {
-            name: found[name].detach().cpu().numpy().reshape(like.shape).astype(like.dtype)
+            name: tensors[name].detach().cpu().numpy().reshape(like.shape).astype(like.dtype)
             for name, like in state[kind].items()
         }
     model.load_state(state)
@@ -85,20 +85,16 @@ def adopted(net: nn.Module, shape: Any) -> Model:
 
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) -> Layer:
     """The layer of a module; its weights are put into ``params`` and ``buffers`` by their dotted names."""
-    if type(module) is nn.Sequential:
-        parts = [
-            _layer(child, _join(where, key), _join(name, str(i)), params, buffers)
-            for i, (key, child) in enumerate(module.named_children())
-        ]
-        return containers.Sequential(*parts)
     if type(module) is nn.Identity:
         return containers.Sequential()
-    if type(module) is Residual:
-        both = {
-            key: _layer(child, _join(where, key), _join(name, key), params, buffers)
-            for key, child in module.named_children()
+    if type(module) in (nn.Sequential, Residual):
+        keys = [
+            (key, key if type(module) is Residual else str(i)) for i, (key, _) in enumerate(module.named_children())
+        ]
+        parts = {
+            own: _layer(getattr(module, key), _join(where, key), _join(name, own), params, buffers) for key, own in keys
         }
-        return containers.Residual(**both)  # type: ignore[arg-type]
+        return containers.Residual(**parts) if type(module) is Residual else containers.Sequential(*parts.values())
     try:
         if type(module) in NEURONS:
             layer, arrays = module.described(), module.learned()

@@ -16,7 +16,7 @@ WORKING = {torch.float32: "float32", torch.float64: "float64"}  # every other dt
 
 
 @dataclass(frozen=True)
-class Callable_(Surrogate):
+class FunctionSurrogate(Surrogate):
     """A function from potential above threshold to spikes, as snnTorch's surrogates are; it brings its own gradient."""
 
     function: Callable[[Any], Any]
@@ -48,7 +48,7 @@ class FaceEngine(TorchEngine):
     """The torch engine with the spikes that only the modules know: functions, none at all, stochastic ones."""
 
     def spike(self, u: Any, surrogate: Any) -> Any:
-        if isinstance(surrogate, Callable_):
+        if isinstance(surrogate, FunctionSurrogate):
             return surrogate.function(u).to(u.dtype)
         if isinstance(surrogate, Disabled):
             return surrogate.fire(self, u)
@@ -94,7 +94,9 @@ def has_formula(stepper: Any) -> bool:
     neuron = stepper.core[0]
     surrogate = neuron.surrogate
     foreign = isinstance(surrogate, custom_surrogate) and not surrogate.in_words
-    foreign = foreign or isinstance(surrogate, Callable_) or isinstance(getattr(neuron, "state_quant", 0), Quantiser)
+    foreign = (
+        foreign or isinstance(surrogate, FunctionSurrogate) or isinstance(getattr(neuron, "state_quant", 0), Quantiser)
+    )
     return not foreign and not surrogate.stochastic
 
 
@@ -115,7 +117,7 @@ def surrogate_of(owner: str, spike_grad: Any, disabled: bool) -> Surrogate:
             f"{owner}: spike_grad={spike_grad!r} must be a spikecore.surrogate, e.g. surrogate.atan(), "
             "a function from potentials to spikes, or None"
         )
-    return Callable_(spike_grad)
+    return FunctionSurrogate(spike_grad)
 
 
 def quantiser_of(owner: str, state_quant: Any) -> Any:
@@ -138,10 +140,10 @@ _ENGINES: Dict[Tuple[torch.device, torch.dtype], FaceEngine] = {}
 
 def engine_for(device: torch.device, dtype: torch.dtype) -> FaceEngine:
     """The engine for one device and float32 or float64; equal arguments give the same object."""
-    found = _ENGINES.get((device, dtype))
-    if found is None:
-        found = _ENGINES[device, dtype] = FaceEngine(str(device), WORKING[dtype])
-    return found
+    engine = _ENGINES.get((device, dtype))
+    if engine is None:
+        engine = _ENGINES[device, dtype] = FaceEngine(str(device), WORKING[dtype])
+    return engine
 
 
 def working(x: Any) -> Any:

@@ -98,33 +98,26 @@ class Face:
 
     def forward(self) -> Any:
         """The ``forward`` of a module with these states, each None where the call leaves it out."""
-        names = self.states
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        states = (inspect.Parameter(name, kind, default=None) for name in self.states)
+        signature, most = _bound_to_self((inspect.Parameter("input_", kind), *states)), len(self.states)
 
         def forward(self: Any, input_: Any, *given: Any, **named: Any) -> Any:
-            if named or len(given) > len(names):
-                given = _in_order(type(self).__name__, names, given, named)
+            if named or len(given) > most:
+                try:
+                    bound = signature.bind(self, input_, *given, **named)
+                except TypeError as error:
+                    raise TypeError(f"{type(self).__name__}: {error}, its states are {self.states}") from None
+                bound.apply_defaults()
+                given = bound.args[2:]
             return self._advance(input_, *given)
 
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        states = (inspect.Parameter(name, kind, default=None) for name in names)
-        forward.__signature__ = _bound_to_self(  # type: ignore[attr-defined]
-            (inspect.Parameter("input_", kind), *states)
-        )
+        forward.__signature__ = signature  # type: ignore[attr-defined]
         return forward
 
 
 def _bound_to_self(parameters: Any) -> inspect.Signature:
     return inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *parameters])
-
-
-def _in_order(owner: str, names: Tuple[str, ...], given: Tuple[Any, ...], named: Dict[str, Any]) -> Tuple[Any, ...]:
-    """States that were given by position or by name, by position."""
-    states = dict(zip(names, given))
-    twice_or_unknown = [name for name in named if name in states or name not in names]
-    if twice_or_unknown or len(given) > len(names):
-        wrong = f"{twice_or_unknown[0]}=" if twice_or_unknown else f"{len(given)} states"
-        raise TypeError(f"{owner}: called with {wrong}, expected (input_{''.join(f', {n}=None' for n in names)})")
-    return tuple({**states, **named}.get(name) for name in names)
 
 
 class Faced:
@@ -142,11 +135,11 @@ class Faced:
         cls.kind, cls.states = cls.face.neuron, cls.face.states
         if cls.kind is not None:
             cls.tensors = tuple(name for name in cls.kind.parameter_names() if name != "V")
-        made = {"__init__": cls.face.constructor(cls.__name__)}
+        methods = {"__init__": cls.face.constructor(cls.__name__)}
         if cls.states:
-            made["forward"] = cls.face.forward()
-            made[f"init_{cls.__name__.lower()}"] = lambda self: self.reset_mem()
-        for name, function in made.items():
+            methods["forward"] = cls.face.forward()
+            methods[f"init_{cls.__name__.lower()}"] = lambda self: self.reset_mem()
+        for name, function in methods.items():
             if name not in vars(cls):
                 function.__name__, function.__qualname__ = name, f"{cls.__qualname__}.{name}"
                 function.__module__ = cls.__module__

@@ -71,11 +71,11 @@ class Hidden(nn.Module):
         return self
 
     def __getstate__(self) -> Dict[str, Any]:
-        held = dict(self.__dict__)
+        attributes = dict(self.__dict__)
         for name in self.states:
-            if isinstance(held.get(name), torch.Tensor):
-                held[name] = held[name].detach()
-        return held
+            if isinstance(attributes.get(name), torch.Tensor):
+                attributes[name] = attributes[name].detach()
+        return attributes
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         if name in self.states:  # a subclass may keep a state as a buffer, as snnTorch does

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Dict, Tuple
 
 import torch
 
-from spikecore.api.layer import Params
 from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 
@@ -46,8 +45,3 @@ class Inner(SpikingNeuron):
 
     def _weights(self) -> Dict[str, torch.Tensor]:
         return dict(getattr(self, self.inner).named_parameters())
-
-    def _tensors(self, engine: Any, host: bool = False) -> Params:
-        wanted = getattr(torch, engine.dtype)
-        weights = {name: value.to(wanted) for name, value in self._weights().items()}
-        return super()._tensors(engine, host).replace(**weights)

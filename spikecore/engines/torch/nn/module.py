@@ -157,11 +157,11 @@ def module(
         raise TypeError(f"module: neuron={shown(neuron)} must be a neuron of spikecore, e.g. sc.ALIF(beta=0.9)")
     shape = np.broadcast_shapes(*_shapes(neuron)) if input_shape is None else sample_shape("input_shape", input_shape)
     try:
-        made = neuron.init(Key((int(torch.randint(1 << 31, ())),)), shape)
+        init = neuron.init(Key((int(torch.randint(1 << 31, ())),)), shape)
     except ValueError as error:
         hint = "; pass input_shape=(...), the shape of one sample" if input_shape is None else ""
         raise ValueError(f"module: input_shape={input_shape}: {error}{hint}") from None
-    return NeuronModule(neuron, made.params, init_hidden, output)
+    return NeuronModule(neuron, init.params, init_hidden, output)
 
 
 def _shapes(layer: Any) -> List[Shape]:

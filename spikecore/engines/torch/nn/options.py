@@ -11,7 +11,7 @@ from torch import nn
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
 from spikecore.api.parameters import check_range, learn, normalise, values_of
 from spikecore.arguments import is_array, shown
-from spikecore.engines.torch.nn.engine import Callable_, Quantiser, quantiser_of, surrogate_of
+from spikecore.engines.torch.nn.engine import FunctionSurrogate, Quantiser, quantiser_of, surrogate_of
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.hidden import Hidden
 
@@ -89,8 +89,8 @@ class Described(Faced, Hidden):
     def _fields(self) -> Dict[str, Any]:
         """The neuron's fields: options as they are set, and placeholders for what the tensors say."""
         own = {**self.__dict__, **self._options, "surrogate": self._surrogate, "state_quant": self._quantiser}
-        found = {f.name: own[f.name] for f in fields(self.kind) if f.name in own}
-        return {**found, **{name: learn(_default(self.kind, name)) for name in self.tensors}}
+        options = {f.name: own[f.name] for f in fields(self.kind) if f.name in own}
+        return {**options, **{name: learn(_default(self.kind, name)) for name in self.tensors}}
 
     def _rebuild(self) -> None:
         """Make the neuron anew, from options that have changed."""
@@ -143,7 +143,7 @@ class Described(Faced, Hidden):
         Raises:
             ValueError: something of the module is a function of torch or the user's own code, which no neuron can be.
         """
-        if isinstance(self._surrogate, Callable_):
+        if isinstance(self._surrogate, FunctionSurrogate):
             raise ValueError(f"spike_grad={self.spike_grad!r} is a function of torch; use a spikecore.surrogate")
         if isinstance(self._quantiser, Quantiser):
             raise ValueError(f"state_quant={self.state_quant!r} is a function of torch; use functional.quant")

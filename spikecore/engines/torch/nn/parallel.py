@@ -13,7 +13,7 @@ from torch import nn
 from spikecore.api import neurons
 from spikecore.api.layer import Params
 from spikecore.api.parameters import learn
-from spikecore.engines.torch.nn.engine import Callable_, engine_for, surrogate_of, working
+from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, surrogate_of, working
 from spikecore.engines.torch.nn.face import GRADED, Face, Faced
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS, field_of, register
@@ -50,7 +50,7 @@ class LeakyParallel(Faced, nn.Module):
             setattr(self, name, given[name])
         self.dense, beta = given["weight_hh_enable"], given["beta"]
         surrogate = surrogate_of("LeakyParallel", given["spike_grad"], given["surrogate_disable"])
-        self.spike_grad = given["spike_grad"] if isinstance(surrogate, Callable_) else surrogate
+        self.spike_grad = given["spike_grad"] if isinstance(surrogate, FunctionSurrogate) else surrogate
         sizes: Dict[str, Any] = {name: given[name] for name in ("input_size", "hidden_size", "bias")}
         options: Dict[str, Any] = {"dense": self.dense, **{name: learn(1.0) for name in OWN_TENSORS}}
         self._neuron = neurons.LeakyParallel(**sizes, **options, surrogate=surrogate)
@@ -89,7 +89,7 @@ class LeakyParallel(Faced, nn.Module):
         """As ``SpikingNeuron.described``."""
         if self.dropout:
             raise ValueError(f"dropout={self.dropout!r} has no counterpart; put a Dropout behind it")
-        if isinstance(self._neuron.surrogate, Callable_):
+        if isinstance(self._neuron.surrogate, FunctionSurrogate):
             raise ValueError(f"spike_grad={self.spike_grad!r} is a function of torch; use a spikecore.surrogate")
         values = {name: field_of(getattr(self, name)) for name in OWN_TENSORS}
         decays = None if self.dense else field_of(nn.Parameter(self._weights()["beta"].detach()))
@@ -102,8 +102,8 @@ class LeakyParallel(Faced, nn.Module):
     def forward(self, input_: Any) -> Any:
         x = working(input_ if input_.dim() == 3 else input_.unsqueeze(1))
         engine, neuron = engine_for(x.device, x.dtype), self._neuron
-        held = {**{name: getattr(self, name) for name in OWN_TENSORS}, **self._weights()}
-        params = neuron.prepare(engine, Params({name: value.to(x.dtype) for name, value in held.items()}))
+        tensors = {**{name: getattr(self, name) for name in OWN_TENSORS}, **self._weights()}
+        params = neuron.prepare(engine, Params({name: value.to(x.dtype) for name, value in tensors.items()}))
         current = neuron.project(engine, params, x)
         spk, _, _ = engine.scan(neuron, params, neuron.rest(engine, params, current[0]), current)
         spk = F.dropout(spk, self.dropout, self.training)
@@ -157,10 +157,6 @@ class AssociativeLeaky(SpikingNeuron):
     def _weights(self) -> Dict[str, torch.Tensor]:
         layers = ((name, getattr(self, self.projections[name])) for name, _ in self._neuron.sizes)
         return {f"{name}_{part}": value for name, layer in layers for part, value in layer.named_parameters()}
-
-    def _tensors(self, engine: Any, host: bool = False) -> Params:
-        wanted = getattr(torch, engine.dtype)
-        return super()._tensors(engine, host).replace(**{n: w.to(wanted) for n, w in self._weights().items()})
 
     def forward(self, input_: Any) -> Any:
         x = working(input_)

@@ -9,7 +9,7 @@ import torch
 from spikecore.api.layer import Params, State
 from spikecore.api.neurons.base import DECAY
 from spikecore.engines.torch.modes import compiling, transformed
-from spikecore.engines.torch.nn.engine import Callable_, engine_for, working
+from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, working
 from spikecore.engines.torch.nn.options import Described
 
 _RESETS = {"subtract": "_base_sub", "subtract_decayed": "_base_sub_decayed", "zero": "_base_zero", "none": "_base_int"}
@@ -30,7 +30,10 @@ class Parts(Described):
 
         A step is traced for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
         """
-        return self._own_tensors(engine, host)
+        weights = self._weights()
+        wanted = getattr(torch, engine.dtype)
+        own = self._own_tensors(engine, host)
+        return own.replace(**{name: value.to(wanted) for name, value in weights.items()}) if weights else own
 
     def _own_tensors(self, engine: Any, host: bool = False) -> Params:
         """The parameters of the neuron alone, without the weights of a layer inside of it."""
@@ -43,7 +46,7 @@ class Parts(Described):
                 number = min(max(number, 0.0), 1.0)
             if host or number == 1.0:
                 return number
-        return _cast(value, engine)
+        return value.to(getattr(torch, engine.dtype))
 
     def _ready(self, x: Any, host: bool = False) -> Tuple[Any, Params]:
         """Engine and prepared parameters for an input."""
@@ -64,7 +67,7 @@ class Parts(Described):
 
     def mem_reset(self, mem: Any) -> Any:
         """What a delayed reset is multiplied by: the spikes of a membrane, neither graded nor differentiated."""
-        if isinstance(self._surrogate, Callable_):
+        if isinstance(self._surrogate, FunctionSurrogate):
             return self._fired(working(mem) - self.threshold).detach().to(mem.dtype)
         return (mem > self.threshold).to(mem.dtype)
 
@@ -106,7 +109,7 @@ class Parts(Described):
     def _without(self, moved: Any, lost: Any) -> Any:
         """The states after a reset that takes ``lost`` away."""
         if isinstance(moved, tuple):
-            return tuple(one - other * self.reset for one, other in zip(moved, lost))
+            return tuple(state - share * self.reset for state, share in zip(moved, lost))
         return moved - self.reset * lost
 
     def _moved(self, input_: Any) -> Tuple[Any, ...]:
@@ -145,8 +148,3 @@ def _is_number(value: Any) -> bool:
     """Whether a parameter is a constant on the CPU that can be read at once."""
     readable = value.device.type == "cpu" and not (compiling() or transformed())
     return value.ndim == 0 and not value.requires_grad and readable
-
-
-def _cast(value: Any, engine: Any) -> Any:
-    wanted = getattr(torch, engine.dtype)
-    return value if value.dtype == wanted else value.to(wanted)
