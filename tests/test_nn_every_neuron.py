@@ -16,7 +16,7 @@ import spikecore as sc  # noqa: E402
 import spikecore.nn as snn  # noqa: E402
 from spikecore import ShapeError, utils  # noqa: E402
 from spikecore.api import neurons  # noqa: E402
-from spikecore.api.layer import Params, Pass, State  # noqa: E402
+from spikecore.api.layer import Init, Params, Pass, State  # noqa: E402
 from spikecore.api.neurons.base import Neuron, Param  # noqa: E402
 from spikecore.api.neurons.membrane import Membrane  # noqa: E402
 from spikecore.api.neurons.parallel import Parallel  # noqa: E402
@@ -43,6 +43,25 @@ class Bursting(Neuron):
         mem = params.beta * state.mem + x + params.gain * engine.xp.sum(trace, axis=-1)
         spikes = self.graded(params, self.fires(engine, params, mem))
         return spikes, State(mem=mem - engine.stop_gradient(spikes), trace=trace)
+
+
+@dataclass(frozen=True)
+class Weighted(Neuron):
+    """A user's own with weights, whose output has another shape than its input."""
+
+    def init(self, key, shape):
+        made = super().init(key, (3,))
+        return Init(made.params.replace(weight=np.linspace(-0.2, 0.8, 3 * N).reshape(3, N)), made.buffers, (3,))
+
+    def prepare(self, engine, params):
+        return super().prepare(engine, params).replace(weight=params.weight)
+
+    def project(self, engine, params, x):
+        return x @ engine.xp.permute_dims(params.weight, (1, 0))
+
+    def step(self, engine, params, state, x):
+        mem = 0.8 * state.mem + x
+        return self.graded(params, self.fires(engine, params, mem)), State(mem=mem)
 
 
 NEURONS = {
@@ -72,6 +91,7 @@ NEURONS = {
     "Refractory-recurrent": sc.Refractory(sc.RLeaky(beta=L(0.8), linear_features=N), period=2),
     "Refractory-izhikevich": sc.Refractory(sc.Izhikevich(a=L(0.02), surrogate=sc.surrogate.atan(0.1)), period=2),
     "own": Bursting(),
+    "own-weighted": Weighted(),
     "own-refractory": sc.Refractory(Bursting(), period=1),
 }
 ABSTRACT = {neurons.Neuron, neurons.Stepper, neurons.Membrane}
@@ -191,7 +211,7 @@ def test_states_and_files(name, tmp_path):
     names = [n for n in module.states if n in module.returned_states()]
     assert all(getattr(module, n) is value for n, value in zip(names, after))
     if module.states and name != "SConv2dLSTM":
-        with pytest.raises(ShapeError, match="starts with utils.reset"):
+        with pytest.raises(ShapeError, match=rf"^{type(NEURONS[name]).__name__}: .*starts with utils.reset"):
             module(x[0, :2])
     with pytest.raises(TypeError, match="init_hidden=True"):
         module(x[0], *(kept[n] for n in module.states))

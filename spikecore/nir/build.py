@@ -12,7 +12,7 @@ from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.parameters import Learn, values_of
 from spikecore.engines.torch.nn import to_torch
 from spikecore.engines.torch.nn.convert import neuron_to_module
-from spikecore.engines.torch.nn.module import NeuronModule
+from spikecore.engines.torch.nn.module import wrapped
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.imports import Network, loaded
@@ -60,5 +60,5 @@ def _module(layer: Any, params: Any, shape: Shape) -> nn.Module:
     if isinstance(layer, Stepper):
         return neuron_to_module(layer, params)
     if isinstance(layer, Delay):
-        return NeuronModule(layer, params, init_hidden=True)
+        return wrapped(layer, params, init_hidden=True)
     return to_torch(loaded(layer, params, shape, "numpy"))

@@ -23,7 +23,7 @@ from spikecore.engines.torch.nn.lapicque import Lapicque
 from spikecore.engines.torch.nn.layers import Residual
 from spikecore.engines.torch.nn.leaky import Alpha, DeltaLeaky, Leaky, Synaptic
 from spikecore.engines.torch.nn.lstm import SLSTM, SConv2dLSTM
-from spikecore.engines.torch.nn.module import NeuronModule
+from spikecore.engines.torch.nn.module import NeuronModule, ProjectingModule, wrapped
 from spikecore.engines.torch.nn.pairs import PAIRS
 from spikecore.engines.torch.nn.parallel import AssociativeLeaky, LeakyParallel
 from spikecore.engines.torch.nn.recurrent import RLeaky, RSynaptic
@@ -31,7 +31,16 @@ from spikecore.engines.torch.nn.stateleaky import LinearLeaky, StateLeaky
 
 Arrays = Dict[str, Any]
 STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
-NEURONS = (*STEPWISE, DeltaLeaky, StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky, NeuronModule)
+NEURONS = (
+    *STEPWISE,
+    DeltaLeaky,
+    StateLeaky,
+    LinearLeaky,
+    LeakyParallel,
+    AssociativeLeaky,
+    NeuronModule,
+    ProjectingModule,
+)
 _TO_LAYER = {pair.module: pair for pair in PAIRS}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
@@ -179,7 +188,7 @@ def neuron_to_module(layer: Any, params: Any) -> nn.Module:
     arrays, row = flatten(params), _ROWS.get(type(layer))
     module = None if row is None else _by_row(row, layer, arrays)
     if module is None:
-        return NeuronModule(layer, params, init_hidden=True)
+        return wrapped(layer, params, init_hidden=True)
     _copy(arrays, module.learned())
     return module
 

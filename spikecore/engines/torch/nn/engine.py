@@ -56,21 +56,12 @@ class FaceEngine(TorchEngine):
             return surrogate.fire(self, u, noise=torch.rand_like(u))
         return super().spike(u, surrogate)
 
-    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
-        if compiling() and not isinstance(x, torch.Tensor):  # a neuron's constant; Dynamo cannot follow its checks
-            return torch.as_tensor(x, dtype=getattr(torch, dtype or self.dtype), device=self.device)
-        return super().asarray(x, dtype)
-
     def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
-        if stepper.parallel:
-            return stepper.at_once(self, params, state, inputs, **options)
         return TorchEngine.scan(self._suited(stepper, inputs), stepper, params, state, inputs, **options)
 
     def readout_scan(
         self, stepper: Any, params: Any, state: Any, inputs: Any, weight: Any, bias: Any = None, **options: Any
     ) -> Any:
-        if stepper.parallel:
-            return None
         engine = self._suited(stepper, inputs)
         return TorchEngine.readout_scan(engine, stepper, params, state, inputs, weight, bias, **options)
 
@@ -85,6 +76,11 @@ class FaceEngine(TorchEngine):
             return super().explain(stepper)
         name = type(stepper).__name__
         return f"loop: one {name}.step per time step, because its surrogate or quantiser is not a formula"
+
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
+        if compiling() and not isinstance(x, torch.Tensor):  # a neuron's constant; Dynamo cannot follow its checks
+            return torch.as_tensor(x, dtype=getattr(torch, dtype or self.dtype), device=self.device)
+        return super().asarray(x, dtype)
 
 
 def has_formula(stepper: Any) -> bool:

@@ -27,6 +27,10 @@ class Hidden(nn.Module):
         resting = tuple(getattr(self, name) for name in self.states)
         return resting[0] if len(resting) == 1 else resting
 
+    def _owner(self) -> str:
+        """The neuron's name in messages."""
+        return type(self).__name__
+
     def _place(self) -> Any:
         """A tensor that lies where the module lies."""
         tensors = (t for t in (*self.parameters(), *self.buffers()) if t.is_floating_point())
@@ -59,7 +63,7 @@ class Hidden(nn.Module):
             KeyError: names other than this module's states.
         """
         if set(values) != set(self.states):
-            raise KeyError(f"{type(self).__name__}: state {sorted(values)}, expected {sorted(self.states)}")
+            raise KeyError(f"{self._owner()}: state {sorted(values)}, expected {sorted(self.states)}")
         for name in self.states:
             setattr(self, name, values[name])
 
@@ -110,7 +114,7 @@ class Hidden(nn.Module):
             return value.expand(shape)
         except RuntimeError:
             raise ShapeError(
-                f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input asks for {shape}: "
+                f"{self._owner()}: state {name!r} has shape {tuple(value.shape)}, the input asks for {shape}: "
                 "a new sequence, or a batch of another size such as an epoch's last, starts with utils.reset(net)"
             ) from None
 

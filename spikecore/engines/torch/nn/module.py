@@ -64,14 +64,20 @@ class NeuronModule(SpikingNeuron):
         self.states = tuple(neuron.state)  # type: ignore[misc]
         self.init_hidden, self.output = init_hidden, output
         self._layer, self._neuron = neuron, getattr(neuron, "recurrent", neuron)
-        self.scans = self._can_scan()  # type: ignore[misc]
+        # ``snn.run`` takes the states' shape from the input's; where that may not hold, the neuron runs step by step
+        core, ours = _core_of(self._neuron), type(neuron).__module__.startswith("spikecore.")
+        one_shape = core is not None and (_rests_as_usual(self._neuron) or (ours and core is self._neuron))
+        self.scans = one_shape and ("spk" not in self.states or isinstance(self._neuron, Recurrent))  # type: ignore[misc]
         self.params = Weights(params)
         self._init_mem()
 
     def forward(self, input_: Any, *states: Any) -> Any:
         if len(states) > len(self.states):
-            raise TypeError(f"{self._layer}: called with {len(states)} states, its states are {self.states}")
+            raise TypeError(f"{self._owner()}: called with {len(states)} states, its states are {self.states}")
         return self._advance(input_, *states)
+
+    def _owner(self) -> str:
+        return type(self._layer).__name__
 
     def returned_states(self) -> Tuple[str, ...]:
         hidden = self.init_hidden and not self.output
@@ -89,15 +95,6 @@ class NeuronModule(SpikingNeuron):
 
     # ---- the step ----
 
-    def _can_scan(self) -> bool:
-        """Whether ``snn.run`` may know the states' shape from the input's: else the neuron runs step by step."""
-        neuron = self._neuron
-        if not isinstance(neuron, Stepper) or type(neuron).core is Stepper.core:
-            return False
-        core = neuron.core[0]
-        usual = type(core).rest is Neuron.rest or (core is neuron and type(core).__module__.startswith("spikecore."))
-        return usual and ("spk" not in self.states or isinstance(neuron, Recurrent))
-
     def _tensors(self, engine: Any, host: bool = False) -> Params:
         return self.params.tree(getattr(torch, engine.dtype))
 
@@ -108,14 +105,6 @@ class NeuronModule(SpikingNeuron):
         same = all(value.shape == current.shape for value in before.values())
         return before if same else self._neuron.rest(engine, params, current)
 
-    def _shape(self, current: Any) -> Tuple[int, ...]:
-        if not self.states:
-            return tuple(current.shape)
-        x = working(torch.zeros(current.shape, device=current.device, dtype=current.dtype))
-        engine, params = self._ready(x)
-        rest = self._neuron.rest(engine, params, self._projected(engine, params, x))
-        return tuple(rest[self.states[0]].shape)
-
     def _note(self, start: Any) -> None:
         """There is no ``reset`` to keep."""
 
@@ -124,6 +113,35 @@ class NeuronModule(SpikingNeuron):
 
     def _take_reset(self) -> None:
         """Likewise."""
+
+
+class ProjectingModule(NeuronModule):
+    """A neuron whose states are shaped unlike its input."""
+
+    def _shape(self, current: Any) -> Tuple[int, ...]:
+        x = working(torch.zeros(current.shape, device=current.device, dtype=current.dtype))
+        engine, params = self._ready(x)
+        rest = self._neuron.rest(engine, params, self._projected(engine, params, x))
+        return tuple(rest[self.states[0]].shape)
+
+
+def wrapped(neuron: Any, params: Any, init_hidden: bool = False, output: bool = False) -> NeuronModule:
+    """The module of a neuron with these parameters; where its states are like its input, ``snn.run`` can do more."""
+    core = _core_of(neuron)
+    usual = core is None or (type(core).project is Stepper.project and type(core).init is Neuron.init)
+    alike = usual and (core is None or _rests_as_usual(neuron))
+    return (NeuronModule if alike else ProjectingModule)(neuron, params, init_hidden, output)
+
+
+def _core_of(neuron: Any) -> Any:
+    """The neuron within wrappers; None where there is none, or nobody says so."""
+    return neuron.core[0] if isinstance(neuron, Stepper) and type(neuron).core is not Stepper.core else None
+
+
+def _rests_as_usual(neuron: Any) -> bool:
+    """Whether all states rest at zero, shaped like the neuron's input; wrappers of the user's own may add others."""
+    core, ours = _core_of(neuron), type(neuron).__module__.startswith("spikecore.")
+    return type(core).rest is Neuron.rest and (ours or core is neuron)
 
 
 @checked
@@ -161,7 +179,7 @@ def module(
     except ValueError as error:
         hint = "; pass input_shape=(...), the shape of one sample" if input_shape is None else ""
         raise ValueError(f"module: input_shape={input_shape}: {error}{hint}") from None
-    return NeuronModule(neuron, init.params, init_hidden, output)
+    return wrapped(neuron, init.params, init_hidden, output)
 
 
 def _shapes(layer: Any) -> List[Shape]:

@@ -6,12 +6,14 @@ neuron's ``step`` on the torch engine; nothing is computed here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 import torch
 from torch import nn
 
 from spikecore.api.layer import Params
+from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
@@ -136,7 +138,7 @@ class SpikingNeuron(Protocol):
 
     def _refuse_states(self) -> None:
         raise TypeError(
-            f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
+            f"{self._owner()}: states ({', '.join(self.states)}) were passed to a module with "
             "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
         )
 
@@ -204,13 +206,15 @@ class SpikingNeuron(Protocol):
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
-        rest = self._neuron.beginning(engine, params, current[0])
-        run = self._neuron, params, self._start(current[0], start, rest), current
-        if behind is not None and x.dtype == behind[0].dtype and not record:
-            product = engine.readout_scan(*run, *behind, steps=steps)
+        zeros = partial(at_rest, current, self._shape(current[0]))
+        rest = self._resting(engine, params, current[0], start) or {name: zeros() for name in self.states}
+        run = params, self._start(current[0], start, rest), current
+        if behind is not None and x.dtype == behind[0].dtype and not record and not self._neuron.parallel:
+            product = engine.readout_scan(self._neuron, *run, *behind, steps=steps)
             if product is not None:
                 return product[0], {}, product[1], True
-        spk, recorded, final = engine.scan(*run, steps=steps, record=record)
+        scan = partial(self._neuron.at_once, engine) if self._neuron.parallel else partial(engine.scan, self._neuron)
+        spk, recorded, final = scan(*run, steps=steps, record=record)
         return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final, False
 
 
