@@ -277,6 +277,12 @@ def test_first_values():
     assert per.params.beta.shape == (3,)
 
 
+def test_who_looks_for_it_finds_it():
+    for name in ("ALIF", "IF", "LI", "Izhikevich", "Recurrent", "Refractory"):
+        with pytest.raises(AttributeError, match=rf"has no {name} of its own: write snn.module\(sc.{name}\(...\)\)"):
+            getattr(snn, name)
+
+
 def test_what_it_takes():
     for wrong in (nn.Linear(2, 2), sc.Linear(2, 2), sc.Leaky, snn.Leaky(0.9), None):
         with pytest.raises(TypeError, match=r"module: neuron=.* must be a neuron of spikecore"):

@@ -112,8 +112,7 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
         else:
             raise NoCounterpart(_unknown(module))
     except (ValueError, TypeError) as error:
-        place = f"layer {where} ({type(module).__name__})" if where else type(module).__name__
-        raise NoCounterpart(f"from_torch: {place}: {error}") from None
+        raise NoCounterpart(f"from_torch: {_place(where, type(module).__name__)}: {error}") from None
     params.update({_join(name, key): value for key, value in arrays.items()})
     buffers.update({_join(name, key): value for key, value in module.named_buffers() if value is not None})
     return layer
@@ -177,8 +176,7 @@ def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
             raise NoCounterpart(f"there is no such module; known are {_known(*_TO_MODULE)} and all neurons")
         module = _TO_MODULE[type(layer)].to_module(layer)
     except (ValueError, TypeError) as error:
-        place = f"layer {name} ({layer_name(layer)})" if name else layer_name(layer)
-        raise NoCounterpart(f"to_torch: {place}: {error}") from None
+        raise NoCounterpart(f"to_torch: {_place(name, layer_name(layer))}: {error}") from None
     _copy({**flatten(params), **flatten(buffers)}, {**dict(module.named_parameters()), **dict(module.named_buffers())})
     return module
 
@@ -220,6 +218,10 @@ def _copy(arrays: Mapping[str, Any], targets: Mapping[str, torch.Tensor]) -> Non
     with torch.no_grad():
         for name, value in arrays.items():
             targets[name].copy_(torch.as_tensor(np.array(value)).reshape(targets[name].shape))
+
+
+def _place(where: str, name: str) -> str:
+    return f"layer {where} ({name})" if where else name
 
 
 def _join(path: str, name: str) -> str:
