@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Dict, Tuple
 
 import torch
 
+from spikecore.api.layer import Params
 from spikecore.engines.torch.nn.hooks import heard
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
+from spikecore.engines.torch.nn.parts import with_weights
 
 
 class Inner(SpikingNeuron):
@@ -19,10 +21,10 @@ class Inner(SpikingNeuron):
 
     inner: ClassVar[str]  # the attribute that is the layer
     words: ClassVar[str]  # what it is
-    _looked_at: Any = (None, None, False)  # a layer, its class, and whether it is of the kind and sizes described
+    _looked_at: Any = (None, None, None)  # a layer, its class, and the weights it has if it is as described
 
     def _described_inner(self) -> Tuple[Any, Dict[str, Any], Tuple[str, ...]]:
-        """Class, options and names of the weights that the layer has as long as it is what the options describe."""
+        """Class, options and names of the weights of the layer that the options describe; no names: it may have any."""
         raise NotImplementedError
 
     def overridden(self) -> str:
@@ -33,15 +35,19 @@ class Inner(SpikingNeuron):
 
     def _as_described(self) -> bool:
         layer: Any = self._modules[self.inner]
-        kind, options, names = self._described_inner()
-        seen, seen_as, same = self._looked_at
+        seen, seen_as, names = self._looked_at
         if layer is not seen or type(layer) is not seen_as:
+            kind, options, names = self._described_inner()
             same = type(layer) is kind and all(getattr(layer, name, value) == value for name, value in options.items())
-            self.__dict__["_looked_at"] = layer, type(layer), same
-        if not same or "forward" in layer.__dict__:
+            self.__dict__["_looked_at"] = layer, type(layer), names if same else None
+        if self._looked_at[2] is None or "forward" in layer.__dict__:
             return False
-        weights = [name for name, value in layer._parameters.items() if value is not None]
-        return len(weights) == len(names) and all(name in weights for name in names)
+        weights = layer._parameters
+        known = all(weights.get(name) is not None for name in names)
+        return not names or (known and sum(value is not None for value in weights.values()) == len(names))
 
     def _weights(self) -> Dict[str, torch.Tensor]:
-        return dict(getattr(self, self.inner).named_parameters())
+        return dict(self._modules[self.inner].named_parameters())  # type: ignore[union-attr]
+
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        return with_weights(super()._tensors(engine, host), self._weights(), engine)

@@ -56,6 +56,7 @@ class NeuronModule(SpikingNeuron):
 
     states: ClassVar[Tuple[str, ...]] = ()  # an instance's own
     honours: ClassVar[FrozenSet[str]] = frozenset()
+    _at_zero: ClassVar[bool] = False
 
     def __init__(self, neuron: Any, params: Params, init_hidden: bool = False, output: bool = False) -> None:
         nn.Module.__init__(self)

@@ -60,6 +60,7 @@ class SpikingNeuron(Protocol):
     face = Face(None, f"{FIRING} init_hidden inhibition learn_threshold {RESETTING} {GRADED}")
     instances: ClassVar[Any] = Instances()
     sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
+    _at_zero: ClassVar[bool] = True  # whether all states at rest are zero, shaped as ``_shape`` says
     _next: Any = None  # what the last call found out, for the next one
 
     def _construct(self, given: Dict[str, Any]) -> None:
@@ -103,12 +104,12 @@ class SpikingNeuron(Protocol):
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
         if type(input_) is OverTime:
             return input_.over.neuron(self, input_, given)
-        before = {name: getattr(self, name) for name in self.states}
-        for name, value in zip(self.states, given):
-            if value is not None:
-                before[name] = value
-                if self.init_hidden:
-                    self._refuse_states()
+        before = {}
+        for i, name in enumerate(self.states):
+            value = given[i] if i < len(given) else None
+            if value is not None and self.init_hidden:
+                self._refuse_states()
+            before[name] = getattr(self, name) if value is None else value
         if self.sample_axes is not None and input_.dim() == self.sample_axes:
             return self._of_one_sample(input_, *given)
         if self.by_protocol():
@@ -124,7 +125,7 @@ class SpikingNeuron(Protocol):
         x = working(input_)
         engine, params = self._ready(x, host=True)
         current = self._projected(engine, params, x)
-        start = self._start(current, before, self._resting(engine, params, current, before))
+        start = self._start(current, before, None if self._at_zero else self._resting(engine, params, current, before))
         stepped = fused_step(engine, self._neuron, params, start, current)
         spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped
         self._note(start)
@@ -155,7 +156,7 @@ class SpikingNeuron(Protocol):
         return x
 
     def _resting(self, engine: Any, params: Params, current: Any, before: Dict[str, Any]) -> Any:
-        """The state at rest where a step needs it and it is not zero; else None."""
+        """The state at rest, where ``_at_zero`` is false."""
         return None
 
     def returned_states(self) -> Tuple[str, ...]:

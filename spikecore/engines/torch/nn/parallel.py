@@ -17,6 +17,7 @@ from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, sur
 from spikecore.engines.torch.nn.face import GRADED, Face, Faced
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.options import OWN_TENSORS, field_of, register
+from spikecore.engines.torch.nn.parts import with_weights
 
 
 class LeakyParallel(Faced, nn.Module):
@@ -157,6 +158,9 @@ class AssociativeLeaky(SpikingNeuron):
     def _weights(self) -> Dict[str, torch.Tensor]:
         layers = ((name, getattr(self, self.projections[name])) for name, _ in self._neuron.sizes)
         return {f"{name}_{part}": value for name, layer in layers for part, value in layer.named_parameters()}
+
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        return with_weights(super()._tensors(engine, host), self._weights(), engine)
 
     def forward(self, input_: Any) -> Any:
         x = working(input_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 import torch
 
@@ -30,14 +30,9 @@ class Parts(Described):
 
         A step is traced for every number and only once for tensors, so sequences get tensors; 1.0 is not multiplied.
         """
-        weights = self._weights()
-        wanted = getattr(torch, engine.dtype)
-        own = self._own_tensors(engine, host)
-        return own.replace(**{name: value.to(wanted) for name, value in weights.items()}) if weights else own
-
-    def _own_tensors(self, engine: Any, host: bool = False) -> Params:
-        """The parameters of the neuron alone, without the weights of a layer inside of it."""
         return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
+
+    _own_tensors = _tensors  # without the weights of a layer inside of it
 
     def _tensor(self, name: str, value: Any, engine: Any, host: bool) -> Any:
         if (host or name == "graded_spikes_factor") and _is_number(value):
@@ -46,7 +41,8 @@ class Parts(Described):
                 number = min(max(number, 0.0), 1.0)
             if host or number == 1.0:
                 return number
-        return value.to(getattr(torch, engine.dtype))
+        wanted = getattr(torch, engine.dtype)
+        return value if value.dtype == wanted else value.to(wanted)
 
     def _ready(self, x: Any, host: bool = False) -> Tuple[Any, Params]:
         """Engine and prepared parameters for an input."""
@@ -148,3 +144,9 @@ def _is_number(value: Any) -> bool:
     """Whether a parameter is a constant on the CPU that can be read at once."""
     readable = value.device.type == "cpu" and not (compiling() or transformed())
     return value.ndim == 0 and not value.requires_grad and readable
+
+
+def with_weights(own: Params, weights: Dict[str, torch.Tensor], engine: Any) -> Params:
+    """A neuron's parameters and weights, these in the engine's dtype."""
+    wanted = getattr(torch, engine.dtype)
+    return own.replace(**{name: value.to(wanted) for name, value in weights.items()})

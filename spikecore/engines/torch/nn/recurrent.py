@@ -14,7 +14,7 @@ from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.face import FIRING, RESETTING, Face
 from spikecore.engines.torch.nn.inner import Inner
 from spikecore.engines.torch.nn.neuron import LIF
-from spikecore.engines.torch.nn.parts import CurrentSpared
+from spikecore.engines.torch.nn.parts import CurrentSpared, with_weights
 
 CONNECTION = f"V all_to_all linear_features conv2d_channels kernel_size {FIRING} init_hidden inhibition"
 LEARNING = f"learn_beta learn_threshold learn_recurrent {RESETTING} reset_delay"
@@ -92,7 +92,7 @@ class _Recurrent(Inner, LIF):
 
     def _described_inner(self) -> Tuple[Any, Dict[str, Any], Tuple[str, ...]]:
         if not self.all_to_all:
-            return RecurrentOneToOne, {}, tuple(self.recurrent._parameters)
+            return RecurrentOneToOne, {}, ()
         connection = self._neuron.connection
         sizes = {name: size for name, size in vars(connection).items() if name != "bias"}
         kind = nn.Linear if isinstance(connection, Linear) else nn.Conv2d
@@ -117,10 +117,8 @@ class _Recurrent(Inner, LIF):
         return {**own, **{f"connection.{name}": value for name, value in self._weights().items()}}
 
     def _tensors(self, engine: Any, host: bool = False) -> Params:
-        wanted = getattr(torch, engine.dtype)
         weights = self._weights() if self.all_to_all else {"V": self.recurrent.V}
-        connection = Params({name: w.to(wanted) for name, w in weights.items()})
-        return Params(neuron=self._own_tensors(engine, host), connection=connection)
+        return Params(neuron=self._own_tensors(engine, host), connection=with_weights(Params(), weights, engine))
 
     def _moved(self, input_: Any) -> Tuple[Any, ...]:
         return super()._moved(input_ + self.recurrent(self.spk))

@@ -15,6 +15,7 @@ from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, Face
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import field_of
+from spikecore.engines.torch.nn.parts import with_weights
 
 SPIKING = f"{FIRING} learn_beta learn_threshold state_quant output {GRADED} kernel_truncation_steps"
 
@@ -67,7 +68,7 @@ class StateLeaky(LIF):
         return {**super()._values(), "beta": self._buffers["beta"]}
 
     def _tensors(self, engine: Any, host: bool = False) -> Params:
-        return super()._tensors(engine, host).replace(tau=self.tau.to(getattr(torch, engine.dtype)))
+        return with_weights(super()._tensors(engine, host), {"tau": self.tau}, engine)
 
     def _weights(self) -> Dict[str, torch.Tensor]:
         return {"tau": self.tau} if isinstance(self.tau, nn.Parameter) else {}
