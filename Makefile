@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow peers test-ipu-env coverage lint format type docs clean
+.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ format: .venv/extras-dev  ## rewrite the sources in house style
 
 type: .venv/extras-dev  ## static types
 	$(BIN)/mypy
+
+stub: .venv/extras-test  ## spikecore/nn.pyi, which says to editors how the modules are called
+	$(BIN)/python docs/make_stub.py
 
 docs: .venv/extras-docs  ## the documentation, into build/site
 	$(BIN)/mkdocs build --strict

@@ -13,6 +13,7 @@ from typing import Any, List
 
 from spikecore import __version__ as __version__
 from spikecore import surrogate as surrogate  # snnTorch users write snn.surrogate.atan()
+from spikecore.api import neurons as _neurons
 from spikecore.api.core.messages import unknown as _unknown
 from spikecore.engines.torch.nn import LIF as LIF
 from spikecore.engines.torch.nn import SLSTM as SLSTM
@@ -35,6 +36,7 @@ from spikecore.engines.torch.nn import SpikingNeuron as SpikingNeuron
 from spikecore.engines.torch.nn import StateLeaky as StateLeaky
 from spikecore.engines.torch.nn import Synaptic as Synaptic
 from spikecore.engines.torch.nn import from_torch as from_torch
+from spikecore.engines.torch.nn import module as module
 from spikecore.engines.torch.nn import run as run
 from spikecore.engines.torch.nn import to_torch as to_torch
 
@@ -45,6 +47,8 @@ _MODULES.update(export_nir="nir", import_nir="nir")
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"spikecore.{_MODULES[name]}")
+    if hasattr(_neurons, name):
+        raise AttributeError(f"module {__name__} has no {name} of its own: write snn.module(sc.{name}(...))")
     raise AttributeError(f"module {__name__}: {_unknown('name', name, __dir__())}")
 
 

@@ -284,7 +284,7 @@ def test_learned_beta_of_lapicque_has_a_gradient():
 DDP = """
 import os, sys, torch, torch.distributed as dist
 from torch import nn
-import spikecore.nn as snn
+import spikecore as sc, spikecore.nn as snn
 from spikecore import utils
 rank, path = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
@@ -293,8 +293,9 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.fc, self.lif = nn.Linear(4, 5), snn.Leaky(0.9, init_hidden=True, learn_beta=True)
+        self.alif = snn.module(sc.ALIF(beta=sc.learn(0.8)), init_hidden=True)
     def forward(self, x):
-        return torch.stack([self.lif(self.fc(step)) for step in x])
+        return torch.stack([self.lif(self.fc(step) + self.alif(step[:, :1] + self.fc(step))) for step in x])
 net = Net()
 torch.manual_seed(10 + rank)
 x = torch.rand(6, 3, 4) * 2
@@ -305,6 +306,7 @@ for _ in range(2):
     utils.reset(net)
     wrapped(x).sum().backward()
     assert torch.equal(net.lif.mem, alone.lif.mem), "the state of rank %d is not its own" % rank
+    assert torch.equal(net.alif.adapt, alone.alif.adapt) and net.alif.params.beta.grad.abs() > 0
 both = [torch.zeros_like(net.lif.beta.grad) for _ in range(2)]
 dist.all_gather(both, net.lif.beta.grad)
 assert torch.equal(*both)

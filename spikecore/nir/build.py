@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, Dict
 
 from torch import nn
 
-from spikecore.api import neurons
-from spikecore.api.core.layer import Layer, Shape, shapes_of
+from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.nn import to_torch
+from spikecore.engines.torch.nn.convert import neuron_to_module
+from spikecore.engines.torch.nn.module import wrapped
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
-from spikecore.engines.torch.nn.pairs import NEURONS, NoCounterpart
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.imports import Network, loaded
 from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
-from spikecore.nir.modules import GraphModule, LayerModule, Scale
+from spikecore.nir.modules import GraphModule, Scale
 
 
 def module_of(found: Network) -> nn.Module:
@@ -58,18 +57,8 @@ def _module(layer: Any, params: Any, shape: Shape) -> nn.Module:
     if isinstance(layer, FlattenAxes):
         axes = len(shape)
         return nn.Flatten(1 + layer.start_dim % axes, 1 + layer.end_dim % axes)
-    if type(layer) is neurons.IF:
-        return _module(_leaky(layer), params, shape)
-    if isinstance(layer, Delay) or (isinstance(layer, Stepper) and type(layer) not in NEURONS.values()):
-        return LayerModule(layer, params)
-    try:
-        return to_torch(loaded(layer, params, shape, "numpy"))
-    except NoCounterpart:  # options that the module lacks
-        if isinstance(layer, Stepper):
-            return LayerModule(layer, params)
-        raise
-
-
-def _leaky(neuron: Any) -> Layer:
-    """``IF`` as ``Leaky`` without leak."""
-    return neurons.Leaky(beta=1.0, **{f.name: getattr(neuron, f.name) for f in fields(neuron)})
+    if isinstance(layer, Stepper):
+        return neuron_to_module(layer, params)
+    if isinstance(layer, Delay):
+        return wrapped(layer, params, init_hidden=True)
+    return to_torch(loaded(layer, params, shape, "numpy"))

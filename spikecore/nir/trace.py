@@ -11,19 +11,20 @@ from torch import fx, nn
 
 from spikecore.api.core.layer import ShapeError, shapes_of
 from spikecore.api.core.parameters import learn
-from spikecore.api.core.tree import Params, unflatten
+from spikecore.api.core.tree import Params, map_leaves, unflatten
 from spikecore.api.layers import linear as layers
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.engines.torch.nn import from_torch
 from spikecore.engines.torch.nn.convert import namesake
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.layers import GradedSpikes
+from spikecore.engines.torch.nn.module import NeuronModule
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.engines.torch.nn.over_time import StepByStep
 from spikecore.engines.torch.nn.unchanged import unchanged
 from spikecore.nir.draft import Draft, Signal
 from spikecore.nir.layers import FlattenAxes, SumPool2d
-from spikecore.nir.modules import LayerModule, Scale
+from spikecore.nir.modules import Scale
 from spikecore.nir.notes import NirError, note, noted
 from spikecore.nir.write_layers import REMEDIES
 
@@ -52,8 +53,8 @@ class _Tracer(fx.Tracer):
         super().__init__(autowrap_modules=())  # type: ignore[arg-type]  # do not trace functions of ``math``
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        neuron = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
-        return neuron or isinstance(m, (GradedSpikes, LayerModule)) or super().is_leaf_module(m, module_qualified_name)
+        own = isinstance(m, SpikingNeuron) and type(m).forward.__module__.startswith("spikecore.")
+        return own or isinstance(m, GradedSpikes) or super().is_leaf_module(m, module_qualified_name)
 
 
 def put_module(draft: Draft, net: Any, arguments: Tuple[Any, ...]) -> Signal:
@@ -175,9 +176,9 @@ class _Walk:
 
 
 def counterpart(module: Any, name: str, shape: Tuple[int, ...]) -> Tuple[Any, Any]:
-    """The layer that does the same as a torch module on samples of ``shape``, and its parameters."""
-    if isinstance(module, LayerModule):
-        return module.neuron, module.arrays()
+    """The layer of a module that takes samples of ``shape``, and its parameters."""
+    if isinstance(module, NeuronModule):
+        return module.described(), map_leaves(lambda p: p.detach().cpu().numpy(), module.params.tree(torch.float64))
     if type(module) is nn.Flatten and (module.start_dim, module.end_dim) != (1, -1):
         return _flatten(module, name, shape), Params()
     if type(module) is nn.AvgPool2d and module.divisor_override == 1 and not module.ceil_mode:

@@ -13,6 +13,7 @@ from spikecore.engines.torch.nn.leaky import Leaky as Leaky
 from spikecore.engines.torch.nn.leaky import Synaptic as Synaptic
 from spikecore.engines.torch.nn.lstm import SLSTM as SLSTM
 from spikecore.engines.torch.nn.lstm import SConv2dLSTM as SConv2dLSTM
+from spikecore.engines.torch.nn.module import module as module
 from spikecore.engines.torch.nn.neuron import LIF as LIF
 from spikecore.engines.torch.nn.neuron import SpikingNeuron as SpikingNeuron
 from spikecore.engines.torch.nn.parallel import AssociativeLeaky as AssociativeLeaky

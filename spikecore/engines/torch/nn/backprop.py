@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, NamedTuple, Union
 
 import torch
 
@@ -139,63 +139,35 @@ class _Epoch(NamedTuple):
     def batch(self, x: Any, targets: Any, steps: int, every: Any, time_var: bool) -> Any:
         """Train on one batch; returns its loss, the parts weighted as snnTorch does."""
         every, total = (steps if every is False or every is None else min(every, steps)), 0.0
+        by_step = getattr(self.criterion, "time_var_targets", False)
         self.net.train()
         reset(self.net)
-        for part in _parts(x, steps, every, time_var):
-            loss = _loss(_outputs(self.net, part), self.criterion, self.regularization, targets, part)
+        for start in range(0, steps, every):
+            stop = min(start + every, steps)
+            part, count = (x[start:stop], None) if time_var else (x, stop - start)
+            # ``run`` is the loop over time; it leaves the states detached, which is where the gradient ends
+            outputs = run(self.net, part, num_steps=count, state=get_state(self.net) if start else None)
+            loss = self.loss(outputs, targets[start:stop] if by_step else targets)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             torch.clear_autocast_cache()  # inside of autocast it holds the weights as they were
-            length = part.stop - part.start
+            length = stop - start
             total = total + loss.detach() * (every / steps if length == every else 1.0 / length)
         return total
 
-
-class _Part(NamedTuple):
-    """The steps start, ..., stop - 1 of a batch."""
-
-    start: int
-    stop: int
-    x: Any
-    constant: bool
-
-
-def _parts(x: Any, steps: int, every: int, time_var: bool) -> Iterator[_Part]:
-    for start in range(0, steps, every):
-        stop = min(start + every, steps)
-        yield _Part(start, stop, x[start:stop] if time_var else x, not time_var)
-
-
-def _outputs(net: Any, part: _Part) -> Tuple[Any, Optional[Any]]:
-    """Spikes of a part over time, and the membrane of the last neuron if the network returns it.
-
-    ``run`` is the loop over time; it leaves the states detached, which is where the gradient ends.
-    """
-    state = get_state(net) if part.start else None
-    made = run(net, part.x, num_steps=part.stop - part.start if part.constant else None, state=state)
-    if not isinstance(made, tuple):
-        return made, None
-    return made[0], (made[-1] if len(made) > 1 else None)
-
-
-def _loss(made: Tuple[Any, Optional[Any]], criterion: Any, regularization: Any, targets: Any, part: _Part) -> Any:
-    spikes, membrane = made
-    reads = getattr(criterion, "reads", None)
-    wants_membrane = reads == "membrane" or getattr(criterion, "__name__", "") in MEMBRANE
-    if wants_membrane and membrane is None:
-        raise ValueError(
-            f"{_name(criterion)} reads the membrane, but the network returns spikes alone: build its last neuron with "
-            "output=True"
-        )
-    if getattr(criterion, "time_var_targets", False):
-        targets = targets[part.start : part.stop]
-    loss = criterion(membrane if wants_membrane else spikes, targets)
-    return loss + regularization(spikes) if regularization else loss
-
-
-def _name(criterion: Any) -> str:
-    return getattr(criterion, "__name__", type(criterion).__name__)
+    def loss(self, outputs: Any, targets: Any) -> Any:
+        """The loss of some steps: of the spikes, or of the membrane that the last neuron returns behind them."""
+        spikes, *states = outputs if isinstance(outputs, tuple) else (outputs,)
+        reads, name = getattr(self.criterion, "reads", None), getattr(self.criterion, "__name__", "")
+        wants_membrane = reads == "membrane" or name in MEMBRANE
+        if wants_membrane and not states:
+            raise ValueError(
+                f"{name or type(self.criterion).__name__} reads the membrane, but the network returns spikes alone: "
+                "build its last neuron with output=True"
+            )
+        loss = self.criterion(states[-1] if wants_membrane else spikes, targets)
+        return loss + self.regularization(spikes) if self.regularization else loss
 
 
 def _placed(x: Any, device: Any) -> Any:

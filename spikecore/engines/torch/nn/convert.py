@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Dict, Mapping, Union
 
 import numpy as np
@@ -10,26 +11,43 @@ from torch import nn
 
 from spikecore.api.core.engine import Engine, EngineName, get_engine
 from spikecore.api.core.foreign import shown
-from spikecore.api.core.layer import Layer, layer_name
+from spikecore.api.core.layer import EMPTY, Layer, layer_name, shapes_of
+from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.core.tree import flatten, unflatten
 from spikecore.api.layers import containers
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.model import Model
 from spikecore.arguments import checked
-from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.engines.torch.nn.face import Faced
+from spikecore.engines.torch.nn.lapicque import Lapicque
 from spikecore.engines.torch.nn.layers import Residual
-from spikecore.engines.torch.nn.pairs import (
-    NEURONS,
-    PAIRS,
-    Arrays,
-    NoCounterpart,
-    neuron_arrays,
-    neuron_to_layer,
-    neuron_to_module,
-)
-from spikecore.engines.torch.nn.whole import WHOLE, whole_to_layer
+from spikecore.engines.torch.nn.leaky import Alpha, DeltaLeaky, Leaky, Synaptic
+from spikecore.engines.torch.nn.lstm import SLSTM, SConv2dLSTM
+from spikecore.engines.torch.nn.module import NeuronModule, ProjectingModule, wrapped
+from spikecore.engines.torch.nn.pairs import PAIRS
+from spikecore.engines.torch.nn.parallel import AssociativeLeaky, LeakyParallel
+from spikecore.engines.torch.nn.recurrent import RLeaky, RSynaptic
+from spikecore.engines.torch.nn.stateleaky import LinearLeaky, StateLeaky
 
+Arrays = Dict[str, Any]
+STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
+NEURONS = (
+    *STEPWISE,
+    DeltaLeaky,
+    StateLeaky,
+    LinearLeaky,
+    LeakyParallel,
+    AssociativeLeaky,
+    NeuronModule,
+    ProjectingModule,
+)
 _TO_LAYER = {pair.module: pair for pair in PAIRS}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
-_NEURON_MODULES: Dict[Any, Any] = {layer: module for module, layer in NEURONS.items()}
+_ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
+
+
+class NoCounterpart(ValueError):
+    """A layer cannot be said in the other language; the message names it and says why."""
 
 
 @checked
@@ -44,10 +62,8 @@ def from_torch(
         engine, seed, options: as in ``spikecore.Model``.
 
     Returns:
-        A ``Model``. Its neurons run on their own states, from rest; layers are named by position. Modules that take a
-        whole sequence (``StateLeaky``, ``LinearLeaky``, ``LeakyParallel``, ``AssociativeLeaky``) become the neurons
-        that do; ``to_torch`` does not know these. Whether weights are frozen (``requires_grad=False``) is not taken
-        over.
+        A ``Model``. Its neurons run on their own states, from rest; layers are named by position. Whether weights are
+        frozen (``requires_grad=False``) is not taken over.
 
     Raises:
         ValueError: a layer without counterpart, named by its place in ``net``; no ``input_shape`` where it is needed.
@@ -60,9 +76,9 @@ def from_torch(
         raise ValueError("from_torch: the first layer does not fix the shape of a sample; pass input_shape=(...)")
     model = Model(network, engine, seed, input_shape=shape, **options)
     state = model.state()
-    for kind, found in (("params", params), ("buffers", buffers)):
+    for kind, tensors in (("params", params), ("buffers", buffers)):
         state[kind] = {
-            name: found[name].detach().cpu().numpy().reshape(like.shape).astype(like.dtype)
+            name: tensors[name].detach().cpu().numpy().reshape(like.shape).astype(like.dtype)
             for name, like in state[kind].items()
         }
     model.load_state(state)
@@ -78,35 +94,28 @@ def adopted(net: nn.Module, shape: Any) -> Model:
 
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) -> Layer:
     """The layer of a module; its weights are put into ``params`` and ``buffers`` by their dotted names."""
-    if type(module) is nn.Sequential:
-        parts = [
-            _layer(child, _join(where, key), _join(name, str(i)), params, buffers)
-            for i, (key, child) in enumerate(module.named_children())
-        ]
-        return containers.Sequential(*parts)
     if type(module) is nn.Identity:
         return containers.Sequential()
-    if type(module) is Residual:
-        both = {
-            key: _layer(child, _join(where, key), _join(name, key), params, buffers)
-            for key, child in module.named_children()
+    if type(module) in (nn.Sequential, Residual):
+        keys = [
+            (key, key if type(module) is Residual else str(i)) for i, (key, _) in enumerate(module.named_children())
+        ]
+        parts = {
+            own: _layer(getattr(module, key), _join(where, key), _join(name, own), params, buffers) for key, own in keys
         }
-        return containers.Residual(**both)  # type: ignore[arg-type]
+        return containers.Residual(**parts) if type(module) is Residual else containers.Sequential(*parts.values())
     try:
         if type(module) in NEURONS:
-            arrays, made = neuron_arrays(module), neuron_to_layer(module)
-        elif type(module) in WHOLE:
-            made, arrays = whole_to_layer(module)
+            layer, arrays = module.described(), module.learned()
         elif type(module) in _TO_LAYER:
-            arrays, made = dict(module.named_parameters()), _TO_LAYER[type(module)].to_layer(module)
+            layer, arrays = _TO_LAYER[type(module)].to_layer(module), dict(module.named_parameters())
         else:
             raise NoCounterpart(_unknown(module))
     except (ValueError, TypeError) as error:
-        place = f"layer {where} ({type(module).__name__})" if where else type(module).__name__
-        raise NoCounterpart(f"from_torch: {place}: {error}") from None
+        raise NoCounterpart(f"from_torch: {_place(where, type(module).__name__)}: {error}") from None
     params.update({_join(name, key): value for key, value in arrays.items()})
     buffers.update({_join(name, key): value for key, value in module.named_buffers() if value is not None})
-    return made
+    return layer
 
 
 def _unknown(module: Any) -> str:
@@ -119,17 +128,14 @@ def _unknown(module: Any) -> str:
             "only nn.Sequential itself is taken apart, not a class with a forward of its own: write the network as "
             "nn.Sequential(...) of torch's layers and of spikecore.nn's neurons with init_hidden=True"
         )
-    return f"there is no such layer; known are {_known(_TO_LAYER, NEURONS, WHOLE)}"
+    return f"there is no such layer; known are {_known(*_TO_LAYER, *NEURONS)}"
 
 
 def namesake(module: Any) -> str:
     """For another library's neuron that has the name of one of ours: what to write instead; "" for all else."""
     name, library = type(module).__name__, type(module).__module__.partition(".")[0]
-    if (
-        isinstance(module, Hidden)
-        or library in ("spikecore", "torch")
-        or name not in {kind.__name__ for kind in (*NEURONS, *WHOLE)}
-    ):
+    ours = isinstance(module, Faced) or library in ("spikecore", "torch")
+    if ours or name not in {kind.__name__ for kind in NEURONS}:
         return ""
     return f"this is {library}'s {name}: import {name} from spikecore.nn instead"
 
@@ -138,10 +144,11 @@ def to_torch(model: Model) -> nn.Module:
     """The module of a model, with its weights: the inverse of ``from_torch``.
 
     Args:
-        model: a ``spikecore.Model`` of layers that exist on both sides.
+        model: a ``spikecore.Model`` of neurons, the user's own included, and of layers that torch has.
 
     Returns:
-        A module for one time step, for ``snn.run`` or a loop; its neurons keep their state (``init_hidden=True``).
+        A module for one time step, for ``snn.run`` or a loop; its neurons keep their state (``init_hidden=True``). A
+        neuron with all its options in a module of snnTorch's name is that module, others are as ``snn.module`` makes.
 
     Raises:
         ValueError: a layer without counterpart, named by its place in the network.
@@ -149,40 +156,79 @@ def to_torch(model: Model) -> nn.Module:
     if not isinstance(model, Model):
         raise TypeError(f"model={shown(model)} must be a spikecore.Model: of a network make one, sc.Model(network)")
     state = model.state()
-    arrays = {**state["params"], **state["buffers"]}
-    return _module(model.network, "", arrays)
+    assert model.input_shape is not None  # it has weights
+    like = shapes_of(model.network, model.input_shape)
+    params, buffers = (unflatten(state[kind], getattr(like, kind)) for kind in ("params", "buffers"))
+    return _module(model.network, "", params, buffers)
 
 
-def _module(layer: Any, name: str, arrays: Mapping[str, Any]) -> nn.Module:
+def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
+    children = layer.children() if type(layer) in (containers.Sequential, containers.Residual) else ()
+    parts = {key: _module(child, _join(name, key), params[key], buffers.get(key, EMPTY)) for key, child in children}
     if type(layer) is containers.Sequential:
-        return nn.Sequential(*(_module(child, _join(name, key), arrays) for key, child in layer.children()))
+        return nn.Sequential(*parts.values())
     if type(layer) is containers.Residual:
-        return Residual(**{key: _module(child, _join(name, key), arrays) for key, child in layer.children()})
-    prefix = f"{name}." if name else ""
-    if hasattr(layer, "as_module"):  # it is around one
-        return layer.as_module({key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)})
-    own = {key[len(prefix) :]: value for key, value in arrays.items() if key.startswith(prefix)}
+        return Residual(**parts)
+    if hasattr(layer, "as_module"):  # it wraps a module
+        return layer.as_module({**flatten(params), **flatten(buffers)})
     try:
-        if type(layer) in _NEURON_MODULES:
-            made = neuron_to_module(_NEURON_MODULES[type(layer)], layer, own)
-            targets = neuron_arrays(made)
-        elif type(layer) in _TO_MODULE:
-            made = _TO_MODULE[type(layer)].to_module(layer)
-            targets = {**dict(made.named_parameters()), **dict(made.named_buffers())}
-        else:
-            raise NoCounterpart(f"there is no such module; known are {_known(_TO_MODULE, _NEURON_MODULES)}")
+        if isinstance(layer, Stepper):
+            return neuron_to_module(layer, params)
+        if type(layer) not in _TO_MODULE:
+            raise NoCounterpart(f"there is no such module; known are {_known(*_TO_MODULE)} and all neurons")
+        module = _TO_MODULE[type(layer)].to_module(layer)
     except (ValueError, TypeError) as error:
-        place = f"layer {name} ({layer_name(layer)})" if name else layer_name(layer)
-        raise NoCounterpart(f"to_torch: {place}: {error}") from None
+        raise NoCounterpart(f"to_torch: {_place(name, layer_name(layer))}: {error}") from None
+    _copy({**flatten(params), **flatten(buffers)}, {**dict(module.named_parameters()), **dict(module.named_buffers())})
+    return module
+
+
+def neuron_to_module(layer: Any, params: Any) -> nn.Module:
+    """The module of a neuron with these parameters: of snnTorch's name if that has all options, else a general one."""
+    arrays, row = flatten(params), _ROWS.get(type(layer))
+    module = None if row is None else _by_row(row, layer, arrays)
+    if module is None:
+        return wrapped(layer, params, init_hidden=True)
+    _copy(arrays, module.learned())
+    return module
+
+
+def _by_row(row: Any, layer: Any, arrays: Mapping[str, Any]) -> Any:
+    """The module of a row of the table with a neuron's options and values; None if it cannot have them."""
+    known, options = row.face.signature.parameters, {"init_hidden": True, "spike_grad": layer.surrogate}
+    for name in layer.parameter_names():
+        value, flag = getattr(layer, name), "learn_recurrent" if name == "V" else f"learn_{name}"
+        learned = isinstance(value, Learn)
+        if name == "V" and layer.all_to_all:
+            continue
+        if learned and (value.dt is not None or flag not in known):
+            return None
+        if name in known:
+            path = next((p for p in (name, f"neuron.{name}", f"connection.{name}") if p in arrays), None)
+            value = np.array(arrays[path] if path else values_of(value))
+            options[name] = torch.as_tensor(value).to(torch.get_default_dtype())
+            options[flag] = learned
+        elif value != getattr(type(layer), name):
+            return None
+    others = [f.name for f in fields(layer) if f.name not in (*layer.parameter_names(), "surrogate", "parallel")]
+    options.update({n: getattr(layer, n) for n in others if n in known and getattr(layer, n) is not None})
+    module = row(**{name: value for name, value in options.items() if name in known})
+    return module if all(getattr(module._layer, n) == getattr(layer, n) for n in others) else None
+
+
+def _copy(arrays: Mapping[str, Any], targets: Mapping[str, torch.Tensor]) -> None:
     with torch.no_grad():
-        for key, value in own.items():
-            targets[key].copy_(torch.as_tensor(np.array(value)).reshape(targets[key].shape))
-    return made
+        for name, value in arrays.items():
+            targets[name].copy_(torch.as_tensor(np.array(value)).reshape(targets[name].shape))
+
+
+def _place(where: str, name: str) -> str:
+    return f"layer {where} ({name})" if where else name
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _known(*tables: Mapping[Any, Any]) -> str:
-    return ", ".join(sorted(kind.__name__ for table in tables for kind in table))
+def _known(*kinds: Any) -> str:
+    return ", ".join(sorted(kind.__name__ for kind in kinds))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import Surrogate, atan, custom_surrogate
 from spikecore.engines.torch.engine import TorchEngine
+from spikecore.engines.torch.modes import compiling
 
 WORKING = {torch.float32: "float32", torch.float64: "float64"}  # every other dtype is computed in float32
 
 
 @dataclass(frozen=True)
-class Callable_(Surrogate):
+class FunctionSurrogate(Surrogate):
     """A function from potential above threshold to spikes, as snnTorch's surrogates are; it brings its own gradient."""
 
     function: Callable[[Any], Any]
@@ -46,7 +48,7 @@ class FaceEngine(TorchEngine):
     """The torch engine with the spikes that only the modules know: functions, none at all, stochastic ones."""
 
     def spike(self, u: Any, surrogate: Any) -> Any:
-        if isinstance(surrogate, Callable_):
+        if isinstance(surrogate, FunctionSurrogate):
             return surrogate.function(u).to(u.dtype)
         if isinstance(surrogate, Disabled):
             return surrogate.fire(self, u)
@@ -74,6 +76,11 @@ class FaceEngine(TorchEngine):
         name = type(stepper).__name__
         return f"loop: one {name}.step per time step, because its surrogate or quantiser is not a formula"
 
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
+        if compiling() and not isinstance(x, torch.Tensor):  # a neuron's constant; Dynamo cannot follow its checks
+            return torch.as_tensor(x, dtype=getattr(torch, dtype or self.dtype), device=self.device)
+        return super().asarray(x, dtype)
+
 
 def _training(inputs: Any) -> bool:
     return bool(torch.is_grad_enabled() and inputs.requires_grad)
@@ -81,10 +88,14 @@ def _training(inputs: Any) -> bool:
 
 def has_formula(stepper: Any) -> bool:
     """Whether surrogate and quantiser of a neuron are formulas, from which kernels can be made."""
+    if not isinstance(stepper, Stepper):
+        return False
     neuron = stepper.core[0]
     surrogate = neuron.surrogate
     foreign = isinstance(surrogate, custom_surrogate) and not surrogate.in_words
-    foreign = foreign or isinstance(surrogate, Callable_) or isinstance(getattr(neuron, "state_quant", 0), Quantiser)
+    foreign = (
+        foreign or isinstance(surrogate, FunctionSurrogate) or isinstance(getattr(neuron, "state_quant", 0), Quantiser)
+    )
     return not foreign and not surrogate.stochastic
 
 
@@ -105,7 +116,7 @@ def surrogate_of(owner: str, spike_grad: Any, disabled: bool) -> Surrogate:
             f"{owner}: spike_grad={spike_grad!r} must be a spikecore.surrogate, e.g. surrogate.atan(), "
             "a function from potentials to spikes, or None"
         )
-    return Callable_(spike_grad)
+    return FunctionSurrogate(spike_grad)
 
 
 def quantiser_of(owner: str, state_quant: Any) -> Any:
@@ -128,10 +139,10 @@ _ENGINES: Dict[Tuple[torch.device, torch.dtype], FaceEngine] = {}
 
 def engine_for(device: torch.device, dtype: torch.dtype) -> FaceEngine:
     """The engine for one device and float32 or float64; equal arguments give the same object."""
-    found = _ENGINES.get((device, dtype))
-    if found is None:
-        found = _ENGINES[device, dtype] = FaceEngine(str(device), WORKING[dtype])
-    return found
+    engine = _ENGINES.get((device, dtype))
+    if engine is None:
+        engine = _ENGINES[device, dtype] = FaceEngine(str(device), WORKING[dtype])
+    return engine
 
 
 def working(x: Any) -> Any:

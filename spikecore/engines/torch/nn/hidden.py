@@ -22,11 +22,19 @@ class Hidden(nn.Module):
 
     def reset_mem(self) -> Any:
         """Put the state to rest and return it: one tensor, or one per state in the order of the call's arguments."""
-        like = next((t for t in (*self.parameters(), *self.buffers()) if t.is_floating_point()), torch.zeros(0))
         for name in self.states:
-            setattr(self, name, like.detach().new_zeros(0))
+            setattr(self, name, self._place().new_zeros(0))
         resting = tuple(getattr(self, name) for name in self.states)
         return resting[0] if len(resting) == 1 else resting
+
+    def _owner(self) -> str:
+        """The neuron's name in messages."""
+        return type(self).__name__
+
+    def _place(self) -> Any:
+        """A tensor that lies where the module lies."""
+        tensors = (t for t in (*self.parameters(), *self.buffers()) if t.is_floating_point())
+        return next(tensors, torch.zeros(0)).detach()
 
     def reset_hidden(self: Any = None) -> None:  # type: ignore[misc]
         """Put this module's state to rest."""
@@ -55,7 +63,7 @@ class Hidden(nn.Module):
             KeyError: names other than this module's states.
         """
         if set(values) != set(self.states):
-            raise KeyError(f"{type(self).__name__}: state {sorted(values)}, expected {sorted(self.states)}")
+            raise KeyError(f"{self._owner()}: state {sorted(values)}, expected {sorted(self.states)}")
         for name in self.states:
             setattr(self, name, values[name])
 
@@ -67,11 +75,11 @@ class Hidden(nn.Module):
         return self
 
     def __getstate__(self) -> Dict[str, Any]:
-        held = dict(self.__dict__)
+        attributes = dict(self.__dict__)
         for name in self.states:
-            if isinstance(held.get(name), torch.Tensor):
-                held[name] = held[name].detach()
-        return held
+            if isinstance(attributes.get(name), torch.Tensor):
+                attributes[name] = attributes[name].detach()
+        return attributes
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         if name in self.states:  # a subclass may keep a state as a buffer, as snnTorch does
@@ -84,13 +92,15 @@ class Hidden(nn.Module):
         """Shape of the state for one step's projected input."""
         return tuple(current.shape)
 
-    def _start(self, current: Any, given: Dict[str, Any]) -> State:
-        """The state a step starts from; empty tensors are at rest."""
-        shape, start = self._shape(current), {}
+    def _start(self, current: Any, given: Dict[str, Any], rest: Any = None) -> State:
+        """The state a step starts from; empty tensors are at rest, which is zero unless ``rest`` says it."""
+        shape, start = tuple(current.shape) if rest else self._shape(current), {}
         for name in self.states:
             value = given[name]
+            if rest:
+                shape = tuple(rest[name].shape)
             if value.numel() == 0 and value.shape != shape:
-                start[name] = current.new_zeros(shape)
+                start[name] = rest[name] if rest else current.new_zeros(shape)
                 continue
             if value.dtype != current.dtype or value.device != current.device:
                 value = value.to(device=current.device, dtype=current.dtype)
@@ -104,7 +114,7 @@ class Hidden(nn.Module):
             return value.expand(shape)
         except RuntimeError:
             raise ShapeError(
-                f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, the input asks for {shape}: "
+                f"{self._owner()}: state {name!r} has shape {tuple(value.shape)}, the input asks for {shape}: "
                 "a new sequence, or a batch of another size such as an epoch's last, starts with utils.reset(net)"
             ) from None
 

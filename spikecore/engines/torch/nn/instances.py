@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
-from typing import Any, Dict, Iterable, Iterator
+from typing import Any, Iterable, Iterator
 
 
 class Instances:
     """A list of the neurons that are alive, in the order of their making; it keeps none of them alive."""
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
-        self._refs: Dict[int, Any] = {}
+        self._alive: Any = weakref.WeakValueDictionary()
+        self._count = itertools.count()
         for item in items:
             self.append(item)
 
     def append(self, item: Any) -> None:
         """Add a neuron."""
-        refs, key = self._refs, id(item)
-        refs[key] = weakref.ref(item, lambda _: refs.pop(key, None))
+        self._alive[next(self._count)] = item
 
     def __len__(self) -> int:
-        return len(self._refs)
+        return len(self._alive)
 
     def __iter__(self) -> Iterator[Any]:
-        found = (ref() for ref in list(self._refs.values()))
-        return (item for item in found if item is not None)
+        return iter(list(self._alive.values()))
 
     def __getitem__(self, index: Any) -> Any:
         return list(self)[index]

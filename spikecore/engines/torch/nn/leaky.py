@@ -11,10 +11,12 @@ from spikecore.api.core.layer import Params, State
 from spikecore.api.core.parameters import learn
 from spikecore.arguments import Numbers, checked
 from spikecore.engines.torch.nn.engine import working
+from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.neuron import LIF
-from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.over_time import OverTime
 from spikecore.engines.torch.nn.parts import CurrentSpared
+
+CURRENTS = f"{FIRING} init_hidden inhibition learn_alpha learn_beta learn_threshold {RESETTING}"
 
 
 class Leaky(LIF):
@@ -28,42 +30,11 @@ class Leaky(LIF):
         Others: see ``SpikingNeuron`` and ``LIF``.
     """
 
-    kind: ClassVar[Any] = neurons.Leaky
-    states: ClassVar[Tuple[str, ...]] = ("mem",)
-
-    @checked
-    def __init__(
-        self,
-        beta: Any,
-        threshold: Any = 1.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        init_hidden: bool = False,
-        inhibition: bool = False,
-        learn_beta: bool = False,
-        learn_threshold: bool = False,
-        reset_mechanism: str = "subtract",
-        state_quant: Any = False,
-        output: bool = False,
-        graded_spikes_factor: Any = 1.0,
-        learn_graded_spikes_factor: bool = False,
-        reset_delay: bool = True,
-    ) -> None:
-        super().__init__(
-            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
-            reset_mechanism, state_quant, output, graded_spikes_factor, learn_graded_spikes_factor,
-        )  # fmt: skip
-        self.reset_delay = reset_delay
-        self._rebuild()
-
-    def forward(self, input_: Any, mem: Any = None) -> Any:
-        return self._advance(input_, mem)
+    face = Face(neurons.Leaky, f"beta {LEAKING} {GRADED} reset_delay", states="mem")
 
     def _base_zero(self, input_: Any) -> Any:
         self.mem = (1 - self.reset) * self.mem  # the input survives
         return self._base_state_function(input_)
-
-    init_leaky = LIF.reset_mem
 
 
 class Synaptic(CurrentSpared, LIF):
@@ -78,41 +49,7 @@ class Synaptic(CurrentSpared, LIF):
         Others: see ``Leaky``.
     """
 
-    kind: ClassVar[Any] = neurons.Synaptic
-    states: ClassVar[Tuple[str, ...]] = ("syn", "mem")
-    tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
-    alpha: Any
-
-    @checked
-    def __init__(
-        self,
-        alpha: Any,
-        beta: Any,
-        threshold: Any = 1.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        init_hidden: bool = False,
-        inhibition: bool = False,
-        learn_alpha: bool = False,
-        learn_beta: bool = False,
-        learn_threshold: bool = False,
-        reset_mechanism: str = "subtract",
-        state_quant: Any = False,
-        output: bool = False,
-        reset_delay: bool = True,
-    ) -> None:
-        super().__init__(
-            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
-            reset_mechanism, state_quant, output,
-        )  # fmt: skip
-        self._alpha_register_buffer(alpha, learn_alpha)
-        self.reset_delay = reset_delay
-        self._rebuild()
-
-    def forward(self, input_: Any, syn: Any = None, mem: Any = None) -> Any:
-        return self._advance(input_, syn, mem)
-
-    init_synaptic = LIF.reset_mem
+    face = Face(neurons.Synaptic, f"alpha beta {CURRENTS} reset_delay", states="syn mem")
 
 
 class Alpha(LIF):
@@ -130,48 +67,14 @@ class Alpha(LIF):
         ValueError: alpha does not exceed beta everywhere.
     """
 
-    kind: ClassVar[Any] = neurons.Alpha
-    states: ClassVar[Tuple[str, ...]] = ("syn_exc", "syn_inh", "mem")
-    tensors: ClassVar[Tuple[str, ...]] = ("alpha", "beta", *OWN_TENSORS)
-    alpha: Any
+    face = Face(neurons.Alpha, f"alpha beta {CURRENTS}", states="syn_exc syn_inh mem", reset_mechanism="zero")
     syn_inh: Any
-
-    @checked
-    def __init__(
-        self,
-        alpha: Any,
-        beta: Any,
-        threshold: Any = 1.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        init_hidden: bool = False,
-        inhibition: bool = False,
-        learn_alpha: bool = False,
-        learn_beta: bool = False,
-        learn_threshold: bool = False,
-        reset_mechanism: str = "zero",
-        state_quant: Any = False,
-        output: bool = False,
-    ) -> None:
-        super().__init__(
-            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
-            reset_mechanism, state_quant, output,
-        )  # fmt: skip
-        self._alpha_register_buffer(alpha, learn_alpha)
-        if self.alpha.device.type != "meta" and not bool(torch.as_tensor(self.alpha > self.beta).all()):
-            raise ValueError(f"Alpha: alpha={alpha!r} must exceed beta={beta!r} everywhere")
-        self._rebuild()
-
-    def forward(self, input_: Any, syn_exc: Any = None, syn_inh: Any = None, mem: Any = None) -> Any:
-        return self._advance(input_, syn_exc, syn_inh, mem)
 
     def _base_state_reset_sub_function(self, input_: Any) -> Any:
         return self.threshold, self._moved(input_)[1], -self.syn_inh
 
     def _base_sub(self, input_: Any) -> Any:
         return self._without(self._base_state_function(input_), self._base_state_reset_sub_function(input_))
-
-    init_alpha = LIF.reset_mem
 
 
 class DeltaLeaky(Leaky):
@@ -204,8 +107,12 @@ class DeltaLeaky(Leaky):
         self.delta_threshold = delta_threshold
         self.reset_mem()
 
-    def _describe(self) -> Any:
-        return self.kind(**{name: learn(0.9) for name in (*self.tensors, "delta_threshold")}, surrogate=self._surrogate)
+    def _fields(self) -> Dict[str, Any]:
+        return {**super()._fields(), "delta_threshold": learn(1.0)}
+
+    def _values(self) -> Dict[str, Any]:
+        delta = self.__dict__.get("delta_threshold", 1.0)  # while the constructor runs there is none
+        return {**super()._values(), "delta_threshold": torch.as_tensor(delta)}
 
     def _tensors(self, engine: Any, host: bool = False) -> Params:
         return super()._tensors(engine, host).replace(delta_threshold=self.delta_threshold)
@@ -213,8 +120,6 @@ class DeltaLeaky(Leaky):
     def reset_mem(self) -> Any:
         self.mem = self.mem_prev = None
         return self.mem, self.mem_prev
-
-    init_leaky = reset_mem
 
     def at_rest(self) -> Dict[str, Any]:
         return {"mem": None, "mem_prev": None}

@@ -1,27 +1,29 @@
-"""What all stepwise spiking modules share: parameters, state, and the call that hands one step to ``api/``.
+"""What all stepwise spiking modules share: the making of a module, and the call that hands one step to ``api/``.
 
-A subclass says which neuron of ``spikecore.api`` it is (``kind``), which of its tensors that neuron takes
-(``tensors``), how its states are called (``states``), and has snnTorch's constructor and ``forward``. The arithmetic is
-the neuron's ``step`` on the torch engine; nothing is computed here.
+A subclass says in a row which neuron of ``spikecore.api`` it is and how it is called (``face``). The arithmetic is the
+neuron's ``step`` on the torch engine; nothing is computed here.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 import torch
+from torch import nn
 
 from spikecore.api.core.layer import Params
-from spikecore.arguments import checked
 from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling
-from spikecore.engines.torch.nn.engine import engine_for, quantiser_of, surrogate_of, working
+from spikecore.engines.torch.nn.engine import engine_for, working
+from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.instances import Instances
-from spikecore.engines.torch.nn.options import OWN_TENSORS
 from spikecore.engines.torch.nn.over_time import OverTime
 from spikecore.engines.torch.nn.parts import Parts
 from spikecore.engines.torch.nn.protocol import Protocol
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
+
+HOOKS = {"alpha": "_alpha_register_buffer", "beta": "_beta_buffer"}  # how snnTorch calls what registers a value
 
 
 class SpikingNeuron(Protocol):
@@ -55,45 +57,37 @@ class SpikingNeuron(Protocol):
         ShapeError: a state that fits the input's shape neither as it is nor broadcast.
     """
 
+    face = Face(None, f"{FIRING} init_hidden inhibition learn_threshold {RESETTING} {GRADED}")
     instances: ClassVar[Any] = Instances()
     sample_axes: Optional[int] = None  # axes of one sample, where an input without batch axis needs a batch of one
+    _at_zero: ClassVar[bool] = True  # whether all states at rest are zero, shaped as ``_shape`` says
     _next: Any = None  # what the last call found out, for the next one
 
-    @checked
-    def __init__(
-        self,
-        threshold: Any = 1.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        init_hidden: bool = False,
-        inhibition: bool = False,
-        learn_threshold: bool = False,
-        reset_mechanism: str = "subtract",
-        state_quant: Any = False,
-        output: bool = False,
-        graded_spikes_factor: Any = 1.0,
-        learn_graded_spikes_factor: bool = False,
-    ) -> None:
-        super().__init__()
+    def _construct(self, given: Dict[str, Any]) -> None:
+        nn.Module.__init__(self)
         self._find_own()
         SpikingNeuron.instances.append(self)  # a plain list that was put there holds on to it
-        self.init_hidden, self.output = init_hidden, output
-        self._neuron: Any = None
-        self._options: Dict[str, Any] = {
-            "spike_grad": spike_grad,
-            "surrogate_disable": surrogate_disable,
-            "inhibition": inhibition,
-            "state_quant": state_quant,
-            "reset_mechanism": self._known_reset(reset_mechanism),
-        }
-        self._hold("spike_grad", spike_grad)
-        self._hold("state_quant", state_quant)
-        self._threshold_buffer(threshold, learn_threshold)
-        self._graded_spikes_buffer(graded_spikes_factor, learn_graded_spikes_factor)
-        self.register_buffer("reset_mechanism_val", torch.as_tensor(self.reset_dict[reset_mechanism]))
-        self._surrogate = surrogate_of(type(self).__name__, spike_grad, surrogate_disable)
-        self._quantiser = quantiser_of(type(self).__name__, state_quant)
+        given = {**_DEFAULTS, **given}
+        self._describe(given)
+        self._threshold_buffer(given["threshold"], given["learn_threshold"])
+        self._graded_spikes_buffer(given["graded_spikes_factor"], given["learn_graded_spikes_factor"])
+        self.register_buffer("reset_mechanism_val", torch.as_tensor(self.reset_dict[given["reset_mechanism"]]))
         self._init_mem()
+        self._register_values(given)
+        if self.kind is not None:
+            self._valued()
+
+    def _register_values(self, given: Dict[str, Any]) -> None:
+        """The values that this module has besides those of all neurons."""
+        for name in reversed([name for name in self.face.values if name not in (*_DEFAULTS, "V")]):
+            args = given[name], given.get(f"learn_{name}", False)
+            getattr(self, HOOKS[name])(*args) if name in HOOKS else self._register(name, *args)
+
+    def _beta_buffer(self, beta: Any, learn_beta: bool) -> None:
+        self._register("beta", beta, learn_beta)
+
+    def _alpha_register_buffer(self, alpha: Any, learn_alpha: bool) -> None:
+        self._register("alpha", alpha, learn_alpha)
 
     @classmethod
     def init(cls) -> None:
@@ -110,14 +104,14 @@ class SpikingNeuron(Protocol):
         """One step; ``given`` are the states in the order of ``states``, None where the caller gave none."""
         if type(input_) is OverTime:
             return input_.over.neuron(self, input_, given)
-        if self.init_hidden and any(value is not None for value in given):
-            raise TypeError(
-                f"{type(self).__name__}: states ({', '.join(self.states)}) were passed to a module with "
-                "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
-            )
+        before = {}
+        for i, name in enumerate(self.states):
+            value = given[i] if i < len(given) else None
+            if value is not None and self.init_hidden:
+                self._refuse_states()
+            before[name] = getattr(self, name) if value is None else value
         if self.sample_axes is not None and input_.dim() == self.sample_axes:
             return self._of_one_sample(input_, *given)
-        before = {n: getattr(self, n) if value is None else value for n, value in zip(self.states, given)}
         if self.by_protocol():
             spk = self._by_parts(input_, before)
             return self._returned(spk, self.hidden())
@@ -131,7 +125,7 @@ class SpikingNeuron(Protocol):
         x = working(input_)
         engine, params = self._ready(x, host=True)
         current = self._projected(engine, params, x)
-        start = self._start(current, before)
+        start = self._start(current, before, None if self._at_zero else self._resting(engine, params, current, before))
         stepped = fused_step(engine, self._neuron, params, start, current)
         spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped
         self._note(start)
@@ -142,6 +136,12 @@ class SpikingNeuron(Protocol):
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)
         return self._returned(spk, after)
+
+    def _refuse_states(self) -> None:
+        raise TypeError(
+            f"{self._owner()}: states ({', '.join(self.states)}) were passed to a module with "
+            "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
+        )
 
     def _of_one_sample(self, input_: Any, *given: Any) -> Any:
         """A step of an input without batch axis, as a batch of one."""
@@ -155,6 +155,10 @@ class SpikingNeuron(Protocol):
         """The input's share of the update; modules with input weights override it."""
         return x
 
+    def _resting(self, engine: Any, params: Params, current: Any, before: Dict[str, Any]) -> Any:
+        """The state at rest, where ``_at_zero`` is false."""
+        return None
+
     def returned_states(self) -> Tuple[str, ...]:
         """Names of the states a call returns after the spikes; none if the spikes come alone."""
         hidden = self.init_hidden and not self.output
@@ -164,9 +168,11 @@ class SpikingNeuron(Protocol):
         names = self.returned_states()
         return (spk, *(states[name] for name in names)) if names else spk
 
+    # ---- a whole sequence ----
+
     def explained(self, fused: bool = True) -> str:
         """How the engine runs a whole sequence."""
-        engine = engine_for(self.threshold.device, torch.float32)
+        engine = engine_for(self._place().device, torch.float32)
         return (engine if fused else engine.unfused()).explain(self._neuron)
 
     def over_time(
@@ -201,15 +207,19 @@ class SpikingNeuron(Protocol):
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
-        zeros = at_rest(current, self._shape(current[0]))
-        start = {name: value if value.numel() else zeros for name, value in start.items()}
-        run = self._neuron, params, self._start(current[0], start), current
-        if behind is not None and x.dtype == behind[0].dtype and not record:
-            found = engine.readout_scan(*run, *behind, steps=steps)
-            if found is not None:
-                return found[0], {}, found[1], True
-        spk, recorded, final = engine.scan(*run, steps=steps, record=record)
+        zeros = partial(at_rest, current, self._shape(current[0]))
+        rest = self._resting(engine, params, current[0], start) or {name: zeros() for name in self.states}
+        run = params, self._start(current[0], start, rest), current
+        if behind is not None and x.dtype == behind[0].dtype and not record and not self._neuron.parallel:
+            product = engine.readout_scan(self._neuron, *run, *behind, steps=steps)
+            if product is not None:
+                return product[0], {}, product[1], True
+        scan = partial(self._neuron.at_once, engine) if self._neuron.parallel else partial(engine.scan, self._neuron)
+        spk, recorded, final = scan(*run, steps=steps, record=record)
         return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final, False
+
+
+_DEFAULTS = {**{p.name: p.default for p in SpikingNeuron.face.signature.parameters.values()}, "reset_delay": True}
 
 
 class LIF(SpikingNeuron):
@@ -222,47 +232,8 @@ class LIF(SpikingNeuron):
             state_quant, output, graded_spikes_factor, learn_graded_spikes_factor: see ``SpikingNeuron``.
     """
 
-    tensors: ClassVar[Tuple[str, ...]] = ("beta", *OWN_TENSORS)
+    face = Face(None, f"beta {LEAKING} {GRADED}")
     beta: Any
-
-    @checked
-    def __init__(
-        self,
-        beta: Any,
-        threshold: Any = 1.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        init_hidden: bool = False,
-        inhibition: bool = False,
-        learn_beta: bool = False,
-        learn_threshold: bool = False,
-        reset_mechanism: str = "subtract",
-        state_quant: Any = False,
-        output: bool = False,
-        graded_spikes_factor: Any = 1.0,
-        learn_graded_spikes_factor: bool = False,
-    ) -> None:
-        super().__init__(
-            threshold,
-            spike_grad,
-            surrogate_disable,
-            init_hidden,
-            inhibition,
-            learn_threshold,
-            reset_mechanism,
-            state_quant,
-            output,
-            graded_spikes_factor,
-            learn_graded_spikes_factor,
-        )
-        self._beta_buffer(beta, learn_beta)
-        self._rebuild()
-
-    def _beta_buffer(self, beta: Any, learn_beta: bool) -> None:
-        self._register("beta", beta, learn_beta)
-
-    def _alpha_register_buffer(self, alpha: Any, learn_alpha: bool) -> None:
-        self._register("alpha", alpha, learn_alpha)
 
     def _V_register_buffer(self, V: Any, learn_V: bool) -> None:
         self._register("V", V, learn_V)

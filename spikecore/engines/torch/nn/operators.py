@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any
 
 from spikecore.api import surrogate
 from spikecore.engines.torch.nn.engine import engine_for, working
@@ -29,19 +29,11 @@ class Operator:
         return f"<{self.__name__}: {self.kind.__name__} by the name of its autograd class>"
 
 
-OPERATORS: Dict[str, Operator] = {
-    name: Operator(name, kind)
-    for name, kind in {
-        "StraightThroughEstimator": surrogate.straight_through_estimator,
-        "Triangular": surrogate.triangular,
-        "FastSigmoid": surrogate.fast_sigmoid,
-        "ATan": surrogate.atan,
-        "Heaviside": surrogate.heaviside,
-        "Sigmoid": surrogate.sigmoid,
-        "SpikeRateEscape": surrogate.spike_rate_escape,
-        "StochasticSpikeOperator": surrogate.SSO,
-        "LeakySpikeOperator": surrogate.LSO,
-        "SparseFastSigmoid": surrogate.SFS,
-        "CustomSurrogate": surrogate.custom_surrogate,
-    }.items()
-}
+KINDS = {
+    "StraightThroughEstimator": surrogate.straight_through_estimator, "Triangular": surrogate.triangular,
+    "FastSigmoid": surrogate.fast_sigmoid, "ATan": surrogate.atan, "Heaviside": surrogate.heaviside,
+    "Sigmoid": surrogate.sigmoid, "SpikeRateEscape": surrogate.spike_rate_escape,
+    "StochasticSpikeOperator": surrogate.SSO, "LeakySpikeOperator": surrogate.LSO,
+    "SparseFastSigmoid": surrogate.SFS, "CustomSurrogate": surrogate.custom_surrogate,
+}  # fmt: skip
+OPERATORS = {name: Operator(name, kind) for name, kind in KINDS.items()}

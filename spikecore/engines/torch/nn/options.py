@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Tuple
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Dict
 
 import torch
 from torch import nn
 
-from spikecore.api.core.parameters import check_range, learn, normalise
+from spikecore.api.core.parameters import check_range, learn, normalise, values_of
 from spikecore.api.neurons.base import DECAY, UNBOUNDED
-from spikecore.api.neurons.membrane import Membrane
 from spikecore.arguments import is_array, shown
-from spikecore.engines.torch.nn.engine import quantiser_of, surrogate_of
+from spikecore.engines.torch.nn.engine import FunctionSurrogate, Quantiser, quantiser_of, surrogate_of
+from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.hidden import Hidden
 
 OWN_TENSORS = ("threshold", "graded_spikes_factor")
+OPTIONS = ("spike_grad", "surrogate_disable", "inhibition", "state_quant", "reset_mechanism", "reset_delay")
 
 
-def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tuple[float, float] = UNBOUNDED) -> None:
+def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Any = UNBOUNDED) -> None:
     """Give a module a copy of the value, as Parameter or buffer. A decay that is learned is clamped at every step.
 
     Raises:
-        ValueError: a constant out of bounds; a value that is not finite.
+        TypeError: the value is no number and no array of numbers.
+        ValueError: it is not finite, or a constant out of bounds.
     """
     if isinstance(value, bool) or not is_array(value):
         raise TypeError(f"{type(module).__name__}: {name}={shown(value)} must be a number or an array of numbers")
@@ -37,26 +40,77 @@ def register(module: nn.Module, name: str, value: Any, learned: bool, bounds: Tu
         module.register_buffer(name, tensor)
 
 
-class Described(Hidden):
+def field_of(tensor: torch.Tensor, bounds: Any = None) -> Any:
+    """A tensor as the field of a neuron: a number or an array, learned if it is a Parameter.
+
+    A learned decay is what the neuron makes of it: kept in [0, 1].
+    """
+    plain = tensor.detach().to("cpu", torch.float64)
+    if not isinstance(tensor, nn.Parameter):
+        return plain.item() if plain.numel() == 1 else plain.numpy()
+    plain = plain.clamp(0.0, 1.0) if bounds == DECAY else plain
+    return learn(plain.item() if plain.ndim == 0 else plain.numpy())
+
+
+class Described(Faced, Hidden):
     """A module that one neuron of ``spikecore.api`` computes: ``kind``, with this module's options.
 
-    The description is made once and anew when an option changes, so a setter or ``load_state_dict`` changes the
+    The neuron is made from the options, and anew when one changes, so a setter or ``load_state_dict`` changes the
     dynamics with the next step. It holds no values: the tensors are handed to it at every call.
     """
 
-    kind: ClassVar[Any] = None  # the neuron of spikecore.api
-    tensors: ClassVar[Tuple[str, ...]] = OWN_TENSORS  # parameters that ``kind`` takes, all of them read at every call
     reset_dict: ClassVar[Dict[str, int]] = {"subtract": 0, "zero": 1, "none": 2, "subtract_decayed": 3}
-    reset_delay: bool = True
 
     threshold: Any
     graded_spikes_factor: Any
     reset_mechanism_val: Any
+    reset_delay: Any
     spike_grad: Any
     surrogate_disable: Any
     state_quant: Any
-    _neuron: Any
+    _layer: Any = None  # the neuron as ``spikecore`` names it
+    _neuron: Any = None  # what runs over time: the same, or the Recurrent that it is short for
     _options: Dict[str, Any]
+
+    # ---- making ----
+
+    def _describe(self, given: Dict[str, Any]) -> None:
+        """Take over the options, and make the neuron, which refuses what does not go together."""
+        self._options = {name: given[name] for name in OPTIONS}
+        self._known_reset(given["reset_mechanism"])
+        known = {f.name for f in fields(self.kind)} if self.kind is not None else set()
+        for name in (known | {"init_hidden", "output"}) & set(given):
+            if name not in (*OPTIONS, *OWN_TENSORS, *self.face.values):
+                setattr(self, name, given[name])
+        self._hold("spike_grad", given["spike_grad"])
+        self._hold("state_quant", given["state_quant"])
+        self._rebuild()
+
+    def _fields(self) -> Dict[str, Any]:
+        """The neuron's fields: options as they are set, and placeholders for what the tensors say."""
+        own = {**self.__dict__, **self._options, "surrogate": self._surrogate, "state_quant": self._quantiser}
+        options = {f.name: own[f.name] for f in fields(self.kind) if f.name in own}
+        return {**options, **{name: learn(_default(self.kind, name)) for name in self.tensors}}
+
+    def _rebuild(self) -> None:
+        """Make the neuron anew, from options that have changed."""
+        self._surrogate = surrogate_of(type(self).__name__, self._options["spike_grad"], self.surrogate_disable)
+        self._quantiser = quantiser_of(type(self).__name__, self.state_quant)
+        if self.kind is not None:
+            self._layer = self.kind(**self._fields())
+            self._neuron = getattr(self._layer, "recurrent", self._layer)
+
+    def _values(self) -> Dict[str, Any]:
+        """The neuron's parameters as they are on this module."""
+        return {name: getattr(self, name) for name in self.tensors}
+
+    def _valued(self) -> Any:
+        """The neuron with this module's values; its class checks them."""
+        values = {name: value for name, value in self._values().items() if isinstance(value, torch.Tensor)}
+        if any(value.device.type == "meta" for value in values.values()):
+            return self._layer
+        bounds = self.kind.bounds
+        return replace(self._layer, **{name: field_of(value, bounds.get(name)) for name, value in values.items()})
 
     def _known_reset(self, name: Any) -> Any:
         allowed = [n for n in self.reset_dict if n in getattr(self.kind, "resets", self.reset_dict)]
@@ -81,31 +135,30 @@ class Described(Hidden):
         for name in self.states:
             setattr(self, name, torch.zeros(0))
 
-    def _describe(self) -> Any:
-        """The neuron of ``spikecore.api`` that this module is; its numbers are placeholders, the tensors count."""
-        fields = {name: learn(default) for name, default in self._defaults().items()}
-        return self.kind(**fields, **self._described_options())
+    # ---- conversion ----
 
-    def _defaults(self) -> Dict[str, float]:
-        names = self.kind.parameter_names() or OWN_TENSORS
-        return {name: getattr(self.kind, name) for name in names if name in self.tensors}
+    def described(self) -> Any:
+        """The neuron of ``spikecore`` with this module's options and values.
 
-    def _described_options(self) -> Dict[str, Any]:
-        found: Dict[str, Any] = {"surrogate": self._surrogate}
-        if issubclass(self.kind, Membrane):
-            for name in ("reset_mechanism", "inhibition"):
-                found[name] = self._options[name]
-            found["state_quant"] = self._quantiser
-            if not self.reset_delay:
-                found["reset_delay"] = False
-        return found
+        Raises:
+            ValueError: something of the module is a function of torch or the user's own code, which no neuron can be.
+        """
+        if isinstance(self._surrogate, FunctionSurrogate):
+            raise ValueError(f"spike_grad={self.spike_grad!r} is a function of torch; use a spikecore.surrogate")
+        if isinstance(self._quantiser, Quantiser):
+            raise ValueError(f"state_quant={self.state_quant!r} is a function of torch; use functional.quant")
+        return self._valued()
 
-    def _rebuild(self) -> None:
-        """Make the description anew; called at the end of a constructor and when an option changes."""
-        self._surrogate = surrogate_of(type(self).__name__, self._options["spike_grad"], self.surrogate_disable)
-        self._quantiser = quantiser_of(type(self).__name__, self.state_quant)
-        if self.kind is not None:
-            self._neuron = self._describe()
+    def learned(self) -> Dict[str, torch.Tensor]:
+        """The weights and what is learned, by the neuron's names (``sc.Model.params``)."""
+        own = self.named_parameters(recurse=False)
+        return {**{name: p for name, p in own if name in self.kind.parameter_names()}, **self._weights()}
+
+    def _weights(self) -> Dict[str, torch.Tensor]:
+        """What the neuron takes besides its fields, by its names."""
+        return {}
+
+    # ---- options ----
 
     def _hold(self, name: str, value: Any) -> None:
         """A function that is a module belongs to this one, parameters and all."""
@@ -141,6 +194,12 @@ class Described(Hidden):
         return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
 
+def _default(kind: Any, name: str) -> float:
+    """A number to stand for a parameter that a tensor holds."""
+    value = getattr(kind, name)
+    return 1.0 if value is None else float(values_of(value))
+
+
 def _option(name: str, doc: str) -> Any:
     """A property over an option; setting it takes effect with the next step."""
 
@@ -163,6 +222,7 @@ for _name, _doc in {
     "surrogate_disable": "Whether spikes pass no gradient.",
     "inhibition": "Whether only the highest membrane fires.",
     "state_quant": "The quantiser as it was given.",
+    "reset_delay": "Whether a spike resets the membrane one step later.",
     "reset_mechanism": "What a spike does to the membrane; kept in step with the buffer ``reset_mechanism_val``.",
     "_reset_mechanism": "The same, for what was written for snnTorch.",
 }.items():

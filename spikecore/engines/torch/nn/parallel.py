@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Dict, FrozenSet, Optional
+from dataclasses import replace
+from typing import Any, ClassVar, Dict, FrozenSet
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +12,15 @@ from torch import nn
 
 from spikecore.api import neurons
 from spikecore.api.core.layer import Params
-from spikecore.api.core.parameters import check_range, learn, normalise
-from spikecore.api.neurons.base import DECAY
-from spikecore.arguments import Numbers, Size, checked
-from spikecore.engines.torch.nn.engine import Callable_, engine_for, surrogate_of, working
+from spikecore.api.core.parameters import learn
+from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, surrogate_of, working
+from spikecore.engines.torch.nn.face import GRADED, Face, Faced
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
-from spikecore.engines.torch.nn.options import OWN_TENSORS, register
+from spikecore.engines.torch.nn.options import OWN_TENSORS, field_of, register
+from spikecore.engines.torch.nn.parts import with_weights
 
 
-class LeakyParallel(nn.Module):
+class LeakyParallel(Faced, nn.Module):
     """A rectified recurrent layer whose units fire; equations: ``spikecore.LeakyParallel``.
 
         spk = lif(x)                     x (time, batch, input_size) or (time, input_size)
@@ -34,72 +35,76 @@ class LeakyParallel(nn.Module):
             ``SpikingNeuron``.
     """
 
-    @checked
-    def __init__(
-        self,
-        input_size: Size,
-        hidden_size: Size,
-        beta: Optional[Numbers] = None,
-        bias: bool = True,
-        threshold: Any = 1.0,
-        dropout: float = 0.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        learn_beta: bool = False,
-        learn_threshold: bool = False,
-        graded_spikes_factor: Any = 1.0,
-        learn_graded_spikes_factor: bool = False,
-        weight_hh_enable: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.rnn = nn.RNN(input_size, hidden_size, nonlinearity="relu", bias=bias, device=device, dtype=dtype)
-        self.input_size, self.hidden_size, self.dropout = input_size, hidden_size, dropout
-        surrogate = surrogate_of("LeakyParallel", spike_grad, surrogate_disable)
-        self.dense, self.surrogate_disable = weight_hh_enable, surrogate_disable
-        self.spike_grad = spike_grad if isinstance(surrogate, Callable_) else surrogate
-        self._set_decays(beta, learn_beta)
-        register(self, "threshold", threshold, learn_threshold)
-        register(self, "graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
-        self._neuron = neurons.LeakyParallel(
-            input_size=input_size, hidden_size=hidden_size, bias=bias, dense=weight_hh_enable,
-            surrogate=surrogate, **{name: learn(1.0) for name in OWN_TENSORS},
-        )  # fmt: skip
+    face = Face(
+        neurons.LeakyParallel,
+        "input_size hidden_size beta bias threshold dropout spike_grad surrogate_disable learn_beta learn_threshold "
+        f"{GRADED} weight_hh_enable device dtype",
+        beta=None,
+    )
+    beta: Any
+    hidden_size: int
+    dropout: float
 
-    def _set_decays(self, beta: Any, learned: bool) -> None:
-        weight: Any = self.rnn.weight_hh_l0
-        first = None
+    def _construct(self, given: Dict[str, Any]) -> None:
+        super().__init__()
+        for name in ("input_size", "hidden_size", "dropout", "surrogate_disable"):
+            setattr(self, name, given[name])
+        self.dense, beta = given["weight_hh_enable"], given["beta"]
+        surrogate = surrogate_of("LeakyParallel", given["spike_grad"], given["surrogate_disable"])
+        self.spike_grad = given["spike_grad"] if isinstance(surrogate, FunctionSurrogate) else surrogate
+        sizes: Dict[str, Any] = {name: given[name] for name in ("input_size", "hidden_size", "bias")}
+        options: Dict[str, Any] = {"dense": self.dense, **{name: learn(1.0) for name in OWN_TENSORS}}
+        self._neuron = neurons.LeakyParallel(**sizes, **options, surrogate=surrogate)
+        self.rnn = nn.RNN(**sizes, nonlinearity="relu", device=given["device"], dtype=given["dtype"])
         if beta is not None:
-            first = torch.as_tensor(beta, dtype=weight.dtype, device=weight.device).detach().clone().reshape(-1)
-            check_range(self, "beta", normalise(first.tolist()), *DECAY)
-            if len(first) not in (1, self.hidden_size):
+            like: Any = self.rnn.weight_hh_l0
+            beta = torch.as_tensor(beta, dtype=like.dtype, device=like.device).detach().clone().reshape(-1)
+            replace(self._neuron, beta=field_of(beta), dense=False)  # which checks it
+            if len(beta) not in (1, self.hidden_size):
                 raise ValueError(
-                    f"LeakyParallel: beta of length {len(first)} must be one number or ({self.hidden_size},)"
+                    f"LeakyParallel: beta of length {len(beta)} must be one number or ({self.hidden_size},)"
                 )
-        self.register_buffer("beta", first)
+        self.register_buffer("beta", beta)
+        self._set_decays(given["learn_beta"])
+        for name in OWN_TENSORS:
+            register(self, name, given[name], given[f"learn_{name}"])
+
+    def _set_decays(self, learned: bool) -> None:
+        weight: Any = self.rnn.weight_hh_l0
         with torch.no_grad():
-            if first is not None:
-                weight.copy_(first.expand(self.hidden_size).reshape(-1, 1).expand_as(weight))
+            if self.beta is not None:
+                weight.copy_(self.beta.expand(self.hidden_size).reshape(-1, 1).expand_as(weight))
             if not self.dense:
                 weight.mul_(torch.eye(self.hidden_size, dtype=weight.dtype, device=weight.device))
         weight.requires_grad_(learned)
 
-    def _tensors(self, dtype: Any) -> Params:
-        held: Dict[str, Any] = {name: getattr(self, name) for name in OWN_TENSORS}
+    def _weights(self) -> Dict[str, torch.Tensor]:
         cell: Any = self.rnn
-        held["input_weight"] = cell.weight_ih_l0
+        weights = {"input_weight": cell.weight_ih_l0}
         if cell.bias:
-            held.update(input_bias=cell.bias_ih_l0, hidden_bias=cell.bias_hh_l0)
-        held["weight_hh" if self.dense else "beta"] = (
-            cell.weight_hh_l0 if self.dense else torch.diagonal(cell.weight_hh_l0)
-        )
-        return Params({name: value.to(dtype) for name, value in held.items()})
+            weights.update(input_bias=cell.bias_ih_l0, hidden_bias=cell.bias_hh_l0)
+        decays = {"weight_hh": cell.weight_hh_l0} if self.dense else {"beta": torch.diagonal(cell.weight_hh_l0)}
+        return {**weights, **decays}
+
+    def described(self) -> Any:
+        """As ``SpikingNeuron.described``."""
+        if self.dropout:
+            raise ValueError(f"dropout={self.dropout!r} has no counterpart; put a Dropout behind it")
+        if isinstance(self._neuron.surrogate, FunctionSurrogate):
+            raise ValueError(f"spike_grad={self.spike_grad!r} is a function of torch; use a spikecore.surrogate")
+        values = {name: field_of(getattr(self, name)) for name in OWN_TENSORS}
+        decays = None if self.dense else field_of(nn.Parameter(self._weights()["beta"].detach()))
+        return replace(self._neuron, beta=decays, **values)
+
+    def learned(self) -> Dict[str, torch.Tensor]:
+        """As ``SpikingNeuron.learned``."""
+        return {**dict(self.named_parameters(recurse=False)), **self._weights()}
 
     def forward(self, input_: Any) -> Any:
         x = working(input_ if input_.dim() == 3 else input_.unsqueeze(1))
         engine, neuron = engine_for(x.device, x.dtype), self._neuron
-        params = neuron.prepare(engine, self._tensors(x.dtype))
+        tensors = {**{name: getattr(self, name) for name in OWN_TENSORS}, **self._weights()}
+        params = neuron.prepare(engine, Params({name: value.to(x.dtype) for name, value in tensors.items()}))
         current = neuron.project(engine, params, x)
         spk, _, _ = engine.scan(neuron, params, neuron.rest(engine, params, current[0]), current)
         spk = F.dropout(spk, self.dropout, self.training)
@@ -122,31 +127,24 @@ class AssociativeLeaky(SpikingNeuron):
         ValueError: ``num_spiking_neurons`` is something else.
     """
 
-    kind: ClassVar[Any] = neurons.AssociativeLeaky
+    face = Face(neurons.AssociativeLeaky, "in_dim d_value d_key num_spiking_neurons use_q_projection")
     honours: ClassVar[FrozenSet[str]] = frozenset()
-    _projections: ClassVar[Dict[str, str]] = {"value": "to_v", "key": "to_k", "decay": "to_alpha", "query": "to_q"}
+    projections: ClassVar[Dict[str, str]] = {"value": "to_v", "key": "to_k", "decay": "to_alpha", "query": "to_q"}
 
-    @checked
-    def __init__(
-        self,
-        in_dim: int,
-        d_value: int,
-        d_key: int,
-        num_spiking_neurons: Optional[int] = None,
-        use_q_projection: bool = True,
-    ) -> None:
-        super().__init__(output=True)
-        count = d_value * d_key
-        if num_spiking_neurons not in (None, count):
+    def _construct(self, given: Dict[str, Any]) -> None:
+        count = given["d_value"] * given["d_key"]
+        if given["num_spiking_neurons"] not in (None, count):
             raise ValueError(
-                f"AssociativeLeaky: num_spiking_neurons={num_spiking_neurons!r} must be d_value * d_key = {count}"
+                f"AssociativeLeaky: num_spiking_neurons={given['num_spiking_neurons']!r} must be d_value * d_key = "
+                f"{count}"
             )
-        self.in_dim, self.d_value, self.d_key = in_dim, d_value, d_key
-        self.num_spiking_neurons, self.use_q_projection = count, use_q_projection
-        self._rebuild()
+        super()._construct({**given, "output": True})
+        self.num_spiking_neurons = count
+
+    def _register_values(self, given: Dict[str, Any]) -> None:
         for name, rows in self._neuron.sizes:
-            setattr(self, self._projections[name], nn.Linear(in_dim, rows))
-        if not use_q_projection:
+            setattr(self, self.projections[name], nn.Linear(given["in_dim"], rows))
+        if not given["use_q_projection"]:
             self.to_q = None
 
     @classmethod
@@ -157,16 +155,12 @@ class AssociativeLeaky(SpikingNeuron):
             raise ValueError(f"AssociativeLeaky: num_spiking_neurons={num_spiking_neurons!r} must be a perfect square")
         return cls(in_dim, side, side, num_spiking_neurons, use_q_projection)
 
-    def _described_options(self) -> Dict[str, Any]:
-        names = ("in_dim", "d_value", "d_key", "use_q_projection")
-        return {**super()._described_options(), **{name: getattr(self, name) for name in names}}
+    def _weights(self) -> Dict[str, torch.Tensor]:
+        layers = ((name, getattr(self, self.projections[name])) for name, _ in self._neuron.sizes)
+        return {f"{name}_{part}": value for name, layer in layers for part, value in layer.named_parameters()}
 
     def _tensors(self, engine: Any, host: bool = False) -> Params:
-        wanted, weights = getattr(torch, engine.dtype), {}
-        for name, _ in self._neuron.sizes:
-            layer = getattr(self, self._projections[name])
-            weights[f"{name}_weight"], weights[f"{name}_bias"] = layer.weight.to(wanted), layer.bias.to(wanted)
-        return super()._tensors(engine, host).replace(**weights)
+        return with_weights(super()._tensors(engine, host), self._weights(), engine)
 
     def forward(self, input_: Any) -> Any:
         x = working(input_)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 import torch
 
 from spikecore.api.core.layer import Params, State
 from spikecore.api.neurons.base import DECAY
 from spikecore.engines.torch.modes import compiling, transformed
-from spikecore.engines.torch.nn.engine import Callable_, engine_for, working
+from spikecore.engines.torch.nn.engine import FunctionSurrogate, engine_for, working
 from spikecore.engines.torch.nn.options import Described
 
 _RESETS = {"subtract": "_base_sub", "subtract_decayed": "_base_sub_decayed", "zero": "_base_zero", "none": "_base_int"}
@@ -32,6 +32,8 @@ class Parts(Described):
         """
         return Params({name: self._tensor(name, getattr(self, name), engine, host) for name in self.tensors})
 
+    _own_tensors = _tensors  # without the weights of a layer inside of it
+
     def _tensor(self, name: str, value: Any, engine: Any, host: bool) -> Any:
         if (host or name == "graded_spikes_factor") and _is_number(value):
             number = float(value)
@@ -39,16 +41,13 @@ class Parts(Described):
                 number = min(max(number, 0.0), 1.0)
             if host or number == 1.0:
                 return number
-        return _cast(value, engine)
+        wanted = getattr(torch, engine.dtype)
+        return value if value.dtype == wanted else value.to(wanted)
 
     def _ready(self, x: Any, host: bool = False) -> Tuple[Any, Params]:
         """Engine and prepared parameters for an input."""
         engine = engine_for(x.device, x.dtype)
         return engine, self._neuron.prepare(engine, self._tensors(engine, host))
-
-    def _own_tensors(self, engine: Any) -> Params:
-        """The parameters of the neuron alone, without those of a connection."""
-        return self._tensors(engine, host=True)
 
     # ---- spikes and resets ----
 
@@ -64,7 +63,7 @@ class Parts(Described):
 
     def mem_reset(self, mem: Any) -> Any:
         """What a delayed reset is multiplied by: the spikes of a membrane, neither graded nor differentiated."""
-        if isinstance(self._surrogate, Callable_):
+        if isinstance(self._surrogate, FunctionSurrogate):
             return self._fired(working(mem) - self.threshold).detach().to(mem.dtype)
         return (mem > self.threshold).to(mem.dtype)
 
@@ -106,14 +105,14 @@ class Parts(Described):
     def _without(self, moved: Any, lost: Any) -> Any:
         """The states after a reset that takes ``lost`` away."""
         if isinstance(moved, tuple):
-            return tuple(one - other * self.reset for one, other in zip(moved, lost))
+            return tuple(state - share * self.reset for state, share in zip(moved, lost))
         return moved - self.reset * lost
 
     def _moved(self, input_: Any) -> Tuple[Any, ...]:
         """The library's own update without reset, by the neuron of ``spikecore.api``."""
         engine = engine_for(input_.device, input_.dtype)
         neuron = self._unreset
-        params = neuron.prepare(engine, self._own_tensors(engine))
+        params = neuron.prepare(engine, self._own_tensors(engine, host=True))
         before = State({name: getattr(self, name) for name in neuron.state})
         after = neuron.step(engine, params, before, input_)[1]
         return tuple(after[name] for name in neuron.state)
@@ -147,6 +146,7 @@ def _is_number(value: Any) -> bool:
     return value.ndim == 0 and not value.requires_grad and readable
 
 
-def _cast(value: Any, engine: Any) -> Any:
+def with_weights(own: Params, weights: Dict[str, torch.Tensor], engine: Any) -> Params:
+    """A neuron's parameters and weights, these in the engine's dtype."""
     wanted = getattr(torch, engine.dtype)
-    return value if value.dtype == wanted else value.to(wanted)
+    return own.replace(**{name: value.to(wanted) for name, value in weights.items()})

@@ -18,7 +18,7 @@ import torch
 from spikecore.api.core.layer import State
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.engines.torch.modes import compiling
-from spikecore.engines.torch.nn.engine import Callable_, Disabled, Quantiser, working
+from spikecore.engines.torch.nn.engine import Disabled, FunctionSurrogate, Quantiser, working
 from spikecore.engines.torch.nn.parts import Parts
 
 STEP = frozenset(
@@ -58,7 +58,7 @@ class Protocol(Parts):
         kind = type(self)
         if name in self.honours or (name in STEP and not _is_ours(kind.forward)):  # a forward may call what it likes
             return
-        base = next(one.__name__ for one in kind.__mro__ if one.__module__.startswith("spikecore."))
+        base = next(base.__name__ for base in kind.__mro__ if base.__module__.startswith("spikecore."))
         known = ", ".join(sorted(self.honours)) or "forward alone"
         raise TypeError(
             f"{kind.__name__} defines {name}, which spikecore.nn's {base} does not call: it would have no effect. "
@@ -84,12 +84,18 @@ class Protocol(Parts):
         """Why a step goes by snnTorch's protocol, in words; "" if the neuron of ``spikecore.api`` computes it."""
         return self.overridden() or self._functions
 
+    def described(self) -> Any:
+        neuron = super().described()  # which has more to say of functions
+        if self.by_protocol():
+            raise ValueError(f"{self.by_protocol()} has no counterpart")
+        return neuron
+
     def _rebuild(self) -> None:
         super()._rebuild()
-        functions = (("spike_grad", Callable_, self._surrogate), ("state_quant", Quantiser, self._quantiser))
-        found = [name for name, kind, value in functions if isinstance(value, kind)]
+        functions = (("spike_grad", FunctionSurrogate, self._surrogate), ("state_quant", Quantiser, self._quantiser))
+        words = [name for name, kind, value in functions if isinstance(value, kind)]
         neuron = None if self._neuron is None else self._neuron.core[0]
-        self._functions = f"a function as {' and as '.join(found)}" if found and isinstance(neuron, Membrane) else ""
+        self._functions = f"a function as {' and as '.join(words)}" if words and isinstance(neuron, Membrane) else ""
         if isinstance(neuron, Membrane):
             self._unreset = replace(
                 neuron, reset_mechanism="none", reset_delay=True, inhibition=False, state_quant=None,
@@ -133,8 +139,8 @@ class Protocol(Parts):
         delayed = self.reset_delay or bool(self._own)
         self.reset = self.mem_reset(self.mem) if delayed else torch.zeros_like(self.mem)
         names = tuple(name for name in self.states if name != "spk")
-        made = self.state_function(x)
-        moved = made if isinstance(made, (tuple, list)) else (made,)
+        returned = self.state_function(x)
+        moved = returned if isinstance(returned, (tuple, list)) else (returned,)
         if len(moved) != len(names):
             raise TypeError(f"{type(self).__name__}: its state function returned {len(moved)} states, expected {names}")
         for name, value in zip(names, moved):

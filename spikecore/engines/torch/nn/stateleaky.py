@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, FrozenSet, Optional, Tuple
+from dataclasses import replace
+from typing import Any, ClassVar, Dict, FrozenSet
 from warnings import warn
 
 import torch
 from torch import nn
 
 from spikecore.api import neurons
-from spikecore.api.core.layer import State
-from spikecore.api.core.parameters import learn
-from spikecore.arguments import Size, checked
+from spikecore.api.core.layer import Params, State
 from spikecore.engines.torch.nn.engine import engine_for, working
+from spikecore.engines.torch.nn.face import FIRING, GRADED, Face
 from spikecore.engines.torch.nn.neuron import LIF
-from spikecore.engines.torch.nn.options import OWN_TENSORS
+from spikecore.engines.torch.nn.options import field_of
+from spikecore.engines.torch.nn.parts import with_weights
+
+SPIKING = f"{FIRING} learn_beta learn_threshold state_quant output {GRADED} kernel_truncation_steps"
 
 
 class StateLeaky(LIF):
@@ -35,42 +38,24 @@ class StateLeaky(LIF):
         NotImplementedError: ``mem_reset`` and ``fire_inhibition``, which it does not have.
     """
 
-    kind: ClassVar[Any] = neurons.StateLeaky
-    tensors: ClassVar[Tuple[str, ...]] = ("tau", *OWN_TENSORS)
+    face = Face(neurons.StateLeaky, f"beta channels {SPIKING}", output=True)
     honours: ClassVar[FrozenSet[str]] = frozenset({"fire", "_base_state_function"})
+    channels: int
     tau: Any
 
-    @checked
-    def __init__(
-        self,
-        beta: Any,
-        channels: Size,
-        threshold: Any = 1.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        learn_beta: bool = False,
-        learn_threshold: bool = False,
-        state_quant: Any = False,
-        output: bool = True,
-        graded_spikes_factor: Any = 1.0,
-        learn_graded_spikes_factor: bool = False,
-        kernel_truncation_steps: Optional[Size] = None,
-    ) -> None:
-        super().__init__(
-            beta, threshold, spike_grad, surrogate_disable, learn_threshold=learn_threshold, state_quant=state_quant,
-            output=output, graded_spikes_factor=graded_spikes_factor,
-            learn_graded_spikes_factor=learn_graded_spikes_factor,
-        )  # fmt: skip
+    def _register_values(self, given: Dict[str, Any]) -> None:
+        self._beta_buffer(given["beta"], False)
         first: Any = self._buffers["beta"]
-        if tuple(first.shape) not in ((), (1,), (channels,)):
+        if tuple(first.shape) not in ((), (1,), (self.channels,)):
             raise ValueError(
-                f"{type(self).__name__}: beta of shape {tuple(first.shape)} must be one number or ({channels},)"
+                f"{type(self).__name__}: beta of shape {tuple(first.shape)} must be one number or ({self.channels},)"
             )
-        graded = learn_graded_spikes_factor or bool((torch.as_tensor(graded_spikes_factor) != 1.0).any())
-        if not output and (spike_grad is not None or surrogate_disable or learn_threshold or graded):
-            warn(f"{type(self).__name__}: output=False emits no spikes; what concerns spikes is unused", stacklevel=2)
-        self.channels, self.kernel_truncation_steps = channels, kernel_truncation_steps
-        self._register("tau", 1.0 / (1.0 - first + 1e-12), learn_beta)
+        graded = given["learn_graded_spikes_factor"] or bool((self.graded_spikes_factor != 1.0).any())
+        spikes = given["spike_grad"] is not None or given["surrogate_disable"] or given["learn_threshold"] or graded
+        if not given["output"] and spikes:
+            warn(f"{type(self).__name__}: output=False emits no spikes; what concerns spikes is unused", stacklevel=4)
+        self.kernel_truncation_steps = given["kernel_truncation_steps"]
+        self._register("tau", 1.0 / (1.0 - first + 1e-12), given["learn_beta"])
 
     @property
     def beta(self) -> Any:
@@ -79,8 +64,20 @@ class StateLeaky(LIF):
             raise AttributeError("beta")  # so that the constructor can register it
         return (self.tau - 1) / self.tau
 
-    def _describe(self) -> Any:
-        return self.kind(**{name: learn(0.9) for name in ("beta", *OWN_TENSORS)}, surrogate=self._surrogate)
+    def _values(self) -> Dict[str, Any]:
+        return {**super()._values(), "beta": self._buffers["beta"]}
+
+    def _tensors(self, engine: Any, host: bool = False) -> Params:
+        return with_weights(super()._tensors(engine, host), {"tau": self.tau}, engine)
+
+    def _weights(self) -> Dict[str, torch.Tensor]:
+        return {"tau": self.tau} if isinstance(self.tau, nn.Parameter) else {}
+
+    def described(self) -> Any:
+        if self.kernel_truncation_steps is not None or not self.output or self._quantiser is not None:
+            raise ValueError("kernel_truncation_steps, output=False and state_quant have no counterpart")
+        learned = isinstance(self.tau, nn.Parameter)
+        return replace(super().described(), beta=field_of(nn.Parameter(self.beta) if learned else self.beta))
 
     def forward(self, input_: Any) -> Any:
         mem = self._base_state_function(working(input_))
@@ -118,31 +115,20 @@ class LinearLeaky(StateLeaky):
         Others: see ``StateLeaky``.
     """
 
-    @checked
-    def __init__(
-        self,
-        beta: Any,
-        in_features: Size,
-        out_features: Size,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        threshold: Any = 1.0,
-        spike_grad: Any = None,
-        surrogate_disable: bool = False,
-        learn_beta: bool = False,
-        learn_threshold: bool = False,
-        state_quant: Any = False,
-        output: bool = True,
-        graded_spikes_factor: Any = 1.0,
-        learn_graded_spikes_factor: bool = False,
-        kernel_truncation_steps: Optional[Size] = None,
-    ) -> None:
-        super().__init__(
-            beta, out_features, threshold, spike_grad, surrogate_disable, learn_beta, learn_threshold, state_quant,
-            output, graded_spikes_factor, learn_graded_spikes_factor, kernel_truncation_steps,
-        )  # fmt: skip
-        self.linear = nn.Linear(in_features, out_features, bias=bias, device=device, dtype=dtype)
+    face = Face(neurons.LinearLeaky, f"beta in_features out_features bias device dtype {SPIKING}", output=True)
+
+    def _register_values(self, given: Dict[str, Any]) -> None:
+        self.channels = given["out_features"]
+        super()._register_values(given)
+        options = {name: given[name] for name in ("bias", "device", "dtype")}
+        self.linear = nn.Linear(given["in_features"], self.channels, **options)
+
+    def _weights(self) -> Dict[str, torch.Tensor]:
+        linear = self.linear.named_parameters()
+        return {**super()._weights(), **{f"linear_{name}": value for name, value in linear}}
+
+    def described(self) -> Any:
+        return replace(super().described(), channels=None)
 
     def forward(self, input_: Any) -> Any:
         return super().forward(self.linear(input_))
