@@ -60,7 +60,7 @@ def keep_memory() -> bool:
     Returns:
         Whether it could be set: with glibc, as on most Linux systems. Elsewhere nothing happens.
     """
-    from spikecore.kernels.memory import keep
+    from spikecore.kernels.runtime.allocator import keep
 
     return keep()
 

@@ -43,13 +43,13 @@ def no_picture_stays_open():
 @pytest.fixture
 def narrowly(monkeypatch):
     """The runs that went through kernels of a neuron and the Linear behind it."""
-    from spikecore.kernels import narrow
+    from spikecore.kernels import readout
 
-    seen, forward = [], narrow.Narrow.forward
+    seen, forward = [], readout.Narrow.forward
 
     def spy(self, *args, **options):
         seen.append(self)
         return forward(self, *args, **options)
 
-    monkeypatch.setattr(narrow.Narrow, "forward", spy)
+    monkeypatch.setattr(readout.Narrow, "forward", spy)
     return seen

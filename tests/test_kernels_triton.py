@@ -17,7 +17,7 @@ from kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, WORDS, Problem, Side
 import spikecore as sc
 from spikecore.kernels import triton
 from spikecore.kernels.device import backward_of, explain, forward_of
-from spikecore.kernels.modules import load
+from spikecore.kernels.runtime.modules import load
 from spikecore.kernels.target import INPUT_TYPED
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -218,7 +218,7 @@ def test_the_torch_engine_takes_them_from_scan_to_parameter_gradients(tmp_path):
 
 
 def test_cuda_tensors_and_cupy_arrays_have_their_own_kernels():
-    from spikecore.kernels.choose import Terms, choose
+    from spikecore.kernels.select import Terms, choose
 
     leaky = {"beta": 0.9, "threshold": 1.0, "graded_spikes_factor": 1.0}
     state = {"mem": np.zeros((2, 4), np.float32)}

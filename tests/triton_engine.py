@@ -11,9 +11,9 @@ import spikecore as sc
 from spikecore.api.layer import Pass
 from spikecore.api.tree import Params, Tree
 from spikecore.engines.torch import operators
-from spikecore.kernels import choose
+from spikecore.kernels import select
 
-choose.MAKERS["cpu"] = choose.MAKERS["cuda"]
+select.MAKERS["cpu"] = select.MAKERS["cuda"]
 operators._array = torch.Tensor.detach  # Triton takes tensors as they are
 
 

@@ -15,7 +15,7 @@ from typing import Any, List, Optional
 
 from spikecore.bench.plan import Settings
 from spikecore.bench.process import in_a_process
-from spikecore.kernels import memory
+from spikecore.kernels.runtime import allocator
 
 
 def measured_apart(workload: str, index: int, settings: Settings, rounds: int, progress: Optional[bool]) -> List[Any]:
@@ -44,7 +44,7 @@ def main(arguments: List[str]) -> None:
     request = json.loads(arguments[0])
     settings, name = Settings(**request["settings"]), request["workload"]
     if settings.memory_kept:
-        memory.keep()
+        allocator.keep()
     group = next(islice(WORKLOADS[name].groups(settings), request["index"], None))
     rows = measured(group, settings, request["rounds"], f"{name}: ", request["progress"])
     print("\n" + base64.b64encode(pickle.dumps(rows)).decode())

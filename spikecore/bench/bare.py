@@ -19,7 +19,7 @@ def check() -> None:
     Raises:
         Absent: there are none without Numba.
     """
-    from spikecore.kernels.fused import has_numba
+    from spikecore.kernels.sequence import has_numba
 
     if not has_numba():
         raise Absent("kernels need Numba: pip install numba")
@@ -34,9 +34,10 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     check()
     import torch
 
-    from spikecore.kernels import fused, memory
-    from spikecore.kernels.choose import Terms, choose
-    from spikecore.kernels.threads import use_threads
+    from spikecore.kernels import sequence
+    from spikecore.kernels.runtime import allocator
+    from spikecore.kernels.runtime.openmp import use_threads
+    from spikecore.kernels.select import Terms, choose
 
     engine = sc.get_engine("numpy", fused=False)
     shape = x.shape[1:]
@@ -44,19 +45,19 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     first = layer.rest(engine, params, x[0])
     found = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
     use_threads(torch.get_num_threads())
-    forward, backward = fused.forward_of(found), fused.backward_of(found, fused.Wanted("rows", ()))
-    spikes, by_input = (memory.empty(x.shape, x.dtype) for _ in range(2))
-    inputs, gradient, outputs, by_inputs = map(fused.flat, (x, upstream, spikes, by_input))
-    now, by_state = ([memory.empty(shape, x.dtype) for _ in found.states] for _ in range(2))
+    forward, backward = sequence.forward_of(found), sequence.backward_of(found, sequence.Wanted("rows", ()))
+    spikes, by_input = (allocator.empty(x.shape, x.dtype) for _ in range(2))
+    inputs, gradient, outputs, by_inputs = map(sequence.flat, (x, upstream, spikes, by_input))
+    now, by_state = ([allocator.empty(shape, x.dtype) for _ in found.states] for _ in range(2))
     rest = [found.start_of(None) for _ in found.states]
-    kept = [fused.flat(memory.empty(s, x.dtype)) for s in found.saved_shapes(len(x), shape)]
-    given, scratch, threads = found.held(flatten(params), shape), found.scratch(shape), fused.workers(shape)
-    count, chunk = math.prod(shape), fused.chunk_of(shape)
+    kept = [sequence.flat(allocator.empty(s, x.dtype)) for s in found.saved_shapes(len(x), shape)]
+    given, scratch, threads = found.held(flatten(params), shape), found.scratch(shape), sequence.workers(shape)
+    count, chunk = math.prod(shape), sequence.chunk_of(shape)
 
     def call() -> Callable[[], Evidence]:
         forward(threads, (len(x), count, chunk, 1), (inputs, *given, *rest, outputs, *now, *kept))
         arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
-        backward(threads, (len(x), count, fused.CHUNK, 0), arrays)
+        backward(threads, (len(x), count, sequence.CHUNK, 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 
     return call

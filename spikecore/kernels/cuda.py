@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Dict, List, Sequence, Tuple
 import numpy as np
 
 from spikecore.kernels.device import Constants, OnDevice, made
-from spikecore.kernels.skeleton import Kernel
+from spikecore.kernels.sequence_gpu import Kernel
 from spikecore.kernels.target import COMMON, INPUT_TYPED, Target
 
 THREADS = 256  # per block

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type, TypeVar
 
 from spikecore.kernels.adjoint import adjoint
 from spikecore.kernels.form import Form, form_of, numbers_of
-from spikecore.kernels.fused import Gradients, Made
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.skeleton import Kernel, backward_kernel, forward_kernel
+from spikecore.kernels.sequence import Gradients, Made
+from spikecore.kernels.sequence_gpu import Kernel, backward_kernel, forward_kernel
 from spikecore.kernels.target import INPUT_TYPED, Target
 from spikecore.kernels.trace import NotElementwise, Trace, trace
 
@@ -20,7 +20,7 @@ D = TypeVar("D", bound="OnDevice")
 
 @dataclass(frozen=True, eq=False)  # one object per kind of run, see ``made``
 class OnDevice:
-    """One stepper's kernels for one kind of parameters; called like ``spikecore.kernels.fused.Fused``.
+    """One stepper's kernels for one kind of parameters; called like ``spikecore.kernels.sequence.Fused``.
 
     A subclass names its language, its arrays and how a kernel is started. The input may be of a half-precision type:
     then outputs and the gradient by the input are, too, while states and parameters stay in ``dtype``.

@@ -17,8 +17,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, List, Tuple
 
-from spikecore.kernels.cache import build_tile
 from spikecore.kernels.emit import Source
+from spikecore.kernels.runtime.build import build_tile
 
 ARGUMENTS = {"product": ("a", "b", "bias", "out"), "by_rows": ("g", "b", "out"), "by_weight": ("g", "a", "out")}
 AT_ONCE = {"product": (4, 5), "by_rows": (2, 5), "by_weight": (4, 2)}  # rows and outs, the fastest of some that fit

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Dict, List, Sequence, Tuple
 import torch
 
 from spikecore.kernels.device import Constants, OnDevice, made
-from spikecore.kernels.modules import load
-from spikecore.kernels.skeleton import Kernel
+from spikecore.kernels.runtime.modules import load
+from spikecore.kernels.sequence_gpu import Kernel
 from spikecore.kernels.target import COMMON, Target
 
 BLOCK = 256  # neurons per program

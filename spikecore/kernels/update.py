@@ -6,13 +6,13 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from spikecore.kernels import memory
-from spikecore.kernels.cache import build
 from spikecore.kernels.emit import Source, chunks, constant_lines, load_lines, spelled, value_of
 from spikecore.kernels.form import constants_in, without_constants
-from spikecore.kernels.fused import several
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Program
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import build
+from spikecore.kernels.sequence import several
 from spikecore.kernels.trace import NotElementwise, Symbol, Words
 
 
@@ -40,7 +40,7 @@ def update(
     kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), dtype, several(param.shape))
     number = param.dtype.type
     arrays = [np.ascontiguousarray(a).reshape(-1) for a in (param, grad, *slots.values())]
-    made = [memory.empty(param.shape, param.dtype) for _ in range(1 + len(names))]
+    made = [allocator.empty(param.shape, param.dtype) for _ in range(1 + len(names))]
     kernel(*arrays, *(number(value) for value in now.values()), constants, *(a.reshape(-1) for a in made))
     return made[0], dict(zip(names, made[1:]))
 

@@ -26,8 +26,8 @@ from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
-from spikecore.kernels.choose import Terms, choose
-from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import LARGE, sooner
 
 DTYPES = ("float32", "float64")
@@ -189,7 +189,7 @@ class NumpyEngine(Lowers, Engine):
         return one_step(self, stepper, params, state, x)
 
     def explain(self, stepper: Any) -> str:
-        from spikecore.kernels.choose import explain
+        from spikecore.kernels.select import explain
 
         if isinstance(stepper, Container):
             return stages_of(self, stepper)

@@ -11,7 +11,7 @@ from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
 def fused_scan(
     engine: Any, kernels: Any, params: Params, state: State, inputs: Any, steps: Optional[int], window: Optional[int]
 ) -> Tuple[Any, State, State]:
-    """``Engine.scan`` through the kernels that ``spikecore.kernels.fused.choose`` found."""
+    """``Engine.scan`` through the kernels that ``spikecore.kernels.sequence.choose`` found."""
     steps = inputs.shape[0] if steps is None else steps
     operands = [inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))]
     tape = next((x.tape for x in operands if type(x) is Var and x.slot is not None), None)

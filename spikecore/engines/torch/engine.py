@@ -184,7 +184,7 @@ class TorchEngine(Lowers, Engine):
         return None if found is None else (found[0], found[2])
 
     def explain(self, stepper: Any) -> str:
-        from spikecore.kernels.choose import explain
+        from spikecore.kernels.select import explain
 
         if isinstance(stepper, Container):
             return stages_of(self, stepper)

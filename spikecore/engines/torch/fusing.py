@@ -13,10 +13,10 @@ from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
-from spikecore.kernels.choose import Terms, choose
-from spikecore.kernels.dense import Product
-from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
-from spikecore.kernels.threads import use_threads
+from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.recurrence import Product
+from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.select import Terms, choose
 
 
 def can_pass(stepper: Any) -> bool:

@@ -144,7 +144,7 @@ def _plan(engine: Any, neuron: Any, params: Params, x: Any) -> Optional[Plan]:
     kinds = _kinds(params, tuple(x.shape))
     if kinds is None or not has_formula(neuron):
         return None
-    from spikecore.kernels.single import single
+    from spikecore.kernels.step_kernel import single
 
     kernel = single(neuron, *kinds, engine.dtype)
     return None if kernel is None else Plan(kernel, engine, params, x.shape)
@@ -216,7 +216,7 @@ def _threads() -> bool:
     """Whether a kernel may use several threads; then as many as torch."""
     count = torch.get_num_threads()
     if count > 1:
-        from spikecore.kernels.threads import use_threads
+        from spikecore.kernels.runtime.openmp import use_threads
 
         use_threads(count)
     return count > 1

@@ -19,7 +19,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 
-from spikecore.kernels import store
+from spikecore.kernels.runtime import store
 
 
 class Kept(NullCache):

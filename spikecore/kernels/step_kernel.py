@@ -12,13 +12,14 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.kernels import fused, memory
-from spikecore.kernels.cache import build
+from spikecore.kernels import sequence
 from spikecore.kernels.emit import constant_lines, spelled, value_of
 from spikecore.kernels.form import Form, constants_in, form_of
-from spikecore.kernels.fused import reduced, traced
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Op
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import build
+from spikecore.kernels.sequence import reduced, traced
 from spikecore.kernels.sizes import LONGEST
 
 Arrays = Dict[str, Any]
@@ -60,7 +61,7 @@ class Single:
     def forward(self, given: Arrays, count: int, threads: bool) -> List[Any]:
         """The output and the states after a step of ``count`` neurons."""
         names, kernel = _forward(self, _several(threads, count))
-        made = [memory.empty((count,), self.dtype) for _ in range(1 + len(self.states))]
+        made = [allocator.empty((count,), self.dtype) for _ in range(1 + len(self.states))]
         kernel(*(given[self.names[name]] for name in names), self.constants, *made)
         return made
 
@@ -69,7 +70,7 @@ class Single:
         where there is none.
         """
         names, filled, kernel = _backward(self, wanted, _several(threads, count))
-        made = {self.names[name]: memory.empty((count,), self.dtype) for name in filled}
+        made = {self.names[name]: allocator.empty((count,), self.dtype) for name in filled}
         kernel(*(given[self.names[name]] for name in names), self.constants, *made.values())
         return {name: made.get(name) for name in wanted}
 
@@ -154,7 +155,7 @@ def _worded(engine: Any, op: Op, args: List[Any]) -> Any:
 
 
 def _several(threads: bool, count: int) -> bool:
-    return threads and count >= WIDE and fused._parallel  # which a fork ends: OpenMP does not survive it
+    return threads and count >= WIDE and sequence._parallel  # which a fork ends: OpenMP does not survive it
 
 
 def _is_number(made: Single, name: str) -> bool:

@@ -14,13 +14,13 @@ from spikecore.api.layer import Key, not_by_steps
 from spikecore.api.neurons.base import Stepper
 from spikecore.api.parameters import values_of
 from spikecore.api.tree import flatten, map_leaves
-from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
-from spikecore.kernels.fresh import fixed, refresh
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.narrow import Narrow, fits
+from spikecore.kernels.readout import Narrow, fits
+from spikecore.kernels.recurrence import NUMPY, Dense, Product, elementwise_part
+from spikecore.kernels.retrace import fixed, refresh
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
-MAKERS = {"cpu": "spikecore.kernels.fused", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
+MAKERS = {"cpu": "spikecore.kernels.sequence", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
 _said: Set[str] = set()
 
 

@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.kernels import memory
-from spikecore.kernels.cache import build_run
 from spikecore.kernels.form import numbers_of
-from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, workers
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.runs import PAIR, TILES, Wanted, backward_source, forward_source
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.sequence import Fused, Gradients, Made, flat, reduced, workers
+from spikecore.kernels.sequence_numba import PAIR, TILES, Wanted, backward_source, forward_source
 from spikecore.kernels.tiles import VECTOR, tile, wide
 
 WEIGHT, BIAS = "(weight)", "(bias)"  # no names that a neuron's parameters can have
@@ -70,9 +70,9 @@ class Narrow:
     def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         part, shape = self.part, tuple(x.shape[1:])
-        out = memory.empty((steps, *self.out_shape(shape)), part.dtype)
-        final = [memory.empty(shape, part.dtype) for _ in state]
-        kept = [memory.empty(s, part.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
+        out = allocator.empty((steps, *self.out_shape(shape)), part.dtype)
+        final = [allocator.empty(shape, part.dtype) for _ in state]
+        kept = [allocator.empty(s, part.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         first = (part.start_of(s) for s in state)
         arrays = part.rows_of(x), *part.held(params, shape), *first, flat(out), *final
         held = *map(flat, kept), self.array(params[WEIGHT]), self.array(params[BIAS]), self.spikes(shape)
@@ -102,14 +102,14 @@ class Narrow:
         own, summed = tuple(p for p in by_params if p in part.params), x.shape[0] == 1 < steps
         weight, by = not {WEIGHT, BIAS}.isdisjoint(by_params), numbers_of(part.params, own)
         wanted = Wanted(("sum" if summed else "rows") if by_x else "", by, weight)
-        gx = memory.empty(x.shape if by_x else (1, 1), part.dtype)
-        ginit, sums = ([memory.empty(shape, part.dtype) for _ in some] for some in (g_final, own))
+        gx = allocator.empty(x.shape if by_x else (1, 1), part.dtype)
+        ginit, sums = ([allocator.empty(shape, part.dtype) for _ in some] for some in (g_final, own))
         numbers = self.numbers(steps, shape, window or 0, ("by_rows", *(["by_weight"] if wanted.weight else [])))
         whole = self.outs * wide(shape[1])
         size = whole + VECTOR  # the gradient by the bias behind that by the weight
-        by_weight = [memory.empty((_parts(shape), size), part.dtype)] if wanted.weight else []
+        by_weight = [allocator.empty((_parts(shape), size), part.dtype)] if wanted.weight else []
         room = len(self.states) * (EVERY + 1) * numbers[2] + size
-        scratch = memory.empty((workers(shape), room + -room % VECTOR), part.dtype)
+        scratch = allocator.empty((workers(shape), room + -room % VECTOR), part.dtype)
         kept = *(part.rows_of(a) for a in saved), scratch, *map(part.start_of, g_final)
         arrays = part.rows_of(x), *part.held(params, shape), part.rows_of(g), *kept, *ginit, flat(gx), *sums
         held = *by_weight, self.array(params[WEIGHT]), self.spikes(shape)
@@ -133,7 +133,7 @@ class Narrow:
 
     def spikes(self, shape: Tuple[int, ...]) -> Any:
         """Room for the spikes of each worker's chunk, of steps done at once, and for what is read behind them."""
-        return memory.empty((workers(shape), PAIR * chunk_of(shape) + 2 * VECTOR), self.part.dtype)
+        return allocator.empty((workers(shape), PAIR * chunk_of(shape) + 2 * VECTOR), self.part.dtype)
 
 
 def fits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:

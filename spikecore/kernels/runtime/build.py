@@ -8,13 +8,13 @@ from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, Callable, ContextManager
 
-from spikecore.kernels.modules import load
-from spikecore.kernels.threads import turn
+from spikecore.kernels.runtime.modules import load
+from spikecore.kernels.runtime.openmp import turn
 
 HEAD = """\
 import numpy as np
 from numba import njit, prange
-from spikecore.kernels.compiled import function
+from spikecore.kernels.runtime.numba_cache import function
 
 F = np.{dtype}
 CHUNK = {chunk}
@@ -26,8 +26,8 @@ CHUNK = {chunk}
 RUN = """\
 import numpy as np
 from numba import njit
-from spikecore.kernels.compiled import c_function
-from spikecore.kernels.launch import call, pointer_to
+from spikecore.kernels.runtime.numba_cache import c_function
+from spikecore.kernels.runtime.launch import call, pointer_to
 
 F = np.{dtype}
 SIZE = F().itemsize
@@ -42,8 +42,8 @@ row = pointer_to("{dtype}")
 """
 TILE = """\
 import numpy as np
-from spikecore.kernels.compiled import c_function
-from spikecore.kernels.launch import pointer_to
+from spikecore.kernels.runtime.numba_cache import c_function
+from spikecore.kernels.runtime.launch import pointer_to
 
 F = np.{dtype}
 SIZE = F().itemsize
@@ -91,7 +91,7 @@ def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., A
 @lru_cache(maxsize=None)
 def build_run(source: str, name: str, dtype: str, every: int = EVERY) -> Callable[..., Any]:
     """The kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps, compiled by Numba."""
-    from spikecore.kernels.launch import Kernel
+    from spikecore.kernels.runtime.launch import Kernel
 
     return Kernel(_c_function(RUN.format(dtype=dtype, every=every, exp=EXP[dtype].strip()) + source, name), dtype)
 
@@ -103,7 +103,7 @@ def build_tile(source: str, name: str, dtype: str, count: int) -> Any:
 
 
 def _c_function(text: str, name: str) -> Any:
-    from spikecore.kernels import launch
+    from spikecore.kernels.runtime import launch
 
     begun = time.perf_counter()
     made = getattr(load(text, launch.text()), name)

@@ -20,13 +20,13 @@ import numpy as np
 from spikecore.api.layer import Stateless
 from spikecore.api.layers import Linear
 from spikecore.api.neurons.recurrent import Recurrent
-from spikecore.kernels import memory
-from spikecore.kernels.cache import CHUNK, build
 from spikecore.kernels.emit import needs_of, step_back_source, step_source
 from spikecore.kernels.form import numbers_of
-from spikecore.kernels.fused import Fused, Gradients, Made, flat, reduced, several
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.product import calm, multiply
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.blas import calm, multiply
+from spikecore.kernels.runtime.build import CHUNK, build
+from spikecore.kernels.sequence import Fused, Gradients, Made, flat, reduced, several
 
 WEIGHT = "connection.weight"
 THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
@@ -98,9 +98,9 @@ def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable
 
 def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
     """A row to go over, if these do not begin at cache lines, and the matrices to be multiplied."""
-    if rows.ctypes.data % memory.LINE == 0 and (len(rows) == 1 or rows.strides[0] % memory.LINE == 0):
+    if rows.ctypes.data % allocator.LINE == 0 and (len(rows) == 1 or rows.strides[0] % allocator.LINE == 0):
         return None, product.matrices(rows)
-    apart = memory.empty((1, *rows.shape[1:]), rows.dtype)
+    apart = allocator.empty((1, *rows.shape[1:]), rows.dtype)
     return apart, product.matrices(apart)
 
 
@@ -142,10 +142,10 @@ class Dense:
         """A run of ``steps`` steps; keeps what a backward run needs if one will follow."""
         shape, part = tuple(x.shape[1:]), self.part
         full = [int(keep or s == "spk" or s in part.record) for s in self.states]
-        kept = [memory.empty((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
+        kept = [allocator.empty((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
         for rows, first in zip(kept, state):
             rows[0] = first
-        products = memory.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
+        products = allocator.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
         kernel, given = _forward(part, _several(shape)), part.given(params, shape)
         multiply = _multiplier(self.product, kept[0], params[WEIGHT].T, products)
         with self.product.calm():
@@ -175,9 +175,9 @@ class Dense:
         """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
         part, shape, steps = self.part, tuple(x.shape[1:]), len(g)
         own = tuple(p for p in by_params if p != WEIGHT)
-        sums = [memory.zeros(shape, part.dtype) for _ in own]
-        by_product = memory.empty((steps, *shape), part.dtype)
-        carry = [memory.copy(0 if last is None else last, shape, part.dtype) for last in g_final]
+        sums = [allocator.zeros(shape, part.dtype) for _ in own]
+        by_product = allocator.empty((steps, *shape), part.dtype)
+        carry = [allocator.copy(0 if last is None else last, shape, part.dtype) for last in g_final]
         kernel, given = _backward(part, _several(shape), own), part.given(params, shape)
         multiply = _multiplier(self.product, by_product, params[WEIGHT], carry[0][None])
 

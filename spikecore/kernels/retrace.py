@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from spikecore.kernels import device, fused
+from spikecore.kernels import device, sequence
 from spikecore.kernels.trace import NotElementwise, trace
 
 
@@ -17,9 +17,9 @@ def refresh(stepper: Any, constants: Any, record: Tuple[str, ...]) -> bool:
 
     True says that it was so; then whoever has kept kernels by their steppers must forget them, too.
     """
-    if _unchanged(fused.traced(stepper, constants, record), stepper, constants, record):
+    if _unchanged(sequence.traced(stepper, constants, record), stepper, constants, record):
         return False
-    for cache in (fused.traced, fused.fused, device.made):
+    for cache in (sequence.traced, sequence.fused, device.made):
         cache.cache_clear()
     return True
 
@@ -27,14 +27,14 @@ def refresh(stepper: Any, constants: Any, record: Tuple[str, ...]) -> bool:
 def _unchanged(known: Any, stepper: Any, constants: Any, record: Tuple[str, ...]) -> bool:
     """Whether a step and its derivative are what is known of them."""
     if isinstance(known, str):
-        return bool(known == fused.traced.function(stepper, constants, record))
+        return bool(known == sequence.traced.function(stepper, constants, record))
     try:
         now = trace(stepper, dict(constants))
     except NotElementwise:
         return False
     if all(fixed(op.option) for op in now.program.ops if op.option is not None):  # then the derivative follows
         return now.begins(known[0])
-    return bool(known == fused.traced.function(stepper, constants, record))
+    return bool(known == sequence.traced.function(stepper, constants, record))
 
 
 def fixed(part: Any) -> bool:

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
-from spikecore.kernels import memory
 from spikecore.kernels.adjoint import adjoint
-from spikecore.kernels.cache import CHUNK, EVERY, build_run
 from spikecore.kernels.form import Form, form_of, numbers_of
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.runs import Run, Wanted, backward_source, forward_source
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import CHUNK, EVERY, build_run
+from spikecore.kernels.runtime.openmp import most_threads
+from spikecore.kernels.sequence_numba import Run, Wanted, backward_source, forward_source
 from spikecore.kernels.sizes import has_numba
-from spikecore.kernels.threads import most_threads
 from spikecore.kernels.trace import NotElementwise, Trace, trace
 
 LONG = 8 * CHUNK
@@ -115,9 +115,9 @@ class Fused:
     def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
         """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
         shape = tuple(x.shape[1:])
-        out, *recorded = (memory.empty((steps, *shape), self.dtype) for _ in ("out", *self.record))
-        final = [memory.empty(shape, self.dtype) for _ in state]
-        kept = [memory.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
+        out, *recorded = (allocator.empty((steps, *shape), self.dtype) for _ in ("out", *self.record))
+        final = [allocator.empty(shape, self.dtype) for _ in state]
+        kept = [allocator.empty(s, self.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         numbers = steps, math.prod(shape), chunk_of(shape), int(keep)
         first = (self.start_of(s) for s in state)
         arrays = self.rows_of(x), *self.held(params, shape), *first, *map(flat, (out, *recorded)), *final
@@ -147,8 +147,8 @@ class Fused:
         """
         shape, steps = tuple(x.shape[1:]), g.shape[0]
         summed = x.shape[0] == 1 < steps  # a constant input's gradient
-        gx = memory.empty(x.shape if by_x else (1, 1), self.dtype)
-        ginit, sums = ([memory.empty(shape, self.dtype) for _ in some] for some in (g_final, by_params))
+        gx = allocator.empty(x.shape if by_x else (1, 1), self.dtype)
+        ginit, sums = ([allocator.empty(shape, self.dtype) for _ in some] for some in (g_final, by_params))
         by = numbers_of(self.params, by_params)
         kernel = backward_of(self, Wanted(("sum" if summed else "rows") if by_x else "", by))
         upstream = (self.rows_of(a) for a in (g, *g_recorded))
@@ -160,7 +160,7 @@ class Fused:
 
     def scratch(self, shape: Tuple[int, ...]) -> Any:
         """Room in which each worker of a backward run computes states again."""
-        return memory.empty((workers(shape), len(self.states) * (EVERY + 1) * CHUNK), self.dtype)
+        return allocator.empty((workers(shape), len(self.states) * (EVERY + 1) * CHUNK), self.dtype)
 
     def rows_of(self, a: Any) -> Any:
         """(time, batch, ...) as (time, neurons), each row without gaps."""
@@ -207,7 +207,7 @@ def chunk_of(shape: Tuple[int, ...]) -> int:
 
 @lru_cache(maxsize=None)
 def _chunk_of_zeros(dtype: str) -> Any:
-    return memory.zeros((1, LONG), dtype)
+    return allocator.zeros((1, LONG), dtype)
 
 
 @Remembered
