@@ -88,14 +88,14 @@ def test_explain_knows_parameters_of_any_shape():
 
 
 def test_long_chunks(monkeypatch):
-    from spikecore.kernels import sequence
+    from spikecore.kernels import sinks
     from spikecore.kernels.runtime.launch import Kernel
 
     seen, run = [], Kernel.__call__
     monkeypatch.setattr(Kernel, "__call__", lambda *a: seen.append(a[2][2]) or run(*a))
-    monkeypatch.setattr(sequence, "CORES", 1)
+    monkeypatch.setattr(sinks, "CORES", 1)
     check("numpy", "float32", sc.Leaky(beta=L(0.7), threshold=0.5), steps=3, batch=3, shape=(11_003,))
-    assert seen == [sequence.LONG, sequence.CHUNK]
+    assert seen == [sinks.LONG, sinks.CHUNK]
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
@@ -184,12 +184,12 @@ def test_without_numba_the_loop_runs_and_says_so_once(monkeypatch, capsys):
 
     monkeypatch.setattr(sequence, "has_numba", lambda: False)
     monkeypatch.setattr(select, "_said", set())
-    sequence.traced.cache_clear()
+    select._remembered.cache_clear()
     try:
         for _ in range(2):
             run(sc.get_engine("numpy"), sc.Leaky(beta=0.123), steps=64, batch=64, shape=(64,))
     finally:
-        sequence.traced.cache_clear()
+        select._remembered.cache_clear()
     assert capsys.readouterr().err.count("Numba is not installed") == 1
 
 

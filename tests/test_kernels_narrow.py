@@ -207,7 +207,7 @@ def test_many_samples_are_summed_in_some_parts(narrowly):
     from spikecore.kernels.runtime.openmp import use_threads
 
     options = {"steps": 3, "batch": 37, "n": 2100, "outs": 10}
-    assert readout.chunk_of((37, 2100)) == 2100
+    assert readout.Multiply(10).chunk_of((37, 2100)) == 2100
     found = []
     for count in (1, numba.config.NUMBA_NUM_THREADS):
         use_threads(count)

@@ -13,7 +13,7 @@ from spikecore.api.tree import Params, Tree
 from spikecore.engines.torch import operators
 from spikecore.kernels import select
 
-select.MAKERS["cpu"] = select.MAKERS["cuda"]
+select.KINDS["cpu"] = select.KINDS["cuda"]
 operators._array = torch.Tensor.detach  # Triton takes tensors as they are
 
 

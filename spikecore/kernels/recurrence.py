@@ -20,13 +20,15 @@ import numpy as np
 from spikecore.api.layer import Stateless
 from spikecore.api.layers import Linear
 from spikecore.api.neurons.recurrent import Recurrent
-from spikecore.kernels.emit import needs_of, step_back_source, step_source
-from spikecore.kernels.form import numbers_of
+from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted
+from spikecore.kernels.elementwise import Elementwise, elementwise
+from spikecore.kernels.form import Step, numbers_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import calm, multiply
-from spikecore.kernels.runtime.build import CHUNK, build
-from spikecore.kernels.sequence import Fused, Gradients, Made, flat, reduced, several
+from spikecore.kernels.runtime.build import CHUNK
+from spikecore.kernels.runtime.openmp import several
+from spikecore.kernels.sequence import arrays_of, by_parameter, flat
 
 WEIGHT = "connection.weight"
 THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
@@ -78,8 +80,8 @@ def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable
     """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is.
 
     In which order BLAS sums can depend on where an operand begins. A row that does not begin a cache line, as every
-    tensor of torch's loop does, therefore takes the way over one that does. (NumPy's
-    products with OpenBLAS were not seen to depend on it.)
+    tensor of torch's loop does, therefore takes the way over one that does. (NumPy's products with OpenBLAS were not
+    seen to depend on it.)
     """
     (right,) = product.matrices(across[None])
     take, rows_in = _lined_up(product, left)
@@ -104,150 +106,128 @@ def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
     return apart, product.matrices(apart)
 
 
-@dataclass(frozen=True)
-class Dense:
-    """Kernels of one step for ``Recurrent(neuron, Linear)``; called like ``Fused``.
+@dataclass(frozen=True, eq=False)
+class Recurrence(Kernels):
+    """Kernels of one step for ``Recurrent(neuron, Linear)``.
 
     Args:
-        part: kernels of the elementwise part; its first state is P[t] before the step and S[t] after it.
+        step: the elementwise part; its first state is P[t] before the step and S[t] after it.
         product: the engine's matrix product.
     """
 
-    part: Fused
     product: Product
 
     shares: ClassVar[bool] = True  # spikes and recorded states are what it saves
-    unread: ClassVar[Tuple[str, ...]] = ()
-
-    @property
-    def states(self) -> Tuple[str, ...]:
-        """Names of the states, in order; the spikes are the first."""
-        return self.part.states
 
     @property
     def params(self) -> Tuple[str, ...]:
-        """Names of the parameters that are arrays."""
-        return (WEIGHT, *self.part.params)
+        return (WEIGHT, *self.step.params)
 
-    @property
-    def record(self) -> Tuple[str, ...]:
-        """Names of the states that are returned for every step."""
-        return self.part.record
-
-    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
-        """Shape of one step's output, from that of its input."""
-        return shape
-
-    def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
-        """A run of ``steps`` steps; keeps what a backward run needs if one will follow."""
-        shape, part = tuple(x.shape[1:]), self.part
-        full = [int(keep or s == "spk" or s in part.record) for s in self.states]
-        kept = [allocator.empty((1 + steps * f, *shape), part.dtype) for f in full]  # row 0 before the first step
-        for rows, first in zip(kept, state):
+    def forward(self, request: Request, keep: bool = True) -> Results:
+        shape, steps, step = request.shape, request.steps, self.step
+        full = [int(keep or s == "spk" or s in step.record) for s in self.states]
+        kept = [allocator.empty((1 + steps * f, *shape), step.dtype) for f in full]  # row 0 before the first step
+        for rows, first in zip(kept, request.state):
             rows[0] = first
-        products = allocator.empty((steps if keep and _reads_products(part) else 1, *shape), part.dtype)
-        kernel, given = _forward(part, _several(shape)), part.given(params, shape)
-        multiply = _multiplier(self.product, kept[0], params[WEIGHT].T, products)
+        products = allocator.empty((steps if keep and _reads_products(step) else 1, *shape), step.dtype)
+        arrays = {**self._rows(request, products, kept), "to_out": (list(flat(kept[0])), 1)}
+        arrays.update({f"to_{name}": rows for name, rows in arrays.items() if name.startswith("a_")})
+        call = _caller(_forward(step, _threads(shape)), arrays)
+        multiply = _multiplier(self.product, kept[0], request.params[WEIGHT].T, products)
         with self.product.calm():
-            _steps(kernel, given, flat(x), flat(products), [flat(rows) for rows in kept], steps, multiply)
+            for t in range(steps):
+                multiply(t)
+                call(t)
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
-        return Made(over_time["spk"], [over_time[s] for s in part.record], final, (products, *kept) if keep else ())
+        saved = (products, *kept) if keep else ()
+        return Results(over_time["spk"], [over_time[s] for s in self.record], final, saved)
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
-        """Shapes of what ``forward`` saves: products and states."""
-        products = steps if _reads_products(self.part) else 1
+        """Shapes of the products, and of the states before the first step and after each."""
+        products = steps if _reads_products(self.step) else 1
         return [(n, *shape) for n in (products, *(steps + 1 for _ in self.states))]
 
-    def backward(
-        self,
-        x: Any,
-        state: Sequence[Any],
-        params: Dict[str, Any],
-        g: Any,
-        g_recorded: Sequence[Any],
-        g_final: Sequence[Any],
-        by_x: bool,
-        by_params: Tuple[str, ...],
-        window: Optional[int],
-        saved: Tuple[Any, ...] = (),
-    ) -> Gradients:
-        """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of ``forward``."""
-        part, shape, steps = self.part, tuple(x.shape[1:]), len(g)
-        own = tuple(p for p in by_params if p != WEIGHT)
-        sums = [allocator.zeros(shape, part.dtype) for _ in own]
-        by_product = allocator.empty((steps, *shape), part.dtype)
-        carry = [allocator.copy(0 if last is None else last, shape, part.dtype) for last in g_final]
-        kernel, given = _backward(part, _several(shape), own), part.given(params, shape)
-        multiply = _multiplier(self.product, by_product, params[WEIGHT], carry[0][None])
-
-        def after_step(t: int) -> None:
-            multiply(t)
-            if window and t and t % window == 0:
-                for c in carry:
-                    c[:] = 0
-
-        kept, upstream = [flat(s) for s in saved], [flat(r) for r in (g, *g_recorded)]
-        lines = [c.reshape(-1) for c in carry], [s.reshape(-1) for s in sums]
+    def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
+        step, shape, window = self.step, request.shape, wanted.window
+        own = tuple(p for p in wanted.params if p != WEIGHT)
+        sums = [allocator.zeros(shape, step.dtype) for _ in own]
+        by_product = allocator.empty((request.steps, *shape), step.dtype)
+        carry = [allocator.copy(0 if last is None else last, shape, step.dtype) for last in upstream.final]
+        by = numbers_of(step.params, own)
+        products, *kept = upstream.saved
+        arrays = {**self._rows(request, products, kept), "g": (list(flat(upstream.outputs)), 0)}
+        arrays.update({f"r_{s}": (list(flat(g)), 0) for s, g in zip(step.recorded, upstream.recorded)})
+        arrays.update({f"c_{s}": ([c.reshape(-1)], 0) for s, c in zip(step.trace.states, carry)})
+        arrays.update({f"to_s_{s}": arrays[f"c_{s}"] for s in step.trace.states}, to_s_0=(list(flat(by_product)), 0))
+        arrays.update({f"to_p_{p}": ([total.reshape(-1)], 0) for p, total in zip(by, sums)})
+        call = _caller(_backward(step, _threads(shape), by), arrays)
+        multiply = _multiplier(self.product, by_product, request.params[WEIGHT], carry[0][None])
         with self.product.calm():
-            _steps_back(kernel, given, flat(x), kept, upstream, flat(by_product), *lines, after_step)
-        found = {name: reduced(total, np.shape(params[name])) for name, total in zip(own, sums)}
-        if WEIGHT in by_params:
-            found[WEIGHT] = self._by_weight(by_product, saved[1][:-1])
-        if by_x and len(x) < steps:
+            for t in range(request.steps - 1, -1, -1):
+                call(t)
+                multiply(t)
+                if window and t and t % window == 0:
+                    for c in carry:
+                        c[:] = 0
+        by_params = by_parameter(request, own, sums)
+        if WEIGHT in wanted.params:
+            by_params[WEIGHT] = self._by_weight(by_product, kept[0][:-1])
+        if wanted.inputs and request.constant:
             by_product = np.add.reduce(by_product[::-1], axis=0)[None]
-        return Gradients(by_product if by_x else None, carry, found)
+        return Gradients(by_product if wanted.inputs else None, carry, by_params)
+
+    def _rows(self, request: Request, products: Any, kept: Sequence[Any]) -> Dict[str, Tuple[List[Any], int]]:
+        """What a step reads, by name: rows, and how far beyond its own number a step's row is. One row stands for all.
+
+        P is in the place of the spikes before the step.
+        """
+        step = self.step
+        params = dict(zip(step.trace.params, arrays_of(step, request.params, request.shape)))
+        numbers = {**{f"p_{p}": value for p, value in params.items()}, "constants": step.constant_array}
+        rows = {f"s_{s}": (list(flat(a)), 0) for s, a in zip(step.trace.states, kept)}
+        after = {f"a_{s}": (rows[f"s_{s}"][0], 1) for s in step.trace.states}
+        own = {"x": (list(flat(request.inputs)), 0), "s_0": (list(flat(products)), 0)}
+        return {**rows, **after, **own, **{name: ([value], 0) for name, value in numbers.items()}}
 
     def _by_weight(self, by_product: Any, spikes: Any) -> Any:
         width = spikes.shape[-1]
-        found = np.empty((width, width), self.part.dtype)
-        flats = by_product.reshape(-1, width).T, spikes.reshape(-1, width), found
+        total = np.empty((width, width), self.step.dtype)
+        flats = by_product.reshape(-1, width).T, spikes.reshape(-1, width), total
         self.product.multiply(*(self.product.matrices(a[None])[0] for a in flats))
-        return found
+        return total
 
 
-def _steps(kernel: Any, given: Any, x: Any, products: Any, kept: Any, steps: int, multiply: Any) -> None:
-    """The loop over time. Arrays of one row are used again at every step."""
-    of_x, of_spikes, products, others = list(x), list(kept[0]), list(products), [*map(list, kept[1:])]
-    for t in range(steps):
-        multiply(t)
-        before, after = [r[t % len(r)] for r in others], [r[(t + 1) % len(r)] for r in others]
-        kernel(of_x[t % len(of_x)], products[t % len(products)], *before, *given, of_spikes[t + 1], *after)
+def _caller(kernel: Elementwise, arrays: Dict[str, Tuple[List[Any], int]]) -> Callable[[int], None]:
+    """A function of t that calls a kernel with the rows of step t."""
+    used = [arrays[name] for name in (*kernel.reads, *(f"to_{out}" for out in kernel.outs))]
+    fixed = [(rows, ahead, len(rows)) for rows, ahead in used]
+
+    def call(t: int) -> None:
+        kernel.function(*(rows[(t + ahead) % count] for rows, ahead, count in fixed))
+
+    return call
 
 
-def _steps_back(
-    kernel: Any, given: Any, x: Any, saved: Any, upstream: Any, by_product: Any, carry: Any, sums: Any, after_step: Any
-) -> None:
-    """The loop back over time."""
-    of_x, by_product, upstream = list(x), list(by_product), [*map(list, upstream)]
-    products, spikes, *others = map(list, saved)
-    for t in range(len(by_product) - 1, -1, -1):
-        before, after = [r[t] for r in others], [r[t + 1] for r in others]
-        states = products[t % len(products)], *before, spikes[t + 1], *after
-        g = [r[t] for r in upstream]
-        kernel(of_x[t % len(of_x)], *states, *given, *g, *carry, by_product[t], *carry[1:], *sums)
-        after_step(t)
-
-
-def _several(shape: Tuple[int, ...]) -> bool:
-    return several(shape) and math.prod(shape) >= THREADS_FROM
+def _threads(shape: Tuple[int, ...]) -> bool:
+    return several(math.prod(shape), THREADS_FROM)
 
 
 @Remembered
-def _reads_products(part: Fused) -> bool:
+def _reads_products(step: Step) -> bool:
     """Whether a step backwards needs P, or only the states."""
-    _, _, read = needs_of(part.trace, part.form.adjoint, False, part.trace.params)
-    return part.trace.program.inputs["s_0"] in read
+    return step.trace.program.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
 
 
 @Remembered
-def _forward(part: Fused, several: bool) -> Any:
-    run = part.program()
-    return build(step_source(run.trace, run.rows), "forward", part.dtype, several)
+def _forward(step: Step, threads: bool) -> Elementwise:
+    trace = step.trace
+    outs = {"out": trace.output, **{f"a_{s}": v for s, v in zip(trace.states[1:], trace.after[1:])}}
+    return elementwise("forward", trace.program, step.before, outs, step.dtype, threads, numbers=step.numbers)
 
 
 @Remembered
-def _backward(part: Fused, several: bool, by_params: Tuple[str, ...]) -> Any:
-    run, by = part.program(), numbers_of(part.params, by_params)
-    source = step_back_source(run.trace, part.form.adjoint, run.rows, run.recorded, by)
-    return build(source, "backward", part.dtype, several)
+def _backward(step: Step, threads: bool, by_params: Tuple[str, ...]) -> Elementwise:
+    outs, added = step.way_back(False, by_params)[0], [f"p_{p}" for p in by_params]
+    program = step.trace.program
+    return elementwise("backward", program, step.known, outs, step.dtype, threads, numbers=step.numbers, added=added)

@@ -21,6 +21,7 @@ from spikecore.kernels.emit import Source
 from spikecore.kernels.runtime.build import build_tile
 
 ARGUMENTS = {"product": ("a", "b", "bias", "out"), "by_rows": ("g", "b", "out"), "by_weight": ("g", "a", "out")}
+TILES = tuple(ARGUMENTS)
 AT_ONCE = {"product": (4, 5), "by_rows": (2, 5), "by_weight": (4, 2)}  # rows and outs, the fastest of some that fit
 VECTOR = 16  # elements of the longest vectors
 PAGE = 1024  # elements: rows so far apart are in each other's way

@@ -149,7 +149,7 @@ class NumpyEngine(Lowers, Engine):
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
         kernels = self._kernels(stepper, params, state, inputs, steps, record)
         if kernels is not None:
-            return fused_scan(self, kernels, params, state, inputs, steps, window)
+            return fused_scan(kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
 
     def readout_scan(
@@ -172,7 +172,7 @@ class NumpyEngine(Lowers, Engine):
             return None
         shift = self.xp.zeros((weight.shape[0],)) if bias is None else bias
         held = Params({**params, WEIGHT: weight, BIAS: shift})
-        out, _, final = fused_scan(self, kernels, held, state, inputs, steps, window)
+        out, _, final = fused_scan(kernels, held, state, inputs, steps, window)
         return out, final
 
     def _kernels(
