@@ -19,7 +19,7 @@ def check() -> None:
     Raises:
         Absent: there are none without Numba.
     """
-    from spikecore.kernels.sequence import has_numba
+    from spikecore.kernels.sizes import has_numba
 
     if not has_numba():
         raise Absent("kernels need Numba: pip install numba")
@@ -38,26 +38,27 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     from spikecore.kernels.runtime import allocator
     from spikecore.kernels.runtime.openmp import use_threads
     from spikecore.kernels.select import Terms, choose
+    from spikecore.kernels.sinks import workers
 
     engine = sc.get_engine("numpy", fused=False)
     shape = x.shape[1:]
     params = layer.prepare(engine, map_leaves(engine.asarray, layer.init(Key((0,)), shape).params))
     first = layer.rest(engine, params, x[0])
-    found = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
+    kernels = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
     use_threads(torch.get_num_threads())
-    forward, backward = sequence.forward_of(found), sequence.backward_of(found, sequence.Wanted("rows", ()))
+    forward, backward = sequence.forward_of(kernels), sequence.backward_of(kernels, kernels.sink, "rows", ())
     spikes, by_input = (allocator.empty(x.shape, x.dtype) for _ in range(2))
     inputs, gradient, outputs, by_inputs = map(sequence.flat, (x, upstream, spikes, by_input))
-    now, by_state = ([allocator.empty(shape, x.dtype) for _ in found.states] for _ in range(2))
-    rest = [found.start_of(None) for _ in found.states]
-    kept = [sequence.flat(allocator.empty(s, x.dtype)) for s in found.saved_shapes(len(x), shape)]
-    given, scratch, threads = found.held(flatten(params), shape), found.scratch(shape), sequence.workers(shape)
-    count, chunk = math.prod(shape), sequence.chunk_of(shape)
+    now, by_state = ([allocator.empty(shape, x.dtype) for _ in kernels.states] for _ in range(2))
+    rest = [kernels.first(None) for _ in kernels.states]
+    kept = [sequence.flat(allocator.empty(s, x.dtype)) for s in kernels.saved_shapes(len(x), shape)]
+    given, scratch, threads = kernels.given(flatten(params), shape), kernels.scratch(shape), workers(shape)
+    count, chunks = math.prod(shape), [kernels.sink.chunk_of(shape, back) for back in (False, True)]
 
     def call() -> Callable[[], Evidence]:
-        forward(threads, (len(x), count, chunk, 1), (inputs, *given, *rest, outputs, *now, *kept))
+        forward(threads, (len(x), count, chunks[0], 1), (inputs, *given, *rest, outputs, *now, *kept))
         arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
-        backward(threads, (len(x), count, sequence.CHUNK, 0), arrays)
+        backward(threads, (len(x), count, chunks[1], 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 
     return call

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Dict, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, NamedTuple, Tuple
 
 from spikecore.kernels.emit import Source, constant_lines, loads_of, spelled, value_of
 from spikecore.kernels.program import Program
@@ -13,8 +13,8 @@ class Elementwise(NamedTuple):
     """A compiled program.
 
     Args:
-        reads: what it reads, "constants" included, in the order of the function's first arguments.
-        outs: what it writes: the arguments behind those.
+        reads: names of what it reads: the function's first arguments. Behind them come the program's constants.
+        outs: names of what it writes: the last arguments.
         function: of flat arrays, and of numbers.
     """
 
@@ -22,9 +22,9 @@ class Elementwise(NamedTuple):
     outs: Tuple[str, ...]
     function: Callable[..., Any]
 
-    def __call__(self, given: Dict[str, Any], outs: Sequence[Any]) -> None:
+    def __call__(self, given: Dict[str, Any], constants: Any, outs: Iterable[Any]) -> None:
         """Compute from arrays and numbers by name."""
-        self.function(*(given[name] for name in self.reads), *outs)
+        self.function(*[given[name] for name in self.reads], constants, *outs)
 
 
 def elementwise(
@@ -57,8 +57,8 @@ def elementwise_source(
     read = [given for given, value in inputs.items() if value in leaves]
     places = {given: given if given in numbers else f"row_{given}[j]" for given in read}
     rows = [*(given for given in read if given not in numbers), *(f"to_{out}" for out in outputs)]
-    source, reads = Source(), (*read, "constants")
-    source.add(0, f"def {name}({', '.join((*reads, *(f'to_{out}' for out in outputs)))}):")
+    source = Source()
+    source.add(0, f"def {name}({', '.join((*read, 'constants', *(f'to_{out}' for out in outputs)))}):")
     source.add(1, f"count = {rows[-1]}.shape[0]", *constant_lines(program))
     source.add(1, "for chunk in prange((count + CHUNK - 1) // CHUNK):", "    lo = chunk * CHUNK")
     source.add(2, "hi = min(count, lo + CHUNK)", *(f"row_{array} = {array}[lo:hi]" for array in rows))
@@ -68,4 +68,4 @@ def elementwise_source(
     source.add(3, *map(spelled, ops))
     for out, value in outputs.items():
         source.add(3, f"row_to_{out}[j] {'+=' if out in added else '='} {value_of(value)}")
-    return reads, source.text()
+    return tuple(read), source.text()

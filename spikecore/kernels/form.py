@@ -68,10 +68,10 @@ class Step:
 
     @cached_property
     def known(self) -> Dict[str, int]:
-        """What a step backwards is computed from: the same, and the states after the step, ``a_<state>``."""
+        """What a step backwards is computed from: the states after the step, ``a_<state>``, and the same."""
         inputs = self.trace.program.inputs.values()
         after = {f"a_{s}": v for s, v in zip(self.trace.states, self.trace.after) if v not in inputs}
-        return {**self.before, **after}
+        return {**after, **self.before}
 
     def way_back(self, by_x: bool, by_params: Iterable[str], output: bool = False) -> Tuple[Dict[str, Any], Any, Any]:
         """The gradients by first states and what else is asked for, the operations for them, and the leaves these read.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, ClassVar, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from spikecore.kernels.runtime.build import CHUNK
 from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.sequence import arrays_of, by_parameter, flat
 
+Rows = Tuple[List[Any], int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
 WEIGHT = "connection.weight"
 THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
 
@@ -132,12 +133,12 @@ class Recurrence(Kernels):
         products = allocator.empty((steps if keep and _reads_products(step) else 1, *shape), step.dtype)
         arrays = {**self._rows(request, products, kept), "to_out": (list(flat(kept[0])), 1)}
         arrays.update({f"to_{name}": rows for name, rows in arrays.items() if name.startswith("a_")})
-        call = _caller(_forward(step, _threads(shape)), arrays)
+        kernel = _forward(step, _threads(shape))
         multiply = _multiplier(self.product, kept[0], request.params[WEIGHT].T, products)
         with self.product.calm():
-            for t in range(steps):
+            for t, arguments in enumerate(_arguments(kernel, arrays, steps)):
                 multiply(t)
-                call(t)
+                kernel.function(*arguments)
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
         saved = (products, *kept) if keep else ()
@@ -161,11 +162,11 @@ class Recurrence(Kernels):
         arrays.update({f"c_{s}": ([c.reshape(-1)], 0) for s, c in zip(step.trace.states, carry)})
         arrays.update({f"to_s_{s}": arrays[f"c_{s}"] for s in step.trace.states}, to_s_0=(list(flat(by_product)), 0))
         arrays.update({f"to_p_{p}": ([total.reshape(-1)], 0) for p, total in zip(by, sums)})
-        call = _caller(_backward(step, _threads(shape), by), arrays)
+        kernel = _backward(step, _threads(shape), by)
         multiply = _multiplier(self.product, by_product, request.params[WEIGHT], carry[0][None])
         with self.product.calm():
-            for t in range(request.steps - 1, -1, -1):
-                call(t)
+            for t, arguments in reversed(list(enumerate(_arguments(kernel, arrays, request.steps)))):
+                kernel.function(*arguments)
                 multiply(t)
                 if window and t and t % window == 0:
                     for c in carry:
@@ -177,11 +178,8 @@ class Recurrence(Kernels):
             by_product = np.add.reduce(by_product[::-1], axis=0)[None]
         return Gradients(by_product if wanted.inputs else None, carry, by_params)
 
-    def _rows(self, request: Request, products: Any, kept: Sequence[Any]) -> Dict[str, Tuple[List[Any], int]]:
-        """What a step reads, by name: rows, and how far beyond its own number a step's row is. One row stands for all.
-
-        P is in the place of the spikes before the step.
-        """
+    def _rows(self, request: Request, products: Any, kept: Sequence[Any]) -> Dict[str, Rows]:
+        """What a step reads, by name. P is in the place of the spikes before the step."""
         step = self.step
         params = dict(zip(step.trace.params, arrays_of(step, request.params, request.shape)))
         numbers = {**{f"p_{p}": value for p, value in params.items()}, "constants": step.constant_array}
@@ -198,15 +196,10 @@ class Recurrence(Kernels):
         return total
 
 
-def _caller(kernel: Elementwise, arrays: Dict[str, Tuple[List[Any], int]]) -> Callable[[int], None]:
-    """A function of t that calls a kernel with the rows of step t."""
-    used = [arrays[name] for name in (*kernel.reads, *(f"to_{out}" for out in kernel.outs))]
-    fixed = [(rows, ahead, len(rows)) for rows, ahead in used]
-
-    def call(t: int) -> None:
-        kernel.function(*(rows[(t + ahead) % count] for rows, ahead, count in fixed))
-
-    return call
+def _arguments(kernel: Elementwise, arrays: Dict[str, Rows], steps: int) -> Iterable[Tuple[Any, ...]]:
+    """What a kernel is called with at each step."""
+    used = (arrays[name] for name in (*kernel.reads, "constants", *(f"to_{out}" for out in kernel.outs)))
+    return zip(*(rows * steps if len(rows) == 1 else rows[ahead : ahead + steps] for rows, ahead in used))
 
 
 def _threads(shape: Tuple[int, ...]) -> bool:

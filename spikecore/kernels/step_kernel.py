@@ -37,7 +37,7 @@ class StepKernel:
         """The output and the states after a step of ``count`` neurons."""
         kernel = _forward(self, threads and several(count, WIDE))
         outs = [allocator.empty((count,), self.step.dtype) for _ in kernel.outs]
-        kernel({**given, "constants": self.step.constant_array}, outs)
+        kernel(given, self.step.constant_array, outs)
         return outs
 
     def backward(self, given: Arrays, count: int, threads: bool, wanted: Tuple[str, ...]) -> Arrays:
@@ -46,12 +46,12 @@ class StepKernel:
         """
         kernel = _backward(self, wanted, threads and several(count, WIDE))
         outs = {name: allocator.empty((count,), self.step.dtype) for name in kernel.outs}
-        kernel({**given, "constants": self.step.constant_array}, list(outs.values()))
+        kernel(given, self.step.constant_array, outs.values())
         return outs
 
     def reads(self, wanted: Tuple[str, ...]) -> Tuple[str, ...]:
         """The names of what ``backward`` reads."""
-        return _backward(self, wanted, False).reads[:-1]
+        return _backward(self, wanted, False).reads
 
     def derivative(self, engine: Any, given: Arrays, wanted: Tuple[str, ...]) -> Arrays:
         """``backward`` in the words of an engine, on its arrays of any shape: for gradients of gradients."""

@@ -38,9 +38,9 @@ def update(
     threads, arrays = several(param.size, CHUNK + 1), {"param": param, "grad": grad, **slots}
     kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), str(param.dtype), threads)
     given = {name: np.ascontiguousarray(a).reshape(-1) for name, a in arrays.items()}
-    given.update({f"now_{name}": number(value) for name, value in now.items()}, constants=constants)
+    given.update({f"now_{name}": number(value) for name, value in now.items()})
     outs = [allocator.empty(param.shape, param.dtype) for _ in kernel.outs]
-    kernel(given, [a.reshape(-1) for a in outs])
+    kernel(given, constants, [a.reshape(-1) for a in outs])
     return outs[0], dict(zip(optimizer.slots, outs[1:]))
 
 
