@@ -98,6 +98,40 @@ def test_long_chunks(monkeypatch):
     assert seen == [sinks.LONG, sinks.CHUNK]
 
 
+def test_another_sink_is_an_addition():
+    """Spikes are counted where they are made: neither the kernel of a run nor its source knows of it."""
+    from spikecore.kernels.base import Request, Upstream, Wanted
+    from spikecore.kernels.select import Terms, choose
+    from spikecore.kernels.sequence import SequenceNumba
+    from spikecore.kernels.sinks import Sink
+
+    counts = np.full((9, 2), np.nan, "float32")  # steps, chunks
+
+    class Counting(Sink):
+        def behind(self, back):
+            return () if back else ("counts",)
+
+        def made(self, k, t):
+            place = f"row(counts + (({t}) * step_counts + own) * SIZE)[0]"
+            return [f"{place} = F(0.0)", "for j in range(width):", f"    {place} += {self.spikes('out', k, t)}[j]"]
+
+        def arrays(self, params, shape, dtype, back):
+            return [] if back else [counts]
+
+    layer, x = sc.Leaky(beta=0.8), np.random.default_rng(0).random((9, 3, 1000), dtype="float32")
+    engine = sc.get_engine("numpy")
+    params = flatten(layer.prepare(engine, Tree()))
+    plain = choose(Terms(True, "float32"), layer, params, {"mem": x[0]}, x.shape, ())
+    request, results = Request(x, [x[0]], params, 9), []
+    for kernels in (plain, SequenceNumba(plain.step, Counting())):
+        run = kernels.forward(request)
+        back = kernels.backward(request, Upstream(x, [], [None], run.saved), Wanted(True, ()))
+        results.append((run.outputs, *run.final, back.inputs, *back.state))
+    assert all(np.array_equal(a, b) for a, b in zip(*results))
+    assert np.array_equal(counts.sum(axis=1), results[0][0].sum(axis=(1, 2)))
+    assert counts.min() > 0
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_rows_of_any_order_need_no_other_kernel(name):
     from spikecore.kernels.runtime import build

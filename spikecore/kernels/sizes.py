@@ -17,9 +17,9 @@ def sooner(engine: Any) -> Any:
     """The engine with kernels from ``REPEATED`` neuron-steps on."""
     if engine.least == REPEATED:
         return engine
-    found = copy.copy(engine)
-    found.least = REPEATED
-    return found
+    soon = copy.copy(engine)
+    soon.least = REPEATED
+    return soon
 
 
 @lru_cache(maxsize=None)

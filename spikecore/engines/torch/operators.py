@@ -84,10 +84,10 @@ def _tensor(a: Any) -> Any:
 
 def _apart(tensors: List[Any]) -> List[Any]:
     """The same with copies in place of views: what an operator returns must not share memory."""
-    found: List[Any] = []
+    apart: List[Any] = []
     for x in tensors:
-        found.append(x.clone() if any(overlap(x, other) for other in found) else x)
-    return found
+        apart.append(x.clone() if any(overlap(x, other) for other in apart) else x)
+    return apart
 
 
 def overlap(a: Any, b: Any) -> bool:
@@ -122,8 +122,8 @@ def _define() -> None:
         inputs: Any, operands: Any, saved: Any, grads: Any, kernels: int, steps: int, by_x: bool, by_params: Any,
         window: int,
     ) -> Any:  # fmt: skip
-        found = run_back(_KERNELS[kernels], inputs, operands, saved, grads, steps, by_x, by_params, window)
-        return _apart(found)
+        gradients = run_back(_KERNELS[kernels], inputs, operands, saved, grads, steps, by_x, by_params, window)
+        return _apart(gradients)
 
     @scan_back.register_fake
     def _(

@@ -64,7 +64,7 @@ def call(context: Any, function: Any, *given: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
 
-    whole = (one if isinstance(one, types.Array) else types.intp for one in given)
+    whole = (kind if isinstance(kind, types.Array) else types.intp for kind in given)
     return types.void(types.intp, types.Tuple(tuple(whole))), generate
 
 
