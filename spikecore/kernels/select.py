@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from typing import Any, Dict, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Set, Tuple, Union
 
 import numpy as np
 
@@ -70,14 +70,11 @@ def choose(
     """
     if terms.mode is False or (terms.mode == "auto" and math.prod(shape) < terms.least):
         return None
-    reason = _unhashable(stepper)
-    part = elementwise_part(stepper) if terms.target == "cpu" and not reason else None
-    if weight and (part or terms.target != "cpu" or not fits(shape, weight)):
+    if weight and (terms.target != "cpu" or not fits(shape, weight)):
         return None
-    around = terms.product if part else Multiply(weight[0]) if weight else None
-    kernels = reason or _kernels(terms, part or stepper, params, state, shape, tuple(record), around)
+    kernels = _kernels(terms, stepper, params, state, shape, tuple(record), weight)
     if not isinstance(kernels, str):
-        return kernels
+        return None if weight and isinstance(kernels, Recurrence) else kernels
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {kernels}")
     if "not installed" in kernels or "take long" in kernels:
@@ -90,17 +87,23 @@ def _kernels(
     stepper: Any,
     params: Dict[str, Any],
     state: Dict[str, Any],
-    shape: Any,
+    shape: Tuple[int, ...],
     record: Tuple[str, ...],
-    around: Any = None,
-) -> Any:
-    """The kernels, or why there are none; ``around``: see ``_remembered``."""
+    weight: Tuple[int, ...] = (),
+) -> Union[Kernels, str]:
+    """The kernels, or why there are none."""
     neurons, owner = tuple(shape[1:]), type(stepper).__name__
+    try:
+        hash(stepper)
+    except TypeError as reason:
+        return f"a field of {owner} cannot be hashed ({reason}): kernels are found by the fields' values"
     if any(tuple(s.shape) != neurons for s in state.values()):
         return f"the states of {owner} are not shaped like its input"
-    request = stepper, terms.target, terms.dtype, _constants(params), record
+    part = elementwise_part(stepper) if terms.target == "cpu" else None
+    around = terms.product if part else Multiply(weight[0]) if weight else None
+    request = part or stepper, terms.target, terms.dtype, _constants(params), record
     kernels, is_fixed = _remembered(*request)
-    if not is_fixed and refresh(stepper, *request[3:]):
+    if not is_fixed and refresh(request[0], *request[3:]):
         _remembered.cache_clear()
         kernels, _ = _remembered(*request)
     if isinstance(kernels, str):
@@ -118,7 +121,7 @@ def _kernels(
             return f"parameter {name} of shape {wide} does not broadcast to {neurons}"
         if math.prod(wide) != 1:
             rows.append(name)
-    return _remembered(*request, tuple(rows), around)[0] if rows or around else kernels
+    return _remembered(*request, tuple(rows), around)[0]  # type: ignore[no-any-return]
 
 
 @Remembered
@@ -144,15 +147,6 @@ def _remembered(
     return kernels, fixed(stepper)
 
 
-def _unhashable(stepper: Any) -> str:
-    try:
-        hash(stepper)
-    except TypeError as reason:
-        owner = type(stepper).__name__
-        return f"a field of {owner} cannot be hashed ({reason}): kernels are found by the fields' values"
-    return ""
-
-
 def _constants(params: Dict[str, Any]) -> Constants:
     """What a trace needs to know of parameters: floats are constants, arrays become inputs."""
     return tuple((name, value if type(value) is float else None) for name, value in params.items())
@@ -167,21 +161,18 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     if mode is False:
         return f"loop: one {name}.step per time step; kernels are switched off (fused=False)"
     spelled = getattr(stepper, "recurrent", stepper)
-    reason = _unhashable(spelled)
-    part = elementwise_part(spelled) if target == "cpu" and not reason else None
     host = get_engine("numpy", fused=False)
     try:
         init = spelled.init(Key((0,)), _neurons(spelled))
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-    terms = Terms(mode, "float32", target=target)
-    kernels = reason or _kernels(terms, part or spelled, params, {}, (1, *init.shape), ())
+    kernels = _kernels(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
     limit = f" for {LARGE:,} neuron-steps and more ({REPEATED:,} in training), below that step by step"
     limit = "" if mode is True else limit
-    if part is not None:
+    if isinstance(kernels, Recurrence):
         return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"
     return f"fused: {kernels.language} kernels of {name}.step with the loop over time inside{limit}"
 
