@@ -19,7 +19,7 @@ def check() -> None:
     Raises:
         Absent: Numba is not installed.
     """
-    from spikecore.kernels.fused import has_numba
+    from spikecore.kernels.sizes import has_numba
 
     if not has_numba():
         raise Absent("kernels need Numba: pip install numba")
@@ -39,29 +39,31 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     check()
     import torch
 
-    from spikecore.kernels import fused, memory
-    from spikecore.kernels.choose import Terms, choose
-    from spikecore.kernels.threads import use_threads
+    from spikecore.kernels import sequence
+    from spikecore.kernels.runtime import allocator
+    from spikecore.kernels.runtime.openmp import use_threads
+    from spikecore.kernels.select import Terms, choose
+    from spikecore.kernels.sinks import workers
 
     engine = sc.get_engine("numpy", fused=False)
     shape = x.shape[1:]
     params = layer.prepare(engine, map_leaves(engine.asarray, layer.init(Key((0,)), shape).params))
     first = layer.rest(engine, params, x[0])
-    kernel = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
+    kernels: Any = choose(Terms(True, "float32"), layer, flatten(params), flatten(first), x.shape, ())
     use_threads(torch.get_num_threads())
-    forward, backward = fused.forward_of(kernel), fused.backward_of(kernel, fused.Wanted("rows", ()))
-    spikes, by_input = (memory.empty(x.shape, x.dtype) for _ in range(2))
-    inputs, gradient, outputs, by_inputs = map(fused.flat, (x, upstream, spikes, by_input))
-    now, by_state = ([memory.empty(shape, x.dtype) for _ in kernel.states] for _ in range(2))
-    rest = [kernel.start_of(None) for _ in kernel.states]
-    saved = [fused.flat(memory.empty(s, x.dtype)) for s in kernel.saved_shapes(len(x), shape)]
-    given, scratch, threads = kernel.held(flatten(params), shape), kernel.scratch(shape), fused.workers(shape)
-    count, chunk = math.prod(shape), fused.chunk_of(shape)
+    forward, backward = sequence.forward_of(kernels), sequence.backward_of(kernels, kernels.sink, "rows", ())
+    spikes, by_input = (allocator.empty(x.shape, x.dtype) for _ in range(2))
+    inputs, gradient, outputs, by_inputs = map(sequence.flat, (x, upstream, spikes, by_input))
+    now, by_state = ([allocator.empty(shape, x.dtype) for _ in kernels.states] for _ in range(2))
+    rest = [kernels.first(None) for _ in kernels.states]
+    kept = [sequence.flat(allocator.empty(s, x.dtype)) for s in kernels.saved_shapes(len(x), shape)]
+    given, scratch, threads = kernels.given(flatten(params), shape), kernels.scratch(shape), workers(shape)
+    count, chunks = math.prod(shape), [kernels.sink.chunk_of(shape, back) for back in (False, True)]
 
     def call() -> Callable[[], Evidence]:
-        forward(threads, (len(x), count, chunk, 1), (inputs, *given, *rest, outputs, *now, *saved))
-        arrays = inputs, *given, gradient, *saved, scratch, *rest, *by_state, by_inputs
-        backward(threads, (len(x), count, fused.CHUNK, 0), arrays)
+        forward(threads, (len(x), count, chunks[0], 1), (inputs, *given, *rest, outputs, *now, *kept))
+        arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
+        backward(threads, (len(x), count, chunks[1], 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}
 
     return call

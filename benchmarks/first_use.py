@@ -16,7 +16,7 @@ import spikecore as sc
 from benchmarks import bare, data
 from benchmarks.plan import Run
 from benchmarks.process import in_a_process
-from spikecore.kernels import memory
+from spikecore.kernels.runtime import allocator
 
 NEURONS: Dict[str, Dict[str, Any]] = {
     "Leaky": {"beta": 0.9},
@@ -57,7 +57,7 @@ def main(arguments: List[str]) -> None:
 
     request = json.loads(arguments[0])
     if request["memory_kept"]:
-        memory.keep()
+        allocator.keep()
     layer = getattr(sc, request["neuron"])(**NEURONS[request["neuron"]])
     shape, draw = (request["steps"], 64, request["neurons"]), data.rng()
     x, upstream = (draw.random(shape, dtype="float32") for _ in range(2))

@@ -18,7 +18,7 @@ from typing import Callable, List
 
 from benchmarks.plan import Run, Settings
 from benchmarks.process import in_a_process
-from spikecore.kernels import memory
+from spikecore.kernels.runtime import allocator
 
 
 def side(name: str, settings: Settings, steps: int) -> Callable[[], Run]:
@@ -47,7 +47,7 @@ def measured(run: Run, device: str) -> float:
 
 def _trim() -> None:
     """Return freed memory to the system: that of our allocator, and that of the C library if it has malloc_trim."""
-    memory.release()
+    allocator.release()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -82,7 +82,7 @@ def main(arguments: List[str]) -> None:
     request = json.loads(arguments[0])
     settings = Settings(**{**request["settings"], "engines": (), "peers": None})
     if settings.memory_kept:
-        memory.keep()
+        allocator.keep()
     task = tutorial5.problem(settings, request["steps"])
     sides = {side.name: side for side in tutorial5.default_sides(task)}
     print(measured(sides[request["side"]].ready(), settings.device))

@@ -88,7 +88,7 @@ def keep_memory() -> bool:
     Returns:
         True if the C library is glibc, as on most Linux systems; otherwise False, and nothing is changed.
     """
-    from spikecore.kernels.memory import keep
+    from spikecore.kernels.runtime.allocator import keep
 
     return keep()
 

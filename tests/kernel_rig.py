@@ -12,6 +12,7 @@ from conformance.cases import NEURONS, Case
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params, State, Tree, flatten, leaves, map_leaves, unflatten
+from spikecore.kernels.base import Request, Upstream, Wanted
 from spikecore.kernels.trace import NotElementwise, trace
 
 LIMITS = {"float32": 1e-6, "float64": 1e-14}
@@ -130,50 +131,52 @@ class Problem:
         self.g_recorded = [0.3 * positive(steps, *shape) for _ in self.record]
         self.g_final = [positive(*shape) for _ in self.record]
 
-    def kernels(self, fused):
-        """The kernels that ``fused`` makes for this problem."""
+    def kernels(self, make):
+        """The kernels that ``make`` makes for this problem."""
         constants = constants_of(self.params)
         rows = [p for p in trace(self.layer, dict(constants)).params if self.params[p].size != 1]
-        made = fused(self.layer, constants, self.record, tuple(rows), self.dtype)
+        made = make(self.layer, constants, self.record, tuple(rows), self.dtype)
         assert not isinstance(made, str), made
         return made
 
-    def arguments(self, kernels, side):
+    def request(self, kernels, side):
         """Input, states and parameters where the kernels run."""
         state = [side.put(self.state[s]) for s in kernels.states]
-        return side.typed(side.put(self.x)), state, {p: side.put(self.params[p]) for p in kernels.params}
+        params = {p: side.put(self.params[p]) for p in kernels.params}
+        return Request(side.typed(side.put(self.x)), state, params, self.steps)
 
-    def upstream(self, side):
+    def upstream(self, side, saved):
         g = self.g.copy()
         if self.flat:
             g[1:] = np.nan  # what lies behind the one row is nobody's business
         g = side.typed(side.put(g))
         g = side.broadcast(g[:1], g.shape) if self.flat else g
-        return g, [side.put(g) for g in self.g_recorded], [side.put(g) for g in self.g_final]
+        return Upstream(g, [side.put(g) for g in self.g_recorded], [side.put(g) for g in self.g_final], saved)
 
     def run(self, kernels, side):
         """Results of the kernels."""
-        arguments, get = self.arguments(kernels, side), side.get
-        made = kernels.forward(*arguments, self.steps, keep=True)
+        request, get = self.request(kernels, side), side.get
+        made = kernels.forward(request, keep=True)
         assert [tuple(s.shape) for s in made.saved] == kernels.saved_shapes(self.steps, tuple(self.x.shape[1:]))
-        found = kernels.backward(*arguments, *self.upstream(side), True, kernels.params, self.window, made.saved)
-        bare = kernels.forward(*arguments, self.steps, keep=False)
+        everything = Wanted(True, kernels.params, self.window or 0)
+        found = kernels.backward(request, self.upstream(side, made.saved), everything)
+        bare = kernels.forward(request, keep=False)
         assert bare.saved == ()
         for kept, other in zip((made.outputs, *made.final), (bare.outputs, *bare.final)):
             assert np.array_equal(get(kept), get(other))
         ends = get(made.outputs), [get(r) for r in made.recorded], [get(f) for f in made.final]
         by_params = {p: get(g) for p, g in found.params.items()}
-        return Results(*ends, get(found.x), [get(s) for s in found.state], by_params)
+        return Results(*ends, get(found.inputs), [get(s) for s in found.state], by_params)
 
     def part(self, kernels, side):
         """Whether gradients are the same when only the last parameter's and the state's are asked for."""
-        arguments, last = self.arguments(kernels, side), kernels.params[-1:]
-        saved = kernels.forward(*arguments, self.steps).saved
-        whole = kernels.backward(*arguments, *self.upstream(side), True, kernels.params, self.window, saved)
-        found = kernels.backward(*arguments, *self.upstream(side), False, last, self.window, saved)
+        request, last, window = self.request(kernels, side), kernels.params[-1:], self.window or 0
+        upstream = self.upstream(side, kernels.forward(request).saved)
+        whole = kernels.backward(request, upstream, Wanted(True, kernels.params, window))
+        found = kernels.backward(request, upstream, Wanted(False, last, window))
         pairs = [*zip(found.state, whole.state), *((found.params[p], whole.params[p]) for p in last)]
         same = all(np.array_equal(side.get(a), side.get(b)) for a, b in pairs)
-        return same and found.x is None and tuple(found.params) == last
+        return same and found.inputs is None and tuple(found.params) == last
 
     def loop(self, name):
         """The same on an engine, one step after the other."""

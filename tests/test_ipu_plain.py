@@ -89,8 +89,8 @@ def test_convolutions_do_not_reorder_memory(monkeypatch):
 
 
 KERNELS = ("spikecore.engines.torch.engine.fused_scan", "spikecore.engines.torch.engine.loop",
-           "spikecore.kernels.choose.choose", "spikecore.engines.torch.operators.run",
-           "spikecore.engines.torch.spike.SpikeFunction.apply", "spikecore.kernels.choose.explain")  # fmt: skip
+           "spikecore.kernels.select.choose", "spikecore.engines.torch.operators.run",
+           "spikecore.engines.torch.spike.SpikeFunction.apply", "spikecore.kernels.select.explain")  # fmt: skip
 
 
 def test_no_kernel_is_reached(monkeypatch):

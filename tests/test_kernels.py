@@ -71,8 +71,8 @@ def test_blocks_of_several_chunks_in_torch(layer):
 
 
 def test_scratch_memory_does_not_grow_with_the_sequence():
-    from spikecore.kernels.cache import CHUNK, EVERY
-    from spikecore.kernels.choose import Terms, choose
+    from spikecore.kernels.runtime.build import CHUNK, EVERY
+    from spikecore.kernels.select import Terms, choose
 
     layer = sc.Synaptic(alpha=0.6, beta=0.7)
     params, state = flatten(layer.prepare(sc.get_engine("numpy"), Tree())), dict.fromkeys(layer.state, np.zeros((2, 3)))
@@ -88,19 +88,53 @@ def test_explain_knows_parameters_of_any_shape():
 
 
 def test_long_chunks(monkeypatch):
-    from spikecore.kernels import fused
-    from spikecore.kernels.launch import Kernel
+    from spikecore.kernels import sinks
+    from spikecore.kernels.runtime.launch import Kernel
 
     seen, run = [], Kernel.__call__
     monkeypatch.setattr(Kernel, "__call__", lambda *a: seen.append(a[2][2]) or run(*a))
-    monkeypatch.setattr(fused, "CORES", 1)
+    monkeypatch.setattr(sinks, "CORES", 1)
     check("numpy", "float32", sc.Leaky(beta=L(0.7), threshold=0.5), steps=3, batch=3, shape=(11_003,))
-    assert seen == [fused.LONG, fused.CHUNK]
+    assert seen == [sinks.LONG, sinks.CHUNK]
+
+
+def test_another_sink_is_an_addition():
+    """Spikes are counted where they are made: neither the kernel of a run nor its source knows of it."""
+    from spikecore.kernels.base import Request, Upstream, Wanted
+    from spikecore.kernels.select import Terms, choose
+    from spikecore.kernels.sequence import SequenceNumba
+    from spikecore.kernels.sinks import Sink
+
+    counts = np.full((9, 2), np.nan, "float32")  # steps, chunks
+
+    class Counting(Sink):
+        def behind(self, back):
+            return () if back else ("counts",)
+
+        def made(self, k, t):
+            place = f"row(counts + (({t}) * step_counts + own) * SIZE)[0]"
+            return [f"{place} = F(0.0)", "for j in range(width):", f"    {place} += {self.spikes('out', k, t)}[j]"]
+
+        def arrays(self, params, shape, dtype, back):
+            return [] if back else [counts]
+
+    layer, x = sc.Leaky(beta=0.8), np.random.default_rng(0).random((9, 3, 1000), dtype="float32")
+    engine = sc.get_engine("numpy")
+    params = flatten(layer.prepare(engine, Tree()))
+    plain = choose(Terms(True, "float32"), layer, params, {"mem": x[0]}, x.shape, ())
+    request, results = Request(x, [x[0]], params, 9), []
+    for kernels in (plain, SequenceNumba(plain.step, Counting())):
+        run = kernels.forward(request)
+        back = kernels.backward(request, Upstream(x, [], [None], run.saved), Wanted(True, ()))
+        results.append((run.outputs, *run.final, back.inputs, *back.state))
+    assert all(np.array_equal(a, b) for a, b in zip(*results))
+    assert np.array_equal(counts.sum(axis=1), results[0][0].sum(axis=(1, 2)))
+    assert counts.min() > 0
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_rows_of_any_order_need_no_other_kernel(name):
-    from spikecore.kernels import cache
+    from spikecore.kernels.runtime import build
 
     if name == "torch":
         pytest.importorskip("torch", reason="torch is not installed")
@@ -120,7 +154,7 @@ def test_rows_of_any_order_need_no_other_kernel(name):
     for order, x in orders.items():
         runs = [layer.run(Pass(engine), Tree(), Tree(), None, x).outputs for engine in (loop, fast)]
         assert np.array_equal(*map(fast.to_numpy, runs)), order
-        count = cache.build_run.cache_info().currsize
+        count = build.build_run.cache_info().currsize
         assert known in (None, count), order
         known = count
 
@@ -154,11 +188,11 @@ def test_what_cannot_be_fused_says_why(layer, reason, shape):
 
 
 def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
-    from spikecore.kernels import choose
+    from spikecore.kernels import select
 
     seen = []
     monkeypatch.setattr(
-        choose, "_kernels", lambda terms, stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
+        select, "_kernels", lambda terms, stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
     )
     engine = sc.get_engine("numpy")
     run(engine, sc.Leaky())
@@ -168,9 +202,9 @@ def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
 
 
 def test_a_step_that_takes_long_to_compile_runs_in_the_loop(monkeypatch, capsys):
-    from spikecore.kernels import choose
+    from spikecore.kernels import select
 
-    monkeypatch.setattr(choose, "_said", set())
+    monkeypatch.setattr(select, "_said", set())
     layer = sc.Leaky(beta=0.9, state_quant=state_quant(6, uniform=False))
     for _ in range(2):
         run(sc.get_engine("numpy"), layer, steps=64, batch=64, shape=(64,))
@@ -180,16 +214,16 @@ def test_a_step_that_takes_long_to_compile_runs_in_the_loop(monkeypatch, capsys)
 
 
 def test_without_numba_the_loop_runs_and_says_so_once(monkeypatch, capsys):
-    from spikecore.kernels import choose, fused
+    from spikecore.kernels import select, sequence
 
-    monkeypatch.setattr(fused, "has_numba", lambda: False)
-    monkeypatch.setattr(choose, "_said", set())
-    fused.traced.cache_clear()
+    monkeypatch.setattr(sequence, "has_numba", lambda: False)
+    monkeypatch.setattr(select, "_said", set())
+    select._remembered.cache_clear()
     try:
         for _ in range(2):
             run(sc.get_engine("numpy"), sc.Leaky(beta=0.123), steps=64, batch=64, shape=(64,))
     finally:
-        fused.traced.cache_clear()
+        select._remembered.cache_clear()
     assert capsys.readouterr().err.count("Numba is not installed") == 1
 
 
@@ -270,7 +304,7 @@ def test_any_threading_layer_serves_several_python_threads(layer):
 def test_gradients_do_not_depend_on_the_number_of_threads():
     import numba
 
-    from spikecore.kernels.threads import use_threads
+    from spikecore.kernels.runtime.openmp import use_threads
 
     engine, found = sc.get_engine("numpy", fused=True), []
     for count in (1, numba.config.NUMBA_NUM_THREADS):
@@ -282,7 +316,7 @@ def test_gradients_do_not_depend_on_the_number_of_threads():
 def test_the_number_of_threads_can_change():
     import numba
 
-    from spikecore.kernels.threads import use_threads
+    from spikecore.kernels.runtime.openmp import use_threads
 
     most = numba.config.NUMBA_NUM_THREADS
     for count in (1, most, 1, most):
@@ -294,7 +328,7 @@ LEFT_ALONE = """
 import numpy as np, torch
 torch.set_num_threads(1)
 import spikecore as sc
-from spikecore.kernels.threads import _levels
+from spikecore.kernels.runtime.openmp import _levels
 before = _levels()
 model = sc.Model(sc.Leaky(), engine=sc.get_engine("torch", fused=True), input_shape=(4096,))
 model(np.ones((2, 2, 4096), "float32"))
@@ -384,7 +418,7 @@ def test_maps_with_channels_last_stay_as_they_lie(per):
 
 
 def test_the_exponential_of_float32_kernels():
-    from spikecore.kernels.cache import build
+    from spikecore.kernels.runtime.build import build
 
     source = "def exponentials(x, y):\n    for j in range(x.shape[0]):\n        y[j] = exp(x[j])\n"
     x = np.concatenate([np.linspace(-110.0, 95.0, 100_001), [np.nan, np.inf, -np.inf, 0.0]]).astype("float32")

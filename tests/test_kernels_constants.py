@@ -17,13 +17,13 @@ from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, map_leaves
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
-from spikecore.kernels import cache  # noqa: E402
+from spikecore.kernels.runtime import build  # noqa: E402
 
 VALUES = np.random.default_rng(0).uniform(0.05, 0.95, 12).tolist()
 
 
 def compiled():
-    return sum(made.cache_info().currsize for made in (cache.build, cache.build_run, cache.build_tile))
+    return sum(made.cache_info().currsize for made in (build.build, build.build_run, build.build_tile))
 
 
 def run(name, layer, n=70):
@@ -112,6 +112,9 @@ import spikecore as sc
 from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import Tree
 from spikecore.kernels import cache
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import Tree
+from spikecore.kernels.runtime import build
 
 engine, kept = sc.get_engine(sys.argv[1], fused=True), []
 x = engine.asarray(np.random.default_rng(0).random((10, 4, 100)))
@@ -128,10 +131,10 @@ def resident():
 
 for i in range(5):
     run(0.3 + i / 100)
-before, compiled = resident(), cache.build_run.cache_info().currsize
+before, compiled = resident(), build.build_run.cache_info().currsize
 for i in range(1000):
     run(0.4 + i / 2001)
-print(resident() - before, cache.build_run.cache_info().currsize - compiled)
+print(resident() - before, build.build_run.cache_info().currsize - compiled)
 """
 
 

@@ -11,7 +11,7 @@ from kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, Problem, Side, diffe
 
 import spikecore as sc
 from spikecore.kernels import cuda
-from spikecore.kernels.device import backward_of, forward_of, made
+from spikecore.kernels.device import backward_of, forward_of
 
 EXP = (  # surrogates made of exp: the C library's is not NumPy's
     sc.surrogate.sigmoid, sc.surrogate.gaussian, sc.surrogate.multi_gaussian, sc.surrogate.erf,
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 def kernels_of(case, kind=OnHost, **options):
     problem = Problem(case, **options)
-    return problem, problem.kernels(lambda *a: made(a[0], kind, *a[1:]))
+    return problem, problem.kernels(kind.of)
 
 
 def side(given):
@@ -104,7 +104,7 @@ def test_an_empty_batch_starts_no_kernel():
     assert not any(g.any() for g in results.params.values())
 
 
-def sources(case, kind=cuda.FusedCuda):
+def sources(case, kind=OnHost):
     """Kernels with everything wanted, for every type of input."""
     for dtype, inputs in (("float32", ("float32", "float16", "bfloat16")), ("float64", ("float64",))):
         kernels = kernels_of(case, kind, dtype=dtype)[1]
@@ -112,7 +112,7 @@ def sources(case, kind=cuda.FusedCuda):
             for windowed, constant in ((False, False), (True, True)):
                 for kernel in (
                     forward_of(kernels, True, constant),
-                    backward_of(kernels, True, kernels.trace.params, constant, windowed),
+                    backward_of(kernels, True, kernels.step.trace.params, constant, windowed),
                 ):
                     yield cuda.whole(kernel, dtype, given), kernel.name
 
@@ -167,14 +167,14 @@ def test_nvrtc_compiles_every_kernel(target):
 
 def test_where_cupy_is_missing_the_reason_is_given(monkeypatch):
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
-    assert "CuPy is not installed" in cuda.fused(sc.Leaky(), (("beta", 0.9),), (), (), "float32")
+    assert "CuPy is not installed" in cuda.SequenceCuda.of(sc.Leaky(), (("beta", 0.9),), (), (), "float32")
 
 
 def test_what_is_not_elementwise_says_why(monkeypatch):
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: name)
     layer = sc.Leaky(inhibition=True)
     constants = (("threshold", 1.0), ("graded_spikes_factor", 1.0), ("beta", 0.9))
-    assert "it uses 'argmax'" in cuda.fused(layer, constants, (), (), "float32")
+    assert "it uses 'argmax'" in cuda.SequenceCuda.of(layer, constants, (), (), "float32")
 
 
 @pytest.mark.cupy
@@ -184,7 +184,7 @@ def test_kernels_equal_the_loop_on_a_gpu():
     for case in ELEMENTWISE:
         for options in ({}, {"dtype": "float64"}, {"given": "float16"}):
             problem = Problem(case, **options)
-            kernels = problem.kernels(cuda.fused)
+            kernels = problem.kernels(cuda.SequenceCuda.of)
             get = lambda a: cupy.asnumpy(a).astype(problem.dtype)  # noqa: B023, E731
             here = Side(cupy.asarray, get, lambda a: a.astype(problem.given or a.dtype), cupy.broadcast_to)  # noqa: B023
             found = problem.run(kernels, here)

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.kernels import memory
+from spikecore.kernels.runtime import allocator
 
 MEGA = 1 << 20
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    memory.release()
+    allocator.release()
     yield
-    memory.release()
+    allocator.release()
 
 
 def address(a):
@@ -30,32 +30,32 @@ def address(a):
 
 
 def kept():
-    held = sum(block.raw.nbytes for blocks in memory._kept.free.values() for block in blocks)
-    assert held == memory._kept.bytes
+    held = sum(block.raw.nbytes for blocks in allocator._kept.free.values() for block in blocks)
+    assert held == allocator._kept.bytes
     return held
 
 
 def test_memory_is_used_again_when_nobody_holds_it():
-    first = memory.empty((MEGA,), "float32")
+    first = allocator.empty((MEGA,), "float32")
     place, view = address(first), first[5:9]
     view[:] = 1.0
     del first
-    other = memory.empty((MEGA,), "float32")
+    other = allocator.empty((MEGA,), "float32")
     other[:] = 2.0
     later = address(other)
     assert later != place, "the view still shows it"
     assert (view == 1.0).all()
     del view, other
     gc.collect()
-    assert address(memory.empty((2, MEGA // 2), "float32")) in (place, later)
+    assert address(allocator.empty((2, MEGA // 2), "float32")) in (place, later)
 
 
 def test_tensors_hold_their_memory():
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    tensor = torch.from_numpy(memory.zeros((MEGA,), "float32"))
+    tensor = torch.from_numpy(allocator.zeros((MEGA,), "float32"))
     part = tensor[3:5]
     del tensor
-    memory.empty((MEGA,), "float32")[:] = 7.0
+    allocator.empty((MEGA,), "float32")[:] = 7.0
     assert part.tolist() == [0.0, 0.0]
 
 
@@ -67,11 +67,11 @@ def test_large_products_of_the_numpy_engine_lie_in_it(dtype):
     assert np.array_equal(first, a @ b)
     place = address(first)
     del first
-    assert memory._kept.bytes
+    assert allocator._kept.bytes
     second = xp.matmul(2 * a, b)
     assert address(second) == place
     assert np.array_equal(second, (2 * a) @ b)
-    assert not memory._kept.bytes
+    assert not allocator._kept.bytes
     assert np.array_equal(xp.matmul(a[:2], b), a[:2] @ b)
     other = b.astype("float64" if dtype == "float32" else "float32")
     assert xp.matmul(a, other).dtype == np.float64
@@ -80,22 +80,25 @@ def test_large_products_of_the_numpy_engine_lie_in_it(dtype):
 @pytest.mark.parametrize("shape", [(), (0,), (3, 5), (MEGA + 3,)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_arrays_begin_at_cache_lines(shape, dtype):
-    made = memory.zeros(shape, dtype)
+    made = allocator.zeros(shape, dtype)
     assert (made.shape, made.dtype) == (shape, np.dtype(dtype))
-    assert made.size == 0 or address(made) % memory.LINE == 0
+    assert made.size == 0 or address(made) % allocator.LINE == 0
     assert made.flags.c_contiguous
     assert made.flags.writeable
     assert not made.any()
 
 
 def test_memory_much_larger_than_needed_is_not_taken():
-    place = address(memory.empty((4 * MEGA,), "float32"))
-    assert address(memory.empty((MEGA,), "float32")) != place
-    assert address(memory.empty((4 * MEGA + 1000,), "float32")) == place
+    place = address(allocator.empty((4 * MEGA,), "float32"))
+    assert address(allocator.empty((MEGA,), "float32")) != place
+    assert address(allocator.empty((4 * MEGA + 1000,), "float32")) == place
 
 
 def test_the_end_of_the_process_is_quiet():
-    code = "from spikecore.kernels import memory\nimport builtins\nbuiltins.held = memory.zeros((1 << 20,), 'float32')"
+    code = (
+        "from spikecore.kernels.runtime import allocator\n"
+        "import builtins\nbuiltins.held = allocator.zeros((1 << 20,), 'float32')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -103,9 +106,9 @@ def test_the_end_of_the_process_is_quiet():
 @pytest.mark.parametrize("size", [1 << 12, 1 << 20])
 def test_a_loan_ends_quietly_when_the_globals_are_gone(size):
     code = (
-        f"from spikecore.kernels import memory\nheld = memory.zeros(({size},), 'float32')\n"
-        "names = [name for name in vars(memory) if name != '__builtins__']\n"
-        "for name in names:\n    vars(memory)[name] = None\ndel held"
+        f"from spikecore.kernels.runtime import allocator\nheld = allocator.zeros(({size},), 'float32')\n"
+        "names = [name for name in vars(allocator) if name != '__builtins__']\n"
+        "for name in names:\n    vars(allocator)[name] = None\ndel held"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
@@ -131,45 +134,45 @@ def test_zeros_of_the_torch_engine_lie_in_it():
 
 
 def test_free_memory_is_limited_and_given_back(monkeypatch):
-    monkeypatch.setattr(memory._kept, "most", 10 * MEGA)
+    monkeypatch.setattr(allocator._kept, "most", 10 * MEGA)
     for size in range(4, 12):
-        memory.empty((size * MEGA // 4,), "float32")
+        allocator.empty((size * MEGA // 4,), "float32")
         assert 0 < kept() <= 10 * MEGA
-    memory.empty((5 * MEGA,), "float32")
+    allocator.empty((5 * MEGA,), "float32")
     assert kept() <= 10 * MEGA
-    memory.release()
+    allocator.release()
     assert kept() == 0
 
 
 def test_what_was_not_used_for_longest_goes_first(monkeypatch):
-    monkeypatch.setattr(memory._kept, "most", 10 * MEGA)
-    first = address(memory.empty((MEGA,), "float32"))
-    memory.empty((MEGA // 2,), "float32")
-    assert address(memory.empty((MEGA,), "float32")) == first
-    memory.empty((5 * MEGA // 4,), "float32")
-    assert sorted(size // MEGA for size, blocks in memory._kept.free.items() if blocks) == [4, 5]
+    monkeypatch.setattr(allocator._kept, "most", 10 * MEGA)
+    first = address(allocator.empty((MEGA,), "float32"))
+    allocator.empty((MEGA // 2,), "float32")
+    assert address(allocator.empty((MEGA,), "float32")) == first
+    allocator.empty((5 * MEGA // 4,), "float32")
+    assert sorted(size // MEGA for size, blocks in allocator._kept.free.items() if blocks) == [4, 5]
 
 
 def test_many_arrays_at_once_keep_to_the_limit_when_they_are_gone(monkeypatch):
-    monkeypatch.setattr(memory._kept, "most", 10 * MEGA)
-    held = [memory.zeros((MEGA // 2,), "float32") for _ in range(20)]
+    monkeypatch.setattr(allocator._kept, "most", 10 * MEGA)
+    held = [allocator.zeros((MEGA // 2,), "float32") for _ in range(20)]
     assert len({address(a) for a in held}) == 20
     del held
     assert 0 < kept() <= 10 * MEGA
 
 
 def test_of_small_blocks_some_of_each_size_are_kept():
-    held = [memory.zeros((1 << 12,), "float32") for _ in range(3 * memory.FEW)]
+    held = [allocator.zeros((1 << 12,), "float32") for _ in range(3 * allocator.FEW)]
     places = {address(a) for a in held}
     del held
-    ((size, blocks),) = memory._kept.small.items()
-    assert (len(blocks), kept()) == (memory.FEW, 0)
-    assert size < memory.SMALL
-    again = [memory.empty((1 << 12,), "float32") for _ in range(memory.FEW)]
-    assert len({address(a) for a in again} & places) == memory.FEW
+    ((size, blocks),) = allocator._kept.small.items()
+    assert (len(blocks), kept()) == (allocator.FEW, 0)
+    assert size < allocator.SMALL
+    again = [allocator.empty((1 << 12,), "float32") for _ in range(allocator.FEW)]
+    assert len({address(a) for a in again} & places) == allocator.FEW
     del again
-    memory.release()
-    assert not memory._kept.small
+    allocator.release()
+    assert not allocator._kept.small
 
 
 @pytest.mark.parametrize("size", [MEGA // 64, MEGA // 4])
@@ -179,7 +182,7 @@ def test_threads_never_get_the_same_memory(size):
     def work(number):
         together.wait()
         for _ in range(100):
-            mine = [memory.empty((size,), "float32") for _ in range(3)]
+            mine = [allocator.empty((size,), "float32") for _ in range(3)]
             for i, a in enumerate(mine):
                 a[:: 1 << 12] = 10 * number + i
             if not all((a[:: 1 << 12] == 10 * number + i).all() for i, a in enumerate(mine)):
@@ -200,8 +203,9 @@ def test_threads_never_get_the_same_memory(size):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork, so no children that inherit a lock")
 def test_a_child_is_not_locked_out_by_a_thread_of_its_parent():
     code = (
-        "import os, sys\nfrom spikecore.kernels import memory\nmemory._kept.lock.acquire()\nchild = os.fork()\n"
-        "if not child:\n    memory.empty((1 << 20,), 'float32')\n    os._exit(7)\n"
+        "import os, sys\nfrom spikecore.kernels.runtime import allocator\n"
+        "allocator._kept.lock.acquire()\nchild = os.fork()\n"
+        "if not child:\n    allocator.empty((1 << 20,), 'float32')\n    os._exit(7)\n"
         "print(os.waitpid(child, 0)[1] >> 8)"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60)

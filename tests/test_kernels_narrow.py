@@ -16,7 +16,7 @@ from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, flatten, map_leaves
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
-from spikecore.kernels import narrow  # noqa: E402
+from spikecore.kernels import readout  # noqa: E402
 
 #: All that is learned has one value per neuron: a single one's gradient is a sum over everything that may come out near
 #: zero, and its rounding is no small part of it then.
@@ -154,7 +154,7 @@ def test_layers_of_a_users_own_are_called(narrowly):
 def test_bits_do_not_depend_on_the_number_of_threads():
     import numba
 
-    from spikecore.kernels.threads import use_threads
+    from spikecore.kernels.runtime.openmp import use_threads
 
     engine, found = sc.get_engine("numpy", fused=True), []
     for count in (1, numba.config.NUMBA_NUM_THREADS):
@@ -204,10 +204,10 @@ def test_many_samples_are_summed_in_some_parts(narrowly):
     """More chunks than parts, parts of unequal size, and the same bits on all threads."""
     import numba
 
-    from spikecore.kernels.threads import use_threads
+    from spikecore.kernels.runtime.openmp import use_threads
 
     options = {"steps": 3, "batch": 37, "n": 2100, "outs": 10}
-    assert narrow.chunk_of((37, 2100)) == 2100
+    assert readout.Multiply(10).chunk_of((37, 2100)) == 2100
     found = []
     for count in (1, numba.config.NUMBA_NUM_THREADS):
         use_threads(count)
@@ -217,12 +217,12 @@ def test_many_samples_are_summed_in_some_parts(narrowly):
 
 
 def test_what_memory_held_before_does_not_matter(monkeypatch):
-    empty = narrow.memory.empty
+    empty = readout.allocator.empty
 
     def full(shape, dtype):
         found = empty(shape, dtype)
         found[...] = 3e38
         return found
 
-    monkeypatch.setattr(narrow.memory, "empty", full)
+    monkeypatch.setattr(readout.allocator, "empty", full)
     check("float32", sc.Leaky(beta=0.8, threshold=0.5), steps=1, batch=200, n=65)  # warnings are errors here

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 import spikecore as sc
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Tree, map_leaves
-from spikecore.kernels import product
+from spikecore.kernels.runtime import blas
 
 threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
-pytestmark = pytest.mark.skipif(not product._libraries(), reason="threadpoolctl finds no OpenBLAS with pthreads here")
+pytestmark = pytest.mark.skipif(not blas._libraries(), reason="threadpoolctl finds no OpenBLAS with pthreads here")
 
 
 def threads_now():
-    return [library.get_num_threads() for library in product._libraries()]
+    return [library.get_num_threads() for library in blas._libraries()]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,16 +36,16 @@ def three_threads():
 def parts(monkeypatch):
     """The parts of every product, however small; what they see of OpenBLAS."""
     seen = []
-    whole = product._parts
+    whole = blas._parts
 
     def watched(a, b, out, count):
         found = whole(a, b, out, count)
         seen.append((len(found), threads_now()))
         return found
 
-    monkeypatch.setattr(product, "PART", 1)
-    monkeypatch.setattr(product, "FEW", 0)
-    monkeypatch.setattr(product, "_parts", watched)
+    monkeypatch.setattr(blas, "PART", 1)
+    monkeypatch.setattr(blas, "FEW", 0)
+    monkeypatch.setattr(blas, "_parts", watched)
     return seen
 
 
@@ -66,9 +66,9 @@ def test_parts_are_the_product(data):
         a = np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2)
     out = np.full((a @ b).shape, np.nan, "float32")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(product, "PART", 1)
-        patch.setattr(product, "FEW", 0)
-        product.multiply(a, b, out)
+        patch.setattr(blas, "PART", 1)
+        patch.setattr(blas, "FEW", 0)
+        blas.multiply(a, b, out)
     np.testing.assert_array_equal(out, a @ b)
 
 
@@ -78,7 +78,7 @@ def test_parts_are_the_product(data):
 )
 def test_a_product_is_shared_along_its_longest_side(parts, a, b, count):
     out = np.empty((numbers(a) @ numbers(b)).shape, "float32")
-    product.multiply(numbers(a), numbers(b), out)
+    blas.multiply(numbers(a), numbers(b), out)
     assert parts == [(count, [1] * len(threads_now()))]
     np.testing.assert_array_equal(out, numbers(a) @ numbers(b))
 
@@ -90,22 +90,22 @@ def test_the_bits_do_not_depend_on_the_number_of_threads():
     for threads in (1, 2, 3):
         with threadpoolctl.threadpool_limits(threads, "blas"):
             found.append(np.empty((128, 1000), "float32"))
-            product.multiply(a, b.T, found[-1])
+            blas.multiply(a, b.T, found[-1])
     assert all(np.array_equal(found[0], other) for other in found)
 
 
 def test_openblas_has_its_threads_back_whatever_happens(parts, monkeypatch):
     before = threads_now()
     out = np.empty((8, 8), "float32")
-    product.multiply(numbers((8, 8)), numbers((8, 8)), out)
+    blas.multiply(numbers((8, 8)), numbers((8, 8)), out)
     assert threads_now() == before
 
     def refused(*_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr(product, "_quietly", refused)
+    monkeypatch.setattr(blas, "_quietly", refused)
     with pytest.raises(RuntimeError, match="no"):
-        product.multiply(numbers((8, 8)), numbers((8, 8)), out)
+        blas.multiply(numbers((8, 8)), numbers((8, 8)), out)
     assert threads_now() == before
 
 
@@ -117,7 +117,7 @@ def test_products_from_several_threads_at_once(parts):
         out = np.empty((64, 64), "float32")
         for _ in range(100):
             out[:] = np.nan
-            product.multiply(a, b, out)
+            blas.multiply(a, b, out)
             if not np.array_equal(out, a @ b):
                 failed.append(out)
 
@@ -134,9 +134,9 @@ def test_whoever_asks_decides_about_warnings(parts):
     large, out = np.full((9, 9), 1e30, "float32"), np.empty((9, 9), "float32")
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        product.multiply(large, large, out)
+        blas.multiply(large, large, out)
     with np.errstate(all="raise"), pytest.raises(FloatingPointError, match="overflow"):
-        product.multiply(large, large, out)
+        blas.multiply(large, large, out)
     assert [count for count, _ in parts] == [3, 3]
 
 
@@ -161,13 +161,13 @@ def test_other_operands_are_numpys_to_refuse():
 ENDING = """
 import atexit, threading, time
 import numpy as np, threadpoolctl
-from spikecore.kernels import product
+from spikecore.kernels.runtime import blas
 a = np.ones((300, 300), "float32")
 
 def multiplied(when):
     with threadpoolctl.threadpool_limits(2, "blas"):
         out = np.empty((300, 300), "float32")
-        product.multiply(a, a, out)
+        blas.multiply(a, a, out)
     print(when, (out == 300).all())
 
 def late():
@@ -190,19 +190,19 @@ def test_products_at_the_end_of_a_process():
 CHILD = """
 import os, sys
 import numpy as np, threadpoolctl
-from spikecore.kernels import product
+from spikecore.kernels.runtime import blas
 a = np.ones((300, 300), "float32")
 def multiplied():
     out = np.empty((300, 300), "float32")
-    product.multiply(a, a, out)
+    blas.multiply(a, a, out)
     return (out == 300).all()
 with threadpoolctl.threadpool_limits(2, "blas"):
     assert multiplied()
-    calm = product._calm
+    calm = blas._calm
     with calm, calm.lock:  # as if another thread were at it
         child = os.fork()
         if not child:
-            own = [library.get_num_threads() for library in product._libraries()]
+            own = [library.get_num_threads() for library in blas._libraries()]
             os._exit(0 if multiplied() and own == [2] * len(own) else 1)
     sys.exit(1 if os.waitpid(child, 0)[1] else 0)  # a status, of which a process would only return the last byte
 """
@@ -216,13 +216,13 @@ def test_a_forked_child_has_threads_of_its_own():
 @pytest.mark.parametrize("fused", [True, False], ids=["kernels", "loop"])
 def test_a_recurrence_multiplies_on_one_thread(monkeypatch, fused):
     """D9: other threads may get their turn on a busy machine when the step is long over."""
-    seen, whole = [], product._parts
+    seen, whole = [], blas._parts
 
     def watched(a, b, out, count):
-        seen.append((count, out.size * a.shape[-1] < 2 * product.PART, threads_now()))
+        seen.append((count, out.size * a.shape[-1] < 2 * blas.PART, threads_now()))
         return whole(a, b, out, count)
 
-    monkeypatch.setattr(product, "_parts", watched)
+    monkeypatch.setattr(blas, "_parts", watched)
     engine, layer = sc.get_engine("numpy", fused=fused), sc.RLeaky(beta=0.8, linear_features=100)
     params = layer.init(Key((0,)), (100,)).params
     held = Tree(params=map_leaves(engine.asarray, params), x=np.ones((6, 70, 100), "float32"))
@@ -239,13 +239,11 @@ def test_a_recurrence_multiplies_on_one_thread(monkeypatch, fused):
 def test_calm_ends_with_its_last_user():
     """D9: also if a product fails in it, or another thread is in it."""
     before = threads_now()
-    with pytest.raises(ValueError, match="mismatch"), product.calm():
-        product.multiply(np.ones((700, 700)), np.ones((699, 700)), np.empty((700, 700)))
+    with pytest.raises(ValueError, match="mismatch"), blas.calm():
+        blas.multiply(np.ones((700, 700)), np.ones((699, 700)), np.empty((700, 700)))
     assert threads_now() == before
-    with product.calm():
-        other = threading.Thread(
-            target=lambda: product.calm().__enter__() and product.calm().__exit__(None, None, None)
-        )
+    with blas.calm():
+        other = threading.Thread(target=lambda: blas.calm().__enter__() and blas.calm().__exit__(None, None, None))
         other.start()
         other.join()
         assert threads_now() == [1] * len(before)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
-from spikecore.kernels import cache, modules, store  # noqa: E402
+from spikecore.kernels.runtime import build, modules, store  # noqa: E402
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes of files are those of POSIX")
 SOURCE = "def double(worker, workers, table):\n    row(table[0])[0] = F(2.0) * row(table[2])[0]\n"
@@ -37,14 +37,14 @@ def place(monkeypatch, tmp_path):
 
 def forget():
     """What another process would not know."""
-    for known in (cache.build_run, modules.load):
+    for known in (build.build_run, modules.load):
         known.cache_clear()
 
 
 def compiles():
     """Whether a kernel is compiled, not loaded; and that it computes."""
     forget()
-    kernel = cache.build_run(SOURCE, "double", "float64")
+    kernel = build.build_run(SOURCE, "double", "float64")
     x, y = np.array([1.5]), np.zeros(1)
     kernel(1, (), (y, x))
     assert y[0] == 3.0
@@ -205,7 +205,8 @@ TRAIN = """
 import os, sys
 import numpy as np
 import spikecore as sc
-from spikecore.kernels import cache, fused, modules
+from spikecore.kernels import sequence
+from spikecore.kernels.runtime import build, modules
 
 def work():
     engine = sc.get_engine("numpy", fused=True)
@@ -219,7 +220,7 @@ if "full" in sys.argv:
 if "nobody" in sys.argv:
     work()  # reads whatever of Python itself only the administrator may read
     os.setgid(65534), os.setuid(65534)
-    for known in (cache.build, cache.build_run, modules.load, fused.forward_of, fused.backward_of):
+    for known in (build.build, build.build_run, modules.load, sequence.forward_of, sequence.backward_of):
         known.cache_clear()
     for name in [name for name in sys.modules if name.startswith("spikecore_kernel_")]:
         del sys.modules[name]

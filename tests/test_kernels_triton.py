@@ -15,9 +15,9 @@ import torch
 from kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, WORDS, Problem, Side, differences
 
 import spikecore as sc
-from spikecore.kernels import triton
-from spikecore.kernels.device import backward_of, explain, forward_of
-from spikecore.kernels.modules import load
+from spikecore.kernels import select, triton
+from spikecore.kernels.device import backward_of, forward_of
+from spikecore.kernels.runtime.modules import load
 from spikecore.kernels.target import INPUT_TYPED
 
 pytest.importorskip("triton", reason="Triton is not installed")
@@ -93,7 +93,7 @@ def test_every_elementwise_neuron_in_the_interpreter(slow, name, option):
 
 
 def kernels_of(case, dtype="float32"):
-    return Problem(case, dtype=dtype).kernels(triton.fused)
+    return Problem(case, dtype=dtype).kernels(triton.SequenceTriton.of)
 
 
 def compiled(kernel, dtype, given, architecture=90, lengths="i32"):
@@ -116,7 +116,7 @@ def every(case, inputs):
         dtype = given if given in ("float32", "float64") else "float32"
         kernels = kernels_of(case, dtype)
         yield forward_of(kernels, True, False), dtype, given
-        yield backward_of(kernels, True, kernels.trace.params, False, False), dtype, given
+        yield backward_of(kernels, True, kernels.step.trace.params, False, False), dtype, given
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_every_kernel_compiles_for_every_type(case):
 @pytest.mark.parametrize("lengths", ["i32", "i64", "constexpr"])
 def test_constant_inputs_and_windows_compile_for_other_gpus_and_sizes(architecture, lengths):
     kernels = kernels_of(CASES["Alpha"])
-    for kernel in (forward_of(kernels, True, True), backward_of(kernels, True, kernels.trace.params, True, True)):
+    for kernel in (forward_of(kernels, True, True), backward_of(kernels, True, kernels.step.trace.params, True, True)):
         assert len(compiled(kernel, "float32", "bfloat16", architecture, lengths)["cubin"]) > 1000
 
 
@@ -182,16 +182,16 @@ def test_states_are_kept_only_for_a_backward_run_and_only_those_it_reads():
 
 def test_where_triton_is_missing_the_reason_is_given(monkeypatch):
     monkeypatch.setattr(triton.importlib.util, "find_spec", lambda name: None)
-    assert "Triton is not installed" in triton.fused(sc.Leaky(), (("beta", 0.9),), (), (), "float32")
+    assert "Triton is not installed" in triton.SequenceTriton.of(sc.Leaky(), (("beta", 0.9),), (), (), "float32")
 
 
 def test_what_is_not_elementwise_says_why():
     constants = (("threshold", 1.0), ("graded_spikes_factor", 1.0), ("beta", 0.9))
-    assert "it uses 'argmax'" in triton.fused(sc.Leaky(inhibition=True), constants, (), (), "float32")
+    assert "it uses 'argmax'" in triton.SequenceTriton.of(sc.Leaky(inhibition=True), constants, (), (), "float32")
 
 
 def test_explanations_name_the_language():
-    text = explain(triton.FusedTriton, sc.Leaky())
+    text = select.explain(True, sc.Leaky(), "cuda")
     assert text == "fused: Triton kernels of Leaky.step with the loop over time inside"
 
 
@@ -206,7 +206,7 @@ def test_kernels_equal_the_loop_on_a_gpu(option):
             lambda t: t.to(getattr(torch, problem.given or problem.dtype)),  # noqa: B023
             torch.broadcast_to,
         )
-        found = problem.run(problem.kernels(triton.fused), here)
+        found = problem.run(problem.kernels(triton.SequenceTriton.of), here)
         assert differences(problem, found, bits=LIMITS[problem.dtype]) == [], case
 
 
@@ -218,12 +218,12 @@ def test_the_torch_engine_takes_them_from_scan_to_parameter_gradients(tmp_path):
 
 
 def test_cuda_tensors_and_cupy_arrays_have_their_own_kernels():
-    from spikecore.kernels.choose import Terms, choose
+    from spikecore.kernels.select import Terms, choose
 
     leaky = {"beta": 0.9, "threshold": 1.0, "graded_spikes_factor": 1.0}
     state = {"mem": np.zeros((2, 4), np.float32)}
     found = choose(Terms(True, "float32", target="cuda"), sc.Leaky(), leaky, state, (9, 2, 4), ())
-    assert isinstance(found, triton.FusedTriton)
+    assert isinstance(found, triton.SequenceTriton)
     dense = {**{f"neuron.{name}": value for name, value in leaky.items()}, "connection.weight": np.eye(4)}
     with pytest.raises(RuntimeError, match="not elementwise"):
         choose(

@@ -17,7 +17,7 @@ import spikecore.nn as snn  # noqa: E402
 from spikecore import ShapeError, surrogate, utils  # noqa: E402
 from spikecore.api.core.layer import Pass  # noqa: E402
 from spikecore.engines.torch.nn import stepping  # noqa: E402
-from spikecore.kernels import single  # noqa: E402
+from spikecore.kernels import step_kernel  # noqa: E402
 
 LARGE = stepping.LARGE
 BETA = torch.tensor([0.5, 0.7, 0.8, 0.9, 0.95])
@@ -132,7 +132,7 @@ def test_views_halves_threads_and_no_grad(monkeypatch):
     spikes, mem = lif(x.t().half())
     assert (spikes.dtype, mem.dtype) == (torch.float16, torch.float32)
     kept = torch.get_num_threads()
-    monkeypatch.setattr(single, "WIDE", 0)
+    monkeypatch.setattr(step_kernel, "WIDE", 0)
     try:
         torch.set_num_threads(2)
         wide = 2 * torch.rand(3, 5000)

@@ -131,7 +131,7 @@ def test_small_products_of_a_recurrence_take_one_thread(monkeypatch, size, few):
     """D9: other threads may get their turn on a busy machine when the step is long over."""
     pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
     from spikecore.engines.torch import product
-    from spikecore.kernels.threads import launch
+    from spikecore.kernels.runtime.openmp import launch
 
     if product._mkl_threads() is None:
         pytest.skip("torch does not multiply with MKL here")

@@ -11,9 +11,9 @@ import spikecore as sc
 from spikecore.api.core.layer import Pass
 from spikecore.api.core.tree import Params, Tree
 from spikecore.engines.torch import operators
-from spikecore.kernels import choose
+from spikecore.kernels import select
 
-choose.MAKERS["cpu"] = choose.MAKERS["cuda"]
+select.KINDS["cpu"] = select.KINDS["cuda"]
 operators._array = torch.Tensor.detach  # Triton takes tensors as they are
 
 

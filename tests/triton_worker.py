@@ -27,7 +27,7 @@ def side(given):
 
 def check(name, options):
     problem = Problem(CASES[name], **options)
-    kernels, here = problem.kernels(triton.fused), side(problem.given)
+    kernels, here = problem.kernels(triton.SequenceTriton.of), side(problem.given)
     loose = LIMITS[problem.dtype] if name == WORDS.name else 0.0  # transcendental functions, each library has its own
     half = BF16 if problem.given == "bfloat16" else 0.0
     found = differences(problem, problem.run(kernels, here), bits=loose, half=half, values=loose)

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from spikecore.api.core.rules import rule_of
 from spikecore.kernels.trace import Symbol, Trace, Words
 
 
-@dataclass(frozen=True)
-class Adjoint:
-    """Where the gradients are: values of the trace's program, or None where there is none.
+def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Dict[str, Any]:
+    """Extend the trace's program by its adjoint; the gradients by the input, the states before and the parameters.
 
-    Args:
-        x: by the input.
-        before: by the states before the step.
-        params: by the parameters, in the order of the trace.
-    """
-
-    x: Any
-    before: Tuple[Any, ...]
-    params: Tuple[Any, ...]
-
-
-def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Adjoint:
-    """Extend the trace's program by its adjoint.
-
-    New inputs: ``g`` (by the output), ``c_<state>`` (by the new state, from the steps after) and ``r_<state>`` (by the
-    state recorded at this step). Shares are added up in reverse program order, from left to right, as autograd does it:
-    that makes the kernel bit-identical to the loop.
+    They are values of the program, or None where there is none, by the name of the input: ``x``, ``s_<state>``,
+    ``p_<parameter>``. New inputs: ``g`` (by the output), ``c_<state>`` (by the new state, from the steps after) and
+    ``r_<state>`` (by the state recorded at this step). Shares are added up in reverse program order, from left to
+    right, as autograd does it: that makes the kernel bit-identical to the loop.
     """
     program = trace.program
     xp, forward = Words(program), list(program.ops)
@@ -58,12 +43,6 @@ def adjoint(trace: Trace, recorded: Tuple[str, ...]) -> Adjoint:
                 if share is not None:
                     grads[arg.value] = grads[arg.value] + share if arg.value in grads else share
 
-    def found(name: str) -> Any:
-        g = grads.get(program.inputs[name]) if name in program.inputs else None
-        return g.value if isinstance(g, Symbol) else g
-
-    return Adjoint(
-        found("x"),
-        tuple(found(f"s_{name}") for name in trace.states),
-        tuple(found(f"p_{name}") for name in trace.params),
-    )
+    names = ("x", *(f"s_{s}" for s in trace.states), *(f"p_{p}" for p in trace.params))
+    by_name = {name: grads.get(program.inputs.get(name, -1)) for name in names}
+    return {name: g.value if isinstance(g, Symbol) else g for name, g in by_name.items()}

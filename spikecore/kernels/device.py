@@ -3,170 +3,121 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type, TypeVar
+from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type
 
-from spikecore.kernels.adjoint import adjoint
-from spikecore.kernels.form import Form, form_of, numbers_of
-from spikecore.kernels.fused import Gradients, Made
+from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted, reduced
+from spikecore.kernels.form import numbers_of
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.skeleton import Kernel, backward_kernel, forward_kernel
+from spikecore.kernels.sequence_gpu import Kernel, backward_kernel, forward_kernel
 from spikecore.kernels.target import INPUT_TYPED, Target
-from spikecore.kernels.trace import NotElementwise, Trace, trace
-
-Constants = Tuple[Tuple[str, Any], ...]
-D = TypeVar("D", bound="OnDevice")
 
 
-@dataclass(frozen=True, eq=False)  # one object per kind of run, see ``made``
-class OnDevice:
-    """One stepper's kernels for one kind of parameters; called like ``spikecore.kernels.fused.Fused``.
+@dataclass(frozen=True, eq=False)
+class OnDevice(Kernels):
+    """Kernels that take one neuron per thread through time.
 
     A subclass names its language, its arrays and how a kernel is started. The input may be of a half-precision type:
-    then outputs and the gradient by the input are, too, while states and parameters stay in ``dtype``.
+    then outputs and the gradient by the input are, too, while states and parameters stay in the step's type.
 
     Args:
-        form: the step and its derivative.
-        states, params: names of the states, and of the parameters that are arrays, in the form's order.
-        record: states returned for every step.
-        rows: parameters with one value per neuron.
-        dtype: "float32" or "float64", of states and parameters.
-        placed: the form's constants as an array, by device.
+        step: see ``Kernels``.
+        placed: the step's constants as an array, by device.
     """
 
-    form: Form
-    states: Tuple[str, ...]
-    params: Tuple[str, ...]
-    record: Tuple[str, ...]
-    rows: Tuple[str, ...]
-    dtype: str
     placed: Dict[str, Any] = field(default_factory=dict, init=False)
 
     target: ClassVar[Type[Target]]
-    language: ClassVar[str]
-    shares: ClassVar[bool] = False  # see ``Fused``
-    unread: ClassVar[Tuple[str, ...]] = ()
 
     # ---- arrays and kernels of the subclass ----
 
-    def _empty(self, like: Any, shape: Tuple[int, ...], own: bool) -> Any:
+    @abstractmethod
+    def empty(self, like: Any, shape: Tuple[int, ...], own: bool) -> Any:
         """A new array where ``like`` is, of its type or (``own``) of the states' type."""
-        raise NotImplementedError
 
-    def _packed(self, a: Any, like: Any = None) -> Any:
+    @abstractmethod
+    def packed(self, a: Any, like: Any = None) -> Any:
         """The same values without gaps in memory, in the type of ``like`` or else of the states."""
-        raise NotImplementedError
 
-    def _spread(self, a: Any, shape: Tuple[int, ...]) -> Any:
-        """Broadcast to ``shape``, without gaps."""
-        raise NotImplementedError
+    @abstractmethod
+    def spread(self, a: Any, shape: Tuple[int, ...]) -> Any:
+        """Broadcast to ``shape``."""
 
-    def _repeats(self, a: Any) -> bool:
-        """Whether all rows of an array over time are the same memory."""
-        raise NotImplementedError
+    @abstractmethod
+    def cast(self, a: Any, dtype: Any) -> Any:
+        """The same values in another type, "float64" or an array's."""
 
-    def _reduced(self, sums: Any, like: Any) -> Any:
-        """Sums per neuron as one gradient in the shape and type of a parameter: added up in float64, in one order."""
-        raise NotImplementedError
+    @abstractmethod
+    def stride(self, a: Any) -> int:
+        """How far the first rows of an array lie apart; 0 where all are the same memory."""
 
-    def _start(self, kernel: Kernel, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
+    @abstractmethod
+    def start(self, kernel: Kernel, arrays: List[Any], numbers: List[int], x: Any, count: int) -> None:
         """Start a kernel on ``count`` neurons, where the input ``x`` is and for its type."""
-        raise NotImplementedError
 
     # ---- runs ----
 
-    @property
-    def trace(self) -> Trace:
-        """The step, with numbers in place of names."""
-        return self.form.trace
-
-    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
-        """Shape of one step's output, from that of its input."""
-        return shape
-
-    def forward(self, x: Any, state: Sequence[Any], params: Dict[str, Any], steps: int, keep: bool = True) -> Made:
-        """A run of ``steps`` steps; ``keep`` says that a backward run will follow."""
-        shape, kept = tuple(x.shape[1:]), kept_states(self) if keep else ()
-        recorded = [self._empty(x, (steps, *shape), True) for _ in self.record]
-        final = [self._empty(x, shape, True) for _ in self.states]
-        saved = tuple(self._empty(x, (steps + 1, *shape), True) for _ in kept)
-        results = Made(self._empty(x, (steps, *shape), False), recorded, final, saved)
-        arrays = {**self._given(x, params), **self._named("init", self.trace.states, state)}
-        arrays.update({"out": results.outputs, **_named("rec", numbers_of(self.states, self.record), recorded)})
-        arrays.update({**_named("fin", self.trace.states, final), **_named("kept", kept, saved)})
-        self._run(forward_of(self, keep, x.shape[0] == 1 < steps), arrays, {"x": x}, steps)
+    def forward(self, request: Request, keep: bool = True) -> Results:
+        x, shape, steps, step = request.inputs, request.shape, request.steps, self.step
+        kept, states = kept_states(self) if keep else (), step.trace.states
+        recorded = [self.empty(x, (steps, *shape), True) for _ in step.record]
+        final = [self.empty(x, shape, True) for _ in states]
+        saved = tuple(self.empty(x, (steps + 1, *shape), True) for _ in kept)
+        results = Results(self.empty(x, (steps, *shape), False), recorded, final, saved)
+        arrays = {**self._given(request), **_named("init", states, map(self.packed, request.state))}
+        arrays.update({"out": results.outputs, **_named("rec", step.recorded, recorded)})
+        arrays.update({**_named("fin", states, final), **_named("kept", kept, saved)})
+        self._run(forward_of(self, keep, request.constant), arrays, {"x": x}, steps)
         return results
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
-        """Shapes of what ``forward`` saves: states before the first step and after each."""
+        """Shapes of the states before the first step and after each."""
         return [(steps + 1, *shape)] * len(kept_states(self))
 
-    def backward(
-        self,
-        x: Any,
-        state: Sequence[Any],
-        params: Dict[str, Any],
-        g: Any,
-        g_recorded: Sequence[Any],
-        g_final: Sequence[Any],
-        by_x: bool,
-        by_params: Tuple[str, ...],
-        window: Any,
-        saved: Tuple[Any, ...] = (),
-    ) -> Gradients:
-        """Gradients by input, first state and the parameters named in ``by_params``; ``saved``: of the forward run."""
-        shape, steps = tuple(x.shape[1:]), g.shape[0]
-        gx = self._empty(x, tuple(x.shape), False) if by_x else None
-        first = [self._empty(x, shape, True) for _ in self.states]
-        sums = [self._empty(x, shape, True) for _ in by_params]
-        last = [self._zeros(x, shape) if one is None else one for one in g_final]
-        arrays = {**self._given(x, params), **self._named("c", self.trace.states, last)}
-        arrays.update({**_named("kept", kept_states(self), saved), **_named("ginit", self.trace.states, first)})
-        by = numbers_of(self.params, by_params)
-        arrays.update({"gx": gx, **_named("gp", by, sums)})
-        rows = {"x": x, "g": g, **_named("r", numbers_of(self.states, self.record), g_recorded)}
-        kernel = backward_of(self, by_x, by, x.shape[0] == 1 < steps, bool(window))
-        self._run(kernel, arrays, rows, steps, window)
-        found = {p: self._reduced(total, params[p]) for p, total in zip(by_params, sums)}
-        return Gradients(gx, first, found)
+    def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
+        x, shape, step = request.inputs, request.shape, self.step
+        states, by = step.trace.states, numbers_of(step.params, wanted.params)
+        by_x = self.empty(x, tuple(x.shape), False) if wanted.inputs else None
+        first = [self.empty(x, shape, True) for _ in states]
+        sums = [self.empty(x, shape, True) for _ in by]
+        last = [self.packed(self.spread(self._array(x, [0.0]), shape) if g is None else g) for g in upstream.final]
+        arrays = {**self._given(request), **_named("c", states, last), **_named("ginit", states, first)}
+        arrays.update({**_named("kept", kept_states(self), upstream.saved), "gx": by_x, **_named("gp", by, sums)})
+        rows = {"x": x, "g": upstream.outputs, **_named("r", step.recorded, upstream.recorded)}
+        kernel = backward_of(self, wanted.inputs, by, request.constant, bool(wanted.window))
+        self._run(kernel, arrays, rows, request.steps, wanted.window)
+        likes = (request.params[p] for p in wanted.params)
+        totals = (self.cast(reduced(self.cast(s, "float64"), tuple(p.shape)), p.dtype) for s, p in zip(sums, likes))
+        return Gradients(by_x, first, dict(zip(wanted.params, totals)))
 
-    def _zeros(self, like: Any, shape: Tuple[int, ...]) -> Any:
-        made = self._empty(like, shape, True)
-        made[...] = 0.0
-        return made
-
-    def _given(self, x: Any, params: Dict[str, Any]) -> Dict[str, Any]:
-        shape = tuple(x.shape[1:])
-        arrays = (self._spread(params[p], shape) if p in self.rows else self._packed(params[p]) for p in self.params)
-        return {**_named("p", self.trace.params, arrays), "constants": self._constants(x)}
-
-    def _constants(self, like: Any) -> Any:
-        """The constants of the step and its derivative, made once for each device."""
-        place = str(getattr(like, "device", ""))
+    def _given(self, request: Request) -> Dict[str, Any]:
+        """Parameters and constants by name; constants are put on a device once."""
+        step, place = self.step, str(getattr(request.inputs, "device", ""))
         if place not in self.placed:
-            made = self._empty(like, (len(self.form.constants),), True)
-            for i, value in enumerate(self.form.constants):
-                made[i] = value
-            self.placed[place] = made
-        return self.placed[place]
+            self.placed[place] = self._array(request.inputs, step.constants)
+        given = zip(step.trace.params, (request.params[p] for p in step.params))
+        arrays = {f"p_{i}": self.packed(self.spread(a, request.shape) if i in step.rows else a) for i, a in given}
+        return {**arrays, "constants": self.placed[place]}
 
-    def _named(self, kind: str, names: Any, arrays: Sequence[Any]) -> Dict[str, Any]:
-        return _named(kind, names, (self._packed(a) for a in arrays))
+    def _array(self, like: Any, values: Sequence[float]) -> Any:
+        array = self.empty(like, (len(values),), True)
+        for i, value in enumerate(values):
+            array[i] = value
+        return array
 
-    def _run(
-        self, kernel: Kernel, arrays: Dict[str, Any], rows: Dict[str, Any], steps: int, window: Any = None
-    ) -> None:
+    def _run(self, kernel: Kernel, arrays: Dict[str, Any], rows: Dict[str, Any], steps: int, window: int = 0) -> None:
         """Start a kernel on arrays by name; those in ``rows`` may be the same at every step."""
         count = math.prod(rows["x"].shape[1:])
         numbers = {"count": count, "steps": steps, "window": window}
         for name in set(rows) & set(kernel.arrays):
-            moves = rows[name].shape[0] > 1 and not self._repeats(rows[name])
+            moves = rows[name].shape[0] > 1 and self.stride(rows[name]) != 0
             seen = rows[name] if moves else rows[name][:1, ...]
-            arrays[name] = self._packed(seen, rows["x"] if name in INPUT_TYPED else None)
+            arrays[name] = self.packed(seen, rows["x"] if name in INPUT_TYPED else None)
             numbers[f"step_{name}"] = count if moves else 0
         if count:
             given = [arrays[n] for n in kernel.arrays], [numbers[n] for n in kernel.numbers]
-            self._start(kernel, *given, rows["x"], count)
+            self.start(kernel, *given, rows["x"], count)
 
 
 def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
@@ -174,39 +125,20 @@ def _named(kind: str, names: Any, arrays: Any) -> Dict[str, Any]:
 
 
 @Remembered
-def kept_states(runs: OnDevice) -> Tuple[str, ...]:
+def kept_states(kernels: OnDevice) -> Tuple[str, ...]:
     """The states that a backward run reads, whatever gradients it is asked for, by their numbers."""
-    arrays = backward_of(runs, True, runs.trace.params, False, False).arrays
-    return tuple(s for s in runs.trace.states if f"kept_{s}" in arrays)
+    arrays = backward_of(kernels, True, kernels.step.trace.params, False, False).arrays
+    return tuple(s for s in kernels.step.trace.states if f"kept_{s}" in arrays)
 
 
 @Remembered
-def forward_of(runs: OnDevice, keep: bool, constant: bool) -> Kernel:
+def forward_of(kernels: OnDevice, keep: bool, constant: bool) -> Kernel:
     """The forward kernel; ``constant``: the input is the same at every step."""
-    kept = kept_states(runs) if keep else ()
-    rows, record = numbers_of(runs.params, runs.rows), numbers_of(runs.states, runs.record)
-    return forward_kernel(runs.target(runs.dtype), runs.trace, rows, record, kept, constant)
+    kept = kept_states(kernels) if keep else ()
+    return forward_kernel(kernels.target(kernels.step.dtype), kernels.step, kept, constant)
 
 
 @Remembered
-def backward_of(runs: OnDevice, by_x: bool, by_params: Tuple[str, ...], constant: bool, windowed: bool) -> Kernel:
+def backward_of(kernels: OnDevice, by_x: bool, by_params: Tuple[str, ...], constant: bool, windowed: bool) -> Kernel:
     """The backward kernel for the gradients that are wanted, by parameters' numbers."""
-    target, rows = runs.target(runs.dtype), numbers_of(runs.params, runs.rows)
-    return backward_kernel(target, runs.trace, runs.form.adjoint, rows, by_x, by_params, constant, windowed)
-
-
-@Remembered
-def made(
-    stepper: Any, kind: Type[D], constants: Constants, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str
-) -> Any:
-    """A stepper's kernels of one kind, or a text that says why there are none."""
-    try:
-        found = trace(stepper, dict(constants))
-        return kind(form_of(found, adjoint(found, record)), found.states, found.params, record, rows, dtype)
-    except NotElementwise as reason:
-        return f"{type(stepper).__name__}.step is not elementwise: {reason}"
-
-
-def explain(kind: Type[OnDevice], stepper: Any, limit: str = "") -> str:
-    """What ``engine.explain`` says of a stepper that has kernels of this kind; ``limit`` says from which size on."""
-    return f"fused: {kind.language} kernels of {type(stepper).__name__}.step with the loop over time inside{limit}"
+    return backward_kernel(kernels.target(kernels.step.dtype), kernels.step, by_x, by_params, constant, windowed)

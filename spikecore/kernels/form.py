@@ -7,38 +7,121 @@ are numbered, so that generated code has no names of the user's, which may look 
 from __future__ import annotations
 
 import math
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
-from spikecore.kernels.adjoint import Adjoint
+import numpy as np
+
+from spikecore.kernels.adjoint import adjoint
+from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Arg, Op, Program
-from spikecore.kernels.trace import Trace
+from spikecore.kernels.trace import NotElementwise, Trace, trace
 
 PLAIN = (-1.0, 0.0, 1.0, 2.0)  # stay in the code: compilers simplify what is done with them
 CONSTANT = "k_"  # begins the names of inputs that are constants
+Constants = Tuple[Tuple[str, Optional[float]], ...]
 
 
-class Form(NamedTuple):
-    """A step and its derivative as kernels are made of them.
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A neuron's step and its derivative for one kind of parameters, as kernels are made of them.
 
     Args:
         trace: the step; states and parameters are called "0", "1", ..., constants are inputs "k_0", "k_1", ...
-        adjoint: its derivative.
+        gradients: its derivative: values of the trace's program, or None for zero, by the name of the input.
         constants: the values of the constants, in order.
+        states, params: the neuron's own names of its states and of the parameters that are arrays, in order.
+        record: the states that are returned for every step, by their own names.
+        rows: the parameters that have one value per neuron, by their numbers; the others are one number.
+        dtype: "float32" or "float64".
     """
 
     trace: Trace
-    adjoint: Adjoint
+    gradients: Dict[str, Any]
     constants: Tuple[float, ...]
+    states: Tuple[str, ...]
+    params: Tuple[str, ...]
+    record: Tuple[str, ...]
+    rows: Tuple[str, ...]
+    dtype: str
+
+    @cached_property
+    def recorded(self) -> Tuple[str, ...]:
+        """The states that are returned for every step, by their numbers."""
+        return numbers_of(self.states, self.record)
+
+    @cached_property
+    def numbers(self) -> Tuple[str, ...]:
+        """The parameters that are one number, as inputs of the program."""
+        return tuple(f"p_{p}" for p in self.trace.params if p not in self.rows)
+
+    @cached_property
+    def constant_array(self) -> Any:
+        """The constants as an array."""
+        return np.array(self.constants, self.dtype)
+
+    @cached_property
+    def before(self) -> Dict[str, int]:
+        """What a step is computed from: the inputs that are no constants."""
+        return {name: value for name, value in self.trace.program.inputs.items() if not name.startswith(CONSTANT)}
+
+    @cached_property
+    def known(self) -> Dict[str, int]:
+        """What a step backwards is computed from: the states after the step, ``a_<state>``, and the same."""
+        inputs = self.trace.program.inputs.values()
+        after = {f"a_{s}": v for s, v in zip(self.trace.states, self.trace.after) if v not in inputs}
+        return {**after, **self.before}
+
+    def way_back(self, by_x: bool, by_params: Iterable[str], output: bool = False) -> Tuple[Dict[str, Any], Any, Any]:
+        """The gradients by first states and what else is asked for, the operations for them, and the leaves these read.
+
+        Args:
+            by_x: whether the gradient by the input is asked for.
+            by_params: the parameters whose gradients are, by their numbers.
+            output: whether the step's output is to be computed, too.
+        """
+        names = *(["x"] if by_x else []), *(f"s_{s}" for s in self.trace.states), *(f"p_{p}" for p in by_params)
+        results = {name: self.gradients[name] for name in names}
+        ends = [v for v in results.values() if type(v) is int] + ([self.trace.output] if output else [])
+        return (results, *self.trace.program.needed(ends, self.trace.after))
 
 
-def form_of(trace: Trace, adjoint: Adjoint) -> Form:
-    """The form of a traced step."""
-    states, params = numbers_of(trace.states, trace.states), numbers_of(trace.params, trace.params)
-    names = {"x": "x", "g": "g", **{f"p_{p}": f"p_{i}" for p, i in zip(trace.params, params)}}
-    names.update({f"{kind}_{s}": f"{kind}_{i}" for s, i in zip(trace.states, states) for kind in "scr"})
-    inputs = {names[name]: value for name, value in trace.program.inputs.items() if name in names}
-    program, constants = without_constants(Program(inputs, trace.program.ops, trace.program.kinds))
-    return Form(Trace(program, states, params, trace.output, trace.after), adjoint, constants)
+@Remembered
+def traced(stepper: Any, constants: Constants, record: Tuple[str, ...]) -> Any:
+    """Trace and derivative of a neuron's step, or why there are none; arguments as for ``step_of``."""
+    try:
+        step = trace(stepper, dict(constants))
+        return step, adjoint(step, record)
+    except NotElementwise as reason:
+        return f"{type(stepper).__name__}.step is not elementwise: {reason}"
+
+
+def step_of(
+    stepper: Any, constants: Constants, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str
+) -> Union[Step, str]:
+    """A neuron's step as kernels are made of it, or a text that says why there can be none.
+
+    Args:
+        stepper: the neuron.
+        constants: its prepared parameters by dotted name: a float is a constant, None stands for an array.
+        record: the states to return for every step.
+        rows: the parameters with more than one value.
+        dtype: "float32" or "float64", of states and parameters.
+    """
+    whole = traced(stepper, constants, record)
+    if isinstance(whole, str):
+        return whole
+    step, gradients = whole
+    states, params = numbers_of(step.states, step.states), numbers_of(step.params, step.params)
+    names = {"x": "x", "g": "g", **{f"p_{p}": f"p_{i}" for p, i in zip(step.params, params)}}
+    names.update({f"{kind}_{s}": f"{kind}_{i}" for s, i in zip(step.states, states) for kind in "scr"})
+    inputs = {names[name]: value for name, value in step.program.inputs.items() if name in names}
+    program, values = without_constants(Program(inputs, step.program.ops, step.program.kinds))
+    by_number = {names[name]: value for name, value in gradients.items()}
+    wide = numbers_of(step.params, [p for p in step.params if p in rows])
+    form = Trace(program, states, params, step.output, step.after)
+    return Step(form, by_number, values, step.states, step.params, record, wide, dtype)
 
 
 def without_constants(program: Program) -> Tuple[Program, Tuple[float, ...]]:
@@ -46,20 +129,20 @@ def without_constants(program: Program) -> Tuple[Program, Tuple[float, ...]]:
 
     Each place has an input of its own: which values happen to be equal changes nothing.
     """
-    found: List[float] = []
+    values: List[float] = []
     inputs, kinds, ops = dict(program.inputs), list(program.kinds), []
 
     def moved(word: str, place: int, arg: Arg) -> Arg:
         if type(arg) is int or _stays(word, place, arg):
             return arg
-        inputs[f"{CONSTANT}{len(found)}"] = len(kinds)
-        found.append(float(arg))
+        inputs[f"{CONSTANT}{len(values)}"] = len(kinds)
+        values.append(float(arg))
         kinds.append("float")
         return len(kinds) - 1
 
     for op in program.ops:
         ops.append(Op(op.out, op.word, tuple(moved(op.word, i, a) for i, a in enumerate(op.args)), op.option))
-    return Program(inputs, ops, kinds), tuple(found)
+    return Program(inputs, ops, kinds), tuple(values)
 
 
 def _stays(word: str, place: int, value: float) -> bool:
@@ -68,8 +151,8 @@ def _stays(word: str, place: int, value: float) -> bool:
     return value in PLAIN or not math.isfinite(value) or exponent
 
 
-def numbers_of(names: Sequence[str], some: Sequence[str]) -> Tuple[str, ...]:
-    """What ``some`` of the names are called in a form."""
+def numbers_of(names: Sequence[str], some: Iterable[str]) -> Tuple[str, ...]:
+    """What ``some`` of the names are called in a step."""
     return tuple(str(names.index(name)) for name in some)
 
 

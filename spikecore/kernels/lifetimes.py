@@ -23,12 +23,12 @@ class Remembered:
         self.known: WeakKeyDictionary[Any, Dict[Any, Any]] = WeakKeyDictionary()
 
     def __call__(self, owner: Any, *others: Any) -> Any:
-        found = self.known.get(owner)
-        if found is None:
-            found = self.known.setdefault(owner, {})
-        if others not in found:
-            found[others] = self.function(owner, *others)
-        return found[others]
+        results = self.known.get(owner)
+        if results is None:
+            results = self.known.setdefault(owner, {})
+        if others not in results:
+            results[others] = self.function(owner, *others)
+        return results[others]
 
     def cache_clear(self) -> None:
         """Forget everything."""

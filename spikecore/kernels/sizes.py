@@ -7,6 +7,7 @@ from functools import lru_cache
 
 LARGE = 1 << 18  # neuron-steps from which on a run pays for its kernels' compilation
 REPEATED = 1 << 14  # the same where the run comes again and again, as in training
+NO_NUMBA = 'Numba is not installed (pip install "spikecore[kernels]")'
 LONGEST = 128  # operations of a step and its derivative; twice as many take Numba some seconds or half a minute
 
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, List, Tuple
 
-from spikecore.kernels.cache import build_tile
 from spikecore.kernels.emit import Source
+from spikecore.kernels.runtime.build import build_tile
 
 ARGUMENTS = {"product": ("a", "b", "bias", "out"), "by_rows": ("g", "b", "out"), "by_weight": ("g", "a", "out")}
+TILES = tuple(ARGUMENTS)
 AT_ONCE = {"product": (4, 5), "by_rows": (2, 5), "by_weight": (4, 2)}  # rows and outs, the fastest of some that fit
 VECTOR = 16  # elements of the longest vectors
 PAGE = 1024  # elements: rows so far apart are in each other's way
@@ -28,8 +29,8 @@ PAGE = 1024  # elements: rows so far apart are in each other's way
 
 def wide(inner: int) -> int:
     """How far apart the rows of by_weight's result are."""
-    found = -(-inner // VECTOR) * VECTOR
-    return found + VECTOR if found % PAGE == 0 else found
+    width = -(-inner // VECTOR) * VECTOR
+    return width + VECTOR if width % PAGE == 0 else width
 
 
 @lru_cache(maxsize=None)
@@ -58,7 +59,7 @@ def _groups(outs: int, size: int, by_itself: bool) -> List[Tuple[int, int, int]]
     size = min(size, outs)
     begin, whole = size if by_itself else 0, outs - outs % size
     groups = (0, begin, size), (begin, whole, size), (whole, outs, outs % size)
-    return [one for one in groups if one[0] < one[1]]
+    return [group for group in groups if group[0] < group[1]]
 
 
 def _name(source: Source, array: str, some: range, place: str, length: Any) -> None:

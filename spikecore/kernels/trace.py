@@ -172,15 +172,15 @@ def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
     """
     program = Program()
     engine = SymbolicEngine(program)
-    held = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}
+    given = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}
     before = {name: Symbol(program, program.input(f"s_{name}")) for name in stepper.state}
     x = Symbol(program, program.input("x"))
-    y, after = one_step(engine, stepper, nested(held), State(before), x)
+    y, after = one_step(engine, stepper, nested(given), State(before), x)
     if not isinstance(y, Symbol) or any(not isinstance(after[name], Symbol) for name in stepper.state):
         raise NotElementwise("a constant stands where an array is expected")
     ends = tuple(after[name].value for name in stepper.state)
     _, read = program.needed([y.value, *ends])
-    names = tuple(name for name in params if program.inputs.get(f"p_{name}") in read)  # others are none of its business
+    names = tuple(name for name in params if program.inputs.get(f"p_{name}") in read)  # a step may read some only
     return Trace(program, tuple(stepper.state), names, y.value, ends)
 
 

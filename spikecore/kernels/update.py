@@ -6,13 +6,13 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from spikecore.kernels import memory
-from spikecore.kernels.cache import build
-from spikecore.kernels.emit import Source, chunks, constant_lines, load_lines, spelled, value_of
-from spikecore.kernels.form import constants_in, without_constants
-from spikecore.kernels.fused import several
+from spikecore.kernels.elementwise import elementwise
+from spikecore.kernels.form import without_constants
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Program
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import CHUNK
+from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.trace import NotElementwise, Symbol, Words
 
 
@@ -30,44 +30,33 @@ def update(
             raise ValueError(
                 f"{name} is {array.dtype} of shape {array.shape}, its parameter {param.dtype} of shape {param.shape}"
             )
-    now = optimizer.scalars(step, lr)
-    dtype = str(param.dtype)
-    names = optimizer.slots
     try:
         hash(optimizer)
     except TypeError as reason:
         raise NotElementwise(str(reason)) from None
-    kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), dtype, several(param.shape))
-    number = param.dtype.type
-    arrays = [np.ascontiguousarray(a).reshape(-1) for a in (param, grad, *slots.values())]
-    made = [memory.empty(param.shape, param.dtype) for _ in range(1 + len(names))]
-    kernel(*arrays, *(number(value) for value in now.values()), constants, *(a.reshape(-1) for a in made))
-    return made[0], dict(zip(names, made[1:]))
+    now, number = optimizer.scalars(step, lr), param.dtype.type
+    threads, arrays = several(param.size, CHUNK + 1), {"param": param, "grad": grad, **slots}
+    kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), str(param.dtype), threads)
+    given = {name: np.ascontiguousarray(a).reshape(-1) for name, a in arrays.items()}
+    given.update({f"now_{name}": number(value) for name, value in now.items()})
+    outs = [allocator.empty(param.shape, param.dtype) for _ in kernel.outs]
+    kernel(given, constants, [a.reshape(-1) for a in outs])
+    return outs[0], dict(zip(optimizer.slots, outs[1:]))
 
 
 @Remembered
-def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dtype: str, parallel: bool) -> Any:
+def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dtype: str, threads: bool) -> Any:
     """The compiled rule, and its constants."""
     program = Program()
 
-    def symbol(name: str) -> Symbol:
-        return Symbol(program, program.input(name))
+    def symbols(prefix: str, names: Tuple[str, ...]) -> Dict[str, Symbol]:
+        return {name: Symbol(program, program.input(prefix + name)) for name in names}
 
-    held, now = {name: symbol(name) for name in slots}, {name: symbol(f"now_{name}") for name in scalars}
-    param, after = optimizer.rule(Words(program), symbol("param"), symbol("grad"), held, now)
+    begun, before, now = symbols("", ("param", "grad")), symbols("", slots), symbols("now_", scalars)
+    param, after = optimizer.rule(Words(program), begun["param"], begun["grad"], before, now)
     results = {"param": param.value, **{name: after[name].value for name in optimizer.slots}}
+    inputs = dict(program.inputs)
     program, constants = without_constants(program)
-    arrays = ("param", "grad", *slots)
-    source = Source()
-    names = (*arrays, *(f"now_{name}" for name in scalars), "constants", *(f"new_{name}" for name in results))
-    source.add(0, f"def update({', '.join(names)}):")
-    source.add(1, "count = param.shape[0]", *constant_lines(program))
-    chunks(source, ())
-    source.add(2, *(f"row_{a} = {a}[lo:hi]" for a in (*arrays, *(f"new_{name}" for name in results))))
-    source.add(2, "for j in range(width):")
-    ops, leaves = program.needed(results.values())
-    loads = {**{a: f"row_{a}[j]" for a in arrays}, **{f"now_{name}": f"now_{name}" for name in scalars}}
-    loads.update({name: name for name in constants_in(program)})
-    source.add(3, *load_lines(program.inputs, leaves, loads), *(spelled(op, value_of) for op in ops))
-    source.add(3, *(f"row_new_{name}[j] = {value_of(value)}" for name, value in results.items()))
-    return build(source.text(), "update", dtype, parallel), np.array(constants, dtype)
+    numbers = [f"now_{name}" for name in scalars]
+    kernel = elementwise("update", program, inputs, results, dtype, threads, numbers=numbers)
+    return kernel, np.array(constants, dtype)

@@ -27,8 +27,8 @@ from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
-from spikecore.kernels.choose import Terms, choose
-from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import least
 
 DTYPES = ("float32", "float64")
@@ -150,7 +150,7 @@ class NumpyEngine(Lowers, Engine):
         check_steps(inputs.shape[0] if steps is None else steps, inputs.shape[0])
         kernels = self._kernels(stepper, params, state, inputs, steps, repeating, record)
         if kernels is not None:
-            return fused_scan(self, kernels, params, state, inputs, steps, window)
+            return fused_scan(kernels, params, state, inputs, steps, window)
         return scan(self, stepper, params, state, inputs, steps, record, window)
 
     def readout_scan(
@@ -174,7 +174,7 @@ class NumpyEngine(Lowers, Engine):
             return None
         shift = self.xp.zeros((weight.shape[0],)) if bias is None else bias
         readout_params = Params({**params, WEIGHT: weight, BIAS: shift})
-        out, _, final = fused_scan(self, kernels, readout_params, state, inputs, steps, window)
+        out, _, final = fused_scan(kernels, readout_params, state, inputs, steps, window)
         return out, final
 
     def _kernels(
@@ -199,7 +199,7 @@ class NumpyEngine(Lowers, Engine):
         return one_step(self, stepper, params, state, x)
 
     def explain(self, stepper: Any) -> str:
-        from spikecore.kernels.choose import explain
+        from spikecore.kernels.select import explain
 
         if isinstance(stepper, Container):
             return stages_of(self, stepper)

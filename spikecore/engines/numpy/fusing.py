@@ -2,71 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.core.tree import Params, State, flatten, leaves, map_leaves
-from spikecore.engines.numpy.tape import Grads, Tape, Var, accumulate
+from spikecore.engines.numpy.tape import Grads, Var, accumulate
+from spikecore.kernels.base import Kernels, Request, Upstream, Wanted
 
 
 def fused_scan(
-    engine: Any, kernels: Any, params: Params, state: State, inputs: Any, steps: Optional[int], window: Optional[int]
+    kernels: Kernels, params: Params, state: State, inputs: Any, steps: Optional[int], window: Optional[int]
 ) -> Tuple[Any, State, State]:
-    """``Engine.scan`` through the kernels that ``spikecore.kernels.fused.choose`` found."""
+    """``Engine.scan`` through the kernels that ``spikecore.kernels.select.choose`` gave."""
     steps = inputs.shape[0] if steps is None else steps
     operands = [inputs, *(leaf for _, leaf in (*leaves(params), *leaves(state)))]
     tape = next((x.tape for x in operands if type(x) is Var and x.slot is not None), None)
-    held = {name: _value(x) for name, x in flatten(params).items()}
-    first = [_value(state[name]) for name in kernels.states]
-    made = kernels.forward(_value(inputs), first, held, steps, keep=tape is not None)
-    results = made.outputs, State(zip(kernels.record, made.recorded)), State(zip(kernels.states, made.final))
+    values = {name: _value(x) for name, x in flatten(params).items()}
+    request = Request(_value(inputs), [_value(state[name]) for name in kernels.states], values, steps)
+    run = kernels.forward(request, keep=tape is not None)
+    results = run.outputs, State(zip(kernels.record, run.recorded)), State(zip(kernels.states, run.final))
     if tape is None:
         return results
-    node = FusedScan(kernels, params, state, inputs, window, tape, results)
-    node.saved = made.saved
+    lifted = (map_leaves(tape.variable, part) for part in results)
+    node = FusedScan(kernels, request, params, state, inputs, window, run.saved, *lifted)
     tape.nodes.append(node)
     return node.outputs, node.recorded, node.final
 
 
+@dataclass
 class FusedScan:
     """A whole run over time as one node: its backward pass is one kernel call."""
 
+    kernels: Kernels
+    request: Request
+    params: Params
+    state: State
+    inputs: Any
+    window: Optional[int]
     saved: Tuple[Any, ...]
-
-    def __init__(
-        self, kernels: Any, params: Params, state: State, inputs: Any, window: Optional[int], tape: Tape, made: Any
-    ) -> None:
-        self.kernels, self.params, self.state, self.inputs, self.window = kernels, params, state, inputs, window
-        self.outputs, self.recorded, self.final = (map_leaves(tape.variable, part) for part in made)
+    outputs: Any
+    recorded: State
+    final: State
 
     def pull(self, xp: Any, grads: Grads) -> None:
         """From outputs, recorded and final states to inputs, parameters and first state."""
         parts = [self.outputs, *(v for _, v in leaves(self.recorded)), *(v for _, v in leaves(self.final))]
-        found = [grads.pop(part.slot, None) for part in parts]
-        if all(g is None for g in found):
+        shares = [grads.pop(part.slot, None) for part in parts]
+        if all(g is None for g in shares):
             return
-        count = len(self.kernels.record)
-        rows = zip(parts[: 1 + count], found)
-        g, *rest = (_zeros(xp, part.value) if one is None else one for part, one in rows)
+        count = 1 + len(self.kernels.record)
+        g, *rest = (_zeros(xp, x.value) if share is None else share for x, share in zip(parts[:count], shares))
         params = flatten(self.params)
-        wanted = tuple(p for p in self.kernels.params if _slot(params[p]) is not None)
-        first = [_value(self.state[name]) for name in self.kernels.states]
-        held = {name: _value(x) for name, x in params.items()}
-        made = self.kernels.backward(
-            _value(self.inputs),
-            first,
-            held,
-            g,
-            rest,
-            found[1 + count :],
-            _slot(self.inputs) is not None,
-            wanted,
-            self.window,
-            self.saved,
-        )
-        accumulate(grads, _slot(self.inputs), made.x)
-        for name, share in zip(self.kernels.states, made.state):
+        by_params = tuple(p for p in self.kernels.params if _slot(params[p]) is not None)
+        wanted = Wanted(_slot(self.inputs) is not None, by_params, self.window or 0)
+        gradients = self.kernels.backward(self.request, Upstream(g, rest, shares[count:], self.saved), wanted)
+        accumulate(grads, _slot(self.inputs), gradients.inputs)
+        for name, share in zip(self.kernels.states, gradients.state):
             accumulate(grads, _slot(self.state[name]), share)
-        for name, share in made.params.items():
+        for name, share in gradients.params.items():
             accumulate(grads, _slot(params[name]), share)
 
 

@@ -1,4 +1,4 @@
-"""Products of NumPy arrays. Large results are in memory that is used again, see ``kernels/memory.py``."""
+"""Products of NumPy arrays. Large results are in memory that is used again, see ``kernels/runtime/allocator.py``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from spikecore.kernels import memory
-from spikecore.kernels.product import multiply
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.blas import multiply
 
 
 def shifted(y: Any, bias: Any) -> Any:
@@ -21,9 +21,9 @@ def shifted(y: Any, bias: Any) -> Any:
 def matmul(a: Any, b: Any) -> Any:
     """The product a @ b. A large result gets memory that is used again: new memory costs as much as the product."""
     shape = _shape(a, b)
-    if math.prod(shape) * a.dtype.itemsize < memory.LEAST or a.dtype != b.dtype:
+    if math.prod(shape) * a.dtype.itemsize < allocator.LEAST or a.dtype != b.dtype:
         return a @ b
-    out = memory.empty(shape, a.dtype)
+    out = allocator.empty(shape, a.dtype)
     multiply(a, b, out)
     return out
 

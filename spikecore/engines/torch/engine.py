@@ -181,7 +181,7 @@ class TorchEngine(Lowers, Engine):
         return None if results is None else (results[0], results[2])
 
     def explain(self, stepper: Any) -> str:
-        from spikecore.kernels.choose import explain
+        from spikecore.kernels.select import explain
 
         if isinstance(stepper, Container):
             return stages_of(self, stepper)

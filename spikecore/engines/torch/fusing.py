@@ -13,11 +13,11 @@ from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
-from spikecore.kernels.choose import Terms, choose
-from spikecore.kernels.dense import Product
-from spikecore.kernels.narrow import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
+from spikecore.kernels.recurrence import Product
+from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import least
-from spikecore.kernels.threads import use_threads
 
 
 def can_pass(stepper: Any) -> bool:
@@ -62,16 +62,16 @@ def fused_scan(
         return None
     if weight is not None:
         flat.update({WEIGHT: weight, BIAS: weight.new_zeros(len(weight)) if bias is None else bias})
-    held, last = [flat[name] for name in kernels.params], are_last(inputs)
+    given, last = [flat[name] for name in kernels.params], are_last(inputs)
     first = [state[name] for name in kernels.states]
     if last:
-        inputs, first, held = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in held]
+        inputs, first, given = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in given]
     if target == "cpu" and not (inputs.is_contiguous() or inputs[0].is_contiguous()):
         inputs = inputs.contiguous()  # once, by all threads, for both ways
-    made = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *held)
+    results = FusedScan.apply(kernels, steps, window or 0, inputs, *first, *given)
     if last:
-        made = [from_last(x, x.ndim - 3) for x in made]
-    out, rest, count = made[0], made[1:], len(kernels.record)
+        results = [from_last(x, x.ndim - 3) for x in results]
+    out, rest, count = results[0], results[1:], len(kernels.record)
     return out, State(zip(kernels.record, rest[:count])), State(zip(kernels.states, rest[count:]))
 
 
@@ -100,20 +100,20 @@ class FusedScan(torch.autograd.Function):
         keep = any(ctx.needs_input_grad)
         if has_data(inputs):
             use_threads(torch.get_num_threads())
-            found = run(kernels, inputs, operands, steps, keep)
+            tensors = run(kernels, inputs, operands, steps, keep)
         else:
-            found = torch.ops.spikecore.scan(inputs, list(operands), number_of(kernels), steps, keep)
-        results = 1 + len(kernels.record) + len(kernels.states)
+            tensors = torch.ops.spikecore.scan(inputs, list(operands), number_of(kernels), steps, keep)
+        count = 1 + len(kernels.record) + len(kernels.states)
         ctx.kernels, ctx.steps, ctx.window, ctx.count = kernels, steps, window, len(operands)
-        saved, shared = found[results:], []
+        saved, shared = tensors[count:], []
         if kernels.shares and has_data(inputs):  # what is saved and given out is saved as both: torch sees its edits
-            shared = [x for x in found[:results] if any(overlap(x, own) for own in saved)]
+            shared = [x for x in tensors[:count] if any(overlap(x, own) for own in saved)]
         ctx.saved = len(saved)
         first, params = operands[: len(kernels.states)], zip(kernels.params, operands[len(kernels.states) :])
         needed = (None if name in kernels.unread else x for name, x in params)
         ctx.save_for_backward(inputs, *first, *needed, *saved, *shared)
         ctx.set_materialize_grads(False)
-        return tuple(found[:results])
+        return tuple(tensors[:count])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -125,14 +125,14 @@ class FusedScan(torch.autograd.Function):
         with torch.no_grad():
             if has_data(inputs):
                 use_threads(torch.get_num_threads())
-                found = run_back(kernels, inputs, operands, saved, grads, *options)
+                gradients = run_back(kernels, inputs, operands, saved, grads, *options)
             else:
                 key = number_of(kernels)
-                found = torch.ops.spikecore.scan_back(inputs, operands, saved, list(grads), key, *options)
+                gradients = torch.ops.spikecore.scan_back(inputs, operands, saved, list(grads), key, *options)
         if torch.is_grad_enabled():  # somebody may differentiate once more
             others = [x for x in (*grads, inputs, *operands) if x is not None]
-            found = Once.apply(*found, *others)[: len(found)]
-        rest = iter(found)
+            gradients = Once.apply(*gradients, *others)[: len(gradients)]
+        rest = iter(gradients)
         by_x = next(rest) if wanted[3] else None
         states = [next(rest) for _ in kernels.states]
         return (

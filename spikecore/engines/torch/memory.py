@@ -1,4 +1,4 @@
-"""Tensors in memory that is used again (``kernels/memory.py``)."""
+"""Tensors in memory that is used again (``kernels/runtime/allocator.py``)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Tuple
 import torch
 
 from spikecore.engines.torch.modes import compiling, has_data
-from spikecore.kernels import memory
+from spikecore.kernels.runtime import allocator
 
 KEPT = (torch.float32, torch.float64)
 
 
 def fresh(shape: Tuple[int, ...], dtype: Any) -> Any:
     """A tensor on the CPU with undefined values; NumPy must have the ``dtype``, too."""
-    return torch.from_numpy(memory.empty(tuple(shape), str(dtype).rsplit(".", 1)[-1]))
+    return torch.from_numpy(allocator.empty(tuple(shape), str(dtype).rsplit(".", 1)[-1]))
 
 
 def at_rest(x: Any, shape: Tuple[int, ...]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Sequence
 import torch
 
 from spikecore.engines.torch.memory import fresh
+from spikecore.kernels.base import Kernels, Request, Upstream, Wanted
 
 _NUMBERED: List[Any] = []
 _NUMBERS: Dict[Any, int] = {}
@@ -30,15 +31,14 @@ def of_number(number: int) -> Any:
     return _NUMBERED[number]
 
 
-def run(kernels: Any, inputs: Any, operands: Sequence[Any], steps: int, keep: bool) -> List[Any]:
+def run(kernels: Kernels, inputs: Any, operands: Sequence[Any], steps: int, keep: bool) -> List[Any]:
     """Outputs, recorded states, final states and what is saved, in this order, as one list."""
-    x, state, params = _unpacked(kernels, inputs, operands)
-    made = kernels.forward(x, state, params, steps, keep)
-    return [_tensor(a) for a in (made.outputs, *made.recorded, *made.final, *made.saved)]
+    results = kernels.forward(_request(kernels, inputs, operands, steps), keep)
+    return [_tensor(a) for a in (results.outputs, *results.recorded, *results.final, *results.saved)]
 
 
 def run_back(
-    kernels: Any,
+    kernels: Kernels,
     inputs: Any,
     operands: Any,
     saved: Any,
@@ -49,21 +49,20 @@ def run_back(
     window: int,
 ) -> List[Any]:
     """Gradients by the input if asked for, by the first states, and by the parameters numbered in ``by_params``."""
-    x, state, params = _unpacked(kernels, inputs, operands)
-    shape, count = tuple(inputs.shape[1:]), 1 + len(kernels.record)
-    shapes = kernels.out_shape(shape), *(shape for _ in kernels.record)
-    rows = [_over_time(g, (steps, *wide), inputs) for g, wide in zip(grads, shapes)]
+    request, count = _request(kernels, inputs, operands, steps), 1 + len(kernels.record)
+    shapes = kernels.out_shape(request.shape), *(request.shape for _ in kernels.record)
+    g, *rest = (_over_time(g, (steps, *wide), inputs) for g, wide in zip(grads, shapes))
     final = [g if g is None else _array(g) for g in grads[count:]]
-    names = tuple(kernels.params[i] for i in by_params)
-    kept = tuple(map(_array, saved))
-    made = kernels.backward(x, state, params, rows[0], rows[1:], final, by_x, names, window or None, kept)
-    return [_tensor(a) for a in (*([made.x] if by_x else []), *made.state, *(made.params[name] for name in names))]
+    wanted = Wanted(by_x, tuple(kernels.params[i] for i in by_params), window)
+    gradients = kernels.backward(request, Upstream(g, rest, final, tuple(map(_array, saved))), wanted)
+    by_x_first = *([gradients.inputs] if by_x else []), *gradients.state
+    return [_tensor(a) for a in (*by_x_first, *(gradients.params[name] for name in wanted.params))]
 
 
-def _unpacked(kernels: Any, inputs: Any, operands: Any) -> Any:
+def _request(kernels: Kernels, inputs: Any, operands: Any, steps: int) -> Request:
     count = len(kernels.states)
     arrays = [None if x is None else _array(x) for x in operands]  # None is not needed
-    return _array(inputs), arrays[:count], dict(zip(kernels.params, arrays[count:]))
+    return Request(_array(inputs), arrays[:count], dict(zip(kernels.params, arrays[count:])), steps)
 
 
 def _array(x: Any) -> Any:
@@ -91,10 +90,10 @@ def _tensor(a: Any) -> Any:
 
 def _apart(tensors: List[Any]) -> List[Any]:
     """The same with copies in place of views: what an operator returns must not share memory."""
-    found: List[Any] = []
+    apart: List[Any] = []
     for x in tensors:
-        found.append(x.clone() if any(overlap(x, other) for other in found) else x)
-    return found
+        apart.append(x.clone() if any(overlap(x, other) for other in apart) else x)
+    return apart
 
 
 def overlap(a: Any, b: Any) -> bool:
@@ -115,10 +114,10 @@ def _define() -> None:
 
     @scan.register_fake
     def _(inputs: Any, operands: Any, kernels: int, steps: int, keep: bool) -> Any:
-        made, shape, held = of_number(kernels), tuple(inputs.shape[1:]), operands[0] if operands else inputs
-        shapes = [(steps, *shape)] * len(made.record) + [shape] * len(made.states)
-        saved = made.saved_shapes(steps, shape) if keep else ()
-        return [inputs.new_empty((steps, *made.out_shape(shape))), *(held.new_empty(s) for s in (*shapes, *saved))]
+        own, shape, like = of_number(kernels), tuple(inputs.shape[1:]), operands[0] if operands else inputs
+        shapes = [(steps, *shape)] * len(own.record) + [shape] * len(own.states)
+        saved = own.saved_shapes(steps, shape) if keep else ()
+        return [inputs.new_empty((steps, *own.out_shape(shape))), *(like.new_empty(s) for s in (*shapes, *saved))]
 
     @library.custom_op(
         "spikecore::scan_back", mutates_args=(),
@@ -129,8 +128,8 @@ def _define() -> None:
         inputs: Any, operands: Any, saved: Any, grads: Any, kernels: int, steps: int, by_x: bool, by_params: Any,
         window: int,
     ) -> Any:  # fmt: skip
-        found = run_back(of_number(kernels), inputs, operands, saved, grads, steps, by_x, by_params, window)
-        return _apart(found)
+        gradients = run_back(of_number(kernels), inputs, operands, saved, grads, steps, by_x, by_params, window)
+        return _apart(gradients)
 
     @scan_back.register_fake
     def _(

@@ -18,14 +18,14 @@ import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, read_by_dynamo, transformed
-from spikecore.kernels.product import PART
+from spikecore.kernels.runtime.blas import PART
 
 LARGE = 1 << 20  # elements of a from which on it matters
 _LIBRARY = {"linux": "libtorch_cpu.so", "win32": "torch_cpu.dll"}.get(sys.platform)
 
 
 def multiply(a: Any, b: Any, out: Any) -> None:
-    """Write the product a @ b of matrices to ``out``, on one thread if it is small, see ``kernels/product.py``."""
+    """Write the product a @ b of matrices to ``out``, on one thread if it is small, see ``kernels/runtime/blas.py``."""
     limit = _mkl_threads() if out.numel() * a.shape[1] < 2 * PART else None
     if limit is None:
         torch.mm(a, b, out=out)

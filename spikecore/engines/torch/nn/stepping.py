@@ -25,7 +25,7 @@ class Plan:
     """A kernel with all that stays the same from step to step.
 
     Args:
-        kernel: a ``kernels.single.Single``.
+        kernel: a ``kernels.step_kernel.StepKernel``.
         engine: the engine of the step.
         params: the neuron's parameters; numbers among them belong to the plan, tensors are handed in.
         shape: of the input and of every state.
@@ -33,14 +33,14 @@ class Plan:
 
     def __init__(self, kernel: Any, engine: Any, params: Params, shape: torch.Size) -> None:
         self.kernel, self.engine, self.shape, self.count = kernel, engine, shape, shape.numel()
-        self.states = kernel.states
-        number = np.dtype(kernel.dtype).type
-        given = {f"p_{name}": params[name] for name in kernel.params}
+        step, self.states = kernel.step, kernel.step.states
+        number, states = np.dtype(step.dtype).type, step.trace.states
+        given = {f"p_{i}": params[name] for i, name in zip(step.trace.params, step.params)}
         self.numbers = {name: number(value) for name, value in given.items() if type(value) is float}
         self.values = tuple(value for name, value in given.items() if name not in self.numbers)
-        self.names = ("x", *(f"s_{n}" for n in self.states), *(name for name in given if name not in self.numbers))
-        self.after = tuple(f"a_{n}" for n in self.states)
-        self.upstream = ("g", *(f"c_{n}" for n in self.states))
+        self.names = ("x", *(f"s_{n}" for n in states), *(name for name in given if name not in self.numbers))
+        self.after = tuple(f"a_{n}" for n in states)
+        self.upstream = ("g", *(f"c_{n}" for n in states))
         self.ways: Dict[Any, Any] = {}
 
     def step(self, x: Any, before: Any) -> Tuple[Any, State]:
@@ -53,8 +53,8 @@ class Plan:
         found = dict(self.numbers)
         for name, tensor in zip(names, tensors):
             if name[:2] == "p_":
-                if name[2:] not in self.kernel.rows:
-                    found[name] = np.dtype(self.kernel.dtype).type(tensor.item())
+                if name[2:] not in self.kernel.step.rows:
+                    found[name] = np.dtype(self.kernel.step.dtype).type(tensor.item())
                     continue
                 tensor = tensor.expand(self.shape)
             found[name] = tensor.detach().resolve_neg().numpy().reshape(-1)
@@ -144,9 +144,9 @@ def _plan(engine: Any, neuron: Any, params: Params, x: Any) -> Optional[Plan]:
     kinds = _kinds(params, tuple(x.shape))
     if kinds is None or not has_formula(neuron):
         return None
-    from spikecore.kernels.single import single
+    from spikecore.kernels.step_kernel import step_kernel
 
-    kernel = single(neuron, *kinds, engine.dtype)
+    kernel = step_kernel(neuron, *kinds, engine.dtype)
     return None if kernel is None else Plan(kernel, engine, params, x.shape)
 
 
@@ -193,7 +193,7 @@ class FusedStep(torch.autograd.Function):
         plan, kernel, wanted = ctx.plan, ctx.plan.kernel, ctx.wanted
         zero = None
         if any(g is None for g in grads):
-            zero = torch.zeros(plan.shape, dtype=getattr(torch, kernel.dtype))
+            zero = torch.zeros(plan.shape, dtype=getattr(torch, kernel.step.dtype))
         names = (*ctx.kept, *plan.upstream)
         given = (*ctx.saved_tensors, *(zero if g is None else g for g in grads))
         if torch.is_grad_enabled():  # the gradient is to be differentiated
@@ -216,7 +216,7 @@ def _threads() -> bool:
     """Whether a kernel may use several threads; then as many as torch."""
     count = torch.get_num_threads()
     if count > 1:
-        from spikecore.kernels.threads import use_threads
+        from spikecore.kernels.runtime.openmp import use_threads
 
         use_threads(count)
     return count > 1

@@ -109,13 +109,13 @@ def _write(place: pathlib.Path, name: str, data: bytes) -> None:
         if status.st_uid == os.getuid() and status.st_mode & OTHERS:
             os.chmod(str(place), 0o700)  # what others have put there belongs to them, and is not read
     _check_folder(place)
-    handle, made = tempfile.mkstemp(dir=str(place), prefix=f".{name[:16]}.")  # mode 0600
+    handle, begun = tempfile.mkstemp(dir=str(place), prefix=f".{name[:16]}.")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.replace(made, str(place / name))
+        os.replace(begun, str(place / name))
     except BaseException:
-        os.unlink(made)
+        os.unlink(begun)
         raise
 
 

@@ -1,4 +1,4 @@
-"""The threads of the kernels: started once, as many as torch takes, and no burden on others that use OpenMP."""
+"""The threads of the kernels: started once, as many as torch takes. Others that use OpenMP do not notice them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from typing import Any, ContextManager, Iterator, Optional
 
 SPINS = "GOMP_SPINCOUNT"
 _own = threading.local()
+_forked = False  # OpenMP does not survive a fork
+
+
+def several(count: int, least: int) -> bool:
+    """Whether a kernel over ``count`` elements should use threads, if ``least`` are worth it."""
+    return count >= least and not _forked
 
 
 @lru_cache(maxsize=None)
@@ -98,3 +104,12 @@ def most_threads() -> int:
         launch()
         return int(numba.get_num_threads())
     return found
+
+
+def _in_child() -> None:
+    global _forked  # noqa: PLW0603  (a fork has no other way to reach it)
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

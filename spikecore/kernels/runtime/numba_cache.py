@@ -19,7 +19,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 
-from spikecore.kernels import store
+from spikecore.kernels.runtime import store
 
 
 class Kept(NullCache):
@@ -43,9 +43,9 @@ class Kept(NullCache):
         except Exception:  # noqa: BLE001  # whole, but made by something else of this version: compile it here
             return None
 
-    def save_overload(self, sig: Any, made: Any) -> None:
+    def save_overload(self, sig: Any, result: Any) -> None:
         """Keep a function that was compiled."""
-        store.save(self._file(sig, made.library.codegen), dumps(made._reduce()))
+        store.save(self._file(sig, result.library.codegen), dumps(result._reduce()))
 
     def _file(self, sig: Any, codegen: Any) -> str:
         versions = numba.__version__, llvmlite.__version__, sys.version
@@ -57,10 +57,10 @@ def c_function(signature: str, **options: Any) -> Callable[[Any], Any]:
     """``numba.cfunc``, with our cache."""
 
     def compiled(function: Any) -> Any:
-        made = CFunc(function, normalize_signature(signature), locals={}, options=options)
-        made._cache = Kept(function)  # type: ignore[attr-defined]
-        made.compile()
-        return made
+        c_function = CFunc(function, normalize_signature(signature), locals={}, options=options)
+        c_function._cache = Kept(function)  # type: ignore[attr-defined]
+        c_function.compile()
+        return c_function
 
     return compiled
 
@@ -69,8 +69,8 @@ def function(**options: Any) -> Callable[[Any], Any]:
     """``numba.njit``, with our cache; compiled when it is first called."""
 
     def compiled(function: Any) -> Any:
-        made = numba.njit(**options)(function)
-        made._cache = Kept(function)
-        return made
+        dispatcher = numba.njit(**options)(function)
+        dispatcher._cache = Kept(function)
+        return dispatcher
 
     return compiled

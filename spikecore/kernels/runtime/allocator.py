@@ -5,7 +5,8 @@ longer than the kernel that fills it, and whether the C library hands out fresh 
 process has allocated. So kernels keep the memory of their large arrays, up to a limit, and use it for the next ones.
 
 An array made here is an ordinary one on lent memory. When the last array or tensor that shows it is gone, the loan
-ends, and the memory is free. Nothing here ever waits for a lock: who finds it taken asks the system.
+ends, and the memory is free. Nothing here ever waits for a lock: where
+another thread has it, the system is asked for memory.
 """
 
 from __future__ import annotations
@@ -130,9 +131,9 @@ def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
 
 def copy(a: Any, shape: Tuple[int, ...], dtype: Any) -> Any:
     """An array with the values of ``a``, broadcast to ``shape``."""
-    found = empty(shape, dtype)
-    found[...] = a
-    return found
+    array = empty(shape, dtype)
+    array[...] = a
+    return array
 
 
 def zeros(shape: Tuple[int, ...], dtype: Any) -> Any:
@@ -162,9 +163,9 @@ def _rounded(size: int) -> int:
 
 
 def _block(size: int) -> _Block:
-    found = _kept.take(size)
-    if found is None:
+    block = _kept.take(size)
+    if block is None:
         raw = np.empty(size, np.uint8)  # NumPy asks for huge pages
         begin = raw.ctypes.data
-        found = _Block(raw, begin + -begin % LINE)
-    return found
+        block = _Block(raw, begin + -begin % LINE)
+    return block

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from typing import Any, Dict, NamedTuple, Set, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Set, Tuple, Union
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from spikecore.api.core.layer import Key, not_by_steps
 from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.kernels.dense import NUMPY, Dense, Product, elementwise_part
-from spikecore.kernels.fresh import fixed, refresh
+from spikecore.kernels.base import Kernels
+from spikecore.kernels.form import Constants
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.narrow import Narrow, fits
+from spikecore.kernels.readout import Multiply, fits
+from spikecore.kernels.recurrence import NUMPY, Product, Recurrence, elementwise_part
+from spikecore.kernels.retrace import fixed, refresh
+from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 
-MAKERS = {"cpu": "spikecore.kernels.fused", "cuda": "spikecore.kernels.triton", "cupy": "spikecore.kernels.cuda"}
+KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
 _said: Set[str] = set()
 
 
@@ -50,7 +53,7 @@ def choose(
     shape: Tuple[int, ...],
     record: Any,
     weight: Tuple[int, ...] = (),
-) -> Any:
+) -> Optional[Kernels]:
     """The kernels for a run over time, or None where the loop is to run.
 
     Args:
@@ -67,68 +70,84 @@ def choose(
     """
     if terms.mode is False or (terms.mode == "auto" and math.prod(shape) < terms.least):
         return None
-    reason = _unhashable(stepper)
-    part = elementwise_part(stepper) if terms.target == "cpu" and not reason else None
-    if weight and (part or terms.target != "cpu" or not fits(shape, weight)):
+    if weight and (terms.target != "cpu" or not fits(shape, weight)):
         return None
-    found = reason or _kernels(terms, part or stepper, params, state, shape, tuple(record))
-    if not isinstance(found, str):
-        return Dense(found, terms.product) if part else Narrow(found, weight[0]) if weight else found
+    kernels = _kernels(terms, stepper, params, state, shape, tuple(record), weight)
+    if not isinstance(kernels, str):
+        return None if weight and isinstance(kernels, Recurrence) else kernels
     if terms.mode is True:
-        raise RuntimeError(f"fused=True, but {found}")
-    if "not installed" in found or "take long" in found:
-        _say(found)
+        raise RuntimeError(f"fused=True, but {kernels}")
+    if "not installed" in kernels or "take long" in kernels:
+        _say(kernels)
     return None
 
 
 def _kernels(
-    terms: Terms, stepper: Any, params: Dict[str, Any], state: Dict[str, Any], shape: Any, record: Tuple[str, ...]
-) -> Any:
+    terms: Terms,
+    stepper: Any,
+    params: Dict[str, Any],
+    state: Dict[str, Any],
+    shape: Tuple[int, ...],
+    record: Tuple[str, ...],
+    weight: Tuple[int, ...] = (),
+) -> Union[Kernels, str]:
+    """The kernels, or why there are none."""
     neurons, owner = tuple(shape[1:]), type(stepper).__name__
+    try:
+        hash(stepper)
+    except TypeError as reason:
+        return f"a field of {owner} cannot be hashed ({reason}): kernels are found by the fields' values"
     if any(tuple(s.shape) != neurons for s in state.values()):
         return f"the states of {owner} are not shaped like its input"
-    request = stepper, terms.target, terms.dtype, _constants(params), record
-    found, is_fixed = _made(*request)
-    if not is_fixed and refresh(stepper, *request[3:]):
-        _made.cache_clear()
-        found, _ = _made(*request)
-    if isinstance(found, str):
-        return found
-    count = len(found.trace.program.ops)
+    part = elementwise_part(stepper) if terms.target == "cpu" else None
+    around = terms.product if part else Multiply(weight[0]) if weight else None
+    request = part or stepper, terms.target, terms.dtype, _constants(params), record
+    kernels, is_fixed = _remembered(*request)
+    if not is_fixed and refresh(request[0], *request[3:]):
+        _remembered.cache_clear()
+        kernels, _ = _remembered(*request)
+    if isinstance(kernels, str):
+        return kernels
+    count = len(kernels.step.trace.program.ops)
     if terms.mode == "auto" and terms.target == "cpu" and count > LONGEST:
         return (
             f"{owner}.step and its derivative are {count} operations, and more than {LONGEST} take long to compile "
             "(fused=True compiles them)"
         )
     rows = []
-    for name in found.params:
+    for name in kernels.params:
         wide = tuple(np.shape(params[name]))
         if len(wide) > len(neurons) or any(n not in (1, m) for n, m in zip(wide[::-1], neurons[::-1])):
             return f"parameter {name} of shape {wide} does not broadcast to {neurons}"
         if math.prod(wide) != 1:
             rows.append(name)
-    return _made(*request, tuple(rows))[0] if rows else found
+    return _remembered(*request, tuple(rows), around)[0]  # type: ignore[no-any-return]
 
 
 @Remembered
-def _made(
-    stepper: Any, target: str, dtype: str, constants: Any, record: Tuple[str, ...], rows: Tuple[str, ...] = ()
+def _remembered(
+    stepper: Any,
+    target: str,
+    dtype: str,
+    constants: Constants,
+    record: Tuple[str, ...],
+    rows: Tuple[str, ...] = (),
+    around: Any = None,
 ) -> Tuple[Any, bool]:
-    """Kernels, or why there are none; and whether the stepper can never change. No sizes: a compiler's have no hash."""
-    make = importlib.import_module(MAKERS[target]).fused
-    return make(stepper, constants, record, rows, dtype), fixed(stepper)
+    """Kernels, or why there are none; and whether the neuron can never change. No sizes: a compiler's have no hash.
+
+    ``around`` is what stands around the neuron's step, on the CPU: a product, as part of a recurrence, or a sink.
+    """
+    module, name = KINDS[target].split(".")
+    kind = getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
+    kernels = kind.of(stepper, constants, record, rows, dtype)
+    if around is not None and not isinstance(kernels, str):
+        make = Recurrence if isinstance(around, Product) else SequenceNumba
+        kernels = make(kernels.step, around)
+    return kernels, fixed(stepper)
 
 
-def _unhashable(stepper: Any) -> str:
-    try:
-        hash(stepper)
-    except TypeError as reason:
-        owner = type(stepper).__name__
-        return f"a field of {owner} cannot be hashed ({reason}): kernels are found by the fields' values"
-    return ""
-
-
-def _constants(params: Dict[str, Any]) -> Tuple[Tuple[str, Any], ...]:
+def _constants(params: Dict[str, Any]) -> Constants:
     """What a trace needs to know of parameters: floats are constants, arrays become inputs."""
     return tuple((name, value if type(value) is float else None) for name, value in params.items())
 
@@ -142,23 +161,20 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     if mode is False:
         return f"loop: one {name}.step per time step; kernels are switched off (fused=False)"
     spelled = getattr(stepper, "recurrent", stepper)
-    reason = _unhashable(spelled)
-    part = elementwise_part(spelled) if target == "cpu" and not reason else None
     host = get_engine("numpy", fused=False)
     try:
         init = spelled.init(Key((0,)), _neurons(spelled))
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-    terms = Terms(mode, "float32", target=target)
-    found = reason or _kernels(terms, part or spelled, params, {}, (1, *init.shape), ())
-    if isinstance(found, str):
-        return f"loop: one {name}.step per time step, because {found}"
+    kernels = _kernels(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
+    if isinstance(kernels, str):
+        return f"loop: one {name}.step per time step, because {kernels}"
     limit = f" for {LARGE:,} neuron-steps and more ({REPEATED:,} in training), below that step by step"
     limit = "" if mode is True else limit
-    if part is not None:
+    if isinstance(kernels, Recurrence):
         return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"
-    return f"fused: {found.language} kernels of {name}.step with the loop over time inside{limit}"
+    return f"fused: {kernels.language} kernels of {name}.step with the loop over time inside{limit}"
 
 
 def _neurons(stepper: Any) -> Tuple[int, ...]:

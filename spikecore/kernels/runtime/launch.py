@@ -20,10 +20,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from spikecore.kernels.modules import load
-from spikecore.kernels.threads import turn
+from spikecore.kernels.runtime.modules import load
+from spikecore.kernels.runtime.openmp import turn
 
-SOURCE = """
+SOURCE = """\
+from numba import prange
+from spikecore.kernels.runtime.launch import call
+from spikecore.kernels.runtime.numba_cache import function
+
+
 @function(parallel=True, nogil=True)
 def launch(function, workers, table):
     for worker in prange(workers):
@@ -59,7 +64,7 @@ def call(context: Any, function: Any, *given: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
 
-    whole = (one if isinstance(one, types.Array) else types.intp for one in given)
+    whole = (kind if isinstance(kind, types.Array) else types.intp for kind in given)
     return types.void(types.intp, types.Tuple(tuple(whole))), generate
 
 
@@ -93,8 +98,7 @@ class Kernel:
 
 @lru_cache(maxsize=None)
 def _launcher() -> Callable[..., Any]:
-    head = f"from numba import prange\nfrom spikecore.kernels.compiled import function\nfrom {__name__} import call\n"
-    return load(head + SOURCE, text()).launch  # type: ignore[no-any-return]
+    return load(SOURCE, text()).launch  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=None)

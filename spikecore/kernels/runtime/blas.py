@@ -37,8 +37,8 @@ def multiply(a: Any, b: Any, out: Any) -> None:
                 waiting.append(_started(threads, part))
             first()
         finally:  # whatever happened, nobody writes to ``out`` any more
-            for one in waiting:
-                one.result()
+            for future in waiting:
+                future.result()
 
 
 def _started(threads: int, part: Callable[[], Any]) -> Future[None]:
@@ -120,8 +120,8 @@ def _libraries() -> List[Any]:
         from threadpoolctl import ThreadpoolController
     except ImportError:
         return []
-    found = ThreadpoolController().lib_controllers
-    return [one for one in found if one.internal_api == "openblas" and one.threading_layer == "pthreads"]
+    libraries = ThreadpoolController().lib_controllers
+    return [x for x in libraries if x.internal_api == "openblas" and x.threading_layer == "pthreads"]
 
 
 @lru_cache(maxsize=None)

@@ -17,8 +17,8 @@ def load(text: str, depends: str = "") -> Any:
     It is no file: whoever asks for its source, as compilers do, gets the text that ran.
     """
     name = f"spikecore_kernel_{hashlib.blake2b((text + depends).encode(), digest_size=12).hexdigest()}"
-    place, made = f"<{name}>", ModuleType(name)
+    place, module = f"<{name}>", ModuleType(name)
     linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)
-    sys.modules[name] = made  # before it runs: compilers look modules up by name
-    exec(compile(text, place, "exec"), made.__dict__)
-    return made
+    sys.modules[name] = module  # before it runs: compilers look modules up by name
+    exec(compile(text, place, "exec"), module.__dict__)
+    return module

@@ -8,50 +8,25 @@ from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, Callable, ContextManager
 
-from spikecore.kernels.modules import load
-from spikecore.kernels.threads import turn
+from spikecore.kernels.runtime.modules import load
+from spikecore.kernels.runtime.openmp import turn
 
 HEAD = """\
 import numpy as np
 from numba import njit, prange
-from spikecore.kernels.compiled import function
-
-F = np.{dtype}
-CHUNK = {chunk}
-
-{exp}
-
-@function(parallel={parallel}, error_model="numpy", nogil=True)
-"""
-RUN = """\
-import numpy as np
-from numba import njit
-from spikecore.kernels.compiled import c_function
-from spikecore.kernels.launch import call, pointer_to
+from spikecore.kernels.runtime.launch import call, pointer_to
+from spikecore.kernels.runtime.numba_cache import c_function, function
 
 F = np.{dtype}
 SIZE = F().itemsize
-EVERY = {every}
+CHUNK, EVERY = {chunk}, {every}
+row = pointer_to("{dtype}")
 
 {exp}
 
-row = pointer_to("{dtype}")
 
-
-@c_function("void(intp, intp, CPointer(intp))", error_model="numpy")
-"""
-TILE = """\
-import numpy as np
-from spikecore.kernels.compiled import c_function
-from spikecore.kernels.launch import pointer_to
-
-F = np.{dtype}
-SIZE = F().itemsize
-row = pointer_to("{dtype}")
-
-
-@c_function("void({integers})", error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})
-"""
+@{decorator}
+{source}"""
 # The C library's exponential is a call per element; this one vectorises. Cody and Waite's reduction to |r| <= log(2)/2
 # and the polynomial of the Cephes library; relative error 8e-8. 2**n in two factors: n reaches 128, and -150.
 EXP32 = """
@@ -84,32 +59,41 @@ SLOW = 1.0  # seconds of compilation worth mentioning
 @lru_cache(maxsize=None)
 def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., Any]:
     """The function ``name`` of ``source``, a step on arrays, compiled by Numba when it is first called."""
-    text = HEAD.format(dtype=dtype, chunk=CHUNK, parallel=parallel, exp=EXP[dtype].strip()) + source
-    return _announced(getattr(load(text), name), name, turn() if parallel else nullcontext())
+    decorator = f'function(parallel={parallel}, error_model="numpy", nogil=True)'
+    function = getattr(load(_text(source, dtype, decorator)), name)
+    return _announced(function, name, turn() if parallel else nullcontext())
 
 
 @lru_cache(maxsize=None)
 def build_run(source: str, name: str, dtype: str, every: int = EVERY) -> Callable[..., Any]:
     """The kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps, compiled by Numba."""
-    from spikecore.kernels.launch import Kernel
+    from spikecore.kernels.runtime.launch import Kernel  # needs Numba
 
-    return Kernel(_c_function(RUN.format(dtype=dtype, every=every, exp=EXP[dtype].strip()) + source, name), dtype)
+    signature = 'c_function("void(intp, intp, CPointer(intp))", error_model="numpy")'
+    return Kernel(_c_function(_text(source, dtype, signature, every), name), dtype)
 
 
 @lru_cache(maxsize=None)
 def build_tile(source: str, name: str, dtype: str, count: int) -> Any:
     """A C function of ``count`` addresses and extents that kernels of whole runs call; sums may go in any order."""
-    return _c_function(TILE.format(dtype=dtype, integers=", ".join(["intp"] * count)) + source, name)
+    integers = ", ".join(["intp"] * count)
+    signature = f'c_function("void({integers})", error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})'
+    return _c_function(_text(source, dtype, signature), name)
+
+
+def _text(source: str, dtype: str, decorator: str, every: int = EVERY) -> str:
+    exp = EXP[dtype].strip()
+    return HEAD.format(dtype=dtype, chunk=CHUNK, every=every, exp=exp, decorator=decorator, source=source)
 
 
 def _c_function(text: str, name: str) -> Any:
-    from spikecore.kernels import launch
+    from spikecore.kernels.runtime import launch  # needs Numba
 
     begun = time.perf_counter()
-    made = getattr(load(text, launch.text()), name)
-    if not made.cache_hits:
+    compiled = getattr(load(text, launch.text()), name)
+    if not compiled.cache_hits:
         _announce(name, time.perf_counter() - begun)
-    return made
+    return compiled
 
 
 def _announced(function: Any, name: str, turn: ContextManager[Any]) -> Callable[..., Any]:

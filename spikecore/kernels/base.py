@@ -1,0 +1,157 @@
+"""What all kernels of a run over time do, whatever they are written in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, List, NamedTuple, Sequence, Tuple, Union
+
+from spikecore.kernels.form import Constants, Step, step_of
+
+
+class Request(NamedTuple):
+    """A run over time.
+
+    Args:
+        inputs: (time, batch, ...); a single row is the input of every step.
+        state: the states before the first step, in the order of ``Kernels.states``.
+        params: the parameters that are arrays, by the names in ``Kernels.params``.
+        steps: the number of steps.
+    """
+
+    inputs: Any
+    state: Sequence[Any]
+    params: Dict[str, Any]
+    steps: int
+
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        """Shape of one step's input."""
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def constant(self) -> bool:
+        """Whether several steps have one input."""
+        return bool(self.inputs.shape[0] == 1 < self.steps)
+
+
+class Results(NamedTuple):
+    """What a run returns.
+
+    Args:
+        outputs: (time, batch, ...).
+        recorded: the states named in ``Kernels.record`` after each step.
+        final: the states after the last step.
+        saved: what a run backwards needs besides the request.
+    """
+
+    outputs: Any
+    recorded: List[Any]
+    final: List[Any]
+    saved: Tuple[Any, ...] = ()
+
+
+class Upstream(NamedTuple):
+    """What a run backwards starts from: gradients by a run's results, and what the run saved.
+
+    Args:
+        outputs, recorded, final: gradients by what ``Results`` calls so; None in place of one by a final state is zero.
+        saved: of the ``Results``.
+    """
+
+    outputs: Any
+    recorded: Sequence[Any]
+    final: Sequence[Any]
+    saved: Tuple[Any, ...]
+
+
+class Wanted(NamedTuple):
+    """Which gradients a run backwards makes, besides those by the first states.
+
+    Args:
+        inputs: whether that by the inputs is wanted.
+        params: the parameters whose gradients are.
+        window: steps of truncated BPTT; 0 cuts nowhere.
+    """
+
+    inputs: bool
+    params: Tuple[str, ...]
+    window: int = 0
+
+
+class Gradients(NamedTuple):
+    """What a run backwards returns; ``inputs`` is None where it was not asked for."""
+
+    inputs: Any
+    state: List[Any]
+    params: Dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)  # one object per kind of run, see select.py
+class Kernels(ABC):
+    """The kernels that run one neuron over time.
+
+    Args:
+        step: the neuron's step and its derivative.
+    """
+
+    step: Step
+
+    language: ClassVar[str] = "Numba"
+    shares: ClassVar[bool] = False  # whether what a run saves may lie in the memory of what it returns
+
+    @property
+    def states(self) -> Tuple[str, ...]:
+        """Names of the states, in order."""
+        return self.step.states
+
+    @property
+    def params(self) -> Tuple[str, ...]:
+        """Names of the parameters that are arrays, in order."""
+        return self.step.params
+
+    @property
+    def unread(self) -> Tuple[str, ...]:
+        """Parameters whose values the way back does not need."""
+        return ()
+
+    @property
+    def record(self) -> Tuple[str, ...]:
+        """Names of the states that are returned for every step."""
+        return self.step.record
+
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        """Shape of one step's output, from that of its input."""
+        return shape
+
+    @abstractmethod
+    def forward(self, request: Request, keep: bool = True) -> Results:
+        """Run; ``keep`` says that a run backwards will follow."""
+
+    @abstractmethod
+    def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
+        """Shapes of what ``forward`` saves, for inputs of ``shape`` at each step."""
+
+    @abstractmethod
+    def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
+        """Run backwards, from the last step to the first."""
+
+    @classmethod
+    def missing(cls) -> str:
+        """What is not installed that these kernels need; empty if all is there."""
+        return ""
+
+    @classmethod
+    def of(
+        cls, stepper: Any, constants: Constants, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str
+    ) -> Union[Kernels, str]:
+        """The kernels of a neuron, or why there are none; arguments as for ``step_of``."""
+        step = cls.missing() or step_of(stepper, constants, record, rows, dtype)
+        return step if isinstance(step, str) else cls(step)
+
+
+def reduced(total: Any, shape: Tuple[int, ...]) -> Any:
+    """Sums per neuron (batch, ...), in float64, as one gradient of the parameter's shape: added up in one order."""
+    extra = total.ndim - len(shape)
+    axes = (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1))
+    return (total.sum(axes) if axes else total).reshape(shape)

@@ -1,0 +1,226 @@
+"""Dense recurrence: one matrix product per step, and around it the neuron's own kernel.
+
+    P[t] = S[t-1] W^T,   (S[t], U[t]) = step(U[t-1], I[t] + (P[t] + b))
+
+Given P the rest is elementwise, so it is traced and emitted like any other step, with P in the place of the fed-back
+spikes. Backward goes from step to step as well; with G[t] the gradient by P[t],
+
+    by S[t-1], through the recurrence: G[t] W,     by W: sum over t of G[t]^T S[t-1], one product over time x batch
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.api.core.layer import Stateless
+from spikecore.api.layers.linear import Linear
+from spikecore.api.neurons.recurrent import Recurrent
+from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted
+from spikecore.kernels.elementwise import Elementwise, elementwise
+from spikecore.kernels.form import Step, numbers_of
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.blas import calm, multiply
+from spikecore.kernels.runtime.build import CHUNK
+from spikecore.kernels.runtime.openmp import several
+from spikecore.kernels.sequence import arrays_of, by_parameter, flat
+
+Rows = Tuple[List[Any], int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
+WEIGHT = "connection.weight"
+THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
+
+
+@dataclass(frozen=True)
+class Shift(Stateless):
+    """What is left of a Linear once its product is given: y = x + b."""
+
+    bias: bool
+
+    def init(self, key: Any, shape: Any) -> Any:
+        raise NotImplementedError("only its step is traced")
+
+    def apply(self, *arguments: Any, **options: Any) -> Any:
+        raise NotImplementedError("only its step is traced")
+
+    def step(self, engine: Any, params: Any, state: Any, x: Any) -> Tuple[Any, Any]:
+        return (x + params.bias if self.bias else x), state
+
+
+def elementwise_part(stepper: Any) -> Optional[Recurrent]:
+    """The same neuron with the product taken out; None where the stepper has no dense recurrence."""
+    if getattr(type(stepper), "step", None) is not Recurrent.step:  # nor a subclass that computes something else
+        return None
+    layer = type(stepper.connection)
+    if not issubclass(layer, Linear) or (layer.step, layer.apply) != (Linear.step, Linear.apply):
+        return None
+    return _without_product(stepper)  # type: ignore[no-any-return]
+
+
+@Remembered
+def _without_product(stepper: Any) -> Recurrent:
+    return Recurrent(stepper.neuron, Shift(stepper.connection.bias))
+
+
+class Product(NamedTuple):
+    """An engine's matrix product, so that the bits are those of the engine's own loop."""
+
+    matrices: Callable[[Any], Sequence[Any]]  # an array (time, rows, columns) as the engine's matrices
+    multiply: Callable[[Any, Any, Any], Any]  # two of them into a third
+    calm: Callable[[], ContextManager[Any]] = nullcontext  # what a run of products is in
+
+
+NUMPY = Product(list, multiply, calm)
+
+
+def _multiplier(product: Product, left: Any, across: Any, into: Any) -> Callable[[int], None]:
+    """A function of t that multiplies left[t] by ``across`` into into[t], or into the one row that there is.
+
+    In which order BLAS sums can depend on where an operand begins. A row that does not begin a cache line, as every
+    tensor of torch's loop does, therefore takes the way over one that does. (NumPy's products with OpenBLAS were not
+    seen to depend on it.)
+    """
+    (right,) = product.matrices(across[None])
+    take, rows_in = _lined_up(product, left)
+    give, rows_out = _lined_up(product, into)
+
+    def multiply(t: int) -> None:
+        to = t % len(into)
+        if take is not None:
+            take[0] = left[t]
+        product.multiply(rows_in[t % len(rows_in)], right, rows_out[to % len(rows_out)])
+        if give is not None:
+            into[to] = give[0]
+
+    return multiply
+
+
+def _lined_up(product: Product, rows: Any) -> Tuple[Any, Sequence[Any]]:
+    """A row to go over, if these do not begin at cache lines, and the matrices to be multiplied."""
+    if rows.ctypes.data % allocator.LINE == 0 and (len(rows) == 1 or rows.strides[0] % allocator.LINE == 0):
+        return None, product.matrices(rows)
+    apart = allocator.empty((1, *rows.shape[1:]), rows.dtype)
+    return apart, product.matrices(apart)
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrence(Kernels):
+    """Kernels of one step for ``Recurrent(neuron, Linear)``.
+
+    Args:
+        step: the elementwise part; its first state is P[t] before the step and S[t] after it.
+        product: the engine's matrix product.
+    """
+
+    product: Product
+
+    shares: ClassVar[bool] = True  # spikes and recorded states are what it saves
+
+    @property
+    def params(self) -> Tuple[str, ...]:
+        return (WEIGHT, *self.step.params)
+
+    def forward(self, request: Request, keep: bool = True) -> Results:
+        shape, steps, step = request.shape, request.steps, self.step
+        full = [int(keep or s == "spk" or s in step.record) for s in self.states]
+        kept = [allocator.empty((1 + steps * f, *shape), step.dtype) for f in full]  # row 0 before the first step
+        for rows, first in zip(kept, request.state):
+            rows[0] = first
+        products = allocator.empty((steps if keep and _reads_products(step) else 1, *shape), step.dtype)
+        arrays = {**self._rows(request, products, kept), "to_out": (list(flat(kept[0])), 1)}
+        arrays.update({f"to_{name}": rows for name, rows in arrays.items() if name.startswith("a_")})
+        kernel = _forward(step, _threads(shape))
+        multiply = _multiplier(self.product, kept[0], request.params[WEIGHT].T, products)
+        with self.product.calm():
+            for t, arguments in enumerate(_arguments(kernel, arrays, steps)):
+                multiply(t)
+                kernel.function(*arguments)
+        over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
+        final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
+        saved = (products, *kept) if keep else ()
+        return Results(over_time["spk"], [over_time[s] for s in self.record], final, saved)
+
+    def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
+        """Shapes of the products, and of the states before the first step and after each."""
+        products = steps if _reads_products(self.step) else 1
+        return [(n, *shape) for n in (products, *(steps + 1 for _ in self.states))]
+
+    def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
+        step, shape, window = self.step, request.shape, wanted.window
+        own = tuple(p for p in wanted.params if p != WEIGHT)
+        sums = [allocator.zeros(shape, step.dtype) for _ in own]
+        by_product = allocator.empty((request.steps, *shape), step.dtype)
+        carry = [allocator.copy(0 if last is None else last, shape, step.dtype) for last in upstream.final]
+        by = numbers_of(step.params, own)
+        products, *kept = upstream.saved
+        arrays = {**self._rows(request, products, kept), "g": (list(flat(upstream.outputs)), 0)}
+        arrays.update({f"r_{s}": (list(flat(g)), 0) for s, g in zip(step.recorded, upstream.recorded)})
+        arrays.update({f"c_{s}": ([c.reshape(-1)], 0) for s, c in zip(step.trace.states, carry)})
+        arrays.update({f"to_s_{s}": arrays[f"c_{s}"] for s in step.trace.states}, to_s_0=(list(flat(by_product)), 0))
+        arrays.update({f"to_p_{p}": ([total.reshape(-1)], 0) for p, total in zip(by, sums)})
+        kernel = _backward(step, _threads(shape), by)
+        multiply = _multiplier(self.product, by_product, request.params[WEIGHT], carry[0][None])
+        with self.product.calm():
+            for t, arguments in reversed(list(enumerate(_arguments(kernel, arrays, request.steps)))):
+                kernel.function(*arguments)
+                multiply(t)
+                if window and t and t % window == 0:
+                    for c in carry:
+                        c[:] = 0
+        by_params = by_parameter(request, own, sums)
+        if WEIGHT in wanted.params:
+            by_params[WEIGHT] = self._by_weight(by_product, kept[0][:-1])
+        if wanted.inputs and request.constant:
+            by_product = np.add.reduce(by_product[::-1], axis=0)[None]
+        return Gradients(by_product if wanted.inputs else None, carry, by_params)
+
+    def _rows(self, request: Request, products: Any, kept: Sequence[Any]) -> Dict[str, Rows]:
+        """What a step reads, by name. P is in the place of the spikes before the step."""
+        step = self.step
+        params = dict(zip(step.trace.params, arrays_of(step, request.params, request.shape)))
+        numbers = {**{f"p_{p}": value for p, value in params.items()}, "constants": step.constant_array}
+        rows = {f"s_{s}": (list(flat(a)), 0) for s, a in zip(step.trace.states, kept)}
+        after = {f"a_{s}": (rows[f"s_{s}"][0], 1) for s in step.trace.states}
+        own = {"x": (list(flat(request.inputs)), 0), "s_0": (list(flat(products)), 0)}
+        return {**rows, **after, **own, **{name: ([value], 0) for name, value in numbers.items()}}
+
+    def _by_weight(self, by_product: Any, spikes: Any) -> Any:
+        width = spikes.shape[-1]
+        total = np.empty((width, width), self.step.dtype)
+        flats = by_product.reshape(-1, width).T, spikes.reshape(-1, width), total
+        self.product.multiply(*(self.product.matrices(a[None])[0] for a in flats))
+        return total
+
+
+def _arguments(kernel: Elementwise, arrays: Dict[str, Rows], steps: int) -> Iterable[Tuple[Any, ...]]:
+    """What a kernel is called with at each step."""
+    used = (arrays[name] for name in (*kernel.reads, "constants", *(f"to_{out}" for out in kernel.outs)))
+    return zip(*(rows * steps if len(rows) == 1 else rows[ahead : ahead + steps] for rows, ahead in used))
+
+
+def _threads(shape: Tuple[int, ...]) -> bool:
+    return several(math.prod(shape), THREADS_FROM)
+
+
+@Remembered
+def _reads_products(step: Step) -> bool:
+    """Whether a step backwards needs P, or only the states."""
+    return step.trace.program.inputs["s_0"] in step.way_back(False, step.trace.params)[2]
+
+
+@Remembered
+def _forward(step: Step, threads: bool) -> Elementwise:
+    trace = step.trace
+    outs = {"out": trace.output, **{f"a_{s}": v for s, v in zip(trace.states[1:], trace.after[1:])}}
+    return elementwise("forward", trace.program, step.before, outs, step.dtype, threads, numbers=step.numbers)
+
+
+@Remembered
+def _backward(step: Step, threads: bool, by_params: Tuple[str, ...]) -> Elementwise:
+    outs, added = step.way_back(False, by_params)[0], [f"p_{p}" for p in by_params]
+    program = step.trace.program
+    return elementwise("backward", program, step.known, outs, step.dtype, threads, numbers=step.numbers, added=added)

@@ -1,0 +1,41 @@
+"""Steps that may change: a notebook cell runs again, a global that a step reads gets a new value.
+
+What is of this library stays as it is. Everything else is traced again at each run over time, a fraction of a
+millisecond, and if the result is another, all kernels are chosen anew; those that were compiled are used again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from spikecore.kernels.form import Constants, traced
+from spikecore.kernels.trace import NotElementwise, trace
+
+
+def refresh(stepper: Any, constants: Constants, record: Tuple[str, ...]) -> bool:
+    """Forget all traces if this neuron's step is not what it was.
+
+    True says that it was so; then whoever has kept kernels by their neurons must forget them, too.
+    """
+    if _unchanged(traced(stepper, constants, record), stepper, constants, record):
+        return False
+    traced.cache_clear()
+    return True
+
+
+def _unchanged(known: Any, stepper: Any, constants: Constants, record: Tuple[str, ...]) -> bool:
+    """Whether a step and its derivative are what is known of them."""
+    if not isinstance(known, str):
+        try:
+            now = trace(stepper, dict(constants))
+        except NotElementwise:
+            return False
+        if all(fixed(op.option) for op in now.program.ops if op.option is not None):  # then the derivative follows
+            return now.begins(known[0])
+    return bool(known == traced.function(stepper, constants, record))
+
+
+def fixed(part: Any) -> bool:
+    """Whether a neuron and all that it consists of, its surrogate for one, are of this library."""
+    inside = (value for value in vars(part).values() if hasattr(value, "__dict__"))
+    return type(part).__module__.startswith("spikecore.") and all(map(fixed, inside))

@@ -1,0 +1,150 @@
+"""Runs over time on NumPy arrays, for steps that are elementwise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted, reduced
+from spikecore.kernels.form import numbers_of
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.sequence_numba import backward_source, forward_source
+from spikecore.kernels.sinks import LONG, Sink, workers
+from spikecore.kernels.sizes import NO_NUMBA, has_numba
+from spikecore.kernels.tiles import VECTOR
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceNumba(Kernels):
+    """Kernels with the loop over time inside, each thread with some of the neurons.
+
+    Args:
+        step: see ``Kernels``.
+        sink: what becomes of the spikes.
+    """
+
+    sink: Sink = Sink()
+
+    @classmethod
+    def missing(cls) -> str:
+        return "" if has_numba() else NO_NUMBA
+
+    @property
+    def params(self) -> Tuple[str, ...]:
+        return (*self.sink.params, *self.step.params)
+
+    @property
+    def unread(self) -> Tuple[str, ...]:
+        return self.sink.unread
+
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        return self.sink.out_shape(shape)
+
+    def forward(self, request: Request, keep: bool = True) -> Results:
+        step, shape, steps, sink = self.step, request.shape, request.steps, self.sink
+        out = allocator.empty((steps, *sink.out_shape(shape)), step.dtype)
+        recorded = [allocator.empty((steps, *shape), step.dtype) for _ in step.record]
+        final = [allocator.empty(shape, step.dtype) for _ in step.states]
+        kept = [allocator.empty(s, step.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
+        arrays = self.rows(request.inputs), *self.given(request.params, shape), *map(self.first, request.state)
+        results = *map(flat, (out, *recorded)), *final, *map(flat, kept)
+        behind = sink.arrays(request.params, shape, step.dtype, back=False)
+        numbers = steps, math.prod(shape), sink.chunk_of(shape), int(keep), *sink.table(shape, step.dtype, back=False)
+        forward_of(self)(workers(shape), numbers, (*arrays, *results, *behind))
+        return Results(out, recorded, final, tuple(kept) if keep else ())
+
+    def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
+        """Shapes of the states before every block of steps."""
+        return [(-(-steps // self.sink.every), *shape) for _ in self.states]
+
+    def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
+        step, shape, sink = self.step, request.shape, self.sink.wanting(wanted.params)
+        own = tuple(p for p in wanted.params if p in step.params)
+        by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
+        by_state, sums = ([allocator.empty(shape, step.dtype) for _ in names] for names in (step.states, own))
+        over_time = map(self.rows, (upstream.outputs, *upstream.recorded, *upstream.saved))
+        arrays = self.rows(request.inputs), *self.given(request.params, shape), *over_time, self.scratch(shape)
+        behind = sink.arrays(request.params, shape, step.dtype, back=True)
+        arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
+        chunk, table = sink.chunk_of(shape, back=True), sink.table(shape, step.dtype, back=True)
+        how = ("sum" if request.constant else "rows") if wanted.inputs else ""
+        kernel = backward_of(self, sink, how, numbers_of(step.params, own))
+        kernel(workers(shape), (request.steps, math.prod(shape), chunk, wanted.window, *table), arrays)
+        by_params = by_parameter(request, own, sums)
+        return Gradients(by_x if wanted.inputs else None, by_state, {**by_params, **sink.results(behind, shape)})
+
+    def scratch(self, shape: Tuple[int, ...]) -> Any:
+        """Room in which each worker of a run backwards computes states again."""
+        sink = self.sink
+        room = len(self.states) * (sink.every + 1) * sink.chunk_of(shape, back=True) + sink.room(shape)
+        return allocator.empty((workers(shape), room + -room % VECTOR), self.step.dtype)
+
+    def rows(self, a: Any) -> Any:
+        """(time, batch, ...) as (time, neurons), each row without gaps."""
+        rows, dtype = flat(a), self.step.dtype
+        if rows.dtype != dtype or not rows.flags.aligned or rows.strides[1] != rows.itemsize:
+            rows = np.ascontiguousarray(rows, dtype)
+        return rows
+
+    def first(self, state: Any) -> Any:
+        """What a run, or a run back, begins with in one row: states, or gradients by them. Where all are zero, also as
+        None, one chunk for all.
+        """
+        if state is None or state.size and not any(state.strides) and not state.item(0):
+            return _chunk_of_zeros(self.step.dtype)
+        return np.ascontiguousarray(state, self.step.dtype).reshape(-1)
+
+    def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
+        """The neuron's parameters and the constants, as ``arrays_of`` gives them, numbers as arrays of one element."""
+        return [*map(np.atleast_1d, arrays_of(self.step, params, shape)), self.step.constant_array]
+
+
+def arrays_of(step: Any, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
+    """A step's parameters: one value per neuron or a number."""
+    number = np.dtype(step.dtype).type
+    return [
+        np.ascontiguousarray(np.broadcast_to(params[name], shape), step.dtype).reshape(-1)
+        if i in step.rows
+        else number(np.reshape(params[name], ()))
+        for i, name in zip(step.trace.params, step.params)
+    ]
+
+
+def by_parameter(request: Request, names: Sequence[str], sums: Sequence[Any]) -> Dict[str, Any]:
+    """Gradients by parameters, from sums over time per neuron."""
+    return {name: summed(total, np.shape(request.params[name])) for name, total in zip(names, sums)}
+
+
+def summed(total: Any, shape: Tuple[int, ...]) -> Any:
+    """A gradient per neuron (batch, ...) as one of a parameter's shape."""
+    return np.asarray(reduced(total.astype("float64"), shape), total.dtype)
+
+
+def flat(a: Any) -> Any:
+    """(time, batch, ...) as (time, neurons), without a copy where strides allow."""
+    return a.reshape(a.shape[0], math.prod(a.shape[1:]))
+
+
+@lru_cache(maxsize=None)
+def _chunk_of_zeros(dtype: str) -> Any:
+    return allocator.zeros((1, LONG), dtype)
+
+
+@Remembered
+def forward_of(kernels: SequenceNumba) -> Any:
+    """The compiled forward run."""
+    sink, dtype = kernels.sink, kernels.step.dtype
+    return build_run(forward_source(kernels.step, sink), "forward", dtype, sink.every)
+
+
+@Remembered
+def backward_of(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> Any:
+    """The compiled backward run; its chunks, in which it computes the states again, stay in cache."""
+    source = backward_source(kernels.step, sink, by_x, by_params)
+    return build_run(source, "backward", kernels.step.dtype, sink.every)

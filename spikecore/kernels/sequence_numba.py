@@ -1,0 +1,206 @@
+"""Whole runs over time as Python source for Numba: a loop over chunks of neurons, in it time, innermost the neurons.
+
+A chunk's states stay in cache for all of its time steps. The way back needs all of them: the forward kernel keeps those
+before every block of ``EVERY`` steps, and the backward kernel computes the others again, block by block, in scratch
+memory that fits the cache however long the sequence is.
+
+Where the memory keeps up, it is the states' way from and to the cache that takes the time. So the innermost loops do
+two steps at once, and states and gradients pass from one to the other in registers. What becomes of the spikes is the
+matter of a ``Sink``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Sequence, Tuple
+
+from spikecore.kernels.emit import Source, constant_lines, filled, loads_of, row, spelled, value_of
+from spikecore.kernels.form import CONSTANT, Step
+from spikecore.kernels.sinks import PAIR, Sink
+
+NUMBERS = "steps", "count", "chunk", "option"  # with which a kernel's table begins
+
+
+class _Run(Source):
+    """The source of a kernel for one step and one sink."""
+
+    def __init__(self, step: Step, sink: Sink, back: bool, arrays: Sequence[str]) -> None:
+        super().__init__()
+        self.step, self.trace, self.sink = step, step.trace, sink
+        numbers = (*NUMBERS, *sink.numbers)
+        self.add(0, f"def {'backward' if back else 'forward'}(worker, workers, table):")
+        self.add(1, *(f"{number} = table[{i}]" for i, number in enumerate(numbers)))
+        params = (f"p_{p}" for p in self.trace.params)
+        for i, array in enumerate(("x", *params, "constants", *arrays, *sink.behind(back))):
+            at = len(numbers) + 2 * i
+            self.add(1, f"{array}, step_{array} = table[{at}], table[{at + 1}]")
+        self.add(1, *(f"{p} = row({p})[0]" for p in step.numbers))
+        self.add(1, "fixed = row(constants)", *constant_lines(self.trace.program, "fixed"))
+        self.add(1, "chunks = (count + chunk - 1) // chunk")
+        first, behind = (sink.first_chunk.format(worker=w) for w in ("worker", "(worker + 1)"))
+        self.add(1, f"for own in range({first}, {behind}):", "    lo = own * chunk")
+        self.add(2, "width = min(chunk, count - lo)", *(f"row_p_{p} = {row(f'p_{p}')}" for p in step.rows))
+
+    def begin(self, now: str, first: str) -> None:
+        """Copy what a run begins with: for every state a row, or one chunk that stands for all."""
+        for s in self.trace.states:
+            self.add(2, f"row_{now}_{s} = {row(f'{now}_{s}')}")
+            self.add(2, f"row_{first}_{s} = row({first}_{s} + lo * step_{first}_{s} * SIZE)")
+            self.add(2, *filled(f"row_{now}_{s}", f"row_{first}_{s}[j]"))
+
+    def loop(self, leaves: Any) -> Dict[Any, str]:
+        """The head of a loop over neurons: read parameters and constants. What their values are called."""
+        self.add(4, "for j in range(width):")
+        places = {f"p_{p}": f"row_p_{p}[j]" if p in self.step.rows else f"p_{p}" for p in self.trace.params}
+        loads = loads_of(self.trace.program, leaves, places)
+        self.add(5, *(f"v{value} = {place}" for value, place in loads.items()))
+        return {value: f"v{value}" for value in loads}
+
+    def names(self, k: int, reads: Dict[str, str], values: Dict[str, int], known: Dict[Any, str]) -> Callable[..., str]:
+        """Read what the k-th of some steps begins with. What all its values are called."""
+        self.add(5, *(f"{name}_{k} = {text}" for name, text in reads.items()))
+        names = {**known, **{values[name]: f"{name}_{k}" for name in reads}}
+        return lambda value: names.get(value, f"v{value}_{k}") if type(value) is int else value_of(value)
+
+    def after(self, name: Callable[..., str]) -> Dict[str, str]:
+        """The states after a step, as the next one begins with them: numbers, even if they were made by comparing."""
+        kinds = self.trace.program.kinds
+        texts = ((s, name(v), kinds[v] == "bool") for s, v in zip(self.trace.states, self.trace.after))
+        return {f"s_{s}": f"F({text})" if compared else text for s, text, compared in texts}
+
+
+def forward_source(step: Step, sink: Sink) -> str:
+    """The forward kernel.
+
+    ``now_<state>`` are in the end the states after the last step. ``kept_<state>``, written if ``option`` is not zero,
+    has a row for each block of ``EVERY`` steps: the state before it.
+    """
+    states = step.trace.states
+    arrays = *(f"init_{s}" for s in states), "out", *(f"rec_{s}" for s in step.recorded)
+    run = _Run(step, sink, False, (*arrays, *(f"now_{s}" for s in states), *(f"kept_{s}" for s in states)))
+    run.add(2, *sink.chunk(False))
+    run.begin("now", "init")
+    run.add(2, "for begin in range(0, steps, EVERY):", "    length = min(EVERY, steps - begin)")
+    run.add(3, "if option != 0:", "    pass")
+    for s in states:
+        run.add(4, f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')}")
+        run.add(4, *filled(f"row_kept_{s}", f"row_now_{s}[j]"))
+    run.add(3, "for t in range(begin, begin + length - 1, 2):")
+    _steps(run, PAIR)
+    run.add(3, "if length % 2 == 1:", "    t = begin + length - 1")
+    _steps(run, 1)
+    return run.text()
+
+
+def _steps(run: _Run, n: int) -> None:
+    """Some steps forwards from step t."""
+    trace, sink, at = run.trace, run.sink, [f"t + {k}" for k in range(n)]
+    for k, t in enumerate(at):
+        run.add(4, f"row_{k}_x = {row('x', t)}", f"row_{k}_out = {sink.spikes('out', k, t)}")
+        run.add(4, *(f"row_{k}_r_{s} = {row(f'rec_{s}', t)}" for s in run.step.recorded))
+    ops, leaves = trace.program.needed([trace.output, *trace.after])
+    known, current = run.loop(leaves), {f"s_{s}": f"row_now_{s}[j]" for s in trace.states}
+    for k in range(n):
+        name = run.names(k, {**current, "x": f"row_{k}_x[j]"}, trace.program.inputs, known)
+        run.add(5, *(spelled(op, name) for op in ops), f"row_{k}_out[j] = {name(trace.output)}")
+        current = run.after(name)
+        run.add(5, *(f"row_{k}_r_{s}[j] = {current[f's_{s}']}" for s in run.step.recorded))
+    run.add(5, *(f"row_now_{s}[j] = {current[f's_{s}']}" for s in trace.states))
+    for k, t in enumerate(at):
+        run.add(4, *sink.made(k, t))
+
+
+def backward_source(step: Step, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> str:
+    """The backward kernel: from the last block of ``EVERY`` steps to the first, each forwards for its states, and back.
+
+    ``last_<state>`` are the gradients by the last states, ``now_<state>`` in the end those by the first. Each worker
+    has a row of ``scratch``, in it for each state EVERY + 1 chunks. ``option`` is the window of truncated BPTT, or 0.
+
+    Args:
+        step, sink: see ``Step`` and ``Sink``.
+        by_x: how the gradient by the input is wanted: "" not at all, "rows" for each step, "sum" over all steps.
+        by_params: the parameters whose gradients are, by number; each gets one sum over time per neuron.
+    """
+    states = step.trace.states
+    over_time = "g", *(f"rec_{s}" for s in step.recorded), *(f"kept_{s}" for s in states)
+    arrays = *over_time, "scratch", *(f"last_{s}" for s in states)
+    run = _Run(step, sink, True, (*arrays, *(f"now_{s}" for s in states), "gx", *(f"gp_{p}" for p in by_params)))
+    run.add(2, "room = scratch + worker * step_scratch * SIZE", *sink.chunk(True))
+    run.add(2, *(f"all_{s} = room + {i} * (EVERY + 1) * chunk * SIZE" for i, s in enumerate(states)))
+    run.begin("now", "last")
+    sums = {**({"sum_": "gx"} if by_x == "sum" else {}), **{f"sum_{p}": f"gp_{p}" for p in by_params}}
+    for total, array in sums.items():
+        run.add(2, f"{total} = {row(array)}", *filled(total, "F(0.0)"))
+    run.add(2, "for begin in range((steps - 1) // EVERY * EVERY, -1, -EVERY):")
+    run.add(3, "length = min(EVERY, steps - begin)", *sink.block())
+    for s in states:
+        run.add(3, f"first_{s} = {_state(s, '0')}", f"row_kept_{s} = {row(f'kept_{s}', 'begin // EVERY')}")
+        run.add(3, *filled(f"first_{s}", f"row_kept_{s}[j]"))
+    _states_again(run)
+    run.add(3, "paired = 0 if option > 0 else length - length % 2")
+    run.add(3, "for i in range(length - 1, paired - 1, -1):", "    t = begin + i")
+    _steps_back(run, by_x, by_params, 1)
+    run.add(3, "for i in range(paired - 1, 0, -2):", "    t = begin + i")
+    _steps_back(run, by_x, by_params, PAIR)
+    run.add(3, *sink.block_end())
+    return run.text()
+
+
+def _state(state: str, i: str) -> str:
+    """A state before step ``i`` of a block, in scratch memory."""
+    return f"row(all_{state} + ({i}) * chunk * SIZE)"
+
+
+def _states_again(run: _Run) -> None:
+    """The states after all steps of a block, two at once.
+
+    If the number of steps is odd, a step too many is done, with the last step's input: nobody reads its state.
+    """
+    trace = run.trace
+    ops, leaves = trace.program.needed(trace.after)
+    run.add(3, "for i in range(0, length, 2):", f"    row_0_x = {row('x', 'begin + i')}")
+    run.add(4, f"row_1_x = {row('x', 'min(begin + i + 1, steps - 1)')}")
+    run.add(4, *(f"row_{k}_s_{s} = {_state(s, f'i + {k}')}" for s in trace.states for k in range(PAIR + 1)))
+    known, current = run.loop(leaves), {f"s_{s}": f"row_0_s_{s}[j]" for s in trace.states}
+    for k in range(PAIR):
+        name = run.names(k, {**current, "x": f"row_{k}_x[j]"}, trace.program.inputs, known)
+        current = run.after(name)
+        run.add(5, *(spelled(op, name) for op in ops))
+        run.add(5, *(f"row_{k + 1}_s_{s}[j] = {current[f's_{s}']}" for s in trace.states))
+
+
+def _steps_back(run: _Run, by_x: str, by_params: Tuple[str, ...], n: int) -> None:
+    """Some steps backwards from step t, the block's step i. Single ones cut the gradient at a window's border."""
+    trace, sink, at = run.trace, run.sink, [f"t - {k}" for k in range(n)]
+    results, ops, leaves = run.step.way_back(bool(by_x), by_params, output=sink.remakes)
+    values = {**run.step.known, **trace.program.inputs}
+    reads = [read for read, v in values.items() if v in leaves and read[:2] not in ("p_", "c_", CONSTANT)]
+    touched = sorted({*reads, "g", *(["gx"] if by_x == "rows" else [])})
+    for k, t in enumerate(at):
+        run.add(4, *(f"row_{k}_{array} = {_place(sink, array, k, t)}" for array in touched), *sink.gradients(k, t))
+    if n == 1:
+        run.add(4, "cut = option > 0 and t > 0 and t % option == 0")
+    sums = {**({"sum_": "x"} if by_x == "sum" else {}), **{f"sum_{p}": f"p_{p}" for p in by_params}}
+    known, totals = run.loop(leaves), {total: f"{total}[j]" for total in sums}
+    carried = {f"c_{s}": f"row_now_{s}[j]" for s in trace.states}
+    for k in range(n):
+        name = run.names(k, {**{read: f"row_{k}_{read}[j]" for read in reads}, **carried}, values, known)
+        run.add(5, *(spelled(op, name) for op in ops))
+        totals = {total: f"{text} + {name(results[sums[total]])}" for total, text in totals.items()}
+        stores = {"gx": results["x"]} if by_x == "rows" else {}
+        if sink.remakes:  # the gradients by them have been read
+            stores["g"] = trace.output
+        run.add(5, *(f"row_{k}_{array}[j] = {name(value)}" for array, value in stores.items()))
+        carried = {f"c_{s}": name(results[f"s_{s}"]) for s in trace.states}
+    stop = "F(0.0) if cut else " if n == 1 else ""
+    run.add(5, *(f"row_now_{s}[j] = {stop}{carried[f'c_{s}']}" for s in trace.states))
+    run.add(5, *(f"{total}[j] = {text}" for total, text in totals.items()), "pass")
+    for k, t in enumerate(at):
+        run.add(4, *sink.remade(k, t))
+
+
+def _place(sink: Sink, array: str, k: int, t: str) -> str:
+    """Where the k-th step backwards, step t of the run, reads or writes."""
+    kind, state = array[:2], array[2:]
+    if kind in ("s_", "a_"):
+        return _state(state, f"i - {k}" if kind == "s_" else f"i + 1 - {k}")
+    return sink.spikes("g", k, t) if array == "g" else row(f"rec_{state}" if kind == "r_" else array, t)

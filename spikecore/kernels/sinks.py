@@ -1,0 +1,102 @@
+"""What becomes of spikes where they are made: a part of the kernels of whole runs."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, List, Sequence, Tuple
+
+from spikecore.kernels.emit import row
+from spikecore.kernels.runtime.build import CHUNK, EVERY
+from spikecore.kernels.runtime.openmp import most_threads, several
+
+PAIR = 2  # steps at once; four are little faster than two, and large steps then no longer vectorise
+LONG = 8 * CHUNK
+CORES = os.cpu_count() or 1
+
+
+def workers(shape: Tuple[int, ...]) -> int:
+    """How many threads a run over a layer of ``shape``, batch included, is worth: one where it is a single chunk."""
+    return most_threads() if several(math.prod(shape), CHUNK + 1) else 1
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Spikes go to memory, and the gradients by them come from there. Other sinks do something else with them.
+
+    A kernel takes a chunk of neurons through time, ``PAIR`` steps at once: it makes the spikes of these steps, one
+    array after the other, and hands them to the sink. Backwards it takes the gradients by them from the sink.
+
+    The first methods return code: lines, or where an array begins. In it ``k`` is one of the steps that are done at
+    once and ``t`` its number in the run. The others are about the arrays that this code works on.
+    """
+
+    params: ClassVar[Tuple[str, ...]] = ()  # names of what a sink needs besides the spikes, as engines hand it in
+    unread: ClassVar[Tuple[str, ...]] = ()  # those of which the way back does not read the values
+    every: ClassVar[int] = EVERY  # steps of a block, see sequence_numba.py
+    numbers: ClassVar[Tuple[str, ...]] = ()  # names of the integers it needs
+    remakes: ClassVar[bool] = False  # whether spikes are made once more on the way back, in place of their gradients
+    first_chunk: ClassVar[str] = "{worker} * chunks // workers"
+
+    def behind(self, back: bool) -> Tuple[str, ...]:
+        """Names of the sink's arrays, which stand behind a kernel's others."""
+        return ()
+
+    def chunk(self, back: bool) -> List[str]:
+        """Before the first step of a chunk."""
+        return []
+
+    def spikes(self, array: str, k: int, t: str) -> str:
+        """Where the spikes are ("out"), or the gradients by them ("g")."""
+        return row(array, t)
+
+    def made(self, k: int, t: str) -> List[str]:
+        """After the spikes of a step."""
+        return []
+
+    def block(self) -> List[str]:
+        """Backwards, before a block of steps."""
+        return []
+
+    def gradients(self, k: int, t: str) -> List[str]:
+        """Before the gradients by the spikes of a step are read."""
+        return []
+
+    def remade(self, k: int, t: str) -> List[str]:
+        """Backwards, after a step."""
+        return []
+
+    def block_end(self) -> List[str]:
+        """Backwards, after a block of steps."""
+        return []
+
+    def wanting(self, params: Tuple[str, ...]) -> Sink:
+        """The sink of a run backwards that makes the gradients by ``params``."""
+        return self
+
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        """Shape of one step's output, from that of its input."""
+        return shape
+
+    def chunk_of(self, shape: Tuple[int, ...], back: bool = False) -> int:
+        """How many neurons a run does at once. Forwards rows are read and written, so the longer, the better, if there
+        are some for each core; backwards a chunk's states must fit the cache.
+        """
+        return LONG if not back and math.prod(shape) >= 2 * LONG * CORES else CHUNK
+
+    def table(self, shape: Tuple[int, ...], dtype: str, back: bool) -> Tuple[int, ...]:
+        """The values of ``numbers``."""
+        return ()
+
+    def room(self, shape: Tuple[int, ...]) -> int:
+        """How many elements of scratch memory it needs for each worker, before the states."""
+        return 0
+
+    def arrays(self, params: Dict[str, Any], shape: Tuple[int, ...], dtype: str, back: bool) -> List[Any]:
+        """The arrays ``behind`` the others."""
+        return []
+
+    def results(self, arrays: Sequence[Any], shape: Tuple[int, ...]) -> Dict[str, Any]:
+        """The gradients by ``params``, from ``arrays`` after a run backwards."""
+        return {}
