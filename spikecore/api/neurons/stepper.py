@@ -87,14 +87,12 @@ class Stepper(Layer):
         """All steps from there."""
         record, engine, current = tuple(self.state) if run.records else (), run.engine, begun.inputs
         option: Dict[str, Any] = {"steps": run.steps, "record": record, "window": run.window}
-        if begun.plain:
-            spikes, recorded, final = engine.scan(
-                self, begun.params, begun.state, current, repeating=run.repeating, **option
-            )
-        elif self.parallel:
+        if self.parallel:
             spikes, recorded, final = self.at_once(engine, begun.params, begun.state, current, **option)
         else:
-            stepper, current, option["steps"] = noisy(self, run, current, begun.resting)
+            stepper: Any = self
+            if not begun.plain:
+                stepper, current, option["steps"] = noisy(self, run, current, begun.resting)
             option["repeating"] = run.repeating
             spikes, recorded, final = engine.scan(stepper, begun.params, begun.state, current, **option)
         return Result(spikes, EMPTY, final, recorded.replace(spikes=spikes) if run.records else recorded)
