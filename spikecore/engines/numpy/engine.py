@@ -6,24 +6,17 @@
 
 from __future__ import annotations
 
-import importlib
-import operator
-from typing import Any, Callable, Dict, Optional, Tuple
-
-import numpy as np
+from typing import Any, Callable, Optional, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.layer import not_by_steps
-from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, flatten, map_leaves
 from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.neurons.stepper import one_step
-from spikecore.arguments import real
+from spikecore.engines.numpy.arrays import ArrayEngine
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
-from spikecore.engines.numpy.namespace import namespace, raw_words
-from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
@@ -31,12 +24,10 @@ from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import least
 
-DTYPES = ("float32", "float64")
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
-NAMESPACES = {"numpy": "array_api_compat.numpy", "cupy": "array_api_compat.cupy"}
 
 
-class NumpyEngine(Lowers, Engine):
+class NumpyEngine(Lowers, ArrayEngine):
     """Arrays of an array-API namespace, differentiated by hand-written rules.
 
     Args:
@@ -53,7 +44,6 @@ class NumpyEngine(Lowers, Engine):
 
     name = "numpy"
     modules = ("numpy",)
-    chunk = CHUNK
 
     def __init__(
         self,
@@ -62,72 +52,15 @@ class NumpyEngine(Lowers, Engine):
         fused: Any = "auto",
         checkpoint_every: Optional[int] = None,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         if fused not in ("auto", True, False):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if namespace not in TARGETS and fused is True:
             raise ValueError(f"fused=True: there are no kernels for namespace={namespace!r}")
         if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
+        super().__init__(dtype, namespace)
         self.fused, self.target = fused if namespace in TARGETS else False, TARGETS.get(namespace, "")
         self.checkpoint_every = checkpoint_every
-        self.dtype = dtype
-        self.library = importlib.import_module(NAMESPACES.get(namespace, namespace))
-        self.namespace = namespace
-        self.device = "cpu"
-        self.generator: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
-        self.xp = self._words()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(dtype={self.dtype!r}, namespace={self.namespace!r})"
-
-    def __deepcopy__(self, memo: Any) -> NumpyEngine:
-        return self  # its modules cannot be copied, and nothing in it changes
-
-    def _words(self) -> Any:
-        return namespace(self.raw_words())
-
-    def raw_words(self) -> Dict[str, Callable[..., Any]]:
-        """The words of the vocabulary as functions of plain arrays, by name."""
-        return raw_words(self.library, self.dtype, matmul if self.namespace == "numpy" else operator.matmul)
-
-    # ---- host and engine ----
-
-    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
-        if type(x) is Var:
-            return x
-        wanted = getattr(self.library, dtype or self.dtype)
-        of_library = isinstance(x, type(self.library.zeros(1)))
-        if of_library and x.dtype == wanted:
-            return x
-        floats = of_library and all(self.library.isdtype(d, "real floating") for d in (x.dtype, wanted))
-        if floats and not isinstance(x, np.ndarray):  # NumPy arrays are host data
-            raise TypeError(
-                f"a {x.dtype} array came to an engine of {wanted}: convert it with xp.astype, "
-                f"or use an engine with dtype={str(x.dtype).rpartition('.')[2]!r}"
-            )
-        return self.library.asarray(real(_host(x)), dtype=wanted)
-
-    def to_numpy(self, x: Any) -> Any:
-        return _host(x.value if type(x) is Var else x)
-
-    def allocate(self, shape: Tuple[int, ...]) -> Any:
-        """An array with undefined values, to be filled."""
-        return self.library.empty(shape, dtype=getattr(self.library, self.dtype))
-
-    # ---- randomness ----
-
-    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
-        layout, maker = plan(tuple(shape), sample_axis, first), self.generator
-        out = maker.empty((layout.samples * layout.blocks, 4), dtype=getattr(maker, self.dtype))
-        fill(out, layout, stream(key), lambda a, b: maker.arange(a, b, dtype=maker.uint64), self.chunk)
-        return arrange(self.xp, layout, self.library.asarray(out))
-
-    def fresh_seed(self) -> int:
-        return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (np.random.seed governs this generator)
-
-    # ---- spikes, time, gradients ----
 
     def spike(self, u: Any, surrogate: Any) -> Any:
         return self.xp.spike(u, surrogate)
@@ -263,12 +196,3 @@ class SmoothEngine(Smooth, NumpyEngine):
     """The NumPy engine with smooth spikes; for these the surrogate gradient is the true gradient (``smooth.py``)."""
 
     name = "numpy-smooth"
-
-
-def _host(x: Any) -> Any:
-    """Convert CPU and CUDA tensors, CuPy arrays and lists to NumPy arrays."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu().numpy()
-    elif hasattr(x, "get") and hasattr(x, "dtype"):
-        x = x.get()
-    return np.asarray(x)

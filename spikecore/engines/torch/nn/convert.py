@@ -31,16 +31,8 @@ from spikecore.engines.torch.nn.stateleaky import LinearLeaky, StateLeaky
 
 Arrays = Dict[str, Any]
 STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
-NEURONS = (
-    *STEPWISE,
-    DeltaLeaky,
-    StateLeaky,
-    LinearLeaky,
-    LeakyParallel,
-    AssociativeLeaky,
-    NeuronModule,
-    ProjectingModule,
-)
+WHOLE = (StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky)  # they take a whole sequence
+NEURONS = (*STEPWISE, *WHOLE, DeltaLeaky, NeuronModule, ProjectingModule)
 _TO_LAYER = {pair.module: pair for pair in PAIRS}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
@@ -97,12 +89,10 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
     if type(module) is nn.Identity:
         return containers.Sequential()
     if type(module) in (nn.Sequential, Residual):
-        keys = [
-            (key, key if type(module) is Residual else str(i)) for i, (key, _) in enumerate(module.named_children())
-        ]
-        parts = {
-            own: _layer(getattr(module, key), _join(where, key), _join(name, own), params, buffers) for key, own in keys
-        }
+        parts = {}
+        for i, (key, child) in enumerate(module.named_children()):
+            own = key if type(module) is Residual else str(i)
+            parts[own] = _layer(child, _join(where, key), _join(name, own), params, buffers)
         return containers.Residual(**parts) if type(module) is Residual else containers.Sequential(*parts.values())
     try:
         if type(module) in NEURONS:

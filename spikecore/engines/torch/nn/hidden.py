@@ -22,8 +22,9 @@ class Hidden(nn.Module):
 
     def reset_mem(self) -> Any:
         """Put the state to rest and return it: one tensor, or one per state in the order of the call's arguments."""
+        place = self._place()
         for name in self.states:
-            setattr(self, name, self._place().new_zeros(0))
+            setattr(self, name, place.new_zeros(0))
         resting = tuple(getattr(self, name) for name in self.states)
         return resting[0] if len(resting) == 1 else resting
 

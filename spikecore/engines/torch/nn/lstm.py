@@ -24,12 +24,6 @@ class _Gated(CurrentSpared, Inner):
     bias: bool
     syn: Any
 
-    def _register_values(self, given: Dict[str, Any]) -> None:
-        self._init_cell()
-
-    def _init_cell(self) -> None:
-        raise NotImplementedError
-
     def _projected(self, engine: Any, params: Params, x: Any) -> Any:
         return self._neuron.project(engine, params, x.unsqueeze(0)).squeeze(0)
 
@@ -50,7 +44,7 @@ class SLSTM(_Gated):
     input_size: int
     hidden_size: int
 
-    def _init_cell(self) -> None:
+    def _register_values(self, given: Dict[str, Any]) -> None:
         self.lstm_cell = nn.LSTMCell(self.input_size, self.hidden_size, bias=self.bias)
 
     def _described_inner(self) -> Tuple[Any, Dict[str, Any], Tuple[str, ...]]:
@@ -92,7 +86,7 @@ class SConv2dLSTM(_Gated):
     max_pool: int
     avg_pool: int
 
-    def _init_cell(self) -> None:
+    def _register_values(self, given: Dict[str, Any]) -> None:
         sizes, self.padding = self._neuron.kernel_size, self._neuron.padding
         channels = self.in_channels + self.out_channels, 4 * self.out_channels
         self.conv = nn.Conv2d(*channels, sizes, padding=self.padding, bias=self.bias)

@@ -80,8 +80,8 @@ class SpikingNeuron(Protocol):
     def _register_values(self, given: Dict[str, Any]) -> None:
         """The values that this module has besides those of all neurons."""
         for name in reversed([name for name in self.face.values if name not in (*_DEFAULTS, "V")]):
-            args = given[name], given.get(f"learn_{name}", False)
-            getattr(self, HOOKS[name])(*args) if name in HOOKS else self._register(name, *args)
+            hook = getattr(self, HOOKS[name]) if name in HOOKS else partial(self._register, name)
+            hook(given[name], given.get(f"learn_{name}", False))
 
     def _beta_buffer(self, beta: Any, learn_beta: bool) -> None:
         self._register("beta", beta, learn_beta)

@@ -1,0 +1,97 @@
+"""Arrays of an array-API namespace as an engine needs them: words, conversion to and from the host, random draws."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import numpy as np
+
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
+from spikecore.arguments import real
+from spikecore.engines.numpy.namespace import namespace, raw_words
+from spikecore.engines.numpy.product import matmul
+from spikecore.engines.numpy.tape import Var
+
+DTYPES = ("float32", "float64")
+NAMESPACES = {"numpy": "array_api_compat.numpy", "cupy": "array_api_compat.cupy"}
+
+
+class ArrayEngine(Engine):
+    """The half of the NumPy engine that knows arrays and nothing of time: ``engine.py`` adds the rest.
+
+    Args:
+        dtype: "float32" or "float64".
+        space: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
+
+    Raises:
+        ValueError: another dtype.
+    """
+
+    chunk = CHUNK
+
+    def __init__(self, dtype: str, space: str) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+        self.dtype = dtype
+        self.library = importlib.import_module(NAMESPACES.get(space, space))
+        self.namespace = space
+        self.device = "cpu"
+        self.generator: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
+        self.xp = namespace(self.raw_words())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(dtype={self.dtype!r}, namespace={self.namespace!r})"
+
+    def __deepcopy__(self, memo: Any) -> ArrayEngine:
+        return self  # its modules cannot be copied, and nothing in it changes
+
+    def raw_words(self) -> Dict[str, Callable[..., Any]]:
+        """The words of the vocabulary as functions of plain arrays, by name."""
+        return raw_words(self.library, self.dtype, matmul if self.namespace == "numpy" else operator.matmul)
+
+    # ---- host and engine ----
+
+    def asarray(self, x: Any, dtype: Optional[str] = None) -> Any:
+        if type(x) is Var:
+            return x
+        wanted = getattr(self.library, dtype or self.dtype)
+        of_library = isinstance(x, type(self.library.zeros(1)))
+        if of_library and x.dtype == wanted:
+            return x
+        floats = of_library and all(self.library.isdtype(d, "real floating") for d in (x.dtype, wanted))
+        if floats and not isinstance(x, np.ndarray):  # NumPy arrays are host data
+            raise TypeError(
+                f"a {x.dtype} array came to an engine of {wanted}: convert it with xp.astype, "
+                f"or use an engine with dtype={str(x.dtype).rpartition('.')[2]!r}"
+            )
+        return self.library.asarray(real(_host(x)), dtype=wanted)
+
+    def to_numpy(self, x: Any) -> Any:
+        return _host(x.value if type(x) is Var else x)
+
+    def allocate(self, shape: Tuple[int, ...]) -> Any:
+        """An array with undefined values, to be filled."""
+        return self.library.empty(shape, dtype=getattr(self.library, self.dtype))
+
+    # ---- randomness ----
+
+    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
+        layout, maker = plan(tuple(shape), sample_axis, first), self.generator
+        out = maker.empty((layout.samples * layout.blocks, 4), dtype=getattr(maker, self.dtype))
+        fill(out, layout, stream(key), lambda a, b: maker.arange(a, b, dtype=maker.uint64), self.chunk)
+        return arrange(self.xp, layout, self.library.asarray(out))
+
+    def fresh_seed(self) -> int:
+        return int(np.random.randint(2**63 - 1, dtype=np.int64))  # noqa: NPY002  (np.random.seed governs this generator)
+
+
+def _host(x: Any) -> Any:
+    """Convert CPU and CUDA tensors, CuPy arrays and lists to NumPy arrays."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu().numpy()
+    elif hasattr(x, "get") and hasattr(x, "dtype"):
+        x = x.get()
+    return np.asarray(x)
