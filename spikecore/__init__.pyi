@@ -11,11 +11,11 @@ from spikecore import spikeplot as spikeplot
 from spikecore import surrogate as surrogate
 from spikecore import utils as utils
 from spikecore.api.core.engine import Engine as Engine
-from spikecore.api.core.engine import EngineUnavailable as EngineUnavailable
 from spikecore.api.core.engine import Executor as Executor
-from spikecore.api.core.engine import engine_of as engine_of
-from spikecore.api.core.engine import engines as engines
-from spikecore.api.core.engine import get_engine as get_engine
+from spikecore.api.core.engines import EngineUnavailable as EngineUnavailable
+from spikecore.api.core.engines import engine_of as engine_of
+from spikecore.api.core.engines import engines as engines
+from spikecore.api.core.engines import get_engine as get_engine
 from spikecore.api.core.layer import Layer as Layer
 from spikecore.api.core.layer import ShapeError as ShapeError
 from spikecore.api.core.layer import Stateless as Stateless

@@ -100,7 +100,7 @@ def test_training_says_that_it_is_simulated(run_file, capsys, tmp_path):
 
 
 def test_without_poptorch(run_file, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("spikecore.api.core.engine._importable", lambda package: package != "poptorch")
+    monkeypatch.setattr("spikecore.api.core.engines._importable", lambda package: package != "poptorch")
     code, said = call(capsys, "train", run_file, "--engine", "ipu", "--out", tmp_path / "run")
     assert code == RUNTIME
     for words in ("Poplar SDK", "torch 2.0.1", "CPython 3.8", "spikecore check", "--simulate"):

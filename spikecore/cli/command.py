@@ -25,7 +25,7 @@ try:
     from rich.table import Table
 
     from spikecore import __version__
-    from spikecore.api.core.engine import engines as known_engines
+    from spikecore.api.core.engines import engines as known_engines
     from spikecore.api.core.messages import unknown
     from spikecore.api.training.checkpoint import CheckpointError
     from spikecore.cli.lock import Occupied

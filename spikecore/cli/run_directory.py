@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import get_engine
 from spikecore.api.core.files import json_text, write_atomically
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.functional.loss import reads_labels

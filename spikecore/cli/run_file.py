@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 from typing_extensions import Annotated, Literal
 
 from spikecore import datasets
-from spikecore.api.core.engine import ENVIRONMENT, engines
+from spikecore.api.core.engines import ENVIRONMENT, engines
 from spikecore.api.core.messages import unknown
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.learning.steps import stepwise

@@ -10,8 +10,8 @@ import sys
 import types
 from typing import List
 
-from spikecore.api.core.engine import EngineStatus
-from spikecore.api.core.engine import engines as _list
+from spikecore.api.core.engines import EngineStatus
+from spikecore.api.core.engines import engines as _list
 
 
 class _Engines(types.ModuleType):

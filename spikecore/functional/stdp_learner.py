@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.core.tree import State
 from spikecore.api.layers.linear import Linear

@@ -9,7 +9,7 @@ from typing import Any, Dict, NamedTuple, Optional, Set, Tuple, Union
 
 import numpy as np
 
-from spikecore.api.core.engine import get_engine
+from spikecore.api.core.engines import get_engine
 from spikecore.api.core.layer import Key, not_by_steps
 from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten, map_leaves

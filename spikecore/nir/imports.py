@@ -8,7 +8,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union, get_args
 import nir
 import numpy as np
 
-from spikecore.api.core.engine import Engine, EngineName, get_engine
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import sample_shape, whole_number

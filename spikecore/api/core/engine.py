@@ -1,40 +1,31 @@
-"""The interfaces ``Engine`` and ``Executor``, and the functions that find an engine.
+"""The interfaces ``Engine`` and ``Executor``.
 
 An ``Engine`` supplies arrays, the spike with its surrogate gradient, the loop over time, and gradients. An ``Executor``
 is one network compiled for training on one engine. Engines are ordinary objects: a process can use several, and none is
-global. Other packages add engines through the entry-point group ``spikecore.engines``.
+global. ``engines.py`` finds them by name.
 """
 
 from __future__ import annotations
 
 import abc
 import contextlib
-import importlib
-import importlib.util
-import inspect
-import os
 import random
-import sys
 from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
     ContextManager,
     Dict,
-    List,
-    Literal,
-    NamedTuple,
     Optional,
     Tuple,
     Union,
 )
 
 from spikecore.api.core.lowering import Alone, Stage
-from spikecore.api.core.messages import unknown
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.core.words import Array as Array
 from spikecore.api.core.words import Vocabulary
-from spikecore.arguments import Numbers, Record, Seed, checked
+from spikecore.arguments import Numbers, Record, Seed
 
 if TYPE_CHECKING:
     from spikecore.api.core.layer import Layer
@@ -43,10 +34,6 @@ if TYPE_CHECKING:
     from spikecore.api.layers.containers import Container
     from spikecore.api.surrogate import Surrogate
     from spikecore.api.training.optimizers import Optimizer
-
-EngineName = Literal["numpy", "torch", "cupy", "ipu"]
-ENVIRONMENT = "SPIKECORE_ENGINE"
-ENTRY_POINTS = "spikecore.engines"
 
 
 class Engine(abc.ABC):
@@ -258,156 +245,3 @@ class Executor(abc.ABC):
 
     def close(self) -> None:  # noqa: B027  (most executors hold no device of their own)
         """Release the device."""
-
-
-# ---- finding an engine ---------------------------------------------------------------------------------------------
-
-
-class EngineEntry(NamedTuple):
-    """Where an engine is and what it needs. An entry point can name one; the engine is imported at first use."""
-
-    target: str  # "module:class", imported at first use
-    needs: Tuple[str, ...] = ()  # packages that must be importable
-    install: str = ""  # the command that installs them
-    simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
-    modules: Tuple[str, ...] = ()  # see ``Engine.modules``
-
-
-_ENGINES = {
-    "numpy": EngineEntry("spikecore.engines.numpy.engine:NumpyEngine"),
-    "torch": EngineEntry("spikecore.engines.torch.engine:TorchEngine", ("torch",), 'pip install "spikecore[torch]"'),
-    "cupy": EngineEntry("spikecore.engines.numpy.engine:CupyEngine", ("cupy",), 'pip install "spikecore[cupy]"'),
-}
-
-
-class EngineStatus(NamedTuple):
-    """One line of ``engines()``."""
-
-    name: str
-    available: bool
-    why: str  # why it is not available; empty if it is
-    install: str  # the command that installs what is missing
-
-
-class EngineUnavailable(ImportError):
-    """A package that the engine needs is not installed."""
-
-
-def engines() -> List[EngineStatus]:
-    """List every known engine: whether it can be used here, why not, and how to install it. Imports none of them."""
-    return [_status(name, entry) for name, entry in _known().items()]
-
-
-@checked
-def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
-    """Find an engine by name.
-
-    Args:
-        name: "numpy", "torch", "cupy", "ipu" or the name of another package's engine; an Engine is returned as it is.
-            None (the default) means ``$SPIKECORE_ENGINE``, or "numpy" if that is unset.
-        **options: passed to the engine, e.g. ``device="cuda"``, ``dtype="float64"``.
-
-    Raises:
-        ValueError: no engine has this name; the message suggests the nearest one.
-        TypeError: this engine does not have such an option.
-        EngineUnavailable: a package is missing; the message names it, the install command and the usable engines.
-    """
-    if isinstance(name, Engine):
-        if options:
-            raise TypeError(f"options {sorted(options)} have no effect on an Engine that already exists")
-        return name
-    name = name or os.environ.get(ENVIRONMENT) or "numpy"
-    known = _ENGINES if name in _ENGINES else _known()
-    if name not in known:
-        raise ValueError(unknown("engine", name, known))
-    entry = known[name]
-    status = _status(name, entry, bool(options.get("simulate")))
-    if not status.available:
-        usable = ", ".join(s.name for s in engines() if s.available)
-        raise EngineUnavailable(f"engine {name!r}: {status.why}. To get it: {status.install}. Usable here: {usable}")
-    if not isinstance(entry, EngineEntry):
-        return _constructed(name, entry.load(), options)
-    module, _, attribute = entry.target.partition(":")
-    return _constructed(name, getattr(importlib.import_module(module), attribute), options)
-
-
-def _constructed(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
-    try:
-        return maker(**options)  # type: ignore[no-any-return]
-    except TypeError:
-        known = inspect.signature(maker).parameters
-        strange = [option for option in options if option not in known]
-        if not strange or any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            raise
-        raise TypeError(f"engine {name!r}: {unknown('option', strange[0], known)}") from None
-
-
-def is_host(x: Any) -> bool:
-    """Whether ``x`` is plain host data: a number, a list, a NumPy array."""
-    return type(x).__module__.partition(".")[0] in ("builtins", "numpy")
-
-
-def engine_of(x: Any) -> Engine:
-    """The engine that ``x`` is an array of, on the device and in the dtype of ``x``; numpy for lists and numbers.
-
-    Raises:
-        TypeError: no engine handles such arrays.
-    """
-    root = type(x).__module__.partition(".")[0]
-    if hasattr(x, "engine"):  # an array that the tape records
-        return x.engine
-    if is_host(x):
-        return get_engine("numpy", dtype=_float_name(x))
-    if root == "torch":
-        return get_engine("torch", device=x.device, dtype=_float_name(x))
-    if root == "cupy":
-        return get_engine("cupy", dtype=_float_name(x))
-    if root == "array_api_strict":
-        return get_engine("numpy", namespace="array_api_strict", dtype=_float_name(x))
-    for name, entry in _known().items():
-        if root in (entry if isinstance(entry, EngineEntry) else entry.load()).modules:
-            return get_engine(name)
-    raise TypeError(
-        f"no engine handles {type(x).__module__}.{type(x).__qualname__}; pass a NumPy array or a torch tensor"
-    )
-
-
-def engine_without_data(name: Any = None) -> Engine:
-    """The engine ``name``; None means torch if the program has imported it, else numpy."""
-    return get_engine(name or ("torch" if "torch" in sys.modules else "numpy"))
-
-
-def _float_name(x: Any) -> str:
-    return "float64" if str(getattr(x, "dtype", "")).rpartition(".")[2] == "float64" else "float32"
-
-
-def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:
-    if not isinstance(entry, EngineEntry):
-        return EngineStatus(name, True, "", "")
-    needed = [package for package in entry.needs if not (simulate and package in entry.simulated)]
-    missing = [package for package in needed if not _importable(package)]
-    why = f"package {', '.join(missing)} is not installed" if missing else ""
-    return EngineStatus(name, not missing, why, entry.install)
-
-
-def _importable(package: str) -> bool:
-    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
-
-
-def _known() -> Dict[str, Any]:
-    """Engines by name, ours first: an ``EngineEntry``, or an entry point that names an engine's class."""
-    import importlib.metadata as metadata  # takes 30 ms to import, so not at the top
-
-    points: Any = metadata.entry_points()
-    others = points.select(group=ENTRY_POINTS) if hasattr(points, "select") else points.get(ENTRY_POINTS, ())
-    return {**_ENGINES, **{point.name: _described(point) for point in others if point.name not in _ENGINES}}
-
-
-def _described(point: Any) -> Any:
-    """The engine that a package offers. A name in capitals is an ``EngineEntry``; a class is imported at first use."""
-    if not point.value.rpartition(":")[2].isupper():
-        return point
-    try:
-        return point.load()
-    except ImportError as error:  # a broken package must not make the other engines unusable
-        return EngineEntry(point.value, (error.name or point.value,), f"repair the package that offers it ({error})")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, List, Tuple
 
-from spikecore.api.core.engine import Engine, get_engine
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import get_engine
 from spikecore.api.core.layer import Key, Shape
 
 

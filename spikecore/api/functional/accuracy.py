@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
-from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.functional.spike_time import spike_times
 from spikecore.api.functional.steps import Steps

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Literal, Optional, Protocol, Tuple, Union, cast, get_args
 
-from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.foreign import of_arrays, shown
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.parameters import Fixed

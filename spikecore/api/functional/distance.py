@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Tuple
 
-from spikecore.api.core.engine import engine_of, is_host
+from spikecore.api.core.engines import engine_of, is_host
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.words import Vocabulary
 from spikecore.api.functional.spike_time import spike_times

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Literal, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.foreign import of_arrays, shown
 from spikecore.api.core.messages import unknown
 from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal, hit_rate

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, List, Optional, Tuple
 
-from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.words import Array
 from spikecore.arguments import Checked
 

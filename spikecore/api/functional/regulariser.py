@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
-from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import LossBase, Spikes
 from spikecore.api.functional.steps import Steps

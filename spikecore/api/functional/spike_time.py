@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple, Union, cast
 
-from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.words import Array
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype

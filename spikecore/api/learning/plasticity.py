@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Tuple, Union
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError, layer_name
 from spikecore.api.core.rules import rule_of
 from spikecore.api.core.tree import State

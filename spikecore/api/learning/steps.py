@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Optional, Tuple
 
-from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.functional.base import Loss, LossBase, LossFunction, evaluate, terms, varies
 from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss

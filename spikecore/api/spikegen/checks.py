@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Tuple
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.sizes import is_whole
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.spikegen.checks import clock, steps_of, taken, unit_interval, whole
 from spikecore.arguments import ArrayLike, Size, checked
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.functional.targets import check_labels, one_hot
 from spikecore.api.spikegen.checks import whole
 from spikecore.arguments import ArrayLike, checked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.tree import Params, State
 from spikecore.api.spikegen.checks import taken
 from spikecore.arguments import ArrayLike, checked

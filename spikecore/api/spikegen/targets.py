@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Optional
 
-from spikecore.api.core.engine import engine_of
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.messages import unknown
 from spikecore.api.spikegen.checks import steps_of
 from spikecore.api.spikegen.onehot import to_one_hot, to_one_hot_inverse

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, List, Literal, Optional, Tuple, Union, get_args
 
-from spikecore.api.core.engine import Engine, EngineName, engine_without_data
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import EngineName, engine_without_data
 from spikecore.api.core.messages import unknown
 from spikecore.api.spikegen.checks import steps_of, stream_of, taken
 from spikecore.arguments import ArrayLike, Seed, Size, checked

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple, Type
 
-from spikecore.api.core.engine import Engine, engine_of
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.parameters import (
     Fixed,
     Learn,

@@ -6,7 +6,8 @@ import os
 import warnings
 from typing import Any, Dict, Iterable, Optional, Union
 
-from spikecore.api.core.engine import ENVIRONMENT, Engine, EngineName, EngineUnavailable, engines, get_engine
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import ENVIRONMENT, EngineName, EngineUnavailable, engines, get_engine
 from spikecore.api.training.checkpoint import read
 from spikecore.api.training.description import CheckpointError, Classes
 from spikecore.api.training.fit import Average

@@ -8,7 +8,8 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
-from spikecore.api.core.engine import Engine, EngineName, Executor, get_engine
+from spikecore.api.core.engine import Engine, Executor
+from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, Layer, Shape, layer_name, shapes_of

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple, Union
 
-from spikecore.api.core.engine import Engine, EngineName, get_engine
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.foreign import model_of
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of

@@ -1,6 +1,6 @@
 """The IPU engine. The core does not import it: like an engine of another package, it is found by its entry point."""
 
-from spikecore.api.core.engine import EngineEntry
+from spikecore.api.core.engines import EngineEntry
 
 ENGINE = EngineEntry(
     "spikecore.engines.ipu.engine:IpuEngine",

@@ -12,7 +12,8 @@ import importlib.util
 from dataclasses import fields
 from typing import Any, Callable, Tuple
 
-from spikecore.api.core.engine import EngineUnavailable, Executor
+from spikecore.api.core.engine import Executor
+from spikecore.api.core.engines import EngineUnavailable
 from spikecore.api.core.layer import not_by_steps
 from spikecore.api.core.tree import Params
 from spikecore.engines.ipu.executor import IpuExecutor

@@ -11,7 +11,7 @@ from typing import Any, Dict
 
 import torch
 
-from spikecore.api.core.engine import get_engine
+from spikecore.api.core.engines import get_engine
 from spikecore.api.core.tree import Params, State, flatten
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.operators import number_of, of_number

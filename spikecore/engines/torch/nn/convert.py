@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikecore.api.core.engine import Engine, EngineName, get_engine
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import EMPTY, Layer, layer_name, shapes_of
 from spikecore.api.core.parameters import Learn, values_of
