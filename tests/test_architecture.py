@@ -43,3 +43,12 @@ def test_every_name_is_a_file():
     for folder, text in sections().items():
         below = {path.name for path in (ROOT / "spikecore" / folder).rglob("*.py")}
         assert set(re.findall(r"\w+\.py\b", text)) - below == set(), folder
+
+
+def test_each_stop_of_the_tour_is_one_short_file():
+    tour = PAGE.read_text("utf-8").split("## A tour in five stops")[1].split("## Ideas")[0]
+    stops = re.findall(r"^\d\. \*\*(.*?)\*\*", tour, re.MULTILINE)
+    files = [re.search(r"`(\S+)`", stop)[1] if "`" in stop else "docs/architecture.md" for stop in stops]
+    assert len(files) == 5
+    for name in files:
+        assert len((ROOT / name).read_text("utf-8").splitlines()) <= 200, name
