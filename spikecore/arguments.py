@@ -69,14 +69,14 @@ class Rule(NamedTuple):
     words: str
 
 
-class Plan(NamedTuple):
+class CheckPlan(NamedTuple):
     """The parameters of a callable by position, and the rules of those that have one."""
 
     names: Tuple[str, ...]
     rules: Dict[str, Rule]
 
 
-_PLANS: weakref.WeakKeyDictionary[type, Plan] = weakref.WeakKeyDictionary()  # by class
+_PLANS: weakref.WeakKeyDictionary[type, CheckPlan] = weakref.WeakKeyDictionary()  # by class
 
 
 def shown(thing: Any, most: int = 100) -> str:
@@ -93,7 +93,7 @@ def checked(function: Anything, refusal: Refusal = None) -> Anything:
         refusal: what it raises; None: a ValueError for a number that is not of the kind wanted, else a TypeError.
     """
     owner = function.__qualname__.replace(".__init__", "")
-    plan: List[Plan] = []  # made at the first call: modules that import one another are complete by then
+    plan: List[CheckPlan] = []  # made at the first call: modules that import one another are complete by then
 
     @functools.wraps(function)
     def call(*given: Any, **named: Any) -> Any:
@@ -123,7 +123,7 @@ class Checked:
             return super().__new__(cls)
 
 
-def _plan_of(kind: type) -> Plan:
+def _plan_of(kind: type) -> CheckPlan:
     """The plan of a class. In a subclass of the user's own, what it declares itself is not looked at."""
     home = next(base for base in kind.__mro__ if base.__module__.startswith("spikecore."))
     own, ours = ([*inspect.signature(each.__init__).parameters.values()][1:] for each in (kind, home))  # type: ignore[misc]
@@ -132,11 +132,11 @@ def _plan_of(kind: type) -> Plan:
     return _PLANS[kind]
 
 
-def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: List[inspect.Parameter]) -> Plan:
+def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: List[inspect.Parameter]) -> CheckPlan:
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     single = [p for p in compared if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name in hints]
     rules = {p.name: _or_default(rule_of(hints[p.name]), p.default) for p in single}
-    return Plan(tuple(plain), {name: rule for name, rule in rules.items() if rule is not None})
+    return CheckPlan(tuple(plain), {name: rule for name, rule in rules.items() if rule is not None})
 
 
 def hints_of(thing: Any) -> Dict[str, Any]:
@@ -166,7 +166,7 @@ def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
     return Rule(lambda value: value is default or rule.holds(value), words)
 
 
-def _check(owner: str, plan: Plan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
+def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
     rules = plan.rules
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):

@@ -68,12 +68,24 @@ def says_nothing(annotation, function):
     return annotation in (Any, Optional[Any], inspect.Parameter.empty)
 
 
+def of_stub(path):
+    """Function, parameter and whether it says nothing, for the definitions in a stub."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for kind in [node for node in tree.body if isinstance(node, ast.ClassDef)]:
+        for function in [node for node in kind.body if isinstance(node, ast.FunctionDef)]:
+            given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs][1:]
+            for argument in given:
+                hint = ast.unparse(argument.annotation) if argument.annotation else "Any"
+                yield f"spikecore.nn.{kind.name}.{function.name}", argument.arg, hint in ("Any", "Optional[Any]")
+
+
 def test_parameters_say_what_they_take():
     rows = [
         (owner, parameter.name, says_nothing(parameter.annotation, function))
         for owner, function, bound in public()
         for parameter in list(inspect.signature(function).parameters.values())[bound:]
     ]
+    rows += of_stub(Path(arguments.__file__).with_name("nn.pyi"))
     silent = [f"{owner}({name})" for owner, name, nothing in rows if nothing]
     print(f"{len(silent)} of {len(rows)} parameters are Any", *silent, sep="\n")
     assert len(rows) > 1500

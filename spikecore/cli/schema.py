@@ -97,9 +97,9 @@ def _parameter(value: Any) -> Any:
 
 def model_of(name: str, target: Callable[..., Any], fields: Dict[str, Tuple[Any, Any]], **kind: Any) -> Type[Kind]:
     """A model with these (type, default) that makes objects by calling ``target``."""
-    made = create_model(name, __base__=Kind, **{**kind, **fields})  # type: ignore[call-overload]
-    made.target, made.__doc__ = target, target.__doc__
-    return made
+    model = create_model(name, __base__=Kind, **{**kind, **fields})  # type: ignore[call-overload]
+    model.target, model.__doc__ = target, target.__doc__
+    return model
 
 
 def tagged(targets: Dict[str, Callable[..., Any]], default: str = "") -> Any:
@@ -165,10 +165,10 @@ def _plain(value: Any) -> Any:
 
 def _named(base: type, module: Any = None) -> Dict[str, Any]:
     """The library's own concrete subclasses of ``base``."""
-    found = known_classes() if module is None else vars(module)
+    classes = known_classes() if module is None else vars(module)
     return {
         name: thing
-        for name, thing in found.items()
+        for name, thing in classes.items()
         if isinstance(thing, type) and issubclass(thing, base) and thing is not base and not inspect.isabstract(thing)
         if not name.startswith("_") and dataclasses.is_dataclass(thing)
         if Formula not in hints_of(thing).values()  # a function: TOML has none

@@ -36,13 +36,13 @@ class Readout(Stage):
         (name, path), trees = self.names, Trees()
         child, behind = run.child(name), self.linear.weight_and_bias(params[path])
         begun = self.neuron.begin(child, params[name], below(name, self.neuron, state), x)
-        found = None
+        product = None
         if begun.plain and not child.records:
             parts = self.neuron, begun.params, begun.state, begun.inputs, *behind
             option: Any = {"steps": run.steps, "window": run.window, "repeating": run.repeating}
-            found = run.engine.readout_scan(*parts, **option)
-        if found is not None:
-            return Result(found[0], EMPTY, State({name: found[1]}))
+            product = run.engine.readout_scan(*parts, **option)
+        if product is not None:
+            return Result(product[0], EMPTY, State({name: product[1]}))
         spikes = trees.add(name, self.neuron.over_time(child, begun))
         return trees.result(linear(run.engine.xp, spikes, *behind))
 

@@ -165,10 +165,10 @@ def _recurrent(neuron: Any, back: Any, spelt_out: bool) -> Any:
     elif isinstance(back, OneToOne):
         options = {"V": back.V, "all_to_all": False}
     try:
-        made = kind(**{f.name: getattr(neuron, f.name) for f in fields(neuron)}, **options)
+        recurrent = kind(**{f.name: getattr(neuron, f.name) for f in fields(neuron)}, **options)
     except (TypeError, ValueError):  # an even kernel, say
         return Recurrent(neuron, back)
-    return made if made.recurrent.connection == back else Recurrent(neuron, back)
+    return recurrent if recurrent.recurrent.connection == back else Recurrent(neuron, back)
 
 
 def _two_integrators(unit: Unit, shape: Shape, units: Units) -> List[Read]:

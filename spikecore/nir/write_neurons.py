@@ -36,17 +36,17 @@ def neuron_nodes(name: str, neuron: Any, params: Any, shape: Shape, units: Units
         NirError: a decay of 1 among others, lateral inhibition, quantised states.
     """
     _refuse(name, neuron)
-    ready = neuron.prepare(host(), map_leaves(lambda x: np.asarray(x, dtype=np.float64), params))
-    full = {key: np.broadcast_to(np.asarray(value, np.float64), shape).copy() for key, value in ready.items()}
+    prepared = neuron.prepare(host(), map_leaves(lambda x: np.asarray(x, dtype=np.float64), params))
+    full = {key: np.broadcast_to(np.asarray(value, np.float64), shape).copy() for key, value in prepared.items()}
     noted = note(**_facts(neuron, params))
     spikes = not isinstance(neuron, neurons.LI)
     resets = spikes and getattr(neuron, "reset_mechanism", "none") != "none"
     if spikes and not resets and _without_memory(neuron, full):
         chain = [("", nir.Threshold(threshold=full["threshold"], metadata=noted))]
     else:
-        made = _membrane(name, neuron, full, units, resets)
-        made.metadata = noted
-        chain = [("", made)]
+        node = _membrane(name, neuron, full, units, resets)
+        node.metadata = noted
+        chain = [("", node)]
         if spikes and not resets:
             chain.append((".threshold", nir.Threshold(threshold=full["threshold"])))
     if spikes and (isinstance(neuron.graded_spikes_factor, Learn) or neuron.graded_spikes_factor != 1.0):
@@ -121,10 +121,10 @@ def _surrogate(neuron: Any) -> Any:
 
 def losses_of(place: str, neuron: Any) -> List[str]:
     """What of a neuron gets lost: for all who read the graph, or for all but us."""
-    found = [_reset_loss(place, neuron)]
+    losses = [_reset_loss(place, neuron)]
     if not isinstance(neuron, neurons.LI) and _surrogate(neuron) is None:
-        found.append(f"{place}: surrogate={neuron.surrogate!r} cannot be noted; an import takes atan()")
-    return [loss for loss in found if loss is not None]
+        losses.append(f"{place}: surrogate={neuron.surrogate!r} cannot be noted; an import takes atan()")
+    return [loss for loss in losses if loss is not None]
 
 
 def _reset_loss(place: str, neuron: Any) -> Optional[str]:

@@ -75,7 +75,7 @@ def philox(counter: Words, key: Tuple[int, int], signed: bool = False, rounds: i
 
 
 @dataclass(frozen=True)
-class Plan:
+class Layout:
     """How an array of draws is distributed over the generator's blocks."""
 
     samples: int
@@ -95,7 +95,7 @@ class Plan:
         return ((start, min(start + length, total)) for start in range(0, total, length))
 
 
-def plan(shape: Tuple[int, ...], sample_axis: Optional[int], first: int) -> Plan:
+def plan(shape: Tuple[int, ...], sample_axis: Optional[int], first: int) -> Layout:
     """Check the arguments of ``Engine.uniform`` and distribute the draws over blocks.
 
     Raises:
@@ -104,15 +104,15 @@ def plan(shape: Tuple[int, ...], sample_axis: Optional[int], first: int) -> Plan
     if any(n < 0 for n in shape) or first < 0:
         raise ValueError(f"uniform: shape={shape} and first={first} must not be negative")
     if sample_axis is None:
-        return Plan(1, math.prod(shape), first, shape, None)
+        return Layout(1, math.prod(shape), first, shape, None)
     if not -len(shape) <= sample_axis < len(shape):
         raise ValueError(f"uniform: sample_axis={sample_axis} is no axis of shape {shape}")
     axis = sample_axis % len(shape)
     rest = math.prod(n for i, n in enumerate(shape) if i != axis)
-    return Plan(shape[axis], rest, first, shape, axis)
+    return Layout(shape[axis], rest, first, shape, axis)
 
 
-def counters(layout: Plan, block: Any) -> Tuple[Any, Any, Any, Any]:
+def counters(layout: Layout, block: Any) -> Tuple[Any, Any, Any, Any]:
     """The Philox counters of the block numbers in ``block``, an array of 64-bit integers."""
     if layout.samples == 1:
         sample, within = layout.first, block  # a plain int broadcasts
@@ -121,7 +121,7 @@ def counters(layout: Plan, block: Any) -> Tuple[Any, Any, Any, Any]:
     return within & MASK, within >> 32, sample & MASK, sample >> 32
 
 
-def fill(out: Any, layout: Plan, key: Tuple[int, int], arange: Any, chunk: int, signed: bool = False) -> None:
+def fill(out: Any, layout: Layout, key: Tuple[int, int], arange: Any, chunk: int, signed: bool = False) -> None:
     """Write all draws of a layout into ``out`` (samples * blocks, 4).
 
     Args:
@@ -138,7 +138,7 @@ def fill(out: Any, layout: Plan, key: Tuple[int, int], arange: Any, chunk: int, 
     out *= 2.0**-24
 
 
-def arrange(xp: Any, layout: Plan, draws: Any) -> Any:
+def arrange(xp: Any, layout: Layout, draws: Any) -> Any:
     """The draws (samples * blocks, 4) in the shape that the layout was planned for."""
     if layout.sample_axis is None:
         return xp.reshape(xp.reshape(draws, (-1,))[: layout.size], layout.shape)

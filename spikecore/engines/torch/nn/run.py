@@ -103,12 +103,12 @@ def _loop(net: Any, modules: Any, data: Any, steps: int, state: Any, record: Tup
             set_state(net, state)
         with _listening(modules, seen):
             rows = data.unbind(0)
-            made = stacked([net(rows[t if len(rows) > 1 else 0]) for t in range(steps)])
+            outputs = stacked([net(rows[t if len(rows) > 1 else 0]) for t in range(steps)])
     except BaseException:
         set_state(net, before)
         raise
     detach(net)
-    return made, {name: stacked(values) for name, values in seen.items()}
+    return outputs, {name: stacked(values) for name, values in seen.items()}
 
 
 @getattr(torch, "_disable_dynamo", lambda function: function)  # torch.compile is not to read this

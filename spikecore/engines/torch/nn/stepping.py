@@ -1,7 +1,8 @@
-"""One step of a large layer on the CPU as one operation: a kernel made of the neuron's ``step``.
+"""One step of a large layer on the CPU as one operation: a kernel made from the neuron's ``step``.
 
-A step of a large layer takes less time than Python can waste on it, so what a call found out is kept in a ``Plan``, and
-a call like the last one goes straight on (``Next``), through the kernel or, in small layers, torch's operations.
+For a small layer Python's own work costs more than the step. So a ``StepPlan`` stores what does not change from call to
+call, and ``Next`` repeats a call like the last one without looking again: through the kernel, or through torch's
+operations where the layer is small.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LARGE = 1 << 14  # neurons of a batch from which on one kernel beats a handful o
 NUMBA = importlib.util.find_spec("numba") is not None
 
 
-class Plan:
+class StepPlan:
     """A kernel with all that stays the same from step to step.
 
     Args:
@@ -50,15 +51,15 @@ class Plan:
 
     def arrays(self, names: Tuple[str, ...], tensors: Any) -> Dict[str, Any]:
         """What a kernel is called with: arrays that share the tensors' memory where they can, and numbers."""
-        found = dict(self.numbers)
+        arguments = dict(self.numbers)
         for name, tensor in zip(names, tensors):
             if name[:2] == "p_":
                 if name[2:] not in self.kernel.step.rows:
-                    found[name] = np.dtype(self.kernel.step.dtype).type(tensor.item())
+                    arguments[name] = np.dtype(self.kernel.step.dtype).type(tensor.item())
                     continue
                 tensor = tensor.expand(self.shape)
-            found[name] = tensor.detach().resolve_neg().numpy().reshape(-1)
-        return found
+            arguments[name] = tensor.detach().resolve_neg().numpy().reshape(-1)
+        return arguments
 
     def way_back(self, needed: Tuple[bool, ...]) -> Any:
         """The names of the gradients asked for, and of the tensors to keep for them with their places."""
@@ -79,7 +80,7 @@ class Next:
     params: Params
     numbers: Tuple[float, ...]  # what ``params`` was made of
     like: Any  # dtype, device and shape of the input
-    plan: Optional[Plan]
+    plan: Optional[StepPlan]
 
     def fits(self, module: Any, x: Any) -> bool:
         """Whether this is the next step of a module for an input."""
@@ -115,15 +116,15 @@ def next_step(module: Any, engine: Any, params: Params, x: Any) -> Optional[Next
 
 def numbers_of(module: Any) -> Optional[Tuple[float, ...]]:
     """The values of a module's parameters where all are constants that can be read; None otherwise."""
-    held, found = module._buffers, []
+    buffers, numbers = module._buffers, []
     if transformed():
         return None
     for name in module.tensors:
-        tensor = held.get(name)
+        tensor = buffers.get(name)
         if tensor is None or tensor.ndim or tensor.requires_grad or not tensor.is_cpu:
             return None
-        found.append(tensor.item())
-    return tuple(found)
+        numbers.append(tensor.item())
+    return tuple(numbers)
 
 
 def fused_step(engine: Any, neuron: Any, params: Params, state: State, x: Any) -> Optional[Tuple[Any, State]]:
@@ -138,7 +139,7 @@ def fused_step(engine: Any, neuron: Any, params: Params, state: State, x: Any) -
     return plan.step(x, state)
 
 
-def _plan(engine: Any, neuron: Any, params: Params, x: Any) -> Optional[Plan]:
+def _plan(engine: Any, neuron: Any, params: Params, x: Any) -> Optional[StepPlan]:
     if x.numel() < LARGE or not NUMBA or engine.device != "cpu" or not _plain(x):
         return None
     kinds = _kinds(params, tuple(x.shape))
@@ -147,7 +148,7 @@ def _plan(engine: Any, neuron: Any, params: Params, x: Any) -> Optional[Plan]:
     from spikecore.kernels.step_kernel import step_kernel
 
     kernel = step_kernel(neuron, *kinds, engine.dtype)
-    return None if kernel is None else Plan(kernel, engine, params, x.shape)
+    return None if kernel is None else StepPlan(kernel, engine, params, x.shape)
 
 
 def _plain(x: Any) -> bool:
@@ -176,9 +177,11 @@ class FusedStep(torch.autograd.Function):
     """A step; keeps only what its kernel reads on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, *values: Any) -> Any:
-        made = plan.kernel.forward(plan.arrays(plan.names, values), plan.count, _threads())
-        outputs = tuple(torch.from_numpy(a.reshape(plan.shape)) for a in made)  # no views: they may be edited in place
+    def forward(ctx: Any, plan: StepPlan, *values: Any) -> Any:
+        arrays = plan.kernel.forward(plan.arrays(plan.names, values), plan.count, _threads())
+        outputs = tuple(
+            torch.from_numpy(a.reshape(plan.shape)) for a in arrays
+        )  # no views: they may be edited in place
         wanted, kept, places = plan.way_back(ctx.needs_input_grad[1:])
         if wanted:
             known = (*values, *outputs[1:])
@@ -198,14 +201,17 @@ class FusedStep(torch.autograd.Function):
         given = (*ctx.saved_tensors, *(zero if g is None else g for g in grads))
         if torch.is_grad_enabled():  # the gradient is to be differentiated
             by_name = {**dict(zip(names, given)), **{name: float(value) for name, value in plan.numbers.items()}}
-            found = kernel.derivative(plan.engine, by_name, wanted)
-            by = [None if found.get(n) is None else found[n].sum_to_size(s) for n, s in zip(plan.names, ctx.shapes)]
+            gradients = kernel.derivative(plan.engine, by_name, wanted)
+            by = [
+                None if gradients.get(n) is None else gradients[n].sum_to_size(s)
+                for n, s in zip(plan.names, ctx.shapes)
+            ]
             return (None, *by)
-        made = kernel.backward(plan.arrays(names, given), plan.count, _threads(), wanted)
-        return (None, *(_gradient(plan, name, made.get(name), like) for name, like in zip(plan.names, ctx.shapes)))
+        gradients = kernel.backward(plan.arrays(names, given), plan.count, _threads(), wanted)
+        return (None, *(_gradient(plan, name, gradients.get(name), like) for name, like in zip(plan.names, ctx.shapes)))
 
 
-def _gradient(plan: Plan, name: str, a: Any, like: Any) -> Any:
+def _gradient(plan: StepPlan, name: str, a: Any, like: Any) -> Any:
     """A gradient per neuron as a tensor like its input."""
     if a is None:
         return None
