@@ -121,7 +121,9 @@ def _kernels(
             return f"parameter {name} of shape {wide} does not broadcast to {neurons}"
         if math.prod(wide) != 1:
             rows.append(name)
-    return _remembered(*request, tuple(rows), around)[0]  # type: ignore[no-any-return]
+    if rows or around is not None:
+        kernels, _ = _remembered(*request, tuple(rows), around)
+    return kernels  # type: ignore[no-any-return]
 
 
 @Remembered

@@ -5,8 +5,8 @@ longer than the kernel that fills it, and whether the C library hands out fresh 
 process has allocated. So kernels keep the memory of their large arrays, up to a limit, and use it for the next ones.
 
 An array made here is an ordinary one on lent memory. When the last array or tensor that shows it is gone, the loan
-ends, and the memory is free. Nothing here ever waits for a lock: where
-another thread has it, the system is asked for memory.
+ends, and the memory is free. Nothing here ever waits for a lock: where another thread has it, the system is asked for
+memory.
 """
 
 from __future__ import annotations
