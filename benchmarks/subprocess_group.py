@@ -15,7 +15,7 @@ from typing import List
 from benchmarks.plan import Settings
 from benchmarks.runner import measured
 from benchmarks.workloads import WORKLOADS
-from spikecore.kernels import memory
+from spikecore.kernels.runtime import allocator
 
 
 def main(arguments: List[str]) -> None:
@@ -23,7 +23,7 @@ def main(arguments: List[str]) -> None:
     request = json.loads(arguments[0])
     settings, name = Settings(**request["settings"]), request["workload"]
     if settings.memory_kept:
-        memory.keep()
+        allocator.keep()
     group = next(islice(WORKLOADS[name].groups(settings), request["index"], None))
     rows = measured(group, settings, request["rounds"], f"{name}: ", request["progress"])
     print("\n" + base64.b64encode(pickle.dumps(rows)).decode())

@@ -48,6 +48,7 @@ class Guarded(Neuron):
         return self.graded(params, self.spike(engine, params, mem - level)), State(syn=syn, mem=mem)
 
 
+Guarded()  # looks its annotations up while they belong to this module
 Guarded.__module__ = "__main__"  # as in a user's script, where a step may change and is traced again in every run
 
 

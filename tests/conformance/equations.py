@@ -207,7 +207,7 @@ CASES = [
     (sc.LeakyParallel(input_size=5, hidden_size=4, beta=0.7, threshold=0.3), leaky_parallel, (5,), 1.0,
      ("xp.where(drive > 0, drive, xp.zeros_like(drive))", "drive")),
     (sc.AssociativeLeaky(in_dim=5, d_value=2, d_key=3, threshold=0.1, parallel=False), associative, (5,), 1.0,
-     ("kept * state.mem + write", "state.mem + write")),
+     ("decay * state.mem + write", "state.mem + write")),
     (sc.SLSTM(input_size=5, hidden_size=4, threshold=0.1, reset_mechanism="subtract"), slstm, (5,), 2.0,
      ("range(4)", "(1, 0, 2, 3)")),
     (sc.SConv2dLSTM(in_channels=2, out_channels=2, threshold=0.1), sconv2dlstm, (2, 4, 4), 2.0,

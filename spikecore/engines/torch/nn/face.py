@@ -88,6 +88,7 @@ class Face:
             return dict(bound.arguments)
 
         arguments.__signature__, arguments.__qualname__ = self.signature, owner  # type: ignore[attr-defined]
+        arguments.__annotations__ = {p.name: p.annotation for p in self.signature.parameters.values()}
         bind = checked(arguments)
 
         def __init__(self: Any, *given: Any, **named: Any) -> None:  # noqa: N807
