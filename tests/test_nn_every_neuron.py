@@ -292,3 +292,28 @@ def test_what_it_takes():
     assert snn.module(sc.ALIF()).neuron == sc.ALIF()
     assert isinstance(snn.module(sc.ALIF()), snn.SpikingNeuron)
     assert "ALIF" in repr(snn.module(sc.ALIF()))
+
+
+@dataclass(frozen=True)
+class Forgetful(sc.Neuron):
+    """Its step returns one state of two."""
+
+    state = ("mem", "thr")
+
+    def step(self, engine, params, state, x):
+        mem = 0.5 * state.mem + x
+        return self.spike(engine, params, mem - params.threshold), sc.State(mem=mem)
+
+
+@dataclass(frozen=True)
+class Bare(Forgetful):
+    """Its step returns no state at all."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, x)[0]
+
+
+@pytest.mark.parametrize("neuron", [Forgetful(), Bare()], ids=["one state", "no state"])
+def test_a_step_that_returns_too_little_is_refused_by_name(neuron):
+    with pytest.raises(TypeError, match=r"step returned .*expected \(output, State\(mem=\.\.\., thr=\.\.\.\)\)"):
+        snn.module(neuron, init_hidden=True)(torch.rand(2, 3))

@@ -93,7 +93,7 @@ BENCH_PROGRESS = typer.Option(
     None, "--progress/--no-progress", help="Show a progress bar per group. Default: on a terminal.", show_default=False
 )
 KEEP_MEMORY = typer.Option(
-    False, "--keep-memory", help="Keep freed memory in the process, for all sides, as the other commands do."
+    False, "--keep-memory", help="Keep freed memory in the process, for all sides, as `spikecore train` does."
 )
 RESULTS = typer.Option(None, "--out", metavar="FILE", help="Write the result to FILE.md or FILE.json.")
 
@@ -132,6 +132,9 @@ def train(
     simulate: bool = SIMULATE,
 ) -> None:
     """Train the network of a run file.
+
+    A run file (TOML) describes a network, its data and its training: see docs/run_files.md, and examples/digits.toml
+    in the repository for one to begin with. Every key in it can be changed with --set.
 
     Writes weights, history, result and pictures into a run directory. Weights, optimiser and history are saved after
     every epoch. A run that is interrupted and resumed ends with the same weights, bit for bit, as one that is not
@@ -194,7 +197,7 @@ def verify(
 
 @app.command(epilog=_epilog("spikecore check digits.toml --for ipu", "spikecore check runs/digits-001"))
 def check(run: Path = RUN, target: str = FOR, sets: Optional[List[str]] = SETS) -> None:
-    """Check a network for an accelerator, on any machine.
+    """Check a network for an IPU, on any machine.
 
     Says whether PopTorch would accept the network and compute its gradients correctly, and how large its graph is.
     Nothing is compiled. Exits with 1 if PopTorch would refuse the network.
@@ -257,10 +260,10 @@ def bench(
 
     A workload has groups; the sides of a group are libraries or engines that do the same work. Each group runs in a
     process of its own (with --quick all groups share one process). Its sides take turns, so that changes in the
-    machine's speed affect all of them equally. The table shows the median time of each side, its ratio to the first
-    side, and its parity: how many spikes differ from a reference run, and max|a - b| / max|b| of the gradients (1e-5
-    is good). Libraries that are missing are listed: pip install "spikecore[peers]". Measure on an otherwise idle
-    machine: a wide range from min to max means that it was busy. Exits with 1 if another library failed.
+    machine's speed affect all of them equally. The table shows the median time of each side; how many times as long it
+    takes as the first side; and its parity: how many spikes differ from a reference run, and max|a - b| / max|b| of the
+    gradients (1e-5 is good). Libraries that are missing are listed: pip install "spikecore[peers]". Measure on an
+    otherwise idle machine: a wide range from min to max means that it was busy. Exits with 1 if another library failed.
     """
     command, settings_of = _benchmarks()
     if show:

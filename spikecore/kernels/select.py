@@ -172,7 +172,10 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     kernels = _kernels(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
-    limit = f" for {LARGE:,} neuron-steps and more ({REPEATED:,} in training), below that step by step"
+    limit = (
+        f" for runs of {LARGE:,} neuron-steps (steps x batch x neurons) and more, {REPEATED:,} in training; "
+        "smaller runs go step by step"
+    )
     limit = "" if mode is True else limit
     if isinstance(kernels, Recurrence):
         return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from spikecore.api.core.layer import Params
+from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.torch.memory import at_rest
 from spikecore.engines.torch.modes import compiling
 from spikecore.engines.torch.nn.engine import engine_for, working
@@ -127,7 +128,7 @@ class SpikingNeuron(Protocol):
         current = self._projected(engine, params, x)
         start = self._start(current, before, None if self._at_zero else self._resting(engine, params, current, before))
         stepped = fused_step(engine, self._neuron, params, start, current)
-        spk, after = self._neuron.step(engine, params, start, current) if stepped is None else stepped
+        spk, after = one_step(engine, self._neuron, params, start, current) if stepped is None else stepped
         self._note(start)
         for name in self.states:
             setattr(self, name, after[name])
