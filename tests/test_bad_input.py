@@ -9,7 +9,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api.core import engine as core
+from spikecore.api.core import engines as core
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.training.batching import Feed

@@ -13,7 +13,7 @@ import pytest
 import spikecore
 import spikecore as sc
 import spikecore.engines.numpy.engine
-from spikecore.api.core import engine as core
+from spikecore.api.core import engines as core
 
 ROOT = Path(__file__).parent.parent
 

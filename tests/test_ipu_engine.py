@@ -14,7 +14,7 @@ from ipu_rig import LOSS, NET, NORMALISED, batch, difference, fitted, model
 
 import spikecore as sc
 from spikecore import functional
-from spikecore.api.core import engine as core
+from spikecore.api.core import engines as core
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.options import IpuOptions

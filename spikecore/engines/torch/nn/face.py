@@ -8,12 +8,13 @@ from typing import Any, Callable, ClassVar, Dict, Literal, Optional, Sequence, T
 import torch
 
 from spikecore.api.core.messages import unknown
+from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.surrogate import Surrogate
 from spikecore.arguments import Count, Numbers, Size, checked
 
 Value = Union[float, Sequence[float], torch.Tensor]  # a number, or one per neuron
 SpikeGrad = Union[None, Surrogate, Callable[[torch.Tensor], torch.Tensor]]
-StateQuant = Union[None, bool, Callable[[torch.Tensor], torch.Tensor]]
+StateQuant = Union[None, bool, Quantiser, Callable[[torch.Tensor], torch.Tensor]]
 Reset = Literal["subtract", "subtract_decayed", "zero", "none"]
 Kernel = Union[int, Tuple[int, int]]
 
