@@ -47,10 +47,7 @@ def test_arguments_are_refused_by_name():
         (lambda: snn.Leaky(), "Leaky: missing a required argument: 'beta'"),
         (lambda: snn.Leaky(0.9, spikegrad=None), "Leaky: unknown argument 'spikegrad'; did you mean 'spike_grad'"),
         (lambda: snn.Leaky(0.9, beta=0.8), "Leaky: multiple values for argument 'beta'"),
-        (
-            lambda: snn.LeakyParallel(1, 1, 0.9, True, 1.0, 0.0, *[None] * 20),
-            "LeakyParallel: too many positional arguments",
-        ),
+        (lambda: snn.AssociativeLeaky(1, 2, 3, 4, True, 6), "AssociativeLeaky: too many positional arguments"),
         (lambda: snn.Leaky(0.9)(1, 2, 3), "Leaky: too many positional arguments, its states are .'mem',"),
         (lambda: snn.Leaky(0.9)(1, syn=3), "Leaky: got an unexpected keyword argument 'syn', its states are"),
         (lambda: snn.Leaky(0.9)(1, 2, mem=3), "Leaky: multiple values for argument 'mem'"),
