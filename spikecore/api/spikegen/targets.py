@@ -87,8 +87,8 @@ def targets_latency(
     Args:
         targets: integer labels (batch,).
         num_classes: number of classes.
-        num_steps, first_spike_time, on_target, off_target, interpolate, threshold, tau, clip, normalize, linear,
-            epsilon, bypass: as in ``latency``.
+        num_steps, first_spike_time, on_target, off_target, interpolate: as in ``latency``.
+        threshold, tau, clip, normalize, linear, epsilon, bypass: as in ``latency``.
 
     Returns:
         (T, batch, num_classes).
