@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 
 def _homes():
-    stub = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()
+    stub = __spec__.loader.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()
     lines = [line.split() for line in stub.splitlines() if line.startswith("from ")]  # from home import name as name
     return {name: home for _, home, _, _, _, name in lines}
 

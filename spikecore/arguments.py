@@ -162,7 +162,8 @@ def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
     if rule is None or rule is BOOL or default is inspect.Parameter.empty:
         return rule
     named = default is None or default is False
-    words = f"{rule.words}, or {default}" if named and not rule.words.endswith(str(default)) else rule.words
+    told = str(default) in re.split(r",? or ", rule.words)
+    words = f"{rule.words}, or {default}" if named and not told else rule.words
     return Rule(lambda value: value is default or rule.holds(value), words)
 
 

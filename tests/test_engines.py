@@ -198,6 +198,36 @@ def test_third_party_engine_is_found(tmp_path):
     subprocess.run([sys.executable, "-c", script], check=True, env=install(tmp_path, PACKAGE), cwd=tmp_path)
 
 
+def test_third_party_engines_that_describe_themselves(tmp_path):
+    """One is found, one lacks a package, three are broken: none of them takes the others with it."""
+    described = (
+        "from spikecore.api.core.engines import EngineEntry\n"
+        "GOOD = EngineEntry('acme_engine:Double', modules=('acme_arrays',))\n"
+        "LACKING = EngineEntry('acme_engine:Double', needs=('nowhere_to_be_found',), install='pip install nowhere')\n"
+        "WRONG = 3\n"
+    )
+    env = install(tmp_path, PACKAGE)
+    (tmp_path / "acme_described.py").write_text(described)
+    points = {"good": "GOOD", "lacking": "LACKING", "wrong": "WRONG", "absent": "ABSENT"}
+    lines = [f"{name} = acme_described:{target}" for name, target in points.items()]
+    listed = "\n".join(["[spikecore.engines]", *lines, "gone = no_such_package.at_all:ENGINE", ""])
+    (tmp_path / "acme_engine-1.0.dist-info" / "entry_points.txt").write_text(listed)
+    script = (
+        "import sys, spikecore as sc\n"
+        "found = {s.name: s for s in sc.engines()}\n"
+        "assert 'acme_engine' not in sys.modules and found['numpy'].available and found['good'].available\n"
+        "why = {'lacking': 'nowhere_to', 'wrong': 'not an EngineEntry', 'absent': 'ABSENT', 'gone': 'no_such'}\n"
+        "for name, part in why.items():\n"
+        "    assert not found[name].available and part in found[name].why, found[name]\n"
+        "    try: sc.get_engine(name)\n"
+        "    except sc.EngineUnavailable as error: assert part in str(error) and 'numpy' in str(error), error\n"
+        "    else: raise SystemExit(name)\n"
+        "from acme_engine import Array\n"
+        "assert sc.engine_of(Array()).name == sc.get_engine('good').name == 'double'\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env=env, cwd=tmp_path)
+
+
 def conformance(env, *options):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--engine", "double", *options]
     return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)

@@ -103,6 +103,9 @@ def test_a_file_names_what_it_needs(tmp_path):
         sc.load(path, modules=[nn.BatchNorm1d(11)])
     with pytest.raises(sc.CheckpointError, match=r"layer 1: .*module=3 must be an nn\.Module"):
         sc.load(path, modules=[3])
+    for several in (3, nn.BatchNorm1d(10)):
+        with pytest.raises(TypeError, match=r"load: modules=.* must be a list of modules"):
+            sc.load(path, modules=several)
     again, x = sc.load(path, modules=[nn.BatchNorm1d(10)]), batches(1)[0][0]
     assert torch.equal(again(x).spikes, model(x).spikes)
     with pytest.raises(TypeError, match="layer 1: .*torch engine alone, not on 'numpy'"):

@@ -123,6 +123,8 @@ def engine_of(x: Any) -> Engine:
     if root == "array_api_strict":
         return get_engine("numpy", namespace="array_api_strict", dtype=_float_name(x))
     for name, entry in _known().items():
+        if isinstance(entry, EngineStatus):  # its package is broken
+            continue
         if root in (entry if isinstance(entry, EngineEntry) else entry.load()).modules:
             return get_engine(name)
     raise TypeError(
@@ -140,6 +142,8 @@ def _float_name(x: Any) -> str:
 
 
 def _status(name: str, entry: Any, simulate: bool = False) -> EngineStatus:
+    if isinstance(entry, EngineStatus):
+        return entry
     if not isinstance(entry, EngineEntry):
         return EngineStatus(name, True, "", "")
     needed = [package for package in entry.needs if not (simulate and package in entry.simulated)]
@@ -153,7 +157,7 @@ def _importable(package: str) -> bool:
 
 
 def _known() -> Dict[str, Any]:
-    """Engines by name, ours first: an ``EngineEntry``, or an entry point that names an engine's class."""
+    """Engines by name, ours first: an ``EngineEntry``, an entry point that names a class, or a broken one's status."""
     import importlib.metadata as metadata  # takes 30 ms to import, so not at the top
 
     points: Any = metadata.entry_points()
@@ -166,6 +170,10 @@ def _described(point: Any) -> Any:
     if not point.value.rpartition(":")[2].isupper():
         return point
     try:
-        return point.load()
-    except ImportError as error:  # a broken package must not make the other engines unusable
-        return EngineEntry(point.value, (error.name or point.value,), f"repair the package that offers it ({error})")
+        entry = point.load()
+    except (ImportError, AttributeError) as error:  # a broken package must not make the other engines unusable
+        return EngineStatus(point.name, False, str(error), f"repair the package that offers {point.value}")
+    if isinstance(entry, EngineEntry):
+        return entry
+    why = f"{point.value} is a {type(entry).__name__}, not an EngineEntry"
+    return EngineStatus(point.name, False, why, f"repair the package that offers {point.value}")

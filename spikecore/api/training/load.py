@@ -12,7 +12,7 @@ from spikecore.api.training.checkpoint import read
 from spikecore.api.training.description import CheckpointError, Classes
 from spikecore.api.training.fit import Average
 from spikecore.api.training.model import Model
-from spikecore.arguments import PathLike, checked
+from spikecore.arguments import PathLike, checked, shown
 
 
 @checked
@@ -52,6 +52,8 @@ def load(
     Warns:
         UserWarning: the engine that the model was saved from cannot be used here; the model is on "numpy".
     """
+    if isinstance(modules, str) or not hasattr(modules, "__iter__"):
+        raise TypeError(f"load: modules={shown(modules)} must be a list of modules, e.g. [nn.LayerNorm(100)]")
     try:
         contents = read(path, classes, modules, check_finite)
         about = contents.about

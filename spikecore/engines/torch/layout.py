@@ -32,11 +32,6 @@ def canonical(x: Any) -> Any:
     return last.reshape(-1).reshape(last.shape).movedim(-1, 1)
 
 
-def in_order(x: Any) -> bool:
-    """Whether maps (batch, channels, height, width) have the memory order of their axes; True for other tensors."""
-    return x.ndim != 4 or x.stride()[1:] == (x.shape[2] * x.shape[3], x.shape[3], 1)
-
-
 def are_last(x: Any) -> bool:
     """Whether maps (time, batch, channels, height, width) are in memory with channels last."""
     return x.ndim == 5 and not x.is_contiguous() and x.permute(0, 1, 3, 4, 2).is_contiguous()
