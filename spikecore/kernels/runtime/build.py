@@ -23,7 +23,7 @@ CHUNK, EVERY = {chunk}, {every}
 row = pointer_to("{dtype}")
 
 {exp}
-
+{before}
 
 @{decorator}
 {source}"""
@@ -65,12 +65,15 @@ def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., A
 
 
 @lru_cache(maxsize=None)
-def build_run(source: str, name: str, dtype: str, every: int = EVERY) -> Callable[..., Any]:
-    """The kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps, compiled by Numba."""
+def build_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Callable[..., Any]:
+    """The kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps, compiled by Numba.
+
+    ``before`` is code that stands before it.
+    """
     from spikecore.kernels.runtime.launch import Kernel  # needs Numba
 
     signature = 'c_function("void(intp, intp, CPointer(intp))", error_model="numpy")'
-    return Kernel(_c_function(_text(source, dtype, signature, every), name), dtype)
+    return Kernel(_c_function(_text(source, dtype, signature, every, before), name), dtype)
 
 
 @lru_cache(maxsize=None)
@@ -81,9 +84,9 @@ def build_tile(source: str, name: str, dtype: str, count: int) -> Any:
     return _c_function(_text(source, dtype, signature), name)
 
 
-def _text(source: str, dtype: str, decorator: str, every: int = EVERY) -> str:
-    exp = EXP[dtype].strip()
-    return HEAD.format(dtype=dtype, chunk=CHUNK, every=every, exp=exp, decorator=decorator, source=source)
+def _text(source: str, dtype: str, decorator: str, every: int = EVERY, before: str = "") -> str:
+    parts = {"exp": EXP[dtype].strip(), "before": before, "decorator": decorator, "source": source}
+    return HEAD.format(dtype=dtype, chunk=CHUNK, every=every, **parts)
 
 
 def _c_function(text: str, name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Products with spikes whose cost follows the number of spikes."""

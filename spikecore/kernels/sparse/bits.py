@@ -1,0 +1,111 @@
+"""Which elements of a matrix are other than zero, one bit each."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple, Tuple
+
+import numpy as np
+
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.openmp import most_threads
+from spikecore.kernels.sparse.vectors import WORD, digest
+
+
+class Bits(NamedTuple):
+    """Where a matrix is not zero.
+
+    Args:
+        words: (rows, words of a row), uint64: bit k of word w is element 64 w + k.
+        columns: number of columns.
+        count: number of elements that are not zero.
+        binary: whether all of these are one.
+    """
+
+    words: Any
+    columns: int
+    count: int
+    binary: bool
+
+    @property
+    def rate(self) -> float:
+        """Part of the elements that are not zero."""
+        return self.count / max(1, len(self.words) * self.columns)
+
+
+BEFORE = """
+from spikecore.kernels.sparse.vectors import lowest, mask, ones, others, spread  # {digest}
+
+words, one = pointer_to("uint64"), np.uint64(1)
+"""
+PACK = """\
+def pack(worker, workers, table):
+    rows, columns, width, bits, found = table[0], table[1], table[2], table[3], words(table[4])
+    matrix, step = table[5], table[6]
+    count, other = np.int64(0), np.uint64(0)
+    whole = columns // 64
+    for r in range(worker * rows // workers, (worker + 1) * rows // workers):
+        x, into = matrix + r * step * SIZE, words(bits + r * width * 8)
+        for w in range(whole):
+            at = row(x + w * 64 * SIZE)
+            word = mask(at)
+            into[w] = word
+            count += ones(word)
+            other |= others(at)
+        if whole < width:
+            at, word = row(x + whole * 64 * SIZE), np.uint64(0)
+            for k in range(columns - whole * 64):
+                if at[k] != F(0.0):
+                    word |= one << np.uint64(k)
+                    if at[k] != F(1.0):
+                        other = one
+            into[whole] = word
+            count += ones(word)
+    found[2 * worker] = np.uint64(count)
+    found[2 * worker + 1] = other
+"""
+UNPACK = """\
+def unpack(worker, workers, table):
+    rows, columns, width, bits = table[0], table[1], table[2], table[3]
+    matrix, step = table[4], table[5]
+    whole = columns // 64
+    for r in range(worker * rows // workers, (worker + 1) * rows // workers):
+        x, given = matrix + r * step * SIZE, words(bits + r * width * 8)
+        for w in range(whole):
+            spread(given[w], row(x + w * 64 * SIZE))
+        if whole < width:
+            at, word = row(x + whole * 64 * SIZE), given[whole]
+            for k in range(columns - whole * 64):
+                at[k] = F((word >> np.uint64(k)) & one)
+"""
+
+
+def pack(matrix: Any) -> Bits:
+    """The bits of a matrix whose rows are without gaps."""
+    rows, columns = matrix.shape
+    width, workers = -(-columns // WORD), most_threads()
+    words, found = allocator.empty((rows, width), np.uint64), np.zeros((workers, 2), np.uint64)
+    numbers = rows, columns, width, address(words), address(found)
+    _kernel("pack", matrix.dtype.name)(workers, numbers, (matrix,))
+    return Bits(words, columns, int(found[:, 0].sum()), not found[:, 1].any())
+
+
+def unpack(bits: Bits, dtype: Any) -> Any:
+    """The matrix of ones and zeros that has these bits."""
+    rows, width = bits.words.shape
+    matrix = allocator.empty((rows, bits.columns), dtype)
+    numbers = rows, bits.columns, width, address(bits.words)
+    _kernel("unpack", matrix.dtype.name)(most_threads(), numbers, (matrix,))
+    return matrix
+
+
+def address(a: Any) -> int:
+    """Where an array begins."""
+    return int(a.__array_interface__["data"][0])
+
+
+@lru_cache(maxsize=None)
+def _kernel(name: str, dtype: str) -> Any:
+    source = {"pack": PACK, "unpack": UNPACK}[name]
+    return build_run(source, name, dtype, before=BEFORE.format(digest=digest()))

@@ -1,0 +1,140 @@
+"""Operations on vectors and words that Numba has no spelling for, as LLVM instructions.
+
+A vector of 64 elements is as many of the machine's registers as it takes: LLVM splits it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from functools import lru_cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+WORD = 64  # bits of a word, elements of the longest vector
+
+
+def _vector(context: Any, builder: Any, pointer: Any, kind: Any, width: int) -> Any:
+    """The address as one of a vector, aligned as its elements are."""
+    element = context.get_value_type(kind.dtype)
+    return builder.bitcast(pointer, ir.VectorType(element, width).as_pointer())
+
+
+def _filled(kind: Any, width: int, value: float) -> Any:
+    element = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
+    return ir.Constant(ir.VectorType(element, width), [value] * width)
+
+
+def _size(kind: Any) -> int:
+    return int(kind.dtype.bitwidth // 8)
+
+
+@intrinsic
+def mask(context: Any, row: Any) -> Any:
+    """64 elements from a pointer on as a word: bit k says whether element k is other than zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        x = builder.load(_vector(context, builder, args[0], kind, WORD), align=_size(kind))
+        found = builder.fcmp_unordered("!=", x, _filled(kind, WORD, 0.0))
+        return builder.bitcast(found, ir.IntType(WORD))
+
+    return types.uint64(row), generate
+
+
+@intrinsic
+def others(context: Any, row: Any) -> Any:
+    """The same for elements other than zero and one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        x = builder.load(_vector(context, builder, args[0], kind, WORD), align=_size(kind))
+        zero = builder.fcmp_unordered("!=", x, _filled(kind, WORD, 0.0))
+        one = builder.fcmp_unordered("!=", x, _filled(kind, WORD, 1.0))
+        return builder.bitcast(builder.and_(zero, one), ir.IntType(WORD))
+
+    return types.uint64(row), generate
+
+
+@intrinsic
+def spread(context: Any, word: Any, row: Any) -> Any:
+    """Write the bits of a word as 64 elements, zeros and ones."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[1]
+        bits = builder.bitcast(args[0], ir.VectorType(ir.IntType(1), WORD))
+        x = builder.select(bits, _filled(kind, WORD, 1.0), _filled(kind, WORD, 0.0))
+        builder.store(x, _vector(context, builder, args[1], kind, WORD), align=_size(kind))
+        return context.get_dummy_value()
+
+    return types.void(word, row), generate
+
+
+@intrinsic
+def ones(context: Any, word: Any) -> Any:
+    """How many bits of a word are set."""
+    return types.int64(word), lambda context, builder, signature, args: builder.ctpop(args[0])
+
+
+@intrinsic
+def lowest(context: Any, word: Any) -> Any:
+    """Which is the lowest bit that is set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(word), generate
+
+
+def adder(width: int, weighted: bool) -> Any:
+    """A function that adds listed rows of a panel of ``width`` columns to one row.
+
+    It takes the panel, the list of row numbers, the factors (read if ``weighted``), how many there are, and the row.
+    The sum stays in registers, and is taken in the order of the list.
+    """
+
+    @intrinsic
+    def add(context: Any, panel: Any, index: Any, factors: Any, count: Any, out: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            panel, index, factors, count, out = args
+            kind, long = signature.args[0], ir.IntType(64)
+            into, zero = _vector(context, builder, out, kind, width), _filled(kind, width, 0.0)
+            before, body, after = builder.block, builder.append_basic_block("body"), builder.append_basic_block("after")
+            some = builder.icmp_signed(">", count, ir.Constant(long, 0))
+            builder.cbranch(some, body, after)
+            builder.position_at_end(body)
+            n, total = builder.phi(long), builder.phi(zero.type)
+            number = builder.zext(builder.load(builder.gep(index, [n])), long)
+            begins = builder.gep(panel, [builder.mul(number, ir.Constant(long, width))])
+            row = builder.load(_vector(context, builder, begins, kind, width), align=_size(kind) * 16)
+            if weighted:
+                factor, none = builder.load(builder.gep(factors, [n])), ir.Constant(zero.type, ir.Undefined)
+                lane = builder.insert_element(none, factor, ir.Constant(ir.IntType(32), 0))
+                every = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+                row = builder.fmul(row, builder.shuffle_vector(lane, none, every), flags=("contract",))
+            more, following = builder.fadd(total, row, flags=("contract",)), builder.add(n, ir.Constant(long, 1))
+            for phi, first, later in ((n, ir.Constant(long, 0), following), (total, zero, more)):
+                phi.add_incoming(first, before)
+                phi.add_incoming(later, body)
+            builder.cbranch(builder.icmp_signed("<", following, count), body, after)
+            builder.position_at_end(after)
+            result = builder.phi(zero.type)
+            result.add_incoming(zero, before)
+            result.add_incoming(more, body)
+            sums = builder.fadd(builder.load(into, align=_size(kind)), result)
+            builder.store(sums, into, align=_size(kind))
+            return context.get_dummy_value()
+
+        return types.void(panel, index, factors, count, out), generate
+
+    return add
+
+
+@lru_cache(maxsize=None)
+def digest() -> str:
+    """A text that changes with this file, on which compiled code depends."""
+    return hashlib.blake2b(inspect.getsource(sys.modules[__name__]).encode(), digest_size=8).hexdigest()
