@@ -21,7 +21,7 @@ from spikecore.engines.torch.modes import casting, compiling, has_data, read_by_
 from spikecore.engines.torch.once import Once
 from spikecore.kernels.runtime.blas import PART
 from spikecore.kernels.runtime.openmp import use_threads
-from spikecore.kernels.sparse.product import LEAST, spikes_of
+from spikecore.kernels.sparse import product as sparse
 
 LARGE = 1 << 20  # elements of a from which on it matters
 _LIBRARY = {"linux": "libtorch_cpu.so", "win32": "torch_cpu.dll"}.get(sys.platform)
@@ -53,34 +53,21 @@ def _mkl_threads() -> Optional[Callable[[int], int]]:
         return None
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """The product a @ b of tensors."""
-    spikes = _spikes(a, b)
+def matmul(a: Any, b: Any, look: bool = True) -> Any:
+    """The product a @ b of tensors; ``look`` says whether a may be spikes, which are then multiplied as lists."""
+    spikes = _spikes(a, b) if look else None
     if spikes is None and not _matters(a, b):
         return torch.matmul(a, b)
     return ByRight.apply(ByLeft.apply(a, b, None, spikes), a, b, spikes)
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Give x W^T + b for x (rows, features)."""
+def linear(x: Any, weight: Any, bias: Any = None, look: bool = True) -> Any:
+    """Give x W^T + b for x (rows, features); ``look`` as in ``matmul``."""
     across = weight.t()
-    spikes = _spikes(x, across, bias)
+    spikes = _spikes(x, across, bias) if look else None
     if spikes is None and not _matters(x, across):
         return F.linear(x, weight, bias)
     return ByRight.apply(ByLeft.apply(x, across, bias, spikes), x, across, spikes)
-
-
-def call_linear(module: Any, x: Any) -> Any:
-    """What a Linear makes of x (..., features)."""
-    flat = x.reshape(-1, x.shape[-1])
-    if not own_forward(module):
-        return module(x)
-    return linear(flat, module.weight, module.bias).reshape(*x.shape[:-1], module.out_features)
-
-
-def own_forward(module: Any) -> bool:
-    """Whether a module does what its class says."""
-    return type(module) is torch.nn.Linear and "forward" not in vars(module)
 
 
 def _matters(a: Any, b: Any) -> bool:
@@ -97,7 +84,7 @@ def _in_our_hands() -> bool:
 
 def _spikes(a: Any, b: Any, bias: Any = None) -> Any:
     """The left operand as spikes, if lists of them make the product faster; None otherwise."""
-    if not (a.ndim == b.ndim == 2 and a.shape[0] * b.numel() >= LEAST and a.shape[1] == b.shape[0]):
+    if not (a.ndim == b.ndim == 2 and a.shape[0] * b.numel() >= sparse.LEAST and a.shape[1] == b.shape[0]):
         return None
     if bias is not None and bias.shape != b.shape[1:]:
         return None
@@ -106,7 +93,7 @@ def _spikes(a: Any, b: Any, bias: Any = None) -> Any:
         return None
     if a.dtype not in KEPT or any(x.is_neg() for x in parts) or not _in_our_hands() or casting("cpu"):
         return None
-    return spikes_of(a.detach().numpy(), b.shape[1])
+    return sparse.spikes_of(a.detach().numpy(), b.shape[1])
 
 
 def _multiplied(a: Any, b: Any) -> Any:
@@ -163,4 +150,6 @@ class ByRight(torch.autograd.Function):
                 return g, None, by_b.t().contiguous().t() if ctx.by_columns else by_b, None
         a = saved[0] if saved else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
         by_b = (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would
-        return g, None, by_b if saved or ctx.constant else Once.apply(by_b, g)[0], None
+        if not (saved or ctx.constant):  # the second derivative by the spikes would be missing
+            by_b = Once.apply(by_b, torch.empty(0, requires_grad=True))[0]
+        return g, None, by_b, None

@@ -13,7 +13,7 @@ import numpy as np
 
 from spikecore.kernels.sizes import has_numba
 
-LEAST = 1 << 24  # multiplications from which on it is worth looking at the values
+LEAST = 1 << 26  # multiplications from which on it is worth looking at the values
 FEWEST = 8  # columns of the other matrix
 SAMPLE = 16, 256  # rows and columns that are looked at first
 GUESSED, COUNTED = 0.75, 0.95  # lists must take less than this part of the dense product's time
@@ -65,19 +65,21 @@ class Spikes:
         return unpack(self.bits, dtype) if self.values is None else self.values
 
 
-def spikes_of(matrix: Any, outs: int) -> Optional[Spikes]:
-    """A NumPy array as spikes, if lists make its product with a matrix of ``outs`` columns faster; None otherwise."""
+def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spikes]:
+    """A NumPy array, or its transpose, as spikes if lists make the product with a matrix of ``outs`` columns faster;
+    None otherwise.
+    """
     (rows, columns), dtype = matrix.shape, matrix.dtype.name
     if rows * columns * outs < LEAST or outs < FEWEST or dtype not in ("float32", "float64") or not has_numba():
         return None
     if matrix.strides[1] != matrix.itemsize or not matrix.flags.aligned:
         return None
-    if relative_time(rows, columns, outs, sampled_rate(matrix)) > GUESSED:
+    if relative_time(rows, columns, outs, sampled_rate(matrix), transposed) > GUESSED:
         return None
     from spikecore.kernels.sparse.bits import pack
 
     bits = pack(matrix)
-    if relative_time(rows, columns, outs, bits.rate) > COUNTED:
+    if relative_time(rows, columns, outs, bits.rate, transposed) > COUNTED:
         return None
     return Spikes(bits, None if bits.binary else matrix)
 
@@ -104,4 +106,4 @@ def relative_time(rows: int, columns: int, outs: int, rate: float, transposed: b
     lists = elements * (element + rate * spike)
     adding = sums * wide * -(-inner // BLOCK) * SUM + inner * wide * copy
     adding += elements * rate * (SPIKE + wide * ADDITION)
-    return (CALLS + lists + adding) / (elements * (DENSE * outs + DENSE_ROW))
+    return (CALLS + lists + adding) / max(1.0, elements * (DENSE * outs + DENSE_ROW))
