@@ -55,9 +55,7 @@ class Task:
         x, upstream = (torch.as_tensor(array, device=self.device) for array in (self.x, self.upstream))
         if batch_first:
             x, upstream = (tensor.transpose(0, 1).contiguous() for tensor in (x, upstream))
-        run = backward_run(
-            lambda: spiking(linear(x, weight)), upstream if backward else None, {"weight": weight}
-        )
+        run = backward_run(lambda: spiking(linear(x, weight)), upstream if backward else None, {"weight": weight})
         return _rescaled(run, scale, batch_first)
 
     def ours(self, layer: Any, backward: bool, fused: Any = "auto", device: Optional[str] = None) -> Run:

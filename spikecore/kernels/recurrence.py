@@ -29,6 +29,8 @@ from spikecore.kernels.runtime.blas import calm, multiply
 from spikecore.kernels.runtime.build import CHUNK
 from spikecore.kernels.runtime.openmp import several
 from spikecore.kernels.sequence import arrays_of, by_parameter, flat
+from spikecore.kernels.sparse import product as sparse
+from spikecore.kernels.sparse.feedback import feedback
 
 Rows = Tuple[List[Any], int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
 WEIGHT = "connection.weight"
@@ -135,9 +137,11 @@ class Recurrence(Kernels):
         arrays.update({f"to_{name}": rows for name, rows in arrays.items() if name.startswith("a_")})
         kernel = _forward(step, _threads(shape))
         multiply = _multiplier(self.product, kept[0], request.params[WEIGHT].T, products)
+        by_lists = feedback(request.params[WEIGHT], shape[0]) if len(shape) == 2 else None
         with self.product.calm():
             for t, arguments in enumerate(_arguments(kernel, arrays, steps)):
-                multiply(t)
+                if by_lists is None or not by_lists(kept[0][t], products[t % len(products)]):
+                    multiply(t)
                 kernel.function(*arguments)
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
@@ -190,9 +194,12 @@ class Recurrence(Kernels):
 
     def _by_weight(self, by_product: Any, spikes: Any) -> Any:
         width = spikes.shape[-1]
+        g, rows = by_product.reshape(-1, width), spikes.reshape(-1, width)
+        by_lists = sparse.spikes_of(rows, width, transposed=True)
+        if by_lists is not None:
+            return np.ascontiguousarray(by_lists.transposed_times(g).T)
         total = np.empty((width, width), self.step.dtype)
-        flats = by_product.reshape(-1, width).T, spikes.reshape(-1, width), total
-        self.product.multiply(*(self.product.matrices(a[None])[0] for a in flats))
+        self.product.multiply(*(self.product.matrices(a[None])[0] for a in (g.T, rows, total)))
         return total
 
 

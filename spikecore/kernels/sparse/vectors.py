@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 WORD = 64  # bits of a word, elements of the longest vector
+LINE = 64  # bytes of a cache line, where panels and their rows begin
 
 
 def _vector(context: Any, builder: Any, pointer: Any, kind: Any, width: int) -> Any:
@@ -111,7 +112,7 @@ def adder(width: int, weighted: bool) -> Any:
             n, total = builder.phi(long), builder.phi(zero.type)
             number = builder.zext(builder.load(builder.gep(index, [n])), long)
             begins = builder.gep(panel, [builder.mul(number, ir.Constant(long, width))])
-            row = builder.load(_vector(context, builder, begins, kind, width), align=_size(kind) * 16)
+            row = builder.load(_vector(context, builder, begins, kind, width), align=LINE)
             if weighted:
                 factor, none = builder.load(builder.gep(factors, [n])), ir.Constant(zero.type, ir.Undefined)
                 lane = builder.insert_element(none, factor, ir.Constant(ir.IntType(32), 0))
@@ -154,7 +155,7 @@ def dotter(width: int) -> Any:
             with cgutils.for_range(builder, count, intp=long) as loop:
                 number = builder.zext(builder.load(builder.gep(index, [loop.index])), long)
                 begins = builder.gep(panel, [builder.mul(number, ir.Constant(long, width))])
-                other = builder.load(_vector(context, builder, begins, kind, width), align=_size(kind) * 16)
+                other = builder.load(_vector(context, builder, begins, kind, width), align=LINE)
                 products = builder.fmul(row, other, flags=("contract", "reassoc"))
                 sum_ = builder.call(
                     reduce, [ir.Constant(element, 0.0), products], fastmath=("contract", "reassoc", "nsz")
