@@ -18,6 +18,8 @@ from spikecore.api.layers.containers import Sequential
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Spatial
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.kernels.readout import MOST
+from spikecore.kernels.sparse.product import highest_rate
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,13 @@ class Readout(Stage):
         return trees.result(linear(run.engine.xp, spikes, *behind))
 
     def explain(self, engine: Any) -> str:
-        return f"{engine.explain(self.neuron)}; with up to 16 outputs, its spikes are multiplied where they are made"
+        outs, how = self.linear.out_features, engine.explain(self.neuron)
+        if engine.fused is False or how.startswith("loop"):
+            return str(how)
+        if outs <= MOST:
+            return f"{how}; its spikes are multiplied where they are made"
+        rate = 100.0 * highest_rate(self.linear.in_features, outs)
+        return f"{how}; large runs multiply its spikes as lists where up to about {rate:.0f} % of the neurons fire"
 
 
 @dataclass(frozen=True)

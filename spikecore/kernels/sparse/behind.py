@@ -66,7 +66,9 @@ class ProductBehind(Kernels):
         words = run.outputs.view(np.int64)
         spikes, weight = self._spikes(words, request), request.params[WEIGHT]
         rows, out = spikes.shape[0], (request.steps, *self.out_shape(request.shape))
-        if sparse.relative_time(*spikes.shape, self.outs, spikes.bits.rate) < sparse.COUNTED:
+        lists = sparse.relative_time(*spikes.shape, self.outs, spikes.bits.rate) < sparse.COUNTED
+        sparse.note(spikes.bits.rate, lists)
+        if lists:
             flat = spikes.times(weight.T, np.ascontiguousarray(request.params[BIAS]))
         else:
             flat = allocator.empty((rows, self.outs), self.step.dtype)

@@ -6,8 +6,9 @@ therefore always give the same bits.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, ContextManager, List, Optional, Tuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ DENSE, DENSE_ROW = 0.0205, 0.6  # a multiplication of a library's product; an el
 ADDITION, SPIKE = 0.04, 0.3  # adding an element of a row; beginning to add a row
 SUM = 0.65  # beginning an element of a sum
 CALLS = 150_000.0  # some calls from Python
+_own = threading.local()
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,39 @@ def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spik
         return None
     if matrix.strides[1] != matrix.itemsize or not matrix.flags.aligned:
         return None
-    if relative_time(rows, columns, outs, sampled_rate(matrix), transposed) > GUESSED:
+    guess = sampled_rate(matrix)
+    if relative_time(rows, columns, outs, guess, transposed) > GUESSED:
+        note(guess, lists=False, counted=False)
         return None
     from spikecore.kernels.sparse.bits import pack
 
     bits = pack(matrix)
-    if relative_time(rows, columns, outs, bits.rate, transposed) > COUNTED:
-        return None
-    return Spikes(bits, None if bits.binary else matrix)
+    lists = relative_time(rows, columns, outs, bits.rate, transposed) < COUNTED
+    note(bits.rate, lists)
+    return Spikes(bits, None if bits.binary else matrix) if lists else None
+
+
+def watched() -> ContextManager[List[str]]:
+    """What products in here found: a list of one line for each that looked."""
+    return _Watch()
+
+
+class _Watch:
+    """See ``watched``."""
+
+    def __enter__(self) -> List[str]:
+        self.before, _own.lines = getattr(_own, "lines", None), []
+        return _own.lines  # type: ignore[no-any-return]
+
+    def __exit__(self, *_: Any) -> None:
+        _own.lines = self.before
+
+
+def note(rate: float, lists: bool, counted: bool = True) -> None:
+    """Tell who watches what a product found."""
+    if getattr(_own, "lines", None) is not None:
+        why = "as lists" if lists else "dense, which takes less time at this rate"
+        _own.lines.append(f"{'' if counted else 'about '}{100.0 * rate:.2g} % of the inputs are not zero: {why}")
 
 
 def sampled_rate(matrix: Any) -> float:
@@ -116,3 +143,12 @@ def relative_time_of_dots(rows: int, columns: int, inner: int, rate: float) -> f
     elements = rows * columns
     adding = elements * (2.0 + rate * (3.0 + 0.048 * inner)) + rows * inner * 0.5
     return (CALLS + adding) / max(1.0, elements * (DENSE * inner + DENSE_ROW))
+
+
+def highest_rate(columns: int, outs: int) -> float:
+    """Up to which rate lists are expected to be faster for a large batch; 0 if they never are."""
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if relative_time(1 << 16, columns, outs, middle) < COUNTED else (low, middle)
+    return low

@@ -16,6 +16,7 @@ from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, 
 from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, through
 from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
+from spikecore.kernels.sparse.product import watched
 
 ONCE, MERGED = "once: constant in time", "time and batch merged"
 _WANTED: weakref.WeakKeyDictionary[nn.Module, Set[Tuple[int, str]]] = weakref.WeakKeyDictionary()
@@ -147,10 +148,12 @@ class Over(TorchFunctionMode):
         """A call that takes time and batch as one batch; None for all others."""
         how = ONCE if x.constant else MERGED
         if call.name == "linear" and x.dim() == 2 and rest and rest[0].layout is torch.strided:
-            product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
-            self.say(how if product is None else "on spikes as they are made")
-            if product is None:
-                product = through([lambda flat: linear(flat, *rest, look=self.fused, **kwargs)], x.seq)
+            with watched() as found:
+                product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
+                how = how if product is None else "on spikes as they are made"
+                if product is None:
+                    product = through([lambda flat: linear(flat, *rest, look=self.fused, **kwargs)], x.seq)
+            self.say("; ".join([how, *found]))
             return holding(self, product)
         statistics = call.name == "batch_norm" and call.option("training") is False
         behind_maps = call.name == "relu" and isinstance(x.promise, Maps)
