@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.vectors import WORD, digest
 
 
-class Bits(NamedTuple):
+@dataclass(frozen=True)
+class Bits:
     """Where a matrix is not zero.
 
     Args:

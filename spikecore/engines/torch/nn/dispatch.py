@@ -152,7 +152,7 @@ class Over(TorchFunctionMode):
                 product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
                 how = how if product is None else "on spikes as they are made"
                 if product is None:
-                    product = through([lambda flat: linear(flat, *rest, look=self.fused, **kwargs)], x.seq)
+                    product = through([lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused})], x.seq)
             self.say("; ".join([how, *found]))
             return holding(self, product)
         statistics = call.name == "batch_norm" and call.option("training") is False
