@@ -119,7 +119,11 @@ def test_small_products_of_a_recurrence_take_one_thread(monkeypatch, size, few):
     pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
     from spikecore.engines.torch import product
     from spikecore.kernels.runtime.openmp import launch
+    from spikecore.kernels.sparse import feedback
+    from spikecore.kernels.sparse import product as sparse
 
+    for lists in (feedback, sparse):
+        monkeypatch.setattr(lists, "LEAST", 1 << 60)  # or few spikes would be lists
     if product._mkl_threads() is None:
         pytest.skip("torch does not multiply with MKL here")
     threads = ctypes.CDLL(os.path.join(os.path.dirname(torch.__file__), "lib", product._LIBRARY)).MKL_Get_Max_Threads
