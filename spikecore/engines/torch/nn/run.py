@@ -132,7 +132,7 @@ def _once(
     seen: Dict[str, List[Any]] = {name: [] for name in record}
     for neuron in neurons.values():
         neuron.by_protocol()  # it keeps what it finds, which is no change that forward makes
-    over = Over(net, modules, data.device, steps, start, record, fused)
+    over = Over(modules, data.device, steps, start, record, fused)
     with _listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
         hidden = {neuron: neuron.hidden() for neuron in neurons.values()}
         unready = holding(over, data.new_zeros(1))  # in the place of a state until its neuron is called
@@ -145,10 +145,9 @@ def _once(
             with over, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "There is a performance drop")  # vmap's, where it goes step by step
                 out = net(begin.pop())
-            shapes = {n: {s: tuple(n.__dict__[s].shape) for s in n.states} for n in over.runs}
             over.check_draws()
             out, recorded = over.whole((out, {name: made[0] if made else None for name, made in seen.items()}))
-            over.finals.update({over.names[id(n)]: run.finish() for n, run in over.runs.items() if run is not None})
+            finals = {neuron: finish() for neuron, finish in over.runs.items()}
             if any(not isinstance(n.__dict__[s], OverTime) for n in neurons.values() for s in n.states):
                 raise StepByStep("forward sets the state of a neuron")
             if any(len(made) != 1 for made in seen.values()):
@@ -160,8 +159,7 @@ def _once(
             for neuron, values in hidden.items():
                 neuron.__dict__.update(values)
     for name, neuron in neurons.items():
-        final = over.finals.get(name) or start(name, neuron)
-        neuron.set_hidden({n: v.reshape(shapes[neuron][n]) if neuron in shapes else v for n, v in final.items()})
+        neuron.set_hidden(finals[neuron] if neuron in finals else start(name, neuron))
     rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
     return out, recorded, rows
 
