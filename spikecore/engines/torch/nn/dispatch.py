@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -24,9 +24,9 @@ class Over(TorchFunctionMode):
 
     Args:
         modules: the network's modules by name.
-        device: where its input lies.
+        start: the states that each neuron starts from.
+        device: where the input lies.
         steps: number of steps.
-        start: gives the states that a neuron starts from, by its name.
         record: names of the layers whose states are wanted.
         fused: whether kernels may run.
     """
@@ -34,14 +34,14 @@ class Over(TorchFunctionMode):
     def __init__(
         self,
         modules: Dict[str, Any],
-        device: torch.device,
+        start: Dict[Any, Any],
+        device: Any,
         steps: int,
-        start: Any,
-        record: Tuple[str, ...],
+        record: Sequence[str],
         fused: bool,
     ) -> None:
         super().__init__()
-        self.steps, self.start, self.record, self.fused = steps, start, record, fused
+        self.start, self.device, self.steps, self.record, self.fused = start, device, steps, record, fused
         self.names = {id(module): name for name, module in modules.items()}
         self.counters = {id(m.num_batches_tracked) for m in modules.values() if hasattr(m, "num_batches_tracked")}
         self.last = not any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in modules.values())
@@ -53,7 +53,6 @@ class Over(TorchFunctionMode):
         self.inside: List[str] = []  # layers whose forward runs, where somebody wants to know
         self.rows: Dict[str, Any] = {}  # what ran how
         self.buffers: List[Tuple[Any, Any]] = []  # that were changed, and what was in them
-        self.device = device
         self.draws, self.drawn = False, generators(device)
 
     def say(self, how: str) -> None:
@@ -63,16 +62,16 @@ class Over(TorchFunctionMode):
 
     def neuron(self, module: Any, x: OverTime, given: Any) -> Any:
         """A neuron's call in ``forward``."""
-        name = self.names.get(id(module))
-        if name is None:
+        if module not in self.start:
             raise StepByStep("forward calls a neuron that is no submodule of the network")
+        name = self.names[id(module)]
         if module in self.runs or any(value is not None for value in given):
             raise StepByStep(f"layer {name!r} is used twice in one step or given its state by forward")
         if module.overridden():
             raise StepByStep(f"layer {name!r} is made by snnTorch's protocol, for {module.overridden()}")
         with torch._C.DisableTorchFunction():
             self.check([x])
-            start, protocol = self.start(name, module), module.by_protocol()
+            start, protocol = self.start[module], module.by_protocol()
             if module.scans and not protocol:
                 run = NeuronRun(self, module, x, start, name in self.record)
                 self.runs[module], self.rows[name] = run.finish, lambda: module.explained(self.fused)

@@ -8,7 +8,7 @@ import pickle
 import random
 import types
 import weakref
-from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -54,9 +54,9 @@ def unchanged(
                 vars(module).update(values)
             begun = [dict(d) for d in attributes]
             yield
-            why = _rebound(attributes, begun)
-            if not why and _pickled(copies, same) != copied:
-                why = "forward changes what an attribute holds from step to step"
+            names, why = _rebound(attributes, begun), ""
+            if names or _pickled(copies, same) != copied:
+                why = f"forward changes {names[0] if names else 'what an attribute holds'} from step to step"
         finally:
             for now, then in zip(attributes, before):
                 if list(now) != list(then):
@@ -70,7 +70,7 @@ def unchanged(
     except BaseException as error:
         if drawn is not None:
             random.setstate(drawn[0])
-            np.random.set_state(pickle.loads(drawn[1]))
+            _of_numpy().state = pickle.loads(drawn[1])
         with torch.no_grad():
             for buffer, copy in buffers:
                 buffer.copy_(copy)
@@ -87,13 +87,10 @@ def _is_foreign(module: Any) -> bool:
     return "forward" in vars(module) or not type(module).__module__.startswith(("spikecore.", "torch.nn.modules."))
 
 
-def _rebound(attributes: Sequence[Dict[str, Any]], before: Sequence[Dict[str, Any]]) -> str:
-    """Which attribute has another value than before, in words; "" for none."""
-    for now, then in zip(attributes, before):
-        for name in {**now, **then}:
-            if now.get(name, now) is not then.get(name, now):
-                return f"forward changes the attribute {name!r} from step to step"
-    return ""
+def _rebound(attributes: Sequence[Dict[str, Any]], before: Sequence[Dict[str, Any]]) -> List[str]:
+    """The attributes that have other values than before, in words."""
+    both = [(name, now, then) for now, then in zip(attributes, before) for name in {**now, **then}]
+    return [f"the attribute {name!r}" for name, now, then in both if now.get(name, now) is not then.get(name, now)]
 
 
 class _Pickler(pickle.Pickler):
@@ -109,6 +106,13 @@ class _Pickler(pickle.Pickler):
         return id(value)
 
 
+class _Unpickler(pickle.Unpickler):
+    same: Dict[int, Any]
+
+    def persistent_load(self, number: Any) -> Any:
+        return self.same[number]
+
+
 def _pickled(value: Any, same: Dict[int, Any]) -> bytes:
     """A value as bytes, which are equal as long as nothing in it has changed."""
     file = io.BytesIO()
@@ -119,14 +123,18 @@ def _pickled(value: Any, same: Dict[int, Any]) -> bytes:
 
 
 def _copied(value: Any, same: Dict[int, Any]) -> Any:
-    loader = pickle.Unpickler(io.BytesIO(_pickled(value, same)))
-    loader.persistent_load = same.__getitem__  # type: ignore[method-assign]
+    loader = _Unpickler(io.BytesIO(_pickled(value, same)))
+    loader.same = same
     return loader.load()
 
 
 def _generators() -> Tuple[Any, bytes]:
     """The states of the generators of Python and NumPy."""
-    return random.getstate(), pickle.dumps(np.random.get_state(legacy=False))
+    return random.getstate(), pickle.dumps(_of_numpy().state)
+
+
+def _of_numpy() -> Any:
+    return np.random.get_bit_generator()  # type: ignore[attr-defined]  # public since NumPy 1.24
 
 
 def first_line(error: BaseException) -> str:
