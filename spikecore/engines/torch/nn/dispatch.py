@@ -158,7 +158,7 @@ class Over(TorchFunctionMode):
             self.buffers += [(buffer, buffer.clone()) for buffer in call.args[1:3] if buffer is not None]
             return self.by_steps(call, "its statistics are those of one step")
         if "dropout" in call.name:  # vmap refuses others that draw
-            return self.by_steps(call, "it draws at every step")
+            return self.by_steps(call, "it may draw")
         varying = [x for x in call.stand_ins if not x.constant]
         constant = {id(x): x.seq[0] for x in call.stand_ins if x.constant}
 
@@ -196,7 +196,6 @@ class Over(TorchFunctionMode):
 
     def by_steps(self, call: Call, why: str) -> Any:
         """One call per step, stacked."""
-        self.say(f"step by step: {why}")
         self.check_draws()
         rows = {id(x): [canonical(row) for row in x.seq] for x in call.stand_ins}
         results = [call.on({key: row[t % len(row)] for key, row in rows.items()}) for t in range(self.steps)]
@@ -206,7 +205,8 @@ class Over(TorchFunctionMode):
                 raise StepByStep("2 layers draw random numbers at every step, and their order would change")
             if not all(row[0].is_contiguous() for row in rows.values() if row[0].ndim == 4):
                 raise StepByStep("random numbers are drawn for maps that do not lie in the order of their axes")
-            self.draws, self.drawn = True, now
+            self.draws, self.drawn, why = True, now, "it draws at every step"
+        self.say(f"step by step: {why}")
         return self._wrapped(stacked(results, call.name))
 
     def _wrapped(self, result: Any) -> Any:
