@@ -418,6 +418,25 @@ def kept_in_an_array(net, x):
     return net.lif(net.fc(x) * float(net.kept[0]))
 
 
+def drawn_by_torch(net, x):
+    return net.lif(net.fc(x) * torch.rand(6, generator=net.kept))
+
+
+def learned_in_a_list(net, x):
+    return net.lif(net.fc(x) * net.kept[0])
+
+
+def test_gradients_reach_what_lists_hold():
+    torch.manual_seed(0)
+    net, x, found = Net(learned_in_a_list), 2 * torch.randn(3, 4, 6), []
+    for how in (snn.run, loop):
+        net.kept = [torch.ones(6, requires_grad=True)]
+        how(net, x).sum().backward()
+        found.append(net.kept[0].grad)
+    assert (found[0] - found[1]).abs().max() < 1e-4  # sums over steps and samples, in another order
+    assert found[0].any()
+
+
 def a_slot():
     kept = Kept()
     kept.last = None
@@ -431,8 +450,10 @@ def a_slot():
         (kept_in_an_iterator, lambda: iter([1, 2, 3])),
         (kept_in_an_iterator, lambda: (i for i in [1, 2, 3])),
         (kept_in_an_array, lambda: np.zeros(2)),
+        (drawn_by_torch, lambda: torch.Generator().manual_seed(1)),
+        (lambda net, x: net.lif(net.fc(x)), threading.Lock),
     ],
-    ids=["slot", "iterator", "generator", "array"],
+    ids=["slot", "iterator", "generator", "array", "random numbers", "lock"],
 )
 def test_what_objects_keep_out_of_sight(step, start):
     torch.manual_seed(0)
