@@ -32,13 +32,7 @@ class Over(TorchFunctionMode):
     """
 
     def __init__(
-        self,
-        modules: Dict[str, Any],
-        start: Dict[Any, Any],
-        device: Any,
-        steps: int,
-        record: Sequence[str],
-        fused: bool,
+        self, modules: Dict[str, Any], start: Any, device: Any, steps: int, record: Sequence[str], fused: bool
     ) -> None:
         super().__init__()
         self.start, self.device, self.steps, self.record, self.fused = start, device, steps, record, fused
@@ -47,9 +41,7 @@ class Over(TorchFunctionMode):
         self.last = not any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in modules.values())
         self.made: List[Any] = []  # weak references to all stand-ins
         self.owners: Dict[int, str] = {}  # memory that ``forward`` may not edit, and what lies there
-        self.runs: Dict[
-            Any, Callable[[], Dict[str, Any]]
-        ] = {}  # neurons that were called: what gives their last states
+        self.runs: Dict[Any, Any] = {}  # neurons that were called, and what gives their last states
         self.inside: List[str] = []  # layers whose forward runs, where somebody wants to know
         self.rows: Dict[str, Any] = {}  # what ran how
         self.buffers: List[Tuple[Any, Any]] = []  # that were changed, and what was in them
