@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch face needs torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import ShapeError, utils  # noqa: E402
@@ -305,39 +304,6 @@ def test_bad_input_is_refused():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         snn.run(net, torch.rand(T, B, 9))
     assert net[1].mem is before  # a refused call changes nothing
-
-
-class Convolutions(TorchDispatchMode):
-    """How many samples convolutions got."""
-
-    def __init__(self):
-        super().__init__()
-        self.sizes = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten.convolution.default:
-            self.sizes.append(len(args[0]))
-        return func(*args, **(kwargs or {}))
-
-
-def test_large_maps_go_through_a_few_steps_at_a_time(monkeypatch):
-    from spikecore.engines.torch import engine
-    from spikecore.engines.torch.nn import promises
-
-    net, x = prepared("conv")
-    net = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, 1, 1), net[0], *net[1:])
-    net[3] = nn.Conv2d(2, 4, 4)
-    expected = snn.run(net, x)
-    wanted = graded(net, (expected,))
-    for module in (promises, engine):
-        monkeypatch.setattr(module, "FEW_BYTES", 3000)
-    with Convolutions() as seen:
-        got = snn.run(net, x)
-    sizes = seen.sizes[::2]  # of the first of two in a row
-    assert sizes == [B, 2 * B, 2 * B, 2 * B, B]  # one step to see how large it gets, then two at a time
-    assert torch.equal(got, expected)
-    for key, value in graded(net, (got,)).items():
-        same(value, wanted[key])
 
 
 def test_a_layer_shared_by_two_parts_is_found():

@@ -17,8 +17,6 @@ from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import utils  # noqa: E402
-from spikecore.engines.torch import engine  # noqa: E402
-from spikecore.engines.torch.nn import promises  # noqa: E402
 
 
 def leaky(**options):
@@ -137,27 +135,21 @@ def test_augmented_assignment(step):
     assert said.startswith("the network: step by step") == (step is data_set), said
 
 
-def test_what_was_promised_is_made_of_values_before_an_edit(monkeypatch):
-    for module in (promises, engine):
-        monkeypatch.setattr(module, "FEW_BYTES", 1)  # all maps wait for the layers behind them
+def edits_what_neurons_wait_for(net, x):
+    h = x * 2
+    spikes, mem = net.readout(h)
+    y = net.fc(net.lif(spikes))
+    h *= 0
+    return y + spikes + mem + h
 
-    class Edits(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one, self.two, self.lif = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1), leaky()
 
-        def forward(self, x):
-            h = x * 2
-            y = self.two(self.one(h))
-            h *= 0
-            return self.lif(y) + h
-
+def test_neurons_that_wait_see_their_input_as_it_was_before_an_edit():
     torch.manual_seed(0)
-    net, x = Edits(), 3 * torch.randn(5, 3, 2, 6, 6)
+    net, x = Net(edits_what_neurons_wait_for, readout=leaky(output=True)), torch.randn(5, 3, 6)
     got, said = told(net, x)
     assert (got - loop(net, x)).abs().max() < 1e-5
     assert got.any()
-    assert said.startswith("(Edits)")
+    assert not said.startswith("the network: step by step")
 
 
 def edits_a_state(net, x):
@@ -358,6 +350,17 @@ def drawn(net, x):
     return net.lif(net.fc(x) * net.kept.random())
 
 
+def counted_on_a_layer(net, x):
+    net.fc.count = getattr(net.fc, "count", 0) + 1
+    return net.lif(net.fc(x) * net.fc.count)
+
+
+def threshold_adapted(net, x):
+    spikes = net.lif(net.fc(x))
+    net.lif.threshold = net.lif.threshold * 1.5
+    return spikes
+
+
 def buffer_replaced(net, x):
     net.offset = net.offset + 0.5
     return net.lif(net.fc(x) + net.offset)
@@ -375,6 +378,8 @@ def buffer_replaced(net, x):
         (drawn, lambda: np.random.default_rng(0)),
         (drawn, lambda: random.Random(0)),  # noqa: S311
         (buffer_replaced, lambda: None),
+        (counted_on_a_layer, lambda: None),
+        (threshold_adapted, lambda: None),
     ],
 )
 def test_what_is_kept_from_step_to_step(step, start):
@@ -404,11 +409,92 @@ def kept_out_of_sight(net, x):
     return net.lif(net.fc(x))
 
 
-def test_a_tensor_that_is_kept_out_of_sight_is_an_error():
+def kept_in_an_iterator(net, x):
+    return net.lif(net.fc(x) * next(net.kept))
+
+
+def kept_in_an_array(net, x):
+    net.kept += 1
+    return net.lif(net.fc(x) * float(net.kept[0]))
+
+
+def drawn_by_torch(net, x):
+    return net.lif(net.fc(x) * torch.rand(6, generator=net.kept))
+
+
+def learned_in_a_list(net, x):
+    return net.lif(net.fc(x) * net.kept[0])
+
+
+def test_gradients_reach_what_lists_hold():
+    torch.manual_seed(0)
+    net, x, found = Net(learned_in_a_list), 2 * torch.randn(3, 4, 6), []
+    for how in (snn.run, loop):
+        net.kept = [torch.ones(6, requires_grad=True)]
+        how(net, x).sum().backward()
+        found.append(net.kept[0].grad)
+    assert (found[0] - found[1]).abs().max() < 1e-4  # sums over steps and samples, in another order
+    assert found[0].any()
+
+
+def a_slot():
     kept = Kept()
     kept.last = None
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("step", "start"),
+    [
+        (kept_out_of_sight, a_slot),
+        (kept_in_an_iterator, lambda: iter([1, 2, 3])),
+        (kept_in_an_iterator, lambda: (i for i in [1, 2, 3])),
+        (kept_in_an_array, lambda: np.zeros(2)),
+        (drawn_by_torch, lambda: torch.Generator().manual_seed(1)),
+        (lambda net, x: net.lif(net.fc(x)), threading.Lock),
+    ],
+    ids=["slot", "iterator", "generator", "array", "random numbers", "lock"],
+)
+def test_what_objects_keep_out_of_sight(step, start):
+    torch.manual_seed(0)
+    one = Net(step)
+    two, x = copy.deepcopy(one), 2 * torch.randn(3, 4, 6)
+    one.kept, two.kept = start(), start()
+    kept = one.kept
+    got, said = told(one, x)
+    assert one.kept is kept or step is kept_in_an_array
+    assert torch.equal(got, loop(two, x))
+    assert said.startswith("the network: step by step")
+
+
+def test_objects_that_forward_only_reads_are_no_reason_to_go_step_by_step():
+    class Config:
+        def __init__(self):
+            self.scale, self.sizes, self.names = 2.0, {"a": [1, 2]}, {"x", "y"}
+
+    kept = Config()
+    sizes = kept.sizes
+    net, x = (
+        Net(lambda net, x: net.lif(net.fc(x) * net.kept.scale * sum(net.kept.sizes["a"])), kept=kept),
+        torch.rand(3, 4, 6),
+    )
+    got, said = told(net, x)
+    assert torch.equal(got, loop(net, x))
+    assert said.startswith("fc (Linear)")
+    assert net.kept is kept
+    assert kept.sizes is sizes
+
+
+SLOT = Kept()
+
+
+def test_a_tensor_that_is_kept_elsewhere_is_an_error():
+    SLOT.last = None
     with pytest.raises(RuntimeError, match="keeps it beyond the run.*use the loop over time"):
-        snn.run(Net(kept_out_of_sight, kept=kept), torch.rand(3, 4, 6))
+        snn.run(
+            Net(lambda net, x: kept_out_of_sight(types.SimpleNamespace(kept=SLOT, lif=net.lif, fc=net.fc), x)),
+            torch.rand(3, 4, 6),
+        )
 
 
 def interrupted(net, x):
@@ -496,3 +582,29 @@ def test_maps_are_dropped_as_in_the_loop(name, order):
     assert got.shape == (3, *loop(net, x).shape[1:])
     if order == "contiguous" and name != "permuted":
         assert not said.startswith("the network: step by step")
+
+
+class Locked:
+    def __init__(self):
+        self.lock, self.count, self.scale = threading.Lock(), 0, 2.0
+
+
+def test_of_an_object_with_a_lock_the_attributes_are_compared():
+    def counts(net, x):
+        net.kept.count += 1
+        return net.lif(net.fc(x) * net.kept.count)
+
+    torch.manual_seed(0)
+    x, kept = 2 * torch.randn(3, 4, 6), Locked()
+    reads = Net(lambda net, x: net.lif(net.fc(x) * net.kept.scale), kept=kept)
+    got, said = told(reads, x)
+    assert not said.startswith("the network: step by step")
+    assert torch.equal(got, loop(reads, x))
+    assert reads.kept is kept
+    one = Net(counts)
+    two = copy.deepcopy(one)
+    one.kept, two.kept = Locked(), Locked()
+    got, said = told(one, x)
+    assert torch.equal(got, loop(two, x))
+    assert said.startswith("the network: step by step: forward changes the attribute 'count'")
+    assert one.kept.count == two.kept.count == 3

@@ -58,6 +58,14 @@ CALLS = {
         ),
         "does not say whether it trains",
     ),
+    "rand_like": (lambda net, y, x: net.lif(y * torch.rand_like(y)), ""),
+    "normal": (lambda net, y, x: net.lif(y + torch.normal(y.detach(), 1.0)), ""),
+    "gumbel_softmax": (lambda net, y, x: net.lif(F.gumbel_softmax(y) * 6), ""),
+    "rrelu": (lambda net, y, x: net.lif(F.rrelu(y, training=True)), ""),
+    "dropout-in-c": (lambda net, y, x: net.lif(torch.dropout(y, 0.5, True)), ""),
+    "dropout-off": (lambda net, y, x: net.lif(F.dropout(y, 0.5, False)), ""),
+    "dropout_": (lambda net, y, x: net.lif(F.dropout(y, 0.5, True, True)), "works in place"),
+    "two-draws": (lambda net, y, x: net.lif(y * torch.rand_like(y) + torch.randn_like(x)), "2 layers draw"),
     "item": (lambda net, y, x: net.lif(y * x.sum().item()), "item makes something else at every step"),
     "varying-shape": (
         lambda net, y, x: net.lif(net.norm(y)) + F.dropout(y)[y > 0].sum(),
@@ -78,7 +86,9 @@ def test_equals_the_loop(name):
         torch.manual_seed(1)
         with torch.set_grad_enabled(name != "out"):
             outputs.append(how(net, x.clone()))
-    got, wanted = outputs
+        outputs.append(torch.rand(1))
+    got, drawn, wanted, expected = outputs
+    assert torch.equal(drawn, expected)  # as many draws
     assert got.dtype == wanted.dtype
     assert got.shape == wanted.shape
     assert (got - wanted).abs().max() < 1e-5

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import lru_cache
 from typing import Any, Callable, Dict, List, Tuple
 
 import torch
@@ -14,8 +12,6 @@ from spikecore.engines.torch.nn.over_time import OverTime
 #: Functions of (batch, ...) with this many axes, at most: time and batch are merged for them. All others go to vmap.
 BATCHED = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "max_pool1d": 3,
            "max_pool2d": 4, "avg_pool1d": 3, "avg_pool2d": 4, "adaptive_avg_pool2d": 4}  # fmt: skip
-DRAWS = set("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout rrelu bernoulli poisson "
-            "multinomial normal uniform gumbel_softmax rand_like randn_like randint_like".split())  # fmt: skip
 QUESTIONS = set("shape dtype device ndim requires_grad layout is_cuda is_cpu is_sparse is_nested is_quantized is_meta "
                 "size dim numel is_floating_point is_complex element_size get_device len".split())  # fmt: skip
 REFUSED = {"set", "backward", "grad", "grad_fn", "retain_grad", "register_hook"}
@@ -27,36 +23,22 @@ class Call:
 
     Args:
         func: the function, or the getter of an attribute.
-        args, kwargs: its arguments.
+        args, kwargs: its arguments; torch's own functions hand over by name what does not lead (``training``).
     """
 
     def __init__(self, func: Callable[..., Any], args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
         name: str = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__  # type: ignore[attr-defined]
         in_place = name in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
-        self.name = name.strip("_")
-        self.in_place = in_place or kwargs.get("out") is not None or self.option("inplace") is True
+        self.name, self.training = name.strip("_"), kwargs.get("training")
+        self.in_place = in_place or kwargs.get("out") is not None or kwargs.get("inplace") is True
         leaves = [*args, *kwargs.values()]
         if any(isinstance(x, (list, tuple, dict)) for x in leaves):
             leaves = tree_flatten(leaves)[0]
         self.tensors = [x for x in leaves if isinstance(x, torch.Tensor)]
         self.stand_ins: List[OverTime] = [x for x in self.tensors if isinstance(x, OverTime)]
 
-    def option(self, name: str) -> Any:
-        """The value of an argument by its name; None where the function has none, or does not tell."""
-        place, default = _places(self.func).get(name, (len(self.args), None))
-        return self.kwargs.get(name, self.args[place] if place < len(self.args) else default)
-
     def on(self, rows: Dict[int, Any]) -> Any:
         """What the function makes of other tensors in the place of the stand-ins, by their ``id``."""
         args, kwargs = tree_map(lambda x: rows.get(id(x), x), (self.args, self.kwargs))
         return self.func(*args, **kwargs)
-
-
-@lru_cache(maxsize=1024)
-def _places(func: Any) -> Dict[str, Tuple[int, Any]]:
-    try:
-        parameters = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):  # functions in C
-        return {}
-    return {p.name: (i, p.default) for i, p in enumerate(parameters)}

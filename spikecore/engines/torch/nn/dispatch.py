@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import Any, Callable, Dict, List, Set, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -11,60 +10,43 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from spikecore.engines.torch.layout import canonical, channels_last
-from spikecore.engines.torch.nn.calls import BATCHED, DRAWS, QUESTIONS, REFUSED, Call
+from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, Call
+from spikecore.engines.torch.nn.neuron_run import SPIKES, NeuronRun
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
-from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, through
 from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
 from spikecore.kernels.sparse.product import watched
 
 ONCE, MERGED = "once: constant in time", "time and batch merged"
-_WANTED: weakref.WeakKeyDictionary[nn.Module, Set[Tuple[int, str]]] = weakref.WeakKeyDictionary()
 
 
 class Over(TorchFunctionMode):
     """One run of a network over all steps: while it is entered, torch's functions take stand-ins.
 
     Args:
-        net: the network.
-        modules: its modules by name.
-        device: where its input lies.
+        modules: the network's modules by name.
+        start: the states that each neuron starts from.
+        device: where the input lies.
         steps: number of steps.
-        start: gives the states that a neuron starts from, by its name.
         record: names of the layers whose states are wanted.
         fused: whether kernels may run.
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        modules: Dict[str, Any],
-        device: torch.device,
-        steps: int,
-        start: Any,
-        record: Tuple[str, ...],
-        fused: bool,
+        self, modules: Dict[str, Any], start: Any, device: Any, steps: int, record: Sequence[str], fused: bool
     ) -> None:
         super().__init__()
-        self.steps, self.start, self.record, self.fused = steps, start, record, fused
+        self.start, self.device, self.steps, self.record, self.fused = start, device, steps, record, fused
         self.names = {id(module): name for name, module in modules.items()}
         self.counters = {id(m.num_batches_tracked) for m in modules.values() if hasattr(m, "num_batches_tracked")}
         self.last = not any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in modules.values())
-        self.wanted = _WANTED.setdefault(net, set())  # what later runs make at once, since this one asked for it late
         self.made: List[Any] = []  # weak references to all stand-ins
         self.owners: Dict[int, str] = {}  # memory that ``forward`` may not edit, and what lies there
-        self.runs: Dict[Any, Any] = {}
-        self.finals: Dict[str, Any] = {}
+        self.runs: Dict[Any, Any] = {}  # neurons that were called, and what gives their last states
         self.inside: List[str] = []  # layers whose forward runs, where somebody wants to know
         self.rows: Dict[str, Any] = {}  # what ran how
         self.buffers: List[Tuple[Any, Any]] = []  # that were changed, and what was in them
-        self.device = device
-        self.draws, self.drawn = 0, generators(device)
-
-    def note(self, stand_in: OverTime) -> None:
-        """Take in a new stand-in."""
-        stand_in.number = len(self.made)
-        self.made.append(weakref.ref(stand_in))
+        self.draws, self.drawn = False, generators(device)
 
     def say(self, how: str) -> None:
         """Note how the layer at work runs."""
@@ -73,29 +55,30 @@ class Over(TorchFunctionMode):
 
     def neuron(self, module: Any, x: OverTime, given: Any) -> Any:
         """A neuron's call in ``forward``."""
-        name = self.names.get(id(module))
-        if name is None:
+        if module not in self.start:
             raise StepByStep("forward calls a neuron that is no submodule of the network")
+        name = self.names[id(module)]
         if module in self.runs or any(value is not None for value in given):
             raise StepByStep(f"layer {name!r} is used twice in one step or given its state by forward")
         if module.overridden():
             raise StepByStep(f"layer {name!r} is made by snnTorch's protocol, for {module.overridden()}")
         with torch._C.DisableTorchFunction():
             self.check([x])
-            start, protocol = self.start(name, module), module.by_protocol()
+            start, protocol = self.start[module], module.by_protocol()
             if module.scans and not protocol:
-                self.runs[module] = run = NeuronRun(self, module, x, start, name in self.record)
-                self.rows[name] = lambda: module.explained(self.fused)
+                run = NeuronRun(self, module, x, start, name in self.record)
+                self.runs[module], self.rows[name] = run.finish, lambda: module.explained(self.fused)
                 return run.returned()
 
             def step(row: Any) -> Any:
                 return module._advance(row, *given), module.hidden()
 
-            self.runs[module], before = None, dict(vars(module))
+            before = dict(vars(module))
             module.set_hidden(start)
             why = f"snnTorch's protocol, for {protocol}" if protocol else "its step is its own"
             returned, states = self.by_steps(Call(step, (x,), {}), why)
-            self.finals[name] = {n: None if v is None else v.seq[-1].detach() for n, v in states.items()}
+            last = {n: None if v is None else v.seq[-1].detach() for n, v in states.items()}
+            self.runs[module] = lambda: last
             vars(module).clear()
             vars(module).update(before, **states)
             return returned
@@ -112,15 +95,12 @@ class Over(TorchFunctionMode):
             return func(*args, **call.kwargs)
         if name == "iter":
             return iter(self.__torch_function__(torch.Tensor.unbind, types, args))
-        if name in DRAWS and call.option("training") is False:
+        if "dropout" in name and call.training is False:
             return args[0]
         if call.in_place:
             return self._in_place(call)
-        if call.stand_ins == [args[0] if args else None]:
-            result = self._merged(call, *args, **call.kwargs)
-            if result is not None:
-                return result
-        return self._each_step(call)
+        result = self._merged(call, *args, **call.kwargs) if call.stand_ins == [args[0] if args else None] else None
+        return self._each_step(call) if result is None else result
 
     @staticmethod
     def check(stand_ins: List[OverTime]) -> None:
@@ -136,7 +116,7 @@ class Over(TorchFunctionMode):
         counters = any(id(x) in self.counters for x in call.tensors)
         if call.in_place and counters and len(call.tensors) == 1:  # batch norm counts its batches
             counter, count = call.args
-            self._keep(counter)
+            self.buffers.append((counter, counter.clone()))
             return call.func(counter, self.steps * count)
         if (call.in_place and call.tensors) or (counters and self.buffers):
             raise StepByStep(f"{call.name} changes, or looks at, a tensor that is another one at every step")
@@ -146,42 +126,35 @@ class Over(TorchFunctionMode):
 
     def _merged(self, call: Call, x: OverTime, *rest: Any, **kwargs: Any) -> Any:
         """A call that takes time and batch as one batch; None for all others."""
-        how = ONCE if x.constant else MERGED
         if call.name == "linear" and x.dim() == 2 and rest and rest[0].layout is torch.strided:
-            with watched() as found:
-                product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
-                how = how if product is None else "on spikes as they are made"
-                if product is None:
-                    product = through([lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused})], x.seq)
-            self.say("; ".join([how, *found]))
-            return holding(self, product)
-        statistics = call.name == "batch_norm" and call.option("training") is False
-        behind_maps = call.name == "relu" and isinstance(x.promise, Maps)
-        if not (x.dim() == BATCHED.get(call.name) or statistics or behind_maps):
+            if x.values is None and x.what == "spk":
+                with watched() as found:
+                    product = x.run.readout(*rest, **kwargs)
+                if product is not None:
+                    self.say("; ".join(["on spikes as they are made", *found]))
+                    return holding(self, product)
+            return self._as_one_batch(x, lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused}))
+        if not (x.dim() == BATCHED.get(call.name) or (call.name == "batch_norm" and call.training is False)):
             return None
         last = self.last and call.name == "conv2d"
-        self.say(how)
-        return self._link(x, lambda flat: call.func(channels_last(flat) if last else flat, *rest, **kwargs))
+        return self._as_one_batch(x, lambda flat: call.func(channels_last(flat) if last else flat, *rest, **kwargs))
 
-    def _link(self, x: OverTime, link: Callable[[Any], Any]) -> OverTime:
-        maps = Maps.behind(x)
-        result: OverTime = self._wrapped(through([link], x.seq)) if maps is None else maps.then(link)
-        return result
+    def _as_one_batch(self, x: OverTime, function: Callable[[Any], Any]) -> Any:
+        with watched() as found:
+            result = function(canonical(x.seq.flatten(0, 1)))
+        self.say("; ".join([ONCE if x.constant else MERGED, *found]))
+        return tree_map(lambda y: holding(self, y.unflatten(0, x.seq.shape[:2])), result)
 
     def _each_step(self, call: Call) -> Any:
         """What ``torch.vmap`` makes of a call over time; where it cannot, one call per step."""
         if call.name == "batch_norm":
-            if call.option("training") is None:
+            if call.training is None:
                 raise StepByStep("torch.batch_norm, called by itself, does not say whether it trains")
-            for buffer in filter(lambda x: x is not None, map(call.option, ("running_mean", "running_var"))):
-                self._keep(buffer)
+            self.buffers += [(buffer, buffer.clone()) for buffer in call.args[1:3] if buffer is not None]
             return self.by_steps(call, "its statistics are those of one step")
-        if call.name in DRAWS:
-            maps = [x.seq[0] for x in call.stand_ins if x.dim() == 4 and not call.name.endswith("d")]
-            if not all(canonical(row).is_contiguous() for row in maps):
-                raise StepByStep("random numbers are drawn for maps that do not lie in the order of their axes")
-            return self.by_steps(call, "it draws at every step")
-        varying = [x for x in call.stand_ins if len(x.seq) > 1]
+        if "dropout" in call.name:  # vmap refuses others that draw
+            return self.by_steps(call, "it may draw")
+        varying = [x for x in call.stand_ins if not x.constant]
         constant = {id(x): x.seq[0] for x in call.stand_ins if x.constant}
 
         def step(*rows: Any) -> Any:
@@ -200,39 +173,35 @@ class Over(TorchFunctionMode):
 
     def _in_place(self, call: Call) -> Any:
         target = call.kwargs.get("out", call.args[0] if call.args else None)
-        if call.name == "relu" and isinstance(target, OverTime) and isinstance(target.promise, Maps):
-            self.say(MERGED)
-            target.promise = self._link(target, torch.relu).promise
-            return target
-        if not isinstance(target, OverTime) or call.name in DRAWS:
+        if not isinstance(target, OverTime) or "dropout" in call.name:
             raise StepByStep(f"{call.name} works in place on something that is not of this step, or draws")
         alive, memory = [x for x in (ref() for ref in self.made) if x is not None], memory_of(target.seq)
         for x in alive:
-            if x.awaits(memory):
-                x.seq  # noqa: B018  (it was promised of values as they are now)
-        owner, several = (
-            self.owners.get(memory, ""),
-            sum(x.promise is None and memory_of(x.seq) == memory for x in alive) > 1,
-        )
-        varies = target.constant and not all(x.constant for x in call.stand_ins)
+            if x.values is None and (x.run.x.values is None or memory_of(x.run.x.values) == memory):
+                x.seq  # noqa: B018  (the neuron is to see its input as it is now)
+        several = sum(x.values is not None and memory_of(x.values) == memory for x in alive) > 1
+        owner, varies = self.owners.get(memory, ""), target.constant and not all(x.constant for x in call.stand_ins)
         if (owner and (several or owner != SPIKES)) or (varies and several):
             raise StepByStep(f"{call.name} works in place on {owner or 'a value with two names'}")
         if varies:
-            target.seq = target.seq.expand(self.steps, *target.shape)
+            target.values = target.seq.expand(self.steps, *target.shape)
         if varies or owner:
-            target.seq = target.seq.clone()
+            target.values = target.seq.clone()
         return target if isinstance(self._each_step(call), OverTime) else None
 
     def by_steps(self, call: Call, why: str) -> Any:
         """One call per step, stacked."""
-        self.say(f"step by step: {why}")
         self.check_draws()
         rows = {id(x): [canonical(row) for row in x.seq] for x in call.stand_ins}
         results = [call.on({key: row[t % len(row)] for key, row in rows.items()}) for t in range(self.steps)]
         now = generators(self.device)
-        self.draws, self.drawn = self.draws + (not torch.equal(now, self.drawn)), now
-        if self.draws > 1:
-            raise StepByStep("2 layers draw random numbers at every step, and their order would change")
+        if not torch.equal(now, self.drawn):
+            if self.draws:
+                raise StepByStep("2 layers draw random numbers at every step, and their order would change")
+            if not all(row[0].is_contiguous() for row in rows.values() if row[0].ndim == 4):
+                raise StepByStep("random numbers are drawn for maps that do not lie in the order of their axes")
+            self.draws, self.drawn, why = True, now, "it draws at every step"
+        self.say(f"step by step: {why}")
         return self._wrapped(stacked(results, call.name))
 
     def _wrapped(self, result: Any) -> Any:
@@ -242,9 +211,6 @@ class Over(TorchFunctionMode):
         """Refuse draws that nobody knows of."""
         if not torch.equal(generators(self.device), self.drawn):
             raise StepByStep("forward uses a random number generator outside of layers")
-
-    def _keep(self, buffer: Any) -> None:
-        self.buffers.append((buffer, buffer.clone()))
 
     def escaped(self) -> str:
         """Why a stand-in is alive that should not be; "" where none is."""

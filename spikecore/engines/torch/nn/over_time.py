@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+import weakref
+from typing import Any
 
 import torch
 
@@ -16,35 +17,28 @@ class OverTime(torch.Tensor):
 
     Attributes:
         over: the run it belongs to (``dispatch.Over``).
-        number: how many stand-ins the run had made before.
-        seq: the values: (time, *step), or a time axis of 1 for what is the same at all steps.
-        promise: what makes the values when somebody asks for them, until then; it gets the stand-in.
-        source: what the promised values are made of, until they are.
-        refused: why ``forward`` must not look at the values; "" where it may.
+        values: what it stands for, (time, *step), or a time axis of 1 for what is the same at all steps; None as long
+            as nobody has asked.
+        run, what: the neuron that makes them when somebody asks (``neuron_run.NeuronRun``), and which of its outputs
+            they are.
+        refused: why ``forward`` must not look at them; "" where it may.
     """
 
     over: Any
-    number: int
-    promise: Optional[Callable[[OverTime], Any]]
-    source: Optional[OverTime]
+    values: Any = None
+    run: Any
+    what: str
     refused: str = ""
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # ``Over`` gets all calls
 
     @staticmethod
-    def __new__(
-        cls,
-        over: Any,
-        shape: Any,
-        like: Any,
-        promise: Optional[Callable[[OverTime], Any]] = None,
-        source: Optional[OverTime] = None,
-    ) -> OverTime:
-        graph = like.is_floating_point() and (like.requires_grad if promise is None else torch.is_grad_enabled())
+    def __new__(cls, over: Any, shape: Any, like: Any, run: Any = None, what: str = "") -> OverTime:
+        graph = like.is_floating_point() and (like.requires_grad if run is None else torch.is_grad_enabled())
         stand_in: OverTime = torch.Tensor._make_wrapper_subclass(
             cls, shape, dtype=like.dtype, device=like.device, requires_grad=graph
         )
-        stand_in.over, stand_in.promise, stand_in.source, stand_in._seq = over, promise, source, None
-        over.note(stand_in)
+        stand_in.over, stand_in.run, stand_in.what = over, run, what
+        over.made.append(weakref.ref(stand_in))
         return stand_in
 
     @classmethod
@@ -56,31 +50,22 @@ class OverTime(torch.Tensor):
 
     @property
     def seq(self) -> Any:
-        """The values over time."""
-        if self.promise is not None:
+        """The values; they are made now if they have not been."""
+        if self.values is None:
             with torch._C.DisableTorchFunction():
-                self._seq = self.promise(self)
-            self.promise = self.source = None
-        return self._seq
-
-    @seq.setter
-    def seq(self, values: Any) -> None:
-        self._seq = values
-
-    def awaits(self, memory: int) -> bool:
-        """Whether the values are still to be made of what lies in this memory."""
-        return self.source is not None and (self.source.promise is not None or memory_of(self.source.seq) == memory)
+                self.values = self.run.made(self.what)
+        return self.values
 
     @property
     def constant(self) -> bool:
         """Whether there is one value for all steps."""
-        return self.promise is None and bool(self._seq.shape[0] == 1)
+        return len(self.seq) == 1
 
 
 def holding(over: Any, seq: Any) -> OverTime:
     """A stand-in for values over time."""
     stand_in = OverTime(over, seq.shape[1:], seq)
-    stand_in.seq = seq
+    stand_in.values = seq
     return stand_in
 
 

@@ -123,21 +123,18 @@ def _once(
     if heard(*modules.values()):
         raise StepByStep("hooks are to see every call")
 
-    def start(name: str, neuron: Any) -> Any:
-        if state is None:
-            return neuron.at_rest()
-        return {n: state[f"{name}.{n}" if name else n] for n in neuron.states}
-
-    neurons = dict(neurons_of(net))
-    seen: Dict[str, List[Any]] = {name: [] for name in record}
-    for neuron in neurons.values():
+    finals: Dict[Any, Any] = {}
+    for name, neuron in neurons_of(net):
+        given = None if state is None else {n: state[f"{name}.{n}" if name else n] for n in neuron.states}
+        finals[neuron] = neuron.at_rest() if given is None else given  # unless it is called
         neuron.by_protocol()  # it keeps what it finds, which is no change that forward makes
-    over = Over(net, modules, data.device, steps, start, record, fused)
+    seen: Dict[str, List[Any]] = {name: [] for name in record}
+    over = Over(modules, finals, data.device, steps, record, fused)
     with _listening(modules, seen, over.inside if explain else None), unchanged(modules, over.buffers, over.escaped):
-        hidden = {neuron: neuron.hidden() for neuron in neurons.values()}
+        hidden = {neuron: neuron.hidden() for neuron in finals}
         unready = holding(over, data.new_zeros(1))  # in the place of a state until its neuron is called
         unready.refused = "forward looks at the state of a neuron before the neuron is called"
-        for neuron in neurons.values():
+        for neuron in finals:
             neuron.__dict__.update(dict.fromkeys(neuron.states, unready))
         del unready
         try:
@@ -145,11 +142,10 @@ def _once(
             with over, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "There is a performance drop")  # vmap's, where it goes step by step
                 out = net(begin.pop())
-            shapes = {n: {s: tuple(n.__dict__[s].shape) for s in n.states} for n in over.runs}
             over.check_draws()
             out, recorded = over.whole((out, {name: made[0] if made else None for name, made in seen.items()}))
-            over.finals.update({over.names[id(n)]: run.finish() for n, run in over.runs.items() if run is not None})
-            if any(not isinstance(n.__dict__[s], OverTime) for n in neurons.values() for s in n.states):
+            finals.update({neuron: finish() for neuron, finish in over.runs.items()})
+            if any(not isinstance(n.__dict__[s], OverTime) for n in finals for s in n.states):
                 raise StepByStep("forward sets the state of a neuron")
             if any(len(made) != 1 for made in seen.values()):
                 raise StepByStep("a recorded layer is not called once in a step")
@@ -159,9 +155,8 @@ def _once(
                 rows_of.clear()
             for neuron, values in hidden.items():
                 neuron.__dict__.update(values)
-    for name, neuron in neurons.items():
-        final = over.finals.get(name) or start(name, neuron)
-        neuron.set_hidden({n: v.reshape(shapes[neuron][n]) if neuron in shapes else v for n, v in final.items()})
+    for neuron, last in finals.items():
+        neuron.set_hidden(last)
     rows = {f"{name} ({type(modules[name]).__name__})".lstrip(): how for name, how in over.rows.items()}
     return out, recorded, rows
 

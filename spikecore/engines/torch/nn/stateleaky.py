@@ -11,7 +11,7 @@ from torch import nn
 
 from spikecore.api import neurons
 from spikecore.api.core.layer import Params, State
-from spikecore.engines.torch.nn.engine import engine_for, working
+from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, Face
 from spikecore.engines.torch.nn.neuron import LIF
 from spikecore.engines.torch.nn.options import field_of
@@ -80,9 +80,7 @@ class StateLeaky(LIF):
         return replace(super().described(), beta=field_of(nn.Parameter(self.beta) if learned else self.beta))
 
     def forward(self, input_: Any) -> Any:
-        mem = self._base_state_function(working(input_))
-        if self._quantiser is not None:
-            mem = self._quantiser.apply(engine_for(mem.device, mem.dtype), mem)
+        mem = self._quantised(self._base_state_function(working(input_)))
         if not self.output:
             return mem
         spk = self.fire(mem)

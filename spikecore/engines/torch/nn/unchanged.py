@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
+import io
 import pickle
 import random
 import types
+import weakref
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
@@ -15,9 +16,9 @@ from torch import nn
 
 from spikecore.engines.torch.nn.over_time import StepByStep
 
-_CONTAINERS = (list, dict, set, collections.deque)
-_PLAIN = {bool, int, float, str, tuple, type(None), torch.Tensor, nn.Parameter}
 _TORCHS = set(vars(nn.Module()))  # what torch keeps on every module
+_PLAIN = {bool, int, float, str, type(None), torch.Tensor, nn.Parameter}
+_SAME = (torch.Tensor, nn.Module, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, weakref.ref)
 
 
 @contextlib.contextmanager
@@ -25,12 +26,13 @@ def unchanged(
     modules: Dict[str, Any], buffers: Sequence[Tuple[Any, Any]] = (), reason: Callable[[], str] = str
 ) -> Iterator[None]:
     """Check that nothing changes that hangs on the modules, nor a generator of random numbers; if something does, or
-    anything is raised, everything is put back.
+    anything is raised, it is put back.
 
-    Modules of torch's and ours whose attributes are plain values need no look: their code depends on nothing else.
+    Meanwhile the user's own modules hold copies of their lists, dicts and objects, so that a change does no harm. Of an
+    object that cannot be copied, such as one with a lock or an open file, the attributes are compared, no deeper.
 
     Args:
-        modules: the modules by name.
+        modules: the modules by name; where all code is torch's and ours, there is nothing to look for.
         buffers: tensors that may change, each with its values from before.
         reason: says in the end what else is wrong; "" for nothing.
 
@@ -38,28 +40,36 @@ def unchanged(
         StepByStep: what changes, or what an error says.
     """
     theirs = [module for module in modules.values() if _is_foreign(module)]
-    containers, generators = _reached(theirs)
+    attributes = [d for m in modules.values() for d in (vars(m), m._parameters, m._buffers, m._modules) if theirs]
+    drawn, same = _generators() if theirs else None, {}  # type: Any, Any
     torchs, cudas = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    held = [{n: v for n, v in vars(m).items() if n not in _TORCHS and type(v) not in _PLAIN} for m in theirs]
+    copies, kept = _copies(held, same) if any(held) else ([], [])
+    copied, attributes = _pickled(copies, same), [*attributes, *map(vars, kept)]
+    before = [dict(d) for d in attributes]
     try:
-        yield
-        why = reason()
-        for container, before in containers:
-            now = _contents(container)
-            if len(now) != len(before) or any(a is not b for a, b in zip(now, before)):
-                why = f"forward changes {_changed(container, before)} from step to step"
-        if any(_state(generator) != before for generator, before in generators):
+        try:
+            for module, values in zip(theirs, copies):
+                vars(module).update(values)
+            begun = [dict(d) for d in attributes]
+            yield
+            names, why = _rebound(attributes, begun), ""
+            if names or _pickled(copies, same) != copied:
+                why = f"forward changes {names[0] if names else 'what an attribute holds'} from step to step"
+        finally:
+            for now, then in zip(attributes, before):
+                if list(now) != list(then):
+                    now.clear()
+                now.update(then)
+        if theirs and _generators() != drawn:
             why = "forward uses a random number generator outside of layers"
+        why = why or reason()
         if why:
             raise StepByStep(why)
     except BaseException as error:
-        for container, before in containers:
-            container.clear()
-            fill = container.extend if hasattr(container, "extend") else container.update
-            fill(zip(before[::2], before[1::2]) if isinstance(container, dict) else before)
-        for generator, before in generators:
-            generator.setstate(before) if hasattr(generator, "setstate") else setattr(
-                generator, "state", pickle.loads(before)
-            )
+        if drawn is not None:
+            random.setstate(drawn[0])
+            _of_numpy().state = pickle.loads(drawn[1])
         with torch.no_grad():
             for buffer, copy in buffers:
                 buffer.copy_(copy)
@@ -73,54 +83,79 @@ def unchanged(
 
 def _is_foreign(module: Any) -> bool:
     """Whether a module runs code that is not torch's or ours."""
-    if type(module).__module__.startswith("spikecore."):
-        return "forward" in vars(module)
-    known = type(module).__module__.startswith("torch.nn.modules.")
-    return not known or any(type(v) not in _PLAIN for name, v in vars(module).items() if name not in _TORCHS)
+    return "forward" in vars(module) or not type(module).__module__.startswith(("spikecore.", "torch.nn.modules."))
 
 
-def _reached(modules: Sequence[Any]) -> Tuple[List[Tuple[Any, List[Any]]], List[Tuple[Any, Any]]]:
-    """Containers and generators that hang on modules, with what is in them."""
-    containers: Dict[int, Tuple[Any, List[Any]]] = {}
-    generators: List[Any] = []
-    todo: List[Any] = [vars(module) for module in modules]
-    if modules:
-        generators += [random, np.random.get_bit_generator()]  # type: ignore[attr-defined]  # public since NumPy 1.24
-    while todo:
-        value = todo.pop()
-        if isinstance(value, (np.random.Generator, random.Random)):
-            generators.append(getattr(value, "bit_generator", value))
-        elif isinstance(value, _CONTAINERS):
-            if id(value) not in containers:
-                containers[id(value)] = value, _contents(value)
-                todo += containers[id(value)][1]
-        elif type(value) not in _PLAIN and _has_attributes(value):
-            todo.append(vars(value))
-    return list(containers.values()), [(generator, _state(generator)) for generator in generators]
+def _rebound(attributes: Sequence[Dict[str, Any]], before: Sequence[Dict[str, Any]]) -> List[str]:
+    """The attributes that have other values than before, in words."""
+    both = [(name, now, then) for now, then in zip(attributes, before) for name in {**now, **then}]
+    return [f"the attribute {name!r}" for name, now, then in both if now.get(name, now) is not then.get(name, now)]
 
 
-def _has_attributes(value: Any) -> bool:
-    """Whether a value is an object with attributes that ``forward`` might change."""
-    others = (nn.Module, torch.Tensor, type, types.ModuleType, types.FunctionType)
-    ours = type(value).__module__.startswith("spikecore.")  # neurons and surrogates, which do not change
-    return not ours and isinstance(getattr(value, "__dict__", None), dict) and not isinstance(value, others)
+class _Pickler(pickle.Pickler):
+    """A pickler for which tensors, modules and functions stay what they are: ``same`` gets them, by their ``id``."""
+
+    same: Dict[int, Any]
+
+    def persistent_id(self, value: Any) -> Any:
+        library = type(value).__module__.partition(".")[0]
+        if not isinstance(value, _SAME) and (library not in ("torch", "spikecore") or type(value) is torch.Generator):
+            return None
+        self.same[id(value)] = value
+        return id(value)
 
 
-def _contents(container: Any) -> List[Any]:
-    return [x for pair in container.items() for x in pair] if isinstance(container, dict) else list(container)
+class _Unpickler(pickle.Unpickler):
+    same: Dict[int, Any]
+
+    def persistent_load(self, number: Any) -> Any:
+        return self.same[number]
 
 
-def _changed(container: Any, before: List[Any]) -> str:
-    """What has changed in a container, in words."""
-    if "_parameters" not in container:  # not a module's attributes
-        return "a container that hangs on the network"
-    then = dict(zip(before[::2], before[1::2]))
-    name = next(n for n in {**container, **then} if container.get(n, then) is not then.get(n, then))
-    return f"the attribute {name!r}"
+def _pickled(value: Any, same: Dict[int, Any]) -> bytes:
+    """A value as bytes, which are equal as long as nothing in it has changed."""
+    file = io.BytesIO()
+    pickler = _Pickler(file, 4)
+    pickler.same = same
+    pickler.dump(value)
+    return file.getvalue()
 
 
-def _state(generator: Any) -> Any:
-    return generator.getstate() if hasattr(generator, "getstate") else pickle.dumps(generator.state)
+def _copied(value: Any, same: Dict[int, Any]) -> Any:
+    loader = _Unpickler(io.BytesIO(_pickled(value, same)))
+    loader.same = same
+    return loader.load()
+
+
+def _copies(held: List[Dict[str, Any]], same: Dict[int, Any]) -> Tuple[Any, List[Any]]:
+    """Copies of attributes by module, and the objects among them that cannot be copied.
+
+    Raises:
+        StepByStep: one that is no object with attributes, such as a generator, cannot be copied.
+    """
+    try:
+        return _copied(held, same), []
+    except Exception:  # noqa: BLE001  (objects of the user's own raise anything)
+        kept = []
+    for values in held:
+        for name in list(values):
+            try:
+                _pickled(values[name], same)
+            except Exception as error:  # noqa: BLE001
+                if not isinstance(getattr(values[name], "__dict__", None), dict):
+                    why = f"the attribute {name!r} of a module cannot be copied: {first_line(error)}"
+                    raise StepByStep(why) from None
+                kept.append(values.pop(name))
+    return _copied(held, same), kept
+
+
+def _generators() -> Tuple[Any, bytes]:
+    """The states of the generators of Python and NumPy."""
+    return random.getstate(), pickle.dumps(_of_numpy().state)
+
+
+def _of_numpy() -> Any:
+    return np.random.get_bit_generator()  # type: ignore[attr-defined]  # public since NumPy 1.24
 
 
 def first_line(error: BaseException) -> str:
