@@ -258,3 +258,20 @@ def test_a_sparse_recurrence_equals_the_loop(monkeypatch, name, kind):
     assert np.array_equal(found[0][0], found[1][0])
     for ours, theirs in zip(*found):
         assert np.abs(ours - theirs).max() <= 1e-13 * max(1.0, np.abs(theirs).max())
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_a_forked_process_multiplies_on_one_thread(always):
+    import multiprocessing
+
+    x, weight = drawn(0, 300, 200, 0.1, "float32"), np.ones((200, 70), "float32")
+    spikes = sparse.spikes_of(x, 70)
+    spikes.times(weight)  # threads have started
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        found = pool.apply_async(_row_sums, (x, weight)).get(timeout=60)
+    assert near(found, x @ weight, "float32")
+
+
+def _row_sums(x, weight):
+    spikes = sparse.Spikes(pack(x), None)
+    return spikes.times(weight)

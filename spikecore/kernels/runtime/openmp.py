@@ -96,7 +96,9 @@ def use_threads(count: int) -> None:
 
 
 def most_threads() -> int:
-    """How many threads a kernel called from this Python thread may use."""
+    """How many threads a kernel called from this Python thread may use: one in a process that was forked."""
+    if _forked:
+        return 1
     found: Optional[int] = getattr(_own, "most", None)
     if found is None:
         import numba
