@@ -73,19 +73,6 @@ def test_where_one_gradient_is_wanted_it_is_torchs(wanted):
     assert out.grad_fn is None or type(out.grad_fn).__name__ == "MmBackward0"
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_linear_module_keeps_its_values_and_gradients(bias):
-    from spikecore.engines.torch.product import call_linear
-
-    module, x = torch.nn.Linear(4, 3, bias=bias), torch.rand(5, 2, 4, requires_grad=True)
-    found = []
-    for call in (module, lambda x: call_linear(module, x)):
-        y = call(x)
-        found.append((y, *torch.autograd.grad((y * torch.arange(3.0)).sum(), (x, *module.parameters()))))
-    assert torch.equal(found[0][0], found[1][0])
-    assert all(torch.allclose(a, b, rtol=1e-6) for a, b in zip(*found))
-
-
 def test_autocast_chooses_the_types_of_products_large_and_small(monkeypatch):
     from spikecore.engines.torch import product
 
@@ -96,7 +83,7 @@ def test_autocast_chooses_the_types_of_products_large_and_small(monkeypatch):
         monkeypatch.setattr(product, "LARGE", large)
         lifted = x.clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16):
-            y = product.call_linear(module, lifted)
+            y = product.linear(lifted, module.weight, module.bias)
         y.float().sum().backward()
         found.append((y, lifted.grad, module.weight.grad.clone()))
         module.zero_grad()

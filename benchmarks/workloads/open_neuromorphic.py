@@ -36,30 +36,39 @@ class Task:
         self.upstream = draw.random(shape, dtype="float32")
         self.weight = data.affine(draw, (n, n), gain=1.5)["weight"]
 
-    def through(self, spiking: Call, backward: bool, scale: float = 1.0, batch_first: bool = False) -> Run:
-        """A run of a torch Linear, called once for all steps and samples, and of the neuron ``spiking`` after it.
+    def through(
+        self, spiking: Call, backward: bool, scale: float = 1.0, batch_first: bool = False, linear: Any = None
+    ) -> Run:
+        """A run of a Linear, called once for all steps and samples, and of the neuron ``spiking`` after it.
 
         Args:
             spiking: the neuron, a function of the current.
             backward: whether to run backward, too.
             scale: factor of the weights.
             batch_first: pass sequences as (batch, time, ...).
+            linear: a function of input and weight; None is torch's.
         """
         import torch
 
+        linear = linear or torch.nn.functional.linear
         weight = leaf(self.weight * scale, self.device)
         x, upstream = (torch.as_tensor(array, device=self.device) for array in (self.x, self.upstream))
         if batch_first:
             x, upstream = (tensor.transpose(0, 1).contiguous() for tensor in (x, upstream))
         run = backward_run(
-            lambda: spiking(torch.nn.functional.linear(x, weight)), upstream if backward else None, {"weight": weight}
+            lambda: spiking(linear(x, weight)), upstream if backward else None, {"weight": weight}
         )
         return _rescaled(run, scale, batch_first)
 
     def ours(self, layer: Any, backward: bool, fused: Any = "auto", device: Optional[str] = None) -> Run:
         """A run on the torch engine."""
         engine = sc.get_engine("torch", device=device or self.device, fused=fused)
-        return self.through(layer_call(layer, engine), backward)
+        linear = sc.Linear(self.n, self.n, bias=False)
+        return self.through(
+            layer_call(layer, engine),
+            backward,
+            linear=lambda x, weight: layer_call(linear, engine, sc.Params({"weight": weight}))(x),
+        )
 
     def spyx(self, backward: bool) -> Run:
         """A run of Spyx with everything in one jit."""

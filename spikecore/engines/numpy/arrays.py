@@ -12,7 +12,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.arguments import real
 from spikecore.engines.numpy.namespace import namespace, raw_words
-from spikecore.engines.numpy.product import matmul
+from spikecore.engines.numpy.product import matmul, sparse_matmul
 from spikecore.engines.numpy.tape import Var
 
 DTYPES = ("float32", "float64")
@@ -25,6 +25,7 @@ class ArrayEngine(Engine):
     Args:
         dtype: "float32" or "float64".
         space: "numpy", "cupy", or an importable array-API namespace such as "array_api_strict".
+        fused: whether there may be compiled kernels; products with spikes are some.
 
     Raises:
         ValueError: another dtype.
@@ -32,12 +33,12 @@ class ArrayEngine(Engine):
 
     chunk = CHUNK
 
-    def __init__(self, dtype: str, space: str) -> None:
+    def __init__(self, dtype: str, space: str, fused: Any) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         self.dtype = dtype
         self.library = importlib.import_module(NAMESPACES.get(space, space))
-        self.namespace = space
+        self.namespace, self.fused = space, fused
         self.device = "cpu"
         self.generator: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
         self.xp = namespace(self.raw_words())
@@ -50,7 +51,8 @@ class ArrayEngine(Engine):
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
         """The words of the vocabulary as functions of plain arrays, by name."""
-        return raw_words(self.library, self.dtype, matmul if self.namespace == "numpy" else operator.matmul)
+        own = sparse_matmul if self.fused is not False else matmul
+        return raw_words(self.library, self.dtype, own if self.namespace == "numpy" else operator.matmul)
 
     # ---- host and engine ----
 

@@ -58,8 +58,8 @@ class NumpyEngine(Lowers, ArrayEngine):
             raise ValueError(f"fused=True: there are no kernels for namespace={namespace!r}")
         if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
-        super().__init__(dtype, namespace)
-        self.fused, self.target = fused if namespace in TARGETS else False, TARGETS.get(namespace, "")
+        super().__init__(dtype, namespace, fused if namespace in TARGETS else False)
+        self.target = TARGETS.get(namespace, "")
         self.checkpoint_every = checkpoint_every
 
     def spike(self, u: Any, surrogate: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import multiply
+from spikecore.kernels.sparse import product as sparse
 
 
 def shifted(y: Any, bias: Any) -> Any:
@@ -16,6 +17,18 @@ def shifted(y: Any, bias: Any) -> Any:
     if bias is not None:
         y += bias
     return y
+
+
+def sparse_matmul(a: Any, b: Any) -> Any:
+    """The product a @ b, by lists if an operand is spikes and this is faster."""
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.size * b.shape[1] >= sparse.LEAST and a.dtype == b.dtype:
+        left = sparse.spikes_of(a, b.shape[1])
+        if left is not None:
+            return left.times(b)
+        right = sparse.spikes_of(b, a.shape[0], transposed=True)
+        if right is not None:
+            return np.ascontiguousarray(right.transposed_times(a.T).T)
+    return matmul(a, b)
 
 
 def matmul(a: Any, b: Any) -> Any:

@@ -57,7 +57,7 @@ class TorchEngine(Lowers, Engine):
         if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
         self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every
-        self.xp = words(self.device, dtype, lean=True)
+        self.xp = words(self.device, dtype, lean=True, look=fused is not False)
 
     def __repr__(self) -> str:
         return f"TorchEngine(device={self.device!r}, dtype={self.dtype!r})"

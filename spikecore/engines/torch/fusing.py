@@ -11,6 +11,7 @@ from spikecore.api.neurons.stepper import Noisy, Stepper
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
+from spikecore.engines.torch.once import Once
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
@@ -142,19 +143,4 @@ class FusedScan(torch.autograd.Function):
             by_x,
             *states,
             *(next(rest) if i in by_params else None for i in range(len(kernels.params))),
-        )
-
-
-class Once(torch.autograd.Function):
-    """First derivatives, which have none."""
-
-    @staticmethod
-    def forward(ctx: Any, *tensors: Any) -> Any:
-        return tuple(x.view_as(x) for x in tensors)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        raise RuntimeError(
-            "fused kernels have no second derivative; get_engine('torch', fused=False), or snn.run(..., fused=False), "
-            "differentiates the loop twice"
         )

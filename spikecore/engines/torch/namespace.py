@@ -6,6 +6,7 @@ array-api-compat supplies the functions that it has in differentiable form. The 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Dict
 
 import array_api_compat.torch as compat
@@ -27,10 +28,11 @@ _COMPAT = (
 ).split()
 
 
-def words(device: Any, dtype: str, lean: bool = False) -> Vocabulary:
+def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vocabulary:
     """All words; new tensors are on ``device`` and have ``dtype``.
 
-    With ``lean``, words save time and memory: convolutions choose the memory order, products free memory early.
+    With ``lean``, words save time and memory: convolutions choose the memory order, products free memory early. With
+    ``look`` as well, products look whether an operand is spikes.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,8 +66,8 @@ def words(device: Any, dtype: str, lean: bool = False) -> Vocabulary:
         "zeros": make(torch.zeros),
         "ones": make(torch.ones),
         "full": make(torch.full),
-        "matmul": matmul if lean else torch.matmul,
-        "linear": linear if lean else F.linear,
+        "matmul": partial(matmul, look=look) if lean else torch.matmul,
+        "linear": partial(linear, look=look) if lean else F.linear,
         "zeros_like": zeros_like if lean else torch.zeros_like,
         "conv": _conv_last if lean else _conv,
         "avg_pool": _avg_pool,

@@ -1,4 +1,4 @@
-"""Matrix products whose backward pass lets go of the left operand before the gradient by it is made.
+"""Matrix products that are fast with spikes, and whose backward pass frees the left operand early.
 
 autograd's node for a @ b computes both gradients and then frees what it saved; a sequence of spikes and the gradient by
 it, equally large, are alive together. Here they are two nodes: the first to run backwards, ``ByRight``, gives the
@@ -17,8 +17,11 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, fresh
-from spikecore.engines.torch.modes import casting, read_by_dynamo, transformed
+from spikecore.engines.torch.modes import casting, compiling, has_data, read_by_dynamo, transformed
+from spikecore.engines.torch.once import Once
 from spikecore.kernels.runtime.blas import PART
+from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.sparse import product as sparse
 
 LARGE = 1 << 20  # elements of a from which on it matters
 _LIBRARY = {"linux": "libtorch_cpu.so", "win32": "torch_cpu.dll"}.get(sys.platform)
@@ -50,39 +53,47 @@ def _mkl_threads() -> Optional[Callable[[int], int]]:
         return None
 
 
-def matmul(a: Any, b: Any) -> Any:
-    """The product a @ b of tensors."""
-    if not _matters(a, b):
+def matmul(a: Any, b: Any, look: bool = True) -> Any:
+    """The product a @ b of tensors; ``look`` says whether a may be spikes, which are then multiplied as lists."""
+    spikes = _spikes(a, b) if look else None
+    if spikes is None and not _matters(a, b):
         return torch.matmul(a, b)
-    return ByRight.apply(ByLeft.apply(a, b, None), a, b)
+    return ByRight.apply(ByLeft.apply(a, b, None, spikes), a, b, spikes)
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Give x W^T + b for x (rows, features)."""
+def linear(x: Any, weight: Any, bias: Any = None, look: bool = True) -> Any:
+    """Give x W^T + b for x (rows, features); ``look`` as in ``matmul``."""
     across = weight.t()
-    if not _matters(x, across):
+    spikes = _spikes(x, across, bias) if look else None
+    if spikes is None and not _matters(x, across):
         return F.linear(x, weight, bias)
-    return ByRight.apply(ByLeft.apply(x, across, bias), x, across)
-
-
-def call_linear(module: Any, x: Any) -> Any:
-    """What a Linear makes of x (..., features)."""
-    flat = x.reshape(-1, x.shape[-1])
-    if not own_forward(module) or not _matters(flat, module.weight.t()):
-        return module(x)
-    return linear(flat, module.weight, module.bias).reshape(*x.shape[:-1], module.out_features)
-
-
-def own_forward(module: Any) -> bool:
-    """Whether a module does what its class says."""
-    return type(module) is torch.nn.Linear and "forward" not in vars(module)
+    return ByRight.apply(ByLeft.apply(x, across, bias, spikes), x, across, spikes)
 
 
 def _matters(a: Any, b: Any) -> bool:
+    """Whether the left operand is large, and both have gradients."""
     if not (a.ndim == b.ndim == 2 and a.numel() >= LARGE and a.requires_grad and b.requires_grad):
         return False
-    plain = type(a) is torch.Tensor and not (torch.jit.is_tracing() or read_by_dynamo() or transformed())
-    return plain and torch.is_grad_enabled() and not casting(a.device.type)
+    return type(a) is torch.Tensor and _in_our_hands() and torch.is_grad_enabled() and not casting(a.device.type)
+
+
+def _in_our_hands() -> bool:
+    """Whether torch records or transforms nothing but gradients."""
+    return not (torch.jit.is_tracing() or read_by_dynamo() or compiling() or transformed())
+
+
+def _spikes(a: Any, b: Any, bias: Any = None) -> Any:
+    """The left operand as spikes, if lists of them make the product faster; None otherwise."""
+    if not (a.ndim == b.ndim == 2 and a.shape[0] * b.numel() >= sparse.LEAST and a.shape[1] == b.shape[0]):
+        return None
+    if bias is not None and bias.shape != b.shape[1:]:
+        return None
+    parts = (a, b) if bias is None else (a, b, bias)
+    if not all(has_data(x) and x.is_cpu and x.dtype == a.dtype and x.layout is torch.strided for x in parts):
+        return None
+    if a.dtype not in KEPT or any(x.is_neg() for x in parts) or not _in_our_hands() or casting("cpu"):
+        return None
+    return sparse.spikes_of(a.detach().numpy(), b.shape[1])
 
 
 def _multiplied(a: Any, b: Any) -> Any:
@@ -98,27 +109,47 @@ class ByLeft(torch.autograd.Function):
     """The product plus a bias, if any; differentiated by all but its right operand."""
 
     @staticmethod
-    def forward(ctx: Any, a: Any, b: Any, bias: Any) -> Any:
+    def forward(ctx: Any, a: Any, b: Any, bias: Any, spikes: Any) -> Any:
         ctx.save_for_backward(b)
+        if spikes is not None:
+            use_threads(torch.get_num_threads())
+            start = None if bias is None else bias.detach().numpy()
+            return torch.from_numpy(spikes.times(b.detach().numpy(), start))
         return _multiplied(a, b) if bias is None else torch.addmm(bias, a, b, out=_room(a, b))
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         (b,) = ctx.saved_tensors
-        return _multiplied(g, b.T), None, g.sum(0) if ctx.needs_input_grad[2] else None
+        by_a = _multiplied(g, b.T) if ctx.needs_input_grad[0] else None
+        return by_a, None, g.sum(0) if ctx.needs_input_grad[2] else None, None
 
 
 class ByRight(torch.autograd.Function):
-    """A product that is given, differentiated by its right operand only."""
+    """A product that is given, differentiated by its right operand only. Of spikes that are all one it keeps a bit
+    each.
+    """
 
     @staticmethod
-    def forward(ctx: Any, product: Any, a: Any, b: Any) -> Any:
-        ctx.save_for_backward(a)
+    def forward(ctx: Any, product: Any, a: Any, b: Any, spikes: Any) -> Any:
+        ctx.spikes, ctx.constant = spikes, not ctx.needs_input_grad[1]
+        ctx.save_for_backward(*([a] if spikes is None or spikes.values is not None else []))
         ctx.by_columns = b.stride(0) == 1 and b.stride(1) == b.shape[0]  # a transposed weight
         ctx.mark_dirty(product)  # the same tensor, which may be edited in place, as a view may not
         return product
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        (a,) = ctx.saved_tensors
-        return g, None, (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would
+        if not ctx.needs_input_grad[2]:
+            return g, None, None, None
+        saved = ctx.saved_tensors  # in any case: torch finds out here if they were edited
+        if ctx.spikes is not None and not (torch.is_grad_enabled() or transformed()):
+            use_threads(torch.get_num_threads())
+            sums = ctx.spikes.transposed_times(g.detach().numpy())
+            if sums is not None:
+                by_b = torch.from_numpy(sums)
+                return g, None, by_b.t().contiguous().t() if ctx.by_columns else by_b, None
+        a = saved[0] if saved else torch.from_numpy(ctx.spikes.dense(str(g.dtype)[6:]))
+        by_b = (g.T @ a).T if ctx.by_columns else a.T @ g  # lies as b does, as autograd's would
+        if not (saved or ctx.constant):  # the second derivative by the spikes would be missing
+            by_b = Once.apply(by_b, torch.empty(0, requires_grad=True))[0]
+        return g, None, by_b, None

@@ -150,7 +150,7 @@ class Over(TorchFunctionMode):
             product = x.promise.readout(*rest, **kwargs) if isinstance(x.promise, NeuronRun) else None
             self.say(how if product is None else "on spikes as they are made")
             if product is None:
-                product = through([lambda flat: linear(flat, *rest, **kwargs)], x.seq)
+                product = through([lambda flat: linear(flat, *rest, look=self.fused, **kwargs)], x.seq)
             return holding(self, product)
         statistics = call.name == "batch_norm" and call.option("training") is False
         behind_maps = call.name == "relu" and isinstance(x.promise, Maps)

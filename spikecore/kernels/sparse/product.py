@@ -1,0 +1,109 @@
+"""Matrix products with spikes, dense or by lists: whichever is expected to take less time.
+
+Which one it is depends on the operand's values and shape alone, not on earlier calls or on threads. The same operands
+therefore always give the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple
+
+import numpy as np
+
+from spikecore.kernels.sizes import has_numba
+
+LEAST = 1 << 26  # multiplications from which on it is worth looking at the values
+FEWEST = 8  # columns of the other matrix
+SAMPLE = 16, 256  # rows and columns that are looked at first
+GUESSED, COUNTED = 0.75, 0.95  # lists must take less than this part of the dense product's time
+LANES, BLOCK = 16, 1024  # columns and rows of the other matrix are taken so many at once
+# Nanoseconds on one core of an AMD EPYC of 2023. Only their ratios matter, and these differ less between machines.
+DENSE, DENSE_ROW = 0.0205, 0.6  # a multiplication of a library's product; an element of its left operand
+ADDITION, SPIKE = 0.04, 0.3  # adding an element of a row; beginning to add a row
+SUM = 0.65  # beginning an element of a sum
+CALLS = 150_000.0  # some calls from Python
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """A matrix that is zero almost everywhere.
+
+    Args:
+        bits: where it is not zero.
+        values: the matrix itself; None where all that is not zero is one.
+    """
+
+    bits: Any
+    values: Any
+
+    @property
+    def shape(self) -> Tuple[int, int]:
+        """Rows and columns."""
+        return len(self.bits.words), self.bits.columns
+
+    def times(self, matrix: Any, start: Any = None) -> Any:
+        """The product with a matrix (columns, outs), plus ``start`` (outs,), if given."""
+        from spikecore.kernels.sparse.gather import sums
+        from spikecore.kernels.sparse.lists import by_rows
+
+        return sums(by_rows(self.bits, self.values), matrix, start)
+
+    def transposed_times(self, matrix: Any) -> Any:
+        """The product of the transpose with a matrix (rows, outs); None where a dense product is faster."""
+        if relative_time(*self.shape, matrix.shape[1], self.bits.rate, transposed=True) > COUNTED:
+            return None
+        from spikecore.kernels.sparse.gather import sums
+        from spikecore.kernels.sparse.lists import by_columns
+
+        return sums(by_columns(self.bits, self.values), matrix)
+
+    def dense(self, dtype: Any) -> Any:
+        """The matrix."""
+        from spikecore.kernels.sparse.bits import unpack
+
+        return unpack(self.bits, dtype) if self.values is None else self.values
+
+
+def spikes_of(matrix: Any, outs: int, transposed: bool = False) -> Optional[Spikes]:
+    """A NumPy array, or its transpose, as spikes if lists make the product with a matrix of ``outs`` columns faster;
+    None otherwise.
+    """
+    (rows, columns), dtype = matrix.shape, matrix.dtype.name
+    if rows * columns * outs < LEAST or outs < FEWEST or dtype not in ("float32", "float64") or not has_numba():
+        return None
+    if matrix.strides[1] != matrix.itemsize or not matrix.flags.aligned:
+        return None
+    if relative_time(rows, columns, outs, sampled_rate(matrix), transposed) > GUESSED:
+        return None
+    from spikecore.kernels.sparse.bits import pack
+
+    bits = pack(matrix)
+    if relative_time(rows, columns, outs, bits.rate, transposed) > COUNTED:
+        return None
+    return Spikes(bits, None if bits.binary else matrix)
+
+
+def sampled_rate(matrix: Any) -> float:
+    """About which part of a matrix is not zero, from rows and columns evenly apart."""
+    rows, columns = (max(1, n // most | 1) for n, most in zip(matrix.shape, SAMPLE))
+    some = matrix[::rows, ::columns]
+    return float(np.count_nonzero(some) / some.size)
+
+
+def relative_time(rows: int, columns: int, outs: int, rate: float, transposed: bool = False) -> float:
+    """How long a product by lists takes, with lists made first: a part of the time of the dense product.
+
+    Args:
+        rows, columns: of the spikes.
+        outs: columns of the other matrix.
+        rate: part of the spikes that are not zero.
+        transposed: whether the spikes are transposed first, as they are for the gradient by a weight.
+    """
+    elements, wide = rows * columns, -(-outs // LANES) * LANES
+    sums, inner = (columns, rows) if transposed else (rows, columns)
+    element, spike, copy = (0.2, 3.0, 0.4) if transposed else (0.4, 0.6, 1.5)  # lists; copying the other matrix
+    lists = elements * (element + rate * spike)
+    adding = sums * wide * -(-inner // BLOCK) * SUM + inner * wide * copy
+    adding += elements * rate * (SPIKE + wide * ADDITION)
+    return (CALLS + lists + adding) / max(1.0, elements * (DENSE * outs + DENSE_ROW))

@@ -1,0 +1,148 @@
+"""Products with spikes by lists: equal to dense products, whatever the shapes, rates and values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import spikecore as sc
+
+pytest.importorskip("numba", reason="Numba is not installed")
+
+from spikecore.kernels.sparse import product as sparse  # noqa: E402  (it needs Numba to do anything)
+from spikecore.kernels.sparse.bits import pack, unpack  # noqa: E402
+from spikecore.kernels.sparse.lists import by_columns, by_rows  # noqa: E402
+
+CLOSE = {"float32": 1e-6, "float64": 1e-14}
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Lists for products of any size and rate."""
+    monkeypatch.setattr(sparse, "LEAST", 0)
+    monkeypatch.setattr(sparse, "FEWEST", 0)
+    monkeypatch.setattr(sparse, "relative_time", lambda *_, **__: 0.0)
+
+
+def drawn(seed, rows, columns, rate, dtype, graded=False):
+    draw = np.random.default_rng(seed)
+    x = (draw.random((rows, columns)) < rate).astype(dtype)
+    return x * draw.choice([0.5, -1.0, 3.0], x.shape).astype(dtype) if graded else x
+
+
+def near(a, b, dtype):
+    return np.abs(a - b).max(initial=0.0) <= CLOSE[dtype] * max(1.0, np.abs(b).max(initial=0.0)) * 10
+
+
+SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 300), st.integers(1, 150), st.sampled_from([0.0, 0.02, 0.3, 1.0]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SHAPES, st.sampled_from(["float32", "float64"]), st.booleans(), st.integers(0, 99))
+def test_products_and_their_transposes_equal_dense_ones(shape, dtype, graded, seed):
+    rows, columns, outs, rate = shape
+    x, draw = drawn(seed, rows, columns, rate, dtype, graded), np.random.default_rng(seed)
+    weight, g = draw.normal(size=(outs, columns)).astype(dtype), draw.normal(size=(rows, outs)).astype(dtype)
+    start = draw.normal(size=outs).astype(dtype)
+    bits = pack(x)
+    assert bits.count == np.count_nonzero(x)
+    assert bits.binary == bool(np.isin(x, (0, 1)).all())
+    assert not bits.binary or np.array_equal(unpack(bits, dtype), x)
+    spikes = sparse.Spikes(bits, None if bits.binary else x)
+    wide = x.astype("float64")
+    assert near(spikes.times(weight.T, start), wide @ weight.T.astype("float64") + start, dtype)
+    sums = sparse.Spikes(bits, spikes.values)
+    found = sums.transposed_times(g)
+    assert found is None or near(found, wide.T @ g.astype("float64"), dtype)
+
+
+def test_lists_in_parts_keep_every_spike():
+    x = drawn(3, 2500, 1100, 0.05, "float32")
+    for lists, matrix in ((by_rows(pack(x)), x), (by_columns(pack(x)), x.T)):
+        found = np.zeros(matrix.shape, "float32")
+        for i in range(matrix.shape[0]):
+            for part in range(lists.blocks):
+                begin, end = lists.begin[i * lists.blocks + part : i * lists.blocks + part + 2]
+                own = lists.index[begin:end]
+                assert (np.diff(own.astype(int)) > 0).all()
+                found[i, part * 1024 + own] += 1
+        assert np.array_equal(found, matrix)
+
+
+def test_threads_do_not_change_a_bit(always):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from spikecore.engines.torch.product import linear
+
+    x, draw = torch.from_numpy(drawn(0, 3000, 1100, 0.1, "float32")), torch.Generator().manual_seed(0)
+    weight = torch.randn(130, 1100, generator=draw).requires_grad_()
+    g, before, found = torch.randn(3000, 130, generator=draw), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            y = linear(x, weight)
+            found.append((y.detach(), *torch.autograd.grad(y, weight, g)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for one in found[1:] for a, b in zip(found[0], one))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+def test_an_engines_products_and_gradients(always, name, dtype, graded):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    engine, dense = (sc.get_engine(name, dtype=dtype, fused=fused) for fused in ("auto", False))
+    draw = np.random.default_rng(0)
+    x, g = drawn(1, 50, 70, 0.1, dtype, graded), draw.normal(size=(50, 30)).astype(dtype)
+    params = sc.Params({"x": x, "w": draw.normal(size=(30, 70)).astype(dtype), "b": draw.normal(size=30).astype(dtype)})
+
+    def run(of, word):
+        def function(p):
+            y = of.xp.linear(p["x"], p["w"], p["b"]) if word == "linear" else of.xp.matmul(p["x"], p["w"].T)
+            return of.xp.sum(y * of.asarray(g)), y
+
+        given = sc.Params({k: of.asarray(v) for k, v in params.items()})
+        _, y, grads = of.value_and_grad(function, given)
+        return [of.to_numpy(v) for v in (y, *(grads[k] for k in params))]
+
+    for ours, theirs in zip(run(engine, "linear"), run(dense, "linear")):
+        assert near(ours, theirs, dtype)
+
+
+def test_a_weight_that_no_spike_meets_may_be_nan(always):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from spikecore.engines.torch.product import linear
+
+    x, weight = torch.zeros(5, 70), torch.ones(20, 70)
+    x[1, 3] = x[2, 66] = 1.0
+    weight[4, 3] = float("nan")
+    weight[7, 65] = float("inf")  # at a neuron that is silent
+    y = linear(x, weight)
+    assert torch.isnan(y).nonzero().tolist() == [[1, 4]]
+    x[3, 0] = float("nan")
+    assert torch.isnan(linear(x, weight)[3]).all()
+
+
+def test_spikes_that_are_one_keep_a_bit_each_for_backward(always):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from spikecore.engines.torch.product import linear
+
+    kept = []
+    x = torch.from_numpy(drawn(0, 640, 640, 0.05, "float32")).requires_grad_()
+    weight = torch.ones(64, 640, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = linear(x, weight)
+    assert all(t.numel() == weight.numel() for t in kept)  # and no other tensor
+    assert y.grad_fn.spikes.bits.words.nbytes * 8 == x.numel()
+    with pytest.raises(RuntimeError, match="second derivative"):
+        (by_w,) = torch.autograd.grad(y.sum(), weight, create_graph=True)
+        by_w.sum().backward()
+
+
+def test_dense_operands_stay_dense():
+    x = np.random.default_rng(0).random((1 << 10, 1 << 10), dtype="float32")
+    assert sparse.spikes_of(x, 1 << 10) is None
+    assert sparse.spikes_of((x < 0.05).astype("float32"), 1 << 10) is not None
+    assert sparse.spikes_of((x < 0.6).astype("float32"), 1 << 10) is None
