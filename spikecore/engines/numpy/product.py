@@ -21,7 +21,12 @@ def shifted(y: Any, bias: Any) -> Any:
 
 def sparse_matmul(a: Any, b: Any) -> Any:
     """The product a @ b, by lists if an operand is spikes and this is faster."""
-    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and a.size * b.shape[1] >= sparse.LEAST and a.dtype == b.dtype:
+    if (
+        a.ndim == b.ndim == 2
+        and a.shape[1] == b.shape[0]
+        and a.size * b.shape[1] >= sparse.LEAST
+        and a.dtype == b.dtype
+    ):
         left = sparse.spikes_of(a, b.shape[1])
         if left is not None:
             return left.times(b)

@@ -162,7 +162,10 @@ def by_weight(bits: Bits, x: Any, plan: Plan, g: Any, groups: int) -> Any:
     sums, panel = allocator.empty((parts, size), dtype), allocator.empty((workers, MANY * WORD), dtype)
     numbers, given, held = _shared(bits, x, plan, groups, filters, workers, dtype)
     length = MANY + 32  # lists begin in different sets of a cache
-    counts, lists = allocator.empty((workers, plan.rows), np.int64), allocator.empty((workers, plan.rows * length), np.uint16)
+    counts, lists = (
+        allocator.empty((workers, plan.rows), np.int64),
+        allocator.empty((workers, plan.rows * length), np.uint16),
+    )
     factors = lists if x is None else allocator.empty((workers, plan.rows * length), dtype)
     rest = (length, parts, address(counts), address(lists), address(factors))
     arrays = (*given, sums, g.reshape(total, -1), panel)
@@ -198,7 +201,10 @@ def _shared(
 ) -> Tuple[Tuple[int, ...], Tuple[Any, ...], Any]:
     """What both kernels get: numbers, the first array, and what must live as long as they run."""
     room = FEW * plan.rows + 4
-    begin, placed = allocator.empty((workers, FEW + 1), np.int64), allocator.empty((workers, plan.placed + 1), np.uint64)
+    begin, placed = (
+        allocator.empty((workers, FEW + 1), np.int64),
+        allocator.empty((workers, plan.placed + 1), np.uint64),
+    )
     index = allocator.empty((workers, room), np.uint16)
     by = index if x is None else allocator.empty((workers, room), dtype)
     sizes = len(bits.words) * plan.positions, address(plan.numbers), address(bits.words), bits.words.shape[1]

@@ -25,7 +25,6 @@ from spikecore.kernels.sparse.lists import BLOCK, Lists
 from spikecore.kernels.sparse.vectors import WORD, digest
 
 
-
 BEFORE = """
 from spikecore.kernels.sparse.vectors import adder  # {digest}
 

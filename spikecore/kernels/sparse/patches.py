@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -89,14 +89,16 @@ def plan_of(geometry: Geometry) -> Plan:
     return Plan(numbers, words * WORD, place.reshape(-1), placed, math.prod(out))
 
 
-def _pieces(geometry: Geometry, wide: int, own: int) -> Tuple[List[Sizes], Any]:
+def _pieces(geometry: Geometry, wide: int, own: int) -> Tuple[List[Sizes], Dict[Sizes, int]]:
     """Runs of bits that a patch consists of, none of which goes beyond a word, and the row of each tap.
 
     A run is (its offset from the first bit of the patch, its length, its place in a word, the word).
     """
     channels, (rows, columns), (by_y, by_x) = geometry.shape[0], geometry.kernel, geometry.dilation
     together = columns if geometry.groups == 1 and by_x == 1 else 1  # taps of a row without gaps between them
-    pieces, tap_at, word, used = [], {}, 0, 0
+    pieces: List[Sizes] = []
+    tap_at: Dict[Sizes, int] = {}
+    word = used = 0
     for i in range(rows):
         for j in range(0, columns, together):
             begin, length = (i * by_y * wide + j * by_x) * channels, together * own

@@ -10,7 +10,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from spikecore.engines.torch.layout import canonical, channels_last
+from spikecore.engines.torch.convolution import CONV, conv
+from spikecore.engines.torch.layout import canonical
 from spikecore.engines.torch.nn.calls import BATCHED, DRAWS, QUESTIONS, REFUSED, Call
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, through
@@ -156,9 +157,10 @@ class Over(TorchFunctionMode):
         behind_maps = call.name == "relu" and isinstance(x.promise, Maps)
         if not (x.dim() == BATCHED.get(call.name) or statistics or behind_maps):
             return None
-        last = self.last and call.name == "conv2d"
         self.say(how)
-        return self._link(x, lambda flat: call.func(channels_last(flat) if last else flat, *rest, **kwargs))
+        if call.func in CONV.values():
+            return self._link(x, lambda flat: conv(flat, *rest, last=self.last, look=self.fused, **kwargs))
+        return self._link(x, lambda flat: call.func(flat, *rest, **kwargs))
 
     def _link(self, x: OverTime, link: Callable[[Any], Any]) -> OverTime:
         maps = Maps.behind(x)
