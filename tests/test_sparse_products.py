@@ -146,3 +146,62 @@ def test_dense_operands_stay_dense():
     assert sparse.spikes_of(x, 1 << 10) is None
     assert sparse.spikes_of((x < 0.05).astype("float32"), 1 << 10) is not None
     assert sparse.spikes_of((x < 0.6).astype("float32"), 1 << 10) is None
+
+
+def neuron(kind, surrogate):
+    if kind == "learned":
+        return sc.Leaky(beta=sc.learn(np.linspace(0.5, 0.95, 70)), surrogate=surrogate, reset_mechanism="zero")
+    if kind == "graded":
+        return sc.Leaky(beta=0.9, graded_spikes_factor=0.5, surrogate=surrogate)
+    if kind == "synaptic":
+        return sc.Synaptic(alpha=0.8, beta=0.9, surrogate=surrogate)
+    return sc.ALIF(surrogate=surrogate) if kind == "adaptive" else sc.Leaky(beta=0.9, surrogate=surrogate)
+
+
+@pytest.mark.parametrize("few", [False, True], ids=["all", "read"])
+@pytest.mark.parametrize("lists", [False, True], ids=["dense", "lists"])
+@pytest.mark.parametrize("kind", ["leaky", "synaptic", "adaptive", "learned", "graded"])
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+def test_a_neuron_and_the_linear_behind_it(monkeypatch, name, kind, lists, few):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    from spikecore.api.core.layer import EMPTY, Key, Pass
+    from spikecore.api.core.tree import flatten, map_leaves
+
+    monkeypatch.setattr(sparse, "LEAST", 0)
+    monkeypatch.setattr(sparse, "relative_time", lambda *_, **__: 0.0 if lists else 2.0)
+    monkeypatch.setattr(sparse, "relative_time_of_dots", lambda *_, **__: 0.0 if few else 2.0)
+    surrogate = sc.surrogate.piecewise_quadratic(4.0) if few else sc.surrogate.atan()
+    net = sc.Sequential(neuron(kind, surrogate), sc.Linear(70, 40))
+    draw = np.random.default_rng(0)
+    x, g = draw.normal(0.3, 0.6, (37, 6, 70)), draw.normal(size=(37, 6, 40))
+    init, found = net.init(Key((0,)), (70,)), []
+    for fused in (True, False):
+        engine = sc.get_engine(name, dtype="float64", fused=fused)
+
+        def function(p, engine=engine):
+            out = net.run(Pass(engine, window=9), p["p"], EMPTY, None, p["x"])
+            last = engine.xp.sum(out.state["0"]["mem"] * engine.xp.astype(engine.asarray(g[0, :, :1]), "float64"))
+            return engine.xp.sum(out.outputs * engine.asarray(g)) + last, out.outputs
+
+        given = sc.Params({"p": map_leaves(engine.asarray, init.params), "x": engine.asarray(x)})
+        _, y, grads = engine.value_and_grad(function, given)
+        found.append([engine.to_numpy(v) for v in (y, *flatten(grads).values())])
+    assert found[0][0].any()
+    for ours, theirs in zip(*found):
+        assert np.abs(ours - theirs).max() <= 1e-13 * max(1.0, np.abs(theirs).max())
+
+
+def test_the_gradients_that_are_read_are_few_only_for_surrogates_that_end():
+    from spikecore.kernels.base import Request
+    from spikecore.kernels.select import Terms, choose
+
+    draw, shares = np.random.default_rng(0), {}
+    for surrogate in (sc.surrogate.atan(), sc.surrogate.piecewise_quadratic(4.0)):
+        terms, shape = Terms("auto", "float32"), (50, 16, 512)
+        kernels = choose(terms, sc.Leaky(beta=0.9, surrogate=surrogate), {"beta": 0.9, "threshold": 1.0}, {
+            "mem": np.zeros((16, 512), "float32")}, shape, (), (1024, 512))  # fmt: skip
+        x = draw.normal(0.1, 0.3, shape).astype("float32")
+        request = Request(x, [np.zeros((16, 512), "float32")], {}, 50)
+        shares[type(surrogate).__name__] = kernels._where_read(request).rate
+    assert shares["atan"] == 1.0
+    assert 0.0 < shares["piecewise_quadratic"] < 0.3

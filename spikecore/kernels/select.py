@@ -14,14 +14,15 @@ from spikecore.api.core.layer import Key, not_by_steps
 from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.kernels import readout
 from spikecore.kernels.base import Kernels
 from spikecore.kernels.form import Constants
 from spikecore.kernels.lifetimes import Remembered
-from spikecore.kernels.readout import Multiply, fits
 from spikecore.kernels.recurrence import NUMPY, Product, Recurrence, elementwise_part
 from spikecore.kernels.retrace import fixed, refresh
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
+from spikecore.kernels.sparse import behind
 
 KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
 _said: Set[str] = set()
@@ -70,11 +71,14 @@ def choose(
     """
     if terms.mode is False or (terms.mode == "auto" and math.prod(shape) < terms.least):
         return None
-    if weight and (terms.target != "cpu" or not fits(shape, weight)):
+    if weight and (terms.target != "cpu" or not (readout.fits(shape, weight) or behind.fits(shape, weight))):
         return None
     kernels = _kernels(terms, stepper, params, state, shape, tuple(record), weight)
     if not isinstance(kernels, str):
-        return None if weight and isinstance(kernels, Recurrence) else kernels
+        apart = isinstance(kernels, Recurrence) or not (
+            readout.fits(shape, weight) or behind.gives_spikes(kernels.step)
+        )
+        return None if weight and apart else kernels
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {kernels}")
     if "not installed" in kernels or "take long" in kernels:
@@ -100,7 +104,10 @@ def _kernels(
     if any(tuple(s.shape) != neurons for s in state.values()):
         return f"the states of {owner} are not shaped like its input"
     part = elementwise_part(stepper) if terms.target == "cpu" else None
-    around = terms.product if part else Multiply(weight[0]) if weight else None
+    around: Any = (Recurrence, terms.product) if part else None
+    if weight and not part:
+        narrow, product = readout.fits(shape, weight), (behind.ProductBehind, terms.product, weight[0])
+        around = (SequenceNumba, readout.Multiply(weight[0])) if narrow else product
     request = part or stepper, terms.target, terms.dtype, _constants(params), record
     kernels, is_fixed = _remembered(*request)
     if not is_fixed and refresh(request[0], *request[3:]):
@@ -138,14 +145,13 @@ def _remembered(
 ) -> Tuple[Any, bool]:
     """Kernels, or why there are none; and whether the neuron can never change. No sizes: a compiler's have no hash.
 
-    ``around`` is what stands around the neuron's step, on the CPU: a product, as part of a recurrence, or a sink.
+    ``around`` says what stands around the neuron's step, on the CPU: a class of kernels, and what else it is made with.
     """
     module, name = KINDS[target].split(".")
     kind = getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
     kernels = kind.of(stepper, constants, record, rows, dtype)
     if around is not None and not isinstance(kernels, str):
-        make = Recurrence if isinstance(around, Product) else SequenceNumba
-        kernels = make(kernels.step, around)
+        kernels = around[0](kernels.step, *around[1:])
     return kernels, fixed(stepper)
 
 

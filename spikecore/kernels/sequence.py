@@ -48,7 +48,7 @@ class SequenceNumba(Kernels):
 
     def forward(self, request: Request, keep: bool = True) -> Results:
         step, shape, steps, sink = self.step, request.shape, request.steps, self.sink
-        out = allocator.empty((steps, *sink.out_shape(shape)), step.dtype)
+        out = sink.out(shape, steps, step.dtype)
         recorded = [allocator.empty((steps, *shape), step.dtype) for _ in step.record]
         final = [allocator.empty(shape, step.dtype) for _ in step.states]
         kept = [allocator.empty(s, step.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, List, Sequence, Tuple
 
 from spikecore.kernels.emit import row
+from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.build import CHUNK, EVERY
 from spikecore.kernels.runtime.openmp import most_threads, several
 
@@ -78,6 +79,10 @@ class Sink:
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         """Shape of one step's output, from that of its input."""
         return shape
+
+    def out(self, shape: Tuple[int, ...], steps: int, dtype: str) -> Any:
+        """The array for the outputs of all steps."""
+        return allocator.empty((steps, *self.out_shape(shape)), dtype)
 
     def chunk_of(self, shape: Tuple[int, ...], back: bool = False) -> int:
         """How many neurons a run does at once. Forwards rows are read and written, so the longer, the better, if there

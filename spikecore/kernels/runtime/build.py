@@ -77,11 +77,11 @@ def build_run(source: str, name: str, dtype: str, every: int = EVERY, before: st
 
 
 @lru_cache(maxsize=None)
-def build_tile(source: str, name: str, dtype: str, count: int) -> Any:
+def build_tile(source: str, name: str, dtype: str, count: int, before: str = "") -> Any:
     """A C function of ``count`` addresses and extents that kernels of whole runs call; sums may go in any order."""
     integers = ", ".join(["intp"] * count)
     signature = f'c_function("void({integers})", error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})'
-    return _c_function(_text(source, dtype, signature), name)
+    return _c_function(_text(source, dtype, signature, before=before), name)
 
 
 def _text(source: str, dtype: str, decorator: str, every: int = EVERY, before: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,22 @@ def unpack(worker, workers, table):
             for k in range(columns - whole * 64):
                 at[k] = F((word >> np.uint64(k)) & one)
 """
+COUNT = """\
+def count(worker, workers, table):
+    total, bits, found = table[0], words(table[1]), words(table[2])
+    n = np.int64(0)
+    for w in range(worker * total // workers, (worker + 1) * total // workers):
+        n += ones(bits[w])
+    found[worker] = np.uint64(n)
+"""
+
+
+def count(words: Any) -> int:
+    """How many bits of words are set."""
+    workers = most_threads()
+    found = np.zeros(workers, np.uint64)
+    _kernel("count", "float32")(workers, (words.size, address(words), address(found)), ())
+    return int(found.sum())
 
 
 def pack(matrix: Any) -> Bits:
@@ -107,5 +123,5 @@ def address(a: Any) -> int:
 
 @lru_cache(maxsize=None)
 def _kernel(name: str, dtype: str) -> Any:
-    source = {"pack": PACK, "unpack": UNPACK}[name]
+    source = {"pack": PACK, "unpack": UNPACK, "count": COUNT}[name]
     return build_run(source, name, dtype, before=BEFORE.format(digest=digest()))

@@ -24,7 +24,6 @@ from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
 from spikecore.kernels.sparse.vectors import WORD, digest
 
-
 BEFORE = """
 from spikecore.kernels.sparse.vectors import adder  # {digest}
 

@@ -107,3 +107,12 @@ def relative_time(rows: int, columns: int, outs: int, rate: float, transposed: b
     adding = sums * wide * -(-inner // BLOCK) * SUM + inner * wide * copy
     adding += elements * rate * (SPIKE + wide * ADDITION)
     return (CALLS + lists + adding) / max(1.0, elements * (DENSE * outs + DENSE_ROW))
+
+
+def relative_time_of_dots(rows: int, columns: int, inner: int, rate: float) -> float:
+    """The same for elements of a product (rows, columns), with sums over ``inner``, where ``rate`` of them are wanted;
+    finding out which are takes a run of the neuron.
+    """
+    elements = rows * columns
+    adding = elements * (2.0 + rate * (3.0 + 0.048 * inner)) + rows * inner * 0.5
+    return (CALLS + adding) / max(1.0, elements * (DENSE * inner + DENSE_ROW))

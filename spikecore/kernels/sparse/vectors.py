@@ -13,6 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 WORD = 64  # bits of a word, elements of the longest vector
@@ -134,6 +135,39 @@ def adder(width: int, weighted: bool) -> Any:
         return types.void(panel, index, factors, count, start, out), generate
 
     return add
+
+
+def dotter(width: int) -> Any:
+    """A function that adds to listed elements the dot products of a row with listed rows of a panel.
+
+    It takes the panel, the list of row numbers, how many there are, the row, and the elements. A sum may go in any
+    order, always the same.
+    """
+
+    @intrinsic
+    def dot(context: Any, panel: Any, index: Any, count: Any, given: Any, out: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            panel, index, count, given, out = args
+            kind, long = signature.args[0], ir.IntType(64)
+            row = builder.load(_vector(context, builder, given, kind, width), align=_size(kind))
+            name = f"llvm.vector.reduce.fadd.v{width}f{8 * _size(kind)}"
+            element = row.type.element
+            reduce = cgutils.get_or_insert_function(builder.module, ir.FunctionType(element, [element, row.type]), name)
+            with cgutils.for_range(builder, count, intp=long) as loop:
+                number = builder.zext(builder.load(builder.gep(index, [loop.index])), long)
+                begins = builder.gep(panel, [builder.mul(number, ir.Constant(long, width))])
+                other = builder.load(_vector(context, builder, begins, kind, width), align=_size(kind) * 16)
+                products = builder.fmul(row, other, flags=("contract", "reassoc"))
+                sum_ = builder.call(
+                    reduce, [ir.Constant(element, 0.0), products], fastmath=("contract", "reassoc", "nsz")
+                )
+                place = builder.gep(out, [number])
+                builder.store(builder.fadd(builder.load(place), sum_), place)
+            return context.get_dummy_value()
+
+        return types.void(panel, index, count, given, out), generate
+
+    return dot
 
 
 @lru_cache(maxsize=None)

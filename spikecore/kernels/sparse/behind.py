@@ -1,0 +1,157 @@
+"""A neuron and the Linear behind it: spikes pass from one to the other as bits.
+
+    S, U = run of the neuron,     Y[t] = S[t] W^T + b
+
+Where few neurons fire, products take the spikes as lists; else they are unpacked for a library's product. A run keeps
+one bit per neuron and step for the way back, where the gradients by the spikes are G W. Where a surrogate's derivative
+is zero nobody reads these; if that is so for most neurons and steps, only the others are computed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, List, Optional, Tuple
+
+import numpy as np
+
+from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted
+from spikecore.kernels.form import Step
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.readout import BIAS, WEIGHT
+from spikecore.kernels.recurrence import Product
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.sequence import SequenceNumba
+from spikecore.kernels.sinks import Sink
+from spikecore.kernels.sparse import product as sparse
+from spikecore.kernels.sparse.bits import Bits, count
+from spikecore.kernels.sparse.dots import dots
+from spikecore.kernels.sparse.lists import by_rows
+from spikecore.kernels.sparse.packed import Packed, per_row
+from spikecore.kernels.sparse.reading import reading
+
+SAMPLED = 16  # of so many samples one is looked at first
+
+
+@dataclass(frozen=True, eq=False)
+class ProductBehind(Kernels):
+    """Kernels of a neuron whose spikes go to a Linear and nowhere else.
+
+    Args:
+        step: the neuron's; its output is a spike.
+        product: the engine's matrix product.
+        outs: rows of the weight.
+    """
+
+    product: Product
+    outs: int
+
+    @property
+    def params(self) -> Tuple[str, ...]:
+        return (WEIGHT, BIAS, *self.step.params)
+
+    @property
+    def unread(self) -> Tuple[str, ...]:
+        return (BIAS,)
+
+    def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
+        return (*shape[:-1], self.outs)
+
+    def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
+        """Shapes of the spikes' words and of the states before every block of steps."""
+        return [(steps, shape[0], per_row(shape[1])), *_neuron(self, Sink()).saved_shapes(steps, shape)]
+
+    def forward(self, request: Request, keep: bool = True) -> Results:
+        run = _neuron(self, Packed()).forward(request, keep)
+        words = run.outputs.view(np.int64)
+        spikes, weight = self._spikes(words, request), request.params[WEIGHT]
+        rows, out = spikes.shape[0], (request.steps, *self.out_shape(request.shape))
+        if sparse.relative_time(*spikes.shape, self.outs, spikes.bits.rate) < sparse.COUNTED:
+            flat = spikes.times(weight.T, np.ascontiguousarray(request.params[BIAS]))
+        else:
+            flat = allocator.empty((rows, self.outs), self.step.dtype)
+            self._multiply(spikes.dense(self.step.dtype), weight.T, flat)
+            flat += request.params[BIAS]
+        return Results(flat.reshape(out), run.recorded, run.final, (words, *run.saved) if keep else ())
+
+    def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
+        words, *kept = upstream.saved
+        spikes, weight = self._spikes(words, request), np.asarray(request.params[WEIGHT])
+        g = upstream.outputs.reshape(-1, self.outs)
+        by_params = {}
+        if WEIGHT in wanted.params:
+            sums = spikes.transposed_times(g)
+            if sums is None:
+                by_params[WEIGHT] = allocator.empty(weight.shape, self.step.dtype)
+                self._multiply(g.T, spikes.dense(self.step.dtype), by_params[WEIGHT])
+            else:
+                by_params[WEIGHT] = np.ascontiguousarray(sums.T)
+        if BIAS in wanted.params:
+            by_params[BIAS] = upstream.outputs.sum(axis=1).sum(axis=0)
+        by_spikes = self._by_spikes(request, g, weight).reshape(request.steps, *request.shape)
+        own = Wanted(wanted.inputs, tuple(p for p in wanted.params if p in self.step.params), wanted.window)
+        rest = _neuron(self, Sink()).backward(
+            request, Upstream(by_spikes, upstream.recorded, upstream.final, tuple(kept)), own
+        )
+        return Gradients(rest.inputs, rest.state, {**by_params, **rest.params})
+
+    def _by_spikes(self, request: Request, g: Any, weight: Any) -> Any:
+        """The gradients by the spikes, where they are read; zeros or not elsewhere."""
+        own = {name: request.params[name] for name in self.step.params}
+        request = request._replace(params=own)
+        some = _some_samples(request)
+        if some is not None and self._few(self._where_read(some), g):
+            bits = self._where_read(request)
+            if self._few(bits, g):
+                return dots(by_rows(bits), g, weight.T)
+        by_spikes = allocator.empty((len(g), weight.shape[1]), self.step.dtype)
+        self._multiply(g, weight, by_spikes)
+        return by_spikes
+
+    def _where_read(self, request: Request) -> Bits:
+        """Where the gradients by the spikes of a run are read."""
+        return self._spikes(_reading(self, 0.0).forward(request, keep=False).outputs, request).bits
+
+    def _few(self, bits: Bits, g: Any) -> bool:
+        return sparse.relative_time_of_dots(len(g), bits.columns, g.shape[1], bits.rate) < sparse.COUNTED
+
+    def _spikes(self, words: Any, request: Request) -> sparse.Spikes:
+        flat = words.reshape(-1, words.shape[-1]).view(np.uint64)
+        return sparse.Spikes(Bits(flat, request.shape[-1], count(flat), True), None)
+
+    def _multiply(self, a: Any, b: Any, out: Any) -> None:
+        self.product.multiply(*(self.product.matrices(x[None])[0] for x in (a, b, out)))
+
+
+@Remembered
+def _neuron(kernels: ProductBehind, sink: Sink) -> SequenceNumba:
+    """The kernels of the neuron alone."""
+    return SequenceNumba(kernels.step, sink)
+
+
+@Remembered
+def _reading(kernels: ProductBehind, least: float) -> SequenceNumba:
+    """Kernels that say where the gradients by the spikes are read."""
+    return SequenceNumba(reading(kernels.step, least), Packed())
+
+
+def _some_samples(request: Request) -> Optional[Request]:
+    """The same run for a few samples; None where that tells nothing about the others."""
+    batch, few = request.shape[0], max(1, request.shape[0] // SAMPLED)
+    if any(np.ndim(p) == len(request.shape) and len(p) > 1 for p in request.params.values()):
+        return None  # a parameter has a value for each sample
+    if few == batch:
+        return request
+    return request._replace(inputs=request.inputs[:, :few], state=[s[:few] for s in request.state])
+
+
+def fits(shape: Tuple[int, ...], weight: Tuple[int, ...]) -> bool:
+    """Whether a run of (time, batch, neurons) is worth these kernels with a weight of this shape, and can have them."""
+    if len(shape) != 3 or len(weight) != 2 or weight[1] != shape[2]:
+        return False
+    return math.prod(shape) * weight[0] >= sparse.LEAST and weight[0] >= sparse.FEWEST
+
+
+def gives_spikes(step: Step) -> bool:
+    """Whether a step's output is zero or one."""
+    return any(op.out == step.trace.output and op.word in ("spike", "float") for op in step.trace.program.ops)
