@@ -97,6 +97,8 @@ def use_threads(count: int) -> None:
 
 def most_threads() -> int:
     """How many threads a kernel called from this Python thread may use."""
+    if _forked:
+        return 1
     found: Optional[int] = getattr(_own, "most", None)
     if found is None:
         import numba
