@@ -23,7 +23,7 @@ LEAST = 1 << 22  # multiplications from which on it is worth to think about it
 WORTH = 2e6  # nanoseconds to win at most, for which it is worth to look at the values
 # Nanoseconds on one core of an AMD EPYC of 2023. Only their ratios matter, and these differ less between machines.
 DENSE, LANES = 0.02, 16  # a multiplication of a library's convolution; filters are taken so many at once
-PACK, POSITION, WORDS, PIECE = 0.25, 12.0, 4.5, 1.5  # bits of an element; lists: a position, its words, runs of bits
+PACK, POSITION, WORDS, PIECE = 0.25, 12.0, 4.0, 1.0  # bits of an element; lists: a position, its words, runs of bits
 FORWARD, BACKWARD = (0.9, 0.55), (1.9, 0.6)  # a spike under the kernel: once, and for every 16 filters
 TAP = 0.08  # a tap, in the gradient by the weight
 GRADED = 2.4  # a spike that is not one takes so many times as long

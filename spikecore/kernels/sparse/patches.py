@@ -187,27 +187,35 @@ def patches(plan_at, bits, width, x, step, held, placed, first, count, group, be
         origin = v * by_y + u * by_x + group * plan[11]
         begin[i] = n
         for w in range(blocks):
-            word = np.uint64(0)
-            for p in range(starts[w], starts[w + 1]):
-                at = origin + offsets[p]
+            if blocks == pieces:
+                at = origin + offsets[w]
                 near, shift = at >> 6, np.uint64(at & 63)
-                part = (placed[near] >> shift) | ((placed[near + 1] << one) << (np.uint64(63) - shift))
-                word |= (part & masks[p]) << np.uint64(shifts[p])
+                word = ((placed[near] >> shift) | ((placed[near + 1] << one) << (np.uint64(63) - shift))) & masks[w]
+            else:
+                word = np.uint64(0)
+                for p in range(starts[w], starts[w + 1]):
+                    at = origin + offsets[p]
+                    near, shift = at >> 6, np.uint64(at & 63)
+                    part = (placed[near] >> shift) | ((placed[near + 1] << one) << (np.uint64(63) - shift))
+                    word |= (part & masks[p]) << np.uint64(shifts[p])
+            base = w * 64
             if {weighted}:
                 element = row(x + (sample * step + v * plan[12] + u * plan[13] + group * plan[14]) * SIZE)
-            base = w * 64
-            m = n + ones(word)
-            while True:
-                for _ in range(4):
-                    k = lowest(word) & 63
-                    index[n] = np.uint16(base + k)
-                    if {weighted}:
-                        by[n] = element[elements[base + k]]
+                while word != 0:
+                    k = base + lowest(word)
+                    index[n], by[n] = np.uint16(k), element[elements[k]]
                     word &= word - one
                     n += 1
-                if word == 0:
-                    break
-            n = m
+            else:
+                m = n + ones(word)
+                while True:
+                    for _ in range(4):
+                        index[n] = np.uint16(base + (lowest(word) & 63))
+                        word &= word - one
+                        n += 1
+                    if word == 0:
+                        break
+                n = m
         u += 1
         if u == across:
             u, v = 0, v + 1
