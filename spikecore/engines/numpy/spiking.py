@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -16,14 +16,14 @@ from spikecore.kernels.sparse.maps import SpikeMaps, spike_maps_of
 def spiking(conv: Callable[..., Any]) -> Callable[..., Any]:
     """The word ``conv`` with lists in the place of a dense convolution where they are faster."""
 
-    def word(x: Any, weight: Any, bias: Any, **options: Any) -> Any:
-        arguments = x, weight, bias
+    def word(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+        arguments, options = (x, weight, bias), (stride, padding, dilation, groups)
         values = [a.value if type(a) is Var else a for a in arguments]
         given = [a for a in values if a is not None]
         usual = all(type(a) is np.ndarray and a.dtype == values[0].dtype for a in given)
-        maps = spike_maps_of(values[0], values[1].shape, **options) if usual else None
+        maps = spike_maps_of(values[0], values[1].shape, *options) if usual else None
         if maps is None:
-            return conv(x, weight, bias, **options)
+            return conv(*arguments, *options)
         made = maps.convolved(*values[1:])
         out = allocator.copy(made, made.shape, made.dtype)
         tape = next((a.tape for a in arguments if type(a) is Var), None)
@@ -44,7 +44,7 @@ class SpikeConv:
 
     maps: SpikeMaps
     weight_and_bias: Sequence[Any]
-    options: Dict[str, Any]
+    options: Tuple[Any, ...]
     slots: Tuple[Optional[int], ...]
     out_slot: int
 
@@ -59,4 +59,4 @@ class SpikeConv:
         x = np.broadcast_to(np.zeros((), g.dtype), self.maps.shape) if shape_alone else self.maps.dense(g.dtype)
         for i, (product, slot) in enumerate(zip(rule_of("conv"), self.slots)):
             if slot is not None and not (i == 1 and by_weight is not None):
-                accumulate(grads, slot, product(xp, g, None, x, *self.weight_and_bias, **self.options))
+                accumulate(grads, slot, product(xp, g, None, x, *self.weight_and_bias, *self.options))
