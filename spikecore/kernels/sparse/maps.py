@@ -111,7 +111,7 @@ def spike_maps_of(
     out = window_counts(shape[2:], weight_shape[2:], stride, padding, dilation)
     if not x.size or min(out) < 1 or shape[0] * math.prod(out) * math.prod(weight_shape) < LEAST or not has_numba():
         return None
-    last = np.moveaxis(x, 1, -1).flags.c_contiguous
+    last = np.moveaxis(x[:1], 1, -1).flags.c_contiguous
     ones, zeros = (1,) * (2 - axes), (0,) * (2 - axes)
     sizes = (*ones, *weight_shape[2:]), (*ones, *stride), (*zeros, *padding), (*ones, *dilation)
     geometry = Geometry((shape[1], *ones, *shape[2:]), *sizes, groups, last)

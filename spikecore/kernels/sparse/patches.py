@@ -17,7 +17,7 @@ from spikecore.api.core.windows import window_counts
 from spikecore.kernels.sparse.vectors import WORD
 
 Sizes = Tuple[int, ...]
-MOST = 1 << 16  # taps that a list can number
+MOST = 1 << 14  # taps; so many lists of positions are still of some megabytes
 
 
 class Geometry(NamedTuple):
