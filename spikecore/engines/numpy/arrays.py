@@ -13,6 +13,7 @@ from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.arguments import real
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import matmul, sparse_matmul
+from spikecore.engines.numpy.spiking import spiking
 from spikecore.engines.numpy.tape import Var
 
 DTYPES = ("float32", "float64")
@@ -42,6 +43,8 @@ class ArrayEngine(Engine):
         self.device = "cpu"
         self.generator: Any = np  # NumPy draws for all: the strict namespace refuses to convert integers to floats
         self.xp = namespace(self.raw_words())
+        if space == "numpy" and fused is not False:
+            self.xp.conv = spiking(self.xp.conv)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(dtype={self.dtype!r}, namespace={self.namespace!r})"

@@ -17,12 +17,18 @@ def _never() -> bool:
 _compiler = getattr(torch, "compiler", None)  # no wrappers: Dynamo knows these functions
 compiling = getattr(_compiler, "is_compiling", _never)  # whether the call is compiled or exported
 read_by_dynamo = getattr(_compiler, "is_dynamo_compiling", _never)  # whether Dynamo reads this Python code
+_in_batches = getattr(getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", None)
 in_func = getattr(torch._C, "_are_functorch_transforms_active", _never)  # whether torch.func transforms the call
 
 
 def transformed() -> bool:
     """Whether ``torch.func`` or forward mode is active: tensors then have wrappers or tangents."""
     return not compiling() and (in_func() or forward_ad._current_level >= 0)
+
+
+def in_batches(g: Any) -> bool:
+    """Whether a gradient is many at once, as with ``torch.autograd.grad(..., is_grads_batched=True)``."""
+    return _in_batches is not None and bool(_in_batches(g))
 
 
 def seen_through(x: Any) -> Any:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from spikecore.api.core.windows import window_slices
 from spikecore.api.core.words import WORDS, Vocabulary
-from spikecore.engines.torch.layout import channels_last
+from spikecore.engines.torch.convolution import CONV, conv
 from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import linear, matmul
 from spikecore.engines.torch.spike import spike
@@ -32,7 +32,7 @@ def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vo
     """All words; new tensors are on ``device`` and have ``dtype``.
 
     With ``lean``, words save time and memory: convolutions choose the memory order, products free memory early. With
-    ``look`` as well, products look whether an operand is spikes.
+    ``look`` as well, products and convolutions look whether an operand is spikes.
     """
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +69,7 @@ def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vo
         "matmul": partial(matmul, look=look) if lean else torch.matmul,
         "linear": partial(linear, look=look) if lean else F.linear,
         "zeros_like": zeros_like if lean else torch.zeros_like,
-        "conv": _conv_last if lean else _conv,
+        "conv": partial(conv, look=look) if lean else _conv,
         "avg_pool": _avg_pool,
         "max_pool": _max_pool,
         "patches": _patches,
@@ -99,17 +99,12 @@ def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
     return F.pad(x, flat, value=value)
 
 
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _AVG = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def _conv(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    return _CONV[x.ndim - 2](x, weight, bias, stride, padding, dilation, groups)
-
-
-def _conv_last(x: Any, *options: Any, **named: Any) -> Any:
-    return _conv(channels_last(x), *options, **named)
+    return CONV[x.ndim - 2](x, weight, bias, stride, padding, dilation, groups)
 
 
 def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:

@@ -74,10 +74,10 @@ def _matters(a: Any, b: Any) -> bool:
     """Whether the left operand is large, and both have gradients."""
     if not (a.ndim == b.ndim == 2 and a.numel() >= LARGE and a.requires_grad and b.requires_grad):
         return False
-    return type(a) is torch.Tensor and _in_our_hands() and torch.is_grad_enabled() and not casting(a.device.type)
+    return type(a) is torch.Tensor and in_our_hands() and torch.is_grad_enabled() and not casting(a.device.type)
 
 
-def _in_our_hands() -> bool:
+def in_our_hands() -> bool:
     """Whether torch records or transforms nothing but gradients."""
     return not (torch.jit.is_tracing() or read_by_dynamo() or compiling() or transformed())
 
@@ -91,7 +91,7 @@ def _spikes(a: Any, b: Any, bias: Any = None) -> Any:
     parts = (a, b) if bias is None else (a, b, bias)
     if not all(has_data(x) and x.is_cpu and x.dtype == a.dtype and x.layout is torch.strided for x in parts):
         return None
-    if a.dtype not in KEPT or any(x.is_neg() for x in parts) or not _in_our_hands() or casting("cpu"):
+    if a.dtype not in KEPT or any(x.is_neg() for x in parts) or not in_our_hands() or casting("cpu"):
         return None
     return sparse.spikes_of(a.detach().numpy(), b.shape[1])
 

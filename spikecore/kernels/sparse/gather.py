@@ -67,18 +67,18 @@ def gather(worker, workers, table):
                     continue
                 rows, by = numbers(index + begins * 2), row(factors + begins * SIZE)
                 if width == 64 and valid == 64:
-                    add_64(panel, rows, by, count, place)
+                    add_64(panel, rows, by, count, place, place)
                 else:
                     for c in range(valid):
                         line[c] = place[c]
                     if width == 16:
-                        add_16(panel, rows, by, count, line)
+                        add_16(panel, rows, by, count, line, line)
                     elif width == 32:
-                        add_32(panel, rows, by, count, line)
+                        add_32(panel, rows, by, count, line, line)
                     elif width == 48:
-                        add_48(panel, rows, by, count, line)
+                        add_48(panel, rows, by, count, line, line)
                     else:
-                        add_64(panel, rows, by, count, line)
+                        add_64(panel, rows, by, count, line, line)
                     for c in range(valid):
                         place[c] = line[c]
 """

@@ -84,10 +84,10 @@ def ones(context: Any, word: Any) -> Any:
 
 @intrinsic
 def lowest(context: Any, word: Any) -> Any:
-    """Which is the lowest bit that is set."""
+    """Which is the lowest bit that is set; 64 where none is."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(word), generate
 
@@ -95,16 +95,18 @@ def lowest(context: Any, word: Any) -> Any:
 def adder(width: int, weighted: bool) -> Any:
     """A function that adds listed rows of a panel of ``width`` columns to one row.
 
-    It takes the panel, the list of row numbers, the factors (read if ``weighted``), how many there are, and the row.
-    The sum stays in registers, and is taken in the order of the list.
+    It takes the panel, the list of row numbers, the factors (read if ``weighted``), how many there are, the row to
+    begin with and where the result goes, which may be the same. The sum stays in registers, and is taken in the order
+    of the list.
     """
 
     @intrinsic
-    def add(context: Any, panel: Any, index: Any, factors: Any, count: Any, out: Any) -> Any:
+    def add(context: Any, panel: Any, index: Any, factors: Any, count: Any, start: Any, out: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            panel, index, factors, count, out = args
+            panel, index, factors, count, start, out = args
             kind, long = signature.args[0], ir.IntType(64)
-            into, zero = _vector(context, builder, out, kind, width), _filled(kind, width, 0.0)
+            given, into = (_vector(context, builder, place, kind, width) for place in (start, out))
+            zero = _filled(kind, width, 0.0)
             before, body, after = builder.block, builder.append_basic_block("body"), builder.append_basic_block("after")
             some = builder.icmp_signed(">", count, ir.Constant(long, 0))
             builder.cbranch(some, body, after)
@@ -127,11 +129,11 @@ def adder(width: int, weighted: bool) -> Any:
             result = builder.phi(zero.type)
             result.add_incoming(zero, before)
             result.add_incoming(more, body)
-            sums = builder.fadd(builder.load(into, align=_size(kind)), result)
+            sums = builder.fadd(builder.load(given, align=_size(kind)), result)
             builder.store(sums, into, align=_size(kind))
             return context.get_dummy_value()
 
-        return types.void(panel, index, factors, count, out), generate
+        return types.void(panel, index, factors, count, start, out), generate
 
     return add
 

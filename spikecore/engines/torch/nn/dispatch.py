@@ -9,7 +9,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from spikecore.engines.torch.layout import canonical, channels_last
+from spikecore.engines.torch.convolution import CONV, conv
+from spikecore.engines.torch.layout import canonical
 from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, Call
 from spikecore.engines.torch.nn.neuron_run import SPIKES, NeuronRun
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
@@ -136,8 +137,10 @@ class Over(TorchFunctionMode):
             return self._as_one_batch(x, lambda flat: linear(flat, *rest, **{**kwargs, "look": self.fused}))
         if not (x.dim() == BATCHED.get(call.name) or (call.name == "batch_norm" and call.training is False)):
             return None
-        last = self.last and call.name == "conv2d"
-        return self._as_one_batch(x, lambda flat: call.func(channels_last(flat) if last else flat, *rest, **kwargs))
+        if call.func in CONV.values():
+            options = {**kwargs, "last": self.last, "look": self.fused}
+            return self._as_one_batch(x, lambda flat: conv(flat, *rest, **options))
+        return self._as_one_batch(x, lambda flat: call.func(flat, *rest, **kwargs))
 
     def _as_one_batch(self, x: OverTime, function: Callable[[Any], Any]) -> Any:
         with watched() as found:

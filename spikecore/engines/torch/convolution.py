@@ -1,0 +1,112 @@
+"""Convolutions that are fast with spikes, and that keep one bit of each spike for the way back."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple
+
+import torch
+import torch.nn.functional as F
+
+from spikecore.engines.torch.layout import channels_last
+from spikecore.engines.torch.memory import KEPT, fresh
+from spikecore.engines.torch.modes import casting, has_data, in_batches, transformed
+from spikecore.engines.torch.once import Once
+from spikecore.engines.torch.product import in_our_hands
+from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.sparse import maps as sparse
+
+CONV: Dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+def conv(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    last: bool = True,
+    look: bool = True,
+) -> Any:
+    """The convolution of x (batch, channels, *space), in one to three dimensions, with torch's arguments.
+
+    Args:
+        x, weight, bias, stride, padding, dilation, groups: as in ``torch.nn.functional.conv2d``.
+        last: whether maps may be put in the order "channels last".
+        look: whether x may be spikes, which are then taken as lists.
+    """
+    options = (stride, padding, dilation, groups)
+    made = _by_spikes(x, weight, bias, options, last) if look else None
+    if made is not None:
+        return made
+    return CONV[weight.ndim - 2](channels_last(x) if last else x, weight, bias, *options)
+
+
+def _by_spikes(x: Any, weight: Any, bias: Any, options: Tuple[Any, ...], last: bool) -> Any:
+    """The convolution by lists; None where torch shall convolve, or refuse."""
+    parts, groups = (x, weight) if bias is None else (x, weight, bias), options[3]
+    if not in_our_hands() or casting("cpu"):
+        return None
+    if not (all(map(has_data, parts)) and x.ndim == weight.ndim in (3, 4) and x.is_cpu and x.dtype in KEPT):
+        return None
+    if any(not a.is_cpu or a.dtype != x.dtype or a.layout is not torch.strided or a.is_neg() for a in parts):
+        return None
+    spread = [(n,) * (x.ndim - 2) if isinstance(n, int) else n for n in options[:3]]
+    fits = [isinstance(n, (tuple, list)) and len(n) == x.ndim - 2 and all(type(k) is int for k in n) for n in spread]
+    if not all(fits) or type(groups) is not int or min(map(min, spread)) < 0 or 0 in (*spread[0], *spread[2]):
+        return None
+    if bias is not None and bias.shape != weight.shape[:1]:
+        return None
+    stride, padding, dilation = spread
+    threads = torch.get_num_threads()
+    maps = sparse.spike_maps_of(x.detach().numpy(), weight.shape, stride, padding, dilation, groups, threads)
+    if maps is None:
+        return None
+    out_last = x.ndim == 4 and ((last and x.dtype == torch.float32) or _are_last(x) or _are_last(weight))
+    return SpikeConv.apply(x, weight, bias, maps, [list(n) for n in spread], out_last)
+
+
+def _are_last(x: Any) -> bool:
+    """Whether maps are in the order "channels last", and in no other: then a convolution's result is, too."""
+    return bool(not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last))
+
+
+class SpikeConv(torch.autograd.Function):
+    """A convolution of spikes. Where all of them are one, it keeps a bit each for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, maps: Any, options: Any, last: bool) -> Any:
+        out = maps.convolved(weight.detach().numpy(), None if bias is None else bias.detach().numpy())
+        ctx.save_for_backward(weight, *([] if maps.values is None else [x]))
+        ctx.maps, ctx.options = maps.with_values(None), options
+        made = torch.from_numpy(out)  # no view of torch's: it may be edited
+        return made if last else fresh(out.shape, x.dtype).copy_(made)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        weight, *saved = ctx.saved_tensors
+        by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
+        x = saved[0] if saved else None
+        maps, found = ctx.maps if x is None else ctx.maps.with_values(x.detach().numpy()), None
+        lists = not (torch.is_grad_enabled() or transformed() or in_batches(g))
+        if by_weight and lists:
+            use_threads(torch.get_num_threads())
+            found = maps.by_weight(g.numpy())
+        wanted, dense = (by_x, by_weight and found is None, False), (None,) * 3
+        if x is None and any(wanted):
+            x = _like(maps.shape, g) if lists and not wanted[1] else torch.from_numpy(maps.dense(str(g.dtype)[6:]))
+        if any(wanted):
+            rest = (*ctx.options, False, [0] * (g.ndim - 2), maps.geometry.groups, wanted)
+            dense = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
+        of_weight = dense[1] if found is None else torch.from_numpy(found)
+        if of_weight is not None and by_x and not saved and torch.is_grad_enabled():
+            of_weight = Once.apply(of_weight, torch.empty(0, requires_grad=True))[0]  # x itself is not there any more
+        return dense[0], of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
+
+
+def _like(shape: Any, g: Any) -> Any:
+    """A tensor with the shape of the spikes and the memory order of a gradient, for its shape alone."""
+    order = torch.channels_last if g.ndim == 4 and _are_last(g) else torch.contiguous_format
+    return torch.empty(shape, dtype=g.dtype, memory_format=order)

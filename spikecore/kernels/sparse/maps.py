@@ -1,0 +1,161 @@
+"""Convolutions of maps of spikes, dense or by lists: whichever is expected to take less time.
+
+Which one it is depends on the maps' values and shapes alone, not on earlier calls or on threads. The same operands
+therefore always give the same bits. Where no spike meets a weight, the weight is not read, not even if it is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Optional, Tuple
+
+import numpy as np
+
+from spikecore.api.core.windows import window_counts
+from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.sizes import has_numba
+from spikecore.kernels.sparse.patches import MOST, Geometry, Plan, Sizes, plan_of
+from spikecore.kernels.sparse.product import sampled_rate
+
+GUESSED, COUNTED = 0.8, 0.9  # lists must take less than this part of the dense convolution's time
+LEAST = 1 << 22  # multiplications from which on it is worth to think about it
+WORTH = 2e6  # nanoseconds to win at most, for which it is worth to look at the values
+# Nanoseconds on one core of an AMD EPYC of 2023. Only their ratios matter, and these differ less between machines.
+DENSE, LANES = 0.02, 16  # a multiplication of a library's convolution; filters are taken so many at once
+PACK, POSITION, WORDS, PIECE = 0.25, 12.0, 4.0, 1.0  # bits of an element; lists: a position, its words, runs of bits
+FORWARD, BACKWARD = (0.9, 0.55), (1.9, 0.6)  # a spike under the kernel: once, and for every 16 filters
+TAP = 0.08  # a tap, in the gradient by the weight
+GRADED = 2.4  # a spike that is not one takes so many times as long
+
+
+@dataclass(frozen=True)
+class SpikeMaps:
+    """Maps that are zero almost everywhere, and what a convolution does with them.
+
+    Args:
+        shape: (samples, channels, *space).
+        weight_shape: (filters, channels of a group, *kernel).
+        geometry: of the convolution.
+        bits: where the maps are not zero, a row for each sample in the order of its memory.
+        values: the samples as a matrix; None where all that is not zero is one.
+    """
+
+    shape: Tuple[int, ...]
+    weight_shape: Tuple[int, ...]
+    geometry: Geometry
+    bits: Any
+    values: Any
+
+    def convolved(self, weight: Any, bias: Any) -> Any:
+        """The convolution (samples, filters, *space), in memory with channels last; ``bias`` may be None."""
+        from spikecore.kernels.sparse.convolution import convolve
+
+        flat = convolve(self.bits, self.values, plan_of(self.geometry), weight, bias, self.geometry.groups)
+        space = self.geometry.out[4 - len(self.shape) :]
+        return np.moveaxis(flat.reshape(len(flat), *space, len(weight)), -1, 1)
+
+    def by_weight(self, g: Any) -> Any:
+        """The gradient by the weight from that by the convolution; None where a dense one is faster."""
+        plan, filters = plan_of(self.geometry), self.weight_shape[0]
+        lists = _lists(self.geometry, plan, filters, self.bits.rate, self.values is None, BACKWARD)
+        lists += TAP * len(plan.place) * self.geometry.groups
+        if lists > COUNTED * _dense(self.geometry, plan, filters):
+            return None
+        from spikecore.kernels.sparse.convolution import by_weight
+
+        rows = np.ascontiguousarray(np.moveaxis(g, 1, -1)).reshape(len(g), -1, filters)
+        return by_weight(self.bits, self.values, plan, rows, self.geometry.groups).reshape(self.weight_shape)
+
+    def with_values(self, x: Any) -> SpikeMaps:
+        """The same with the maps, if there are any."""
+        return replace(self, values=None if x is None else _matrix(x, self.geometry.last))
+
+    def dense(self, dtype: Any) -> Any:
+        """The maps."""
+        from spikecore.kernels.sparse.bits import unpack
+
+        flat, (samples, channels, *space) = self.values, self.shape
+        if flat is None:
+            flat = unpack(self.bits, dtype)
+        return (
+            np.moveaxis(flat.reshape(samples, *space, channels), -1, 1)
+            if self.geometry.last
+            else flat.reshape(self.shape)
+        )
+
+
+def spike_maps_of(
+    x: Any,
+    weight_shape: Tuple[int, ...],
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    threads: Optional[int] = None,
+) -> Optional[SpikeMaps]:
+    """Samples as maps of spikes, if lists make their convolution faster; None otherwise, and if operands do not fit.
+
+    Args:
+        x: a NumPy array (samples, channels, *space).
+        weight_shape: (filters, channels of a group, *kernel).
+        stride, padding, dilation: a number for each axis of space.
+        groups: number of groups.
+        threads: how many kernels may take from now on; None leaves it at what it is.
+    """
+    shape, axes, filters = x.shape, x.ndim - 2, weight_shape[0]
+    if axes not in (1, 2) or len(weight_shape) != x.ndim or x.dtype.name not in ("float32", "float64"):
+        return None
+    if groups < 1 or shape[1] != weight_shape[1] * groups or filters % groups or not x.flags.aligned:
+        return None
+    out = window_counts(shape[2:], weight_shape[2:], stride, padding, dilation)
+    if not x.size or min(out) < 1 or shape[0] * math.prod(out) * math.prod(weight_shape) < LEAST or not has_numba():
+        return None
+    last = np.moveaxis(x[:1], 1, -1).flags.c_contiguous
+    ones, zeros = (1,) * (2 - axes), (0,) * (2 - axes)
+    sizes = (*ones, *weight_shape[2:]), (*ones, *stride), (*zeros, *padding), (*ones, *dilation)
+    geometry = Geometry((shape[1], *ones, *shape[2:]), *sizes, groups, last)
+    plan = plan_of(geometry)
+    dense = _dense(geometry, plan, filters)
+    gain = (dense - _forward(geometry, plan, filters, 0.0, True)) * shape[0] * plan.positions
+    if gain < WORTH or plan.rows >= MOST:
+        return None
+    matrix = _matrix(x, last)
+    if _forward(geometry, plan, filters, sampled_rate(matrix), True) > GUESSED * dense:
+        return None
+    from spikecore.kernels.sparse.bits import pack
+
+    if threads is not None:
+        use_threads(threads)
+    bits = pack(matrix)
+    if _forward(geometry, plan, filters, bits.rate, bits.binary) > COUNTED * dense:
+        return None
+    return SpikeMaps(tuple(shape), tuple(weight_shape), geometry, bits, None if bits.binary else matrix)
+
+
+def _matrix(x: Any, last: bool) -> Any:
+    """The memory of samples, a row for each."""
+    return (np.moveaxis(x, 1, -1) if last else x).reshape(len(x), -1)
+
+
+def _dense(geometry: Geometry, plan: Plan, filters: int) -> float:
+    """A position of a dense convolution."""
+    return len(plan.place) * geometry.groups * LANES * math.ceil(filters / geometry.groups / LANES) * DENSE
+
+
+def _forward(geometry: Geometry, plan: Plan, filters: int, rate: float, binary: bool) -> float:
+    """A position of a convolution by lists; ``rate`` is the part of all elements that are not zero."""
+    packing = PACK * math.prod(geometry.shape) / plan.positions
+    return packing + _lists(geometry, plan, filters, rate, binary, FORWARD)
+
+
+def _lists(geometry: Geometry, plan: Plan, filters: int, rate: float, binary: bool, spike: Any) -> float:
+    words, pieces, (once, lanes) = int(plan.numbers[15]), int(plan.numbers[16]), spike
+    spikes = rate * len(plan.place) * (1.0 if binary else GRADED)
+    each = (
+        POSITION
+        + WORDS * words
+        + PIECE * pieces
+        + spikes * (once + lanes * math.ceil(filters / geometry.groups / LANES))
+    )
+    return geometry.groups * each
