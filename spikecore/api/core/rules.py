@@ -144,6 +144,47 @@ rule("max", _extremum)
 rule("min", _extremum)
 rule("log_softmax", lambda xp, g, out, a, axis: g - xp.exp(out) * xp.sum(g, axis=axis, keepdims=True))
 
+
+def along(xp: Any, values: Any, axis: Tuple[int, ...]) -> Any:
+    """``values``, which lack the axes ``axis`` of another array, in a shape that broadcasts to it."""
+    extents = iter(values.shape)
+    return xp.reshape(values, tuple(1 if i in axis else next(extents) for i in range(values.ndim + len(axis))))
+
+
+def _moments(xp: Any, g: Any, out: Any, x: Any, axis: Tuple[int, ...]) -> Any:
+    count = math.prod(x.shape[i] for i in axis)
+    slope = g[1, ...] * (2.0 / count)
+    return x * along(xp, slope, axis) + along(xp, g[0, ...] / count - slope * out[0, ...], axis)
+
+
+def _norm_weight(
+    xp: Any, g: Any, out: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float
+) -> Any:
+    """The sums of g times the normalised x, which are also the cotangent of the weight."""
+    centred = xp.sum(g * x, axis=axis) - moments[0, ...] * xp.sum(g, axis=axis)
+    return centred / xp.sqrt(moments[1, ...] + eps)
+
+
+def _norm_input(
+    xp: Any, g: Any, out: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float
+) -> Any:
+    """With n for x normalised: weight / sqrt(var + eps) (g - mean(g) - n mean(g n))."""
+    count, inverse = math.prod(x.shape[i] for i in axis), 1.0 / xp.sqrt(moments[1, ...] + eps)
+    scale = inverse if weight is None else inverse * weight
+    slope = -scale * inverse * _norm_weight(xp, g, out, x, moments, weight, bias, axis, eps) / count
+    constant = -scale * xp.sum(g, axis=axis) / count - moments[0, ...] * slope
+    return g * along(xp, scale, axis) + x * along(xp, slope, axis) + along(xp, constant, axis)
+
+
+rule("moments", _moments)
+rule(
+    "batch_norm",
+    _norm_input,
+    lambda *_, **__: None,
+    _norm_weight,
+    lambda xp, g, out, x, moments, weight, bias, axis, eps: xp.sum(g, axis=axis),
+)
+
 # ---- shapes --------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from spikecore.api.core.windows import window_slices
 from spikecore.api.core.words import WORDS, Vocabulary
+from spikecore.engines.torch.batch_norm import batch_norm, in_words, moments
 from spikecore.engines.torch.layout import channels_last
 from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import linear, matmul
@@ -67,6 +68,8 @@ def words(device: Any, dtype: str, lean: bool = False) -> Vocabulary:
         "matmul": matmul if lean else torch.matmul,
         "linear": linear if lean else F.linear,
         "zeros_like": zeros_like if lean else torch.zeros_like,
+        "moments": moments if lean else _moments,
+        "batch_norm": batch_norm if lean else lambda x, moments, *rest, **options: in_words(x, *rest, **options),
         "conv": _conv_last if lean else _conv,
         "avg_pool": _avg_pool,
         "max_pool": _max_pool,
@@ -90,6 +93,11 @@ def _log_softmax(x: Any, axis: int) -> Any:
     if x.ndim > 1 and axis in (-1, x.ndim - 1) and x.shape[-1] < SHORT and x.is_cpu and x.numel() >= MANY:
         return F.log_softmax(x.transpose(-1, -2), dim=-2).transpose(-1, -2)
     return F.log_softmax(x, dim=axis)
+
+
+def _moments(x: Any, axis: Any) -> Any:
+    centred = x - x.mean(dim=axis, keepdim=True)
+    return torch.stack((x.mean(dim=axis), (centred * centred).mean(dim=axis)))
 
 
 def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any, Callable, Dict, List, Set, Tuple
 
@@ -10,7 +11,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from spikecore.engines.torch.batch_norm import by_rows, normalized
 from spikecore.engines.torch.layout import canonical, channels_last
+from spikecore.engines.torch.modes import has_data
 from spikecore.engines.torch.nn.calls import BATCHED, DRAWS, QUESTIONS, REFUSED, Call
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
 from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, through
@@ -18,6 +21,7 @@ from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
 
 ONCE, MERGED = "once: constant in time", "time and batch merged"
+EACH = "all steps at once, each by its own statistics"
 _WANTED: weakref.WeakKeyDictionary[nn.Module, Set[Tuple[int, str]]] = weakref.WeakKeyDictionary()
 
 
@@ -172,7 +176,8 @@ class Over(TorchFunctionMode):
                 raise StepByStep("torch.batch_norm, called by itself, does not say whether it trains")
             for buffer in filter(lambda x: x is not None, map(call.option, ("running_mean", "running_var"))):
                 self._keep(buffer)
-            return self.by_steps(call, "its statistics are those of one step")
+            result = self._normalized(call)
+            return self.by_steps(call, "its statistics are those of one step") if result is None else result
         if call.name in DRAWS:
             maps = [x.seq[0] for x in call.stand_ins if x.dim() == 4 and not call.name.endswith("d")]
             if not all(canonical(row).is_contiguous() for row in maps):
@@ -194,6 +199,26 @@ class Over(TorchFunctionMode):
             return self.by_steps(call, f"torch.vmap: {first_line(error)}")
         self.say("all steps at once")
         return None if call.name == "setitem" else self._wrapped(result)
+
+    def _normalized(self, call: Call) -> Any:
+        """Batch norm by the statistics of each step, all steps at once; None where torch's own is to run."""
+        x, named = call.stand_ins[0].seq, call.option
+        axis, others = (1, *range(3, x.ndim)), call.tensors[1:]
+        plain = len(call.stand_ins) == 1 and all(has_data(y) and y.dtype == x.dtype and y.ndim == 1 for y in others)
+        count = math.prod(x.shape[i] for i in axis)
+        if not (self.fused and plain and by_rows(x, axis) and count > 1 and isinstance(named("momentum"), float)):
+            return None
+        y, moments = normalized(x, None, named("weight"), named("bias"), axis, named("eps"))
+        weight = named("momentum")
+        running, values = (
+            (named("running_mean"), named("running_var")),
+            (moments[0], moments[1] * (count / (count - 1))),
+        )
+        for buffer, each in zip(running, values):
+            for t in range(self.steps if buffer is not None else 0):
+                buffer.mul_(1 - weight).add_(each[t % len(each)], alpha=weight)
+        self.say(ONCE if call.stand_ins[0].constant else EACH)
+        return holding(self, y)
 
     def _in_place(self, call: Call) -> Any:
         target = call.kwargs.get("out", call.args[0] if call.args else None)

@@ -1,0 +1,243 @@
+"""Batch normalisation on rows as long as a sample.
+
+On the CPU torch's own takes the channels of one pixel at a time where they lie next to each other, and is slow with a
+few of them. Here a sample is one row whatever the order of its axes. Sums over the batch run along whole rows, and only
+their result, one row per step, is reduced to channels. Where the statistics are those of a step, all that is done to it
+is done while it is in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, List, Tuple
+
+import torch
+import torch.nn.functional as F
+
+from spikecore.engines.torch.memory import KEPT, fresh
+from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
+
+PIECE = 1 << 19  # elements that stay in the cache from one operation to the next
+
+
+def moments(x: Any, axis: Tuple[int, ...]) -> Any:
+    """See ``api/core/words.py``."""
+    if by_rows(x, axis):
+        return Moments.apply(*_rows(x), 0 in axis)
+    var, mean = torch.var_mean(x, dim=axis, correction=0)
+    return torch.stack((mean, var))
+
+
+def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
+    """See ``api/core/words.py``."""
+    if all(v is None or v.shape == moments.shape[1:] for v in (weight, bias)) and by_rows(x, axis):
+        return normalized(x, moments.detach(), weight, bias, axis, eps)[0]
+    if tuple(axis) == (0, 1, *range(3, x.ndim)):
+        return F.batch_norm(x.flatten(0, 1), None, None, weight, bias, True, 0.0, eps).view(x.shape)
+    return in_words(x, weight, bias, axis, eps)
+
+
+def in_words(x: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
+    """The same in operations that torch differentiates as often as one likes."""
+    centred = x - x.mean(dim=axis, keepdim=True)
+    y = centred * (1.0 / torch.sqrt((centred * centred).mean(dim=axis, keepdim=True) + eps))
+
+    def along(values: Any) -> Any:
+        values = values.expand(*y.shape[: y.ndim - len(axis) - values.ndim], *values.shape)
+        for place in sorted(axis):
+            values = values.unsqueeze(place)
+        return values
+
+    y = y if weight is None else y * along(weight)
+    return y if bias is None else y + along(bias)
+
+
+def by_rows(x: Any, axis: Tuple[int, ...]) -> bool:
+    """Whether ``axis`` are batch and space, perhaps time, of a sequence whose memory can be looked at."""
+    if x.ndim < 3 or tuple(axis) not in ((0, 1, *range(3, x.ndim)), (1, *range(3, x.ndim))):
+        return False
+    plain = x.is_cpu and x.dtype in KEPT and has_data(x) and x.layout is torch.strided and x.numel() > 0
+    return plain and not (compiling() or torch.jit.is_tracing() or transformed() or casting("cpu"))
+
+
+def normalized(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Tuple[Any, Any]:
+    """What ``batch_norm`` gives, and the moments; None makes them. For sequences that ``by_rows`` takes."""
+    rows, order = _rows(x)
+    y, found = BatchNorm.apply(rows, weight, bias, moments, order, 0 in axis, eps)
+    return order.restored(y), found
+
+
+class Order:
+    """Where the channels of a sample are.
+
+    Args:
+        shape: (time, batch, channels, *space).
+        last: whether they are next to each other, the last axis in memory; else the first axis of a sample is theirs.
+    """
+
+    def __init__(self, shape: Tuple[int, ...], last: bool) -> None:
+        self.shape, self.last, self.places = shape, last, math.prod(shape[3:])
+
+    def row(self, values: Any) -> Any:
+        """One value per channel, ([time,] channels), as rows ([time, 1,] sample)."""
+        values = values if values.ndim == 1 else values[:, None]
+        if self.last:
+            return values.repeat(*(1,) * (values.ndim - 1), self.places)
+        return values if self.places == 1 else values.repeat_interleave(self.places, -1)
+
+    def sums(self, rows: Any) -> Any:
+        """The sum of each channel in rows (time, sample)."""
+        if self.places == 1:
+            return rows
+        split = (self.places, self.shape[2]) if self.last else (self.shape[2], self.places)
+        return rows.unflatten(-1, split).sum(-2 if self.last else -1)
+
+    def restored(self, rows: Any) -> Any:
+        """The sequence that rows (time, batch, sample) are of."""
+        if not self.last:
+            return rows.view(self.shape)
+        return rows.view(*self.shape[:2], *self.shape[3:], self.shape[2]).movedim(-1, 2)
+
+
+def _rows(x: Any) -> Tuple[Any, Order]:
+    """A sequence as rows (time, batch, sample): a view where memory allows."""
+    moved = x.movedim(2, -1)
+    last = x.ndim > 3 and not x.is_contiguous() and moved.is_contiguous()
+    return (moved if last else x).reshape(*x.shape[:2], -1), Order(tuple(x.shape), last)
+
+
+def _pieces(rows: Any) -> List[slice]:
+    """Some steps at a time."""
+    steps = max(1, PIECE // rows[0].numel())
+    return [slice(t, t + steps) for t in range(0, len(rows), steps)]
+
+
+def _room(rows: Any) -> Any:
+    """Memory for what is made of one piece."""
+    return fresh((min(len(rows), _pieces(rows)[0].stop), *rows.shape[1:]), rows.dtype)
+
+
+def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
+    """Mean and biased variance (2, [time,] channels) of rows (time, batch, sample)."""
+    room, pieces = _room(rows), _pieces(rows)
+    count = rows.shape[1] * order.places
+
+    def mean(sums: List[Any]) -> Any:
+        each = order.sums(torch.cat(sums)) / count
+        return each.mean(0) if all_steps else each
+
+    def squares(part: slice, centre: Any) -> Any:
+        centred = torch.sub(rows[part], centre, out=room[: len(rows[part])])
+        return centred.mul_(centred).sum(1)
+
+    if all_steps:
+        first = mean([rows[part].sum(1) for part in pieces])
+        centre = order.row(first)
+        return torch.stack((first, mean([squares(part, centre) for part in pieces])))
+    found = []
+    for part in pieces:
+        first = mean([rows[part].sum(1)])
+        found.append(torch.stack((first, mean([squares(part, order.row(first))]))))
+    return torch.cat(found, 1)
+
+
+class Moments(torch.autograd.Function):
+    """The moments of rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Any, order: Order, all_steps: bool) -> Any:
+        out = _moments(rows, order, all_steps)
+        ctx.save_for_backward(rows, out)
+        ctx.order, ctx.count = order, rows.shape[1] * order.places * (len(rows) if all_steps else 1)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        rows, out = ctx.saved_tensors
+        slope = g[1] * (2.0 / ctx.count)
+        return ctx.order.row(g[0] / ctx.count - slope * out[0]) + rows * ctx.order.row(slope), None, None
+
+
+class BatchNorm(torch.autograd.Function):
+    """Rows (time, batch, sample) normalised by their own moments; see ``normalized``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Any, weight: Any, bias: Any, moments: Any, order: Order, all_steps: bool, eps: float
+    ) -> Any:
+        y, found = fresh(rows.shape, rows.dtype), []
+        for part in [slice(None)] if all_steps else _pieces(rows):
+            given = (
+                _moments(rows[part], order, all_steps)
+                if moments is None
+                else moments
+                if all_steps
+                else moments[:, part]
+            )
+            scale = 1.0 / torch.sqrt(given[1] + eps)
+            scale = scale if weight is None else scale * (weight if weight.ndim == 1 else weight[part])
+            shift = -given[0] * scale
+            shift = shift if bias is None else shift + (bias if bias.ndim == 1 else bias[part])
+            torch.addcmul(order.row(shift), rows[part], order.row(scale), out=y[part])
+            found.append(given)
+        moments = found[0] if len(found) == 1 else torch.cat(found, 1)
+        ctx.save_for_backward(rows, weight, bias, moments)
+        ctx.order, ctx.all_steps, ctx.eps = order, all_steps, eps
+        ctx.mark_non_differentiable(moments)
+        return y, moments
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, _: Any) -> Any:
+        rows, weight, bias, moments = ctx.saved_tensors
+        order, all_steps = ctx.order, ctx.all_steps
+        if torch.is_grad_enabled():  # somebody may differentiate once more
+            axis = (0, 1, *range(3, len(order.shape)))[0 if all_steps else 1 :]
+            y = in_words(order.restored(rows), weight, bias, axis, ctx.eps)
+            inputs = [x for x, wanted in zip((rows, weight, bias), ctx.needs_input_grad) if wanted]
+            grads = iter(torch.autograd.grad(y, inputs, order.restored(g), create_graph=True))
+            return *(next(grads) if wanted else None for wanted in ctx.needs_input_grad[:3]), None, None, None, None
+
+        mean, inverse = moments[0], 1.0 / torch.sqrt(moments[1] + ctx.eps)
+        scale = inverse if weight is None else inverse * weight
+        pieces, room = _pieces(rows), _room(rows)
+        by_rows = fresh(rows.shape, rows.dtype) if ctx.needs_input_grad[0] else None
+        by_weight, by_bias, count = [], [], rows.shape[1] * order.places * (len(rows) if all_steps else 1)
+
+        def reduce(part: slice) -> Tuple[Any, Any]:
+            """The sums of g and of g times the normalised x."""
+            product = torch.mul(g[part], rows[part], out=room[: len(rows[part])])
+            total, weighted = order.sums(g[part].sum(1)), order.sums(product.sum(1))
+            if all_steps:
+                return total, (weighted - mean * total) * inverse
+            return total, (weighted - mean[part] * total) * inverse[part]
+
+        def spread(part: slice, total: Any, weighted: Any) -> None:
+            """The gradient by x is scale (g - total / n - normalised x weighted / n)."""
+            own = slice(None) if all_steps else part
+            slope = -scale[own] * inverse[own] * weighted / count
+            constant = -scale[own] * total / count - mean[own] * slope
+            torch.addcmul(order.row(constant), rows[part], order.row(slope), out=by_rows[part])
+            by_rows[part].addcmul_(g[part], order.row(scale[own]))
+
+        for part in pieces:
+            total, weighted = reduce(part)
+            by_bias.append(total)
+            by_weight.append(weighted)
+            if not all_steps and by_rows is not None:
+                spread(part, total, weighted)
+        weighted, total = torch.cat(by_weight), torch.cat(by_bias)
+        if all_steps:
+            weighted, total = weighted.sum(0), total.sum(0)
+            for part in pieces if by_rows is not None else ():
+                spread(part, total, weighted)
+        shared = (
+            x if like is None or like.ndim == x.ndim else x.sum(0) for x, like in ((weighted, weight), (total, bias))
+        )
+        return (
+            by_rows,
+            *(x if wanted else None for x, wanted in zip(shared, ctx.needs_input_grad[1:])),
+            None,
+            None,
+            None,
+            None,
+        )
