@@ -246,7 +246,7 @@ def _conv_input(
 ) -> Any:
     filters, kernel = weight.shape[0], weight.shape[2:]
     matrix = xp.reshape(weight, (groups, filters // groups, -1))
-    columns = _swapped(xp, matrix) @ _grouped(xp, g, groups, filters // groups)
+    columns = xp.matmul(_swapped(xp, matrix), _grouped(xp, g, groups, filters // groups))
     windows = xp.reshape(columns, (x.shape[0], x.shape[1], math.prod(kernel), *g.shape[2:]))
     return xp.unpatches(windows, x.shape, kernel, stride, padding, dilation)
 
@@ -257,7 +257,7 @@ def _conv_weight(
     filters, kernel = weight.shape[0], weight.shape[2:]
     windows = xp.patches(x, kernel, stride, padding, dilation)
     columns = _grouped(xp, windows, groups, weight.shape[1] * math.prod(kernel))
-    product = _grouped(xp, g, groups, filters // groups) @ _swapped(xp, columns)  # (batch, groups, filters, columns)
+    product = xp.matmul(_grouped(xp, g, groups, filters // groups), _swapped(xp, columns))  # (.., filters, columns)
     return xp.reshape(xp.sum(product, axis=0), weight.shape)
 
 

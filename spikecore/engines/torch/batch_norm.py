@@ -1,9 +1,9 @@
-"""Batch normalisation on rows as long as a sample.
+"""Batch normalisation on long rows.
 
 On the CPU torch's own takes the channels of one pixel at a time where they lie next to each other, and is slow with a
-few of them. Here a sample is one row whatever the order of its axes. Sums over the batch run along whole rows, and only
-their result, one row per step, is reduced to channels. Where the statistics are those of a step, all that is done to it
-is done while it is in the cache.
+few of them. Here a row of pixels is one row, or a whole sample where each channel lies by itself. Sums run along such
+rows, and only their result, one row per step, is reduced to channels. Where the statistics are those of a step, all
+that is done to it is done while it is in the cache.
 """
 
 from __future__ import annotations
@@ -72,38 +72,44 @@ class Order:
 
     Args:
         shape: (time, batch, channels, *space).
-        last: whether they are next to each other, the last axis in memory; else the first axis of a sample is theirs.
+        last: whether they are next to each other, the last axis in memory, and a row is one of space; else the first
+            axis of a sample is theirs, and a sample is a row.
+
+    Attributes:
+        places: how often a row has each channel.
     """
 
     def __init__(self, shape: Tuple[int, ...], last: bool) -> None:
-        self.shape, self.last, self.places = shape, last, math.prod(shape[3:])
+        self.shape, self.last, self.places = shape, last, shape[-1] if last else math.prod(shape[3:])
 
     def row(self, values: Any) -> Any:
-        """One value per channel, ([time,] channels), as rows ([time, 1,] sample)."""
+        """One value per channel, ([time,] channels), as rows ([time, 1,] row)."""
         values = values if values.ndim == 1 else values[:, None]
-        if self.last:
-            return values.repeat(*(1,) * (values.ndim - 1), self.places)
-        return values if self.places == 1 else values.repeat_interleave(self.places, -1)
+        wide = values[..., None, :] if self.last else values[..., None]
+        shape = (self.places, self.shape[2]) if self.last else (self.shape[2], self.places)
+        return wide.expand(*values.shape[:-1], *shape).flatten(-2)
 
     def sums(self, rows: Any) -> Any:
-        """The sum of each channel in rows (time, sample)."""
+        """The sum of each channel in rows (time, row)."""
         if self.places == 1:
             return rows
         split = (self.places, self.shape[2]) if self.last else (self.shape[2], self.places)
         return rows.unflatten(-1, split).sum(-2 if self.last else -1)
 
     def restored(self, rows: Any) -> Any:
-        """The sequence that rows (time, batch, sample) are of."""
+        """The sequence that rows are of."""
         if not self.last:
             return rows.view(self.shape)
         return rows.view(*self.shape[:2], *self.shape[3:], self.shape[2]).movedim(-1, 2)
 
 
 def _rows(x: Any) -> Tuple[Any, Order]:
-    """A sequence as rows (time, batch, sample): a view where memory allows."""
+    """A sequence as rows (time, rows, row): a view where memory allows."""
     moved = x.movedim(2, -1)
     last = x.ndim > 3 and not x.is_contiguous() and moved.is_contiguous()
-    return (moved if last else x).reshape(*x.shape[:2], -1), Order(tuple(x.shape), last)
+    if last:
+        return moved.reshape(len(x), -1, x.shape[2] * x.shape[-1]), Order(tuple(x.shape), last)
+    return x.reshape(*x.shape[:2], -1), Order(tuple(x.shape), last)
 
 
 def _pieces(rows: Any) -> List[slice]:
@@ -118,7 +124,7 @@ def _room(rows: Any) -> Any:
 
 
 def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
-    """Mean and biased variance (2, [time,] channels) of rows (time, batch, sample)."""
+    """Mean and biased variance (2, [time,] channels) of rows (time, rows, row)."""
     room, pieces = _room(rows), _pieces(rows)
     count = rows.shape[1] * order.places
 
@@ -159,7 +165,7 @@ class Moments(torch.autograd.Function):
 
 
 class BatchNorm(torch.autograd.Function):
-    """Rows (time, batch, sample) normalised by their own moments; see ``normalized``."""
+    """Rows (time, rows, row) normalised by their own moments; see ``normalized``."""
 
     @staticmethod
     def forward(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from spikecore.api.core.windows import window_slices
 from spikecore.api.core.words import WORDS, Vocabulary
 from spikecore.engines.torch.batch_norm import batch_norm, in_words, moments
-from spikecore.engines.torch.layout import channels_last
+from spikecore.engines.torch.layout import channels_last, pooled
 from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import linear, matmul
 from spikecore.engines.torch.spike import spike
@@ -71,8 +71,8 @@ def words(device: Any, dtype: str, lean: bool = False) -> Vocabulary:
         "moments": moments if lean else _moments,
         "batch_norm": batch_norm if lean else lambda x, moments, *rest, **options: in_words(x, *rest, **options),
         "conv": _conv_last if lean else _conv,
-        "avg_pool": _avg_pool,
-        "max_pool": _max_pool,
+        "avg_pool": _pooled(_avg_pool) if lean else _avg_pool,
+        "max_pool": _pooled(_max_pool) if lean else _max_pool,
         "patches": _patches,
         "unpatches": _unpatches,
         "spike": lambda u, surrogate: spike(u, surrogate, xp),
@@ -124,6 +124,10 @@ def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
 
 def _max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
     return _MAX[x.ndim - 2](x, kernel, stride, padding)
+
+
+def _pooled(pool: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, *options: pooled(lambda maps: pool(maps, *options), x)
 
 
 def _patches(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0) -> Any:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from spikecore.engines.torch.batch_norm import by_rows, normalized
-from spikecore.engines.torch.layout import canonical, channels_last
+from spikecore.engines.torch.layout import canonical, channels_last, pooled
 from spikecore.engines.torch.modes import has_data
 from spikecore.engines.torch.nn.calls import BATCHED, DRAWS, QUESTIONS, REFUSED, Call
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
@@ -20,6 +20,7 @@ from spikecore.engines.torch.nn.promises import SPIKES, Maps, NeuronRun, through
 from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
 
+POOLS = ("max_pool2d", "avg_pool2d")
 ONCE, MERGED = "once: constant in time", "time and batch merged"
 EACH = "all steps at once, each by its own statistics"
 _WANTED: weakref.WeakKeyDictionary[nn.Module, Set[Tuple[int, str]]] = weakref.WeakKeyDictionary()
@@ -162,6 +163,8 @@ class Over(TorchFunctionMode):
             return None
         last = self.last and call.name == "conv2d"
         self.say(how)
+        if call.name in POOLS:
+            return self._link(x, lambda flat: pooled(lambda maps: call.func(maps, *rest, **kwargs), flat))
         return self._link(x, lambda flat: call.func(channels_last(flat) if last else flat, *rest, **kwargs))
 
     def _link(self, x: OverTime, link: Callable[[Any], Any]) -> OverTime:
