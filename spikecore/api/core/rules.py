@@ -271,11 +271,12 @@ def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, paddi
 def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
     ones = (1,) * len(kernel)
     windows = xp.patches(x, kernel, stride, padding, ones, -math.inf)
-    places = xp.reshape(xp.arange(windows.shape[2]), (1, 1, -1) + (1,) * len(kernel))
-    first = xp.expand_dims(xp.argmax(windows, axis=2), axis=2) == places
-    return xp.unpatches(
-        xp.expand_dims(g, axis=2) * xp.astype(first, str_dtype(g)), x.shape, kernel, stride, padding, ones
-    )
+    shares, left = [], None
+    for i in range(windows.shape[2]):
+        reaches = windows[:, :, i, ...] == out
+        shares.append(g * xp.astype(reaches if left is None else reaches & left, str_dtype(g)))
+        left = xp.logical_not(reaches) if left is None else left & xp.logical_not(reaches)
+    return xp.unpatches(xp.stack(shares, axis=2), x.shape, kernel, stride, padding, ones)
 
 
 rule("conv", _conv_input, _conv_weight, _over_rows)

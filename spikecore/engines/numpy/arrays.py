@@ -10,7 +10,9 @@ import numpy as np
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.core.rules import rule_of
 from spikecore.arguments import real
+from spikecore.engines.numpy import samples
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import matmul
 from spikecore.engines.numpy.tape import Var
@@ -50,7 +52,14 @@ class ArrayEngine(Engine):
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
         """The words of the vocabulary as functions of plain arrays, by name."""
-        return raw_words(self.library, self.dtype, matmul if self.namespace == "numpy" else operator.matmul)
+        if self.namespace != "numpy":
+            return raw_words(self.library, self.dtype, operator.matmul)
+        return samples.words(raw_words(self.library, self.dtype, matmul, samples.patches))
+
+    def products(self, word: str) -> Tuple[Callable[..., Any], ...]:
+        """The derivative of a word, see ``rule_of``, as this engine's tape takes it."""
+        rules = rule_of(word)
+        return samples.products(word, rules) if self.namespace == "numpy" else rules
 
     # ---- host and engine ----
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -44,8 +44,12 @@ _STANDARD = (
 ).split()
 
 
-def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[str, Callable[..., Any]]:
-    """All words as functions of plain arrays of the namespace ``xp``; new arrays have ``dtype``."""
+def raw_words(
+    xp: Any, dtype: str, matmul: Callable[[Any, Any], Any], patches: Optional[Callable[..., Any]] = None
+) -> Dict[str, Callable[..., Any]]:
+    """All words as functions of plain arrays of the namespace ``xp``; new arrays have ``dtype``; ``matmul`` and, if
+    there is one, ``patches`` are the namespace's own.
+    """
     own = {
         "clip": lambda x, low, high: xp.clip(x, low, high),
         "concat": lambda *arrays, axis=0: xp.concat(list(arrays), axis=axis),
@@ -69,7 +73,7 @@ def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[st
         "ones": lambda shape, dtype=dtype: xp.ones(shape, dtype=_named(xp, dtype)),
         "full": lambda shape, value, dtype=dtype: xp.full(shape, value, dtype=_named(xp, dtype)),
     }
-    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp)}
+    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp, patches)}
 
 
 def namespace(raw: Dict[str, Callable[..., Any]]) -> Vocabulary:
