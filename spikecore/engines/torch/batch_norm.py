@@ -172,18 +172,11 @@ class BatchNorm(torch.autograd.Function):
         ctx: Any, rows: Any, weight: Any, bias: Any, moments: Any, order: Order, all_steps: bool, eps: float
     ) -> Any:
         y, found = fresh(rows.shape, rows.dtype), []
-        for part in [slice(None)] if all_steps else _pieces(rows):
-            given = (
-                _moments(rows[part], order, all_steps)
-                if moments is None
-                else moments
-                if all_steps
-                else moments[:, part]
-            )
-            scale = 1.0 / torch.sqrt(given[1] + eps)
-            scale = scale if weight is None else scale * (weight if weight.ndim == 1 else weight[part])
-            shift = -given[0] * scale
-            shift = shift if bias is None else shift + (bias if bias.ndim == 1 else bias[part])
+        for part in [slice(None)] if all_steps or moments is not None else _pieces(rows):
+            mean, var = given = _moments(rows[part], order, all_steps) if moments is None else moments
+            scale = 1.0 / torch.sqrt(var + eps)
+            scale = scale if weight is None else scale * _at(weight, part)
+            shift = -mean * scale if bias is None else _at(bias, part) - mean * scale
             torch.addcmul(order.row(shift), rows[part], order.row(scale), out=y[part])
             found.append(given)
         moments = found[0] if len(found) == 1 else torch.cat(found, 1)
@@ -194,56 +187,57 @@ class BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Any, _: Any) -> Any:
-        rows, weight, bias, moments = ctx.saved_tensors
-        order, all_steps = ctx.order, ctx.all_steps
-        if torch.is_grad_enabled():  # somebody may differentiate once more
-            axis = (0, 1, *range(3, len(order.shape)))[0 if all_steps else 1 :]
-            y = in_words(order.restored(rows), weight, bias, axis, ctx.eps)
-            inputs = [x for x, wanted in zip((rows, weight, bias), ctx.needs_input_grad) if wanted]
-            grads = iter(torch.autograd.grad(y, inputs, order.restored(g), create_graph=True))
-            return *(next(grads) if wanted else None for wanted in ctx.needs_input_grad[:3]), None, None, None, None
+        wanted = ctx.needs_input_grad[:3]
+        found = _again(ctx, g, wanted) if torch.is_grad_enabled() else _gradients(ctx, g, wanted[0])
+        return *(x if own else None for x, own in zip(found, wanted)), None, None, None, None
 
-        mean, inverse = moments[0], 1.0 / torch.sqrt(moments[1] + ctx.eps)
-        scale = inverse if weight is None else inverse * weight
-        pieces, room = _pieces(rows), _room(rows)
-        by_rows = fresh(rows.shape, rows.dtype) if ctx.needs_input_grad[0] else None
-        by_weight, by_bias, count = [], [], rows.shape[1] * order.places * (len(rows) if all_steps else 1)
 
-        def reduce(part: slice) -> Tuple[Any, Any]:
-            """The sums of g and of g times the normalised x."""
-            product = torch.mul(g[part], rows[part], out=room[: len(rows[part])])
-            total, weighted = order.sums(g[part].sum(1)), order.sums(product.sum(1))
-            if all_steps:
-                return total, (weighted - mean * total) * inverse
-            return total, (weighted - mean[part] * total) * inverse[part]
+def _at(values: Any, part: slice) -> Any:
+    """What belongs to some steps: values of each step (time, channels), or of all, (channels,)."""
+    return values if values.ndim == 1 else values[part]
 
-        def spread(part: slice, total: Any, weighted: Any) -> None:
-            """The gradient by x is scale (g - total / n - normalised x weighted / n)."""
-            own = slice(None) if all_steps else part
-            slope = -scale[own] * inverse[own] * weighted / count
-            constant = -scale[own] * total / count - mean[own] * slope
-            torch.addcmul(order.row(constant), rows[part], order.row(slope), out=by_rows[part])
-            by_rows[part].addcmul_(g[part], order.row(scale[own]))
 
+def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
+    """The gradients by rows, if wanted, weight and bias. With n for the normalised rows and means over what the moments
+    are of, that by rows is scale (g - mean(g) - n mean(g n)).
+    """
+    rows, weight, bias, (mean, var) = ctx.saved_tensors
+    order, all_steps, pieces, room = ctx.order, ctx.all_steps, _pieces(rows), _room(rows)
+    inverse, count = 1.0 / torch.sqrt(var + ctx.eps), rows.shape[1] * order.places * (len(rows) if all_steps else 1)
+    scale, out = inverse if weight is None else inverse * weight, fresh(rows.shape if by_rows else (), rows.dtype)
+
+    def sums(part: slice) -> Any:
+        """The sums of g, and of g n, of each step."""
+        product = torch.mul(g[part], rows[part], out=room[: len(rows[part])])
+        total, weighted = order.sums(g[part].sum(1)), order.sums(product.sum(1))
+        return torch.stack((total, (weighted - _at(mean, part) * total) * _at(inverse, part)))
+
+    def spread(part: slice, total: Any, weighted: Any) -> None:
+        own = _at(scale, part)
+        slope = -own * _at(inverse, part) * weighted / count
+        constant = -own * total / count - _at(mean, part) * slope
+        here = torch.addcmul(order.row(constant), rows[part], order.row(slope), out=out[part])
+        here.addcmul_(g[part], order.row(own))
+
+    found = []
+    for part in pieces:
+        found.append(sums(part))
+        if by_rows and not all_steps:
+            spread(part, *found[-1])
+    total, weighted = torch.cat(found, 1)
+    if by_rows and all_steps:
         for part in pieces:
-            total, weighted = reduce(part)
-            by_bias.append(total)
-            by_weight.append(weighted)
-            if not all_steps and by_rows is not None:
-                spread(part, total, weighted)
-        weighted, total = torch.cat(by_weight), torch.cat(by_bias)
-        if all_steps:
-            weighted, total = weighted.sum(0), total.sum(0)
-            for part in pieces if by_rows is not None else ():
-                spread(part, total, weighted)
-        shared = (
-            x if like is None or like.ndim == x.ndim else x.sum(0) for x, like in ((weighted, weight), (total, bias))
-        )
-        return (
-            by_rows,
-            *(x if wanted else None for x, wanted in zip(shared, ctx.needs_input_grad[1:])),
-            None,
-            None,
-            None,
-            None,
-        )
+            spread(part, total.sum(0), weighted.sum(0))
+    return out if by_rows else None, *(
+        x if like is None or like.ndim == 2 else x.sum(0) for x, like in ((weighted, weight), (total, bias))
+    )
+
+
+def _again(ctx: Any, g: Any, wanted: Tuple[bool, ...]) -> Tuple[Any, ...]:
+    """The same by torch, which can differentiate it once more."""
+    rows, weight, bias, _ = ctx.saved_tensors
+    axis = (1, *range(3, len(ctx.order.shape)))
+    y = in_words(ctx.order.restored(rows), weight, bias, (0, *axis) if ctx.all_steps else axis, ctx.eps)
+    inputs = [x for x, own in zip((rows, weight, bias), wanted) if own]
+    found = iter(torch.autograd.grad(y, inputs, ctx.order.restored(g), create_graph=True))
+    return tuple(next(found) if own else None for own in wanted)
