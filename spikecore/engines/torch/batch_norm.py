@@ -2,8 +2,7 @@
 
 On the CPU torch's own takes the channels of one pixel at a time where they lie next to each other, and is slow with a
 few of them. Here a row of pixels is one row, or a whole sample where each channel lies by itself. Sums run along such
-rows, and only their result, one row per step, is reduced to channels. Where the statistics are those of a step, all
-that is done to it is done while it is in the cache.
+rows, and only their result, one row per step, is reduced to channels.
 """
 
 from __future__ import annotations
@@ -123,28 +122,26 @@ def _room(rows: Any) -> Any:
     return fresh((min(len(rows), _pieces(rows)[0].stop), *rows.shape[1:]), rows.dtype)
 
 
+def _at(row: Any, part: slice) -> Any:
+    """What belongs to some steps, of a row for each step or of one for all."""
+    return row if row.ndim == 1 else row[part]
+
+
 def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
     """Mean and biased variance (2, [time,] channels) of rows (time, rows, row)."""
-    room, pieces = _room(rows), _pieces(rows)
-    count = rows.shape[1] * order.places
+    room, count = _room(rows), rows.shape[1] * order.places
 
-    def mean(sums: List[Any]) -> Any:
-        each = order.sums(torch.cat(sums)) / count
+    def mean(sums: Any) -> Any:
+        each = order.sums(sums) / count
         return each.mean(0) if all_steps else each
 
-    def squares(part: slice, centre: Any) -> Any:
-        centred = torch.sub(rows[part], centre, out=room[: len(rows[part])])
+    def squares(part: slice) -> Any:
+        centred = torch.sub(rows[part], _at(centre, part), out=room[: len(rows[part])])
         return centred.mul_(centred).sum(1)
 
-    if all_steps:
-        first = mean([rows[part].sum(1) for part in pieces])
-        centre = order.row(first)
-        return torch.stack((first, mean([squares(part, centre) for part in pieces])))
-    found = []
-    for part in pieces:
-        first = mean([rows[part].sum(1)])
-        found.append(torch.stack((first, mean([squares(part, order.row(first))]))))
-    return torch.cat(found, 1)
+    first = mean(rows.sum(1))
+    centre = order.row(first)
+    return torch.stack((first, mean(torch.cat([squares(part) for part in _pieces(rows)]))))
 
 
 class Moments(torch.autograd.Function):
@@ -171,15 +168,11 @@ class BatchNorm(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Any, weight: Any, bias: Any, moments: Any, order: Order, all_steps: bool, eps: float
     ) -> Any:
-        y, found = fresh(rows.shape, rows.dtype), []
-        for part in [slice(None)] if all_steps or moments is not None else _pieces(rows):
-            mean, var = given = _moments(rows[part], order, all_steps) if moments is None else moments
-            scale = 1.0 / torch.sqrt(var + eps)
-            scale = scale if weight is None else scale * _at(weight, part)
-            shift = -mean * scale if bias is None else _at(bias, part) - mean * scale
-            torch.addcmul(order.row(shift), rows[part], order.row(scale), out=y[part])
-            found.append(given)
-        moments = found[0] if len(found) == 1 else torch.cat(found, 1)
+        mean, var = moments = _moments(rows, order, all_steps) if moments is None else moments
+        scale = 1.0 / torch.sqrt(var + eps)
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        y = torch.addcmul(order.row(shift), rows, order.row(scale), out=fresh(rows.shape, rows.dtype))
         ctx.save_for_backward(rows, weight, bias, moments)
         ctx.order, ctx.all_steps, ctx.eps = order, all_steps, eps
         ctx.mark_non_differentiable(moments)
@@ -192,45 +185,28 @@ class BatchNorm(torch.autograd.Function):
         return *(x if own else None for x, own in zip(found, wanted)), None, None, None, None
 
 
-def _at(values: Any, part: slice) -> Any:
-    """What belongs to some steps: values of each step (time, channels), or of all, (channels,)."""
-    return values if values.ndim == 1 else values[part]
-
-
 def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
     """The gradients by rows, if wanted, weight and bias. With n for the normalised rows and means over what the moments
     are of, that by rows is scale (g - mean(g) - n mean(g n)).
     """
     rows, weight, bias, (mean, var) = ctx.saved_tensors
-    order, all_steps, pieces, room = ctx.order, ctx.all_steps, _pieces(rows), _room(rows)
-    inverse, count = 1.0 / torch.sqrt(var + ctx.eps), rows.shape[1] * order.places * (len(rows) if all_steps else 1)
-    scale, out = inverse if weight is None else inverse * weight, fresh(rows.shape if by_rows else (), rows.dtype)
-
-    def sums(part: slice) -> Any:
-        """The sums of g, and of g n, of each step."""
-        product = torch.mul(g[part], rows[part], out=room[: len(rows[part])])
-        total, weighted = order.sums(g[part].sum(1)), order.sums(product.sum(1))
-        return torch.stack((total, (weighted - _at(mean, part) * total) * _at(inverse, part)))
-
-    def spread(part: slice, total: Any, weighted: Any) -> None:
-        own = _at(scale, part)
-        slope = -own * _at(inverse, part) * weighted / count
-        constant = -own * total / count - _at(mean, part) * slope
-        here = torch.addcmul(order.row(constant), rows[part], order.row(slope), out=out[part])
-        here.addcmul_(g[part], order.row(own))
-
-    found = []
-    for part in pieces:
-        found.append(sums(part))
-        if by_rows and not all_steps:
-            spread(part, *found[-1])
-    total, weighted = torch.cat(found, 1)
-    if by_rows and all_steps:
+    order, pieces, room, inverse = ctx.order, _pieces(rows), _room(rows), 1.0 / torch.sqrt(var + ctx.eps)
+    products = [torch.mul(g[part], rows[part], out=room[: len(rows[part])]).sum(1) for part in pieces]
+    total, weighted = order.sums(g.sum(1)), order.sums(torch.cat(products))
+    if ctx.all_steps:
+        total, weighted = total.sum(0), weighted.sum(0)
+    weighted, out = (weighted - mean * total) * inverse, None
+    if by_rows:
+        scale = inverse if weight is None else inverse * weight
+        count = rows.shape[1] * order.places * (len(rows) if ctx.all_steps else 1)
+        slope = -scale * inverse * weighted / count
+        constant, slope, scale = (order.row(x) for x in (-scale * total / count - mean * slope, slope, scale))
+        out = fresh(rows.shape, rows.dtype)
         for part in pieces:
-            spread(part, total.sum(0), weighted.sum(0))
-    return out if by_rows else None, *(
-        x if like is None or like.ndim == 2 else x.sum(0) for x, like in ((weighted, weight), (total, bias))
-    )
+            torch.addcmul(_at(constant, part), rows[part], _at(slope, part), out=out[part])
+            out[part].addcmul_(g[part], _at(scale, part))
+    shared = ((weighted, weight), (total, bias))
+    return out, *(x if like is None or like.ndim == x.ndim else x.sum(0) for x, like in shared)
 
 
 def _again(ctx: Any, g: Any, wanted: Tuple[bool, ...]) -> Tuple[Any, ...]:

@@ -212,14 +212,15 @@ class Over(TorchFunctionMode):
         if not (self.fused and plain and by_rows(x, axis) and count > 1 and isinstance(named("momentum"), float)):
             return None
         y, moments = normalized(x, None, named("weight"), named("bias"), axis, named("eps"))
-        weight = named("momentum")
+        weight, since = named("momentum"), torch.arange(self.steps - 1, -1, -1, dtype=x.dtype)
+        shares = weight * (1.0 - weight) ** since  # of each step in the running statistics after the last one
         running, values = (
             (named("running_mean"), named("running_var")),
             (moments[0], moments[1] * (count / (count - 1))),
         )
         for buffer, each in zip(running, values):
-            for t in range(self.steps if buffer is not None else 0):
-                buffer.mul_(1 - weight).add_(each[t % len(each)], alpha=weight)
+            if buffer is not None:
+                buffer.mul_((1.0 - weight) ** self.steps).add_(shares @ each.expand(self.steps, -1))
         self.say(ONCE if call.stand_ins[0].constant else EACH)
         return holding(self, y)
 
