@@ -222,8 +222,14 @@ def test_explain_says_what_ran_how(capsys):
     snn.run(net, x[0], num_steps=T, explain=True)
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "0 (Conv2d): once: constant in time"
-    assert told[1] == "1 (BatchNorm2d): step by step: its statistics are those of one step"
+    assert told[1] == "1 (BatchNorm2d): once: constant in time"
     assert told[3] == "3 (MaxPool2d): time and batch merged"
+    snn.run(net, x, explain=True)
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "1 (BatchNorm2d): all steps at once, each by its own statistics"
+    snn.run(net, x, fused=False, explain=True)
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "1 (BatchNorm2d): step by step: its statistics are those of one step"
     for name, reason in [
         ("feedback", "forward changes the attribute 'back' from step to step"),
         ("peek", "forward looks at the state of a neuron"),

@@ -95,6 +95,12 @@ def use_threads(count: int) -> None:
     _own.threads = count
 
 
+def follow(count: int) -> None:
+    """``use_threads`` where kernels have been called from this Python thread; elsewhere there is nothing to change."""
+    if hasattr(_own, "threads"):
+        use_threads(count)
+
+
 def most_threads() -> int:
     """How many threads a kernel called from this Python thread may use: one in a process that was forked."""
     if _forked:
