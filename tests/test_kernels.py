@@ -89,7 +89,7 @@ def test_explain_knows_parameters_of_any_shape():
 
 def test_long_chunks(monkeypatch):
     from spikecore.kernels import sinks
-    from spikecore.kernels.runtime.launch import Kernel
+    from spikecore.kernels.runtime.kernel import Kernel
 
     seen, run = [], Kernel.__call__
     monkeypatch.setattr(Kernel, "__call__", lambda *a: seen.append(a[2][2]) or run(*a))
@@ -194,11 +194,12 @@ def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
     monkeypatch.setattr(
         select, "_kernels", lambda terms, stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
     )
-    engine = sc.get_engine("numpy")
-    run(engine, sc.Leaky())
-    assert seen == []
-    run(engine, sc.Leaky(), steps=64, batch=64, shape=(64,))
-    assert seen == [(64, 64, 64)]
+    engine, layer, terms = sc.get_engine("numpy"), sc.Leaky(), select.Terms("auto", "float32", least=1000)
+    for shape in ((10, 10, 9), (10, 10, 10)):
+        assert select.choose(terms, layer, {}, {}, shape, ()) is None
+    assert seen == [(10, 10, 10)]
+    run(engine, layer, steps=64, batch=64, shape=(64,))
+    assert seen[1:] == [(64, 64, 64)]
 
 
 def test_a_step_that_takes_long_to_compile_runs_in_the_loop(monkeypatch, capsys):
@@ -316,11 +317,13 @@ def test_gradients_do_not_depend_on_the_number_of_threads():
 def test_the_number_of_threads_can_change():
     import numba
 
-    from spikecore.kernels.runtime.openmp import use_threads
+    from spikecore.kernels.runtime.openmp import most_threads, ready, use_threads
 
     most = numba.config.NUMBA_NUM_THREADS
     for count in (1, most, 1, most):
         use_threads(count)
+        assert most_threads() == count
+        ready()  # as before each of Numba's own loops
         assert numba.get_num_threads() == count
 
 

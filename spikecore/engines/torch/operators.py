@@ -67,7 +67,7 @@ def _request(kernels: Kernels, inputs: Any, operands: Any, steps: int) -> Reques
 
 def _array(x: Any) -> Any:
     """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
-    return x.detach().resolve_neg().numpy() if x.is_cpu else x.detach()
+    return x.numpy(force=True) if x.is_cpu else x.detach()
 
 
 def _over_time(g: Any, shape: Any, like: Any) -> Any:

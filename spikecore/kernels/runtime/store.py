@@ -51,6 +51,15 @@ def load(name: str) -> Optional[bytes]:
     return None
 
 
+def can_keep() -> bool:
+    """Whether one of the places looks as if it could be written to."""
+    for place in places():
+        folder = next((above for above in (place, *place.parents) if above.exists()), None)
+        if folder is not None and folder.is_dir() and os.access(str(folder), os.W_OK | os.X_OK):
+            return True
+    return False
+
+
 def save(name: str, data: bytes) -> None:
     """Keep data under a name in the first place that can be written to.
 
