@@ -37,7 +37,7 @@ def place(monkeypatch, tmp_path):
 
 def forget():
     """What another process would not know."""
-    for known in (build.build_run, modules.load):
+    for known in (build.kernel_of, build.build_run, modules.load):
         known.cache_clear()
     build.in_memory.clear()
 
@@ -221,7 +221,7 @@ if "full" in sys.argv:
 if "nobody" in sys.argv:
     work()  # reads whatever of Python itself only the administrator may read
     os.setgid(65534), os.setuid(65534)
-    for known in (build.build, build.build_run, modules.load, sequence.forward_of, sequence.backward_of):
+    for known in (build.kernel_of, build.build_run, modules.load, sequence.forward_of, sequence.backward_of):
         known.cache_clear()
     build.in_memory.clear()
 result = work()

@@ -6,7 +6,7 @@ import importlib
 import math
 import sys
 import time
-from typing import Any, Dict, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple, Union
 
 import numpy as np
 
@@ -136,6 +136,28 @@ def _kernels(
     if rows or around is not None:
         kernels, _ = _remembered(*request, tuple(rows), around)
     return kernels  # type: ignore[no-any-return]
+
+
+def recipes_of(
+    stepper: Any,
+    params: Dict[str, Any],
+    record: Tuple[str, ...],
+    wanted: Optional[Wanted],
+    constant: bool,
+    weight: Tuple[int, ...] = (),
+    dtype: str = "float32",
+) -> List[build.Recipe]:
+    """What runs of a neuron on the CPU are compiled from; arguments as for ``choose``.
+
+    Raises:
+        ValueError: there can be no kernels that are known before they run; says why.
+    """
+    widest = np.broadcast_shapes((1,), *(np.shape(params[name]) for name in params if np.ndim(params[name]) < 2))
+    kernels = _kernels(Terms("auto", dtype), stepper, params, {}, (1, 1, *widest), record, weight)
+    recipes = None if isinstance(kernels, str) else kernels.recipes(wanted, constant)
+    if recipes is None:
+        raise ValueError(f"{type(stepper).__name__}: {kernels}")
+    return recipes
 
 
 def _at_hand(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> bool:

@@ -13,7 +13,7 @@ from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstrea
 from spikecore.kernels.form import numbers_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import Recipe, make, recipe_of_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.sequence_numba import backward_source, forward_source
 from spikecore.kernels.sinks import LONG, Sink, workers
@@ -101,10 +101,7 @@ class SequenceNumba(Kernels):
 
     def rows(self, a: Any) -> Any:
         """(time, batch, ...) as (time, neurons), each row without gaps."""
-        rows, dtype = flat(a), self.step.dtype
-        if rows.dtype != dtype or not rows.flags.aligned or rows.strides[1] != rows.itemsize:
-            rows = np.ascontiguousarray(rows, dtype)
-        return rows
+        return in_rows(a, self.step.dtype)
 
     def first(self, state: Any) -> Any:
         """What a run, or a run back, begins with in one row: states, or gradients by them. Where all are zero, also as
@@ -146,6 +143,14 @@ def summed(total: Any, shape: Tuple[int, ...]) -> Any:
     return np.asarray(reduced(total.astype("float64"), shape), total.dtype)
 
 
+def in_rows(a: Any, dtype: str) -> Any:
+    """(time, batch, ...) as (time, neurons) of a type, each row without gaps."""
+    rows = flat(a)
+    if rows.dtype != dtype or not rows.flags.aligned or rows.strides[1] != rows.itemsize:
+        rows = np.ascontiguousarray(rows, dtype)
+    return rows
+
+
 def flat(a: Any) -> Any:
     """(time, batch, ...) as (time, neurons), without a copy where strides allow."""
     return a.reshape(a.shape[0], math.prod(a.shape[1:]))
@@ -173,10 +178,10 @@ def recipe_backward(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tu
 @Remembered
 def forward_of(kernels: SequenceNumba) -> Kernel:
     """The compiled forward run."""
-    return Kernel(make(recipe_forward(kernels)), kernels.step.dtype)
+    return kernel_of(recipe_forward(kernels), kernels.step.dtype)
 
 
 @Remembered
 def backward_of(kernels: SequenceNumba, *way: Any) -> Kernel:
     """The compiled backward run."""
-    return Kernel(make(recipe_backward(kernels, *way)), kernels.step.dtype)
+    return kernel_of(recipe_backward(kernels, *way), kernels.step.dtype)

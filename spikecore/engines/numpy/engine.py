@@ -123,14 +123,11 @@ class NumpyEngine(Lowers, ArrayEngine):
     ) -> Any:
         if self.fused is False:
             return None
-        count = inputs.shape[0] if steps is None else steps
+        shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
         any_size = self.target == "cpu" and not repeating  # training goes by sizes alone, so that it can be repeated
         terms = Terms(self.fused, self.dtype, least(repeating), self.target, any_size=any_size)
-        run = (count, *inputs.shape[1:]), record, weight
-        wanted = wanted_of(inputs, params, state) if any_size else None
-        return choose(
-            terms, stepper, flatten(params), flatten(state), *run, wanted, constant=inputs.shape[0] == 1 < count
-        )
+        asked = wanted_of(inputs, params, state), inputs.shape[0] == 1 < shape[0]
+        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight, *asked)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step of a neuron on plain arrays."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from functools import lru_cache
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional
 
 from spikecore.kernels.runtime import machine_code
 from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.runtime.machine_code import CFunction
 from spikecore.kernels.runtime.modules import load
-from spikecore.kernels.runtime.openmp import ready, turn
 
 HEAD = """\
 import numpy as np
 from numba import njit, prange
-from spikecore.kernels.runtime.launch import call, pointer_to
+from spikecore.kernels.runtime.launch import call, float_of_bits, pointer_to
 from spikecore.kernels.runtime.numba_cache import c_function, function
 
 F = np.{dtype}
@@ -45,7 +44,7 @@ def max(a, b):
 EXP32 = """
 @njit(error_model="numpy", inline="always")
 def power_of_two(n):
-    return np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
 
 
 @njit(error_model="numpy", inline="always")
@@ -67,14 +66,6 @@ EXP = {"float32": EXP32, "float64": "exp = np.exp"}
 CHUNK = 2048  # rows of at least 4 KB: shorter ones start the prefetcher anew at every step
 EVERY = 32  # steps of a block whose states are computed again: 264 KB for each state of a chunk, L2 has 512 and more
 SLOW = 1.0  # seconds of compilation worth mentioning
-
-
-@lru_cache(maxsize=None)
-def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., Any]:
-    """The function ``name`` of ``source``, a step on arrays, compiled by Numba when it is first called."""
-    decorator = f'function(parallel={parallel}, error_model="numpy", nogil=True)'
-    module = load(_text(source, dtype, decorator), machine_code.code_around())
-    return _announced(getattr(module, name), name, parallel)
 
 
 class Recipe(NamedTuple):
@@ -111,7 +102,13 @@ def recipe_of_tile(source: str, name: str, dtype: str, count: int) -> Recipe:
 @lru_cache(maxsize=None)
 def build_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Kernel:
     """A kernel from its recipe, see ``recipe_of_run``: loaded from disk, or compiled by Numba."""
-    return Kernel(make(recipe_of_run(source, name, dtype, every, before)), dtype)
+    return kernel_of(recipe_of_run(source, name, dtype, every, before), dtype)
+
+
+@lru_cache(maxsize=None)
+def kernel_of(recipe: Recipe, dtype: str) -> Kernel:
+    """The kernel of a recipe."""
+    return Kernel(make(recipe), dtype)
 
 
 @lru_cache(maxsize=None)
@@ -148,24 +145,6 @@ def entry_of(recipe: Recipe) -> str:
 def _text(source: str, dtype: str, decorator: str, every: int = EVERY, before: str = "") -> str:
     parts = {"exp": EXP[dtype].strip(), "before": before, "decorator": decorator, "source": source}
     return HEAD.format(dtype=dtype, chunk=CHUNK, every=every, **parts)
-
-
-def _announced(function: Any, name: str, parallel: bool) -> Callable[..., Any]:
-    """Say so when a first call takes long because it compiles."""
-
-    def call(*arguments: Any) -> Any:
-        known, begun = len(function.overloads), time.perf_counter()
-        if parallel:
-            with turn():
-                ready()
-                result = function(*arguments)
-        else:
-            result = function(*arguments)
-        if len(function.overloads) > known:
-            _announce(name, time.perf_counter() - begun)
-        return result
-
-    return call
 
 
 def _announce(name: str, took: float) -> None:

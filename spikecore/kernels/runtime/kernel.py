@@ -35,7 +35,11 @@ class Kernel:
             assert a.dtype == dtype  # it would read on in memory of others
             table.append(a.__array_interface__["data"][0])
             table.append(a.strides[0] // size if a.ndim and a.shape[0] > 1 else 0)
+        self.start(workers, table.buffer_info()[0])
+
+    def start(self, workers: int, table: int) -> None:
+        """Run it on a table that begins at an address."""
         if workers > 1:
             team()(self.address, workers, table)
         else:
-            self.alone(0, 1, table.buffer_info()[0])
+            self.alone(0, 1, table)

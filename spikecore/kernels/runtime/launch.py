@@ -48,6 +48,16 @@ def pointer_to(dtype: str) -> Any:
 
 
 @intrinsic
+def float_of_bits(context: Any, bits: Any) -> Any:
+    """The float32 with the bits of an int32. For NumPy's ``view``, Numba also compiles an error."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@intrinsic
 def call(context: Any, function: Any, *given: Any) -> Any:
     """Call a C function by its address, with integers and with arrays, which become pointers."""
 

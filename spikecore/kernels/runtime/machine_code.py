@@ -11,7 +11,7 @@ import os
 import pkgutil
 import sys
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from spikecore.kernels.runtime import store
 
@@ -19,26 +19,18 @@ NAME = "spikecore_kernel_"  # begins the names of generated modules
 _count = 0
 
 
-class CFunction:
+class CFunction(NamedTuple):
     """A C function in this process.
 
     Args:
-        symbol: its name in the object code.
-        code: object code.
+        address: where it begins.
+        code: what holds its code, as long as this reference to it.
         cache_hits: whether it comes from disk; 0 or 1.
-
-    Raises:
-        RuntimeError: LLVM cannot link the code.
     """
 
-    def __init__(self, symbol: str, code: bytes, cache_hits: int) -> None:
-        global _count  # noqa: PLW0603  (LLVM wants another name for each)
-        from llvmlite.binding import JITLibraryBuilder
-
-        _count += 1
-        library = JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
-        self.code = library.link(_linker(), f"kernel {_count}")  # is there as long as this reference to it
-        self.address, self.cache_hits = int(self.code[symbol]), cache_hits
+    address: int
+    code: Any
+    cache_hits: int = 0
 
 
 def load(entry: str) -> Optional[CFunction]:
@@ -48,16 +40,35 @@ def load(entry: str) -> Optional[CFunction]:
         return None
     symbol, _, code = data.partition(b"\n")
     try:
-        return CFunction(symbol.decode(), code, 1)
+        return link(symbol.decode(), code)._replace(cache_hits=1)
     except (RuntimeError, UnicodeDecodeError):  # whole, but made by something else of this version: compile it here
         return None
 
 
 def keep(entry: str, symbol: str, code: bytes) -> CFunction:
-    """Link a function that was compiled, and keep it on disk."""
-    made = CFunction(symbol, code, 0)
+    """Link a function that was compiled, and keep it on disk.
+
+    Raises:
+        RuntimeError: see ``link``; nothing is kept.
+    """
+    made = link(symbol, code)
     store.save(entry, symbol.encode() + b"\n" + code)
     return made
+
+
+def link(symbol: str, code: bytes) -> CFunction:
+    """The function of this name in object code.
+
+    Raises:
+        RuntimeError: LLVM cannot read the code, or it needs what is not in this process.
+    """
+    global _count  # noqa: PLW0603  (LLVM wants another name for each)
+    from llvmlite.binding import JITLibraryBuilder
+
+    _count += 1
+    library = JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(symbol)
+    linked = library.link(_linker(), f"kernel {_count}")
+    return CFunction(int(linked[symbol]), linked)
 
 
 def of_llvm(module: Any, symbol: str) -> CFunction:

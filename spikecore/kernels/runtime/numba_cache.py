@@ -62,7 +62,11 @@ def c_function(signature: str, **options: Any) -> Callable[[Any], machine_code.C
         if found is None:
             made: Any = CFunc(function, normalize_signature(signature), locals={}, options=options)
             made.compile()
-            found = machine_code.keep(entry, made.native_name, made._library._get_compiled_object())
+            try:
+                found = machine_code.keep(entry, made.native_name, made._library._get_compiled_object())
+            except RuntimeError:  # it calls into Numba, or into Intel's vector mathematics
+                store.say("a kernel needs more than the C library: each process compiles it again")
+                found = machine_code.CFunction(made.address, made)
         return found
 
     return compiled

@@ -11,12 +11,10 @@ from array import array
 from functools import lru_cache
 from typing import Any, Callable, Optional
 
-import numpy as np
-
 from spikecore.kernels.runtime.machine_code import of_llvm
 from spikecore.kernels.runtime.openmp import loaded, ready, turn
 
-Start = Callable[[int, int, Any], None]  # of a kernel's address, the number of workers, and its table
+Start = Callable[[int, int, int], None]  # of addresses of a kernel and of its table, between them how many workers
 
 
 @lru_cache(maxsize=None)
@@ -38,8 +36,8 @@ def _of_openmp() -> Optional[Start]:
     share = of_llvm(_share(), "share")
     parallel.restype, parallel.argtypes = None, (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
 
-    def start(function: int, workers: int, table: Any) -> None:
-        given = array("q", (function, workers, table.buffer_info()[0], *places))
+    def start(function: int, workers: int, table: int) -> None:
+        given = array("q", (function, workers, table, *places))
         parallel(share.address, given.buffer_info()[0], workers, 0)
 
     return start
@@ -48,10 +46,10 @@ def _of_openmp() -> Optional[Start]:
 def _of_numba() -> Start:
     from spikecore.kernels.runtime.launch import launcher  # needs Numba
 
-    def start(function: int, workers: int, table: Any) -> None:
+    def start(function: int, workers: int, table: int) -> None:
         with turn():
             ready()
-            launcher()(function, workers, np.frombuffer(table, np.intp))
+            launcher()(function, workers, table)
 
     return start
 
