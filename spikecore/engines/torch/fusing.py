@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, Optional, Tuple
 
 import torch
@@ -60,15 +61,15 @@ def fused_scan(
     terms = Terms(engine.fused, engine.dtype, least(repeating), target, PRODUCT, any_size)
     weight, bias = behind or (None, None)
     wide = () if weight is None else tuple(weight.shape)
-    constant = inputs.shape[0] == 1 < steps
+    constant, shape = inputs.shape[0] == 1 < steps, (steps, *inputs.shape[1:])
     wanted = wanted_of(inputs, flat, state, weight, bias) if any_size else None
-    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, wide, wanted, constant)
+    kernels = choose(terms, stepper, flat, flatten(state), shape, record, wide, wanted, constant)
     if kernels is None:
         return None
     if weight is not None:
         flat.update({WEIGHT: weight, BIAS: weight.new_zeros(len(weight)) if bias is None else bias})
     given, last = [flat[name] for name in kernels.params], are_last(inputs)
-    if engine.fused is not True and steps * inputs[0].numel() < terms.least:
+    if engine.fused is not True and math.prod(shape) < terms.least:
         last = False  # spikes of small maps lie as the loop stacks them
     first = [state[name] for name in kernels.states]
     if last:
