@@ -29,12 +29,12 @@ class Kernel:
 
     def __call__(self, workers: int, numbers: Sequence[int], arrays: Sequence[Any]) -> None:
         """Run it on ``workers`` threads. Rows must be without gaps; a single one is read again and again."""
-        table = array("q", numbers)
-        dtype, size = self.dtype, self.dtype.itemsize
+        table, dtype, size = array("q", numbers), self.dtype, self.dtype.itemsize
+        add = table.append
         for a in arrays:
             assert a.dtype == dtype  # it would read on in memory of others
-            table.append(a.__array_interface__["data"][0])
-            table.append(a.strides[0] // size if a.ndim and a.shape[0] > 1 else 0)
+            add(a.__array_interface__["data"][0])
+            add(a.strides[0] // size if a.ndim and len(a) > 1 else 0)
         self.start(workers, table.buffer_info()[0])
 
     def start(self, workers: int, table: int) -> None:

@@ -93,7 +93,7 @@ def use_threads(count: int) -> None:
 
 def most_threads() -> int:
     """How many threads a kernel called from this Python thread may use."""
-    return int(getattr(_own, "most", None) or _limit())
+    return 1 if _forked else int(getattr(_own, "most", None) or _limit())
 
 
 def ready() -> None:
