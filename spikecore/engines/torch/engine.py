@@ -180,6 +180,12 @@ class TorchEngine(Lowers, Engine):
         results = fused_scan(self, stepper, params, state, inputs, steps, (), window, repeating, (weight, bias))
         return None if results is None else (results[0], results[2])
 
+    def any_size(self, repeating: bool) -> bool:
+        """Whether a run takes kernels that are compiled whatever its size: training goes by sizes alone, so that it
+        can be repeated to the last bit.
+        """
+        return not repeating
+
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.select import explain
 

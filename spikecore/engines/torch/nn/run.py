@@ -13,6 +13,8 @@ from torch import nn
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.sizes import whole_number
 from spikecore.arguments import Size, checked
+from spikecore.engines.torch.modes import unread
+from spikecore.engines.torch.nn.chain import chain_of, run_chain
 from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
@@ -64,6 +66,13 @@ def run(
     """
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _steps(x, num_steps)
+    layers = None if names or explain else chain_of(module_of(net))
+    if layers is not None:
+        if state is not None:
+            check_state(net, state)
+        out = run_chain(layers, x.unsqueeze(0) if num_steps is not None else x, steps, state, fused)
+        if out is not None:
+            return out
     modules = dict(module_of(net).named_modules())
     unknown = [name for name in names if name not in modules]
     if unknown:
@@ -111,7 +120,7 @@ def _loop(net: Any, modules: Any, data: Any, steps: int, state: Any, record: Tup
     return outputs, {name: stacked(values) for name, values in seen.items()}
 
 
-@getattr(torch, "_disable_dynamo", lambda function: function)  # torch.compile is not to read this
+@unread  # by torch.compile
 def _once(
     net: Any, modules: Dict[str, Any], data: Any, steps: int, state: Any, record: Any, fused: bool, explain: bool
 ) -> Tuple[Any, Any, Dict[str, Any]]:
