@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import torch
 from torch import nn
@@ -15,16 +15,17 @@ from spikecore.engines.torch.product import linear
 _FORWARD = nn.Linear.forward  # somebody may put another one in its place
 
 
-def chain_of(net: nn.Module) -> Optional[List[Any]]:
-    """The layers of a network that is such a chain, and that nobody listens to; None for other networks."""
-    layers: List[Any] = [*net._modules.values()] if type(net) is nn.Sequential else [net]
+def chain_of(net: nn.Module) -> Optional[Dict[str, Any]]:
+    """The layers of a network that is such a chain, by name, if nobody listens to them; None for other networks."""
+    named: Dict[str, Any] = dict(net._modules) if type(net) is nn.Sequential else {"": net}
+    layers = [*named.values()]
     if not layers or not all(_is_product(layer) or _is_plain(layer) for layer in layers):
         return None
     if any(isinstance(layer, SpikingNeuron) and layer.returned_states() for layer in layers[:-1]):
         return None
     if len({*map(id, layers)}) < len(layers) or heard(net, *layers):
         return None
-    return None if any("forward" in vars(layer) for layer in (net, *layers)) else layers
+    return None if any("forward" in vars(layer) for layer in (net, *layers)) else named
 
 
 def _is_product(layer: Any) -> bool:
@@ -42,11 +43,11 @@ def _is_plain(neuron: Any) -> bool:
     return bool(ours and neuron.scans and neuron.states) and not (neuron.overridden() or neuron.by_protocol())
 
 
-def run_chain(layers: List[Any], x: Any, steps: int, state: Optional[Mapping[str, Any]], fused: bool) -> Any:
+def run_chain(named: Dict[str, Any], x: Any, steps: int, state: Optional[Mapping[str, Any]], fused: bool) -> Any:
     """What the network returns at each step; its neurons keep their last states. None where ``x`` is no plain batch.
 
     Args:
-        layers: of ``chain_of``.
+        named: of ``chain_of``.
         x: (time, batch, features), or a time axis of 1 with ``steps``.
         steps: number of steps.
         state: states to start from; None starts at rest.
@@ -56,9 +57,9 @@ def run_chain(layers: List[Any], x: Any, steps: int, state: Optional[Mapping[str
         return None
     if compiling() or transformed() or torch.jit.is_tracing() or torch._C._len_torch_function_stack():
         return None
-    alone, skip, finals = len(layers) == 1, False, []
+    skip, finals, following = False, [], [*named.values(), None][1:]
     out: Any = x
-    for i, layer in enumerate(layers):
+    for (name, layer), after in zip(named.items(), following):
         if skip:  # the neuron before has done its work
             skip = False
             continue
@@ -66,9 +67,8 @@ def run_chain(layers: List[Any], x: Any, steps: int, state: Optional[Mapping[str
             flat = linear(out.flatten(0, 1), layer.weight, layer.bias, look=fused)
             out = flat.unflatten(0, out.shape[:2])
             continue
-        after = layers[i + 1] if i + 1 < len(layers) else None
         behind = (after.weight, after.bias) if isinstance(after, nn.Linear) else None
-        prefix = "" if alone else f"{i}."
+        prefix = f"{name}." if name else ""
         start = layer.at_rest() if state is None else {n: state[prefix + n] for n in layer.states}
         names = layer.returned_states()
         count = steps if out.shape[0] == 1 and steps > 1 else None
