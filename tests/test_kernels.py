@@ -192,7 +192,9 @@ def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
 
     seen = []
     monkeypatch.setattr(
-        select, "_kernels", lambda terms, stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
+        select,
+        "kernels_or_reason",
+        lambda terms, stepper, params, state, shape, *_: seen.append(shape) or "no kernel today",
     )
     engine = sc.get_engine("numpy")
     run(engine, sc.Leaky())

@@ -72,7 +72,7 @@ def choose(
         return None
     if weight and (terms.target != "cpu" or not fits(shape, weight)):
         return None
-    kernels = _kernels(terms, stepper, params, state, shape, tuple(record), weight)
+    kernels = kernels_or_reason(terms, stepper, params, state, shape, tuple(record), weight)
     if not isinstance(kernels, str):
         return None if weight and isinstance(kernels, Recurrence) else kernels
     if terms.mode is True:
@@ -82,16 +82,16 @@ def choose(
     return None
 
 
-def _kernels(
+def kernels_or_reason(
     terms: Terms,
     stepper: Any,
     params: Dict[str, Any],
     state: Dict[str, Any],
     shape: Tuple[int, ...],
-    record: Tuple[str, ...],
+    record: Tuple[str, ...] = (),
     weight: Tuple[int, ...] = (),
 ) -> Union[Kernels, str]:
-    """The kernels, or why there are none."""
+    """The kernels, or why there are none; arguments as for ``choose``."""
     neurons, owner = tuple(shape[1:]), type(stepper).__name__
     try:
         hash(stepper)
@@ -169,7 +169,7 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-    kernels = _kernels(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
+    kernels = kernels_or_reason(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
     limit = (

@@ -30,6 +30,7 @@ from spikecore.arguments import Numbers, Record, Seed
 if TYPE_CHECKING:
     from spikecore.api.core.layer import Layer
     from spikecore.api.core.random import Key
+    from spikecore.api.core.stream import Stream
     from spikecore.api.functional.base import LossFunction
     from spikecore.api.layers.containers import Container
     from spikecore.api.surrogate import Surrogate
@@ -152,6 +153,20 @@ class Engine(abc.ABC):
         Returns:
             the scalar, the extra, and the gradient with the structure of ``argument``.
         """
+
+    def stream(
+        self, network: Layer, params: Params, buffers: Tree, shape: Tuple[int, ...], batch_size: int, record: Record
+    ) -> Union[Stream, str]:
+        """A stream of the engine's own, or why there is none for a network: then each step is a run of one step.
+
+        Args:
+            network: the layer to run.
+            params, buffers: the network's, as NumPy arrays by name, which the stream copies.
+            shape: shape of one sample.
+            batch_size: samples of each step.
+            record: see ``Stream.states``.
+        """
+        return f"engine {self.name!r} has no compiled streams"
 
     @abc.abstractmethod
     def with_dtype(self, dtype: str) -> Engine:

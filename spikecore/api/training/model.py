@@ -14,6 +14,7 @@ from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, Layer, Shape, layer_name, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
+from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Tree, flatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
@@ -37,6 +38,7 @@ from spikecore.api.training.fit import (
 )
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
+from spikecore.api.training.stream import stream_of
 from spikecore.arguments import PathLike, Record, Size, Sizes, checked
 
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
@@ -212,6 +214,30 @@ class Model:
         if out.readout is not None:
             return out
         return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # it may be a view of x
+
+    @checked
+    @isolated
+    def stream(self, batch_size: Size = 1, record: Record = "last") -> Stream:
+        """Run the network one time step per call, for control loops and live input.
+
+        The stream has copies of the parameters as they are now: after further training, make another one. On the NumPy
+        engine a step is compiled for most networks, and a call takes a few microseconds; ``stream.explain()`` says so.
+
+        Args:
+            batch_size: samples of each step; default 1.
+            record: whose states ``stream.states`` returns after each step; as in ``model(x)``. ``stream.state`` has all
+                that pass from step to step in any case.
+
+        Returns:
+            ``Stream``: ``step(x)`` takes (batch_size, *features) and returns the output of that step; ``reset()``,
+            ``state``, ``states``, ``explain()``.
+
+        Raises:
+            RuntimeError: the model has no weights yet.
+            ShapeError: a layer needs whole sequences, such as ``BatchNormTT1d``.
+        """
+        weights, shape = self.executor.state(), self.input_shape
+        return stream_of(self.network, self.engine, weights, shape, batch_size, record)  # type: ignore[arg-type]
 
     # ---- training ----
 

@@ -24,7 +24,7 @@ row = pointer_to("{dtype}")
 
 {exp}
 
-
+{before}
 @{decorator}
 {source}"""
 # The C library's exponential is a call per element; this one vectorises. Cody and Waite's reduction to |r| <= log(2)/2
@@ -81,9 +81,18 @@ def build_tile(source: str, name: str, dtype: str, count: int) -> Any:
     return _c_function(_text(source, dtype, signature), name)
 
 
-def _text(source: str, dtype: str, decorator: str, every: int = EVERY) -> str:
+@lru_cache(maxsize=None)
+def build_by_address(before: str, source: str, name: str, dtype: str, returns: str = "void") -> Any:
+    """A C function of the address of a table; ``before`` are the functions that it calls."""
+    signature = f'c_function("{returns}(intp)", error_model="numpy")'
+    return _c_function(_text(source, dtype, signature, before=before), name)
+
+
+def _text(source: str, dtype: str, decorator: str, every: int = EVERY, before: str = "") -> str:
     exp = EXP[dtype].strip()
-    return HEAD.format(dtype=dtype, chunk=CHUNK, every=every, exp=exp, decorator=decorator, source=source)
+    return HEAD.format(
+        dtype=dtype, chunk=CHUNK, every=every, exp=exp, before=before, decorator=decorator, source=source
+    )
 
 
 def _c_function(text: str, name: str) -> Any:

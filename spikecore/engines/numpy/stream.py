@@ -1,0 +1,114 @@
+"""A network one step at a time on the NumPy engine: one call of compiled code for all of its layers."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Dict, Optional, Tuple
+
+import numpy as np
+
+from spikecore.api.core.layer import Layer, Params, Shape, layer_name, shapes_of
+from spikecore.api.core.stream import Stream, check_sample, check_state, nested
+from spikecore.api.core.tree import State, Tree, flatten
+from spikecore.api.layers.containers import walk
+from spikecore.api.layers.network import Recorded, record_option
+from spikecore.arguments import Record
+from spikecore.kernels.runtime.build import build_by_address
+from spikecore.kernels.streaming.layers_numba import STEP
+from spikecore.kernels.streaming.plan import plan_of
+from spikecore.kernels.streaming.signal import SOURCE
+
+
+class CompiledStream(Stream):
+    """A stream whose step is compiled: the kernels of its layers, one after the other.
+
+    Args:
+        network: the layer.
+        engine: the NumPy engine.
+        params, buffers: the network's, NumPy arrays, which are copied.
+        shape: of one sample.
+        batch_size: samples of each step.
+        record: whose states ``states`` has, as in ``Model.__call__``.
+
+    Raises:
+        NoKernel: there is no kernel for a layer.
+    """
+
+    def __init__(
+        self,
+        network: Layer,
+        engine: Any,
+        params: Params,
+        buffers: Tree,
+        shape: Shape,
+        batch_size: int,
+        record: Record,
+    ) -> None:
+        self.network, self.engine, self.batch_size, self.input_shape = network, engine, batch_size, shape
+        self._plan, first, last = plan_of(network, engine, params, buffers, shape, batch_size)
+        chosen = record_option(network, record)
+        self._recorded = [n for n in self._plan.neurons if chosen is True or (chosen and n.path in chosen)]
+        self._first, self._last = first, last
+        self._given, self._shape = first.value, first.value.shape
+        self._out = last.value.reshape((batch_size, *shapes_of(network, shape).shape))
+        calls = [int(a) for call, table in self._plan.calls for a in (call.address, table.ctypes.data)]
+        self._table = np.array([len(calls) // 2, first.address, self._plan.clock.ctypes.data, *calls], np.int64)
+        self._compiled = build_by_address(SOURCE, STEP.lstrip(), "step", engine.dtype, "intp")
+        self._run = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_ssize_t)(self._compiled.address)
+        self._address = int(self._table.ctypes.data)
+        self._dtype = np.dtype(engine.dtype)
+        self._resting = self.state
+        self.reset()
+
+    def step(self, x: Any) -> Any:
+        if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype:
+            check_sample(x, self.batch_size, self.input_shape)
+            x = self.engine.asarray(x)
+        self._given[...] = x
+        wrong = self._run(self._address)
+        if wrong >= 0:
+            place = np.unravel_index(wrong, self._shape)
+            value = self._given[place]
+            raise ValueError(f"input[{', '.join(map(str, place))}] is {value}: the input must be finite")
+        return self._out.copy()
+
+    def reset(self, state: Optional[Tree] = None) -> None:
+        plan = self._plan
+        if state is not None:
+            check_state(state, self._resting)
+        given = flatten(self._resting if state is None else state)
+        for signal in plan.signals:
+            signal.hold(None)
+        for n in plan.neurons:
+            for name, array in zip(n.names, n.states):
+                array[...] = self.engine.asarray(given[f"{n.path}.{name}" if n.path else name])
+            n.reached[...], n.awake[...] = 0, 1
+            if n.recurrent:
+                n.spikes.hold(n.states[0])
+        plan.clock[...] = 0
+
+    @property
+    def state(self) -> Tree:
+        self._settle()
+        flat = {n.path: State({s: a.copy() for s, a in zip(n.names, n.states)}) for n in self._plan.neurons}
+        return nested(flat)
+
+    @property
+    def states(self) -> Dict[str, State]:
+        if not self._plan.clock[0]:
+            return Recorded()
+        self._settle()
+        found = {}
+        for n in self._recorded:
+            names = {s: a.copy() for s, a in zip(n.names, n.states)}
+            found[n.path] = State({**names, "spikes": n.spikes.value.reshape(n.states[0].shape).copy()})
+        return Recorded(found)
+
+    def _settle(self) -> None:
+        """Bring the states of neurons that sleep up to date."""
+
+    def explain(self) -> str:
+        kinds = ", ".join(
+            f"{path} ({layer_name(layer)})" if path else layer_name(layer) for path, layer in walk(self.network)
+        )
+        return f"compiled: one call per step for {kinds}"
