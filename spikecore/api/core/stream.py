@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from spikecore.api.core.layer import Shape, ShapeError
 from spikecore.api.core.tree import State, Tree, flatten
 from spikecore.api.core.words import Array
 from spikecore.arguments import is_array, shown
+
+if TYPE_CHECKING:
+    from spikecore.api.layers.network import Output
 
 
 class Stream(abc.ABC):
@@ -63,6 +66,30 @@ class Stream(abc.ABC):
         ``stream.states["1"].mem`` is (batch_size, *neurons), and so is ``.spikes``. Before the first step it is empty.
         """
 
+    def run_events(
+        self,
+        events: Any,
+        *,
+        window: Optional[int] = None,
+        num_steps: Optional[int] = None,
+        start: Optional[int] = None,
+    ) -> Output:
+        """Run the steps of a recording of events, from the states after the last step; see ``Model.run_events``.
+
+        Args:
+            events, window, num_steps, start: as for ``Model.run_events``.
+
+        Returns:
+            ``Output``, as from there.
+
+        Raises:
+            NotImplementedError: the stream is not a compiled one (``explain`` says why).
+        """
+        raise NotImplementedError(
+            f"events are run by compiled streams, which the NumPy engine makes: model.to_engine('numpy'). This stream "
+            f"is {self.explain()}"
+        )
+
     @abc.abstractmethod
     def explain(self) -> str:
         """Say how a step runs, and why."""
@@ -80,7 +107,7 @@ def check_sample(x: Any, batch: int, shape: Shape) -> None:
     """
     if not is_array(x):
         raise TypeError(f"input={shown(x)} must be an array of numbers")
-    found, expected = _shape_of(x), (batch, *shape)
+    found, expected = shape_of(x), (batch, *shape)
     if found != expected:
         hints = {
             shape: "; a single sample needs a batch axis: x[None]",
@@ -90,10 +117,11 @@ def check_sample(x: Any, batch: int, shape: Shape) -> None:
         raise ShapeError(f"input of shape {found}, expected {expected} for one step{hints.get(found, more)}")
 
 
-def _shape_of(x: Any) -> Tuple[int, ...]:
+def shape_of(x: Any) -> Tuple[int, ...]:
+    """The shape of an array or of lists within lists."""
     if hasattr(x, "shape"):
         return tuple(x.shape)
-    return (len(x), *_shape_of(x[0])) if isinstance(x, (list, tuple)) and len(x) else ()
+    return (len(x), *shape_of(x[0])) if isinstance(x, (list, tuple)) and len(x) else ()
 
 
 def check_state(given: Tree, resting: Tree) -> None:

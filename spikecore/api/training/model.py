@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
@@ -38,8 +38,11 @@ from spikecore.api.training.fit import (
 )
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
-from spikecore.api.training.stream import stream_of
-from spikecore.arguments import PathLike, Record, Size, Sizes, checked
+from spikecore.api.training.stream import samples_of, stream_of
+from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
+
+if TYPE_CHECKING:
+    from spikecore.datasets import Events
 
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
@@ -238,6 +241,40 @@ class Model:
         """
         weights, shape = self.executor.state(), self.input_shape
         return stream_of(self.network, self.engine, weights, shape, batch_size, record)  # type: ignore[arg-type]
+
+    @checked
+    @isolated
+    def run_events(
+        self,
+        events: Union[Events, Sequence[Events], ArrayLike],
+        *,
+        window: Optional[Size] = None,
+        num_steps: Optional[Size] = None,
+        start: Optional[int] = None,
+    ) -> Output:
+        """Run the network on events: the work grows with the spikes, not with neurons times steps.
+
+        The spikes are those of ``model(x)`` on the frames of ``ToFrames(window=window, steps=num_steps, start=start)``.
+        It runs on the NumPy engine, for networks whose streams are compiled (``model.stream().explain()``). To run many
+        recordings one after another, make a stream once, and call ``stream.reset()`` and ``stream.run_events(...)``.
+
+        Args:
+            events: ``Events``; a list of them, one per sample; or a sequence (time, batch, *features), mostly zeros.
+            window: length of a time step in microseconds; needed for ``Events``.
+            num_steps: number of steps; later events are left out. None, the default: as many as the longest needs.
+            start: time in microseconds at which the first step begins; None, the default: at each sample's first event.
+
+        Returns:
+            ``Output``: spikes (time, batch, *features) and the state after the last step. No states are recorded.
+
+        Raises:
+            ShapeError: the events' frames do not fit the first layer.
+            ValueError: ``window`` is missing, or is given for an array; or the array is not finite.
+            NotImplementedError: another engine, or a network that has no compiled stream; says why.
+        """
+        samples, shape = samples_of(events)
+        self.build(shape)
+        return self.stream(samples, False).run_events(events, window=window, num_steps=num_steps, start=start)
 
     # ---- training ----
 

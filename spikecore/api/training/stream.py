@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Layer, Pass, Shape, shapes_of
-from spikecore.api.core.stream import Stream, check_sample, check_state, nested
+from spikecore.api.core.stream import Stream, check_sample, check_state, nested, shape_of
 from spikecore.api.core.tree import State, Tree, map_leaves
 from spikecore.api.layers.network import Output, Recorded, record_option
-from spikecore.api.training.batching import check_finite
+from spikecore.api.training.batching import check_axes, check_finite
 from spikecore.api.training.executor import fitting
 from spikecore.arguments import Record
 
@@ -27,6 +27,17 @@ def stream_of(
         return found
     executor = engine.compile(network, params, buffers, None, None)
     return StepwiseStream(network, engine, executor, shape, batch_size, chosen, found)
+
+
+def samples_of(events: Any) -> Tuple[int, Shape]:
+    """How many samples events, a list of events or an array (time, batch, *features) are, and the shape of one."""
+    if hasattr(events, "sensor"):
+        return 1, tuple(events.shape)
+    if isinstance(events, (list, tuple)) and events and all(hasattr(one, "sensor") for one in events):
+        return len(events), tuple(events[0].shape)
+    found = shape_of(events)
+    check_axes(found, None, static=False)
+    return found[1], found[2:]
 
 
 class StepwiseStream(Stream):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
 import numpy as np
 
-from spikecore.api.core.layer import Layer, Params, Shape, layer_name, shapes_of
+from spikecore.api.core.layer import Layer, Params, Shape, layer_name
 from spikecore.api.core.stream import Stream, check_sample, check_state, nested
 from spikecore.api.core.tree import State, Tree, flatten
-from spikecore.api.layers.containers import walk
-from spikecore.api.layers.network import Recorded, record_option
+from spikecore.api.layers.containers import readout, walk
+from spikecore.api.layers.network import Output, Recorded, record_option
 from spikecore.arguments import Record
+from spikecore.engines.numpy.sparse_input import sparse
 from spikecore.kernels.runtime.build import build_by_address
-from spikecore.kernels.streaming.layers_numba import STEP
-from spikecore.kernels.streaming.plan import plan_of
+from spikecore.kernels.streaming.layers import plan_of
+from spikecore.kernels.streaming.layers_numba import EVENTS, STEP
 from spikecore.kernels.streaming.signal import SOURCE
 
 
@@ -50,7 +51,7 @@ class CompiledStream(Stream):
         self._recorded = [n for n in self._plan.neurons if chosen is True or (chosen and n.path in chosen)]
         self._first, self._last = first, last
         self._given, self._shape = first.value, first.value.shape
-        self._out = last.value.reshape((batch_size, *shapes_of(network, shape).shape))
+        self._out = last.value
         calls = [int(a) for call, table in self._plan.calls for a in (call.address, table.ctypes.data)]
         self._table = np.array([len(calls) // 2, first.address, self._plan.clock.ctypes.data, *calls], np.int64)
         self._compiled = build_by_address(SOURCE, STEP.lstrip(), "step", engine.dtype, "intp")
@@ -87,6 +88,23 @@ class CompiledStream(Stream):
                 n.spikes.hold(n.states[0])
         plan.clock[...] = 0
 
+    def run_events(
+        self,
+        events: Any,
+        *,
+        window: Optional[int] = None,
+        num_steps: Optional[int] = None,
+        start: Optional[int] = None,
+    ) -> Output:
+        run = sparse(self.engine, events, self.batch_size, self.input_shape, window, num_steps, start)
+        out = np.empty((run.steps, *self._out.shape), self._dtype)
+        arrays = *run[1:], self._last.head, out
+        borders, places, values, last, to = (int(array.ctypes.data) for array in arrays)
+        table = np.array([self._address, run.steps, borders, places, values, last, to], np.int64)
+        compiled = build_by_address(SOURCE, EVENTS.lstrip(), "events", self.engine.dtype)
+        ctypes.CFUNCTYPE(None, ctypes.c_ssize_t)(compiled.address)(table.ctypes.data)
+        return Output(out, Recorded(), self.state, readout(self.network))
+
     @property
     def state(self) -> Tree:
         self._settle()
@@ -106,6 +124,8 @@ class CompiledStream(Stream):
 
     def _settle(self) -> None:
         """Bring the states of neurons that sleep up to date."""
+        for neuron in self._plan.neurons:
+            neuron.settle()
 
     def explain(self) -> str:
         kinds = ", ".join(

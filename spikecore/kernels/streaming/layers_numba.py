@@ -259,5 +259,4 @@ def events(address):
         now, out = row(last[VALUE]), row(run[6] + t * size * SIZE)
         for j in range(size):
             out[j] = now[j]
-    return -1
 """

@@ -1,8 +1,9 @@
 """A neuron's step as Numba source: over blocks of neurons, of which those that sleep are left out.
 
-A block sleeps if nothing arrives at it and all its neurons are in their quiet box (``quiet.py``): they cannot fire then.
-When something arrives, or when somebody asks for the states, the missed steps are done, by the same operations one after
-the other: so the bits are those of a run that leaves nothing out.
+A block sleeps if nothing arrives at it and all its neurons are in their quiet box (``quiet.py``), where they cannot
+fire. When something arrives, or when somebody asks for the states, the missed steps are done, by the same operations
+one after the other: the bits are those of a run that leaves nothing out. Where a step changes nothing, the rest of them
+is left out.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any, Callable, Dict, List
 from spikecore.kernels.emit import Source, constant_lines, loads_of, spelled, value_of
 from spikecore.kernels.form import Step
 
-#: What a table begins with: the signals that it reads and writes, neurons, blocks, whether states are only to be brought
-#: up to date, then addresses: of the clock, of the steps done by each block and of how many neurons of it are awake.
-HEAD = 8
+#: A table begins with the signals that a step reads and writes, the numbers of neurons and blocks, whether states are
+#: only to be brought up to date, and the addresses of the clock, of the steps that each block has done and of how many
+#: of its neurons are awake.
+HEAD, SETTLING = 8, 4
 
 
 def arrays_of_neuron(step: Step, fed: bool, sleeps: bool) -> List[str]:
@@ -81,13 +83,14 @@ def neuron_source(step: Step, fed: bool, sleeps: bool) -> str:
         source.add(2, "reached[b] = now + 1 - settling")
     source.add(2, "if settling == 0:", "    fired = restless = 0")
     name = loop(3, "row_x")
-    source.add(4, f"row_out[j] = {name(trace.output)}", "fired += 1 if row_out[j] != F(0.0) else 0")
-    for s, v in zip(trace.states, trace.after):
-        source.add(4, f"row_s_{s}[j] = {name(v)}")
-        if sleeps:
-            source.add(4, f"restless += 0 if row_lo_{s}[j] <= row_s_{s}[j] <= row_hi_{s}[j] else 1")
+    source.add(4, f"row_out[j] = {name(trace.output)}")
+    source.add(4, *(f"row_s_{s}[j] = {name(v)}" for s, v in zip(trace.states, trace.after)))
+    source.add(3, "for j in range(width):", "    fired += 1 if row_out[j] != F(0.0) else 0")
     source.add(3, "if fired != 0:", "    touch(table[1], b * BLOCK, b * BLOCK + 1)")
     if sleeps:
+        for s in trace.states:
+            source.add(3, "for j in range(width):")
+            source.add(4, f"restless += 0 if row_lo_{s}[j] <= row_s_{s}[j] <= row_hi_{s}[j] else 1")
         source.add(3, "awake[b] = restless")
     source.add(1, "if settling == 0:", "    gather(table[1])")
     return source.text()

@@ -1,12 +1,13 @@
 """What passes from layer to layer within a step: values, and where they differ from what they are without any input.
 
-``idle`` is what a layer gives when nothing arrives, e.g. its bias. Its neighbours look at the rest alone: a product reads
-the list of what is not zero, a neuron the blocks of values that are ``touched``.
+``idle`` is what a layer gives when nothing arrives, e.g. its bias. Its neighbours look at the rest alone: a product
+reads the list of what is not zero, a neuron the blocks of values that are ``touched``.
 """
 
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Any, Optional, Tuple
 
 import numpy as np
@@ -49,12 +50,15 @@ def gather(address):
     signal = integers(address)
     if signal[LISTED] != 0 and (signal[ANY] != 0 or signal[SILENT] == 0):
         value, touched, places = row(signal[VALUE]), integers(signal[TOUCHED]), integers(signal[PLACES])
-        count = 0
+        count, some = 0, 32 // SIZE
         for b in range(signal[BLOCKS]):
             if touched[b] != 0 or signal[SILENT] == 0:
-                for j in range(b * BLOCK, min(signal[LENGTH], (b + 1) * BLOCK)):
-                    places[count] = j
-                    count += 1 if value[j] != F(0.0) else 0
+                for lo in range(b * BLOCK, (b + 1) * BLOCK, some):
+                    words = integers(signal[VALUE] + lo * SIZE)
+                    if words[0] | words[1] | words[2] | words[3] != 0:
+                        for j in range(lo, lo + some):
+                            places[count] = j
+                            count += 1 if value[j] != F(0.0) else 0
         signal[COUNT] = count
 """
 
@@ -72,11 +76,24 @@ class Signal:
         size = math.prod(shape)
         blocks = -(-size // BLOCK)
         self.idle = np.zeros(shape, dtype) if idle is None else np.ascontiguousarray(idle, dtype)
-        self.value, self.touched = self.idle.copy(), np.zeros(blocks, np.int64)
+        self.whole = np.zeros(blocks * BLOCK, dtype)  # whole blocks: ``gather`` looks at several values at once
+        self.value, self.touched = self.whole[:size].reshape(shape), np.zeros(blocks, np.int64)
         self.places = np.zeros(size + 1, np.int64)  # ``gather`` writes behind the last one
         places = [a.ctypes.data for a in (self.value, self.idle, self.touched, self.places)]
         self.silent = not self.idle.any()
         self.head = np.array([*places, 0, size, blocks, 0, int(self.silent), 0], np.int64)
+        self.hold(None)
+
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.value.shape[1:])
+
+    def reshaped(self, shape: Tuple[int, ...]) -> Signal:
+        """The same signal as samples of another shape."""
+        other, whole = copy(self), (len(self.value), *shape)
+        other.value, other.idle = self.value.reshape(whole), self.idle.reshape(whole)
+        return other
 
     @property
     def address(self) -> int:
@@ -86,7 +103,6 @@ class Signal:
     def listed(self) -> int:
         """Its address, for a kernel that reads the list of what is not zero."""
         self.head[FIELDS.index("LISTED")] = 1
-        self.relist()
         return self.address
 
     def hold(self, values: Any) -> None:
