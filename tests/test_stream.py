@@ -1,53 +1,202 @@
-"""Streams: what they refuse, what they keep, and that the compiled one is what it says."""
+"""Streams: what they keep and what they refuse, and that the compiled one is what it says."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from stream_rig import drawn_network, exact, spikes
 
 import spikecore as sc
 from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.tree import State, flatten
 
 DENSE = sc.Sequential(sc.Linear(64, 100), sc.Leaky(beta=0.9), sc.Linear(100, 10), sc.Leaky(beta=0.9))
 
 
-def spikes(*shape, rate=0.3, seed=0):
-    return (np.random.default_rng(seed).random(shape) < rate).astype("float32")
+def assert_same(found, expected):
+    found, expected = flatten(found), flatten(expected)
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-def exact(model):
-    """The model with weights that float32 adds up without rounding, in whatever order."""
-    state = model.state()
-    for name, array in state["params"].items():
-        if name.endswith(("weight", "bias")):
-            state["params"][name] = np.round(array * 64 * (3 if array.ndim > 1 else 1)) / 64
-    model.load_state(state)
-    return model
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("batch", [1, 3])
+def test_drawn_networks_step_by_step_bit_by_bit(seed, batch):
+    network, shape = drawn_network(seed)
+    model = exact(sc.Model(network, engine="numpy", seed=seed, input_shape=shape), 6.0)
+    x = spikes(20, batch, *shape, rate=0.1, seed=seed)
+    x[6:13] = 0
+    stream, out = model.stream(batch, record=True), model(x, record=True)
+    assert stream.explain().startswith("compiled")
+    found = np.stack([stream.step(one) for one in x])
+    assert 0 < found.mean() < 1
+    np.testing.assert_array_equal(found, out.spikes)
+    assert_same(stream.state, out.state)
+    for name, states in stream.states.items():
+        assert_same(states, State({each: array[-1] for each, array in out.states[name].items()}))
 
 
-def drawn_network(seed):
-    """A network of convolutions or dense layers with neurons that are drawn, and the shape of a sample."""
-    draw = np.random.default_rng(seed)
-    neurons = [
-        lambda: sc.Leaky(beta=0.5, reset_mechanism=str(draw.choice(["subtract", "zero", "none"]))),
-        lambda: sc.Leaky(beta=0.5, threshold=0.75, reset_delay=False),
-        lambda: sc.IF(threshold=1.5),
-        lambda: sc.Synaptic(alpha=0.5, beta=0.25),
-        lambda: sc.ALIF(beta=0.5, rho=0.75, adaptation=0.5),
-        lambda: sc.Refractory(sc.Leaky(beta=0.5), period=2),
-        lambda: sc.Leaky(beta=draw.choice([0.25, 0.5, 1.0], 1)),
-    ]
-    neuron = lambda: neurons[draw.integers(len(neurons))]()  # noqa: E731
-    if seed % 2:
-        body = [sc.Linear(30, 70), neuron(), sc.Residual(sc.Sequential(sc.Linear(70, 70), neuron())), sc.Linear(70, 9)]
-        return sc.Sequential(*body, neuron()), (30,)
-    stride = int(draw.integers(1, 3))
-    body = [sc.Conv2d(2, 4, 3, stride=stride, padding=1), neuron(), sc.AvgPool2d(2), sc.Conv2d(4, 6, 3, groups=2)]
-    return sc.Sequential(*body, neuron(), sc.MaxPool2d(2), neuron(), sc.Flatten(), sc.LazyLinear(9), neuron()), (
-        2,
-        16,
-        16,
-    )
+def test_weights_of_any_size_give_the_same_spikes():
+    model = sc.Model(DENSE, engine="numpy", seed=3)
+    x = 5 * spikes(200, 1, 64)
+    stream, out = model.stream(), model(x)
+    np.testing.assert_array_equal(np.stack([stream.step(one) for one in x]), out.spikes)
+    assert out.spikes.sum() > 50
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_the_parameters_are_those_at_the_beginning(engine):
+    model = sc.Model(sc.Sequential(sc.Linear(4, 4), sc.LI(beta=sc.learn(0.5))), engine=engine)
+    x = np.ones((1, 4), "float32")
+    stream, before = model.stream(), model.engine.to_numpy(model.stream().step(model.engine.asarray(x)))
+    model.fit([(x, [1])], num_steps=2, epochs=3, optimizer=sc.Adam(lr=0.1), progress=False)
+    np.testing.assert_array_equal(model.engine.to_numpy(stream.step(model.engine.asarray(x))), before)
+    assert not np.array_equal(model.engine.to_numpy(model.stream().step(model.engine.asarray(x))), before)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_what_a_step_returns_does_not_change_later(engine):
+    model = sc.Model(sc.Sequential(sc.Linear(3, 3), sc.LI()), engine=engine)
+    stream, x = model.stream(), model.engine.asarray(np.ones((1, 3)))
+    first, state = stream.step(x), stream.state
+    kept = model.engine.to_numpy(first).copy()
+    stream.step(x)
+    np.testing.assert_array_equal(model.engine.to_numpy(first), kept)
+    np.testing.assert_array_equal(model.engine.to_numpy(state["1"].mem), kept)
+
+
+def test_the_output_of_a_network_without_neurons_is_no_view_of_the_input():
+    for network in (sc.Dropout(0.5), sc.LayerNorm(3), sc.Sequential(sc.Flatten())):
+        stream, x = sc.Model(network, engine="numpy", input_shape=(3,)).stream(), np.arange(3, dtype="float32")[None]
+        out = stream.step(x)
+        kept = out.copy()
+        x[:] = 7
+        stream.step(x)
+        np.testing.assert_array_equal(out, kept)
+
+
+def test_inputs_of_other_types_are_converted():
+    model = sc.Model(DENSE, engine="numpy")
+    numbers = [[i % 2 for i in range(64)]]
+    expected = model.stream().step(np.array(numbers, "float32"))
+    for given in (numbers, np.array(numbers), np.array(numbers, "float64"), np.array(numbers, bool)):
+        np.testing.assert_array_equal(model.stream().step(given), expected)
+    transposed = np.asfortranarray(np.array(numbers * 2, "float32"))
+    np.testing.assert_array_equal(model.stream(2).step(transposed), np.concatenate([expected, expected]))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_wrong_input_is_refused_and_changes_nothing(engine):
+    stream = sc.Model(DENSE, engine=engine).stream(2)
+    before = {name: array + 0 for name, array in flatten(stream.state).items()}
+    x = spikes(2, 64)
+    for given, message in (
+        (x[0], r"input of shape \(64,\), expected \(2, 64\) for one step; a single sample needs a batch axis"),
+        (x[None], r"shape \(1, 2, 64\), expected \(2, 64\) for one step; a step has no time axis: x\[0\]"),
+        (spikes(5, 64), r"shape \(5, 64\), expected \(2, 64\) for one step; for 5 samples pass batch_size=5"),
+        (spikes(2, 63), r"shape \(2, 63\), expected \(2, 64\)"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            stream.step(given)
+    wrong = x.copy()
+    wrong[1, 5] = np.nan
+    with pytest.raises(ValueError, match=r"input\[1, 5\] is nan: the input must be finite"):
+        stream.step(wrong)
+    for nonsense in ("text", None, x.astype(complex)):
+        with pytest.raises(TypeError):
+            stream.step(nonsense)
+    assert_same(stream.state, State(before))
+
+
+def test_a_wrong_state_is_refused():
+    stream, other = sc.Model(DENSE, engine="numpy").stream(), sc.Model(DENSE, engine="numpy").stream(2)
+    with pytest.raises(ShapeError, match=r"state 1.mem has shape \(2, 100\), expected \(1, 100\)"):
+        stream.reset(other.state)
+    with pytest.raises(ShapeError, match=r"state has mem, expected 1.mem, 3.mem"):
+        stream.reset(State(mem=np.zeros(3)))
+    with pytest.raises(TypeError, match="state=3 must be the state of a stream"):
+        stream.reset(3)
+
+
+def test_what_is_recorded():
+    model = sc.Model(DENSE, engine="numpy")
+    assert set(model.stream(record=True).states) == set()
+    for record, names in ((True, {"1", "3"}), ("last", {"3"}), (("1",), {"1"}), (False, set())):
+        stream = model.stream(record=record)
+        stream.step(spikes(1, 64))
+        assert set(stream.states) == names
+        assert all(set(state) == {"mem", "spikes"} for state in stream.states.values())
+    with pytest.raises(ValueError, match="layer to record"):
+        model.stream(record="7")
+
+
+def test_a_model_without_weights_has_no_stream():
+    with pytest.raises(RuntimeError, match="no weights yet"):
+        sc.Model(sc.Leaky(), engine="numpy").stream()
+
+
+def test_the_reason_for_the_general_path():
+    network = sc.Sequential(sc.Linear(5, 5), sc.Leaky(inhibition=True))
+    reason = "layer 1 (Leaky): Leaky.step is not elementwise: it uses 'argmax', which is not elementwise"
+    stream = sc.Model(network, engine="numpy").stream()
+    assert stream.explain() == f"general: each step is a run of one step on engine 'numpy', because {reason}"
+    with pytest.raises(RuntimeError, match="fused=True, but layer 1"):
+        sc.Model(network, engine=sc.get_engine("numpy", fused=True)).stream()
+    off = sc.Model(DENSE, engine=sc.get_engine("numpy", fused=False)).stream()
+    assert "kernels are switched off (fused=False)" in off.explain()
+    assert "engine 'torch' has no compiled streams" in sc.Model(DENSE, engine="torch").stream().explain()
+
+
+def test_weights_that_are_not_finite_leave_no_input_out():
+    model = sc.Model(sc.Sequential(sc.Linear(2, 1, bias=False), sc.LI()), engine="numpy")
+    model.load_state({**model.state(), "params": {"0.weight": np.array([[np.inf, 1.0]], "float32")}})
+    stream, x = model.stream(), np.array([[0.0, 1.0]], "float32")
+    assert "layer 0 (Linear): weight is not finite" in stream.explain()
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the matrix product
+        assert np.isnan(stream.step(x)).all()
+        assert np.isnan(model(x[None]).spikes).all()
+
+
+@dataclass(frozen=True)
+class Rising(sc.Neuron):
+    """A neuron of a user's own that fires by itself."""
+
+    slope: sc.Param = 0.25
+
+    def step(self, engine, params, state, x):
+        mem = state.mem + params.slope + x
+        fired = self.fires(engine, params, mem)
+        return fired, State(mem=mem * (1.0 - fired))
+
+
+@pytest.mark.parametrize("slope", [0.25, np.array([0.0, 0.25, 0.5])])
+def test_a_neuron_of_ones_own_that_fires_without_input(slope):
+    model = sc.Model(Rising(slope=slope), engine="numpy", input_shape=(3,))
+    x = np.zeros((12, 1, 3), "float32")
+    x[4] = 0.5
+    stream = model.stream()
+    found = np.stack([stream.step(one) for one in x])
+    np.testing.assert_array_equal(found, model(x).spikes)
+    np.testing.assert_array_equal(model.run_events(x).spikes, found)
+    assert stream.explain().startswith("compiled")
+    assert found[:4].sum() + found[5:].sum() > 0
+
+
+def test_a_step_is_far_faster_than_a_call_of_the_model():
+    model = sc.Model(DENSE, engine="numpy")
+    stream, x, ratios = model.stream(), spikes(1, 64), []
+    for _ in range(15):
+        begun = time.perf_counter()
+        for _ in range(20):
+            stream.step(x)
+        between = time.perf_counter()
+        for _ in range(20):
+            model(x[None], record=False)
+        ratios.append((time.perf_counter() - between) / (between - begun))
+    assert np.median(ratios) > 10, ratios  # 100 where it was written

@@ -36,7 +36,7 @@ class NeuronPart:
         states: their values (batch, *neurons), which kernels write.
         spikes: what it gives.
         kernel, table: its kernel and what that works on.
-        sleeps: whether blocks of it may be behind the clock.
+        box: the quiet box of each state, in their order; None if no neuron may sleep.
         reached, awake: by block, the steps done, and how many neurons may fire by themselves.
         recurrent: whether the first state is what it gave last.
     """
@@ -47,10 +47,15 @@ class NeuronPart:
     spikes: Signal
     kernel: Any
     table: Any
-    sleeps: bool
+    box: Any
     reached: Any
     awake: Any
     recurrent: bool
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether blocks of it may be behind the clock."""
+        return self.box is not None
 
     def settle(self) -> None:
         """Bring the states of blocks that sleep up to the clock."""
@@ -158,9 +163,7 @@ class Plan:
         names = arrays_of_neuron(step, fed, box is not None)
         table = [*head, *(int(arrays[name].ctypes.data) for name in names)]
         kernel, table = self.call("", neuron_source(step, fed, box is not None), table)
-        self.neurons.append(
-            NeuronPart(path, step.states, states, spikes, kernel, table, box is not None, reached, awake, fed)
-        )
+        self.neurons.append(NeuronPart(path, step.states, states, spikes, kernel, table, box, reached, awake, fed))
         return spikes
 
     def box(self, step: Any, params: Dict[str, Any], flat: Dict[str, Any], idle: Any) -> Any:
