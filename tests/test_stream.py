@@ -43,10 +43,12 @@ def test_drawn_networks_step_by_step_bit_by_bit(seed, batch):
 
 def test_weights_of_any_size_give_the_same_spikes():
     model = sc.Model(DENSE, engine="numpy", seed=3)
-    x = 5 * spikes(200, 1, 64)
+    state = model.state()
+    model.load_state({**state, "params": {name: 4 * array for name, array in state["params"].items()}})
+    x = spikes(200, 1, 64)
     stream, out = model.stream(), model(x)
     np.testing.assert_array_equal(np.stack([stream.step(one) for one in x]), out.spikes)
-    assert out.spikes.sum() > 50
+    assert 0.01 < out.spikes.mean() < 1
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -155,10 +157,11 @@ def test_the_reason_for_the_general_path():
 def test_weights_that_are_not_finite_leave_no_input_out():
     model = sc.Model(sc.Sequential(sc.Linear(2, 1, bias=False), sc.LI()), engine="numpy")
     model.load_state({**model.state(), "params": {"0.weight": np.array([[np.inf, 1.0]], "float32")}})
-    stream, x = model.stream(), np.array([[0.0, 1.0]], "float32")
-    assert "layer 0 (Linear): weight is not finite" in stream.explain()
-    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+    x = np.array([[0.0, 1.0]], "float32")
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of the matrix product
+        stream = model.stream()
+        assert "layer 0 (Linear): weight is not finite" in stream.explain()
         assert np.isnan(stream.step(x)).all()
         assert np.isnan(model(x[None]).spikes).all()
 

@@ -142,7 +142,7 @@ def check_state(given: Tree, resting: Tree) -> None:
             raise ShapeError(f"state {name} has shape {shape}, expected {tuple(array.shape)}")
 
 
-def nested(by_layer: Dict[str, State]) -> State:
+def nested(by_layer: Dict[str, State]) -> Tree:
     """The states of a network as one tree, from those of its layers by their dotted names."""
     if tuple(by_layer) == ("",):
         return by_layer[""]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
@@ -38,11 +38,8 @@ from spikecore.api.training.fit import (
 )
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
-from spikecore.api.training.stream import samples_of, stream_of
+from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
-
-if TYPE_CHECKING:
-    from spikecore.datasets import Events
 
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
@@ -246,7 +243,7 @@ class Model:
     @isolated
     def run_events(
         self,
-        events: Union[Events, Sequence[Events], ArrayLike],
+        events: Union[EventStream, Sequence[EventStream], ArrayLike],
         *,
         window: Optional[Size] = None,
         num_steps: Optional[Size] = None,
@@ -270,6 +267,7 @@ class Model:
         Raises:
             ShapeError: the events' frames do not fit the first layer.
             ValueError: ``window`` is missing, or is given for an array; or the array is not finite.
+            TypeError: ``events`` is something else.
             NotImplementedError: another engine, or a network that has no compiled stream; says why.
         """
         samples, shape = samples_of(events)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Protocol, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.isolation import isolated
@@ -13,11 +13,11 @@ from spikecore.api.core.tree import State, Tree, map_leaves
 from spikecore.api.layers.network import Output, Recorded, record_option
 from spikecore.api.training.batching import check_axes, check_finite
 from spikecore.api.training.executor import fitting
-from spikecore.arguments import Record
+from spikecore.arguments import Record, is_array, shown
 
 
 def stream_of(
-    network: Layer, engine: Engine, state: Dict[str, Any], shape: Shape, batch_size: int, record: Record
+    network: Layer, engine: Engine, state: Dict[str, Any], shape: Shape, batch_size: int, record: Any
 ) -> Stream:
     """A stream of a network with the weights in ``state``; the other arguments as for ``Model.stream``."""
     like, chosen = shapes_of(network, shape), record_option(network, record)
@@ -29,12 +29,30 @@ def stream_of(
     return StepwiseStream(network, engine, executor, shape, batch_size, chosen, found)
 
 
+class EventStream(Protocol):
+    """Times and places of events, as ``datasets.Events`` has them."""
+
+    t: Any  # microseconds, not decreasing
+    place: Any  # in a flattened frame
+    sensor: Tuple[int, ...]
+    shape: Tuple[int, ...]  # of a frame
+
+    def __len__(self) -> int: ...
+
+
 def samples_of(events: Any) -> Tuple[int, Shape]:
-    """How many samples events, a list of events or an array (time, batch, *features) are, and the shape of one."""
+    """How many samples events, a list of events or an array (time, batch, *features) are, and the shape of one.
+
+    Raises:
+        TypeError: they are something else.
+        ShapeError: an array has no axes of time and batch, or is empty.
+    """
     if hasattr(events, "sensor"):
         return 1, tuple(events.shape)
     if isinstance(events, (list, tuple)) and events and all(hasattr(one, "sensor") for one in events):
         return len(events), tuple(events[0].shape)
+    if not is_array(events):
+        raise TypeError(f"events={shown(events)} must be Events, a list of them, or an array (time, batch, *features)")
     found = shape_of(events)
     check_axes(found, None, static=False)
     return found[1], found[2:]
@@ -65,8 +83,9 @@ class StepwiseStream(Stream):
     ) -> None:
         self.engine, self.batch_size, self.input_shape = engine, batch_size, shape
         self._executor, self._record, self._reason = executor, record, reason
-        self._resting = resting_state(network, executor, (1, batch_size, *shape))
-        self.reset()
+        self._resting: Tree = resting_state(network, executor, (1, batch_size, *shape))
+        self._state = self._resting
+        self._out: Optional[Output] = None
 
     @isolated
     def step(self, x: Any) -> Any:
@@ -81,8 +100,8 @@ class StepwiseStream(Stream):
     def reset(self, state: Optional[Tree] = None) -> None:
         if state is not None:
             check_state(state, self._resting)
-        self._state: Tree = self._resting if state is None else map_leaves(self.engine.asarray, state)
-        self._out: Optional[Output] = None
+        self._state = self._resting if state is None else map_leaves(self.engine.asarray, state)
+        self._out = None
 
     @property
     def state(self) -> Tree:
@@ -111,7 +130,7 @@ class _Asking(Pass):
         return resting
 
 
-def resting_state(network: Layer, executor: Any, shape: Shape) -> State:
+def resting_state(network: Layer, executor: Any, shape: Shape) -> Tree:
     """The states at rest of a network that an executor runs, for inputs of ``shape`` (1, batch, *features).
 
     Raises:

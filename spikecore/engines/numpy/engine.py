@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Any, Callable, Optional, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.layer import not_by_steps
 from spikecore.api.core.sizes import check_steps, is_whole
-from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Params, State, flatten, map_leaves
 from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.neurons.stepper import one_step
@@ -19,18 +18,17 @@ from spikecore.engines.numpy.arrays import ArrayEngine
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.smooth import Smooth
-from spikecore.engines.numpy.stream import CompiledStream
+from spikecore.engines.numpy.stream import Streams
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.select import Terms, choose
 from spikecore.kernels.sizes import least
-from spikecore.kernels.streaming.plan import NoKernel
 
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 
 
-class NumpyEngine(Lowers, ArrayEngine):
+class NumpyEngine(Streams, Lowers, ArrayEngine):
     """Arrays of an array-API namespace, differentiated by hand-written rules.
 
     Args:
@@ -154,20 +152,6 @@ class NumpyEngine(Lowers, ArrayEngine):
         grads = tape.backward(seeds)
         gradient = map_leaves(lambda v: grads[v.slot] if v.slot in grads else self.xp.zeros_like(v.value), lifted)
         return lower(value), lower(extra), gradient
-
-    def stream(
-        self, network: Any, params: Params, buffers: Any, shape: Tuple[int, ...], batch_size: int, record: Any
-    ) -> Union[Stream, str]:
-        if self.fused is False:
-            return "kernels are switched off (fused=False)"
-        if self.target != "cpu":
-            return f"there are no kernels of single steps for {self.namespace}"
-        try:
-            return CompiledStream(network, self, params, buffers, shape, batch_size, record)
-        except NoKernel as reason:
-            if self.fused is True:
-                raise RuntimeError(f"fused=True, but {reason}") from None
-            return str(reason)
 
     def with_dtype(self, dtype: str) -> NumpyEngine:
         return type(self)(dtype, self.namespace, self.fused, self.checkpoint_every)

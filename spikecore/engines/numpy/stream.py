@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Union
 
 import numpy as np
 
@@ -11,13 +11,33 @@ from spikecore.api.core.layer import Layer, Params, Shape, layer_name
 from spikecore.api.core.stream import Stream, check_sample, check_state, nested
 from spikecore.api.core.tree import State, Tree, flatten
 from spikecore.api.layers.containers import readout, walk
-from spikecore.api.layers.network import Output, Recorded, record_option
-from spikecore.arguments import Record
+from spikecore.api.layers.network import Output, Recorded
 from spikecore.engines.numpy.sparse_input import sparse
 from spikecore.kernels.runtime.build import build_by_address
 from spikecore.kernels.streaming.layers import plan_of
 from spikecore.kernels.streaming.layers_numba import EVENTS, STEP
+from spikecore.kernels.streaming.plan import NoKernel
 from spikecore.kernels.streaming.signal import SOURCE
+
+
+class Streams:
+    """An engine with compiled streams."""
+
+    def stream(
+        self, network: Any, params: Params, buffers: Any, shape: Shape, batch_size: int, record: Any
+    ) -> Union[Stream, str]:
+        """See ``Engine.stream``."""
+        engine: Any = self
+        if engine.fused is False:
+            return "kernels are switched off (fused=False)"
+        if engine.target != "cpu":
+            return f"there are no kernels of single steps for {engine.namespace}"
+        try:
+            return CompiledStream(network, engine, params, buffers, shape, batch_size, record)
+        except NoKernel as reason:
+            if engine.fused is True:
+                raise RuntimeError(f"fused=True, but {reason}") from None
+            return str(reason)
 
 
 class CompiledStream(Stream):
@@ -29,7 +49,7 @@ class CompiledStream(Stream):
         params, buffers: the network's, NumPy arrays, which are copied.
         shape: of one sample.
         batch_size: samples of each step.
-        record: whose states ``states`` has, as in ``Model.__call__``.
+        record: whose states ``states`` has: all (True), or those of the layers with these names.
 
     Raises:
         NoKernel: there is no kernel for a layer.
@@ -43,12 +63,11 @@ class CompiledStream(Stream):
         buffers: Tree,
         shape: Shape,
         batch_size: int,
-        record: Record,
+        record: Any,
     ) -> None:
         self.network, self.engine, self.batch_size, self.input_shape = network, engine, batch_size, shape
         self._plan, first, last = plan_of(network, engine, params, buffers, shape, batch_size)
-        chosen = record_option(network, record)
-        self._recorded = [n for n in self._plan.neurons if chosen is True or (chosen and n.path in chosen)]
+        self._recorded = [n for n in self._plan.neurons if record is True or (record and n.path in record)]
         self._first, self._last = first, last
         self._given, self._shape = first.value, first.value.shape
         self._out = last.value
@@ -128,7 +147,9 @@ class CompiledStream(Stream):
             neuron.settle()
 
     def explain(self) -> str:
-        kinds = ", ".join(
-            f"{path} ({layer_name(layer)})" if path else layer_name(layer) for path, layer in walk(self.network)
-        )
-        return f"compiled: one call per step for {kinds}"
+        kinds = {
+            path: f"{path} ({layer_name(layer)})" if path else layer_name(layer) for path, layer in walk(self.network)
+        }
+        asleep = [kinds[neuron.path] for neuron in self._plan.neurons if neuron.sleeps]
+        more = f"; neurons sleep until something arrives in {', '.join(asleep)}" if asleep else ""
+        return f"compiled: one call per step for {', '.join(kinds.values())}{more}"

@@ -40,8 +40,8 @@ def plan_of(
         raise NoKernel(NO_NUMBA)
     plan = Plan(engine, batch)
     first = plan.signal(shape)
-    own = (map_leaves(engine.asarray, tree) for tree in (params, buffers))
-    return plan, first, add(plan, network, *own, "", first)
+    params, buffers = (map_leaves(engine.asarray, tree) for tree in (params, buffers))
+    return plan, first, add(plan, network, params, buffers, "", first)
 
 
 def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, given: Signal) -> Signal:
@@ -69,7 +69,8 @@ def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, give
 
 def _linear(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     to = plan.signal((layer.out_features,), params.get("bias"))
-    plan.linear(*layer.weight_and_bias(params), given, to)
+    weight, bias = layer.weight_and_bias(params)
+    plan.linear(weight, bias, given, to)
     return to
 
 

@@ -36,7 +36,7 @@ def quiet_box(step: Step, params: Dict[str, Any], threshold: Any, idle: Any) -> 
     found = {s: (np.full_like(idle, np.inf), np.full_like(idle, -np.inf)) for s in step.trace.states}
     with np.errstate(all="ignore"):
         for lowest, share in _borders(len(step.states)):
-            box = {}
+            box: Dict[str, Any] = {}
             for s, name in zip(step.trace.states, step.states):
                 ends = (-FAR, threshold) if name == MEMBRANE else (lowest, threshold * number(share))
                 box[s] = tuple(np.broadcast_to(np.asarray(end, step.dtype), idle.shape) for end in ends)
