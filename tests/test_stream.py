@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
 import warnings
 from dataclasses import dataclass
@@ -135,6 +137,43 @@ def test_what_is_recorded():
         assert all(set(state) == {"mem", "spikes"} for state in stream.states.values())
     with pytest.raises(ValueError, match="layer to record"):
         model.stream(record="7")
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_stream_is_not_copied(engine):
+    stream = sc.Model(DENSE, engine=engine).stream()
+    for function in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a stream cannot be copied or saved: make another"):
+            function(stream)
+
+
+MAPS = [
+    (sc.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2), (4, 9, 10)),
+    (sc.Conv2d(3, 5, 4, stride=3, padding=3, bias=False), (3, 11, 8)),
+    (sc.Conv2d(2, 70, 1), (2, 6, 5)),
+    (sc.Conv1d(2, 4, 3, stride=2, padding=1, dilation=2, groups=2), (2, 70)),
+    (sc.MaxPool2d((3, 2), stride=(2, 1), padding=1), (2, 9, 8)),
+    (sc.MaxPool1d(3, stride=2, padding=1), (3, 50)),
+    (sc.AvgPool2d(3, stride=1, padding=1), (2, 9, 8)),
+    (sc.AvgPool2d(2, stride=3), (2, 9, 8)),  # some inputs belong to no window
+    (sc.AvgPool1d(4), (2, 50)),
+    (sc.Linear(150, 67), (150,)),
+    (sc.BatchNorm2d(2), (2, 9, 9)),
+    (sc.GradedSpikes(3), (3, 40)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), MAPS, ids=[repr(layer) for layer, _ in MAPS])
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.15, 1.0])
+def test_every_layer_with_few_inputs_and_many(layer, shape, rate):
+    """What single inputs contribute is added up at the right places, be the inputs few or many, positive or not."""
+    model = exact(sc.Model(layer, engine="numpy", input_shape=shape))
+    draw = np.random.default_rng(0)
+    x = spikes(6, 3, *shape, rate=rate) * draw.integers(-3, 4, (6, 3, *shape)).astype("float32")
+    stream = model.stream(3)
+    assert stream.explain().startswith("compiled")
+    np.testing.assert_array_equal(np.stack([stream.step(one) for one in x]), model(x).spikes)
+    np.testing.assert_array_equal(model.run_events(x).spikes, model(x).spikes)
 
 
 def test_a_model_without_weights_has_no_stream():

@@ -94,6 +94,9 @@ class Stream(abc.ABC):
     def explain(self) -> str:
         """Say how a step runs, and why."""
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a stream cannot be copied or saved: make another by model.stream() and its reset(state)")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(batch_size={self.batch_size}, input_shape={self.input_shape})"
 

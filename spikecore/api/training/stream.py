@@ -32,10 +32,17 @@ def stream_of(
 class EventStream(Protocol):
     """Times and places of events, as ``datasets.Events`` has them."""
 
-    t: Any  # microseconds, not decreasing
-    place: Any  # in a flattened frame
-    sensor: Tuple[int, ...]
-    shape: Tuple[int, ...]  # of a frame
+    @property
+    def t(self) -> Any: ...  # microseconds, not decreasing
+
+    @property
+    def place(self) -> Any: ...  # in a flattened frame
+
+    @property
+    def sensor(self) -> Tuple[int, ...]: ...
+
+    @property
+    def shape(self) -> Tuple[int, ...]: ...  # of a frame
 
     def __len__(self) -> int: ...
 

@@ -80,11 +80,18 @@ def _conv(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) 
     to = plan.signal(out, _along(bias, out))
     filters, of_group, *kernel = weight.shape
     tall, wide = _two(kernel, 1)
-    by_group = weight.reshape(groups, filters // groups, of_group, tall, wide)
-    arrays = plan.address(by_group.transpose(0, 2, 3, 1, 4)), plan.address(bias)
-    sizes = given.shape[0], *_two(given.shape[1:], 1), filters, *_two(out[1:], 1), tall, wide
-    option = *_two(layer.stride, 1), *_two(layer.padding, 0), *_two(layer.dilation, 1), groups
-    plan.call(PRODUCT, CONV, (given.listed(), to.address, *arrays, *sizes, *option))
+    members, places = filters // groups, math.prod(out[1:])
+    by_group = weight.reshape(groups, members, of_group, tall, wide)[..., ::-1]
+    arrays = (
+        plan.address(by_group.transpose(0, 2, 3, 4, 1)),
+        plan.address(bias),
+        plan.address(np.zeros(places * filters)),
+    )
+    lists = plan.integers(places), plan.integers(places)
+    sizes = *_two(given.shape[1:], 1), filters, *_two(out[1:], 1), tall, wide
+    option = *_two(layer.stride, 1), *_two(layer.padding, 0), *_two(layer.dilation, 1)
+    numbers = *sizes, *option, math.prod(given.shape), members, of_group
+    plan.call(PRODUCT, CONV, (given.listed(), to.address, *arrays, *lists, *numbers))
     return to
 
 

@@ -21,12 +21,6 @@ def add_row(out, n, a, v):
         out[o] = out[o] + v * a[o]
 
 
-@njit(error_model="numpy", fastmath={"contract"})
-def add_strided(out, n, a, step, v):
-    for o in range(n):
-        out[o] = out[o] + v * a[o * step]
-
-
 @njit(error_model="numpy")
 def part(array, first):
     return row(array + first * SIZE)
@@ -61,79 +55,67 @@ def layer(address):
     gather(table[1])
 """
 
-#: Weights are (channels in, kernel height, filters of a group, kernel width): a spike's way through them is contiguous.
-#: Where many inputs are not zero, rows of the map are added up instead; the order of the sums is the same.
+#: Sums are made in an array (places of a map, filters), so that what a spike adds at one place is contiguous. Weights
+#: are (channels in, kernel height, kernel width from the last to the first, filters of a group): without strides and
+#: groups, what it adds along a row of the map is, too. ``met`` lists the places that any input has reached.
 CONV = """
 def layer(address):
     table = integers(address)
-    source, target, weight, bias = integers(table[0]), integers(table[1]), row(table[2]), row(table[3])
-    channels, height, width, filters, rows, columns = table[4], table[5], table[6], table[7], table[8], table[9]
-    tall, wide, down, right, above, left, apart_y, apart_x, groups = (
-        table[10], table[11], table[12], table[13], table[14], table[15], table[16], table[17], table[18])
+    source, target, weight, bias = integers(table[0]), integers(table[1]), table[2], row(table[3])
+    sums, reached, met = table[4], integers(table[5]), integers(table[6])
+    height, width, filters, rows, columns, tall, wide = (
+        table[7], table[8], table[9], table[10], table[11], table[12], table[13])
+    down, right, above, left, apart_y, apart_x = table[14], table[15], table[16], table[17], table[18], table[19]
+    ins, members, of_group = table[20], table[21], table[22]
     value, places, count = row(source[VALUE]), integers(source[PLACES]), source[COUNT]
-    out, touched = row(target[VALUE]), integers(target[TOUCHED])
-    ins, outs, members = channels * height * width, filters * rows * columns, filters // groups
-    of_group = channels // groups
+    total, touched, size = row(sums), integers(target[TOUCHED]), rows * columns
+    joined = right == 1 and apart_x == 1 and members == filters
     clear(table[1])
-    if count * 4 > source[LENGTH]:
-        for s in range(source[LENGTH] // ins):
-            for f in range(filters):
-                for oy in range(rows):
-                    to = part(target[VALUE], s * outs + (f * rows + oy) * columns)
-                    for ox in range(columns):
-                        to[ox] = F(0.0)
-                    for c in range(f // members * of_group, (f // members + 1) * of_group):
-                        for ky in range(tall):
-                            y = oy * down - above + ky * apart_y
-                            if y < 0 or y >= height:
-                                continue
-                            for kx in range(wide):
-                                shift = kx * apart_x - left
-                                lo = max(0, (right - 1 - shift) // right)
-                                hi = min(columns, (width - 1 - shift) // right + 1)
-                                w = weight[((c * tall + ky) * members + f % members) * wide + kx]
-                                if hi > lo:
-                                    at = part(source[VALUE], s * ins + (c * height + y) * width + lo * right + shift)
-                                    add_strided(part(target[VALUE], s * outs + (f * rows + oy) * columns + lo),
-                                                hi - lo, at, right, w)
-        for j in range(target[LENGTH]):
-            out[j] += bias[j % outs // (rows * columns)]
-        touch(table[1], 0, target[LENGTH])
-    else:
-        for k in range(count):
-            s, v, place = places[k] // ins, value[places[k]], places[k] % ins
+    k = 0
+    while k < count:
+        sample, many = places[k] // ins, 0
+        while k < count and places[k] < (sample + 1) * ins:
+            place, v = places[k] - sample * ins, value[places[k]]
+            k += 1
             c, y, x = place // (height * width), place // width % height, place % width
-            base = s * outs + c // of_group * members * rows * columns
             for ky in range(tall):
                 oy = y + above - ky * apart_y
                 if oy < 0 or oy % down != 0 or oy // down >= rows:
                     continue
-                lo, hi = columns, -1
-                for kx in range(wide):
-                    ox = x + left - kx * apart_x
-                    if ox >= 0 and ox % right == 0 and ox // right < columns:
-                        lo, hi = min(lo, ox // right), max(hi, ox // right)
-                if hi < 0:
-                    continue
-                for f in range(members):
-                    line = base + (f * rows + oy // down) * columns
-                    for b in range((line + lo) // BLOCK, (line + hi) // BLOCK + 1):
-                        if touched[b] == 0:
-                            touched[b] = 1
-                            for j in range(b * BLOCK, min(target[LENGTH], (b + 1) * BLOCK)):
-                                out[j] = F(0.0)
-                    for kx in range(wide):
-                        ox = x + left - kx * apart_x
+                line, taps = oy // down * columns, (c * tall + ky) * wide
+                if joined:
+                    begin = x + left - wide + 1
+                    lo, hi = max(0, begin), min(columns, begin + wide)
+                    if hi > lo:
+                        to, w = part(sums, (line + lo) * filters), part(weight, (taps + lo - begin) * filters)
+                        add_row(to, (hi - lo) * filters, w, v)
+                    for p in range(line + lo, line + hi):
+                        if reached[p] == 0:
+                            reached[p] = 1
+                            met[many] = p
+                            many += 1
+                else:
+                    for i in range(wide):
+                        ox = x + left - (wide - 1 - i) * apart_x
                         if ox >= 0 and ox % right == 0 and ox // right < columns:
-                            w = weight[((c * tall + ky) * members + f) * wide + kx]
-                            add_row(part(target[VALUE], line + ox // right), 1, part(table[2], (
-                                (c * tall + ky) * members + f) * wide + kx), v)
-                target[ANY] = 1
-        if target[ANY] != 0:
-            for b in range(target[BLOCKS]):
-                if touched[b] != 0:
-                    for j in range(b * BLOCK, min(target[LENGTH], (b + 1) * BLOCK)):
-                        out[j] += bias[j % outs // (rows * columns)]
+                            p = line + ox // right
+                            w = part(weight, (taps + i) * members)
+                            add_row(part(sums, p * filters + c // of_group * members), members, w, v)
+                            if reached[p] == 0:
+                                reached[p] = 1
+                                met[many] = p
+                                many += 1
+        for f in range(filters):
+            first = (sample * filters + f) * size
+            out = part(target[VALUE], first)
+            for i in range(many):
+                p = met[i]
+                out[p] = total[p * filters + f] + bias[f]
+                total[p * filters + f] = F(0.0)
+                touched[(first + p) // BLOCK] = 1
+        for i in range(many):
+            reached[met[i]] = 0
+            target[ANY] = 1
     gather(table[1])
 """
 

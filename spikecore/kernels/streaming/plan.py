@@ -95,6 +95,11 @@ class Plan:
         self.held.append(np.array(array, self.engine.dtype, order="C"))
         return int(self.held[-1].ctypes.data)
 
+    def integers(self, count: int) -> int:
+        """Where ``count`` new integers are, all zero."""
+        self.held.append(np.zeros(count, np.int64))
+        return int(self.held[-1].ctypes.data)
+
     def call(self, before: str, source: str, table: Sequence[int]) -> Tuple[Any, Any]:
         """Add a kernel; returns it, and its table as an array."""
         kernel = build_by_address(SOURCE + before, source.lstrip(), "layer", self.engine.dtype)
