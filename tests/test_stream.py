@@ -117,6 +117,14 @@ def test_a_wrong_input_is_refused_and_changes_nothing(engine):
     assert_same(stream.state, State(before))
 
 
+def test_nothing_of_an_input_that_is_not_finite_is_left():
+    stream, x = sc.Model(sc.LI(), engine="numpy", input_shape=(3,)).stream(), np.full((1, 3), np.nan, "float32")
+    with pytest.raises(ValueError, match=r"input\[0, 0\] is nan"):
+        stream.step(x)
+    assert not stream.run_events(np.zeros((2, 1, 3))).spikes.any()
+    assert not stream.step(np.zeros((1, 3))).any()
+
+
 def test_a_wrong_state_is_refused():
     stream, other = sc.Model(DENSE, engine="numpy").stream(), sc.Model(DENSE, engine="numpy").stream(2)
     with pytest.raises(ShapeError, match=r"state 1.mem has shape \(2, 100\), expected \(1, 100\)"):

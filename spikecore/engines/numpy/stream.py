@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, Dict, Optional, Union
 
 import numpy as np
@@ -73,9 +72,8 @@ class CompiledStream(Stream):
         self._out = last.value
         calls = [int(a) for call, table in self._plan.calls for a in (call.address, table.ctypes.data)]
         self._table = np.array([len(calls) // 2, first.address, self._plan.clock.ctypes.data, *calls], np.int64)
-        self._compiled = build_by_address(SOURCE, STEP.lstrip(), "step", engine.dtype, "intp")
-        self._run = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_ssize_t)(self._compiled.address)
-        self._address = int(self._table.ctypes.data)
+        self._run = build_by_address(SOURCE, STEP.lstrip(), "step", engine.dtype, returns=True).at
+        self._address = int(self._table.ctypes.data)  # asked for once, not at every step
         self._dtype = np.dtype(engine.dtype)
         self._resting = self.state
         self.reset()
@@ -89,6 +87,7 @@ class CompiledStream(Stream):
         if wrong >= 0:
             place = np.unravel_index(wrong, self._shape)
             value = self._given[place]
+            self._first.hold(None)
             raise ValueError(f"input[{', '.join(map(str, place))}] is {value}: the input must be finite")
         return self._out.copy()
 
@@ -120,8 +119,7 @@ class CompiledStream(Stream):
         arrays = *run[1:], self._last.head, out
         borders, places, values, last, to = (int(array.ctypes.data) for array in arrays)
         table = np.array([self._address, run.steps, borders, places, values, last, to], np.int64)
-        compiled = build_by_address(SOURCE, EVENTS.lstrip(), "events", self.engine.dtype)
-        ctypes.CFUNCTYPE(None, ctypes.c_ssize_t)(compiled.address)(table.ctypes.data)
+        build_by_address(SOURCE, EVENTS.lstrip(), "events", self.engine.dtype)(table)
         return Output(out, Recorded(), self.state, readout(self.network))
 
     @property

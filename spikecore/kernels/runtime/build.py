@@ -82,10 +82,12 @@ def build_tile(source: str, name: str, dtype: str, count: int) -> Any:
 
 
 @lru_cache(maxsize=None)
-def build_by_address(before: str, source: str, name: str, dtype: str, returns: str = "void") -> Any:
-    """A C function of the address of a table; ``before`` are the functions that it calls."""
-    signature = f'c_function("{returns}(intp)", error_model="numpy")'
-    return _c_function(_text(source, dtype, signature, before=before), name)
+def build_by_address(before: str, source: str, name: str, dtype: str, returns: bool = False) -> Any:
+    """The function ``name`` of ``source``, of the address of a table; ``before`` are functions that it calls."""
+    from spikecore.kernels.runtime.launch import ByAddress  # needs Numba
+
+    signature = f'c_function("{"intp" if returns else "void"}(intp)", error_model="numpy")'
+    return ByAddress(_c_function(_text(source, dtype, signature, before=before), name), returns)
 
 
 def _text(source: str, dtype: str, decorator: str, every: int = EVERY, before: str = "") -> str:

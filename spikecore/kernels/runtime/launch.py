@@ -96,6 +96,23 @@ class Kernel:
             self.alone(0, 1, table.ctypes.data)
 
 
+class ByAddress:
+    """A compiled function of the address of a table.
+
+    Args:
+        function: what ``numba.cfunc`` made.
+        returns: whether it returns an integer.
+    """
+
+    def __init__(self, function: Any, returns: bool) -> None:
+        self.function, self.address = function, function.address  # the code lives as long as the function
+        self.at = ctypes.CFUNCTYPE(ctypes.c_ssize_t if returns else None, ctypes.c_ssize_t)(self.address)
+
+    def __call__(self, table: Any) -> Any:
+        """Run it on an array of integers."""
+        return self.at(table.ctypes.data)
+
+
 @lru_cache(maxsize=None)
 def _launcher() -> Callable[..., Any]:
     return load(SOURCE, text()).launch  # type: ignore[no-any-return]

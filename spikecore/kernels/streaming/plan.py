@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -61,7 +60,7 @@ class NeuronPart:
         """Bring the states of blocks that sleep up to the clock."""
         if self.sleeps:
             self.table[SETTLING] = 1
-            ctypes.CFUNCTYPE(None, ctypes.c_ssize_t)(self.kernel.address)(self.table.ctypes.data)
+            self.kernel(self.table)
             self.table[SETTLING] = 0
 
 
