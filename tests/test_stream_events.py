@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_neurons_that_sleep_have_the_bits_of_those_that_do_not(monkeypatch):
     assert [part.sleeps for part in parts] == [True, True, True]
     assert sum((part.awake == 0).sum() for part in parts) > 0.3 * sum(len(part.awake) for part in parts)
     monkeypatch.setattr("spikecore.kernels.streaming.plan.quiet_box", lambda *_: None)
-    awake = model.run_events(x)
+    awake = model.stream().run_events(x)
     np.testing.assert_array_equal(asleep.spikes, awake.spikes)
     for name, array in flatten(awake.state).items():
         np.testing.assert_array_equal(flatten(asleep.state)[name], array, err_msg=name)
@@ -84,7 +85,7 @@ def test_a_box_that_is_too_large_misses_spikes(monkeypatch):
     assert_same_run(model, x)
     everything = {"0": (np.full(70, -9, "float32"), np.full(70, 9, "float32"))}
     monkeypatch.setattr("spikecore.kernels.streaming.plan.quiet_box", lambda *_: everything)
-    assert not np.array_equal(model.run_events(x).spikes, model(x).spikes)
+    assert not np.array_equal(model.stream().run_events(x).spikes, model(x).spikes)
 
 
 BOXED = [
@@ -171,6 +172,28 @@ def test_a_recording_in_pieces():
         np.testing.assert_array_equal(flatten(stream.state)[name], array)
 
 
+def test_events_see_the_weights_of_now():
+    model = sc.Model(sc.Sequential(sc.Flatten(), sc.Linear(2312, 3), sc.LI()), engine="numpy")
+    events, found = recording(), []
+    for _ in range(2):
+        found.append(model.run_events(events, window=20_000).spikes)
+        np.testing.assert_array_equal(model.run_events(events, window=20_000).spikes, found[-1])
+        model.fit([(np.ones((1, 2, 34, 34)), [1])], num_steps=2, progress=False)
+    model.load_state({**model.state(), "params": {name: 0 * a for name, a in model.params().items()}})
+    assert not np.array_equal(*found)
+    assert not model.run_events(events, window=20_000).spikes.any()
+
+
+def test_threads_do_not_share_a_run():
+    model = exact(sc.Model(NMNIST, engine="numpy", input_shape=(2, 34, 34)))
+    recordings = [recording(seed) for seed in range(24)]
+    expected = [model.run_events(one, window=1000).spikes for one in recordings]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: model.run_events(one, window=1000).spikes, recordings))
+    for a, b in zip(found, expected):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_model_is_built_by_the_first_events():
     model = sc.Model(sc.Sequential(sc.Flatten(), sc.Linear(2312, 3), sc.Leaky()), engine="numpy")
     assert model.run_events(recording(), window=5000).spikes.shape[1:] == (1, 3)
@@ -197,7 +220,7 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match=r"input\[2, 0, 1, 3, 4\] is inf"):
         model.run_events(x)
     for engine, network, reason in (
-        ("torch", NMNIST, "engine 'torch' has no compiled streams"),
+        ("torch", NMNIST, "the engine has no compiled streams"),
         ("numpy", sc.Sequential(sc.Flatten(), sc.LayerNorm(2312)), "layer 1 .LayerNorm. has no kernel"),
     ):
         with pytest.raises(NotImplementedError, match=reason):

@@ -154,20 +154,6 @@ class Engine(abc.ABC):
             the scalar, the extra, and the gradient with the structure of ``argument``.
         """
 
-    def stream(
-        self, network: Layer, params: Params, buffers: Tree, shape: Tuple[int, ...], batch_size: int, record: Record
-    ) -> Union[Stream, str]:
-        """A stream of the engine's own, or why there is none for a network: then each step is a run of one step.
-
-        Args:
-            network: the layer to run.
-            params, buffers: the network's, as NumPy arrays by name, which the stream copies.
-            shape: shape of one sample.
-            batch_size: samples of each step.
-            record: see ``Stream.states``.
-        """
-        return f"engine {self.name!r} has no compiled streams"
-
     @abc.abstractmethod
     def with_dtype(self, dtype: str) -> Engine:
         """The same engine on the same device with another floating-point type."""
@@ -245,6 +231,28 @@ class Executor(abc.ABC):
         self, inputs: Array, state: Optional[Tree] = None, *, steps: Optional[int] = None, record: Record = ()
     ) -> Any:
         """The network's ``Output`` without training."""
+
+    def stream(self, shape: Tuple[int, ...], batch_size: int, record: Record) -> Union[Stream, str]:
+        """A stream of the engine's own, with copies of the weights; or why there is none: then each step of a stream is
+        a run of one step.
+
+        Args:
+            shape: shape of one sample.
+            batch_size: samples of each step.
+            record: see ``Stream.states``: True, or names of layers.
+        """
+        return "the engine has no compiled streams"
+
+    def run_events(self, events: Any, shape: Tuple[int, ...], samples: int, **options: Any) -> Any:
+        """The network's ``Output`` on events, from rest; arguments as for ``Model.run_events``.
+
+        Raises:
+            NotImplementedError: the engine, or the network on it, has no compiled streams; says why.
+        """
+        raise NotImplementedError(
+            f"events need a compiled stream: {self.stream(shape, samples, ())}; the NumPy engine has them: "
+            "model.to_engine('numpy')"
+        )
 
     @abc.abstractmethod
     def state(self) -> Dict[str, Any]:

@@ -236,8 +236,8 @@ class Model:
             RuntimeError: the model has no weights yet.
             ShapeError: a layer needs whole sequences, such as ``BatchNormTT1d``.
         """
-        weights, shape = self.executor.state(), self.input_shape
-        return stream_of(self.network, self.engine, weights, shape, batch_size, record)  # type: ignore[arg-type]
+        shape: Any = self.input_shape  # not None, since there are weights
+        return stream_of(self.network, self.engine, self.executor, shape, batch_size, record)
 
     @checked
     @isolated
@@ -252,8 +252,8 @@ class Model:
         """Run the network on events: the work grows with the spikes, not with neurons times steps.
 
         The spikes are those of ``model(x)`` on the frames of ``ToFrames(window=window, steps=num_steps, start=start)``.
-        It runs on the NumPy engine, for networks whose streams are compiled (``model.stream().explain()``). To run many
-        recordings one after another, make a stream once, and call ``stream.reset()`` and ``stream.run_events(...)``.
+        It runs on the NumPy engine, for networks whose streams are compiled (``model.stream().explain()``). For a
+        recording that arrives in pieces, use ``model.stream().run_events(...)``, which goes on where it ended.
 
         Args:
             events: ``Events``; a list of them, one per sample; or a sequence (time, batch, *features), mostly zeros.
@@ -272,7 +272,10 @@ class Model:
         """
         samples, shape = samples_of(events)
         self.build(shape)
-        return self.stream(samples, False).run_events(events, window=window, num_steps=num_steps, start=start)
+        built: Any = self.input_shape  # not None, since there are weights
+        options = {"window": window, "num_steps": num_steps, "start": start}
+        out: Output = self.executor.run_events(events, built, samples, **options)
+        return out
 
     # ---- training ----
 

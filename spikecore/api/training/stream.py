@@ -16,15 +16,14 @@ from spikecore.api.training.executor import fitting
 from spikecore.arguments import Record, is_array, shown
 
 
-def stream_of(
-    network: Layer, engine: Engine, state: Dict[str, Any], shape: Shape, batch_size: int, record: Any
-) -> Stream:
-    """A stream of a network with the weights in ``state``; the other arguments as for ``Model.stream``."""
-    like, chosen = shapes_of(network, shape), record_option(network, record)
-    params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
-    found = engine.stream(network, params, buffers, shape, batch_size, chosen)
+def stream_of(network: Layer, engine: Engine, executor: Executor, shape: Shape, batch_size: int, record: Any) -> Stream:
+    """A stream of a network whose weights an executor holds; the other arguments as for ``Model.stream``."""
+    chosen = record_option(network, record)
+    found = executor.stream(shape, batch_size, chosen)
     if isinstance(found, Stream):
         return found
+    like, state = shapes_of(network, shape), executor.state()
+    params, buffers = (fitting(part, state[part], getattr(like, part)) for part in ("params", "buffers"))
     executor = engine.compile(network, params, buffers, None, None)
     return StepwiseStream(network, engine, executor, shape, batch_size, chosen, found)
 

@@ -18,7 +18,6 @@ from spikecore.engines.numpy.arrays import ArrayEngine
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan
 from spikecore.engines.numpy.smooth import Smooth
-from spikecore.engines.numpy.stream import Streams
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
@@ -28,7 +27,7 @@ from spikecore.kernels.sizes import least
 TARGETS = {"numpy": "cpu", "cupy": "cupy"}  # the namespaces that have kernels
 
 
-class NumpyEngine(Streams, Lowers, ArrayEngine):
+class NumpyEngine(Lowers, ArrayEngine):
     """Arrays of an array-API namespace, differentiated by hand-written rules.
 
     Args:

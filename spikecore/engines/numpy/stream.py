@@ -19,24 +19,24 @@ from spikecore.kernels.streaming.plan import NoKernel
 from spikecore.kernels.streaming.signal import SOURCE
 
 
-class Streams:
-    """An engine with compiled streams."""
+def compiled_stream(
+    network: Layer, engine: Any, params: Params, buffers: Tree, shape: Shape, batch_size: int, record: Any
+) -> Union[CompiledStream, str]:
+    """A compiled stream, or why there is none; arguments as for ``CompiledStream``.
 
-    def stream(
-        self, network: Any, params: Params, buffers: Any, shape: Shape, batch_size: int, record: Any
-    ) -> Union[Stream, str]:
-        """See ``Engine.stream``."""
-        engine: Any = self
-        if engine.fused is False:
-            return "kernels are switched off (fused=False)"
-        if engine.target != "cpu":
-            return f"there are no kernels of single steps for {engine.namespace}"
-        try:
-            return CompiledStream(network, engine, params, buffers, shape, batch_size, record)
-        except NoKernel as reason:
-            if engine.fused is True:
-                raise RuntimeError(f"fused=True, but {reason}") from None
-            return str(reason)
+    Raises:
+        RuntimeError: there is none, and the engine is to use kernels always.
+    """
+    if engine.fused is False:
+        return "kernels are switched off (fused=False)"
+    if engine.target != "cpu":
+        return f"there are no kernels of single steps for {engine.namespace}"
+    try:
+        return CompiledStream(network, engine, params, buffers, shape, batch_size, record)
+    except NoKernel as reason:
+        if engine.fused is True:
+            raise RuntimeError(f"fused=True, but {reason}") from None
+        return str(reason)
 
 
 class CompiledStream(Stream):
@@ -45,7 +45,7 @@ class CompiledStream(Stream):
     Args:
         network: the layer.
         engine: the NumPy engine.
-        params, buffers: the network's, NumPy arrays, which are copied.
+        params, buffers: the network's, which are copied.
         shape: of one sample.
         batch_size: samples of each step.
         record: whose states ``states`` has: all (True), or those of the layers with these names.

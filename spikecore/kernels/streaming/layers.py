@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 import numpy as np
 
 from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree
-from spikecore.api.core.tree import flatten, map_leaves
+from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import Residual, Sequential
 from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Linear
 from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d
@@ -29,7 +29,7 @@ def plan_of(
     Args:
         network: the layer.
         engine: the NumPy engine.
-        params, buffers: the network's, as NumPy arrays; they are copied.
+        params, buffers: the network's, as arrays of the engine; they are copied.
         shape: of one sample.
         batch: samples of each step.
 
@@ -40,7 +40,6 @@ def plan_of(
         raise NoKernel(NO_NUMBA)
     plan = Plan(engine, batch)
     first = plan.signal(shape)
-    params, buffers = (map_leaves(engine.asarray, tree) for tree in (params, buffers))
     return plan, first, add(plan, network, params, buffers, "", first)
 
 
