@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -182,6 +183,12 @@ def test_events_see_the_weights_of_now():
     model.load_state({**model.state(), "params": {name: 0 * a for name, a in model.params().items()}})
     assert not np.array_equal(*found)
     assert not model.run_events(events, window=20_000).spikes.any()
+
+
+def test_a_model_that_ran_events_can_be_copied():
+    model = sc.Model(NMNIST, engine="numpy", input_shape=(2, 34, 34))
+    expected = model.run_events(recording(), window=1000).spikes
+    np.testing.assert_array_equal(copy.deepcopy(model).run_events(recording(), window=1000).spikes, expected)
 
 
 def test_threads_do_not_share_a_run():

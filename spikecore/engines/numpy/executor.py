@@ -92,6 +92,9 @@ class NumpyExecutor(NetworkExecutor):
         self._spare = spare
         return out
 
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**vars(self), "_spare": None}  # a stream is not copied
+
     def set_lr(self, lr: float) -> None:
         self.lr = lr
 

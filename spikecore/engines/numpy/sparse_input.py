@@ -10,7 +10,7 @@ import numpy as np
 from spikecore.api.core.layer import Shape, ShapeError
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.training.batching import check_axes, check_finite
-from spikecore.arguments import real, shown
+from spikecore.arguments import shown
 
 MOST = 1 << 31  # steps of a run: a wrong unit of time is noticed
 
@@ -56,7 +56,7 @@ def sparse(
     for name, option in (("window", window), ("num_steps", num_steps), ("start", start)):
         if option is not None:
             raise ValueError(f"{name}={option!r} goes with Events: an array has its own time steps")
-    x = engine.asarray(real(np.asarray(given)))
+    x = engine.asarray(given)
     check_axes(tuple(x.shape), shape, static=False)
     if x.shape[1] != batch:
         raise ShapeError(f"input of shape {tuple(x.shape)} has {x.shape[1]} samples, expected {batch}")

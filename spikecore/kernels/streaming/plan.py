@@ -145,7 +145,7 @@ class Plan:
         if isinstance(kernels, str):
             raise NoKernel(f"{where}: {kernels}")
         step, fed = kernels.step, isinstance(kernels, Recurrence)
-        states = [np.array(rest[s], dtype) for s in step.states]
+        states = [np.array(rest[s], dtype, order="C") for s in step.states]
         spikes = self.signal(shape)
         copies = (np.array(value, dtype, ndmin=1) for value in arrays_of(step, flat, whole))
         params_of = dict(zip(step.trace.params, copies))
