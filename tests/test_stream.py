@@ -201,6 +201,16 @@ def test_the_reason_for_the_general_path():
     assert "the engine has no compiled streams" in sc.Model(DENSE, engine="torch").stream().explain()
 
 
+def test_without_numba_each_step_is_a_run(monkeypatch):
+    monkeypatch.setattr("spikecore.kernels.streaming.layers.has_numba", lambda: False)
+    model = sc.Model(DENSE, engine="numpy")
+    stream, x = model.stream(), spikes(6, 1, 64)
+    assert "Numba is not installed" in stream.explain()
+    np.testing.assert_array_equal(np.stack([stream.step(one) for one in x]), model(x).spikes)
+    with pytest.raises(NotImplementedError, match="there is none: Numba is not installed"):
+        model.run_events(x)
+
+
 def test_weights_that_are_not_finite_leave_no_input_out():
     model = sc.Model(sc.Sequential(sc.Linear(2, 1, bias=False), sc.LI()), engine="numpy")
     model.load_state({**model.state(), "params": {"0.weight": np.array([[np.inf, 1.0]], "float32")}})

@@ -201,6 +201,23 @@ def test_threads_do_not_share_a_run():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_steps_and_events_in_turn(seed):
+    network, shape = drawn_network(seed)
+    model = exact(sc.Model(network, engine="numpy", seed=seed, input_shape=shape), 6.0)
+    x = spikes(24, 2, *shape, rate=0.03, seed=seed)
+    x[4:12] = 0
+    stream, parts = model.stream(2), []
+    for begin in range(0, 24, 6):
+        parts += [stream.step(one) for one in x[begin : begin + 3]]
+        parts += list(stream.run_events(x[begin + 3 : begin + 6]).spikes)
+        assert not any(np.isnan(array).any() for array in flatten(stream.state).values())  # asked for, and gone on
+    out = model(x)
+    np.testing.assert_array_equal(np.stack(parts), out.spikes)
+    for name, array in flatten(out.state).items():
+        np.testing.assert_array_equal(flatten(stream.state)[name], array, err_msg=name)
+
+
 def test_a_model_is_built_by_the_first_events():
     model = sc.Model(sc.Sequential(sc.Flatten(), sc.Linear(2312, 3), sc.Leaky()), engine="numpy")
     assert model.run_events(recording(), window=5000).spikes.shape[1:] == (1, 3)
