@@ -22,6 +22,7 @@ from spikecore.api.core.layer import Stateless as Stateless
 from spikecore.api.core.parameters import decay as decay
 from spikecore.api.core.parameters import learn as learn
 from spikecore.api.core.parameters import learn_tau as learn_tau
+from spikecore.api.core.stream import Stream as Stream
 from spikecore.api.core.tree import Params as Params
 from spikecore.api.core.tree import State as State
 from spikecore.api.layers.containers import Concat as Concat

@@ -106,6 +106,7 @@ ANNOTATIONS = {
     "Union[str, Iterable[str]]": "words",
     "Union[ArrayLike, Iterator[ArrayLike]]": "array",
     "Union[ArrayLike, Output]": "array",
+    "Union[EventStream, Sequence[EventStream], ArrayLike]": "array",
     "Sequence[str]": "words",
     "Iterable[Any]": "iterable",
     "Iterable[int]": "iterable",
@@ -359,6 +360,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.Model.fit": {"data": [(X, LABELS)]},
     "spikecore.Model.evaluate": {"data": [(X, LABELS)]},
     "spikecore.Model.to_engine": {"engine": "numpy"},
+    "spikecore.Model.run_events": {"events": X},
     "spikecore.nn.RLeaky": {"beta": 0.9, "linear_features": 3},
     "spikecore.nn.RSynaptic": {"alpha": 0.8, "beta": 0.9, "linear_features": 3},
     "spikecore.nn.SConv2dLSTM": {"in_channels": 1, "out_channels": 2, "kernel_size": 3},
@@ -408,12 +410,14 @@ MODULES = (
     "spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
 ).split()
 METHODS = {
-    "spikecore.Model": "__call__ fit evaluate save to_engine load_state".split(),
+    "spikecore.Model": "__call__ stream run_events fit evaluate save to_engine load_state".split(),
     "spikecore.functional.ce_rate_loss": ["__call__"],
 }
 #: Public, and not called with arguments of a user's: abstract, results, and what runs at every step.
 LEFT_OUT = {
-    **dict.fromkeys("Engine Executor Layer Stateless Source RandomTransform Transform BaseMonitor".split(), "abstract"),
+    **dict.fromkeys(
+        "Engine Executor Layer Stateless Stream Source RandomTransform Transform BaseMonitor".split(), "abstract"
+    ),
     **dict.fromkeys("Neuron Membrane Surrogate Loss".split(), "abstract, their fields are swept in the subclasses"),
     **dict.fromkeys("Output Params State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
     **dict.fromkeys("GradientErrors SpikeCount SurrogateLines Traces".split(), "results"),

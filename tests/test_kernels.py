@@ -192,7 +192,9 @@ def test_short_runs_take_the_loop_and_long_ones_the_kernel(monkeypatch):
 
     seen = []
     monkeypatch.setattr(
-        select, "_kernels", lambda terms, stepper, params, state, shape, *_: seen.append(shape) or "no kernel today"
+        select,
+        "kernels_or_reason",
+        lambda terms, stepper, params, state, shape, *_: seen.append(shape) or "no kernel today",
     )
     engine, layer, terms = sc.get_engine("numpy"), sc.Leaky(), select.Terms("auto", "float32", least=1000)
     for shape in ((10, 10, 9), (10, 10, 10)):

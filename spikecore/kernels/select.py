@@ -84,7 +84,7 @@ def choose(
         return None
     if weight and (terms.target != "cpu" or not (readout.fits(shape, weight) or behind.fits(shape, weight))):
         return None
-    kernels = _kernels(terms, stepper, params, state, shape, tuple(record), weight)
+    kernels = kernels_or_reason(terms, stepper, params, state, shape, tuple(record), weight)
     if not isinstance(kernels, str):
         apart = isinstance(kernels, Recurrence) or not (
             readout.fits(shape, weight) or behind.gives_spikes(kernels.step)
@@ -98,16 +98,16 @@ def choose(
     return None
 
 
-def _kernels(
+def kernels_or_reason(
     terms: Terms,
     stepper: Any,
     params: Dict[str, Any],
     state: Dict[str, Any],
     shape: Tuple[int, ...],
-    record: Tuple[str, ...],
+    record: Tuple[str, ...] = (),
     weight: Tuple[int, ...] = (),
 ) -> Union[Kernels, str]:
-    """The kernels, or why there are none."""
+    """The kernels, or why there are none; arguments as for ``choose``."""
     neurons, owner = tuple(shape[1:]), type(stepper).__name__
     try:
         hash(stepper)
@@ -160,7 +160,7 @@ def recipes_of(
         ValueError: there can be no kernels that are known before they run; says why.
     """
     widest = np.broadcast_shapes((1,), *(np.shape(params[name]) for name in params if np.ndim(params[name]) < 2))
-    kernels = _kernels(Terms("auto", dtype), stepper, params, {}, (1, 1, *widest), record, weight)
+    kernels = kernels_or_reason(Terms("auto", dtype), stepper, params, {}, (1, 1, *widest), record, weight)
     recipes = None if isinstance(kernels, str) else kernels.recipes(wanted, constant)
     if recipes is None:
         raise ValueError(f"{type(stepper).__name__}: {kernels}")
@@ -226,7 +226,7 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-    kernels = _kernels(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
+    kernels = kernels_or_reason(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
     limit = "" if mode is True else _limit(kernels)

@@ -30,6 +30,7 @@ from spikecore.arguments import Numbers, Record, Seed
 if TYPE_CHECKING:
     from spikecore.api.core.layer import Layer
     from spikecore.api.core.random import Key
+    from spikecore.api.core.stream import Stream
     from spikecore.api.functional.base import LossFunction
     from spikecore.api.layers.containers import Container
     from spikecore.api.surrogate import Surrogate
@@ -230,6 +231,28 @@ class Executor(abc.ABC):
         self, inputs: Array, state: Optional[Tree] = None, *, steps: Optional[int] = None, record: Record = ()
     ) -> Any:
         """The network's ``Output`` without training."""
+
+    def stream(self, shape: Tuple[int, ...], batch_size: int, record: Record) -> Union[Stream, str]:
+        """A stream of the engine's own, with copies of the weights; or why there is none: then each step of a stream is
+        a run of one step.
+
+        Args:
+            shape: shape of one sample.
+            batch_size: samples of each step.
+            record: see ``Stream.states``: True, or names of layers.
+        """
+        return "the engine has no compiled streams"
+
+    def run_events(self, events: Any, shape: Tuple[int, ...], samples: int, **options: Any) -> Any:
+        """The network's ``Output`` on events, from rest; arguments as for ``Model.run_events``.
+
+        Raises:
+            NotImplementedError: the engine, or the network on it, has no compiled streams; says why.
+        """
+        raise NotImplementedError(
+            f"events need a compiled stream: {self.stream(shape, samples, ())}; the NumPy engine has them: "
+            "model.to_engine('numpy')"
+        )
 
     @abc.abstractmethod
     def state(self) -> Dict[str, Any]:

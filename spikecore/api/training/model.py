@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
@@ -14,6 +14,7 @@ from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Key, Layer, Shape, layer_name, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
+from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Tree, flatten
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
@@ -37,7 +38,8 @@ from spikecore.api.training.fit import (
 )
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
-from spikecore.arguments import PathLike, Record, Size, Sizes, checked
+from spikecore.api.training.stream import EventStream, samples_of, stream_of
+from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
 
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
@@ -212,6 +214,68 @@ class Model:
         if out.readout is not None:
             return out
         return replace(out, spikes=self.engine.xp.concat((out.spikes,), axis=0))  # it may be a view of x
+
+    @checked
+    @isolated
+    def stream(self, batch_size: Size = 1, record: Record = "last") -> Stream:
+        """Run the network one time step per call, for control loops and live input.
+
+        The stream has copies of the parameters as they are now: after further training, make another one. On the NumPy
+        engine a step is compiled for most networks, and a call takes a few microseconds; ``stream.explain()`` says so.
+
+        Args:
+            batch_size: samples of each step; default 1.
+            record: whose states ``stream.states`` returns after each step; as in ``model(x)``. ``stream.state`` has all
+                that pass from step to step in any case.
+
+        Returns:
+            ``Stream``: ``step(x)`` takes (batch_size, *features) and returns the output of that step; ``reset()``,
+            ``state``, ``states``, ``explain()``.
+
+        Raises:
+            RuntimeError: the model has no weights yet.
+            ShapeError: a layer needs whole sequences, such as ``BatchNormTT1d``.
+        """
+        shape: Any = self.input_shape  # not None, since there are weights
+        return stream_of(self.network, self.engine, self.executor, shape, batch_size, record)
+
+    @checked
+    @isolated
+    def run_events(
+        self,
+        events: Union[EventStream, Sequence[EventStream], ArrayLike],
+        *,
+        window: Optional[Size] = None,
+        num_steps: Optional[Size] = None,
+        start: Optional[int] = None,
+    ) -> Output:
+        """Run the network on events: the work grows with the spikes, not with neurons times steps.
+
+        The spikes are those of ``model(x)`` on the frames of ``ToFrames(window=window, steps=num_steps, start=start)``.
+        It runs on the NumPy engine, for networks whose streams are compiled (``model.stream().explain()``). For a
+        recording that arrives in pieces, use ``model.stream().run_events(...)``, which goes on where it ended.
+
+        Args:
+            events: ``Events``; a list of them, one per sample; or a sequence (time, batch, *features), mostly zeros.
+            window: length of a time step in microseconds; needed for ``Events``.
+            num_steps: number of steps; later events are left out. None, the default: as many as the longest needs.
+            start: time in microseconds at which the first step begins; None, the default: at each sample's first event.
+
+        Returns:
+            ``Output``: spikes (time, batch, *features) and the state after the last step. No states are recorded.
+
+        Raises:
+            ShapeError: the events' frames do not fit the first layer.
+            ValueError: ``window`` is missing, or is given for an array; or the array is not finite.
+            TypeError: ``events`` is something else.
+            NotImplementedError: another engine, or a network that has no compiled stream; says why.
+        """
+        samples, shape = samples_of(events)
+        self.build(shape)
+        built: Any = self.input_shape  # not None, since there are weights
+        options = {"window": window, "num_steps": num_steps, "start": start}
+        out: Output = self.executor.run_events(events, built, samples, **options)
+        return out
 
     # ---- training ----
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
-from spikecore.api.core.layer import Key
+from spikecore.api.core.layer import Key, Shape
+from spikecore.api.core.stream import Stream
 from spikecore.api.core.tree import Params, Tree, leaves, map_leaves, rebuild
 from spikecore.api.layers.network import Output, objective
 from spikecore.api.training.executor import NetworkExecutor
+from spikecore.engines.numpy.stream import compiled_stream
 from spikecore.kernels.sizes import REPEATED, has_numba
 
 
@@ -18,6 +20,7 @@ class NumpyExecutor(NetworkExecutor):
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
         self._slots: List[Dict[str, Any]] = [{} for _ in leaves(self.params)]
+        self._spare: Optional[Tuple[Any, Stream]] = None  # for the next events, with the weights that it has
 
     def step(
         self,
@@ -70,6 +73,27 @@ class NumpyExecutor(NetworkExecutor):
             with suppress(NotElementwise):  # a rule of the user's that is not elementwise, e.g. with a norm
                 return update(optimizer, param, grad, slots, self.steps_done, self.lr)
         return optimizer.update(engine.xp, param, grad, slots, self.steps_done, self.lr)
+
+    # ---- streams ----
+
+    def stream(self, shape: Shape, batch_size: int, record: Any) -> Union[Stream, str]:
+        return compiled_stream(self.network, self.engine, self.params, self.buffers, shape, batch_size, record)
+
+    def run_events(self, events: Any, shape: Shape, samples: int, **options: Any) -> Output:
+        spare, self._spare = self._spare, None  # while it runs, no other thread gets it
+        key = self.params, self.buffers  # a changed weight is in another tree
+        if spare is None or any(a is not b for a, b in zip(spare[0], key)) or spare[1].batch_size != samples:
+            stream = self.stream(shape, samples, ())
+            if isinstance(stream, str):
+                raise NotImplementedError(f"events need a compiled stream, and there is none: {stream}")
+            spare = key, stream
+        spare[1].reset()
+        out = spare[1].run_events(events, **options)
+        self._spare = spare
+        return out
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**vars(self), "_spare": None}  # a stream is not copied
 
     def set_lr(self, lr: float) -> None:
         self.lr = lr

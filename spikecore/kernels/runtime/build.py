@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Dict, NamedTuple, Optional
 
 from spikecore.kernels.runtime import machine_code
-from spikecore.kernels.runtime.kernel import Kernel
+from spikecore.kernels.runtime.kernel import ByAddress, Kernel
 from spikecore.kernels.runtime.machine_code import CFunction
 from spikecore.kernels.runtime.modules import load
 
@@ -103,6 +103,13 @@ def recipe_of_tile(source: str, name: str, dtype: str, count: int, before: str =
 def build_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Kernel:
     """A kernel from its recipe, see ``recipe_of_run``: loaded from disk, or compiled by Numba."""
     return kernel_of(recipe_of_run(source, name, dtype, every, before), dtype)
+
+
+@lru_cache(maxsize=None)
+def build_by_address(before: str, source: str, name: str, dtype: str, returns: bool = False) -> ByAddress:
+    """The function ``name`` of ``source``, of the address of a table; ``before`` are functions that it calls."""
+    signature = f'c_function("{"intp" if returns else "void"}(intp)", error_model="numpy")'
+    return ByAddress(make(Recipe(_text(source, dtype, signature, before=before), name)), returns)
 
 
 @lru_cache(maxsize=None)

@@ -43,3 +43,20 @@ class Kernel:
             team()(self.address, workers, table)
         else:
             self.alone(0, 1, table)
+
+
+class ByAddress:
+    """A compiled function of the address of a table.
+
+    Args:
+        function: a C function (table).
+        returns: whether it returns an integer.
+    """
+
+    def __init__(self, function: CFunction, returns: bool) -> None:
+        self.function, self.address = function, function.address  # the code lives as long as the function
+        self.at = ctypes.CFUNCTYPE(ctypes.c_ssize_t if returns else None, ctypes.c_ssize_t)(self.address)
+
+    def __call__(self, table: Any) -> Any:
+        """Run it on an array of integers."""
+        return self.at(table.ctypes.data)

@@ -1,0 +1,148 @@
+"""From a network to the kernels of its step: one function for each kind of layer that has them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree
+from spikecore.api.core.tree import flatten
+from spikecore.api.layers.containers import Residual, Sequential
+from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Linear
+from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d
+from spikecore.api.layers.spatial import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
+from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.kernels.sizes import NO_NUMBA, has_numba
+from spikecore.kernels.streaming.layers_numba import CONV, POOL, POOLED, PRODUCT
+from spikecore.kernels.streaming.plan import NoKernel, Plan, named
+from spikecore.kernels.streaming.signal import Signal
+
+
+def plan_of(
+    network: Layer, engine: Any, params: Params, buffers: Tree, shape: Shape, batch: int
+) -> Tuple[Plan, Signal, Signal]:
+    """The kernels of a network's step, the signal that it reads and the one that it gives.
+
+    Args:
+        network: the layer.
+        engine: the NumPy engine.
+        params, buffers: the network's, as arrays of the engine; they are copied.
+        shape: of one sample.
+        batch: samples of each step.
+
+    Raises:
+        NoKernel: a layer has none.
+    """
+    if not has_numba():
+        raise NoKernel(NO_NUMBA)
+    plan = Plan(engine, batch)
+    first = plan.signal(shape)
+    return plan, first, add(plan, network, params, buffers, "", first)
+
+
+def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, given: Signal) -> Signal:
+    """Add the kernels of a layer, named ``path``, that reads ``given``; returns what it gives.
+
+    Raises:
+        NoKernel: there is none for the layer.
+    """
+    if isinstance(layer, Stepper):
+        return plan.neuron(layer, params, path, given)
+    if isinstance(layer, (Sequential, Residual)):
+        signals = {"": given}
+        for name, child in layer.children():
+            below = f"{path}.{name}" if path else name
+            signals[name] = add(plan, child, params[name], buffers.get(name, EMPTY), below, given)
+            given = signals[name] if isinstance(layer, Sequential) else given
+        return given if isinstance(layer, Sequential) else plan.sum(signals.get("shortcut", given), signals["body"])
+    if type(layer) not in ADDERS:  # a subclass may compute something else
+        raise NoKernel(f"{named(path, layer)} has no kernel for a single step")
+    for name, weight in flatten(params).items():
+        if not np.isfinite(weight).all():  # times zero it is no zero: no input may be left out
+            raise NoKernel(f"{named(path, layer)}: {name} is not finite")
+    return ADDERS[type(layer)](plan, layer, params, buffers, given)
+
+
+def _linear(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    to = plan.signal((layer.out_features,), params.get("bias"))
+    weight, bias = layer.weight_and_bias(params)
+    plan.linear(weight, bias, given, to)
+    return to
+
+
+def _conv(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    out, weight, groups = layer.out_shape(given.shape), params.weight, layer.groups
+    bias = params.bias if layer.bias else np.zeros(len(weight))
+    to = plan.signal(out, _along(bias, out))
+    filters, of_group, *kernel = weight.shape
+    tall, wide = _two(kernel, 1)
+    members, places = filters // groups, math.prod(out[1:])
+    by_group = weight.reshape(groups, members, of_group, tall, wide)[..., ::-1]
+    arrays = (
+        plan.address(by_group.transpose(0, 2, 3, 4, 1)),
+        plan.address(bias),
+        plan.address(np.zeros(places * filters)),
+    )
+    lists = plan.integers(places), plan.integers(places)
+    sizes = *_two(given.shape[1:], 1), filters, *_two(out[1:], 1), tall, wide
+    option = *_two(layer.stride, 1), *_two(layer.padding, 0), *_two(layer.dilation, 1)
+    numbers = *sizes, *option, math.prod(given.shape), members, of_group
+    plan.call(PRODUCT, CONV, (given.listed(), to.address, *arrays, *lists, *numbers))
+    return to
+
+
+def _pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    out = layer.out_shape(given.shape)
+    to = plan.signal(out)
+    maximum = int(layer.word == "max_pool")
+    sizes = *_two(given.shape[1:], 1), *_two(out[1:], 1)
+    option = *_two(layer.kernel_size, 1), *_two(layer.stride, 1), *_two(layer.padding, 0)
+    plan.call(POOLED, POOL, (given.listed(), to.address, maximum, *sizes, *option))
+    return to
+
+
+def _batch_norm(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    scale = 1.0 / np.sqrt(buffers.running_var + np.asarray(layer.eps, plan.engine.dtype))
+    parts = buffers.running_mean, scale, params.get("weight", np.ones(1)), params.get("bias", np.zeros(1))
+    return plan.affine(given, *(_along(part, given.shape) for part in parts))
+
+
+def _graded(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    return plan.affine(given, 0.0, _along(params.weights, given.shape), 1.0, 0.0)
+
+
+def _one_to_one(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    return plan.affine(given, 0.0, layer.prepare(plan.engine, params).V, 1.0, 0.0)
+
+
+def _dropout(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    return given  # nothing is dropped except in training
+
+
+def _flatten(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    return given.reshaped((math.prod(given.shape),))
+
+
+def _along(values: Any, shape: Shape) -> Any:
+    """One value per channel (the first axis of a sample), for all of a sample."""
+    return np.broadcast_to(np.reshape(values, (-1,) + (1,) * (len(shape) - 1)), shape)
+
+
+def _two(sizes: Sequence[int], first: int) -> Tuple[int, int]:
+    """Sizes along two axes of space: with one axis, a map is a single row."""
+    return (first, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
+ADDERS: Dict[type, Callable[..., Signal]] = {
+    Linear: _linear,
+    **{kind: _conv for kind in (Conv1d, Conv2d)},
+    **{kind: _pool for kind in (MaxPool1d, MaxPool2d, AvgPool1d, AvgPool2d)},
+    **{kind: _batch_norm for kind in (BatchNorm1d, BatchNorm2d)},
+    GradedSpikes: _graded,
+    OneToOne: _one_to_one,
+    Dropout: _dropout,
+    Flatten: _flatten,
+}

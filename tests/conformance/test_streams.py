@@ -1,0 +1,64 @@
+"""Streams: step by step, a network gives what it gives for a whole sequence, on every engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.core.layer import ShapeError
+from spikecore.api.core.tree import map_leaves
+
+from . import cases
+from .rig import assert_close, assert_trees_close, host, make, normal
+
+STEPS, BATCH = 8, 3
+THROUGH_TIME = [case for case in cases.LAYERS if case.name.startswith("BatchNormTT")]
+ALL = [case for case in (*cases.NEURONS, *cases.LAYERS, *cases.NETWORKS) if case not in THROUGH_TIME]
+
+
+def model_of(engine, case):
+    engine = make("ipu", "float32") if engine.name == "ipu" else engine  # what comes from a device is float32
+    return sc.Model(case.layer, engine=engine, seed=1, input_shape=case.shape)
+
+
+def limit(engine):
+    return 1e-12 if engine.dtype == "float64" else 1e-5
+
+
+def stepped(engine, stream, x):
+    return np.stack([engine.to_numpy(stream.step(engine.asarray(one))) for one in x])
+
+
+@pytest.mark.parametrize("case", ALL, **cases.ids(ALL))
+def test_a_stream_gives_what_the_whole_sequence_gives(engine, case):
+    model, x = model_of(engine, case), normal(STEPS, BATCH, *case.shape)
+    engine, stream, out = model.engine, model.stream(BATCH, record=True), model(x, record=True)
+    assert_close(stepped(engine, stream, x), engine.to_numpy(out.spikes), limit(engine), what=stream.explain())
+    assert_trees_close(host(engine, stream.state), host(engine, out.state), limit(engine))
+    assert set(stream.states) == set(out.states)
+    for name, states in stream.states.items():
+        last = map_leaves(lambda a: a[-1, ...], out.states[name])
+        assert_trees_close(host(engine, states), host(engine, last), limit(engine))
+
+
+@pytest.mark.parametrize("case", ALL, **cases.ids(ALL))
+def test_a_stream_begins_again_and_goes_on_from_any_state(engine, case):
+    model, x = model_of(engine, case), normal(STEPS, BATCH, *case.shape, seed=2)
+    engine, stream = model.engine, model.stream(BATCH)
+    resting, first = host(engine, stream.state), stepped(engine, stream, x)
+    stream.reset()
+    assert_trees_close(host(engine, stream.state), resting, 0)
+    assert not len(stream.states)
+    half = stepped(engine, stream, x[:4])
+    middle = stream.state
+    stream.step(engine.asarray(-x[0]))
+    stream.reset(middle)
+    assert_trees_close(host(engine, stream.state), host(engine, middle), 0)
+    np.testing.assert_array_equal(np.concatenate([half, stepped(engine, stream, x[4:])]), first)
+
+
+@pytest.mark.parametrize("case", THROUGH_TIME, **cases.ids(THROUGH_TIME))
+def test_a_layer_of_whole_sequences_has_no_stream(engine, case):
+    with pytest.raises(ShapeError, match="a sequence of 1 time steps, expected time_steps=8"):
+        model_of(engine, case).stream()
