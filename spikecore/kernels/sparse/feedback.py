@@ -69,7 +69,7 @@ def feedback(worker, workers, table):
             place = row(out + (r * step_out + panel * 64) * SIZE)
             for c in range(64):
                 line[c] = F(0.0)
-            add(matrix, numbers(lists + r * inner * 2), line, found[workers + r], line)
+            add(matrix, numbers(lists + r * inner * 2), line, found[workers + r], line, line)
             for c in range(valid):
                 place[c] = line[c]
 """
