@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 from conformance.rig import absent, selected
+
+os.environ.setdefault("SPIKECORE_BACKGROUND", "0")  # what a test compiles, it compiles itself
 
 
 def pytest_addoption(parser):

@@ -23,7 +23,7 @@ VALUES = np.random.default_rng(0).uniform(0.05, 0.95, 12).tolist()
 
 
 def compiled():
-    return sum(made.cache_info().currsize for made in (build.build, build.build_run, build.build_tile))
+    return len(build.in_memory)
 
 
 def run(name, layer, n=70):
@@ -131,10 +131,10 @@ def resident():
 
 for i in range(5):
     run(0.3 + i / 100)
-before, compiled = resident(), build.build_run.cache_info().currsize
+before, compiled = resident(), len(build.in_memory)
 for i in range(1000):
     run(0.4 + i / 2001)
-print(resident() - before, build.build_run.cache_info().currsize - compiled)
+print(resident() - before, len(build.in_memory) - compiled)
 """
 
 

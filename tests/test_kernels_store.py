@@ -37,8 +37,9 @@ def place(monkeypatch, tmp_path):
 
 def forget():
     """What another process would not know."""
-    for known in (build.build_run, modules.load):
+    for known in (build.kernel_of, build.build_run, modules.load):
         known.cache_clear()
+    build.in_memory.clear()
 
 
 def compiles():
@@ -220,13 +221,11 @@ if "full" in sys.argv:
 if "nobody" in sys.argv:
     work()  # reads whatever of Python itself only the administrator may read
     os.setgid(65534), os.setuid(65534)
-    for known in (build.build, build.build_run, modules.load, sequence.forward_of, sequence.backward_of):
+    for known in (build.kernel_of, build.build_run, modules.load, sequence.forward_of, sequence.backward_of):
         known.cache_clear()
-    for name in [name for name in sys.modules if name.startswith("spikecore_kernel_")]:
-        del sys.modules[name]
+    build.in_memory.clear()
 result = work()
-kernels = [k for k in sys.modules if k.startswith("spikecore_kernel_")]
-made = [value for k in kernels for value in vars(sys.modules[k]).values() if hasattr(value, "cache_hits")]
+made = list(build.in_memory.values())
 print(len(made), sum(one.cache_hits for one in made), result)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 
 import pytest
 
@@ -12,6 +13,7 @@ from torch import nn  # noqa: E402
 
 import spikecore.nn as snn  # noqa: E402
 from spikecore import ShapeError, utils  # noqa: E402
+from spikecore.engines.torch.nn.chain import chain_of  # noqa: E402
 
 T, B = 7, 3
 HIDDEN = {"init_hidden": True}
@@ -222,8 +224,14 @@ def test_explain_says_what_ran_how(capsys):
     snn.run(net, x[0], num_steps=T, explain=True)
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "0 (Conv2d): once: constant in time"
-    assert told[1] == "1 (BatchNorm2d): step by step: its statistics are those of one step"
+    assert told[1] == "1 (BatchNorm2d): once: constant in time"
     assert told[3] == "3 (MaxPool2d): time and batch merged"
+    snn.run(net, x, explain=True)
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "1 (BatchNorm2d): all steps at once, each by its own statistics"
+    snn.run(net, x, fused=False, explain=True)
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "1 (BatchNorm2d): step by step: its statistics are those of one step"
     for name, reason in [
         ("feedback", "forward changes the attribute 'back' from step to step"),
         ("peek", "forward looks at the state of a neuron"),
@@ -263,6 +271,41 @@ def test_state_continues_a_sequence(name):
         same(torch.cat([a, b]), c)
     with pytest.raises(KeyError, match="missing"):
         snn.run(net, x, state={})
+
+
+NAMED = {
+    "one": lambda: nn.Sequential(snn.Leaky(0.9, init_hidden=True)),
+    "alone": lambda: snn.Leaky(0.9, init_hidden=True),
+    "named": lambda: nn.Sequential(OrderedDict(fc=nn.Linear(4, 4), lif=snn.Synaptic(0.9, 0.8, init_hidden=True))),
+    "returned": lambda: nn.Sequential(nn.Linear(4, 4), snn.Leaky(0.9, init_hidden=True, output=True)),
+}
+
+
+@pytest.mark.parametrize("net", NAMED.values(), ids=NAMED)
+def test_a_chain_goes_on_from_its_states_by_their_names(net):
+    torch.manual_seed(0)
+    net, x = net(), 2 * torch.rand(6, 3, 4)
+    whole = _flat([snn.run(net, x)])[0]
+    first = _flat([snn.run(net, x[:2])])[0]
+    second = _flat([snn.run(net, x[2:], state=utils.get_state(net))])[0]
+    for a, b, c in zip(first, second, whole):
+        assert torch.equal(torch.cat([a, b]), c)
+    with pytest.raises(KeyError, match="missing"):
+        snn.run(net, x, state={})
+
+
+def test_a_chain_hears_of_hooks_and_of_another_forward():
+    net, x = nn.Sequential(nn.Linear(4, 3), snn.Leaky(0.9, init_hidden=True)), torch.rand(6, 2, 4)
+    assert chain_of(net) is not None
+    seen = []
+    handle = net[0].register_forward_hook(lambda *_: seen.append(1))
+    assert chain_of(net) is None
+    snn.run(net, x)
+    assert len(seen) == 6
+    handle.remove()
+    net[0].forward = lambda rows: torch.zeros(len(rows), 3)
+    assert chain_of(net) is None
+    assert not snn.run(net, x).any()
 
 
 @pytest.mark.parametrize("name", ["plain", "feedback", "slstm", "delta"])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-
 import pytest
 
 import spikecore as sc
@@ -118,17 +115,18 @@ def test_small_products_of_a_recurrence_take_one_thread(monkeypatch, size, few):
     """D9: other threads may get their turn on a busy machine when the step is long over."""
     pytest.importorskip("numba", reason="Numba is not installed (extra 'kernels')")
     from spikecore.engines.torch import product
+    from spikecore.engines.torch.threads import _library
     from spikecore.kernels.runtime.openmp import launch
     from spikecore.kernels.sparse import feedback
     from spikecore.kernels.sparse import product as sparse
 
     for lists in (feedback, sparse):
         monkeypatch.setattr(lists, "LEAST", 1 << 60)  # or few spikes would be lists
-    if product._mkl_threads() is None:
+    if product.mkl_threads() is None:
         pytest.skip("torch does not multiply with MKL here")
-    threads = ctypes.CDLL(os.path.join(os.path.dirname(torch.__file__), "lib", product._LIBRARY)).MKL_Get_Max_Threads
+    threads = _library().MKL_Get_Max_Threads
     launch()  # sets torch's number of threads
-    own, seen, multiply = product._mkl_threads(), [], torch.mm
+    own, seen, multiply = product.mkl_threads(), [], torch.mm
     before = own(3)  # whatever the machine has
 
     def watched(*matrices, **options):

@@ -119,3 +119,30 @@ def test_layers_over_maps_say_what_does_not_fit():
         MAPS.run(
             Pass(sc.get_engine("torch")), MAPS.init(Key((0,)), (2, 12, 12)).params, Tree(), None, draw(3, 2, 4, 9, 9)
         )
+
+
+@pytest.mark.parametrize("kind", [sc.MaxPool2d, sc.AvgPool2d])
+def test_the_gradient_of_a_pooling_lies_as_its_input_does(kind):
+    """Also where it comes from behind a Flatten: in another order torch copies the map before the pooling twice."""
+    x = draw(6, 5, 7, 7, 3).requires_grad_()
+    y = kind(2).run(Pass(sc.get_engine("torch")), Params(), Tree(), None, x.movedim(-1, 2)).outputs
+    g = draw(6, 5, 3, 3, 3)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
+        (found,) = torch.autograd.grad(y.flatten(2), x, g.flatten(2))
+    copied = [event.input_shapes[0] for event in profile.events() if event.name == "aten::copy_"]
+    assert [30, 3, 7, 7] not in copied
+    assert [30, 3, 3, 3] in copied
+    own = getattr(torch.nn.functional, kind(2).word + "2d")
+    (expected,) = torch.autograd.grad(own(x.movedim(-1, 2).flatten(0, 1), 2).reshape(6, 5, -1), x, g.flatten(2))
+    assert torch.equal(found, expected)
+
+
+def test_pieces_of_a_sequence_keep_the_order_of_maps(monkeypatch):
+    """Of the maps themselves and of their gradients."""
+    monkeypatch.setattr("spikecore.engines.torch.engine.FEW_BYTES", 1)
+    engine, x = sc.get_engine("torch"), draw(6, 5, 7, 7, 3).requires_grad_()
+    y = engine.in_pieces(lambda part: part * 2.0, x.movedim(-1, 2), 1)
+    assert y.movedim(2, -1).is_contiguous()
+    (g,) = torch.autograd.grad(y, x, y.detach())
+    assert torch.equal(g, 4.0 * x)
+    assert g.is_contiguous()

@@ -79,6 +79,8 @@ SIMULATE = typer.Option(
 )
 FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for. Only ipu has checks.")
 SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
+WARM_NEURONS = typer.Argument(None, metavar="NEURON", help="Neurons, such as leaky. Default: all.", show_default=False)
+WARM_LIST = typer.Option(False, "--list", help="Say which kernels are ready, and compile none.")
 WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Workloads to time. Default: all.", show_default=False)
 LIST = typer.Option(False, "--list", help="Describe the workloads and exit.")
 ROUNDS = typer.Option(15, min=1, help="How often each side is timed.")
@@ -233,6 +235,28 @@ def engines() -> None:
         install = "" if status.available else status.install
         table.add_row(status.name, "yes" if status.available else "no", status.why, install.replace("[", r"\["))
     Console().print(table)
+
+
+@app.command(epilog=_epilog("spikecore warm", "spikecore warm leaky synaptic", "spikecore warm --list"))
+def warm(neurons: Optional[List[str]] = WARM_NEURONS, show: bool = WARM_LIST) -> None:
+    """Compile the kernels of common neurons.
+
+    A neuron runs fastest through a kernel, and a kernel takes Numba about a second to compile. Without this command it
+    is compiled when a run first needs it: large runs wait for it, small ones go step by step until it is there.
+    Compiled kernels are kept on disk for all processes of this machine, so the command is needed once after an
+    installation, or while an image is built. It can be repeated: what is ready stays.
+
+    The neurons are leaky, synaptic, alpha, lapicque, rleaky and rsynaptic, each as a layer of a Model and as a module
+    of spikecore.nn, in float32, with the resets "subtract" and "zero" and the surrogates atan and fast_sigmoid;
+    forwards and backwards, and of leaky and synaptic also together with a Linear of 10 outputs. The values of beta and
+    the like make no difference. Other kernels are compiled as they are needed.
+    """
+    from spikecore.cli import warm as warming  # its imports are for no other command
+
+    if show:
+        print("\n".join(warming.listing(neurons or ())))
+    else:
+        warming.warm(neurons or ())
 
 
 @app.command(

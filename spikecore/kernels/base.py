@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, List, NamedTuple, Sequence, Tuple, Union
+from functools import cached_property
+from typing import Any, ClassVar, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from spikecore.kernels.form import Constants, Step, step_of
+from spikecore.kernels.runtime.build import Recipe
 
 
 class Request(NamedTuple):
@@ -123,6 +125,20 @@ class Kernels(ABC):
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         """Shape of one step's output, from that of its input."""
         return shape
+
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+        """What a run needs compiled, and the run backwards if there is one; None where that shows only as it runs.
+
+        Args:
+            wanted: the gradients that will be asked for; None if there will be no run backwards.
+            constant: whether several steps have one input.
+        """
+        return None
+
+    @cached_property
+    def looked(self) -> Dict[Any, float]:
+        """When somebody last looked for what a kind of run needs; infinity where it is at hand."""
+        return {}
 
     @abstractmethod
     def forward(self, request: Request, keep: bool = True) -> Results:

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Dict, Iterable, NamedTuple, Tuple
+from array import array
+from typing import Any, Collection, Dict, Iterable, NamedTuple, Tuple
+
+import numpy as np
 
 from spikecore.kernels.emit import Source, constant_lines, loads_of, spelled, value_of
 from spikecore.kernels.program import Program
-from spikecore.kernels.runtime.build import build
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.openmp import most_threads
 
 
 class Elementwise(NamedTuple):
-    """A compiled program.
+    """A program to be compiled. Its table is the number of elements, and the addresses of its constants, of what it
+    reads, and of what it writes.
 
     Args:
-        reads: names of what it reads: the function's first arguments. Behind them come the program's constants.
-        outs: names of what it writes: the last arguments.
-        function: of flat arrays, and of numbers.
+        reads: names of what it reads: arrays without gaps, or single numbers.
+        outs: names of what it writes.
+        recipe: what it is compiled from.
+        dtype: of all arrays.
     """
 
     reads: Tuple[str, ...]
     outs: Tuple[str, ...]
-    function: Callable[..., Any]
+    recipe: Recipe
+    dtype: str
 
-    def __call__(self, given: Dict[str, Any], constants: Any, outs: Iterable[Any]) -> None:
-        """Compute from arrays and numbers by name."""
-        self.function(*[given[name] for name in self.reads], constants, *outs)
+    def __call__(self, given: Dict[str, Any], constants: Any, outs: Iterable[Any], threads: bool) -> None:
+        """Compute from arrays and numbers by name, on several threads or on one."""
+        written = [*outs]
+        arrays = [constants, *(np.ascontiguousarray(given[name], self.dtype) for name in self.reads), *written]
+        table = array("q", (written[-1].size, *map(address_of, arrays)))
+        kernel_of(self.recipe, self.dtype).start(workers(threads), table.buffer_info()[0])
+
+
+def workers(threads: bool) -> int:
+    """How many threads a program takes."""
+    return most_threads() if threads else 1
+
+
+def address_of(a: Any) -> int:
+    """Where an array begins."""
+    return int(a.__array_interface__["data"][0])
 
 
 def elementwise(
-    name: str, program: Program, inputs: Dict[str, int], outputs: Dict[str, Any], dtype: str, threads: bool, **how: Any
+    name: str, program: Program, inputs: Dict[str, int], outputs: Dict[str, Any], dtype: str, **how: Any
 ) -> Elementwise:
-    """A program that is compiled for a type, on several threads or on one; the rest as for ``elementwise_source``."""
+    """A program for a type; the rest as for ``elementwise_source``."""
     reads, source = elementwise_source(name, program, inputs, outputs, **how)
-    return Elementwise(reads, tuple(outputs), build(source, name, dtype, threads))
+    return Elementwise(reads, tuple(outputs), recipe_of_run(source, name, dtype), dtype)
 
 
 def elementwise_source(
@@ -43,7 +63,7 @@ def elementwise_source(
     numbers: Collection[str] = (),
     added: Collection[str] = (),
 ) -> Tuple[Tuple[str, ...], str]:
-    """The code of a program over chunks of elements, and the names of what it reads, in the order of its arguments.
+    """The code of a program over chunks of elements, and the names of what it reads, in the order of its table.
 
     Args:
         name: of the function.
@@ -55,17 +75,22 @@ def elementwise_source(
     """
     ops, leaves = program.needed([v for v in outputs.values() if type(v) is int], inputs.values())
     read = [given for given, value in inputs.items() if value in leaves]
-    places = {given: given if given in numbers else f"row_{given}[j]" for given in read}
+    places = {given: f"number_{given}" if given in numbers else f"row_{given}[j]" for given in read}
     rows = [*(given for given in read if given not in numbers), *(f"to_{out}" for out in outputs)]
     source = Source()
-    source.add(0, f"def {name}({', '.join((*read, 'constants', *(f'to_{out}' for out in outputs)))}):")
-    source.add(1, f"count = {rows[-1]}.shape[0]", *constant_lines(program))
-    source.add(1, "for chunk in prange((count + CHUNK - 1) // CHUNK):", "    lo = chunk * CHUNK")
-    source.add(2, "hi = min(count, lo + CHUNK)", *(f"row_{array} = {array}[lo:hi]" for array in rows))
-    source.add(2, "for j in range(hi - lo):")
+    source.add(0, f"def {name}(worker, workers, table):")
+    source.add(1, "count, fixed = table[0], row(table[1])", *constant_lines(program, "fixed"))
+    for i, array_name in enumerate((*read, *(f"to_{out}" for out in outputs)), 2):
+        number = array_name in read and array_name in numbers
+        source.add(1, f"number_{array_name} = row(table[{i}])[0]" if number else f"{array_name} = table[{i}]")
+    source.add(1, "chunks = (count + CHUNK - 1) // CHUNK")
+    source.add(1, "for chunk in range(worker * chunks // workers, (worker + 1) * chunks // workers):")
+    source.add(2, "lo = chunk * CHUNK", "width = min(CHUNK, count - lo)")
+    source.add(2, *(f"row_{each} = row({each} + lo * SIZE)" for each in rows), "for j in range(width):")
     source.add(3, *(f"v{inputs[given]} = {place}" for given, place in places.items()))
     source.add(3, *(f"v{value} = {place}" for value, place in loads_of(program, leaves, {}).items()))
     source.add(3, *map(spelled, ops))
     for out, value in outputs.items():
-        source.add(3, f"row_to_{out}[j] {'+=' if out in added else '='} {value_of(value)}")
+        target = f"row_to_{out}[j]"
+        source.add(3, f"{target} = {target} + {value_of(value)}" if out in added else f"{target} = {value_of(value)}")
     return tuple(read), source.text()

@@ -18,8 +18,9 @@ import numpy as np
 
 from spikecore.kernels.emit import filled
 from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import Recipe
 from spikecore.kernels.sinks import PAIR, Sink, workers
-from spikecore.kernels.tiles import TILES, VECTOR, tile, wide
+from spikecore.kernels.tiles import TILES, VECTOR, recipe_of, tile, wide
 
 WEIGHT, BIAS = "(weight)", "(bias)"  # no names that a neuron's parameters can have
 MOST = 16  # outs; beyond it libraries do well
@@ -107,9 +108,15 @@ class Multiply(Sink):
         return (rows or max(1, CHUNK // inner)) * inner
 
     def table(self, shape: Tuple[int, ...], dtype: str, back: bool) -> Tuple[int, ...]:
-        needed = ("by_rows", *(["by_weight"] if self.learned else [])) if back else ("product",)
+        needed = self._tiles(back)
         of = (tile(name, self.outs, dtype).address if name in needed else 0 for name in TILES)
         return (shape[1], wide(shape[1]), self._parts(shape), *of)
+
+    def recipes(self, dtype: str, back: bool) -> List[Recipe]:
+        return [recipe_of(name, self.outs, dtype) for name in self._tiles(back)]
+
+    def _tiles(self, back: bool) -> Tuple[str, ...]:
+        return ("by_rows", *(["by_weight"] if self.learned else [])) if back else ("product",)
 
     def room(self, shape: Tuple[int, ...]) -> int:
         return self.outs * wide(shape[1]) + VECTOR  # the gradient by the bias behind that by the weight

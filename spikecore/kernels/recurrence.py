@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, ContextManager, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,18 +21,18 @@ from spikecore.api.core.layer import Stateless
 from spikecore.api.layers.linear import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted
-from spikecore.kernels.elementwise import Elementwise, elementwise
+from spikecore.kernels.elementwise import Elementwise, address_of, elementwise, workers
 from spikecore.kernels.form import Step, numbers_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import calm, multiply
-from spikecore.kernels.runtime.build import CHUNK
+from spikecore.kernels.runtime.build import CHUNK, Recipe, kernel_of
 from spikecore.kernels.runtime.openmp import several
-from spikecore.kernels.sequence import arrays_of, by_parameter, flat
+from spikecore.kernels.sequence import arrays_of, by_parameter, flat, in_rows
 from spikecore.kernels.sparse import product as sparse
 from spikecore.kernels.sparse.feedback import feedback
 
-Rows = Tuple[List[Any], int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
+Rows = Tuple[Any, int]  # rows over time, and how far beyond a step's number its own is; one row is every step's
 WEIGHT = "connection.weight"
 THREADS_FROM = 64 * CHUNK  # neurons; a step of fewer is over before a second thread has woken up
 
@@ -126,6 +126,14 @@ class Recurrence(Kernels):
     def params(self) -> Tuple[str, ...]:
         return (WEIGHT, *self.step.params)
 
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+        back = () if wanted is None else (_backward(self.step, self._by(wanted)).recipe,)
+        return [_forward(self.step).recipe, *back]
+
+    def _by(self, wanted: Wanted) -> Tuple[str, ...]:
+        """The elementwise part's parameters whose gradients are wanted, by their numbers."""
+        return numbers_of(self.step.params, (p for p in wanted.params if p in self.step.params))
+
     def forward(self, request: Request, keep: bool = True) -> Results:
         shape, steps, step = request.shape, request.steps, self.step
         full = [int(keep or s == "spk" or s in step.record) for s in self.states]
@@ -133,16 +141,16 @@ class Recurrence(Kernels):
         for rows, first in zip(kept, request.state):
             rows[0] = first
         products = allocator.empty((steps if keep and _reads_products(step) else 1, *shape), step.dtype)
-        arrays = {**self._rows(request, products, kept), "to_out": (list(flat(kept[0])), 1)}
+        arrays = {**self._rows(request, products, kept), "to_out": (flat(kept[0]), 1)}
         arrays.update({f"to_{name}": rows for name, rows in arrays.items() if name.startswith("a_")})
-        kernel = _forward(step, _threads(shape))
+        start, tables = _tables(_forward(step), arrays, steps, shape)
         multiply = _multiplier(self.product, kept[0], request.params[WEIGHT].T, products)
         by_lists = feedback(request.params[WEIGHT], shape[0]) if len(shape) == 2 else None
         with self.product.calm():
-            for t, arguments in enumerate(_arguments(kernel, arrays, steps)):
+            for t, table in enumerate(tables):
                 if by_lists is None or not by_lists(kept[0][t], products[t % len(products)]):
                     multiply(t)
-                kernel.function(*arguments)
+                start(table)
         over_time = {s: rows[1:] for s, rows in zip(self.states, kept)}
         final = [rows[-1].copy() for rows in kept]  # no view: it would keep the whole run alive
         saved = (products, *kept) if keep else ()
@@ -159,18 +167,18 @@ class Recurrence(Kernels):
         sums = [allocator.zeros(shape, step.dtype) for _ in own]
         by_product = allocator.empty((request.steps, *shape), step.dtype)
         carry = [allocator.copy(0 if last is None else last, shape, step.dtype) for last in upstream.final]
-        by = numbers_of(step.params, own)
+        by = self._by(wanted)
         products, *kept = upstream.saved
-        arrays = {**self._rows(request, products, kept), "g": (list(flat(upstream.outputs)), 0)}
-        arrays.update({f"r_{s}": (list(flat(g)), 0) for s, g in zip(step.recorded, upstream.recorded)})
-        arrays.update({f"c_{s}": ([c.reshape(-1)], 0) for s, c in zip(step.trace.states, carry)})
-        arrays.update({f"to_s_{s}": arrays[f"c_{s}"] for s in step.trace.states}, to_s_0=(list(flat(by_product)), 0))
-        arrays.update({f"to_p_{p}": ([total.reshape(-1)], 0) for p, total in zip(by, sums)})
-        kernel = _backward(step, _threads(shape), by)
+        arrays = {**self._rows(request, products, kept), "g": (in_rows(upstream.outputs, step.dtype), 0)}
+        arrays.update({f"r_{s}": (in_rows(g, step.dtype), 0) for s, g in zip(step.recorded, upstream.recorded)})
+        arrays.update({f"c_{s}": (flat(c[None]), 0) for s, c in zip(step.trace.states, carry)})
+        arrays.update({f"to_s_{s}": arrays[f"c_{s}"] for s in step.trace.states}, to_s_0=(flat(by_product), 0))
+        arrays.update({f"to_p_{p}": (flat(total[None]), 0) for p, total in zip(by, sums)})
+        start, tables = _tables(_backward(step, by), arrays, request.steps, shape)
         multiply = _multiplier(self.product, by_product, request.params[WEIGHT], carry[0][None])
         with self.product.calm():
-            for t, arguments in reversed(list(enumerate(_arguments(kernel, arrays, request.steps)))):
-                kernel.function(*arguments)
+            for t in range(request.steps - 1, -1, -1):
+                start(tables[t])
                 multiply(t)
                 if window and t and t % window == 0:
                     for c in carry:
@@ -187,10 +195,10 @@ class Recurrence(Kernels):
         step = self.step
         params = dict(zip(step.trace.params, arrays_of(step, request.params, request.shape)))
         numbers = {**{f"p_{p}": value for p, value in params.items()}, "constants": step.constant_array}
-        rows = {f"s_{s}": (list(flat(a)), 0) for s, a in zip(step.trace.states, kept)}
+        rows = {f"s_{s}": (flat(a), 0) for s, a in zip(step.trace.states, kept)}
         after = {f"a_{s}": (rows[f"s_{s}"][0], 1) for s in step.trace.states}
-        own = {"x": (list(flat(request.inputs)), 0), "s_0": (list(flat(products)), 0)}
-        return {**rows, **after, **own, **{name: ([value], 0) for name, value in numbers.items()}}
+        own = {"x": (in_rows(request.inputs, step.dtype), 0), "s_0": (flat(products), 0)}
+        return {**rows, **after, **own, **{name: (np.reshape(value, (1, -1)), 0) for name, value in numbers.items()}}
 
     def _by_weight(self, by_product: Any, spikes: Any) -> Any:
         width = spikes.shape[-1]
@@ -203,10 +211,24 @@ class Recurrence(Kernels):
         return total
 
 
-def _arguments(kernel: Elementwise, arrays: Dict[str, Rows], steps: int) -> Iterable[Tuple[Any, ...]]:
-    """What a kernel is called with at each step."""
-    used = (arrays[name] for name in (*kernel.reads, "constants", *(f"to_{out}" for out in kernel.outs)))
-    return zip(*(rows * steps if len(rows) == 1 else rows[ahead : ahead + steps] for rows, ahead in used))
+def _tables(
+    kernel: Elementwise, arrays: Dict[str, Rows], steps: int, shape: Tuple[int, ...]
+) -> Tuple[Callable[[int], None], Sequence[int]]:
+    """A function that does a step, given the address of its table, and these addresses for all steps."""
+    used = [arrays[name] for name in ("constants", *kernel.reads, *(f"to_{out}" for out in kernel.outs))]
+    tables = np.empty((steps, 1 + len(used)), np.int64)
+    tables[:, 0] = math.prod(shape)
+    for i, (rows, ahead) in enumerate(used, 1):
+        assert rows.dtype == kernel.dtype  # it would read on in memory of others
+        stride = 0 if len(rows) == 1 else rows.strides[0]
+        tables[:, i] = address_of(rows) + stride * np.arange(ahead, ahead + steps)
+    compiled, count = kernel_of(kernel.recipe, kernel.dtype), workers(_threads(shape))
+    first, size = address_of(tables), tables.strides[0]
+
+    def start(table: int, keep: Any = (tables, used)) -> None:
+        compiled.start(count, table)
+
+    return start, range(first, first + steps * size, size)
 
 
 def _threads(shape: Tuple[int, ...]) -> bool:
@@ -220,14 +242,14 @@ def _reads_products(step: Step) -> bool:
 
 
 @Remembered
-def _forward(step: Step, threads: bool) -> Elementwise:
+def _forward(step: Step) -> Elementwise:
     trace = step.trace
     outs = {"out": trace.output, **{f"a_{s}": v for s, v in zip(trace.states[1:], trace.after[1:])}}
-    return elementwise("forward", trace.program, step.before, outs, step.dtype, threads, numbers=step.numbers)
+    return elementwise("forward", trace.program, step.before, outs, step.dtype, numbers=step.numbers)
 
 
 @Remembered
-def _backward(step: Step, threads: bool, by_params: Tuple[str, ...]) -> Elementwise:
+def _backward(step: Step, by_params: Tuple[str, ...]) -> Elementwise:
     outs, added = step.way_back(False, by_params)[0], [f"p_{p}" for p in by_params]
     program = step.trace.program
-    return elementwise("backward", program, step.known, outs, step.dtype, threads, numbers=step.numbers, added=added)
+    return elementwise("backward", program, step.known, outs, step.dtype, numbers=step.numbers, added=added)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from typing import Any, Dict, NamedTuple, Optional, Set, Tuple, Union
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple, Union
 
 import numpy as np
 
@@ -15,16 +16,18 @@ from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten, map_leaves
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.kernels import readout
-from spikecore.kernels.base import Kernels
+from spikecore.kernels.base import Kernels, Wanted
 from spikecore.kernels.form import Constants
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.recurrence import NUMPY, Product, Recurrence, elementwise_part
 from spikecore.kernels.retrace import fixed, refresh
+from spikecore.kernels.runtime import background, build
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sizes import LARGE, LONGEST, REPEATED
 from spikecore.kernels.sparse import behind
 
 KINDS = {"cpu": "sequence.SequenceNumba", "cuda": "triton.SequenceTriton", "cupy": "cuda.SequenceCuda"}
+PAUSE = 0.1  # seconds until somebody looks again for what is not compiled
 _said: Set[str] = set()
 
 
@@ -32,11 +35,13 @@ class Terms(NamedTuple):
     """What an engine asks of kernels.
 
     Args:
-        mode: "auto" takes kernels for runs of at least ``least`` neuron-steps, True always, False never.
+        mode: "auto" takes kernels for runs of at least ``least`` neuron-steps, and for smaller ones see ``any_size``;
+            True takes them always, False never.
         dtype: "float32" or "float64".
         least: see ``mode``.
         target: what the arrays are: "cpu", "cuda" (torch tensors) or "cupy".
         product: the engine's matrix product, for neurons with a dense recurrence.
+        any_size: whether smaller runs take kernels that are at hand, and have others compiled in the background.
     """
 
     mode: Any
@@ -44,6 +49,7 @@ class Terms(NamedTuple):
     least: int = LARGE
     target: str = "cpu"
     product: Product = NUMPY
+    any_size: bool = False
 
 
 def choose(
@@ -54,6 +60,8 @@ def choose(
     shape: Tuple[int, ...],
     record: Any,
     weight: Tuple[int, ...] = (),
+    wanted: Optional[Wanted] = None,
+    constant: bool = False,
 ) -> Optional[Kernels]:
     """The kernels for a run over time, or None where the loop is to run.
 
@@ -65,11 +73,14 @@ def choose(
         shape: (steps, batch, *neurons).
         record: names of states to return for every step.
         weight: shape of a weight behind the neuron that is to be multiplied with its spikes; (), there is none.
+        wanted: the gradients that will be asked for; None if there will be no run backwards.
+        constant: whether several steps have one input.
 
     Raises:
         RuntimeError: the mode is True and there can be no kernel; says why.
     """
-    if terms.mode is False or (terms.mode == "auto" and math.prod(shape) < terms.least):
+    small = terms.mode == "auto" and math.prod(shape) < terms.least
+    if terms.mode is False or (small and not terms.any_size):
         return None
     if weight and (terms.target != "cpu" or not (readout.fits(shape, weight) or behind.fits(shape, weight))):
         return None
@@ -78,10 +89,11 @@ def choose(
         apart = isinstance(kernels, Recurrence) or not (
             readout.fits(shape, weight) or behind.gives_spikes(kernels.step)
         )
-        return None if weight and apart else kernels
+        absent = (weight and apart) or (small and not _at_hand(kernels, wanted, constant))
+        return None if absent else kernels
     if terms.mode is True:
         raise RuntimeError(f"fused=True, but {kernels}")
-    if "not installed" in kernels or "take long" in kernels:
+    if not small and ("not installed" in kernels or "take long" in kernels):
         _say(kernels)
     return None
 
@@ -133,6 +145,45 @@ def _kernels(
     return kernels  # type: ignore[no-any-return]
 
 
+def recipes_of(
+    stepper: Any,
+    params: Dict[str, Any],
+    record: Tuple[str, ...],
+    wanted: Optional[Wanted],
+    constant: bool,
+    weight: Tuple[int, ...] = (),
+    dtype: str = "float32",
+) -> List[build.Recipe]:
+    """What runs of a neuron on the CPU are compiled from; arguments as for ``choose``.
+
+    Raises:
+        ValueError: there can be no kernels that are known before they run; says why.
+    """
+    widest = np.broadcast_shapes((1,), *(np.shape(params[name]) for name in params if np.ndim(params[name]) < 2))
+    kernels = _kernels(Terms("auto", dtype), stepper, params, {}, (1, 1, *widest), record, weight)
+    recipes = None if isinstance(kernels, str) else kernels.recipes(wanted, constant)
+    if recipes is None:
+        raise ValueError(f"{type(stepper).__name__}: {kernels}")
+    return recipes
+
+
+def _at_hand(kernels: Kernels, wanted: Optional[Wanted], constant: bool) -> bool:
+    """Whether all that a run needs is compiled; what is not will be, in the background."""
+    kind = None if wanted is None else wanted[:2], constant
+    looked = kernels.looked.get(kind, -math.inf)
+    if looked == math.inf:
+        return True
+    now = time.monotonic()
+    if now < looked + PAUSE:
+        return False
+    recipes = kernels.recipes(wanted, constant)
+    missing = None if recipes is None else [recipe for recipe in recipes if build.at_hand(recipe) is None]
+    kernels.looked[kind] = now if missing is None or missing else math.inf
+    if missing:
+        background.ask(missing)
+    return missing == []
+
+
 @Remembered
 def _remembered(
     stepper: Any,
@@ -178,14 +229,22 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     kernels = _kernels(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
-    limit = (
-        f" for runs of {LARGE:,} neuron-steps (steps x batch x neurons) and more, {REPEATED:,} in training; "
-        "smaller runs go step by step"
-    )
-    limit = "" if mode is True else limit
+    limit = "" if mode is True else _limit(kernels)
     if isinstance(kernels, Recurrence):
         return f"fused: per time step one matrix product and a Numba kernel of {name}.step{limit}"
     return f"fused: {kernels.language} kernels of {name}.step with the loop over time inside{limit}"
+
+
+def _limit(kernels: Kernels) -> str:
+    """From which size on kernels run, and what happens below it."""
+    text = f" for runs of {LARGE:,} neuron-steps (steps x batch x neurons) and more, {REPEATED:,} in training"
+    recipes = kernels.recipes(None, constant=False)
+    if recipes is None:
+        return f"{text}; smaller runs go step by step"
+    if all(build.at_hand(recipe) for recipe in recipes):
+        return f"{text}, and, as they are compiled, of any size outside of Model.fit"
+    how = "while they are compiled in the background" if background.possible() else "until they are compiled"
+    return f"{text}; smaller runs go step by step {how}"
 
 
 def _neurons(stepper: Any) -> Tuple[int, ...]:

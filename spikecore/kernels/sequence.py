@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstrea
 from spikecore.kernels.form import numbers_of
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
+from spikecore.kernels.runtime.kernel import Kernel
 from spikecore.kernels.sequence_numba import backward_source, forward_source
 from spikecore.kernels.sinks import LONG, Sink, workers
 from spikecore.kernels.sizes import NO_NUMBA, has_numba
@@ -46,6 +47,19 @@ class SequenceNumba(Kernels):
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         return self.sink.out_shape(shape)
 
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+        found = [recipe_forward(self), *self.sink.recipes(self.step.dtype, back=False)]
+        if wanted is not None:
+            sink, how, own = self._way_back(wanted, constant)
+            found += [recipe_backward(self, sink, how, own), *sink.recipes(self.step.dtype, back=True)]
+        return found
+
+    def _way_back(self, wanted: Wanted, constant: bool) -> Tuple[Sink, str, Tuple[str, ...]]:
+        """The sink, how the gradient by the input is made, and the parameters, by their numbers."""
+        how = ("sum" if constant else "rows") if wanted.inputs else ""
+        own = (p for p in wanted.params if p in self.step.params)
+        return self.sink.wanting(wanted.params), how, numbers_of(self.step.params, own)
+
     def forward(self, request: Request, keep: bool = True) -> Results:
         step, shape, steps, sink = self.step, request.shape, request.steps, self.sink
         out = sink.out(shape, steps, step.dtype)
@@ -64,7 +78,8 @@ class SequenceNumba(Kernels):
         return [(-(-steps // self.sink.every), *shape) for _ in self.states]
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
-        step, shape, sink = self.step, request.shape, self.sink.wanting(wanted.params)
+        step, shape, way = self.step, request.shape, self._way_back(wanted, request.constant)
+        sink = way[0]
         own = tuple(p for p in wanted.params if p in step.params)
         by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
         by_state, sums = ([allocator.empty(shape, step.dtype) for _ in names] for names in (step.states, own))
@@ -73,8 +88,7 @@ class SequenceNumba(Kernels):
         behind = sink.arrays(request.params, shape, step.dtype, back=True)
         arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
         chunk, table = sink.chunk_of(shape, back=True), sink.table(shape, step.dtype, back=True)
-        how = ("sum" if request.constant else "rows") if wanted.inputs else ""
-        kernel = backward_of(self, sink, how, numbers_of(step.params, own))
+        kernel = backward_of(self, *way)
         kernel(workers(shape), (request.steps, math.prod(shape), chunk, wanted.window, *table), arrays)
         by_params = by_parameter(request, own, sums)
         return Gradients(by_x if wanted.inputs else None, by_state, {**by_params, **sink.results(behind, shape)})
@@ -87,10 +101,7 @@ class SequenceNumba(Kernels):
 
     def rows(self, a: Any) -> Any:
         """(time, batch, ...) as (time, neurons), each row without gaps."""
-        rows, dtype = flat(a), self.step.dtype
-        if rows.dtype != dtype or not rows.flags.aligned or rows.strides[1] != rows.itemsize:
-            rows = np.ascontiguousarray(rows, dtype)
-        return rows
+        return in_rows(a, self.step.dtype)
 
     def first(self, state: Any) -> Any:
         """What a run, or a run back, begins with in one row: states, or gradients by them. Where all are zero, also as
@@ -102,7 +113,13 @@ class SequenceNumba(Kernels):
 
     def given(self, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
         """The neuron's parameters and the constants, as ``arrays_of`` gives them, numbers as arrays of one element."""
-        return [*map(np.atleast_1d, arrays_of(self.step, params, shape)), self.step.constant_array]
+        dtype, some = self.step.dtype, []
+        for i, name in zip(self.step.trace.params, self.step.params):
+            a = params[name]
+            if i in self.step.rows:
+                a = np.broadcast_to(a, shape)
+            some.append(np.ascontiguousarray(a, dtype).reshape(-1))
+        return [*some, self.step.constant_array]
 
 
 def arrays_of(step: Any, params: Dict[str, Any], shape: Tuple[int, ...]) -> List[Any]:
@@ -126,6 +143,14 @@ def summed(total: Any, shape: Tuple[int, ...]) -> Any:
     return np.asarray(reduced(total.astype("float64"), shape), total.dtype)
 
 
+def in_rows(a: Any, dtype: str) -> Any:
+    """(time, batch, ...) as (time, neurons) of a type, each row without gaps."""
+    rows = flat(a)
+    if rows.dtype != dtype or not rows.flags.aligned or rows.strides[1] != rows.itemsize:
+        rows = np.ascontiguousarray(rows, dtype)
+    return rows
+
+
 def flat(a: Any) -> Any:
     """(time, batch, ...) as (time, neurons), without a copy where strides allow."""
     return a.reshape(a.shape[0], math.prod(a.shape[1:]))
@@ -137,14 +162,26 @@ def _chunk_of_zeros(dtype: str) -> Any:
 
 
 @Remembered
-def forward_of(kernels: SequenceNumba) -> Any:
-    """The compiled forward run."""
-    sink, dtype = kernels.sink, kernels.step.dtype
-    return build_run(forward_source(kernels.step, sink), "forward", dtype, sink.every)
+def recipe_forward(kernels: SequenceNumba) -> Recipe:
+    """What the forward run is compiled from."""
+    sink = kernels.sink
+    return recipe_of_run(forward_source(kernels.step, sink), "forward", kernels.step.dtype, sink.every)
 
 
 @Remembered
-def backward_of(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> Any:
-    """The compiled backward run; its chunks, in which it computes the states again, stay in cache."""
+def recipe_backward(kernels: SequenceNumba, sink: Sink, by_x: str, by_params: Tuple[str, ...]) -> Recipe:
+    """What the backward run is compiled from; its chunks, in which it computes the states again, stay in cache."""
     source = backward_source(kernels.step, sink, by_x, by_params)
-    return build_run(source, "backward", kernels.step.dtype, sink.every)
+    return recipe_of_run(source, "backward", kernels.step.dtype, sink.every)
+
+
+@Remembered
+def forward_of(kernels: SequenceNumba) -> Kernel:
+    """The compiled forward run."""
+    return kernel_of(recipe_forward(kernels), kernels.step.dtype)
+
+
+@Remembered
+def backward_of(kernels: SequenceNumba, *way: Any) -> Kernel:
+    """The compiled backward run."""
+    return kernel_of(recipe_backward(kernels, *way), kernels.step.dtype)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Dict, List, Sequence, Tuple
 
 from spikecore.kernels.emit import row
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import CHUNK, EVERY
+from spikecore.kernels.runtime.build import CHUNK, EVERY, Recipe
 from spikecore.kernels.runtime.openmp import most_threads, several
 
 PAIR = 2  # steps at once; four are little faster than two, and large steps then no longer vectorise
@@ -93,6 +93,10 @@ class Sink:
     def table(self, shape: Tuple[int, ...], dtype: str, back: bool) -> Tuple[int, ...]:
         """The values of ``numbers``."""
         return ()
+
+    def recipes(self, dtype: str, back: bool) -> List[Recipe]:
+        """The C functions that kernels call for it."""
+        return []
 
     def room(self, shape: Tuple[int, ...]) -> int:
         """How many elements of scratch memory it needs for each worker, before the states."""

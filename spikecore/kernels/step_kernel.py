@@ -35,23 +35,23 @@ class StepKernel:
 
     def forward(self, given: Arrays, count: int, threads: bool) -> List[Any]:
         """The output and the states after a step of ``count`` neurons."""
-        kernel = _forward(self, threads and several(count, WIDE))
+        kernel = _forward(self)
         outs = [allocator.empty((count,), self.step.dtype) for _ in kernel.outs]
-        kernel(given, self.step.constant_array, outs)
+        kernel(given, self.step.constant_array, outs, threads and several(count, WIDE))
         return outs
 
     def backward(self, given: Arrays, count: int, threads: bool, wanted: Tuple[str, ...]) -> Arrays:
         """The gradients by the ``wanted`` inputs, "x", "s_<state>" and "p_<parameter>", one value per neuron; those
         that are zero are absent.
         """
-        kernel = _backward(self, wanted, threads and several(count, WIDE))
+        kernel = _backward(self, wanted)
         outs = {name: allocator.empty((count,), self.step.dtype) for name in kernel.outs}
-        kernel(given, self.step.constant_array, outs.values())
+        kernel(given, self.step.constant_array, outs.values(), threads and several(count, WIDE))
         return outs
 
     def reads(self, wanted: Tuple[str, ...]) -> Tuple[str, ...]:
         """The names of what ``backward`` reads."""
-        return _backward(self, wanted, False).reads
+        return _backward(self, wanted).reads
 
     def derivative(self, engine: Any, given: Arrays, wanted: Tuple[str, ...]) -> Arrays:
         """``backward`` in the words of an engine, on its arrays of any shape: for gradients of gradients."""
@@ -78,16 +78,16 @@ def step_kernel(stepper: Any, constants: Constants, rows: Tuple[str, ...], dtype
 
 
 @Remembered
-def _forward(kernel: StepKernel, threads: bool) -> Elementwise:
+def _forward(kernel: StepKernel) -> Elementwise:
     step, trace = kernel.step, kernel.step.trace
     outs = {"out": trace.output, **{f"a_{s}": value for s, value in zip(trace.states, trace.after)}}
-    return elementwise("forward", trace.program, step.before, outs, step.dtype, threads, numbers=step.numbers)
+    return elementwise("forward", trace.program, step.before, outs, step.dtype, numbers=step.numbers)
 
 
 @Remembered
-def _backward(kernel: StepKernel, wanted: Tuple[str, ...], threads: bool) -> Elementwise:
+def _backward(kernel: StepKernel, wanted: Tuple[str, ...]) -> Elementwise:
     step, outs = kernel.step, _gradients(kernel.step, wanted)
-    return elementwise("backward", step.trace.program, step.known, outs, step.dtype, threads, numbers=step.numbers)
+    return elementwise("backward", step.trace.program, step.known, outs, step.dtype, numbers=step.numbers)
 
 
 def _gradients(step: Step, wanted: Tuple[str, ...]) -> Arrays:

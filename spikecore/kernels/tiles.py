@@ -18,7 +18,8 @@ from functools import lru_cache
 from typing import Any, List, Tuple
 
 from spikecore.kernels.emit import Source
-from spikecore.kernels.runtime.build import build_tile
+from spikecore.kernels.runtime.build import Recipe, make, recipe_of_tile
+from spikecore.kernels.runtime.machine_code import CFunction
 
 ARGUMENTS = {"product": ("a", "b", "bias", "out"), "by_rows": ("g", "b", "out"), "by_weight": ("g", "a", "out")}
 TILES = tuple(ARGUMENTS)
@@ -34,10 +35,16 @@ def wide(inner: int) -> int:
 
 
 @lru_cache(maxsize=None)
-def tile(name: str, outs: int, dtype: str) -> Any:
+def tile(name: str, outs: int, dtype: str) -> CFunction:
     """One of the three as a C function, for matrices of ``outs`` rows: called with addresses in the order of the
     formulas, result last, then rows, inner and wide(inner). It lives as long as this reference to it.
     """
+    return make(recipe_of(name, outs, dtype))
+
+
+@lru_cache(maxsize=None)
+def recipe_of(name: str, outs: int, dtype: str) -> Recipe:
+    """What it is compiled from."""
     most, size = AT_ONCE[name]
     source, write = Source(), {"product": _product, "by_rows": _by_rows, "by_weight": _by_weight}[name]
     source.add(0, f"def {name}({', '.join(ARGUMENTS[name])}, rows, inner, wide):")
@@ -49,7 +56,7 @@ def tile(name: str, outs: int, dtype: str) -> Any:
     if name == "by_weight":
         source.add(1, f"sums = row(out + {outs} * wide * SIZE)", f"for k in range({outs}):", "    total = F(0.0)")
         source.add(2, "for r in range(rows):", f"    total += row(g + r * {outs} * SIZE)[k]", "sums[k] += total")
-    return build_tile(source.text(), name, dtype, len(ARGUMENTS[name]) + 3)
+    return recipe_of_tile(source.text(), name, dtype, len(ARGUMENTS[name]) + 3)
 
 
 def _groups(outs: int, size: int, by_itself: bool) -> List[Tuple[int, int, int]]:

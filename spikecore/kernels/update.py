@@ -36,16 +36,16 @@ def update(
         raise NotElementwise(str(reason)) from None
     now, number = optimizer.scalars(step, lr), param.dtype.type
     threads, arrays = several(param.size, CHUNK + 1), {"param": param, "grad": grad, **slots}
-    kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), str(param.dtype), threads)
-    given = {name: np.ascontiguousarray(a).reshape(-1) for name, a in arrays.items()}
+    kernel, constants = _kernel(optimizer, tuple(now), tuple(slots), str(param.dtype))
+    given = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     given.update({f"now_{name}": number(value) for name, value in now.items()})
     outs = [allocator.empty(param.shape, param.dtype) for _ in kernel.outs]
-    kernel(given, constants, [a.reshape(-1) for a in outs])
+    kernel(given, constants, outs, threads)
     return outs[0], dict(zip(optimizer.slots, outs[1:]))
 
 
 @Remembered
-def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dtype: str, threads: bool) -> Any:
+def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dtype: str) -> Any:
     """The compiled rule, and its constants."""
     program = Program()
 
@@ -58,5 +58,5 @@ def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dt
     inputs = dict(program.inputs)
     program, constants = without_constants(program)
     numbers = [f"now_{name}" for name in scalars]
-    kernel = elementwise("update", program, inputs, results, dtype, threads, numbers=numbers)
+    kernel = elementwise("update", program, inputs, results, dtype, numbers=numbers)
     return kernel, np.array(constants, dtype)

@@ -217,7 +217,7 @@ ENCODERS = [
 A, B, POSITIVE = normal(3, 4), normal(3, 4, seed=1), abs(normal(3, 4, seed=2)) + 0.5
 ROW, COLUMN, MASK = normal(4), normal(3, 1), normal(3, 4, seed=3) > 0
 MAP, MAP1, MAP3 = normal(2, 4, 5, 6), normal(2, 2, 7), normal(1, 1, 3, 4, 3)
-STACK = normal(2, 3, 4)
+STACK, MAPS = normal(2, 3, 4), normal(3, 2, 4, 2, 3)
 FILTER, WINDOWS = normal(4, 2, 2, 3), normal(2, 4, 6, 6, 2)
 SPACE = {"stride": (1, 2), "padding": (1, 1), "dilation": (1, 2)}
 POOL = ((3, 2), (2, 2), (1, 1))
@@ -250,6 +250,11 @@ def _reduced(name):
     return [Word(name, (A,), {"axis": axis, "keepdims": keep}, function) for axis in axes for keep in (False, True)]
 
 
+def _normed(x, axis, weight, bias):
+    """Arguments of ``batch_norm``."""
+    return x, reference.moments(x, axis), weight, bias, axis
+
+
 DIFFERENTIABLE = [
     *_words("add", np.add, [*PAIRS, (2.5, A)]),
     *_words("subtract", np.subtract, [*PAIRS, (2.5, A)]),
@@ -272,6 +277,12 @@ DIFFERENTIABLE = [
     *(w for axis in (0, -1)
       for w in _words("log_softmax", _log_softmax, [(A,)], axis=axis)),
     *_words("log_softmax", _log_softmax, [(normal(3, 41, 9),)], axis=-1),  # many short rows
+    *(w for axis in ((0, 1, 3, 4), (1, 3, 4), (1,))
+      for w in _words("moments", reference.moments, [(MAPS,)], axis=axis)),
+    *_words("batch_norm", reference.batch_norm, [  # of all steps, of each step, of one step with many weights
+            _normed(MAPS, (0, 1, 3, 4), normal(4), normal(4)), _normed(MAPS, (0, 1, 3, 4), None, None),
+            _normed(MAPS, (1, 3, 4), normal(1, 4), normal(1, 4)), _normed(MAPS, (1, 3, 4), normal(3, 4), None),
+            _normed(A[None], (1,), normal(3, 4), normal(3, 4)), _normed(STACK, (0, 1), normal(4), None)], eps=1e-3),
     *_words("reshape", np.reshape, [(A, (2, 6)), (A, (-1,))]),
     *_words("permute_dims", np.transpose, [(MAP3, (3, 0, 2, 4, 1))]),
     *(w for axis in (0, 1, -1) for w in _words("expand_dims", np.expand_dims, [(A,)], axis=axis)),

@@ -163,6 +163,21 @@ def summed_to(full, shape):
     return full.sum(axis=axes, keepdims=True) if axes else full
 
 
+# ---- normalisation -------------------------------------------------------------------------------------------------
+
+
+def moments(x, axis):
+    """Mean and biased variance over some axes."""
+    return np.stack([x.mean(axis), x.var(axis)])
+
+
+def batch_norm(x, moments, weight, bias, axis, eps):
+    """Normalised by statistics of its own, whatever ``moments`` are: so differences see the derivative by x whole."""
+    y = (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
+    weight, bias = (v if v is None else np.expand_dims(v, axis) for v in (weight, bias))
+    return (y if weight is None else y * weight) + (0 if bias is None else bias)
+
+
 # ---- space ---------------------------------------------------------------------------------------------------------
 
 

@@ -144,6 +144,47 @@ rule("max", _extremum)
 rule("min", _extremum)
 rule("log_softmax", lambda xp, g, out, a, axis: g - xp.exp(out) * xp.sum(g, axis=axis, keepdims=True))
 
+
+def along(xp: Any, values: Any, axis: Tuple[int, ...]) -> Any:
+    """``values``, which lack the axes ``axis`` of another array, in a shape that broadcasts to it."""
+    extents = iter(values.shape)
+    return xp.reshape(values, tuple(1 if i in axis else next(extents) for i in range(values.ndim + len(axis))))
+
+
+def _moments(xp: Any, g: Any, out: Any, x: Any, axis: Tuple[int, ...]) -> Any:
+    count = math.prod(x.shape[i] for i in axis)
+    slope = g[1, ...] * (2.0 / count)
+    return x * along(xp, slope, axis) + along(xp, g[0, ...] / count - slope * out[0, ...], axis)
+
+
+def _norm_weight(
+    xp: Any, g: Any, out: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float
+) -> Any:
+    """The sums of g times the normalised x, which are also the cotangent of the weight."""
+    centred = xp.sum(g * x, axis=axis) - moments[0, ...] * xp.sum(g, axis=axis)
+    return centred / xp.sqrt(moments[1, ...] + eps)
+
+
+def _norm_input(
+    xp: Any, g: Any, out: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float
+) -> Any:
+    """With n for x normalised: weight / sqrt(var + eps) (g - mean(g) - n mean(g n))."""
+    count, inverse = math.prod(x.shape[i] for i in axis), 1.0 / xp.sqrt(moments[1, ...] + eps)
+    scale = inverse if weight is None else inverse * weight
+    slope = -scale * inverse * _norm_weight(xp, g, out, x, moments, weight, bias, axis, eps) / count
+    constant = -scale * xp.sum(g, axis=axis) / count - moments[0, ...] * slope
+    return g * along(xp, scale, axis) + x * along(xp, slope, axis) + along(xp, constant, axis)
+
+
+rule("moments", _moments)
+rule(
+    "batch_norm",
+    _norm_input,
+    lambda *_, **__: None,
+    _norm_weight,
+    lambda xp, g, out, x, moments, weight, bias, axis, eps: xp.sum(g, axis=axis),
+)
+
 # ---- shapes --------------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +246,7 @@ def _conv_input(
 ) -> Any:
     filters, kernel = weight.shape[0], weight.shape[2:]
     matrix = xp.reshape(weight, (groups, filters // groups, -1))
-    columns = _swapped(xp, matrix) @ _grouped(xp, g, groups, filters // groups)
+    columns = xp.matmul(_swapped(xp, matrix), _grouped(xp, g, groups, filters // groups))
     windows = xp.reshape(columns, (x.shape[0], x.shape[1], math.prod(kernel), *g.shape[2:]))
     return xp.unpatches(windows, x.shape, kernel, stride, padding, dilation)
 
@@ -216,7 +257,7 @@ def _conv_weight(
     filters, kernel = weight.shape[0], weight.shape[2:]
     windows = xp.patches(x, kernel, stride, padding, dilation)
     columns = _grouped(xp, windows, groups, weight.shape[1] * math.prod(kernel))
-    product = _grouped(xp, g, groups, filters // groups) @ _swapped(xp, columns)  # (batch, groups, filters, columns)
+    product = xp.matmul(_grouped(xp, g, groups, filters // groups), _swapped(xp, columns))  # (.., filters, columns)
     return xp.reshape(xp.sum(product, axis=0), weight.shape)
 
 
@@ -230,11 +271,12 @@ def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, paddi
 def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
     ones = (1,) * len(kernel)
     windows = xp.patches(x, kernel, stride, padding, ones, -math.inf)
-    places = xp.reshape(xp.arange(windows.shape[2]), (1, 1, -1) + (1,) * len(kernel))
-    first = xp.expand_dims(xp.argmax(windows, axis=2), axis=2) == places
-    return xp.unpatches(
-        xp.expand_dims(g, axis=2) * xp.astype(first, str_dtype(g)), x.shape, kernel, stride, padding, ones
-    )
+    shares, left = [], None
+    for i in range(windows.shape[2]):
+        reaches = windows[:, :, i, ...] == out
+        shares.append(g * xp.astype(reaches if left is None else reaches & left, str_dtype(g)))
+        left = xp.logical_not(reaches) if left is None else left & xp.logical_not(reaches)
+    return xp.unpatches(xp.stack(shares, axis=2), x.shape, kernel, stride, padding, ones)
 
 
 rule("conv", _conv_input, _conv_weight, _over_rows)

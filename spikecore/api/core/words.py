@@ -15,6 +15,11 @@ Every engine follows these conventions:
 * ``conv(x, weight, bias, stride, padding, dilation, groups)``: ``x`` (batch, channels, *space), any number of space
   axes; ``bias`` (filters,) or None; ``stride``, ``padding``, ``dilation`` are tuples, one entry per space axis. It
   correlates (no flip), as torch does.
+* ``moments(x, axis)`` stacks the mean and the biased variance of x over ``axis``, a tuple.
+* ``batch_norm(x, moments, weight, bias, axis, eps)`` is weight (x - mean) / sqrt(var + eps) + bias with the moments of
+  x itself over ``axis``, which are passed so that they are computed once. Its derivative by x takes them for what they
+  are, functions of x; by ``moments`` there is none. ``weight`` and ``bias`` have the axes of x that are not in
+  ``axis``, or broadcast with them; each may be None.
 * ``max_pool`` gives its gradient to the first maximum in row-major order.
 * ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
 * ``stop_gradient(x)`` is the identity with derivative zero.
@@ -68,7 +73,7 @@ DIFFERENTIABLE = (
     # arithmetic
     "add subtract multiply divide negative pow abs maximum minimum clip where exp log sqrt tanh atan erf matmul linear "
     # reductions
-    "sum mean max min log_softmax "
+    "sum mean max min log_softmax moments batch_norm "
     # shapes
     "reshape permute_dims expand_dims squeeze broadcast_to concat stack flip take_slice pad astype "
     # space

@@ -21,6 +21,7 @@ from spikecore.api.core.layer import (
     Tree,
     layer_name,
 )
+from spikecore.api.core.rules import along
 from spikecore.api.core.sizes import is_size, map_names
 from spikecore.api.core.words import Array
 from spikecore.arguments import Size
@@ -51,10 +52,6 @@ class _Running(Stateless):
         """Shape of the statistics and of the learned parameters."""
         return (self.num_features,)
 
-    def _along(self, engine: Any, values: Any, x: Any) -> Any:
-        """Statistics or parameters in a shape that broadcasts to x."""
-        return engine.xp.reshape(values, (self.num_features,) + (1,) * (x.ndim - 3))
-
     def init(self, key: Key, shape: Shape) -> Init:
         spaces = (self.space,) if self.space else (0, 1)
         if len(shape) - 1 not in spaces or shape[0] != self.num_features:
@@ -67,34 +64,28 @@ class _Running(Stateless):
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         if "running_mean" not in buffers:
             raise ValueError(f"{layer_name(self)} has running statistics: it runs on whole sequences, not step by step")
-        mean, var = buffers.running_mean, buffers.running_var
+        xp, axes = engine.xp, (*self.axes, *range(3, x.ndim))
         if train:
-            mean, var, buffers = self._batch_statistics(engine, buffers, x)
-        scale = 1.0 / engine.xp.sqrt(var + self.eps)
-        y = (x - self._along(engine, mean, x)) * self._along(engine, scale, x)
-        if "weight" in params:
-            y = y * self._along(engine, params.weight, x)
-        if "bias" in params:
-            y = y + self._along(engine, params.bias, x)
-        return y, buffers
+            moments, affine = xp.moments(x, axes), (params.get("weight"), params.get("bias"))
+            moved = self._moved(buffers, engine.stop_gradient(moments), x, axes)
+            return xp.batch_norm(x, moments, *affine, axes, self.eps), moved
+        scale = 1.0 / xp.sqrt(buffers.running_var + self.eps)
+        scale = scale * params.weight if "weight" in params else scale
+        shift = params.bias - buffers.running_mean * scale if "bias" in params else -buffers.running_mean * scale
+        return x * along(xp, scale, axes) + along(xp, shift, axes), buffers
 
-    def _batch_statistics(self, engine: Any, buffers: Tree, x: Any) -> Tuple[Any, Any, Tree]:
-        xp = engine.xp
-        axes = (*self.axes, *range(3, x.ndim))
+    def _moved(self, buffers: Tree, moments: Any, x: Array, axes: Tuple[int, ...]) -> Tree:
+        """The running statistics after a batch with these moments."""
         count = math.prod(x.shape[axis] for axis in axes)
         if count < 2:
             raise ValueError(
                 f"{layer_name(self)}: training needs more than one value per feature, got x of {tuple(x.shape)}"
             )
-        mean = xp.mean(x, axis=axes)
-        centred = x - self._along(engine, mean, x)
-        var = xp.mean(centred * centred, axis=axes)
         old, new = 1.0 - self.momentum, self.momentum
-        moved = Tree(
-            running_mean=old * buffers.running_mean + new * engine.stop_gradient(mean),
-            running_var=old * buffers.running_var + (new * count / (count - 1)) * engine.stop_gradient(var),
+        return Tree(
+            running_mean=old * buffers.running_mean + new * moments[0, ...],
+            running_var=old * buffers.running_var + (new * count / (count - 1)) * moments[1, ...],
         )
-        return mean, var, moved
 
 
 @dataclass(frozen=True)
@@ -156,9 +147,6 @@ class _BatchNormTT(_Running):
 
     def _size(self) -> Shape:
         return (self.time_steps, self.num_features)
-
-    def _along(self, engine: Any, values: Any, x: Any) -> Any:
-        return engine.xp.reshape(values, (values.shape[0], 1, self.num_features) + (1,) * (x.ndim - 3))
 
     def init(self, key: Key, shape: Shape) -> Init:
         with_bias = super().init(key, shape)

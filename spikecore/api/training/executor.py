@@ -122,7 +122,8 @@ class NetworkExecutor(Executor):
         return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=target_dtype(targets))
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
-        run = Pass(self.engine, steps, record=record_option(self.network, record))
+        trains = self.optimizer is not None  # then what it validates goes the same way each time, too
+        run = Pass(self.engine, steps, record=record_option(self.network, record), repeating=trains)
         return forward(self.network, run, self.params, self.buffers, self.engine.asarray(inputs), state)[0]
 
     def state(self) -> Dict[str, Any]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.core.rules import rule_of
 from spikecore.arguments import real
+from spikecore.engines.numpy import samples
 from spikecore.engines.numpy.namespace import namespace, raw_words
 from spikecore.engines.numpy.product import matmul, sparse_matmul
 from spikecore.engines.numpy.spiking import spiking
@@ -54,8 +56,15 @@ class ArrayEngine(Engine):
 
     def raw_words(self) -> Dict[str, Callable[..., Any]]:
         """The words of the vocabulary as functions of plain arrays, by name."""
-        own = sparse_matmul if self.fused is not False else matmul
-        return raw_words(self.library, self.dtype, own if self.namespace == "numpy" else operator.matmul)
+        if self.namespace != "numpy":
+            return raw_words(self.library, self.dtype, operator.matmul)
+        product = sparse_matmul if self.fused is not False else matmul
+        return samples.words(raw_words(self.library, self.dtype, product, samples.patches))
+
+    def products(self, word: str) -> Tuple[Callable[..., Any], ...]:
+        """The derivative of a word, see ``rule_of``, as this engine's tape takes it."""
+        rules = rule_of(word)
+        return samples.products(word, rules) if self.namespace == "numpy" else rules
 
     # ---- host and engine ----
 

@@ -7,7 +7,7 @@ window back at its place. A convolution is then a matrix product, and so are its
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from spikecore.api.core.windows import window_slices
 from spikecore.engines.numpy.product import shifted
@@ -15,21 +15,25 @@ from spikecore.engines.numpy.product import shifted
 Sizes = Tuple[int, ...]
 
 
-def space_words(xp: Any) -> Dict[str, Callable[..., Any]]:
-    """The words conv, avg_pool, max_pool, patches and unpatches for the array-API namespace ``xp``."""
+def space_words(xp: Any, listed: Optional[Callable[..., Any]] = None) -> Dict[str, Callable[..., Any]]:
+    """The words conv, avg_pool, max_pool, patches and unpatches for the array-API namespace ``xp``; ``listed``, if
+    there is one, is its own ``patches``.
+    """
 
-    def patches(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:
-        padded = _padded(xp, x, padding, fill)
-        pieces = [padded[window] for window in window_slices(x.shape[2:], kernel, stride, padding, dilation)]
+    def stacked(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:
+        maps = padded(xp, x, padding, fill)
+        pieces = [maps[window] for window in window_slices(x.shape[2:], kernel, stride, padding, dilation)]
         return xp.stack(pieces, axis=2)
+
+    patches = listed or stacked
 
     def unpatches(windows: Any, shape: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Any:
         space = tuple(n + 2 * p for n, p in zip(shape[2:], padding))
-        padded = xp.zeros((*shape[:2], *space), dtype=windows.dtype)
+        maps = xp.zeros((*shape[:2], *space), dtype=windows.dtype)
         for i, window in enumerate(window_slices(shape[2:], kernel, stride, padding, dilation)):
-            padded[window] += windows[:, :, i, ...]
+            maps[window] += windows[:, :, i, ...]
         inner = tuple(slice(p, p + n) for p, n in zip(padding, shape[2:]))
-        return padded[(slice(None), slice(None), *inner)]
+        return maps[(slice(None), slice(None), *inner)]
 
     def conv(x: Any, weight: Any, bias: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Any:
         windows = patches(x, weight.shape[2:], stride, padding, dilation)
@@ -48,10 +52,11 @@ def space_words(xp: Any) -> Dict[str, Callable[..., Any]]:
     return {"patches": patches, "unpatches": unpatches, "conv": conv, "avg_pool": avg_pool, "max_pool": max_pool}
 
 
-def _padded(xp: Any, x: Any, padding: Sizes, fill: float) -> Any:
+def padded(xp: Any, x: Any, padding: Sizes, fill: float) -> Any:
+    """Maps with a border of ``fill``."""
     if not any(padding):
         return x
     space = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding))
-    padded = xp.full((*x.shape[:2], *space), fill, dtype=x.dtype)
-    padded[(slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, x.shape[2:])))] = x
-    return padded
+    wide = xp.full((*x.shape[:2], *space), fill, dtype=x.dtype)
+    wide[(slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, x.shape[2:])))] = x
+    return wide

@@ -16,7 +16,7 @@ from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.numpy.arrays import ArrayEngine
 from spikecore.engines.numpy.bptt import scan
-from spikecore.engines.numpy.fusing import fused_scan
+from spikecore.engines.numpy.fusing import fused_scan, wanted_of
 from spikecore.engines.numpy.smooth import Smooth
 from spikecore.engines.numpy.tape import Tape, Var, lower
 from spikecore.engines.stages import Lowers
@@ -124,8 +124,10 @@ class NumpyEngine(Lowers, ArrayEngine):
         if self.fused is False:
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
-        terms = Terms(self.fused, self.dtype, least(repeating), self.target)
-        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight)
+        any_size = self.target == "cpu" and not repeating  # training goes by sizes alone, so that it can be repeated
+        terms = Terms(self.fused, self.dtype, least(repeating), self.target, any_size=any_size)
+        asked = wanted_of(inputs, params, state), inputs.shape[0] == 1 < shape[0]
+        return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight, *asked)
 
     def step(self, stepper: Any, params: Params, state: State, x: Any) -> Tuple[Any, State]:
         """One forward step of a neuron on plain arrays."""

@@ -29,6 +29,15 @@ def fused_scan(
     return node.outputs, node.recorded, node.final
 
 
+def wanted_of(inputs: Any, params: Params, state: State) -> Optional[Wanted]:
+    """The gradients that the tape will ask for; None if there will be no run backwards."""
+    names = tuple(name for name, x in flatten(params).items() if _slot(x) is not None)
+    by_input = _slot(inputs) is not None
+    if not (by_input or names or any(_slot(x) is not None for _, x in leaves(state))):
+        return None
+    return Wanted(by_input, names)
+
+
 @dataclass
 class FusedScan:
     """A whole run over time as one node: its backward pass is one kernel call."""

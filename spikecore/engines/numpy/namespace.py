@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
+from spikecore.api.core.rules import along
 from spikecore.api.core.words import VARIADIC, WORDS, Vocabulary
 from spikecore.engines.numpy.convolution import space_words
 from spikecore.engines.numpy.product import shifted
@@ -43,8 +44,12 @@ _STANDARD = (
 ).split()
 
 
-def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[str, Callable[..., Any]]:
-    """All words as functions of plain arrays of the namespace ``xp``; new arrays have ``dtype``."""
+def raw_words(
+    xp: Any, dtype: str, matmul: Callable[[Any, Any], Any], patches: Optional[Callable[..., Any]] = None
+) -> Dict[str, Callable[..., Any]]:
+    """All words as functions of plain arrays of the namespace ``xp``; new arrays have ``dtype``; ``matmul`` and, if
+    there is one, ``patches`` are the namespace's own.
+    """
     own = {
         "clip": lambda x, low, high: xp.clip(x, low, high),
         "concat": lambda *arrays, axis=0: xp.concat(list(arrays), axis=axis),
@@ -56,6 +61,8 @@ def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[st
         "min": lambda x, axis=None, keepdims=False: xp.min(x, axis=axis, keepdims=keepdims),
         "erf": lambda x: _erf(xp, x),
         "matmul": matmul,
+        "moments": lambda x, axis: _moments(xp, x, axis),
+        "batch_norm": lambda *arguments, **options: _batch_norm(xp, *arguments, **options),
         "linear": lambda x, weight, bias=None: shifted(matmul(x, xp.permute_dims(weight, (1, 0))), bias),
         "log_softmax": lambda x, axis: _log_softmax(xp, x, axis),
         "pad": lambda x, widths, value=0.0: _pad(xp, x, widths, value),
@@ -66,7 +73,7 @@ def raw_words(xp: Any, dtype: str, matmul: Callable[[Any, Any], Any]) -> Dict[st
         "ones": lambda shape, dtype=dtype: xp.ones(shape, dtype=_named(xp, dtype)),
         "full": lambda shape, value, dtype=dtype: xp.full(shape, value, dtype=_named(xp, dtype)),
     }
-    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp)}
+    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp, patches)}
 
 
 def namespace(raw: Dict[str, Callable[..., Any]]) -> Vocabulary:
@@ -104,6 +111,20 @@ def _log_softmax(xp: Any, x: Any, axis: int) -> Any:
         return _log_softmax(xp, columns, 0).T.reshape(x.shape)
     shifted = x - xp.max(x, axis=axis, keepdims=True)  # the largest exponent is 0, so nothing overflows
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, dtype=x.dtype, keepdims=True))
+
+
+def _moments(xp: Any, x: Any, axis: Tuple[int, ...]) -> Any:
+    mean = xp.mean(x, axis=axis)
+    centred = x - along(xp, mean, axis)
+    centred *= centred
+    return xp.stack([mean, xp.mean(centred, axis=axis)])
+
+
+def _batch_norm(xp: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
+    scale = 1.0 / xp.sqrt(moments[1, ...] + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -moments[0, ...] * scale
+    return shifted(x * along(xp, scale, axis), along(xp, shift if bias is None else shift + bias, axis))
 
 
 def _pad(xp: Any, x: Any, widths: Any, value: float) -> Any:

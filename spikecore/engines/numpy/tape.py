@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from spikecore.api.core.rules import rule_of
 from spikecore.api.core.tree import Tree, map_leaves
 from spikecore.api.core.words import OPERATORS, REFLECTED, VARIADIC, WORDS
 
@@ -143,7 +142,7 @@ class Tape:
         plain = [a.value if type(a) is Var else a for a in arguments]
         out = raw(*plain, **options)
         slots = [a.slot if type(a) is Var else None for a in arguments]
-        products = rule_of(name)
+        products = self.engine.products(name)
         if not products or not any(slots):
             return Var(out, self)
         if name not in VARIADIC and any(slots[len(products) :]):

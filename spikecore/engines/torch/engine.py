@@ -120,9 +120,9 @@ class TorchEngine(Lowers, Engine):
         steps = max(1, FEW_BYTES // (elements * x.element_size()))
         if steps >= x.shape[0] or not x.is_cpu or compiling():
             return function(x)
-        parts = [function(part) for part in x.split(steps)]
-        y = torch.cat([part.flatten(0, 1) for part in parts])  # on one axis, maps keep their memory order
-        return y.unflatten(0, (x.shape[0], x.shape[1]))
+        batch, flat = x.shape[1], x.flatten(0, 1)  # on one axis, maps keep their memory order, and so do gradients
+        parts = [function(part.unflatten(0, (-1, batch))) for part in flat.split(steps * batch)]
+        return torch.cat([part.flatten(0, 1) for part in parts]).unflatten(0, (-1, batch))
 
     def scan(
         self,
@@ -179,6 +179,12 @@ class TorchEngine(Lowers, Engine):
             return None
         results = fused_scan(self, stepper, params, state, inputs, steps, (), window, repeating, (weight, bias))
         return None if results is None else (results[0], results[2])
+
+    def any_size(self, repeating: bool) -> bool:
+        """Whether a run takes kernels that are compiled whatever its size: training goes by sizes alone, so that it
+        can be repeated to the last bit.
+        """
+        return not repeating
 
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.select import explain

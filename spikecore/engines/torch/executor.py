@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from contextlib import nullcontext
+from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -12,7 +13,9 @@ from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.api.layers.network import Output, objective
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from spikecore.engines.torch.modes import in_func
+from spikecore.engines.torch.modes import compiling, in_func
+from spikecore.engines.torch.threads import alone
+from spikecore.kernels.runtime.blas import PART
 
 
 class TorchExecutor(NetworkExecutor):
@@ -22,6 +25,7 @@ class TorchExecutor(NetworkExecutor):
         super().place(params, buffers)
         self.params = map_leaves(lambda x: x.detach().requires_grad_(), self.params)
         self.leaves: List[Any] = [x for _, x in leaves(self.params)]
+        self.size = sum(x.numel() for x in self.leaves)
         self.torch_optimizer = _build(self.optimizer, self.leaves) if self.optimizer and self.leaves else None
 
     def step(
@@ -35,6 +39,17 @@ class TorchExecutor(NetworkExecutor):
         lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
+        with self._threads(x, steps):
+            return self._step(x, y, steps, key, state, lengths)
+
+    def _threads(self, x: Any, steps: Optional[int]) -> ContextManager[None]:
+        """One thread for vectors and a network so small that a core is done sooner than another one wakes up."""
+        if x.ndim != 3 or not x.is_cpu or compiling():  # maps meet each weight of a convolution many times
+            return nullcontext()
+        forwards = (steps or x.shape[0]) * x.shape[1] * self.size
+        return alone() if 3 * forwards <= PART else nullcontext()  # backwards there are two products for each
+
+    def _step(self, x: Any, y: Any, steps: Optional[int], key: Optional[Key], state: Any, lengths: Any) -> Any:
         with torch.enable_grad():
             run = self.training_pass(steps, key)
             operands = (self.params, self.buffers, x, y, state)

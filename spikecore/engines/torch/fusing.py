@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Tuple
+import math
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 
-from spikecore.api.core.tree import Params, State, flatten
+from spikecore.api.core.tree import Params, State, flatten, leaves
 from spikecore.api.neurons.stepper import Noisy, Stepper
 from spikecore.engines.torch.layout import are_last, from_last, param_to_last, to_last
 from spikecore.engines.torch.memory import KEPT
@@ -14,6 +15,7 @@ from spikecore.engines.torch.modes import casting, compiling, has_data, transfor
 from spikecore.engines.torch.once import Once
 from spikecore.engines.torch.operators import number_of, overlap, run, run_back
 from spikecore.engines.torch.product import multiply
+from spikecore.kernels.base import Wanted
 from spikecore.kernels.readout import BIAS, WEIGHT, bias_fits
 from spikecore.kernels.recurrence import Product
 from spikecore.kernels.runtime.openmp import use_threads
@@ -55,15 +57,21 @@ def fused_scan(
             raise RuntimeError("fused=True, but torch.func and forward mode cannot look into kernels: use fused='auto'")
         return None
 
-    flat, terms = flatten(params), Terms(engine.fused, engine.dtype, least(repeating), target, PRODUCT)
+    any_size = target == "cpu" and engine.any_size(repeating)
+    flat = flatten(params)
+    terms = Terms(engine.fused, engine.dtype, least(repeating), target, PRODUCT, any_size)
     weight, bias = behind or (None, None)
     wide = () if weight is None else tuple(weight.shape)
-    kernels = choose(terms, stepper, flat, flatten(state), (steps, *inputs.shape[1:]), record, wide)
+    constant, shape = inputs.shape[0] == 1 < steps, (steps, *inputs.shape[1:])
+    wanted = wanted_of(inputs, flat, state, weight, bias) if any_size else None
+    kernels = choose(terms, stepper, flat, flatten(state), shape, record, wide, wanted, constant)
     if kernels is None:
         return None
     if weight is not None:
         flat.update({WEIGHT: weight, BIAS: weight.new_zeros(len(weight)) if bias is None else bias})
     given, last = [flat[name] for name in kernels.params], are_last(inputs)
+    if engine.fused is not True and math.prod(shape) < terms.least:
+        last = False  # spikes of small maps lie as the loop stacks them
     first = [state[name] for name in kernels.states]
     if last:
         inputs, first, given = to_last(inputs, 2), [to_last(x, 1) for x in first], [param_to_last(x) for x in given]
@@ -74,6 +82,17 @@ def fused_scan(
         results = [from_last(x, x.ndim - 3) for x in results]
     out, rest, count = results[0], results[1:], len(kernels.record)
     return out, State(zip(kernels.record, rest[:count])), State(zip(kernels.states, rest[count:]))
+
+
+def wanted_of(inputs: Any, params: Dict[str, Any], state: State, weight: Any, bias: Any) -> Optional[Wanted]:
+    """The gradients that torch will ask for; None if there will be no run backwards."""
+    if not torch.is_grad_enabled():
+        return None
+    operands = {**params, **({} if weight is None else {WEIGHT: weight, BIAS: bias})}
+    names = tuple(name for name, x in operands.items() if isinstance(x, torch.Tensor) and x.requires_grad)
+    if not (inputs.requires_grad or names or any(x.requires_grad for _, x in leaves(state))):
+        return None
+    return Wanted(inputs.requires_grad, names)
 
 
 def _matrices(a: Any) -> Any:

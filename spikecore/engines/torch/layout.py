@@ -6,9 +6,11 @@ faster with it, forward and backward. A neuron treats all elements alike, so it 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import torch
+
+from spikecore.engines.torch.modes import compiling, has_data, transformed
 
 FEW_BYTES = 1 << 24  # upper limit of the data between two layers: so much stays in the cache
 
@@ -20,6 +22,18 @@ def channels_last(x: Any) -> Any:
     if x.shape[1] == 1:  # with one channel both orders are the same; these strides give the output channels last
         return from_last(x.reshape(x.shape[0], *x.shape[2:], 1), 1)
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def pooled(pool: Callable[[Any], Any], x: Any) -> Any:
+    """What a pooling makes of maps. Its gradient is put into the memory order of ``x``: if it comes in another one, as
+    from behind a Flatten, torch's backward pass copies the whole map twice, which is larger.
+    """
+    y = pool(x)
+    last = torch.channels_last
+    plain = y.requires_grad and y.ndim == 4 and x.is_cpu and has_data(x) and not (compiling() or transformed())
+    if plain and x.is_contiguous(memory_format=last) and not x.is_contiguous():
+        y.register_hook(lambda g: g.contiguous(memory_format=last))
+    return y
 
 
 def canonical(x: Any) -> Any:

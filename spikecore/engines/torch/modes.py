@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from functools import wraps
+from typing import Any, Callable
 
 import torch
 from torch.autograd import forward_ad
@@ -19,6 +21,17 @@ compiling = getattr(_compiler, "is_compiling", _never)  # whether the call is co
 read_by_dynamo = getattr(_compiler, "is_dynamo_compiling", _never)  # whether Dynamo reads this Python code
 _in_batches = getattr(getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", None)
 in_func = getattr(torch._C, "_are_functorch_transforms_active", _never)  # whether torch.func transforms the call
+
+
+def unread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which Dynamo is not to read. Nor is Dynamo imported for that, which would take a second."""
+    hidden = getattr(torch, "_disable_dynamo", lambda function: function)(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (hidden if "torch._dynamo" in sys.modules else function)(*args, **kwargs)
+
+    return call
 
 
 def transformed() -> bool:

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 
 from spikecore.api.core.windows import window_slices
 from spikecore.api.core.words import WORDS, Vocabulary
+from spikecore.engines.torch.batch_norm import batch_norm, in_words, moments
 from spikecore.engines.torch.convolution import CONV, conv
+from spikecore.engines.torch.layout import pooled
 from spikecore.engines.torch.memory import zeros_like
 from spikecore.engines.torch.product import linear, matmul
 from spikecore.engines.torch.spike import spike
@@ -70,8 +72,10 @@ def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vo
         "linear": partial(linear, look=look) if lean else F.linear,
         "zeros_like": zeros_like if lean else torch.zeros_like,
         "conv": partial(conv, look=look) if lean else _conv,
-        "avg_pool": _avg_pool,
-        "max_pool": _max_pool,
+        "moments": moments if lean else _moments,
+        "batch_norm": batch_norm if lean else lambda x, moments, *rest, **options: in_words(x, *rest, **options),
+        "avg_pool": _pooled(_avg_pool) if lean else _avg_pool,
+        "max_pool": _pooled(_max_pool) if lean else _max_pool,
         "patches": _patches,
         "unpatches": _unpatches,
         "spike": lambda u, surrogate: spike(u, surrogate, xp),
@@ -94,6 +98,11 @@ def _log_softmax(x: Any, axis: int) -> Any:
     return F.log_softmax(x, dim=axis)
 
 
+def _moments(x: Any, axis: Any) -> Any:
+    centred = x - x.mean(dim=axis, keepdim=True)
+    return torch.stack((x.mean(dim=axis), (centred * centred).mean(dim=axis)))
+
+
 def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
     flat = [n for low_high in reversed(tuple(widths)) for n in low_high]  # torch counts axes from the last
     return F.pad(x, flat, value=value)
@@ -113,6 +122,10 @@ def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
 
 def _max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
     return _MAX[x.ndim - 2](x, kernel, stride, padding)
+
+
+def _pooled(pool: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, *options: pooled(lambda maps: pool(maps, *options), x)
 
 
 def _patches(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float = 0.0) -> Any:

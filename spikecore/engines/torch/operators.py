@@ -67,7 +67,7 @@ def _request(kernels: Kernels, inputs: Any, operands: Any, steps: int) -> Reques
 
 def _array(x: Any) -> Any:
     """What kernels take: on the CPU a NumPy array that shares the tensor's memory."""
-    return x.detach().resolve_neg().numpy() if x.is_cpu else x.detach()
+    return x.numpy(force=True) if x.is_cpu else x.detach()
 
 
 def _over_time(g: Any, shape: Any, like: Any) -> Any:
@@ -76,9 +76,11 @@ def _over_time(g: Any, shape: Any, like: Any) -> Any:
 
 def in_rows(x: Any, shape: Any) -> Any:
     """A gradient as kernels read it on the CPU: each step's values side by side, copied by all threads if need be."""
-    if x.is_contiguous() or not x.is_cpu or not x.numel() or x[0].is_contiguous():
+    if x.is_contiguous() or not x.is_cpu or not x.numel():
         return x
     row = x[0]
+    if row.is_contiguous():
+        return x
     if x.stride(0) == 0:
         return row.contiguous().expand(shape)
     return fresh(shape, x.dtype).copy_(x)

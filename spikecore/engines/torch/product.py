@@ -7,11 +7,7 @@ gradient by b and frees a; the second, ``ByLeft``, needs b alone. On the CPU res
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
-from functools import lru_cache
-from typing import Any, Callable, Optional
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +15,17 @@ import torch.nn.functional as F
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, read_by_dynamo, transformed
 from spikecore.engines.torch.once import Once
+from spikecore.engines.torch.threads import mkl_threads
 from spikecore.kernels.runtime.blas import PART
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sparse import product as sparse
 
 LARGE = 1 << 20  # elements of a from which on it matters
-_LIBRARY = {"linux": "libtorch_cpu.so", "win32": "torch_cpu.dll"}.get(sys.platform)
 
 
 def multiply(a: Any, b: Any, out: Any) -> None:
     """Write the product a @ b of matrices to ``out``, on one thread if it is small, see ``kernels/runtime/blas.py``."""
-    limit = _mkl_threads() if out.numel() * a.shape[1] < 2 * PART else None
+    limit = mkl_threads() if out.numel() * a.shape[1] < 2 * PART else None
     if limit is None:
         torch.mm(a, b, out=out)
         return
@@ -38,19 +34,6 @@ def multiply(a: Any, b: Any, out: Any) -> None:
         torch.mm(a, b, out=out)
     finally:
         limit(before)
-
-
-@lru_cache(maxsize=None)
-def _mkl_threads() -> Optional[Callable[[int], int]]:
-    """MKL's function that sets how many threads it takes for products of this Python thread, and gives the number
-    before; 0 is torch's. None where torch multiplies with something else: setting torch's own number of threads would
-    be for the whole process.
-    """
-    try:
-        library = ctypes.CDLL(os.path.join(os.path.dirname(torch.__file__), "lib", _LIBRARY or ""))
-        return library.MKL_Set_Num_Threads_Local  # type: ignore[no-any-return]
-    except (AttributeError, OSError):
-        return None
 
 
 def matmul(a: Any, b: Any, look: bool = True) -> Any:

@@ -125,8 +125,7 @@ def empty(shape: Tuple[int, ...], dtype: Any) -> Any:
     if size >= LEAST:
         return np.asarray(_Loan(_block(_rounded(size + LINE)), tuple(shape), kind))
     raw = np.empty(size + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    return raw[start : start + size].view(kind).reshape(shape)
+    return np.ndarray(shape, kind, raw, -raw.__array_interface__["data"][0] % LINE)
 
 
 def copy(a: Any, shape: Tuple[int, ...], dtype: Any) -> Any:

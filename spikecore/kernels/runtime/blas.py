@@ -15,30 +15,54 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
-from typing import Any, Callable, ContextManager, List
+from typing import Any, Callable, ContextManager, List, Sequence
 
 import numpy as np
 
 PART = 1 << 23  # multiplications that take a core longer than to wake another one
 FEW = 1 << 18  # as many OpenBLAS itself leaves to one thread
+_here = threading.local()  # .part: whether this thread does a part of something that is shared out already
 
 
 def multiply(a: Any, b: Any, out: Any) -> None:
     """Write the product a @ b of matrices, or of stacks of them, to ``out``."""
     work = out.size * a.shape[-1]
-    if work <= FEW or not _libraries():
+    if work <= FEW or not _libraries() or getattr(_here, "part", False):
         np.matmul(a, b, out=out)
         return
     with _calm as threads:
-        first, *others = _parts(a, b, out, max(1, min(threads, work // PART)))
-        waiting: List[Future[None]] = []
-        try:
-            for part in others:
-                waiting.append(_started(threads, part))
-            first()
-        finally:  # whatever happened, nobody writes to ``out`` any more
-            for future in waiting:
-                future.result()
+        _together(threads, _parts(a, b, out, max(1, min(threads, work // PART))))
+
+
+def share(tasks: Sequence[Callable[[], None]]) -> None:
+    """Run functions, which may multiply, on as many threads as a product gets."""
+    if len(tasks) < 2 or not _libraries() or getattr(_here, "part", False):
+        for task in tasks:
+            task()
+        return
+    with _calm as threads:
+        _together(threads, [partial(_each, tasks[i::threads]) for i in range(min(threads, len(tasks)))])
+
+
+def _each(tasks: Sequence[Callable[[], None]]) -> None:
+    before, _here.part = getattr(_here, "part", False), True
+    try:
+        for task in tasks:
+            task()
+    finally:
+        _here.part = before
+
+
+def _together(threads: int, parts: Sequence[Callable[[], Any]]) -> None:
+    first, *others = parts
+    waiting: List[Future[None]] = []
+    try:
+        for part in others:
+            waiting.append(_started(threads, part))
+        first()
+    finally:  # whatever happened, nobody works on a part any more
+        for future in waiting:
+            future.result()
 
 
 def _started(threads: int, part: Callable[[], Any]) -> Future[None]:

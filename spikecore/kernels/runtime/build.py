@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any, Callable, ContextManager
+from typing import Dict, NamedTuple, Optional
 
+from spikecore.kernels.runtime import machine_code
+from spikecore.kernels.runtime.kernel import Kernel
+from spikecore.kernels.runtime.machine_code import CFunction
 from spikecore.kernels.runtime.modules import load
-from spikecore.kernels.runtime.openmp import turn
 
 HEAD = """\
 import numpy as np
 from numba import njit, prange
-from spikecore.kernels.runtime.launch import call, pointer_to
+from spikecore.kernels.runtime.launch import call, float_of_bits, pointer_to
 from spikecore.kernels.runtime.numba_cache import c_function, function
 
 F = np.{dtype}
 SIZE = F().itemsize
 CHUNK, EVERY = {chunk}, {every}
 row = pointer_to("{dtype}")
+
+
+@njit(error_model="numpy", inline="always")
+def min(a, b):
+    return b if b < a else a
+
+
+@njit(error_model="numpy", inline="always")
+def max(a, b):
+    return b if b > a else a
+
 
 {exp}
 {before}
@@ -32,7 +44,7 @@ row = pointer_to("{dtype}")
 EXP32 = """
 @njit(error_model="numpy", inline="always")
 def power_of_two(n):
-    return np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
 
 
 @njit(error_model="numpy", inline="always")
@@ -56,61 +68,83 @@ EVERY = 32  # steps of a block whose states are computed again: 264 KB for each 
 SLOW = 1.0  # seconds of compilation worth mentioning
 
 
-@lru_cache(maxsize=None)
-def build(source: str, name: str, dtype: str, parallel: bool) -> Callable[..., Any]:
-    """The function ``name`` of ``source``, a step on arrays, compiled by Numba when it is first called."""
-    decorator = f'function(parallel={parallel}, error_model="numpy", nogil=True)'
-    function = getattr(load(_text(source, dtype, decorator)), name)
-    return _announced(function, name, turn() if parallel else nullcontext())
+class Recipe(NamedTuple):
+    """What a C function is compiled from.
+
+    Args:
+        text: of the generated module.
+        name: of the function in it.
+    """
+
+    text: str
+    name: str
 
 
-@lru_cache(maxsize=None)
-def build_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Callable[..., Any]:
-    """The kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps, compiled by Numba.
+in_memory: Dict[Recipe, CFunction] = {}  # the C functions of this process
+
+
+def recipe_of_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Recipe:
+    """The recipe of the kernel ``name`` of ``source``, a whole run in blocks of ``every`` steps.
 
     ``before`` is code that stands before it.
     """
-    from spikecore.kernels.runtime.launch import Kernel  # needs Numba
-
     signature = 'c_function("void(intp, intp, CPointer(intp))", error_model="numpy")'
-    return Kernel(_c_function(_text(source, dtype, signature, every, before), name), dtype)
+    return Recipe(_text(source, dtype, signature, every, before), name)
+
+
+def recipe_of_tile(source: str, name: str, dtype: str, count: int, before: str = "") -> Recipe:
+    """The recipe of a C function of ``count`` addresses and extents; sums may go in any order."""
+    integers = ", ".join(["intp"] * count)
+    signature = f'c_function("void({integers})", error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})'
+    return Recipe(_text(source, dtype, signature, before=before), name)
 
 
 @lru_cache(maxsize=None)
-def build_tile(source: str, name: str, dtype: str, count: int, before: str = "") -> Any:
+def build_run(source: str, name: str, dtype: str, every: int = EVERY, before: str = "") -> Kernel:
+    """A kernel from its recipe, see ``recipe_of_run``: loaded from disk, or compiled by Numba."""
+    return kernel_of(recipe_of_run(source, name, dtype, every, before), dtype)
+
+
+@lru_cache(maxsize=None)
+def kernel_of(recipe: Recipe, dtype: str) -> Kernel:
+    """The kernel of a recipe."""
+    return Kernel(make(recipe), dtype)
+
+
+@lru_cache(maxsize=None)
+def build_tile(source: str, name: str, dtype: str, count: int, before: str = "") -> CFunction:
     """A C function of ``count`` addresses and extents that kernels of whole runs call; sums may go in any order."""
-    integers = ", ".join(["intp"] * count)
-    signature = f'c_function("void({integers})", error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})'
-    return _c_function(_text(source, dtype, signature, before=before), name)
+    return make(recipe_of_tile(source, name, dtype, count, before))
+
+
+def make(recipe: Recipe) -> CFunction:
+    """The function of a recipe: from memory, from disk, or compiled."""
+    made = at_hand(recipe)
+    if made is None:
+        begun = time.perf_counter()
+        made = in_memory[recipe] = getattr(load(recipe.text, machine_code.code_around()), recipe.name)
+        _announce(recipe.name, time.perf_counter() - begun)
+    return made
+
+
+def at_hand(recipe: Recipe) -> Optional[CFunction]:
+    """The function of a recipe from memory or from disk; None where it is to be compiled, which takes a second."""
+    made = in_memory.get(recipe)
+    if made is None:
+        made = machine_code.load(entry_of(recipe))
+        if made is not None:
+            in_memory[recipe] = made
+    return made
+
+
+def entry_of(recipe: Recipe) -> str:
+    """Under which name the function of a recipe is kept on disk."""
+    return machine_code.entry(machine_code.module_name(recipe.text, machine_code.code_around()), recipe.name)
 
 
 def _text(source: str, dtype: str, decorator: str, every: int = EVERY, before: str = "") -> str:
     parts = {"exp": EXP[dtype].strip(), "before": before, "decorator": decorator, "source": source}
     return HEAD.format(dtype=dtype, chunk=CHUNK, every=every, **parts)
-
-
-def _c_function(text: str, name: str) -> Any:
-    from spikecore.kernels.runtime import launch  # needs Numba
-
-    begun = time.perf_counter()
-    compiled = getattr(load(text, launch.text()), name)
-    if not compiled.cache_hits:
-        _announce(name, time.perf_counter() - begun)
-    return compiled
-
-
-def _announced(function: Any, name: str, turn: ContextManager[Any]) -> Callable[..., Any]:
-    """Say so when a first call takes long because it compiles; ``turn`` is what it runs in."""
-
-    def call(*arguments: Any) -> Any:
-        known, begun = len(function.overloads), time.perf_counter()
-        with turn:
-            result = function(*arguments)
-        if len(function.overloads) > known:
-            _announce(name, time.perf_counter() - begun)
-        return result
-
-    return call
 
 
 def _announce(name: str, took: float) -> None:

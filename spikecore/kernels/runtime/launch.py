@@ -9,19 +9,15 @@ pointers, not arrays: they take Numba a quarter to a third less time.
 
 from __future__ import annotations
 
-import ctypes
-import inspect
-import sys
 from functools import lru_cache
-from typing import Any, Callable, Sequence
+from typing import Any, Callable
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from spikecore.kernels.runtime.machine_code import code_around
 from spikecore.kernels.runtime.modules import load
-from spikecore.kernels.runtime.openmp import turn
 
 SOURCE = """\
 from numba import prange
@@ -52,6 +48,16 @@ def pointer_to(dtype: str) -> Any:
 
 
 @intrinsic
+def float_of_bits(context: Any, bits: Any) -> Any:
+    """The float32 with the bits of an int32. For NumPy's ``view``, Numba also compiles an error."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@intrinsic
 def call(context: Any, function: Any, *given: Any) -> Any:
     """Call a C function by its address, with integers and with arrays, which become pointers."""
 
@@ -68,40 +74,7 @@ def call(context: Any, function: Any, *given: Any) -> Any:
     return types.void(types.intp, types.Tuple(tuple(whole))), generate
 
 
-class Kernel:
-    """A compiled kernel.
-
-    Args:
-        function: what ``numba.cfunc`` made: (worker, number of workers, table).
-        dtype: of all arrays.
-    """
-
-    def __init__(self, function: Any, dtype: str) -> None:
-        self.dtype = np.dtype(dtype)
-        self.function, self.address = function, function.address  # the code lives as long as the function
-        self.alone = ctypes.CFUNCTYPE(None, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)(self.address)
-
-    def __call__(self, workers: int, numbers: Sequence[int], arrays: Sequence[Any]) -> None:
-        """Run it on ``workers`` threads. Rows must be without gaps; a single one is read again and again."""
-        entries = [*numbers]
-        for a in arrays:
-            assert a.dtype == self.dtype  # it would read on in memory of others
-            entries.append(a.__array_interface__["data"][0])
-            entries.append(a.strides[0] // a.itemsize if a.ndim and a.shape[0] > 1 else 0)
-        table = np.array(entries, np.intp)
-        if workers > 1:
-            with turn():
-                _launcher()(self.address, workers, table)
-        else:
-            self.alone(0, 1, table.ctypes.data)
-
-
 @lru_cache(maxsize=None)
-def _launcher() -> Callable[..., Any]:
-    return load(SOURCE, text()).launch  # type: ignore[no-any-return]
-
-
-@lru_cache(maxsize=None)
-def text() -> str:
-    """This file, which compiled kernels depend on."""
-    return inspect.getsource(sys.modules[__name__])
+def launcher() -> Callable[..., Any]:
+    """The loop over Numba's threads: a function of a kernel's address, the number of workers, and the table."""
+    return load(SOURCE, code_around()).launch  # type: ignore[no-any-return]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import linecache
 import sys
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
+
+from spikecore.kernels.runtime.machine_code import module_name
 
 
 @lru_cache(maxsize=None)
@@ -16,7 +17,7 @@ def load(text: str, depends: str = "") -> Any:
 
     It is no file: whoever asks for its source, as compilers do, gets the text that ran.
     """
-    name = f"spikecore_kernel_{hashlib.blake2b((text + depends).encode(), digest_size=12).hexdigest()}"
+    name = module_name(text, depends)
     place, module = f"<{name}>", ModuleType(name)
     linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)
     sys.modules[name] = module  # before it runs: compilers look modules up by name

@@ -19,7 +19,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 
-from spikecore.kernels.runtime import store
+from spikecore.kernels.runtime import machine_code, store
 
 
 class Kept(NullCache):
@@ -53,14 +53,21 @@ class Kept(NullCache):
         return f"{self.name}-{hashlib.blake2b(depends.encode(), digest_size=12).hexdigest()}"
 
 
-def c_function(signature: str, **options: Any) -> Callable[[Any], Any]:
-    """``numba.cfunc``, with our cache."""
+def c_function(signature: str, **options: Any) -> Callable[[Any], machine_code.CFunction]:
+    """What ``numba.cfunc`` compiles, as machine code that is kept on disk; compiled at once if it is not there."""
 
-    def compiled(function: Any) -> Any:
-        c_function = CFunc(function, normalize_signature(signature), locals={}, options=options)
-        c_function._cache = Kept(function)  # type: ignore[attr-defined]
-        c_function.compile()
-        return c_function
+    def compiled(function: Any) -> machine_code.CFunction:
+        entry = machine_code.entry(function.__module__, function.__qualname__)
+        found = machine_code.load(entry)
+        if found is None:
+            made: Any = CFunc(function, normalize_signature(signature), locals={}, options=options)
+            made.compile()
+            try:
+                found = machine_code.keep(entry, made.native_name, made._library._get_compiled_object())
+            except RuntimeError:  # it calls into Numba, or into Intel's vector mathematics
+                store.say("a kernel needs more than the C library: each process compiles it again")
+                found = machine_code.CFunction(made.address, made)
+        return found
 
     return compiled
 

@@ -35,7 +35,7 @@ def launch() -> None:
     with _impatient(levels is None):
         numba.get_num_threads()
     if levels is not None:
-        _openmp().omp_set_max_active_levels(levels)
+        loaded().omp_set_max_active_levels(levels)
     if torch:
         torch.set_num_threads(count)
 
@@ -72,40 +72,62 @@ def _impatient(first: bool) -> Iterator[None]:
 
 def _levels() -> Optional[int]:
     """How deep parallel regions may nest; None if there is no OpenMP yet."""
+    library = loaded()
+    return None if library is None else int(library.omp_get_max_active_levels())
+
+
+def loaded() -> Any:
+    """The OpenMP in this process; None if there is none yet."""
     try:
-        return int(_openmp().omp_get_max_active_levels())
+        library = ctypes.CDLL(None)  # symbols are looked for as Numba's were, in what the process has loaded first
+        library.omp_get_max_active_levels  # noqa: B018  (whether it is there)
     except (AttributeError, OSError, TypeError):  # not loaded; no symbols of the process itself on this system
         return None
-
-
-def _openmp() -> Any:
-    return ctypes.CDLL(None)  # symbols are looked for as Numba's were, in what the process has loaded first
+    return library
 
 
 def use_threads(count: int) -> None:
     """Let kernels called from this Python thread use at most ``count`` threads: as many as torch does, not more."""
-    if getattr(_own, "threads", None) == count:
-        return
-    import numba
+    _own.most = max(1, min(count, _limit()))
 
-    launch()
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    _own.most = max(1, min(count, most))
-    numba.set_num_threads(_own.most)
-    _own.threads = count
+
+def follow(count: int) -> None:
+    """``use_threads`` where kernels have been called from this Python thread; elsewhere there is nothing to change."""
+    if hasattr(_own, "most"):
+        use_threads(count)
 
 
 def most_threads() -> int:
     """How many threads a kernel called from this Python thread may use: one in a process that was forked."""
-    if _forked:
-        return 1
-    found: Optional[int] = getattr(_own, "most", None)
-    if found is None:
-        import numba
+    return 1 if _forked else int(getattr(_own, "most", None) or _limit())
 
-        launch()
-        return int(numba.get_num_threads())
-    return found
+
+def ready() -> None:
+    """Let Numba's loops over threads that are called from this Python thread use as many."""
+    import numba
+
+    launch()
+    most = getattr(_own, "most", None)
+    if most is not None and getattr(_own, "numbas", None) != most:
+        numba.set_num_threads(most)
+        _own.numbas = most
+
+
+def _limit() -> int:
+    """The most threads there are: what Numba takes, once it is here, and what it would take."""
+    numba = sys.modules.get("numba")
+    if numba is not None and hasattr(numba, "get_num_threads"):
+        return int(numba.config.NUMBA_NUM_THREADS)
+    return _cores()
+
+
+@lru_cache(maxsize=None)
+def _cores() -> int:
+    given = os.environ.get("NUMBA_NUM_THREADS")
+    if given:
+        return int(given)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _in_child() -> None:

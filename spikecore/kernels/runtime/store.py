@@ -42,13 +42,22 @@ def load(name: str) -> Optional[bytes]:
             _check_folder(place)
             data = _read(place / name)
         except Distrusted as reason:
-            _say(f"{reason}; it is not used")
+            say(f"{reason}; it is not used")
             continue
         except OSError:  # none, or none that this user may read
             continue
         if data[:SIZE] == _digest(name, data[SIZE:]):
             return data[SIZE:]
     return None
+
+
+def can_keep() -> bool:
+    """Whether one of the places looks as if it could be written to."""
+    for place in places():
+        folder = next((above for above in (place, *place.parents) if above.exists()), None)
+        if folder is not None and folder.is_dir() and os.access(str(folder), os.W_OK | os.X_OK):
+            return True
+    return False
 
 
 def save(name: str, data: bytes) -> None:
@@ -65,7 +74,7 @@ def save(name: str, data: bytes) -> None:
             reasons.append(str(reason))
         except OSError as reason:
             reasons.append(f"{place}: {reason.strerror}")
-    _say(f"compiled kernels stay in memory, the next process compiles them again ({'; '.join(reasons)})")
+    say(f"compiled kernels stay in memory, the next process compiles them again ({'; '.join(reasons)})")
 
 
 def _check_folder(place: pathlib.Path) -> None:
@@ -123,7 +132,8 @@ def _digest(name: str, data: bytes) -> bytes:
     return hashlib.blake2b(name.encode() + b"\0" + data, digest_size=SIZE).digest()
 
 
-def _say(text: str) -> None:
-    if text not in _said:  # once per process
+def say(text: str) -> None:
+    """Say something on standard error, once per process."""
+    if text not in _said:
         _said.add(text)
         print(f"spikecore: {text}", file=sys.stderr)

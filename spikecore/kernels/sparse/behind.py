@@ -21,6 +21,7 @@ from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.readout import BIAS, WEIGHT
 from spikecore.kernels.recurrence import Product
 from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import Recipe
 from spikecore.kernels.sequence import SequenceNumba
 from spikecore.kernels.sinks import Sink
 from spikecore.kernels.sparse import product as sparse
@@ -56,6 +57,13 @@ class ProductBehind(Kernels):
 
     def out_shape(self, shape: Tuple[int, ...]) -> Tuple[int, ...]:
         return (*shape[:-1], self.outs)
+
+    def recipes(self, wanted: Optional[Wanted], constant: bool) -> Optional[List[Recipe]]:
+        found = _neuron(self, Packed()).recipes(None, constant) or []
+        if wanted is not None:
+            own = Wanted(wanted.inputs, tuple(p for p in wanted.params if p in self.step.params), wanted.window)
+            found = found + (_neuron(self, Sink()).recipes(own, constant) or [])[1:]
+        return found
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
         """Shapes of the spikes' words and of the states before every block of steps."""

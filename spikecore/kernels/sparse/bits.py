@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
-from spikecore.kernels.sparse.vectors import WORD, digest
+from spikecore.kernels.sparse.words import WORD, digest
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,12 @@ def address(a: Any) -> int:
     return int(a.__array_interface__["data"][0])
 
 
+def recipe(name: str, dtype: str) -> Recipe:
+    """What "pack", "unpack" or "count" is compiled from."""
+    source = {"pack": PACK, "unpack": UNPACK, "count": COUNT}[name]
+    return recipe_of_run(source, name, dtype, before=BEFORE.format(digest=digest()))
+
+
 @lru_cache(maxsize=None)
 def _kernel(name: str, dtype: str) -> Any:
-    source = {"pack": PACK, "unpack": UNPACK, "count": COUNT}[name]
-    return build_run(source, name, dtype, before=BEFORE.format(digest=digest()))
+    return kernel_of(recipe(name, dtype), dtype)

@@ -15,11 +15,11 @@ from typing import Any, Tuple
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import Bits, address
 from spikecore.kernels.sparse.patches import FUNCTIONS, Plan
-from spikecore.kernels.sparse.vectors import WORD, digest
+from spikecore.kernels.sparse.words import WORD, digest
 
 FEW, MANY = 32, 512  # positions whose lists are made at once: of taps, and of positions for each tap
 PARTS = 32  # as many threads can share a gradient
@@ -220,6 +220,11 @@ def _nothing(dtype: str) -> Any:
 
 @lru_cache(maxsize=None)
 def _kernel(name: str, dtype: str, weighted: bool) -> Any:
+    return kernel_of(recipe(name, dtype, weighted), dtype)
+
+
+def recipe(name: str, dtype: str, weighted: bool) -> Recipe:
+    """What "convolve" or "by_weight", with factors if ``weighted``, is compiled from."""
     source = {"convolve": CONVOLVE, "by_weight": BY_WEIGHT}[name]
     before = FUNCTIONS.format(digest=digest(), weighted=weighted)
-    return build_run(source.format(few=FEW, many=MANY, weighted=weighted), name, dtype, before=before)
+    return recipe_of_run(source.format(few=FEW, many=MANY, weighted=weighted), name, dtype, before=before)

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
-from spikecore.kernels.sparse.vectors import digest
+from spikecore.kernels.sparse.words import digest
 
 WIDTH = 128  # columns of a panel
 
@@ -85,7 +85,12 @@ def dots(lists: Lists, left: Any, right: Any) -> Any:
     return out
 
 
+def recipe(dtype: str) -> Recipe:
+    """What the dot products are compiled from."""
+    before = BEFORE.format(digest=digest(), block=BLOCK, width=WIDTH)
+    return recipe_of_run(SOURCE, "dots", dtype, before=before)
+
+
 @lru_cache(maxsize=None)
 def _kernel(dtype: str) -> Any:
-    before = BEFORE.format(digest=digest(), block=BLOCK, width=WIDTH)
-    return build_run(SOURCE, "dots", dtype, before=before)
+    return kernel_of(recipe(dtype), dtype)

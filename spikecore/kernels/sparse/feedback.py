@@ -15,11 +15,11 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.sparse.bits import address
-from spikecore.kernels.sparse.vectors import WORD, digest
+from spikecore.kernels.sparse.words import WORD, digest
 
 LEAST = 1 << 22  # multiplications of a step from which on lists may be faster
 MOST = 0.25  # part of the neurons that may fire
@@ -105,6 +105,11 @@ def feedback(weight: Any, samples: int) -> Optional[Callable[[Any, Any], bool]]:
     return multiply
 
 
+def recipe(dtype: str) -> Recipe:
+    """What the product of a step is compiled from."""
+    return recipe_of_run(SOURCE, "feedback", dtype, before=BEFORE.format(digest=digest()))
+
+
 @lru_cache(maxsize=None)
 def _kernel(dtype: str) -> Any:
-    return build_run(SOURCE, "feedback", dtype, before=BEFORE.format(digest=digest()))
+    return kernel_of(recipe(dtype), dtype)

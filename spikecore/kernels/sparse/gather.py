@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
-from spikecore.kernels.sparse.vectors import WORD, digest
+from spikecore.kernels.sparse.words import WORD, digest
 
 BEFORE = """
 from spikecore.kernels.sparse.vectors import adder  # {digest}
@@ -113,10 +113,15 @@ def sums(lists: Lists, matrix: Any, start: Any = None, out: Any = None) -> Any:
     return out
 
 
+def recipe(dtype: str, weighted: bool) -> Recipe:
+    """What the sums, with factors if ``weighted``, are compiled from."""
+    before = BEFORE.format(digest=digest(), block=BLOCK, weighted=weighted)
+    return recipe_of_run(SOURCE, "gather", dtype, before=before)
+
+
 @lru_cache(maxsize=None)
 def _gather(dtype: str, weighted: bool) -> Any:
-    before = BEFORE.format(digest=digest(), block=BLOCK, weighted=weighted)
-    return build_run(SOURCE, "gather", dtype, before=before)
+    return kernel_of(recipe(dtype, weighted), dtype)
 
 
 @lru_cache(maxsize=8)

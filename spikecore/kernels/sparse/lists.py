@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import BEFORE, Bits, address
-from spikecore.kernels.sparse.vectors import digest
+from spikecore.kernels.sparse.words import digest
 
 BLOCK = 1024  # numbers of one part of a list: as many rows of a panel, see gather.py
 STRIP = 8  # words of a row in a cache line
@@ -125,8 +125,13 @@ def _nothing(dtype: str) -> Any:
     return np.zeros((1, 1), dtype)
 
 
-@lru_cache(maxsize=None)
-def _kernel(name: str, dtype: str, count: bool) -> Any:
+def recipe(name: str, dtype: str, count: bool) -> Recipe:
+    """What "by_rows" or "by_columns" is compiled from: what counts, or what lists."""
     source = {"by_rows": BY_ROWS, "by_columns": BY_COLUMNS}[name].format(block=BLOCK, count=count)
     before = BEFORE.format(digest=digest()) + 'whole, numbers = pointer_to("int64"), pointer_to("uint16")\n'
-    return build_run(source, name, dtype, before=before)
+    return recipe_of_run(source, name, dtype, before=before)
+
+
+@lru_cache(maxsize=None)
+def _kernel(name: str, dtype: str, count: bool) -> Any:
+    return kernel_of(recipe(name, dtype, count), dtype)

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Dict, List, Tuple
 import numpy as np
 
 from spikecore.kernels.runtime import allocator
-from spikecore.kernels.runtime.build import build_tile
+from spikecore.kernels.runtime.build import Recipe, make, recipe_of_tile
+from spikecore.kernels.runtime.machine_code import CFunction
 from spikecore.kernels.sinks import PAIR, Sink, workers
-from spikecore.kernels.sparse.vectors import WORD, digest
+from spikecore.kernels.sparse.words import WORD, digest
 
 CHUNK = 2048  # neurons at once, about: whole rows
 BEFORE = """
@@ -69,6 +70,9 @@ class Packed(Sink):
     def table(self, shape: Tuple[int, ...], dtype: str, back: bool) -> Tuple[int, ...]:
         return shape[1], per_row(shape[1]), _pack_rows(dtype).address
 
+    def recipes(self, dtype: str, back: bool) -> List[Recipe]:
+        return [recipe(dtype)]
+
     def arrays(self, params: Dict[str, Any], shape: Tuple[int, ...], dtype: str, back: bool) -> List[Any]:
         return [allocator.empty((workers(shape), PAIR * self.chunk_of(shape)), dtype)]
 
@@ -78,6 +82,11 @@ def per_row(inner: int) -> int:
     return -(-inner // WORD)
 
 
+def recipe(dtype: str) -> Recipe:
+    """What the function that packs rows is compiled from."""
+    return recipe_of_tile(PACK_ROWS, "pack_rows", dtype, 5, BEFORE.format(digest=digest()))
+
+
 @lru_cache(maxsize=None)
-def _pack_rows(dtype: str) -> Any:
-    return build_tile(PACK_ROWS, "pack_rows", dtype, 5, BEFORE.format(digest=digest()))
+def _pack_rows(dtype: str) -> CFunction:
+    return make(recipe(dtype))

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 import numpy as np
 
 from spikecore.api.core.windows import window_counts
-from spikecore.kernels.sparse.vectors import WORD
+from spikecore.kernels.sparse.words import WORD
 
 Sizes = Tuple[int, ...]
 MOST = 1 << 14  # taps; so many lists of positions are still of some megabytes

@@ -5,10 +5,6 @@ A vector of 64 elements is as many of the machine's registers as it takes: LLVM 
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
-from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
@@ -16,8 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-WORD = 64  # bits of a word, elements of the longest vector
-LINE = 64  # bytes of a cache line, where panels and their rows begin
+from spikecore.kernels.sparse.words import LINE, WORD
 
 
 def _vector(context: Any, builder: Any, pointer: Any, kind: Any, width: int) -> Any:
@@ -169,9 +164,3 @@ def dotter(width: int) -> Any:
         return types.void(panel, index, count, given, out), generate
 
     return dot
-
-
-@lru_cache(maxsize=None)
-def digest() -> str:
-    """A text that changes with this file, on which compiled code depends."""
-    return hashlib.blake2b(inspect.getsource(sys.modules[__name__]).encode(), digest_size=8).hexdigest()

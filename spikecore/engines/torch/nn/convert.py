@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, Dict, Mapping, Union
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Union
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten, unflatten
 from spikecore.api.layers import containers
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.model import Model
 from spikecore.arguments import checked
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.lapicque import Lapicque
@@ -29,6 +28,9 @@ from spikecore.engines.torch.nn.pairs import PAIRS
 from spikecore.engines.torch.nn.parallel import AssociativeLeaky, LeakyParallel
 from spikecore.engines.torch.nn.recurrent import RLeaky, RSynaptic
 from spikecore.engines.torch.nn.stateleaky import LinearLeaky, StateLeaky
+
+if TYPE_CHECKING:  # what comes with it takes a quarter of the time to import spikecore.nn
+    from spikecore.api.training.model import Model
 
 Arrays = Dict[str, Any]
 STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
@@ -61,6 +63,8 @@ def from_torch(
     Raises:
         ValueError: a layer without counterpart, named by its place in ``net``; no ``input_shape`` where it is needed.
     """
+    from spikecore.api.training.model import Model
+
     params: Arrays = {}
     buffers: Arrays = {}
     network = _layer(net, "", "", params, buffers)
@@ -144,6 +148,8 @@ def to_torch(model: Model) -> nn.Module:
     Raises:
         ValueError: a layer without counterpart, named by its place in the network.
     """
+    from spikecore.api.training.model import Model
+
     if not isinstance(model, Model):
         raise TypeError(f"model={shown(model)} must be a spikecore.Model: of a network make one, sc.Model(network)")
     state = model.state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
@@ -9,8 +10,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from spikecore.engines.torch.batch_norm import by_rows, normalized
 from spikecore.engines.torch.convolution import CONV, conv
-from spikecore.engines.torch.layout import canonical
+from spikecore.engines.torch.layout import canonical, pooled
+from spikecore.engines.torch.modes import has_data
 from spikecore.engines.torch.nn.calls import BATCHED, QUESTIONS, REFUSED, Call
 from spikecore.engines.torch.nn.neuron_run import SPIKES, NeuronRun
 from spikecore.engines.torch.nn.over_time import OverTime, StepByStep, holding, memory_of
@@ -18,7 +21,9 @@ from spikecore.engines.torch.nn.unchanged import first_line
 from spikecore.engines.torch.product import linear
 from spikecore.kernels.sparse.product import watched
 
+POOLS = ("max_pool2d", "avg_pool2d")
 ONCE, MERGED = "once: constant in time", "time and batch merged"
+EACH = "all steps at once, each by its own statistics"
 
 
 class Over(TorchFunctionMode):
@@ -140,6 +145,8 @@ class Over(TorchFunctionMode):
         if call.func in CONV.values():
             options = {**kwargs, "last": self.last, "look": self.fused}
             return self._as_one_batch(x, lambda flat: conv(flat, *rest, **options))
+        if call.name in POOLS:
+            return self._as_one_batch(x, lambda flat: pooled(lambda maps: call.func(maps, *rest, **kwargs), flat))
         return self._as_one_batch(x, lambda flat: call.func(flat, *rest, **kwargs))
 
     def _as_one_batch(self, x: OverTime, function: Callable[[Any], Any]) -> Any:
@@ -154,7 +161,8 @@ class Over(TorchFunctionMode):
             if call.training is None:
                 raise StepByStep("torch.batch_norm, called by itself, does not say whether it trains")
             self.buffers += [(buffer, buffer.clone()) for buffer in call.args[1:3] if buffer is not None]
-            return self.by_steps(call, "its statistics are those of one step")
+            result = self._normalized(call)
+            return self.by_steps(call, "its statistics are those of one step") if result is None else result
         if "dropout" in call.name:  # vmap refuses others that draw
             return self.by_steps(call, "it may draw")
         varying = [x for x in call.stand_ins if not x.constant]
@@ -173,6 +181,24 @@ class Over(TorchFunctionMode):
             return self.by_steps(call, f"torch.vmap: {first_line(error)}")
         self.say("all steps at once")
         return None if call.name == "setitem" else self._wrapped(result)
+
+    def _normalized(self, call: Call) -> Any:
+        """Batch norm by the statistics of each step, all steps at once; None where torch's own is to run."""
+        named: Any = call.kwargs.get
+        x, buffers = call.stand_ins[0].seq, call.args[1:3]
+        axis, others = (1, *range(3, x.ndim)), call.tensors[1:]
+        plain = len(call.stand_ins) == 1 and all(has_data(y) and y.dtype == x.dtype and y.ndim == 1 for y in others)
+        count = math.prod(x.shape[i] for i in axis)
+        if not (self.fused and plain and by_rows(x, axis) and count > 1 and isinstance(named("momentum"), float)):
+            return None
+        y, moments = normalized(x, None, named("weight"), named("bias"), axis, named("eps"))
+        weight, since = named("momentum"), torch.arange(self.steps - 1, -1, -1, dtype=x.dtype)
+        shares = weight * (1.0 - weight) ** since  # of each step in the running statistics after the last one
+        for buffer, each in zip(buffers, (moments[0], moments[1] * (count / (count - 1)))):
+            if buffer is not None:
+                buffer.mul_((1.0 - weight) ** self.steps).add_(shares @ each.expand(self.steps, -1))
+        self.say(ONCE if call.stand_ins[0].constant else EACH)
+        return holding(self, y)
 
     def _in_place(self, call: Call) -> Any:
         target = call.kwargs.get("out", call.args[0] if call.args else None)

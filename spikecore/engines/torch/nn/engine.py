@@ -66,6 +66,9 @@ class FaceEngine(TorchEngine):
         engine, options["repeating"] = self._suited(stepper), _training(inputs)
         return TorchEngine.readout_scan(engine, stepper, params, state, inputs, weight, bias, **options)
 
+    def any_size(self, repeating: bool) -> bool:
+        return True
+
     def _suited(self, stepper: Any) -> Any:
         """The engine for a run of a neuron."""
         return self if has_formula(stepper) else self.unfused()

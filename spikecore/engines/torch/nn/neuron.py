@@ -208,16 +208,19 @@ class SpikingNeuron(Protocol):
         engine, params = self._ready(sequence)
         engine = engine if fused else engine.unfused()
         current = self._neuron.project(engine, params, sequence)
-        zeros = partial(at_rest, current, self._shape(current[0]))
-        rest = self._resting(engine, params, current[0], start) or {name: zeros() for name in self.states}
-        run = params, self._start(current[0], start, rest), current
+        row = current.detach()[0]
+        zeros = partial(at_rest, row, self._shape(row))
+        rest = self._resting(engine, params, row, start) or {name: zeros() for name in self.states}
+        run = params, self._start(row, start, rest), current
         if behind is not None and x.dtype == behind[0].dtype and not record and not self._neuron.parallel:
             product = engine.readout_scan(self._neuron, *run, *behind, steps=steps)
             if product is not None:
                 return product[0], {}, product[1], True
         scan = partial(self._neuron.at_once, engine) if self._neuron.parallel else partial(engine.scan, self._neuron)
         spk, recorded, final = scan(*run, steps=steps, record=record)
-        return (spk.to(x.dtype) if x.is_floating_point() else spk), recorded, final, False
+        if spk.dtype != x.dtype and x.is_floating_point():
+            spk = spk.to(x.dtype)
+        return spk, recorded, final, False
 
 
 _DEFAULTS = {**{p.name: p.default for p in SpikingNeuron.face.signature.parameters.values()}, "reset_delay": True}

@@ -49,6 +49,10 @@ class Parts(Described):
         engine = engine_for(x.device, x.dtype)
         return engine, self._neuron.prepare(engine, self._tensors(engine, host))
 
+    def prepared(self) -> Params:
+        """The prepared parameters of a run over time in float32."""
+        return self._ready(torch.zeros(()))[1]
+
     # ---- spikes and resets ----
 
     def fire(self, mem: Any) -> Any:

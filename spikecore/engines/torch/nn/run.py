@@ -13,6 +13,8 @@ from torch import nn
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.sizes import whole_number
 from spikecore.arguments import Size, checked
+from spikecore.engines.torch.modes import unread
+from spikecore.engines.torch.nn.chain import chain_of, run_chain
 from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
 from spikecore.engines.torch.nn.hooks import heard
@@ -47,8 +49,9 @@ def run(
         state: states to start from, as ``utils.get_state`` returns them; None starts at rest, whatever earlier calls
             left.
         explain: True prints what ran how; a function is called with that text.
-        fused: whether neurons may run in kernels, which are compiled at their first run and have no second derivative;
-            False differentiates a loop over the neuron's step.
+        fused: whether neurons may run in kernels, which have no second derivative. Small runs take those that are
+            compiled, and gradients may change in their last bits when that happens. False always differentiates a loop
+            over the neuron's step.
         record: names of layers, as in ``net.named_modules()``, whose spikes and states (or outputs) to return.
 
     Returns:
@@ -64,6 +67,13 @@ def run(
     """
     names = (record,) if isinstance(record, str) else tuple(record)
     steps = _steps(x, num_steps)
+    layers = None if names or explain else chain_of(module_of(net))
+    if layers is not None:
+        if state is not None:
+            check_state(net, state)
+        out = run_chain(layers, x.unsqueeze(0) if num_steps is not None else x, steps, state, fused)
+        if out is not None:
+            return out
     modules = dict(module_of(net).named_modules())
     unknown = [name for name in names if name not in modules]
     if unknown:
@@ -111,7 +121,7 @@ def _loop(net: Any, modules: Any, data: Any, steps: int, state: Any, record: Tup
     return outputs, {name: stacked(values) for name, values in seen.items()}
 
 
-@getattr(torch, "_disable_dynamo", lambda function: function)  # torch.compile is not to read this
+@unread  # by torch.compile
 def _once(
     net: Any, modules: Dict[str, Any], data: Any, steps: int, state: Any, record: Any, fused: bool, explain: bool
 ) -> Tuple[Any, Any, Dict[str, Any]]:

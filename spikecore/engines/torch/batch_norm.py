@@ -1,0 +1,219 @@
+"""Batch normalisation on long rows.
+
+On the CPU torch's own takes the channels of one pixel at a time where they lie next to each other, and is slow with a
+few of them. Here a row of pixels is one row, or a whole sample where each channel lies by itself. Sums run along such
+rows, and only their result, one row per step, is reduced to channels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, List, Tuple
+
+import torch
+import torch.nn.functional as F
+
+from spikecore.engines.torch.memory import KEPT, fresh
+from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
+
+PIECE = 1 << 19  # elements that stay in the cache from one operation to the next
+
+
+def moments(x: Any, axis: Tuple[int, ...]) -> Any:
+    """See ``api/core/words.py``."""
+    if by_rows(x, axis):
+        return Moments.apply(*_rows(x), 0 in axis)
+    var, mean = torch.var_mean(x, dim=axis, correction=0)
+    return torch.stack((mean, var))
+
+
+def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
+    """See ``api/core/words.py``."""
+    if all(v is None or v.shape == moments.shape[1:] for v in (weight, bias)) and by_rows(x, axis):
+        return normalized(x, moments.detach(), weight, bias, axis, eps)[0]
+    if tuple(axis) == (0, 1, *range(3, x.ndim)):
+        return F.batch_norm(x.flatten(0, 1), None, None, weight, bias, True, 0.0, eps).view(x.shape)
+    return in_words(x, weight, bias, axis, eps)
+
+
+def in_words(x: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
+    """The same in operations that torch differentiates as often as one likes."""
+    centred = x - x.mean(dim=axis, keepdim=True)
+    y = centred * (1.0 / torch.sqrt((centred * centred).mean(dim=axis, keepdim=True) + eps))
+
+    def along(values: Any) -> Any:
+        values = values.expand(*y.shape[: y.ndim - len(axis) - values.ndim], *values.shape)
+        for place in sorted(axis):
+            values = values.unsqueeze(place)
+        return values
+
+    y = y if weight is None else y * along(weight)
+    return y if bias is None else y + along(bias)
+
+
+def by_rows(x: Any, axis: Tuple[int, ...]) -> bool:
+    """Whether ``axis`` are batch and space, perhaps time, of a sequence whose memory can be looked at."""
+    if x.ndim < 3 or tuple(axis) not in ((0, 1, *range(3, x.ndim)), (1, *range(3, x.ndim))):
+        return False
+    plain = x.is_cpu and x.dtype in KEPT and has_data(x) and x.layout is torch.strided and x.numel() > 0
+    return plain and not (compiling() or torch.jit.is_tracing() or transformed() or casting("cpu"))
+
+
+def normalized(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Tuple[Any, Any]:
+    """What ``batch_norm`` gives, and the moments; None makes them. For sequences that ``by_rows`` takes."""
+    rows, order = _rows(x)
+    y, found = BatchNorm.apply(rows, weight, bias, moments, order, 0 in axis, eps)
+    return order.restored(y), found
+
+
+class Order:
+    """Where the channels of a sample are.
+
+    Args:
+        shape: (time, batch, channels, *space).
+        last: whether they are next to each other, the last axis in memory, and a row is one of space; else the first
+            axis of a sample is theirs, and a sample is a row.
+
+    Attributes:
+        places: how often a row has each channel.
+    """
+
+    def __init__(self, shape: Tuple[int, ...], last: bool) -> None:
+        self.shape, self.last, self.places = shape, last, shape[-1] if last else math.prod(shape[3:])
+
+    def row(self, values: Any) -> Any:
+        """One value per channel, ([time,] channels), as rows ([time, 1,] row)."""
+        values = values if values.ndim == 1 else values[:, None]
+        wide = values[..., None, :] if self.last else values[..., None]
+        shape = (self.places, self.shape[2]) if self.last else (self.shape[2], self.places)
+        return wide.expand(*values.shape[:-1], *shape).flatten(-2)
+
+    def sums(self, rows: Any) -> Any:
+        """The sum of each channel in rows (time, row)."""
+        if self.places == 1:
+            return rows
+        split = (self.places, self.shape[2]) if self.last else (self.shape[2], self.places)
+        return rows.unflatten(-1, split).sum(-2 if self.last else -1)
+
+    def restored(self, rows: Any) -> Any:
+        """The sequence that rows are of."""
+        if not self.last:
+            return rows.view(self.shape)
+        return rows.view(*self.shape[:2], *self.shape[3:], self.shape[2]).movedim(-1, 2)
+
+
+def _rows(x: Any) -> Tuple[Any, Order]:
+    """A sequence as rows (time, rows, row): a view where memory allows."""
+    moved = x.movedim(2, -1)
+    last = x.ndim > 3 and not x.is_contiguous() and moved.is_contiguous()
+    if last:
+        return moved.reshape(len(x), -1, x.shape[2] * x.shape[-1]), Order(tuple(x.shape), last)
+    return x.reshape(*x.shape[:2], -1), Order(tuple(x.shape), last)
+
+
+def _pieces(rows: Any) -> List[slice]:
+    """Some steps at a time."""
+    steps = max(1, PIECE // rows[0].numel())
+    return [slice(t, t + steps) for t in range(0, len(rows), steps)]
+
+
+def _room(rows: Any) -> Any:
+    """Memory for what is made of one piece."""
+    return fresh((min(len(rows), _pieces(rows)[0].stop), *rows.shape[1:]), rows.dtype)
+
+
+def _at(row: Any, part: slice) -> Any:
+    """What belongs to some steps, of a row for each step or of one for all."""
+    return row if row.ndim == 1 else row[part]
+
+
+def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
+    """Mean and biased variance (2, [time,] channels) of rows (time, rows, row)."""
+    room, count = _room(rows), rows.shape[1] * order.places
+
+    def mean(sums: Any) -> Any:
+        each = order.sums(sums) / count
+        return each.mean(0) if all_steps else each
+
+    def squares(part: slice) -> Any:
+        centred = torch.sub(rows[part], _at(centre, part), out=room[: len(rows[part])])
+        return centred.mul_(centred).sum(1)
+
+    first = mean(rows.sum(1))
+    centre = order.row(first)
+    return torch.stack((first, mean(torch.cat([squares(part) for part in _pieces(rows)]))))
+
+
+class Moments(torch.autograd.Function):
+    """The moments of rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Any, order: Order, all_steps: bool) -> Any:
+        out = _moments(rows, order, all_steps)
+        ctx.save_for_backward(rows, out)
+        ctx.order, ctx.count = order, rows.shape[1] * order.places * (len(rows) if all_steps else 1)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        rows, out = ctx.saved_tensors
+        slope = g[1] * (2.0 / ctx.count)
+        return ctx.order.row(g[0] / ctx.count - slope * out[0]) + rows * ctx.order.row(slope), None, None
+
+
+class BatchNorm(torch.autograd.Function):
+    """Rows (time, rows, row) normalised by their own moments; see ``normalized``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Any, weight: Any, bias: Any, moments: Any, order: Order, all_steps: bool, eps: float
+    ) -> Any:
+        mean, var = moments = _moments(rows, order, all_steps) if moments is None else moments
+        scale = 1.0 / torch.sqrt(var + eps)
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        y = torch.addcmul(order.row(shift), rows, order.row(scale), out=fresh(rows.shape, rows.dtype))
+        ctx.save_for_backward(rows, weight, bias, moments)
+        ctx.order, ctx.all_steps, ctx.eps = order, all_steps, eps
+        ctx.mark_non_differentiable(moments)
+        return y, moments
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, _: Any) -> Any:
+        wanted = ctx.needs_input_grad[:3]
+        found = _again(ctx, g, wanted) if torch.is_grad_enabled() else _gradients(ctx, g, wanted[0])
+        return *(x if own else None for x, own in zip(found, wanted)), None, None, None, None
+
+
+def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
+    """The gradients by rows, if wanted, weight and bias. With n for the normalised rows and means over what the moments
+    are of, that by rows is scale (g - mean(g) - n mean(g n)).
+    """
+    rows, weight, bias, (mean, var) = ctx.saved_tensors
+    order, pieces, room, inverse = ctx.order, _pieces(rows), _room(rows), 1.0 / torch.sqrt(var + ctx.eps)
+    products = [torch.mul(g[part], rows[part], out=room[: len(rows[part])]).sum(1) for part in pieces]
+    total, weighted = order.sums(g.sum(1)), order.sums(torch.cat(products))
+    if ctx.all_steps:
+        total, weighted = total.sum(0), weighted.sum(0)
+    weighted, out = (weighted - mean * total) * inverse, None
+    if by_rows:
+        scale = inverse if weight is None else inverse * weight
+        count = rows.shape[1] * order.places * (len(rows) if ctx.all_steps else 1)
+        slope = -scale * inverse * weighted / count
+        constant, slope, scale = (order.row(x) for x in (-scale * total / count - mean * slope, slope, scale))
+        out = fresh(rows.shape, rows.dtype)
+        for part in pieces:
+            torch.addcmul(_at(constant, part), rows[part], _at(slope, part), out=out[part])
+            out[part].addcmul_(g[part], _at(scale, part))
+    shared = ((weighted, weight), (total, bias))
+    return out, *(x if like is None or like.ndim == x.ndim else x.sum(0) for x, like in shared)
+
+
+def _again(ctx: Any, g: Any, wanted: Tuple[bool, ...]) -> Tuple[Any, ...]:
+    """The same by torch, which can differentiate it once more."""
+    rows, weight, bias, _ = ctx.saved_tensors
+    axis = (1, *range(3, len(ctx.order.shape)))
+    y = in_words(ctx.order.restored(rows), weight, bias, (0, *axis) if ctx.all_steps else axis, ctx.eps)
+    inputs = [x for x, own in zip((rows, weight, bias), wanted) if own]
+    found = iter(torch.autograd.grad(y, inputs, ctx.order.restored(g), create_graph=True))
+    return tuple(next(found) if own else None for own in wanted)

@@ -1,0 +1,82 @@
+"""A chain of neurons and Linears on a whole sequence: what ``run`` finds out about other networks is known of these."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional
+
+import torch
+from torch import nn
+
+from spikecore.engines.torch.modes import compiling, transformed
+from spikecore.engines.torch.nn.hooks import heard
+from spikecore.engines.torch.nn.neuron import SpikingNeuron
+from spikecore.engines.torch.product import linear
+
+_FORWARD = nn.Linear.forward  # somebody may put another one in its place
+
+
+def chain_of(net: nn.Module) -> Optional[Dict[str, Any]]:
+    """The layers of a network that is such a chain, by name, if nobody listens to them; None for other networks."""
+    named: Dict[str, Any] = dict(net._modules) if type(net) is nn.Sequential else {"": net}
+    layers = [*named.values()]
+    if not layers or not all(_is_product(layer) or _is_plain(layer) for layer in layers):
+        return None
+    if any(isinstance(layer, SpikingNeuron) and layer.returned_states() for layer in layers[:-1]):
+        return None
+    if len({*map(id, layers)}) < len(layers) or heard(net, *layers):
+        return None
+    return None if any("forward" in vars(layer) for layer in (net, *layers)) else named
+
+
+def _is_product(layer: Any) -> bool:
+    """Whether a layer is a Linear that does what torch's does, with a weight of plain numbers."""
+    if type(layer) is not nn.Linear or nn.Linear.forward is not _FORWARD:
+        return False
+    return type(layer.weight) is nn.Parameter and layer.weight.layout is torch.strided
+
+
+def _is_plain(neuron: Any) -> bool:
+    """Whether a layer is a neuron whose code is ours and has the form of a scan over spikes and states."""
+    if not isinstance(neuron, SpikingNeuron):
+        return False
+    ours = type(neuron).__module__.startswith("spikecore.") and not any(neuron._modules.values())
+    return bool(ours and neuron.scans and neuron.states) and not (neuron.overridden() or neuron.by_protocol())
+
+
+def run_chain(named: Dict[str, Any], x: Any, steps: int, state: Optional[Mapping[str, Any]], fused: bool) -> Any:
+    """What the network returns at each step; its neurons keep their last states. None where ``x`` is no plain batch.
+
+    Args:
+        named: of ``chain_of``.
+        x: (time, batch, features), or a time axis of 1 with ``steps``.
+        steps: number of steps.
+        state: states to start from; None starts at rest.
+        fused: whether kernels may run.
+    """
+    if type(x) is not torch.Tensor or x.dim() != 3 or not x.numel() or not x.is_floating_point():
+        return None
+    if compiling() or transformed() or torch.jit.is_tracing() or torch._C._len_torch_function_stack():
+        return None
+    skip, finals, following = False, [], [*named.values(), None][1:]
+    out: Any = x
+    for (name, layer), after in zip(named.items(), following):
+        if skip:  # the neuron before has done its work
+            skip = False
+            continue
+        if isinstance(layer, nn.Linear):
+            flat = linear(out.flatten(0, 1), layer.weight, layer.bias, look=fused)
+            out = flat.unflatten(0, out.shape[:2])
+            continue
+        behind = (after.weight, after.bias) if isinstance(after, nn.Linear) else None
+        prefix = f"{name}." if name else ""
+        start = layer.at_rest() if state is None else {n: state[prefix + n] for n in layer.states}
+        names = layer.returned_states()
+        count = steps if out.shape[0] == 1 and steps > 1 else None
+        out, recorded, last, skip = layer.over_time(out, count, start, names, fused, behind)
+        finals.append((layer, {name: value.detach() for name, value in last.items()}))
+        if names:
+            out = (out, *(recorded[name] for name in names))
+    for layer, last in finals:
+        own = layer.__dict__  # where torch need not look whether they are parameters
+        own.update(last) if all(name in own for name in last) else layer.set_hidden(last)
+    return out if isinstance(out, tuple) or len(out) == steps else out.expand(steps, *out.shape[1:])
