@@ -6,6 +6,7 @@ import numpy as np
 
 import spikecore as sc
 from spikecore import functional, spikegen
+from spikecore.api.core import rules
 from spikecore.api.functional import loss as losses
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
@@ -24,6 +25,7 @@ from . import (
     test_optimizers,
     test_random,
     test_surrogates,
+    test_words,
 )
 from .mutants import mutant, with_method
 
@@ -79,15 +81,23 @@ def latency_stretches_by_the_batch(patch):
 # -- layers, losses, optimisers --
 
 
+@mutant(test_words.check_gradient, next(case for case in cases.DIFFERENTIABLE if case.word == "batch_norm"))
+def moments_of_batch_norm_are_constants(patch):
+    def by_input(xp, g, out, x, moments, weight, bias, axis, eps):
+        return g * rules.along(xp, weight / xp.sqrt(moments[1, ...] + eps), axis)
+
+    patch.setitem(rules.RULES, "batch_norm", (by_input, *rules.RULES["batch_norm"][1:]))
+
+
 @mutant(test_layers.check_batch_norm, cases.Case("", BatchNorm1d(5)))
 def running_variance_is_biased(patch):
-    right = BatchNorm1d._batch_statistics
+    right = BatchNorm1d._moved
 
-    def statistics(self, engine, buffers, x):
-        mean, var, moved = right(self, engine, buffers, x)
-        return mean, var, moved.replace(running_var=0.9 * buffers.running_var + 0.1 * var)
+    def moved(self, buffers, moments, x, axes):
+        after = right(self, buffers, moments, x, axes)
+        return after.replace(running_var=0.9 * buffers.running_var + 0.1 * moments[1, ...])
 
-    patch.setattr(BatchNorm1d, "_batch_statistics", statistics)
+    patch.setattr(BatchNorm1d, "_moved", moved)
 
 
 @mutant(test_layers.check_batch_norm, cases.Case("", BatchNorm1d(5)))
