@@ -79,7 +79,7 @@ SIMULATE = typer.Option(
 )
 FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for. Only ipu has checks.")
 SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
-WARM_NEURONS = typer.Argument(None, metavar="NEURON", help="Neurons, such as leaky. Default: all.", show_default=False)
+WARM_NEURONS = typer.Argument(None, metavar="NEURON", help="Neurons, such as leaky, or products. Default: all.", show_default=False)
 WARM_LIST = typer.Option(False, "--list", help="Say which kernels are ready, and compile none.")
 WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Workloads to time. Default: all.", show_default=False)
 LIST = typer.Option(False, "--list", help="Describe the workloads and exit.")
@@ -248,8 +248,9 @@ def warm(neurons: Optional[List[str]] = WARM_NEURONS, show: bool = WARM_LIST) ->
 
     The neurons are leaky, synaptic, alpha, lapicque, rleaky and rsynaptic, each as a layer of a Model and as a module
     of spikecore.nn, in float32, with the resets "subtract" and "zero" and the surrogates atan and fast_sigmoid;
-    forwards and backwards, and of leaky and synaptic also together with a Linear of 10 outputs. The values of beta and
-    the like make no difference. Other kernels are compiled as they are needed.
+    forwards and backwards, and of leaky and synaptic also together with a Linear of 10 outputs. The name products
+    stands for the products and convolutions that take spikes as lists. The values of beta and the like make no
+    difference. Other kernels are compiled as they are needed.
     """
     from spikecore.cli import warm as warming  # its imports are for no other command
 

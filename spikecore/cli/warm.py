@@ -16,10 +16,12 @@ from spikecore.kernels.readout import BIAS, WEIGHT
 from spikecore.kernels.runtime import build, store
 from spikecore.kernels.select import recipes_of
 from spikecore.kernels.sizes import NO_NUMBA, has_numba
+from spikecore.kernels.sparse.ready import recipes
 
 SIZE = 5  # neurons: any number would do, kernels do not depend on it
 OUTS = 10  # rows of the Linear behind a neuron, as in a classifier of digits
 READOUT = ("leaky", "synaptic")  # the neurons whose spikes go to it
+PRODUCTS = "products"  # the name of what multiplies spikes, which belongs to no neuron
 RESETS = ("subtract", "zero")
 SURROGATES: Dict[str, Any] = {"atan": sc.surrogate.atan(), "fast_sigmoid": sc.surrogate.fast_sigmoid()}
 NEURONS: Dict[str, Callable[..., Any]] = {
@@ -74,15 +76,18 @@ def pieces(names: Sequence[str]) -> List[Piece]:
     """The kernels of neurons, each once.
 
     Raises:
-        ConfigError: a name is none of ``NEURONS``, or Numba is not installed.
+        ConfigError: a name is none of ``NEURONS`` and not ``PRODUCTS``, or Numba is not installed.
     """
     for name in names:
-        if name not in NEURONS:
-            raise ConfigError([f"{name}: {unknown('neuron', name, list(NEURONS))}"])
+        if name not in (*NEURONS, PRODUCTS):
+            raise ConfigError([f"{name}: {unknown('neuron', name, [*NEURONS, PRODUCTS])}"])
     if not has_numba():
         raise ConfigError([f"warm: {NO_NUMBA}"])
     found: Dict[build.Recipe, Piece] = {}
-    for name in names or NEURONS:
+    if PRODUCTS in (names or [PRODUCTS]):
+        for label, recipe in recipes("float32"):
+            found[recipe] = Piece(f"{PRODUCTS}, {label}: {recipe.name}", recipe)
+    for name in (name for name in names or NEURONS if name != PRODUCTS):
         for reset in RESETS:
             for surrogate in SURROGATES:
                 for run in _runs(name, reset, surrogate):
@@ -132,7 +137,7 @@ def warm(names: Sequence[str], say: Callable[[str], Any] = print) -> int:
     """Compile the kernels of neurons that are not on disk yet.
 
     Args:
-        names: of ``NEURONS``; none are all.
+        names: of ``NEURONS``, or ``PRODUCTS``; none are all.
         say: called with a line for each kernel, and one in the end.
 
     Returns:

@@ -118,7 +118,8 @@ def kernels_or_reason(
     part = elementwise_part(stepper) if terms.target == "cpu" else None
     around: Any = (Recurrence, terms.product) if part else None
     if weight and not part:
-        narrow, product = readout.fits(shape, weight), (behind.ProductBehind, terms.product, weight[0])
+        narrow = readout.fits(shape, weight) or not behind.fits(shape, weight)
+        product = behind.ProductBehind, terms.product, weight[0]
         around = (SequenceNumba, readout.Multiply(weight[0])) if narrow else product
     request = part or stepper, terms.target, terms.dtype, _constants(params), record
     kernels, is_fixed = _remembered(*request)

@@ -16,7 +16,7 @@ from spikecore.api.core.windows import window_counts
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
 from spikecore.kernels.sparse.patches import MOST, Geometry, Plan, Sizes, plan_of
-from spikecore.kernels.sparse.product import sampled_rate
+from spikecore.kernels.sparse.product import note, sampled_rate
 
 GUESSED, COUNTED = 0.8, 0.9  # lists must take less than this part of the dense convolution's time
 LEAST = 1 << 22  # multiplications from which on it is worth to think about it
@@ -121,14 +121,18 @@ def spike_maps_of(
     if gain < WORTH or plan.rows >= MOST:
         return None
     matrix = _matrix(x, last)
-    if _forward(geometry, plan, filters, sampled_rate(matrix), True) > GUESSED * dense:
+    guess = sampled_rate(matrix)
+    if _forward(geometry, plan, filters, guess, True) > GUESSED * dense:
+        note(guess, lists=False, counted=False)
         return None
     from spikecore.kernels.sparse.bits import pack
 
     if threads is not None:
         use_threads(threads)
     bits = pack(matrix)
-    if _forward(geometry, plan, filters, bits.rate, bits.binary) > COUNTED * dense:
+    lists = _forward(geometry, plan, filters, bits.rate, bits.binary) <= COUNTED * dense
+    note(bits.rate, lists)
+    if not lists:
         return None
     return SpikeMaps(tuple(shape), tuple(weight_shape), geometry, bits, None if bits.binary else matrix)
 
