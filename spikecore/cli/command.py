@@ -79,7 +79,8 @@ SIMULATE = typer.Option(
 )
 FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for. Only ipu has checks.")
 SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
-WARM_NEURONS = typer.Argument(None, metavar="NEURON", help="Neurons, such as leaky, or products. Default: all.", show_default=False)
+WARM_HELP = "Neurons, such as leaky, or products. Default: all."
+WARM_NEURONS = typer.Argument(None, metavar="NEURON", help=WARM_HELP, show_default=False)
 WARM_LIST = typer.Option(False, "--list", help="Say which kernels are ready, and compile none.")
 WORKLOADS = typer.Argument(None, metavar="WORKLOAD", help="Workloads to time. Default: all.", show_default=False)
 LIST = typer.Option(False, "--list", help="Describe the workloads and exit.")

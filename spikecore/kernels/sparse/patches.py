@@ -121,7 +121,7 @@ one, all_ones = np.uint64(1), ~np.uint64(0)
 add_16, add_32, add_48, add_64 = (adder(width, {weighted}) for width in (16, 32, 48, 64))
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def add(width, panel, index, by, count, start, out):
     if width == 16:
         add_16(panel, index, by, count, start, out)
@@ -133,7 +133,7 @@ def add(width, panel, index, by, count, start, out):
         add_64(panel, index, by, count, start, out)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def some(bits, at, length):
     n, shift = at >> 6, at & 63
     word = bits[n] >> np.uint64(shift)
@@ -142,7 +142,7 @@ def some(bits, at, length):
     return word & (all_ones >> np.uint64(64 - length))
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def lay_out(plan, given, placed):
     channels, height, width, pad_y, pad_x = plan[2], plan[3], plan[4], plan[5], plan[6]
     for n in range(plan[8]):
@@ -168,7 +168,7 @@ def lay_out(plan, given, placed):
                     word &= word - one
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def patches(plan_at, bits, width, x, step, held, placed, first, count, group, begin, index, by):
     plan = whole(plan_at)
     positions, across, by_y, by_x = plan[0], plan[1], plan[9], plan[10]

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 #: ``add_rows`` may contract a product and a sum into one operation, as matrix products do.
 PRODUCT = """
-@njit(error_model="numpy", fastmath={"contract"})
+@njit(error_model="numpy", fastmath={"contract"}, forceinline=True)
 def add_rows(out, n, a, v, b, w, c, x, d, y):
     for o in range(n):
         out[o] = (((out[o] + v * a[o]) + w * b[o]) + x * c[o]) + y * d[o]
 
 
-@njit(error_model="numpy", fastmath={"contract"})
+@njit(error_model="numpy", fastmath={"contract"}, forceinline=True)
 def add_row(out, n, a, v):
     for o in range(n):
         out[o] = out[o] + v * a[o]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def part(array, first):
     return row(array + first * SIZE)
 """
@@ -121,7 +121,7 @@ def layer(address):
 
 #: Windows in which no input differs from zero give zero; others are computed once for each input in them.
 POOLED = """
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def pooled(value, table, plane, oy, ox):
     height, width = table[3], table[4]
     total, best = F(0.0), F(-np.inf)

@@ -22,7 +22,7 @@ BLOCK = {BLOCK}
 integers = pointer_to("int64")
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def clear(address):
     signal = integers(address)
     signal[COUNT] = 0
@@ -36,7 +36,7 @@ def clear(address):
         signal[ANY] = 0
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def touch(address, lo, hi):
     signal = integers(address)
     touched = integers(signal[TOUCHED])
@@ -45,7 +45,7 @@ def touch(address, lo, hi):
     signal[ANY] = 1
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def gather(address):
     signal = integers(address)
     if signal[LISTED] != 0 and (signal[ANY] != 0 or signal[SILENT] == 0):
