@@ -250,7 +250,7 @@ def test_compiled_code_takes_it():
             return engine.scan(leaky, params, leaky.rest(engine, params, x[0]), x)[0]
 
         torch.compiler.reset()
-        for function in (run, torch.compile(run, fullgraph=True, backend="aot_eager")):
+        for function in (run, torch.compile(run, fullgraph=True, backend="aot_eager", dynamic=True)):
             at = x.clone().requires_grad_()
             function(at).sum().backward()
             found.append(at.grad)

@@ -34,7 +34,7 @@ def scan(
     """``Engine.scan``, called while Dynamo traces."""
     id(stepper)  # a guard: another neuron in its place compiles anew
     number = stepper._number() + 0  # a sum has no source that Dynamo would guard
-    words = engine.device, engine.dtype, str(engine.fused), str(engine.sparse_backward), ".".join(record)
+    words = engine.device, engine.dtype, str(engine.fused), engine.truncation, ".".join(record)
     out, recorded, final = _scan(number, words, flatten(params), flatten(state), inputs, steps, window or 0)
     return out, State(recorded), State(final)
 

@@ -68,6 +68,7 @@ class TorchEngine(Lowers, Engine):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
         self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every
         self.sparse_backward = checked_least(sparse_backward)
+        self.truncation = repr(self.sparse_backward)  # a text is a constant to Dynamo, a number may vary
         self.xp = words(self.device, dtype, lean=True, look=fused is not False)
 
     def __repr__(self) -> str:
