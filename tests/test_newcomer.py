@@ -337,6 +337,11 @@ def test_options_without_effect(make, message):
         (lambda: sc.decay(5.0, "a"), "decay: dt='a' must be a finite number", TypeError),
         (lambda: sc.get_engine("numpy", checkpoint_every="a"), "checkpoint_every='a' must be a number of", ValueError),
         (lambda: sc.get_engine("numpy", checkpoint_every=2.5), "checkpoint_every=2.5 must be a number of", ValueError),
+        (
+            lambda: sc.get_engine("numpy", sparse_backward=-1),
+            "sparse_backward=-1 must be a finite number, at",
+            ValueError,
+        ),
         (lambda: run(state=5), r"state=5 must be the state that an earlier call returned, out\.state", TypeError),
         (lambda: run(state=run()), r"state=Output\(.* must be the state that an earlier call", TypeError),
         (lambda: run(record=3), "record=3 must be True, False, 'last', or names of layers: 1", TypeError),

@@ -125,6 +125,33 @@ def test_a_weight_that_no_spike_meets_may_be_nan(always):
     assert torch.isnan(linear(x, weight)[3]).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # NumPy's own word
+@pytest.mark.parametrize("lists", [False, True], ids=["dense", "lists"])
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+def test_training_finds_a_weight_that_is_nan_whether_a_spike_meets_it_or_not(monkeypatch, name, lists):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    monkeypatch.setattr(sparse, "LEAST", 0)
+    monkeypatch.setattr(sparse, "relative_time", lambda *_, **__: 0.0 if lists else 2.0)
+    draw = np.random.default_rng(0)
+    data = [(draw.random((6, 20)).astype("float32"), np.arange(6) % 5)]
+    net = sc.Sequential(sc.Linear(20, 90), sc.Leaky(), sc.Linear(90, 40), sc.Leaky(), sc.Linear(40, 5), sc.LI())
+    model = sc.Model(net, name, seed=0, fused=True)
+    model.build((20,))
+    state = model.state()
+    params = {path: np.array(x) for path, x in state["params"].items()}
+    params["0.weight"][7], params["0.bias"][7] = 0.0, -1.0  # this neuron is silent
+    params["2.weight"][3, 7] = np.nan
+    model.load_state({**state, "params": params})
+    out = model(data[0][0], num_steps=9, record=["1", "3"])
+    assert not np.asarray(out.states["1"].spikes)[..., 7].any()
+    assert np.isnan(np.asarray(out.states["3"].mem)[..., 3]).any() == (not lists)
+    loss = sc.functional.ce_membrane_loss()
+    with pytest.raises(sc.DivergedError, match="weight holds NaN or infinity after epoch 1: training has diverged"):
+        model.fit(data, loss, epochs=2, num_steps=9, progress=False)
+    model.fit(data, loss, epochs=1, num_steps=9, progress=False, check_finite=False)
+    assert np.isfinite(model.history[-1]["loss"])  # which is why weights are looked at
+
+
 def test_spikes_that_are_one_keep_a_bit_each_for_backward(always):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from spikecore.engines.torch.product import linear

@@ -159,10 +159,16 @@ class Kernels(ABC):
 
     @classmethod
     def of(
-        cls, stepper: Any, constants: Constants, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str
+        cls,
+        stepper: Any,
+        constants: Constants,
+        record: Tuple[str, ...],
+        rows: Tuple[str, ...],
+        dtype: str,
+        sparse_backward: float = 0.0,
     ) -> Union[Kernels, str]:
         """The kernels of a neuron, or why there are none; arguments as for ``step_of``."""
-        step = cls.missing() or step_of(stepper, constants, record, rows, dtype)
+        step = cls.missing() or step_of(stepper, constants, record, rows, dtype, sparse_backward)
         return step if isinstance(step, str) else cls(step)
 
 

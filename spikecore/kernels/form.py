@@ -88,17 +88,22 @@ class Step:
 
 
 @Remembered
-def traced(stepper: Any, constants: Constants, record: Tuple[str, ...]) -> Any:
+def traced(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float = 0.0) -> Any:
     """Trace and derivative of a neuron's step, or why there are none; arguments as for ``step_of``."""
     try:
-        step = trace(stepper, dict(constants))
+        step = trace(stepper, dict(constants), sparse_backward)
         return step, adjoint(step, record)
     except NotElementwise as reason:
         return f"{type(stepper).__name__}.step is not elementwise: {reason}"
 
 
 def step_of(
-    stepper: Any, constants: Constants, record: Tuple[str, ...], rows: Tuple[str, ...], dtype: str
+    stepper: Any,
+    constants: Constants,
+    record: Tuple[str, ...],
+    rows: Tuple[str, ...],
+    dtype: str,
+    sparse_backward: float = 0.0,
 ) -> Union[Step, str]:
     """A neuron's step as kernels are made of it, or a text that says why there can be none.
 
@@ -108,8 +113,9 @@ def step_of(
         record: the states to return for every step.
         rows: the parameters with more than one value.
         dtype: "float32" or "float64", of states and parameters.
+        sparse_backward: derivatives of spikes up to this magnitude count as zero.
     """
-    whole = traced(stepper, constants, record)
+    whole = traced(stepper, constants, record, sparse_backward)
     if isinstance(whole, str):
         return whole
     step, gradients = whole

@@ -12,27 +12,28 @@ from spikecore.kernels.form import Constants, traced
 from spikecore.kernels.trace import NotElementwise, trace
 
 
-def refresh(stepper: Any, constants: Constants, record: Tuple[str, ...]) -> bool:
+def refresh(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float) -> bool:
     """Forget all traces if this neuron's step is not what it was.
 
     True says that it was so; then whoever has kept kernels by their neurons must forget them, too.
     """
-    if _unchanged(traced(stepper, constants, record), stepper, constants, record):
+    how = stepper, constants, record, sparse_backward
+    if _unchanged(traced(*how), *how):
         return False
     traced.cache_clear()
     return True
 
 
-def _unchanged(known: Any, stepper: Any, constants: Constants, record: Tuple[str, ...]) -> bool:
+def _unchanged(known: Any, stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_backward: float) -> bool:
     """Whether a step and its derivative are what is known of them."""
     if not isinstance(known, str):
         try:
-            now = trace(stepper, dict(constants))
+            now = trace(stepper, dict(constants), sparse_backward)
         except NotElementwise:
             return False
         if all(fixed(op.option) for op in now.program.ops if op.option is not None):  # then the derivative follows
             return now.begins(known[0])
-    return bool(known == traced.function(stepper, constants, record))
+    return bool(known == traced.function(stepper, constants, record, sparse_backward))
 
 
 def fixed(part: Any) -> bool:

@@ -42,6 +42,7 @@ class Terms(NamedTuple):
         target: what the arrays are: "cpu", "cuda" (torch tensors) or "cupy".
         product: the engine's matrix product, for neurons with a dense recurrence.
         any_size: whether smaller runs take kernels that are at hand, and have others compiled in the background.
+        sparse_backward: derivatives of spikes up to this magnitude count as zero.
     """
 
     mode: Any
@@ -50,6 +51,7 @@ class Terms(NamedTuple):
     target: str = "cpu"
     product: Product = NUMPY
     any_size: bool = False
+    sparse_backward: float = 0.0
 
 
 def choose(
@@ -121,9 +123,10 @@ def kernels_or_reason(
         narrow = readout.fits(shape, weight) or not behind.fits(shape, weight)
         product = behind.ProductBehind, terms.product, weight[0]
         around = (SequenceNumba, readout.Multiply(weight[0])) if narrow else product
-    request = part or stepper, terms.target, terms.dtype, _constants(params), record
+    how = _constants(params), record, terms.sparse_backward
+    request = part or stepper, terms.target, terms.dtype, *how
     kernels, is_fixed = _remembered(*request)
-    if not is_fixed and refresh(request[0], *request[3:]):
+    if not is_fixed and refresh(request[0], *how):
         _remembered.cache_clear()
         kernels, _ = _remembered(*request)
     if isinstance(kernels, str):
@@ -192,6 +195,7 @@ def _remembered(
     dtype: str,
     constants: Constants,
     record: Tuple[str, ...],
+    sparse_backward: float,
     rows: Tuple[str, ...] = (),
     around: Any = None,
 ) -> Tuple[Any, bool]:
@@ -201,7 +205,7 @@ def _remembered(
     """
     module, name = KINDS[target].split(".")
     kind = getattr(importlib.import_module(f"spikecore.kernels.{module}"), name)
-    kernels = kind.of(stepper, constants, record, rows, dtype)
+    kernels = kind.of(stepper, constants, record, rows, dtype, sparse_backward)
     if around is not None and not isinstance(kernels, str):
         kernels = around[0](kernels.step, *around[1:])
     return kernels, fixed(stepper)
@@ -212,7 +216,7 @@ def _constants(params: Dict[str, Any]) -> Constants:
     return tuple((name, value if type(value) is float else None) for name, value in params.items())
 
 
-def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
+def explain(mode: Any, stepper: Any, target: str = "cpu", sparse_backward: float = 0.0) -> str:
     """Which path a run over time takes, and why."""
     aside = not_by_steps(stepper)
     if aside:
@@ -227,7 +231,8 @@ def explain(mode: Any, stepper: Any, target: str = "cpu") -> str:
     except ValueError as refusal:  # it wants samples of another shape, such as maps of whatever size
         return f"loop: one {name}.step per time step, because {name}.step is not elementwise. {refusal}"
     params = flatten(spelled.prepare(host, map_leaves(host.asarray, init.params)))
-    kernels = kernels_or_reason(Terms(mode, "float32", target=target), spelled, params, {}, (1, *init.shape), ())
+    terms = Terms(mode, "float32", target=target, sparse_backward=sparse_backward)
+    kernels = kernels_or_reason(terms, spelled, params, {}, (1, *init.shape), ())
     if isinstance(kernels, str):
         return f"loop: one {name}.step per time step, because {kernels}"
     limit = "" if mode is True else _limit(kernels)

@@ -9,6 +9,7 @@ from spikecore.api.core.tree import Params, State
 from spikecore.api.core.words import OPERATORS, REFLECTED, WORDS
 from spikecore.api.neurons.stepper import one_step
 from spikecore.api.surrogate import Surrogate
+from spikecore.api.surrogate.truncated import truncated
 from spikecore.kernels.program import Program
 
 FLOAT = (
@@ -120,11 +121,11 @@ class SymbolicEngine:
 
     name, device, dtype = "symbolic", "", "float"
 
-    def __init__(self, program: Program) -> None:
-        self.xp = Words(program)
+    def __init__(self, program: Program, least: float = 0.0) -> None:
+        self.xp, self.least = Words(program), least
 
     def spike(self, u: Any, surrogate: Surrogate) -> Any:
-        return self.xp.spike(u, surrogate)
+        return self.xp.spike(u, truncated(surrogate, self.least))
 
     def stop_gradient(self, x: Any) -> Any:
         return self.xp.stop_gradient(x)
@@ -160,18 +161,19 @@ class Trace:
         return bool(parts(self) == parts(other))
 
 
-def trace(stepper: Any, params: Dict[str, Any]) -> Trace:
+def trace(stepper: Any, params: Dict[str, Any], sparse_backward: float = 0.0) -> Trace:
     """Run ``stepper.step`` on symbols.
 
     Args:
         stepper: the neuron.
         params: prepared parameters by dotted name: a float is a constant, anything else becomes an input.
+        sparse_backward: derivatives of spikes up to this magnitude count as zero.
 
     Raises:
         NotElementwise: the step is more than elementwise.
     """
     program = Program()
-    engine = SymbolicEngine(program)
+    engine = SymbolicEngine(program, sparse_backward)
     given = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}
     before = {name: Symbol(program, program.input(f"s_{name}")) for name in stepper.state}
     x = Symbol(program, program.input("x"))

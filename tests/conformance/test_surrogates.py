@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.api.surrogate.truncated import truncated
 from spikecore.api.training.checkpoint import known_classes
 from spikecore.surrogate import Surrogate, atan
 
@@ -59,6 +60,16 @@ def test_derivative(engine, one):
 @SURROGATES
 def test_spike(engine, one):
     check_spike(engine, one)
+
+
+@SURROGATES
+def test_a_truncated_derivative_is_the_derivative_or_zero(engine, one):
+    u = engine.asarray(U)
+    whole = engine.to_numpy(one.derivative(engine.xp, u))
+    for least in (0.02, 0.3):
+        found = engine.to_numpy(truncated(one, least).derivative(engine.xp, u))
+        assert found.dtype == engine.dtype
+        np.testing.assert_array_equal(found, np.where(abs(whole) > least, whole, 0.0))
 
 
 @SURROGATES

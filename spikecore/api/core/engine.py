@@ -162,6 +162,10 @@ class Engine(abc.ABC):
         """The same engine without compiled kernels; ``verify`` uses it as the reference."""
         return self
 
+    def exact(self) -> Engine:
+        """The same engine without options that make its gradients approximate; ``verify`` judges by this one."""
+        return self
+
     def isolated(self) -> ContextManager[Any]:
         """A context in which modes of the array library, e.g. autocast to another precision, have no effect."""
         return contextlib.nullcontext()

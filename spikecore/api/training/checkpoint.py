@@ -34,7 +34,7 @@ from spikecore.api.training.description import (
     resolved,
 )
 from spikecore.api.training.executor import fitting
-from spikecore.api.training.fit import Average, DivergedError
+from spikecore.api.training.fit import Average, DivergedError, not_finite
 from spikecore.api.training.optimizers import Optimizer
 
 FORMAT = 2  # format 1 had the names of all classes without their modules
@@ -72,12 +72,6 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
     }
     text = json.dumps(plain(about, odd_number), allow_nan=False)
     write_atomically(path, to_bytes(arrays, {"spikecore": text, "digest": _digest(text, arrays)}))
-
-
-def not_finite(arrays: Dict[str, Any]) -> List[str]:
-    """The names of arrays that hold NaN or infinity."""
-    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN if one entry is NaN
-    return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
 
 
 def _row(number: int, row: Any) -> Any:

@@ -47,6 +47,12 @@ class DivergedError(ArithmeticError):
     """Training has produced NaN or infinity; the message says where, and how to continue."""
 
 
+def not_finite(arrays: Dict[str, Any]) -> List[str]:
+    """The names of arrays that hold NaN or infinity."""
+    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN if one entry is NaN
+    return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
+
+
 @dataclass
 class EarlyStopping(Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
@@ -264,11 +270,8 @@ class Training:
             if self.schedule is not None:
                 model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
             row = self._epoch(epoch)
-            if self.feed.check_finite and not math.isfinite(row["loss"]):
-                raise DivergedError(
-                    f"the loss of epoch {epoch + 1} is {row['loss']}: training has diverged. Continue from an earlier "
-                    "state with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
-                )
+            if self.feed.check_finite:
+                self._check_finite(epoch, row["loss"])
             if self.validation is not None:
                 row.update(self._validated())
             with wholly():
@@ -278,6 +281,21 @@ class Training:
             if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
                 break
         return model.history
+
+    def _check_finite(self, epoch: int, loss: float) -> None:
+        """Refuse to go on after an epoch whose loss or weights are not finite.
+
+        The loss alone does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
+        """
+        found = "" if math.isfinite(loss) else f"the loss of epoch {epoch + 1} is {loss}"
+        if not found:
+            broken = not_finite(self.model.params())
+            found = f"{broken[0]} holds NaN or infinity after epoch {epoch + 1}" if broken else ""
+        if found:
+            raise DivergedError(
+                f"{found}: training has diverged. Continue from an earlier state with a smaller learning rate, or with "
+                "clip_norm; fit(..., check_finite=False) goes on"
+            )
 
     def _factor(self, schedule: Any, epoch: int) -> float:
         given = schedule(epoch, self.epochs)

@@ -337,14 +337,15 @@ class Model:
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
                 as those of a ``Loader`` or a list do. False resets the optimiser's moments.
             progress: True or False forces a progress bar on or off; None shows one on a terminal.
-            check_finite: whether NaN and infinity in inputs are refused, and a loss that is not finite ends training.
+            check_finite: whether NaN and infinity in inputs are refused, and a loss or a weight that is not finite ends
+                training.
 
         Returns:
             the history, one dict per epoch.
 
         Raises:
             ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
-            DivergedError: the mean loss of an epoch is NaN or infinite.
+            DivergedError: the mean loss of an epoch, or a weight at its end, is NaN or infinite.
         """
         if loss is None:
             loss = ce_rate_loss() if self.loss is None else self.loss

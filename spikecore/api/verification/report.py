@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import List, NamedTuple, Optional, Tuple
 
 OK, FAIL, UNAVAILABLE, UNCHECKED = "ok", "FAIL", "not available", "not checked"
+APPROXIMATION, MEASURED = "approximation", "measured"  # a check without a limit, and its verdict
 
 
 class Row(NamedTuple):
@@ -75,9 +76,19 @@ class Report:
         errors = [row.max_rel for row in self.table if row.check == "finite differences"]
         return max((e for e in errors if e is not None), default=float("nan"))
 
+    @property
+    def approximation(self) -> float:
+        """The largest relative change that ``sparse_backward`` makes to a gradient; NaN on an engine without it."""
+        errors = [row.max_rel for row in self.table if row.check == APPROXIMATION]
+        return max((e for e in errors if e is not None), default=float("nan"))
+
     def add(self, check: str, name: str, shape: Tuple[int, ...], errors: Tuple[float, float], limit: float) -> None:
         """Add a comparison; it is ok if its relative error is within ``limit``, and NaN fails."""
         self.table.append(Row(check, name, shape, *errors, limit, OK if errors[1] <= limit else FAIL))
+
+    def measure(self, check: str, name: str, shape: Tuple[int, ...], errors: Tuple[float, float]) -> None:
+        """Add a comparison that has no limit and decides nothing."""
+        self.table.append(Row(check, name, shape, *errors, None, MEASURED))
 
     def note(self, check: str, name: str, shape: Tuple[int, ...], verdict: str) -> None:
         """Add a row for something that could not be compared."""

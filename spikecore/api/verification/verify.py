@@ -5,6 +5,9 @@ is written by hand, compute loss, spikes, states and gradients of one batch in f
 Second, finite differences in smooth mode, which uses no derivative rules, check the reference itself. Then the first
 comparison is repeated in the dtype in which the model trains. On an engine without float64, such as an IPU, this is the
 only comparison between engines.
+
+An engine may be told to leave out small parts of gradients. All comparisons are then made without that option, and what
+it changes is measured and reported, without a verdict: how much is too much depends on what the gradients are for.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
-from spikecore.api.verification.report import FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
+from spikecore.api.verification.report import APPROXIMATION, FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
 from spikecore.arguments import ArrayLike, Size, checked
 
 LIMITS = {"float64": 1e-11, "float32": 1e-4}  # largest relative error max|a - b| / max|b|
@@ -60,7 +63,9 @@ def verify(
             size); default True.
 
     Returns:
-        ``Report``: print it, or read ``report.ok`` and ``report.worst``, the largest relative error of a gradient.
+        ``Report``: print it, or read ``report.ok`` and ``report.worst``, the largest relative error of a gradient. If
+        the engine has ``sparse_backward`` > 0, gradients are verified without it; ``report.approximation`` is the
+        largest relative change that it makes to one.
 
     Raises:
         TypeError: ``model`` is something else.
@@ -68,13 +73,13 @@ def verify(
     """
     loss = ce_rate_loss() if loss is None else loss
     reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"}))
-    reference = reference.with_dtype("float64").unfused()
+    reference = reference.with_dtype("float64").unfused().exact()
     feed = Feed(num_steps, encoder, time_axis)
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
     check_engine(model.network, reference)
     problem = _problem(model, reference, x, targets, loss, feed)
     report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
-    engine = model.engine
+    engine = model.engine.exact()
     if engine.has_double:
         _compare(report, "float64", problem, engine.with_dtype("float64"), reference)
     else:
@@ -83,6 +88,8 @@ def verify(
         _differences(report, problem, reference)
     if engine.dtype != "float64":
         _compare(report, engine.dtype, problem, engine, reference.with_dtype(engine.dtype))
+    if engine is not model.engine:
+        _approximation(report, problem, model.engine, engine)
     for name, layer in walk(model.network):
         if layer.state:
             report.notes.append(f"layer {name or '(the network)'} runs as {model.engine.explain(layer)}")
@@ -219,6 +226,21 @@ def _fields(layer: Stepper, name: str, problem: Problem) -> Tuple[Neuron, Params
     prefix = f"{name}.{inner}" if name else inner
     params = {path[len(prefix) :]: float64(x) for path, x in flatten(problem.params).items() if path.startswith(prefix)}
     return neuron, neuron.prepare(host(), Params(params))
+
+
+# ---- what an engine leaves out -------------------------------------------------------------------------------------
+
+
+def _approximation(report: Report, problem: Problem, engine: Engine, exact: Engine) -> None:
+    """Add a row for each gradient: how far the engine's is from that of the same engine without approximations."""
+    report.notes.append(
+        f"{APPROXIMATION}: gradients of {engine!r} against those of {exact!r}, which is what was verified"
+    )
+    for name, (a, b) in _gradients(gradient(engine, problem), gradient(exact, problem)):
+        if a is None:
+            report.note(APPROXIMATION, name, tuple(b.shape), UNAVAILABLE)
+        else:
+            report.measure(APPROXIMATION, name, tuple(b.shape), _errors(a, b, 0.0))
 
 
 # ---- the reference against finite differences ----------------------------------------------------------------------

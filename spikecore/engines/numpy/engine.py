@@ -14,6 +14,7 @@ from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, flatten, map_leaves
 from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.neurons.stepper import one_step
+from spikecore.api.surrogate.truncated import checked_least, truncated
 from spikecore.engines.numpy.arrays import ArrayEngine
 from spikecore.engines.numpy.bptt import scan
 from spikecore.engines.numpy.fusing import fused_scan, wanted_of
@@ -37,9 +38,12 @@ class NumpyEngine(Lowers, ArrayEngine):
             a run that has no kernel raises. False: never; this is the reference, with the BPTT loop of ``bptt.py``.
         checkpoint_every: number of steps, >= 1. Where the loop runs, it stores the states of every so many steps only
             and computes those between again; None stores all. Kernels compute states again in any case.
+        sparse_backward: a surrogate's derivative of at most this magnitude counts as zero, finite and >= 0; default
+            0.0: gradients are exact. See docs/sparse.md.
 
     Raises:
-        ValueError: a dtype, ``fused`` or ``checkpoint_every`` other than these; ``fused=True`` without kernels.
+        ValueError: a dtype, ``fused``, ``checkpoint_every`` or ``sparse_backward`` other than these; ``fused=True``
+            without kernels.
     """
 
     name = "numpy"
@@ -51,6 +55,7 @@ class NumpyEngine(Lowers, ArrayEngine):
         namespace: str = "numpy",
         fused: Any = "auto",
         checkpoint_every: Optional[int] = None,
+        sparse_backward: float = 0.0,
     ) -> None:
         if fused not in ("auto", True, False):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
@@ -61,9 +66,14 @@ class NumpyEngine(Lowers, ArrayEngine):
         super().__init__(dtype, namespace, fused if namespace in TARGETS else False)
         self.target = TARGETS.get(namespace, "")
         self.checkpoint_every = checkpoint_every
+        self.sparse_backward = checked_least(sparse_backward)
+
+    def __repr__(self) -> str:
+        truncation = f", sparse_backward={self.sparse_backward!r}" if self.sparse_backward else ""
+        return f"{super().__repr__()[:-1]}{truncation})"
 
     def spike(self, u: Any, surrogate: Any) -> Any:
-        return self.xp.spike(u, surrogate)
+        return self.xp.spike(u, truncated(surrogate, self.sparse_backward))
 
     def stop_gradient(self, x: Any) -> Any:
         return self.xp.stop_gradient(x)
@@ -125,7 +135,8 @@ class NumpyEngine(Lowers, ArrayEngine):
             return None
         shape = (inputs.shape[0] if steps is None else steps, *inputs.shape[1:])
         any_size = self.target == "cpu" and not repeating  # training goes by sizes alone, so that it can be repeated
-        terms = Terms(self.fused, self.dtype, least(repeating), self.target, any_size=any_size)
+        how: Any = {"any_size": any_size, "sparse_backward": self.sparse_backward}
+        terms = Terms(self.fused, self.dtype, least(repeating), self.target, **how)
         asked = wanted_of(inputs, params, state), inputs.shape[0] == 1 < shape[0]
         return choose(terms, stepper, flatten(params), flatten(state), shape, record, weight, *asked)
 
@@ -139,7 +150,7 @@ class NumpyEngine(Lowers, ArrayEngine):
         if isinstance(stepper, Container):
             return stages_of(self, stepper)
         if self.target:
-            return explain(self.fused, stepper, self.target)
+            return explain(self.fused, stepper, self.target, self.sparse_backward)
         return not_by_steps(stepper) or f"loop: one {type(stepper).__name__}.step per time step on {self.namespace}"
 
     def value_and_grad(
@@ -155,10 +166,15 @@ class NumpyEngine(Lowers, ArrayEngine):
         return lower(value), lower(extra), gradient
 
     def with_dtype(self, dtype: str) -> NumpyEngine:
-        return type(self)(dtype, self.namespace, self.fused, self.checkpoint_every)
+        return type(self)(dtype, self.namespace, self.fused, self.checkpoint_every, self.sparse_backward)
 
     def unfused(self) -> NumpyEngine:
-        return type(self)(self.dtype, self.namespace, False, self.checkpoint_every)
+        return type(self)(self.dtype, self.namespace, False, self.checkpoint_every, self.sparse_backward)
+
+    def exact(self) -> NumpyEngine:
+        if not self.sparse_backward:
+            return self
+        return type(self)(self.dtype, self.namespace, self.fused, self.checkpoint_every)
 
     def smooth(self) -> Engine:
         return SmoothEngine(self.dtype, self.namespace, fused=False)

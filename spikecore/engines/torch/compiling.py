@@ -34,7 +34,7 @@ def scan(
     """``Engine.scan``, called while Dynamo traces."""
     id(stepper)  # a guard: another neuron in its place compiles anew
     number = stepper._number() + 0  # a sum has no source that Dynamo would guard
-    words = engine.device, engine.dtype, str(engine.fused), ".".join(record)
+    words = engine.device, engine.dtype, str(engine.fused), engine.truncation, ".".join(record)
     out, recorded, final = _scan(number, words, flatten(params), flatten(state), inputs, steps, window or 0)
     return out, State(recorded), State(final)
 
@@ -43,8 +43,9 @@ def scan(
 def _scan(
     number: int, words: Any, params: Dict[str, Any], state: Dict[str, Any], inputs: Any, steps: int, window: int
 ) -> Any:
-    device, dtype, fused, record = words
-    engine = get_engine("torch", device=device, dtype=dtype, fused={"auto": "auto", "True": True}[fused])
+    device, dtype, fused, truncation, record = words
+    option: Any = {"fused": {"auto": "auto", "True": True}[fused], "sparse_backward": float(truncation)}
+    engine = get_engine("torch", device=device, dtype=dtype, **option)
     held = {name: x if isinstance(x, torch.Tensor) else float(x) for name, x in params.items()}
     names = tuple(record.split(".")) if record else ()
     run = of_number(number), nested(held), State(nested(state)), inputs

@@ -14,6 +14,7 @@ from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.layers.containers import Container, stages_of
+from spikecore.api.surrogate.truncated import checked_least, truncated
 from spikecore.arguments import real
 from spikecore.engines.stages import Lowers
 from spikecore.engines.torch.devices import check_device
@@ -37,17 +38,26 @@ class TorchEngine(Lowers, Engine):
             kernel raises. False: never.
         checkpoint_every: number of steps, >= 1. Where the loop runs, it stores what the backward pass needs at every so
             many steps only and computes the steps between again; None stores everything. Kernels always compute again.
+        sparse_backward: a surrogate's derivative of at most this magnitude counts as zero, finite and >= 0; default
+            0.0: gradients are exact. See docs/sparse.md.
 
     Raises:
-        ValueError: a dtype, ``fused`` or ``checkpoint_every`` other than these, a name that is no device, or a device
-            that the installed torch cannot use.
+        ValueError: a dtype, ``fused``, ``checkpoint_every`` or ``sparse_backward`` other than these, a name that is no
+            device, or a device that the installed torch cannot use.
     """
 
     name = "torch"
     modules = ("torch",)
 
+    sparse_backward: float = 0.0  # of engines that are made of this one and have no such option
+
     def __init__(
-        self, device: str = "cpu", dtype: str = "float32", fused: Any = "auto", checkpoint_every: Optional[int] = None
+        self,
+        device: str = "cpu",
+        dtype: str = "float32",
+        fused: Any = "auto",
+        checkpoint_every: Optional[int] = None,
+        sparse_backward: float = 0.0,
     ) -> None:
         if fused not in ("auto", True, False):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
@@ -57,10 +67,13 @@ class TorchEngine(Lowers, Engine):
         if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
             raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
         self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every
+        self.sparse_backward = checked_least(sparse_backward)
+        self.truncation = repr(self.sparse_backward)  # a text is a constant to Dynamo, a number may vary
         self.xp = words(self.device, dtype, lean=True, look=fused is not False)
 
     def __repr__(self) -> str:
-        return f"TorchEngine(device={self.device!r}, dtype={self.dtype!r})"
+        truncation = f", sparse_backward={self.sparse_backward!r}" if self.sparse_backward else ""
+        return f"TorchEngine(device={self.device!r}, dtype={self.dtype!r}{truncation})"
 
     # ---- host and engine ----
 
@@ -111,7 +124,7 @@ class TorchEngine(Lowers, Engine):
     # ---- spikes, time, gradients ----
 
     def spike(self, u: Any, surrogate: Any) -> Any:
-        return self.xp.spike(u, surrogate)
+        return self.xp.spike(u, truncated(surrogate, self.sparse_backward))
 
     def stop_gradient(self, x: Any) -> Any:
         return x.detach()
@@ -193,7 +206,7 @@ class TorchEngine(Lowers, Engine):
             return stages_of(self, stepper)
         target = self.device.partition(":")[0]
         if target in ("cpu", "cuda"):
-            return explain(self.fused, stepper, target)
+            return explain(self.fused, stepper, target, self.sparse_backward)
         loop = f"loop: one {type(stepper).__name__}.step per time step on {self.device}, differentiated by autograd"
         return not_by_steps(stepper) or loop
 
@@ -211,10 +224,15 @@ class TorchEngine(Lowers, Engine):
         return value.detach(), extra, rebuild(lifted, iter(grads))
 
     def with_dtype(self, dtype: str) -> TorchEngine:
-        return type(self)(self.device, dtype, self.fused, self.checkpoint_every)
+        return type(self)(self.device, dtype, self.fused, self.checkpoint_every, self.sparse_backward)
 
     def unfused(self) -> TorchEngine:
-        return type(self)(self.device, self.dtype, False, self.checkpoint_every)
+        return type(self)(self.device, self.dtype, False, self.checkpoint_every, self.sparse_backward)
+
+    def exact(self) -> TorchEngine:
+        if not self.sparse_backward:
+            return self
+        return type(self)(self.device, self.dtype, self.fused, self.checkpoint_every)
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

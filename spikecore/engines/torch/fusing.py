@@ -59,7 +59,8 @@ def fused_scan(
 
     any_size = target == "cpu" and engine.any_size(repeating)
     flat = flatten(params)
-    terms = Terms(engine.fused, engine.dtype, least(repeating), target, PRODUCT, any_size)
+    how = engine.fused, engine.dtype, least(repeating), target
+    terms = Terms(*how, PRODUCT, any_size, engine.sparse_backward)
     weight, bias = behind or (None, None)
     wide = () if weight is None else tuple(weight.shape)
     constant, shape = inputs.shape[0] == 1 < steps, (steps, *inputs.shape[1:])

@@ -120,7 +120,7 @@ class ProductBehind(Kernels):
 
     def _where_read(self, request: Request) -> Bits:
         """Where the gradients by the spikes of a run are read."""
-        return self._spikes(_reading(self, 0.0).forward(request, keep=False).outputs, request).bits
+        return self._spikes(_reading(self).forward(request, keep=False).outputs, request).bits
 
     def _few(self, bits: Bits, g: Any) -> bool:
         return sparse.relative_time_of_dots(len(g), bits.columns, g.shape[1], bits.rate) < sparse.COUNTED
@@ -140,9 +140,9 @@ def _neuron(kernels: ProductBehind, sink: Sink) -> SequenceNumba:
 
 
 @Remembered
-def _reading(kernels: ProductBehind, least: float) -> SequenceNumba:
+def _reading(kernels: ProductBehind) -> SequenceNumba:
     """Kernels that say where the gradients by the spikes are read."""
-    return SequenceNumba(reading(kernels.step, least), Packed())
+    return SequenceNumba(reading(kernels.step), Packed())
 
 
 def _some_samples(request: Request) -> Optional[Request]:

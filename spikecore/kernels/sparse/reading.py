@@ -2,7 +2,8 @@
 
 The way back through a step is linear in the gradient by its spike. Its factors are what is left when that gradient is
 one and everything else that comes from later steps is zero. Where all of them are zero, whatever the gradient is makes
-no difference. That is so away from the threshold for surrogates that end somewhere: triangles, windows, parabolas.
+no difference. That is so away from the threshold for surrogates that end somewhere: triangles, windows, parabolas, and
+all others where an engine truncates them (``sparse_backward``).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from spikecore.kernels.trace import Trace
 
 
 @Remembered
-def reading(step: Step, least: float = 0.0) -> Step:
-    """The same step with another output: whether some factor of the gradient by the spike is above ``least``."""
+def reading(step: Step) -> Step:
+    """The same step with another output: whether some factor of the gradient by the spike is not zero."""
     given = step.trace.program
     later = {
         value: float(name == "g") for name, value in given.inputs.items() if name == "g" or name[:2] in ("c_", "r_")
@@ -30,7 +31,7 @@ def reading(step: Step, least: float = 0.0) -> Step:
     for factor in factors:
         size = program.add("abs", (factor,), "float")
         total = size if total == 0.0 else program.add("add", (total, size), "float")  # type: ignore[assignment]
-    small = program.add("less_equal", (total, least), "bool")  # false for a NaN, which is read
+    small = program.add("less_equal", (total, 0.0), "bool")  # false for a NaN, which is read
     output = program.add("float", (program.add("logical_not", (small,), "bool"),), "float")
     trace = Trace(program, step.trace.states, step.trace.params, output, step.trace.after)
     return Step(trace, {}, step.constants, step.states, step.params, (), step.rows, step.dtype)
