@@ -11,6 +11,7 @@ from benchmarks.workloads import (
     neurons,
     open_neuromorphic,
     own_neuron,
+    rates,
     recurrent,
     tutorial5,
     tutorial6,
@@ -21,6 +22,7 @@ WORKLOADS: Dict[str, Workload] = {
     for module in (
         neurons,
         recurrent,
+        rates,
         own_neuron,
         tutorial5,
         tutorial6,
