@@ -67,12 +67,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """The results of one workload."""
+    """The results of one workload; ``picture`` is where its picture is, seen from the file with the results."""
 
     name: str
     title: str
     text: str
     rows: Tuple[Row, ...]
+    picture: str = ""
 
 
 def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
@@ -82,7 +83,8 @@ def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
         unit = section.rows[0].unit if section.rows else "ms"
         lines = [HEAD.format("workload", unit), *("| " + " | ".join(row.cells()) + " |" for row in section.rows)]
         lines = lines if section.rows else [NOTHING]
-        parts.append(f"## {section.title}\n\n{section.text}\n\n" + "\n".join(lines))
+        shown = f"![{section.title}]({section.picture})\n\n" if section.picture else ""
+        parts.append(f"## {section.title}\n\n{section.text}\n\n{shown}" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 

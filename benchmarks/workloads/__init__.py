@@ -7,6 +7,7 @@ from typing import Dict, Iterable, Tuple
 from benchmarks.plan import Workload
 from benchmarks.workloads import (
     first_use,
+    kept,
     memory,
     neurons,
     open_neuromorphic,
@@ -28,6 +29,7 @@ WORKLOADS: Dict[str, Workload] = {
         tutorial6,
         open_neuromorphic,
         memory,
+        kept,
         first_use,
     )
 }

@@ -96,6 +96,7 @@ KEEP_MEMORY = typer.Option(
     False, "--keep-memory", help="Keep freed memory in the process, for all sides, as `spikecore train` does."
 )
 RESULTS = typer.Option(None, "--out", metavar="FILE", help="Write the result to FILE.md or FILE.json.")
+PLOT = typer.Option(None, metavar="FILE", help="Draw the workload rates, time against rate, to FILE.svg or FILE.png.")
 
 
 def _version(asked: bool) -> None:
@@ -240,6 +241,7 @@ def engines() -> None:
         "spikecore bench --list",
         "spikecore bench neurons --rounds 7 --peers snntorch,spikingjelly",
         "spikecore bench tutorial5 tutorial6 --out results.md",
+        "spikecore bench rates --out results.md --plot rates.svg",
         "spikecore bench --quick",
     )
 )
@@ -254,6 +256,7 @@ def bench(
     batch: Optional[int] = BATCH,
     kept: bool = KEEP_MEMORY,
     out: Optional[Path] = RESULTS,
+    plot: Optional[Path] = PLOT,
     progress: Optional[bool] = BENCH_PROGRESS,
 ) -> None:
     """Time this library and others on the same work.
@@ -273,7 +276,7 @@ def bench(
     if kept and not keep_memory():
         raise ConfigError(["--keep-memory: needs glibc, which this system does not have"])
     settings = settings_of(quick, device, tuple(engine or command.ENGINES), chosen, batch, kept)
-    if not command.measure(workloads or (), settings, rounds, out, progress):
+    if not command.measure(workloads or (), settings, rounds, out, progress, plot=plot):
         raise typer.Exit(NOT_VERIFIED)
 
 
