@@ -10,14 +10,15 @@ from typing import Any, Dict, List, Tuple
 from benchmarks.report import Row, Section
 from spikecore.api.core.files import write_atomically
 
-KINDS = (".svg", ".png")
+SUFFIXES = (".svg", ".png")
 MARKERS = "osD^v<>"
+TICKS = (0.5, 1, 2, 5, 10, 20, 30)  # per cent
 
 
 def problems(path: Path) -> List[str]:
     """What is in the way of writing a picture to a file."""
     found = []
-    if path.suffix not in KINDS or not path.parent.is_dir():
+    if path.suffix not in SUFFIXES or not path.parent.is_dir():
         found.append(f"--plot {path}: must end in .svg or .png and lie in a directory that exists")
     if importlib.util.find_spec("matplotlib") is None:
         found.append('--plot needs matplotlib: pip install "spikecore[plot]"')
@@ -33,9 +34,9 @@ def draw(section: Section, path: Path) -> None:
     """
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
-    from spikecore.spikeplot.style import CYCLE
+    from spikecore.spikeplot.style import CYCLE, FAINT
 
     panels = lines(section.rows)
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
@@ -53,20 +54,20 @@ def draw(section: Section, path: Path) -> None:
             color, marker = CYCLE[number % len(CYCLE)], MARKERS[number % len(MARKERS)]
             axes.plot(percent, times, color=color, marker=marker, markersize=4, linewidth=1.6, label=name)
         axes.set(xscale="log", yscale="log", title=kind, xlabel="neurons that fire at a step (%)", ylabel="ms")
-        axes.set_xticks([0.5, 1, 2, 5, 10, 20, 30], minor=False)
+        axes.set_xticks(TICKS)
         low, high = axes.get_ylim()
         axes.set_yticks([t for p in range(-3, 6) for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p) if low <= t <= high])
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(plain)
-            axis.set_minor_formatter(NullFormatter())
-        axes.grid(color="#e4e4e4", linewidth=0.8)
+            axis.set_minor_locator(NullLocator())
+        axes.grid(color=FAINT, linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     handles: Dict[str, Any] = {}
     for axes in figure.axes:
-        handles.update((line.get_label(), line) for line in axes.get_lines())
+        handles.update((str(line.get_label()), line) for line in axes.get_lines())
     figure.legend(handles.values(), handles, frameon=False, loc="outside lower center", ncols=3, fontsize=9)
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "spikecore"}):  # no random names
+    with matplotlib.rc_context({"svg.hashsalt": "spikecore", "svg.fonttype": "none"}):  # no random names; text as text
         extra = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"dpi": 110}
         figure.savefig(buffer, format=path.suffix[1:], **extra)
     write_atomically(path, buffer.getvalue())
