@@ -48,7 +48,7 @@ def main(arguments: List[str]) -> None:
         allocator.keep()
     task = rates.Task(settings, rates.KINDS[request["kind"]], request["rate"], request["steps"])
     call, leaves = task.networks()[request["side"]].make()
-    data = torch.tensor(task.x, device=settings.device, requires_grad=task.current)
+    data = torch.tensor(task.drawn.x, device=settings.device, requires_grad=task.current)
     loss = call(data if task.current else data.clone()).sum()
     loss.backward()
     del loss

@@ -26,7 +26,7 @@ def groups(settings: Settings) -> Iterable[Group]:
             Side(name, kept.side(name, settings, kind, RATE, STEPS), peer=one.peer, engine=one.engine)
             for name, one in task.networks().items()
         )
-        steps, batch = task.x.shape[:2]
+        steps, batch = task.in_shape[:2]
         title = f"{kind}, T={steps} B={batch}"
         yield Group(title, sides, unit="bits", rounds=3, warmup=0, rates=task.rates)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from functools import cached_property, partial
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -43,6 +44,14 @@ class Network:
     engine: Optional[str] = None
 
 
+class Drawn(NamedTuple):
+    """Input, weights by name, and gradient of the result."""
+
+    x: np.ndarray
+    weights: Dict[str, np.ndarray]
+    upstream: np.ndarray
+
+
 class Task:
     """Layers, data and weights.
 
@@ -54,23 +63,26 @@ class Task:
     """
 
     def __init__(self, settings: Settings, kinds: Tuple[str, ...], rate: float, steps: int = 25) -> None:
-        draw, self.device, self.kinds = data.rng(), settings.device, kinds
+        self.device, self.kinds, self.rate = settings.device, kinds, rate
         self.width, maps = settings.size((1000, (12, 12, 12)), (24, (2, 6, 6)))
         self.channels = maps[0], settings.size(64, 3)
-        each = maps if kinds[0] == "Conv2d" else (self.width,)
-        shape = (settings.size(steps, 4), settings.samples(128, 4), *each)
-        self.x = (draw.random(shape) < rate).astype("float32")
         self.current = kinds[0] == "Leaky"
+        time_batch = settings.size(steps, 4), settings.samples(128, 4)
+        shapes = (maps, (self.channels[1], maps[1] - 4, maps[2] - 4)) if kinds[0] == "Conv2d" else ((self.width,),) * 2
+        self.in_shape, self.out_shape = ((*time_batch, *shape) for shape in shapes)
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """Data and weights, drawn when they are needed: most processes need those of one group of many."""
+        draw = data.rng()
+        x = (draw.random(self.in_shape) < self.rate).astype("float32")
         if self.current:
-            self.x = KICK * self.x + data.grid(draw, shape, 0.0, DRIFT, 8)
-        self.weights: Dict[str, np.ndarray] = {}
-        for number, kind in enumerate(kinds):
+            x = KICK * x + data.grid(draw, self.in_shape, 0.0, DRIFT, 8)
+        weights = {}
+        for number, kind in enumerate(self.kinds):
             if kind != "Leaky":
-                for part, values in self._affine(draw, kind).items():
-                    self.weights[f"{number}.{part}"] = values
-        maps_out = (self.channels[1], maps[1] - 4, maps[2] - 4)
-        out = (*shape[:2], *(maps_out if kinds[0] == "Conv2d" else each))
-        self.upstream = draw.random(out, dtype="float32")
+                weights.update({f"{number}.{part}": values for part, values in self._affine(draw, kind).items()})
+        return Drawn(x, weights, draw.random(self.out_shape, dtype="float32"))
 
     def _affine(self, draw: Any, kind: str) -> Dict[str, np.ndarray]:
         if kind == "Conv2d":
@@ -83,7 +95,7 @@ class Task:
     @property
     def places(self) -> int:
         """Number of neurons, times steps and samples: those of layers that spike, else the places of the input."""
-        return self.x.size * max(1, self.kinds.count("Leaky"))
+        return math.prod(self.in_shape) * max(1, self.kinds.count("Leaky"))
 
     def network(self) -> Any:
         """The layers of this library."""
@@ -96,22 +108,24 @@ class Task:
 
     def rates(self) -> rates.Rates:
         """The rates of the input and of the layers; that of the last layer is the output's."""
-        inner = rates.of_layers(sc.get_engine("torch", fused=False), self.network(), self.weights, self.x)
+        inner = rates.of_layers(sc.get_engine("torch", fused=False), self.network(), self.drawn.weights, self.drawn.x)
         inner.pop(f"layer {len(self.kinds) - 1}", None)
-        return inner if self.current else {"input": rates.rate(self.x), **inner}
+        return inner if self.current else {"input": rates.rate(self.drawn.x), **inner}
 
     def ours(self, engine: Callable[[], Any]) -> Tuple[Call, Leaves]:
         """The network on an engine, as a function of the input, and its leaves by name."""
         network = self.network()
-        init = network.init(Key((0,)), self.x.shape[2:])
-        params = map_leaves(lambda a: leaf(np.asarray(a), self.device), with_weights(init, self.weights))
-        return layer_call(network, engine(), params), {n: p for n, p in flatten(params).items() if n in self.weights}
+        init = network.init(Key((0,)), self.in_shape[2:])
+        params = map_leaves(lambda a: leaf(np.asarray(a), self.device), with_weights(init, self.drawn.weights))
+        return layer_call(network, engine(), params), {
+            n: p for n, p in flatten(params).items() if n in self.drawn.weights
+        }
 
     def torch(self, neuron: Optional[Callable[[], Call]] = None) -> Tuple[Call, Leaves]:
         """The same of torch's products and of a peer's neurons, which ``neuron`` makes."""
         from torch.nn import functional
 
-        leaves = {name: leaf(values, self.device) for name, values in self.weights.items()}
+        leaves = {name: leaf(values, self.device) for name, values in self.drawn.weights.items()}
 
         def product(function: Any, number: int) -> Call:
             weight, bias = leaves[f"{number}.weight"], leaves[f"{number}.bias"]
@@ -149,8 +163,8 @@ class Task:
         import torch
 
         call, leaves = make()
-        x = torch.tensor(self.x, device=self.device, requires_grad=self.current)
-        upstream = torch.as_tensor(self.upstream, device=self.device)
+        x = torch.tensor(self.drawn.x, device=self.device, requires_grad=self.current)
+        upstream = torch.as_tensor(self.drawn.upstream, device=self.device)
         leaves = {**leaves, "input": x} if self.current else leaves
         return backward_run(lambda: call(x), upstream, leaves, "spikes" if self.kinds[-1] == "Leaky" else "output")
 
