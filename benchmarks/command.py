@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple
 
-from benchmarks import machine, runner
+from benchmarks import machine, picture, runner
 from benchmarks.plan import PEERS, Settings, Workload
 from benchmarks.report import Section, as_json, as_markdown
 from benchmarks.workloads import WORKLOADS
 from spikecore.cli.messages import ConfigError
 
 ENGINES = ("torch", "numpy")
+PICTURED = "rates"  # the workload with a picture
 
 
 def listing() -> str:
@@ -29,6 +32,7 @@ def measure(
     out: Optional[Path],
     progress: Optional[bool],
     say: Callable[[str], None] = print,
+    plot: Optional[Path] = None,
 ) -> bool:
     """Measure workloads, print the table of each when it is finished, and write all tables so far to a file.
 
@@ -39,6 +43,7 @@ def measure(
         out: file for the results, .md or .json; None for no file.
         progress: whether to show progress bars; None shows them on a terminal.
         say: takes the text of a table.
+        plot: file for the picture of the workload ``rates``, .svg or .png; None for no picture.
 
     Returns:
         False if a side failed; a side whose package is missing has not failed.
@@ -46,12 +51,16 @@ def measure(
     Raises:
         ConfigError: a workload, engine or peer is unknown, the device or the file cannot be used, or torch is missing.
     """
-    workloads = _checked(names, settings, out)
+    workloads = _checked(names, settings, out, plot)
     where = {**machine.describe(settings.device), "memory_kept": settings.memory_kept}
     say(machine.sentence(where))
     done: List[Section] = []
 
     def ready(section: Section) -> None:
+        if plot is not None and section.name == PICTURED and any(row.figures for row in section.rows):
+            picture.draw(section, plot)
+            beside = plot if out is None else Path(os.path.relpath(plot, out.parent))
+            section = replace(section, picture=beside.as_posix())
         done.append(section)
         say("\n" + as_markdown(where, [section]).partition("\n\n")[2].rstrip())
         if out is not None:
@@ -61,12 +70,18 @@ def measure(
     return not any(row.failed for section in done for row in section.rows)
 
 
-def _checked(names: Sequence[str], settings: Settings, out: Optional[Path]) -> Tuple[Workload, ...]:
+def _checked(
+    names: Sequence[str], settings: Settings, out: Optional[Path], plot: Optional[Path]
+) -> Tuple[Workload, ...]:
     problems = [f"WORKLOAD {name}: there are {', '.join(WORKLOADS)}" for name in names if name not in WORKLOADS]
     problems += [f"--engine {name}: must be torch or numpy" for name in settings.engines if name not in ENGINES]
     problems += [f"--peers {k}: there are {', '.join(PEERS)}, and none" for k in settings.peers or () if k not in PEERS]
     if out is not None and (out.suffix not in (".md", ".json") or not out.parent.is_dir()):
         problems.append(f"--out {out}: must end in .md or .json and lie in a directory that exists")
+    if plot is not None:
+        problems += picture.problems(plot)
+        if names and PICTURED not in names:
+            problems.append(f"--plot {plot}: it shows the workload {PICTURED}, which is not among those chosen")
     if importlib.util.find_spec("torch") is None:
         problems.append('bench needs torch: pip install "spikecore[torch]"')
     elif settings.device != "cpu":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict
 
 from benchmarks.plan import Evidence, Run
 from spikecore.api.core.layer import Pass
@@ -27,27 +27,28 @@ def leaf(array: Any, device: str) -> Any:
     return torch.tensor(array, device=device, requires_grad=True)
 
 
-def backward_run(forward: Callable[[], Any], upstream: Any, leaves: Dict[str, Any]) -> Run:
+def backward_run(forward: Callable[[], Any], upstream: Any, leaves: Dict[str, Any], output: str = "spikes") -> Run:
     """A run of ``forward``, and of backward if there is a gradient ``upstream``.
 
     Args:
-        forward: returns spikes.
-        upstream: gradient of the spikes; None for forward only.
+        forward: returns spikes, or something else that ``output`` names.
+        upstream: gradient of the result of ``forward``; None for forward only.
         leaves: tensors by name, whose gradients are computed.
+        output: name of the result in the evidence.
     """
 
     def run() -> Callable[[], Evidence]:
         for tensor in leaves.values():
             tensor.grad = None
-        spikes = forward()
+        result = forward()
         if upstream is not None:
-            spikes.backward(upstream)
-        return lambda: evidence(spikes, leaves if upstream is not None else {})
+            result.backward(upstream)
+        return lambda: evidence(result, leaves if upstream is not None else {}, output)
 
     return run
 
 
-def evidence(spikes: Optional[Any], leaves: Dict[str, Any]) -> Evidence:
-    """Spikes and gradients as NumPy arrays."""
+def evidence(result: Any, leaves: Dict[str, Any], output: str) -> Evidence:
+    """A result, by the name ``output``, and gradients as NumPy arrays."""
     gradients = {name: tensor.grad.cpu().numpy().copy() for name, tensor in leaves.items()}
-    return gradients if spikes is None else {"spikes": spikes.detach().cpu().numpy(), **gradients}
+    return {output: result.detach().cpu().numpy(), **gradients}

@@ -19,13 +19,11 @@ class Parity:
     Args:
         differing: number of spikes that differ; None if the side gives no spikes.
         places: number of compared entries: neurons times steps times samples.
-        rate: fraction of them at which the reference fires.
         error: largest max|a - b| / max|b| of all gradients; None if there are none.
     """
 
     differing: Optional[int]
     places: int
-    rate: float
     error: Optional[float]
 
     @property
@@ -36,7 +34,7 @@ class Parity:
     def __str__(self) -> str:
         parts = []
         if self.differing is not None:
-            parts.append(f"{self.differing:,} of {self.places:,} differ (rate {self.rate:.2f})")
+            parts.append(f"{self.differing:,} of {self.places:,} differ")
         if self.error is not None:
             parts.append(f"gradient error {self.error:.0e}")
         return ", ".join(parts)
@@ -51,17 +49,17 @@ def compare(found: Evidence, reference: Evidence) -> Parity:
     shared = sorted(set(found) & set(reference))
     if not shared:
         raise ValueError(f"nothing to compare: one side shows {sorted(found)}, the other {sorted(reference)}")
-    differing, places, fired, errors = None, 0, 0, []
+    differing, places, errors = None, 0, []
     for name in shared:
         a, b = np.asarray(found[name]), np.asarray(reference[name])
         if a.shape != b.shape:
             raise ValueError(f"{name}: shapes {a.shape} and {b.shape} differ")
         if name.startswith("spikes"):
             differing = (differing or 0) + int((a != b).sum())
-            places, fired = places + a.size, fired + int((b != 0).sum())
+            places += a.size
         else:
             errors.append(_error(a.astype("float64"), b.astype("float64")))
-    return Parity(differing, places, fired / places if places else 0.0, max(errors) if errors else None)
+    return Parity(differing, places, max(errors) if errors else None)
 
 
 def _error(a: np.ndarray, b: np.ndarray) -> float:

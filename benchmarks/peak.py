@@ -38,14 +38,23 @@ def measured(run: Run, device: str) -> float:
         before = torch.cuda.memory_allocated(device)
         run()
         return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
-    _trim()
+    trim()
     reset = _reset()
     before = _status("VmRSS") if reset else _highest()
     run()
     return ((_status("VmHWM") if reset else _highest()) - before) / 1024
 
 
-def _trim() -> None:
+def allocated(device: str) -> int:
+    """The bytes that the process holds: its resident set; on CUDA, those of torch's tensors."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.memory_allocated(device))
+    return _status("VmRSS") * 1024
+
+
+def trim() -> None:
     """Return freed memory to the system: that of our allocator, and that of the C library if it has malloc_trim."""
     allocator.release()
     with contextlib.suppress(AttributeError, OSError):

@@ -108,6 +108,8 @@ class Group:
         unit: "ms" for the wall-clock time of each run; with another unit, the run itself returns the figure.
         rounds: largest number of rounds, for long runs; None for no limit.
         warmup: rounds before the first that counts.
+        rates: an untimed measurement of the spike rates that the evidence of the sides does not show: of the input, of
+            layers inside. They are those of the reference run.
     """
 
     title: str
@@ -117,6 +119,7 @@ class Group:
     unit: str = "ms"
     rounds: Optional[int] = None
     warmup: int = 2
+    rates: Optional[Callable[[], Dict[str, float]]] = None
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
+from benchmarks import rates
 from benchmarks.machine import sentence
 from benchmarks.parity import Parity
 from benchmarks.plan import Bar
 
-HEAD = "| {} | side | {}, median (min–max) | relative | parity | bar met? |\n|---|---|--:|--:|---|---|"
+HEAD = (
+    "| {} | side | {}, median (min–max) | relative | spike rates | parity | bar met? |\n|---|---|--:|--:|---|---|---|"
+)
 NOTHING = "Nothing is left to run: --engine and --peers leave out every side of this workload."
 
 
@@ -22,13 +25,14 @@ class Row:
     Args:
         group: title of the group.
         side: name of the side.
-        unit: "ms", "MB" or "s".
+        unit: "ms", "MB", "s" or "bits".
         figures: one figure per round; empty if the side did not run.
         relative: the median divided by that of the group's first side.
         parity: comparison with the reference; None if there is none.
         bars: each bar of the side with the measured ratio (or figure), which is None if the other side did not run.
         note: the reason if the side did not run.
         failed: whether the reason is an error, and not a missing package.
+        rates: measured spike rates in [0, 1], by what fires: "input", "layer 1", "output".
     """
 
     group: str
@@ -40,6 +44,7 @@ class Row:
     bars: Tuple[Tuple[Bar, Optional[float]], ...] = ()
     note: str = ""
     failed: bool = False
+    rates: Dict[str, float] = field(default_factory=dict)
 
     @property
     def median(self) -> float:
@@ -49,24 +54,26 @@ class Row:
     def cells(self) -> List[str]:
         """The cells of the row in the table."""
         if not self.figures:
-            return [self.group, self.side, self.note, "", "", ""]
+            return [self.group, self.side, self.note, "", "", "", ""]
         low, high = (_digits(f) for f in (min(self.figures), max(self.figures)))
         figure = f"{_digits(self.median)} ({low}–{high})" if len(self.figures) > 1 else _digits(self.median)
         relative = "" if self.relative is None else "1" if self.relative == 1.0 else f"{self.relative:.2g}×"
         if self.relative is not None and self.relative >= 10:
             relative = f"{self.relative:.0f}×"
         parity = "" if self.parity is None else str(self.parity)
-        return [self.group, self.side, figure, relative, parity, "; ".join(_verdict(*bar) for bar in self.bars)]
+        bars = "; ".join(_verdict(*bar) for bar in self.bars)
+        return [self.group, self.side, figure, relative, rates.text(self.rates), parity, bars]
 
 
 @dataclass(frozen=True)
 class Section:
-    """The results of one workload."""
+    """The results of one workload; ``picture`` is where its picture is, seen from the file with the results."""
 
     name: str
     title: str
     text: str
     rows: Tuple[Row, ...]
+    picture: str = ""
 
 
 def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
@@ -76,7 +83,8 @@ def as_markdown(machine: Dict[str, Any], sections: Iterable[Section]) -> str:
         unit = section.rows[0].unit if section.rows else "ms"
         lines = [HEAD.format("workload", unit), *("| " + " | ".join(row.cells()) + " |" for row in section.rows)]
         lines = lines if section.rows else [NOTHING]
-        parts.append(f"## {section.title}\n\n{section.text}\n\n" + "\n".join(lines))
+        shown = f"![{section.title}]({section.picture})\n\n" if section.picture else ""
+        parts.append(f"## {section.title}\n\n{section.text}\n\n{shown}" + "\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 

@@ -9,6 +9,7 @@ import warnings
 from dataclasses import asdict, replace
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
+from benchmarks import rates
 from benchmarks.clock import interleaved, synchroniser, wall
 from benchmarks.parity import Parity, compare
 from benchmarks.plan import Absent, Group, Run, Settings, Side, Workload
@@ -82,33 +83,38 @@ def measured(
         warnings.simplefilter("ignore")  # warnings of other libraries would break up the tables
         sides = [side for side in group.sides if settings.wants(side)]
         reference = group.reference()()() if group.reference is not None else None
-        runs, parities, notes = _prepared(sides, reference)
+        known = group.rates() if group.rates is not None and sides else {}
+        runs, checks, notes = _prepared(sides, reference, known)
         bar = Progress(f"{prefix}{group.title}", len(runs) * (rounds + group.warmup), progress, unit="run")
         try:
             figures = interleaved(runs, rounds, group.warmup, measure, lambda name: bar.update(side=name))
         finally:
             bar.close()
     bars = () if settings.quick else group.bars  # bars hold for full sizes only
-    return _rows(replace(group, bars=bars), sides, figures, parities, notes)
+    return _rows(replace(group, bars=bars), sides, figures, checks, notes)
 
 
 Note = Tuple[str, bool]
+Check = Tuple[Optional[Parity], rates.Rates]
 
 
-def _prepared(sides: List[Side], reference: Any) -> Tuple[Dict[str, Run], Dict[str, Parity], Dict[str, Note]]:
-    """The runs, the parity of the first run of each side, and the reasons why sides do not run.
+def _prepared(
+    sides: List[Side], reference: Any, known: rates.Rates
+) -> Tuple[Dict[str, Run], Dict[str, Check], Dict[str, Note]]:
+    """The runs; parity and rates of the first run of each side; and the reasons why sides do not run.
+
+    ``known`` are rates that hold for all sides.
 
     An error in a side of this library is raised. An error in a peer, whose interface may change with its version, is
     written to its row.
     """
-    runs, parities, notes = {}, {}, {}
+    runs, checks, notes = {}, {}, {}
     for side in sides:
         try:
             run = side.ready()
-            if reference is not None:
-                evidence = run()()
-                if evidence:
-                    parities[side.name] = compare(evidence, reference)
+            evidence = run()() if reference is not None else {}
+            parity = compare(evidence, reference) if evidence else None
+            checks[side.name] = parity, {**known, **rates.of_evidence(evidence)}
             runs[side.name] = run
         except Absent as reason:
             notes[side.name] = (str(reason), False)
@@ -116,14 +122,14 @@ def _prepared(sides: List[Side], reference: Any) -> Tuple[Dict[str, Run], Dict[s
             if side.peer is None:
                 raise
             notes[side.name] = (f"failed: {type(error).__name__}: {' '.join(str(error).split())[:120]}", True)
-    return runs, parities, notes
+    return runs, checks, notes
 
 
 def _rows(
     group: Group,
     sides: List[Side],
     figures: Dict[str, List[float]],
-    parities: Dict[str, Parity],
+    checks: Dict[str, Check],
     notes: Dict[str, Note],
 ) -> List[Row]:
     medians = {name: statistics.median(values) for name, values in figures.items()}
@@ -136,8 +142,8 @@ def _rows(
             continue
         bars = tuple((bar, _ratio(bar, medians)) for bar in group.bars if bar.side == side.name)
         relative = medians[side.name] / first if first else None
-        values = tuple(figures[side.name])
-        rows.append(Row(group.title, side.name, group.unit, values, relative, parities.get(side.name), bars))
+        values, (parity, found) = tuple(figures[side.name]), checks[side.name]
+        rows.append(Row(group.title, side.name, group.unit, values, relative, parity, bars, rates=found))
     return rows
 
 

@@ -66,6 +66,19 @@ def test_it_lists_every_workload_and_peer(bench):
     assert "snntorch (" in said
 
 
+def test_it_draws_time_against_rate_and_links_the_picture(bench, tmp_path):
+    pytest.importorskip("matplotlib")
+    out, plot = tmp_path / "results.md", tmp_path / "images" / "rates.svg"
+    plot.parent.mkdir()
+    arguments = "rates", "--quick", "--rounds", 1, "--peers", "none", "--out", out, "--plot", plot
+    code, said, error = bench(*arguments)
+    assert code == 0, error
+    written = out.read_text(encoding="utf-8")
+    assert "![Time against rate](images/rates.svg)" in written
+    assert "| Linear, 10 % | torch engine | " in written
+    assert "<svg" in plot.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -75,8 +88,11 @@ def test_it_lists_every_workload_and_peer(bench):
         (["--device", "cuda:99"], "--device cuda:99: this torch cannot use it"),
         (["--out", "results.txt"], "--out results.txt: must end in .md or .json"),
         (["--out", "nowhere/results.md"], "lie in a directory that exists"),
+        (["--plot", "rates.pdf"], "--plot rates.pdf: must end in .svg or .png"),
+        (["--plot", "nowhere/rates.svg"], "--plot nowhere/rates.svg: must end in .svg or .png and lie in a directory"),
+        (["neurons", "--plot", "rates.svg"], "it shows the workload rates, which is not among those chosen"),
     ],
-    ids=["workload", "peer", "engine", "device", "suffix", "directory"],
+    ids=["workload", "peer", "engine", "device", "suffix", "directory", "picture", "its directory", "no rates"],
 )
 def test_wrong_usage_is_told_before_anything_runs(bench, arguments, message):
     code, said, error = bench(*arguments)

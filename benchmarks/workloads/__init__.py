@@ -7,10 +7,12 @@ from typing import Dict, Iterable, Tuple
 from benchmarks.plan import Workload
 from benchmarks.workloads import (
     first_use,
+    kept,
     memory,
     neurons,
     open_neuromorphic,
     own_neuron,
+    rates,
     recurrent,
     tutorial5,
     tutorial6,
@@ -21,11 +23,13 @@ WORKLOADS: Dict[str, Workload] = {
     for module in (
         neurons,
         recurrent,
+        rates,
         own_neuron,
         tutorial5,
         tutorial6,
         open_neuromorphic,
         memory,
+        kept,
         first_use,
     )
 }

@@ -12,6 +12,7 @@ from benchmarks import data
 from benchmarks.differentiate import backward_run, layer_call, leaf
 from benchmarks.peers import norse, sinabs, snntorch, spikingjelly, spyx
 from benchmarks.plan import Group, Run, Settings, Side, Workload
+from benchmarks.rates import rate
 
 TEXT = """\
 A `Linear` and a LIF layer of n neurons, batch 16, 500 steps of spikes, as in Open Neuromorphic's comparison of 2023.
@@ -164,6 +165,7 @@ def _group(task: Task, model: str, layer: Any, peers: Any, backward: bool) -> Gr
         lambda: task.ours(layer, backward, fused=False, device="cpu"),
         rounds=7,
         warmup=1,
+        rates=lambda: {"input": rate(task.x)},
     )
 
 

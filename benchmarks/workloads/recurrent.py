@@ -17,19 +17,20 @@ from spikecore.api.core.tree import map_leaves
 TEXT = """\
 `RLeaky` with a dense connection, T=100, batch 128, forward and backward, with gradients with respect to input, weight
 and bias. All sides have the same weights. "fused" is the default of the torch engine. "loop" is the same `step` under
-autograd. snnTorch is called with `unbind`."""
+autograd. snnTorch is called with `unbind`. The input of the third size is weaker, so that 5 % of the neurons fire."""
 
 BETA = 0.9
+SIZES = ((128, 0.5), (256, 0.5), (512, 0.22))  # neurons; upper end of the input
 
 
 class Task:
-    """Data and weights of one size."""
+    """Data and weights of one size; inputs are in [0, ``drive``)."""
 
-    def __init__(self, settings: Settings, neurons: int) -> None:
+    def __init__(self, settings: Settings, neurons: int, drive: float = 0.5) -> None:
         draw = data.rng()
         shape = settings.size(100, 5), settings.samples(128, 3), neurons
         self.device = settings.device
-        self.x = data.grid(draw, shape, 0.0, 0.5, 8)
+        self.x = data.grid(draw, shape, 0.0, drive, 8)
         self.upstream = draw.random(shape, dtype="float32")
         self.weights = data.affine(draw, (neurons, neurons))
 
@@ -62,9 +63,9 @@ class Task:
 
 
 def groups(settings: Settings) -> Iterable[Group]:
-    """A group of 128 and a group of 256 neurons."""
-    for neurons in settings.size((128, 256), (8,)):
-        task = Task(settings, neurons)
+    """A group for every size."""
+    for neurons, drive in settings.size(SIZES, ((8, 0.5),)):
+        task = Task(settings, neurons, drive)
         sides = (
             Side("fused", lambda task=task: task.ours("auto")),  # type: ignore[misc]
             Side("loop", lambda task=task: task.ours(False)),  # type: ignore[misc]

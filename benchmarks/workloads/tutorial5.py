@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, Iterable
 
 import numpy as np
 
 import spikecore as sc
-from benchmarks import data, training
+from benchmarks import data, rates, training
 from benchmarks.peers import jax, snntorch, spikingjelly, spyx
 from benchmarks.plan import Bar, Group, Run, Settings, Side, Workload
 
@@ -49,15 +50,26 @@ def problem(settings: Settings, steps: int = 25) -> Problem:
     return Problem(steps, data.images(draw, (batch, inputs)), draw.integers(0, 10, batch), weights, settings.device)
 
 
+def network(task: Problem, hidden: Any, readout: Any) -> Any:
+    """The network with two given neurons."""
+    inputs, width, classes = task.sizes
+    return sc.Sequential(sc.Linear(inputs, width), hidden, sc.Linear(width, classes), readout)
+
+
+def rates_of(task: Problem, hidden: Any, readout: Any) -> rates.Rates:
+    """The rates of the two neurons with the initial weights."""
+    engine = sc.get_engine("torch", fused=False)
+    return rates.of_layers(engine, network(task, hidden, readout), task.weights, task.x[None], task.steps)
+
+
 def ours(task: Problem, name: str, hidden: Any, readout: Any, **options: Any) -> Callable[[], Run]:
     """A training step on an engine of this library: ``name`` is the engine, ``options`` are its options."""
 
     def make() -> Run:
-        inputs, width, classes = task.sizes
-        network = sc.Sequential(sc.Linear(inputs, width), hidden, sc.Linear(width, classes), readout)
         place = {"device": task.device} if name == "torch" else {}
         engine = sc.get_engine(name, **{**place, **options})
-        return training.executor_run(engine, network, task.weights, training.SumOverTime(), task.x, task.y, task.steps)
+        net, loss = network(task, hidden, readout), training.SumOverTime()
+        return training.executor_run(engine, net, task.weights, loss, task.x, task.y, task.steps)
 
     return make
 
@@ -170,6 +182,7 @@ def groups(settings: Settings) -> Iterable[Group]:
         default_sides(task),
         ours(task, "torch", leaky, leaky, **loop),
         (Bar("numpy engine", "torch engine", 1.5),),
+        rates=partial(rates_of, task, leaky, leaky),
     )
     readout = sc.LI(beta=DYADIC)
     yield Group(
@@ -180,6 +193,7 @@ def groups(settings: Settings) -> Iterable[Group]:
             Side("SpikingJelly m, hoisted", lambda: with_spikingjelly(task, True), peer="spikingjelly"),
         ),
         ours(task, "torch", zero, readout, **loop),
+        rates=partial(rates_of, task, zero, readout),
     )
     learned = spyx.SpyxLIF(beta=sc.learn(DYADIC)), sc.LI(beta=sc.learn(DYADIC))
     yield Group(
@@ -190,6 +204,7 @@ def groups(settings: Settings) -> Iterable[Group]:
             Side("Spyx, hoisted", lambda: with_spyx(task, True), peer="spyx"),
         ),
         ours(task, "torch", *learned, **loop),
+        rates=partial(rates_of, task, *learned),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable
 import numpy as np
 
 import spikecore as sc
-from benchmarks import data, training
+from benchmarks import data, rates, training
 from benchmarks.peers import snntorch
 from benchmarks.plan import Group, Run, Settings, Side, Workload
 
@@ -32,17 +32,25 @@ class Task:
         self.y = draw.integers(0, 10, batch)
         self.weights: Dict[str, np.ndarray] = data.network_weights(draw, **SHAPES)
 
-    def ours(self, **options: Any) -> Run:
-        """A training step on the torch engine."""
+    def network(self) -> Any:
+        """The network in this library's layers."""
         leaky = sc.Leaky(beta=BETA, surrogate=sc.surrogate.fast_sigmoid(SLOPE))
-        network = sc.Sequential(
+        return sc.Sequential(
             *(sc.Conv2d(1, 12, 5), sc.MaxPool2d(2), leaky),
             *(sc.Conv2d(12, 64, 5), sc.MaxPool2d(2), leaky),
             *(sc.Flatten(), sc.Linear(1024, 10), leaky),
         )
+
+    def rates(self) -> rates.Rates:
+        """The rates of the three neurons with the initial weights."""
+        engine = sc.get_engine("torch", fused=False)
+        return rates.of_layers(engine, self.network(), self.weights, self.x[None], self.steps)
+
+    def ours(self, **options: Any) -> Run:
+        """A training step on the torch engine."""
         engine = sc.get_engine("torch", **{"device": self.device, **options})
         loss = sc.functional.ce_rate_loss()
-        return training.executor_run(engine, network, self.weights, loss, self.x, self.y, self.steps)
+        return training.executor_run(engine, self.network(), self.weights, loss, self.x, self.y, self.steps)
 
     def torch_parts(self, neuron: Any) -> Any:
         """Layers, parameters by name, input and labels; ``neuron(**options)`` makes a neuron."""
@@ -113,7 +121,7 @@ def groups(settings: Settings) -> Iterable[Group]:
         Side("snnTorch, hoisted", lambda: task.snntorch(True), peer="snntorch"),
     )
     title = f"tutorial 6, T={task.steps} B={task.x.shape[0]}"
-    yield Group(title, sides, lambda: task.ours(fused=False, device="cpu"), rounds=7, warmup=1)
+    yield Group(title, sides, lambda: task.ours(fused=False, device="cpu"), rounds=7, warmup=1, rates=task.rates)
 
 
 WORKLOAD = Workload("tutorial6", "A training step: tutorial 6", TEXT, groups)

@@ -99,6 +99,7 @@ KEEP_MEMORY = typer.Option(
     False, "--keep-memory", help="Keep freed memory in the process, for all sides, as `spikecore train` does."
 )
 RESULTS = typer.Option(None, "--out", metavar="FILE", help="Write the result to FILE.md or FILE.json.")
+PLOT = typer.Option(None, metavar="FILE", help="Draw the workload rates, time against rate, to FILE.svg or FILE.png.")
 
 
 def _version(asked: bool) -> None:
@@ -266,6 +267,7 @@ def warm(neurons: Optional[List[str]] = WARM_NEURONS, show: bool = WARM_LIST) ->
         "spikecore bench --list",
         "spikecore bench neurons --rounds 7 --peers snntorch,spikingjelly",
         "spikecore bench tutorial5 tutorial6 --out results.md",
+        "spikecore bench rates --out results.md --plot rates.svg",
         "spikecore bench --quick",
     )
 )
@@ -280,6 +282,7 @@ def bench(
     batch: Optional[int] = BATCH,
     kept: bool = KEEP_MEMORY,
     out: Optional[Path] = RESULTS,
+    plot: Optional[Path] = PLOT,
     progress: Optional[bool] = BENCH_PROGRESS,
 ) -> None:
     """Time this library and others on the same work.
@@ -299,7 +302,7 @@ def bench(
     if kept and not keep_memory():
         raise ConfigError(["--keep-memory: needs glibc, which this system does not have"])
     settings = settings_of(quick, device, tuple(engine or command.ENGINES), chosen, batch, kept)
-    if not command.measure(workloads or (), settings, rounds, out, progress):
+    if not command.measure(workloads or (), settings, rounds, out, progress, plot=plot):
         raise typer.Exit(NOT_VERIFIED)
 
 
