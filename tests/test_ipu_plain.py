@@ -23,7 +23,7 @@ from spikecore.engines.ipu.check import check
 from spikecore.engines.ipu.engine import IpuEngine
 from spikecore.engines.ipu.plain import PlainEngine
 from spikecore.engines.ipu.words import words
-from spikecore.engines.torch import namespace
+from spikecore.engines.torch import convolution, namespace
 
 CONV = sc.Sequential(
     sc.Conv2d(2, 4, 3), sc.BatchNorm2d(4), sc.Leaky(beta=0.5), sc.Conv2d(4, 4, 3), sc.MaxPool2d(2), sc.Leaky(),
@@ -81,7 +81,7 @@ def test_products_and_windows_are_torchs_plain_ones(word):
 
 
 def test_convolutions_do_not_reorder_memory(monkeypatch):
-    monkeypatch.setattr(namespace, "channels_last", refuse("channels_last"))
+    monkeypatch.setattr(convolution, "channels_last", refuse("channels_last"))
     data = [(MAPS, np.arange(4) % 3)]
     fitted(model(CONV), data, num_steps=3, validation=data)
     with pytest.raises(RuntimeError, match="channels_last was reached"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from spikecore.api.core.tree import Params, State
+from spikecore.api.core.tree import State, nested
 from spikecore.api.core.words import OPERATORS, REFLECTED, WORDS
 from spikecore.api.neurons.stepper import one_step
 from spikecore.api.surrogate import Surrogate
@@ -177,22 +177,14 @@ def trace(stepper: Any, params: Dict[str, Any], sparse_backward: float = 0.0) ->
     given = {n: v if type(v) is float else Symbol(program, program.input(f"p_{n}")) for n, v in params.items()}
     before = {name: Symbol(program, program.input(f"s_{name}")) for name in stepper.state}
     x = Symbol(program, program.input("x"))
-    y, after = one_step(engine, stepper, nested(given), State(before), x)
+    try:
+        y, after = one_step(engine, stepper, nested(given), State(before), x)
+    except Exception as error:  # noqa: BLE001  (whatever a step does with symbols; the loop shows if it is wrong)
+        known = isinstance(error, NotElementwise)
+        raise error if known else NotElementwise(f"on symbols it raises {type(error).__name__}: {error}") from error
     if not isinstance(y, Symbol) or any(not isinstance(after[name], Symbol) for name in stepper.state):
         raise NotElementwise("a constant stands where an array is expected")
     ends = tuple(after[name].value for name in stepper.state)
     _, read = program.needed([y.value, *ends])
     names = tuple(name for name in params if program.inputs.get(f"p_{name}") in read)  # a step may read some only
     return Trace(program, tuple(stepper.state), names, y.value, ends)
-
-
-def nested(flat: Dict[str, Any]) -> Params:
-    """A tree from dotted names."""
-    tree: Dict[str, Any] = {}
-    for path, value in flat.items():
-        *heads, last = path.split(".")
-        place = tree
-        for head in heads:
-            place = place.setdefault(head, {})
-        place[last] = value
-    return Params({name: nested(value) if isinstance(value, dict) else value for name, value in tree.items()})

@@ -34,7 +34,7 @@ class EngineEntry(NamedTuple):
 _ENGINES = {
     "numpy": EngineEntry("spikecore.engines.numpy.engine:NumpyEngine"),
     "torch": EngineEntry("spikecore.engines.torch.engine:TorchEngine", ("torch",), 'pip install "spikecore[torch]"'),
-    "cupy": EngineEntry("spikecore.engines.numpy.engine:CupyEngine", ("cupy",), 'pip install "spikecore[cupy]"'),
+    "cupy": EngineEntry("spikecore.engines.numpy.cupy:CupyEngine", ("cupy",), 'pip install "spikecore[cupy]"'),
 }
 
 

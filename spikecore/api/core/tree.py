@@ -161,3 +161,15 @@ def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
         if actual != shape:
             raise ValueError(f"{name} has shape {actual}, expected {shape}")
     return rebuild(like, iter([flat[name] for name in names]))
+
+
+def nested(flat: Dict[str, Any]) -> Params:
+    """A tree from dotted names."""
+    tree: Dict[str, Any] = {}
+    for path, value in flat.items():
+        *heads, last = path.split(".")
+        place = tree
+        for head in heads:
+            place = place.setdefault(head, {})
+        place[last] = value
+    return Params({name: nested(value) if isinstance(value, dict) else value for name, value in tree.items()})

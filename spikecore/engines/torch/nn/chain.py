@@ -77,6 +77,5 @@ def run_chain(named: Dict[str, Any], x: Any, steps: int, state: Optional[Mapping
         if names:
             out = (out, *(recorded[name] for name in names))
     for layer, last in finals:
-        own = layer.__dict__  # where torch need not look whether they are parameters
-        own.update(last) if all(name in own for name in last) else layer.set_hidden(last)
+        layer.set_hidden(last)
     return out if isinstance(out, tuple) or len(out) == steps else out.expand(steps, *out.shape[1:])
