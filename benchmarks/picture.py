@@ -56,7 +56,10 @@ def draw(section: Section, path: Path) -> None:
         axes.set(xscale="log", yscale="log", title=kind, xlabel="neurons that fire at a step (%)", ylabel="ms")
         axes.set_xticks(TICKS)
         low, high = axes.get_ylim()
-        axes.set_yticks([t for p in range(-3, 6) for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p) if low <= t <= high])
+        low = min(low, high / 5.0)  # noise is not to fill a panel
+        axes.set_ylim(low, high)
+        steps = (1.0, 2.0, 5.0) if high > 20.0 * low else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+        axes.set_yticks([t for p in range(-3, 6) for t in (n * 10.0**p for n in steps) if low <= t <= high])
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(plain)
             axis.set_minor_locator(NullLocator())

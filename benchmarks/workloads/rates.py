@@ -90,6 +90,7 @@ class Task:
         made = data.affine(draw, (self.width, self.width), gain=0.25)
         if self.kinds[-1] == "Leaky":  # every input makes one neuron fire, so that rates stay what they are
             made["weight"] += 1.25 * np.eye(self.width, dtype="float32")
+            made["bias"] += np.float32(2.0**-13)  # so that no membrane is 1 exactly, where SpikingJelly's neuron fires
         return made
 
     @property
