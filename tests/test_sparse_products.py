@@ -168,6 +168,17 @@ def test_spikes_that_are_one_keep_a_bit_each_for_backward(always):
         by_w.sum().backward()
 
 
+def test_gradients_for_several_upstream_gradients_at_once(always):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from spikecore.engines.torch.product import linear
+
+    x, weight = torch.from_numpy(drawn(0, 50, 70, 0.1, "float64")), torch.ones(20, 70, dtype=torch.float64)
+    weight.requires_grad_()
+    several = torch.rand(3, 50, 20, dtype=torch.float64)
+    (found,) = torch.autograd.grad(linear(x, weight), weight, several, is_grads_batched=True)
+    assert torch.allclose(found, several.transpose(1, 2) @ x)
+
+
 def test_dense_operands_stay_dense():
     x = np.random.default_rng(0).random((1 << 10, 1 << 10), dtype="float32")
     assert sparse.spikes_of(x, 1 << 10) is None

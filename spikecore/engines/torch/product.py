@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, fresh
-from spikecore.engines.torch.modes import casting, compiling, has_data, read_by_dynamo, transformed
+from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, read_by_dynamo, transformed
 from spikecore.engines.torch.once import Once
 from spikecore.engines.torch.threads import mkl_threads
 from spikecore.kernels.runtime.blas import PART
@@ -125,7 +125,7 @@ class ByRight(torch.autograd.Function):
         if not ctx.needs_input_grad[2]:
             return g, None, None, None
         saved = ctx.saved_tensors  # in any case: torch finds out here if they were edited
-        if ctx.spikes is not None and not (torch.is_grad_enabled() or transformed()):
+        if ctx.spikes is not None and not (torch.is_grad_enabled() or transformed() or in_batches(g)):
             use_threads(torch.get_num_threads())
             sums = ctx.spikes.transposed_times(g.detach().numpy())
             if sums is not None:
