@@ -282,3 +282,13 @@ def test_rounding_of_intervals_is_that_of_the_step():
         x = np.zeros((400, 1, 1), "float32")
         np.testing.assert_array_equal(model.run_events(x).spikes, model(x).spikes)
     assert quiet.NARROWER > 8
+
+
+def test_a_refused_array_is_told_a_remedy_that_exists():
+    model = sc.Model(sc.Sequential(sc.Linear(4, 3), sc.Leaky(beta=0.9)), engine="numpy")
+    with pytest.raises(sc.ShapeError, match=r"lacks the axis of time or of samples; one sample: x\[:, None\]"):
+        model.run_events(np.zeros((5, 4), "float32"))
+    x = np.zeros((5, 1, 4), "float32")
+    x[2, 0, 1] = np.nan
+    with pytest.raises(ValueError, match=r"input\[2, 0, 1\] is nan: the input must be finite$"):
+        model.run_events(x)

@@ -47,7 +47,8 @@ def known():
 @pytest.mark.parametrize("surrogate", warm.SURROGATES)
 def test_models_ask_for_what_is_listed(name, reset, surrogate, asked, known):
     """Whatever the values of its parameters."""
-    layer = warm.NEURONS[name](reset_mechanism=reset, surrogate=warm.SURROGATES[surrogate])
+    kind, values = warm.NEURONS[name]
+    layer = getattr(sc, kind)(**values, reset_mechanism=reset, surrogate=warm.SURROGATES[surrogate])
     net = sc.Sequential(sc.Linear(4, warm.SIZE), layer)
     x, labels = np.random.default_rng(0).random((6, 2, 4), dtype="float32"), np.zeros(2, int)
     model = sc.Model(net, engine="numpy")
@@ -58,7 +59,7 @@ def test_models_ask_for_what_is_listed(name, reset, surrogate, asked, known):
 
 
 @pytest.mark.parametrize("returned", [False, True])
-@pytest.mark.parametrize("name", warm.MODULES)
+@pytest.mark.parametrize("name", warm.NEURONS)
 @pytest.mark.parametrize("reset", warm.RESETS)
 @pytest.mark.parametrize("surrogate", warm.SURROGATES)
 def test_modules_ask_for_what_is_listed(name, reset, surrogate, returned, asked, known):
@@ -66,7 +67,8 @@ def test_modules_ask_for_what_is_listed(name, reset, surrogate, returned, asked,
     import spikecore.nn as snn
 
     option = {"spike_grad": warm.SURROGATES[surrogate], "reset_mechanism": reset, "init_hidden": True}
-    module = getattr(snn, warm.MODULES[name])(**warm.VALUES[name], **option, output=returned)
+    kind, values = warm.NEURONS[name]
+    module = getattr(snn, kind)(**values, **option, output=returned)
     net = torch.nn.Sequential(torch.nn.Linear(4, warm.SIZE), module)
     for _ in range(2):  # a first run may find out late which states are returned
         asked.clear()

@@ -24,23 +24,13 @@ READOUT = ("leaky", "synaptic")  # the neurons whose spikes go to it
 PRODUCTS = "products"  # the name of what multiplies spikes, which belongs to no neuron
 RESETS = ("subtract", "zero")
 SURROGATES: Dict[str, Any] = {"atan": sc.surrogate.atan(), "fast_sigmoid": sc.surrogate.fast_sigmoid()}
-NEURONS: Dict[str, Callable[..., Any]] = {
-    "leaky": lambda **how: sc.Leaky(beta=0.9, **how),
-    "synaptic": lambda **how: sc.Synaptic(alpha=0.9, beta=0.8, **how),
-    "alpha": lambda **how: sc.Alpha(alpha=0.9, beta=0.8, **how),
-    "lapicque": lambda **how: sc.Lapicque(beta=0.9, **how),
-    "rleaky": lambda **how: sc.RLeaky(beta=0.9, linear_features=SIZE, **how),
-    "rsynaptic": lambda **how: sc.RSynaptic(alpha=0.9, beta=0.8, linear_features=SIZE, **how),
-}
-MODULES = {"leaky": "Leaky", "synaptic": "Synaptic", "alpha": "Alpha", "lapicque": "Lapicque"}
-MODULES.update(rleaky="RLeaky", rsynaptic="RSynaptic")
-VALUES: Dict[str, Dict[str, Any]] = {
-    "leaky": {"beta": 0.9},
-    "synaptic": {"alpha": 0.9, "beta": 0.8},
-    "alpha": {"alpha": 0.9, "beta": 0.8},
-    "lapicque": {"beta": 0.9},
-    "rleaky": {"beta": 0.9, "linear_features": SIZE},
-    "rsynaptic": {"alpha": 0.9, "beta": 0.8, "linear_features": SIZE},
+NEURONS: Dict[str, Tuple[str, Dict[str, Any]]] = {  # the class in ``sc`` and ``snn``, and what it needs
+    "leaky": ("Leaky", {"beta": 0.9}),
+    "synaptic": ("Synaptic", {"alpha": 0.9, "beta": 0.8}),
+    "alpha": ("Alpha", {"alpha": 0.9, "beta": 0.8}),
+    "lapicque": ("Lapicque", {"beta": 0.9}),
+    "rleaky": ("RLeaky", {"beta": 0.9, "linear_features": SIZE}),
+    "rsynaptic": ("RSynaptic", {"alpha": 0.9, "beta": 0.8, "linear_features": SIZE}),
 }
 
 
@@ -100,7 +90,8 @@ def _runs(name: str, reset: str, surrogate: str) -> Iterator[_Run]:
     """The neuron in a ``Model``, and as a module of ``spikecore.nn``."""
     label, recurrent = f"{name}, reset {reset}, {surrogate}", name in ("rleaky", "rsynaptic")
     how, common = {"reset_mechanism": reset}, reset == RESETS[0]
-    layer = NEURONS[name](surrogate=SURROGATES[surrogate], **how)
+    kind, values = NEURONS[name]
+    layer = getattr(sc, kind)(surrogate=SURROGATES[surrogate], **values, **how)
     host = sc.get_engine("numpy", fused=False)
     params = flatten(layer.prepare(host, map_leaves(host.asarray, layer.init(Key((0,)), (SIZE,)).params)))
     spelled = getattr(layer, "recurrent", layer)
@@ -109,7 +100,7 @@ def _runs(name: str, reset: str, surrogate: str) -> Iterator[_Run]:
     if importlib.util.find_spec("torch") is not None:
         import spikecore.nn as snn
 
-        module = getattr(snn, MODULES[name])(**VALUES[name], spike_grad=SURROGATES[surrogate], **how)
+        module = getattr(snn, kind)(**values, spike_grad=SURROGATES[surrogate], **how)
         params = flatten(module.prepared())
         yield _Run(f"{label}, nn", module._neuron, params, ((), module.returned_states()), learned, common)
 

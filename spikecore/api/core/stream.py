@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from spikecore.api.core.layer import Shape, ShapeError
-from spikecore.api.core.tree import State, Tree, flatten
+from spikecore.api.core.tree import State, Tree, flatten, nested
 from spikecore.api.core.words import Array
 from spikecore.arguments import is_array, shown
 
@@ -145,12 +145,8 @@ def check_state(given: Tree, resting: Tree) -> None:
             raise ShapeError(f"state {name} has shape {shape}, expected {tuple(array.shape)}")
 
 
-def nested(by_layer: Dict[str, State]) -> Tree:
+def joined(by_layer: Dict[str, State]) -> Tree:
     """The states of a network as one tree, from those of its layers by their dotted names."""
-    if tuple(by_layer) == ("",):
-        return by_layer[""]
-    parts: Dict[str, Dict[str, State]] = {}
-    for path, state in by_layer.items():
-        name, _, below = path.partition(".")
-        parts.setdefault(name, {})[below] = state
-    return State({name: nested(part) for name, part in parts.items()})
+    every = ((path, name, array) for path, state in by_layer.items() for name, array in flatten(state).items())
+    tree: Tree = nested({f"{path}.{name}" if path else name: array for path, name, array in every}, State)
+    return tree

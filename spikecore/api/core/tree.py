@@ -23,6 +23,7 @@ from typing import (
     List,
     Mapping,
     Tuple,
+    Type,
     TypeVar,
     ValuesView,
 )
@@ -163,8 +164,8 @@ def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
     return rebuild(like, iter([flat[name] for name in names]))
 
 
-def nested(flat: Dict[str, Any]) -> Params:
-    """A tree from dotted names."""
+def nested(flat: Dict[str, Any], kind: Type[Tree] = Params) -> Any:
+    """A tree from dotted names; it and the trees in it are of this kind."""
     tree: Dict[str, Any] = {}
     for path, value in flat.items():
         *heads, last = path.split(".")
@@ -172,4 +173,4 @@ def nested(flat: Dict[str, Any]) -> Params:
         for head in heads:
             place = place.setdefault(head, {})
         place[last] = value
-    return Params({name: nested(value) if isinstance(value, dict) else value for name, value in tree.items()})
+    return kind({name: nested(value, kind) if isinstance(value, dict) else value for name, value in tree.items()})

@@ -154,17 +154,14 @@ def _axes_hint(found: Shape, shape: Shape, static: bool) -> str:
     return ""
 
 
-def check_finite(engine: Any, x: Any) -> None:
-    """Refuse NaN and infinity; the message names the index and the value of the first."""
+def check_finite(engine: Any, x: Any, remedy: str = " (check_finite=False lets it through)") -> None:
+    """Refuse NaN and infinity; the message names the index and the value of the first, and a remedy if there is one."""
     xp = engine.xp
     if bool(engine.to_numpy(xp.all(xp.isfinite(x)))):
         return
     values = engine.to_numpy(x)
     index = not_finite(values)[0]
-    raise ValueError(
-        f"input[{', '.join(map(str, index))}] is {values[index]}: the input must be finite "
-        "(check_finite=False lets it through)"
-    )
+    raise ValueError(f"input[{', '.join(map(str, index))}] is {values[index]}: the input must be finite{remedy}")
 
 
 def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional, Protocol, Tuple
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.isolation import isolated
 from spikecore.api.core.layer import Layer, Pass, Shape, shapes_of
-from spikecore.api.core.stream import Stream, check_sample, check_state, nested, shape_of
+from spikecore.api.core.stream import Stream, check_sample, check_state, joined, shape_of
 from spikecore.api.core.tree import State, Tree, map_leaves
 from spikecore.api.layers.network import Output, Recorded, record_option
 from spikecore.api.training.batching import check_axes, check_finite
@@ -97,7 +97,7 @@ class StepwiseStream(Stream):
     def step(self, x: Any) -> Any:
         check_sample(x, self.batch_size, self.input_shape)
         x = self.engine.asarray(x)
-        check_finite(self.engine, x)
+        check_finite(self.engine, x, remedy="")
         xp = self.engine.xp
         out = self._executor.run(xp.expand_dims(x, axis=0), self._state, record=self._record)
         self._state, self._out = out.state, out
@@ -146,4 +146,4 @@ def resting_state(network: Layer, executor: Any, shape: Shape) -> Tree:
     with engine.isolated():
         zeros = engine.xp.zeros(shape)
         network.run(asking, executor.params, executor.buffers, None, zeros)
-    return nested(asking.found)
+    return joined(asking.found)

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import torch
 
 from spikecore.api.core.layer import EMPTY, Key, Layer, Pass
-from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves, rebuild
+from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves, nested, rebuild
 from spikecore.api.functional.loss import evaluate
 from spikecore.api.layers.containers import readout
 from spikecore.api.layers.network import Output, forward
@@ -122,21 +122,10 @@ class NetworkModule(torch.nn.Module):
             kind, *rest = name.split("|")
             if kind == "states":
                 states.setdefault(rest[0], {})[rest[1]] = value.transpose(0, 1)
-        final = nested({name[6:]: value for name, value in named.items() if name.startswith("state|")})
+        flat = {name[6:]: value for name, value in named.items() if name.startswith("state|")}
         recorded = {layer: State(states_of_layer) for layer, states_of_layer in states.items()}
+        final = nested(flat, State)
         return Output(named["spikes"].transpose(0, 1), recorded, final, readout(self.network))
-
-
-def nested(flat: Dict[str, Any]) -> State:
-    """A tree of states from their dotted names."""
-    folders: Dict[str, Any] = {}
-    for path, value in flat.items():
-        name, _, rest = path.partition(".")
-        if rest:
-            folders.setdefault(name, {})[rest] = value
-        else:
-            folders[name] = value
-    return State({name: nested(value) if isinstance(value, dict) else value for name, value in folders.items()})
 
 
 class TrainingModule(NetworkModule):
@@ -196,7 +185,7 @@ class InferenceModule(NetworkModule):
         self.for_loop = for_loop
 
     def forward(self, x: Any, *states: Any) -> Tuple[Any, ...]:
-        state = nested(dict(zip(self.layout.state, states))) if self.layout.state else None
+        state = nested(dict(zip(self.layout.state, states)), State) if self.layout.state else None
         engine = self.traced(x, for_loop=self.for_loop)
         run = TracedPass(engine, self.layout.steps, record=self.layout.record, entered=self.entered)
         out, _ = self.send(run, x, state)

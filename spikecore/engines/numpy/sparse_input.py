@@ -57,10 +57,14 @@ def sparse(
         if option is not None:
             raise ValueError(f"{name}={option!r} goes with Events: an array has its own time steps")
     x = engine.asarray(given)
+    if x.ndim == 1 + len(shape):
+        raise ShapeError(
+            f"input of shape {tuple(x.shape)} lacks the axis of time or of samples; one sample: x[:, None]"
+        )
     check_axes(tuple(x.shape), shape, static=False)
     if x.shape[1] != batch:
         raise ShapeError(f"input of shape {tuple(x.shape)} has {x.shape[1]} samples, expected {batch}")
-    check_finite(engine, x)
+    check_finite(engine, x, remedy="")
     flat, size = x.reshape(-1), math.prod(x.shape[1:])
     found = np.flatnonzero(flat != 0)  # four times as fast as on numbers
     borders = np.searchsorted(found, np.arange(x.shape[0] + 1) * size)

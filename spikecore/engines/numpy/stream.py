@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Union
 import numpy as np
 
 from spikecore.api.core.layer import Layer, Params, Shape, layer_name
-from spikecore.api.core.stream import Stream, check_sample, check_state, nested
+from spikecore.api.core.stream import Stream, check_sample, check_state, joined
 from spikecore.api.core.tree import State, Tree, flatten
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import Output, Recorded
@@ -126,7 +126,7 @@ class CompiledStream(Stream):
     def state(self) -> Tree:
         self._settle()
         flat = {n.path: State({s: a.copy() for s, a in zip(n.names, n.states)}) for n in self._plan.neurons}
-        return nested(flat)
+        return joined(flat)
 
     @property
     def states(self) -> Dict[str, State]:

@@ -12,10 +12,9 @@ from typing import Any, Dict
 import torch
 
 from spikecore.api.core.engines import get_engine
-from spikecore.api.core.tree import Params, State, flatten
+from spikecore.api.core.tree import Params, State, flatten, nested
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.operators import number_of, of_number
-from spikecore.kernels.trace import nested
 
 
 def _number(stepper: Stepper) -> int:

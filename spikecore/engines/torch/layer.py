@@ -13,10 +13,9 @@ from torch import nn
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree
 from spikecore.api.core.random import stream
-from spikecore.api.core.tree import flatten
+from spikecore.api.core.tree import flatten, nested
 from spikecore.engines.torch.engine import TorchEngine
 from spikecore.engines.torch.nn.state import neurons_of
-from spikecore.kernels.trace import nested
 
 FLOATS = (torch.float32, torch.float64)
 COUNTER = "num_batches_tracked"  # batch norm's count of batches, the one buffer of whole numbers that training changes

@@ -19,7 +19,7 @@ from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import Bits, address
 from spikecore.kernels.sparse.patches import FUNCTIONS, Plan
-from spikecore.kernels.sparse.words import WORD, digest
+from spikecore.kernels.sparse.words import ADD, WORD, digest
 
 FEW, MANY = 32, 512  # positions whose lists are made at once: of taps, and of positions for each tap
 PARTS = 32  # as many threads can share a gradient
@@ -226,5 +226,5 @@ def _kernel(name: str, dtype: str, weighted: bool) -> Any:
 def recipe(name: str, dtype: str, weighted: bool) -> Recipe:
     """What "convolve" or "by_weight", with factors if ``weighted``, is compiled from."""
     source = {"convolve": CONVOLVE, "by_weight": BY_WEIGHT}[name]
-    before = FUNCTIONS.format(digest=digest(), weighted=weighted)
+    before = FUNCTIONS.format(digest=digest(), weighted=weighted, add=ADD.format(weighted=weighted))
     return recipe_of_run(source.format(few=FEW, many=MANY, weighted=weighted), name, dtype, before=before)

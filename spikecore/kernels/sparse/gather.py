@@ -22,14 +22,13 @@ from spikecore.kernels.runtime.build import Recipe, kernel_of, recipe_of_run
 from spikecore.kernels.runtime.openmp import most_threads
 from spikecore.kernels.sparse.bits import address
 from spikecore.kernels.sparse.lists import BLOCK, Lists
-from spikecore.kernels.sparse.words import WORD, digest
+from spikecore.kernels.sparse.words import ADD, WORD, digest
 
 BEFORE = """
 from spikecore.kernels.sparse.vectors import adder  # {digest}
 
 BLOCK, numbers, words = {block}, pointer_to("uint16"), pointer_to("int64")
-add_16, add_32, add_48, add_64 = (adder(width, {weighted}) for width in (16, 32, 48, 64))
-"""
+{add}"""
 SOURCE = """\
 def gather(worker, workers, table):
     outs, inner, columns, blocks, shares, fresh = table[0], table[1], table[2], table[3], table[4], table[5]
@@ -66,19 +65,12 @@ def gather(worker, workers, table):
                 if count == 0:
                     continue
                 rows, by = numbers(index + begins * 2), row(factors + begins * SIZE)
-                if width == 64 and valid == 64:
-                    add_64(panel, rows, by, count, place, place)
+                if width == valid:
+                    add(width, panel, rows, by, count, place, place)
                 else:
                     for c in range(valid):
                         line[c] = place[c]
-                    if width == 16:
-                        add_16(panel, rows, by, count, line, line)
-                    elif width == 32:
-                        add_32(panel, rows, by, count, line, line)
-                    elif width == 48:
-                        add_48(panel, rows, by, count, line, line)
-                    else:
-                        add_64(panel, rows, by, count, line, line)
+                    add(width, panel, rows, by, count, line, line)
                     for c in range(valid):
                         place[c] = line[c]
 """
@@ -115,7 +107,7 @@ def sums(lists: Lists, matrix: Any, start: Any = None, out: Any = None) -> Any:
 
 def recipe(dtype: str, weighted: bool) -> Recipe:
     """What the sums, with factors if ``weighted``, are compiled from."""
-    before = BEFORE.format(digest=digest(), block=BLOCK, weighted=weighted)
+    before = BEFORE.format(digest=digest(), block=BLOCK, add=ADD.format(weighted=weighted))
     return recipe_of_run(SOURCE, "gather", dtype, before=before)
 
 

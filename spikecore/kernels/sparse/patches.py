@@ -118,20 +118,7 @@ from spikecore.kernels.sparse.vectors import adder, lowest, ones  # {digest}
 
 words, whole, numbers = pointer_to("uint64"), pointer_to("int64"), pointer_to("uint16")
 one, all_ones = np.uint64(1), ~np.uint64(0)
-add_16, add_32, add_48, add_64 = (adder(width, {weighted}) for width in (16, 32, 48, 64))
-
-
-@njit(error_model="numpy", forceinline=True)
-def add(width, panel, index, by, count, start, out):
-    if width == 16:
-        add_16(panel, index, by, count, start, out)
-    elif width == 32:
-        add_32(panel, index, by, count, start, out)
-    elif width == 48:
-        add_48(panel, index, by, count, start, out)
-    else:
-        add_64(panel, index, by, count, start, out)
-
+{add}
 
 @njit(error_model="numpy", forceinline=True)
 def some(bits, at, length):

@@ -5,6 +5,7 @@ A vector of 64 elements is as many of the machine's registers as it takes: LLVM 
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -30,31 +31,23 @@ def _size(kind: Any) -> int:
     return int(kind.dtype.bitwidth // 8)
 
 
-@intrinsic
-def mask(context: Any, row: Any) -> Any:
-    """64 elements from a pointer on as a word: bit k says whether element k is other than zero."""
+def _differs(*values: float) -> Any:
+    """A function that makes 64 elements from a pointer on a word: bit k is set if element k is none of these."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args[0]
-        x = builder.load(_vector(context, builder, args[0], kind, WORD), align=_size(kind))
-        found = builder.fcmp_unordered("!=", x, _filled(kind, WORD, 0.0))
-        return builder.bitcast(found, ir.IntType(WORD))
+    @intrinsic
+    def compare(context: Any, row: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = signature.args[0]
+            x = builder.load(_vector(context, builder, args[0], kind, WORD), align=_size(kind))
+            found = [builder.fcmp_unordered("!=", x, _filled(kind, WORD, value)) for value in values]
+            return builder.bitcast(reduce(builder.and_, found), ir.IntType(WORD))
 
-    return types.uint64(row), generate
+        return types.uint64(row), generate
+
+    return compare
 
 
-@intrinsic
-def others(context: Any, row: Any) -> Any:
-    """The same for elements other than zero and one."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args[0]
-        x = builder.load(_vector(context, builder, args[0], kind, WORD), align=_size(kind))
-        zero = builder.fcmp_unordered("!=", x, _filled(kind, WORD, 0.0))
-        one = builder.fcmp_unordered("!=", x, _filled(kind, WORD, 1.0))
-        return builder.bitcast(builder.and_(zero, one), ir.IntType(WORD))
-
-    return types.uint64(row), generate
+mask, others = _differs(0.0), _differs(0.0, 1.0)  # what is not zero; and what is neither zero nor one
 
 
 @intrinsic

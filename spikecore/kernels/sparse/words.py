@@ -1,4 +1,4 @@
-"""Sizes that the kernels of this room share, and what their code depends on; nothing here needs Numba."""
+"""Sizes and code that the kernels of this room share, and what their code depends on; nothing here needs Numba."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ from functools import lru_cache
 
 WORD = 64  # bits of a word, elements of the longest vector
 LINE = 64  # bytes of a cache line, where panels and their rows begin
+
+#: Code that adds listed rows of a panel of 16, 32, 48 or 64 columns, see ``adder`` in ``vectors.py``.
+ADD = """
+add_16, add_32, add_48, add_64 = (adder(width, {weighted}) for width in (16, 32, 48, 64))
+
+
+@njit(error_model="numpy", forceinline=True)
+def add(width, panel, index, by, count, start, out):
+    if width == 16:
+        add_16(panel, index, by, count, start, out)
+    elif width == 32:
+        add_32(panel, index, by, count, start, out)
+    elif width == 48:
+        add_48(panel, index, by, count, start, out)
+    else:
+        add_64(panel, index, by, count, start, out)
+"""
 
 
 @lru_cache(maxsize=None)

@@ -141,7 +141,7 @@ def _copies(held: List[Dict[str, Any]], same: Dict[int, Any]) -> Tuple[Any, List
         for name in list(values):
             try:
                 _pickled(values[name], same)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  (as above)
                 if not isinstance(getattr(values[name], "__dict__", None), dict):
                     why = f"the attribute {name!r} of a module cannot be copied: {first_line(error)}"
                     raise StepByStep(why) from None
