@@ -26,18 +26,23 @@ def write_page(notebook: Any, name: str, directory: Path) -> List[str]:
             parts.append(cell.source)
         elif cell.cell_type == "code" and cell.source.strip():
             parts.append(_fence(cell.source, "python"))
+            said = ""
             for output in cell.outputs:
                 data = output.get("data", {})
+                if "image/png" not in data and "text/html" not in data:
+                    said += (data.get("text/plain") or output.get("text", "")).rstrip() + "\n"
+                    continue
+                parts += [_fence(said.rstrip(), "text")] if said.strip() else []
+                said = ""
                 if "image/png" in data:
                     picture = f"{name}-{number}.png"
                     pixels = base64.b64decode(data["image/png"])
                     (directory / picture).write_bytes(pixels)
                     written.append(picture)
                     parts.append(_image(picture, cell.metadata["alt"], int.from_bytes(pixels[16:20], "big")))
-                elif "text/html" in data:
+                else:
                     parts.append(f'<div class="shown">{data["text/html"]}</div>')
-                elif "text/plain" in data or output.output_type == "stream":
-                    parts.append(_fence((data.get("text/plain") or output.get("text", "")).rstrip(), "text"))
+            parts += [_fence(said.rstrip(), "text")] if said.strip() else []
     if folded:
         parts.append("///")
     seconds = notebook.metadata["build"]["seconds"]
