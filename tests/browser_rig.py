@@ -12,14 +12,7 @@ import time
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--hide-scrollbars",
-    "--no-first-run",
-    "--remote-debugging-port=0",
-]
+FLAGS = "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --remote-debugging-port=0".split()
 
 
 def chromium():
@@ -40,6 +33,8 @@ class Browser:
         self.socket = self.loop.run_until_complete(self._connect())
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        # a page remembers the scheme in which it was opened before
+        self.call("Page.addScriptToEvaluateOnNewDocument", source="try { localStorage.clear() } catch (error) {}")
         return self
 
     def __exit__(self, *error):
@@ -93,9 +88,8 @@ class Browser:
 
     def open(self, url, width, scheme, height=900):
         """Open a page at a width, for a reader who prefers a "light" or "dark" scheme."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Page.navigate", url="about:blank")
         self.until("location.href == 'about:blank'")
@@ -109,9 +103,7 @@ class Browser:
         for event in self.events:
             name, about = event.get("method"), event.get("params", {})
             if name == "Runtime.exceptionThrown":
-                said.append(
-                    about["exceptionDetails"].get("text", "") + str(about["exceptionDetails"].get("exception", ""))
-                )
+                said.append(str(about["exceptionDetails"]))
             elif name == "Log.entryAdded" and about["entry"]["level"] == "error":
                 said.append(about["entry"]["text"] + " " + about["entry"].get("url", ""))
             elif name == "Runtime.consoleAPICalled" and about["type"] == "error":
