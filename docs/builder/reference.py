@@ -82,7 +82,8 @@ def commands() -> Iterator[str]:
 
 def plain(text: Any) -> str:
     """Help without the markup of terminals."""
-    return re.sub(r"\[/?[a-z ]+\]", "", str(text or "").replace("\b", "")).strip()
+    shown = re.sub(r"\[/?(?:bold|dim|italic|cyan|green|red|yellow)[a-z ]*\]", "", str(text or "").replace("\b", ""))
+    return shown.replace("\\[", "[").strip()
 
 
 def spelled(option: Any) -> str:
