@@ -12,9 +12,9 @@ from benchmarks.workloads import tutorial5
 
 TEXT = """\
 The training step of tutorial 5 with T=100. SpikingJelly is compared in its own neuron model, as there. The figure is
-the rise of memory in the step above the memory between steps (code, weights, the moments of the optimiser, the input). Each
-figure is from the second step of a separate process. On Linux it is the rise of the resident set up to its peak (VmHWM,
-which is reset before the step), on CUDA that of torch's allocator."""
+the rise of memory in the step above the memory between steps (code, weights, the moments of the optimiser, the input).
+Each figure is from the second step of a separate process. On Linux it is the rise of the resident set up to its peak
+(VmHWM, which is reset before the step), on CUDA that of torch's allocator."""
 
 
 def groups(settings: Settings) -> Iterable[Group]:
