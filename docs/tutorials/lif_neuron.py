@@ -13,7 +13,8 @@
 # How much of a nerve cell belongs in a model? There is a wide range.
 #
 # - **Hodgkin and Huxley** (1952) describe the channels in the membrane of a squid's nerve by four differential
-#   equations. They reproduce the shape of a spike, and they are too slow and have too many constants for large networks.
+#   equations. They reproduce the shape of a spike, and they are too slow and have too many constants for large
+#   networks.
 # - **The artificial neuron** of deep learning is a weighted sum and a nonlinear function. It has no time at all.
 # - **The leaky integrate-and-fire neuron** (LIF) lies between. It adds up its input, it forgets with time, and when the
 #   sum reaches a threshold it fires. The shape of a spike is left out, since all spikes look alike: what counts is
@@ -25,8 +26,9 @@
 #
 # ## The membrane is a capacitor with a leak
 #
-# A membrane is a thin film of fat between two salt solutions: an insulator between conductors, a capacitor $C$. Channels
-# let some ions through: a resistor $R$ in parallel. A current $I(t)$ from a synapse or an electrode splits in two:
+# A membrane is a thin film of fat between two salt solutions: an insulator between conductors, a capacitor $C$.
+# Channels let some ions through: a resistor $R$ in parallel. A current $I(t)$ from a synapse or an electrode splits in
+# two:
 #
 # $$I(t) = \underbrace{\frac{U(t)}{R}}_{\text{leaks out (Ohm)}} +
 # \underbrace{C \frac{dU(t)}{dt}}_{\text{charges the membrane}} .$$
@@ -42,15 +44,15 @@
 #
 # ## From a differential equation to time steps
 #
-# A computer has no $dt$, but it has a small $\Delta t$. The **forward Euler method** takes the slope at the beginning of
-# a step for the whole step. With $dU/dt \approx (U[t+1] - U[t])/\Delta t$, equation (1) becomes
+# A computer has no $dt$, but it has a small $\Delta t$. The **forward Euler method** takes the slope at the beginning
+# of a step for the whole step. With $dU/dt \approx (U[t+1] - U[t])/\Delta t$, equation (1) becomes
 #
 # $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] . \tag{2}$$
 #
 # (We take the new input, so that it acts at once.) Ten lines of NumPy show how good that is. The membrane starts at
 # 0.9 V and leaks, with $\tau = 5$ ms.
 
-# %% alt="A decaying exponential and its Euler approximations: close for small steps, oscillating when a step exceeds tau"
+# %% alt="A decaying exponential and its Euler approximations: close for small steps, swinging when a step exceeds tau"
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -153,10 +155,10 @@ assert spikes.sum() == 0
 #
 # ## Pulses: how long and how strong
 #
-# What if the current ends? Then the membrane leaks back to zero. Let us send the same charge, current times duration, in
-# 20, 5 and 1 steps.
+# What if the current ends? Then the membrane leaks back to zero. Let us send the same charge, current times duration,
+# in 20, 5 and 1 steps.
 
-# %% alt="Three pulses of the same charge, 20, 5 and 1 steps long: the shorter the pulse, the higher the membrane's peak"
+# %% alt="Three pulses of the same charge, 20, 5 and 1 steps long: the shorter the pulse, the higher the membrane"
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4), sharex=True)
 charge = 2.0  # ampere x steps
 for number, length in enumerate((20, 5, 1)):
@@ -171,8 +173,9 @@ bottom.set(xlabel="time step", ylabel="membrane in V")
 fig.tight_layout()
 
 # %% [markdown]
-# The shorter the pulse, the less of its charge leaks out before it ends. The limit is a pulse of a single step: it lifts
-# the membrane by $\Delta t\, I / C$ at once, 2 V. That is what an incoming *spike* does: a charge, delivered in no time.
+# The shorter the pulse, the less of its charge leaks out before it ends. The limit is a pulse of a single step: it
+# lifts the membrane by $\Delta t\, I / C$ at once, 2 V. That is what an incoming *spike* does: a charge, delivered in
+# no time.
 #
 # ## The threshold
 #
@@ -187,7 +190,7 @@ fig.tight_layout()
 #
 # $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] - \theta\, S[t] . \tag{4}$$
 
-# %% alt="Two membranes under 0.3 ampere: without reset it stays above the threshold and fires always, with reset it saws"
+# %% alt="Two membranes under 0.3 ampere: without reset it stays above the threshold, with reset it is a sawtooth"
 fig, axes = plt.subplots(2, 2, figsize=(7, 3.6), sharex=True, height_ratios=(2, 0.5))
 for (ax, below), mechanism in zip(axes.T, ("none", "subtract")):
     slow = sc.Lapicque(R=5.1, C=5e-3, time_step=1e-3, reset_mechanism=mechanism)  # tau = 25.5 ms
@@ -241,7 +244,7 @@ assert cases[0.3, 0.5] == [19, 30, 40, 50, 61, 71, 82, 92, 102, 113, 123, 134, 1
 # kind: for `period` steps after a spike it gets no input. The measurement takes one neuron per current, all in
 # one run, with steps of 0.1 ms so that we see the equation and not the grid.
 
-# %% alt="Firing rate against current: zero below the rheobase, then steeply rising; with refractory period it bends over"
+# %% alt="Firing rate against current: zero below the rheobase, then rising; with a refractory period it levels off"
 currents = np.linspace(0.1, 1.5, 57, dtype=np.float32)
 seconds, dt = 2.0, 1e-4
 lapicque = sc.Lapicque(R=5.1, C=5e-3, time_step=dt, reset_mechanism="zero")
@@ -317,7 +320,7 @@ assert len(trains["subtract"]) > len(trains["zero"])
 # take the size of the signal's change from sample to sample. The membrane adds up the fast rise and fall of a beat
 # and lets slow changes leak away. The refractory period makes one spike of what would be several.
 
-# %% alt="Electrocardiogram with three beats, the membrane of a neuron that it drives, and one output spike at each beat"
+# %% alt="Electrocardiogram with three beats, the membrane of a neuron that it drives, and one spike at each beat"
 import pywt  # carries the recording
 
 ecg = pywt.data.ecg().astype(np.float32)
@@ -390,11 +393,11 @@ assert results == {0.4: [0, 0], 0.9: [1, 0], 0.98: [1, 1]}
 # %% [markdown]
 # ## Verify the gradients
 #
-# Training needs $\partial L/\partial R$ and $\partial L/\partial C$, through all steps and all resets. The derivative of
-# the threshold is zero nearly everywhere, so another function stands in for it: a *surrogate*
-# ([Surrogate gradients](../surrogates.md)). The rest is the chain rule, and one can get it wrong. `sc.verify` compares
-# the gradients by torch with those of the NumPy engine, which were derived by hand
-# ([Gradients by hand](gradients_by_hand.md)), and those with finite differences.
+# Training needs $\partial L/\partial R$ and $\partial L/\partial C$, through all steps and all resets. The derivative
+# of the threshold is zero nearly everywhere, so another function stands in for it: a *surrogate* ([Surrogate
+# gradients](../surrogates.md)). The rest is the chain rule, and one can get it wrong. `sc.verify` compares the
+# gradients by torch with those of the NumPy engine, which were derived by hand ([Gradients by
+# hand](gradients_by_hand.md)), and those with finite differences.
 
 # %%
 neurons = sc.Lapicque(R=sc.learn(5.1), C=sc.learn(5e-3), time_step=1e-3)  # both are parameters now
