@@ -6,7 +6,7 @@ import spikecore as sc
 from benchmarks.accuracy.plan import Experiment, Library, images, train_classifier
 from spikecore.datasets import Loader
 
-STEPS, BETA, LR, EPOCHS, BATCH = 10, 0.5, 1e-2, 3, 128  # the tutorial: 50 steps, 60,000 images
+STEPS, BETA, LR, EPOCHS, BATCH = 10, 0.5, 5e-3, 4, 128  # the tutorial: 50 steps, lr 1e-2, 60,000 images
 
 
 def train(library: Library, seed: int, validate: bool) -> float:

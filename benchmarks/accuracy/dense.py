@@ -6,7 +6,7 @@ import spikecore as sc
 from benchmarks.accuracy.plan import Experiment, Library, images, train_classifier
 from spikecore.datasets import Loader
 
-STEPS, HIDDEN, BETA, LR, EPOCHS, BATCH = 25, 1000, 0.95, 5e-4, 10, 128
+STEPS, HIDDEN, BETA, LR, EPOCHS, BATCH = 25, 1000, 0.95, 5e-4, 5, 128
 
 
 def train(library: Library, seed: int, validate: bool) -> float:
