@@ -8,12 +8,15 @@
 # The page runs for about 10 seconds. It needs `pip install "spikecore[all,examples]"`.
 
 # %%
+from dataclasses import dataclass
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 import spikecore as sc
 from spikecore import backprop
+from spikecore import surrogate as surrogates
 from spikecore.datasets import digits
 
 train, test = digits()  # images of 8 x 8 pixels from scikit-learn, as rows of 64 numbers in [0, 1]
@@ -387,11 +390,6 @@ for engine in ("numpy", "torch"):
 # factor $\pi$ inside of the square. Forwards nothing changes, because the derivative is used backwards only.
 
 # %%
-from dataclasses import dataclass  # noqa: E402
-
-from spikecore import surrogate as surrogates  # noqa: E402
-
-
 @dataclass(frozen=True)
 class missing_pi(surrogates.atan):
     def derivative(self, xp, u):
