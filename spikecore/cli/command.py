@@ -73,7 +73,7 @@ PROGRESS = typer.Option(
     help="Show a progress bar within each epoch, or print one line per epoch. Default: a bar on a terminal.",
     show_default=False,
 )
-AGAINST = typer.Option("numpy", metavar="NAME", help="The reference engine.")
+AGAINST = typer.Option(None, metavar="NAME", help="The reference engine. Default: another one than the engine.")
 SIMULATE = typer.Option(
     False, "--simulate", help="With engine ipu: use a simulation of PopTorch on the CPU instead of PopTorch."
 )
@@ -178,20 +178,20 @@ def verify(
     run: Path = RUN,
     engine: Optional[str] = ENGINE,
     sets: Optional[List[str]] = SETS,
-    against: str = AGAINST,
+    against: Optional[str] = AGAINST,
     samples: int = SAMPLES,
     simulate: bool = SIMULATE,
 ) -> None:
     """Verify the gradients of an engine.
 
     Compares the engine's gradients with those of the reference engine, and these with finite differences. A run file
-    is verified with initial weights. A run directory is verified with its trained weights, and the report is written
-    to its report.txt. Exits with 1 if a gradient is not verified.
+    is verified with initial weights. A run directory is verified with its trained weights, and the report with a
+    table of every comparison is written to its report.txt. Exits with 1 if a gradient is not verified.
     """
     run, sets = run.parent if run.name == MODEL else run, _simulated(sets, simulate)
     job = opened(run, engine, sets or ()) if run.is_dir() else _run(run, engine, sets, None)
     names = [known.name for known in known_engines()]
-    if against not in names:
+    if against is not None and against not in names:
         raise ConfigError([f"--against {against}: {unknown('engine', against, names)}"])
     report = job.verify(job.model(), samples, against)
     print(report)
