@@ -85,6 +85,16 @@ def shown(thing: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
+def unknown(kind: str, name: Any, known: Any) -> str:
+    """The message for an unknown name: it lists the known names and suggests the nearest one."""
+    import difflib
+
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
+
+
 def checked(function: Anything, refusal: Refusal = None) -> Anything:
     """Decorate a function, so that its arguments are compared with their annotations at each call.
 
