@@ -384,11 +384,12 @@ def test_the_reference_of_a_model_on_numpy_is_another_engine_if_there_is_one(mon
     report = sc.verify(model, X, Y, num_steps=6)
     assert report.verdict.startswith("verified: NumPy's gradients equal torch's (")
     again = sc.verify(model, X, Y, num_steps=6, against="numpy")
-    assert "finite differences only: both sides of the comparison are engine 'numpy'; pass against='torch'" in str(again)
+    assert "finite differences only: both sides of the comparison are engine 'numpy'" in str(again)
+    assert "pass against='torch'" in str(again)
     alone = [status._replace(available=status.name == "numpy") for status in sc.engines()]
     monkeypatch.setattr(module, "engines", lambda: alone)
     report = sc.verify(model, X, Y, num_steps=6)
     assert report.ok
     assert report.verdict.startswith("verified: NumPy's gradients equal finite differences (")
-    assert 'finite differences only: both sides of the comparison are engine \'numpy\'; install another' in str(report)
+    assert "finite differences only: both sides of the comparison are engine 'numpy'; install another" in str(report)
     assert 'pip install "spikecore[torch]"' in str(report)

@@ -13,9 +13,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Layer, Pass, layer_name
 from spikecore.api.core.messages import warn
-from spikecore.api.core.tree import flatten, map_leaves
-from spikecore.api.functional.targets import target_dtype
+from spikecore.api.core.tree import flatten
 from spikecore.api.functional.base import LossBase, terms
+from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
@@ -62,8 +62,8 @@ class Diagnosis:
         if not any(isinstance(layer, Stepper) for layer in layers):
             kinds = ", ".join(dict.fromkeys(map(layer_name, layers))) or "no layer"
             warn(
-                f"fit: the network has no neurons ({kinds}), so nothing in it spikes or depends on time: add them, e.g. "
-                "sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))"
+                f"fit: the network has no neurons ({kinds}), so nothing in it spikes or depends on time. Add neurons, "
+                "e.g. sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))"
             )
 
     def of_inputs(self, x: Any, constant: bool) -> None:
@@ -73,8 +73,8 @@ class Diagnosis:
         values = self.model.engine.to_numpy(x[:, :SAMPLES, ...])
         if values.min() >= 0 and 128 <= values.max() <= 255 and (values == values.round()).all():
             warn(
-                f"fit: the inputs are whole numbers up to {values.max():.0f}, like pixels of 8-bit images: a current this "
-                "large makes neurons fire at every step. Divide by 255"
+                f"fit: the inputs are whole numbers up to {values.max():.0f}, like pixels of 8-bit images. A current "
+                "this large makes neurons fire at every step: divide by 255"
             )
 
     def keep(self, x: Any, steps: Optional[int], targets: Any, lengths: Optional[List[int]], key: Key) -> None:
@@ -91,7 +91,11 @@ class Diagnosis:
         some = whole if batch <= SAMPLES else whole[part, ...] if axis == 0 else whole[:, part, ...]
         copy = engine.xp.concat
         self.kept = Kept(
-            copy((x[:, part, ...],), axis=0), steps, copy((some,), axis=0), None if lengths is None else lengths[part], key
+            copy((x[:, part, ...],), axis=0),
+            steps,
+            copy((some,), axis=0),
+            None if lengths is None else lengths[part],
+            key,
         )
 
     def look(self, epoch: int) -> None:
@@ -144,7 +148,7 @@ class Diagnosis:
         if small and not silent:
             yield (
                 "vanished",
-                f"gradients vanish: those of {small[0]} are at most {top[small[0]]:.0e}, those of all weights {largest:.0e}. "
+                f"gradients vanish: those of {small[0]} are at most {top[small[0]]:.0e}, of all weights {largest:.0e}. "
                 "Take a wider surrogate, e.g. surrogate.fast_sigmoid(slope=10), more input, or a higher beta",
             )
         params = flatten(self.model.executor.params)
@@ -174,8 +178,8 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
         elif rate >= ALWAYS and spikes.shape[0] > FEW_STEPS:
             yield (
                 f"always {name}",
-                f"{where} fires at {'every' if rate == 1.0 else 'nearly every'} step, so its spikes say nothing: scale its "
-                "input down, or raise its threshold",
+                f"{where} fires at {'every' if rate == 1.0 else 'nearly every'} step, so its spikes say nothing: scale "
+                "its input down, or raise its threshold",
             )
 
 

@@ -169,7 +169,14 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
     """
     check_batches("data", data)
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
-        raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
+        raise TypeError(
+            "data must be an iterable of batches, not a tuple of arrays: pass them apart, fit(inputs, targets), or "
+            "wrap them: spikecore.datasets.Loader(inputs, targets)"
+        )
+    if hasattr(data, "shape") and hasattr(data, "dtype"):
+        raise TypeError(
+            f"data is an array of shape {tuple(data.shape)}, and there are no targets: pass them, too, fit(x, y)"
+        )
     if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
         raise TypeError(f"data={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
     for i, batch in enumerate(data):

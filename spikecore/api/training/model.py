@@ -25,8 +25,8 @@ from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import table
 from spikecore.api.training.batching import Encoder, Feed, Input, are_arrays, batches_of
 from spikecore.api.training.checkpoint import save
-from spikecore.api.training.executor import complete_state, fitting, recorded_for
 from spikecore.api.training.elsewhere import no_attribute
+from spikecore.api.training.executor import complete_state, fitting, recorded_for
 from spikecore.api.training.fit import (
     Average,
     Callback,
@@ -456,14 +456,14 @@ class Model:
             return batches_of(data, targets, feed, batch_size, self.seed, shuffle)
         if batch_size is not None:
             raise TypeError(
-                f"batch_size={batch_size} is for arrays, fit(x, y, batch_size={batch_size}); data={shown(data)} has its "
-                f"own batches, e.g. spikecore.datasets.Loader(x, y, batch_size={batch_size})"
+                f"batch_size={batch_size} is for two arrays, (x, y, batch_size={batch_size}); data={shown(data)} "
+                f"brings its own batches: write spikecore.datasets.Loader(x, y, batch_size={batch_size})"
             )
         return data
 
     def _compile(self, loss: Any, optimizer: Any, resume: Optional[bool], **options: Any) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer={optimizer!r} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
+            raise TypeError(f"optimizer={shown(optimizer)} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
         state = self.executor.state()
         state["lr"] = optimizer.lr
         if resume:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.host import host, to_numpy

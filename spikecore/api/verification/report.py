@@ -10,7 +10,12 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 OK, FAIL, UNAVAILABLE, UNCHECKED = "ok", "FAIL", "not available", "not checked"
 APPROXIMATION, MEASURED = "approximation", "measured"  # a check without a limit, and its verdict
 DIFFERENCES = "finite differences"
-SPOKEN = {"numpy": "NumPy", "numpy-smooth": "NumPy", "cupy": "CuPy", "ipu": "the IPU"}  # names of engines in sentences; others as they are
+SPOKEN = {
+    "numpy": "NumPy",
+    "numpy-smooth": "NumPy",
+    "cupy": "CuPy",
+    "ipu": "the IPU",
+}  # names of engines in sentences; others as they are
 LISTED = 5  # lines about comparisons that failed, before the rest is a number
 
 

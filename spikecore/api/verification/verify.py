@@ -69,7 +69,8 @@ def verify(
         targets: the targets of the batch.
         loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
         against: the reference engine or its name. None, the default: "numpy", for a model on "numpy" "torch" if it is
-            installed. Without it, the model's loop and kernels are compared, and only finite differences are independent.
+            installed. Without torch, the model's kernels are compared with its loop, and only finite differences are
+            independent.
         num_steps, encoder, time_axis: as in ``fit``.
         differences: whether to compute finite differences (four forward passes per parameter, direction and step
             size); default True.
