@@ -14,7 +14,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Key, Shape
 from spikecore.api.functional.loss import scalar
-from spikecore.api.functional.metrics import Metrics, measured
+from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
@@ -148,7 +148,12 @@ class Average:
 
     def shown(self) -> Row:
         """The means as text, for a progress bar."""
-        return {name: f"{value:.4f}" for name, value in self.row().items()}
+        return shown_row(self.row())
+
+
+def shown_row(row: Row) -> Row:
+    """The loss and the metrics of a row of the history as text, for a progress bar."""
+    return {name: f"{value:.4g}" for name, value in row.items() if name not in COLUMNS or name == "loss"}
 
 
 def check_batches(name: str, data: Any) -> None:
@@ -245,6 +250,8 @@ class Training:
     callbacks: Sequence[Callback]
     progress: Optional[bool]
     learning: Learning = Learning()
+    bar: Progress = field(init=False, repr=False)  # of all epochs
+    validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
         if self.schedule is not None and (not callable(self.schedule) or isinstance(self.schedule, type)):
@@ -264,23 +271,42 @@ class Training:
 
     def run(self) -> List[Row]:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
-        model = self.model
-        while model.epochs_done < self.epochs:
-            epoch = model.epochs_done
-            if self.schedule is not None:
-                model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
-            row = self._epoch(epoch)
-            if self.feed.check_finite:
-                self._check_finite(epoch, row["loss"])
-            if self.validation is not None:
-                row.update(self._validated())
-            with wholly():
-                model.history.append(row)
-                model.epochs_done += 1
-                model.unfinished = None
-            if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
-                break
+        model, complete = self.model, False
+        if model.epochs_done >= self.epochs:
+            return model.history
+        self.bar = self._bar()
+        try:
+            while model.epochs_done < self.epochs:
+                epoch = model.epochs_done
+                if self.schedule is not None:
+                    model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+                row = self._epoch(epoch)
+                if self.feed.check_finite:
+                    self._check_finite(epoch, row["loss"])
+                if self.validation is not None:
+                    self.validated = self._validated(epoch)
+                    row.update(self.validated)
+                self.bar.note(**shown_row(row))
+                with wholly():
+                    model.history.append(row)
+                    model.epochs_done += 1
+                    model.unfinished = None
+                if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
+                    break
+            complete = True
+        finally:
+            self.bar.close(complete=complete)
         return model.history
+
+    def _bar(self) -> Progress:
+        """One bar for all epochs; batches that an earlier fit has done are counted."""
+        per_epoch, done = length(self.data), self.model.epochs_done
+        begun = self.model.unfinished.batches if self.model.unfinished is not None else 0
+        total, before = (None, 0) if per_epoch is None else (self.epochs * per_epoch, done * per_epoch + begun)
+        return Progress(self._title(done), total, self.progress, done=before)
+
+    def _title(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self.epochs}"
 
     def _check_finite(self, epoch: int, loss: float) -> None:
         """Refuse to go on after an epoch whose loss or weights are not finite.
@@ -311,11 +337,11 @@ class Training:
             self.data.set_epoch(epoch)
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
-        bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
-        for inputs, targets, lengths in bar.over(behind(self.data, mean.batches)):
+        self.bar.say(self._title(epoch))
+        for inputs, targets, lengths in behind(self.data, mean.batches):
             self._step(epoch, mean, inputs, targets, lengths)
             mean.seconds = time.perf_counter() - begun
-            bar.update(**mean.shown(), samples_per_s=f"{mean.samples / mean.seconds:.0f}")
+            self.bar.update(**mean.shown(), **shown_row(self.validated))
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -344,12 +370,20 @@ class Training:
             targets = model.engine.asarray(targets, dtype=target_dtype(targets))
             mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), targets, lengths))
 
-    def _validated(self) -> Row:
-        return evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, self.progress).row("val_")
+    def _validated(self, epoch: int) -> Row:
+        self.bar.say(f"{self._title(epoch)}, validating", at_once=True)
+        row = evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, progress=False).row("val_")
+        self.bar.say(self._title(epoch))
+        return row
 
 
 def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Optional[bool]) -> Average:
-    """The means of loss and metrics over all batches, without training."""
+    """The means of loss and metrics over all batches, without training.
+
+    Args:
+        model, data, loss, metrics, feed: as in ``Training``.
+        progress: whether to show a bar of its own; None shows one where somebody watches.
+    """
     mean = Average()
     bar = Progress("evaluate", length(data), progress)
     for inputs, targets, lengths in bar.over(batches(data)):

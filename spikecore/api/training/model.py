@@ -336,7 +336,8 @@ class Model:
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
                 as those of a ``Loader`` or a list do. False resets the optimiser's moments.
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar over all epochs on or off, with the epoch, the loss, the metrics
+                and the time left; None, the default, shows one on a terminal and in a notebook. It needs tqdm.
             check_finite: whether NaN and infinity in inputs are refused, and a loss or a weight that is not finite ends
                 training.
 
@@ -403,7 +404,7 @@ class Model:
             data, num_steps, encoder, time_axis: as in ``fit``.
             loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``.
             metric: as in ``fit``; default: that of the last ``fit`` if ``loss`` is left out, too.
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
 
         Returns:
             {"loss": ..., "accuracy": ...}, or the columns of ``metric``; {"loss": ...} alone for your own functions.
