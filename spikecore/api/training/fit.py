@@ -19,15 +19,16 @@ from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_count, check_targets
+from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.progress import Progress, length
 from spikecore.arguments import Checked, Size
+from spikecore.printing import Concise
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
-Row = Dict[str, Any]
 Lengths = Optional[List[int]]
 
 
@@ -54,7 +55,7 @@ def not_finite(arrays: Dict[str, Any]) -> List[str]:
 
 
 @dataclass
-class EarlyStopping(Checked):
+class EarlyStopping(Concise, Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
     It resets itself when an epoch does not follow the last one, e.g. when it is used for another model.
@@ -269,11 +270,12 @@ class Training:
             )
         self.callbacks = given
 
-    def run(self) -> List[Row]:
+    def run(self) -> History:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
         model, complete = self.model, False
+        history: History = model.history
         if model.epochs_done >= self.epochs:
-            return model.history
+            return history
         self.bar = self._bar()
         try:
             while model.epochs_done < self.epochs:
@@ -288,7 +290,7 @@ class Training:
                     row.update(self.validated)
                 self.bar.note(**shown_row(row))
                 with wholly():
-                    model.history.append(row)
+                    history.append(row)
                     model.epochs_done += 1
                     model.unfinished = None
                 if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
@@ -296,7 +298,7 @@ class Training:
             complete = True
         finally:
             self.bar.close(complete=complete)
-        return model.history
+        return history
 
     def _bar(self) -> Progress:
         """One bar for all epochs; batches that an earlier fit has done are counted."""

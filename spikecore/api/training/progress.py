@@ -79,7 +79,9 @@ def _tqdm() -> Any:
     global _said  # noqa: PLW0603  (the message is printed once per process)
     if importlib.util.find_spec("tqdm") is not None:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "IProgress not found")  # without ipywidgets the bar is text, which is fine
+            warnings.filterwarnings(
+                "ignore", "IProgress not found"
+            )  # without ipywidgets the bar is text, which is fine
             return importlib.import_module("tqdm.auto").tqdm
     if not _said:
         _said = True
