@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import full_weight, uniform_weight
@@ -94,6 +94,8 @@ class Dropout(Stateless):
     """
 
     p: float = 0.5
+
+    told: ClassVar[Tuple[str, ...]] = ("p",)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.p < 1.0:

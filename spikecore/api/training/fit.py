@@ -14,21 +14,22 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Key, Shape
 from spikecore.api.functional.loss import scalar
-from spikecore.api.functional.metrics import Metrics, measured
+from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_count, check_targets
 from spikecore.api.training.diagnosis import Diagnosis, Kept, broken, origin
+from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.progress import Progress, length
 from spikecore.arguments import Checked, Size
+from spikecore.printing import Concise
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
-Row = Dict[str, Any]
 Lengths = Optional[List[int]]
 
 
@@ -52,7 +53,7 @@ class DivergedError(ArithmeticError):
 
 
 @dataclass
-class EarlyStopping(Checked):
+class EarlyStopping(Concise, Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
     It resets itself when an epoch does not follow the last one, e.g. when it is used for another model.
@@ -146,7 +147,12 @@ class Average:
 
     def shown(self) -> Row:
         """The means as text, for a progress bar."""
-        return {name: f"{value:.4f}" for name, value in self.row().items()}
+        return shown_row(self.row())
+
+
+def shown_row(row: Row) -> Row:
+    """The loss and the metrics of a row of the history as text, for a progress bar."""
+    return {name: f"{value:.4g}" for name, value in row.items() if name not in COLUMNS or name == "loss"}
 
 
 def check_batches(name: str, data: Any) -> None:
@@ -251,6 +257,8 @@ class Training:
     progress: Optional[bool]
     learning: Learning = Learning()
     window: Optional[int] = None
+    bar: Progress = field(init=False, repr=False)  # of all epochs
+    validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
         if self.schedule is not None and (not callable(self.schedule) or isinstance(self.schedule, type)):
@@ -268,33 +276,52 @@ class Training:
             )
         self.callbacks = given
 
-    def run(self) -> List[Row]:
+    def run(self) -> History:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
-        model = self.model
+        model, complete = self.model, False
+        history: History = model.history
+        if model.epochs_done >= self.epochs:
+            return history
         model.executor.guarded = self.feed.check_finite
         looks = self.learning.whole and model.executor.carries
         self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
         self.diagnosis.of_network()
-        first = model.epochs_done
-        while model.epochs_done < self.epochs:
-            epoch = model.epochs_done
-            self.looking = epoch in (first, self.epochs - 1)
-            if self.schedule is not None:
-                model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
-            row = self._epoch(epoch)
-            if self.feed.check_finite:
-                self._check_finite(epoch)
-            if self.validation is not None:
-                row.update(self._validated())
-            with wholly():
-                model.history.append(row)
-                model.epochs_done += 1
-                model.unfinished = None
-            if self.looking:
-                self.diagnosis.look(epoch + 1)
-            if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
-                break
-        return model.history
+        first, self.bar = model.epochs_done, self._bar()
+        try:
+            while model.epochs_done < self.epochs:
+                epoch = model.epochs_done
+                self.looking = epoch in (first, self.epochs - 1)
+                if self.schedule is not None:
+                    model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+                row = self._epoch(epoch)
+                if self.feed.check_finite:
+                    self._check_finite(epoch)
+                if self.validation is not None:
+                    self.validated = self._validated(epoch)
+                    row.update(self.validated)
+                self.bar.note(**shown_row(row))
+                with wholly():
+                    history.append(row)
+                    model.epochs_done += 1
+                    model.unfinished = None
+                if self.looking:
+                    self.diagnosis.look(epoch + 1)
+                if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
+                    break
+            complete = True
+        finally:
+            self.bar.close(complete=complete)
+        return history
+
+    def _bar(self) -> Progress:
+        """One bar for all epochs; batches that an earlier fit has done are counted."""
+        per_epoch, done = length(self.data), self.model.epochs_done
+        begun = self.model.unfinished.batches if self.model.unfinished is not None else 0
+        total, before = (None, 0) if per_epoch is None else (self.epochs * per_epoch, done * per_epoch + begun)
+        return Progress(self._title(done), total, self.progress, done=before)
+
+    def _title(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self.epochs}"
 
     def _check_finite(self, epoch: int) -> None:
         """Refuse to go on after an epoch after which weights are not finite.
@@ -331,11 +358,11 @@ class Training:
             self.data.set_epoch(epoch)
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
-        bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
-        for inputs, targets, lengths in bar.over(behind(self.data, mean.batches)):
+        self.bar.say(self._title(epoch))
+        for inputs, targets, lengths in behind(self.data, mean.batches):
             self._step(epoch, mean, inputs, targets, lengths)
             mean.seconds = time.perf_counter() - begun
-            bar.update(**mean.shown(), samples_per_s=f"{mean.samples / mean.seconds:.0f}")
+            self.bar.update(**mean.shown(), **shown_row(self.validated))
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -371,12 +398,20 @@ class Training:
             targets = model.engine.asarray(targets, dtype=target_dtype(targets))
             mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), targets, lengths))
 
-    def _validated(self) -> Row:
-        return evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, self.progress).row("val_")
+    def _validated(self, epoch: int) -> Row:
+        self.bar.say(f"{self._title(epoch)}, validating", at_once=True)
+        row = evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, progress=False).row("val_")
+        self.bar.say(self._title(epoch))
+        return row
 
 
 def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Optional[bool]) -> Average:
-    """The means of loss and metrics over all batches, without training."""
+    """The means of loss and metrics over all batches, without training.
+
+    Args:
+        model, data, loss, metrics, feed: as in ``Training``.
+        progress: whether to show a bar of its own; None shows one where somebody watches.
+    """
     mean = Average()
     bar = Progress("evaluate", length(data), progress)
     for inputs, targets, lengths in bar.over(batches(data)):

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Sequence, Tuple, Union, overload
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape, layer_name, shapes_of
+from spikecore.api.core.layer import Key, Layer, Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import Stream
-from spikecore.api.core.tree import Tree, flatten
+from spikecore.api.core.tree import Tree
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
-from spikecore.api.layers.containers import check_engine
+from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
-from spikecore.api.layers.summary import table
+from spikecore.api.layers.summary import rows_of
 from spikecore.api.training.batching import Encoder, Feed, Input, are_arrays, batches_of
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.elsewhere import no_attribute
@@ -30,7 +29,6 @@ from spikecore.api.training.executor import complete_state, fitting, recorded_fo
 from spikecore.api.training.fit import (
     Average,
     Callback,
-    Row,
     Schedule,
     Training,
     check_resume,
@@ -38,11 +36,13 @@ from spikecore.api.training.fit import (
     first_sample_shape,
     same_training,
 )
+from spikecore.api.training.history import History, Row
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.predict import predictions
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
+from spikecore.printing import call, columns, table
 
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
@@ -72,8 +72,8 @@ class Model:
         **options: passed to the engine if it is given by name, e.g. ``dtype="float64"``, ``device="cuda"``.
 
     Attributes:
-        history: one dict per trained epoch: epoch, loss, accuracy or other metrics, val_loss, val_accuracy, lr,
-            seconds, samples_per_s.
+        history: a list with one dict per trained epoch: epoch, loss, accuracy or other metrics, val_loss, val_accuracy,
+            lr, seconds, samples_per_s. It prints as a table.
 
     Example:
         >>> net = sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))
@@ -105,7 +105,7 @@ class Model:
     def _begin(self, network: Layer, engine: Engine, seed: int) -> None:
         check_engine(network, engine)
         self.network, self.engine, self.seed = network, engine, seed
-        self.history: List[Row] = []
+        self.history = History()
         self.epochs_done = 0
         self.unfinished: Optional[Average] = None
         self.optimizer: Optional[Optimizer] = None
@@ -316,7 +316,7 @@ class Model:
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
-    ) -> List[Row]: ...
+    ) -> History: ...
     @overload
     def fit(
         self,
@@ -341,7 +341,7 @@ class Model:
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
-    ) -> List[Row]: ...
+    ) -> History: ...
     @with_targets
     @checked
     @isolated
@@ -368,7 +368,7 @@ class Model:
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
-    ) -> List[Row]:
+    ) -> History:
         """Train the network. Another call continues the training.
 
         ``fit(x, y, ...)`` takes two arrays with the samples along axis 0. It is short for
@@ -408,12 +408,13 @@ class Model:
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
                 as those of a ``Loader`` or a list do. False resets the optimiser's moments.
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar over all epochs on or off; it has the epoch, the loss, the
+                metrics and the time left, and needs tqdm. None, the default, shows one on a terminal and in a notebook.
             check_finite: whether NaN and infinity in inputs are refused, and a loss or a weight that is not finite ends
                 training.
 
         Returns:
-            the history, one dict per epoch.
+            the history, a list with one dict per epoch.
 
         Raises:
             ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
@@ -525,7 +526,7 @@ class Model:
             data, targets, batch_size, num_steps, encoder, time_axis: as in ``fit``.
             loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``.
             metric: as in ``fit``; default: that of the last ``fit`` if ``loss`` is left out, too.
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
 
         Returns:
             {"loss": ..., "accuracy": ...}, or the columns of ``metric``; {"loss": ...} alone for your own functions.
@@ -596,7 +597,7 @@ class Model:
         else:
             shape: Any = self.input_shape  # not None, since there are weights
             other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
-        other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
+        other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
         return other
 
@@ -620,7 +621,8 @@ class Model:
 
     def summary(self) -> str:
         """A table of the layers with output shapes and numbers of parameters."""
-        return table(self.network, self.input_shape or (), {name: x.size for name, x in self.params().items()})
+        rows, head = rows_of(self.network, self.input_shape or (), self._counts())
+        return columns([head, *rows], left=len(head))
 
     if not TYPE_CHECKING:  # type checkers are to refuse such names
 
@@ -628,7 +630,17 @@ class Model:
             raise AttributeError(no_attribute("Model", name, dir(type(self))))
 
     def __repr__(self) -> str:
-        size = sum(math.prod(x.shape) for x in flatten(Tree(self.params())).values()) if self._executor else None
-        return (
-            f"Model({layer_name(self.network)}, {size if size is not None else 'unbuilt'} parameters, {self.engine!r})"
-        )
+        return call("Model", [repr(self.network), f"{self._size()} parameters", repr(self.engine)])
+
+    def _repr_html_(self) -> str:
+        title = f"Model: {self._size()} parameters, {self.engine!r}, {self.epochs_done} epochs trained"
+        if self._executor is None:
+            return table(title, [(name, repr(layer)) for name, layer in walk(self.network)], ("layer", "kind"))
+        return table(title, *rows_of(self.network, self.input_shape or (), self._counts()))
+
+    def _counts(self) -> Dict[str, int]:
+        """The number of entries of each parameter."""
+        return {name: x.size for name, x in self.params().items()}
+
+    def _size(self) -> str:
+        return f"{sum(self._counts().values()):,}" if self._executor is not None else "unbuilt"
