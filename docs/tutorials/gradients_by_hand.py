@@ -98,6 +98,7 @@ print(f"loss {loss_of(spikes, y):.4f}, {spikes.mean():.1%} of all neurons and st
 # The second curve below is the loss of a *different* network: the one in which every spike $\Theta(u)$ is replaced by
 # $\sigma(u)$. It has a slope everywhere. Keep this network in mind. It is how we will check our gradient later.
 
+
 # %% alt="The loss against one weight: a staircase for spikes, a smooth curve where spikes are smooth"
 def soft(u):
     return np.arctan(np.pi * u) / np.pi + 0.5
@@ -164,6 +165,7 @@ _ = ax.legend(frameon=False)
 # ## The backward pass, in NumPy
 #
 # Each line of the loop is one of the formulas above.
+
 
 # %%
 def surrogate(u):
@@ -263,6 +265,7 @@ assert accuracy(learned) > 0.8
 # - *no time*: the carry is forgotten, so each step learns as if it were alone;
 # - *one term*: the threshold's gradient misses the term of the reset.
 
+
 # %% alt="The training loss with the right gradient and with three wrong ones: all four fall"
 def wrong(carry=None, reset_term=True):
     def gradient(p, x, y, mem, reset, spikes):
@@ -306,6 +309,7 @@ _ = ax.legend(frameon=False)
 # keep the values that they have at the point where the derivative is taken, because the formulas treat them as
 # constants; otherwise quotient and formula would differ, and both would be right.
 
+
 # %%
 def by_quotients(p, x, y, reset, name, index, h=1e-5):
     ahead, back = (loss_of(smooth_spikes(moved(p, name, index, d), x, reset), y) for d in (h, -h))
@@ -340,6 +344,7 @@ for name, found in checked.items():
 # PyTorch's autograd knows nothing of our formulas. We write the forward pass alone. The spike is hard in value and
 # smooth in derivative; the two `detach` say so.
 
+
 # %%
 def torch_gradients(p, x, y):
     w, b, beta, theta = (torch.tensor(p[n], requires_grad=True) for n in ("weight", "bias", "beta", "threshold"))
@@ -365,6 +370,7 @@ for name, value in torch_gradients(first, x, y).items():
 # have just written, for any neuron ([Gradients by hand](../bptt.md) shows how). The torch engine leaves the derivative to
 # autograd. Both must give our numbers.
 
+
 # %%
 def squared_difference(out, targets):
     difference = out.spikes - targets
@@ -388,6 +394,7 @@ for engine in ("numpy", "torch"):
 # `sc.verify` calls the second and the third witness, and the first one for every parameter, on *your* model with *your*
 # loss and data. Let us hand it a mistake of the kind that is easy to make: a surrogate whose derivative misses one
 # factor $\pi$ inside of the square. Forwards nothing changes, because the derivative is used backwards only.
+
 
 # %%
 @dataclass(frozen=True)

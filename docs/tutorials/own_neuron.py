@@ -60,6 +60,7 @@ from spikecore import Param, backprop, functional
 # A neuron is a frozen dataclass with a method `step`. We derive it from `sc.Membrane`, which has the threshold, the
 # surrogate, the spike and all ways of resetting.
 
+
 # %%
 @dataclass(frozen=True)
 class Resonator(sc.Membrane):
@@ -102,6 +103,7 @@ print(Resonator(rho=sc.learn(0.9), omega=sc.learn(0.5)))
 #
 # [Writing a neuron](../write_a_neuron.md) lists all rules. Always compare a new class with a few lines that are too
 # simple to be wrong:
+
 
 # %%
 def by_hand(current, rho, omega, threshold=1.0):
@@ -199,6 +201,7 @@ _ = ax.legend(frameon=False)
 # the change that is forecast. We train it twice: once with leaky neurons, whose time constants are spread from 2 to 40
 # years and learned, and once with resonators, whose periods are spread from 6 to 40 years and learned. Note that no
 # neuron is told of eleven years. Both have two learned numbers per neuron: decay and threshold, or decay and $\omega$.
+
 
 # %%
 def neurons(kind):
@@ -350,6 +353,7 @@ assert difference < 1e-4
 # **1. The order of the updates.** Write the neuron so that both updates use the old values. Show that its membrane grows
 # without end after a single pulse, for $\rho = 0.95$ and a period of 11 steps.
 
+
 # %% tags=["answer"]
 @dataclass(frozen=True)
 class Explicit(Resonator):
@@ -385,6 +389,7 @@ assert counts["refractory"] <= 1 < counts["plain"]
 # %% [markdown]
 # **3. A threshold that adapts.** Give the neuron a third state: each spike raises the threshold by `kappa`, and the rise
 # decays by a factor of 0.9 per step. Train it on the sunspots. Does it help?
+
 
 # %% tags=["answer"]
 @dataclass(frozen=True)
