@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub tutorials docs site-pictures clean
+.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,12 @@ docs: .venv/extras-docs  ## the documentation with its tutorials, into build/sit
 
 site-pictures: .venv/extras-docs .venv/extras-test  ## pictures of the documentation's pages in Chromium, into build/screenshots
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_site_pictures.py
+
+package: .venv/extras-dev  ## wheel and source distribution, tried in clean environments of every Python found here
+	rm -rf build/package
+	$(BIN)/python -m build --outdir build/package .
+	$(BIN)/twine check --strict build/package/*
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_package.py
 
 clean:  ## remove the environment and everything built
 	rm -rf .venv .venv38 build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
