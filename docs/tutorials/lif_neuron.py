@@ -27,8 +27,23 @@
 # ## The membrane is a capacitor with a leak
 #
 # A membrane is a thin film of fat between two salt solutions: an insulator between conductors, a capacitor $C$.
-# Channels let some ions through: a resistor $R$ in parallel. A current $I(t)$ from a synapse or an electrode splits in
-# two:
+# Channels let some ions through: a resistor $R$ in parallel.
+#
+# ```text
+#         I(t)
+#          │
+#    ┌─────┴─────┐   inside of the cell
+#    │           │
+#   ┌┴┐          │     ▲
+#   │ │ R      ──┴──   │
+#   │ │        ──┬── C │ U(t)
+#   └┬┘          │     │
+#    │           │
+#    └─────┬─────┘   outside
+#         ─┴─
+# ```
+#
+# A current $I(t)$ from a synapse or an electrode splits in two:
 #
 # $$I(t) = \underbrace{\frac{U(t)}{R}}_{\text{leaks out (Ohm)}} +
 # \underbrace{C \frac{dU(t)}{dt}}_{\text{charges the membrane}} .$$

@@ -287,11 +287,11 @@ for name, value in accuracy.items():
 assert accuracy["Synaptic, 0.8 and 0.8"] > accuracy["Leaky, beta 0.9"] + 0.05
 
 # %% [markdown]
-# More than ten points for the second state! It is tempting to stop here. But recall the two things that $\alpha$ changed besides
-# the shape: the neuron *remembers longer* and its *gain is larger*, 25 against 10. Neither needs a second state. So
-# give the leaky neuron the same chance: $\beta = 0.95$ and a threshold of 0.25.
+# More than ten points for the second state! It is tempting to stop here. But recall the two things that $\alpha$
+# changed besides the shape: the neuron *remembers longer* and its *gain is larger*, 25 against 10. Neither needs a
+# second state. So give the leaky neuron the same chance: $\beta = 0.95$ and a threshold of 0.25.
 
-# %% alt="Bars of accuracy: Leaky with beta 0.9 lowest, Alpha above it, Synaptic and the adjusted Leaky highest and equal"
+# %% alt="Bars of accuracy: Leaky with beta 0.9 lowest, then Alpha; Synaptic and the adjusted Leaky are highest"
 fair = accuracy_of(sc.Leaky(beta=0.95, threshold=0.25))
 print(f"Leaky, beta 0.95, threshold 0.25: {100 * fair:.1f} %")
 bars = {**accuracy, "Leaky, beta 0.95,\nthreshold 0.25": fair}
