@@ -3,8 +3,8 @@
 python -m benchmarks.recipes --list
 python -m benchmarks.recipes surrogate --seeds 0 1 2
 
-All accuracies are on 800 validation images; 3200 others train. Recurrent networks read an image in
-parts, such as 28 rows; dense networks see it whole, as a constant current. The engine is NumPy. Nothing here touches the test images.
+All accuracies are on 800 validation images; 3200 others train. Recurrent networks read an image in parts, such as 28
+rows; dense networks see it whole, as a constant current. The engine is NumPy. Nothing here touches the test images.
 """
 
 from __future__ import annotations
@@ -173,8 +173,9 @@ def measure(runs: Dict[str, Run], seeds: Sequence[int], say: Callable[[str], Non
         seconds = (time.perf_counter() - begun) / len(seeds)
         accuracies = [each["accuracy"] for each in found]
         middle = {key: median(each[key] for each in found) for key in found[0]}
+        spread = f"{min(accuracies):.1f}–{max(accuracies):.1f}"
         say(
-            f"| {name} | {middle['accuracy']:.1f} ({min(accuracies):.1f}–{max(accuracies):.1f}) | {middle['gradient']:.2g} "
+            f"| {name} | {middle['accuracy']:.1f} ({spread}) | {middle['gradient']:.2g} "
             f"| {middle['first']:.1f} % | {middle['last']:.1f} % | {middle['silent']:.0f} % | {seconds:.0f} |"
         )
 
