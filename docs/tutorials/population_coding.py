@@ -290,8 +290,8 @@ rng = np.random.default_rng(0)
 for gone in (0, 10, 25, 40):
     kept = rng.permutation(50)[gone:]
     print(f"{gone:2d} of 50 silent: {np.mean(spikes[:, :, kept].sum(axis=2).argmax(axis=1) == test.targets):.1%}")
-# It hardly falls: ten neurons per class are enough here, as the curve above says, and the other forty are a reserve. One
-# neuron per class has none.
+# It hardly falls: ten neurons per class are enough here, as the curve above says, and the other forty are a reserve.
+# One neuron per class has none.
 
 # %% [markdown]
 # **2. Fewer votes for the winner.** The loss wants all fifty neurons of the right class to fire. Set

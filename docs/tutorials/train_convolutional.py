@@ -320,8 +320,8 @@ for norm in (False, True):
     each = fit(sc.Model(deeper(norm), engine="torch", seed=0, input_shape=(1, 28, 28)), epochs=2)
     rates = ", ".join(f"{rate:.1%}" for rate in rates_of(each))
     print(f"batch norm {norm}: validation {each.history[-1]['val_accuracy']:.1%}, rates {rates}")
-# Without batch norm the last layers are silent, and stay so: the loss does not move from ln 10. With it, the currents of
-# each layer have a variance of one, so that some of them exceed the threshold, and the network learns.
+# Without batch norm the last layers are silent, and stay so: the loss does not move from ln 10. With it, the currents
+# of each layer have a variance of one, so that some of them exceed the threshold, and the network learns.
 
 # %% [markdown]
 # **2. Pay for spikes.** Add a cost per output spike, `SF.ce_rate_loss() + SF.l1_rate_sparsity(1e-4)`. Which layer does
