@@ -45,7 +45,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> str:
     """Parse arguments, train, print and return the table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy",
-        description="Train the same network with snnTorch and with spikecore; print medians over seeds (and the range).",
+        description="Train the same network with snnTorch and with spikecore, and print medians over seeds.",
     )
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"{', '.join(EXPERIMENTS)}; none: all")
     parser.add_argument("--list", action="store_true", help="the networks")
