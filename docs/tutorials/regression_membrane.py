@@ -96,7 +96,7 @@ print(model.summary())
 # %% [markdown]
 # Before training, the membrane rises and falls as the drawn weights have it:
 
-# %% alt="Target and membrane before training: the membrane is a jagged curve close to zero"
+# %% alt="Target and membrane before training: the membrane is a jagged curve that does not follow the target"
 fig, ax = plt.subplots(figsize=(6, 3))
 ax.plot(y[:, 0, 0], label="target")
 ax.plot(answer(model, x)[:, 0, 0], label="membrane, untrained")
@@ -216,7 +216,7 @@ def lines(samples, seed):
 many_x, many_y = lines(128, seed=0)
 batches = [(many_x[:, i : i + 32], many_y[:, i : i + 32]) for i in range(0, 128, 32)]
 general = sc.Model(network(seed=0), engine="torch", seed=0)
-general.fit(batches, loss=loss, optimizer=sc.Adam(lr=2e-3), epochs=40, schedule=sc.schedule.cosine(), progress=False)
+general.fit(batches, loss=loss, optimizer=sc.Adam(lr=5e-3), epochs=80, schedule=sc.schedule.cosine(), progress=False)
 
 new_x, new_y = lines(64, seed=1)
 by_heart, learned = (errors(each, new_x, new_y)[0] for each in (longer, general))
@@ -261,7 +261,7 @@ bumps = np.exp(-0.5 * ((phase - moments) / 0.05) ** 2)  # (time, 1, 24)
 drawn = {}
 for name, inputs in {"a line": phase, "24 bumps": bumps}.items():
     heart = sc.Model(network(seed=1, inputs=inputs.shape[-1]), engine="torch", seed=1)
-    settings = {"loss": loss, "optimizer": sc.Adam(lr=1e-2), "schedule": sc.schedule.cosine()}
+    settings = {"loss": loss, "optimizer": sc.Adam(lr=5e-3), "schedule": sc.schedule.cosine()}
     heart.fit([(inputs, beat)], epochs=200, progress=False, **settings)
     drawn[name] = answer(heart, inputs)
     missed = float(np.mean((drawn[name] - beat) ** 2))
