@@ -8,7 +8,7 @@ from statistics import median
 from typing import Dict, List, Optional, Sequence
 
 from benchmarks import machine
-from benchmarks.accuracy import convolutional, dense, population
+from benchmarks.accuracy import convolutional, dense, membrane, neuromorphic, population, recurrent
 from benchmarks.accuracy.plan import Experiment, libraries
 
 EXPERIMENTS: Dict[str, Experiment] = {
@@ -16,6 +16,9 @@ EXPERIMENTS: Dict[str, Experiment] = {
     "convolutional": convolutional.EXPERIMENT,
     "population": population.EXPERIMENT,
     "plain": population.PLAIN,
+    "neuromorphic": neuromorphic.EXPERIMENT,
+    "membrane": membrane.EXPERIMENT,
+    "recurrent": recurrent.EXPERIMENT,
 }
 HEAD = """\
 | network | figure | snnTorch | spikecore, the same draws | spikecore, `sc.Model` |
