@@ -2,8 +2,8 @@
 # # From a trained net to another runtime
 #
 # Training wants a big framework; running wants the opposite. At the end of this page you can take a network that was
-# trained with PyTorch and run it without PyTorch, one time step per call in microseconds, on the events of a camera, as
-# modules of PyTorch again, and in other spiking libraries. You will check at each border that it is still the same
+# trained with PyTorch and run it without PyTorch, one time step per call in microseconds, on the events of a camera,
+# as modules of PyTorch again, and in other spiking libraries. You will check at each border that it is still the same
 # network, spike by spike.
 #
 # The page runs for about 30 seconds. It needs `pip install "spikecore[all,examples]"`.
@@ -30,17 +30,15 @@ train, test = digits()
 # %% [markdown]
 # ## Train on torch
 #
-# A small classifier for the handwritten digits of scikit-learn. One choice is made with the end in mind: `reset_mechanism=
-# "zero"` with `reset_delay=False` sets the membrane to zero in the step of the spike. Most other runtimes know only this
-# reset, and a network that was trained with another one spikes differently there.
+# A small classifier for the handwritten digits of scikit-learn. One choice is made with the end in mind:
+# `reset_mechanism="zero"` with `reset_delay=False` sets the membrane to zero in the step of the spike. Most other
+# runtimes know only this reset, and a network that was trained with another one spikes differently there.
 
 # %%
 neuron = sc.Leaky(beta=0.9, reset_mechanism="zero", reset_delay=False)
 network = sc.Sequential(sc.Linear(64, 100), neuron, sc.Linear(100, 10), neuron)
 model = sc.Model(network, engine="torch", seed=0)
-model.fit(
-    Loader(train, batch_size=64, seed=0), optimizer=sc.Adam(lr=5e-3), epochs=10, num_steps=STEPS, progress=False
-)
+model.fit(Loader(train, batch_size=64, seed=0), optimizer=sc.Adam(lr=5e-3), epochs=10, num_steps=STEPS, progress=False)
 accuracy = model.evaluate(Loader(test, batch_size=450, shuffle=False), num_steps=STEPS)["accuracy"]
 print(f"{accuracy:.1%} of {len(test)} test images")
 assert accuracy > 0.85
@@ -48,9 +46,10 @@ assert accuracy > 0.85
 # %% [markdown]
 # ## Without torch
 #
-# `save` writes one file: the weights as arrays, and the network as a description. It has no code in it, so a file from
-# somebody else cannot run anything on your machine ([Saving and loading](../saving.md)). The engine is not part of the
-# file. Here another process loads it on the NumPy engine, and says at its end whether torch was imported on the way.
+# `save` writes one file: the weights as arrays, and the network as a description. It has no code in it, so a file
+# from somebody else cannot run anything on your machine ([Saving and loading](../saving.md)). The engine is not part
+# of the file. Here another process loads it on the NumPy engine, and says at its end whether torch was imported on
+# the way.
 
 # %%
 model.save(FOLDER / "digits.safetensors")
@@ -68,9 +67,9 @@ assert "torch imported: False" in done.stdout
 assert abs(float(done.stdout.split()[-1]) - accuracy) < 0.01
 
 # %% [markdown]
-# Inside of one program, `to_engine` does the same without a file. Are the spikes the same? In float32 two engines may add
-# the products of a sum in different orders, and a membrane that is exactly at the threshold may fall on one side or the
-# other. So compare, and do not be surprised by a spike in a million.
+# Inside of one program, `to_engine` does the same without a file. Are the spikes the same? In float32 two engines may
+# add the products of a sum in different orders, and a membrane that is exactly at the threshold may fall on one side
+# or the other. So compare, and do not be surprised by a spike in a million.
 
 # %%
 light = model.to_engine("numpy")
@@ -81,9 +80,10 @@ assert np.mean(ours != theirs) < 1e-3
 # %% [markdown]
 # ## Twelve lines of NumPy
 #
-# If even the library is too much for your device, the network is small enough to write down. These lines are the whole
-# runtime; in C they would be as short. Everything that they need is in `model.params()`, or in the file, which any reader
-# of safetensors opens.
+# If even the library is too much for your device, the network is small enough to write down. These lines are the
+# whole runtime; in C they would be as short. Everything that they need is in `model.params()`, or in the file, which
+# any reader of safetensors opens.
+
 
 # %%
 def run_by_hand(p, images, beta=0.9):
@@ -108,12 +108,12 @@ assert same > 0.98
 # %% [markdown]
 # ## One time step per call
 #
-# A robot does not have sequences. It has a value *now*, and wants an answer before the next one. `model.stream()` keeps
-# the states of all neurons and runs one step per call. On the NumPy engine the step of the whole network is compiled, and
-# one call runs it ([Streaming and events](../streaming.md)). Here the network sees one digit after another, 15 steps each,
-# without a reset in between.
+# A robot does not have sequences. It has a value *now*, and wants an answer before the next one. `model.stream()`
+# keeps the states of all neurons and runs one step per call. On the NumPy engine the step of the whole network is
+# compiled, and one call runs it ([Streaming and events](../streaming.md)). Here the network sees one digit after
+# another, 15 steps each, without a reset in between.
 
-# %% alt="Output spikes of ten neurons while three digits follow each other: each time the neuron of the digit shown fires"
+# %% alt="Output spikes while three digits follow each other: each time the neuron of the digit shown fires"
 shown = [int(np.flatnonzero(test.targets == digit)[0]) for digit in (7, 0, 4)]
 stream = light.stream()
 rows = [stream.step(test.inputs[i : i + 1]) for i in shown for _ in range(STEPS)]
@@ -122,15 +122,15 @@ fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 spikeplot.raster(spikes, ax, color="C0")
 for part, i in enumerate(shown):
     ax.axvline(part * STEPS - 0.5, color="C7", linestyle="--", linewidth=1)
-    ax.text(part * STEPS + 0.5, 9.4, f"shown: {test.targets[i]}", color="C1", fontsize=9, va="top")
-ax.set(xlabel="time step", ylabel="neuron", yticks=range(10))
+    ax.text(part * STEPS + 0.5, 10.8, f"shown: {test.targets[i]}", color="C1", fontsize=9, va="top")
+ax.set(xlabel="time step", ylabel="neuron", yticks=range(10), ylim=(-0.7, 11))
 votes = [int(spikes[part * STEPS + 5 : (part + 1) * STEPS].sum(axis=0).argmax()) for part in range(3)]
 print("shown", [int(test.targets[i]) for i in shown], "answers", votes)
 assert votes == [7, 0, 4]
 
 # %% [markdown]
-# A stream that begins at rest gives what the model gives for a whole sequence. And the time? We compare one `step` with a
-# call of the model for a single step.
+# A stream that begins at rest gives what the model gives for a whole sequence. And the time? We compare one `step`
+# with a call of the model for a single step.
 
 # %%
 stream.reset()
@@ -157,8 +157,8 @@ print(stream.explain())
 # ## A recording of events
 #
 # An event camera has no frames. Each pixel reports by itself when it gets brighter or darker, as (time, column, row,
-# polarity). Most pixels are silent most of the time, and a runtime should not compute what is not there. The recordings
-# here are *simulated*: a camera that moves three times in front of a still digit, as for N-MNIST
+# polarity). Most pixels are silent most of the time, and a runtime should not compute what is not there. The
+# recordings here are *simulated*: a camera that moves three times in front of a still digit, as for N-MNIST
 # ([Neuromorphic data](neuromorphic_data.md)). We train on frames of 15 ms and then run the network on the raw events.
 
 # %%
@@ -191,13 +191,14 @@ assert np.mean(outs[0].spikes != dense) < 0.01
 # weights of the pixels that fired are added up. A stream has `run_events`, too; it takes a recording that arrives in
 # pieces and goes on where it was.
 
-# %% alt="Above: events per millisecond of one simulated recording. Below: output spikes, mostly of the neuron of the right digit"
+# %% alt="Above: events per millisecond of a simulated recording. Below: spikes of the neuron of the right digit"
 events, label = seen[1]
 live = detector.stream()
 pieces = [live.run_events(events, window=15_000, start=begin, num_steps=5) for begin in range(0, 300_000, 75_000)]
 output = np.concatenate([piece.spikes for piece in pieces])[:, 0]
 fig, (above, below) = plt.subplots(2, 1, figsize=(7, 3.8), layout="constrained")
-above.hist(events.t / 1000, bins=300, range=(0, 300), histtype="stepfilled", color="C2")
+# Without the last millisecond, in which the simulated camera is back at its start and all edges report at once.
+above.hist(events.t / 1000, bins=299, range=(0, 299), histtype="stepfilled", color="C2")
 above.set(xlim=(0, 300), ylabel="events per ms", title=f"a simulated recording of the digit {label}")
 spikeplot.raster(output, below, color="C0")
 below.set(xlim=(-0.5, 19.5), ylim=(-0.5, 9.5), xlabel="step of 15 ms", ylabel="neuron", yticks=range(10))
@@ -208,14 +209,15 @@ assert (output == whole).all()
 # %% [markdown]
 # ## Back to PyTorch: modules
 #
-# `snn.to_torch` makes a network of `torch.nn` modules, for code that expects one: a training framework, a quantiser, your
-# colleague's pipeline. A module computes one time step per call; `snn.run` runs a sequence. `snn.from_torch` is the way
-# back, and takes networks that were written with `spikecore.nn` in the first place ([Modules for PyTorch](../nn.md)).
+# `snn.to_torch` makes a network of `torch.nn` modules, for code that expects one: a training framework, a quantiser,
+# your colleague's pipeline. A module computes one time step per call; `snn.run` runs a sequence. `snn.from_torch` is
+# the way back, and takes networks that were written with `spikecore.nn` in the first place ([Modules for
+# PyTorch](../nn.md)).
 
 # %%
-import torch  # noqa: E402
+import torch
 
-import spikecore.nn as snn  # noqa: E402
+import spikecore.nn as snn
 
 modules = snn.to_torch(model)
 print(modules)
@@ -233,20 +235,22 @@ assert np.mean(back(test.inputs, num_steps=STEPS).spikes != ours) < 1e-3
 #
 # The Neuromorphic Intermediate Representation (Pedersen et al., *Neuromorphic intermediate representation: a unified
 # instruction set for interoperable brain-inspired computing*, 2024) describes a network as a graph of differential
-# equations. Norse, SpikingJelly, snnTorch, Sinabs and others read it, and so do the tools of several neuromorphic chips.
-# The equations are continuous, so a graph needs the duration of a step, `dt`.
+# equations. Norse, SpikingJelly, snnTorch, Sinabs and others read it, and so do the tools of several neuromorphic
+# chips. The equations are continuous, so a graph needs the duration of a step, `dt`.
 
 # %%
-import nir  # noqa: E402
+import nir
 
-from spikecore.nir import export_to_nir, model_from_nir  # noqa: E402
+from spikecore.nir import export_to_nir, model_from_nir
 
 graph = export_to_nir(model, dt=1e-3)
 nir.write(FOLDER / "digits.nir", graph)
 for name, node in graph.nodes.items():
     print(f"{name:8} {type(node).__name__}")
 lif = next(node for node in graph.nodes.values() if isinstance(node, nir.LIF))
-print(f"tau {1000 * lif.tau.flat[0]:.1f} ms: with steps of 1 ms, beta = 1 - dt / tau = {1 - 1e-3 / lif.tau.flat[0]:.2f}")
+print(
+    f"tau {1000 * lif.tau.flat[0]:.1f} ms: with steps of 1 ms, beta = 1 - dt / tau = {1 - 1e-3 / lif.tau.flat[0]:.2f}"
+)
 
 # %%
 again = model_from_nir(FOLDER / "digits.nir", engine="numpy")
@@ -255,13 +259,13 @@ print(f"read from the file: {int((read_back != ours).sum())} of {ours.size} spik
 assert np.mean(read_back != ours) < 1e-3
 
 # %% [markdown]
-# What would have happened with the default reset, which subtracts the threshold? NIR has no word for it. The export says
-# so, in a warning and in the metadata of the graph, and names what other libraries will do instead:
+# What would have happened with the default reset, which subtracts the threshold? NIR has no word for it. The export
+# says so, in a warning and in the metadata of the graph, and names what other libraries will do instead:
 
 # %%
-import warnings  # noqa: E402
+import warnings
 
-from spikecore.nir import NirLoss  # noqa: E402
+from spikecore.nir import NirLoss
 
 usual = sc.Model(sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9)), engine="numpy", seed=0)
 with warnings.catch_warnings(record=True) as caught:
@@ -271,8 +275,8 @@ print(caught[0].message)
 assert issubclass(caught[0].category, NirLoss)
 
 # %% [markdown]
-# spikecore itself reads its own graphs back with the reset that they had, from a note in the node. [NIR](../nir.md) has
-# the table of layers, of units, and of what each library understands.
+# spikecore itself reads its own graphs back with the reset that they had, from a note in the node. [NIR](../nir.md)
+# has the table of layers, of units, and of what each library understands.
 #
 # ## What is there, and what is not
 #
@@ -290,9 +294,9 @@ assert issubclass(caught[0].category, NirLoss)
 #
 # ## Exercises
 #
-# **1. The reset matters.** Load the trained weights into a network with the default reset (subtract, one step later) and
-# evaluate it without training. How much accuracy is lost? This is what happens, silently, to a network that moves to a
-# runtime with another reset.
+# **1. The reset matters.** Load the trained weights into a network with the default reset (subtract, one step later)
+# and evaluate it without training. How much accuracy is lost? This is what happens, silently, to a network that moves
+# to a runtime with another reset.
 
 # %% tags=["answer"]
 other = sc.Model(sc.Sequential(sc.Linear(64, 100), sc.Leaky(beta=0.9), sc.Linear(100, 10), sc.Leaky(beta=0.9)), "numpy")
@@ -303,16 +307,18 @@ print(f"accuracy {accuracy:.1%} -> {moved:.1%}; {changed:.1%} of the output spik
 assert changed > 0.01
 
 # %% [markdown]
-# **2. Stop early.** A stream may stop as soon as the answer is clear. Stop when one neuron has fired three times more than
-# any other, at the latest after 15 steps. How many steps does an image take on average, and what does it cost in accuracy?
+# **2. Stop early.** A stream may stop as soon as the answer is clear. Stop when one neuron has fired three times more
+# than any other, at the latest after 15 steps. How many steps does an image take on average, and what does it cost in
+# accuracy?
 
 # %% tags=["answer"]
 used, answers = [], []
 for image in test.inputs:
     stream.reset()
-    seen_so_far = np.zeros(10)
-    for step in range(1, STEPS + 1):
+    seen_so_far, step = np.zeros(10), 0
+    for _ in range(STEPS):
         seen_so_far += stream.step(image[None])[0]
+        step += 1
         second, first = np.sort(seen_so_far)[-2:]
         if first - second >= 3:
             break
@@ -323,8 +329,9 @@ print(f"{np.mean(used):.1f} steps instead of {STEPS}, accuracy {early:.1%} inste
 assert np.mean(used) < STEPS
 
 # %% [markdown]
-# **3. A graph of your own.** Write a NIR graph by hand, with the package `nir` alone: 64 inputs, an `Affine` node, a `LIF`
-# node with a time constant of 10 ms, an output. Read it with `model_from_nir`. Which `beta` does the neuron get?
+# **3. A graph of your own.** Write a NIR graph by hand, with the package `nir` alone: 64 inputs, an `Affine` node, a
+# `LIF` node with a time constant of 10 ms, an output. Read it with `model_from_nir`. Which `beta` does the neuron
+# get?
 
 # %% tags=["answer"]
 drawn = nir.NIRGraph(
@@ -332,7 +339,11 @@ drawn = nir.NIRGraph(
         "input": nir.Input({"input": np.array([64])}),
         "affine": nir.Affine(weight=np.ones((10, 64), np.float32), bias=np.zeros(10, np.float32)),
         "lif": nir.LIF(
-            tau=np.full(10, 10e-3), r=np.full(10, 10.0), v_leak=np.zeros(10), v_threshold=np.ones(10), v_reset=np.zeros(10)
+            tau=np.full(10, 10e-3),
+            r=np.full(10, 10.0),
+            v_leak=np.zeros(10),
+            v_threshold=np.ones(10),
+            v_reset=np.zeros(10),
         ),
         "output": nir.Output({"output": np.array([10])}),
     },
@@ -345,8 +356,8 @@ print("spikes:", own(np.full((5, 1, 64), 0.01), num_steps=None).spikes.sum(axis=
 # %% [markdown]
 # ## Verify the gradients
 #
-# A network that only runs needs no gradients. But the one that you trained does, and the engine that runs it now is an
-# independent witness for the one that trained it:
+# A network that only runs needs no gradients. But the one that you trained does, and the engine that runs it now is
+# an independent witness for the one that trained it:
 
 # %%
 report = sc.verify(model, test.inputs[:16], test.targets[:16], num_steps=STEPS)
