@@ -1,8 +1,9 @@
-"""How objects print: dataclasses with the fields that matter, arrays by shape, and small tables for notebooks."""
+"""How objects print: dataclasses with the fields that matter, arrays by shape, and tables for notebooks."""
 
 from __future__ import annotations
 
 import html
+import sys
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, ClassVar, Iterable, List, Sequence, Tuple
 
@@ -66,6 +67,12 @@ def _is_default(field: Any, value: Any) -> bool:
     default = field.default if field.default_factory is MISSING else field.default_factory()
     same = value is default or value == default
     return same is True  # an array compares to an array
+
+
+def in_notebook() -> bool:
+    """Whether the program runs in a kernel of Jupyter's. IPython on a terminal has none."""
+    ipython: Any = sys.modules.get("IPython")
+    return hasattr(ipython.get_ipython(), "kernel") if ipython is not None else False
 
 
 def call(name: str, parts: Sequence[str]) -> str:

@@ -1,10 +1,10 @@
-"""The pictures of a run: training curves, and spikes and membranes of every neuron layer for one sample."""
+"""The pictures of a run: training curves, predictions, and spikes and membranes of every neuron layer for one sample."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -17,21 +17,31 @@ from spikecore.api.training.batching import Feed
 from spikecore.api.training.model import Model
 from spikecore.spikeplot.training import curve_names
 
-CURVES, RASTER, TRACES = "curves.png", "raster.png", "traces.png"
-MOST_PANELS, MOST_TRACES, DPI = 4, 4, 130
+CURVES, PREDICTIONS, RASTER, TRACES = "curves.png", "predictions.png", "raster.png", "traces.png"
+MOST_PANELS, MOST_TRACES, MOST_SAMPLES, DPI = 4, 4, 24, 130
 
 Spikes = Dict[str, np.ndarray]  # outputs (time, 1, *features) by layer
 
 
-def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], title: str) -> List[Path]:
-    """Draw the training curves, and the spikes and membranes of one sample, as far as the network has them.
+def draw(
+    directory: Path,
+    model: Model,
+    inputs: Any,
+    feeding: Dict[str, Any],
+    title: str,
+    targets: Optional[Any] = None,
+    classes: Sequence[str] = (),
+) -> List[Path]:
+    """Draw training curves and predictions, and spikes and membranes of the first sample, as far as there are any.
 
     Args:
         directory: folder of the pictures.
         model: the trained model.
-        inputs: a batch of one sample.
+        inputs: a batch of samples; of more than 24, the first 24 are drawn with their predictions.
         feeding: num_steps, encoder and time_axis, as keywords for ``Feed``.
-        title: names the sample.
+        title: names the first sample.
+        targets: class indices of the samples; None, the default, draws no predictions.
+        classes: names of the classes; default: their indices.
 
     Returns:
         the files written.
@@ -42,12 +52,14 @@ def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], ti
     figures: List[Any] = []
     if model.history:
         figures.append((_curves(model.history), CURVES))
+    if targets is not None:
+        figures.append((_predictions(model, inputs, feeding, targets, classes), PREDICTIONS))
     layers = _neuron_layers(model)
     if layers:
         feed = Feed(**feeding)
-        x, steps = feed(model.engine, inputs, model.input_shape, Key((model.seed, "evaluate", "encoder")))
+        x, steps = feed(model.engine, inputs[:1], model.input_shape, Key((model.seed, "evaluate", "encoder")))
         spikes = {name: _run_up_to(model, name, x, steps) for name in layers}
-        figures.append((_raster(spikes, model, title), RASTER))
+        figures.append((_raster(spikes, model, title, classes), RASTER))
         figures.append((_traces(spikes, model, x, steps, title), TRACES))
     figures = [(figure, name) for figure, name in figures if figure is not None]
     for figure, name in figures:
@@ -59,6 +71,28 @@ def _curves(history: Any) -> Any:
     names = curve_names(history)
     figure = _blank(3.8 * len(names), 3.2)
     spikeplot.training_curves(history, figure.subplots(1, len(names), squeeze=False))
+    return figure
+
+
+def _predictions(model: Model, inputs: Any, feeding: Dict[str, Any], targets: Any, classes: Sequence[str]) -> Any:
+    """A figure with samples and what the model says of them; None if a sample is no image and no series.
+
+    The prediction is decoded as the accuracy of the run decodes it.
+    """
+    samples = _drawable(np.asarray(inputs)[:MOST_SAMPLES], feeding)
+    if samples is None:
+        return None
+    count = len(samples)
+    predicted = model.predict(inputs[:count], **feeding)
+    columns = min(count, 8)
+    rows = -(-count // columns)
+    figure = _figure(
+        1.0 + (1.25 if samples.ndim > 2 else 1.0) * rows, f"Predictions for the first {count} test samples"
+    )
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for ax in list(panels)[count:]:
+        ax.remove()
+    spikeplot.predictions(samples, targets[:count], predicted, list(panels)[:count], labels=classes or None)
     return figure
 
 
@@ -107,8 +141,10 @@ def _spiking(model: Model, name: str) -> bool:
     return bool(getattr(model.network.layers[int(name)], "spiking", True))  # type: ignore[attr-defined]
 
 
-def _raster(spikes: Spikes, model: Model, title: str) -> Any:
-    """A figure with the spikes of each layer; None if no layer spikes."""
+def _raster(spikes: Spikes, model: Model, title: str, classes: Sequence[str]) -> Any:
+    """A figure with the spikes of each layer, those of an output layer by the names of the classes; None if no layer
+    spikes.
+    """
     spikes = {name: values for name, values in spikes.items() if _spiking(model, name)}
     if not spikes:
         return None
@@ -116,7 +152,8 @@ def _raster(spikes: Spikes, model: Model, title: str) -> Any:
     figure = _figure(1.0 + sum(heights), title)
     panels = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights).flat
     for ax, (name, values) in zip(panels, spikes.items()):
-        spikeplot.raster(values, ax, batch_index=0)
+        own = name == _last(model) and len(classes) == values[0, 0].size
+        spikeplot.raster(values, ax, batch_index=0, labels=classes if own else None)
         ax.set_title(f"layer {name} ({_kind(model, name)}): {ax.get_title()}", fontsize=10)
         ax.label_outer()
     return figure

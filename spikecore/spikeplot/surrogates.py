@@ -76,7 +76,7 @@ def _checked(name: str, arrays: Sequence[Any]) -> Tuple[np.ndarray, ...]:
 
 def _panel(ax: Axes, name: str, arrays: Tuple[np.ndarray, ...]) -> SurrogateLines:
     u, derivative, *rest = arrays
-    ax.axvline(0.0, color="#cccccc", linewidth=1.0, zorder=0)
+    ax.axvline(0.0, color=FAINT, linewidth=1.0, zorder=0)
     curve = None
     for values in rest:
         (curve,) = ax.plot(u, values - values[0], color=GREY, linewidth=1.3, linestyle=(0, (5, 2)))

@@ -90,10 +90,10 @@ def _panel(ax: Axes, rows: List[Any], names: List[str]) -> GradientErrors:
     limit = min((row.limit for row in compared), default=math.nan)
     line = ax.axvline(limit, color=GREY, linewidth=1.0, linestyle=(0, (5, 3)))
     if compared:
-        ax.axvspan(limit, right, color=FAINT, alpha=0.6, linewidth=0, zorder=0)
+        ax.axvspan(limit, right, color=FAINT, linewidth=0, zorder=0)
     return GradientErrors(
         _marks(ax, points["ok"], BLUE, "o"),
-        _marks(ax, points["equal"], BLUE, "<", markerfacecolor="white"),
+        _marks(ax, points["equal"], BLUE, "<", markerfacecolor="none"),
         _marks(ax, points["failed"], ORANGE, "X", markersize=8),
         line,
     )
