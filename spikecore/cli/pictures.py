@@ -1,10 +1,11 @@
-"""The pictures of a run: training curves, predictions, and spikes and membranes of every neuron layer for one sample."""
+"""The pictures of a run: training curves, predictions, and spikes and membranes of the layers for one sample."""
 
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from spikecore import spikeplot
 from spikecore.api.core.files import write_atomically
 from spikecore.api.core.layer import Key
 from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.model import Model
@@ -31,6 +33,7 @@ def draw(
     title: str,
     targets: Optional[Any] = None,
     classes: Sequence[str] = (),
+    loss: Optional[LossFunction] = None,
 ) -> List[Path]:
     """Draw training curves and predictions, and spikes and membranes of the first sample, as far as there are any.
 
@@ -42,6 +45,7 @@ def draw(
         title: names the first sample.
         targets: class indices of the samples; None, the default, draws no predictions.
         classes: names of the classes; default: their indices.
+        loss: by whose decoder the predictions are made; default: that of the model.
 
     Returns:
         the files written.
@@ -53,7 +57,7 @@ def draw(
     if model.history:
         figures.append((_curves(model.history), CURVES))
     if targets is not None:
-        figures.append((_predictions(model, inputs, feeding, targets, classes), PREDICTIONS))
+        figures.append((_predictions(model, inputs, feeding, targets, classes, loss), PREDICTIONS))
     layers = _neuron_layers(model)
     if layers:
         feed = Feed(**feeding)
@@ -74,16 +78,20 @@ def _curves(history: Any) -> Any:
     return figure
 
 
-def _predictions(model: Model, inputs: Any, feeding: Dict[str, Any], targets: Any, classes: Sequence[str]) -> Any:
-    """A figure with samples and what the model says of them; None if a sample is no image and no series.
-
-    The prediction is decoded as the accuracy of the run decodes it.
-    """
+def _predictions(
+    model: Model,
+    inputs: Any,
+    feeding: Dict[str, Any],
+    targets: Any,
+    classes: Sequence[str],
+    loss: Optional[LossFunction],
+) -> Any:
+    """A figure with samples and what the model says of them; None if a sample is neither an image nor a series."""
     samples = _drawable(np.asarray(inputs)[:MOST_SAMPLES], feeding)
     if samples is None:
         return None
     count = len(samples)
-    predicted = model.predict(inputs[:count], **feeding)
+    predicted = model.predict(inputs[:count], loss=loss, **feeding)
     columns = min(count, 8)
     rows = -(-count // columns)
     figure = _figure(
@@ -94,6 +102,22 @@ def _predictions(model: Model, inputs: Any, feeding: Dict[str, Any], targets: An
         ax.remove()
     spikeplot.predictions(samples, targets[:count], predicted, list(panels)[:count], labels=classes or None)
     return figure
+
+
+def _drawable(inputs: np.ndarray, feeding: Dict[str, Any]) -> Optional[np.ndarray]:
+    """Samples as images (samples, height, width) or series (samples, values); None for what is neither.
+
+    A vector of 8 x 8 values or of a larger square is drawn as an image: data sets of images come as vectors.
+    """
+    if feeding.get("num_steps") is None:  # with a time axis of their own
+        flat = inputs.reshape(*inputs.shape[:2], -1) if inputs.ndim > 1 else inputs[:, None]
+        return flat[:, :, 0] if flat.shape[-1] == 1 and feeding.get("time_axis") == 1 else None
+    side = math.isqrt(inputs[0].size)
+    if inputs.ndim == 2 and side >= 8 and side**2 == inputs[0].size:
+        return inputs.reshape(-1, side, side)
+    if inputs.ndim in (2, 3) or (inputs.ndim == 4 and inputs.shape[1] in (1, 3)):
+        return inputs
+    return None
 
 
 def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
@@ -137,6 +161,11 @@ def _run_up_to(model: Model, name: str, x: Any, steps: Any) -> np.ndarray:
     return model.engine.to_numpy(part.executor.run(x, steps=steps).spikes)
 
 
+def _last(model: Model) -> str:
+    """Name of the last layer."""
+    return str(len(model.network.layers) - 1)  # type: ignore[attr-defined]
+
+
 def _spiking(model: Model, name: str) -> bool:
     return bool(getattr(model.network.layers[int(name)], "spiking", True))  # type: ignore[attr-defined]
 
@@ -176,8 +205,11 @@ def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any
     figure = _figure(1.0 + 1.35 * len(shown), title)
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     handles: Dict[str, Any] = {}
+    titled: Set[str] = set()
     for ax, (name, neuron) in zip(panels, shown):
-        ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
+        if name not in titled:  # once for all neurons of a layer
+            ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
+        titled.add(name)
         marks = {"threshold": _threshold(model, name), "spikes": spikes[name]} if _spiking(model, name) else {}
         artists = spikeplot.traces(mems[name], axes=ax, neurons=[neuron], batch_index=0, **marks)
         ax.label_outer()

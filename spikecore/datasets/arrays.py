@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import ArrayLike, Checked, of_numbers
+from spikecore.arguments import ArrayLike, Checked, numbered, of_numbers
 from spikecore.datasets.errors import DataError, checked
 from spikecore.printing import array, shortened, table
 
@@ -236,7 +236,9 @@ def _host(name: str, values: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{name}: cannot be made a NumPy array: {error}") from error
     if array.ndim == 0 or not of_numbers(array.dtype):
-        raise DataError(f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}")
+        raise DataError(
+            f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}{numbered(array)}"
+        )
     return array
 
 

@@ -2,9 +2,9 @@
 
 Each function draws on the axes that you pass, and returns the artists. `artist.figure` is the figure:
 `spikeplot.raster(spikes).figure.savefig("raster.png")`. Without axes, the function makes a figure. A notebook shows it
-below the cell. If the program has imported pyplot, this is pyplot's current figure, for `plt.show()` and similar functions.
-No other global state changes. Axis 0 of an array is time. Labels and titles that are already set stay. Colours are visible
-on light and on dark backgrounds. docs/gallery.md shows all pictures.
+below the cell. If the program has imported pyplot, it is pyplot's current figure, for `plt.show()` and similar
+functions. No other global state changes. Axis 0 of an array is time. Labels and titles that are already set stay.
+Colours are visible on light and on dark backgrounds. docs/gallery.md shows all pictures.
 
 Wrong arguments raise ValueError. A missing matplotlib raises an ImportError that names the extra to install.
 """

@@ -26,8 +26,8 @@ def animator(
 ) -> FuncAnimation:
     """Show one sample as an image that changes from time step to time step.
 
-    Save the animation by `animator(sample).save("sample.gif", writer="pillow")`. A notebook plays it if it is the value of
-    the cell's last line. Keep a reference to it while it plays in a window. All steps have the same colour scale.
+    Save the animation by `animator(sample).save("sample.gif", writer="pillow")`. A notebook plays it if it is the value
+    of the cell's last line. Keep a reference to it while it plays in a window. All steps have the same colour scale.
 
     Args:
         data: (time, height, width), or (time, 1, height, width).

@@ -51,8 +51,8 @@ def predictions(
         )
     if not 1 <= len(samples) <= MOST or true.shape != (len(samples),) or guess.shape != (len(samples),):
         raise ValueError(
-            f"inputs, targets and predicted have shapes {samples.shape}, {true.shape} and {guess.shape}: need 1 to {MOST} "
-            "samples, and one class index for each"
+            f"inputs, targets and predicted have shapes {samples.shape}, {true.shape} and {guess.shape}: need 1 to "
+            f"{MOST} samples, and one class index for each"
         )
     names = [_name(labels, index) for index in true], [_name(labels, index) for index in guess]
     columns = -(-len(samples) // -(-len(samples) // COLUMNS))  # rows of the same length, if possible

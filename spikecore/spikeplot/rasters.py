@@ -31,16 +31,16 @@ def raster(
 ) -> PathCollection:
     """Draw one mark for each spike: time steps to the right, neurons upwards.
 
-    Up to 50 neurons, a mark is a vertical bar, of more a dot. With `s` or `marker` it is the mark of `Axes.scatter`. Its
-    colour is visible on light and on dark backgrounds.
+    Up to 50 neurons, a mark is a vertical bar, of more a dot. With `s` or `marker` it is the mark of `Axes.scatter`.
+    Its colour is visible on light and on dark backgrounds.
 
     Args:
         spikes: (time,), (time, neurons), or (time, batch, *features) with `batch_index`; a value that is not zero is a
             spike.
         ax: axes to draw on. Default: axes of a new figure.
         batch_index: index of the sample to show; its features are flattened.
-        labels: names of the neurons, from the lowest row, such as classes; all are shown. Default: their numbers, all of
-            them up to 12 neurons.
+        labels: names of the neurons, from the lowest row, such as classes; all are shown. Default: their numbers, all
+            of them up to 12 neurons.
         scatter: options of `Axes.scatter`, such as s=1.5, c="black".
 
     Returns:
@@ -88,8 +88,8 @@ def _title(ax: Axes, fired: np.ndarray) -> str:
 def _mark_style(ax: Axes, shape: Tuple[int, ...], count: int, scatter: Mapping[str, Any]) -> Dict[str, Any]:
     """Options for `scatter`; the caller's replace them.
 
-    A bar is as high as its row, and at least 2.5 points. A dot has the size of its cell of neuron and step, more if there
-    are few spikes, and at least 1.2 points.
+    A bar is as high as its row, and at least 2.5 points. A dot has the size of its cell of neuron and step, more if
+    there are few spikes, and at least 1.2 points.
     """
     style: Dict[str, Any] = {} if FILL & scatter.keys() else {"c": BLUE}
     width, height = size_of(ax)

@@ -42,7 +42,7 @@ def stack(
     batch_index: Optional[int] = None,
     layer: Optional[str] = None,
 ) -> Stack:
-    """Draw the input, the membrane with its threshold, and the spikes of a neuron below one another, on the same time.
+    """Draw input, membrane with its threshold, and spikes of a neuron below one another, over the same time.
 
     `spikeplot.stack(mem, spikes, current, threshold=1.0)` for arrays; `spikeplot.stack(out, inputs=x, batch_index=0)` for
     what a model returns. Inputs that are 0 or 1 are drawn as a raster, others as lines.
@@ -50,7 +50,8 @@ def stack(
     Args:
         mem: membrane potentials, (time,), (time, neurons), or (time, batch, *features) with `batch_index`; or the
             `Output` of a model, whose recorded layer `layer` is drawn.
-        spikes: array of the same shape; a value that is not zero is a spike. Default: those of the `Output`, else no panel.
+        spikes: array of the same shape; a value that is not zero is a spike. Default: those of the `Output`, else no
+            panel.
         inputs: (time,), (time, features), or with `batch_index` (time, batch, *features). Default: no panel.
         axes: axes to draw on, one per panel: input if given, membrane, spikes if given. Default: a new figure.
         threshold: a number, or one per neuron of a sample, drawn as a dashed line; in the units of `mem`.

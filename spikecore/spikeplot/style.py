@@ -32,8 +32,8 @@ def figure_of(width: float, height: float, *, moving: bool = False) -> Any:
 
     Args:
         width, height: in inches.
-        moving: whether it is that of an animation, which a notebook plays by itself. There it is not pyplot's, or a still
-            picture would stand below.
+        moving: whether it is that of an animation, which a notebook plays by itself. There it is not pyplot's, or a
+            still picture would stand below.
 
     Raises:
         ImportError: matplotlib is missing; names the extra to install.

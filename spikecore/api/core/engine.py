@@ -223,6 +223,8 @@ class Executor(abc.ABC):
     #: not carry but keep states inside: each step continues where the last one ended, in parts of equal length.
     resting: Any = None
     steps_done: int = 0  # training steps so far
+    #: Whether a training step whose loss is not finite leaves the weights as they are, on executors that carry.
+    guarded: bool = False
 
     @abc.abstractmethod
     def step(

@@ -88,6 +88,19 @@ class ShapeError(ValueError):
 class Layer(Concise, Checked, abc.ABC):
     """Base of every layer."""
 
+    if not TYPE_CHECKING:  # type checkers are to refuse it
+
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            """Refuse a call: a layer describes, a model runs.
+
+            Raises:
+                TypeError: says how to run a layer.
+            """
+            raise TypeError(
+                f"{layer_name(self)} describes a layer and has no weights, so it cannot be called: write "
+                "model = sc.Model(network), then model(x, num_steps=25)"
+            )
+
     @property
     def input_shape(self) -> Optional[Shape]:
         """Shape of one input sample if the layer's own arguments determine it, else None."""

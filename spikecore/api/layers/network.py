@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import Layer, Pass, ShapeError, layer_name
@@ -42,6 +42,17 @@ class Output:
             rows += [(f"states[{name!r}].{each}", described(values)) for each, values in state.items()]
         return table("Output (time, batch, …)", rows)
 
+    if not TYPE_CHECKING:  # type checkers are to refuse these
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"Output has no {name!r}{_meant(name)}")
+
+        def __getitem__(self, index: Any) -> Any:
+            raise TypeError(f"Output is no tuple and no array, so it has no entry {index!r}{_meant('')}")
+
+        def __iter__(self) -> Any:
+            raise TypeError(f"Output is no tuple, so it cannot be unpacked{_meant('')}")
+
     @property
     def membrane(self) -> Any:
         """Membrane potential of the last neuron layer, (time, batch, *features).
@@ -68,6 +79,13 @@ def described(values: Any) -> str:
     if bool(((flat == 0) | (flat == 1)).all()):
         return f"{text_of(values)}, {flat.mean():.3g} spikes per neuron and step"
     return f"{text_of(values)}, {flat.min():.3g} to {flat.max():.3g}"
+
+
+def _meant(name: str) -> str:
+    """The end of an error message about an ``Output`` taken for a tuple or an array."""
+    if name in ("mem", "membranes", "potential", "voltage"):
+        return ": write out.membrane, (time, batch, *features)"
+    return ": write out.spikes or out.membrane, (time, batch, *features), or out.states for other layers"
 
 
 def forward(
@@ -155,6 +173,8 @@ class Recorded(Dict[str, State]):
 
     def __missing__(self, name: str) -> State:
         known = ", ".join(self) or "none"
+        if str(name) in self:
+            raise KeyError(f"states have names of layers, which are text: write states[{str(name)!r}]")
         raise KeyError(f"no states of layer {name!r} were recorded (recorded: {known}); pass record=True, or its name")
 
     def _repr_html_(self) -> str:

@@ -19,6 +19,7 @@ from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_count, check_targets
+from spikecore.api.training.diagnosis import Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
@@ -44,14 +45,11 @@ class Schedule(Protocol):
     def __call__(self, epoch: int, epochs: int, /) -> float: ...
 
 
+REMEDY = "with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
+
+
 class DivergedError(ArithmeticError):
     """Training has produced NaN or infinity; the message says where, and how to continue."""
-
-
-def not_finite(arrays: Dict[str, Any]) -> List[str]:
-    """The names of arrays that hold NaN or infinity."""
-    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN if one entry is NaN
-    return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
 
 
 @dataclass
@@ -177,7 +175,14 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
     """
     check_batches("data", data)
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
-        raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
+        raise TypeError(
+            "data must be an iterable of batches, not a tuple of arrays: pass them apart, fit(inputs, targets), or "
+            "wrap them: spikecore.datasets.Loader(inputs, targets)"
+        )
+    if hasattr(data, "shape") and hasattr(data, "dtype"):
+        raise TypeError(
+            f"data is an array of shape {tuple(data.shape)}, and there are no targets: pass them, too, fit(x, y)"
+        )
     if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
         raise TypeError(f"data={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
     for i, batch in enumerate(data):
@@ -251,6 +256,7 @@ class Training:
     callbacks: Sequence[Callback]
     progress: Optional[bool]
     learning: Learning = Learning()
+    window: Optional[int] = None
     bar: Progress = field(init=False, repr=False)  # of all epochs
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
@@ -274,17 +280,23 @@ class Training:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
         model, complete = self.model, False
         history: History = model.history
-        if model.epochs_done >= self.epochs:
+        model.executor.guarded = self.feed.check_finite
+        looks = self.learning.whole and model.executor.carries
+        self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
+        self.diagnosis.of_network()
+        first = model.epochs_done
+        if first >= self.epochs:
             return history
         self.bar = self._bar()
         try:
             while model.epochs_done < self.epochs:
                 epoch = model.epochs_done
+                self.looking = epoch in (first, self.epochs - 1)
                 if self.schedule is not None:
                     model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
                 row = self._epoch(epoch)
                 if self.feed.check_finite:
-                    self._check_finite(epoch, row["loss"])
+                    self._check_finite(epoch)
                 if self.validation is not None:
                     self.validated = self._validated(epoch)
                     row.update(self.validated)
@@ -293,6 +305,8 @@ class Training:
                     history.append(row)
                     model.epochs_done += 1
                     model.unfinished = None
+                if self.looking:
+                    self.diagnosis.look(epoch + 1)
                 if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
                     break
             complete = True
@@ -310,20 +324,26 @@ class Training:
     def _title(self, epoch: int) -> str:
         return f"epoch {epoch + 1}/{self.epochs}"
 
-    def _check_finite(self, epoch: int, loss: float) -> None:
-        """Refuse to go on after an epoch whose loss or weights are not finite.
+    def _check_finite(self, epoch: int) -> None:
+        """Refuse to go on after an epoch after which weights are not finite.
 
-        The loss alone does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
+        The loss does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
         """
-        found = "" if math.isfinite(loss) else f"the loss of epoch {epoch + 1} is {loss}"
-        if not found:
-            broken = not_finite(self.model.params())
-            found = f"{broken[0]} holds NaN or infinity after epoch {epoch + 1}" if broken else ""
+        found = broken(self.model.params())
         if found:
             raise DivergedError(
-                f"{found}: training has diverged. Continue from an earlier state with a smaller learning rate, or with "
-                "clip_norm; fit(..., check_finite=False) goes on"
+                f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: training has diverged. Continue from an "
+                f"earlier state {REMEDY}"
             )
+
+    def _diverged(self, epoch: int, batch: int, loss: float, changed: bool, kept: Kept) -> DivergedError:
+        """The error for a batch whose loss is not finite; ``changed``: whether it has changed the weights."""
+        cause = origin(self.model, self.loss, kept)
+        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
+        return DivergedError(
+            f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
+            f"diverged. {held} {REMEDY}"
+        )
 
     def _factor(self, schedule: Any, epoch: int) -> float:
         given = schedule(epoch, self.epochs)
@@ -365,7 +385,14 @@ class Training:
         before = model.executor.steps_done
         with wholly():
             try:
+                if self.looking and not mean.batches:
+                    self.diagnosis.of_inputs(x, steps is not None)
+                    self.diagnosis.keep(x, steps, targets, lengths, key)
                 loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
+                if self.feed.check_finite and not math.isfinite(loss):
+                    changed = model.executor.steps_done != before
+                    kept = Kept(x, steps, model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
+                    raise self._diverged(epoch, mean.batches + 1, loss, changed, kept)
             except BaseException as error:
                 mean.cut = not isinstance(error, Exception) or model.executor.steps_done != before
                 raise
