@@ -97,10 +97,10 @@ def _predictions(
     figure = _figure(
         1.0 + (1.25 if samples.ndim > 2 else 1.0) * rows, f"Predictions for the first {count} test samples"
     )
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for ax in list(panels)[count:]:
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in panels[count:]:
         ax.remove()
-    spikeplot.predictions(samples, targets[:count], predicted, list(panels)[:count], labels=classes or None)
+    spikeplot.predictions(samples, targets[:count], predicted, panels[:count], labels=classes or None)
     return figure
 
 

@@ -9,7 +9,17 @@ import numpy as np
 from spikecore.arguments import ArrayLike, Colour, checked
 from spikecore.spikeplot.animation import play
 from spikecore.spikeplot.data import first_steps, names_of, neurons_of
-from spikecore.spikeplot.style import BLUE, FAINT, ORANGE, canvas_of, counted, dress, size_of, whole_numbers
+from spikecore.spikeplot.style import (
+    BLUE,
+    FAINT,
+    ORANGE,
+    artists_text,
+    canvas_of,
+    counted,
+    dress,
+    size_of,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -24,6 +34,8 @@ class SpikeCount(NamedTuple):
 
     bars: LineCollection
     dots: Line2D
+
+    __repr__ = artists_text
 
 
 @checked

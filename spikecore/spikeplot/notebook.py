@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -18,15 +19,16 @@ def shows_inline() -> bool:
 def show_once(figure: Any) -> None:
     """Keep a notebook from showing one of pyplot's figures twice.
 
-    It shows all of them after the cell, and the value of the cell's last line as well, which may be the same figure.
+    It shows all of them after the cell, and before that the value of the cell's last line, which may be one of them.
     """
     if shows_inline():
         figure._ipython_display_ = partial(_display, figure)
 
 
 def _display(figure: Any) -> None:
-    """What a notebook calls to show a figure that is the value of a cell."""
-    from matplotlib._pylab_helpers import Gcf
+    """What IPython calls before it shows a figure: pyplot drops the figure, so it is not shown once more."""
+    from matplotlib_inline.config import InlineBackend
 
-    if not any(manager.canvas.figure is figure for manager in Gcf.get_all_fig_managers()):
-        raise NotImplementedError  # an earlier cell has shown and closed it, so the notebook shows it in its usual way
+    if InlineBackend.instance().close_figures:  # else the user wants figures to stay open
+        sys.modules["matplotlib.pyplot"].close(figure)
+    raise NotImplementedError  # IPython shows it in its usual way

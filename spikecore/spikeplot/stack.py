@@ -9,7 +9,7 @@ import numpy as np
 from spikecore.arguments import ArrayLike, Numbers, checked
 from spikecore.spikeplot.data import chosen, host, neurons_of, per_neuron
 from spikecore.spikeplot.rasters import frame_rows, marks
-from spikecore.spikeplot.style import CYCLE, GREY, dress, figure_of, panels_of
+from spikecore.spikeplot.style import CYCLE, GREY, artists_text, dress, figure_of, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,8 @@ class Stack(NamedTuple):
     threshold: List[Line2D]
     spikes: Optional[PathCollection]
 
+    __repr__ = artists_text
+
 
 @checked
 def stack(
@@ -44,8 +46,8 @@ def stack(
 ) -> Stack:
     """Draw input, membrane with its threshold, and spikes of a neuron below one another, over the same time.
 
-    `spikeplot.stack(mem, spikes, current, threshold=1.0)` for arrays; `spikeplot.stack(out, inputs=x, batch_index=0)` for
-    what a model returns. Inputs that are 0 or 1 are drawn as a raster, others as lines.
+    `spikeplot.stack(mem, spikes, current, threshold=1.0)` for arrays; `spikeplot.stack(out, inputs=x, batch_index=0)`
+    for what a model returns. Inputs that are 0 or 1 are drawn as a raster, others as lines.
 
     Args:
         mem: membrane potentials, (time,), (time, neurons), or (time, batch, *features) with `batch_index`; or the
@@ -94,7 +96,7 @@ def stack(
     middle.set_xlim(-0.5, len(potential) - 0.5)
     _legend(middle, artists)
     if axes is None:
-        middle.figure.draw_without_rendering()  # computes the layout, on which the size of marks depends
+        middle.figure.canvas.figure.draw_without_rendering()  # computes the layout, on which the size of marks depends
     if given is not None and _spiking(given):
         artists.inputs.append(marks(panels[0], given != 0, {}))
     return artists if fired is None else artists._replace(spikes=marks(panels[-1], fired[:, shown] != 0, {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
@@ -115,12 +116,16 @@ def whole_numbers(*axis: Any) -> None:
 
 
 def name_rows(ax: Axes, rows: int, names: Optional[Sequence[str]], most: int = 12) -> None:
-    """Place a tick at every row of an axis that has names, or not more than `most` rows; the text fits the rows."""
-    if names is None and not 1 < rows <= most:
+    """Place a tick at every row of an axis that has names, or not more than `most` rows; the text fits the rows.
+
+    Where rows are lower than 5 points, every second, third, ... has a name, and numbers are placed as matplotlib does.
+    """
+    row = size_of(ax)[1] / max(rows, 1)
+    if names is None and not (1 < rows <= most and row >= 5):
         return
-    ax.set_yticks(range(rows), names)
-    room = 0.8 * size_of(ax)[1] / max(rows, 1)
-    ax.tick_params(axis="y", labelsize=min(max(room, 4.0), 10.0))
+    every = max(1, math.ceil(5 / row))
+    ax.set_yticks(range(0, rows, every), None if names is None else names[::every])
+    ax.tick_params(axis="y", labelsize=min(0.8 * row * every, 10.0))
 
 
 def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
@@ -129,6 +134,16 @@ def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> 
     columns = len(labels) if sum(widths) <= room else max(int(room // max(widths)), 1)
     place: Dict[str, Any] = {"loc": "outside lower center", "ncols": columns}
     figure.legend(handles, labels, frameon=False, fontsize=9, **place)
+
+
+def artists_text(artists: Any) -> str:
+    """Named artists as text for their ``__repr__``: how many of which kind each field has."""
+    parts = []
+    for name, value in artists._asdict().items():
+        several = list(value) if isinstance(value, list) else [] if value is None else [value]
+        kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in several))
+        parts.append(f"{name}: {len(several)} {kinds}" if several else f"{name}: none")
+    return f"{type(artists).__name__}({'; '.join(parts)})"
 
 
 def percent(share: float) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from spikecore.arguments import checked
-from spikecore.spikeplot.style import BLUE, FAINT, GREY, ORANGE, dress, figure_of, legend_below, panels_of
+from spikecore.spikeplot.style import BLUE, FAINT, GREY, ORANGE, artists_text, dress, figure_of, legend_below, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,8 @@ class GradientErrors(NamedTuple):
     equal: Line2D  # errors of exactly 0, drawn near the left edge of the logarithmic axis
     failed: Line2D
     limit: Line2D
+
+    __repr__ = artists_text
 
 
 @checked
