@@ -154,8 +154,11 @@ def _lines(ax: Axes, given: np.ndarray, shown: int) -> List[Line2D]:
 
 
 def _legend(ax: Axes, artists: Stack) -> None:
-    """The names of several neurons and of the threshold, inside the panel of the membrane."""
-    handles = [*(artists.mem if len(artists.mem) > 1 else ()), *artists.threshold[:1]]
-    names = [*(str(line.get_label()) for line in handles[: len(handles) - len(artists.threshold[:1])]), "threshold"]
-    if handles:
-        ax.legend(handles, names[: len(handles)], frameon=False, fontsize=8, ncols=3, loc="best")
+    """The name of the threshold inside the panel of the membrane, or with those of several neurons above it."""
+    neurons = artists.mem if len(artists.mem) > 1 else []
+    handles = [*neurons, *artists.threshold[:1]]
+    names = [*(str(line.get_label()) for line in neurons), "threshold"][: len(handles)]
+    if neurons:
+        ax.legend(handles, names, frameon=False, fontsize=8, ncols=5, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    elif handles:
+        ax.legend(handles, names, frameon=False, fontsize=8)

@@ -118,6 +118,7 @@ def whole_numbers(*axis: Any) -> None:
 def name_rows(ax: Axes, rows: int, names: Optional[Sequence[str]], most: int = 12) -> None:
     """Place a tick at every row of an axis that has names, or not more than `most` rows; the text fits the rows.
 
+    The layout may make rows lower still, for a title and labels, so the text takes less than there seems to be room for.
     Where rows are lower than 5 points, every second, third, ... has a name, and numbers are placed as matplotlib does.
     """
     row = size_of(ax)[1] / max(rows, 1)
@@ -125,7 +126,7 @@ def name_rows(ax: Axes, rows: int, names: Optional[Sequence[str]], most: int = 1
         return
     every = max(1, math.ceil(5 / row))
     ax.set_yticks(range(0, rows, every), None if names is None else names[::every])
-    ax.tick_params(axis="y", labelsize=min(0.8 * row * every, 10.0))
+    ax.tick_params(axis="y", labelsize=min(0.6 * row * every, 10.0))
 
 
 def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
