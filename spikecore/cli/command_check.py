@@ -26,7 +26,12 @@ from spikecore.cli.options import (
 )
 from spikecore.cli.run_directory import MODEL
 
-AGAINST = typer.Option("numpy", metavar="NAME", autocompletion=engine_names, help="The reference engine.")
+AGAINST = typer.Option(
+    None,
+    metavar="NAME",
+    autocompletion=engine_names,
+    help="The reference engine. Default: another one than the engine.",
+)
 SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
 FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for. Only ipu has checks.")
 
@@ -40,7 +45,7 @@ def verify(
     run: Path = RUN,
     engine: Optional[str] = ENGINE,
     sets: Optional[List[str]] = SETS,
-    against: str = AGAINST,
+    against: Optional[str] = AGAINST,
     samples: int = SAMPLES,
     as_json: bool = JSON,
     simulate: bool = SIMULATE,
@@ -48,13 +53,13 @@ def verify(
     """Verify the gradients of an engine.
 
     Compares the engine's gradients with those of the reference engine, and these with finite differences. A run file
-    is verified with initial weights. A run directory is verified with its trained weights, and the report is written
-    to its report.txt. Exits with 1 if a gradient is not verified.
+    is verified with initial weights. A run directory is verified with its trained weights, and the report with a
+    table of every comparison is written to its report.txt. Exits with 1 if a gradient is not verified.
     """
     run = run.parent if run.name == MODEL else run
     job = of_file_or_directory(run, engine, simulated(sets, simulate))
     names = [known.name for known in engines()]
-    if against not in names:
+    if against is not None and against not in names:
         raise ConfigError([f"--against {against}: {unknown('engine', against, names)}"])
     report = job.verify(job.model(), samples, against)
     show_json(_verified(report)) if as_json else print(report)
@@ -87,7 +92,7 @@ def _verified(report: Any) -> Dict[str, Any]:
         "ok": report.ok,
         "worst": report.worst,
         "worst_difference": report.worst_difference,
-        "rows": [row._asdict() for row in report.table],
+        "rows": [row._asdict() for row in report.rows],
         "divergences": [divergence._asdict() for divergence in report.divergences],
         "notes": report.notes,
     }

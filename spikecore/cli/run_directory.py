@@ -262,20 +262,20 @@ class Run:
         self._write(RESULT, json_text(result, indent=2) + "\n")
         return result
 
-    def verify(self, model: Model, samples: int = 8, against: str = "numpy") -> Any:
+    def verify(self, model: Model, samples: int = 8, against: Optional[str] = None) -> Any:
         """Verify the gradients on the first training samples, and write the report to report.txt.
 
         Args:
             model: the model to verify.
             samples: number of training samples.
-            against: name of the reference engine.
+            against: name of the reference engine; None: "numpy", or another one for a model on "numpy".
         """
         from spikecore.api.verification.verify import verify
 
         batch: Any = self.train_set[:samples]
         reference: Any = against  # an engine's name, which ``verify`` checks
         report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=reference, **self.feeding)
-        self._write(REPORT, f"{report}\n")
+        self._write(REPORT, f"{report}\n\n{report.table()}\n")
         return report
 
     def check(self) -> Any:
