@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 RUN_FILE = ROOT / "spikecore" / "cli" / "demo.toml"
 TINY = ["--set", "network.layers.0.out_features=12", "--set", "network.layers.2.in_features=12"]
 TINY += ["--set", "encoder.num_steps=4", "--set", "data.batch_size=256"]
-PICTURES = ("curves.png", "raster.png", "traces.png")
+PICTURES = ("curves.png", "predictions.png", "raster.png", "traces.png")
 
 
 @pytest.fixture(autouse=True)

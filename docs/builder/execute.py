@@ -18,6 +18,8 @@ TOGETHER = 2  # kernels at a time, one numeric thread each
 SLOW, LIMIT = 90, 300  # seconds: a tutorial that takes longer is reported, one that takes longer than LIMIT fails
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+# What artists print, matplotlib's and those that pictures of spikecore return.
+HANDLES = ("<Axes", "(<Figure", "<Figure", "GradientErrors(", "SpikeCount(", "Stack(", "SurrogateLines(", "Traces(")
 
 
 class TutorialError(Exception):
@@ -144,9 +146,9 @@ def check(notebook: Any, name: str) -> None:
 
 
 def _is_a_handle(output: Any) -> bool:
-    """Is this the text of an object of matplotlib, such as ``<Axes: >``, which says nothing beside the picture?"""
+    """Is this the text of artists of matplotlib, such as ``<Axes: >``, which says nothing beside the picture?"""
     text = output.get("data", {}).get("text/plain", "") if output.output_type == "execute_result" else ""
-    return "matplotlib." in text and bool(ADDRESS.search(text)) or text.startswith(("<Axes", "(<Figure", "<Figure"))
+    return "matplotlib." in text and bool(ADDRESS.search(text)) or text.startswith(HANDLES)
 
 
 def _code(notebook: Any) -> Iterator[Any]:

@@ -280,7 +280,12 @@ class Training:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
         model, complete = self.model, False
         history: History = model.history
-        if model.epochs_done >= self.epochs:
+        model.executor.guarded = self.feed.check_finite
+        looks = self.learning.whole and model.executor.carries
+        self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
+        self.diagnosis.of_network()
+        first = model.epochs_done
+        if first >= self.epochs:
             return history
         model.executor.guarded = self.feed.check_finite
         looks = self.learning.whole and model.executor.carries
