@@ -85,6 +85,7 @@ EXPERIMENTS: Dict[str, Dict[str, Run]] = {
         for norm in (1.0, 0.1)
     },
     "lr": {f"lr {lr:g}, {name}": recurrent(each, lr=lr) for name, each in PAIR.items() for lr in (5e-4, 2e-3, 1e-2)},
+    "lr_long": {f"56 steps, lr 0.01, {name}": recurrent(each, parts=56, lr=1e-2) for name, each in PAIR.items()},
     "window": {f"window={window}": recurrent(options={"window": window}) for window in (14, 4, 1)},
     "decay": {
         "beta 0.5": recurrent(beta=0.5),
@@ -144,15 +145,19 @@ def trained(run: Run, seed: int) -> Dict[str, float]:
         **feed,
         **run.options,
     )
-    metric = "accuracy_rate"
-    found = model.evaluate(Loader(validation, batch_size=200, shuffle=False), run.loss, metric=metric, **feed)
+    rest = Loader(validation, batch_size=200, shuffle=False)
+    found = model.evaluate(rest, run.loss, metric="accuracy_rate", **feed)
     shown = validation.inputs[:200]
     firing = functional.activity(
         model, shown.swapaxes(0, 1) if run.parts else shown, run.steps if not run.parts else None
     )
     layers = firing.firing
     rates = {"first": layers[0].rate, "last": layers[-1].rate, "silent": max(layer.silent for layer in layers)}
-    return {"accuracy": 100.0 * found[metric], "gradient": size, **{name: 100.0 * x for name, x in rates.items()}}
+    return {
+        "accuracy": 100.0 * found["accuracy_rate"],
+        "gradient": size,
+        **{name: 100.0 * x for name, x in rates.items()},
+    }
 
 
 HEAD = """\
