@@ -419,9 +419,9 @@ for steps in (5, 25):
     out = short(validation.inputs, num_steps=steps)
     by_spikes, by_membrane = (f(out, validation.targets) for f in (SF.accuracy_rate, SF.accuracy_membrane))
     print(f"{steps} steps: decoded by spikes {by_spikes:.1%}, by the highest membrane {by_membrane:.1%}")
-# Next to nothing. The image is the same at each step, so that after five steps the network has seen all that there is to
-# see; more steps make the answer finer, not better informed. What costs accuracy is counting spikes instead of reading
-# membranes. Sequences are another matter: there each step brings something new.
+# Next to nothing. The image is the same at each step, so that after five steps the network has seen all that there is
+# to see; more steps make the answer finer, not better informed. What costs accuracy is counting spikes instead of
+# reading membranes. Sequences are another matter: there each step brings something new.
 
 # %% [markdown]
 # **2. A memory that is too short.** Set `BETA` to 0 in both layers: the neuron forgets its membrane at each step.
