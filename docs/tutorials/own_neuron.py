@@ -6,7 +6,7 @@
 # rest is the library's.
 #
 # The neuron is a *resonator*, which the library does not have. The data are three centuries of sunspots. The page
-# runs for about 40 seconds. It needs `pip install "spikecore[all,examples]"`.
+# runs for about 20 seconds. It needs `pip install "spikecore[all,examples]"`.
 
 # %%
 import tempfile
