@@ -19,7 +19,7 @@ from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_count, check_targets
-from spikecore.api.training.diagnosis import Diagnosis, Kept, broken, origin
+from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.progress import Progress, length
@@ -278,7 +278,7 @@ class Training:
         first = model.epochs_done
         while model.epochs_done < self.epochs:
             epoch = model.epochs_done
-            self.looking = epoch in (first, self.epochs - 1)
+            self.looking = epoch == first or (epoch == self.epochs - 1 and epoch - first >= APART)
             if self.schedule is not None:
                 model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
             row = self._epoch(epoch)
