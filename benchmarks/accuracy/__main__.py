@@ -8,7 +8,7 @@ from statistics import median
 from typing import Dict, List, Optional, Sequence
 
 from benchmarks import machine
-from benchmarks.accuracy import convolutional, dense, population
+from benchmarks.accuracy import convolutional, dense, membrane, neuromorphic, population, recurrent
 from benchmarks.accuracy.plan import Experiment, libraries
 
 EXPERIMENTS: Dict[str, Experiment] = {
@@ -16,6 +16,9 @@ EXPERIMENTS: Dict[str, Experiment] = {
     "convolutional": convolutional.EXPERIMENT,
     "population": population.EXPERIMENT,
     "plain": population.PLAIN,
+    "neuromorphic": neuromorphic.EXPERIMENT,
+    "membrane": membrane.EXPERIMENT,
+    "recurrent": recurrent.EXPERIMENT,
 }
 HEAD = """\
 | network | figure | snnTorch | spikecore, the same draws | spikecore, `sc.Model` |
@@ -45,7 +48,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> str:
     """Parse arguments, train, print and return the table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy",
-        description="Train the same network with snnTorch and with spikecore; print medians over seeds (and the range).",
+        description="Train the same network with snnTorch and with spikecore, and print medians over seeds.",
     )
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"{', '.join(EXPERIMENTS)}; none: all")
     parser.add_argument("--list", action="store_true", help="the networks")

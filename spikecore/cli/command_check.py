@@ -92,7 +92,7 @@ def _verified(report: Any) -> Dict[str, Any]:
         "ok": report.ok,
         "worst": report.worst,
         "worst_difference": report.worst_difference,
-        "rows": [row._asdict() for row in report.table],
+        "rows": [row._asdict() for row in report.rows],
         "divergences": [divergence._asdict() for divergence in report.divergences],
         "notes": report.notes,
     }

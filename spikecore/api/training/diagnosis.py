@@ -70,7 +70,7 @@ class Diagnosis:
         """Say that inputs look like images of 0 to 255; ``constant``: whether they are a current without an encoder."""
         if not constant:
             return
-        values = self.model.engine.to_numpy(x[:, :SAMPLES, ...])
+        values = self.model.engine.to_numpy(x[:, : min(SAMPLES, x.shape[1]), ...])
         if values.min() >= 0 and 128 <= values.max() <= 255 and (values == values.round()).all():
             warn(
                 f"fit: the inputs are whole numbers up to {values.max():.0f}, like pixels of 8-bit images. A current "
@@ -87,7 +87,7 @@ class Diagnosis:
         axis = next((i for i, extent in enumerate(whole.shape[:2]) if extent == batch), None)
         if batch > SAMPLES and axis is None:  # targets of the user's own kind, which nobody can divide
             return
-        part = slice(SAMPLES)
+        part = slice(min(SAMPLES, batch))
         some = whole if batch <= SAMPLES else whole[part, ...] if axis == 0 else whole[:, part, ...]
         copy = engine.xp.concat
         self.kept = Kept(

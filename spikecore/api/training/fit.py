@@ -287,7 +287,11 @@ class Training:
         first = model.epochs_done
         if first >= self.epochs:
             return history
-        self.bar = self._bar()
+        model.executor.guarded = self.feed.check_finite
+        looks = self.learning.whole and model.executor.carries
+        self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
+        self.diagnosis.of_network()
+        first, self.bar = model.epochs_done, self._bar()
         try:
             while model.epochs_done < self.epochs:
                 epoch = model.epochs_done
