@@ -118,7 +118,7 @@ def test_results_of_runs_are_strict_json(spikecore, monkeypatch, value):
     """C12: losses that are not finite are null in the files of a run."""
     monkeypatch.setattr(sc.Model, "evaluate", lambda *args, **options: {"loss": value, "accuracy": 0.5})
     evaluated = sc.api.training.fit.Training._validated
-    monkeypatch.setattr(sc.api.training.fit.Training, "_validated", lambda self: {**evaluated(self), "val_loss": value})
+    monkeypatch.setattr(sc.api.training.fit.Training, "_validated", lambda *a: {**evaluated(*a), "val_loss": value})
     out, _ = trained(spikecore, "out")
     lines = [*(out / "history.jsonl").read_text().splitlines(), (out / "result.json").read_text()]
     rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
