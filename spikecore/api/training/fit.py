@@ -297,7 +297,7 @@ class Training:
                 if self.feed.check_finite:
                     self._check_finite(epoch)
                 if self.validation is not None:
-                    self.validated = self._validated(epoch)
+                    self.validated = self._validated()
                     row.update(self.validated)
                 self.bar.note(**shown_row(row))
                 with wholly():
@@ -398,10 +398,11 @@ class Training:
             targets = model.engine.asarray(targets, dtype=target_dtype(targets))
             mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), targets, lengths))
 
-    def _validated(self, epoch: int) -> Row:
-        self.bar.say(f"{self._title(epoch)}, validating", at_once=True)
+    def _validated(self) -> Row:
+        title = self._title(self.model.epochs_done)
+        self.bar.say(f"{title}, validating", at_once=True)
         row = evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, progress=False).row("val_")
-        self.bar.say(self._title(epoch))
+        self.bar.say(title)
         return row
 
 
