@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ sys.path.insert(0, str(BUILDER))
 try:
     import checks
     import equations
+    import mathfont
     import project
     import reference
 finally:
@@ -105,6 +107,18 @@ def test_equations_become_mathml():
     block = equations.on_page_content('<div class="arithmatex">\\[\\Big\\lfloor x \\Big\\rfloor\\]</div>', page=page)
     assert block.startswith('<div class="equation"><math')
     assert 'display="block"' in block
+
+
+def test_the_font_of_equations_is_small_and_has_what_makes_brackets_grow(tmp_path):
+    if importlib.util.find_spec("ziamath") is None:
+        pytest.skip("the font comes with ziamath")
+    fonts = pytest.importorskip("fontTools.ttLib")
+    mathfont.make(tmp_path / "font.woff")
+    assert (tmp_path / "font.woff").stat().st_size < 250_000
+    font = fonts.TTFont(tmp_path / "font.woff", lazy=False)
+    assert "MATH" in font
+    assert {ord("x"), ord("β"), ord("∂"), ord("⌊"), 0x1D465} <= set(font.getBestCmap())  # the last is an italic x
+    assert "Open Font License" in font["name"].getDebugName(13)
 
 
 # ---- pages out of files at the root ----

@@ -7,10 +7,11 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLE = Path(__file__).with_name("matplotlibrc")
@@ -41,7 +42,25 @@ def executed(pages: List[Path], directory: Path) -> Dict[str, Any]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     library = _library()
-    return asyncio.run(_all(pages, directory, library))
+    return _beside(lambda: asyncio.run(_all(pages, directory, library)))
+
+
+def _beside(work: Callable[[], Any]) -> Any:
+    """The result of `work` in a thread: in the main one nbclient takes Ctrl-C for itself, and the build goes on."""
+    results: List[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
 
 
 async def _all(pages: List[Path], directory: Path, library: str) -> Dict[str, Any]:

@@ -48,8 +48,8 @@ def make(font: Path) -> None:
     if home is None or home.origin is None:
         raise ImportError("the font of equations comes with ziamath: pip install ziamath")
     options = subset.Options(flavor="woff", layout_features=["ssty", "dtls"], name_IDs=["*"], hinting=False)
-    whole = subset.load_font(str(Path(home.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"), options)
     part = subset.Subsetter(options)
     part.populate(unicodes=[code for first, last in CHARACTERS for code in range(first, last + 1)])
-    part.subset(whole)
-    subset.save_font(whole, str(font), options)
+    with subset.load_font(str(Path(home.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"), options) as whole:
+        part.subset(whole)
+        subset.save_font(whole, str(font), options)
