@@ -394,5 +394,5 @@ CLASSES: Dict[str, Rule] = {
     **{name: _of_class(name, f"an {name}") for name in "Axes Energy Engine EventDataset Events Output".split()},
     **{name: _of_class(name, f"a {name}") for name in "Colormap Figure Model Source".split()},
     "Module": _of_class("Module", "an nn.Module"),
-    "Report": Rule(lambda value: hasattr(value, "table"), "a report of sc.verify"),
+    "Report": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify"),
 }

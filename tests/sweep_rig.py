@@ -427,7 +427,7 @@ LEFT_OUT = {
     ),
     **dict.fromkeys("Neuron Membrane Surrogate Loss".split(), "abstract, their fields are swept in the subclasses"),
     **dict.fromkeys("Output Params State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
-    **dict.fromkeys("GradientErrors SpikeCount SurrogateLines Traces".split(), "results"),
+    **dict.fromkeys("GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),
 }

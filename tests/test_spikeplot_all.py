@@ -53,7 +53,7 @@ def report():
             error, name = 10.0 ** -(3 * n % 14), f"gradient {n // 2}.{'bias' if n % 2 else 'weight'}"
             verdict = "ok" if error <= 1e-6 else "FAIL"
             rows.append(SimpleNamespace(check=check, name=name, max_rel=error, limit=1e-6, verdict=verdict))
-    return SimpleNamespace(table=rows)
+    return SimpleNamespace(rows=rows)
 
 
 def test_pictures_have_ink_and_no_text_overlaps_or_is_cut(spikes):

@@ -119,7 +119,7 @@ ROWS = [
 
 
 def test_errors_stand_at_their_value_apart_by_verdict():
-    drawn = spikeplot.gradient_errors(SimpleNamespace(table=ROWS))
+    drawn = spikeplot.gradient_errors(SimpleNamespace(rows=ROWS))
     assert list(drawn) == ["float64", "finite differences"]
     float64 = drawn["float64"]
     assert float64.ok.get_xydata().tolist() == [[1e-15, 0]]
@@ -137,7 +137,7 @@ def test_errors_stand_at_their_value_apart_by_verdict():
 
 
 def test_failures_are_orange_beyond_the_limit_and_the_rest_is_blue():
-    drawn = spikeplot.gradient_errors(SimpleNamespace(table=ROWS), checks=["float64"])["float64"]
+    drawn = spikeplot.gradient_errors(SimpleNamespace(rows=ROWS), checks=["float64"])["float64"]
     image = pixels(drawn.ok.figure)
     assert is_blue(colour_at(drawn.ok.axes, 1e-15, 0, image))
     assert is_orange(colour_at(drawn.ok.axes, 1e-3, 1, image))
@@ -160,6 +160,6 @@ def test_a_report_of_verify_is_drawn_as_it_stands():
 
 def test_a_report_without_gradients_or_without_the_check_is_refused():
     with pytest.raises(ValueError, match=r"checks=None: the report has gradients of the checks \[\]"):
-        spikeplot.gradient_errors(SimpleNamespace(table=ROWS[:1]))
+        spikeplot.gradient_errors(SimpleNamespace(rows=ROWS[:1]))
     with pytest.raises(ValueError, match=r"checks=\['float16'\]"):
-        spikeplot.gradient_errors(SimpleNamespace(table=ROWS), checks=["float16"])
+        spikeplot.gradient_errors(SimpleNamespace(rows=ROWS), checks=["float16"])
