@@ -132,7 +132,8 @@ def table(title: str, rows: Sequence[Sequence[str]], head: Sequence[str] = (), f
         head: names of the columns; default: none.
         faint: which rows are less important; default: none.
     """
-    parts = [f"<table><caption style='text-align:left;caption-side:top;white-space:nowrap'><b>{html.escape(title)}</b></caption>"]
+    style = "text-align:left;caption-side:top;white-space:nowrap"
+    parts = [f"<table><caption style='{style}'><b>{html.escape(title)}</b></caption>"]
     if head:
         parts.append(f"<thead>{_row('th', head)}</thead>")
     dim = [*faint, *([False] * (len(rows) - len(faint)))]

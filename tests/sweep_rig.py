@@ -417,7 +417,7 @@ MODULES = (
     "spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
 ).split()
 METHODS = {
-    "spikecore.Model": "__call__ stream run_events fit evaluate save to_engine load_state".split(),
+    "spikecore.Model": "__call__ stream run_events fit evaluate predict save to_engine load_state".split(),
     "spikecore.functional.ce_rate_loss": ["__call__"],
 }
 #: Public, and not called with arguments of a user's: abstract, results, and what runs at every step.

@@ -120,7 +120,7 @@ def test_looking_changes_no_bit_and_happens_twice(engine, monkeypatch):
 
     def trained():
         model = sc.Model(network, engine, seed=1)
-        model.fit(Loader(X, Y, batch_size=10), encoder=spikegen.rate, num_steps=6, epochs=5, progress=False)
+        model.fit(Loader(X, Y, batch_size=10), encoder=spikegen.rate, num_steps=6, epochs=10, progress=False)
         return model
 
     watched = trained()

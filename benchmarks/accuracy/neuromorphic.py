@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from statistics import mean
-from typing import Any
+from typing import Any, List
 
 import spikecore as sc
 from benchmarks.accuracy.plan import Experiment, Library, images
@@ -49,7 +49,8 @@ def train(library: Library, seed: int, validate: bool) -> float:
             seen.append(spk3)
         return torch.stack(seen)
 
-    batches, accuracies = Loader(recordings(validate), batch_size=BATCH, seed=seed), []
+    batches = Loader(recordings(validate), batch_size=BATCH, seed=seed)
+    accuracies: List[float] = []
     while len(accuracies) < ITERATIONS:
         for frames, labels in batches:
             spikes, y = forward(torch.as_tensor(frames)), torch.as_tensor(labels)

@@ -214,6 +214,9 @@ fig.align_ylabels()
 
 # %% alt="Membranes of four hidden neurons: one falls far below zero and never fires, one fires rarely, two fire often"
 counts = hidden.spikes[:, 0].sum(axis=0)
+silent = float((counts == 0).mean())
+print(f"hidden neurons that never fire: {100 * silent:.0f} %")
+assert 0.3 < silent < 0.7
 order = np.argsort(counts)
 # from the most silent to the busiest
 neurons = [int(order[int(share * 999)]) for share in (0.0, 0.6, 0.8, 1.0)]

@@ -27,8 +27,8 @@ print(images.shape, "training images,", len(test), "test images")
 # ## The forward pass
 #
 # The network has one layer: ten leaky integrate-and-fire neurons, one for each digit. An image goes in as a current
-# $I$ that is constant in time, $I = W x + b$. Each neuron then follows three equations, at the time steps $t = 0,
-# \dots, T-1$, from rest ($U[-1] = 0$):
+# $I$ that is constant in time, $I = W x + b$. Each neuron then follows three equations, at the time steps
+# $t = 0, \dots, T-1$, from rest ($U[-1] = 0$):
 #
 # $$
 # \begin{aligned}
@@ -159,8 +159,9 @@ _ = ax.legend(frameon=False)
 # $$
 #
 # The threshold has two terms, because it stands in two equations: in the comparison of the spike, and in the size of
-# the reset. From $I = W x + b$ follow $\partial L / \partial W = \sum_{\text{samples}} \frac{\partial L}{\partial
-# I}\, x^\top$ and $\partial L / \partial b = \sum_{\text{samples}} \frac{\partial L}{\partial I}$.
+# the reset. From $I = W x + b$ follow
+# $\partial L / \partial W = \sum_{\text{samples}} \frac{\partial L}{\partial I}\, x^\top$ and
+# $\partial L / \partial b = \sum_{\text{samples}} \frac{\partial L}{\partial I}$.
 
 # %% [markdown]
 # ## The backward pass, in NumPy

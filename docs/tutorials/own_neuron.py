@@ -6,7 +6,7 @@
 # rest is the library's.
 #
 # The neuron is a *resonator*, which the library does not have. The data are three centuries of sunspots. The page
-# runs for about 40 seconds. It needs `pip install "spikecore[all,examples]"`.
+# runs for about 20 seconds. It needs `pip install "spikecore[all,examples]"`.
 
 # %%
 import tempfile
@@ -96,8 +96,8 @@ print(Resonator(rho=sc.learn(0.9), omega=sc.learn(0.5)))
 # - **Fields** annotated `Param` take a number, an array with one value per neuron, or `sc.learn(...)`: then they are
 #   trained. Nothing in `step` changes.
 # - **`state`** names what passes from step to step. It starts at zero.
-# - **`bounds`** refuse wrong values. Fields between 0 and 1 are also clamped while they are learned. Since $\omega
-#   \le 1$ and $\rho \le 1$, training cannot make this neuron unstable.
+# - **`bounds`** refuse wrong values. Fields between 0 and 1 are also clamped while they are learned. Since
+#   $\omega \le 1$ and $\rho \le 1$, training cannot make this neuron unstable.
 # - **`step`** has the equations. It uses Python's operators; for anything else there are the words of `engine.xp`,
 #   such as `engine.xp.exp`. It must not name NumPy or torch: this is why it runs on every engine.
 #

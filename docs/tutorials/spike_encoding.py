@@ -176,7 +176,7 @@ assert (first == np.ceil(formula)).all()
 #
 # - `normalize=True` stretches the times over all steps,
 # - `linear=True` spreads the brightnesses evenly,
-# - `clip=True` lets pixels below the threshold stay silent. Without it, the whole background fires at the last step.
+# - `clip=True` lets pixels below the threshold stay silent. Without it, the whole background fires at one late step.
 
 # %% alt="Three rasters of latency codes: spikes in the first steps and one column at the end; spread out; only the ink"
 options = {
@@ -240,7 +240,8 @@ assert delta.tolist() == [0, 0, 0, 0, 1, -1, 1, -1, 1, 0, 0]  # as in snnTorch's
 # L \leftarrow L + \theta S[t] .
 # $$
 #
-# The sum of the spikes, times $\theta$, is then the signal to within $\theta$. Let us look at three heartbeats of an
+# The sum of the spikes, times $\theta$, is then the signal to within $\theta$. (`multiple=True` allows a spike of size
+# 2 or more where the signal is steep; without it a step has one spike at most.) Let us look at three heartbeats of an
 # electrocardiogram.
 
 # %% alt="An electrocardiogram with its reconstructions, and rows of marks for its up and down spikes by both codes"
@@ -311,8 +312,8 @@ for name, (code, decode) in decoders.items():
 # ## Which one for a network?
 #
 # So we ask a network: 784 inputs, 100 hidden neurons, 10 outputs, 25 steps, three epochs over 2000 images, for each
-# code. The accuracy is that of 1000 other images. (What happens in `fit` is the subject of [Training a dense
-# network](train_dense.md).)
+# code. The accuracy is that of 1000 other images. The settings are the same for all codes, and none was tuned. (What
+# happens in `fit` is the subject of [Training a dense network](train_dense.md).)
 
 # %%
 from functools import partial

@@ -35,7 +35,8 @@ class SpikeCount(NamedTuple):
     bars: LineCollection
     dots: Line2D
 
-    __repr__ = artists_text
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked

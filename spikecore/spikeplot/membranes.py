@@ -35,7 +35,8 @@ class Traces(NamedTuple):
     threshold: List[Line2D]
     spikes: List[Line2D]
 
-    __repr__ = artists_text
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked

@@ -29,7 +29,8 @@ class Stack(NamedTuple):
     threshold: List[Line2D]
     spikes: Optional[PathCollection]
 
-    __repr__ = artists_text
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked

@@ -118,7 +118,7 @@ def whole_numbers(*axis: Any) -> None:
 def name_rows(ax: Axes, rows: int, names: Optional[Sequence[str]], most: int = 12) -> None:
     """Place a tick at every row of an axis that has names, or not more than `most` rows; the text fits the rows.
 
-    The layout may make rows lower still, for a title and labels, so the text takes less than the room there seems to be.
+    The layout may make rows lower still, for a title and labels, so the text takes less room than there seems to be.
     Where rows are lower than 5 points, every second, third, ... has a name, and numbers are placed as matplotlib does.
     """
     row = size_of(ax)[1] / max(rows, 1)

@@ -34,7 +34,8 @@ class SurrogateLines(NamedTuple):
     derivative: Line2D
     curve: Optional[Line2D]  # the antiderivative; None if it is not drawn
 
-    __repr__ = artists_text
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked

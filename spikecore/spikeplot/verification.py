@@ -25,7 +25,8 @@ class GradientErrors(NamedTuple):
     failed: Line2D
     limit: Line2D
 
-    __repr__ = artists_text
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked

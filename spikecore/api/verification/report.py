@@ -185,6 +185,10 @@ class Report:
             lines.append(f"  and {more} more that fail")
         lines += [f"  {where}" for where in self.divergences]
         lines += [f"  {line}" for line in self.remarks]
+        if not math.isnan(self.approximation):
+            lines.append(
+                f"  not verified: sparse_backward changes gradients by up to {self.approximation:.1g} of their size"
+            )
         lines += [f"  not checked: {what}" for what in self._unchecked()]
         return "\n".join(lines)
 
