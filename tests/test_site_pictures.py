@@ -20,6 +20,7 @@ PAGES = {
     "tutorials": "tutorials/",
     "tutorial": "tutorials/spike_encoding/",
     "tutorial-training": "tutorials/train_dense/",
+    "tutorial-lif": "tutorials/lif_neuron/",
     "gallery": "gallery/",
     "neurons": "reference/neurons/",
     "command-line": "reference/command_line/",
@@ -93,6 +94,19 @@ def test_a_page_fits_and_works(name, width, scheme, browser, address):
     shade = sum(int(part) for part in browser.value(look).strip("rgba()").split(",")[:3])
     assert (shade < 200) == (scheme == "dark")
     not_blank(file)
+
+
+def test_every_page_fits_a_narrow_screen(browser, address):
+    site = ROOT / "build" / "site"
+    pages = sorted(path.parent.relative_to(site).as_posix() for path in site.rglob("index.html"))
+    wide = {}
+    for page in pages:
+        browser.open(address + (f"{page}/" if page != "." else ""), 390, "light")
+        width = browser.value("document.documentElement.scrollWidth")
+        if width > 390:
+            wide[page] = width
+    assert len(pages) > 50
+    assert wide == {}
 
 
 def not_blank(file):

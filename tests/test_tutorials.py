@@ -75,7 +75,7 @@ def test_a_page_shows_text_code_output_and_pictures(page):
     _, names, out = page
     assert names == ["any.md", "any-3.png", "any.ipynb"]
     text = (out / "any.md").read_text(encoding="utf-8")
-    assert text.startswith("# A line\n\n[Download as a notebook](any.ipynb) · ran in ")
+    assert text.startswith("# A line\n\n[Download as a notebook](any.ipynb) · took ")
     assert "See [the other page](other.md) and $x^2$." in text
     assert '```python\nprint("drawn")\n```\n\n```text\ndrawn\n```' in text
     assert "![A line that rises](any-3.png){ width=" in text
@@ -134,7 +134,7 @@ WRONG = {
 @pytest.mark.parametrize("fault", WRONG)
 def test_what_is_wrong_fails_the_build(fault, tmp_path, monkeypatch):
     text, message = WRONG[fault]
-    monkeypatch.setattr(execute, "LIMIT", 6 if fault == "no end" else 60)
+    monkeypatch.setattr(execute, "PATIENCE", 6 if fault == "no end" else 60)
     with pytest.raises(execute.TutorialError, match=message):
         built(tmp_path, text)
     assert not list(tmp_path.glob("out/executed/*"))  # a failure is not kept
@@ -157,6 +157,12 @@ def test_ctrl_c_ends_the_build(tmp_path):
         said = process.communicate(timeout=60)[1]
     assert "KeyboardInterrupt" in said
     assert process.returncode != 0
+
+
+def test_a_tutorial_that_takes_too_long_fails_the_build(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "LIMIT", 0.01)  # a kernel alone takes more
+    with pytest.raises(execute.TutorialError, match=r"any\.py: took \d+ s of processor time, more than 0\.01"):
+        built(tmp_path, "# %%\n1 + 1")
 
 
 def test_all_failures_are_reported_at_once(tmp_path):

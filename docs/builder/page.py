@@ -46,7 +46,7 @@ def write_page(notebook: Any, name: str, directory: Path) -> List[str]:
     if folded:
         parts.append("///")
     seconds = notebook.metadata["build"]["seconds"]
-    line = f"[Download as a notebook]({name}.ipynb) · ran in {max(round(seconds), 1)} s when this page was built"
+    line = f"[Download as a notebook]({name}.ipynb) · took {max(round(seconds), 1)} s on one core"
     text = "\n\n".join(parts) + "\n"
     title = re.search(r"^# .*$", text, re.MULTILINE)
     end = title.end() if title else 0
