@@ -102,11 +102,10 @@ EXPERIMENTS: Dict[str, Dict[str, Run]] = {
     "depth": {
         f"{layers} layers, {name}": dense(each, layers=layers) for layers in (2, 4) for name, each in PAIR.items()
     },
-    "gain": {f"4 layers, gain {gain:g}": dense(layers=4, gain=gain) for gain in (2.0, 4.0, 16.0)},
+    "gain": {f"4 layers, gain {gain:g}": dense(layers=4, gain=gain) for gain in (2.0, 4.0)},
     "norm": {"4 layers, batch norm": dense(layers=4, between=sc.BatchNorm1d(200))},
     "threshold": {f"threshold {value:g}": dense(threshold=value) for value in (0.25, 1.0, 4.0)},
     "steps": {f"num_steps={steps}": dense(steps=steps) for steps in (1, 3, 10, 25)},
-    "batch": {f"batch size {size}": dense(batch_size=size) for size in (16, 64, 256)},
     "dropout": {f"dropout {p:g}": dense(between=sc.Dropout(p), epochs=8) for p in (0.0, 0.3)},
     "sparsity": {
         f"l1_rate_sparsity({cost:g})": dense(loss=functional.ce_count_loss() + functional.l1_rate_sparsity(cost))

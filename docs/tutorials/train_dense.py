@@ -95,7 +95,7 @@ lines = spikeplot.surrogate_curves({name: (u, each.derivative(xp, u)) for name, 
 # `atan(2)` reaches neurons that are silent; a narrow one such as `fast_sigmoid(25)` reaches only those that nearly
 # fire. The *height and area* say how large a gradient gets when it passes many neurons or many steps.
 # [Surrogates](../surrogates.md) lists all of them, and [training recipes](../training.md) measures what they do to
-# deep and recurrent networks.
+# networks with several layers and with recurrence.
 #
 # With a surrogate the same three membranes get gradients. They are not the derivative of anything that the forward pass
 # computes, but they point in a useful direction.
