@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub docs clean
+.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub tutorials docs package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ help:  ## list the targets
 EXTRAS_all := all
 EXTRAS_test := all,test
 EXTRAS_dev := all,test,dev
-EXTRAS_docs := docs
+EXTRAS_docs := all,examples,docs
 EXTRAS_peers := all,test,peers
 
 $(BIN)/python:
@@ -74,8 +74,17 @@ type: .venv/extras-dev  ## static types
 stub: .venv/extras-test  ## spikecore/nn.pyi, which says to editors how the modules are called
 	$(BIN)/python docs/make_stub.py
 
-docs: .venv/extras-docs  ## the documentation, into build/site
+tutorials: .venv/extras-docs  ## execute the tutorials that have changed, into build/tutorials
+	$(BIN)/python docs/builder/tutorials.py
+
+docs: .venv/extras-docs  ## the documentation with its tutorials, into build/site
 	$(BIN)/mkdocs build --strict
+
+package: .venv/extras-dev  ## wheel and source distribution, tried in clean environments of every Python found here
+	rm -rf build/package
+	$(BIN)/python -m build --outdir build/package .
+	$(BIN)/twine check --strict build/package/*
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_package.py
 
 clean:  ## remove the environment and everything built
 	rm -rf .venv .venv38 build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -21,9 +21,16 @@ from benchmarks.process import in_a_process
 from spikecore.kernels.runtime import allocator
 
 
-def side(name: str, settings: Settings, steps: int) -> Callable[[], Run]:
-    """A function that makes a run; the run measures the memory of a side of tutorial 5, in MB."""
-    request = {"side": name, "settings": asdict(settings), "steps": steps}
+def side(neuron: str, name: str, settings: Settings, steps: int) -> Callable[[], Run]:
+    """A function that makes a run; the run measures the memory of a side of tutorial 5, in MB.
+
+    Args:
+        neuron: the neuron model that the sides share, a key of ``tutorial5.SIDES``.
+        name: the name of the side.
+        settings: the settings of the benchmark.
+        steps: time steps.
+    """
+    request = {"neuron": neuron, "side": name, "settings": asdict(settings), "steps": steps}
     return lambda: lambda: float(in_a_process("benchmarks.peak", request))  # type: ignore[return-value]  # a figure
 
 
@@ -93,7 +100,7 @@ def main(arguments: List[str]) -> None:
     if settings.memory_kept:
         allocator.keep()
     task = tutorial5.problem(settings, request["steps"])
-    sides = {side.name: side for side in tutorial5.default_sides(task)}
+    sides = {side.name: side for side in tutorial5.SIDES[request["neuron"]](task)}
     print(measured(sides[request["side"]].ready(), settings.device))
 
 

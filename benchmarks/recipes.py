@@ -3,13 +3,14 @@
 python -m benchmarks.recipes --list
 python -m benchmarks.recipes surrogate --seeds 0 1 2
 
-All accuracies are on 800 validation images; 3200 others train. Networks read the images as rows (28 steps of 28 pixels)
-or whole (a constant current). Nothing here touches the test images.
+All accuracies are on 800 validation images; 3200 others train. Recurrent networks read an image in
+parts, such as 28 rows; dense networks see it whole, as a constant current. The engine is NumPy. Nothing here touches the test images.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from dataclasses import replace
 from statistics import median
@@ -28,147 +29,134 @@ class Run(NamedTuple):
     """A training run: a network and the arguments of ``fit`` that are not the usual ones."""
 
     network: sc.Layer
-    rows: bool = True  # whether an image comes row by row
-    steps: int = 25  # of a whole image
+    parts: int = 0  # the image comes in so many parts, one per step; 0: whole, as a constant current
+    steps: int = 10  # of a whole image
     batch_size: int = 64
     loss: Any = functional.ce_count_loss()
     lr: float = 2e-3
-    epochs: int = 5
+    epochs: int = 3
     options: Dict[str, Any] = {}
-    gain: float = 1.0  # of the initial weights that neurons read
-    metric: Any = None  # default: as the loss decodes
+    gain: float = 1.0  # a factor of the initial weights, biases left as they are
 
 
-STEEP = surrogate.fast_sigmoid(25)
+SOFT, STEEP = surrogate.atan(2.0), surrogate.fast_sigmoid(25)
+HIDDEN = 64
 
 
-def recurrent(spike_grad: Any = STEEP, hidden: int = 128, beta: Any = 0.9, inputs: int = 28) -> sc.Layer:
-    """Recurrent leaky neurons that read rows."""
-    return sc.Sequential(
-        sc.Linear(inputs, hidden),
-        sc.RLeaky(beta=beta, surrogate=spike_grad, linear_features=hidden),
-        sc.Linear(hidden, 10),
-        sc.Leaky(beta=0.9, surrogate=spike_grad),
-    )
+def recurrent(spike_grad: Any = STEEP, *, parts: int = 28, beta: Any = 0.9, **fit: Any) -> Run:
+    """Recurrent leaky neurons that read an image in parts: 28 rows, 56 halves of rows, ..."""
+    neuron = sc.RLeaky(beta=beta, surrogate=spike_grad, linear_features=HIDDEN)
+    readout = sc.Leaky(beta=0.9, surrogate=spike_grad)
+    network = sc.Sequential(sc.Linear(784 // parts, HIDDEN), neuron, sc.Linear(HIDDEN, 10), readout)
+    return Run(network, parts=parts, **{"epochs": 10, **fit})
 
 
 def dense(
-    spike_grad: Any = STEEP, layers: int = 2, hidden: int = 200, beta: Any = 0.9, threshold: float = 1.0, norm: bool = False
-) -> sc.Layer:
+    spike_grad: Any = STEEP, *, layers: int = 2, threshold: float = 1.0, between: Optional[Any] = None, **fit: Any
+) -> Run:
     """A fully connected network with ``layers`` layers of neurons, that of the classes included."""
     parts: List[sc.Layer] = []
     for number in range(layers):
-        outputs = 10 if number == layers - 1 else hidden
-        parts.append(sc.Linear(784 if number == 0 else hidden, outputs))
-        if norm and number < layers - 1:
-            parts.append(sc.BatchNorm1d(outputs))
-        parts.append(sc.Leaky(beta=beta, surrogate=spike_grad, threshold=threshold))
-    return sc.Sequential(*parts)
+        outputs = 10 if number == layers - 1 else 200
+        parts.append(sc.Linear(784 if number == 0 else 200, outputs))
+        if isinstance(between, sc.BatchNorm1d) and number < layers - 1:
+            parts.append(between)
+        parts.append(sc.Leaky(beta=0.9, surrogate=spike_grad, threshold=threshold))
+        if isinstance(between, sc.Dropout) and number < layers - 1:
+            parts.append(between)
+    return Run(sc.Sequential(*parts), **fit)
 
 
-SURROGATES = {
-    "atan(2), the default": surrogate.atan(2.0),
-    "atan(10)": surrogate.atan(10.0),
+NARROW = {
+    "atan(2), the default": SOFT,
+    "triangular(1)": surrogate.triangular(1.0),
     "fast_sigmoid(5)": surrogate.fast_sigmoid(5),
     "fast_sigmoid(25)": STEEP,
     "fast_sigmoid(100)": surrogate.fast_sigmoid(100),
-    "sigmoid(25)": surrogate.sigmoid(25),
-    "triangular(1)": surrogate.triangular(1.0),
 }
-SOFT = surrogate.atan(2.0)
-WHOLE = Run(dense(), rows=False)
+PAIR = {"atan(2)": SOFT, "fast_sigmoid(25)": STEEP}
+EACH = np.full(HIDDEN, 0.5)
 EXPERIMENTS: Dict[str, Dict[str, Run]] = {
-    "surrogate": {name: Run(recurrent(each)) for name, each in SURROGATES.items()},
-    "depth": {
-        f"{layers} layers, {name}": Run(dense(SURROGATES[name], layers), rows=False)
-        for layers in (2, 4, 6)
-        for name in ("atan(2), the default", "fast_sigmoid(25)", "triangular(1)")
-    },
-    "rate": {
-        f"lr {lr:g}, {name}": Run(recurrent(each), lr=lr)
-        for name, each in (("atan(2)", SOFT), ("fast_sigmoid(25)", STEEP))
-        for lr in (2e-4, 1e-3, 5e-3, 2e-2)
+    "surrogate": {
+        f"{parts} steps, {name}": recurrent(each, parts=parts) for parts in (28, 56) for name, each in NARROW.items()
     },
     "clip": {
-        f"{name}, clip_norm={norm}": Run(recurrent(each), options={"clip_norm": norm})
-        for name, each in (("atan(2)", SOFT), ("fast_sigmoid(25)", STEEP))
-        for norm in (None, 1.0, 0.1)
+        f"56 steps, {name}, clip_norm={norm}": recurrent(each, parts=56, options={"clip_norm": norm})
+        for name, each in PAIR.items()
+        for norm in (1.0, 0.1)
     },
-    "gain": {
-        f"gain {gain:g}, {layers} layers": Run(dense(layers=layers), rows=False, gain=gain)
-        for layers in (2, 4)
-        for gain in (0.25, 1.0, 2.0, 4.0, 16.0)
+    "lr": {
+        f"lr {lr:g}, {name}": recurrent(each, lr=lr) for name, each in PAIR.items() for lr in (2e-4, 2e-3, 1e-2, 5e-2)
     },
-    "norm": {
-        "4 layers, as drawn": Run(dense(layers=4), rows=False),
-        "4 layers, batch norm": Run(dense(layers=4, norm=True), rows=False),
-    },
-    "threshold": {f"threshold {value:g}": Run(dense(threshold=value), rows=False) for value in (0.25, 0.5, 1.0, 2.0, 8.0)},
+    "window": {f"window={window}": recurrent(options={"window": window}) for window in (14, 7, 2, 1)},
     "decay": {
-        "beta 0.5": Run(recurrent(beta=0.5)),
-        "beta 0.9": Run(recurrent(beta=0.9)),
-        "beta 0.99": Run(recurrent(beta=0.99)),
-        "learned, from 0.5": Run(recurrent(beta=sc.learn(0.5))),
-        "learned for each neuron, from 0.5": Run(recurrent(beta=sc.learn(np.full(128, 0.5)))),
-        "learned for each neuron, from 0.5 to 0.99": Run(recurrent(beta=sc.learn(np.linspace(0.5, 0.99, 128)))),
+        "beta 0.5": recurrent(beta=0.5),
+        "beta 0.9": recurrent(),
+        "beta 0.99": recurrent(beta=0.99),
+        "learned, from 0.5": recurrent(beta=sc.learn(0.5)),
+        "learned for each neuron, from 0.5": recurrent(beta=sc.learn(EACH)),
+        "learned for each neuron, from 0.5 to 0.99": recurrent(beta=sc.learn(np.linspace(0.5, 0.99, HIDDEN))),
     },
-    "steps": {f"{steps} steps": WHOLE._replace(steps=steps) for steps in (1, 2, 5, 10, 25, 50)},
-    "batch": {f"batch size {size}": WHOLE._replace(batch_size=size) for size in (16, 64, 256)},
     "schedule": {
-        "constant": Run(recurrent(), lr=5e-3),
-        "cosine to 0": Run(recurrent(), lr=5e-3, options={"schedule": schedule.cosine()}),
-        "cosine, a warm-up of 1 epoch": Run(recurrent(), lr=5e-3, options={"schedule": schedule.cosine(warmup=1)}),
+        "lr 1e-2, constant": recurrent(lr=1e-2),
+        "lr 1e-2, cosine": recurrent(lr=1e-2, options={"schedule": schedule.cosine()}),
+        "lr 1e-2, cosine after a warm-up": recurrent(lr=1e-2, options={"schedule": schedule.cosine(warmup=2)}),
     },
-    "window": {f"window={window}": Run(recurrent(), options={"window": window}) for window in (None, 14, 7, 2, 1)},
-    "dropout": {
-        f"dropout {p:g}": WHOLE._replace(
-            network=sc.Sequential(
-                *(sc.Linear(784, 200), sc.Leaky(beta=0.9, surrogate=STEEP), sc.Dropout(p)),
-                *(sc.Linear(200, 10), sc.Leaky(beta=0.9, surrogate=STEEP)),
-            ),
-            epochs=10,
-        )
-        for p in (0.0, 0.2, 0.5)
+    "depth": {
+        f"{layers} layers, {name}": dense(each, layers=layers) for layers in (2, 4, 6) for name, each in PAIR.items()
+    },
+    "gain": {f"4 layers, gain {gain:g}": dense(layers=4, gain=gain) for gain in (0.5, 1.0, 2.0, 4.0, 16.0)},
+    "norm": {"4 layers, batch norm": dense(layers=4, between=sc.BatchNorm1d(200))},
+    "threshold": {f"threshold {value:g}": dense(threshold=value) for value in (0.25, 1.0, 4.0, 16.0)},
+    "steps": {f"{steps} steps": dense(steps=steps) for steps in (1, 2, 5, 10, 25)},
+    "batch": {f"batch size {size}": dense(batch_size=size) for size in (16, 64, 256)},
+    "dropout": {f"dropout {p:g}": dense(between=sc.Dropout(p), epochs=10) for p in (0.0, 0.2, 0.5)},
+    "sparsity": {
+        f"l1_rate_sparsity({cost:g})": dense(loss=functional.ce_count_loss() + functional.l1_rate_sparsity(cost))
+        for cost in (1e-5, 1e-4, 1e-3)
     },
 }
 
 
 def data(run: Run) -> List[Dataset]:
-    """Training and validation data; with ``rows``, samples of 28 steps."""
-    parts = images(validate=True)
-    return [replace(part, inputs=part.inputs.reshape(-1, 28, 28)) if run.rows else part for part in parts]
+    """Training and validation data."""
+    halves = images(validate=True)
+    return [
+        replace(part, inputs=part.inputs.reshape(len(part), run.parts, -1)) if run.parts else part for part in halves
+    ]
 
 
 def trained(run: Run, seed: int) -> Dict[str, float]:
-    """Train; return accuracy, rates of the first and the last layer, and the size of the first gradient."""
+    """Train; return the accuracy, the size of the first gradient, and rates, in percent where they are fractions."""
     part, validation = data(run)
-    model = sc.Model(run.network, engine="torch", seed=seed, input_shape=(28 if run.rows else 784,))
+    model = sc.Model(run.network, engine="numpy", seed=seed)
     if run.gain != 1.0:
         state = model.state()
-        for name, values in state["params"].items():
-            if name.endswith("weight"):
-                values *= run.gain
+        state["params"] = {
+            name: x * (run.gain if name.endswith("weight") else 1.0) for name, x in state["params"].items()
+        }
         model.load_state(state)
-    feed: Dict[str, Any] = {"time_axis": 1} if run.rows else {"num_steps": run.steps}
-    first, labels = part.inputs[:64], part.targets[:64]
-    begin = backprop.bptt(model, first, labels, run.loss, **feed)
-    size = float(np.sqrt(sum(float((grad**2).sum()) for grad in begin.grads.values())))
+    feed: Dict[str, Any] = {"time_axis": 1} if run.parts else {"num_steps": run.steps}
+    begin = backprop.bptt(model, part.inputs[:64], part.targets[:64], run.loss, **feed)
+    size = math.sqrt(sum(float((grad.astype(float) ** 2).sum()) for grad in begin.grads.values()))
     model.fit(
         Loader(part, batch_size=run.batch_size, seed=seed),
         loss=run.loss,
         optimizer=sc.Adam(lr=run.lr),
         epochs=run.epochs,
-        metric=run.metric,
         progress=False,
         **feed,
         **run.options,
     )
-    found = model.evaluate(Loader(validation, batch_size=200, shuffle=False), run.loss, metric=run.metric, **feed)
+    metric = "accuracy_rate"
+    found = model.evaluate(Loader(validation, batch_size=200, shuffle=False), run.loss, metric=metric, **feed)
     shown = validation.inputs[:200]
-    firing = functional.activity(model, shown.swapaxes(0, 1) if run.rows else shown, None if run.rows else run.steps).firing
-    accuracy = next(value for name, value in found.items() if name != "loss")
-    rates = {"first": firing[0].rate, "last": firing[-1].rate, "silent": max(layer.silent for layer in firing)}
-    return {"accuracy": 100.0 * accuracy, "gradient": size, **{name: 100.0 * rate for name, rate in rates.items()}}
+    firing = functional.activity(
+        model, shown.swapaxes(0, 1) if run.parts else shown, run.steps if not run.parts else None
+    )
+    layers = firing.firing
+    rates = {"first": layers[0].rate, "last": layers[-1].rate, "silent": max(layer.silent for layer in layers)}
+    return {"accuracy": 100.0 * found[metric], "gradient": size, **{name: 100.0 * x for name, x in rates.items()}}
 
 
 HEAD = """\

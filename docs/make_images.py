@@ -1,7 +1,7 @@
 """Draws the committed pictures of the documentation, into docs/images: ``python docs/make_images.py``.
 
-A training run, and every surrogate. The gallery's pictures are drawn by ``hooks.py``. Needs the extras torch, data and
-plot.
+A training run, and every surrogate. The gallery's pictures are drawn by ``builder/gallery.py``. Needs the extras torch,
+data and plot.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        raise AttributeError(f"module 'spikecore' has no attribute {name!r}")
+        from spikecore.arguments import unknown
+
+        raise AttributeError(f"module 'spikecore': {unknown('attribute', name, _HOMES)}")
     if _HOMES[name] == __name__:
         value = importlib.import_module(f"{__name__}.{name}")
     else:

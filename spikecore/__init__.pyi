@@ -19,6 +19,7 @@ from spikecore.api.core.engines import get_engine as get_engine
 from spikecore.api.core.layer import Layer as Layer
 from spikecore.api.core.layer import ShapeError as ShapeError
 from spikecore.api.core.layer import Stateless as Stateless
+from spikecore.api.core.messages import TrainingWarning as TrainingWarning
 from spikecore.api.core.parameters import decay as decay
 from spikecore.api.core.parameters import learn as learn
 from spikecore.api.core.parameters import learn_tau as learn_tau

@@ -22,7 +22,20 @@ import typing
 import weakref
 from collections import abc
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 if TYPE_CHECKING:
 
@@ -70,10 +83,11 @@ class Rule(NamedTuple):
 
 
 class CheckPlan(NamedTuple):
-    """The parameters of a callable by position, and the rules of those that have one."""
+    """The parameters of a callable by position, the rules of those that have one, and all keywords that it takes."""
 
     names: Tuple[str, ...]
     rules: Dict[str, Rule]
+    keywords: Optional[FrozenSet[str]]  # None: any keyword
 
 
 _PLANS: weakref.WeakKeyDictionary[type, CheckPlan] = weakref.WeakKeyDictionary()  # by class
@@ -83,6 +97,25 @@ def shown(thing: Any, most: int = 100) -> str:
     """A representation for messages, on one line and not longer than ``most``."""
     text = " ".join(repr(thing).split())
     return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+def unknown(kind: str, name: Any, known: Any) -> str:
+    """The message for an unknown name: it lists the known names and suggests the nearest one."""
+    import difflib
+
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
+
+
+def numbered(values: Any) -> str:
+    """The end of an error message about labels that are strings: how to number them; "" for other values."""
+    first = values[0] if isinstance(values, (list, tuple)) and values else values
+    kind = getattr(
+        getattr(values, "dtype", None), "kind", "U" if isinstance(first, str) and first is not values else ""
+    )
+    return "; number classes that have names: np.unique(names, return_inverse=True)[1]" if kind in ("U", "S") else ""
 
 
 def checked(function: Anything, refusal: Refusal = None) -> Anything:
@@ -136,7 +169,11 @@ def _plan(parameters: List[inspect.Parameter], hints: Dict[str, Any], compared: 
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     single = [p for p in compared if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name in hints]
     rules = {p.name: _or_default(rule_of(hints[p.name]), p.default) for p in single}
-    return CheckPlan(tuple(plain), {name: rule for name, rule in rules.items() if rule is not None})
+    any_keyword = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    keywords = frozenset(named[named[:1] == ["self"] :])
+    looked_at = {name: rule for name, rule in rules.items() if rule is not None}
+    return CheckPlan(tuple(plain), looked_at, None if any_keyword else keywords)
 
 
 def hints_of(thing: Any) -> Dict[str, Any]:
@@ -158,6 +195,47 @@ def hints_of(thing: Any) -> Dict[str, Any]:
         ) from error
 
 
+#: Words of other libraries, and of people, for arguments of this one.
+SYNONYMS: Dict[str, str] = {
+    **dict.fromkeys("learning_rate step_size eta".split(), "lr"),
+    **dict.fromkeys("steps timesteps time_steps n_steps nb_steps num_timesteps T".split(), "num_steps"),
+    **dict.fromkeys("num_epochs n_epochs nb_epochs iterations num_iters".split(), "epochs"),
+    **dict.fromkeys("criterion loss_fn loss_function".split(), "loss"),
+    **dict.fromkeys("optim opt solver".split(), "optimizer"),
+    **dict.fromkeys("batch bs batchsize samples_per_batch".split(), "batch_size"),
+    **dict.fromkeys("validation_data val val_data valid_data".split(), "validation"),
+    **dict.fromkeys("y labels target".split(), "targets"),
+    **dict.fromkeys("units output_size out_dim".split(), "out_features"),
+    **dict.fromkeys("input_dim in_dim".split(), "in_features"),
+    **dict.fromkeys("filters out_planes".split(), "out_channels"),
+    **dict.fromkeys("x X inputs".split(), "data"),
+    "verbose": "progress",
+    "metrics": "metric",
+    "batch_first": "time_axis",
+    "scheduler": "schedule",
+    "grad_clip": "clip_norm",
+    "rate": "p",
+}
+#: What to write for an argument that belongs to something else.
+ELSEWHERE: Dict[str, str] = {
+    "lr": "optimizer=sc.Adam(lr=...)",
+    "learning_rate": "optimizer=sc.Adam(lr=...)",
+    "weight_decay": "optimizer=sc.AdamW(weight_decay=...)",
+    "shuffle": "spikecore.datasets.Loader(x, y, shuffle=...)",
+    "device": "sc.Model(network, engine='torch', device=...)",
+}
+
+
+def _unknown_argument(name: str, known: FrozenSet[str]) -> str:
+    """What to say of a keyword that a callable does not take."""
+    meant = SYNONYMS.get(name)
+    if meant in known:
+        return f"unknown argument {name!r}; did you mean {meant!r}? Known: {', '.join(sorted(known))}"
+    if name in ELSEWHERE and "optimizer" in known:
+        return f"unknown argument {name!r}: write {ELSEWHERE[name]}. Known: {', '.join(sorted(known))}"
+    return unknown("argument", name, known)
+
+
 def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
     if rule is None or rule is BOOL or default is inspect.Parameter.empty:
         return rule
@@ -169,9 +247,12 @@ def _or_default(rule: Optional[Rule], default: Any) -> Optional[Rule]:
 
 def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str, Any], refusal: Refusal) -> None:
     rules = plan.rules
+    for name in named:
+        if plan.keywords is not None and name not in plan.keywords:
+            raise TypeError(f"{owner}: {_unknown_argument(name, plan.keywords)}")
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
-            hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else ""
+            hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else numbered(value)
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
 
@@ -248,7 +329,7 @@ def real(array: Any) -> Any:
         TypeError: its entries are no real numbers, which a cast would not say.
     """
     if not of_numbers(array.dtype):
-        raise TypeError(f"{shown(array)} has entries of type {array.dtype}, expected real numbers")
+        raise TypeError(f"{shown(array)} has entries of type {array.dtype}, expected real numbers{numbered(array)}")
     return array
 
 

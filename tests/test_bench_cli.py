@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-for package in ("typer", "pydantic", "tomli_w", "rich", "torch"):
+for package in ("typer", "pydantic", "tomli_w", "torch"):
     pytest.importorskip(package)
 
 from benchmarks import WORKLOADS  # noqa: E402

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for package in ("typer", "pydantic", "tomli_w", "rich", "sklearn", "matplotlib"):
+for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
     pytest.importorskip(package)
 
 import spikecore as sc  # noqa: E402
@@ -260,8 +260,9 @@ def test_verify_evaluate_plot(spikecore):
     out, _ = trained(spikecore, "out", engine=needs("torch"))
     code, said, _ = spikecore("verify", out, "--samples", "2")
     assert code == 0
-    assert said == (out / "report.txt").read_text()
-    assert "verified" in said.splitlines()[-1]
+    assert (out / "report.txt").read_text().startswith(said)
+    assert said.startswith("verified: torch's gradients equal NumPy's")
+    assert "finite differences  gradient" in (out / "report.txt").read_text()
     assert spikecore("verify", out / "model.safetensors", "--samples", "2")[0] == 0
     code, said, _ = spikecore("evaluate", out, "--engine", "numpy")
     assert code == 0

@@ -13,7 +13,8 @@ pytest.importorskip("tomli_w")
 
 import spikecore as sc  # noqa: E402
 from spikecore.api.functional import quant  # noqa: E402
-from spikecore.cli import run_file as config
+from spikecore.cli import data_tables as tables  # noqa: E402
+from spikecore.cli import run_file as config  # noqa: E402
 from spikecore.cli import schema as kinds  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
 
@@ -284,7 +285,7 @@ def test_no_file_and_no_toml(written, tmp_path):
 
 def test_run_files_doc_mentions_every_key():
     text = (ROOT / "docs" / "run_files.md").read_text()
-    sections = (config.RunFile, config.Digits, config.Mnist, config.Npz, config.Network, config.Train, kinds.Stopping)
+    sections = (config.RunFile, tables.Digits, tables.Mnist, tables.Npz, config.Network, config.Train, kinds.Stopping)
     for model in sections:
         for key in model.model_fields:
             assert f"`{key}`" in text, f"{model.__name__}.{key} is not in docs/run_files.md"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-for package in ("typer", "pydantic", "tomli_w", "rich", "sklearn", "matplotlib", "torch"):
+for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib", "torch"):
     pytest.importorskip(package)
 
 from spikecore.cli import demo  # noqa: E402

@@ -289,6 +289,44 @@ def test_progress_is_silent_unless_somebody_watches(model, capsys):
     assert "epoch 2/2" in capsys.readouterr().err
 
 
+def bars(shown):
+    """What a bar drew, picture by picture, without those that only erase it."""
+    return [line for line in shown.replace("\n", "\r").split("\r") if "batch/s" in line or "?" in line]
+
+
+def test_a_fit_has_one_bar_over_all_epochs_with_loss_accuracy_and_validation(model, capsys):
+    """Two bars per epoch, one for training and one for validation, used to run through the output."""
+    model.fit(BATCHES, num_steps=2, epochs=3, validation=BATCHES[:1], progress=True)
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1, "one line, drawn over and over"
+    last = bars(shown)[-1]
+    assert last.startswith("epoch 3/3: 100%"), last
+    assert f"{3 * len(BATCHES)}/{3 * len(BATCHES)}" in last
+    row = model.history[-1]
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert f"{name}={row[name]:.4g}" in last, name
+    assert "epoch 1/3, validating" in shown
+
+
+def test_a_bar_counts_what_an_earlier_fit_has_done_and_is_full_after_an_early_end(model, capsys):
+    model.fit(BATCHES, num_steps=2, epochs=1, progress=False)
+    model.fit(BATCHES, num_steps=2, epochs=4, progress=True, resume=True, callbacks=(lambda model, row: True,))
+    shown = bars(capsys.readouterr().err)
+    assert f"| {len(BATCHES)}/{4 * len(BATCHES)} [" in shown[0]
+    assert shown[-1].startswith("epoch 2/4: 100%"), shown[-1]
+
+
+def test_an_error_closes_the_bar_where_it_was(model, capsys):
+    def stop(model, row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(BATCHES, num_steps=2, epochs=4, progress=True, callbacks=(stop,))
+    shown = capsys.readouterr().err
+    assert shown.endswith("\n")
+    assert f"{len(BATCHES)}/{4 * len(BATCHES)}" in bars(shown)[-1]
+
+
 def test_progress_without_tqdm_is_a_remark_made_once(monkeypatch, capsys):
     from spikecore.api.training import progress
 

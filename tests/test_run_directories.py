@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-for package in ("typer", "pydantic", "tomli_w", "rich", "sklearn", "matplotlib"):
+for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
     pytest.importorskip(package)
 
 import spikecore as sc  # noqa: E402

@@ -153,7 +153,7 @@ def test_a_report_of_verify_is_drawn_as_it_stands():
     drawn = spikeplot.gradient_errors(report, axes)
     assert [ax.get_title() for ax in axes] == list(drawn) == ["float64", "finite differences", "float32"]
     for check, lines in drawn.items():
-        rows = [each for each in report.table if each.check == check and each.name.startswith("gradient")]
+        rows = [each for each in report.rows if each.check == check and each.name.startswith("gradient")]
         assert len(lines.ok.get_xdata()) + len(lines.equal.get_xdata()) == len(rows) == 3
         assert list(lines.ok.get_xdata()) == [each.max_rel for each in rows if each.max_rel]
 

@@ -1,4 +1,4 @@
-"""The build of the documentation draws the gallery. (That the page's own code runs, `test_docs` sees.)"""
+"""The documentation draws the pictures of its gallery and first page. (That the pages' code runs, `test_docs` sees.)"""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 if not DOCS.is_dir():
     pytest.skip("docs/ is not part of this tree", allow_module_level=True)
 
-SPEC = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
-hooks = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(hooks)
+SPEC = importlib.util.spec_from_file_location("docs_gallery", DOCS / "builder" / "gallery.py")
+gallery = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(gallery)
 
 PAGE = """# Any
 ```python
@@ -35,30 +35,30 @@ no code
 
 def test_pictures_are_what_the_blocks_save(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert hooks.draw(PAGE, tmp_path / "deep" / "down") == ["marks.png"]
+    assert gallery.draw(PAGE, tmp_path / "deep" / "down") == ["marks.png"]
     assert (tmp_path / "deep" / "down" / "marks.png").read_bytes()[:4] == b"\x89PNG"
     assert Path.cwd() == tmp_path
 
 
 def test_an_error_names_the_page_and_the_line(tmp_path):
     with pytest.raises(ZeroDivisionError) as caught:
-        hooks.draw("text\n```python\nx = 1\n1 / 0\n```\n", tmp_path)
+        gallery.draw("text\n```python\nx = 1\n1 / 0\n```\n", tmp_path, "any.md")
     last = caught.traceback[-1]
-    assert (last.frame.code.raw.co_filename, last.lineno + 1) == ("gallery.md", 4)
+    assert (last.frame.code.raw.co_filename, last.lineno + 1) == ("any.md", 4)
 
 
 def test_a_picture_that_no_block_saves_any_more_is_an_error(tmp_path):
-    hooks.draw(PAGE, tmp_path)
+    gallery.draw(PAGE, tmp_path)
     with pytest.raises(FileNotFoundError, match=r'gallery.md shows pictures/marks.png, and none .* saves "marks.png"'):
-        hooks.draw(PAGE.replace("spikeplot.raster", "# "), tmp_path)
+        gallery.draw(PAGE.replace("spikeplot.raster", "# "), tmp_path)
 
 
 def test_every_picture_has_its_block_and_every_function_its_picture():
     from spikecore import spikeplot
 
     text = (DOCS / "gallery.md").read_text(encoding="utf-8")
-    code = "".join(hooks.BLOCK.findall(text))
-    for name in hooks.IMAGE.findall(text):
+    code = "".join(gallery.BLOCK.findall(text))
+    for name in gallery.IMAGE.findall(text):
         assert f'("{name}"' in code, name
     for name in spikeplot.__all__:
         assert not name.islower() or f"spikeplot.{name}(" in code, name

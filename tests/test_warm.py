@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-for package in ("typer", "pydantic", "tomli_w", "rich", "numba"):
+for package in ("typer", "pydantic", "tomli_w", "numba"):
     pytest.importorskip(package)
 
 import spikecore as sc  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Dict, Iterable
+from typing import Any, Callable, Dict, Iterable, Tuple
 
 import numpy as np
 
@@ -158,7 +158,7 @@ def with_spyx(task: Problem, hoisted: bool) -> Run:
     return jax.trained(loss, params, (task.x, task.y), training.LR, spyx.named)
 
 
-def default_sides(task: Problem) -> Any:
+def default_sides(task: Problem) -> Tuple[Side, ...]:
     """The sides that have snnTorch's default neuron."""
     leaky = sc.Leaky(beta=BETA)
     return (
@@ -170,6 +170,19 @@ def default_sides(task: Problem) -> Any:
         Side("JAX by hand", lambda: with_jax(task, False), peer="jax"),
         Side("JAX by hand, hoisted", lambda: with_jax(task, True), peer="jax"),
     )
+
+
+def spikingjelly_sides(task: Problem) -> Tuple[Side, ...]:
+    """The sides that have SpikingJelly's neuron, and an integrator as readout."""
+    zero, readout = sc.Leaky(beta=DYADIC, reset_mechanism="zero"), sc.LI(beta=DYADIC)
+    return (
+        Side("torch engine", ours(task, "torch", zero, readout), engine="torch"),
+        Side("SpikingJelly m", lambda: with_spikingjelly(task, False), peer="spikingjelly"),
+        Side("SpikingJelly m, hoisted", lambda: with_spikingjelly(task, True), peer="spikingjelly"),
+    )
+
+
+SIDES = {"Leaky": default_sides, "Leaky, zero; LI": spikingjelly_sides}  # by the neuron model, for peak.py
 
 
 def groups(settings: Settings) -> Iterable[Group]:
@@ -187,11 +200,7 @@ def groups(settings: Settings) -> Iterable[Group]:
     readout = sc.LI(beta=DYADIC)
     yield Group(
         "Leaky, zero; LI",
-        (
-            Side("torch engine", ours(task, "torch", zero, readout), engine="torch"),
-            Side("SpikingJelly m", lambda: with_spikingjelly(task, False), peer="spikingjelly"),
-            Side("SpikingJelly m, hoisted", lambda: with_spikingjelly(task, True), peer="spikingjelly"),
-        ),
+        spikingjelly_sides(task),
         ours(task, "torch", zero, readout, **loop),
         rates=partial(rates_of, task, zero, readout),
     )

@@ -186,6 +186,7 @@ print("spikes", tuple(spikes.shape), "membranes", tuple(membranes.shape), "- tim
 # Before training, all classes should be equally likely, which costs $\ln 10$ per step. If your first loss is far from
 # $T \ln 10$, the network starts with strong opinions.
 
+
 # %%
 def loss_of(membranes, labels):
     return sum(nn.functional.cross_entropy(mem, labels) for mem in membranes)
@@ -238,6 +239,7 @@ _ = ax.legend(frameon=False)
 # with validation, learning-rate schedules, checkpoints and a check for numbers that are not finite. The loss has a name,
 # `ce_membrane_loss(over_time="sum")`. With `num_steps`, each image is a current that is constant in time, so the first
 # `Linear` is computed once and not 25 times.
+
 
 # %%
 def network():
@@ -350,9 +352,7 @@ _ = fig.supxlabel("class", fontsize=9)
 
 # %% alt="Raster of the hidden layer above a raster of the output layer, over 25 time steps"
 index = int(shown[0])
-fig, (top, bottom) = plt.subplots(
-    2, 1, figsize=(7, 4.2), height_ratios=(3, 1.4), sharex=True, layout="constrained"
-)
+fig, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4.2), height_ratios=(3, 1.4), sharex=True, layout="constrained")
 spikeplot.raster(model.engine.to_numpy(out.states["1"].spikes)[:, index], top, c="C0")
 spikeplot.raster(spikes[:, index], bottom, c="C0", marker="|", s=60, linewidths=1.5)
 top.set(ylabel="hidden neuron", xlabel="")
@@ -397,7 +397,9 @@ assert reference.history[-1]["loss"] < model.history[-1]["loss"] * 1.2
 STEPS_OF = {}
 for steps in (5, 25):
     short = sc.Model(network(), engine="torch", seed=0)
-    short.fit(Loader(train, batch_size=128, seed=0), loss=SF.ce_membrane_loss(), epochs=2, num_steps=steps, progress=False)
+    short.fit(
+        Loader(train, batch_size=128, seed=0), loss=SF.ce_membrane_loss(), epochs=2, num_steps=steps, progress=False
+    )
     out = short(validation.inputs, num_steps=steps)
     by_spikes, by_membrane = (f(out, validation.targets) for f in (SF.accuracy_rate, SF.accuracy_membrane))
     STEPS_OF[steps] = by_spikes

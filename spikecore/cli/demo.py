@@ -73,8 +73,7 @@ def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: flo
     difference = abs(first.accuracy - other.accuracy)
     print(
         f"\ntorch and numpy, seed {RUNS[0][1]}: accuracies differ by {difference:.1%}, losses by at most {gap:.2%}\n"
-        f"gradients of torch against numpy, float64: largest relative error {report.worst:.1e}; against finite "
-        f"differences {report.worst_difference:.1e}\n"
+        f"gradients: {report}\n"
         f"pictures: {root}/engines.png and {root}/*/{{curves,raster,traces}}.png; "
         f"report: {first.run.directory}/report.txt; {time.perf_counter() - began:.0f} s in all"
     )

@@ -27,6 +27,7 @@ from spikecore.api.training.model import Model
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
+from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import draw
 from spikecore.datasets import Dataset, Loader
 
@@ -34,7 +35,9 @@ RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
     "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
 )
 # keys of a run file that may change when a run is resumed
-FREE = ("engine", "device", "train.epochs", "train.schedule", "train.early_stopping", "data.path", "data.test_path")
+FREE = tuple(
+    "engine device train.epochs train.schedule train.early_stopping data.path data.test_path data.download".split()
+)
 
 
 def new_directory(root: Any, name: str) -> Path:
@@ -172,7 +175,7 @@ class Run:
             ConfigError: encoder, network, loss and data do not fit each other, or the directory holds files.
             Occupied: another process trains in the directory.
         """
-        model = None if resume else self._tried()
+        model = None if resume else self.tried()
         if self.directory is None and root is not None:
             self.directory = new_directory(root, Path(self.name).stem)
         with contextlib.ExitStack() as locks:
@@ -185,7 +188,7 @@ class Run:
             self._write(RUN, configs.write(self.config).decode())
             yield model
 
-    def _tried(self) -> Model:
+    def tried(self) -> Model:
         """The network with initial weights, after a test with the first samples and all labels. The test comes before
         a directory is made, so that a run file with mistakes leaves none.
 
@@ -259,20 +262,20 @@ class Run:
         self._write(RESULT, json_text(result, indent=2) + "\n")
         return result
 
-    def verify(self, model: Model, samples: int = 8, against: str = "numpy") -> Any:
+    def verify(self, model: Model, samples: int = 8, against: Optional[str] = None) -> Any:
         """Verify the gradients on the first training samples, and write the report to report.txt.
 
         Args:
             model: the model to verify.
             samples: number of training samples.
-            against: name of the reference engine.
+            against: name of the reference engine; None: "numpy", or another one for a model on "numpy".
         """
         from spikecore.api.verification.verify import verify
 
         batch: Any = self.train_set[:samples]
         reference: Any = against  # an engine's name, which ``verify`` checks
         report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=reference, **self.feeding)
-        self._write(REPORT, f"{report}\n")
+        self._write(REPORT, f"{report}\n\n{report.table()}\n")
         return report
 
     def check(self) -> Any:
@@ -327,7 +330,7 @@ def check_same(before: configs.RunFile, after: configs.RunFile) -> None:
     Raises:
         ConfigError: names each changed key with its value in ``before`` and in ``after``.
     """
-    old, new = _leaves(before.plain()), _leaves(after.plain())
+    old, new = leaves(before.plain()), leaves(after.plain())
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_free(key)]
     if changed:
         lines = [f"--resume: {key} is {new.get(key)!r}, but the run began with {old.get(key)!r}" for key in changed]
@@ -336,14 +339,6 @@ def check_same(before: configs.RunFile, after: configs.RunFile) -> None:
 
 def _is_free(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in FREE)
-
-
-def _leaves(value: Any, path: str = "") -> Dict[str, Any]:
-    """All single values of nested dicts and lists, by dotted key."""
-    if isinstance(value, (dict, list)):
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for key, x in parts for k, v in _leaves(x, f"{path}.{key}" if path else str(key)).items()}
-    return {path: value}
 
 
 def epoch_line(row: Dict[str, Any]) -> str:

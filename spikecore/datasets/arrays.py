@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
-from spikecore.arguments import ArrayLike, Checked, of_numbers
+from spikecore.arguments import ArrayLike, Checked, numbered, of_numbers
 from spikecore.datasets.errors import DataError, checked
+from spikecore.printing import array, shortened, table
 
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
 
@@ -55,6 +56,17 @@ class Dataset(Checked):
     def __repr__(self) -> str:
         inputs, targets = (f"{array.shape[1:]} {array.dtype}" for array in (self.inputs, self.targets))
         return f"Dataset({self.name or 'unnamed'}: {len(self)} samples, inputs {inputs}, targets {targets})"
+
+    def _repr_html_(self) -> str:
+        return table(
+            f"Dataset {self.name}".strip(),
+            [
+                ("samples", str(len(self))),
+                ("inputs", array(self.inputs)),
+                ("targets", array(self.targets)),
+                *([("classes", shortened(self.classes))] if self.classes else ()),
+            ],
+        )
 
     def split(self, at: Union[int, float], *, seed: Optional[int] = None) -> Tuple[Dataset, Dataset]:
         """Split into two parts: the first `at` samples, and the rest.
@@ -139,6 +151,25 @@ class Loader:
                 "use a smaller batch_size or drop_last=False"
             )
 
+    def __repr__(self) -> str:
+        order = f"shuffled with seed {self.seed}" if self.shuffle else "in order"
+        rest = ", the last one left out if it is smaller" if self.drop_last else ""
+        return f"Loader({len(self._inputs)} samples, {len(self)} batches of {self.batch_size}{rest}, {order})"
+
+    def _repr_html_(self) -> str:
+        return table(
+            "Loader",
+            [
+                ("samples", str(len(self._inputs))),
+                (
+                    "batches",
+                    f"{len(self)} of {self.batch_size}" + ", the last one left out if it is smaller" * self.drop_last,
+                ),
+                ("order", f"shuffled with seed {self.seed}" if self.shuffle else "that of the data"),
+                ("epochs done", str(self.epoch)),
+            ],
+        )
+
     @property
     def epoch(self) -> int:
         """Number of the epoch that the next iteration runs, from 0. It advances when all batches have been taken."""
@@ -205,7 +236,9 @@ def _host(name: str, values: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{name}: cannot be made a NumPy array: {error}") from error
     if array.ndim == 0 or not of_numbers(array.dtype):
-        raise DataError(f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}")
+        raise DataError(
+            f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}{numbered(array)}"
+        )
     return array
 
 

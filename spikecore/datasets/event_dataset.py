@@ -14,6 +14,7 @@ from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
 from spikecore.datasets.progress import watched
 from spikecore.datasets.transforms.base import Compose, apply
+from spikecore.printing import shortened, table
 
 
 class Source(ABC):
@@ -92,6 +93,16 @@ class EventDataset(Checked, Samples):
     def __repr__(self) -> str:
         transform = f", {self.transform!r}" if self.transform is not None else ""
         return f"EventDataset({self.name or 'unnamed'}: {len(self)} recordings, {len(self.classes)} classes{transform})"
+
+    def _repr_html_(self) -> str:
+        return table(
+            f"EventDataset {self.name}".strip(),
+            [
+                ("recordings", str(len(self))),
+                ("classes", shortened(self.classes)),
+                ("transform", repr(self.transform)),
+            ],
+        )
 
     @property
     def timed(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from spikecore.arguments import ArrayLike, Checked
 from spikecore.datasets.errors import DataError
+from spikecore.printing import table
 
 TIME_LIMIT = 1 << 52  # µs, 142 years: sums and float64 stay exact far beyond any recording
 SENSOR_LIMIT = 1 << 15  # pixels along an axis: AEDAT stores 15 bits
@@ -100,6 +101,17 @@ class Events(Checked):
         polarity = "" if self.p is None else f", {int(self.p.sum())} ON"
         span = f" in {self.duration / 1000:g} ms" if len(self) else ""
         return f"Events({self.origin + ': ' if self.origin else ''}{len(self)} events{span}, {kind}{polarity})"
+
+    def _repr_html_(self) -> str:
+        return table(
+            f"Events {self.origin}".strip(),
+            [
+                ("events", str(len(self))),
+                ("duration", f"{self.duration / 1000:g} ms" if len(self) else "none"),
+                ("sensor", "×".join(map(str, self.sensor))),
+                *([("ON", str(int(self.p.sum())))] if self.p is not None else ()),
+            ],
+        )
 
     def __eq__(self, other: Any) -> bool:
         if not isinstance(other, Events):

@@ -37,7 +37,7 @@ def gradient_errors(
     compared, the reason is written in its row.
 
     Args:
-        report: the result of `sc.verify`, or anything with a `table` of rows that have check, name ("gradient
+        report: the result of `sc.verify`, or anything with `rows` that have check, name ("gradient
             0.weight"), max_rel, limit and verdict ("ok", "FAIL", or why there is no number).
         axes: axes to draw on, one per check, in any nesting. Default: a new figure.
         checks: names of the checks to show, such as ["float64", "finite differences"]. Default: all with gradients.
@@ -48,7 +48,7 @@ def gradient_errors(
     Raises:
         ValueError: the report has no gradients, or lacks one of `checks`.
     """
-    rows = [row for row in report.table if row.name.startswith(PREFIX)]
+    rows = [row for row in report.rows if row.name.startswith(PREFIX)]
     available = list(dict.fromkeys(row.check for row in rows))
     wanted = available if checks is None else list(checks)
     if not wanted or not set(wanted) <= set(available):

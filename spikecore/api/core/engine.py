@@ -26,6 +26,7 @@ from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.core.words import Array as Array
 from spikecore.api.core.words import Vocabulary
 from spikecore.arguments import Numbers, Record, Seed
+from spikecore.printing import table
 
 if TYPE_CHECKING:
     from spikecore.api.core.layer import Layer
@@ -55,6 +56,19 @@ class Engine(abc.ABC):
     xp: Vocabulary
     modules: Tuple[str, ...] = ()
     has_double: bool = True
+
+    def _repr_html_(self) -> str:
+        rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]
+        options = {
+            "namespace": "numpy",
+            "fused": "auto",
+            "checkpoint_every": None,
+            "sparse_backward": 0.0,
+            "simulate": False,
+        }
+        held = {name: getattr(self, name) for name in options if hasattr(self, name)}
+        rows += [(name, str(value)) for name, value in held.items() if value != options[name]]
+        return table(type(self).__name__, rows)
 
     @abc.abstractmethod
     def asarray(self, x: Union[Numbers, Array], dtype: Optional[str] = None) -> Any:
@@ -209,6 +223,8 @@ class Executor(abc.ABC):
     #: not carry but keep states inside: each step continues where the last one ended, in parts of equal length.
     resting: Any = None
     steps_done: int = 0  # training steps so far
+    #: Whether a training step whose loss is not finite leaves the weights as they are, on executors that carry.
+    guarded: bool = False
 
     @abc.abstractmethod
     def step(

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 from typing import Any, Dict, List, Literal, NamedTuple, Tuple, Union
 
@@ -19,6 +20,7 @@ from spikecore.arguments import checked
 EngineName = Literal["numpy", "torch", "cupy", "ipu"]
 ENVIRONMENT = "SPIKECORE_ENGINE"
 ENTRY_POINTS = "spikecore.engines"
+DEVICE = re.compile(r"(cuda|mps|cpu|xpu|gpu)(:\d+)?$")
 
 
 class EngineEntry(NamedTuple):
@@ -77,7 +79,7 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     name = name or os.environ.get(ENVIRONMENT) or "numpy"
     known = _ENGINES if name in _ENGINES else _known()
     if name not in known:
-        raise ValueError(unknown("engine", name, known))
+        raise ValueError(_no_engine(name, known))
     entry = known[name]
     status = _status(name, entry, bool(options.get("simulate")))
     if not status.available:
@@ -89,6 +91,17 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     return _constructed(name, getattr(importlib.import_module(module), attribute), options)
 
 
+def _no_engine(name: str, known: Any) -> str:
+    """What to say of a name that no engine has; it may be that of a device."""
+    if not DEVICE.match(name):
+        return unknown("engine", name, known)
+    device = name.replace("gpu", "cuda")
+    return (
+        f"unknown engine {name!r}: it is a device; write engine='torch', device={device!r}. Known: "
+        f"{', '.join(sorted(known))}"
+    )
+
+
 def _constructed(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
     try:
         return maker(**options)  # type: ignore[no-any-return]
@@ -97,7 +110,8 @@ def _constructed(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
         strange = [option for option in options if option not in known]
         if not strange or any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise
-        raise TypeError(f"engine {name!r}: {unknown('option', strange[0], known)}") from None
+        torch = "; engine='torch' has devices" if strange[0] == "device" else ""
+        raise TypeError(f"engine {name!r}: {unknown('option', strange[0], known)}{torch}") from None
 
 
 def is_host(x: Any) -> bool:

@@ -26,8 +26,10 @@ def no_layer(thing: Any) -> str:
     if isinstance(thing, type):
         return f"; it is a class: write {thing.__name__}(...)"
     if library_of(thing) is not None:
+        ours = type(thing).__name__
+        own = f"; write sc.{ours}(...)" if ours in importlib.import_module("spikecore").__all__ else ""
         return (
-            "; modules go into torch.nn.Sequential together with neurons of spikecore.nn, and "
+            f"{own}; modules go into torch.nn.Sequential together with neurons of spikecore.nn, and "
             "spikecore.nn.from_torch(net) makes a Model of them"
         )
     return ""

@@ -15,6 +15,7 @@ from spikecore.api.core.random import Key
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Checked
+from spikecore.printing import Concise
 
 if TYPE_CHECKING:
     from spikecore.api.core.engine import Engine
@@ -84,8 +85,21 @@ class ShapeError(ValueError):
     """An input does not fit a layer; the message names the layer, the axis, the actual and the expected size."""
 
 
-class Layer(Checked, abc.ABC):
+class Layer(Concise, Checked, abc.ABC):
     """Base of every layer."""
+
+    if not TYPE_CHECKING:  # type checkers are to refuse it
+
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            """Refuse a call: a layer describes, a model runs.
+
+            Raises:
+                TypeError: says how to run a layer.
+            """
+            raise TypeError(
+                f"{layer_name(self)} describes a layer and has no weights, so it cannot be called: write "
+                "model = sc.Model(network), then model(x, num_steps=25)"
+            )
 
     @property
     def input_shape(self) -> Optional[Shape]:

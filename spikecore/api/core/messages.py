@@ -1,20 +1,30 @@
-"""Error messages for unknown names, with the nearest known name as a suggestion."""
+"""Messages: unknown names, with the nearest known one as a suggestion; warnings that point to the user's own line."""
 
 from __future__ import annotations
 
-import difflib
 import re
+import sys
+import warnings
 from typing import Any, Dict, Iterable
+
+from spikecore.arguments import unknown as unknown
 
 _OFFERED = re.compile(r"spikecore\.api\.(?!core\.)")  # modules that define public names
 
 
-def unknown(kind: str, name: Any, known: Any) -> str:
-    """The message for an unknown name: it lists the known names and suggests the nearest one."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
+class TrainingWarning(UserWarning):
+    """Training runs, but its network, data or gradients look wrong; the message says what, where, and what to change.
+
+    ``warnings.simplefilter("ignore", sc.TrainingWarning)`` switches these warnings off.
+    """
+
+
+def warn(message: str) -> None:
+    """Give a ``TrainingWarning`` for the line that called the library."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "spikecore":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, TrainingWarning, stacklevel=level)
 
 
 def no_such(kind: str, name: str, namespace: Dict[str, Any], lazy: Iterable[str] = ()) -> AttributeError:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Optional, Tuple, Union
 from spikecore.api.core.host import float64, full_weight, host, to_numpy
 from spikecore.api.core.random import Key
 from spikecore.arguments import Numbers, checked, hints_of, is_array, shown
+from spikecore.printing import call, numbers
 
 
 class Fixed:
@@ -42,7 +43,7 @@ class Fixed:
         return hash((self.shape, self.data.tobytes()))
 
     def __repr__(self) -> str:
-        return f"Fixed({self.tolist()!r})"
+        return numbers(self.data)
 
 
 Per = Optional[Literal["neuron", "channel"]]
@@ -55,6 +56,11 @@ class Learn:
     value: Union[float, Fixed]
     per: Optional[str] = None
     dt: Optional[float] = None  # if set, ``value`` is a time constant, and training learns its logarithm
+
+    def __repr__(self) -> str:
+        options = {"dt": None if self.dt == 1.0 else self.dt, "per": self.per}
+        given = [repr(self.value), *(f"{name}={value!r}" for name, value in options.items() if value is not None)]
+        return call("learn" if self.dt is None else "learn_tau", given)
 
 
 Param = Union[Numbers, Fixed, Learn]

@@ -28,6 +28,8 @@ from typing import (
     ValuesView,
 )
 
+from spikecore.printing import call, table, text_of
+
 T = TypeVar("T", bound="Tree")
 
 
@@ -92,8 +94,10 @@ class Tree:
         return self._items.get(name, default)
 
     def __repr__(self) -> str:
-        inner = ", ".join(f"{name}={value!r}" for name, value in self._items.items())
-        return f"{type(self).__name__}({inner})"
+        return call(type(self).__name__, [f"{name}={text_of(value)}" for name, value in self._items.items()])
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, [(path, text_of(value)) for path, value in leaves(self)])
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return type(self), (self._items,)

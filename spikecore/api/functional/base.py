@@ -23,6 +23,7 @@ from spikecore.api.functional.targets import (
     target_dtype,
 )
 from spikecore.arguments import ArrayLike, Checked, Count, checked, is_array
+from spikecore.printing import Concise, text_of
 
 if TYPE_CHECKING:
     from spikecore.api.layers.network import Output
@@ -38,7 +39,7 @@ class LossFunction(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
-class LossBase(Checked):
+class LossBase(Concise, Checked):
     """Base of everything that can be added to a loss: ``loss + loss`` and ``factor * loss``."""
 
     reads: str = "spikes"
@@ -196,6 +197,11 @@ class WeightedSum(LossBase):
     """A weighted sum of losses; the operators ``+`` and ``*`` of losses return it."""
 
     terms: Tuple[Tuple[float, Any], ...]
+
+    def __repr__(self) -> str:
+        return " + ".join(
+            f"{factor:g} * {text_of(loss)}" if factor != 1 else text_of(loss) for factor, loss in self.terms
+        )
 
     def __call__(self, out: Any, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         engine = engine_of(getattr(out, "spikes", out))

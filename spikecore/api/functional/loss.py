@@ -193,9 +193,11 @@ class mse_membrane_loss(Loss):  # noqa: N801
         if not self.time_var_targets:
             return super().compute(engine, values, targets, lengths)
         if tuple(targets.shape) != tuple(values.shape):
+            exchanged = (values.shape[1], values.shape[0], *values.shape[2:]) == tuple(targets.shape)
+            hint = "; time and batch axes of the input or of the targets look exchanged: pass time_axis=1 for both"
             raise ValueError(
                 f"mse_membrane_loss: targets of shape {tuple(targets.shape)} must have the shape of the membrane, "
-                f"{tuple(values.shape)}"
+                f"{tuple(values.shape)}{hint if exchanged else ''}"
             )
         distance = values - engine.xp.astype(targets, engine.dtype)
         return self._reduced(engine, Steps(engine, values, lengths).mean(distance * distance), None)

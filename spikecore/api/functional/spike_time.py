@@ -11,6 +11,7 @@ from spikecore.api.core.words import Array
 from spikecore.api.functional.steps import Steps
 from spikecore.api.functional.targets import as_numbers, check_labels, check_sequence, one_hot, target_dtype
 from spikecore.arguments import ArrayLike, Checked, Numbers
+from spikecore.printing import Concise
 
 
 def spike_times(engine: Engine, spikes: Any, count: int = 1, lengths: Any = None) -> Any:
@@ -65,7 +66,7 @@ def as_tuples(owner: Any) -> None:
 
 
 @dataclass(frozen=True)
-class SpikeTime(Checked):
+class SpikeTime(Concise, Checked):
     """Computes the spike times of an output and the target times (snnTorch ``SpikeTime``).
 
     Args:

@@ -22,6 +22,7 @@ from spikecore.api.core.layer import (
 )
 from spikecore.api.core.lowering import Trees, run_child
 from spikecore.api.core.words import Array, Vocabulary
+from spikecore.printing import call, table
 
 
 class Container(Layer):
@@ -30,6 +31,9 @@ class Container(Layer):
     def children(self) -> Iterator[Tuple[str, Layer]]:
         """The children by name, in order."""
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return table(layer_name(self), [(name, repr(layer)) for name, layer in self.children()])
 
     @property
     def state(self) -> Tuple[str, ...]:
@@ -67,6 +71,9 @@ class Listed(Container):
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def __repr__(self) -> str:
+        return call(layer_name(self), list(map(repr, self.layers)))
 
 
 @dataclass(frozen=True, init=False)
@@ -232,6 +239,10 @@ class Concat(Branches, Listed):
         if not isinstance(axis, int) or isinstance(axis, bool):
             raise TypeError(f"Concat: axis={axis!r} must be an int, an axis of a sample")
         object.__setattr__(self, "axis", axis)
+
+    def __repr__(self) -> str:
+        axis = [f"axis={self.axis}"] if self.axis else []
+        return call(layer_name(self), [*map(repr, self.layers), *axis])
 
     @property
     def input_shape(self) -> Optional[Shape]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import full_weight, uniform_weight
@@ -45,13 +45,20 @@ class Linear(Stateless):
 
     def init(self, key: Key, shape: Shape) -> Init:
         if shape != (self.in_features,):
-            hint = "; put a Flatten() before it" if len(shape) > 1 and math.prod(shape) == self.in_features else ""
-            raise ShapeError(f"Linear: samples of shape {shape}, expected ({self.in_features},){hint}")
+            raise ShapeError(f"Linear: samples of shape {shape}, expected ({self.in_features},); {self._remedy(shape)}")
         bound = 1.0 / math.sqrt(self.in_features)
         params = {"weight": uniform_weight(key, "weight", (self.out_features, self.in_features), bound)}
         if self.bias:
             params["bias"] = uniform_weight(key, "bias", (self.out_features,), bound)
         return Init(Params(params), EMPTY, (self.out_features,))
+
+    def _remedy(self, shape: Shape) -> str:
+        """What to write for samples that do not fit."""
+        fitting = f"Linear({math.prod(shape)}, {self.out_features})"
+        if len(shape) < 2:
+            return f"write {fitting}"
+        fits = math.prod(shape) == self.in_features
+        return "put a Flatten() before it" if fits else f"put a Flatten() before it and write {fitting}"
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return linear(engine.xp, x, *self.weight_and_bias(params)), buffers
@@ -87,6 +94,8 @@ class Dropout(Stateless):
     """
 
     p: float = 0.5
+
+    told: ClassVar[Tuple[str, ...]] = ("p",)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.p < 1.0:

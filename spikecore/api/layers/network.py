@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
+from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import Layer, Pass, ShapeError, layer_name
 from spikecore.api.core.tree import Params, State, Tree, leaves, map_leaves
 from spikecore.api.functional.loss import scalar
 from spikecore.api.layers.containers import readout, walk
+from spikecore.printing import call, table, text_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,27 @@ class Output:
     readout: Optional[str] = None
     behind: str = ""
 
+    def __repr__(self) -> str:
+        recorded = [f"{name} ({', '.join(state)})" for name, state in self.states.items()]
+        return call("Output", [described(self.spikes), f"recorded: {', '.join(recorded) or 'nothing'}"])
+
+    def _repr_html_(self) -> str:
+        rows = [("spikes", described(self.spikes))]
+        for name, state in self.states.items():
+            rows += [(f"states[{name!r}].{each}", described(values)) for each, values in state.items()]
+        return table("Output (time, batch, …)", rows)
+
+    if not TYPE_CHECKING:  # type checkers are to refuse these
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"Output has no {name!r}{_meant(name)}")
+
+        def __getitem__(self, index: Any) -> Any:
+            raise TypeError(f"Output is no tuple and no array, so it has no entry {index!r}{_meant('')}")
+
+        def __iter__(self) -> Any:
+            raise TypeError(f"Output is no tuple, so it cannot be unpacked{_meant('')}")
+
     @property
     def membrane(self) -> Any:
         """Membrane potential of the last neuron layer, (time, batch, *features).
@@ -46,6 +69,23 @@ class Output:
                 f" for outputs that are membranes, or use out.spikes or out.states[{name!r}].mem"
             )
         return self.states[self.readout].mem
+
+
+def _meant(name: str) -> str:
+    """The end of an error message about an ``Output`` taken for a tuple or an array."""
+    if name in ("mem", "membranes", "potential", "voltage"):
+        return ": write out.membrane, (time, batch, *features)"
+    return ": write out.spikes or out.membrane, (time, batch, *features), or out.states for other layers"
+
+
+def described(values: Any) -> str:
+    """An array over time as text: type and shape, and the rate of its spikes, or the range of other values."""
+    if not all(getattr(values, "shape", ())) or getattr(getattr(values, "device", None), "type", "") == "meta":
+        return text_of(values)
+    flat = engine_of(values).to_numpy(values).reshape(-1)
+    if bool(((flat == 0) | (flat == 1)).all()):
+        return f"{text_of(values)}, {flat.mean():.3g} spikes per neuron and step"
+    return f"{text_of(values)}, {flat.min():.3g} to {flat.max():.3g}"
 
 
 def forward(
@@ -133,7 +173,13 @@ class Recorded(Dict[str, State]):
 
     def __missing__(self, name: str) -> State:
         known = ", ".join(self) or "none"
+        if str(name) in self:
+            raise KeyError(f"states have names of layers, which are text: write states[{str(name)!r}]")
         raise KeyError(f"no states of layer {name!r} were recorded (recorded: {known}); pass record=True, or its name")
+
+    def _repr_html_(self) -> str:
+        rows = [(name, each, described(values)) for name, state in self.items() for each, values in state.items()]
+        return table("Recorded states", rows, ("layer", "state", "values"))
 
 
 def layer_states(recorded: Tree) -> Dict[str, State]:

@@ -221,6 +221,10 @@ class LayerNorm(Stateless):
     eps: float = 1e-5
     affine: bool = True
 
+    def written(self, name: str) -> Any:
+        value = getattr(self, name)  # a tuple, whatever the user gave
+        return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
     def __post_init__(self) -> None:
         given = self.normalized_shape
         shape = tuple(given) if isinstance(given, (tuple, list)) else (given,)

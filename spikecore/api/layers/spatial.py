@@ -18,6 +18,10 @@ from spikecore.arguments import Size
 class Spatial(Stateless):
     """A layer over maps; it computes every time step of every sample independently."""
 
+    def written(self, name: str) -> Any:
+        value = getattr(self, name)  # a tuple, whatever the user gave
+        return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
     @abc.abstractmethod
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of one sample of the output.
@@ -122,6 +126,10 @@ class _Pool(Spatial):
 
     space: ClassVar[int] = 0
     word: ClassVar[str] = ""  # the word (``api/core/words.py``) that computes it
+
+    def written(self, name: str) -> Any:
+        own = name == "stride" and self.stride == self.kernel_size
+        return None if own else super().written(name)
 
     def __post_init__(self) -> None:
         name = layer_name(self)

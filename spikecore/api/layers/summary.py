@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, List, Tuple
 
 from spikecore.api.core.layer import Layer, Shape, layer_name, shapes_of
 from spikecore.api.layers.containers import Container, Sequential, walk
 
 
-def table(network: Layer, shape: Shape, counts: Dict[str, int]) -> str:
-    """Describe a network as text, a line per layer.
+def rows_of(network: Layer, shape: Shape, counts: Dict[str, int]) -> Tuple[List[Tuple[str, ...]], Tuple[str, ...]]:
+    """Describe a network as a table, a row per layer: the rows, and the names of the columns.
 
     Args:
         network: the layer.
@@ -18,13 +18,12 @@ def table(network: Layer, shape: Shape, counts: Dict[str, int]) -> str:
     """
     shapes: Dict[str, Shape] = {}
     _note_shapes(network, shape, "", shapes)
-    rows = [("layer", "kind", "output", "parameters", "states"), ("", "input", str(shape), "", "")]
+    rows: List[Tuple[str, ...]] = [("", "input", str(shape), "", "")]
     for name, layer in walk(network):
         owned = sum(n for key, n in counts.items() if key.rpartition(".")[0] == name)
         rows.append((name, layer_name(layer), str(shapes.get(name, "")), f"{owned:,}", ", ".join(layer.state)))
     rows.append(("", "total", "", f"{sum(counts.values()):,}", ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+    return rows, ("layer", "kind", "output", "parameters", "states")
 
 
 def _note_shapes(layer: Layer, shape: Shape, path: str, shapes: Dict[str, Shape]) -> Shape:

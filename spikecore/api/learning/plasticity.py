@@ -26,6 +26,7 @@ from spikecore.api.functional.distance import smeared
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d
 from spikecore.arguments import Checked
+from spikecore.printing import Concise
 
 Weighing = Callable[[Any], Any]
 
@@ -36,7 +37,7 @@ def proportional(weight: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class STDP(Checked):
+class STDP(Concise, Checked):
     """Spike-timing-dependent plasticity of one connection.
 
     Args:

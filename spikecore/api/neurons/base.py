@@ -58,6 +58,7 @@ class Neuron(ByKeyword, Stepper):
     surrogate: Surrogate = atan()
     graded_spikes_factor: Param = 1.0
 
+    positional: ClassVar[bool] = False
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
 
@@ -69,6 +70,10 @@ class Neuron(ByKeyword, Stepper):
         if not isinstance(self.surrogate, Surrogate):
             owner = type(self).__name__
             raise TypeError(f"{owner}: surrogate={self.surrogate!r} is no spikecore.surrogate, e.g. surrogate.atan()")
+
+    @property
+    def told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return tuple(self.bounds)
 
     @classmethod
     def parameter_names(cls) -> Tuple[str, ...]:

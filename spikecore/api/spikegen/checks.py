@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Optional, Tuple
 
 from spikecore.api.core.engines import engine_of
+from spikecore.api.core.messages import warn
 from spikecore.api.core.sizes import is_whole
+
+SLACK = 1e-3  # data that are scaled to [0, 1] may be rounded
 
 
 def steps_of(name: str, num_steps: Any, first_spike_time: int = 0) -> int:
@@ -36,6 +40,18 @@ def unit_interval(name: str, engine: Any, x: Any) -> None:
     values = engine.to_numpy(x)
     if values.size and not (values.min() >= 0.0 and values.max() <= 1.0):
         raise ValueError(f"{name}: data range from {values.min()} to {values.max()}, must lie in [0, 1]")
+
+
+def said_if_clipped(name: str, engine: Any, x: Any) -> None:
+    """Give a ``TrainingWarning`` for data that are taken for probabilities and lie outside [0, 1]."""
+    if not math.prod(x.shape):
+        return
+    low, high = (float(engine.to_numpy(end(x))) for end in (engine.xp.min, engine.xp.max))
+    if low < -SLACK or high > 1.0 + SLACK:
+        warn(
+            f"{name}: data from {low:.3g} to {high:.3g} are probabilities of a spike, and what lies outside of [0, 1] "
+            "is clipped: scale the data to [0, 1]"
+        )
 
 
 def taken(name: str, data: Any, argument: str = "data") -> Tuple[Any, Any]:

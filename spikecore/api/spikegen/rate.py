@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.tree import Params, State
-from spikecore.api.spikegen.checks import steps_of, stream_of, taken, whole
+from spikecore.api.spikegen.checks import said_if_clipped, steps_of, stream_of, taken, whole
 from spikecore.arguments import ArrayLike, Seed, Size, checked
 
 
@@ -24,8 +24,8 @@ def rate(
 ) -> Any:
     """Rate code: a spike at each step with probability clip(gain x + offset, 0, 1) (snnTorch ``rate``).
 
-    Floats outside [0, 1] are clipped. Integer data with probabilities above 1 are refused, since they are usually
-    images that were not scaled.
+    Floats outside [0, 1] are clipped, with a ``TrainingWarning`` if gain and offset are left as they are. Integer data
+    with probabilities above 1 are refused, since they are usually images that were not scaled.
 
     Args:
         data: (batch, *features), or (time, batch, *features) with ``time_var_input``; (time,) is a single train.
@@ -55,7 +55,10 @@ def rate(
         shape = (steps_of("rate", num_steps, first_spike_time), *x.shape)
     if len(shape) < 2 and not time_var_input:
         raise ValueError(f"rate: data of shape {tuple(x.shape)} has no batch axis")
-    probability = engine.xp.clip(_chance("rate", data, engine, gain * x + offset), 0.0, 1.0)
+    chance = _chance("rate", data, engine, gain * x + offset)
+    if gain == 1.0 and offset == 0.0:
+        said_if_clipped("rate", engine, chance)
+    probability = engine.xp.clip(chance, 0.0, 1.0)
     draws = engine.uniform(stream_of(engine, seed), shape, sample_axis=1 if len(shape) > 1 else None, first=first)
     spikes = engine.xp.astype(draws < probability, engine.dtype)
     if first_spike_time:
@@ -82,8 +85,10 @@ def rate_conv(data: ArrayLike, *, seed: Optional[Seed] = None, first: int = 0, s
         ValueError: ``sample_axis`` is not an axis of ``data``, or data are integers above 1.
     """
     engine, x = taken("rate_conv", data)
+    chance = _chance("rate_conv", data, engine, x)
+    said_if_clipped("rate_conv", engine, chance)
     draws = engine.uniform(stream_of(engine, seed), tuple(x.shape), sample_axis=sample_axis, first=first)
-    return engine.xp.astype(draws < engine.xp.clip(_chance("rate_conv", data, engine, x), 0.0, 1.0), engine.dtype)
+    return engine.xp.astype(draws < engine.xp.clip(chance, 0.0, 1.0), engine.dtype)
 
 
 def _chance(name: str, data: ArrayLike, engine: Any, probability: Any) -> Any:
@@ -151,6 +156,7 @@ def poisson(
     steps = steps_of("poisson", num_steps)
     if not x.ndim:
         raise ValueError("poisson: data of shape () has no batch axis")
+    said_if_clipped("poisson", engine, x)
     x = xp.clip(x, 0.0, 1.0)
     if compensate:
         x = xp.where(x * (refractory + 1) < 1.0, x / xp.clip(1.0 - refractory * x, 1e-7, 1.0), xp.ones_like(x))

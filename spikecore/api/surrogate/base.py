@@ -20,10 +20,11 @@ from spikecore.api.core.parameters import (
 from spikecore.api.core.rules import str_dtype
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Checked
+from spikecore.printing import Concise
 
 
 @dataclass(frozen=True)
-class Surrogate(Checked):
+class Surrogate(Concise, Checked):
     """Base of all surrogates. Two surrogates with equal parameters are equal; all of them can be pickled.
 
     A subclass is a frozen dataclass with ``derivative`` and, if it has one, ``antiderivative``. Fields annotated
@@ -37,6 +38,10 @@ class Surrogate(Checked):
     def __post_init__(self) -> None:
         for name in param_fields(type(self)):
             object.__setattr__(self, name, _checked(type(self), name, getattr(self, name)))
+
+    @property
+    def told(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return param_fields(type(self))
 
     def check_shape(self, shape: Tuple[int, ...]) -> None:
         """Refuse array parameters that do not broadcast to neurons of ``shape``.

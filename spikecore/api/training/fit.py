@@ -14,20 +14,22 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Key, Shape
 from spikecore.api.functional.loss import scalar
-from spikecore.api.functional.metrics import Metrics, measured
+from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_count, check_targets
+from spikecore.api.training.diagnosis import Diagnosis, Kept, broken, origin
+from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.progress import Progress, length
 from spikecore.arguments import Checked, Size
+from spikecore.printing import Concise
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
-Row = Dict[str, Any]
 Lengths = Optional[List[int]]
 
 
@@ -43,18 +45,15 @@ class Schedule(Protocol):
     def __call__(self, epoch: int, epochs: int, /) -> float: ...
 
 
+REMEDY = "with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
+
+
 class DivergedError(ArithmeticError):
     """Training has produced NaN or infinity; the message says where, and how to continue."""
 
 
-def not_finite(arrays: Dict[str, Any]) -> List[str]:
-    """The names of arrays that hold NaN or infinity."""
-    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN if one entry is NaN
-    return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]
-
-
 @dataclass
-class EarlyStopping(Checked):
+class EarlyStopping(Concise, Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
     It resets itself when an epoch does not follow the last one, e.g. when it is used for another model.
@@ -148,7 +147,12 @@ class Average:
 
     def shown(self) -> Row:
         """The means as text, for a progress bar."""
-        return {name: f"{value:.4f}" for name, value in self.row().items()}
+        return shown_row(self.row())
+
+
+def shown_row(row: Row) -> Row:
+    """The loss and the metrics of a row of the history as text, for a progress bar."""
+    return {name: f"{value:.4g}" for name, value in row.items() if name not in COLUMNS or name == "loss"}
 
 
 def check_batches(name: str, data: Any) -> None:
@@ -171,7 +175,14 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
     """
     check_batches("data", data)
     if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
-        raise TypeError("data must be an iterable of batches; wrap arrays: spikecore.datasets.Loader(inputs, targets)")
+        raise TypeError(
+            "data must be an iterable of batches, not a tuple of arrays: pass them apart, fit(inputs, targets), or "
+            "wrap them: spikecore.datasets.Loader(inputs, targets)"
+        )
+    if hasattr(data, "shape") and hasattr(data, "dtype"):
+        raise TypeError(
+            f"data is an array of shape {tuple(data.shape)}, and there are no targets: pass them, too, fit(x, y)"
+        )
     if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
         raise TypeError(f"data={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
     for i, batch in enumerate(data):
@@ -245,6 +256,9 @@ class Training:
     callbacks: Sequence[Callback]
     progress: Optional[bool]
     learning: Learning = Learning()
+    window: Optional[int] = None
+    bar: Progress = field(init=False, repr=False)  # of all epochs
+    validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
         if self.schedule is not None and (not callable(self.schedule) or isinstance(self.schedule, type)):
@@ -262,40 +276,73 @@ class Training:
             )
         self.callbacks = given
 
-    def run(self) -> List[Row]:
+    def run(self) -> History:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
-        model = self.model
-        while model.epochs_done < self.epochs:
-            epoch = model.epochs_done
-            if self.schedule is not None:
-                model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
-            row = self._epoch(epoch)
-            if self.feed.check_finite:
-                self._check_finite(epoch, row["loss"])
-            if self.validation is not None:
-                row.update(self._validated())
-            with wholly():
-                model.history.append(row)
-                model.epochs_done += 1
-                model.unfinished = None
-            if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
-                break
-        return model.history
+        model, complete = self.model, False
+        history: History = model.history
+        if model.epochs_done >= self.epochs:
+            return history
+        model.executor.guarded = self.feed.check_finite
+        looks = self.learning.whole and model.executor.carries
+        self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
+        self.diagnosis.of_network()
+        first, self.bar = model.epochs_done, self._bar()
+        try:
+            while model.epochs_done < self.epochs:
+                epoch = model.epochs_done
+                self.looking = epoch in (first, self.epochs - 1)
+                if self.schedule is not None:
+                    model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+                row = self._epoch(epoch)
+                if self.feed.check_finite:
+                    self._check_finite(epoch)
+                if self.validation is not None:
+                    self.validated = self._validated(epoch)
+                    row.update(self.validated)
+                self.bar.note(**shown_row(row))
+                with wholly():
+                    history.append(row)
+                    model.epochs_done += 1
+                    model.unfinished = None
+                if self.looking:
+                    self.diagnosis.look(epoch + 1)
+                if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
+                    break
+            complete = True
+        finally:
+            self.bar.close(complete=complete)
+        return history
 
-    def _check_finite(self, epoch: int, loss: float) -> None:
-        """Refuse to go on after an epoch whose loss or weights are not finite.
+    def _bar(self) -> Progress:
+        """One bar for all epochs; batches that an earlier fit has done are counted."""
+        per_epoch, done = length(self.data), self.model.epochs_done
+        begun = self.model.unfinished.batches if self.model.unfinished is not None else 0
+        total, before = (None, 0) if per_epoch is None else (self.epochs * per_epoch, done * per_epoch + begun)
+        return Progress(self._title(done), total, self.progress, done=before)
 
-        The loss alone does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
+    def _title(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self.epochs}"
+
+    def _check_finite(self, epoch: int) -> None:
+        """Refuse to go on after an epoch after which weights are not finite.
+
+        The loss does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
         """
-        found = "" if math.isfinite(loss) else f"the loss of epoch {epoch + 1} is {loss}"
-        if not found:
-            broken = not_finite(self.model.params())
-            found = f"{broken[0]} holds NaN or infinity after epoch {epoch + 1}" if broken else ""
+        found = broken(self.model.params())
         if found:
             raise DivergedError(
-                f"{found}: training has diverged. Continue from an earlier state with a smaller learning rate, or with "
-                "clip_norm; fit(..., check_finite=False) goes on"
+                f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: training has diverged. Continue from an "
+                f"earlier state {REMEDY}"
             )
+
+    def _diverged(self, epoch: int, batch: int, loss: float, changed: bool, kept: Kept) -> DivergedError:
+        """The error for a batch whose loss is not finite; ``changed``: whether it has changed the weights."""
+        cause = origin(self.model, self.loss, kept)
+        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
+        return DivergedError(
+            f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
+            f"diverged. {held} {REMEDY}"
+        )
 
     def _factor(self, schedule: Any, epoch: int) -> float:
         given = schedule(epoch, self.epochs)
@@ -311,11 +358,11 @@ class Training:
             self.data.set_epoch(epoch)
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
-        bar = Progress(f"epoch {epoch + 1}/{self.epochs}", length(self.data), self.progress)
-        for inputs, targets, lengths in bar.over(behind(self.data, mean.batches)):
+        self.bar.say(self._title(epoch))
+        for inputs, targets, lengths in behind(self.data, mean.batches):
             self._step(epoch, mean, inputs, targets, lengths)
             mean.seconds = time.perf_counter() - begun
-            bar.update(**mean.shown(), samples_per_s=f"{mean.samples / mean.seconds:.0f}")
+            self.bar.update(**mean.shown(), **shown_row(self.validated))
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -337,19 +384,34 @@ class Training:
         before = model.executor.steps_done
         with wholly():
             try:
+                if self.looking and not mean.batches:
+                    self.diagnosis.of_inputs(x, steps is not None)
+                    self.diagnosis.keep(x, steps, targets, lengths, key)
                 loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
+                if self.feed.check_finite and not math.isfinite(loss):
+                    changed = model.executor.steps_done != before
+                    kept = Kept(x, steps, model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
+                    raise self._diverged(epoch, mean.batches + 1, loss, changed, kept)
             except BaseException as error:
                 mean.cut = not isinstance(error, Exception) or model.executor.steps_done != before
                 raise
             targets = model.engine.asarray(targets, dtype=target_dtype(targets))
             mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), targets, lengths))
 
-    def _validated(self) -> Row:
-        return evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, self.progress).row("val_")
+    def _validated(self, epoch: int) -> Row:
+        self.bar.say(f"{self._title(epoch)}, validating", at_once=True)
+        row = evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, progress=False).row("val_")
+        self.bar.say(self._title(epoch))
+        return row
 
 
 def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Optional[bool]) -> Average:
-    """The means of loss and metrics over all batches, without training."""
+    """The means of loss and metrics over all batches, without training.
+
+    Args:
+        model, data, loss, metrics, feed: as in ``Training``.
+        progress: whether to show a bar of its own; None shows one where somebody watches.
+    """
     mean = Average()
     bar = Progress("evaluate", length(data), progress)
     for inputs, targets, lengths in bar.over(batches(data)):

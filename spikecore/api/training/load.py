@@ -11,6 +11,7 @@ from spikecore.api.core.engines import ENVIRONMENT, EngineName, EngineUnavailabl
 from spikecore.api.training.checkpoint import read
 from spikecore.api.training.description import CheckpointError, Classes
 from spikecore.api.training.fit import Average
+from spikecore.api.training.history import History
 from spikecore.api.training.model import Model
 from spikecore.arguments import PathLike, checked, shown
 
@@ -68,7 +69,7 @@ def load(
         raise CheckpointError(f"{path}: {error}") from error.__cause__
     except MemoryError as error:
         raise CheckpointError(f"{path}: needs more memory than is available ({os.stat(path).st_size} bytes)") from error
-    model.history, model.epochs_done = about["history"], about["epochs_done"]
+    model.history, model.epochs_done = History(about["history"]), about["epochs_done"]
     model.unfinished = about["unfinished"] and Average(**about["unfinished"])
     return model
 

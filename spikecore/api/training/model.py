@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Sequence, Tuple, Union, overload
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
 from spikecore.api.core.foreign import no_layer, shown
 from spikecore.api.core.isolation import isolated
-from spikecore.api.core.layer import Key, Layer, Shape, layer_name, shapes_of
+from spikecore.api.core.layer import Key, Layer, Shape, shapes_of
 from spikecore.api.core.sizes import sample_shape, whole_number
 from spikecore.api.core.stream import Stream
-from spikecore.api.core.tree import Tree, flatten
+from spikecore.api.core.tree import Tree
 from spikecore.api.functional.base import LossFunction
 from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
-from spikecore.api.layers.containers import check_engine
+from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
-from spikecore.api.layers.summary import table
-from spikecore.api.training.batching import Encoder, Feed, Input
+from spikecore.api.layers.summary import rows_of
+from spikecore.api.training.batching import Encoder, Feed, Input, are_arrays, batches_of
 from spikecore.api.training.checkpoint import save
+from spikecore.api.training.elsewhere import no_attribute
 from spikecore.api.training.executor import complete_state, fitting, recorded_for
 from spikecore.api.training.fit import (
     Average,
     Callback,
-    Row,
     Schedule,
     Training,
     check_resume,
@@ -36,12 +36,27 @@ from spikecore.api.training.fit import (
     first_sample_shape,
     same_training,
 )
+from spikecore.api.training.history import History, Row
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
+from spikecore.api.training.predict import predictions
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
-from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
+from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
+from spikecore.printing import call, columns, table
 
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
+
+
+def with_targets(method: Any) -> Callable[..., Any]:
+    """Decorator of methods that take batches: an array in second place is the keyword ``targets``."""
+
+    @functools.wraps(method)
+    def call(*given: Any, **named: Any) -> Any:
+        if len(given) > 2 and (hasattr(given[2], "shape") or isinstance(given[2], (list, tuple))):
+            given, named = (*given[:2], *given[3:]), {"targets": given[2], **named}
+        return method(*given, **named)
+
+    return call
 
 
 class Model:
@@ -57,8 +72,8 @@ class Model:
         **options: passed to the engine if it is given by name, e.g. ``dtype="float64"``, ``device="cuda"``.
 
     Attributes:
-        history: one dict per trained epoch: epoch, loss, accuracy or other metrics, val_loss, val_accuracy, lr,
-            seconds, samples_per_s.
+        history: a list with one dict per trained epoch: epoch, loss, accuracy or other metrics, val_loss, val_accuracy,
+            lr, seconds, samples_per_s. It prints as a table.
 
     Example:
         >>> net = sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))
@@ -90,7 +105,7 @@ class Model:
     def _begin(self, network: Layer, engine: Engine, seed: int) -> None:
         check_engine(network, engine)
         self.network, self.engine, self.seed = network, engine, seed
-        self.history: List[Row] = []
+        self.history = History()
         self.epochs_done = 0
         self.unfinished: Optional[Average] = None
         self.optimizer: Optional[Optimizer] = None
@@ -279,8 +294,7 @@ class Model:
 
     # ---- training ----
 
-    @checked
-    @isolated
+    @overload
     def fit(
         self,
         data: Iterable[Any],
@@ -302,11 +316,67 @@ class Model:
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
-    ) -> List[Row]:
+    ) -> History: ...
+    @overload
+    def fit(
+        self,
+        data: ArrayLike,
+        targets: ArrayLike,
+        loss: Optional[LossFunction] = None,
+        optimizer: Optional[Optimizer] = None,
+        epochs: Size = 1,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
+        time_axis: int = 0,
+        validation: Optional[Iterable[Any]] = None,
+        schedule: Optional[Schedule] = None,
+        clip_norm: Optional[float] = None,
+        callbacks: Tuple[Callback, ...] = (),
+        *,
+        batch_size: Optional[Size] = None,
+        metric: Optional[Metric] = None,
+        window: Optional[int] = None,
+        learning: Kind = "bptt",
+        update_every: Optional[int] = None,
+        resume: Optional[bool] = None,
+        progress: Optional[bool] = None,
+        check_finite: bool = True,
+    ) -> History: ...
+    @with_targets
+    @checked
+    @isolated
+    def fit(
+        self,
+        data: Iterable[Any],
+        loss: Optional[LossFunction] = None,
+        optimizer: Optional[Optimizer] = None,
+        epochs: Size = 1,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
+        time_axis: int = 0,
+        validation: Optional[Iterable[Any]] = None,
+        schedule: Optional[Schedule] = None,
+        clip_norm: Optional[float] = None,
+        callbacks: Tuple[Callback, ...] = (),
+        *,
+        targets: Optional[ArrayLike] = None,
+        batch_size: Optional[Size] = None,
+        metric: Optional[Metric] = None,
+        window: Optional[int] = None,
+        learning: Kind = "bptt",
+        update_every: Optional[int] = None,
+        resume: Optional[bool] = None,
+        progress: Optional[bool] = None,
+        check_finite: bool = True,
+    ) -> History:
         """Train the network. Another call continues the training.
 
+        ``fit(x, y, ...)`` takes two arrays with the samples along axis 0. It is short for
+        ``fit(Loader(x, y, seed=model.seed), ...)``: the samples are shuffled anew for each epoch, by the model's seed.
+
         Args:
-            data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list.
+            data: an iterable of (inputs, targets) batches: ``spikecore.datasets.Loader``, a torch DataLoader, a list;
+                or, with ``targets``, the inputs of all samples.
                 Batches (inputs, targets, lengths) hold sequences of unequal length, padded at the end: the loss and
                 the metrics of sample i use its first lengths[i] steps.
             loss: callable ``(out, targets) -> scalar``, for batches with lengths ``(out, targets, lengths)``; default:
@@ -320,10 +390,12 @@ class Model:
                 ``num_steps`` also sequences to sequences, e.g. ``spikegen.delta``. It may change the features' shape.
             time_axis: the time axis of inputs that have one, and of targets that vary in time
                 (``mse_membrane_loss(time_var_targets=True)``); your own loss functions get the targets unchanged.
-            validation: batches to evaluate after each epoch.
+            validation: batches to evaluate after each epoch, or a pair of arrays (x, y).
             schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
             clip_norm: largest norm of the whole gradient, > 0; None, the default, does not clip.
             callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends.
+            targets: the targets of all samples, if ``data`` is an array; ``fit(x, y)`` is ``fit(x, targets=y)``.
+            batch_size: number of samples in a batch of arrays; default 64.
             metric: what to report besides the loss: a name ("accuracy_rate", "accuracy_temporal" or
                 "accuracy_membrane"), a function ``(out, targets) -> number``, a list of these, or a dict of these by
                 column of the history. Default: "accuracy", decoded as the loss decodes, if it compares with labels.
@@ -336,16 +408,24 @@ class Model:
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
                 as those of a ``Loader`` or a list do. False resets the optimiser's moments.
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar over all epochs on or off; it has the epoch, the loss, the
+                metrics and the time left, and needs tqdm. None, the default, shows one on a terminal and in a notebook.
             check_finite: whether NaN and infinity in inputs are refused, and a loss or a weight that is not finite ends
                 training.
 
         Returns:
-            the history, one dict per epoch.
+            the history, a list with one dict per epoch.
 
         Raises:
             ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
-            DivergedError: the mean loss of an epoch, or a weight at its end, is NaN or infinite.
+            DivergedError: the loss of a batch, or a weight at the end of an epoch, is NaN or infinite; the message says
+                in which layer and at which time step it begins. On engines whose weights are on the host's side, the
+                weights are those before this batch.
+
+        Warns:
+            TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255, a layer never fires or
+                always fires, or gradients vanish or explode. Some samples of one batch are looked at, after the first
+                and after the last epoch; the training itself stays the same.
         """
         if loss is None:
             loss = ce_rate_loss() if self.loss is None else self.loss
@@ -357,6 +437,10 @@ class Model:
             )
         metrics, epochs = metrics_of(metric, loss), whole_number("epochs", epochs, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
+        data = self._batches(data, targets, feed, batch_size, shuffle=True)
+        if are_arrays(validation):
+            x, y = validation  # type: ignore[misc]
+            validation = self._batches(x, y, feed, batch_size)
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
         way.check(self.engine, self.executor, loss, window)
@@ -365,12 +449,22 @@ class Model:
         self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
         return Training(
-            self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way
+            self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way, window
         ).run()
+
+    def _batches(self, data: Any, targets: Any, feed: Feed, batch_size: Optional[int], shuffle: bool = False) -> Any:
+        if targets is not None:
+            return batches_of(data, targets, feed, batch_size, self.seed, shuffle)
+        if batch_size is not None:
+            raise TypeError(
+                f"batch_size={batch_size} is for two arrays, (x, y, batch_size={batch_size}); data={shown(data)} "
+                f"brings its own batches: write spikecore.datasets.Loader(x, y, batch_size={batch_size})"
+            )
+        return data
 
     def _compile(self, loss: Any, optimizer: Any, resume: Optional[bool], **options: Any) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer={optimizer!r} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
+            raise TypeError(f"optimizer={shown(optimizer)} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
         state = self.executor.state()
         state["lr"] = optimizer.lr
         if resume:
@@ -384,8 +478,7 @@ class Model:
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 
-    @checked
-    @isolated
+    @overload
     def evaluate(
         self,
         data: Iterable[Any],
@@ -396,14 +489,44 @@ class Model:
         *,
         metric: Optional[Metric] = None,
         progress: Optional[bool] = None,
+    ) -> Row: ...
+    @overload
+    def evaluate(
+        self,
+        data: ArrayLike,
+        targets: ArrayLike,
+        loss: Optional[LossFunction] = None,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
+        time_axis: int = 0,
+        *,
+        batch_size: Optional[Size] = None,
+        metric: Optional[Metric] = None,
+        progress: Optional[bool] = None,
+    ) -> Row: ...
+    @with_targets
+    @checked
+    @isolated
+    def evaluate(
+        self,
+        data: Iterable[Any],
+        loss: Optional[LossFunction] = None,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
+        time_axis: int = 0,
+        *,
+        targets: Optional[ArrayLike] = None,
+        batch_size: Optional[Size] = None,
+        metric: Optional[Metric] = None,
+        progress: Optional[bool] = None,
     ) -> Row:
         """Compute the mean loss and metrics over all batches, without training.
 
         Args:
-            data, num_steps, encoder, time_axis: as in ``fit``.
+            data, targets, batch_size, num_steps, encoder, time_axis: as in ``fit``.
             loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``.
             metric: as in ``fit``; default: that of the last ``fit`` if ``loss`` is left out, too.
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
 
         Returns:
             {"loss": ..., "accuracy": ...}, or the columns of ``metric``; {"loss": ...} alone for your own functions.
@@ -412,7 +535,49 @@ class Model:
             metric = self.metric if metric is None else metric
             loss = ce_rate_loss() if self.loss is None else self.loss
         feed = Feed(num_steps, encoder, time_axis)
+        data = self._batches(data, targets, feed, batch_size)
         return evaluate(self, data, loss, metrics_of(metric, loss), feed, progress).row()
+
+    @checked
+    @isolated
+    def predict(
+        self,
+        x: Input,
+        num_steps: Optional[Size] = None,
+        encoder: Optional[Encoder] = None,
+        time_axis: int = 0,
+        *,
+        loss: Optional[LossFunction] = None,
+        lengths: Optional[ArrayLike] = None,
+        batch_size: Size = 256,
+    ) -> HostArray:
+        """The class that the model predicts for each sample.
+
+        It is decoded as the loss decodes: the class for which the loss would be smallest. That is the class with most
+        spikes for losses of rates, the highest membrane for losses of membranes, the first spike for temporal losses.
+
+        Args:
+            x: the samples, as for a call or ``fit``: (batch, *features) with ``num_steps`` or an encoder, else (time,
+                batch, *features).
+            num_steps, encoder, time_axis: as in ``fit``.
+            loss: by whose decoder; default: the loss of the last ``fit``, else ``functional.ce_rate_loss()``. Files do
+                not hold a loss, so a loaded model needs it unless it counts spikes.
+            lengths: how many steps of each sample count, (batch,); None, the default: all.
+            batch_size: how many samples to compute at a time, which bounds the memory; default 256.
+
+        Returns:
+            Labels (batch,), a NumPy array of int64.
+
+        Raises:
+            TypeError: the loss compares with no class labels, as in regression; the message says what to read instead.
+            ShapeError, ValueError: bad input, as in ``fit``.
+
+        Example:
+            >>> model.predict(x, num_steps=25)   # x (4, 64)
+            array([3, 1, 0, 7])
+        """
+        loss = loss or self.loss or ce_rate_loss()
+        return predictions(self, x, loss, Feed(num_steps, encoder, time_axis), lengths, batch_size)
 
     # ---- copies, files, text ----
 
@@ -432,7 +597,7 @@ class Model:
         else:
             shape: Any = self.input_shape  # not None, since there are weights
             other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
-        other.history, other.epochs_done = [dict(row) for row in self.history], self.epochs_done
+        other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
         return other
 
@@ -456,10 +621,26 @@ class Model:
 
     def summary(self) -> str:
         """A table of the layers with output shapes and numbers of parameters."""
-        return table(self.network, self.input_shape or (), {name: x.size for name, x in self.params().items()})
+        rows, head = rows_of(self.network, self.input_shape or (), self._counts())
+        return columns([head, *rows], left=len(head))
+
+    if not TYPE_CHECKING:  # type checkers are to refuse such names
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(no_attribute("Model", name, dir(type(self))))
 
     def __repr__(self) -> str:
-        size = sum(math.prod(x.shape) for x in flatten(Tree(self.params())).values()) if self._executor else None
-        return (
-            f"Model({layer_name(self.network)}, {size if size is not None else 'unbuilt'} parameters, {self.engine!r})"
-        )
+        return call("Model", [repr(self.network), f"{self._size()} parameters", repr(self.engine)])
+
+    def _repr_html_(self) -> str:
+        title = f"Model: {self._size()} parameters, {self.engine!r}, {self.epochs_done} epochs trained"
+        if self._executor is None:
+            return table(title, [(name, repr(layer)) for name, layer in walk(self.network)], ("layer", "kind"))
+        return table(title, *rows_of(self.network, self.input_shape or (), self._counts()))
+
+    def _counts(self) -> Dict[str, int]:
+        """The number of entries of each parameter."""
+        return {name: x.size for name, x in self.params().items()}
+
+    def _size(self) -> str:
+        return f"{sum(self._counts().values()):,}" if self._executor is not None else "unbuilt"

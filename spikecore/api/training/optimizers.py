@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Tuple
+from typing import Any, ClassVar, Dict, Tuple
 
 from spikecore.api.core.sizes import is_finite
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Checked
+from spikecore.printing import Concise
 
 Slots = Dict[str, Any]
 Scalars = Dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Optimizer(Checked):
+class Optimizer(Concise, Checked):
     """Base of all optimisers.
 
     Args:
@@ -32,6 +33,8 @@ class Optimizer(Checked):
 
     lr: float = 1e-3
     weight_decay: float = 0.0
+
+    told: ClassVar[Tuple[str, ...]] = ("lr",)
 
     def __post_init__(self) -> None:
         self._check("lr", self.lr, 0.0, math.inf)

@@ -1,38 +1,59 @@
-"""Progress bars with tqdm, if it is installed and the output is a terminal."""
+"""Progress bars with tqdm, if it is installed and somebody watches: on a terminal and in a notebook."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+import warnings
 from typing import Any, Iterable, Iterator, Optional
 
 _said = False
 
 
 class Progress:
-    """A bar over batches, showing running loss, accuracy, samples/s and time left.
+    """A bar over batches, with a title, figures such as loss and accuracy, and the time left.
+
+    In a notebook it is a widget if ipywidgets is installed, else a line of text.
 
     Args:
         title: text before the bar, e.g. "epoch 3/20".
         total: number of batches; None if it is not known.
-        enabled: whether to show a bar; None, the default, shows one on a terminal.
+        enabled: whether to show a bar; None, the default, shows one on a terminal and in a notebook.
         unit: name of what is counted; default "batch".
+        done: how many were done before the bar starts, in a fit that is resumed; default 0.
     """
 
-    def __init__(self, title: str, total: Optional[int], enabled: Optional[bool] = None, unit: str = "batch") -> None:
-        shown = sys.stderr.isatty() if enabled is None else enabled
-        self.bar = _tqdm()(total=total, desc=title, unit=unit, leave=True) if shown and _tqdm() else None
+    def __init__(
+        self, title: str, total: Optional[int], enabled: Optional[bool] = None, unit: str = "batch", done: int = 0
+    ) -> None:
+        make = _tqdm() if (watched() if enabled is None else enabled) else None
+        # The time left is that of an average batch, so that it counts what lies between epochs, such as validation.
+        options = {"desc": title, "unit": unit, "initial": done, "smoothing": 0, "leave": True, "dynamic_ncols": True}
+        self.bar = make(total=total, **options) if make is not None else None
+
+    def say(self, title: str, *, at_once: bool = False) -> None:
+        """Replace the title, on the screen with the next batch or ``at_once``."""
+        if self.bar is not None:
+            self.bar.set_description_str(title, refresh=at_once)
+
+    def note(self, **figures: Any) -> None:
+        """Show ``figures`` next to the bar; those that are None are left out."""
+        if self.bar is not None:
+            self.bar.set_postfix({name: value for name, value in figures.items() if value is not None}, refresh=False)
 
     def update(self, **figures: Any) -> None:
         """Count one batch and show ``figures`` next to the bar."""
         if self.bar is not None:
-            self.bar.set_postfix({name: value for name, value in figures.items() if value is not None}, refresh=False)
+            self.note(**figures)
             self.bar.update(1)
 
-    def close(self) -> None:
-        """End the bar; it stays on the screen."""
+    def close(self, *, complete: bool = False) -> None:
+        """End the bar; it stays on the screen. A ``complete`` one is full, also if training ended early."""
         if self.bar is not None:
+            if complete:
+                self.bar.total = self.bar.n
+            self.bar.refresh()  # the last figures may be younger than what is on the screen
             self.bar.close()
 
     def over(self, batches: Iterable[Any]) -> Iterator[Any]:
@@ -43,10 +64,25 @@ class Progress:
             self.close()
 
 
+def watched() -> bool:
+    """Whether somebody sees a bar while it moves: standard error is a terminal, or the program runs in a notebook."""
+    return sys.stderr.isatty() or in_notebook()
+
+
+def in_notebook() -> bool:
+    """Whether the program runs in a kernel of Jupyter's. IPython on a terminal has none."""
+    ipython: Any = sys.modules.get("IPython")
+    return hasattr(ipython.get_ipython(), "kernel") if ipython is not None else False
+
+
 def _tqdm() -> Any:
     global _said  # noqa: PLW0603  (the message is printed once per process)
     if importlib.util.find_spec("tqdm") is not None:
-        return importlib.import_module("tqdm").tqdm
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "IProgress not found"
+            )  # without ipywidgets the bar is text, which is fine
+            return importlib.import_module("tqdm.auto").tqdm
     if not _said:
         _said = True
         print('spikecore: no progress bar without tqdm (pip install "spikecore[cli]")', file=sys.stderr)

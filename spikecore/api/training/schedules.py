@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 from spikecore.arguments import Checked
+from spikecore.printing import Concise
 
 
 @dataclass(frozen=True)
-class constant(Checked):  # noqa: N801
+class constant(Concise, Checked):  # noqa: N801
     """A constant learning rate: the factor is always 1."""
 
     def __call__(self, epoch: int, epochs: int) -> float:
@@ -17,7 +18,7 @@ class constant(Checked):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class step(Checked):  # noqa: N801
+class step(Concise, Checked):  # noqa: N801
     """A step schedule: multiplies the learning rate by ``factor`` every ``every`` epochs.
 
     Args:
@@ -40,7 +41,7 @@ class step(Checked):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class cosine(Checked):  # noqa: N801
+class cosine(Concise, Checked):  # noqa: N801
     """Cosine annealing: after a linear warm-up, half a cosine from 1 down to ``floor``, reached after the last epoch.
 
     Args:

@@ -116,6 +116,7 @@ class Slope:
     numeric: float
     scale: float  # typical size of a slope along such a direction
     at_kink: bool = False  # whether the slopes on both sides differ
+    blurred: bool = False  # whether rounding of the loss explains the difference at a step that is not tiny
 
     @property
     def error(self) -> float:
@@ -172,7 +173,9 @@ def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callabl
     unit = direction / length
     quotients = [length * _difference(lambda h: loss(x + h * unit), h) for h in STEPS]
     numeric = min(quotients, key=lambda q: abs(q - analytic))
-    slope = Slope(name, tuple(g.shape), analytic, numeric, scale)
+    rounding = ROUNDING * abs(loss(x)) * length
+    blurred = any(abs(q - analytic) <= rounding / h for q, h in zip(quotients, STEPS) if h >= SMALL)
+    slope = Slope(name, tuple(g.shape), analytic, numeric, scale, blurred=blurred)
     if slope.error <= KINK:
         return slope
     left, right = (s * length * (loss(x + s * 1e-6 * unit) - loss(x)) / 1e-6 for s in (-1.0, 1.0))
@@ -180,6 +183,8 @@ def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callabl
     return replace(slope, at_kink=abs(left - right) > KINK * scale and one_sided < KINK)
 
 
+ROUNDING = 16 * 2.0**-53  # of a difference quotient, times |loss| / step: some roundings of the loss in float64
+SMALL = 1e-4  # from this step size on, rounding is small enough to tell a wrong slope from a right one
 KINK = 1e-3  # relative difference of the slopes on both sides, larger than a smooth function has at steps of 1e-6
 
 

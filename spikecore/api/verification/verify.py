@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.engines import EngineName, get_engine
+from spikecore.api.core.engines import EngineName, engines, get_engine
 from spikecore.api.core.foreign import model_of
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Key, Layer, layer_name, shapes_of
@@ -27,7 +27,18 @@ from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
 from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
-from spikecore.api.verification.report import APPROXIMATION, FAIL, OK, UNAVAILABLE, UNCHECKED, Divergence, Report, Row
+from spikecore.api.verification.report import (
+    APPROXIMATION,
+    DIFFERENCES,
+    FAIL,
+    OK,
+    UNAVAILABLE,
+    UNCHECKED,
+    Divergence,
+    Report,
+    Row,
+    listed,
+)
 from spikecore.arguments import ArrayLike, Size, checked
 
 LIMITS = {"float64": 1e-11, "float32": 1e-4}  # largest relative error max|a - b| / max|b|
@@ -42,7 +53,7 @@ def verify(
     x: ArrayLike,
     targets: ArrayLike,
     loss: Optional[LossFunction] = None,
-    against: Union[EngineName, Engine] = "numpy",
+    against: Union[None, EngineName, Engine] = None,
     num_steps: Optional[Size] = None,
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
@@ -57,33 +68,39 @@ def verify(
         x: the inputs of one batch, as for ``fit``.
         targets: the targets of the batch.
         loss: callable ``(out, targets) -> scalar``; default ``functional.ce_rate_loss()``.
-        against: the reference engine or its name; default "numpy".
+        against: the reference engine or its name. None, the default: "numpy", for a model on "numpy" "torch" if it is
+            installed. Without torch, the model's kernels are compared with its loop, and only finite differences are
+            independent.
         num_steps, encoder, time_axis: as in ``fit``.
         differences: whether to compute finite differences (four forward passes per parameter, direction and step
             size); default True.
 
     Returns:
-        ``Report``: print it, or read ``report.ok`` and ``report.worst``, the largest relative error of a gradient. If
-        the engine has ``sparse_backward`` > 0, gradients are verified without it; ``report.approximation`` is the
-        largest relative change that it makes to one.
+        ``Report``: print it for the verdict, ``print(report.table())`` for every comparison, or read ``report.ok`` and
+        ``report.worst``, the largest relative error of a gradient. If the engine has ``sparse_backward`` > 0, gradients
+        are verified without it; ``report.approximation`` is the largest relative change that it makes to one.
 
     Raises:
         TypeError: ``model`` is something else.
         ShapeError, ValueError: bad input, as in ``fit``.
     """
     loss = ce_rate_loss() if loss is None else loss
-    reference = get_engine(against, **({} if isinstance(against, Engine) else {"dtype": "float64"}))
-    reference = reference.with_dtype("float64").unfused().exact()
     feed = Feed(num_steps, encoder, time_axis)
     model = model_of(model, tuple(x.shape[1 if feed.static else 2 :]) if hasattr(x, "shape") else None)
+    chosen = _independent_of(model.engine) if against is None else against
+    reference = get_engine(chosen, **({} if isinstance(chosen, Engine) else {"dtype": "float64"}))
+    reference = reference.with_dtype("float64").unfused().exact()
     check_engine(model.network, reference)
     problem = _problem(model, reference, x, targets, loss, feed)
-    report = Report(f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}")
+    title = f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}"
+    report = Report(title, model.engine.name, reference.name)
     engine = model.engine.exact()
+    if reference.name == engine.name:
+        report.remarks.append(_same_engine(engine))
     if engine.has_double:
         _compare(report, "float64", problem, engine.with_dtype("float64"), reference)
     else:
-        report.notes.append(f"engine {engine.name!r} has no float64: compared in {engine.dtype} alone, to rounding")
+        report.remarks.append(f"engine {engine.name!r} has no float64: compared in {engine.dtype} alone, to rounding")
     if differences:
         _differences(report, problem, reference)
     if engine.dtype != "float64":
@@ -94,6 +111,22 @@ def verify(
         if layer.state:
             report.notes.append(f"layer {name or '(the network)'} runs as {model.engine.explain(layer)}")
     return report
+
+
+def _independent_of(engine: Engine) -> EngineName:
+    """The name of a reference engine: "numpy", for NumPy's own models "torch" if it is installed."""
+    if engine.name != "numpy":
+        return "numpy"
+    return "torch" if any(status.name == "torch" and status.available for status in engines()) else "numpy"
+
+
+def _same_engine(engine: Engine) -> str:
+    """What to say if the reference is the engine under test, whose results are no independent evidence."""
+    other = next((s for s in engines() if s.name in ("numpy", "torch") and s.name != engine.name), None)
+    if other is None:
+        return "finite differences only: no other engine was compared"
+    get = f"pass against={other.name!r}" if other.available else f"install another engine, {other.install}"
+    return f"finite differences only: both sides of the comparison are engine {engine.name!r}; {get}"
 
 
 def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed) -> Problem:
@@ -120,8 +153,7 @@ def _compare(report: Report, check: str, problem: Problem, engine: Engine, refer
     if not same:
         report.notes.append(f"{check}: spikes differ, so loss, states and gradients are not comparable")
     largest = max((float(abs(g).max()) for g in theirs.grads.values() if g is not None and g.size), default=0.0)
-    if largest == 0.0:
-        report.notes.append(f"{check}: every gradient is zero, so none was compared: no derivative reaches a weight")
+    _note_silence(report, check, problem, theirs, largest)
     states = _states(problem.network, ours, theirs)
     pairs = [("loss", _array(ours.loss, theirs.loss)), *states, *_gradients(ours, theirs)]
     for name, (a, b) in pairs:
@@ -132,6 +164,32 @@ def _compare(report: Report, check: str, problem: Problem, engine: Engine, refer
         else:
             floor = NOISE[check] * largest if name.startswith("gradient") else 0.0
             report.add(check, name, tuple(b.shape), _errors(a, b, floor), limit)
+
+
+def _note_silence(report: Report, check: str, problem: Problem, theirs: Gradient, largest: float) -> None:
+    """Say which layers never fire, and which gradients are zero for that reason."""
+    zero = [name for name, g in theirs.grads.items() if g is not None and g.size and not abs(g).any()]
+    silent = _silent(problem.network, theirs)
+    if silent and zero:
+        which = ", ".join(name or "(the network)" for name in silent)
+        remark = (
+            f"nothing fires in layer {which}: all gradients of {listed(zero)} are zero, so the check says little about "
+            "them: scale the input up, lower the threshold, or verify a trained model"
+        )
+        if remark not in report.remarks:
+            report.remarks.append(remark)
+        report.silent = report.silent or largest == 0.0
+    elif largest == 0.0:
+        report.remarks.append(f"{check}: every gradient is zero, so none was compared: no derivative reaches a weight")
+
+
+def _silent(network: Layer, theirs: Gradient) -> List[str]:
+    """The names of the layers that could spike and do not."""
+    if theirs.out is None:
+        return []
+    states = theirs.out.states
+    layers = [name for name, layer in walk(network) if isinstance(layer, Stepper) and layer.spiking and name in states]
+    return [name for name in layers if not states[name].spikes.any()]
 
 
 def _array(a: float, b: float) -> Tuple[Any, Any]:
@@ -189,7 +247,7 @@ def _compare_spikes(report: Report, check: str, problem: Problem, ours: Gradient
         count = 0 if where is None else where.differing
         verdict = OK if where is None or where.rounding else FAIL
         share = count / max(1, b.size)
-        report.table.append(
+        report.rows.append(
             Row(check, f"spikes {name}".rstrip(), tuple(b.shape), float(abs(a - b).max()), share, 0.0, verdict)
         )
         if where is not None:
@@ -247,7 +305,7 @@ def _approximation(report: Report, problem: Problem, engine: Engine, exact: Engi
 
 
 def _differences(report: Report, problem: Problem, reference: Engine) -> None:
-    check = "finite differences"
+    check = DIFFERENCES
     stuck = sorted({type(s).__name__ for s in _surrogates(problem.network) if not s.has_antiderivative})
     if stuck:
         report.note(check, f"surrogate {', '.join(stuck)} has no antiderivative", (), UNCHECKED)
@@ -256,6 +314,7 @@ def _differences(report: Report, problem: Problem, reference: Engine) -> None:
         smooth = reference.smooth()
     except NotImplementedError:
         smooth = host().smooth()
+    report.differentiated = smooth.name
     worst: Dict[str, Any] = {}
     for slope in slopes(smooth, problem):
         if slope.name not in worst or slope.error > worst[slope.name].error:
@@ -264,6 +323,9 @@ def _differences(report: Report, problem: Problem, reference: Engine) -> None:
         errors = (abs(slope.analytic - slope.numeric), slope.error)
         if slope.at_kink:
             report.note(check, f"gradient {name}: the loss has a kink here, e.g. of a clamp", slope.shape, UNCHECKED)
+        elif slope.error > DIFFERENCE_LIMIT and slope.blurred:
+            name = f"gradient {name}: too small to see in the loss, whose rounding is larger"
+            report.note(check, name, slope.shape, UNCHECKED)
         else:
             report.add(check, f"gradient {name}", slope.shape, errors, DIFFERENCE_LIMIT)
 

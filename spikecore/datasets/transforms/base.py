@@ -11,9 +11,10 @@ import numpy as np
 from spikecore.arguments import Checked
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
+from spikecore.printing import Concise, call
 
 
-class Transform(Checked):
+class Transform(Concise, Checked):
     """A function of events. Subclasses are frozen dataclasses that define `__call__`.
 
     Any callable on Events works in a Compose or a dataset. A subclass of Transform has two advantages: a cache can tell
@@ -103,7 +104,7 @@ class Compose(Transform):
         return events
 
     def __repr__(self) -> str:
-        return f"Compose({', '.join(map(repr, self.steps))})"
+        return call("Compose", list(map(repr, self.steps)))
 
 
 def apply(transform: Callable[..., Any], events: Any, index: int, epoch: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Optional, Tuple
 
 import numpy as np
@@ -53,10 +53,6 @@ class Bins:
         if self.start is not None and given == ["count"]:
             raise DataError(f"start={self.start}: is not allowed with count; use TimeCrop(start) before this transform")
 
-    def __repr__(self) -> str:
-        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
-        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in changed)})"
-
     def edges(self, events: Events) -> Tuple[np.ndarray, np.ndarray]:
         """The borders of the steps, as indices of events and as times in µs; both int64 (steps + 1,)."""
         if self.count is not None:
@@ -84,7 +80,7 @@ class Bins:
             )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class ToFrames(Bins, Transform):
     """Count events per time step, polarity and pixel: (time, polarity, height, width), float32.
 

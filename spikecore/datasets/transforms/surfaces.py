@@ -45,7 +45,7 @@ class VoxelGrid(Transform):
         return grid[: self.bins * size].reshape(self.bins, *plain.shape).astype(np.float32)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class TimeSurface(Bins, Transform):
     """How recently each pixel has fired, at the end of each step: (time, polarity, height, width), float32 in [0, 1].
 

@@ -49,7 +49,8 @@ class ArrayEngine(Engine):
             self.xp.conv = spiking(self.xp.conv)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(dtype={self.dtype!r}, namespace={self.namespace!r})"
+        namespace = f", namespace={self.namespace!r}" if self.namespace != "numpy" else ""
+        return f"{type(self).__name__}(dtype={self.dtype!r}{namespace})"
 
     def __deepcopy__(self, memo: Any) -> ArrayEngine:
         return self  # its modules cannot be copied, and nothing in it changes

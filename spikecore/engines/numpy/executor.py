@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import isfinite
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from spikecore.api.core.layer import Key, Shape
@@ -40,8 +41,9 @@ class NumpyExecutor(NetworkExecutor):
 
         constants = self.buffers, x, y, state
         loss, (out, buffers), grads = self.engine.value_and_grad(value, self.params, *constants)
-        self.apply(grads)
-        self.buffers = buffers
+        if isfinite(float(loss)) or not self.guarded:
+            self.apply(grads)
+            self.buffers = buffers
         return float(loss), out
 
     def apply(self, grads: Params) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from contextlib import nullcontext
 from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
@@ -59,9 +60,11 @@ class TorchExecutor(NetworkExecutor):
                 weight.grad = None
             if value.requires_grad:
                 value.backward()
-        self._update()
-        self.buffers = map_leaves(torch.Tensor.detach, buffers)
-        return float(value.detach()), out
+        loss = float(value.detach())
+        if math.isfinite(loss) or not self.guarded:
+            self._update()
+            self.buffers = map_leaves(torch.Tensor.detach, buffers)
+        return loss, out
 
     def apply(self, grads: Params) -> None:
         for x, (_, g) in zip(self.leaves, leaves(grads)):

@@ -150,8 +150,13 @@ def engine_for(device: torch.device, dtype: torch.dtype) -> FaceEngine:
 
 def working(x: Any) -> Any:
     """The input in the dtype it is computed in: float32 and float64 as they are, everything else in float32."""
-    if x.dtype in WORKING:
+    if getattr(x, "dtype", None) in WORKING:
         return x
+    if isinstance(x, tuple):
+        raise TypeError(
+            "input_ is a tuple, expected a tensor: a neuron returns (spikes, state); pass the spikes on, or make it with "
+            "init_hidden=True, then it returns the spikes alone and fits into nn.Sequential"
+        )
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"input_ is a {type(x).__name__}, expected a tensor: torch.as_tensor(x) makes one")
     return x.to(torch.float32)

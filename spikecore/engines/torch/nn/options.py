@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any, ClassVar, Dict
+from typing import Any, ClassVar, Dict, List, Tuple
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from spikecore.arguments import is_array, shown
 from spikecore.engines.torch.nn.engine import FunctionSurrogate, Quantiser, quantiser_of, surrogate_of
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.hidden import Hidden
+from spikecore.printing import MOST_VALUES, array, table, text_of
 
 OWN_TENSORS = ("threshold", "graded_spikes_factor")
 OPTIONS = ("spike_grad", "surrogate_disable", "inhibition", "state_quant", "reset_mechanism", "reset_delay")
@@ -188,10 +189,38 @@ class Described(Faced, Hidden):
         self._take_reset()
 
     def extra_repr(self) -> str:
-        """Reset and modes."""
-        shown = {name: self._options[name] for name in ("reset_mechanism", "inhibition") if self._options[name]}
-        shown.update({name: True for name in ("init_hidden", "output") if getattr(self, name)})
-        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        """The options as the user wrote them: values, the reset, and what differs from the defaults."""
+        return ", ".join(f"{name}={text}" for name, text in self._told())
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, self._told())
+
+    def _told(self) -> List[Tuple[str, str]]:
+        """Names and texts of the options that are printed."""
+        told = [(name, _written(getattr(self, name))) for name in self.face.values if _given(self, name)]
+        parameters = self.face.signature.parameters
+        learned = [f"learn_{name}" for name in self.face.values if isinstance(getattr(self, name, 0), nn.Parameter)]
+        held = {**self._options, "init_hidden": self.init_hidden, "output": self.output}
+        for name in (name for name in held if name in parameters):
+            if name == "reset_mechanism" or held[name] != parameters[name].default:
+                told.append((name, text_of(held[name])))
+        return [*told, *((name, "True") for name in learned if name in parameters)]
+
+
+def _given(module: Any, name: str) -> bool:
+    value, default = getattr(module, name, None), module.face.signature.parameters[name].default
+    if not isinstance(value, torch.Tensor):
+        return False
+    return name in ("alpha", "beta", "threshold") or value.numel() != 1 or value.item() != default
+
+
+def _written(tensor: torch.Tensor) -> str:
+    """A tensor's values as a user writes them: up to seven digits, since float32 has no more; a large one's shape."""
+    if tensor.device.type == "meta" or tensor.numel() > MOST_VALUES:
+        return array(tensor)
+    if tensor.numel() == 1:
+        return repr(float(f"{tensor.item():.7g}"))
+    return repr([float(f"{value:.7g}") for value in tensor.flatten().tolist()])
 
 
 def _default(kind: Any, name: str) -> float:

@@ -1,7 +1,7 @@
-"""Draws the gallery while MkDocs builds it: its pictures are what its code saves, and are never committed.
+"""Draws pictures while MkDocs builds the pages: they are what the pages' code saves, and are never committed.
 
-The Python blocks of ``gallery.md`` run in one namespace in the folder of the pictures, so that what
-``savefig("raster.png")`` writes is what ``![…](pictures/raster.png)`` shows.
+The Python blocks of a page run in one namespace in the folder of the pictures, so that what ``savefig("raster.png")``
+writes is what ``![…](pictures/raster.png)`` shows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
-PAGE, FOLDER = "gallery.md", "pictures"
+PAGES, FOLDER = ("gallery.md", "index.md"), "pictures"
+STYLE = Path(__file__).with_name("matplotlibrc")  # for light and for dark pages
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMAGE = re.compile(rf"!\[[^\]]*\]\({FOLDER}/([^)]+)\)")
 
@@ -21,27 +22,30 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the pictures to the files of the site."""
     from mkdocs.structure.files import File
 
-    page = files.get_file_from_path(PAGE)
     build = Path(config.config_file_path).parent / "build"
-    for name in draw(Path(page.abs_src_path).read_text(encoding="utf-8"), build / FOLDER):
-        files.append(File(f"{FOLDER}/{name}", str(build), config.site_dir, config.use_directory_urls))
+    for page in PAGES:
+        text = Path(files.get_file_from_path(page).abs_src_path).read_text(encoding="utf-8")
+        for name in draw(text, build / FOLDER, page):
+            files.append(File(f"{FOLDER}/{name}", str(build), config.site_dir, config.use_directory_urls))
     return files
 
 
-def draw(text: str, directory: Path) -> List[str]:
+def draw(text: str, directory: Path, page: str = PAGES[0]) -> List[str]:
     """Run the page's code in `directory`; returns the names of the pictures that the page shows."""
+    import matplotlib
+
     names = IMAGE.findall(text)
     directory.mkdir(parents=True, exist_ok=True)
     for name in names:
         (directory / name).unlink(missing_ok=True)  # an old one must not stand in for one that is no longer drawn
     namespace: Dict[str, Any] = {"__name__": "gallery"}
-    with inside(directory):
+    with inside(directory), matplotlib.rc_context({"figure.dpi": 100}, fname=str(STYLE)):
         for block in BLOCK.finditer(text):
             line = text.count("\n", 0, block.start(1))
-            exec(compile("\n" * line + block[1], PAGE, "exec"), namespace)
+            exec(compile("\n" * line + block[1], page, "exec"), namespace)
     for name in names:
         if not (directory / name).is_file():
-            raise FileNotFoundError(f'{PAGE} shows {FOLDER}/{name}, and none of its blocks saves "{name}"')
+            raise FileNotFoundError(f'{page} shows {FOLDER}/{name}, and none of its blocks saves "{name}"')
     return names
 
 

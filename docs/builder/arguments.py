@@ -1,0 +1,178 @@
+"""One line for each argument in the API reference: an extension of Griffe, which reads the sources for mkdocstrings.
+
+Docstrings say "threshold, surrogate: see ``Neuron``", so that each argument is described once. A reader of the
+reference wants the description where the argument is: this splits such lines, and puts in what the other says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Iterator, List, Optional
+
+import griffe
+
+# "see ``Membrane``", "as in ``Leaky``; default 0.9": the rest stays behind what is put in
+ELSEWHERE = re.compile(r"^(?:see|as in|as for|those of|of)\s+``([\w.]+)``(?:[.;,]\s*|$)", re.IGNORECASE)
+
+
+class OneLineEach(griffe.Extension):
+    """Gives every public class and function a complete list of arguments."""
+
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
+        """When all of the package is read."""
+        del kwargs
+        if pkg.name != "spikecore":
+            return
+        functions_not_modules(pkg)
+        docstrings_of_modules(pkg)
+        known = Descriptions(pkg)
+        for thing in known.all:
+            sections = known.sections(thing)
+            if sections is not None:
+                thing.docstring.__dict__["parsed"] = sections
+
+
+def functions_not_modules(pkg: griffe.Module) -> None:
+    """``spikegen.rate`` is the function, not the module of that name in which it lies."""
+    for module in [m for m in pkg.modules.values() if not m.is_alias and "api" not in m.path.split(".")]:
+        for name, member in list(module.members.items()):
+            target = final(member)
+            if member.is_alias and target is not None and target.is_module and name in target.members:
+                module.set_member(name, griffe.Alias(name, target.members[name], parent=module))
+
+
+def docstrings_of_modules(pkg: griffe.Module) -> None:
+    """``nn.pyi`` has the signatures of modules; their docstrings stand where they are written."""
+    written = pkg["engines.torch.nn"].members
+    for name, stub in pkg["nn"].members.items():
+        target = final(written[name]) if name in written else None
+        if not stub.is_alias and stub.is_class and stub.docstring is None and target is not None:
+            stub.docstring = griffe.Docstring(target.docstring.value, parent=stub) if target.docstring else None
+            stub.bases = []
+            for member in list(stub.members):
+                if member != "__init__":
+                    stub.del_member(member)
+
+
+class Descriptions:
+    """What docstrings say of arguments, wherever they say it."""
+
+    def __init__(self, pkg: griffe.Module) -> None:
+        self.all = [each for each in walk(pkg) if (each.is_class or each.is_function) and each.docstring]
+        self.named: Dict[str, List[Any]] = {}
+        for each in self.all:
+            for key in (each.name, ".".join(each.path.split(".")[-2:])):
+                self.named.setdefault(key, []).append(each)
+
+    def sections(self, thing: Any) -> Optional[List[Any]]:
+        """The docstring of `thing`, with one item for each argument; None if it has no list of arguments."""
+        sections = thing.docstring.parse("google", warnings=False)
+        for section in sections:
+            if section.kind is griffe.DocstringSectionKind.text:  # "::" announces a literal block in other formats
+                section.value = re.sub(r"::$", ":", section.value, flags=re.MULTILINE)
+        parameters = {each.name: each for each in thing.parameters}
+        listed = self.of(thing, ())
+        if not listed:
+            return sections
+        items = [
+            griffe.DocstringParameter(
+                name,
+                description=re.sub(r"::$", ":", text, flags=re.MULTILINE),
+                annotation=parameters[name].annotation if name in parameters else None,
+                value=parameters[name].default if name in parameters else None,
+            )
+            for name, text in listed.items()
+        ]
+        own = [n for n, s in enumerate(sections) if s.kind is griffe.DocstringSectionKind.parameters]
+        section = griffe.DocstringSectionParameters(items)
+        if own:
+            sections[own[0]] = section
+        else:
+            texts = [n for n, s in enumerate(sections) if s.kind is griffe.DocstringSectionKind.text]
+            sections.insert(texts[0] + 1 if texts else 0, section)
+        return sections
+
+    def of(self, thing: Any, asked: tuple) -> Dict[str, str]:
+        """The description of each argument of `thing`; for a class, also of those that its bases describe."""
+        found: Dict[str, str] = {}
+        if thing.path in asked:
+            return found
+        asked = (*asked, thing.path)
+        for section in thing.docstring.parse("google", warnings=False) if thing.docstring else ():
+            if section.kind is griffe.DocstringSectionKind.parameters:
+                for item in section.value:
+                    if item.name == "Others":
+                        found.update(self.others(item.description, thing, found, asked))
+                        continue
+                    for name in re.split(r",\s*", item.name):
+                        found[name] = self.resolved(name, item.description, thing, asked)
+        if thing.is_class:
+            mine = {each.name for each in thing.parameters}
+            for base in bases(thing):
+                for name, text in self.of(base, asked).items():
+                    if name in mine:
+                        found.setdefault(name, text)
+        return found
+
+    def others(self, text: str, thing: Any, found: Dict[str, str], asked: tuple) -> Dict[str, str]:
+        """What the docstrings that are named say of the arguments that are missing: "Others: see ``LIF``"."""
+        missing = [each.name for each in thing.parameters if each.name not in found]
+        said: Dict[str, str] = {}
+        for name in re.findall(r"``([\w.]+)``", text):
+            for other in self.nearest(name, thing):
+                said = {**self.of(other, asked), **said}
+        return {name: said[name] for name in missing if name in said}
+
+    def nearest(self, name: str, thing: Any) -> List[Any]:
+        """What has this name, nearest to `thing` first."""
+        name = name[len("spikecore.") :] if name.startswith("spikecore.") else name
+        return sorted(self.named.get(name, []), key=lambda each: -common(each.path, thing.path))
+
+    def resolved(self, name: str, text: str, thing: Any, asked: tuple) -> str:
+        """The text, with what another docstring says of this argument in place of its name."""
+        elsewhere = ELSEWHERE.match(text)
+        if not elsewhere:
+            return text
+        for other in self.nearest(elsewhere[1], thing):
+            said = self.of(other, asked).get(name)
+            if said:
+                rest = text[elsewhere.end() :].strip()
+                return f"{said.rstrip().rstrip('.')}; {rest}" if rest else said
+        return text
+
+
+def bases(thing: Any) -> Iterator[Any]:
+    """The classes of ours that `thing` derives from, nearest first."""
+    try:
+        yield from (base for base in thing.mro() if base.path.startswith("spikecore."))
+    except ValueError:  # a base that Griffe cannot order
+        return
+
+
+def walk(thing: Any) -> Iterator[Any]:
+    """Everything in a package that is defined there."""
+    for member in thing.members.values():
+        if not member.is_alias:
+            yield member
+            if member.is_module or member.is_class:
+                yield from walk(member)
+
+
+def final(member: Any) -> Any:
+    """What a name stands for; None if this lies in another package."""
+    if not member.is_alias:
+        return member
+    try:
+        return member.final_target
+    except (griffe.AliasResolutionError, griffe.CyclicAliasError):
+        return None
+
+
+def common(one: str, other: str) -> int:
+    """How many parts two dotted names share at their beginning."""
+    count = 0
+    for left, right in zip(one.split("."), other.split(".")):
+        if left != right:
+            break
+        count += 1
+    return count

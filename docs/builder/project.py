@@ -1,0 +1,63 @@
+"""Pages about the project out of the files at the root of the repository, those that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Dict
+
+PAGES = {
+    "project/changelog.md": "CHANGELOG.md",
+    "project/contributing.md": "CONTRIBUTING.md",
+    "project/citing.md": "CITATION.cff",
+}
+
+
+def on_config(config: Any) -> Any:
+    """Leave pages out of the navigation whose file is missing."""
+    root = Path(config.config_file_path).parent
+    missing = {page for page, file in PAGES.items() if not (root / file).is_file()}
+    for section in config.nav or []:
+        for entries in section.values() if isinstance(section, dict) else ():
+            if isinstance(entries, list):
+                entries[:] = [e for e in entries if not (isinstance(e, dict) and set(map(str, e.values())) & missing)]
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages to the files of the site."""
+    from mkdocs.structure.files import File
+
+    root = Path(config.config_file_path).parent
+    for page, file in PAGES.items():
+        if (root / file).is_file():
+            text = (root / file).read_text(encoding="utf-8")
+            content = citing(text) if file.endswith(".cff") else linked(text)
+            files.append(File.generated(config, page, content=content))
+    return files
+
+
+def linked(text: str) -> str:
+    """Links of a file at the root as links of a page: to documentation as such, to other files as plain words."""
+    text = re.sub(r"\]\(docs/([^)]+)\)", r"](../\1)", text)
+    return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|mailto:|\.\./)[^)]+\)", r"\1", text)
+
+
+def citing(text: str) -> str:
+    """How to cite: what CITATION.cff says, as BibTeX and as it is."""
+    import yaml
+
+    said: Dict[str, Any] = yaml.safe_load(text)
+    people = [each.get("name") or f"{each['family-names']}, {each['given-names']}" for each in said["authors"]]
+    fields = {
+        "title": said["title"],
+        "author": " and ".join(f"{{{name}}}" if "," not in name else name for name in people),
+        "version": said.get("version"),
+        "year": str(said.get("date-released", ""))[:4],
+        "url": said.get("url") or said.get("repository-code"),
+    }
+    lines = "".join(f"  {key} = {{{value}}},\n" for key, value in fields.items() if value)
+    return (
+        f"# Citing spikecore\n\n{said.get('message', 'If you use spikecore, please cite it.')}\n\n"
+        f"```bibtex\n@software{{spikecore,\n{lines}}}\n```\n\nThe same as `CITATION.cff`:\n\n```yaml\n{text}```\n"
+    )

@@ -1,0 +1,220 @@
+"""What ``fit`` says of a training that runs, but cannot learn well; and where a loss that is not finite comes from.
+
+A few samples of the first batch are looked at twice, after the first and after the last epoch, without kernels and
+without any effect on the training. Nothing is looked at in between.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+from spikecore.api.core.host import not_finite
+from spikecore.api.core.layer import Key, Layer, Pass, layer_name
+from spikecore.api.core.messages import warn
+from spikecore.api.core.tree import flatten
+from spikecore.api.functional.base import LossBase, terms
+from spikecore.api.functional.targets import target_dtype
+from spikecore.api.layers.containers import readout, walk
+from spikecore.api.layers.network import objective
+from spikecore.api.neurons.stepper import Stepper
+
+SAMPLES = 8  # of the first batch
+FEW_STEPS = 5  # in so few steps a healthy neuron may fire at each
+ALWAYS = 0.99  # spikes per neuron and step
+VANISHED = 1e-8  # largest gradient of a weight, relative to that of all weights
+EXPLODED = 1e4  # |gradient| |weights|, relative to the loss or 1
+
+
+class Kept(NamedTuple):
+    """Some samples of a batch on the engine, as a training step gets them."""
+
+    x: Any
+    steps: Optional[int]
+    targets: Any
+    lengths: Optional[List[int]]
+    key: Key
+
+
+@dataclass
+class Diagnosis:
+    """Looks at one training.
+
+    Args:
+        model: the model that is trained.
+        loss: its loss.
+        window: of truncated BPTT.
+        looks: whether gradients are those of BPTT over whole sequences, on an engine that hands them out; else only the
+            network and the inputs are looked at.
+    """
+
+    model: Any
+    loss: Any
+    window: Optional[int]
+    looks: bool
+    kept: Optional[Kept] = None
+    said: Set[str] = field(default_factory=set)
+
+    def of_network(self) -> None:
+        """Say that a network has no neurons."""
+        layers = [layer for _, layer in walk(self.model.network)]
+        if not any(isinstance(layer, Stepper) for layer in layers):
+            kinds = ", ".join(dict.fromkeys(map(layer_name, layers))) or "no layer"
+            warn(
+                f"fit: the network has no neurons ({kinds}), so nothing in it spikes or depends on time. Add neurons, "
+                "e.g. sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))"
+            )
+
+    def of_inputs(self, x: Any, constant: bool) -> None:
+        """Say that inputs look like images of 0 to 255; ``constant``: whether they are a current without an encoder."""
+        if not constant:
+            return
+        values = self.model.engine.to_numpy(x[:, :SAMPLES, ...])
+        if values.min() >= 0 and 128 <= values.max() <= 255 and (values == values.round()).all():
+            warn(
+                f"fit: the inputs are whole numbers up to {values.max():.0f}, like pixels of 8-bit images. A current "
+                "this large makes neurons fire at every step: divide by 255"
+            )
+
+    def keep(self, x: Any, steps: Optional[int], targets: Any, lengths: Optional[List[int]], key: Key) -> None:
+        """Keep copies of some samples of a batch (time or 1, batch, *features), for ``look``."""
+        if not self.looks:
+            return
+        engine = self.model.engine
+        whole = engine.asarray(targets, dtype=target_dtype(targets))
+        batch = int(x.shape[1])
+        axis = next((i for i, extent in enumerate(whole.shape[:2]) if extent == batch), None)
+        if batch > SAMPLES and axis is None:  # targets of the user's own kind, which nobody can divide
+            return
+        part = slice(SAMPLES)
+        some = whole if batch <= SAMPLES else whole[part, ...] if axis == 0 else whole[:, part, ...]
+        copy = engine.xp.concat
+        self.kept = Kept(
+            copy((x[:, part, ...],), axis=0),
+            steps,
+            copy((some,), axis=0),
+            None if lengths is None else lengths[part],
+            key,
+        )
+
+    def look(self, epoch: int) -> None:
+        """Run what is kept, and say in one line what is wrong: layers, gradients."""
+        if self.kept is None:
+            return
+        (value, out), grads = self._run(self.kept)
+        firing = list(_firing(self._watched(), self.model.engine, out))
+        findings = [*firing, *self._gradients(value, grads, any(kind.startswith("never") for kind, _ in firing))]
+        new = {kind: text for kind, text in findings if kind not in self.said}
+        self.said.update(new)
+        if new:
+            warn(f"fit, after epoch {epoch}, {self.kept.x.shape[1]} samples: {'; '.join(new.values())}")
+
+    def _run(self, kept: Kept) -> Any:
+        """Loss, output and gradients of samples, by the loop over steps: kernels would have to be compiled for it."""
+        executor, engine = self.model.executor, self.model.engine.unfused()
+        run = Pass(engine, kept.steps, True, kept.key, True, self.window)
+
+        def value(params: Any, buffers: Any, x: Any, y: Any) -> Any:
+            network = self.model.network
+            loss, (out, _) = objective(network, self.loss, run, params, buffers, x, y, None, kept.lengths)
+            return loss, out
+
+        operands = executor.buffers, kept.x, kept.targets
+        loss, out, grads = engine.value_and_grad(value, executor.params, *operands)
+        return (float(engine.to_numpy(loss)), out), flatten(grads)
+
+    def _watched(self) -> List[Tuple[str, Layer]]:
+        """The layers that should spike. One that a loss reads as a membrane may be silent by intention."""
+        last = readout(self.model.network)
+        spikes = all(isinstance(term, LossBase) and term.reads == "spikes" for _, term in terms(self.loss))
+        layers = [(name, layer) for name, layer in walk(self.model.network) if isinstance(layer, Stepper)]
+        return [(name, layer) for name, layer in layers if layer.spiking and (spikes or name != last)]
+
+    def _gradients(self, value: float, grads: Dict[str, Any], silent: bool) -> Iterator[Tuple[str, str]]:
+        """What to say of gradients; ``silent``: whether a layer never fires, which explains small ones."""
+        xp, host = self.model.engine.xp, self.model.engine.to_numpy
+        square = lambda x: float(host(xp.sum(x * x)))  # noqa: E731
+        top = {name: float(host(xp.max(abs(g)))) for name, g in grads.items() if math.prod(g.shape)}
+        if not top or not all(map(math.isfinite, top.values())):
+            return
+        if not any(top.values()):
+            why = "" if silent else ": does the loss depend on the network's output?"
+            yield "zero", f"every gradient is zero, so no weight changes{why}"
+            return
+        weights = {name: size for name, size in top.items() if grads[name].ndim > 1}
+        largest = max(weights.values(), default=0.0)
+        small = [name for name, size in weights.items() if size < VANISHED * largest]
+        if small and not silent:
+            yield (
+                "vanished",
+                f"gradients vanish: those of {small[0]} are at most {top[small[0]]:.0e}, of all weights {largest:.0e}. "
+                "Take a wider surrogate, e.g. surrogate.fast_sigmoid(slope=10), more input, or a higher beta",
+            )
+        params = flatten(self.model.executor.params)
+        pull = math.sqrt(sum(map(square, grads.values())) * sum(map(square, params.values())))
+        if pull > EXPLODED * max(1.0, abs(value)):
+            norm = math.sqrt(sum(map(square, grads.values())))
+            yield (
+                "exploded",
+                f"gradients explode: their norm is {norm:.0e} at a loss of {value:.2g}. Pass clip_norm=1.0, take a "
+                "narrower surrogate, e.g. surrogate.fast_sigmoid(slope=25), or a lower beta",
+            )
+
+
+def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[Tuple[str, str]]:
+    """What to say of layers that never fire, or always."""
+    for name, layer in layers:
+        if name not in out.states or "spikes" not in out.states[name]:
+            continue
+        spikes = out.states[name].spikes
+        fired = engine.to_numpy(engine.xp.sum(engine.xp.astype(spikes != 0.0, engine.dtype)))
+        rate, where = float(fired) / math.prod(spikes.shape), f"layer {name} ({layer_name(layer)})"
+        if not rate:
+            yield (
+                f"never {name}",
+                f"{where} never fires, so it passes nothing on: scale its input up, lower its threshold, or raise beta",
+            )
+        elif rate >= ALWAYS and spikes.shape[0] > FEW_STEPS:
+            yield (
+                f"always {name}",
+                f"{where} fires at {'every' if rate == 1.0 else 'nearly every'} step, so its spikes say nothing: scale "
+                "its input down, or raise its threshold",
+            )
+
+
+# ---- a loss that is not finite -------------------------------------------------------------------------------------
+
+
+def origin(model: Any, loss: Any, kept: Kept) -> str:
+    """Where a loss that is not finite comes from: a weight, or a layer with its time step; "" if nothing says."""
+    executor = model.executor
+    if not executor.carries:
+        return ""
+    found = broken(model.params())
+    if found:
+        return f"{found[0]} holds NaN or infinity"
+    _, out = Diagnosis(model, loss, None, True)._run(kept)[0]
+    for name, layer in walk(model.network):
+        for state, values in out.states.get(name, {}).items():
+            told = _first(model.engine.to_numpy(values))
+            if told:
+                return f"{state} of layer {name or '(the network)'} ({layer_name(layer)}) is {told}"
+    size = float(model.engine.to_numpy(model.engine.xp.max(abs(out.spikes if out.readout is None else out.membrane))))
+    return f"every state is finite, the largest output is {size:.2g}, so it is the loss itself"
+
+
+def _first(values: Any) -> str:
+    """The first entry (time, batch, *features) that is not finite, in words; "" if there is none."""
+    for step, now in enumerate(values):
+        if not math.isfinite(float(abs(now).max())):
+            sample, *neuron = place = not_finite(now)[0]
+            where = f"sample {sample}, neuron {tuple(neuron)}" if neuron else f"sample {sample}"
+            return f"{now[place]} from time step {step} of {len(values)} on ({where})"
+    return ""
+
+
+def broken(arrays: Dict[str, Any]) -> List[str]:
+    """The names of arrays that hold NaN or infinity."""
+    ends = {name: (float(x.min()), float(x.max())) for name, x in arrays.items() if x.size}  # NaN if one entry is NaN
+    return [name for name, pair in ends.items() if not all(map(math.isfinite, pair))]

@@ -1,0 +1,38 @@
+"""``History``: what a fit reports of each epoch, as a list of rows that prints as a table."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+from spikecore.printing import columns, table
+
+Row = Dict[str, Any]
+LAST = ("lr", "seconds")  # columns that come behind the metrics
+MOST = 12  # epochs that are printed; of more, the first and the last ones
+
+
+class History(List[Row]):
+    """A list of dicts, one per epoch, that prints as a table.
+
+    A row has the columns epoch, loss, accuracy or other metrics, val_loss, val_accuracy, lr, seconds, samples_per_s.
+    """
+
+    def __repr__(self) -> str:
+        head, rows = self._cells()
+        return columns([head, *rows], left=0) if rows else "no epochs yet"
+
+    def _repr_html_(self) -> str:
+        return table("History" if self else "History: no epochs yet", *self._cells()[::-1])
+
+    def _cells(self) -> Any:
+        """The names of the columns, and the rows, as text."""
+        given = dict.fromkeys(name for row in self for name in row if name != "samples_per_s")
+        names = sorted(given, key=lambda name: name in LAST)
+        rows = [[_text(row.get(name)) for name in names] for row in self]
+        if len(rows) > MOST:
+            rows = [*rows[: MOST // 2], ["…"] * len(names), *rows[-MOST // 2 :]]
+        return names, rows
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

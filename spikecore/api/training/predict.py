@@ -1,0 +1,44 @@
+"""The class labels that a model predicts, decoded as its loss decodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spikecore.api.core.foreign import shown
+from spikecore.api.core.host import host, to_numpy
+from spikecore.api.core.layer import Key
+from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.targets import as_numbers, check_sequence
+from spikecore.api.training.batching import Feed, check_numbers
+from spikecore.api.training.fit import lengths_of
+
+
+def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int) -> Any:
+    """The predicted class of each sample as a NumPy array of int64, computed ``batch_size`` samples at a time.
+
+    Raises:
+        TypeError: the loss compares with no class labels, so that there is nothing to decode by.
+    """
+    decoder = reads_labels(loss)
+    if decoder is None:
+        raise TypeError(
+            f"predict gives class labels, but loss={shown(loss)} compares with none. For regression read the output, "
+            "out = model(x, num_steps=...), then out.membrane or out.spikes; for classes say by which loss to decode, "
+            "e.g. predict(x, loss=spikecore.functional.ce_rate_loss())"
+        )
+    check_numbers(data)
+    data = data if hasattr(data, "shape") else to_numpy(data)
+    axis = 1 if not feed.static and data.ndim and feed.time_axis % data.ndim == 0 and data.ndim > 1 else 0
+    engine, found = model.engine, []
+    for start in range(0, max(1, data.shape[axis] if data.ndim else 1), batch_size):
+        part = slice(start, start + batch_size)
+        whole = not data.ndim or data.shape[axis] <= batch_size
+        some = data if whole else data[:, part] if axis else data[part]
+        x, steps = feed(engine, some, model.input_shape, Key((model.seed, "evaluate", "encoder"), start))
+        model.build(tuple(x.shape[2:]))
+        count = lengths_of(engine, None if lengths is None else lengths[part], x, steps)
+        values = decoder.read(model.executor.run(x, steps=steps, record="last"))
+        check_sequence(decoder.reads, values)
+        scores = decoder.scores(engine, as_numbers(engine, values), count)
+        found.append(host().asarray(engine.to_numpy(engine.xp.argmax(scores, axis=1)), dtype="int64"))
+    return host().xp.concat(found, axis=0)

@@ -1,0 +1,93 @@
+"""The commands about run files: ``init`` writes one, ``config`` shows what one says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import List, Optional
+
+import typer
+
+from spikecore.api.core.messages import unknown
+from spikecore.cli import new_run_file
+from spikecore.cli.messages import ConfigError
+from spikecore.cli.options import ENGINE, JSON, RUN, SETS, SIMULATE, examples, show_json, simulated
+from spikecore.cli.run_directory import RUN as RUN_NAME
+from spikecore.cli.run_file import resolved
+from spikecore.cli.toml_text import toml_text
+
+
+def dataset_names(incomplete: str) -> List[str]:
+    """The names of data sets that begin with ``incomplete``, for the completion of a shell."""
+    return [name for name in new_run_file.STARTS if name.startswith(incomplete)]
+
+
+DATASET = typer.Argument(
+    None,
+    metavar="DATASET",
+    autocompletion=dataset_names,
+    help="The data set to train on. Without it, the data sets are listed.",
+    show_default=False,
+)
+OUT = typer.Option(None, metavar="RUN.toml", help="The file to write, or - for the screen. Default: DATASET.toml.")
+PATH = typer.Option(
+    None, metavar="PATH", help="Where the data are: a folder for mnist and fashion_mnist, an archive for npz."
+)
+
+
+@examples(
+    "spikecore init",
+    "spikecore init digits",
+    "spikecore init mnist --path ~/data --out first.toml",
+    "spikecore init npz --path my_arrays.npz",
+)
+def init(dataset: Optional[str] = DATASET, out: Optional[Path] = OUT, path: Optional[Path] = PATH) -> None:
+    """Write a run file to begin with.
+
+    The file trains as it is. It holds every key of a run file, with what it means, its range and its default. An
+    existing file is never replaced.
+    """
+    if dataset is None:
+        print(new_run_file.listing())
+        return
+    if dataset not in new_run_file.STARTS:
+        raise ConfigError([unknown("data set", dataset, new_run_file.STARTS)])
+    text = new_run_file.new_run_file(dataset, path)
+    if str(out) == "-":
+        sys.stdout.write(text)
+        return
+    file = Path(f"{dataset}.toml") if out is None else out
+    try:
+        with open(file, "x", encoding="utf-8") as target:
+            target.write(text)
+    except FileExistsError:
+        raise ConfigError([f"{file} already exists, and is not replaced: name another file with --out"]) from None
+    print(f"wrote {file}; train it: spikecore train {file}")
+
+
+@examples(
+    "spikecore config digits.toml",
+    "spikecore config runs/digits-001 --set train.epochs=3",
+    "spikecore config digits.toml --json",
+)
+def config(
+    run: Path = RUN,
+    engine: Optional[str] = ENGINE,
+    sets: Optional[List[str]] = SETS,
+    as_json: bool = JSON,
+    simulate: bool = SIMULATE,
+) -> None:
+    """Show every value of a run file, and where it comes from.
+
+    A value comes from a line of the file, from --set, --engine or $SPIKECORE_ENGINE, or is the default. Each key is
+    spelled as --set takes it. Nothing is loaded and nothing runs.
+    """
+    file = run / RUN_NAME if run.is_dir() else run
+    settings = resolved(file, engine, simulated(sets, simulate))[1]
+    if as_json:
+        show_json({setting.key: {"value": setting.value, "origin": setting.origin} for setting in settings})
+        return
+    shown = [(f"{setting.key} = {toml_text(setting.value)}", setting.origin) for setting in settings]
+    width = min(60, max(len(text) for text, _ in shown))
+    for text, origin in shown:
+        print(f"{text:<{width}}  # {origin}")

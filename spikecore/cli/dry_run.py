@@ -1,0 +1,119 @@
+"""What ``spikecore train --dry-run`` shows: data, network, steps and memory of a run, without training it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Dict
+
+from spikecore.api.core.layer import Key, shapes_of
+from spikecore.api.training.batching import Feed
+from spikecore.cli.run_directory import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training run would do.
+
+    Args:
+        engine: name of the engine.
+        dtype: floating-point type of all arrays.
+        train_samples: samples that the run trains on.
+        validation_samples: samples that are evaluated after each epoch; 0 for none.
+        test_samples: samples of the test set.
+        time_steps: length of the sequences.
+        batches_per_epoch: batches of the training samples.
+        epochs: epochs of the whole run.
+        epochs_done: of these, those that a resumed run has done already.
+        parameters: number of trained values.
+        weight_bytes: memory of the weights, their gradients and what the optimiser keeps for each of them.
+        output_bytes: memory of the layers' outputs of one batch at all steps, one number for each.
+        network: the layers as a table.
+    """
+
+    engine: str
+    dtype: str
+    train_samples: int
+    validation_samples: int
+    test_samples: int
+    time_steps: int
+    batches_per_epoch: int
+    epochs: int
+    epochs_done: int
+    parameters: int
+    weight_bytes: int
+    output_bytes: int
+    network: str
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The plan for scripts; the table of the network is left out."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "network"}
+
+    def __str__(self) -> str:
+        left = self.epochs - self.epochs_done
+        done = f" ({self.epochs_done} of {self.epochs} are done)" if self.epochs_done else ""
+        judged = f"{self.validation_samples:,}" if self.validation_samples else "none"
+        samples = f"{self.train_samples:,} to train on, {judged} for validation, {self.test_samples:,} for the test"
+        batches = f"{left} epochs{done} of {self.batches_per_epoch} batches: {left * self.batches_per_epoch:,} batches"
+        weights, outputs = _bytes(self.weight_bytes), _bytes(self.output_bytes)
+        lines = [
+            self.network,
+            "",
+            f"engine      {self.engine}, {self.dtype}",
+            f"samples     {samples}",
+            f"training    {batches}",
+            f"time        {self.time_steps} steps per sample",
+            f"memory      {weights} for weights, gradients and optimiser; {outputs} for the layers' outputs of a batch",
+            "            (one number per output and step, as a loop over steps keeps them; kernels keep less)",
+            "",
+            "Nothing was trained and nothing was written. The run file, the data and the network fit each other.",
+        ]
+        return "\n".join(lines)
+
+
+def plan_of(job: Run, resume: bool = False) -> Plan:
+    """Check a run as ``spikecore train`` does, and say what it would do. No file is written.
+
+    Args:
+        job: the run.
+        resume: whether it continues the run in its directory.
+
+    Raises:
+        ConfigError: encoder, network, loss and data do not fit each other.
+    """
+    model = job.model() if resume else job.tried()
+    config, batch = job.config, min(job.config.data.batch_size, len(job.train_set))
+    x, steps = Feed(**job.feeding)(
+        model.engine, job.train_set.inputs[:1], model.input_shape, Key((config.seed, "plan"))
+    )
+    time_steps, width = steps or int(x.shape[0]), 8 if config.dtype == "float64" else 4
+    parameters = sum(math.prod(value.shape) for value in model.params().values())
+    outputs, shape = 0, model.input_shape
+    for _, layer in model.network.children():  # type: ignore[attr-defined]
+        shape = shapes_of(layer, shape).shape
+        outputs += math.prod(shape)
+    return Plan(
+        engine=model.engine.name,
+        dtype=config.dtype,
+        train_samples=len(job.train_set),
+        validation_samples=0 if job.held_out is None else len(job.held_out),
+        test_samples=len(job.test_set),
+        time_steps=time_steps,
+        batches_per_epoch=len(job.loader(job.train_set)),
+        epochs=config.train.epochs,
+        epochs_done=model.epochs_done,
+        parameters=parameters,
+        weight_bytes=parameters * width * (2 + len(config.train.optimizer.make().slots)),  # type: ignore[attr-defined]
+        output_bytes=outputs * time_steps * batch * width,
+        network=model.summary(),
+    )
+
+
+def _bytes(count: int) -> str:
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"

@@ -1,0 +1,104 @@
+"""Where each value of a run file comes from: a line of the file, the command line, the environment, or a default."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+try:
+    import tomllib
+except ImportError:  # Python < 3.11
+    import tomli as tomllib  # type: ignore[no-redef]
+
+DEFAULT = "default"
+CHOICES = ("kind", "name")  # the keys for which a bare name may stand: schedule = "cosine"
+NO_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*')  # texts and comments
+CLOSING = str.maketrans("[{", "]}")
+
+
+class Setting(NamedTuple):
+    """One key of a resolved run file.
+
+    Args:
+        key: as ``--set`` takes it, e.g. "network.layers.1.beta".
+        value: a number, a text, or a list of them.
+        origin: "digits.toml:7", "--set train.epochs=3", "$SPIKECORE_ENGINE", "--engine" or "default".
+    """
+
+    key: str
+    value: Any
+    origin: str
+
+
+def leaves(value: Any, path: str = "", whole_lists: bool = False) -> Dict[str, Any]:
+    """All single values of nested dicts and lists, by dotted key.
+
+    Args:
+        value: the dict or list.
+        path: its own dotted key.
+        whole_lists: whether a list of numbers or texts counts as a single value.
+    """
+    plain = whole_lists and isinstance(value, list) and not any(isinstance(part, (dict, list)) for part in value)
+    if isinstance(value, (dict, list)) and not plain:
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        return {
+            k: v for key, x in parts for k, v in leaves(x, f"{path}.{key}" if path else str(key), whole_lists).items()
+        }
+    return {path: value}
+
+
+def marked(value: Any, mark: Callable[[str], str], path: str = "") -> Any:
+    """Nested dicts and lists of the same form as ``value``, with ``mark`` of its dotted key for each single value."""
+    if isinstance(value, dict):
+        return {key: marked(part, mark, f"{path}.{key}" if path else str(key)) for key, part in value.items()}
+    if isinstance(value, list):
+        return [marked(part, mark, f"{path}.{index}") for index, part in enumerate(value)]
+    return mark(path)
+
+
+def lines_of(text: str) -> Dict[str, int]:
+    """The line, from 1, of each single value in the text of a TOML file, by dotted key.
+
+    A TOML parser does not tell lines. So the first n lines are parsed, for each n, with the brackets closed that are
+    open there: a value that appears stands on line n. Where the first n lines are no TOML even so, as inside of a text
+    of several lines, the value counts as that of the line with its end.
+    """
+    found: Dict[str, int] = {}
+    lines, open_brackets = text.splitlines(), ""
+    for number, line in enumerate(lines, start=1):
+        for bracket in re.findall(r"[\[\]{}]", NO_BRACKETS.sub("", line)):
+            open_brackets = open_brackets + bracket if bracket in "[{" else open_brackets[:-1]
+        values = _values([*lines[:number], open_brackets[::-1].translate(CLOSING)])
+        if values is None:  # brackets in a text of several lines are none
+            values = _values(lines[:number])
+            open_brackets = open_brackets if values is None else ""
+        for key in values or ():
+            found.setdefault(key, number)
+    return found
+
+
+def _values(lines: List[str]) -> Optional[Dict[str, Any]]:
+    """The single values in these lines; None if they are no TOML."""
+    try:
+        return leaves(tomllib.loads("\n".join(lines)))
+    except ValueError:
+        return None
+
+
+def settings(resolved: Dict[str, Any], origins: Dict[str, str]) -> List[Setting]:
+    """Every key of a resolved run file with its origin.
+
+    Args:
+        resolved: all keys and values, as ``RunFile.plain`` gives them.
+        origins: of the values that somebody has given, by dotted key.
+    """
+    found = leaves(resolved, whole_lists=True)
+    return [Setting(key, value, _origin(key, origins) or DEFAULT) for key, value in found.items()]
+
+
+def _origin(key: str, origins: Dict[str, str]) -> Optional[str]:
+    place, _, last = key.rpartition(".")
+    places = [key, f"{key}.0"]  # the second of a whole list
+    if last in CHOICES:
+        places += [place, place.rpartition(".")[0]]  # the second of metric = "accuracy", a list with one entry
+    return next((origins[place] for place in places if place in origins), None)
