@@ -6,7 +6,7 @@ import spikecore as sc
 from benchmarks.accuracy.plan import Experiment, Library, images, train_classifier
 from spikecore.datasets import Loader
 
-HIDDEN, BETA, LR, EPOCHS, BATCH = 128, 0.9, 2e-3, 5, 128
+HIDDEN, BETA, LR, EPOCHS, BATCH = 128, 0.9, 2e-3, 10, 128
 
 
 def experiment(per_class: int) -> Experiment:

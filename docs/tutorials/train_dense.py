@@ -55,8 +55,8 @@ for ax, image, label in zip(axes, train.inputs, train.targets):
 # $$\frac{\partial L}{\partial W} =
 #   \frac{\partial L}{\partial S}\;\frac{\partial S}{\partial U}\;\frac{\partial U}{\partial W}$$
 #
-# The factor in the middle is the derivative of a step. It is zero everywhere, except at the threshold, where it does not
-# exist. So the product is zero: no weight would ever change. This is worse than the *dead neuron problem* of ReLU
+# The factor in the middle is the derivative of a step. It is zero everywhere, except at the threshold, where it does
+# not exist. So the product is zero: no weight would ever change. This is worse than the *dead neuron problem* of ReLU
 # networks, where only the inactive units get no gradient. Here, neurons that fire get none, either. PyTorch says so:
 
 # %%
@@ -67,10 +67,10 @@ print("a comparison in torch: spikes", spk.tolist(), "- has a gradient:", spk.re
 # %% [markdown]
 # ## Surrogate gradients
 #
-# The remedy keeps the spike in the forward pass and lies in the backward pass: where the chain rule needs
-# $\partial S/\partial U$, it takes the derivative of a smooth curve that looks like a step from far away. It is called a
-# *surrogate gradient* (E. Neftci, H. Mostafa, F. Zenke, *Surrogate gradient learning in spiking neural networks*, 2019).
-# The default of spikecore, as of snnTorch, is the arctangent with $\alpha = 2$:
+# The remedy keeps the spike in the forward pass and lies in the backward pass: where the chain rule needs $\partial
+# S/\partial U$, it takes the derivative of a smooth curve that looks like a step from far away. It is called a
+# *surrogate gradient* (E. Neftci, H. Mostafa, F. Zenke, *Surrogate gradient learning in spiking neural networks*,
+# 2019). The default of spikecore, as of snnTorch, is the arctangent with $\alpha = 2$:
 #
 # $$\frac{\partial S}{\partial U} \;\leftarrow\; \frac{\alpha/2}{1 + (\pi \alpha u / 2)^2}, \qquad u = U - \theta$$
 #
@@ -91,11 +91,11 @@ fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
 lines = spikeplot.surrogate_curves({name: (u, each.derivative(xp, u)) for name, each in choice.items()}, ax)
 
 # %% [markdown]
-# Two things differ. The *width* says how far from the threshold a neuron still learns. A wide surrogate such as `atan(2)`
-# reaches neurons that are silent; a narrow one such as `fast_sigmoid(25)` reaches only those that nearly fire. The
-# *height and area* say how large a gradient gets when it passes many neurons or many steps.
-# [Surrogates](../surrogates.md) lists all of them, and [training recipes](../training.md) measures what they do to deep
-# and recurrent networks.
+# Two things differ. The *width* says how far from the threshold a neuron still learns. A wide surrogate such as
+# `atan(2)` reaches neurons that are silent; a narrow one such as `fast_sigmoid(25)` reaches only those that nearly
+# fire. The *height and area* say how large a gradient gets when it passes many neurons or many steps.
+# [Surrogates](../surrogates.md) lists all of them, and [training recipes](../training.md) measures what they do to
+# deep and recurrent networks.
 #
 # With a surrogate the same three membranes get gradients. They are not the derivative of anything that the forward pass
 # computes, but they point in a useful direction.
@@ -112,8 +112,8 @@ assert current.grad[0, 1] > 0.9  # next to the threshold: nearly alpha/2
 # %% [markdown]
 # ## Backpropagation through time
 #
-# The membrane has a memory, so a weight acts on the loss by every step at which it was used. The gradient is the sum over
-# all of these paths (backpropagation through time, BPTT):
+# The membrane has a memory, so a weight acts on the loss by every step at which it was used. The gradient is the sum
+# over all of these paths (backpropagation through time, BPTT):
 #
 # $$\frac{\partial L}{\partial W} = \sum_t \sum_{s \le t}
 #   \frac{\partial L[t]}{\partial U[t]}\;\frac{\partial U[t]}{\partial U[s]}\;
@@ -142,9 +142,9 @@ _ = ax.legend(frameon=False)
 # ## The network, in PyTorch
 #
 # 784 pixels, 1000 hidden neurons, 10 output neurons, 25 steps. The image is not encoded as spikes: each pixel is a
-# constant current for all 25 steps, and the first layer of neurons turns it into spikes (*direct encoding*; the page on
-# [spike encoding](spike_encoding.md) has others). A module of `spikecore.nn` takes the arguments of the snnTorch module of the
-# same name, so this class runs with either import.
+# constant current for all 25 steps, and the first layer of neurons turns it into spikes (*direct encoding*; the page
+# on [spike encoding](spike_encoding.md) has others). A module of `spikecore.nn` takes the arguments of the snnTorch
+# module of the same name, so this class runs with either import.
 
 # %%
 STEPS, HIDDEN, BETA = 25, 1000, 0.95
@@ -180,8 +180,9 @@ print("spikes", tuple(spikes.shape), "membranes", tuple(membranes.shape), "- tim
 #
 # $$L = \sum_t -\log \frac{e^{U_y[t]}}{\sum_c e^{U_c[t]}}$$
 #
-# A membrane is a graded number and tells at every step how far a neuron is from being right, even if it never fires. The
-# price: nothing asks the right neuron to *fire*. It is enough that its membrane is higher than those of the others.
+# A membrane is a graded number and tells at every step how far a neuron is from being right, even if it never fires.
+# The price: nothing asks the right neuron to *fire*. It is enough that its membrane is higher than those of the
+# others.
 #
 # Before training, all classes should be equally likely, which costs $\ln 10$ per step. If your first loss is far from
 # $T \ln 10$, the network starts with strong opinions.
@@ -199,8 +200,8 @@ assert abs(first - 25 * np.log(10)) < 6
 # %% [markdown]
 # ## A training loop by hand
 #
-# Nothing is special about it: forward, loss, backward, step. The gradient flows through the 25 steps because the loop of
-# `forward` is ordinary Python, which autograd records. States start from rest for each batch, by `reset_mem()`.
+# Nothing is special about it: forward, loss, backward, step. The gradient flows through the 25 steps because the loop
+# of `forward` is ordinary Python, which autograd records. States start from rest for each batch, by `reset_mem()`.
 
 
 # %%
@@ -230,15 +231,16 @@ ax.set(xlabel="update", ylabel="loss", ylim=(0, None))
 _ = ax.legend(frameon=False)
 
 # %% [markdown]
-# A class of this kind also runs over a whole sequence at once: `snn.run` ([Modules for PyTorch](../nn.md)) takes a module
-# written for one step.
+# A class of this kind also runs over a whole sequence at once: `snn.run` ([Modules for PyTorch](../nn.md)) takes a
+# module written for one step.
 #
 # ## The same with `sc.Model`
 #
-# `sc.Sequential` describes the network without weights; `sc.Model` gives it weights on an engine. `fit` is the loop above
-# with validation, learning-rate schedules, checkpoints and a check for numbers that are not finite. The loss has a name,
-# `ce_membrane_loss(over_time="sum")`. With `num_steps`, each image is a current that is constant in time, so the first
-# `Linear` is computed once and not 25 times.
+# `sc.Sequential` describes the network without weights; `sc.Model` gives it weights on an engine. `fit` is the loop
+# above with validation, learning-rate schedules, checkpoints and a check for numbers that are not finite. The loss
+# has a name, `ce_membrane_loss(over_time="sum")`. With `num_steps`, each image is a current that is constant in time,
+# so the first `Linear` is computed once and not 25 times.
+
 
 
 # %%
@@ -277,9 +279,9 @@ lines = spikeplot.training_curves(model.history, axes)
 # ## Which loss, and which decoder?
 #
 # The accuracy in the picture counts spikes. We could as well read the membranes that the loss reads. Here is the same
-# network with five losses, for three epochs each, decoded in both ways. `ce_rate_loss` takes the spikes of each step as
-# logits, `ce_count_loss` their sum, and `mse_count_loss(0.8, 0.2)` wants the right class to fire at 80 % of the steps and
-# the others at 20 %.
+# network with five losses, for three epochs each, decoded in both ways. `ce_rate_loss` takes the spikes of each step
+# as logits, `ce_count_loss` their sum, and `mse_count_loss(0.8, 0.2)` wants the right class to fire at 80 % of the
+# steps and the others at 20 %.
 
 # %%
 losses = {
@@ -304,7 +306,8 @@ assert min(found["squared spike counts"][0], found["spikes at each step"][0]) > 
 # Three things can be read from the table:
 #
 # - A loss on membranes wants its membranes decoded. Counting spikes instead throws away what the network has learned.
-# - A loss on spikes is decoded by spikes as well as by anything else. Hardware that gives spikes alone needs such a loss.
+# - A loss on spikes is decoded by spikes as well as by anything else. Hardware that gives spikes alone needs such a
+#   loss.
 # - Sum and mean over time hardly differ, because Adam divides the size of a gradient out again. With SGD, a sum over 25
 #   steps is a learning rate that is 25 times as large.
 #
@@ -345,7 +348,8 @@ _ = fig.supxlabel("class", fontsize=9)
 # %% [markdown]
 # The last three are mistakes, and the bars show why: a neuron cannot fire more than once per step. Two output neurons
 # fire at (nearly) every step, and counting can no more tell them apart. Their membranes can: both are above the
-# threshold, but not equally far. Nothing in a membrane loss keeps the wrong neurons silent, as long as they are *lower*.
+# threshold, but not equally far. Nothing in a membrane loss keeps the wrong neurons silent, as long as they are
+# *lower*.
 #
 # The activity over time, for the first of these images. Each dot is a spike of one of the 1000 hidden neurons; below
 # are the ten output neurons.
@@ -359,8 +363,8 @@ top.set(ylabel="hidden neuron", xlabel="")
 _ = bottom.set(ylabel="class", yticks=range(0, 10, 3))
 
 # %% [markdown]
-# The hidden layer is busy. `SF.activity` counts: the *rate* is the mean number of spikes per neuron and step, *silent* is
-# the part of the neurons that never fire, so that nothing behind them learns from them.
+# The hidden layer is busy. `SF.activity` counts: the *rate* is the mean number of spikes per neuron and step,
+# *silent* is the part of the neurons that never fire, so that nothing behind them learns from them.
 
 # %%
 report = SF.activity(model, test.inputs[:200], num_steps=STEPS)
@@ -408,8 +412,8 @@ for steps in (5, 25):
 # than the spikes, so that decoding them costs less.
 
 # %% [markdown]
-# **2. A memory that is too short.** Set `BETA` to 0 in both layers: the neuron forgets its membrane at each step. What is
-# left of a spiking network?
+# **2. A memory that is too short.** Set `BETA` to 0 in both layers: the neuron forgets its membrane at each step.
+# What is left of a spiking network?
 
 # %% tags=["answer"]
 forgetful = sc.Sequential(sc.Linear(784, 200), sc.Leaky(beta=0.0), sc.Linear(200, 10), sc.Leaky(beta=0.0))
@@ -421,8 +425,8 @@ print("patterns of a hidden neuron over time, first image:", np.unique(spikes[:,
 # never, at every second step, or (above twice the threshold) always: a network of neurons with three values.
 
 # %% [markdown]
-# **3. Poisson spikes instead of a current.** Pass `encoder=sc.spikegen.rate` to `fit`, so that each pixel fires at random with
-# a probability that is its brightness. Is it better or worse than the constant current?
+# **3. Poisson spikes instead of a current.** Pass `encoder=sc.spikegen.rate` to `fit`, so that each pixel fires at
+# random with a probability that is its brightness. Is it better or worse than the constant current?
 
 # %% tags=["answer"]
 noisy = sc.Model(network(), engine="torch", seed=0)
