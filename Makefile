@@ -4,10 +4,10 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub tutorials docs package clean
+.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One stamp per set of extras, so that a repeated `make` costs nothing and `make demo` does not wait for linters.
 # The quoted names are the sets: `make .venv/extras-all` installs what `make demo` needs, and so on.
@@ -79,6 +79,9 @@ tutorials: .venv/extras-docs  ## execute the tutorials that have changed, into b
 
 docs: .venv/extras-docs  ## the documentation with its tutorials, into build/site
 	$(BIN)/mkdocs build --strict
+
+site-pictures: .venv/extras-docs .venv/extras-test  ## pictures of the documentation's pages in Chromium, into build/screenshots
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_site_pictures.py
 
 package: .venv/extras-dev  ## wheel and source distribution, tried in clean environments of every Python found here
 	rm -rf build/package

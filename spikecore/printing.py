@@ -1,8 +1,9 @@
-"""How objects print: dataclasses with the fields that matter, arrays by shape, and small tables for notebooks."""
+"""How objects print: dataclasses with the fields that matter, arrays by shape, and tables for notebooks."""
 
 from __future__ import annotations
 
 import html
+import sys
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, ClassVar, Iterable, List, Sequence, Tuple
 
@@ -68,6 +69,12 @@ def _is_default(field: Any, value: Any) -> bool:
     return same is True  # an array compares to an array
 
 
+def in_notebook() -> bool:
+    """Whether the program runs in a kernel of Jupyter's. IPython on a terminal has none."""
+    ipython: Any = sys.modules.get("IPython")
+    return hasattr(ipython.get_ipython(), "kernel") if ipython is not None else False
+
+
 def call(name: str, parts: Sequence[str]) -> str:
     """The text of a call, on several lines if it is too long for one."""
     line = f"{name}({', '.join(parts)})"
@@ -125,7 +132,8 @@ def table(title: str, rows: Sequence[Sequence[str]], head: Sequence[str] = (), f
         head: names of the columns; default: none.
         faint: which rows are less important; default: none.
     """
-    parts = [f"<table><caption style='text-align:left;caption-side:top'><b>{html.escape(title)}</b></caption>"]
+    style = "text-align:left;caption-side:top;white-space:nowrap"
+    parts = [f"<table><caption style='{style}'><b>{html.escape(title)}</b></caption>"]
     if head:
         parts.append(f"<thead>{_row('th', head)}</thead>")
     dim = [*faint, *([False] * (len(rows) - len(faint)))]

@@ -392,6 +392,13 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.spikeplot.activity_map": {"spikes": {"1": SPIKES}},
     "spikecore.spikeplot.raster": {"spikes": SPIKES[:, 0]},
     "spikecore.spikeplot.traces": {"mem": X[:, 0]},
+    "spikecore.spikeplot.stack": {"mem": X[:, 0]},
+    "spikecore.spikeplot.predictions": {
+        "inputs": np.ones((2, 4, 4)),
+        "targets": [0, 1],
+        "predicted": [0, 1],
+        "labels": ["a", "b"],
+    },
     "spikecore.spikeplot.spike_count": {"data": SPIKES[:, 0]},
     "spikecore.spikeplot.animator": {"data": X[:, 0, :4].reshape(4, 2, 2)},
     "spikecore.spikeplot.event_animation": {"frames": np.zeros((4, 2, 3, 3))},
@@ -410,7 +417,7 @@ MODULES = (
     "spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
 ).split()
 METHODS = {
-    "spikecore.Model": "__call__ stream run_events fit evaluate save to_engine load_state".split(),
+    "spikecore.Model": "__call__ stream run_events fit evaluate predict save to_engine load_state".split(),
     "spikecore.functional.ce_rate_loss": ["__call__"],
 }
 #: Public, and not called with arguments of a user's: abstract, results, and what runs at every step.

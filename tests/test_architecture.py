@@ -52,3 +52,11 @@ def test_each_stop_of_the_tour_is_one_short_file():
     assert len(files) == 5
     for name in files:
         assert len((ROOT / name).read_text("utf-8").splitlines()) <= 200, name
+
+
+def test_every_file_that_builds_the_site_is_named():
+    below = PAGE.read_text("utf-8").split("\ndocs/ ")[1].split("\nexamples/")[0]
+    files = [*(ROOT / "docs").glob("*.py"), *(ROOT / "docs" / "builder").iterdir()]
+    names = {path.name for path in files if path.is_file()}
+    assert names - set(re.findall(r"[\w.]+", below)) == set()
+    assert set(re.findall(r"\w+\.py\b", below)) - names == set()

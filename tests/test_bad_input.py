@@ -181,7 +181,7 @@ def test_losses_refuse_other_shapes_and_options():
 
 
 def test_data_that_are_no_batches():
-    with refused(TypeError, r"wrap arrays: spikecore\.datasets\.Loader"):
+    with refused(TypeError, r"wrap them: spikecore\.datasets\.Loader"):
         model().fit((X, Y), num_steps=2)
     with refused(TypeError, "batch 1 is a ndarray, expected a pair"):
         model().fit([(X, Y), X], num_steps=2)

@@ -310,6 +310,9 @@ def test_json_is_all_that_stands_on_stdout(spikecore):
     assert code == 0
     assert report["ok"] is True
     assert report["worst"] < 1e-9
+    assert set(report) == {*"ok verdict worst worst_difference rows divergences remarks notes".split()}
+    assert spikecore("verify", "run", "--samples", "2")[1].splitlines()[0] == report["verdict"]
+    assert len(spikecore("verify", "run", "--samples", "2", "--table")[1].splitlines()) > len(report["rows"])
     assert {"check", "name", "shape", "max_abs", "max_rel", "limit", "verdict"} == set(report["rows"][0])
     assert [status["name"] for status in json.loads(spikecore("engines", "--json")[1])] == [
         e.name for e in sc.engines()

@@ -313,7 +313,12 @@ def test_absent_mnist_says_what_where_from_and_where_to(tmp_path):
     with pytest.raises(DataFileError) as caught:
         datasets.mnist(tmp_path)
     message = str(caught.value)
-    for part in ("t10k-labels-idx1-ubyte", "torchvision.datasets.MNIST", str(tmp_path / "MNIST" / "raw")):
+    for part in (
+        "t10k-labels-idx1-ubyte",
+        "download=True",
+        "torchvision.datasets.MNIST",
+        str(tmp_path / "MNIST" / "raw"),
+    ):
         assert part in message
 
 

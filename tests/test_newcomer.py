@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -377,3 +378,216 @@ def test_a_state_is_loaded_whole_and_may_hold_tensors():
     )
     other.load_state({**state, "params": {name: torch.tensor(x) for name, x in state["params"].items()}})
     assert all((other.params()[name] == x).all() for name, x in model.params().items())
+
+
+# ---- fifty mistakes and more ---------------------------------------------------------------------------------------
+
+IMAGES = np.zeros((4, 1, 28, 28), "float32")
+SEQUENCES, VALUES = np.zeros((6, 9, 5)), np.zeros((9, 6, 3))
+REGRESSED = functional.mse_membrane_loss(time_var_targets=True)
+
+
+def model(**options):
+    return sc.Model(network(), "numpy", **options)
+
+
+def convolved(*behind):
+    front = (sc.Conv2d(1, 4, 5), sc.MaxPool2d(4), sc.Leaky())
+    return sc.Model(sc.Sequential(*front, *behind), "numpy", input_shape=(1, 28, 28))
+
+
+def out():
+    return model()(X, num_steps=2)
+
+
+def names(count=6):
+    return np.array(["cat", "dog", "owl"])[np.arange(count) % 3]
+
+
+#: A mistake: what is written, and what the message must say: what is wrong, where, and what to write instead.
+MISTAKES = {
+    # engines and devices
+    "engine='cuda'": (lambda: sc.Model(network(), "cuda"), "'cuda'", "engine", "engine='torch', device='cuda'"),
+    "engine='gpu'": (lambda: sc.Model(network(), "gpu"), "'gpu'", "engine", "device='cuda'"),
+    "engine='Torch'": (lambda: sc.Model(network(), "Torch"), "'Torch'", "engine", "did you mean 'torch'"),
+    "device= on numpy": (lambda: model(device="cuda"), "'device'", "engine 'numpy'", "engine='torch' has devices"),
+    # words of PyTorch
+    "model.parameters()": (lambda: model().parameters(), "'parameters'", "Model", r"model\.params\(\).*to_torch"),
+    "model.train()": (lambda: model().train(), "'train'", "Model", "leave it out"),
+    "model.eval()": (lambda: model().eval(), "'eval'", "Model", "leave it out"),
+    "model.to('cuda')": (lambda: model().to("cuda"), "'to'", "Model", r"to_engine\('torch', device='cuda'\)"),
+    "model.forward(x)": (lambda: model().forward(X), "'forward'", "Model", r"model\(x, num_steps=25\)"),
+    "model.state_dict()": (lambda: model().state_dict(), "'state_dict'", "Model", r"model\.state\(\)"),
+    "model.zero_grad()": (lambda: model().zero_grad(), "'zero_grad'", "Model", r"to_torch\(model\).*bptt"),
+    "model.compile(loss)": (lambda: model().compile("adam"), "'compile'", "Model", "arguments of fit"),
+    "model.reset()": (lambda: model().reset(), "'reset'", "Model", "each call starts at rest"),
+    "model.fitt": (lambda: model().fitt, "'fitt'", "Model", "did you mean 'fit'"),
+    "net(x)": (lambda: network()(X), "cannot be called", "Sequential", r"sc\.Model\(network\)"),
+    "neuron(x)": (lambda: sc.Leaky(beta=0.9)(X), "cannot be called", "Leaky", r"sc\.Model\(network\)"),
+    # outputs
+    "out.mem": (lambda: out().mem, "'mem'", "Output", r"out\.membrane"),
+    "out.sum()": (lambda: out().sum(), "'sum'", "Output", r"out\.spikes"),
+    "out[0]": (lambda: out()[0], "no tuple", "Output", r"out\.spikes or out\.membrane"),
+    "spk, mem = model(x)": (lambda: (lambda spk, mem: spk)(*out()), "unpacked", "Output", r"out\.spikes or out\.mem"),
+    "out.states[1]": (lambda: out().states[1], "names of layers", "states", r"states\['1'\]"),
+    # arguments
+    "Adam(learning_rate=)": (lambda: sc.Adam(learning_rate=1e-3), "'learning_rate'", "Adam", "did you mean 'lr'"),
+    "fit(num_step=)": (lambda: model().fit(X, Y, num_step=2), "'num_step'", r"Model\.fit", "did you mean 'num_steps'"),
+    "fit(timesteps=)": (lambda: model().fit(X, Y, timesteps=2), "'timesteps'", r"Model\.fit", "mean 'num_steps'"),
+    "fit(num_epochs=)": (lambda: model().fit(X, Y, num_epochs=2), "'num_epochs'", r"Model\.fit", "mean 'epochs'"),
+    "fit(lr=)": (lambda: model().fit(X, Y, lr=1e-3), "'lr'", r"Model\.fit", r"optimizer=sc\.Adam\(lr=\.\.\.\)"),
+    "fit(criterion=)": (lambda: model().fit(X, Y, criterion=1), "'criterion'", r"Model\.fit", "did you mean 'loss'"),
+    "fit(batches, batch_size=)": (lambda: fit(batch_size=2), "batch_size=2", "data=", r"Loader\(x, y, batch_size=2\)"),
+    "Linear(units=)": (lambda: sc.Linear(in_features=5, units=3), "'units'", "Linear", "did you mean 'out_features'"),
+    "Leaky(0.9)": (lambda: sc.Leaky(0.9), "keyword arguments only", "Leaky", r"Leaky\(beta=0\.9\)"),
+    "Leaky(learn_beta=)": (lambda: sc.Leaky(learn_beta=True), "'learn_beta'", "Leaky", r"beta=sc\.learn"),
+    "sc.Leeky": (lambda: sc.Leeky, "'Leeky'", "spikecore", "did you mean 'Leaky'"),
+    # one kind of thing for another
+    "a class as a layer": (lambda: sc.Sequential(sc.Linear(5, 3), sc.Leaky), "a class", "entry 1", r"write Leaky\("),
+    "a class as a network": (lambda: sc.Model(sc.Leaky), "a class", "network", r"write Leaky\(\.\.\.\)"),
+    "a class as a loss": (lambda: fit(loss=functional.ce_rate_loss), "<class", "loss=", r"ce_rate_loss\(\)"),
+    "a class as an optimiser": (lambda: fit(optimizer=sc.Adam), "<class", "optimizer=", r"sc\.Adam\(lr=1e-3\)"),
+    "loss='ce'": (lambda: fit(loss="ce"), "'ce'", "loss=", r"ce_rate_loss\(\)"),
+    "optimizer='adam'": (lambda: fit(optimizer="adam"), "'adam'", "optimizer=", r"sc\.Adam\(lr=1e-3\)"),
+    "encoder='rate'": (lambda: fit(encoder="rate"), "'rate'", "encoder=", r"spikecore\.spikegen\.rate"),
+    "surrogate='atan'": (lambda: sc.Leaky(surrogate="atan"), "'atan'", "surrogate=", r"surrogate\.atan\(\)"),
+    "a list of layers": (lambda: sc.Sequential([sc.Linear(5, 3)]), "not a spikecore layer", "entry 0", r"\(\*layers\)"),
+    "verify(network)": (lambda: sc.verify(network(), X, Y), "Sequential", "model=", r"sc\.Model\(network\)"),
+    # shapes
+    "Linear behind a convolution": (
+        lambda: convolved(sc.Flatten(), sc.Linear(128, 10)),
+        r"\(144,\)",
+        "layer 4: Linear",
+        r"write Linear\(144, 10\)",
+    ),
+    "Linear without Flatten": (
+        lambda: convolved(sc.Linear(144, 10)),
+        r"\(4, 6, 6\)",
+        "layer 3: Linear",
+        r"put a Flatten\(\) before it",
+    ),
+    "Linear behind Linear": (
+        lambda: sc.Model(sc.Sequential(sc.Linear(5, 8), sc.Linear(10, 3))),
+        r"\(8,\)",
+        "layer 1",
+        r"write Linear\(8, 3\)",
+    ),
+    "images into Linear": (
+        lambda: sc.Model(sc.Sequential(sc.Linear(784, 3)), "numpy")(IMAGES, num_steps=2),
+        r"\(4, 1, 28, 28\)",
+        "input",
+        r"put a Flatten\(\)",
+    ),
+    "a single sample": (lambda: model()(X[0], num_steps=2), r"\(5,\)", "input", r"x\[None\]"),
+    "num_steps forgotten": (lambda: model()(X), r"\(6, 5\)", "input", "pass num_steps"),
+    "num_steps forgotten in fit": (lambda: model().fit(X, Y), r"\(6, 5\)", "x of shape", "pass num_steps=25"),
+    "num_steps of a sequence": (
+        lambda: model()(SEQUENCES, num_steps=2),
+        r"\(6, 9, 5\)",
+        "input",
+        "leave out num_steps",
+    ),
+    "batch first": (lambda: model().fit([(SEQUENCES, Y)]), "axes look exchanged", "6 time steps", "pass time_axis=1"),
+    "batch first in regression": (
+        lambda: model().fit([(SEQUENCES, VALUES)], REGRESSED),
+        "axes .* look exchanged",
+        "targets",
+        "pass time_axis=1",
+    ),
+    "inputs and targets of unequal number": (
+        lambda: model().fit(X, Y[:4], num_steps=2),
+        "6 inputs but 4 targets",
+        "targets",
+        "axis 0 of both",
+    ),
+    # targets
+    "names as labels": (lambda: model().fit(X, names(), num_steps=2), "'cat'", "targets=", r"return_inverse=True"),
+    "names in batches": (lambda: fit([(X, names())]), "'cat'", "entries of type", r"np\.unique\(names, return_inv"),
+    "labels from 1": (lambda: model().fit(X, Y + 1, num_steps=2), "out of range", r"targets\[2\] = 3", r"\(0\.\.2\)"),
+    "one-hot labels": (lambda: model().fit(X, np.eye(3)[Y], num_steps=2), r"\(6, 3\)", "targets", r"argmax\(-1\)"),
+    "labels as floats": (lambda: model().fit(X, Y * 1.0, num_steps=2), "float", "targets", "integer class indices"),
+    "a column of labels": (lambda: model().fit(X, Y[:, None], num_steps=2), r"\(6, 1\)", "targets", r"targets\[:, 0\]"),
+    "predict after regression": (
+        lambda: model().predict(X, num_steps=2, loss=REGRESSED),
+        "compares with none",
+        "loss=",
+        r"out\.membrane",
+    ),
+    # values
+    "NaN in the input": (lambda: model()(X * np.nan, num_steps=2), "is nan", r"input\[0, 0\]", "must be finite"),
+    "uint8 into rate": (
+        lambda: spikegen.rate((X * 255).astype("uint8"), 2),
+        "above 1",
+        "rate: data of dtype uint8",
+        "data / 255",
+    ),
+    "objects as input": (lambda: model()(np.array([None] * 5)), "None", "input=", "an array of numbers"),
+    "num_steps=2.5": (lambda: model()(X, num_steps=2.5), r"2\.5", "num_steps", "an int >= 1"),
+    "beta=1.5": (lambda: sc.Leaky(beta=1.5), r"1\.5", "Leaky: beta", r"in \[0, 1\]"),
+    # data
+    "fit(Dataset)": (lambda: fit(Dataset(X, Y)), "samples, not batches", "data=", r"Loader\(data\)"),
+    "fit((x, y))": (lambda: model().fit((X, Y)), "a tuple of arrays", "data", r"fit\(inputs, targets\)"),
+    "evaluate(x)": (lambda: model().evaluate(X, num_steps=2), "no targets", "data", r"fit\(x, y\)"),
+    "validation=0.2": (lambda: fit(validation=0.2), r"0\.2", "validation=", r"Loader\(inputs, targets\)"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_what_where_and_what_instead(mistake):
+    act, what, where, remedy = MISTAKES[mistake]
+    with pytest.raises((TypeError, ValueError, AttributeError, KeyError, DataError)) as caught:
+        act()
+    for part in (what, where, remedy):
+        assert re.search(part, str(caught.value)), str(caught.value)
+
+
+def test_there_are_fifty():
+    assert len(MISTAKES) >= 50
+
+
+def modules():
+    torch = pytest.importorskip("torch")
+    import spikecore.nn as snn
+
+    return torch, torch.nn, snn
+
+
+def test_modules_in_the_wrong_container():
+    torch, nn, snn = modules()
+    refuses(lambda: sc.Sequential(sc.Linear(5, 3), snn.Leaky(beta=0.9)), r"entry 1 is Leaky.*write sc\.Leaky\(\.\.\.\)")
+    refuses(lambda: sc.Sequential(nn.Linear(5, 3)), r"entry 0 is Linear.*write sc\.Linear\(\.\.\.\)")
+    twice = nn.Sequential(snn.Leaky(beta=0.9), snn.Leaky(beta=0.9))
+    refuses(lambda: twice(torch.rand(6, 5)), r"input_ is a tuple.*\(spikes, state\).*init_hidden=True")
+    optimiser = torch.optim.Adam(nn.Linear(2, 2).parameters())
+    refuses(
+        lambda: fit(optimizer=optimiser),
+        r"optimizer=Adam \(.*must be a spikecore optimiser, e\.g\. sc\.Adam\(lr=1e-3\)",
+    )
+
+
+def troubleshooting():
+    return (Path(__file__).parent.parent / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+
+
+def test_what_torch_itself_says_stands_on_the_page_for_it():
+    """Errors that torch raises before this library is asked: the page has their words and the remedy."""
+    torch, nn, snn = modules()
+
+    def again():
+        net = nn.Sequential(nn.Linear(5, 3), snn.Leaky(beta=0.9, init_hidden=True))
+        for _ in range(2):
+            net(torch.rand(6, 5))
+            net[1].mem.sum().backward()
+
+    page = " ".join(troubleshooting().split())
+    for act, kind, words in (
+        (
+            lambda: nn.Sequential(snn.Leaky(beta=0.9), nn.Linear(5, 3))(torch.rand(6, 5)),
+            TypeError,
+            "must be Tensor, not tuple",
+        ),
+        (lambda: nn.Sequential(nn.Linear(5, 3), sc.Leaky(beta=0.9)), TypeError, "is not a Module subclass"),
+        (again, RuntimeError, "Trying to backward through the graph a second time"),
+    ):
+        refuses(act, words, kind)
+        assert words in page

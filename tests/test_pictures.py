@@ -76,7 +76,7 @@ def test_curves_show_every_metric_and_leave_pyplot_alone(drawn):
         prepared = plt.figure()
         rows = [{"epoch": n, "loss": 1.0 / n, "f1": 0.1 * n, "val_loss": 2.0, "val_f1": 0.2, "lr": 0.1} for n in (1, 2)]
         figures = drawn(sc.Leaky(), history=rows)
-        assert [ax.get_title() for ax in figures["curves.png"].axes] == ["Loss", "F1"]
+        assert [ax.get_ylabel() for ax in figures["curves.png"].axes] == ["loss", "f1"]
         assert plt.get_fignums() == [prepared.number]
         assert not prepared.axes
         lines = spikeplot.training_curves(rows)

@@ -20,6 +20,7 @@ before = model.params()
 model.fit([([[1.0, 2.0], [2.0, 1.0]], [0, 1])], optimizer=sc.Adam(lr=0.1), num_steps=3, progress=False)
 after = model.params()
 assert any((before[name] != after[name]).any() for name in before), "nothing was learned"
+model.load_state(model.state())
 """
 SOURCES = sorted((ROOT / "spikecore").rglob("*.py"))
 

@@ -5,7 +5,10 @@ Their own code runs when the documentation is built (`make tutorials`).
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -135,6 +138,25 @@ def test_what_is_wrong_fails_the_build(fault, tmp_path, monkeypatch):
     with pytest.raises(execute.TutorialError, match=message):
         built(tmp_path, text)
     assert not list(tmp_path.glob("out/executed/*"))  # a failure is not kept
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs the signals of POSIX")
+def test_ctrl_c_ends_the_build(tmp_path):
+    page = tmp_path / "long.py"
+    page.write_text(
+        f"# %%\nimport time\nopen({str(tmp_path / 'began')!r}, 'w').close()\ntime.sleep(300)", encoding="utf-8"
+    )
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import execute\n"
+    code += "execute.executed([Path(sys.argv[2])], Path(sys.argv[3]))"
+    command = [sys.executable, "-c", code, str(BUILDER), str(page), str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "began").is_file():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert "KeyboardInterrupt" in said
+    assert process.returncode != 0
 
 
 def test_all_failures_are_reported_at_once(tmp_path):

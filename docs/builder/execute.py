@@ -7,10 +7,11 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLE = Path(__file__).with_name("matplotlibrc")
@@ -18,6 +19,8 @@ TOGETHER = 2  # kernels at a time, one numeric thread each
 SLOW, LIMIT = 90, 300  # seconds: a tutorial that takes longer is reported, one that takes longer than LIMIT fails
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+# What artists print, matplotlib's and those that pictures of spikecore return.
+HANDLES = ("<Axes", "(<Figure", "<Figure", "GradientErrors(", "SpikeCount(", "Stack(", "SurrogateLines(", "Traces(")
 
 
 class TutorialError(Exception):
@@ -39,7 +42,25 @@ def executed(pages: List[Path], directory: Path) -> Dict[str, Any]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     library = _library()
-    return asyncio.run(_all(pages, directory, library))
+    return _beside(lambda: asyncio.run(_all(pages, directory, library)))
+
+
+def _beside(work: Callable[[], Any]) -> Any:
+    """The result of `work` in a thread: in the main one nbclient takes Ctrl-C for itself, and the build goes on."""
+    results: List[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
 
 
 async def _all(pages: List[Path], directory: Path, library: str) -> Dict[str, Any]:
@@ -144,9 +165,9 @@ def check(notebook: Any, name: str) -> None:
 
 
 def _is_a_handle(output: Any) -> bool:
-    """Is this the text of an object of matplotlib, such as ``<Axes: >``, which says nothing beside the picture?"""
+    """Is this the text of artists of matplotlib, such as ``<Axes: >``, which says nothing beside the picture?"""
     text = output.get("data", {}).get("text/plain", "") if output.output_type == "execute_result" else ""
-    return "matplotlib." in text and bool(ADDRESS.search(text)) or text.startswith(("<Axes", "(<Figure", "<Figure"))
+    return "matplotlib." in text and bool(ADDRESS.search(text)) or text.startswith(HANDLES)
 
 
 def _code(notebook: Any) -> Iterator[Any]:

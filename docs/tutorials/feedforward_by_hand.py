@@ -18,7 +18,7 @@
 # Nobody wants to choose two electrical constants for each of a thousand neurons. Let the current be constant during a
 # step of $\Delta t$. The exact solution over this step is
 #
-# $$U(t + \Delta t) = \beta\, U(t) + (1 - \beta)\, R\, I , \qquad \beta = e^{-\Delta t/\tau} . \tag{1}$$
+# $$U(t + \Delta t) = \beta\, U(t) + (1 - \beta)\, R\, I , \qquad \beta = e^{-\Delta t/\tau} . \qquad (1)$$
 #
 # (Insert it: for $\Delta t \to 0$ it is $U(t)$, for $\Delta t \to \infty$ it is $RI$, and between the difference decays
 # like $e^{-t/\tau}$.) So $\beta$ is what is left of the membrane after one step. Forward Euler had $1 - \Delta t/\tau$
@@ -29,7 +29,7 @@
 # $(1 - \beta) R I = W X$. What remains is
 #
 # $$U[t] = \underbrace{\beta\, U[t-1]}_{\text{leak}} + \underbrace{W X[t]}_{\text{input}} -
-# \underbrace{S[t-1]\, \theta}_{\text{reset}} , \qquad S[t] = \Theta(U[t] - \theta) . \tag{2}$$
+# \underbrace{S[t-1]\, \theta}_{\text{reset}} , \qquad S[t] = \Theta(U[t] - \theta) . \qquad (2)$$
 #
 # One decay, one threshold, and weights: it is a recurrent network in which each neuron listens to nobody but itself.
 # How large is $\beta$?
@@ -75,9 +75,8 @@ for t in range(200):
 
 times = np.flatnonzero(by_hand["spikes"]).tolist()
 print("spikes at", times)
-print(
-    "membrane, steps 10 to 12:", np.round(by_hand["mem"][10:13], 4), "and 23, 24:", np.round(by_hand["mem"][23:25], 4)
-)
+print("membrane, steps 10 to 12:", np.round(by_hand["mem"][10:13], 4))
+print("membrane, steps 23 and 24:", np.round(by_hand["mem"][23:25], 4))
 
 # %% [markdown]
 # The library's neuron has the same equation, an array of any size in the place of the number, and gradients. Both give
@@ -94,11 +93,11 @@ assert np.allclose(mem[[10, 11, 12, 23, 24]], [0.21, 0.378, 0.5124, 1.0038, 0.01
 fig, axes = plt.subplots(3, 1, figsize=(7, 3.8), sharex=True, height_ratios=(1, 2, 0.5))
 axes[0].plot(weight * x, color="C1", drawstyle="steps-mid")
 axes[0].set_ylabel("input")
-axes[1].plot(mem, color="C0", label="library")
-axes[1].plot(by_hand["mem"], color="C2", linestyle="none", marker=".", markersize=3, label="by hand")
+axes[1].plot(mem, color="C0")
+axes[1].plot(by_hand["mem"], color="C2", linestyle="none", marker=".", markersize=3)
 axes[1].axhline(1.0, color="C7", linestyle="--", linewidth=1)
 axes[1].set_ylabel("membrane")
-axes[1].legend(fontsize=8, loc="lower right")
+axes[1].set_title("line: library, dots: by hand", fontsize=9, loc="right")
 axes[2].eventplot(np.flatnonzero(spikes), color="C3", linelengths=0.8, lineoffsets=0)
 axes[2].set(yticks=[], ylabel="spikes", xlabel="time step")
 fig.align_ylabels()
@@ -109,7 +108,7 @@ fig.tight_layout()
 # step late, though the leak has left only 80 % of the membrane by then. `reset_mechanism="subtract_decayed"` subtracts
 # before the leak and gives 0.8 · (1.0038 − 1) + 0.21 = 0.213.
 #
-# ## What $\beta$ and the threshold do
+# ## What the decay does
 #
 # Under a constant input $WX$, equation (2) without reset approaches $U_\infty = WX / (1 - \beta)$. So a large $\beta$
 # does two things: it remembers longer, *and* it amplifies, by $1/(1 - \beta)$. That is a trap. Changing $\beta$ from
@@ -120,7 +119,8 @@ fig, ax = plt.subplots(figsize=(7, 2.8))
 pulse = np.zeros((80, 1, 1), dtype=np.float32)
 pulse[5:40] = 0.1
 for number, beta in enumerate((0.5, 0.9, 0.99)):
-    one = sc.Model(sc.Sequential(sc.Leaky(beta=beta, reset_mechanism="none")), engine="numpy", input_shape=(1,))
+    neuron = sc.Leaky(beta=beta, reset_mechanism="none")
+    one = sc.Model(sc.Sequential(neuron), engine="numpy", input_shape=(1,))
     mem = one(pulse).membrane[:, 0, 0]
     ax.plot(mem, color=f"C{number}", label=rf"$\beta$ = {beta}")
     print(f"beta = {beta:4}: highest membrane {mem.max():.2f}, limit {0.1 / (1 - beta):.1f}")
@@ -169,7 +169,8 @@ for t in range(200):
     spikes2, mem2 = leaky(mem2, spikes1 @ w2.T + b2, beta=0.99)
     hidden_by_hand.append(spikes1)
     output_by_hand.append(spikes2)
-print("by hand:", np.sum(hidden_by_hand), "spikes of hidden neurons,", np.sum(output_by_hand), "of outputs")
+counts = np.sum(hidden_by_hand), np.sum(output_by_hand)
+print(f"by hand: {counts[0]} spikes of hidden neurons, {counts[1]} of outputs")
 
 # %% [markdown]
 # The library does it in one call. The loop over time is inside, compiled where this pays. `record=True` asks for the
@@ -181,10 +182,10 @@ for name, states in out.states.items():
     shapes = ", ".join(f"{key} {value.shape}" for key, value in states.items())
     print(f"layer {name}: {shapes}")
 hidden, output = out.states["1"], out.states["3"]
-differing = int((hidden.spikes != np.array(hidden_by_hand)).sum() + (output.spikes != np.array(output_by_hand)).sum())
-print(
-    "library:", int(hidden.spikes.sum()), "and", int(output.spikes.sum()), "spikes; differing from the loop:", differing
-)
+differing = int((hidden.spikes != np.array(hidden_by_hand)).sum())
+differing += int((output.spikes != np.array(output_by_hand)).sum())
+print(f"library: {int(hidden.spikes.sum())} and {int(output.spikes.sum())} spikes")
+print("spikes that differ from the loop:", differing)
 assert differing <= 0.001 * hidden.spikes.size
 
 # %% [markdown]
@@ -195,7 +196,8 @@ assert differing <= 0.001 * hidden.spikes.size
 # layer has no such order, since each hidden neuron sees all pixels.
 
 # %% alt="Three rasters, one below the other: 784 inputs in bands, 1000 hidden neurons, many silent, and 10 outputs"
-fig, axes = plt.subplots(3, 1, figsize=(7, 6), sharex=True, height_ratios=(3, 3, 1.6), layout="constrained")
+options = {"sharex": True, "layout": "constrained"}
+fig, axes = plt.subplots(3, 1, figsize=(7, 6), height_ratios=(3, 3, 1.6), **options)
 layers = {"input": spikes_in, "hidden": hidden.spikes, "output": output.spikes}
 for number, (ax, (name, spikes)) in enumerate(zip(axes, layers.items())):
     ax.set_title(f"{name}: {spikes.shape[2]} neurons, {int(spikes.sum()):,} spikes", fontsize=10)
@@ -212,8 +214,12 @@ fig.align_ylabels()
 
 # %% alt="Membranes of four hidden neurons: one falls far below zero and never fires, one fires rarely, two fire often"
 counts = hidden.spikes[:, 0].sum(axis=0)
+silent = float((counts == 0).mean())
+print(f"hidden neurons that never fire: {100 * silent:.0f} %")
+assert 0.3 < silent < 0.7
 order = np.argsort(counts)
-neurons = [int(order[int(share * 999)]) for share in (0.0, 0.6, 0.8, 1.0)]  # from the most silent to the busiest
+# from the most silent to the busiest
+neurons = [int(order[int(share * 999)]) for share in (0.0, 0.6, 0.8, 1.0)]
 fig, axes = plt.subplots(4, 1, figsize=(7, 5), sharex=True)
 spikeplot.traces(hidden.mem, hidden.spikes, axes, threshold=1.0, neurons=neurons, batch_index=0)
 for ax in axes[:-1]:
@@ -227,7 +233,8 @@ fig.tight_layout()
 # %% alt="Bar chart of the spikes of the ten output neurons, with different lengths and no relation to the digit"
 fig, ax = plt.subplots(figsize=(6, 3))
 spikeplot.spike_count(output.spikes, ax=ax, batch_index=0, gridshader=False)
-print(f"the digit is a {label}, the untrained network says {int(output.spikes.sum(axis=(0, 1)).argmax())}")
+answer = int(output.spikes.sum(axis=(0, 1)).argmax())
+print(f"the digit is a {label}, the untrained network says {answer}")
 
 # %% [markdown]
 # One digit says nothing about chance. For a thousand, `evaluate` encodes, runs and counts; 25 steps are enough.
@@ -235,7 +242,8 @@ print(f"the digit is a {label}, the untrained network says {int(output.spikes.su
 # %%
 from spikecore.datasets import Loader
 
-untrained = model.evaluate(Loader(test, batch_size=250, shuffle=False), num_steps=25, encoder=spikegen.rate)
+batches = Loader(test, batch_size=250, shuffle=False)
+untrained = model.evaluate(batches, num_steps=25, encoder=spikegen.rate)
 print(f"untrained: {100 * untrained['accuracy']:.1f} % of 1000 images; guessing gives 10 %")
 assert untrained["accuracy"] < 0.3
 
@@ -271,13 +279,21 @@ with torch.no_grad():
     for layer, weight, bias in ((net.fc1, w1, b1), (net.fc2, w2, b2)):
         layer.weight.copy_(torch.from_numpy(weight))
         layer.bias.copy_(torch.from_numpy(bias))
-    mem1, mem2 = net.lif1.reset_mem(), net.lif2.reset_mem()  # at rest; each sequence begins like this
+    mem1, mem2 = (
+        net.lif1.reset_mem(),
+        net.lif2.reset_mem(),
+    )  # at rest; each sequence begins like this
     recorded = []
     for t in range(200):
         spk2, mem1, mem2 = net(torch.from_numpy(spikes_in[t]), mem1, mem2)
         recorded.append(spk2)
 in_torch = torch.stack(recorded).numpy()
-print("output spikes in PyTorch:", int(in_torch.sum()), "and differing:", int((in_torch != output.spikes).sum()))
+print(
+    "output spikes in PyTorch:",
+    int(in_torch.sum()),
+    "and differing:",
+    int((in_torch != output.spikes).sum()),
+)
 assert (in_torch != output.spikes).mean() < 0.01
 
 # %% [markdown]
@@ -293,7 +309,8 @@ rates = {"1": [], "3": []}
 for threshold in thresholds:
     layers = [sc.Linear(784, 1000), sc.Leaky(beta=0.99, threshold=float(threshold))]
     layers += [sc.Linear(1000, 10), sc.Leaky(beta=0.99, threshold=float(threshold))]
-    states = sc.Model(sc.Sequential(*layers), engine="numpy", seed=0)(spikes_in[:100], record=True).states
+    changed = sc.Model(sc.Sequential(*layers), engine="numpy", seed=0)
+    states = changed(spikes_in[:100], record=True).states
     for name in rates:
         rates[name].append(float(states[name].spikes.mean()))
 fig, ax = plt.subplots(figsize=(6, 3))
@@ -310,9 +327,9 @@ assert rates["3"][-1] == 0.0
 # %% [markdown]
 # At the left, the half of the hidden neurons that is pulled up fires at almost every step. At the right, few spikes are
 # left in the hidden layer and none in the output: activity dies from layer to layer. That is why deep spiking networks
-# are initialised with more care than this, and why you should look at rates before you train; a few percent per layer
-# is a good start. [Training recipes](../training.md) has the remedies. In
-# [Training a dense network](train_dense.md) the weights learn.
+# are initialised with more care than this, and why you should look at rates before you train: no layer should be
+# silent, and none should always fire. [Training recipes](../training.md) has the remedies. In [Training a dense
+# network](train_dense.md) the weights learn.
 
 # %% [markdown]
 # ## Exercises
@@ -323,11 +340,12 @@ assert rates["3"][-1] == 0.0
 # %% tags=["answer"]
 # Just after an input spike the membrane approaches 0.4 (1 + b^n + b^2n + ...) = 0.4 / (1 - b^n). It exceeds 1 if
 # b^n > 0.6, so if n < ln 0.6 / ln 0.9 = 4.85.
+one = sc.Model(sc.Sequential(sc.Leaky(beta=0.9)), engine="numpy", input_shape=(1,))
 fires = {}
 for every in range(1, 9):
     x = np.zeros((400, 1, 1), dtype=np.float32)
     x[::every] = 0.4
-    fires[every] = bool(sc.Model(sc.Sequential(sc.Leaky(beta=0.9)), engine="numpy", input_shape=(1,))(x).spikes.any())
+    fires[every] = bool(one(x).spikes.any())
 print(
     "fires for n =",
     [every for every, any_spike in fires.items() if any_spike],
@@ -372,7 +390,8 @@ assert (joined != output.spikes).mean() < 0.01
 # independent witness.
 
 # %%
-labels = test.targets[:2]
-report = sc.verify(model.to_engine("torch"), test.inputs[:2], labels, num_steps=12, encoder=spikegen.rate)
+on_torch = model.to_engine("torch")
+x, targets = test.inputs[:2], test.targets[:2]
+report = sc.verify(on_torch, x, targets, num_steps=12, encoder=spikegen.rate)
 print(report)
 assert report.ok

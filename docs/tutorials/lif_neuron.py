@@ -27,15 +27,30 @@
 # ## The membrane is a capacitor with a leak
 #
 # A membrane is a thin film of fat between two salt solutions: an insulator between conductors, a capacitor $C$.
-# Channels let some ions through: a resistor $R$ in parallel. A current $I(t)$ from a synapse or an electrode splits in
-# two:
+# Channels let some ions through: a resistor $R$ in parallel.
+#
+# ```text
+#         I(t)
+#          │
+#    ┌─────┴─────┐   inside of the cell
+#    │           │
+#   ┌┴┐          │     ▲
+#   │ │ R      ──┴──   │
+#   │ │        ──┬── C │ U(t)
+#   └┬┘          │     │
+#    │           │
+#    └─────┬─────┘   outside
+#         ─┴─
+# ```
+#
+# A current $I(t)$ from a synapse or an electrode splits in two:
 #
 # $$I(t) = \underbrace{\frac{U(t)}{R}}_{\text{leaks out (Ohm)}} +
 # \underbrace{C \frac{dU(t)}{dt}}_{\text{charges the membrane}} .$$
 #
 # Multiply by $R$ and call $\tau = RC$ the **time constant** of the membrane:
 #
-# $$\tau \frac{dU(t)}{dt} = -U(t) + R I(t) . \tag{1}$$
+# $$\tau \frac{dU(t)}{dt} = -U(t) + R I(t) . \qquad (1)$$
 #
 # Without current, $dU/dt = -U/\tau$: the voltage falls the faster the higher it is. The function whose slope is
 # proportional to itself is the exponential function:
@@ -47,7 +62,7 @@
 # A computer has no $dt$, but it has a small $\Delta t$. The **forward Euler method** takes the slope at the beginning
 # of a step for the whole step. With $dU/dt \approx (U[t+1] - U[t])/\Delta t$, equation (1) becomes
 #
-# $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] . \tag{2}$$
+# $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] . \qquad (2)$$
 #
 # (We take the new input, so that it acts at once.) Ten lines of NumPy show how good that is. The membrane starts at
 # 0.9 V and leaks, with $\tau = 5$ ms.
@@ -76,16 +91,18 @@ ax.plot(1e3 * time, start * np.exp(-time / tau), color="C7", linewidth=4, alpha=
 for number, time_step in enumerate((0.2e-3, 1e-3, 7.5e-3)):
     mem = euler(time_step)
     grid = time_step * np.arange(len(mem))
-    ax.plot(1e3 * grid, mem, f"C{number}.-", markersize=4, linewidth=1, label=rf"$\Delta t$ = {1e3 * time_step:g} ms")
+    label = rf"$\Delta t$ = {1e3 * time_step:g} ms"
+    ax.plot(1e3 * grid, mem, f"C{number}.-", markersize=4, linewidth=1, label=label)
     error = abs(mem - start * np.exp(-grid / tau)).max()
-    print(f"step of {1e3 * time_step:4.1f} ms: factor per step {1 - time_step / tau:5.2f}, largest error {error:.3f} V")
+    factor = 1 - time_step / tau
+    print(f"{1e3 * time_step:3.1f} ms: factor per step {factor:5.2f}, largest error {error:.3f} V")
 ax.set(xlabel="time in ms", ylabel="membrane in V")
 ax.legend()
 fig.tight_layout()
 
 # %% [markdown]
 # Small steps follow the exponential. At $\Delta t = 1.5\,\tau$ the factor $1 - \Delta t/\tau$ is negative: the membrane
-# swings around zero, and from $2\,\tau$ on it would explode. There is a way out: for a constant input over a step, the
+# swings around zero, and beyond $2\,\tau$ it would explode. There is a way out: for a constant input over a step, the
 # equation has an exact solution, with the factor
 #
 # $$\beta = e^{-\Delta t/\tau}$$
@@ -121,7 +138,8 @@ def step_current(ampere, first=10, last=STEPS):
 def stack(current, mem, spikes=None, threshold=None, title=""):
     """The three pictures of every textbook: input, membrane, spikes."""
     heights = (1, 2) if spikes is None else (1, 2, 0.5)
-    fig, axes = plt.subplots(len(heights), 1, figsize=(7, 1.1 * sum(heights)), sharex=True, height_ratios=heights)
+    size = (7, 1.1 * sum(heights))
+    fig, axes = plt.subplots(len(heights), 1, figsize=size, sharex=True, height_ratios=heights)
     axes[0].plot(current, color="C1", drawstyle="steps-mid")
     axes[0].set_ylabel("input")
     axes[0].set_title(title, fontsize=11)
@@ -151,7 +169,7 @@ assert spikes.sum() == 0
 # The membrane approaches $U_\infty = R I = 0.5$ V, where as much leaks out as comes in. After one time constant it has
 # done $1 - 1/e$ = 63 % of the way, after three 95 %:
 #
-# $$U(t) = R I \left(1 - e^{-t/\tau}\right) . \tag{3}$$
+# $$U(t) = R I \left(1 - e^{-t/\tau}\right) . \qquad (3)$$
 #
 # ## Pulses: how long and how strong
 #
@@ -164,7 +182,8 @@ charge = 2.0  # ampere x steps
 for number, length in enumerate((20, 5, 1)):
     current = step_current(charge / length, last=10 + length)
     mem, _ = simulate(sc.Lapicque(R=5.0, C=1e-3, time_step=1e-3, threshold=10.0), current)
-    top.plot(current[:60], color=f"C{number}", drawstyle="steps-mid", label=f"{charge / length:g} A for {length} ms")
+    label = f"{charge / length:g} A for {length} ms"
+    top.plot(current[:60], color=f"C{number}", drawstyle="steps-mid", label=label)
     bottom.plot(mem[:60], color=f"C{number}")
     print(f"{charge / length:4.1f} A for {length:2} ms: the membrane reaches {mem.max():.2f} V")
 top.set_ylabel("input in A")
@@ -188,7 +207,7 @@ fig.tight_layout()
 # spikecore, as in snnTorch, a spike at step $t$ acts on the membrane at step $t + 1$, so pictures show the membrane
 # above the threshold once.
 #
-# $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] - \theta\, S[t] . \tag{4}$$
+# $$U[t+1] = \Big(1 - \frac{\Delta t}{\tau}\Big) U[t] + \frac{\Delta t}{C} I[t+1] - \theta\, S[t] . \qquad (4)$$
 
 # %% alt="Two membranes under 0.3 ampere: without reset it stays above the threshold, with reset it is a sawtooth"
 fig, axes = plt.subplots(2, 2, figsize=(7, 3.6), sharex=True, height_ratios=(2, 0.5))
@@ -214,15 +233,19 @@ for ampere, threshold in ((0.19, 1.0), (0.2, 1.0), (0.3, 1.0), (0.3, 0.5)):
     slow = sc.Lapicque(R=5.1, C=5e-3, time_step=1e-3, threshold=threshold)
     mem, spikes = simulate(slow, step_current(ampere))
     cases[ampere, threshold] = np.flatnonzero(spikes).tolist()
-    print(f"{ampere:4} A, RI = {5.1 * ampere:.3f} V, threshold {threshold} V: fires at {cases[ampere, threshold]}")
-    if (ampere, threshold) == (0.2, 1.0):
-        stack(step_current(ampere), mem, spikes, threshold, "0.2 A")
+    print(f"{ampere:4} A, RI = {5.1 * ampere:.2f} V, threshold {threshold} V:", end=" ")
+    print(f"spikes: {int(spikes.sum())}, the first at {cases[ampere, threshold][:6]}")
 
 # these are the steps of snnTorch's tutorial
 assert cases[0.19, 1.0] == []
 assert cases[0.2, 1.0] == [108]
 assert cases[0.3, 1.0] == [36, 63, 91, 118, 146, 173]
-assert cases[0.3, 0.5] == [19, 30, 40, 50, 61, 71, 82, 92, 102, 113, 123, 134, 144, 154, 165, 175, 186, 196]
+early = [19, 30, 40, 50, 61, 71, 82, 92, 102]
+late = [113, 123, 134, 144, 154, 165, 175, 186, 196]
+assert cases[0.3, 0.5] == early + late
+
+mem, spikes = simulate(sc.Lapicque(R=5.1, C=5e-3, time_step=1e-3), step_current(0.2))
+stack(step_current(0.2), mem, spikes, 1.0, "0.2 A")
 
 # %% [markdown]
 # - Below $\theta / R$ = 0.196 A the neuron never fires, however long one waits. Lapicque called this current the
@@ -237,7 +260,7 @@ assert cases[0.3, 0.5] == [19, 30, 40, 50, 61, 71, 82, 92, 102, 113, 123, 134, 1
 # equation (3). Solve this for the time, and you know the interval:
 #
 # $$t_\text{fire} = \tau \ln\frac{RI}{RI - \theta} , \qquad
-# f(I) = \frac{1}{t_\text{ref} + t_\text{fire}} . \tag{5}$$
+# f(I) = \frac{1}{t_\text{ref} + t_\text{fire}} . \qquad (5)$$
 #
 # $t_\text{ref}$ is the **refractory period**: after a spike, sodium channels need 1 to 2 ms to recover, and meanwhile a
 # real neuron cannot fire at all. So there is a highest rate, $1/t_\text{ref}$. `sc.Refractory` wraps a neuron of any
@@ -248,22 +271,26 @@ assert cases[0.3, 0.5] == [19, 30, 40, 50, 61, 71, 82, 92, 102, 113, 123, 134, 1
 currents = np.linspace(0.1, 1.5, 57, dtype=np.float32)
 seconds, dt = 2.0, 1e-4
 lapicque = sc.Lapicque(R=5.1, C=5e-3, time_step=dt, reset_mechanism="zero")
-kinds = {"no refractory period": (lapicque, 0.0), "refractory for 10 ms": (sc.Refractory(lapicque, period=100), 10e-3)}
+kinds = {
+    "no refractory period": (lapicque, 0.0),
+    "refractory for 10 ms": (sc.Refractory(lapicque, period=100), 10e-3),
+}
 fig, ax = plt.subplots(figsize=(7, 3.2))
 for number, (name, (neuron, pause)) in enumerate(kinds.items()):
     model = sc.Model(sc.Sequential(neuron), engine="numpy")
-    counts = model(currents[None], num_steps=round(seconds / dt)).spikes.sum(axis=0)[0]  # constant in time
+    out = model(currents[None], num_steps=round(seconds / dt))  # constant in time
+    counts = out.spikes.sum(axis=0)[0]
     drive = 5.1 * currents.astype(float)
     fires = drive > 1.0
     theory = np.zeros(len(currents))
     theory[fires] = 1 / (pause + 25.5e-3 * np.log(drive[fires] / (drive[fires] - 1.0)))
-    ax.plot(currents, theory, color="C7", linewidth=3, alpha=0.6, label="equation (5)" if number == 0 else None)
+    ax.plot(currents, theory, color="C7", linewidth=3, alpha=0.6)
     ax.plot(currents, counts / seconds, f"C{number}o", markersize=3, label=name)
     off = abs(counts / seconds - theory)[fires].max()
     print(f"{name}: largest difference from the equation {off:.1f} Hz of {theory.max():.0f} Hz")
     assert off < 0.05 * theory.max()
     assert (counts[~fires] == 0).all()
-ax.set(xlabel="current in A", ylabel="spikes per second")
+ax.set(xlabel="current in A", ylabel="spikes per second", title="grey: equation (5)")
 ax.legend()
 fig.tight_layout()
 
@@ -299,7 +326,7 @@ for ax, mechanism, colour in zip(axes[1:3], ("subtract", "zero"), ("C0", "C2")):
     ax.plot(mem, color=colour)
     ax.axhline(1.0, color="C7", linestyle="--", linewidth=1)
     ax.set_ylabel(mechanism)
-    print(f"{mechanism:8}: {len(trains[mechanism])} spikes from {int(arriving.sum())} spikes that came in")
+    print(f"{mechanism:8}: {int(arriving.sum())} spikes in, {len(trains[mechanism])} spikes out")
 axes[3].eventplot(list(trains.values()), colors=["C0", "C2"], linelengths=0.8)
 axes[3].set(yticks=(0, 1), yticklabels=list(trains), xlabel="time step")
 fig.tight_layout()
@@ -340,7 +367,7 @@ bottom.set(xlabel="sample", ylabel="membrane")
 bottom.legend()
 fig.tight_layout()
 
-peaks = [int(part.argmax()) + start for start, part in ((0, ecg[:350]), (350, ecg[350:700]), (700, ecg[700:]))]
+peaks = [start + int(ecg[start : start + 350].argmax()) for start in (0, 350, 700)]
 print("spikes at", beats.tolist(), "and the highest points of the three beats at", peaks)
 assert len(beats) == 3
 assert abs(beats - np.array(peaks)).max() < 15
@@ -385,7 +412,7 @@ for beta in (0.4, 0.9, 0.98):  # what is left after a step
     far[[5, 15]] = 0.6
     fired = [int(simulate(sc.Leaky(beta=beta), pulses)[1].sum()) for pulses in (near, far)]
     results[beta] = fired
-    print(f"tau = {-1 / np.log(beta):4.1f} steps: spikes for the near pair {fired[0]}, for the far pair {fired[1]}")
+    print(f"tau = {-1 / np.log(beta):4.1f} steps: spikes for near {fired[0]}, for far {fired[1]}")
 assert results == {0.4: [0, 0], 0.9: [1, 0], 0.98: [1, 1]}
 # It fires if 0.6 exp(-d/tau) + 0.6 > 1, so if tau > d/ln(1.5): above 4.9 steps for d = 2, above 24.7 for d = 10.
 # In between the neuron detects the coincidence; below it is deaf, above it counts.

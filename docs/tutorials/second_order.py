@@ -21,11 +21,11 @@
 # per step, as on the [page before](feedforward_by_hand.md): $\alpha = e^{-\Delta t/\tau_\text{syn}}$ and
 # $\beta = e^{-\Delta t/\tau_\text{mem}}$. With weights that swallow the constants, this is `sc.Synaptic`:
 #
-# $$\begin{aligned}
+# $$\begin{split}
 # I[t] &= \alpha\, I[t-1] + W X[t] \\
 # U[t] &= \beta\, U[t-1] + I[t] - \theta\, S[t-1] \\
 # S[t] &= \Theta(U[t] - \theta)
-# \end{aligned} \tag{1}$$
+# \end{split} \qquad (1)$$
 #
 # The states are called `syn` and `mem`. The reset takes the threshold off the membrane and leaves the current alone.
 
@@ -38,7 +38,7 @@ from spikecore import spikegen
 
 
 def simulate(neuron, weighted_input):
-    """Run one neuron on an input (time,); return its recorded states and spikes by name, (time,) each."""
+    """Run one neuron on an input (time,); return its states and spikes by name, (time,) each."""
     model = sc.Model(sc.Sequential(neuron), engine="numpy", input_shape=(1,))
     out = model(np.asarray(weighted_input, dtype=np.float32)[:, None, None], record=True)
     return {name: values[:, 0, 0] for name, values in out.states["0"].items()}
@@ -77,7 +77,7 @@ print("Synaptic fires at", times)
 assert times == [23, 41, 53, 71, 83, 101, 113, 131, 143, 161, 173, 191]  # as in snnTorch's tutorial
 
 leaky = simulate(sc.Leaky(beta=0.8), regular)
-print(f"Leaky with the same input: {int(leaky['spikes'].sum())} spikes, highest membrane {leaky['mem'].max():.2f}")
+print(f"Leaky: {int(leaky['spikes'].sum())} spikes, highest membrane {leaky['mem'].max():.2f}")
 
 # %% [markdown]
 # The current jumps, the membrane is round. And a leaky neuron with the same weights does not fire at all: one spike
@@ -94,7 +94,7 @@ print(f"Leaky with the same input: {int(leaky['spikes'].sum())} spikes, highest 
 #
 # With the geometric series this is
 #
-# $$\kappa[n] = \sum_{k=0}^{n} \alpha^{k} \beta^{n-k} = \frac{\alpha^{n+1} - \beta^{n+1}}{\alpha - \beta} , \tag{2}$$
+# $$\kappa[n] = \sum_{k=0}^{n} \alpha^{k} \beta^{n-k} = \frac{\alpha^{n+1} - \beta^{n+1}}{\alpha - \beta} , \qquad (2)$$
 #
 # a difference of two exponentials. It rises with the faster of both and falls with the slower. Which of them is
 # $\alpha$ does not matter for the membrane: the formula is symmetric.
@@ -112,7 +112,8 @@ for number, alpha in enumerate((0.5, 0.8, 0.95)):
     mem = simulate(sc.Synaptic(alpha=alpha, beta=beta, **still), impulse)["mem"]
     ax.plot(mem, color=f"C{number}", label=rf"Synaptic, $\alpha$ = {alpha}")
     ax.plot(kernel, color=f"C{number}", linestyle="none", marker=".", markersize=4)
-    print(f"alpha = {alpha:4}: peak {mem.max():.2f} at step {mem.argmax()}, sum over 60 steps {kernel.sum():5.1f}")
+    peak = f"peak {mem.max():.2f} at step {mem.argmax()}"
+    print(f"alpha = {alpha:4}: {peak}, sum over 60 steps {kernel.sum():5.1f}")
     assert abs(mem - kernel).max() < 1e-4
 ax.set(xlabel="time step", ylabel="membrane")
 ax.legend(title=rf"$\beta$ = {beta}; dots: equation (2)")
@@ -149,12 +150,12 @@ assert np.allclose(by_convolution, mem, rtol=1e-4, atol=1e-4)
 # the activity in neural network models*, 1995). `sc.Alpha` is such a neuron. Its kernel is a difference of two
 # exponentials that begins at zero. The rising part is an inhibitory current, the falling part an excitatory one:
 #
-# $$\begin{aligned}
+# $$\begin{split}
 # I_\text{exc}[t] &= \alpha\, I_\text{exc}[t-1] + W X[t] \\
 # I_\text{inh}[t] &= \beta\, I_\text{inh}[t-1] - W X[t] \\
 # U[t] &= \tau \left( I_\text{exc}[t] + I_\text{inh}[t] \right) , \qquad
 # \tau = \frac{\ln \alpha}{\ln \beta - \ln \alpha} + 1 , \qquad \alpha > \beta .
-# \end{aligned} \tag{3}$$
+# \end{split} \qquad (3)$$
 #
 # In the step of the spike both currents cancel, so $U$ does not move. From then on the inhibitory part decays faster,
 # and the rest is the hump $\tau(\alpha^n - \beta^n)$. The membrane has no memory of its own.
@@ -213,7 +214,8 @@ ecg = pywt.data.ecg().astype(np.float32)
 ecg = (ecg - ecg.min()) / np.ptp(ecg)
 draws = 5  # as samples of a batch: each has twenty neurons of its own
 chance = np.tile(ecg[:, None, None], (1, draws, 20))
-noisy = spikegen.rate(chance, time_var_input=True, seed=0).mean(axis=2, keepdims=True)  # (time, draws, 1)
+spikes = spikegen.rate(chance, time_var_input=True, seed=0)
+noisy = spikes.mean(axis=2, keepdims=True)  # (time, draws, 1)
 decays = np.arange(0.3, 0.96, 0.05)
 
 
@@ -221,14 +223,12 @@ def correlation(neuron):
     """The correlation with the signal for each decay, at the best delay, mean of all draws."""
     reader = sc.Model(sc.Sequential(neuron), engine="numpy", input_shape=(len(decays),))
     mem = reader(np.tile(noisy, (1, 1, len(decays)))).membrane  # (time, draws, decays)
-    by_delay = [
-        [
-            [np.corrcoef(ecg[: len(ecg) - late], mem[late:, k, d])[0, 1] for d in range(len(decays))]
-            for k in range(draws)
-        ]
-        for late in range(10)
-    ]
-    return np.max(by_delay, axis=0).mean(axis=0)
+    by_delay = []
+    for late in range(10):
+        signal = ecg[: len(ecg) - late]
+        readings = mem[late:].reshape(len(signal), -1).T  # one for each draw and decay
+        by_delay.append([np.corrcoef(signal, reading)[0, 1] for reading in readings])
+    return np.max(by_delay, axis=0).reshape(draws, -1).mean(axis=0)
 
 
 fig, ax = plt.subplots(figsize=(6, 3))
@@ -240,7 +240,7 @@ for name, neuron in (
     values = correlation(neuron)
     best[name] = values.max()
     ax.plot(decays, values, "o-", markersize=4, label=name)
-    print(f"{name:21}: best correlation {best[name]:.3f} with a decay of {decays[values.argmax()]:.2f}")
+    print(f"{name:21}: at best {best[name]:.3f}, with a decay of {decays[values.argmax()]:.2f}")
 ax.set(xlabel="decay per step", ylabel="correlation")
 ax.legend()
 fig.tight_layout()
@@ -272,8 +272,9 @@ def accuracy_of(neuron, seed=0):
     network = sc.Sequential(sc.Linear(64, 60), neuron, sc.Linear(60, 10), neuron)
     model = sc.Model(network, engine="numpy", seed=seed)
     batches = Loader(train, batch_size=64, seed=seed)
-    model.fit(batches, optimizer=sc.Adam(lr=5e-3), epochs=8, num_steps=20, encoder=encoder, progress=False)
-    return model.evaluate(Loader(test, batch_size=450, shuffle=False), num_steps=20, encoder=encoder)["accuracy"]
+    options = {"num_steps": 20, "encoder": encoder, "progress": False}
+    model.fit(batches, optimizer=sc.Adam(lr=5e-3), epochs=8, **options)
+    return model.evaluate(Loader(test, batch_size=450, shuffle=False), **options)["accuracy"]
 
 
 kinds = {
@@ -287,11 +288,11 @@ for name, value in accuracy.items():
 assert accuracy["Synaptic, 0.8 and 0.8"] > accuracy["Leaky, beta 0.9"] + 0.05
 
 # %% [markdown]
-# More than ten points for the second state! It is tempting to stop here. But recall the two things that $\alpha$ changed besides
-# the shape: the neuron *remembers longer* and its *gain is larger*, 25 against 10. Neither needs a second state. So
-# give the leaky neuron the same chance: $\beta = 0.95$ and a threshold of 0.25.
+# More than ten points for the second state! It is tempting to stop here. But recall the two things that $\alpha$
+# changed besides the shape: the neuron *remembers longer* and its *gain is larger*, 25 against 10. Neither needs a
+# second state. So give the leaky neuron the same chance: $\beta = 0.95$ and a threshold of 0.25.
 
-# %% alt="Bars of accuracy: Leaky with beta 0.9 lowest, Alpha above it, Synaptic and the adjusted Leaky highest and equal"
+# %% alt="Bars of accuracy: Leaky with beta 0.9 lowest, then Alpha; Synaptic and the adjusted Leaky are highest"
 fair = accuracy_of(sc.Leaky(beta=0.95, threshold=0.25))
 print(f"Leaky, beta 0.95, threshold 0.25: {100 * fair:.1f} %")
 bars = {**accuracy, "Leaky, beta 0.95,\nthreshold 0.25": fair}
@@ -333,7 +334,10 @@ assert abs(peak - simulated) <= 0.6
 
 # %% tags=["answer"]
 strong = 0.6 * arriving
-with_current, without = simulate(sc.Synaptic(alpha=0.0, beta=0.9), strong), simulate(sc.Leaky(beta=0.9), strong)
+with_current, without = (
+    simulate(sc.Synaptic(alpha=0.0, beta=0.9), strong),
+    simulate(sc.Leaky(beta=0.9), strong),
+)
 print("spikes:", int(with_current["spikes"].sum()), "and", int(without["spikes"].sum()))
 assert (with_current["spikes"] == without["spikes"]).all()
 assert without["spikes"].sum() > 0
@@ -368,7 +372,8 @@ assert window["Synaptic"] > window["Leaky"]
 
 # %%
 hidden = sc.Synaptic(alpha=sc.learn(np.full(20, 0.8)), beta=sc.learn(np.full(20, 0.8)))
-network = sc.Sequential(sc.Linear(64, 20), hidden, sc.Linear(20, 10), sc.Alpha(alpha=0.9, beta=0.8, threshold=0.25))
+last = sc.Alpha(alpha=0.9, beta=0.8, threshold=0.25)
+network = sc.Sequential(sc.Linear(64, 20), hidden, sc.Linear(20, 10), last)
 model = sc.Model(network, engine="torch", seed=0)
 report = sc.verify(model, test.inputs[:8], test.targets[:8], num_steps=20, encoder=encoder)
 print(report)

@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 import traceback
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 from spikecore.cli.exit_codes import DATA, INTERRUPTED, NOT_VERIFIED, OK, RUNTIME, USAGE, Interrupted
 
@@ -40,7 +40,7 @@ except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     raise SystemExit(INTERRUPTED) from None
 
-COMMANDS = (  # in the order in which a user needs them
+COMMANDS: Tuple[Any, ...] = (  # in the order in which a user needs them
     command_file.init,
     command_train.train,
     command_train.evaluate,
@@ -82,7 +82,7 @@ def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _command in COMMANDS:
-    app.command(epilog=epilog(*_command.examples))(_interruptible(_command))  # type: ignore[attr-defined]
+    app.command(epilog=epilog(*_command.examples))(_interruptible(_command))
 
 
 def _version(asked: bool) -> None:

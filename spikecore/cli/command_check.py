@@ -33,12 +33,14 @@ AGAINST = typer.Option(
     help="The reference engine. Default: another one than the engine.",
 )
 SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
+TABLE = typer.Option(False, "--table", help="Show every comparison with its figures and its limit.")
 FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for. Only ipu has checks.")
 
 
 @examples(
     "spikecore verify digits.toml --engine torch",
     "spikecore verify runs/digits-001",
+    "spikecore verify runs/digits-001 --table",
     "spikecore verify runs/digits-001 --json",
 )
 def verify(
@@ -47,14 +49,15 @@ def verify(
     sets: Optional[List[str]] = SETS,
     against: Optional[str] = AGAINST,
     samples: int = SAMPLES,
+    table: bool = TABLE,
     as_json: bool = JSON,
     simulate: bool = SIMULATE,
 ) -> None:
     """Verify the gradients of an engine.
 
     Compares the engine's gradients with those of the reference engine, and these with finite differences. A run file
-    is verified with initial weights. A run directory is verified with its trained weights, and the report with a
-    table of every comparison is written to its report.txt. Exits with 1 if a gradient is not verified.
+    is verified with initial weights. A run directory is verified with its trained weights, and the table of every
+    comparison is written to its report.txt. Exits with 1 if a gradient is not verified.
     """
     run = run.parent if run.name == MODEL else run
     job = of_file_or_directory(run, engine, simulated(sets, simulate))
@@ -62,7 +65,10 @@ def verify(
     if against is not None and against not in names:
         raise ConfigError([f"--against {against}: {unknown('engine', against, names)}"])
     report = job.verify(job.model(), samples, against)
-    show_json(_verified(report)) if as_json else print(report)
+    if as_json:
+        show_json(_verified(report))
+    else:
+        print(report.table() if table else report)
     if not report.ok:
         raise typer.Exit(NOT_VERIFIED)
 
@@ -90,9 +96,11 @@ def _verified(report: Any) -> Dict[str, Any]:
     """The report of ``verify`` for scripts."""
     return {
         "ok": report.ok,
+        "verdict": report.verdict,
         "worst": report.worst,
         "worst_difference": report.worst_difference,
         "rows": [row._asdict() for row in report.rows],
         "divergences": [divergence._asdict() for divergence in report.divergences],
+        "remarks": report.remarks,
         "notes": report.notes,
     }

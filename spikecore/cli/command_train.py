@@ -105,8 +105,8 @@ def evaluate(
 def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
     """Draw the pictures of a run again.
 
-    Draws training curves (curves.png), spikes (raster.png) and membranes with thresholds (traces.png). Prints the path
-    of each picture, one a line.
+    Draws training curves (curves.png), predictions (predictions.png), spikes (raster.png) and membranes with thresholds
+    (traces.png). Prints the path of each picture, one a line.
     """
     job = opened(run, engine)
     for path in job.pictures(_trained(job)):

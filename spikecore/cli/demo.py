@@ -74,7 +74,7 @@ def demo(root: Path = Path("runs/demo"), sets: Iterable[str] = (), accuracy: flo
     print(
         f"\ntorch and numpy, seed {RUNS[0][1]}: accuracies differ by {difference:.1%}, losses by at most {gap:.2%}\n"
         f"gradients: {report}\n"
-        f"pictures: {root}/engines.png and {root}/*/{{curves,raster,traces}}.png; "
+        f"pictures: {root}/engines.png and {root}/*/{{curves,predictions,raster,traces}}.png; "
         f"report: {first.run.directory}/report.txt; {time.perf_counter() - began:.0f} s in all"
     )
     missed = [f"{run.row[0]}, seed {run.row[1]}: accuracy {run.row[2]}" for run in all_runs if run.accuracy < accuracy]

@@ -89,7 +89,7 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
     )
     time_steps, width = steps or int(x.shape[0]), 8 if config.dtype == "float64" else 4
     parameters = sum(math.prod(value.shape) for value in model.params().values())
-    outputs, shape = 0, model.input_shape
+    outputs, shape = 0, model.input_shape or ()
     for _, layer in model.network.children():  # type: ignore[attr-defined]
         shape = shapes_of(layer, shape).shape
         outputs += math.prod(shape)

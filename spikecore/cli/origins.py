@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 try:
     import tomllib
@@ -47,13 +47,20 @@ def leaves(value: Any, path: str = "", whole_lists: bool = False) -> Dict[str, A
     return {path: value}
 
 
-def marked(value: Any, mark: Callable[[str], str], path: str = "") -> Any:
-    """Nested dicts and lists of the same form as ``value``, with ``mark`` of its dotted key for each single value."""
+def marked(value: Any, origins: Dict[str, str], other: str, path: str = "") -> Any:
+    """Nested dicts and lists of the same form as ``value``, with the origin in the place of each single value.
+
+    Args:
+        value: the dict, list or value.
+        origins: by dotted key.
+        other: origin of what is not among them.
+        path: dotted key of ``value``.
+    """
     if isinstance(value, dict):
-        return {key: marked(part, mark, f"{path}.{key}" if path else str(key)) for key, part in value.items()}
+        return {k: marked(part, origins, other, f"{path}.{k}" if path else str(k)) for k, part in value.items()}
     if isinstance(value, list):
-        return [marked(part, mark, f"{path}.{index}") for index, part in enumerate(value)]
-    return mark(path)
+        return [marked(part, origins, other, f"{path}.{index}") for index, part in enumerate(value)]
+    return origins.get(path, other)
 
 
 def lines_of(text: str) -> Dict[str, int]:

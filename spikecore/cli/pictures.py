@@ -1,10 +1,11 @@
-"""The pictures of a run: training curves, and spikes and membranes of every neuron layer for one sample."""
+"""The pictures of a run: training curves, predictions, and spikes and membranes of the layers for one sample."""
 
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 
@@ -12,26 +13,39 @@ from spikecore import spikeplot
 from spikecore.api.core.files import write_atomically
 from spikecore.api.core.layer import Key
 from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.functional.base import LossFunction
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.model import Model
 from spikecore.spikeplot.training import curve_names
 
-CURVES, RASTER, TRACES = "curves.png", "raster.png", "traces.png"
-MOST_PANELS, MOST_TRACES, DPI = 4, 4, 130
+CURVES, PREDICTIONS, RASTER, TRACES = "curves.png", "predictions.png", "raster.png", "traces.png"
+MOST_PANELS, MOST_TRACES, MOST_SAMPLES, DPI = 4, 4, 24, 130
 
 Spikes = Dict[str, np.ndarray]  # outputs (time, 1, *features) by layer
 
 
-def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], title: str) -> List[Path]:
-    """Draw the training curves, and the spikes and membranes of one sample, as far as the network has them.
+def draw(
+    directory: Path,
+    model: Model,
+    inputs: Any,
+    feeding: Dict[str, Any],
+    title: str,
+    targets: Optional[Any] = None,
+    classes: Sequence[str] = (),
+    loss: Optional[LossFunction] = None,
+) -> List[Path]:
+    """Draw training curves and predictions, and spikes and membranes of the first sample, as far as there are any.
 
     Args:
         directory: folder of the pictures.
         model: the trained model.
-        inputs: a batch of one sample.
+        inputs: a batch of samples; of more than 24, the first 24 are drawn with their predictions.
         feeding: num_steps, encoder and time_axis, as keywords for ``Feed``.
-        title: names the sample.
+        title: names the first sample.
+        targets: class indices of the samples; None, the default, draws no predictions.
+        classes: names of the classes; default: their indices.
+        loss: by whose decoder the predictions are made; default: that of the model.
 
     Returns:
         the files written.
@@ -42,12 +56,14 @@ def draw(directory: Path, model: Model, inputs: Any, feeding: Dict[str, Any], ti
     figures: List[Any] = []
     if model.history:
         figures.append((_curves(model.history), CURVES))
+    if targets is not None:
+        figures.append((_predictions(model, inputs, feeding, targets, classes, loss), PREDICTIONS))
     layers = _neuron_layers(model)
     if layers:
         feed = Feed(**feeding)
-        x, steps = feed(model.engine, inputs, model.input_shape, Key((model.seed, "evaluate", "encoder")))
+        x, steps = feed(model.engine, inputs[:1], model.input_shape, Key((model.seed, "evaluate", "encoder")))
         spikes = {name: _run_up_to(model, name, x, steps) for name in layers}
-        figures.append((_raster(spikes, model, title), RASTER))
+        figures.append((_raster(spikes, model, title, classes), RASTER))
         figures.append((_traces(spikes, model, x, steps, title), TRACES))
     figures = [(figure, name) for figure, name in figures if figure is not None]
     for figure, name in figures:
@@ -60,6 +76,48 @@ def _curves(history: Any) -> Any:
     figure = _blank(3.8 * len(names), 3.2)
     spikeplot.training_curves(history, figure.subplots(1, len(names), squeeze=False))
     return figure
+
+
+def _predictions(
+    model: Model,
+    inputs: Any,
+    feeding: Dict[str, Any],
+    targets: Any,
+    classes: Sequence[str],
+    loss: Optional[LossFunction],
+) -> Any:
+    """A figure with samples and what the model says of them; None if a sample is neither an image nor a series."""
+    samples = _drawable(np.asarray(inputs)[:MOST_SAMPLES], feeding)
+    if samples is None:
+        return None
+    count = len(samples)
+    predicted = model.predict(inputs[:count], loss=loss, **feeding)
+    columns = min(count, 8)
+    rows = -(-count // columns)
+    figure = _figure(
+        1.0 + (1.25 if samples.ndim > 2 else 1.0) * rows, f"Predictions for the first {count} test samples"
+    )
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in panels[count:]:
+        ax.remove()
+    spikeplot.predictions(samples, targets[:count], predicted, panels[:count], labels=classes or None)
+    return figure
+
+
+def _drawable(inputs: np.ndarray, feeding: Dict[str, Any]) -> Optional[np.ndarray]:
+    """Samples as images (samples, height, width) or series (samples, values); None for what is neither.
+
+    A vector of 8 x 8 values or of a larger square is drawn as an image: data sets of images come as vectors.
+    """
+    if feeding.get("num_steps") is None:  # with a time axis of their own
+        flat = inputs.reshape(*inputs.shape[:2], -1) if inputs.ndim > 1 else inputs[:, None]
+        return flat[:, :, 0] if flat.shape[-1] == 1 and feeding.get("time_axis") == 1 else None
+    side = math.isqrt(inputs[0].size)
+    if inputs.ndim == 2 and side >= 8 and side**2 == inputs[0].size:
+        return inputs.reshape(-1, side, side)
+    if inputs.ndim in (2, 3) or (inputs.ndim == 4 and inputs.shape[1] in (1, 3)):
+        return inputs
+    return None
 
 
 def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
@@ -103,12 +161,19 @@ def _run_up_to(model: Model, name: str, x: Any, steps: Any) -> np.ndarray:
     return model.engine.to_numpy(part.executor.run(x, steps=steps).spikes)
 
 
+def _last(model: Model) -> str:
+    """Name of the last layer."""
+    return str(len(model.network.layers) - 1)  # type: ignore[attr-defined]
+
+
 def _spiking(model: Model, name: str) -> bool:
     return bool(getattr(model.network.layers[int(name)], "spiking", True))  # type: ignore[attr-defined]
 
 
-def _raster(spikes: Spikes, model: Model, title: str) -> Any:
-    """A figure with the spikes of each layer; None if no layer spikes."""
+def _raster(spikes: Spikes, model: Model, title: str, classes: Sequence[str]) -> Any:
+    """A figure with the spikes of each layer, those of an output layer by the names of the classes; None if no layer
+    spikes.
+    """
     spikes = {name: values for name, values in spikes.items() if _spiking(model, name)}
     if not spikes:
         return None
@@ -116,7 +181,8 @@ def _raster(spikes: Spikes, model: Model, title: str) -> Any:
     figure = _figure(1.0 + sum(heights), title)
     panels = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights).flat
     for ax, (name, values) in zip(panels, spikes.items()):
-        spikeplot.raster(values, ax, batch_index=0)
+        own = name == _last(model) and len(classes) == values[0, 0].size
+        spikeplot.raster(values, ax, batch_index=0, labels=classes if own else None)
         ax.set_title(f"layer {name} ({_kind(model, name)}): {ax.get_title()}", fontsize=10)
         ax.label_outer()
     return figure
@@ -139,8 +205,11 @@ def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any
     figure = _figure(1.0 + 1.35 * len(shown), title)
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     handles: Dict[str, Any] = {}
+    titled: Set[str] = set()
     for ax, (name, neuron) in zip(panels, shown):
-        ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
+        if name not in titled:  # once for all neurons of a layer
+            ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
+        titled.add(name)
         marks = {"threshold": _threshold(model, name), "spikes": spikes[name]} if _spiking(model, name) else {}
         artists = spikeplot.traces(mems[name], axes=ax, neurons=[neuron], batch_index=0, **marks)
         ax.label_outer()

@@ -28,7 +28,7 @@ from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.origins import leaves
-from spikecore.cli.pictures import draw
+from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.datasets import Dataset, Loader
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
@@ -296,14 +296,18 @@ class Run:
         return check_model(model, inputs, targets, self.loss, optimizer, engine=engine, **method, **feeding)
 
     def pictures(self, model: Model) -> List[Path]:
-        """Draw curves.png, raster.png and traces.png in the directory; returns their paths."""
+        """Draw curves.png, predictions.png, raster.png and traces.png in the directory; returns their paths."""
         assert self.directory is not None, "a run without directory has no place for pictures"
-        sample: Any = self.test_set[:1]
-        target = sample.targets[0]
+        samples: Any = self.test_set[:MOST_SAMPLES]
+        target = samples.targets[0]
         title = f"{self.test_set.name}: first test sample"
         if self.test_set.classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
             title += f", target {self.test_set.classes[int(target)] if self.test_set.classes else target}"
-        return draw(self.directory, model, sample.inputs, self.feeding, title)
+        labels = reads_labels(self.loss)
+        targets = samples.targets if labels is not None and samples.targets.ndim == 1 else None
+        return draw(
+            self.directory, model, samples.inputs, self.feeding, title, targets, self.test_set.classes, self.loss
+        )
 
 
 def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:

@@ -148,13 +148,13 @@ def resolved(
     path = Path(path)
     text = _text(path)
     data, lines = _absolute(_toml(path, text), path.parent), lines_of(text)
-    origins = marked(data, lambda key: f"{path.name}:{lines[key]}" if key in lines else path.name)
+    origins = marked(data, {key: f"{path.name}:{line}" for key, line in lines.items()}, path.name)
     given: Dict[str, str] = {}  # what does not come from the file
     for change in sets:
         key, value = _change(change)
-        given[key] = origin = f"--set {change}"
+        given[key] = f"--set {change}"
         _put(data, key, value, change)
-        _put(origins, key, value if value is ABSENT else marked(value, lambda _, origin=origin: origin), change)
+        _put(origins, key, value if value is ABSENT else marked(value, {}, given[key]), change)
     for source, name in ((f"${ENVIRONMENT}", os.environ.get(ENVIRONMENT)), ("--engine", engine)):
         if name:
             data["engine"], given["engine"], origins["engine"] = name, source, source

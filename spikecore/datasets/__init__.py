@@ -1,4 +1,6 @@
-"""Data sets as NumPy arrays or as streams of events, and minibatches of them. Nothing is downloaded.
+"""Data sets as NumPy arrays or as streams of events, and minibatches of them.
+
+Nothing is downloaded, except by a reader that is called with `download=True`.
 
 Batches are NumPy arrays, so every engine takes them.
 """

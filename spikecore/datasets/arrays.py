@@ -237,7 +237,8 @@ def _host(name: str, values: Any) -> np.ndarray:
         raise DataError(f"{name}: cannot be made a NumPy array: {error}") from error
     if array.ndim == 0 or not of_numbers(array.dtype):
         raise DataError(
-            f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}{numbered(array)}"
+            f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}"
+            f"{numbered(array)}"
         )
     return array
 

@@ -66,7 +66,7 @@ class Cached(EventDataset):
         """Write every entry that is missing, and return self.
 
         Args:
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
         """
         for index in watched(range(len(self)), f"caching {self.name}", progress):
             self.item(index)

@@ -156,7 +156,7 @@ class EventDataset(Checked, Samples):
         """Read and transform every recording now, and keep the results in memory. Random transforms act as in epoch 0.
 
         Args:
-            progress: True or False forces a progress bar on or off; None shows one on a terminal.
+            progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
         """
         recordings = [self.item(i) for i in watched(range(len(self)), f"reading {self.name}", progress)]
         return EventDataset(InMemory(recordings, self.timed), self.targets, self.name, self.classes)

@@ -11,7 +11,7 @@ from spikecore.datasets.aedat import Packets, find_packets, read_packets
 from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
-from spikecore.datasets.places import Home, PathLike, content, stamp
+from spikecore.datasets.places import Home, PathLike, Remote, content, stamp
 
 SENSOR = (128, 128)
 CLASSES = (
@@ -27,12 +27,15 @@ CLASSES = (
     "air guitar",
     "other gestures",
 )
+# IBM gives it out through a page that only a browser can use; SpikingJelly names the same checksum
+ARCHIVE = Remote("DvsGesture.tar.gz", "", "8a5c71fb11e24e5ca5b11866ca6c00a1", inside="DvsGesture")
 HOME = Home(
     "DVS-Gesture",
     ("DvsGesture", "."),
     "https://research.ibm.com/interactive/dvsgesture/",
     "A. Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017",
     "trials_to_train.txt, trials_to_test.txt, and the .aedat and _labels.csv files that these name",
+    {"trials_to_train.txt": ARCHIVE, "trials_to_test.txt": ARCHIVE},
 )
 
 
@@ -46,8 +49,8 @@ class Trial(NamedTuple):
 
 
 @checked
-def dvs_gesture(root: PathLike) -> Tuple[EventDataset, EventDataset]:
-    """Read DVS-Gesture from files on disk as (train, test); nothing is downloaded.
+def dvs_gesture(root: PathLike, *, download: bool = False) -> Tuple[EventDataset, EventDataset]:
+    """Read DVS-Gesture from files on disk as (train, test).
 
     The sensor has 128×128 pixels and two polarities. There are 11 gestures of several seconds, in 1176 and 288 trials.
     The labels that come with the recordings say where a trial starts and stops. Times count from the start of a trial.
@@ -55,14 +58,16 @@ def dvs_gesture(root: PathLike) -> Tuple[EventDataset, EventDataset]:
 
     Args:
         root: the folder that holds trials_to_train.txt and the recordings, or its parent, with the folder DvsGesture.
+        download: check and unpack root/DvsGesture.tar.gz, which only a browser can fetch: the message of the missing
+            file says where. Default False.
 
     Source: A. Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
 
     Raises:
-        DataFileError: a file is absent, or a list or a table of labels is damaged. A damaged recording is reported when
-            it is read.
+        DataFileError: a file is absent, the archive is another file, or a list or a table of labels is damaged. A
+            damaged recording is reported when it is read.
     """
-    folder = HOME.find(root, "trials_to_train.txt", "trials_to_test.txt")
+    folder = HOME.find(root, "trials_to_train.txt", "trials_to_test.txt", download=download)
     return _part(folder, "train"), _part(folder, "test")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 
@@ -12,19 +12,34 @@ from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.hdf5 import Hdf5Reader
-from spikecore.datasets.places import Home, PathLike, stamp
+from spikecore.datasets.places import Home, PathLike, Remote, stamp
 
 UNITS = 700
 LONGEST = 3600.0  # seconds
 PAPER = "B. Cramer et al., IEEE Transactions on Neural Networks and Learning Systems 33, 2022"
 PAGE = "https://zenkelab.org/datasets/ (described at https://compneuro.net)"
-SHD = Home("SHD", ("SHD", "."), PAGE, PAPER, "shd_train.h5 and shd_test.h5, gunzipped")
-SSC = Home("SSC", ("SSC", "."), PAGE, PAPER, "ssc_train.h5, ssc_valid.h5 and ssc_test.h5, gunzipped")
+FILES = "https://zenkelab.org/datasets/"  # the authors' server
+MD5 = {  # tonic and SpikingJelly name the same
+    "shd_train.h5": "f3252aeb598ac776c1b526422d90eecb",
+    "shd_test.h5": "1503a5064faa34311c398fb0a1ed0a6f",
+    "ssc_train.h5": "d102be95e7144fcc0553d1f45ba94170",
+    "ssc_valid.h5": "b4eee3516a4a90dd0c71a6ac23a8ae43",
+    "ssc_test.h5": "a35ff1e9cffdd02a20eb850c17c37748",
+}
+
+
+def _remotes(prefix: str) -> Dict[str, Remote]:
+    files = [file for file in MD5 if file.startswith(prefix)]
+    return {file: Remote(f"{file}.zip", f"{FILES}{file}.zip", MD5[file]) for file in files}
+
+
+SHD = Home("SHD", ("SHD", "."), PAGE, PAPER, "shd_train.h5 and shd_test.h5, unpacked", _remotes("shd"))
+SSC = Home("SSC", ("SSC", "."), PAGE, PAPER, "ssc_train.h5, ssc_valid.h5 and ssc_test.h5, unpacked", _remotes("ssc"))
 
 
 @checked
-def shd(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDataset]:
-    """Read the Spiking Heidelberg Digits from files on disk as (train, test); nothing is downloaded.
+def shd(root: PathLike, *, timeout: float = 60.0, download: bool = False) -> Tuple[EventDataset, EventDataset]:
+    """Read the Spiking Heidelberg Digits from files on disk as (train, test).
 
     There are 8156 and 2264 samples of spoken digits 0 to 9 in English and German (20 classes), of about one second. The
     sensor has 700 units without polarity. Times are µs from the start of the recording. Two of the twelve speakers are
@@ -33,6 +48,7 @@ def shd(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDa
     Args:
         root: the folder of shd_train.h5 and shd_test.h5, or its parent, with the folder SHD.
         timeout: longest time to read a sample, in seconds; reading usually takes about a millisecond. Default 60.
+        download: fetch the files that are missing into root/SHD. Default False: nothing is downloaded.
 
     Files are read in a separate process, because damaged files can crash or hang the HDF5 library.
 
@@ -41,23 +57,27 @@ def shd(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDa
 
     Raises:
         MissingExtraError: h5py is not installed.
-        DataFileError: a file is absent, or its labels cannot be read. Damaged spikes are reported when they are read.
+        DataFileError: a file is absent or cannot be fetched, or its labels cannot be read. Damaged spikes
+            are reported when they are read.
     """
-    train, test = (_part(SHD, root, word, timeout) for word in ("train", "test"))
+    train, test = (_part(SHD, root, word, timeout, download) for word in ("train", "test"))
     return train, test
 
 
 @checked
-def ssc(root: PathLike, *, timeout: float = 60.0) -> Tuple[EventDataset, EventDataset, EventDataset]:
-    """Read the Spiking Speech Commands as (train, valid, test); nothing is downloaded.
+def ssc(
+    root: PathLike, *, timeout: float = 60.0, download: bool = False
+) -> Tuple[EventDataset, EventDataset, EventDataset]:
+    """Read the Spiking Speech Commands from files on disk as (train, valid, test).
 
     There are 75466, 9981 and 20382 samples of 35 words. Sensor, times, source and errors are those of `shd`.
 
     Args:
         root: the folder of ssc_train.h5, ssc_valid.h5 and ssc_test.h5, or its parent, with the folder SSC.
         timeout: longest time to read a sample, in seconds. Default 60.
+        download: fetch the files that are missing into root/SSC. Default False: nothing is downloaded.
     """
-    train, valid, test = (_part(SSC, root, word, timeout) for word in ("train", "valid", "test"))
+    train, valid, test = (_part(SSC, root, word, timeout, download) for word in ("train", "valid", "test"))
     return train, valid, test
 
 
@@ -113,6 +133,6 @@ class Spikes(Source):
         return (*stamp(self.path), row)
 
 
-def _part(home: Home, root: PathLike, word: str, timeout: float) -> EventDataset:
+def _part(home: Home, root: PathLike, word: str, timeout: float, download: bool) -> EventDataset:
     file = f"{home.name.lower()}_{word}.h5"
-    return read_spikes(home.find(root, file) / file, name=f"{home.name} {word}", timeout=timeout)
+    return read_spikes(home.find(root, file, download=download) / file, name=f"{home.name} {word}", timeout=timeout)

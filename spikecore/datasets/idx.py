@@ -11,17 +11,32 @@ import math
 import os
 import zlib
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
 from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.limits import DEFLATED, MOST_BYTES, check_size
-from spikecore.datasets.places import PathLike
+from spikecore.datasets.places import PathLike, Remote
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"
+# torchvision's copy of MNIST, the authors' server of FashionMNIST, and the checksums that torchvision names
+MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+FASHION_MD5 = {
+    "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+}
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
@@ -98,50 +113,58 @@ def _read_bytes(stream: Any, count: int) -> bytearray:
 
 
 @checked
-def mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
-    """Read MNIST from files on disk as (train, test), 60,000 and 10,000 images; nothing is downloaded.
+def mnist(root: PathLike, *, image: bool = False, download: bool = False) -> Tuple[Dataset, Dataset]:
+    """Read MNIST from files on disk as (train, test), 60,000 and 10,000 images.
 
     Args:
         root: the folder that was given to torchvision (files in root/MNIST/raw), or the folder of the four files.
         image: inputs (samples, 1, 28, 28) instead of (samples, 784); float32 in [0, 1] either way. Targets are int64.
+        download: fetch files that are missing into root/MNIST/raw, 11 MB in all. Default False: nothing is downloaded.
 
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits (1998).
 
     Raises:
-        DataFileError: a file is absent or damaged, or does not hold images or labels of MNIST's form.
+        DataFileError: a file is absent, damaged or cannot be fetched, or does not hold images or labels of MNIST's
+            form.
     """
-    return _load(root, "MNIST", "torchvision.datasets.MNIST(root, download=True)", tuple("0123456789"), image)
+    return _load(root, "MNIST", _remotes(MNIST_URL, MNIST_MD5), tuple("0123456789"), image, download)
 
 
 @checked
-def fashion_mnist(root: PathLike, *, image: bool = False) -> Tuple[Dataset, Dataset]:
-    """Read FashionMNIST from files on disk as (train, test). Arguments, sizes and errors are those of `mnist`.
+def fashion_mnist(root: PathLike, *, image: bool = False, download: bool = False) -> Tuple[Dataset, Dataset]:
+    """Read FashionMNIST from files on disk as (train, test), 30 MB. Arguments, sizes and errors are those of `mnist`.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST (2017), arXiv:1708.07747.
     """
-    origin = "torchvision.datasets.FashionMNIST(root, download=True) or Debian's package dataset-fashion-mnist"
-    return _load(root, "FashionMNIST", origin, FASHION, image)
+    return _load(root, "FashionMNIST", _remotes(FASHION_URL, FASHION_MD5), FASHION, image, download)
 
 
-def _load(root: PathLike, name: str, origin: str, classes: Tuple[str, ...], image: bool) -> Tuple[Dataset, Dataset]:
-    def part(prefix: str) -> Dataset:
-        images = _find(root, name, f"{prefix}-images-idx3-ubyte", origin)
-        labels = _find(root, name, f"{prefix}-labels-idx1-ubyte", origin)
-        return _labelled(images, labels, name, classes, image)
-
-    return part("train"), part("t10k")
+def _remotes(url: str, md5: Dict[str, str]) -> Dict[str, Remote]:
+    return {file: Remote(f"{file}.gz", f"{url}{file}.gz", checksum) for file, checksum in md5.items()}
 
 
-def _find(root: PathLike, name: str, file: str, origin: str) -> Path:
+def _load(
+    root: PathLike, name: str, remotes: Dict[str, Remote], classes: Tuple[str, ...], image: bool, download: bool
+) -> Tuple[Dataset, Dataset]:
+    images, labels, test_images, test_labels = (_find(root, name, file, remotes, download) for file in remotes)
+    train = _labelled(images, labels, name, classes, image)
+    return train, _labelled(test_images, test_labels, name, classes, image)
+
+
+def _find(root: PathLike, name: str, file: str, remotes: Dict[str, Remote], download: bool) -> Path:
     folders = (Path(root) / name / "raw", Path(root) / "raw", Path(root))
     for folder in folders:
         for path in (folder / file, folder / f"{file}.gz"):
             if path.is_file():
                 return path
+    if download:
+        return remotes[file].fetch(folders[0], remotes[file].url)
+    others = f"torchvision.datasets.{name}(root, download=True)"
+    others += " or Debian's package dataset-fashion-mnist" if name == "FashionMNIST" else ""
     raise DataFileError(
         f"{name}: no {file} or {file}.gz in {', '.join(map(str, folders))}. It has four files, gzipped or not: "
-        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte. "
-        f"Get them with {origin} and put them into {folders[0]}, or pass the folder that holds them."
+        f"{', '.join(remotes)}. Pass download=True to fetch them; or get them with {others} and put them into "
+        f"{folders[0]}; or pass the folder that holds them."
     )
 
 

@@ -10,36 +10,52 @@ import numpy as np
 from spikecore.datasets.errors import DataError, DataFileError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
-from spikecore.datasets.places import Home, PathLike, content, stamp
+from spikecore.datasets.places import Home, PathLike, Remote, content, stamp
 
 SENSOR = (34, 34)
 OVERFLOW_ROW, OVERFLOW = 240, 1 << 13  # an entry in row 240 is not an event: it makes all later times 2¹³ µs later
+# where the author publishes them (doi:10.17632/468j46mzdv.1); tonic and SpikingJelly name the same checksums
+FILES = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files/"
 HOME = Home(
     "N-MNIST",
     ("N-MNIST", "NMNIST", "."),
     "https://www.garrickorchard.com/datasets/n-mnist",
     "G. Orchard et al., Frontiers in Neuroscience 9:437, 2015",
     "the folders Train and Test, each with folders 0 to 9 of .bin files",
+    {
+        "Train": Remote(
+            "Train.zip",
+            f"{FILES}39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
+            "20959b8e626244a1b502305a9e6e2031",
+        ),
+        "Test": Remote(
+            "Test.zip",
+            f"{FILES}05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
+            "69ca8762b2fe404d9b9bad1103e97832",
+        ),
+    },
 )
 
 
 @checked
-def nmnist(root: PathLike) -> Tuple[EventDataset, EventDataset]:
-    """Read N-MNIST from files on disk as (train, test), 60,000 and 10,000 recordings; nothing is downloaded.
+def nmnist(root: PathLike, *, download: bool = False) -> Tuple[EventDataset, EventDataset]:
+    """Read N-MNIST from files on disk as (train, test), 60,000 and 10,000 recordings.
 
     The sensor has 34×34 pixels and two polarities. A recording has about 4000 events in 300 ms, from three saccades of
     100 ms. Recordings are in the order of their numbers, which are those of MNIST's images.
 
     Args:
         root: the folder that holds Train and Test, or its parent, with the folder N-MNIST or NMNIST.
+        download: fetch what is missing into root/N-MNIST: 1.2 GB, and space for as much again. Default False: nothing
+            is downloaded.
 
     Source: G. Orchard, A. Jayawant, G. K. Cohen, N. Thakor, Converting Static Image Datasets to Spiking Neuromorphic
     Datasets Using Saccades, Frontiers in Neuroscience 9:437 (2015).
 
     Raises:
-        DataFileError: a folder is absent or empty. A damaged file is reported when it is read.
+        DataFileError: a folder is absent or empty, or cannot be fetched. A damaged file is reported when it is read.
     """
-    folder = HOME.find(root, "Train", "Test")
+    folder = HOME.find(root, "Train", "Test", download=download)
     return _part(folder / "Train"), _part(folder / "Test")
 
 

@@ -35,7 +35,8 @@ def from_tonic(
         targets: a class index or name per recording. None takes `dataset.targets`; if there is none, every recording is
             read once for its label.
         identity: a name for the data, by which a cache recognises them: change it when the data change.
-        progress: True or False forces a progress bar on or off while labels are read; None shows one on a terminal.
+        progress: True or False forces a progress bar on or off while labels are read; None shows one on a terminal and
+            in a notebook.
 
     Raises:
         DataError: there are no recordings, no sensor is known, or items have another form.

@@ -1,9 +1,10 @@
 """Pictures of spikes, membranes, events, activity, surrogates, training and gradients, from arrays of any engine.
 
 Each function draws on the axes that you pass, and returns the artists. `artist.figure` is the figure:
-`spikeplot.raster(spikes).figure.savefig("raster.png")`. Without axes, the function makes a figure. If the program has
-imported pyplot, this is pyplot's current figure, for `plt.show()` and similar functions. No other global state changes.
-Axis 0 of an array is time. Labels and titles that are already set stay. docs/gallery.md shows all pictures.
+`spikeplot.raster(spikes).figure.savefig("raster.png")`. Without axes, the function makes a figure. A notebook shows it
+below the cell. If the program has imported pyplot, it is pyplot's current figure, for `plt.show()` and similar
+functions. No other global state changes. Axis 0 of an array is time. Labels and titles that are already set stay.
+Colours are visible on light and on dark backgrounds. docs/gallery.md shows all pictures.
 
 Wrong arguments raise ValueError. A missing matplotlib raises an ImportError that names the extra to install.
 """
@@ -15,7 +16,9 @@ from spikecore.spikeplot.animation import animator
 from spikecore.spikeplot.counts import SpikeCount, spike_count
 from spikecore.spikeplot.events import event_animation, event_frames
 from spikecore.spikeplot.membranes import Traces, traces
+from spikecore.spikeplot.predictions import predictions
 from spikecore.spikeplot.rasters import raster
+from spikecore.spikeplot.stack import Stack, stack
 from spikecore.spikeplot.surrogates import SurrogateLines, surrogate_curves
 from spikecore.spikeplot.training import training_curves
 from spikecore.spikeplot.verification import GradientErrors, gradient_errors
@@ -23,6 +26,7 @@ from spikecore.spikeplot.verification import GradientErrors, gradient_errors
 __all__ = [
     "GradientErrors",
     "SpikeCount",
+    "Stack",
     "SurrogateLines",
     "Traces",
     "activity_map",
@@ -30,8 +34,10 @@ __all__ = [
     "event_animation",
     "event_frames",
     "gradient_errors",
+    "predictions",
     "raster",
     "spike_count",
+    "stack",
     "surrogate_curves",
     "traces",
     "training_curves",

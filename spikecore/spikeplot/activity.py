@@ -49,8 +49,8 @@ def activity_map(
     dress(ax, "time step", "layer (mean rate)", "Firing rate by layer")
     ax.grid(visible=False)
     ax.tick_params(axis="y", length=0)
-    ax.set_yticks(np.arange(0.5, len(names) - 1), minor=True)  # a white line between two rows
-    ax.grid(visible=True, which="minor", axis="y", color="white", linewidth=2.5)
+    ax.set_yticks(np.arange(0.5, len(names) - 1), minor=True)  # a gap between two rows
+    ax.grid(visible=True, which="minor", axis="y", color=ax.get_facecolor(), linewidth=2.5)
     ax.tick_params(axis="y", which="minor", length=0)
     whole_numbers(ax.xaxis)
     if colorbar:

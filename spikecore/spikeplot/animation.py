@@ -26,8 +26,8 @@ def animator(
 ) -> FuncAnimation:
     """Show one sample as an image that changes from time step to time step.
 
-    Save the animation by `animator(sample).save("sample.gif", writer="pillow")`, or show it in a notebook by
-    `HTML(animator(sample).to_jshtml())`. Keep a reference to it while it plays. All steps have the same colour scale.
+    Save the animation by `animator(sample).save("sample.gif", writer="pillow")`. A notebook plays it if it is the value
+    of the cell's last line. Keep a reference to it while it plays in a window. All steps have the same colour scale.
 
     Args:
         data: (time, height, width), or (time, 1, height, width).
@@ -49,7 +49,7 @@ def animator(
         )
     images = first_steps(images, num_steps)
     own = fig is None and ax is None
-    figure, ax = canvas_of(fig, ax, 3.6, 3.8)
+    figure, ax = canvas_of(fig, ax, 3.6, 3.8, moving=True)
     image = ax.imshow(images[0], cmap=cmap, vmin=images.min(), vmax=images.max())
     ax.set_axis_off()
     return play(figure, ax, lambda step: image.set_data(images[step]), len(images), interval, own=own)
@@ -67,6 +67,12 @@ def play(
         raise ValueError(f"interval={interval!r}: need milliseconds per picture, more than 0")
     from matplotlib.animation import FuncAnimation
 
+    class Played(FuncAnimation):
+        """An animation that a notebook plays if it is the value of a cell."""
+
+        def _repr_html_(self) -> str:
+            return self.to_jshtml()
+
     counting = not ax.get_title()
 
     def update(picture: int) -> Any:
@@ -79,4 +85,4 @@ def play(
     if own:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-    return FuncAnimation(figure, update, frames=steps * per_step, interval=interval, cache_frame_data=False)
+    return Played(figure, update, frames=steps * per_step, interval=interval, cache_frame_data=False)

@@ -8,8 +8,18 @@ import numpy as np
 
 from spikecore.arguments import ArrayLike, Colour, checked
 from spikecore.spikeplot.animation import play
-from spikecore.spikeplot.data import first_steps, neurons_of
-from spikecore.spikeplot.style import BLUE, ORANGE, canvas_of, counted, dress, size_of, whole_numbers
+from spikecore.spikeplot.data import first_steps, names_of, neurons_of
+from spikecore.spikeplot.style import (
+    BLUE,
+    FAINT,
+    ORANGE,
+    artists_text,
+    canvas_of,
+    counted,
+    dress,
+    size_of,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -24,6 +34,9 @@ class SpikeCount(NamedTuple):
 
     bars: LineCollection
     dots: Line2D
+
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked
@@ -41,7 +54,7 @@ def spike_count(
     *,
     batch_index: Optional[int] = None,
     color: Colour = BLUE,
-    gridcolor: Colour = "#f0f0f0",
+    gridcolor: Colour = FAINT,
     scannercolor: Colour = ORANGE,
 ) -> Union[SpikeCount, FuncAnimation]:
     """Draw the number of spikes of each neuron as a horizontal bar, as a picture or as an animation.
@@ -67,18 +80,18 @@ def spike_count(
         scannercolor: colour of the moving line.
 
     Returns:
-        The artists, or with `animate` the animation: keep a reference to it while it plays.
+        The artists, or with `animate` the animation, which a notebook plays: keep a reference to it while it plays.
 
     Raises:
         ValueError: an array has another shape, `labels` another length, or a number is out of range.
     """
     fired = first_steps(neurons_of("data", data, batch_index), num_steps) != 0
-    names = _names(labels, fired.shape[1])
+    names = names_of("labels", range(fired.shape[1]) if labels is None else labels, fired.shape[1])
     if isinstance(interpolate, bool) or not isinstance(interpolate, (int, np.integer)) or interpolate < 1:
         raise ValueError(f"interpolate={interpolate!r}: need a whole number of pictures per time step, at least 1")
     steps = len(fired)
     own = fig is None and ax is None
-    figure, ax = canvas_of(fig, ax, 6.0, max(2.2, min(8.0, 1.1 + 0.3 * len(names))))
+    figure, ax = canvas_of(fig, ax, 6.0, max(2.2, min(8.0, 1.1 + 0.3 * len(names))), moving=animate)
     totals = np.concatenate([np.zeros((1, len(names)), int), np.cumsum(fired, axis=0)])  # after 0, 1, … steps
     artists = _bars(ax, totals[-1], color)
     _frame(ax, names, steps, float(time_step), gridcolor if gridshader else None)
@@ -98,13 +111,6 @@ def spike_count(
 
     # The animation has an extra step, so that the last picture shows the counts of all steps.
     return play(figure, ax, show, steps + 1, interval, interpolate, own=own)
-
-
-def _names(labels: Optional[Sequence[Any]], neurons: int) -> List[str]:
-    names = [str(each) for each in (range(neurons) if labels is None else labels)]
-    if len(names) != neurons:
-        raise ValueError(f"labels has {len(names)} names: need one for each of {neurons} neurons")
-    return names
 
 
 def _bars(ax: Axes, counts: np.ndarray, color: Any) -> SpikeCount:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, Iterable, List, Optional, Sequence, Union
 
 import numpy as np
 
@@ -59,6 +59,14 @@ def chosen(name: str, wanted: Union[int, Sequence[int]], available: int, what: s
             f"{name}={wanted!r}: need a count or indices of 1 to {most} of the {available} {what} (from 0)"
         )
     return shown
+
+
+def names_of(name: str, given: Iterable[Any], neurons: int) -> List[str]:
+    """Names of all neurons as text."""
+    names = [str(each) for each in given]
+    if len(names) != neurons:
+        raise ValueError(f"{name} has {len(names)} names: need one for each of {neurons} neurons")
+    return names
 
 
 def first_steps(array: np.ndarray, num_steps: Any) -> np.ndarray:

@@ -83,7 +83,7 @@ def event_animation(
 ) -> FuncAnimation:
     """Show frames as an animation: `event_animation(frames).save("events.gif", writer="pillow")`.
 
-    Keep a reference to the animation while it plays.
+    A notebook plays it if it is the value of the cell's last line. Keep a reference to it while it plays in a window.
 
     Args:
         frames: counts of events, as in `event_frames`.
@@ -99,7 +99,7 @@ def event_animation(
     counts = first_steps(_counts(frames, batch_index), num_steps)
     colours = _coloured(counts)
     own = fig is None and ax is None
-    figure, ax = canvas_of(fig, ax, 3.2, 3.5)
+    figure, ax = canvas_of(fig, ax, 3.2, 3.5, moving=True)
     image = ax.imshow(colours[0], interpolation="nearest")
     _frame(ax)
     if own and counts.shape[1] == 2:

@@ -8,7 +8,17 @@ import numpy as np
 
 from spikecore.arguments import ArrayLike, Numbers, checked
 from spikecore.spikeplot.data import chosen, host, neurons_of, per_neuron
-from spikecore.spikeplot.style import BLUE, GREY, ORANGE, dress, grid_of, legend_below, panels_of, whole_numbers
+from spikecore.spikeplot.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    artists_text,
+    dress,
+    grid_of,
+    legend_below,
+    panels_of,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +34,9 @@ class Traces(NamedTuple):
     mem: List[Line2D]
     threshold: List[Line2D]
     spikes: List[Line2D]
+
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import sys
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
+
+from spikecore.printing import in_notebook
+from spikecore.spikeplot.notebook import show_once, shows_inline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The Okabe–Ito palette, for colour-blind readers (M. Okabe, K. Ito, Color Universal Design, 2008).
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
-CYCLE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "black")
-FAINT = "#e4e4e4"
+# The Okabe–Ito palette, for colour-blind readers (M. Okabe, K. Ito, Color Universal Design, 2008). Blue, orange and
+# grey have a contrast of 3 : 1 or more with white and with black, so marks are visible on any style and any page.
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#757575"
+CYCLE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
+FAINT = (0.5, 0.5, 0.5, 0.2)  # grids and shading: see-through, so that they are faint on any background
 # Dashes distinguish curves of the same colour, if there are more curves than colours.
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)))
 
 
-def figure_of(width: float, height: float) -> Any:
+def figure_of(width: float, height: float, *, moving: bool = False) -> Any:
     """The figure to draw on if the caller passes no axes; width and height in inches.
 
-    If the program has imported pyplot, this is pyplot's current figure if it is empty, else a new current one, so that
-    ``plt.show()``, ``plt.gcf()`` and ``plt.savefig()`` use it. Otherwise it is a new figure that pyplot does not know.
+    If the program has imported pyplot, or runs in a notebook, this is pyplot's current figure if it is empty, else a
+    new current one. So a notebook shows it below the cell, and ``plt.show()``, ``plt.gcf()`` and ``plt.savefig()`` use
+    it. Otherwise it is a new figure that pyplot does not know: it is freed when the caller drops it.
+
+    Args:
+        width, height: in inches.
+        moving: whether it is that of an animation, which a notebook plays by itself. There it is not pyplot's, or a
+            still picture would stand below.
 
     Raises:
         ImportError: matplotlib is missing; names the extra to install.
@@ -32,11 +44,14 @@ def figure_of(width: float, height: float) -> Any:
     except ImportError as error:
         raise ImportError('spikeplot draws with matplotlib: pip install "spikecore[plot]"') from error
     pyplot: Any = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None:
+    if pyplot is None and in_notebook():
+        pyplot = importlib.import_module("matplotlib.pyplot")
+    if pyplot is None or moving and shows_inline():
         return Figure(figsize=(width, height), layout="constrained")
     current = pyplot.gcf() if pyplot.get_fignums() else None
     if current is None or current.get_children() != [current.patch]:
-        return pyplot.figure(figsize=(width, height), layout="constrained")
+        current = pyplot.figure(figsize=(width, height), layout="constrained")
+        show_once(current)
     if current.get_layout_engine() is None:
         current.set_layout_engine("constrained")
     return current
@@ -62,10 +77,10 @@ def grid_of(count: int, columns: int, width: float, height: float, **shared: Any
     return list(grid.flat[:count])
 
 
-def canvas_of(fig: Any, ax: Any, width: float, height: float) -> Any:
+def canvas_of(fig: Any, ax: Any, width: float, height: float, *, moving: bool) -> Any:
     """(figure, axes) from the caller's `fig` and `ax`, which may be None. A subfigure gives its whole figure."""
     if ax is None:
-        figure = figure_of(width, height) if fig is None else fig
+        figure = figure_of(width, height, moving=moving) if fig is None else fig
         return figure.canvas.figure, figure.subplots()
     root = ax.figure.canvas.figure
     if fig is not None and fig.canvas.figure is not root:
@@ -81,7 +96,7 @@ def dress(ax: Axes, x: str, y: str, title: str = "") -> None:
         ax.set_ylabel(y)
     if not ax.get_title():
         ax.set_title(title, fontsize=11)
-    ax.grid(visible=True, color=FAINT, linewidth=0.6)
+    ax.grid(visible=True, color=FAINT, linewidth=0.6, linestyle="-")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -100,12 +115,41 @@ def whole_numbers(*axis: Any) -> None:
         single.set_major_locator(MaxNLocator(integer=True, nbins="auto", steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
+def name_rows(ax: Axes, rows: int, names: Optional[Sequence[str]], most: int = 12) -> None:
+    """Place a tick at every row of an axis that has names, or not more than `most` rows; the text fits the rows.
+
+    The layout may make rows lower still, for a title and labels, so the text takes less room than there seems to be.
+    Where rows are lower than 5 points, every second, third, ... has a name, and numbers are placed as matplotlib does.
+    """
+    row = size_of(ax)[1] / max(rows, 1)
+    if names is None and not (1 < rows <= most and row >= 5):
+        return
+    every = max(1, math.ceil(5 / row))
+    ax.set_yticks(range(0, rows, every), None if names is None else names[::every])
+    ax.tick_params(axis="y", labelsize=min(0.6 * row * every, 10.0))
+
+
 def legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """Draw one legend for all panels below them, in several rows if the figure is narrow."""
     room, widths = 72 * figure.get_figwidth(), [5 * len(label) + 40 for label in labels]
     columns = len(labels) if sum(widths) <= room else max(int(room // max(widths)), 1)
     place: Dict[str, Any] = {"loc": "outside lower center", "ncols": columns}
     figure.legend(handles, labels, frameon=False, fontsize=9, **place)
+
+
+def artists_text(artists: Any) -> str:
+    """Named artists as text for their ``__repr__``: how many of which kind each field has."""
+    parts = []
+    for name, value in artists._asdict().items():
+        several = list(value) if isinstance(value, list) else [] if value is None else [value]
+        kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in several))
+        parts.append(f"{name}: {len(several)} {kinds}" if several else f"{name}: none")
+    return f"{type(artists).__name__}({'; '.join(parts)})"
+
+
+def percent(share: float) -> str:
+    """A share as text, such as "97.5 %" and "100 %"."""
+    return f"{round(100 * share, 6):g} %"
 
 
 def counted(number: int, noun: str) -> str:

@@ -8,7 +8,18 @@ import numpy as np
 
 from spikecore.arguments import checked
 from spikecore.spikeplot.data import host
-from spikecore.spikeplot.style import BLUE, CYCLE, DASHES, FAINT, GREY, dress, grid_of, legend_below, panels_of
+from spikecore.spikeplot.style import (
+    BLUE,
+    CYCLE,
+    DASHES,
+    FAINT,
+    GREY,
+    artists_text,
+    dress,
+    grid_of,
+    legend_below,
+    panels_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +33,9 @@ class SurrogateLines(NamedTuple):
 
     derivative: Line2D
     curve: Optional[Line2D]  # the antiderivative; None if it is not drawn
+
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked
@@ -76,7 +90,7 @@ def _checked(name: str, arrays: Sequence[Any]) -> Tuple[np.ndarray, ...]:
 
 def _panel(ax: Axes, name: str, arrays: Tuple[np.ndarray, ...]) -> SurrogateLines:
     u, derivative, *rest = arrays
-    ax.axvline(0.0, color="#cccccc", linewidth=1.0, zorder=0)
+    ax.axvline(0.0, color=FAINT, linewidth=1.0, zorder=0)
     curve = None
     for values in rest:
         (curve,) = ax.plot(u, values - values[0], color=GREY, linewidth=1.3, linestyle=(0, (5, 2)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Sequence, Tuple, Union
 
 from spikecore.arguments import checked
-from spikecore.spikeplot.style import BLUE, ORANGE, dress, grid_of, panels_of, whole_numbers
+from spikecore.spikeplot.style import BLUE, ORANGE, dress, grid_of, panels_of, percent, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,10 +46,8 @@ def training_curves(
                 if len(epochs) <= 40:  # dots mark the epochs; a single epoch has no line
                     lines[key].set(marker="o", markersize=3.5)
         if "accuracy" in kind:
-            from matplotlib.ticker import PercentFormatter
-
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        dress(ax, "epoch", kind, kind.capitalize().replace("_", " "))
+            ax.yaxis.set_major_formatter(lambda value, place: percent(value))
+        dress(ax, "epoch", kind.replace("_", " "))
         whole_numbers(ax.xaxis)
         ax.legend(frameon=False, fontsize=9)
     return lines

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from spikecore.arguments import checked
-from spikecore.spikeplot.style import BLUE, FAINT, GREY, ORANGE, dress, figure_of, legend_below, panels_of
+from spikecore.spikeplot.style import BLUE, FAINT, GREY, ORANGE, artists_text, dress, figure_of, legend_below, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,9 @@ class GradientErrors(NamedTuple):
     equal: Line2D  # errors of exactly 0, drawn near the left edge of the logarithmic axis
     failed: Line2D
     limit: Line2D
+
+    def __repr__(self) -> str:
+        return artists_text(self)
 
 
 @checked
@@ -90,10 +93,10 @@ def _panel(ax: Axes, rows: List[Any], names: List[str]) -> GradientErrors:
     limit = min((row.limit for row in compared), default=math.nan)
     line = ax.axvline(limit, color=GREY, linewidth=1.0, linestyle=(0, (5, 3)))
     if compared:
-        ax.axvspan(limit, right, color=FAINT, alpha=0.6, linewidth=0, zorder=0)
+        ax.axvspan(limit, right, color=FAINT, linewidth=0, zorder=0)
     return GradientErrors(
         _marks(ax, points["ok"], BLUE, "o"),
-        _marks(ax, points["equal"], BLUE, "<", markerfacecolor="white"),
+        _marks(ax, points["equal"], BLUE, "<", markerfacecolor="none"),
         _marks(ax, points["failed"], ORANGE, "X", markersize=8),
         line,
     )

@@ -71,13 +71,6 @@ class Output:
         return self.states[self.readout].mem
 
 
-def _meant(name: str) -> str:
-    """The end of an error message about an ``Output`` taken for a tuple or an array."""
-    if name in ("mem", "membranes", "potential", "voltage"):
-        return ": write out.membrane, (time, batch, *features)"
-    return ": write out.spikes or out.membrane, (time, batch, *features), or out.states for other layers"
-
-
 def described(values: Any) -> str:
     """An array over time as text: type and shape, and the rate of its spikes, or the range of other values."""
     if not all(getattr(values, "shape", ())) or getattr(getattr(values, "device", None), "type", "") == "meta":
@@ -86,6 +79,13 @@ def described(values: Any) -> str:
     if bool(((flat == 0) | (flat == 1)).all()):
         return f"{text_of(values)}, {flat.mean():.3g} spikes per neuron and step"
     return f"{text_of(values)}, {flat.min():.3g} to {flat.max():.3g}"
+
+
+def _meant(name: str) -> str:
+    """The end of an error message about an ``Output`` taken for a tuple or an array."""
+    if name in ("mem", "membranes", "potential", "voltage"):
+        return ": write out.membrane, (time, batch, *features)"
+    return ": write out.spikes or out.membrane, (time, batch, *features), or out.states for other layers"
 
 
 def forward(

@@ -128,7 +128,8 @@ def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed
     if not feed.static and feed.time_axis == 0:
         raise ShapeError(
             f"x of shape {tuple(getattr(x, 'shape', ()))} has its samples along axis 0, as its targets have, and no "
-            "axis of time is named: pass num_steps=25 for samples without one, time_axis=1 for (samples, time, *features)"
+            "axis of time is named: pass num_steps=25 for samples without one, time_axis=1 for (samples, time, "
+            "*features)"
         )
     loader = importlib.import_module("spikecore.datasets").Loader  # data are built on top of this package
     options = {} if batch_size is None else {"batch_size": batch_size}

@@ -1,7 +1,7 @@
 """What ``fit`` says of a training that runs, but cannot learn well; and where a loss that is not finite comes from.
 
-A few samples of the first batch are looked at twice, after the first and after the last epoch, without kernels and
-without any effect on the training. Nothing is looked at in between.
+A few samples of a batch are looked at after the first epoch, and in long trainings after the last one, without kernels
+and without any effect on the training. A look costs about as much as one training step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
 
-SAMPLES = 8  # of the first batch
+SAMPLES = 8  # of the first batch of an epoch
+APART = 9  # epochs between both looks, at least
 FEW_STEPS = 5  # in so few steps a healthy neuron may fire at each
 ALWAYS = 0.99  # spikes per neuron and step
 VANISHED = 1e-8  # largest gradient of a weight, relative to that of all weights
@@ -70,7 +71,7 @@ class Diagnosis:
         """Say that inputs look like images of 0 to 255; ``constant``: whether they are a current without an encoder."""
         if not constant:
             return
-        values = self.model.engine.to_numpy(x[:, :SAMPLES, ...])
+        values = self.model.engine.to_numpy(x[:, : min(SAMPLES, x.shape[1]), ...])
         if values.min() >= 0 and 128 <= values.max() <= 255 and (values == values.round()).all():
             warn(
                 f"fit: the inputs are whole numbers up to {values.max():.0f}, like pixels of 8-bit images. A current "
@@ -87,7 +88,7 @@ class Diagnosis:
         axis = next((i for i, extent in enumerate(whole.shape[:2]) if extent == batch), None)
         if batch > SAMPLES and axis is None:  # targets of the user's own kind, which nobody can divide
             return
-        part = slice(SAMPLES)
+        part = slice(min(SAMPLES, batch))
         some = whole if batch <= SAMPLES else whole[part, ...] if axis == 0 else whole[:, part, ...]
         copy = engine.xp.concat
         self.kept = Kept(

@@ -19,7 +19,7 @@ from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_count, check_targets
-from spikecore.api.training.diagnosis import Diagnosis, Kept, broken, origin
+from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
@@ -290,14 +290,14 @@ class Training:
         try:
             while model.epochs_done < self.epochs:
                 epoch = model.epochs_done
-                self.looking = epoch in (first, self.epochs - 1)
+                self.looking = epoch == first or (epoch == self.epochs - 1 and epoch - first >= APART)
                 if self.schedule is not None:
                     model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
                 row = self._epoch(epoch)
                 if self.feed.check_finite:
                     self._check_finite(epoch)
                 if self.validation is not None:
-                    self.validated = self._validated(epoch)
+                    self.validated = self._validated()
                     row.update(self.validated)
                 self.bar.note(**shown_row(row))
                 with wholly():
@@ -398,10 +398,11 @@ class Training:
             targets = model.engine.asarray(targets, dtype=target_dtype(targets))
             mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), targets, lengths))
 
-    def _validated(self, epoch: int) -> Row:
-        self.bar.say(f"{self._title(epoch)}, validating", at_once=True)
+    def _validated(self) -> Row:
+        title = self._title(self.model.epochs_done)
+        self.bar.say(f"{title}, validating", at_once=True)
         row = evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, progress=False).row("val_")
-        self.bar.say(self._title(epoch))
+        self.bar.say(title)
         return row
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Optional, Sequence, Tuple, Union, overload
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union, overload
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
@@ -424,8 +423,8 @@ class Model:
 
         Warns:
             TrainingWarning: the network has no neurons, inputs look like pixels of 0 to 255, a layer never fires or
-                always fires, or gradients vanish or explode. Some samples of one batch are looked at, after the first
-                and after the last epoch; the training itself stays the same.
+                always fires, or gradients vanish or explode. Some samples of one batch are looked at after the first
+                epoch, from ten epochs on also after the last; the training itself stays the same.
         """
         if loss is None:
             loss = ce_rate_loss() if self.loss is None else self.loss

@@ -8,6 +8,8 @@ import sys
 import warnings
 from typing import Any, Iterable, Iterator, Optional
 
+from spikecore.printing import in_notebook
+
 _said = False
 
 
@@ -67,12 +69,6 @@ class Progress:
 def watched() -> bool:
     """Whether somebody sees a bar while it moves: standard error is a terminal, or the program runs in a notebook."""
     return sys.stderr.isatty() or in_notebook()
-
-
-def in_notebook() -> bool:
-    """Whether the program runs in a kernel of Jupyter's. IPython on a terminal has none."""
-    ipython: Any = sys.modules.get("IPython")
-    return hasattr(ipython.get_ipython(), "kernel") if ipython is not None else False
 
 
 def _tqdm() -> Any:

@@ -93,9 +93,9 @@ def verify(
     check_engine(model.network, reference)
     problem = _problem(model, reference, x, targets, loss, feed)
     title = f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}"
-    report = Report(title, model.engine.name, reference.name)
     engine = model.engine.exact()
-    if reference.name == engine.name:
+    report = Report(title, engine.name, reference.name, independent=not isinstance(engine, type(reference)))
+    if not report.independent:
         report.remarks.append(_same_engine(engine))
     if engine.has_double:
         _compare(report, "float64", problem, engine.with_dtype("float64"), reference)
@@ -113,20 +113,24 @@ def verify(
     return report
 
 
-def _independent_of(engine: Engine) -> EngineName:
-    """The name of a reference engine: "numpy", for NumPy's own models "torch" if it is installed."""
-    if engine.name != "numpy":
-        return "numpy"
-    return "torch" if any(status.name == "torch" and status.available for status in engines()) else "numpy"
+REFERENCES: Tuple[EngineName, ...] = ("numpy", "torch")  # in this order
+
+
+def _independent_of(engine: Engine) -> Any:
+    """The first reference engine that is not the code of ``engine``; "numpy" if no other one is installed."""
+    usable = [status.name for status in engines() if status.available]
+    others = (get_engine(name, dtype="float64") for name in REFERENCES if name in usable)
+    return next((other for other in others if not isinstance(engine, type(other))), "numpy")
 
 
 def _same_engine(engine: Engine) -> str:
     """What to say if the reference is the engine under test, whose results are no independent evidence."""
-    other = next((s for s in engines() if s.name in ("numpy", "torch") and s.name != engine.name), None)
-    if other is None:
-        return "finite differences only: no other engine was compared"
-    get = f"pass against={other.name!r}" if other.available else f"install another engine, {other.install}"
-    return f"finite differences only: both sides of the comparison are engine {engine.name!r}; {get}"
+    same = f"finite differences only: both sides of the comparison are engine {engine.name!r}"
+    other = _independent_of(engine)
+    if isinstance(other, Engine):
+        return f"{same}; pass against={other.name!r}"
+    installs = [status.install for status in engines() if status.name in REFERENCES and not status.available]
+    return f"{same}; install another engine, {installs[0]}" if installs else same
 
 
 def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed) -> Problem:

@@ -154,8 +154,8 @@ def working(x: Any) -> Any:
         return x
     if isinstance(x, tuple):
         raise TypeError(
-            "input_ is a tuple, expected a tensor: a neuron returns (spikes, state); pass the spikes on, or make it with "
-            "init_hidden=True, then it returns the spikes alone and fits into nn.Sequential"
+            "input_ is a tuple, expected a tensor: a neuron returns (spikes, state); pass the spikes on, or make it "
+            "with init_hidden=True, then it returns the spikes alone and fits into nn.Sequential"
         )
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"input_ is a {type(x).__name__}, expected a tensor: torch.as_tensor(x) makes one")

@@ -1,0 +1,311 @@
+"""What fit says of a training that cannot learn, where a loss that is not finite comes from, fit(x, y), predict."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore import functional, spikegen, surrogate
+from spikecore.datasets import Dataset, Loader
+
+DRAW = np.random.default_rng(0)
+X, Y = DRAW.random((24, 12)).astype("float32"), np.arange(24) % 5
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def engine(request):
+    pytest.importorskip(request.param)
+    return request.param
+
+
+def net(hidden=0.3, last=0.3, shape=None, **options):
+    shape = shape or surrogate.atan()
+    return sc.Sequential(
+        sc.Linear(12, 9),
+        sc.Leaky(beta=0.9, threshold=hidden, surrogate=shape, **options),
+        sc.Linear(9, 5),
+        sc.Leaky(beta=0.9, threshold=last, surrogate=shape),
+    )
+
+
+def said(network, engine, data=None, loss=None, num_steps=8, **options):
+    """The TrainingWarnings of one fit."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = sc.Model(network, engine, seed=1)
+        batches = [(X, Y)] * 2 if data is None else data
+        model.fit(batches, loss, num_steps=num_steps, progress=False, **{"epochs": 3, **options})
+    ours = [each for each in caught if each.category is sc.TrainingWarning]
+    assert all(each.filename == __file__ for each in ours), "a warning points to the line that called fit"
+    return [str(each.message) for each in ours]
+
+
+# ---- layers --------------------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_training_says_nothing(engine):
+    assert said(net(), engine) == []
+
+
+def test_a_layer_that_never_fires_is_said_once(engine):
+    (line,) = said(net(hidden=50.0), engine, epochs=4)
+    assert line.startswith("fit, after epoch 1, 8 samples: layer 1 (Leaky) never fires")
+    assert "scale its input up, lower its threshold, or raise beta" in line
+
+
+def test_a_layer_that_always_fires_is_said(engine):
+    network = sc.Sequential(sc.IF(threshold=1e-4, reset_mechanism="none"), sc.Linear(12, 5), sc.Leaky(threshold=0.1))
+    (line,) = said(network, engine)
+    assert "layer 0 (IF) fires at " in line
+    assert "scale its input down, or raise its threshold" in line
+
+
+def test_a_readout_whose_membrane_is_read_may_be_silent(engine):
+    readout = sc.Leaky(beta=0.9, threshold=1e6, reset_mechanism="none")
+    network = sc.Sequential(sc.Linear(12, 9), sc.Leaky(beta=0.9, threshold=0.3), sc.Linear(9, 5), readout)
+    assert said(network, engine, loss=functional.ce_membrane_loss()) == []
+    assert "layer 3 (Leaky) never fires" in said(network, engine, loss=functional.ce_rate_loss())[0]
+    own = lambda out, y: sc.engine_of(out.spikes).xp.mean(out.membrane)  # noqa: E731  nobody knows what it reads
+    assert said(network, engine, loss=own) == []
+
+
+def test_a_network_without_neurons_is_said(engine):
+    lines = said(
+        sc.Sequential(sc.Linear(12, 9), sc.Dropout(0.1), sc.Linear(9, 5)), engine, loss=functional.ce_rate_loss()
+    )
+    assert lines == [
+        "fit: the network has no neurons (Linear, Dropout), so nothing in it spikes or depends on time. Add neurons, "
+        "e.g. sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))"
+    ]
+
+
+# ---- gradients -----------------------------------------------------------------------------------------------------
+
+
+def test_gradients_that_are_all_zero_are_said(engine):
+    assert "every gradient is zero, so no weight changes" in said(net(50.0, 50.0, surrogate.triangular()), engine)[0]
+    (line,) = said(net(), engine, loss=lambda out, y: 0.0 * sc.engine_of(out.spikes).xp.mean(out.spikes))
+    assert "every gradient is zero, so no weight changes: does the loss depend on the network's output?" in line
+
+
+def test_gradients_that_vanish_are_said(engine):
+    steep = surrogate.fast_sigmoid(slope=1e5)
+    deep = [part for _ in range(3) for part in (sc.Linear(12, 12), sc.Leaky(threshold=0.2, surrogate=steep))]
+    lines = said(sc.Sequential(*deep, sc.Linear(12, 5), sc.LI()), engine, loss=functional.ce_membrane_loss())
+    assert len(lines) == 1
+    assert "gradients vanish: those of 0.weight are at most " in lines[0]
+    assert "Take a wider surrogate" in lines[0]
+
+
+def test_gradients_that_explode_are_said(engine):
+    wide = sc.RLeaky(beta=1.0, V=3.0, all_to_all=False, threshold=0.5, surrogate=surrogate.straight_through_estimator())
+    network = sc.Sequential(sc.Linear(12, 9), wide, sc.Linear(9, 5), sc.LI())
+    (line,) = said(network, engine, loss=functional.ce_membrane_loss(), num_steps=30)
+    assert "gradients explode: their norm is " in line
+    assert "Pass clip_norm=1.0" in line
+
+
+# ---- what it costs -------------------------------------------------------------------------------------------------
+
+
+def test_looking_changes_no_bit_and_happens_twice(engine, monkeypatch):
+    from spikecore.api.training import diagnosis
+
+    looked, look = [], diagnosis.Diagnosis._run
+    monkeypatch.setattr(diagnosis.Diagnosis, "_run", lambda self, kept: looked.append(1) or look(self, kept))
+    network = sc.Sequential(sc.Linear(12, 9), sc.BatchNorm1d(9), sc.Dropout(0.3), *net().layers[1:])
+
+    def trained():
+        model = sc.Model(network, engine, seed=1)
+        model.fit(Loader(X, Y, batch_size=10), encoder=spikegen.rate, num_steps=6, epochs=10, progress=False)
+        return model
+
+    watched = trained()
+    assert len(looked) == 2
+    monkeypatch.setattr(diagnosis.Diagnosis, "keep", lambda *_: None)
+    alone = trained()
+    assert len(looked) == 2
+    for part in ("params", "buffers", "optimizer"):
+        a, b = watched.state()[part], alone.state()[part]
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_learning_forward_in_time_is_not_looked_at(engine):
+    assert said(net(hidden=50.0), engine, learning="eprop") == []
+    assert said(net(hidden=50.0), engine, update_every=4) == []
+
+
+def test_sequences_with_lengths_are_looked_at(engine):
+    sequence = np.repeat(X[None], 8, axis=0)
+    data = [(sequence, Y, np.arange(24) % 8 + 1)]
+    (line,) = said(net(hidden=50.0), engine, data, num_steps=None)
+    assert "layer 1 (Leaky) never fires" in line
+
+
+# ---- data ----------------------------------------------------------------------------------------------------------
+
+
+def test_pixels_of_eight_bits_are_said(engine):
+    pixels = (X * 255).astype("uint8")
+    assert "like pixels of 8-bit images" in said(net(), engine, [(pixels, Y)])[0]
+    assert not any("pixels" in line for line in said(net(), engine, [(pixels / np.float32(255), Y)]))
+    counts = DRAW.integers(0, 9, (24, 12))
+    assert not any("pixels" in line for line in said(net(), engine, [(counts, Y)]))
+
+
+def test_probabilities_outside_of_their_range_are_said(engine):
+    x = sc.get_engine(engine).asarray(X)
+    for act, name in (
+        (lambda: spikegen.rate(3 * x, 4), "rate"),
+        (lambda: spikegen.rate_conv(x - 1.0), "rate_conv"),
+        (lambda: spikegen.poisson(3 * x, 4), "poisson"),
+    ):
+        with pytest.warns(sc.TrainingWarning, match=rf"{name}: data from .* is clipped: scale the data to \[0, 1\]"):
+            act()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spikegen.rate(x, 4)
+        spikegen.rate(3 * x, 4, gain=0.5)  # said by the caller
+        spikegen.rate(x * (1.0 + 1e-6), 4)
+
+
+# ---- a loss that is not finite -------------------------------------------------------------------------------------
+
+
+def diverging(engine, network, data, loss=None, **options):
+    model = sc.Model(network, engine, seed=1)
+    before = model.params()
+    with pytest.raises(sc.DivergedError) as caught:
+        model.fit(data, loss or functional.mse_membrane_loss(), num_steps=9, progress=False, **options)
+    return model, before, str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # NumPy's own word
+def test_the_layer_and_the_time_step_of_the_first_infinity_are_named(engine):
+    class Growing(sc.Leaky):
+        def step(self, engine, params, state, x):
+            mem = 1e9 * state.mem + x
+            return self.fires(engine, params, mem), sc.State(mem=mem)
+
+    network = sc.Sequential(sc.Linear(12, 9), sc.Leaky(beta=0.9, threshold=0.1), sc.Linear(9, 5), Growing())
+    model, before, message = diverging(engine, network, [(X, Y)])
+    assert message.startswith("the loss of epoch 1 is ")
+    assert " in batch 1, where mem of layer 3 (Growing) is " in message
+    assert "from time step " in message
+    assert " of 9 on (sample 0, neuron (" in message
+    assert (
+        "The weights are those before this batch: continue with a smaller learning rate, or with clip_norm" in message
+    )
+    assert all(np.array_equal(before[name], x) for name, x in model.params().items())
+    assert model.executor.steps_done == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_a_batch_that_is_refused_leaves_the_weights_of_the_batch_before(engine):
+    model = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.LI()), engine, seed=1)
+    calls = []
+
+    def loss(out, targets):
+        calls.append(1)
+        return sc.engine_of(out.spikes).xp.mean(out.membrane) * (float("nan") if len(calls) == 3 else 1.0)
+
+    with pytest.raises(sc.DivergedError, match=r"the loss of epoch 1 is nan in batch 3, where every state is finite"):
+        model.fit([(X, Y)] * 5, loss, num_steps=3, progress=False)
+    assert model.executor.steps_done == 2
+    again = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.LI()), engine, seed=1)
+    again.fit([(X, Y)] * 2, lambda out, y: sc.engine_of(out.spikes).xp.mean(out.membrane), num_steps=3, progress=False)
+    assert all(np.array_equal(x, again.params()[name]) for name, x in model.params().items())
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_weights_that_are_not_finite_are_named(engine):
+    model = sc.Model(sc.Sequential(sc.Linear(12, 5), sc.LI()), engine, seed=1)
+    state = model.state()
+    params = {**state["params"], "0.bias": np.full(5, np.nan, "float32")}
+    model.load_state({**state, "params": params})
+    with pytest.raises(sc.DivergedError, match=r"is nan in batch 1, where 0\.bias holds NaN or infinity"):
+        model.fit([(X, Y)], functional.mse_membrane_loss(), num_steps=3, progress=False)
+
+
+# ---- fit(x, y), predict --------------------------------------------------------------------------------------------
+
+
+def test_two_arrays_are_what_a_loader_of_the_same_seed_gives(engine):
+    short, long = (sc.Model(net(), engine, seed=7) for _ in range(2))
+    one = short.fit(X, Y, epochs=3, num_steps=6, batch_size=10, progress=False, validation=(X[:6], Y[:6]))
+    loader, held_out = Loader(Dataset(X, Y), batch_size=10, seed=7), Loader(X[:6], Y[:6], shuffle=False)
+    other = long.fit(loader, epochs=3, num_steps=6, progress=False, validation=held_out)
+    assert all(np.array_equal(x, long.params()[name]) for name, x in short.params().items())
+    same = ("loss", "accuracy", "val_loss", "val_accuracy")
+    assert [[row[key] for key in same] for row in one] == [[row[key] for key in same] for row in other]
+    assert short.evaluate(X, Y, num_steps=6) == short.evaluate(Loader(X, Y, shuffle=False), num_steps=6)
+    assert short.evaluate(X, targets=Y, num_steps=6) == short.evaluate(X.tolist(), Y.tolist(), num_steps=6)
+
+
+def test_the_loss_and_the_optimiser_follow_the_arrays(engine):
+    model = sc.Model(net(), engine)
+    model.fit(X, Y, functional.ce_count_loss(), sc.SGD(lr=0.1), 1, 6, progress=False)
+    assert model.loss == functional.ce_count_loss()
+    assert model.optimizer == sc.SGD(lr=0.1)
+
+
+def test_sequences_of_two_arrays_have_their_samples_first(engine):
+    sequence = np.repeat(X[:, None], 6, axis=1)
+    model = sc.Model(net(), engine)
+    model.fit(sequence, Y, time_axis=1, progress=False)
+    assert model.predict(sequence, time_axis=1).shape == (24,)
+    np.testing.assert_array_equal(model.predict(sequence, time_axis=1), model.predict(np.swapaxes(sequence, 0, 1)))
+    with pytest.raises(sc.ShapeError, match=r"samples along axis 0.*num_steps=25 for samples without one, time_axis=1"):
+        model.fit(sequence, Y)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        functional.ce_rate_loss(),
+        functional.ce_membrane_loss(),
+        functional.mse_membrane_loss(),
+        functional.ce_temporal_loss(),
+        functional.mse_count_loss(correct_rate=0.2, incorrect_rate=0.8),
+        functional.ce_count_loss(population_code=True, num_classes=5),
+    ],
+)
+def test_predictions_are_those_that_the_accuracy_counts(engine, loss):
+    model = sc.Model(net(), engine, seed=2)
+    model.fit(X, Y, loss, sc.Adam(lr=1e-2), 2, 8, progress=False)
+    labels = model.predict(X, num_steps=8)
+    assert labels.dtype == np.int64
+    assert labels.shape == (24,)
+    assert (labels == Y).mean() == pytest.approx(model.evaluate(X, Y, num_steps=8)["accuracy"])
+    np.testing.assert_array_equal(model.predict(X, num_steps=8, batch_size=5), labels)
+
+
+def test_encoders_draw_the_same_for_predictions_of_any_size(engine):
+    model = sc.Model(net(), engine, seed=2)
+    options = {"num_steps": 8, "encoder": spikegen.rate}
+    np.testing.assert_array_equal(model.predict(X, **options), model.predict(X, batch_size=7, **options))
+    assert (model.predict(X, **options) == Y).mean() == model.evaluate(X, Y, **options)["accuracy"]
+
+
+def test_predict_says_what_to_do_for_regression(engine):
+    model = sc.Model(net(), engine)
+    sequence = np.zeros((6, 4, 12), "float32")
+    loss = functional.mse_membrane_loss(time_var_targets=True)
+    model.fit([(sequence, np.zeros((6, 4, 5)))], loss, progress=False)
+    with pytest.raises(TypeError, match=r"predict gives class labels, but loss=mse_membrane_loss.*out\.membrane"):
+        model.predict(sequence)
+    assert model.predict(sequence, loss=functional.ce_rate_loss()).shape == (4,)
+    with pytest.raises(TypeError, match="input='x' must be an array of numbers"):
+        model.predict("x")
+
+
+def test_lengths_count_in_predictions(engine):
+    model = sc.Model(net(), engine, seed=2)
+    sequence = np.repeat(X[None], 8, axis=0)
+    lengths = np.arange(24) % 8 + 1
+    labels = model.predict(sequence, lengths=lengths)
+    alone = [model.predict(sequence[: lengths[i], i : i + 1])[0] for i in range(24)]
+    assert labels.tolist() == alone
