@@ -224,9 +224,10 @@ _ = right.set(ylabel="output neuron", yticks=range(10), title=f"most spikes: neu
 #
 # | figure | snnTorch 1.0 | spikecore, the same draws | spikecore, `sc.Model` |
 # |---|--:|--:|--:|
-# | accuracy of the last 10 training batches, % | 37.2 (24.7–42.2) | 40.0 (26.9–40.6) | MODEL |
+# | accuracy of the last 10 training batches, % | 37.2 (24.7–42.2) | 40.0 (26.9–40.6) | 44.4 (11.9–51.3) |
 #
-# After so few iterations, accuracy is still rising steeply, which makes the ranges wide. snnTorch's page reports 56 to
+# After so few iterations with so large a learning rate, accuracy is still rising steeply, which makes the ranges wide:
+# one seed of `sc.Model` has hardly begun to learn, another has passed 50 %. snnTorch's page reports 56 to
 # 60 % for its last training batches, after 50 iterations with batches of 128 on recorded events in 300 steps: four
 # times as many recordings. The 80 iterations above reach more.
 
