@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the networks beside snnTorch's are torch mo
 
 from benchmarks import recipes  # noqa: E402  (torch may be absent)
 from benchmarks.accuracy import __main__ as accuracy  # noqa: E402
-from benchmarks.accuracy import convolutional, dense, population  # noqa: E402
+from benchmarks.accuracy import convolutional, dense, membrane, neuromorphic, population, recurrent  # noqa: E402
 from benchmarks.accuracy.plan import libraries  # noqa: E402
 from spikecore.datasets import Dataset  # noqa: E402
 
@@ -29,16 +29,23 @@ def images(validate, *, image=False):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    for module in (convolutional, dense, population, recipes):
+    for module in (convolutional, dense, neuromorphic, population, recipes, recurrent):
         monkeypatch.setattr(module, "images", images)
-    for module in (convolutional, dense, population):
+    for module in (convolutional, dense, population, recurrent):
         monkeypatch.setattr(module, "EPOCHS", 1)
         monkeypatch.setattr(module, "BATCH", 20)
-    for module in (convolutional, dense):
+    for module in (convolutional, dense, membrane, neuromorphic, recurrent):
         monkeypatch.setattr(module, "STEPS", 3)
+    for module in (membrane, neuromorphic):
+        monkeypatch.setattr(module, "ITERATIONS", 3)
+    for name, value in {"RECORDINGS": 8, "BATCH": 4, "LAST": 2}.items():
+        monkeypatch.setattr(neuromorphic, name, value)
+    neuromorphic.recordings.cache_clear()
+    yield
+    neuromorphic.recordings.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["dense", "convolutional", "population", "plain"])
+@pytest.mark.parametrize("name", accuracy.EXPERIMENTS)
 def test_both_libraries_learn_the_same_from_the_same_draws(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

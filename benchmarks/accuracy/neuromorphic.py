@@ -71,7 +71,8 @@ def fit(seed: int, validate: bool) -> float:
     )
     model = sc.Model(net, engine="torch", seed=seed, input_shape=(2, 34, 34))
     loss, adam = sc.functional.mse_count_loss(correct_rate=0.8, incorrect_rate=0.2), sc.Adam(lr=LR)
-    batches, accuracies = Loader(recordings(validate), batch_size=BATCH, seed=seed), []  # type: Any, List[float]
+    batches = Loader(recordings(validate), batch_size=BATCH, seed=seed)
+    accuracies: List[float] = []
     while len(accuracies) < ITERATIONS:
         for batch in batches:
             accuracies.append(model.fit([batch], loss=loss, optimizer=adam, progress=False)[-1]["accuracy"])

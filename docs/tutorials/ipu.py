@@ -312,7 +312,7 @@ assert moved["drop"] == 0 < moved["pad"]
 #
 # Gradients stay on an IPU, so the engine derives them from one training step, made with a known learning rate.
 # `verify` compares them with those of the NumPy engine, here in the simulation and on a real IPU in the same way. "Not
-# available" marks what a training step does not return: spikes of hidden layers, and the gradient by the inputs.
+# checked" names what a training step does not return: the spikes, and the gradient by the inputs.
 
 # %%
 report = sc.verify(models["ipu, simulated"], x[:8], labels[:8], num_steps=5)
