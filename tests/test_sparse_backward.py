@@ -177,6 +177,7 @@ def test_verify_judges_without_it_and_reports_what_it_changes(name):
     assert {f"gradient {n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias", "inputs")} == set(rows)
     assert all(row.limit is None and row.verdict == "measured" for row in rows.values())
     assert "sparse_backward=0.2) against those of" in much.table()
+    assert "not verified: sparse_backward changes gradients by up to" in str(much)
     assert [row for row in none.rows] == [row for row in much.rows if row.check != "approximation"]
 
 
