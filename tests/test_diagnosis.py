@@ -299,7 +299,7 @@ def test_predict_says_what_to_do_for_regression(engine):
         model.predict(sequence)
     assert model.predict(sequence, loss=functional.ce_rate_loss()).shape == (4,)
     with pytest.raises(TypeError, match="input='x' must be an array of numbers"):
-        model.predict("x")
+        model.predict("x", loss=functional.ce_rate_loss())
 
 
 def test_lengths_count_in_predictions(engine):

@@ -62,7 +62,7 @@ def test_verify_in_float32_has_teeth(poptorch, monkeypatch):
     model = sc.Model(hardware.NET, sc.get_engine("ipu", check=False))
     right = sc.verify(model, x, y, num_steps=6, differences=False)
     assert right.worst <= 1e-4
-    assert {row.check for row in right.table} == {"float32"}
+    assert {row.check for row in right.rows} == {"float32"}
     monkeypatch.setattr("spikecore.engines.ipu.traced.words", spoiled)
     wrong = sc.verify(model, x, y, num_steps=6, differences=False)
     assert not wrong.ok
