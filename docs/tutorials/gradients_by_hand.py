@@ -312,7 +312,6 @@ _ = ax.legend(frameon=False)
 # them as constants; otherwise quotient and formula would differ, and both would be right.
 
 
-
 # %%
 def by_quotients(p, x, y, reset, name, index, h=1e-5):
     ahead, back = (loss_of(smooth_spikes(moved(p, name, index, d), x, reset), y) for d in (h, -h))
@@ -374,7 +373,6 @@ for name, value in torch_gradients(first, x, y).items():
 # derivative to autograd. Both must give our numbers.
 
 
-
 # %%
 def squared_difference(out, targets):
     difference = out.spikes - targets
@@ -398,7 +396,6 @@ for engine in ("numpy", "torch"):
 # `sc.verify` calls the second and the third witness, and the first one for every parameter, on *your* model with
 # *your* loss and data. Let us hand it a mistake of the kind that is easy to make: a surrogate whose derivative misses
 # one factor $\pi$ inside of the square. Forwards nothing changes, because the derivative is used backwards only.
-
 
 
 # %%

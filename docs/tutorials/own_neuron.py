@@ -204,7 +204,6 @@ _ = ax.legend(frameon=False)
 # $\omega$.
 
 
-
 # %%
 def neurons(kind):
     if kind == "Leaky":
@@ -357,7 +356,6 @@ assert difference < 1e-4
 # grows without end after a single pulse, for $\rho = 0.95$ and a period of 11 steps.
 
 
-
 # %% tags=["answer"]
 @dataclass(frozen=True)
 class Explicit(Resonator):
@@ -393,7 +391,6 @@ assert counts["refractory"] <= 1 < counts["plain"]
 # %% [markdown]
 # **3. A threshold that adapts.** Give the neuron a third state: each spike raises the threshold by `kappa`, and the
 # rise decays by a factor of 0.9 per step. Train it on the sunspots. Does it help?
-
 
 
 # %% tags=["answer"]

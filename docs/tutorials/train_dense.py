@@ -242,7 +242,6 @@ _ = ax.legend(frameon=False)
 # so the first `Linear` is computed once and not 25 times.
 
 
-
 # %%
 def network():
     return sc.Sequential(sc.Linear(784, HIDDEN), sc.Leaky(beta=BETA), sc.Linear(HIDDEN, 10), sc.Leaky(beta=BETA))
