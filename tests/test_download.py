@@ -201,6 +201,7 @@ def tarred(files, link=""):
         (tarred({"a": b"x" * 5000})[:-30], r"damaged|unpacked"),
         (zipped({"a": b"x" * 5000})[:-30], r"damaged|unpacked"),
     ],
+    ids=["above", "absolute", "backslash", "above a folder", "link", "short tar", "short zip"],  # bytes hold the time
 )
 def test_an_archive_that_is_not_safe_leaves_nothing(tmp_path, content, message):
     (tmp_path / "folder").mkdir()

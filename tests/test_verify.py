@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -190,12 +190,45 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_no_failure():
     assert bias.max_abs < 1e-14, "the mean that is taken away takes the bias with it"
 
 
-def test_where_a_clamp_begins_there_are_two_slopes_and_none_is_wrong():
+def test_where_a_clamp_begins_the_slope_is_taken_beside_it():
     network = sc.Sequential(sc.Linear(12, 5), sc.Leaky(beta=sc.learn(1.0)))
     report = sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6)
     assert report.ok, str(report)
+    assert verdicts(report, "finite differences")["gradient 1.beta, beside the given values"] == "ok"
+
+
+def pooling():
+    return sc.Sequential(
+        *(sc.Conv2d(1, 3, 3), sc.MaxPool2d(2), sc.Leaky(beta=0.8)), *(sc.Flatten(), sc.Linear(27, 4), sc.Leaky())
+    )
+
+
+def dark_images():
+    images = np.zeros((3, 1, 8, 8))
+    images[:, :, 2:5, 3:6] = np.random.default_rng(0).random((3, 1, 3, 3))
+    return images
+
+
+def test_the_maximum_of_equal_pixels_is_no_failure():
+    report = sc.verify(sc.Model(pooling(), engine="torch", seed=0), dark_images(), [0, 1, 2], num_steps=5)
+    assert report.ok, report.table()
     found = verdicts(report, "finite differences")
-    assert found["gradient 1.beta: the loss has a kink here, e.g. of a clamp"] == UNCHECKED
+    assert found["gradient inputs, beside the given values"] == "ok"
+    assert found["gradient 0.weight"] == "ok"
+
+
+def test_a_gradient_that_is_wrong_at_a_kink_is_wrong_beside_it():
+    @dataclass(frozen=True)
+    class longer(sc.surrogate.atan):
+        def derivative(self, xp, u):
+            return 1.01 * super().derivative(xp, u)
+
+    network = sc.Sequential(
+        *(replace(x, surrogate=longer()) if isinstance(x, sc.Leaky) else x for x in pooling().layers)
+    )
+    report = sc.verify(sc.Model(network, engine="torch", seed=0), dark_images(), [0, 1, 2], num_steps=5)
+    assert not report.ok
+    assert verdicts(report, "finite differences")["gradient inputs"] == "FAIL"
 
 
 def test_recurrent_neurons_are_looked_into():
