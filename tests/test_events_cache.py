@@ -225,7 +225,7 @@ def test_the_fingerprint_is_that_of_class_and_fields():
 
 
 def test_what_a_cache_could_not_notice_is_refused(train, tmp_path):
-    with pytest.raises(DataError, match=r"Shift\(pixels=2, seed=0\) within a cache .*Cached\(dataset, folder\)\.map"):
+    with pytest.raises(DataError, match=r"Shift\(\) within a cache .*Cached\(dataset, folder\)\.map"):
         Cached(train.map(Shift(), ToFrames(steps=2)), tmp_path)
     with pytest.raises(DataError, match=r"<lambda>.* cannot be told .* frozen dataclass"):
         Cached(train.map(lambda events: events), tmp_path)

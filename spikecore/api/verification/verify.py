@@ -214,7 +214,7 @@ def _states(network: Layer, ours: Gradient, theirs: Gradient) -> List[Tuple[str,
 
 
 def _spiking(layer: Layer) -> bool:
-    return not isinstance(layer, Stepper) or layer.spiking
+    return isinstance(layer, Stepper) and layer.spiking
 
 
 def _gradients(ours: Gradient, theirs: Gradient) -> List[Tuple[str, Tuple[Any, Any]]]:
