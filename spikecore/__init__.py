@@ -25,11 +25,9 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        import difflib
+        from spikecore.other_names import instead_of
 
-        near = difflib.get_close_matches(name, _HOMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise AttributeError(f"module 'spikecore' has no attribute {name!r}{hint}")
+        raise AttributeError(f"module 'spikecore' has no attribute {name!r}{instead_of(name, _HOMES)}")
     if _HOMES[name] == __name__:
         value = importlib.import_module(f"{__name__}.{name}")
     else:

@@ -104,7 +104,10 @@ def unknown(kind: str, name: Any, known: Any) -> str:
     import difflib
 
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
+    small = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(str(name), known, n=1) or [
+        small[each] for each in difflib.get_close_matches(str(name).lower(), small, n=1)
+    ]
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
 
@@ -253,6 +256,8 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
             hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else numbered(value)
+            if rules[name].words.startswith("an array") and hasattr(value, "spikes"):  # what a call of a model returns
+                hint = "; pass out.spikes or out.membrane"
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
 

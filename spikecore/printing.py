@@ -69,6 +69,15 @@ def _is_default(field: Any, value: Any) -> bool:
     return same is True  # an array compares to an array
 
 
+class Text(str):
+    """Text of several lines that a notebook and a Python prompt show as it is, not as a string with quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def in_notebook() -> bool:
     """Whether the program runs in a kernel of Jupyter's. IPython on a terminal has none."""
     ipython: Any = sys.modules.get("IPython")

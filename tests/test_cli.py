@@ -308,6 +308,7 @@ def test_engines_lists_all_with_what_they_lack(spikecore):
         (("train",), cli.USAGE, "RUN"),
         (("train", RUN_FILE, "--engin", "numpy"), cli.USAGE, "--engin"),
         (("verify", RUN_FILE, "--against", "nunpy"), cli.USAGE, "--against nunpy: unknown engine"),
+        (("train", RUN_FILE, "--engine", "cuda"), cli.USAGE, "write engine = 'torch' and device = 'cuda'"),
         (("plot", "nowhere"), cli.DATA, "not a run directory"),
         (("evaluate", "nowhere"), cli.DATA, "not a run directory"),
     ],

@@ -591,3 +591,93 @@ def test_what_torch_itself_says_stands_on_the_page_for_it():
     ):
         refuses(act, words, kind)
         assert words in page
+
+
+# ---- and what three more readers got wrong: a student, a researcher, an engineer -------------------------------------
+
+
+def history():
+    return fit()
+
+
+def conv(shape):
+    return sc.Model(sc.Sequential(sc.Conv2d(1, 4, 5), sc.Leaky()), "numpy", input_shape=shape)
+
+
+#: As above: what is written, and what the message must say.
+MORE_MISTAKES = {
+    "Leaky(reset=)": (lambda: sc.Leaky(reset="zero"), "'reset'", "Leaky", "reset_mechanism='subtract'"),
+    "Leaky(tau=)": (lambda: sc.Leaky(tau=20.0), "'tau'", "Leaky", r"beta=sc\.decay\(tau\)"),
+    "Leaky(decay=)": (lambda: sc.Leaky(decay=0.9), "'decay'", "Leaky", "write beta="),
+    "sc.LIF": (lambda: sc.LIF, "'LIF'", "spikecore", r"sc\.Leaky\(beta=0\.9\)"),
+    "sc.ReLU": (lambda: sc.ReLU, "'ReLU'", "spikecore", r"a neuron, e\.g\. sc\.Leaky"),
+    "sc.Dense": (lambda: sc.Dense, "'Dense'", "spikecore", r"sc\.Linear\(in_features, out_features\)"),
+    "sc.CrossEntropyLoss": (lambda: sc.CrossEntropyLoss, "'CrossEntropyLoss'", "spikecore", r"ce_rate_loss\(\)"),
+    "sc.Input": (lambda: sc.Input, "'Input'", "spikecore", "input_shape="),
+    "sc.onnx": (lambda: sc.onnx, "'onnx'", "spikecore", r"export_to_nir\(model\)"),
+    "sc.conv2D": (lambda: sc.conv2D, "'conv2D'", "spikecore", "did you mean 'Conv2d'"),
+    "datasets.MNIST": (lambda: sc.datasets.MNIST, "'MNIST'", r"spikecore\.datasets", "did you mean 'mnist'"),
+    "channels last": (lambda: conv((28, 28, 1)), r"\(28, 28, 1\)", "layer 0: Conv2d", r"np\.moveaxis\(x, -1, -3\)"),
+    "no channels": (lambda: conv((28, 28)), r"\(28, 28\)", "layer 0: Conv2d", r"x\.reshape\(\*x\.shape\[:-2\], 1, "),
+    "stream(x)": (lambda: model().stream()(X), "cannot be called", "Stream", r"stream\.step\(x\)"),
+    "net[0]": (lambda: network()[0], "no indices", "Sequential", r"network\.layers\[0\]"),
+    "net.append": (lambda: network().append(sc.Leaky()), "'append'", "Sequential", r"sc\.Sequential\(\*layers\)"),
+    "history['loss']": (lambda: history()["loss"], "list of rows", "History", r"\[row\['loss'\] for row in history\]"),
+    "history.loss": (lambda: history().loss, "'loss'", "History", r"\[row\['loss'\] for row in history\]"),
+    "history.history": (lambda: history().history, "'history'", "History", r"\[row\['loss'\] for row in history\]"),
+    "model.net": (lambda: model().net, "'net'", "Model", r"write model\.network"),
+    "model.export": (lambda: model().export("net.onnx"), "'export'", "Model", r"nir\.export_to_nir\(model\)"),
+    "validation=Dataset": (
+        lambda: fit(validation=Dataset(X, Y)),
+        "samples, not batches",
+        "validation=",
+        r"Loader\(data\)",
+    ),
+    "validation=x": (lambda: fit(validation=X), "no targets", "validation", r"validation=\(x, y\)"),
+    "verify(..., labels from 1)": (
+        lambda: sc.verify(model(), X, Y + 1, num_steps=2),
+        "out of range",
+        r"targets\[2\] = 3",
+        r"\(0\.\.2\)",
+    ),
+    "activity of an Output": (
+        lambda: spikegen.rate(out(), 3),
+        r"Output\(",
+        "rate: data=",
+        r"pass out\.spikes or out\.membrane",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MORE_MISTAKES)
+def test_a_mistake_of_three_more_readers_is_told_as_well(mistake):
+    act, what, where, remedy = MORE_MISTAKES[mistake]
+    with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
+        act()
+    for part in (what, where, remedy):
+        assert re.search(part, str(caught.value)), str(caught.value)
+
+
+def test_a_validation_that_cannot_be_read_is_refused_before_an_epoch_is_trained():
+    model = sc.Model(network(), "numpy")
+    refuses(lambda: model.fit(X, Y, num_steps=2, validation=Dataset(X, Y), progress=False), "validation=")
+    assert model.epochs_done == 0
+
+
+def test_a_file_of_torch_save_is_no_damaged_model(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({}, tmp_path / "weights.pt")
+    refuses(lambda: sc.load(tmp_path / "weights.pt"), r"as torch\.save writes it; .*from_torch", sc.CheckpointError)
+
+
+def test_an_autograd_class_of_snntorch_is_told_from_the_surrogate():
+    pytest.importorskip("torch")
+    refuses(lambda: sc.surrogate.ATan(alpha=2), r"surrogate\.ATan is the autograd class.*write surrogate\.atan\(")
+
+
+def test_what_a_python_prompt_shows_is_meant_for_reading():
+    built = sc.Model(network(), "numpy", seed=0)
+    assert repr(built.summary()) == str(built.summary())
+    report = sc.verify(built, X, Y, num_steps=2)
+    assert repr(report) == str(report)
+    assert report.verdict in repr(report)

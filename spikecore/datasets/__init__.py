@@ -5,6 +5,8 @@ Nothing is downloaded, except by a reader that is called with `download=True`.
 Batches are NumPy arrays, so every engine takes them.
 """
 
+from typing import TYPE_CHECKING
+
 from spikecore.datasets import transforms as transforms
 from spikecore.datasets.aedat import read_aedat as read_aedat
 from spikecore.datasets.arrays import Dataset as Dataset
@@ -35,3 +37,11 @@ from spikecore.datasets.saccades import saccades as saccades
 from spikecore.datasets.structured import from_structured as from_structured
 from spikecore.datasets.structured import to_structured as to_structured
 from spikecore.datasets.tonic import from_tonic as from_tonic
+
+if not TYPE_CHECKING:  # type checkers are to refuse such names
+
+    def __getattr__(name):
+        from spikecore.arguments import unknown
+
+        known = [each for each in globals() if not each.startswith("_") and callable(globals()[each])]
+        raise AttributeError(f"module {__name__}: {unknown('data set or reader', name, known)}")

@@ -79,7 +79,7 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     name = name or os.environ.get(ENVIRONMENT) or "numpy"
     known = _ENGINES if name in _ENGINES else _known()
     if name not in known:
-        raise ValueError(_no_engine(name, known))
+        raise ValueError(no_engine(name, known))
     entry = known[name]
     status = _status(name, entry, bool(options.get("simulate")))
     if not status.available:
@@ -91,13 +91,13 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     return _constructed(name, getattr(importlib.import_module(module), attribute), options)
 
 
-def _no_engine(name: str, known: Any) -> str:
-    """What to say of a name that no engine has; it may be that of a device."""
+def no_engine(name: str, known: Any, remedy: str = "engine='torch', device={device!r}") -> str:
+    """What to say of a name that no engine has; it may be that of a device, then the remedy is told."""
     if not DEVICE.match(name):
         return unknown("engine", name, known)
     device = name.replace("gpu", "cuda")
     return (
-        f"unknown engine {name!r}: it is a device; write engine='torch', device={device!r}. Known: "
+        f"unknown engine {name!r}: it is a device; write {remedy.format(device=device)}. Known: "
         f"{', '.join(sorted(known))}"
     )
 

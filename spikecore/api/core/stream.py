@@ -94,6 +94,11 @@ class Stream(abc.ABC):
     def explain(self) -> str:
         """Say how a step runs, and why."""
 
+    if not TYPE_CHECKING:  # type checkers are to refuse it
+
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            raise TypeError(f"{type(self).__name__} cannot be called: write stream.step(x), x (batch, *features)")
+
     def __reduce__(self) -> Any:
         raise TypeError("a stream cannot be copied or saved: make another by model.stream() and its reset(state)")
 

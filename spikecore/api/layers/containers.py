@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import no_layer, shown
@@ -71,6 +71,19 @@ class Listed(Container):
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    if not TYPE_CHECKING:  # type checkers are to refuse these
+
+        def __getitem__(self, index: Any) -> Any:
+            raise TypeError(f"{layer_name(self)} has no indices: write network.layers[{index!r}]")
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("append", "add", "add_module", "extend", "insert"):
+                raise AttributeError(
+                    f"{layer_name(self)} has no {name!r}: a network does not change; write "
+                    f"sc.{layer_name(self)}(*layers), with all layers"
+                )
+            raise AttributeError(f"{layer_name(self)} has no {name!r}")
 
     def __repr__(self) -> str:
         return call(layer_name(self), list(map(repr, self.layers)))

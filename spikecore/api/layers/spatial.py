@@ -59,9 +59,18 @@ class _Conv(Spatial):
     def out_shape(self, shape: Shape) -> Shape:
         name = layer_name(self)
         if len(shape) != 1 + self.space or shape[0] != self.in_channels:
-            raise ShapeError(f"{name}: samples of shape {shape}, expected {map_names(self.in_channels, self.space)}")
+            expected = map_names(self.in_channels, self.space)
+            raise ShapeError(f"{name}: samples of shape {shape}, expected {expected}{self._remedy(shape)}")
         space = window_shape(name, shape[1:], self.kernel_size, self.stride, self.padding, self.dilation)
         return (self.out_channels, *space)
+
+    def _remedy(self, shape: Shape) -> str:
+        """What to do about samples without an axis of channels, or with the channels last."""
+        if len(shape) == self.space and self.in_channels == 1:
+            return f"; add the axis of channels, x.reshape(*x.shape[:{-self.space}], 1, *x.shape[{-self.space}:])"
+        if len(shape) == 1 + self.space and shape[-1] == self.in_channels:
+            return f"; channels come first: np.moveaxis(x, -1, {-1 - self.space})"
+        return ""
 
     def init(self, key: Key, shape: Shape) -> Init:
         out, kernel = self.out_shape(shape), cast(Tuple[int, ...], self.kernel_size)

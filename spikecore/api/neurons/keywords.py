@@ -24,6 +24,11 @@ SNNTORCH: Dict[str, str] = {
     "output": "leave it out: a call of a Model returns spikes and states",
     "surrogate_disable": "leave it out: the surrogate is used only where a gradient is wanted",
 }
+OTHERS: Dict[str, str] = {
+    **dict.fromkeys(("reset", "v_reset"), "write reset_mechanism='subtract', 'zero' or 'none'"),
+    **dict.fromkeys(("tau", "tau_mem", "tau_m"), "write beta=sc.decay(tau), the decay of one step"),
+    "decay": "write beta=...",
+}  # words of other libraries
 SHARED = (
     *("threshold", "surrogate", "graded_spikes_factor", "reset_mechanism", "reset_delay", "inhibition", "state_quant"),
     "parallel",
@@ -80,6 +85,8 @@ def _remedy(kind: type, name: str, known: List[str]) -> str:
         return f"unknown argument {name!r}: write {learned}=sc.learn(...); {FACE}"
     if name in SNNTORCH:
         return f"unknown argument {name!r}: {SNNTORCH[name]}; {FACE}"
+    if name in OTHERS and ("beta" not in OTHERS[name] or "beta" in known):
+        return f"unknown argument {name!r}: {OTHERS[name]}"
     if "__dataclass_fields__" not in vars(kind) and name in vars(kind).get("__annotations__", ()):
         return f"{name!r} is annotated but no field: is the class decorated with @dataclass(frozen=True)?"
     return unknown("argument", name, known)

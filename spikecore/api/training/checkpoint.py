@@ -130,6 +130,11 @@ def _read(path: pathlib.Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     if not stat.S_ISREG(os.stat(path).st_mode) and not path.is_dir():  # reading a folder gives a clear error
         raise CheckpointError("a device, a pipe or a socket, not a file")
     data = path.read_bytes()
+    if data.startswith(b"PK"):
+        raise CheckpointError(
+            "damaged or not a spikecore model: it is a zip archive, as torch.save writes it; give the weights to the "
+            "torch network that they belong to, then write spikecore.nn.from_torch(net)"
+        )
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         kinds = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}

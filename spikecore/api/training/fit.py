@@ -156,7 +156,7 @@ def shown_row(row: Row) -> Row:
 
 
 def check_batches(name: str, data: Any) -> None:
-    """Refuse data that cannot be iterated over.
+    """Refuse data that cannot be iterated over, and arrays or samples in the place of batches.
 
     Raises:
         TypeError: the message names the argument and the value.
@@ -165,6 +165,18 @@ def check_batches(name: str, data: Any) -> None:
         raise TypeError(
             f"{name}={data!r} must be an iterable of batches, e.g. spikecore.datasets.Loader(inputs, targets)"
         )
+    if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
+        raise TypeError(
+            f"{name} must be an iterable of batches, not a tuple of arrays: pass them apart, fit(inputs, targets), or "
+            "wrap them: spikecore.datasets.Loader(inputs, targets)"
+        )
+    if hasattr(data, "shape") and hasattr(data, "dtype"):
+        raise TypeError(
+            f"{name} is an array of shape {tuple(data.shape)}, and there are no targets: pass them, too, "
+            f"{'fit(x, y)' if name == 'data' else f'{name}=(x, y)'}"
+        )
+    if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
+        raise TypeError(f"{name}={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
 
 
 def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
@@ -174,17 +186,6 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
         TypeError: ``data`` are arrays or samples instead of batches, or a batch is neither a pair nor a triple.
     """
     check_batches("data", data)
-    if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
-        raise TypeError(
-            "data must be an iterable of batches, not a tuple of arrays: pass them apart, fit(inputs, targets), or "
-            "wrap them: spikecore.datasets.Loader(inputs, targets)"
-        )
-    if hasattr(data, "shape") and hasattr(data, "dtype"):
-        raise TypeError(
-            f"data is an array of shape {tuple(data.shape)}, and there are no targets: pass them, too, fit(x, y)"
-        )
-    if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
-        raise TypeError(f"data={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
     for i, batch in enumerate(data):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List
 
 from spikecore.printing import columns, table
 
@@ -16,6 +16,18 @@ class History(List[Row]):
 
     A row has the columns epoch, loss, accuracy or other metrics, val_loss, val_accuracy, lr, seconds, samples_per_s.
     """
+
+    if not TYPE_CHECKING:  # type checkers are to refuse names as indices
+
+        def __getitem__(self, index: Any) -> Any:
+            if isinstance(index, str):
+                raise TypeError(f"History is a list of rows, one per epoch: write [row[{index!r}] for row in history]")
+            return super().__getitem__(index)
+
+        def __getattr__(self, name: str) -> Any:
+            column = "loss" if name in ("history", "losses") else name
+            written = f": it is a list of rows, one per epoch; write [row[{column!r}] for row in history]"
+            raise AttributeError(f"History has no {name!r}{written if any(column in row for row in self) else ''}")
 
     def __repr__(self) -> str:
         head, rows = self._cells()

@@ -41,7 +41,7 @@ from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.predict import predictions
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
-from spikecore.printing import call, columns, table
+from spikecore.printing import Text, call, columns, table
 
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
@@ -621,7 +621,7 @@ class Model:
     def summary(self) -> str:
         """A table of the layers with output shapes and numbers of parameters."""
         rows, head = rows_of(self.network, self.input_shape or (), self._counts())
-        return columns([head, *rows], left=len(head))
+        return Text(columns([head, *rows], left=len(head)))
 
     if not TYPE_CHECKING:  # type checkers are to refuse such names
 

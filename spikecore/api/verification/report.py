@@ -192,6 +192,9 @@ class Report:
         lines += [f"  not checked: {what}" for what in self._unchecked()]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _unchecked(self) -> List[str]:
         """What was not compared, the rows with the same reason together."""
         by_reason: Dict[Tuple[str, str], List[str]] = {}

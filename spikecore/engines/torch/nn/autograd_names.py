@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spikecore.api import surrogate
 from spikecore.engines.torch.nn.engine import engine_for, working
@@ -24,6 +24,14 @@ class Operator:
         """Spikes of potentials above threshold; the options are those of the surrogate, which has their defaults."""
         u = working(input_)
         return engine_for(u.device, u.dtype).spike(u, self.kind(*options)).to(input_.dtype)
+
+    if not TYPE_CHECKING:  # type checkers are to refuse it
+
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            raise TypeError(
+                f"surrogate.{self.__name__} is the autograd class, which is not called: write "
+                f"surrogate.{self.kind.__name__}(...)"
+            )
 
     def __repr__(self) -> str:
         return f"<{self.__name__}: {self.kind.__name__} by the name of its autograd class>"
