@@ -16,7 +16,7 @@ from benchmarks.plan import Absent, Group, Run, Settings, Side, Workload
 from benchmarks.process import in_a_process
 from benchmarks.report import Row, Section
 from benchmarks.workloads import WORKLOADS
-from spikecore.api.training.progress import Progress
+from spikecore.progress import Progress
 
 
 def run(

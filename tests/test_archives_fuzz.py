@@ -14,7 +14,7 @@ import pytest
 
 from spikecore import datasets
 from spikecore.datasets import DataError, DataFileError, EventDataset
-from spikecore.datasets.arrays import Dataset
+from spikecore.samples import Dataset
 
 MOST, SLACK = 200_000, 1 << 20
 cases = pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])

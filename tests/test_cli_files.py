@@ -70,7 +70,7 @@ def text_of(name):
 def test_init_without_a_name_lists_the_data_sets(spikecore):
     code, said, _ = spikecore("init")
     assert code == 0
-    assert [line.split()[0] for line in said.splitlines()] == list(TABLES)[:0] + list(new_run_file.STARTS)
+    assert [line.split()[0] for line in said.splitlines()] == list(new_run_file.STARTS)
     assert set(new_run_file.STARTS) == set(TABLES), "a data set of run files has no file to begin with"
 
 
@@ -192,6 +192,15 @@ def test_config_says_where_each_value_comes_from(monkeypatch):
     assert origins["train.optimizer.kind"] == "--set train.optimizer={kind='SGD'}"
     assert origins["train.loss.kind"] == origins["train.optimizer.momentum"] == "default"
     assert {setting.origin for setting in resolved("run.toml", "numpy")[1] if setting.key == "engine"} == {"--engine"}
+
+
+def test_a_list_of_numbers_comes_from_the_line_of_its_first():
+    layer = '    { kind = "Conv2d", in_channels = 1, out_channels = 2, kernel_size = [3, 2] },\n'
+    Path("run.toml").write_text(FILE.replace("layers = [\n", f"layers = [\n{layer}", 1))
+    settings = {setting.key: setting for setting in resolved("run.toml")[1]}
+    size = settings["network.layers.0.kernel_size"]
+    assert (list(size.value), size.origin) == ([3, 2], "run.toml:7")
+    assert settings["network.layers.0.stride"].origin == "default"
 
 
 def test_a_removed_entry_of_a_list_moves_the_origins_with_the_others():

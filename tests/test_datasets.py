@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from spikecore import datasets
 from spikecore.datasets import DataError, DataFileError, Dataset, Loader, MissingExtraError
-from spikecore.datasets.arrays import permutation
+from spikecore.samples import permutation
 
 
 def numbered(count):

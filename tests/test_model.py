@@ -328,7 +328,7 @@ def test_an_error_closes_the_bar_where_it_was(model, capsys):
 
 
 def test_progress_without_tqdm_is_a_remark_made_once(monkeypatch, capsys):
-    from spikecore.api.training import progress
+    from spikecore import progress
 
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(progress, "_said", False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spikecore as sc
-from spikecore import datasets, functional, surrogate
+from spikecore import datasets, functional, printing, surrogate
 
 NAMES = {
     **vars(surrogate),
@@ -204,6 +206,28 @@ def test_the_history_is_a_list_of_dicts_that_prints_as_a_table(model):
         assert type(other) is type(rows)
 
 
+def test_tuples_print_as_python_reads_them():
+    assert [printing.text_of(value) for value in ((), (3,), (3, (4,)), [5])] == ["()", "(3,)", "(3, (4,))", "[5]"]
+
+
+def test_numbers_of_a_table_stand_below_one_another():
+    assert printing.columns([["name", "n"], ["x", "10"], ["y", "2"]]) == "name   n\nx     10\ny      2"
+    assert printing.columns([["name", "n"], ["x", "10"], ["y", "2"]], left=2) == "name  n\nx     10\ny     2"
+
+
+def test_of_many_names_the_first_ones_and_their_number_are_shown():
+    assert printing.shortened("abc", most=3) == "a, b, c"
+    assert printing.shortened("abcd", most=3) == "a, b, c, … (4)"
+
+
+def test_a_notebook_is_told_from_a_terminal_and_from_a_script(monkeypatch):
+    for shell, answer in ((None, False), (SimpleNamespace(), False), (SimpleNamespace(kernel=1), True)):
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        assert printing.in_notebook() is answer
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not printing.in_notebook()
+
+
 class Shown(HTMLParser):
     """The texts of a page, and whether every element is closed."""
 
@@ -239,6 +263,8 @@ def test_notebooks_get_tables_that_escape_and_have_no_colours(model):
         (functional.ce_rate_loss(), "reduction"),
         (datasets.transforms.ToFrames(steps=3), "steps"),
         (model.engine, "float32"),
+        (sc.get_engine("numpy", sparse_backward=0.02), "sparse_backward 0.02"),
+        (sc.get_engine("ipu", simulate=True, device_iterations=4), "IpuOptions(device_iterations=4)"),
         (train, "1347"),
         (nasty, "<script>alert(1)</script>"),
         (datasets.Loader(train), "22 of 64"),

@@ -9,7 +9,7 @@ import pytest
 
 import spikecore as sc
 from spikecore.api.core.tree import Params
-from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED
+from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED, Report
 from spikecore.engines.numpy.engine import NumpyEngine
 
 torch = pytest.importorskip("torch", reason="the witness engine of these tests is torch")
@@ -386,6 +386,17 @@ def test_gradients_that_are_zero_because_nothing_fires_are_right_and_say_little(
     assert report.silent
     assert report.verdict == "verified, but this says little: nothing fires, and every gradient is zero"
     assert "scale the input up, lower the threshold, or verify a trained model" in str(report)
+    assert "not checked" not in str(report), "the verdict has said so"
+
+
+def test_an_error_that_is_not_a_number_fails_and_is_the_worst():
+    report = Report("two gradients", engine="torch", reference="numpy")
+    report.add("float64", "gradient a", (2,), (1e-15, 1e-15), 1e-11)
+    assert report.ok
+    report.add("float64", "gradient b", (2,), (float("nan"), float("nan")), 1e-11)
+    assert not report.ok
+    assert np.isnan(report.worst)
+    assert "gradient b: nan" in report.verdict
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from spikecore.api.surrogate import Surrogate
 from spikecore.api.surrogate.special import Formula
 from spikecore.api.training import schedules as schedule
 from spikecore.api.training.batching import keywords_of
+from spikecore.api.training.callbacks import EarlyStopping
 from spikecore.api.training.checkpoint import known_classes
-from spikecore.api.training.fit import EarlyStopping
 from spikecore.api.training.optimizers import Optimizer
 from spikecore.arguments import Count, Size, hints_of
 

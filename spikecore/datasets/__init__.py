@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from spikecore.datasets import transforms as transforms
 from spikecore.datasets.aedat import read_aedat as read_aedat
-from spikecore.datasets.arrays import Dataset as Dataset
-from spikecore.datasets.arrays import Loader as Loader
 from spikecore.datasets.cache import Cached as Cached
 from spikecore.datasets.digits import digits as digits
 from spikecore.datasets.errors import DataError as DataError
@@ -37,6 +35,8 @@ from spikecore.datasets.saccades import saccades as saccades
 from spikecore.datasets.structured import from_structured as from_structured
 from spikecore.datasets.structured import to_structured as to_structured
 from spikecore.datasets.tonic import from_tonic as from_tonic
+from spikecore.samples import Dataset as Dataset
+from spikecore.samples import Loader as Loader
 
 if not TYPE_CHECKING:  # type checkers are to refuse such names
 

@@ -19,8 +19,8 @@ from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events
 from spikecore.datasets.fingerprint import fingerprint
 from spikecore.datasets.places import PathLike
-from spikecore.datasets.progress import watched
 from spikecore.datasets.transforms.base import random_steps
+from spikecore.progress import with_bar
 
 MAGIC = b"spikecore cache 1\n"
 DIGEST = 16
@@ -68,7 +68,7 @@ class Cached(EventDataset):
         Args:
             progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
         """
-        for index in watched(range(len(self)), f"caching {self.name}", progress):
+        for index in with_bar(range(len(self)), f"caching {self.name}", progress):
             self.item(index)
         return self
 

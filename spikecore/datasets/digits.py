@@ -6,8 +6,8 @@ from typing import Tuple
 
 import numpy as np
 
-from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataError, MissingExtraError, checked
+from spikecore.samples import Dataset
 
 TRAIN_SAMPLES = 1347  # three quarters of 1797
 

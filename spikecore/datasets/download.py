@@ -5,19 +5,17 @@ The standard library is enough: pooch, which others use, cannot continue a downl
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
-import importlib
-import importlib.util
 import os
-import sys
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
 from spikecore.datasets.errors import DataFileError
+from spikecore.progress import Progress
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
@@ -100,7 +98,8 @@ def _receive(url: str, part: Path) -> None:
             there = 0  # the server sends the whole file
         length = answer.headers.get("Content-Length", "")
         total = there + int(length) if length.isdecimal() else None
-        with open(part, "ab" if there else "wb") as file, _bar(part.stem, there, total) as bar:
+        bar = Progress(part.stem, total, unit="B", done=there)
+        with closing(bar), open(part, "ab" if there else "wb") as file:
             for chunk in _chunks(answer, there, total):
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -132,16 +131,3 @@ def _check(path: Path, md5: str, remedy: str, delete: bool = False) -> None:
         raise DataFileError(
             f"{path}: its MD5 checksum is {found.hexdigest()}, expected {md5}: it is damaged, or another file: {remedy}"
         )
-
-
-class _NoBar:
-    def update(self, count: int) -> None:
-        """Do nothing."""
-
-
-def _bar(name: str, there: int, total: Optional[int]) -> Any:
-    """A progress bar on a terminal, if tqdm is installed."""
-    if not sys.stderr.isatty() or importlib.util.find_spec("tqdm") is None:
-        return contextlib.nullcontext(_NoBar())
-    tqdm = importlib.import_module("tqdm").tqdm
-    return tqdm(desc=name, initial=there, total=total, unit="B", unit_scale=True, leave=False)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-
-from spikecore import arguments
-
-
-class DataError(ValueError):
-    """Data, or an argument about data, cannot be used."""
+from spikecore.samples import DataError as DataError
+from spikecore.samples import checked as checked
 
 
 class DataFileError(DataError):
     """A data file is absent, of another format, or damaged."""
-
-
-checked = functools.partial(arguments.checked, refusal=DataError)
 
 
 class MissingExtraError(DataError, ImportError):

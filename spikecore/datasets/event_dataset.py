@@ -9,12 +9,12 @@ from typing import Any, Callable, ClassVar, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from spikecore.arguments import Checked, HostArray
-from spikecore.datasets.arrays import Samples, halves
 from spikecore.datasets.errors import DataError
 from spikecore.datasets.events import Events
-from spikecore.datasets.progress import watched
 from spikecore.datasets.transforms.base import Compose, apply
 from spikecore.printing import shortened, table
+from spikecore.progress import with_bar
+from spikecore.samples import Samples, halves
 
 
 class Source(ABC):
@@ -158,7 +158,7 @@ class EventDataset(Checked, Samples):
         Args:
             progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
         """
-        recordings = [self.item(i) for i in watched(range(len(self)), f"reading {self.name}", progress)]
+        recordings = [self.item(i) for i in with_bar(range(len(self)), f"reading {self.name}", progress)]
         return EventDataset(InMemory(recordings, self.timed), self.targets, self.name, self.classes)
 
     def _take(self, index: Any) -> EventDataset:

@@ -15,10 +15,10 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.limits import DEFLATED, MOST_BYTES, check_size
 from spikecore.datasets.places import PathLike, Remote
+from spikecore.samples import Dataset
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"

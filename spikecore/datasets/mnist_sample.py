@@ -7,8 +7,8 @@ from typing import Tuple
 
 import numpy as np
 
-from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import MissingExtraError, checked
+from spikecore.samples import Dataset
 
 TRAIN_SAMPLES = 4000
 

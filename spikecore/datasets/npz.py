@@ -13,10 +13,10 @@ from typing import Any, Dict, Iterable, Optional, Tuple
 
 import numpy as np
 
-from spikecore.datasets.arrays import Dataset
 from spikecore.datasets.errors import DataFileError, checked
 from spikecore.datasets.limits import DEFLATED, MOST_BYTES, check_size
 from spikecore.datasets.places import PathLike
+from spikecore.samples import Dataset
 
 HEADERS: Dict[Any, Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,

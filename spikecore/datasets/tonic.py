@@ -10,8 +10,8 @@ from spikecore.arguments import shown
 from spikecore.datasets.errors import DataError, checked
 from spikecore.datasets.event_dataset import EventDataset, Source
 from spikecore.datasets.events import Events, check_sensor
-from spikecore.datasets.progress import watched
 from spikecore.datasets.structured import from_structured
+from spikecore.progress import with_bar
 
 
 @checked
@@ -53,7 +53,7 @@ def from_tonic(
     if targets is None:
         targets = getattr(dataset, "targets", None)
     if targets is None or len(targets) != len(dataset):
-        targets = [dataset[i][1] for i in watched(range(len(dataset)), "reading labels", progress)]
+        targets = [dataset[i][1] for i in with_bar(range(len(dataset)), "reading labels", progress)]
     labels, classes = _labels(targets, getattr(dataset, "classes", None))
     return EventDataset(source, labels, f"{type(dataset).__name__} (tonic)", classes)
 

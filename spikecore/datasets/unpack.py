@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Iterator, Tuple
 
@@ -38,7 +39,7 @@ def unpack(archive: Path, folder: Path, inside: str = "") -> None:
             if (folder / path.name).is_dir():
                 shutil.rmtree(folder / path.name)
             os.replace(path, folder / path.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise DataFileError(f"{archive}: damaged: {error}") from error
     except OSError as error:
         raise DataFileError(f"{folder}: {archive.name} cannot be unpacked: {error.strerror or error}") from error

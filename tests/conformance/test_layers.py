@@ -85,7 +85,9 @@ def test_every_layer_has_a_case():
     layers = {
         one
         for one in known_classes().values()
-        if issubclass(one, Stateless) and one.__module__.startswith("spikecore.api.") and not one.__name__.startswith("_")
+        if issubclass(one, Stateless)
+        and one.__module__.startswith("spikecore.api.")
+        and not one.__name__.startswith("_")
     }
     assert layers == {type(case.layer) for case in cases.LAYERS}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import inspect
 import random
 from typing import (
     TYPE_CHECKING,
@@ -59,15 +60,10 @@ class Engine(abc.ABC):
 
     def _repr_html_(self) -> str:
         rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]
-        options = {
-            "namespace": "numpy",
-            "fused": "auto",
-            "checkpoint_every": None,
-            "sparse_backward": 0.0,
-            "simulate": False,
-        }
-        held = {name: getattr(self, name) for name in options if hasattr(self, name)}
-        rows += [(name, str(value)) for name, value in held.items() if value != options[name]]
+        for name, option in inspect.signature(type(self)).parameters.items():  # of its own, if they are no defaults
+            held = getattr(self, name, option.default)
+            if name not in ("device", "dtype") and held != option.default:
+                rows.append((name, str(held)))
         return table(type(self).__name__, rows)
 
     @abc.abstractmethod

@@ -15,6 +15,7 @@ from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed
 from spikecore.arguments import ArrayLike, Checked, Size, checked
+from spikecore.printing import columns
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
@@ -98,7 +99,7 @@ class Activity:
         notes = [f"not counted: operations inside {name}" for name in self.uncounted]
         dense = "a pass" if self.dense_steps == 1 else f"{self.dense_steps} passes"
         head = f"per sample, {self.steps} steps; dense: {dense} of an artificial network of this shape"
-        return "\n".join([head, *_table(lines), "", *_table(wires), *notes])
+        return "\n".join([head, _table(lines), "", _table(wires), *notes])
 
 
 @checked
@@ -222,6 +223,5 @@ def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     return float(engine.to_numpy(met).astype("float64").sum()) * (layer.out_channels // layer.groups)
 
 
-def _table(rows: Sequence[Tuple[str, ...]]) -> List[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+def _table(rows: Sequence[Tuple[str, ...]]) -> str:
+    return columns(rows, left=len(rows[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from dataclasses import dataclass
@@ -117,28 +116,6 @@ def check_numbers(data: Any) -> None:
     """Refuse an input that is no array of numbers."""
     if not is_array(data):
         raise TypeError(f"input={shown(data)} must be an array of numbers")
-
-
-def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed: int, shuffle: bool) -> Any:
-    """The batches of samples and targets that lie along axis 0 of two arrays: a ``spikecore.datasets.Loader``.
-
-    Raises:
-        ShapeError: the samples are sequences, and ``feed`` takes the samples' axis for that of time.
-    """
-    if not feed.static and feed.time_axis == 0:
-        raise ShapeError(
-            f"x of shape {tuple(getattr(x, 'shape', ()))} has its samples along axis 0, as its targets have, and no "
-            "axis of time is named: pass num_steps=25 for samples without one, time_axis=1 for (samples, time, "
-            "*features)"
-        )
-    loader = importlib.import_module("spikecore.datasets").Loader  # data are built on top of this package
-    options = {} if batch_size is None else {"batch_size": batch_size}
-    return loader(x, targets, seed=seed, shuffle=shuffle, **options)
-
-
-def are_arrays(pair: Any) -> bool:
-    """Whether something is a pair of arrays (x, targets) and not a list of batches."""
-    return isinstance(pair, tuple) and len(pair) == 2 and all(hasattr(part, "shape") for part in pair)
 
 
 def keywords_of(function: Any, offered: dict) -> dict:

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import time
-import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Literal, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, Optional, Protocol, Sequence
 
-from spikecore.api.core.engine import Engine
-from spikecore.api.core.foreign import shown
-from spikecore.api.core.layer import Key, Shape
+from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
-from spikecore.api.functional.steps import checked_lengths
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
-from spikecore.api.training.batching import Feed, check_count, check_targets
+from spikecore.api.training.batching import Feed, check_targets
+from spikecore.api.training.callbacks import Callback
+from spikecore.api.training.data import batches, behind, check_batches, lengths_of
 from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
-from spikecore.api.training.progress import Progress, length
-from spikecore.arguments import Checked, Size
-from spikecore.printing import Concise
-
-if TYPE_CHECKING:
-    from spikecore.api.training.model import Model
-
-Lengths = Optional[List[int]]
-
-
-class Callback(Protocol):
-    """What is called after each epoch with the model and the epoch's row of the history; True stops training."""
-
-    def __call__(self, model: Model, row: Row, /) -> Optional[bool]: ...
+from spikecore.progress import Progress, length
 
 
 class Schedule(Protocol):
@@ -50,71 +34,6 @@ REMEDY = "with a smaller learning rate, or with clip_norm; fit(..., check_finite
 
 class DivergedError(ArithmeticError):
     """Training has produced NaN or infinity; the message says where, and how to continue."""
-
-
-@dataclass
-class EarlyStopping(Concise, Checked):
-    """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
-
-    It resets itself when an epoch does not follow the last one, e.g. when it is used for another model.
-
-    Args:
-        patience: epochs without improvement, >= 1; default 5.
-        monitor: a column of the history; default "val_loss".
-        min_delta: smallest change that counts as an improvement; default 0.
-        restore_best: whether to restore the weights of the best epoch at the end; default True.
-        mode: "min" if the column should fall, "max" if it should rise; "auto", the default, means "min" for losses and
-            "max" for accuracies.
-
-    Raises:
-        KeyError: the history has no such column.
-        ValueError: ``mode`` is something else, or "auto" for a column that is neither a loss nor an accuracy.
-    """
-
-    patience: Size = 5
-    monitor: str = "val_loss"
-    min_delta: float = 0.0
-    restore_best: bool = True
-    mode: Literal["min", "max", "auto"] = "auto"
-    _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
-    _waited: int = field(default=0, repr=False)
-    _epoch: int = field(default=0, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("min", "max", "auto"):
-            raise TypeError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
-
-    def __call__(self, model: Model, row: Row) -> Optional[bool]:
-        if row.get(self.monitor) is None:
-            raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
-        following = self._epoch + 1
-        self._epoch = row.get("epoch", following)
-        if self._epoch != following:
-            self._best, self._waited = (float("-inf"), None), 0
-        value = row[self.monitor] if self._rises() else -row[self.monitor]
-        if value > self._best[0] + self.min_delta:
-            self._best, self._waited = (value, model.state() if self.restore_best else None), 0
-            return None
-        self._waited += 1
-        if self._waited < self.patience:
-            return None
-        if self.restore_best and self._best[1] is None:
-            message = f"EarlyStopping: {self.monitor} was never a number, so there are no best weights"
-            warnings.warn(message, stacklevel=2)
-        elif self.restore_best:
-            model.load_state(self._best[1])
-        return True
-
-    def _rises(self) -> bool:
-        """Whether larger values are better."""
-        if self.mode != "auto":
-            return self.mode == "max"
-        if not ("loss" in self.monitor or "accuracy" in self.monitor):
-            raise ValueError(
-                f"EarlyStopping: monitor={self.monitor!r} is no loss and no accuracy: say mode='min' if it should "
-                "fall, mode='max' if it should rise"
-            )
-        return "accuracy" in self.monitor
 
 
 @dataclass
@@ -153,92 +72,6 @@ class Average:
 def shown_row(row: Row) -> Row:
     """The loss and the metrics of a row of the history as text, for a progress bar."""
     return {name: f"{value:.4g}" for name, value in row.items() if name not in COLUMNS or name == "loss"}
-
-
-def check_batches(name: str, data: Any) -> None:
-    """Refuse data that cannot be iterated over, and arrays or samples in the place of batches.
-
-    Raises:
-        TypeError: the message names the argument and the value.
-    """
-    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
-        raise TypeError(
-            f"{name}={data!r} must be an iterable of batches, e.g. spikecore.datasets.Loader(inputs, targets)"
-        )
-    if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
-        raise TypeError(
-            f"{name} must be an iterable of batches, not a tuple of arrays: pass them apart, fit(inputs, targets), or "
-            "wrap them: spikecore.datasets.Loader(inputs, targets)"
-        )
-    if hasattr(data, "shape") and hasattr(data, "dtype"):
-        raise TypeError(
-            f"{name} is an array of shape {tuple(data.shape)}, and there are no targets: pass them, too, "
-            f"{'fit(x, y)' if name == 'data' else f'{name}=(x, y)'}"
-        )
-    if type(data).__module__.startswith("spikecore.datasets.") and hasattr(data, "inputs"):
-        raise TypeError(f"{name}={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
-
-
-def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
-    """The batches of an iterable as (inputs, targets, lengths); lengths are None if a batch has none.
-
-    Raises:
-        TypeError: ``data`` are arrays or samples instead of batches, or a batch is neither a pair nor a triple.
-    """
-    check_batches("data", data)
-    for i, batch in enumerate(data):
-        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise TypeError(
-                f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets) or a triple (inputs, "
-                "targets, lengths)"
-            )
-        if not getattr(batch[1], "ndim", hasattr(batch[1], "__len__")):
-            raise TypeError(
-                f"batch {i} has one target, {batch[1]!r}: data={shown(data)} gives samples, not batches; wrap it in a "
-                "torch DataLoader, or pass spikecore.datasets.Loader(inputs, targets)"
-            )
-        yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
-
-
-def first_sample_shape(engine: Engine, seed: int, data: Iterable[Any], feed: Feed, loss: Any) -> Shape:
-    """The shape of one sample, from the first batch.
-
-    Raises:
-        ValueError: ``data`` can be read only once, so that reading the first batch would lose it.
-    """
-    check_batches("data", data)
-    if iter(data) is data:
-        raise ValueError(
-            "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
-        )
-    inputs, targets, _ = next(iter(batches(data)))
-    x, steps = feed(engine, inputs, None, Key((seed, "shape")))
-    check_count(loss, x, steps, targets)  # exchanged axes must not become the shape of a sample
-    return tuple(x.shape[2:])
-
-
-def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
-    """The batches after the first ``count``, with which an interrupted epoch was trained.
-
-    Raises:
-        ValueError: ``data`` have fewer batches.
-    """
-    given = iter(batches(data))
-    seen = sum(1 for _ in itertools.islice(given, count))
-    if seen < count:
-        raise ValueError(
-            f"resume=True continues after batch {count} of an epoch, but data has {seen}: give the data that the "
-            "interrupted fit had"
-        )
-    return given
-
-
-def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
-    """The lengths of a batch (time or 1, batch, *features), checked; None if all steps count."""
-    if lengths is None:
-        return None
-    host = lengths.tolist() if hasattr(lengths, "tolist") else list(lengths)
-    return checked_lengths(engine, host, steps or int(x.shape[0]), int(x.shape[1]))
 
 
 @dataclass

@@ -21,18 +21,18 @@ from spikecore.api.functional.metrics import Metric, metrics_of, needs_membrane
 from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
-from spikecore.api.training.batching import Encoder, Feed, Input, are_arrays, batches_of
+from spikecore.api.training.batching import Encoder, Feed, Input
+from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.checkpoint import save
+from spikecore.api.training.data import are_arrays, batches_of, first_sample_shape
 from spikecore.api.training.elsewhere import no_attribute
 from spikecore.api.training.executor import complete_state, fitting, recorded_for
 from spikecore.api.training.fit import (
     Average,
-    Callback,
     Schedule,
     Training,
     check_resume,
     evaluate,
-    first_sample_shape,
     same_training,
 )
 from spikecore.api.training.history import History, Row
@@ -575,7 +575,8 @@ class Model:
             >>> model.predict(x, num_steps=25)   # x (4, 64)
             array([3, 1, 0, 7])
         """
-        loss = loss or self.loss or ce_rate_loss()
+        if loss is None:
+            loss = ce_rate_loss() if self.loss is None else self.loss
         return predictions(self, x, loss, Feed(num_steps, encoder, time_axis), lengths, batch_size)
 
     # ---- copies, files, text ----

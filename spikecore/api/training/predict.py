@@ -10,7 +10,7 @@ from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.targets import as_numbers, check_sequence
 from spikecore.api.training.batching import Feed, check_numbers
-from spikecore.api.training.fit import lengths_of
+from spikecore.api.training.data import lengths_of
 
 
 def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batch_size: int) -> Any:

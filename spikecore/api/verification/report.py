@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+from spikecore.printing import columns
+
 OK, FAIL, UNAVAILABLE, UNCHECKED = "ok", "FAIL", "not available", "not checked"
 APPROXIMATION, MEASURED = "approximation", "measured"  # a check without a limit, and its verdict
 DIFFERENCES = "finite differences"
@@ -127,9 +129,7 @@ class Report:
     def table(self) -> str:
         """Every comparison with its figures and its limit, as a table in plain text."""
         head = ("check", "what", "shape", "max abs", "max rel", "limit", "verdict")
-        rows = [head, *(_cells(row) for row in self.rows)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+        lines = columns([head, *map(_cells, self.rows)], left=len(head)).split("\n")
         lines.insert(1, "-" * max(map(len, lines)))
         return "\n".join([self.title, *lines, *map(str, self.divergences), *self.remarks, *self.notes, self.verdict])
 

@@ -8,6 +8,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from spikecore.api.core.messages import unknown
 from spikecore.engines.ipu.building import build
+from spikecore.printing import Concise
 
 PARTIALS = ("half", "float")
 SHORT_BATCH = ("drop", "pad")
@@ -19,7 +20,7 @@ def unknown_option(name: str, known: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class IpuOptions:
+class IpuOptions(Concise):
     """The options of the IPU engine; ``[engine_options]`` in a run file.
 
     Args:

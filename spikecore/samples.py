@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Iterator, Optional, Tuple, Union
 
 import numpy as np
 
+from spikecore import arguments
 from spikecore.arguments import ArrayLike, Checked, numbered, of_numbers
-from spikecore.datasets.errors import DataError, checked
 from spikecore.printing import array, shortened, table
 
 Batch = Tuple[np.ndarray, Optional[np.ndarray]]
+
+
+class DataError(ValueError):
+    """Data, or an argument about data, cannot be used."""
+
+
+checked = functools.partial(arguments.checked, refusal=DataError)
 
 
 @dataclass(frozen=True, eq=False)  # == on arrays gives an array, not True or False
@@ -152,23 +160,26 @@ class Loader:
             )
 
     def __repr__(self) -> str:
-        order = f"shuffled with seed {self.seed}" if self.shuffle else "in order"
-        rest = ", the last one left out if it is smaller" if self.drop_last else ""
-        return f"Loader({len(self._inputs)} samples, {len(self)} batches of {self.batch_size}{rest}, {order})"
+        size, order = self._described()
+        return f"Loader({len(self._inputs)} samples, {len(self)} batches {size}, {order})"
 
     def _repr_html_(self) -> str:
+        size, order = self._described()
         return table(
             "Loader",
             [
                 ("samples", str(len(self._inputs))),
-                (
-                    "batches",
-                    f"{len(self)} of {self.batch_size}" + ", the last one left out if it is smaller" * self.drop_last,
-                ),
-                ("order", f"shuffled with seed {self.seed}" if self.shuffle else "that of the data"),
+                ("batches", f"{len(self)} {size}"),
+                ("order", order),
                 ("epochs done", str(self.epoch)),
             ],
         )
+
+    def _described(self) -> Tuple[str, str]:
+        """The size of the batches, and the order of the samples, as text."""
+        rest = ", the last one left out if it is smaller" * self.drop_last
+        order = f"shuffled with seed {self.seed}" if self.shuffle else "in order"
+        return f"of {self.batch_size}{rest}", order
 
     @property
     def epoch(self) -> int:

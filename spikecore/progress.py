@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from typing import Any, Iterable, Iterator, Optional
+from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
 
 from spikecore.printing import in_notebook
 
@@ -14,15 +14,15 @@ _said = False
 
 
 class Progress:
-    """A bar over batches, with a title, figures such as loss and accuracy, and the time left.
+    """A bar over batches or other things, with a title, figures such as loss and accuracy, and the time left.
 
     In a notebook it is a widget if ipywidgets is installed, else a line of text.
 
     Args:
         title: text before the bar, e.g. "epoch 3/20".
-        total: number of batches; None if it is not known.
+        total: how many things are counted; None if it is not known.
         enabled: whether to show a bar; None, the default, shows one on a terminal and in a notebook.
-        unit: name of what is counted; default "batch".
+        unit: name of what is counted; default "batch". Of bytes, "B", the bar shows kB, MB, ...
         done: how many were done before the bar starts, in a fit that is resumed; default 0.
     """
 
@@ -31,7 +31,15 @@ class Progress:
     ) -> None:
         make = _tqdm() if (watched() if enabled is None else enabled) else None
         # The time left is that of an average batch, so that it counts what lies between epochs, such as validation.
-        options = {"desc": title, "unit": unit, "initial": done, "smoothing": 0, "leave": True, "dynamic_ncols": True}
+        options: Dict[str, Any] = {
+            "desc": title,
+            "unit": unit,
+            "initial": done,
+            "smoothing": 0,
+            "leave": True,
+            "dynamic_ncols": True,
+        }
+        options["unit_scale"] = unit == "B"
         self.bar = make(total=total, **options) if make is not None else None
 
     def say(self, title: str, *, at_once: bool = False) -> None:
@@ -44,11 +52,11 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix({name: value for name, value in figures.items() if value is not None}, refresh=False)
 
-    def update(self, **figures: Any) -> None:
-        """Count one batch and show ``figures`` next to the bar."""
+    def update(self, count: int = 1, /, **figures: Any) -> None:
+        """Count one batch, or so many bytes, and show ``figures`` next to the bar."""
         if self.bar is not None:
             self.note(**figures)
-            self.bar.update(1)
+            self.bar.update(count)
 
     def close(self, *, complete: bool = False) -> None:
         """End the bar; it stays on the screen. A ``complete`` one is full, also if training ended early."""
@@ -64,6 +72,14 @@ class Progress:
             yield from batches
         finally:
             self.close()
+
+
+def with_bar(items: Sequence[Any], title: str, enabled: Optional[bool] = None) -> Iterator[Any]:
+    """Iterate over samples, with a bar that counts them; ``enabled`` as for ``Progress``."""
+    bar = Progress(title, len(items), enabled, unit="sample")
+    for item in bar.over(items):
+        yield item
+        bar.update()
 
 
 def watched() -> bool:

@@ -1,0 +1,85 @@
+"""What ``fit`` calls after each epoch: any function of model and row, and ``EarlyStopping``."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Optional, Protocol, Tuple
+
+from spikecore.api.training.history import Row
+from spikecore.arguments import Checked, Size
+from spikecore.printing import Concise
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+
+
+class Callback(Protocol):
+    """What is called after each epoch with the model and the epoch's row of the history; True stops training."""
+
+    def __call__(self, model: Model, row: Row, /) -> Optional[bool]: ...
+
+
+@dataclass
+class EarlyStopping(Concise, Checked):
+    """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
+
+    It resets itself when an epoch does not follow the last one, e.g. when it is used for another model.
+
+    Args:
+        patience: epochs without improvement, >= 1; default 5.
+        monitor: a column of the history; default "val_loss".
+        min_delta: smallest change that counts as an improvement; default 0.
+        restore_best: whether to restore the weights of the best epoch at the end; default True.
+        mode: "min" if the column should fall, "max" if it should rise; "auto", the default, means "min" for losses and
+            "max" for accuracies.
+
+    Raises:
+        KeyError: the history has no such column.
+        ValueError: ``mode`` is something else, or "auto" for a column that is neither a loss nor an accuracy.
+    """
+
+    patience: Size = 5
+    monitor: str = "val_loss"
+    min_delta: float = 0.0
+    restore_best: bool = True
+    mode: Literal["min", "max", "auto"] = "auto"
+    _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
+    _waited: int = field(default=0, repr=False)
+    _epoch: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("min", "max", "auto"):
+            raise TypeError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
+
+    def __call__(self, model: Model, row: Row) -> Optional[bool]:
+        if row.get(self.monitor) is None:
+            raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
+        following = self._epoch + 1
+        self._epoch = row.get("epoch", following)
+        if self._epoch != following:
+            self._best, self._waited = (float("-inf"), None), 0
+        value = row[self.monitor] if self._rises() else -row[self.monitor]
+        if value > self._best[0] + self.min_delta:
+            self._best, self._waited = (value, model.state() if self.restore_best else None), 0
+            return None
+        self._waited += 1
+        if self._waited < self.patience:
+            return None
+        if self.restore_best and self._best[1] is None:
+            message = f"EarlyStopping: {self.monitor} was never a number, so there are no best weights"
+            warnings.warn(message, stacklevel=2)
+        elif self.restore_best:
+            model.load_state(self._best[1])
+        return True
+
+    def _rises(self) -> bool:
+        """Whether larger values are better."""
+        if self.mode != "auto":
+            return self.mode == "max"
+        if not ("loss" in self.monitor or "accuracy" in self.monitor):
+            raise ValueError(
+                f"EarlyStopping: monitor={self.monitor!r} is no loss and no accuracy: say mode='min' if it should "
+                "fall, mode='max' if it should rise"
+            )
+        return "accuracy" in self.monitor

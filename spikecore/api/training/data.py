@@ -1,0 +1,128 @@
+"""A user's data as batches (inputs, targets, lengths): arrays, loaders, lists."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Iterable, List, Optional, Tuple
+
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.foreign import shown
+from spikecore.api.core.layer import Key, Shape, ShapeError
+from spikecore.api.functional.steps import checked_lengths
+from spikecore.api.training.batching import Feed, check_count
+
+if TYPE_CHECKING:
+    from spikecore.samples import Loader
+
+Lengths = Optional[List[int]]
+
+
+def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed: int, shuffle: bool) -> Loader:
+    """The batches of samples and targets that lie along axis 0 of two arrays: a ``Loader``.
+
+    Raises:
+        ShapeError: the samples are sequences, and ``feed`` takes the samples' axis for that of time.
+    """
+    if not feed.static and feed.time_axis == 0:
+        raise ShapeError(
+            f"x of shape {tuple(getattr(x, 'shape', ()))} has its samples along axis 0, as its targets have, and no "
+            "axis of time is named: pass num_steps=25 for samples without one, time_axis=1 for (samples, time, "
+            "*features)"
+        )
+    from spikecore.samples import Loader  # NumPy, which `import spikecore` does not load
+
+    options: Any = {} if batch_size is None else {"batch_size": batch_size}
+    return Loader(x, targets, seed=seed, shuffle=shuffle, **options)
+
+
+def are_arrays(pair: Any) -> bool:
+    """Whether something is a pair of arrays (x, targets) and not a list of batches."""
+    return isinstance(pair, tuple) and len(pair) == 2 and all(hasattr(part, "shape") for part in pair)
+
+
+def check_batches(name: str, data: Any) -> None:
+    """Refuse data that cannot be iterated over, and arrays or samples in the place of batches.
+
+    Raises:
+        TypeError: the message names the argument and the value.
+    """
+    from spikecore.samples import Dataset, Samples  # NumPy, which `import spikecore` does not load
+
+    if not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        raise TypeError(
+            f"{name}={data!r} must be an iterable of batches, e.g. spikecore.datasets.Loader(inputs, targets)"
+        )
+    if isinstance(data, tuple) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
+        raise TypeError(
+            f"{name} must be an iterable of batches, not a tuple of arrays: pass them apart, fit(inputs, targets), or "
+            "wrap them: spikecore.datasets.Loader(inputs, targets)"
+        )
+    if hasattr(data, "shape") and hasattr(data, "dtype"):
+        raise TypeError(
+            f"{name} is an array of shape {tuple(data.shape)}, and there are no targets: pass them, too, "
+            f"{'fit(x, y)' if name == 'data' else f'{name}=(x, y)'}"
+        )
+    if isinstance(data, (Dataset, Samples)):
+        raise TypeError(f"{name}={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
+
+
+def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches of an iterable as (inputs, targets, lengths); lengths are None if a batch has none.
+
+    Raises:
+        TypeError: ``data`` are arrays or samples instead of batches, or a batch is neither a pair nor a triple.
+    """
+    check_batches("data", data)
+    for i, batch in enumerate(data):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise TypeError(
+                f"batch {i} is a {type(batch).__name__}, expected a pair (inputs, targets) or a triple (inputs, "
+                "targets, lengths)"
+            )
+        if not getattr(batch[1], "ndim", hasattr(batch[1], "__len__")):
+            raise TypeError(
+                f"batch {i} has one target, {batch[1]!r}: data={shown(data)} gives samples, not batches; wrap it in a "
+                "torch DataLoader, or pass spikecore.datasets.Loader(inputs, targets)"
+            )
+        yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+
+def first_sample_shape(engine: Engine, seed: int, data: Iterable[Any], feed: Feed, loss: Any) -> Shape:
+    """The shape of one sample, from the first batch.
+
+    Raises:
+        ValueError: ``data`` can be read only once, so that reading the first batch would lose it.
+    """
+    check_batches("data", data)
+    if iter(data) is data:
+        raise ValueError(
+            "data can be read only once, and its first batch is needed for the shape: pass input_shape to Model"
+        )
+    inputs, targets, _ = next(iter(batches(data)))
+    x, steps = feed(engine, inputs, None, Key((seed, "shape")))
+    check_count(loss, x, steps, targets)  # exchanged axes must not become the shape of a sample
+    return tuple(x.shape[2:])
+
+
+def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
+    """The batches after the first ``count``, with which an interrupted epoch was trained.
+
+    Raises:
+        ValueError: ``data`` have fewer batches.
+    """
+    given = iter(batches(data))
+    seen = sum(1 for _ in itertools.islice(given, count))
+    if seen < count:
+        raise ValueError(
+            f"resume=True continues after batch {count} of an epoch, but data has {seen}: give the data that the "
+            "interrupted fit had"
+        )
+    return given
+
+
+def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Lengths:
+    """The lengths of a batch (time or 1, batch, *features), checked; None if all steps count."""
+    if lengths is None:
+        return None
+    host = lengths.tolist() if hasattr(lengths, "tolist") else list(lengths)
+    return checked_lengths(engine, host, steps or int(x.shape[0]), int(x.shape[1]))
