@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,19 @@ def test_equations_become_mathml():
     assert 'display="block"' in block
 
 
+def test_lines_of_equations_have_columns():
+    source = r"\begin{aligned} R &= 1 && \text{reset} \\ U &= 2 \end{aligned}"
+    assert equations.typeset(source, True, "a.md").count("<mtr>") == 2
+    with pytest.raises(Exception, match=r"a\.md: the equation .* has columns in an environment"):
+        equations.typeset(r"\begin{nosuch} R &= 1 \end{nosuch}", True, "a.md")
+
+
+def test_a_function_stands_apart_from_its_argument():
+    space = '<mspace width="0.167em" />'
+    assert f"<mi>ln</mi>{space}<mi>x</mi>" in equations.typeset(r"\ln x", False, "a.md")
+    assert space not in equations.typeset(r"\ln(x) + \ln\left(x\right) + \arctan_2", False, "a.md")
+
+
 def test_the_font_of_equations_is_small_and_has_what_makes_brackets_grow(tmp_path):
     if importlib.util.find_spec("ziamath") is None:
         pytest.skip("the font comes with ziamath")
@@ -129,11 +143,40 @@ def test_links_of_root_files_fit_their_pages():
     assert project.linked(text) == "[a](../nn.md#x) b [c](https://x.org) ![d](../images/d.png)"
 
 
+def unset(folder, repository=""):
+    text = f'[tool.hatch.metadata.hooks.custom]\nrepository = "{repository}"\n'
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+
+
 def test_pages_without_their_file_leave_the_navigation(tmp_path):
     (tmp_path / "CHANGELOG.md").write_text("# Changes", encoding="utf-8")
+    unset(tmp_path)
     nav = [{"Project": [{"Changes": "project/changelog.md"}, {"Citing": "project/citing.md"}]}]
     config = SimpleNamespace(config_file_path=str(tmp_path / "mkdocs.yml"), nav=nav)
     assert project.on_config(config).nav == [{"Project": [{"Changes": "project/changelog.md"}]}]
+
+
+@pytest.mark.parametrize("address", ["", "https://git.example.org/team/spikecore/"])
+def test_pages_link_to_the_repository_if_its_address_is_set(address, tmp_path):
+    unset(tmp_path, address)
+    shutil.copytree(BUILDER / "theme", tmp_path / "theme")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# One\n", encoding="utf-8")
+    (tmp_path / "CHANGELOG.md").write_text("# Changes\n", encoding="utf-8")
+    (tmp_path / "mkdocs.yml").write_text(
+        "site_name: any\ntheme: { name: material, font: false, custom_dir: theme, features: [] }\nplugins: []\n"
+        f"hooks: [{BUILDER / 'project.py'}]\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    home, changes = (tmp_path / "site" / name / "index.html" for name in ("", "project/changelog"))
+    edited = "https://git.example.org/team/spikecore/edit/main/"
+    assert (f'href="{edited}docs/index.md"' in home.read_text()) == bool(address)
+    assert (f'href="{edited}CHANGELOG.md"' in changes.read_text()) == bool(address)
+    assert ("team/spikecore" in home.read_text()) == bool(address)
+    assert ('data-md-component="source"' in home.read_text()) is False  # the theme's own asks the host for stars
 
 
 def test_a_citation_is_bibtex_too():

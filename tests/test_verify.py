@@ -217,18 +217,37 @@ def test_the_maximum_of_equal_pixels_is_no_failure():
     assert found["gradient 0.weight"] == "ok"
 
 
-def test_a_gradient_that_is_wrong_at_a_kink_is_wrong_beside_it():
-    @dataclass(frozen=True)
-    class longer(sc.surrogate.atan):
-        def derivative(self, xp, u):
-            return 1.01 * super().derivative(xp, u)
+@dataclass(frozen=True)
+class longer(sc.surrogate.atan):
+    """A surrogate with a derivative that is too large for its antiderivative."""
 
+    def derivative(self, xp, u):
+        return 1.01 * super().derivative(xp, u)
+
+
+def test_a_gradient_that_is_wrong_at_a_kink_is_wrong_beside_it():
     network = sc.Sequential(
         *(replace(x, surrogate=longer()) if isinstance(x, sc.Leaky) else x for x in pooling().layers)
     )
     report = sc.verify(sc.Model(network, engine="torch", seed=0), dark_images(), [0, 1, 2], num_steps=5)
     assert not report.ok
     assert verdicts(report, "finite differences")["gradient inputs"] == "FAIL"
+
+
+@pytest.mark.parametrize("surrogate", [sc.surrogate.atan(), longer()])
+def test_rounding_of_a_large_loss_is_no_failure_and_no_excuse(surrogate):
+    def high(out, targets):
+        return sc.functional.ce_rate_loss()(out, targets) + 1e6
+
+    network = sc.Sequential(sc.Linear(12, 5), sc.Leaky(beta=0.8, surrogate=surrogate))
+    report = sc.verify(sc.Model(network, engine="numpy", seed=0), X, Y, high, num_steps=6)
+    rows = [row for row in report.rows if row.check == "finite differences"]
+    if isinstance(surrogate, longer):
+        assert "FAIL" in {row.verdict for row in rows}
+    else:
+        assert {row.verdict for row in rows} == {"ok"}
+        assert max(row.max_rel for row in rows) > 1e-6
+        assert all(row.max_rel <= row.limit <= 1e-4 for row in rows)
 
 
 def test_recurrent_neurons_are_looked_into():

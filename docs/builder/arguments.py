@@ -104,8 +104,8 @@ class Descriptions:
                     if item.name == "Others":
                         found.update(self.others(item.description, thing, found, asked))
                         continue
-                    for name in re.split(r",\s*", item.name):
-                        found[name] = self.resolved(name, item.description, thing, asked)
+                    for place, name in enumerate(re.split(r",\s*", item.name)):
+                        found[name] = self.resolved(name, item.description, thing, asked, place == 0)
         if thing.is_class:
             mine = {each.name for each in thing.parameters}
             for base in bases(thing):
@@ -128,15 +128,18 @@ class Descriptions:
         name = name[len("spikecore.") :] if name.startswith("spikecore.") else name
         return sorted(self.named.get(name, []), key=lambda each: -common(each.path, thing.path))
 
-    def resolved(self, name: str, text: str, thing: Any, asked: tuple) -> str:
-        """The text, with what another docstring says of this argument in place of its name."""
+    def resolved(self, name: str, text: str, thing: Any, asked: tuple, first: bool) -> str:
+        """The text, with what another docstring says of this argument in place of its name.
+
+        What follows that name stands at the first of several arguments only: "a, b: as in ``X``. Both are counts."
+        """
         elsewhere = ELSEWHERE.match(text)
         if not elsewhere:
             return text
         for other in self.nearest(elsewhere[1], thing):
             said = self.of(other, asked).get(name)
             if said:
-                rest = text[elsewhere.end() :].strip()
+                rest = text[elsewhere.end() :].strip() if first else ""
                 return f"{said.rstrip().rstrip('.')}; {rest}" if rest else said
         return text
 

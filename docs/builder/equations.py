@@ -16,6 +16,9 @@ FOUND = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', r
 
 SIZES = re.compile(r"\\[bB]igg?[lrm]?\s*(?=\\)")  # brackets grow by themselves in MathML
 
+# A function and its argument without brackets, between which latex2mathml leaves no space.
+APPLIED = re.compile(r"(\\(?:ln|log|exp|sin|cos|arccos|arctan)(?![A-Za-z]))\s*(?=[A-Za-z0-9]|\\(?!left|[,;!]))")
+
 
 def on_page_content(content: str, page: Any, **kwargs: Any) -> str:
     """Typeset the equations of a page."""
@@ -26,6 +29,8 @@ def on_page_content(content: str, page: Any, **kwargs: Any) -> str:
 def typeset(source: str, display: bool, where: str) -> str:
     """One equation. PluginError if it has a command that nobody knows."""
     tex = SIZES.sub("", html.unescape(source).strip())
+    tex = APPLIED.sub(r"\1\\,", tex)
+    tex = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{align*}", tex)  # which latex2mathml knows, and means the same here
     try:
         mathml = convert(tex, display="block" if display else "inline")
     except Exception as error:  # any of a dozen classes, none with a common base
@@ -33,4 +38,6 @@ def typeset(source: str, display: bool, where: str) -> str:
     unknown = re.search(r"\\[a-zA-Z]+", html.unescape(mathml))
     if unknown:
         raise PluginError(f"{where}: the equation {tex} has {unknown[0]}, which latex2mathml does not know")
+    if "<mi>&</mi>" in mathml:
+        raise PluginError(f"{where}: the equation {tex} has columns in an environment that latex2mathml does not know")
     return f'<div class="equation">{mathml}</div>' if display else mathml

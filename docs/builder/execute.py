@@ -128,7 +128,7 @@ async def _run(notebook: Any, page: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         quiet = ["--IPKernelApp.log_level=ERROR"]  # every kernel warns that it listens on 127.0.0.1
         where = {"metadata": {"path": folder}}
-        client = NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet)
+        client = NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet, coalesce_streams=True)
         start = time.perf_counter()
         notebook.cells.append(new_code_cell(CLOCK))
         try:

@@ -45,8 +45,7 @@ def write_page(notebook: Any, name: str, directory: Path) -> List[str]:
             parts += [_fence(said.rstrip(), "text")] if said.strip() else []
     if folded:
         parts.append("///")
-    seconds = notebook.metadata["build"]["seconds"]
-    line = f"[Download as a notebook]({name}.ipynb) · took {max(round(seconds), 1)} s on one core"
+    line = f"[Download as a notebook]({name}.ipynb) · took {_seconds(notebook)} s on one core"
     text = "\n\n".join(parts) + "\n"
     title = re.search(r"^# .*$", text, re.MULTILINE)
     end = title.end() if title else 0
@@ -55,8 +54,9 @@ def write_page(notebook: Any, name: str, directory: Path) -> List[str]:
 
 
 def download(notebook: Any) -> Any:
-    """The notebook for readers: answers under a heading, links to other pages as plain words."""
+    """The notebook for readers: how long it takes, answers under a heading, links to other pages as plain words."""
     notebook = copy.deepcopy(notebook)
+    took = f"Running all cells takes about {_seconds(notebook)} s on one core."
     cells: List[Any] = []
     before = False
     for cell in notebook.cells:
@@ -66,10 +66,15 @@ def download(notebook: Any) -> Any:
         before = is_answer
         if cell.cell_type == "markdown":  # the other pages do not lie beside it
             cell.source = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:)[^)\s]+\)", r"\1", cell.source)
+            cell.source, took = "\n\n".join(filter(None, [cell.source, took])), ""
         cells.append(cell)
     notebook.cells = cells
     notebook.metadata.pop("build", None)
     return notebook
+
+
+def _seconds(notebook: Any) -> int:
+    return max(round(notebook.metadata["build"]["seconds"]), 1)
 
 
 def _fence(text: str, language: str) -> str:

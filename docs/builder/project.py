@@ -11,11 +11,17 @@ PAGES = {
     "project/contributing.md": "CONTRIBUTING.md",
     "project/citing.md": "CITATION.cff",
 }
+EDIT = "edit/main/docs/"  # where the repository's host edits a page
 
 
 def on_config(config: Any) -> Any:
-    """Leave pages out of the navigation whose file is missing."""
+    """Leave pages out of the navigation whose file is missing; name the repository if its address is set."""
     root = Path(config.config_file_path).parent
+    address = repository(root)
+    if address:
+        config.repo_url, config.edit_uri = address, EDIT
+        config.repo_name = "/".join(address.split("/")[-2:])
+        config.theme["features"].append("content.action.edit")
     missing = {page for page, file in PAGES.items() if not (root / file).is_file()}
     for section in config.nav or []:
         for entries in section.values() if isinstance(section, dict) else ():
@@ -33,8 +39,18 @@ def on_files(files: Any, config: Any) -> Any:
         if (root / file).is_file():
             text = (root / file).read_text(encoding="utf-8")
             content = citing(text) if file.endswith(".cff") else linked(text)
-            files.append(File.generated(config, page, content=content))
+            generated = File.generated(config, page, content=content)
+            generated.edit_uri = f"../{file}"
+            files.append(generated)
     return files
+
+
+def repository(root: Path) -> str:
+    """The repository's address as pyproject.toml has it; "" while it is unset."""
+    import tomllib
+
+    said = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(said["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"]).rstrip("/")
 
 
 def linked(text: str) -> str:

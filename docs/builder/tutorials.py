@@ -41,7 +41,10 @@ def on_files(files: Any, config: Any) -> Any:
     except TutorialError as error:
         raise PluginError(str(error)) from error
     for name in names:
-        files.append(File.generated(config, f"tutorials/{name}", abs_src_path=str(directory / name)))
+        file = File.generated(config, f"tutorials/{name}", abs_src_path=str(directory / name))
+        if name.endswith(".md"):
+            file.edit_uri = f"tutorials/{name[:-3]}.py"
+        files.append(file)
     return files
 
 

@@ -3,7 +3,7 @@
 #
 # At the end of this page you can write a leaky neuron in ten lines of NumPy, run a network of them step by step, get
 # the same spikes from the library in one call, and see what goes wrong when weights and thresholds do not fit each
-# other. The page runs in about 20 seconds.
+# other.
 #
 # It needs `pip install "spikecore[all,examples]"`. It continues
 # [The leaky integrate-and-fire neuron](lif_neuron.md).

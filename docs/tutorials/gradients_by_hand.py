@@ -5,7 +5,7 @@
 # pass in 25 lines of NumPy, train with it, and find out whether it is right. You will also see how little a wrong
 # gradient shows, and how it is caught.
 #
-# The page runs for about 10 seconds. It needs `pip install "spikecore[all,examples]"`.
+# It needs `pip install "spikecore[all,examples]"`.
 
 # %%
 from dataclasses import dataclass
@@ -294,7 +294,7 @@ for name, gradient in mistakes.items():
     print(f"{name}: test accuracy {found:.1%}")
     ax.plot(losses, linestyle="--", label=f"{name}: {found:.1%}")
     assert found > 0.8
-ax.set(xlabel="epoch", ylabel="training loss")
+ax.set(xlabel="epoch", ylabel="training loss", xticks=range(0, 20, 5))
 _ = ax.legend(frameon=False)
 
 # %% [markdown]

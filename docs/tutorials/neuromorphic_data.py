@@ -2,8 +2,8 @@
 # # Neuromorphic data: the events of a camera
 #
 # At the end of this page you can read recordings of event cameras, clean them, turn them into frames, train a
-# convolutional network on them, and run the trained network on events as they arrive. The page runs for about a minute
-# and needs `pip install "spikecore[all,examples]"`.
+# convolutional network on them, and run the trained network on events as they arrive. It needs
+# `pip install "spikecore[all,examples]"`.
 #
 # The events are **simulated**: an event camera is simulated in front of images of MNIST, so that nothing has to be
 # downloaded. The same lines run on recordings of N-MNIST; the section [With files of N-MNIST](#with-files-of-n-mnist)
@@ -262,7 +262,7 @@ for step, frame in enumerate(frames):
         print(f"decided for {counts[step].argmax()} after {5 * (step + 1)} of 300 ms")
 fig, ax = plt.subplots(figsize=(6, 3))
 for digit in range(10):
-    ax.plot(5 * np.arange(1, 61), counts[:, digit], label=str(digit))
+    ax.plot(5 * np.arange(1, 61), counts[:, digit], "-" if digit < 8 else "--", label=str(digit))
 if decided is not None:
     ax.axvline(5 * (decided + 1), linestyle=":", color="gray")
 ax.set(xlabel="time in ms", ylabel="spikes so far")

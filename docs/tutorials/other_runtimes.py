@@ -6,7 +6,7 @@
 # as modules of PyTorch again, and in other spiking libraries. You will check at each border that it is still the same
 # network, spike by spike.
 #
-# The page runs for about 20 seconds. It needs `pip install "spikecore[all,examples]"`.
+# It needs `pip install "spikecore[all,examples]"`.
 
 # %%
 import subprocess

@@ -6,7 +6,7 @@
 # rest is the library's.
 #
 # The neuron is a *resonator*, which the library does not have. The data are three centuries of sunspots. The page
-# runs for about 20 seconds. It needs `pip install "spikecore[all,examples]"`.
+# needs `pip install "spikecore[all,examples]"`.
 
 # %%
 import tempfile
@@ -375,7 +375,7 @@ print(f"growth per step: {np.hypot(0.95, omega):.3f}")
 assert np.abs(run(Explicit(rho=0.95, omega=omega), pulse)[0][-12:]).max() > 10
 
 # %% [markdown]
-# **2. A refractory resonator.** `sc.Refractory(neuron, steps)` wraps any neuron, also yours. Drive a resonator with a
+# **2. A refractory resonator.** `sc.Refractory(neuron, period)` wraps any neuron, also yours. Drive a resonator with a
 # strong sine wave of its own period. How many spikes per cycle does it fire, and with a refractory time of 10 steps?
 
 # %% tags=["answer"]

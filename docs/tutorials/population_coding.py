@@ -3,7 +3,7 @@
 #
 # A single neuron in a single time step can say yes or no. At the end of this page you can build a network in which
 # fifty neurons vote for each class, so that one time step is enough, and you know what this costs and when it is
-# worth it. The page runs in less than a minute on two cores.
+# worth it.
 #
 # ```console
 # pip install "spikecore[all,examples]"
@@ -209,8 +209,8 @@ assert np.median(reached[:, sizes.index(50)]) > np.median(reached[:, 0]) + 0.05
 # are additions that spikes cause.
 
 # %%
-print(f"{'':38s}accuracy   synops per image   ms per 1000 images")
-compared = {}
+print(f"{'':28s}accuracy   synops per image")
+compared, models = {}, {}
 for name, per_class, steps in (
     ("one per class, 1 step", 1, 1),
     ("one per class, 25 steps", 1, 25),
@@ -218,13 +218,20 @@ for name, per_class, steps in (
 ):
     model = trained(per_class, steps)
     counted = SF.activity(model, test.inputs[:200], num_steps=steps)
-    model(test.inputs, num_steps=steps)  # compiles what it needs
+    hidden = sum(row.synops for row in counted.synapses if row.binary)
+    compared[name], models[name] = model.history[-1]["val_accuracy"], (model, steps)
+    print(f"{name:28s}{compared[name]:8.1%}{hidden:19,.0f}")
+
+
+def milliseconds(model, steps):
     begun = time.perf_counter()
     model(test.inputs, num_steps=steps)
-    milliseconds = 1000 * (time.perf_counter() - begun)
-    hidden = sum(row.synops for row in counted.synapses if row.binary)
-    compared[name] = model.history[-1]["val_accuracy"]
-    print(f"{name:38s}{compared[name]:8.1%}{hidden:19,.0f}{milliseconds:18.1f}")
+    return 1000 * (time.perf_counter() - begun)
+
+
+rounds = [{name: milliseconds(*each) for name, each in models.items()} for _ in range(12)]
+for name in models:  # the fastest of twelve, since other programs make a run slower and never faster
+    print(f"{name:28s}{min(row[name] for row in rounds):8.1f} ms for 1000 images")
 assert compared["50 per class, 1 step"] > compared["one per class, 1 step"]
 
 # %% [markdown]

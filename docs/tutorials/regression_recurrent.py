@@ -2,7 +2,7 @@
 # # Regression 2: recurrent neurons that fire a given number of times
 #
 # At the end of this page you can train a classifier as a regression on spike counts, build recurrent layers in three
-# ways, say when recurrence helps, and forecast a measured series. The page runs for about a minute and needs
+# ways, say when recurrence helps, and forecast a measured series. It needs
 # `pip install "spikecore[all,examples]"`.
 
 # %% [markdown]

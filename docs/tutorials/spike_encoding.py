@@ -2,7 +2,7 @@
 # # Spike encoding
 #
 # At the end of this page you can turn images and signals into spikes in several ways, get the values back from the
-# spikes, and say what each code costs. The page runs in about half a minute.
+# spikes, and say what each code costs.
 #
 # It needs `pip install "spikecore[all,examples]"`, which brings the 5000 images of MNIST and the electrocardiogram
 # that are used here.
@@ -391,7 +391,7 @@ options = {"sharex": True, "layout": "constrained"}
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(7, 3.4), height_ratios=(1, 2), **options)
 top.plot(wave, label="probability")
 top.plot(random_spikes[:, 0].mean(axis=1), linewidth=0.8, label="share of neurons that fire")
-top.legend(fontsize=8, loc="upper right")
+top.legend(fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 spikeplot.raster(random_spikes, bottom, batch_index=0, c="C0", s=3)
 fig.align_ylabels()
 

@@ -2,8 +2,7 @@
 # # Training a convolutional spiking network
 #
 # At the end of this page you can train a convolutional spiking network with a loss on its spikes, see layers that do
-# not fire before they cost you a day, and mend them. You also see what the network answers after each time step. The
-# page runs in about a minute on two cores.
+# not fire before they cost you a day, and mend them. You also see what the network answers after each time step.
 #
 # ```console
 # pip install "spikecore[all,examples]"

@@ -7,7 +7,7 @@
 # follows it exactly; and spike-timing-dependent plasticity (STDP), which knows no loss at all. You will measure what
 # each of them costs in memory and accuracy, on the same handwritten digits.
 #
-# The page runs for about 40 seconds. It needs `pip install "spikecore[all,examples]"`.
+# It needs `pip install "spikecore[all,examples]"`.
 
 # %%
 import tracemalloc

@@ -91,8 +91,9 @@ class EventDataset(Checked, Samples):
         return self._take(index)
 
     def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""  # there may be labels without names
         transform = f", {self.transform!r}" if self.transform is not None else ""
-        return f"EventDataset({self.name or 'unnamed'}: {len(self)} recordings, {len(self.classes)} classes{transform})"
+        return f"EventDataset({self.name or 'unnamed'}: {len(self)} recordings{classes}{transform})"
 
     def _repr_html_(self) -> str:
         return table(

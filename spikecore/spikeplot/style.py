@@ -119,12 +119,12 @@ def name_rows(ax: Axes, rows: int, names: Optional[Sequence[str]], most: int = 1
     """Place a tick at every row of an axis that has names, or not more than `most` rows; the text fits the rows.
 
     The layout may make rows lower still, for a title and labels, so the text takes less room than there seems to be.
-    Where rows are lower than 5 points, every second, third, ... has a name, and numbers are placed as matplotlib does.
+    Where rows are lower than 9 points, every second, third, ... has a name, and numbers are placed as matplotlib does.
     """
     row = size_of(ax)[1] / max(rows, 1)
-    if names is None and not (1 < rows <= most and row >= 5):
+    if names is None and not (1 < rows <= most and row >= 9):
         return
-    every = max(1, math.ceil(5 / row))
+    every = max(1, math.ceil(9 / row))
     ax.set_yticks(range(0, rows, every), None if names is None else names[::every])
     ax.tick_params(axis="y", labelsize=min(0.6 * row * every, 10.0))
 

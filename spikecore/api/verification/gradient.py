@@ -114,6 +114,7 @@ class Slope:
     analytic: float
     numeric: float
     scale: float  # typical size of a slope along such a direction
+    limit: float  # of a right gradient's ``error``: DIFFERENCE_LIMIT, or what the rounding of the loss explains
     beside: bool = False  # whether it was taken beside the given values
     blurred: bool = False  # whether rounding of the loss explains the difference at a step that is not tiny
 
@@ -144,10 +145,10 @@ def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     for index, (path, _) in enumerate(leaves(argument)):
         name = path[len("params.") :] if path.startswith("params.") else path
         found = list(here.slopes(index, name))
-        if any(slope.error > DIFFERENCE_LIMIT for slope in found):
+        if any(slope.error > slope.limit for slope in found):
             there = there or here.beside()
             second = [replace(slope, beside=True) for slope in there.slopes(index, name)]
-            if all(slope.error <= DIFFERENCE_LIMIT for slope in second):
+            if all(slope.error <= slope.limit for slope in second):
                 found = second
         yield from found
 
@@ -211,13 +212,17 @@ def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callabl
     numeric = min(quotients, key=lambda q: abs(q - analytic))
     rounding = ROUNDING * abs(loss(x)) * length
     blurred = any(abs(q - analytic) <= rounding / h for q, h in zip(quotients, STEPS) if h >= SMALL)
-    return Slope(name, tuple(g.shape), analytic, numeric, scale, blurred=blurred)
+    size = max(scale, abs(numeric))
+    explained = [rounding / (h * size) for q, h in zip(quotients, STEPS) if abs(q - analytic) <= rounding / h]
+    limit = min([level for level in explained if DIFFERENCE_LIMIT < level <= COARSEST], default=DIFFERENCE_LIMIT)
+    return Slope(name, tuple(g.shape), analytic, numeric, scale, limit, blurred=blurred)
 
 
 ROUNDING = 16 * 2.0**-53  # of a difference quotient, times |loss| / step: some roundings of the loss in float64
 SMALL = 1e-6  # from this step size on, rounding is small enough to tell a wrong slope from a right one
 BESIDE = 0.05  # the size of the noise, relative to the largest value of a parameter
-DIFFERENCE_LIMIT = 1e-6  # largest relative error of a slope
+DIFFERENCE_LIMIT = 1e-6  # largest relative error of a slope,
+COARSEST = 1e-4  # and up to which rounding of the loss may take its place: a coarser slope shows nothing
 
 
 def _difference(f: Callable[[float], float], h: float) -> float:

@@ -26,7 +26,7 @@ from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
-from spikecore.api.verification.gradient import DIFFERENCE_LIMIT, Gradient, Problem, gradient, slopes
+from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
 from spikecore.api.verification.report import (
     APPROXIMATION,
     DIFFERENCES,
@@ -320,17 +320,17 @@ def _differences(report: Report, problem: Problem, reference: Engine) -> None:
     report.differentiated = smooth.name
     worst: Dict[str, Any] = {}
     for slope in slopes(smooth, problem):
-        if slope.name not in worst or slope.error > worst[slope.name].error:
+        if slope.name not in worst or slope.error / slope.limit > worst[slope.name].error / worst[slope.name].limit:
             worst[slope.name] = slope
     for name, slope in worst.items():
         errors = (abs(slope.analytic - slope.numeric), slope.error)
         if slope.beside:
             name = f"{name}, beside the given values"
-        if slope.error > DIFFERENCE_LIMIT and slope.blurred:
+        if slope.error > slope.limit and slope.blurred:
             name = f"gradient {name}: too small to see in the loss, whose rounding is larger"
             report.note(check, name, slope.shape, UNCHECKED)
         else:
-            report.add(check, f"gradient {name}", slope.shape, errors, DIFFERENCE_LIMIT)
+            report.add(check, f"gradient {name}", slope.shape, errors, slope.limit)
 
 
 def _surrogates(network: Layer) -> List[Any]:
