@@ -84,6 +84,7 @@ def browser():
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_and_works(name, width, scheme, browser, address):
     browser.open(address + PAGES[name], width, scheme)
+    browser.until(f"document.body.dataset.mdColorScheme == '{'slate' if scheme == 'dark' else 'default'}'")
     browser.value("document.fonts.ready.then(() => 1)")
     file = PICTURES / f"{name}-{width}-{scheme}.png"
     browser.picture(file)

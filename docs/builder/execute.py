@@ -127,8 +127,13 @@ async def _run(notebook: Any, page: Path) -> float:
     }
     with tempfile.TemporaryDirectory() as folder:
         quiet = ["--IPKernelApp.log_level=ERROR"]  # every kernel warns that it listens on 127.0.0.1
-        where = {"metadata": {"path": folder}}
-        client = NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet, coalesce_streams=True)
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+            extra_arguments=quiet,
+            coalesce_streams=True,  # what one call of print writes is one output
+        )
         start = time.perf_counter()
         notebook.cells.append(new_code_cell(CLOCK))
         try:

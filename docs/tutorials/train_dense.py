@@ -383,8 +383,9 @@ other = reference(test.inputs, num_steps=STEPS).spikes
 print(f"{np.count_nonzero(other != spikes)} of {spikes.size:,} values of output spikes differ")
 assert np.mean(other.sum(axis=0).argmax(axis=1) != predicted) < 0.005
 reference.fit(Loader(train, batch_size=128, seed=1), epochs=1, num_steps=STEPS, progress=False)
-print(f"loss of epoch 8 on torch {model.history[-1]['loss']:.2f}, of epoch 9 on NumPy {reference.history[-1]['loss']:.2f}")
-assert reference.history[-1]["loss"] < model.history[-1]["loss"] * 1.2
+before, after = (each.history[-1]["loss"] for each in (model, reference))
+print(f"loss of epoch 8 on torch {before:.2f}, of epoch 9 on NumPy {after:.2f}")
+assert after < before * 1.2
 
 # %% [markdown]
 # ## Beside snnTorch

@@ -212,9 +212,10 @@ def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callabl
     numeric = min(quotients, key=lambda q: abs(q - analytic))
     rounding = ROUNDING * abs(loss(x)) * length
     blurred = any(abs(q - analytic) <= rounding / h for q, h in zip(quotients, STEPS) if h >= SMALL)
-    size = max(scale, abs(numeric))
-    explained = [rounding / (h * size) for q, h in zip(quotients, STEPS) if abs(q - analytic) <= rounding / h]
-    limit = min([level for level in explained if DIFFERENCE_LIMIT < level <= COARSEST], default=DIFFERENCE_LIMIT)
+    limit, size = DIFFERENCE_LIMIT, max(scale, abs(numeric))
+    if abs(numeric - analytic) > DIFFERENCE_LIMIT * size > 0:
+        explained = [rounding / (h * size) for q, h in zip(quotients, STEPS) if abs(q - analytic) <= rounding / h]
+        limit = min([level for level in explained if DIFFERENCE_LIMIT < level <= COARSEST], default=DIFFERENCE_LIMIT)
     return Slope(name, tuple(g.shape), analytic, numeric, scale, limit, blurred=blurred)
 
 
