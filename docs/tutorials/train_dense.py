@@ -390,19 +390,19 @@ assert after < before * 1.2
 # %% [markdown]
 # ## Beside snnTorch
 #
-# The same network, data, settings and seeds, trained with both libraries; medians over seeds 0, 1, 2 and, in
+# The same network, data, settings and seeds, trained with both libraries; medians over seeds 0 to 9 and, in
 # brackets, the range. "The same draws" is `spikecore.nn`, where torch draws the same weights and batches for both
 # libraries; `sc.Model` draws its own.
 #
 # ```console
-# python -m benchmarks.accuracy dense --seeds 0 1 2
+# python -m benchmarks.accuracy dense --seeds 0 1 2 3 4 5 6 7 8 9
 # ```
 #
 # | test accuracy, % | snnTorch 1.0 | spikecore, the same draws | spikecore, `sc.Model` |
 # |---|--:|--:|--:|
-# | 784-1000-10, 25 steps, 5 epochs, decoded by spikes | 90.4 (89.5–92.1) | 90.4 (89.5–92.1) | 89.4 (88.7–89.5) |
+# | 784-1000-10, 25 steps, 5 epochs, decoded by spikes | 89.8 (88.3–92.1) | 89.8 (88.3–92.1) | 89.5 (88.6–90.8) |
 #
-# From the same draws, all three seeds give the same accuracy to the last digit that is printed. With other draws, it
+# From the same draws, all ten seeds give the same accuracy to the last digit that is printed. With other draws, it
 # varies by about a percent: more than the difference of two libraries with the same equations, and a reason to report
 # several seeds. Decoded by membranes, as above, the network is better than in this table.
 #
