@@ -38,8 +38,8 @@ class Progress:
             "smoothing": 0,
             "leave": True,
             "dynamic_ncols": True,
+            "unit_scale": unit == "B",
         }
-        options["unit_scale"] = unit == "B"
         self.bar = make(total=total, **options) if make is not None else None
 
     def say(self, title: str, *, at_once: bool = False) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params
-from spikecore.api.verification.gradient import _slope
+from spikecore.api.verification.gradient import Problem, _slope, slopes
 from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED, Report
 from spikecore.engines.numpy.engine import NumpyEngine
 
@@ -196,6 +197,17 @@ def test_where_a_clamp_begins_the_slope_is_taken_beside_it():
     report = sc.verify(sc.Model(network, engine="torch"), X, Y, num_steps=6)
     assert report.ok, str(report)
     assert verdicts(report, "finite differences")["gradient 1.beta, beside the given values"] == "ok"
+
+
+def test_both_sides_of_a_clamp_are_looked_at():
+    """Outside of it all slopes are zero, so that this side alone would pass with any rule."""
+    network = sc.Sequential(sc.Linear(12, 5), sc.Leaky(beta=sc.learn(1.0)))
+    init = network.init(Key((0, "weights")), (12,))
+    labels = np.array(Y) % 5
+    problem = Problem(network, sc.functional.ce_rate_loss(), init.params, init.buffers, X[None], labels, 6, 0)
+    found = [slope for slope in slopes(NumpyEngine("float64").smooth(), problem) if slope.name == "1.beta"]
+    assert all(slope.beside and slope.error <= slope.limit for slope in found)
+    assert {slope.analytic == 0.0 for slope in found} == {True, False}
 
 
 def pooling():

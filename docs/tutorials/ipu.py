@@ -50,7 +50,7 @@ network = sc.Sequential(
 
 try:
     sc.Model(network, engine="ipu")
-except Exception as error:
+except ImportError as error:
     print(f"{type(error).__name__}: {error}")
 
 # %% [markdown]

@@ -135,7 +135,6 @@ class Diagnosis:
     def _gradients(self, value: float, grads: Dict[str, Any], silent: bool) -> Iterator[Tuple[str, str]]:
         """What to say of gradients; ``silent``: whether a layer never fires, which explains small ones."""
         xp, host = self.model.engine.xp, self.model.engine.to_numpy
-        square = lambda x: float(host(xp.sum(x * x)))  # noqa: E731
         top = {name: float(host(xp.max(abs(g)))) for name, g in grads.items() if math.prod(g.shape)}
         if not top or not all(map(math.isfinite, top.values())):
             return
@@ -152,10 +151,11 @@ class Diagnosis:
                 f"gradients vanish: those of {small[0]} are at most {top[small[0]]:.0e}, of all weights {largest:.0e}. "
                 "Take a wider surrogate, e.g. surrogate.fast_sigmoid(slope=10), more input, or a higher beta",
             )
-        params = flatten(self.model.executor.params)
-        pull = math.sqrt(sum(map(square, grads.values())) * sum(map(square, params.values())))
-        if pull > EXPLODED * max(1.0, abs(value)):
-            norm = math.sqrt(sum(map(square, grads.values())))
+        norm, size = (
+            math.sqrt(sum(float(host(xp.sum(x * x))) for x in arrays.values()))
+            for arrays in (grads, flatten(self.model.executor.params))
+        )
+        if norm * size > EXPLODED * max(1.0, abs(value)):
             yield (
                 "exploded",
                 f"gradients explode: their norm is {norm:.0e} at a loss of {value:.2g}. Pass clip_norm=1.0, take a "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Key, Layer, Pass
@@ -133,21 +133,23 @@ def slopes(smooth: Any, problem: Problem) -> Iterator[Slope]:
     gradient, truncation and rounding errors balance at one of them; a wrong gradient is close to none.
 
     At a kink of the loss (the maximum of equal numbers, the edge of a clamp) or close to one, quotients prove nothing.
-    A parameter on which they do not agree with the gradient is therefore checked at a second point, where all
-    parameters and inputs are moved by a little noise: a wrong rule is as wrong there.
+    A parameter on which they do not agree with the gradient is therefore checked at two points beside it, where all
+    parameters and inputs are moved by a little noise and by its opposite: a wrong rule is as wrong there. Two, because
+    outside a clamp all slopes are zero, which shows nothing.
 
     Args:
         smooth: a smooth engine in float64, see ``Engine.smooth``.
         problem: what to differentiate.
     """
     argument, *constants = problem.on(smooth)
-    here, there = _Point(smooth, problem.function(smooth), argument, constants), None
+    here = _Point(smooth, problem.function(smooth), argument, constants)
+    beside: List[_Point] = []
     for index, (path, _) in enumerate(leaves(argument)):
         name = path[len("params.") :] if path.startswith("params.") else path
         found = list(here.slopes(index, name))
         if any(slope.error > slope.limit for slope in found):
-            there = there or here.beside()
-            second = [replace(slope, beside=True) for slope in there.slopes(index, name)]
+            beside = beside or [here.beside(sign) for sign in (1.0, -1.0)]
+            second = [replace(slope, beside=True) for point in beside for slope in point.slopes(index, name)]
             if all(slope.error <= slope.limit for slope in second):
                 found = second
         yield from found
@@ -167,14 +169,14 @@ class _Point:
         values = (value if i == index else x for i, (_, x) in enumerate(leaves(self.argument)))
         return rebuild(self.argument, values)
 
-    def beside(self) -> _Point:
-        """A point near this one, where no two values are equal by intention."""
+    def beside(self, sign: float) -> _Point:
+        """A point near this one, where no two values are equal by intention; ``sign`` is 1 or -1, for either side."""
         smooth, host = self.smooth, self.smooth.to_numpy
         noisy = []
         for path, x in leaves(self.argument):
             noise = 2.0 * smooth.uniform(("verify", "beside", path), tuple(x.shape)) - 1.0
             largest = float(host(smooth.xp.max(abs(x)))) if math.prod(x.shape) else 0.0
-            noisy.append(x + BESIDE * (largest or 1.0) * noise)
+            noisy.append(x + sign * BESIDE * (largest or 1.0) * noise)
         return _Point(smooth, self.function, rebuild(self.argument, iter(noisy)), self.constants)
 
     def slopes(self, index: int, name: str) -> Iterator[Slope]:
