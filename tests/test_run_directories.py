@@ -99,6 +99,20 @@ def test_numbers_are_taken_once():
     assert len(set(found)) == 160
 
 
+def test_an_owner_that_has_not_written_its_name_yet_is_waited_for(tmp_path):
+    """Between taking the lock and writing the name is a moment in which the file is empty."""
+    import fcntl
+
+    handle = os.open(tmp_path / lock.LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    naming = threading.Timer(0.2, os.write, (handle, b"process 7 on somewhere, since 2020"))
+    naming.start()
+    with pytest.raises(lock.Occupied, match="process 7 on somewhere, since 2020, is writing"), lock.owned(tmp_path):
+        pass
+    naming.join()
+    os.close(handle)
+
+
 def test_a_lock_names_its_owner_and_ends_with_it(tmp_path):
     """C2: a living owner is named; what a dead one left behind is taken over."""
     owner = start("-c", HOLD, tmp_path)

@@ -54,13 +54,24 @@ def _locked(path: Path) -> int:
             if _names(path, handle):  # else its owner removed the file after this process opened it: try again
                 return handle
         except BlockingIOError:
-            owner = os.read(handle, 200).decode(errors="replace") or "another process"
+            owner = _owner(handle)
             os.close(handle)
-            raise Occupied(f"{path.parent}: {owner}, is writing to it; wait until that process ends") from None
+            raise Occupied(f"{path.parent}: {owner} is writing to it; wait until that process ends") from None
         except BaseException:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _owner(handle: int, patience: float = 2.0) -> str:
+    """Who holds the lock, as text. An owner writes its name after it has the lock, so an empty file is read again."""
+    end = time.monotonic() + patience
+    while True:
+        os.lseek(handle, 0, os.SEEK_SET)
+        name = os.read(handle, 200).decode(errors="replace")
+        if name or time.monotonic() > end:
+            return f"{name}," if name else "another process"
+        time.sleep(0.01)
 
 
 def _names(path: Path, handle: int) -> bool:
