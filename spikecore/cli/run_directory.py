@@ -235,6 +235,7 @@ class Run:
             window=options.window,
             learning=options.learning,
             update_every=options.update_every,
+            accumulate=options.accumulate,
             resume=model.epochs_done > 0,
             progress=progress,
             **self.feeding,

@@ -70,6 +70,7 @@ class Train(Section):
     window: Optional[int] = Field(None, ge=1, description="truncated BPTT: number of steps in each window")
     learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="rule that computes gradients")
     update_every: Optional[int] = Field(None, ge=1, description="steps between two updates of the weights")
+    accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes one update of the weights")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
 
     @field_validator("learning")
