@@ -129,7 +129,7 @@ def keys_called(word: str) -> List[str]:
     name = word.replace("-", "_")
     if name in ("lr", "learning_rate"):
         return ["train.optimizer.lr"]
-    tables = {"": [RunFile], "train": [Train], "data": TABLES.values()}
+    tables: Dict[str, Any] = {"": [RunFile], "train": [Train], "data": TABLES.values()}
     found = [place for place, models in tables.items() if any(name in model.model_fields for model in models)]
     return [f"{place}.{name}" if place else name for place in found]
 
