@@ -32,7 +32,15 @@ def dense(*between):
 
 
 def maps(norm, *first):
-    return (sc.Conv2d(2, 4, 3, bias=False), norm, sc.Leaky(beta=0.5), *first, sc.Flatten(), sc.Linear(64, 4), sc.LI(beta=0.9))
+    return (
+        sc.Conv2d(2, 4, 3, bias=False),
+        norm,
+        sc.Leaky(beta=0.5),
+        *first,
+        sc.Flatten(),
+        sc.Linear(64, 4),
+        sc.LI(beta=0.9),
+    )
 
 
 def rate(x, num_steps, seed, first):
@@ -40,13 +48,22 @@ def rate(x, num_steps, seed, first):
     return 3.0 * spikegen.rate(x / 3.0, num_steps=num_steps, seed=seed, first=first)
 
 
-RECURRENT = (sc.Linear(12, 8), sc.RLeaky(beta=0.7, linear_features=8), sc.Linear(8, 4), sc.Synaptic(alpha=0.8, beta=0.9))
+RECURRENT = (
+    sc.Linear(12, 8),
+    sc.RLeaky(beta=0.7, linear_features=8),
+    sc.Linear(8, 4),
+    sc.Synaptic(alpha=0.8, beta=0.9),
+)
 RATE = {"encoder": rate, "num_steps": 5}
 NETWORKS = {
     "dense": (dense(), X, {"num_steps": 6}),
     "batch norm": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4}),
     "batch norm of each step": (maps(sc.BatchNormTT2d(4, time_steps=4)), MAPS, {"num_steps": 4}),
-    "batch norm of rows": ((sc.Linear(12, 8, bias=False), sc.BatchNorm1d(8), *dense()[1:2], sc.Linear(8, 4), sc.LI()), X, RATE),
+    "batch norm of rows": (
+        (sc.Linear(12, 8, bias=False), sc.BatchNorm1d(8), *dense()[1:2], sc.Linear(8, 4), sc.LI()),
+        X,
+        RATE,
+    ),
     "recurrent": (RECURRENT, X, RATE),
     "dropout": (dense(sc.Dropout(0.4)), X, {"num_steps": 6}),
     "rate code": (dense(), X, RATE),

@@ -192,7 +192,7 @@ class Engine(abc.ABC):
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
 
     #: What to do where several processes have been started and shall train together, as the end of a sentence.
-    together: str = "engine 'torch' trains in several processes, e.g. --engine torch; this engine in one"
+    together: str = "use engine 'torch' (--engine torch), since this engine trains in one process"
 
     def ranks(self) -> Ranks:
         """The processes that train a model of this engine together, this one among them."""

@@ -43,8 +43,8 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
     if ranks.size == 1 and started is not None:
         variable, count = started
         raise RankError(
-            f"{count} processes have been started ({variable}={count}), and this one would train by itself: "
-            f"{engine.together}; or pass parallel='none', if each is to train a model of its own"
+            f"{count} processes have been started ({variable}={count}), and engine {engine.name!r} does not train in "
+            f"all of them together: {engine.together}; or say parallel='none', if each is to train a model of its own"
         )
     return ranks
 

@@ -156,7 +156,8 @@ class Reduction:
 def _buckets(weights: Sequence[Any]) -> List[List[Any]]:
     """Weights in their order, in buckets of one type and at most ``BUCKET`` bytes, or of one weight."""
     buckets: List[List[Any]] = []
-    size, kind = 0, None  # type: int, Optional[Any]
+    size = 0
+    kind: Any = None
     for x in weights:
         own = x.numel() * x.element_size()
         if not buckets or size + own > BUCKET or x.dtype != kind:
