@@ -24,8 +24,9 @@ try:
     import typer
 
     from spikecore import __version__
+    from spikecore.api.core.ranks import RankError
     from spikecore.api.training.checkpoint import CheckpointError
-    from spikecore.cli import command_check, command_file, command_machine, command_train
+    from spikecore.cli import command_check, command_file, command_machine, command_train, processes
     from spikecore.cli.lock import Occupied
     from spikecore.cli.messages import ConfigError
     from spikecore.cli.options import epilog
@@ -74,6 +75,8 @@ def _interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def called(*arguments: Any, **options: Any) -> Any:
+        if command is not command_train.train and processes.rank():
+            return None  # rank 0 does it alone
         try:
             return command(*arguments, **options)
         except KeyboardInterrupt:
@@ -142,15 +145,20 @@ def _explained(error: BaseException) -> int:
             for key in keys_called(error.option_name.lstrip("-")):
                 print(f"{key} is a key of run files: write --set {key}=VALUE", file=sys.stderr)
         return USAGE
+    if processes.silent(error):
+        error, shown = error.__cause__ or error, False
+    else:
+        shown = True
+    say = (lambda text: print(processes.named(text), file=sys.stderr)) if shown else (lambda text: None)
     if isinstance(error, (Interrupted, KeyboardInterrupt)):
-        print(f"\n{error}" if error.args else "\ninterrupted", file=sys.stderr)  # behind the terminal's ^C
-        return INTERRUPTED
+        say(f"\n{error}" if error.args else "\ninterrupted")  # behind the terminal's ^C
+        return error.code if isinstance(error, Interrupted) else INTERRUPTED
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     for kinds, code in (((ConfigError, Occupied), USAGE), ((DataError, CheckpointError, OSError), DATA)):
         if isinstance(error, kinds):
-            print(text, file=sys.stderr)
+            say(text)
             return code
-    print(f"{type(error).__name__}: {text} (--debug shows where)", file=sys.stderr)
+    say(str(text) if isinstance(error, RankError) else f"{type(error).__name__}: {text} (--debug shows where)")
     return RUNTIME
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import signal
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import typer
 
-from spikecore.cli import dry_run
-from spikecore.cli.exit_codes import Interrupted
+from spikecore.api.core.ranks import RankError, RankLost, Ranks
+from spikecore.api.training.checkpoint import progress_of
+from spikecore.api.training.interrupt import Terminated, noting
+from spikecore.api.training.shards import digest, ranks_for, sharded
+from spikecore.cli import dry_run, processes
+from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import ENGINE, JSON, RUN_DIR, SETS, SIMULATE, examples, of_file, show_json, simulated
-from spikecore.cli.run_directory import HISTORY, MODEL, RUN, Run, check_same, check_unused, opened
+from spikecore.cli.origins import leaves
+from spikecore.cli.processes import ending_within, everywhere
+from spikecore.cli.run_directory import MODEL, RUN, Run, check_same, check_unused, opened
+
+PLACES = ("data.path", "data.test_path", "data.download")  # each machine may have the data somewhere else
 
 RUN_TO_TRAIN = typer.Argument(..., metavar="RUN", help="A run file; with --resume also a run directory.")
 OUT = typer.Option(None, metavar="DIR", help="Run directory. Default: the next free runs/NAME-001, runs/NAME-002, ...")
@@ -56,32 +65,96 @@ def train(
     every epoch. A run that is interrupted and resumed ends with the same weights, bit for bit, as one that is not
     interrupted. Without --resume, training into a directory that already holds files is an error.
     """
-    sets = simulated(sets, simulate)
-    directory = _run_directory(run, out, resume)
-    file = run / RUN if run.is_dir() else run
-    job = of_file(file, engine, sets, directory)
-    if resume:
-        check_same(opened(directory).config, job.config)
-    if dry:
-        plan = dry_run.plan_of(job, resume)
-        show_json(plan.as_dict()) if as_json else print(plan)
-        return
-    bars, log = sys.stderr.isatty() if progress is None else progress, sys.stderr if as_json else sys.stdout
-    with _resumable(job), job.start(resume, Path("runs")) as model:
-        done = model.epochs_done
-        print(f"{model.engine!r}, {job.train_set!r} -> {job.directory}", file=log)
-        job.train(model, lambda line: None if bars else print(line, file=log), bars)
-        if model.epochs_done == done:
-            of = job.config.train.epochs
-            print(f"nothing left to train: {done} epochs done, of {of} or until early stopping", file=log)
-        result = job.evaluate(model)
-        figures = (f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_"))
-        print(", ".join(figures), file=log)
-        pictures = _drawn(job, model)
-        if pictures:
-            print("pictures:", ", ".join(pictures), file=log)
-    if as_json:
-        show_json({"directory": str(job.directory), **result, "pictures": pictures})
+    with processes.joined() as ranks:
+        job, resume = _job(ranks, run, engine, simulated(sets, simulate), out, resume)
+        if dry:
+            if not ranks.rank:
+                plan = dry_run.plan_of(job, resume)
+                show_json(plan.as_dict()) if as_json else print(plan)
+            return
+        bars, log = sys.stderr.isatty() if progress is None else progress, sys.stderr if as_json else sys.stdout
+        if ranks.rank:
+            bars, log = False, None  # rank 0 speaks
+
+        def say(line: str) -> None:
+            if log is not None:
+                print(line, file=log)
+
+        with _resumable(job), job.start(resume, Path("runs")) as model:
+            done = model.epochs_done
+            together = f", {ranks.size} processes together" if ranks.size > 1 else ""
+            say(f"{model.engine!r}{together}, {job.train_set!r} -> {job.directory}")
+            job.train(model, (lambda line: None) if bars else say, bars)
+            if model.epochs_done == done:
+                of = job.config.train.epochs
+                say(f"nothing left to train: {done} epochs done, of {of} or until early stopping")
+            result = everywhere(ranks, lambda: job.evaluate(model))
+            figures = (f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_"))
+            say(", ".join(figures))
+            pictures = [] if ranks.rank else _drawn(job, model)
+            if pictures:
+                say(f"pictures: {', '.join(pictures)}")
+        if as_json and not ranks.rank:
+            show_json({"directory": str(job.directory), **result, "pictures": pictures})
+
+
+def _job(
+    ranks: Ranks, run: Path, engine: Optional[str], sets: List[str], out: Optional[Path], resume: bool
+) -> Tuple[Run, bool]:
+    """What to train, and whether a run is continued.
+
+    Raises:
+        ConfigError: on all ranks, if their run files or their data differ.
+    """
+    again = out is not None and processes.restarted() and (out / RUN).exists()
+    resume = ranks.shared(resume or again)  # not each rank by itself: meanwhile rank 0 writes the file
+
+    def read() -> Run:
+        if processes.restarts() and out is None and not resume:
+            raise ConfigError(["torchrun --max-restarts: add --out DIR, so that a restart continues the same run"])
+        directory = _run_directory(run, out, resume)
+        file = run / RUN if run.is_dir() else run
+        job = of_file(file, engine, sets, directory)
+        job.ranks = ranks
+        if resume:
+            check_same(opened(directory).config, job.config)
+        return job
+
+    first = everywhere(ranks, lambda: None if ranks.rank else read())  # what has to be downloaded comes once
+    job: Any = everywhere(ranks, read) if first is None and ranks.rank else everywhere(ranks, lambda: first)
+    everywhere(ranks, lambda: _check_alike(ranks, job))
+    everywhere(ranks, lambda: _check_together(ranks, job))
+    return job, resume
+
+
+def _check_together(ranks: Ranks, job: Run) -> None:
+    """Refuse, before there is a directory, what several processes cannot train together.
+
+    Raises:
+        ConfigError: the engine trains in one process, or a batch is too small to be divided.
+    """
+    try:
+        ranks_for(job.engine(), job.config.train.parallel)
+        sharded(job.loader(job.train_set), ranks)
+    except RankError as error:
+        raise ConfigError([f"{job.name}: {error}"]) from None
+
+
+def _check_alike(ranks: Ranks, job: Run) -> None:
+    """Refuse to train together with another run file or other data on another rank.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    keys = {key: repr(value) for key, value in leaves(job.config.plain()).items() if key not in PLACES}
+    sets = {"training": job.train_set, "test": job.test_set}
+    data = {f"the {name} data": f"{one!r} ({digest({'': one.targets})})" for name, one in sets.items()}
+    try:
+        ranks.compare({**keys, **data})
+    except RankError as error:
+        if isinstance(error, RankLost):
+            raise
+        raise ConfigError([str(error)]) from None
 
 
 @examples("spikecore evaluate runs/digits-001 --engine numpy", "spikecore evaluate runs/digits-001 --json")
@@ -115,21 +188,48 @@ def plot(run: Path = RUN_DIR, engine: Optional[str] = ENGINE) -> None:
 
 @contextlib.contextmanager
 def _resumable(job: Run) -> Iterator[None]:
-    """Let Ctrl-C say which epochs are saved, and which command continues the run.
+    """Let Ctrl-C, the end that a scheduler asks for, and a lost process say what is saved, and how to continue.
 
     Raises:
-        Interrupted: in place of KeyboardInterrupt, if the run has a directory by now.
+        Interrupted: in place of KeyboardInterrupt and Terminated, if the run has a directory by now.
+        RankLost: with the command that continues.
     """
+
+    def message(what: str) -> str:
+        return f"{what}: {_saved(job)}. To continue: {_again(job)}"
+
+    late = f"terminated {job.config.train.save_within} s after SIGTERM, within a step"
+    several = (signal.SIGINT,) if job.ranks.size > 1 else ()
     try:
-        yield
-    except KeyboardInterrupt:
+        with ending_within(job.config.train.save_within, lambda: message(late)), noting(signal.SIGTERM, *several):
+            yield
+    except (KeyboardInterrupt, Terminated, RankLost) as error:
         if job.directory is None or not (job.directory / RUN).exists():
             raise
-        history = job.directory / HISTORY
-        done = len(history.read_text(encoding="utf-8").splitlines()) if history.exists() else 0
-        saved = f"{done} of {job.config.train.epochs} epochs are saved" if done else "the first epoch was not finished"
-        command = f"spikecore train {shlex.quote(str(job.directory))} --resume"
-        raise Interrupted(f"interrupted: {saved}. To continue: {command}") from None
+        if isinstance(error, RankLost):
+            raise RankLost(message(str(error))) from None
+        if isinstance(error, Terminated):
+            raise Interrupted(message("terminated"), TERMINATED) from None
+        raise Interrupted(message("interrupted")) from None
+
+
+def _saved(job: Run) -> str:
+    """How much of the run the files in its directory hold."""
+    assert job.directory is not None
+    epochs, path = job.config.train.epochs, job.directory / MODEL
+    if not path.exists():
+        return "the first epoch was not finished"
+    done, begun = progress_of(path)
+    batches = f" and {begun} batch{'es' * (begun != 1)} of the next one" if begun else ""
+    return f"{done} of {epochs} epochs{batches} are saved"
+
+
+def _again(job: Run) -> str:
+    """The command that continues the run."""
+    command = f"train {shlex.quote(str(job.directory))} --resume"
+    if job.ranks.size == 1:
+        return f"spikecore {command}"
+    return f"torchrun --nproc-per-node {job.ranks.size} -m spikecore {command}"
 
 
 def _run_directory(run: Path, out: Optional[Path], resume: bool) -> Optional[Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -18,10 +18,12 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
 from spikecore.api.core.files import json_text, write_atomically
 from spikecore.api.core.layer import Key, ShapeError
+from spikecore.api.core.ranks import RankLost, Ranks
 from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.training.batching import Feed
+from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
 from spikecore.cli import run_file as configs
@@ -29,6 +31,7 @@ from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import MOST_SAMPLES, draw
+from spikecore.cli.processes import device_of, everywhere
 from spikecore.datasets import Dataset, Loader
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
@@ -36,7 +39,8 @@ RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
 )
 # keys of a run file that may change when a run is resumed
 FREE = tuple(
-    "engine device train.epochs train.schedule train.early_stopping data.path data.test_path data.download".split()
+    "engine device train.epochs train.schedule train.early_stopping train.parallel train.save_within "
+    "data.path data.test_path data.download".split()
 )
 
 
@@ -70,11 +74,13 @@ class Run:
         config: the run file.
         directory: folder of the results; None for a run that writes no files.
         name: of the run file, for messages.
+        ranks: the processes that train together; rank 0 alone writes.
     """
 
     config: configs.RunFile
     directory: Optional[Path] = None
     name: str = RUN
+    ranks: Ranks = field(default_factory=Ranks)
 
     def __post_init__(self) -> None:
         self.train_set, self.test_set = self.config.data.load(self.config.seed)
@@ -108,7 +114,8 @@ class Run:
             EngineUnavailable: a package that the engine needs is missing.
             ConfigError: the engine has no devices, not this device, or not these options.
         """
-        where = {} if self.config.device is None else {"device": self.config.device}
+        device = device_of(self.config.device)
+        where = {} if device is None else {"device": device}
         options = self.config.engine_options
         try:
             return get_engine(self.config.engine, dtype=self.config.dtype, **where, **options)
@@ -175,17 +182,24 @@ class Run:
             ConfigError: encoder, network, loss and data do not fit each other, or the directory holds files.
             Occupied: another process trains in the directory.
         """
-        model = None if resume else self.tried()
-        if self.directory is None and root is not None:
-            self.directory = new_directory(root, Path(self.name).stem)
+        model = None if resume else everywhere(self.ranks, self.tried)
         with contextlib.ExitStack() as locks:
-            if self.directory is not None:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                locks.enter_context(owned(self.directory))
-                if not resume and not over:
-                    check_unused(self.directory)
-            model = self.model() if model is None else model
-            self._write(RUN, configs.write(self.config).decode())
+
+            def prepare() -> None:
+                if self.ranks.rank:
+                    return
+                if self.directory is None and root is not None:
+                    self.directory = new_directory(root, Path(self.name).stem)
+                if self.directory is not None:
+                    self.directory.mkdir(parents=True, exist_ok=True)
+                    locks.enter_context(owned(self.directory))
+                    if not resume and not over:
+                        check_unused(self.directory)
+
+            everywhere(self.ranks, prepare)
+            self.directory = self.ranks.shared(self.directory)
+            model = everywhere(self.ranks, self.model) if model is None else model
+            everywhere(self.ranks, lambda: self._write(RUN, configs.write(self.config).decode()))
             yield model
 
     def tried(self) -> Model:
@@ -216,12 +230,22 @@ class Run:
         """
         options, callbacks = self.config.train, [lambda model, row: self._keep(model)]
         if options.early_stopping is not None:
-            stopping, best = options.early_stopping.make(), self._file(BEST)  # type: ignore[attr-defined]
-            if any([stopping(_Past(best, model), row) for row in model.history]):  # a list: stopping must see every row
+            stopping, best = options.early_stopping.make(), self._file(BEST) if self.writes else None  # type: ignore[attr-defined]
+            if any(
+                [stopping(_Past(self._file(BEST), model), row) for row in model.history]
+            ):  # a list: stopping must see every row
                 return
             callbacks.insert(0, lambda model, row: stopping(_Watched(best, model), row))
         if model.epochs_done >= options.epochs:
             return
+        try:
+            self._fit(model, callbacks, say, progress)
+        except (KeyboardInterrupt, Terminated, RankLost):
+            self._keep_unfinished(model)
+            raise
+
+    def _fit(self, model: Model, callbacks: Any, say: Callable[[str], None], progress: Optional[bool]) -> None:
+        options = self.config.train
         model.fit(
             self.loader(self.train_set),
             self.loss,
@@ -236,7 +260,8 @@ class Run:
             learning=options.learning,
             update_every=options.update_every,
             accumulate=options.accumulate,
-            resume=model.epochs_done > 0,
+            parallel=options.parallel,
+            resume=model.epochs_done > 0 or model.unfinished is not None,
             progress=progress,
             **self.feeding,
         )
@@ -244,19 +269,31 @@ class Run:
     def _file(self, name: str) -> Optional[Path]:
         return None if self.directory is None else self.directory / name
 
+    def _keep_unfinished(self, model: Model) -> None:
+        """Save a model within an epoch, after its last whole step."""
+        begun = model.unfinished
+        if begun is not None and begun.batches and not begun.cut:
+            self._keep(model)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files."""
+        return self.directory is not None and self.ranks.rank == 0
+
     def _keep(self, model: Model) -> None:
-        if self.directory is not None:
+        if self.directory is not None and self.writes:
             model.save(self.directory / MODEL)
             self._write(HISTORY, "".join(json_text(row) + "\n" for row in model.history))
 
     def _write(self, name: str, text: str) -> None:
-        if self.directory is not None:
+        if self.directory is not None and self.writes:
             write_atomically(self.directory / name, text.encode())
 
     def evaluate(self, model: Model) -> Dict[str, Any]:
         """Loss and metrics on the test set. They are written to result.json, too."""
         data = self.judging(self.test_set)
-        metrics = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding)
+        shared: Any = {"parallel": self.config.train.parallel} if self.ranks.size > 1 else {}
+        metrics = model.evaluate(data, self.loss, metric=self.metric, progress=False, **self.feeding, **shared)
         simulated = " (simulation on the CPU)" if getattr(model.engine, "simulate", False) else ""
         about = {"engine": model.engine.name + simulated, "dtype": model.engine.dtype, "epochs": model.epochs_done}
         result = {**about, **{f"test_{name}": value for name, value in metrics.items()}}

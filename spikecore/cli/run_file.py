@@ -71,6 +71,12 @@ class Train(Section):
     learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="rule that computes gradients")
     update_every: Optional[int] = Field(None, ge=1, description="steps between two updates of the weights")
     accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes one update of the weights")
+    parallel: Literal["data", "none"] = Field(
+        "data", description="what processes that torchrun has started share: the samples of each batch, or nothing"
+    )
+    save_within: Optional[float] = Field(
+        None, gt=0, description="seconds from SIGTERM to the end of the process, even within a step of training"
+    )
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
 
     @field_validator("learning")

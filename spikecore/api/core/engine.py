@@ -202,9 +202,18 @@ class Engine(abc.ABC):
         """
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
 
+    #: What to do where several processes have been started and shall train together, as the end of a sentence.
+    together: str = "use engine 'torch' (--engine torch), since this engine trains in one process"
+
     def ranks(self) -> Ranks:
         """The processes that train a model of this engine together, this one among them."""
         return Ranks()
+
+    def whole_batch(self, samples: int) -> int:
+        """How many samples the batch has of which this process computes ``samples``: more where several processes share
+        it.
+        """
+        return samples
 
     @abc.abstractmethod
     def compile(
@@ -223,7 +232,7 @@ class Engine(abc.ABC):
             params, buffers: its initial weights and buffers, as NumPy arrays by name.
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
-            **options: ``clip_norm``, ``window``, and for metrics ``record``.
+            **options: ``clip_norm``, ``window``, for metrics ``record``, and ``ranks`` where several processes train.
         """
 
 
@@ -262,6 +271,8 @@ class Executor(abc.ABC):
         targets: Array,
         *,
         weight: float = 1.0,
+        whole: Optional[int] = None,
+        last: bool = False,
         steps: Optional[int] = None,
         key: Optional[Key] = None,
         state: Any = None,
@@ -269,7 +280,13 @@ class Executor(abc.ABC):
     ) -> Tuple[float, Any]:
         """Add the gradient of a batch, times ``weight``, to the one that ``update`` takes; for executors that carry.
 
-        ``step`` is ``add`` and ``update``. The arguments and what is returned are its own.
+        ``step`` is ``add`` and ``update``. What is returned and the other arguments are its own.
+
+        Args:
+            inputs, targets, steps, key, state, lengths: see ``step``.
+            weight: the factor.
+            whole: how many samples the batch has over all ranks; None: those of this process.
+            last: whether ``collect`` comes next, so that sums over ranks may begin with the first gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
 

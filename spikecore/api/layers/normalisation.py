@@ -67,16 +67,17 @@ class _Running(Stateless):
         xp, axes = engine.xp, (*self.axes, *range(3, x.ndim))
         if train:
             moments, affine = xp.moments(x, axes), (params.get("weight"), params.get("bias"))
-            moved = self._moved(buffers, engine.stop_gradient(moments), x, axes)
+            samples = engine.whole_batch(x.shape[1])
+            count = samples * math.prod(x.shape[axis] for axis in axes if axis != 1)
+            moved = self._moved(buffers, engine.stop_gradient(moments), x, count)
             return xp.batch_norm(x, moments, *affine, axes, self.eps), moved
         scale = 1.0 / xp.sqrt(buffers.running_var + self.eps)
         scale = scale * params.weight if "weight" in params else scale
         shift = params.bias - buffers.running_mean * scale if "bias" in params else -buffers.running_mean * scale
         return x * along(xp, scale, axes) + along(xp, shift, axes), buffers
 
-    def _moved(self, buffers: Tree, moments: Any, x: Array, axes: Tuple[int, ...]) -> Tree:
-        """The running statistics after a batch with these moments."""
-        count = math.prod(x.shape[axis] for axis in axes)
+    def _moved(self, buffers: Tree, moments: Any, x: Array, count: int) -> Tree:
+        """The running statistics after a batch with these moments of ``count`` values."""
         if count < 2:
             raise ValueError(
                 f"{layer_name(self)}: training needs more than one value per feature, got x of {tuple(x.shape)}"

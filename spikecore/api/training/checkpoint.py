@@ -105,6 +105,12 @@ def read(path: Any, classes: Classes = (), modules: Iterable[Any] = (), check_fi
     return Contents(about, network, optimizer, _fitting(network, optimizer, about, arrays, check_finite))
 
 
+def progress_of(path: Any) -> Tuple[int, int]:
+    """How far the model in a file has been trained: whole epochs, and batches of the next one."""
+    about, _ = _read(pathlib.Path(path))
+    return about["epochs_done"], (about["unfinished"] or {"batches": 0})["batches"]
+
+
 def _fill(network: Any, modules: List[Any]) -> None:
     """Give layers around modules their modules, which a file only names."""
     layers: Any = walk(network) if isinstance(network, Layer) else ()

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.layer import Key, Layer, Pass
+from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import is_finite, is_whole, whole_number
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
 from spikecore.api.functional.loss import LossBase, WeightedSum
@@ -81,6 +82,7 @@ class NetworkExecutor(Executor):
         clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
         window: truncated BPTT, in steps; None: full BPTT.
         record: "last" makes a training step return the last layer's states even if the loss does not read them.
+        ranks: the processes that train this network together; default: this one alone.
     """
 
     carries = True
@@ -97,12 +99,14 @@ class NetworkExecutor(Executor):
         clip_norm: Optional[float] = None,
         window: Optional[int] = None,
         record: Any = (),
+        ranks: Optional[Ranks] = None,
     ) -> None:
         if clip_norm is not None and not (isinstance(clip_norm, Real) and clip_norm > 0):
             raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
         check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
         self.clip_norm, self.window = clip_norm, window
+        self.ranks = Ranks() if ranks is None else ranks
         self.record = record_option(network, record or recorded_for(loss)) if loss is not None else ()
         self.steps_done = 0
         self.lr = optimizer.lr if optimizer is not None else 0.0
@@ -140,7 +144,8 @@ class NetworkExecutor(Executor):
         return loss, out
 
     def collect(self, figures: Sequence[float]) -> List[float]:
-        return list(figures)
+        self.added, *sums = self.ranks.sums([self.added, *figures])
+        return sums
 
     def discard(self) -> None:
         self.added, self.moved = 0.0, None

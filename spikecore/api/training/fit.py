@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Optional, Protocol, Sequence
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Protocol, Sequence
 
 from spikecore.api.core.layer import Key
+from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_targets
 from spikecore.api.training.callbacks import Callback
-from spikecore.api.training.data import batches, behind, check_batches, lengths_of
+from spikecore.api.training.data import check_batches, lengths_of
 from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
-from spikecore.api.training.interrupt import wholly
+from spikecore.api.training.interrupt import noted, noting, obey, wholly
 from spikecore.api.training.learning import Learning
+from spikecore.api.training.shards import Part, parts, unequal
 from spikecore.progress import Progress, length
 
 
@@ -70,6 +73,13 @@ class Average:
         return shown_row(self.row()) if self.samples else {}
 
 
+class Batch(NamedTuple):
+    """A part of a batch on the engine, checked."""
+
+    kept: Kept
+    whole: int  # how many samples the batch has over all ranks
+
+
 def shown_row(row: Row) -> Row:
     """The loss and the metrics of a row of the history as text, for a progress bar."""
     return {name: f"{value:.4g}" for name, value in row.items() if name not in COLUMNS or name == "loss"}
@@ -93,6 +103,7 @@ class Training:
     learning: Learning = Learning()
     window: Optional[int] = None
     accumulate: int = 1
+    ranks: Ranks = field(default_factory=Ranks)
     bar: Progress = field(init=False, repr=False)  # of all epochs
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
@@ -111,26 +122,34 @@ class Training:
                 f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
             )
         self.callbacks = given
-        self.together = self.accumulate > 1  # whether several batches make one update
+        self.together = self.accumulate > 1 or self.ranks.size > 1  # whether several parts make one update
+        self.first_rank = self.ranks.rank == 0  # which alone shows, warns and looks
 
     def run(self) -> History:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
+        if self.model.epochs_done >= self.epochs:
+            history: History = self.model.history
+            return history
+        with noting(signal.SIGTERM, *((signal.SIGINT,) if self.ranks.size > 1 else ())):
+            return self._run()
+
+    def _run(self) -> History:
         model, complete = self.model, False
         history: History = model.history
-        if model.epochs_done >= self.epochs:
-            return history
         model.executor.guarded = self.feed.check_finite
         looks = self.learning.whole and model.executor.carries
         self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
-        self.diagnosis.of_network()
+        if self.first_rank:
+            self.diagnosis.of_network()
         first, self.bar = model.epochs_done, self._bar()
         try:
             while model.epochs_done < self.epochs:
                 epoch = model.epochs_done
-                self.looking = epoch == first or (epoch == self.epochs - 1 and epoch - first >= APART)
+                looking = epoch == first or (epoch == self.epochs - 1 and epoch - first >= APART)
+                self.looking = looking and self.first_rank
                 if self.schedule is not None:
                     model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
-                row = self._epoch(epoch)
+                row = self.ranks.shared(self._epoch(epoch))
                 if self.feed.check_finite:
                     self._check_finite(epoch)
                 if self.validation is not None:
@@ -143,19 +162,28 @@ class Training:
                     model.unfinished = None
                 if self.looking:
                     self.diagnosis.look(epoch + 1)
-                if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
+                if self._called(row):
                     break
             complete = True
         finally:
             self.bar.close(complete=complete)
         return history
 
+    def _called(self, row: Row) -> bool:
+        """Call the callbacks, on all ranks; whether one of them, on any rank, ends training."""
+        error, ends = None, False
+        try:
+            ends = any([callback(self.model, row) for callback in self.callbacks])  # a list, so that all are called
+        except Exception as raised:
+            error = raised
+        return any(row[0] for row in self.ranks.meet(error, float(ends)))
+
     def _bar(self) -> Progress:
         """One bar for all epochs; batches that an earlier fit has done are counted."""
         per_epoch, done = length(self.data), self.model.epochs_done
         begun = self.model.unfinished.batches if self.model.unfinished is not None else 0
         total, before = (None, 0) if per_epoch is None else (self.epochs * per_epoch, done * per_epoch + begun)
-        return Progress(self._title(done), total, self.progress, done=before)
+        return Progress(self._title(done), total, self.progress if self.first_rank else False, done=before)
 
     def _title(self, epoch: int) -> str:
         return f"epoch {epoch + 1}/{self.epochs}"
@@ -187,16 +215,15 @@ class Training:
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
         self.bar.say(self._title(epoch))
-        pending = Average()  # batches whose gradients wait for the next update
-        for inputs, targets, lengths in behind(self.data, mean.batches):
-            self._step(epoch, mean, pending, inputs, targets, lengths)
-            if pending.batches == self.accumulate:
-                self._update(epoch, mean, pending)
-                pending = Average()
+        self.pending, self.waiting = Average(), 0  # batches whose gradients wait for the next update; their samples
+        for batch in self._batches(epoch, mean):
+            self._step(epoch, mean, batch)
+            if self.pending.batches == self.accumulate:
+                self._update(epoch, mean)
             mean.seconds = time.perf_counter() - begun
             self.bar.update(**mean.shown(), **shown_row(self.validated))
-        if pending.batches:
-            self._update(epoch, mean, pending)
+        if self.pending.batches:
+            self._update(epoch, mean)
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -207,40 +234,71 @@ class Training:
             "samples_per_s": round(mean.samples / mean.seconds, 1),
         }
 
-    def _step(self, epoch: int, mean: Average, pending: Average, inputs: Any, targets: Any, lengths: Any) -> None:
+    def _batches(self, epoch: int, mean: Average) -> Iterator[Batch]:
+        """The batches of an epoch from where it has come to, checked, on the engine: this rank's parts of them.
+
+        Before each batch the ranks meet: all stop at the same one, for an error or a signal to one of them.
+        """
+        given = parts(self.data, self.feed, self.loss, self.ranks, mean.batches)
+        while True:
+            error, part, batch = None, None, None
+            try:
+                part = next(given, None)
+                batch = None if part is None else self._batch(epoch, mean, part)
+            except Exception as raised:
+                error = raised
+            rows = self.ranks.meet(error, float(batch is None), float(noted()), 0.0 if part is None else part.mark)
+            ended, signals, marks = zip(*rows)
+            obey(int(max(signals)))
+            if any(ended) and not all(ended) or len(set(marks)) > 1:
+                raise RankError(unequal(ended))
+            if batch is None:
+                return
+            yield batch
+
+    def _batch(self, epoch: int, mean: Average, part: Part) -> Batch:
+        """A part of a batch as a training step takes it."""
+        model = self.model
+        key = Key((model.seed, "epoch", epoch), mean.samples + self.waiting + part.before)
+        x, steps = self.feed(model.engine, part.inputs, model.input_shape, key.child("encoder"))
+        model.build(tuple(x.shape[2:]))
+        targets = self.feed.aims(model.engine, self.loss, part.targets)
+        check_targets(model.engine, self.loss, x, steps, targets, model.classes)
+        lengths = lengths_of(model.engine, part.lengths, x, steps)
+        return Batch(Kept(x, steps, targets, lengths, key), part.whole or int(x.shape[1]))
+
+    def _step(self, epoch: int, mean: Average, batch: Batch) -> None:
         """Learn from a batch, or add its gradient to those that wait for an update."""
         model, executor = self.model, self.model.executor
-        key = Key((model.seed, "epoch", epoch), mean.samples + pending.samples)
-        x, steps = self.feed(model.engine, inputs, model.input_shape, key.child("encoder"))
-        model.build(tuple(x.shape[2:]))
-        targets = self.feed.aims(model.engine, self.loss, targets)
-        check_targets(model.engine, self.loss, x, steps, targets, model.classes)
-        lengths = lengths_of(model.engine, lengths, x, steps)
-        count = int(x.shape[1])
+        x, steps, targets, lengths, key = self.last = batch.kept
+        count, pending = int(x.shape[1]), self.pending
         with self._step_of(mean):
             if self.looking and not mean.batches and not pending.batches:
                 self.diagnosis.of_inputs(x, steps is not None)
                 self.diagnosis.keep(x, steps, targets, lengths, key)
-            self.last = Kept(x, steps, targets, lengths, key)
             before = executor.steps_done
             if self.together:
-                loss, out = executor.add(x, targets, weight=count, steps=steps, key=key, lengths=lengths)
+                options: Any = {"whole": batch.whole, "last": pending.batches + 1 == self.accumulate}
+                options.update(weight=count, steps=steps, key=key, lengths=lengths)
+                loss, out = executor.add(x, targets, **options)
             else:
                 loss, out = self.learning.step(executor, self.loss, x, targets, steps, key, lengths)
                 self._check_loss(epoch, mean.batches + 1, loss, executor.steps_done != before)
             targets = model.engine.asarray(targets, dtype=target_dtype(targets))
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
+            self.waiting += batch.whole if self.together else 0
 
-    def _update(self, epoch: int, mean: Average, pending: Average) -> None:
+    def _update(self, epoch: int, mean: Average) -> None:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
-        executor, names = self.model.executor, list(pending.sums)
+        executor, pending, names = self.model.executor, self.pending, list(self.pending.sums)
         with self._step_of(mean):
             samples, *sums = executor.collect([pending.samples, *pending.sums.values()])
             means = {name: total / samples for name, total in zip(names, sums)}
             self._check_loss(epoch, mean.batches + pending.batches, means["loss"], False)
             executor.update()
             mean.add(round(samples), means.pop("loss"), means, pending.batches)
+            self.pending, self.waiting = Average(), 0
 
     @contextlib.contextmanager
     def _step_of(self, mean: Average) -> Iterator[None]:
@@ -260,45 +318,80 @@ class Training:
             return
         x, steps, targets, lengths, key = self.last
         kept = Kept(x, steps, self.model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
-        cause = origin(self.model, self.loss, kept)
+        cause = self._origin(kept)
         held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
         raise DivergedError(
             f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
             f"diverged. {held} {REMEDY}"
         )
 
+    def _origin(self, kept: Kept) -> str:
+        """Where a loss that is not finite comes from, by the rank in whose part of the batch it has arisen."""
+        own = self.together and math.isfinite(self.pending.sums["loss"])
+        causes = self.ranks.gathered("" if own else origin(self.model, self.loss, kept))
+        return next(filter(None, causes), "")
+
     def _validated(self) -> Row:
         title = self._title(self.model.epochs_done)
         self.bar.say(f"{title}, validating", at_once=True)
-        row = evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, progress=False).row("val_")
+        mean = evaluate(self.model, self.validation, self.loss, self.metrics, self.feed, False, self.ranks)
         self.bar.say(title)
-        return row
+        return mean.row("val_")
 
 
-def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Optional[bool]) -> Average:
+def evaluate(
+    model: Any,
+    data: Any,
+    loss: Any,
+    metrics: Metrics,
+    feed: Feed,
+    progress: Optional[bool],
+    ranks: Optional[Ranks] = None,
+) -> Average:
     """The means of loss and metrics over all batches, without training.
 
     Args:
         model, data, loss, metrics, feed: as in ``Training``.
         progress: whether to show a bar of its own; None shows one where somebody watches.
+        ranks: the processes, each of which takes its part of each batch; default: this one alone.
     """
+    ranks = Ranks() if ranks is None else ranks
+    own, error = Average(), None
+    try:
+        _evaluate(own, model, data, loss, metrics, feed, progress if ranks.rank == 0 else False, ranks)
+    except Exception as raised:
+        error = raised
+    ranks.meet(error)
     mean = Average()
-    bar = Progress("evaluate", length(data), progress)
-    for inputs, targets, lengths in bar.over(batches(data)):
-        key = Key((model.seed, "evaluate", "encoder"), mean.samples)
-        x, steps = feed(model.engine, inputs, model.input_shape, key)
+    for samples, sums in ranks.gathered((own.samples, own.sums)):
+        mean.samples += samples
+        mean.sums = {name: mean.sums.get(name, 0.0) + sums.get(name, 0.0) for name in {**mean.sums, **sums}}
+    if not mean.samples:
+        raise ValueError("data gave no batch: nothing to evaluate")
+    return mean
+
+
+def _evaluate(
+    mean: Average, model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Any, ranks: Ranks
+) -> None:
+    bar, done = Progress("evaluate", length(data), progress), 0
+    for part in bar.over(parts(data, feed, loss, ranks, empty=True)):
+        first = done + part.before
+        done += part.whole or 0
+        if part.samples == 0:  # fewer samples than ranks
+            continue
+        key = Key((model.seed, "evaluate", "encoder"), first)
+        x, steps = feed(model.engine, part.inputs, model.input_shape, key)
         model.build(tuple(x.shape[2:]))
-        targets = feed.aims(model.engine, loss, targets)
+        targets = feed.aims(model.engine, loss, part.targets)
         check_targets(model.engine, loss, x, steps, targets, model.classes)
-        lengths = lengths_of(model.engine, lengths, x, steps)
+        lengths = lengths_of(model.engine, part.lengths, x, steps)
         out = model.executor.run(x, steps=steps, record="last")
         targets = model.engine.asarray(targets, dtype=target_dtype(targets))
         value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))
+        done += int(x.shape[1]) if part.whole is None else 0
         bar.update(**mean.shown())
-    if not mean.samples:
-        raise ValueError("data gave no batch: nothing to evaluate")
-    return mean
 
 
 def same_training(before: Any, after: Any) -> bool:

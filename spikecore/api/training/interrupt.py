@@ -1,11 +1,23 @@
-"""Makes Ctrl-C take effect between two training steps, not inside one."""
+"""Makes Ctrl-C and the end that a scheduler asks for take effect between two training steps, not inside one."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List
+
+_noted: List[int] = []  # signals that wait for the end of a step; they are for the whole process
+
+
+class Terminated(SystemExit):
+    """A scheduler has asked the process to end (SIGTERM), and training has stopped after a step; exit code 143."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+    def __str__(self) -> str:
+        return "terminated after a training step (SIGTERM)"
 
 
 @contextlib.contextmanager
@@ -32,3 +44,52 @@ def wholly() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if len(interrupts) == 1:
             handler(*interrupts[0])
+
+
+@contextlib.contextmanager
+def noting(*numbers: int) -> Iterator[None]:
+    """Note signals instead of acting on them: the block asks ``noted`` where it can stop.
+
+    A handler of somebody else's for SIGTERM stays. A second Ctrl-C interrupts the block at once.
+
+    Raises:
+        Terminated, KeyboardInterrupt: at the end of the block, if a signal has come and nothing else is raised.
+    """
+    handlers: Dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        wanted = (signal.SIG_DFL, signal.default_int_handler)
+        handlers = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) in wanted}
+    for number in handlers:
+        signal.signal(number, _note)
+    try:
+        yield
+        if handlers:
+            obey(noted())
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        _noted[:] = [number for number in _noted if number not in handlers]
+
+
+def noted() -> int:
+    """The number of the first signal that has come; 0 if none has."""
+    return _noted[0] if _noted else 0
+
+
+def obey(number: int) -> None:
+    """Raise what a signal stands for; nothing for 0.
+
+    Raises:
+        Terminated: for SIGTERM.
+        KeyboardInterrupt: for others.
+    """
+    if number == signal.SIGTERM:
+        raise Terminated
+    if number:
+        raise KeyboardInterrupt
+
+
+def _note(number: int, _: Any) -> None:
+    _noted.append(number)
+    if _noted.count(signal.SIGINT) > 1:
+        raise KeyboardInterrupt

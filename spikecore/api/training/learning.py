@@ -56,7 +56,15 @@ class Learning:
         """Whether a batch is one training step of an executor."""
         return self.kind == "bptt" and self.update_every is None
 
-    def check(self, engine: Any, executor: Executor, loss: Any, window: Optional[int], accumulate: int = 1) -> None:
+    def check(
+        self,
+        engine: Any,
+        executor: Executor,
+        loss: Any,
+        window: Optional[int],
+        accumulate: int = 1,
+        processes: int = 1,
+    ) -> None:
         """Refuse, before training, an engine, loss or option of ``fit`` that this way of learning cannot use.
 
         Raises:
@@ -64,6 +72,12 @@ class Learning:
             ValueError: learning is forward in time, and a window is given or the loss needs whole sequences; or
                 several batches are to make one update, and a batch makes several.
         """
+        if processes > 1 and not self.whole:
+            raise ValueError(
+                f"{processes} processes train together, once per batch, but learning={self.kind!r}, update_every="
+                f"{self.update_every!r} makes updates within a batch: leave these out, or train in one process, e.g. "
+                "with parallel='none'"
+            )
         if accumulate > 1 and not self.whole:
             raise ValueError(
                 f"accumulate={accumulate} makes one update of several batches, but learning={self.kind!r}, "

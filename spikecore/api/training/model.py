@@ -5,7 +5,20 @@ from __future__ import annotations
 import functools
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple, Union, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Literal,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+    overload,
+)
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.engines import EngineName, get_engine
@@ -39,10 +52,12 @@ from spikecore.api.training.history import History, Row
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.predict import predictions
+from spikecore.api.training.shards import compare, ranks_for, sharded
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
 
+Parallel = Literal["data", "none"]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
 
@@ -313,6 +328,7 @@ class Model:
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
+        parallel: Parallel = "data",
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -339,6 +355,7 @@ class Model:
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
+        parallel: Parallel = "data",
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -367,6 +384,7 @@ class Model:
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
+        parallel: Parallel = "data",
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -409,6 +427,9 @@ class Model:
             accumulate: how many batches make one update of the weights, by the mean gradient of all their samples: like
                 batches that are so many times larger, in the memory of one. Batch normalisation takes its statistics
                 from each batch. Default 1.
+            parallel: "data", the default: in a process group of torch.distributed each process takes its part of every
+                batch, as docs/parallel.md describes; without a group, this process trains alone. "none": this process
+                trains alone in any case.
             resume: True continues an interrupted fit of this model or of the file it was loaded from, after Ctrl-C with
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
@@ -423,6 +444,7 @@ class Model:
 
         Raises:
             ShapeError, ValueError, TypeError: bad input; the message names argument, axis, index and layer.
+            RankError: processes that train together differ or cannot go on; the message names the rank.
             DivergedError: the loss of a batch, or a weight at the end of an epoch, is NaN or infinite; the message says
                 in which layer and at which time step it begins. On engines whose weights are on the host's side, the
                 weights are those before this batch.
@@ -447,14 +469,20 @@ class Model:
         if are_arrays(validation):
             x, y = validation  # type: ignore[misc]
             validation = self._batches(x, y, feed, batch_size)
+        ranks = ranks_for(self.engine, parallel)
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
-        way.check(self.engine, self.executor, loss, window, accumulate)
-        record = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
+        way.check(self.engine, self.executor, loss, window, accumulate, ranks.size)
+        record: Any = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
+        record.update({"ranks": ranks} if ranks.size > 1 else {})
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record)
         self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
-        options: Any = {"learning": way, "window": window, "accumulate": accumulate}
+        named = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "clip_norm": clip_norm}
+        named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, metric=metric, window=window)
+        compare(self, ranks, data, validation, **named, accumulate=accumulate, check_finite=check_finite, resume=resume)
+        data, validation = sharded(data, ranks), sharded(validation, ranks, empty=True)
+        options: Any = {"learning": way, "window": window, "accumulate": accumulate, "ranks": ranks}
         return Training(
             self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, **options
         ).run()
@@ -495,6 +523,7 @@ class Model:
         time_axis: int = 0,
         *,
         metric: Optional[Metric] = None,
+        parallel: Parallel = "none",
         progress: Optional[bool] = None,
     ) -> Row: ...
     @overload
@@ -509,6 +538,7 @@ class Model:
         *,
         batch_size: Optional[Size] = None,
         metric: Optional[Metric] = None,
+        parallel: Parallel = "none",
         progress: Optional[bool] = None,
     ) -> Row: ...
     @with_targets
@@ -525,6 +555,7 @@ class Model:
         targets: Optional[ArrayLike] = None,
         batch_size: Optional[Size] = None,
         metric: Optional[Metric] = None,
+        parallel: Parallel = "none",
         progress: Optional[bool] = None,
     ) -> Row:
         """Compute the mean loss and metrics over all batches, without training.
@@ -533,6 +564,9 @@ class Model:
             data, targets, batch_size, num_steps, encoder, time_axis: as in ``fit``.
             loss: as in ``fit``; default: that of the last ``fit``, else ``functional.ce_rate_loss()``.
             metric: as in ``fit``; default: that of the last ``fit`` if ``loss`` is left out, too.
+            parallel: "none", the default: this process evaluates all samples, so that one process of a group can
+                evaluate by itself. "data": each process of a group takes its part of every batch, and all get the
+                means over all samples; all processes must call it.
             progress: True or False forces a progress bar on or off; None shows one on a terminal and in a notebook.
 
         Returns:
@@ -543,7 +577,9 @@ class Model:
             loss = ce_rate_loss() if self.loss is None else self.loss
         feed = Feed(num_steps, encoder, time_axis)
         data = self._batches(data, targets, feed, batch_size)
-        return evaluate(self, data, loss, metrics_of(metric, loss), feed, progress).row()
+        ranks = ranks_for(self.engine, parallel)
+        data = sharded(data, ranks, empty=True)
+        return evaluate(self, data, loss, metrics_of(metric, loss), feed, progress, ranks).row()
 
     @checked
     @isolated

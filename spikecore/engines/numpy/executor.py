@@ -29,6 +29,8 @@ class NumpyExecutor(NetworkExecutor):
         targets: Any,
         *,
         weight: float = 1.0,
+        whole: Optional[int] = None,
+        last: bool = False,
         steps: Optional[int] = None,
         key: Optional[Key] = None,
         state: Any = None,

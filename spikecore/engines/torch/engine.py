@@ -11,6 +11,7 @@ import torch
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.layer import not_by_steps
 from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
+from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.layers.containers import Container, stages_of
@@ -23,6 +24,7 @@ from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
 from spikecore.engines.torch.namespace import words
+from spikecore.engines.torch.ranks import ranks_of
 
 DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
@@ -49,6 +51,7 @@ class TorchEngine(Lowers, Engine):
     name = "torch"
     modules = ("torch",)
 
+    together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
     sparse_backward: float = 0.0  # of engines that are made of this one and have no such option
 
     def __init__(
@@ -222,6 +225,9 @@ class TorchEngine(Lowers, Engine):
             gradients = torch.autograd.grad(value, inputs, allow_unused=True)
         grads = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients)]
         return value.detach(), extra, rebuild(lifted, iter(grads))
+
+    def ranks(self) -> Ranks:
+        return ranks_of()
 
     def with_dtype(self, dtype: str) -> TorchEngine:
         return type(self)(self.device, dtype, self.fused, self.checkpoint_every, self.sparse_backward)

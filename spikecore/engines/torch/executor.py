@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -13,7 +14,9 @@ from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
 from spikecore.api.layers.network import Output, objective
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from spikecore.engines.torch.across import across
 from spikecore.engines.torch.modes import compiling, in_func
+from spikecore.engines.torch.ranks import Reduction
 from spikecore.engines.torch.threads import alone
 from spikecore.kernels.runtime.blas import PART
 
@@ -21,12 +24,17 @@ from spikecore.kernels.runtime.blas import PART
 class TorchExecutor(NetworkExecutor):
     """Trains and runs one network on the torch engine. See ``NetworkExecutor``."""
 
+    reduction: Optional[Reduction] = None  # of the gradients of several ranks
+
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
         self.params = map_leaves(lambda x: x.detach().requires_grad_(), self.params)
         self.leaves: List[Any] = [x for _, x in leaves(self.params)]
         self.size = sum(x.numel() for x in self.leaves)
         self.torch_optimizer = _build(self.optimizer, self.leaves) if self.optimizer and self.leaves else None
+        if self.reduction is not None:
+            self.reduction.close()
+        self.reduction = Reduction(self.leaves) if self.ranks.size > 1 else None
 
     def step(
         self,
@@ -55,6 +63,8 @@ class TorchExecutor(NetworkExecutor):
         targets: Any,
         *,
         weight: float = 1.0,
+        whole: Optional[int] = None,
+        last: bool = False,
         steps: Optional[int] = None,
         key: Optional[Key] = None,
         state: Any = None,
@@ -64,12 +74,21 @@ class TorchExecutor(NetworkExecutor):
         buffers = self.buffers if self.moved is None else self.moved
         with torch.enable_grad():
             run = self.training_pass(steps, key)
+            if self.reduction is not None:
+                run = replace(run, engine=across(run.engine, self.ranks, whole or int(x.shape[1])))
             operands = (self.params, buffers, x, y, state)
             value, (out, buffers) = objective(self.network, self.loss, run, *operands, lengths)
+        if self.reduction is not None and last:
+            self.reduction.expect()
         if self.torch_optimizer is not None and value.requires_grad:
             (value if weight == 1.0 else weight * value).backward()
         self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
         return float(value.detach()), out
+
+    def collect(self, figures: Sequence[float]) -> List[float]:
+        if self.reduction is not None:
+            self.reduction.finish()
+        return super().collect(figures)
 
     def update(self) -> None:
         if self.added != 1.0:
@@ -83,6 +102,8 @@ class TorchExecutor(NetworkExecutor):
 
     def discard(self) -> None:
         super().discard()
+        if self.reduction is not None:
+            self.reduction.forget()
         for weight in self.leaves:  # like torch's zero_grad, but without its hooks
             weight.grad = None
 

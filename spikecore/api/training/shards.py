@@ -1,0 +1,302 @@
+"""Batches by rank: which samples each of several processes takes, and what they compare before they train."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import zlib
+from itertools import islice
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+
+from spikecore.api.core.host import to_numpy
+from spikecore.api.core.ranks import RankError, Ranks, launched
+from spikecore.api.functional.loss import varies
+from spikecore.api.training.batching import Feed
+from spikecore.api.training.data import batches, behind
+
+SAMPLER = (("num_replicas", "rank"), ("num_processes", "process_index"))  # torch's words and Accelerate's
+
+
+class Part(NamedTuple):
+    """A rank's part of a batch."""
+
+    inputs: Any
+    targets: Any
+    lengths: Any
+    before: int = 0  # how many samples of the batch the ranks before this one have
+    whole: Optional[int] = None  # how many the batch has; None: those of this part
+    samples: Optional[int] = None  # how many the part has, where it has been counted
+    mark: float = 0.0  # a number that differs if ranks have cut their parts from different batches
+
+
+def ranks_for(engine: Any, parallel: str) -> Ranks:
+    """The processes that train together.
+
+    Raises:
+        RankError: a launcher has started several, and they are in no process group.
+    """
+    if parallel == "none":
+        return Ranks()
+    ranks: Ranks = engine.ranks()
+    started = launched()
+    if ranks.size == 1 and started is not None:
+        variable, count = started
+        raise RankError(
+            f"{count} processes have been started ({variable}={count}), and engine {engine.name!r} does not train in "
+            f"all of them together: {engine.together}; or say parallel='none', if each is to train a model of its own"
+        )
+    return ranks
+
+
+# ---- parts of batches ----------------------------------------------------------------------------------------------
+
+
+def own_batches(data: Any, ranks: Ranks) -> bool:
+    """Whether a sampler gives each rank batches of its own, as torch's ``DistributedSampler`` does.
+
+    Raises:
+        RankError: the sampler is made for another number of processes, or for another rank.
+    """
+    sampler, batch_sampler = getattr(data, "sampler", None), getattr(data, "batch_sampler", None)
+    for one in (data, batch_sampler, getattr(batch_sampler, "sampler", None), sampler):
+        for size, rank in SAMPLER:
+            if isinstance(getattr(one, size, None), int) and isinstance(getattr(one, rank, None), int):
+                found = getattr(one, size), getattr(one, rank)
+                if found != (ranks.size, ranks.rank):
+                    raise RankError(
+                        f"{type(one).__name__} gives the batches of rank {found[1]} of {found[0]}, but this is rank "
+                        f"{ranks.rank} of {ranks.size}"
+                    )
+                return True
+    return False
+
+
+class Shard:
+    """This rank's parts of the batches of a ``Loader``, which reads no other samples.
+
+    Args:
+        loader: the whole one.
+        ranks: the processes.
+    """
+
+    def __init__(self, loader: Any, ranks: Ranks) -> None:
+        self.data, self.sizes = loader.shard(ranks.rank, ranks.size), list(loader.batch_sizes())
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.data)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration run this epoch."""
+        self.data.set_epoch(epoch)
+
+
+def sharded(data: Any, ranks: Ranks, empty: bool = False) -> Any:
+    """The data, for a ``Loader`` reduced to this rank's parts of its batches.
+
+    Args:
+        data: batches.
+        ranks: the processes.
+        empty: whether a batch may have fewer samples than there are ranks; then all read it.
+
+    Raises:
+        RankError: a batch has fewer samples than there are ranks.
+    """
+    if ranks.size == 1 or not hasattr(data, "shard"):
+        return data
+    least = min(data.batch_sizes())
+    if least >= ranks.size:
+        return Shard(data, ranks)
+    if empty:
+        return data
+    raise too_small(least, ranks)
+
+
+def too_small(count: int, ranks: Ranks) -> RankError:
+    """What to say of a batch that is too small for all ranks to have a part."""
+    return RankError(
+        f"a batch has {count} sample{'s' * (count != 1)}, and {ranks.size} processes train together, each on a part of "
+        "it: choose a larger batch_size, leave a smaller last batch out with drop_last=True, or start fewer processes"
+    )
+
+
+def parts(data: Any, feed: Feed, loss: Any, ranks: Ranks, skip: int = 0, empty: bool = False) -> Iterator[Part]:
+    """This rank's parts of the batches of an epoch.
+
+    Args:
+        data: batches, or what ``sharded`` made of them.
+        feed: says which axis counts samples.
+        loss: says whether targets vary in time.
+        ranks: the processes.
+        skip: how many batches are done already.
+        empty: whether a batch may have fewer samples than there are ranks; ranks without one get no part of it.
+
+    Raises:
+        RankError: a batch cannot be divided.
+    """
+    given = behind(data, skip) if skip else batches(data)
+    if ranks.size == 1:
+        yield from (Part(*batch) for batch in given)
+    elif isinstance(data, Shard):
+        for batch, whole in zip(given, islice(data.sizes, skip, None)):
+            yield Part(batch[0], batch[1], batch[2], ranks.part(whole).start, whole)
+    elif not own_batches(data, ranks):
+        yield from (cut(*batch, feed, loss, ranks, empty) for batch in given)
+    elif empty:
+        yield from (Part(*batch) for batch in given)
+    else:
+        yield from _joined(given, feed, loss, ranks)
+
+
+def _joined(given: Iterable[Any], feed: Feed, loss: Any, ranks: Ranks) -> Iterator[Part]:
+    """The ranks' own batches as parts of one that is as large as all together."""
+    batches = iter(given)
+    while True:
+        error, batch, count = None, None, 0
+        try:
+            batch = next(batches, None)
+            count = 0 if batch is None else int(_array(batch[1]).shape[_target_axis(_array(batch[1]), feed, loss)])
+        except Exception as raised:
+            error = raised
+        counts = [int(row[0]) for row in ranks.meet(error, count)]
+        if batch is None:
+            return
+        yield Part(batch[0], batch[1], batch[2], sum(counts[: ranks.rank]), sum(counts), count)
+
+
+def cut(inputs: Any, targets: Any, lengths: Any, feed: Feed, loss: Any, ranks: Ranks, empty: bool) -> Part:
+    """This rank's part of a batch; it has no samples if there are fewer than ranks and that may be."""
+    inputs, targets = _array(inputs), _array(targets)
+    axis = _target_axis(targets, feed, loss)
+    whole = int(targets.shape[axis])
+    if whole < ranks.size and not empty:
+        raise too_small(whole, ranks)
+    own, place = ranks.part(whole), _input_axis(inputs, whole, feed)
+    return Part(
+        _slice(inputs, place, own),
+        _slice(targets, axis, own),
+        None if lengths is None else lengths[own],
+        own.start,
+        whole,
+        own.stop - own.start,
+        float(zlib.crc32(to_numpy(targets).tobytes())),
+    )
+
+
+def _array(x: Any) -> Any:
+    return x if hasattr(x, "shape") else to_numpy(x)
+
+
+def _slice(x: Any, axis: int, part: slice) -> Any:
+    return x[part] if axis == 0 else x[:, part]
+
+
+def _target_axis(targets: Any, feed: Feed, loss: Any) -> int:
+    """The axis of targets that counts samples."""
+    return 1 if varies(loss) and feed.time_axis == 0 and targets.ndim > 1 else 0
+
+
+def _input_axis(inputs: Any, whole: int, feed: Feed) -> int:
+    """The axis of inputs that counts the ``whole`` samples."""
+    if feed.num_steps is not None or inputs.ndim < 2:
+        axis = 0
+    elif feed.encoder is None:  # sequences
+        axis = 1 if feed.time_axis % inputs.ndim == 0 else 0
+    else:  # an encoder takes samples without time, or sequences
+        axis = 0 if inputs.shape[0] == whole or feed.time_axis else 1
+        if feed.time_axis == 0 and tuple(inputs.shape[:2]) == (whole, whole):
+            raise RankError(
+                f"inputs of shape {tuple(inputs.shape)} with {whole} targets: two axes could count the samples, so the "
+                "batch cannot be divided; pass num_steps, or batches of another size"
+            )
+    if inputs.shape[axis] != whole:
+        raise RankError(
+            f"inputs of shape {tuple(inputs.shape)} have {inputs.shape[axis]} samples along axis {axis}, but there are "
+            f"{whole} targets, so the batch cannot be divided"
+        )
+    return axis
+
+
+def unequal(ended: Sequence[float]) -> str:
+    """What to say where ranks do not have the same batches; ``ended``: for each rank whether it has no more."""
+    if any(ended) and not all(ended):
+        ranks = ", ".join(str(rank) for rank, end in enumerate(ended) if end)
+        return f"rank {ranks} has no more batches, and others have: give each rank as many, e.g. by drop_last=True"
+    return (
+        "the ranks have different batches, of which each would take its part, so samples would be lost and others come "
+        "twice: use spikecore.datasets.Loader, torch's DistributedSampler, or an order that is the same everywhere"
+    )
+
+
+# ---- what must be the same -----------------------------------------------------------------------------------------
+
+
+def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any) -> None:
+    """Refuse, on all ranks alike, to train together if anything differs that all must have in common.
+
+    Args:
+        model: the model.
+        ranks: the processes.
+        data, validation: batches.
+        **options: of ``fit``, by name.
+
+    Raises:
+        RankError: names what differs.
+    """
+    if ranks.size == 1:
+        return
+    from spikecore import __version__  # the package, which is complete by now
+
+    state = model.executor.state()
+    arrays = {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
+    ranks.compare(
+        {
+            "spikecore": __version__,
+            "Python": platform.python_version(),
+            **ranks.versions(),
+            "dtype": model.engine.dtype,
+            "network": text(model.network),
+            "seed": text(model.seed),
+            **{name: text(value) for name, value in options.items()},
+            "data": described(data),
+            "validation": described(validation),
+            "epochs done": text(model.epochs_done),
+            "batches done": text(0 if model.unfinished is None else model.unfinished.batches),
+            "step": text(state["step"]),
+            "digest of the weights": digest(arrays),
+        }
+    )
+
+
+def text(value: Any) -> str:
+    """A value as text that is the same in each process: without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def described(data: Any) -> str:
+    """Batches as text: their kind, how many there are, and of how many samples."""
+    if data is None:
+        return "None"
+    words: List[str] = [type(data).__name__]
+    for name, value in (("batches", getattr(data, "__len__", None)), ("of", getattr(data, "batch_size", None))):
+        try:
+            value = value() if callable(value) else value
+        except TypeError:  # a DataLoader around a stream has no length
+            continue
+        words += [] if value is None else [f"{value} {name}" if name == "batches" else f"{name} {value} samples"]
+    samples: Any = getattr(data, "dataset", None)
+    if hasattr(samples, "__len__"):
+        words.append(f"from {len(samples)}")
+    return repr(data) if type(data).__module__.startswith("spikecore.") else " ".join(words)
+
+
+def digest(arrays: Dict[str, Any]) -> str:
+    """A short text that differs if arrays differ."""
+    total = hashlib.blake2b(digest_size=8)
+    for name, x in sorted(arrays.items()):
+        total.update(f"{name} {x.dtype} {x.shape}".encode())
+        total.update(x.tobytes())
+    return total.hexdigest()
