@@ -78,6 +78,7 @@ from spikecore.api.training.model import Model as Model
 from spikecore.api.training.optimizers import SGD as SGD
 from spikecore.api.training.optimizers import Adam as Adam
 from spikecore.api.training.optimizers import AdamW as AdamW
+from spikecore.api.training.optimizers import Group as Group
 from spikecore.api.training.optimizers import RMSprop as RMSprop
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch

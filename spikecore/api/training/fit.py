@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Optional, Protocol, Sequence
+from typing import Any, Dict, Iterable, Iterator, Optional, Protocol, Sequence
 
 from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import scalar
@@ -21,6 +21,7 @@ from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, ori
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
 from spikecore.api.training.learning import Learning
+from spikecore.api.training.optimizers import Optimizer
 from spikecore.progress import Progress, length
 
 
@@ -302,9 +303,20 @@ def evaluate(model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, pro
 
 
 def same_training(before: Any, after: Any) -> bool:
-    """Whether two optimisers are equal except for the learning rate, so that the moments can be kept."""
+    """Whether two optimisers are equal except for the learning rate."""
     strip = lambda spec: {**copy.copy(spec.__dict__), "lr": None}  # noqa: E731
     return type(before) is type(after) and strip(before) == strip(after)
+
+
+def keeps_moments(before: Optional[Optimizer], after: Optimizer, names: Iterable[str]) -> bool:
+    """Whether the arrays of an optimiser go on in another one, for parameters of these names.
+
+    They do if both are of one kind with the same arrays, and ``after`` trains no parameter that ``before`` has frozen:
+    such a parameter has no moments, and the number of steps, by which Adam corrects them, would be wrong for it.
+    """
+    if before is None or type(before) is not type(after) or before.slots != after.slots:
+        return False
+    return not any(before.of(name) is None and after.of(name) is not None for name in names)
 
 
 def check_resume(unfinished: Optional[Average], before: Any, optimizer: Any) -> None:

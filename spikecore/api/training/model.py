@@ -33,7 +33,7 @@ from spikecore.api.training.fit import (
     Training,
     check_resume,
     evaluate,
-    same_training,
+    keeps_moments,
 )
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.learning import Kind, Learning
@@ -384,8 +384,8 @@ class Model:
             loss: callable ``(out, targets) -> scalar``, for batches with lengths ``(out, targets, lengths)``; default:
                 the loss of the last ``fit``, else ``functional.ce_rate_loss()``.
             optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default: that of the last ``fit``, else
-                ``Adam(lr=5e-4)``. If it equals that of the last ``fit`` except for the learning rate, its moments are
-                kept; else they start at zero.
+                ``Adam(lr=5e-4)``. If it is of the same kind as that of the last ``fit``, and trains no parameter that
+                was frozen there, its moments go on, whatever else has changed; else they start at zero.
             epochs: how many more times to go through ``data``; default 1.
             num_steps: number of time steps of inputs (batch, *features), which are a constant current or are encoded.
             encoder: converts (batch, *features) to (time, batch, *features), e.g. ``spikegen.rate``; without
@@ -478,8 +478,12 @@ class Model:
             check_resume(self.unfinished, self.optimizer, optimizer)
         else:
             self.unfinished = None
-        if resume is False or not same_training(self.optimizer, optimizer):
+        if resume is False or not keeps_moments(self.optimizer, optimizer, state["params"]):
             state.update(optimizer={}, step=0)
+        trained = optimizer.by_name(state["params"])
+        frozen = [name for name, spec in trained.items() if spec is None]
+        slots = {name: x for name, x in state["optimizer"].items() if name.rpartition(".")[0] not in frozen}
+        state["optimizer"] = slots
         shape: Any = self.input_shape  # not None, since there are weights
         executor, _ = self._holder(shape, state, loss, optimizer, **options)
         self.executor.close()
