@@ -7,7 +7,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, Iterator, Optional, Protocol, Sequence
+from typing import Any, Dict, Iterable, Iterator, Optional, Protocol
 
 from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import scalar
@@ -15,7 +15,7 @@ from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_targets
-from spikecore.api.training.callbacks import Callback
+from spikecore.api.training.callbacks import Callbacks, Step
 from spikecore.api.training.data import batches, behind, check_batches, lengths_of
 from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
@@ -26,9 +26,9 @@ from spikecore.progress import Progress, length
 
 
 class Schedule(Protocol):
-    """The learning rate's factor in an epoch, of all epochs."""
+    """The learning rate's factor in an epoch, of all epochs; see ``schedules.py``."""
 
-    def __call__(self, epoch: int, epochs: int, /) -> float: ...
+    def __call__(self, epoch: Any, epochs: int, /) -> float: ...
 
 
 REMEDY = "with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
@@ -89,7 +89,7 @@ class Training:
     base_lr: float
     schedule: Optional[Schedule]
     validation: Any
-    callbacks: Sequence[Callback]
+    callbacks: Callbacks
     progress: Optional[bool]
     learning: Learning = Learning()
     window: Optional[int] = None
@@ -107,11 +107,19 @@ class Training:
             check_batches("validation", self.validation)
         several = hasattr(self.callbacks, "__iter__")
         given = tuple(self.callbacks) if several else ()
-        if not several or not all(callable(callback) and not isinstance(callback, type) for callback in given):
+        fit = [(callable(one) or hasattr(one, "after_step")) and not isinstance(one, type) for one in given]
+        if not several or not all(fit):
             raise TypeError(
-                f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
+                f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),), "
+                "or of objects with a method after_step(model, step)"
             )
         self.callbacks = given
+        self.each_step = getattr(self.schedule, "each", "epoch") == "step"
+        if self.each_step and not length(self.data):
+            raise ValueError(
+                f"schedule={self.schedule!r} changes the learning rate at each step, but data has no length that says "
+                "how many there are: give a Loader or a list, or a schedule with each='epoch'"
+            )
         self.together = self.accumulate > 1  # whether several batches make one update
 
     def run(self) -> History:
@@ -129,9 +137,11 @@ class Training:
             while model.epochs_done < self.epochs:
                 epoch = model.epochs_done
                 self.looking = epoch == first or (epoch == self.epochs - 1 and epoch - first >= APART)
-                if self.schedule is not None:
-                    model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+                if not self.each_step:
+                    self._set_lr(epoch)
                 row = self._epoch(epoch)
+                if row is None:  # a callback has stopped training within the epoch
+                    break
                 if self.feed.check_finite:
                     self._check_finite(epoch)
                 if self.validation is not None:
@@ -144,7 +154,7 @@ class Training:
                     model.unfinished = None
                 if self.looking:
                     self.diagnosis.look(epoch + 1)
-                if any([callback(model, row) for callback in self.callbacks]):  # a list, so that all are called
+                if any([call(model, row) for call in self.callbacks if callable(call)]):  # a list, so that all are called
                     break
             complete = True
         finally:
@@ -173,8 +183,14 @@ class Training:
                 f"earlier state {REMEDY}"
             )
 
-    def _factor(self, schedule: Any, epoch: int) -> float:
-        given = schedule(epoch, self.epochs)
+    def _set_lr(self, epoch: float) -> None:
+        """Set the learning rate of an epoch, or of the step that far through an epoch."""
+        if self.schedule is not None:
+            self.model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+
+    def _factor(self, schedule: Any, epoch: float) -> float:
+        more = (self.model.history,) if getattr(schedule, "reads_history", False) else ()
+        given = schedule(epoch, self.epochs, *more)
         factor = float(given) if hasattr(given, "__float__") else math.nan
         if not 0.0 <= factor < math.inf:
             raise ValueError(
@@ -182,22 +198,31 @@ class Training:
             )
         return factor
 
-    def _epoch(self, epoch: int) -> Row:
+    def _epoch(self, epoch: int) -> Optional[Row]:
+        """Train an epoch, or what is left of it; return its row, or None if a callback has stopped training."""
         if hasattr(self.data, "set_epoch"):
             self.data.set_epoch(epoch)
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
         self.bar.say(self._title(epoch))
         pending = Average()  # batches whose gradients wait for the next update
+        per_epoch = length(self.data) or 1
         for inputs, targets, lengths in behind(self.data, mean.batches):
+            if self.each_step and not pending.batches:
+                self._set_lr(epoch + mean.batches / per_epoch)
+            before = mean.batches
             self._step(epoch, mean, pending, inputs, targets, lengths)
             if pending.batches == self.accumulate:
                 self._update(epoch, mean, pending)
                 pending = Average()
             mean.seconds = time.perf_counter() - begun
             self.bar.update(**mean.shown(), **shown_row(self.validated))
+            if mean.batches != before and self._stopped(epoch, mean):
+                return None
         if pending.batches:
             self._update(epoch, mean, pending)
+            if self._stopped(epoch, mean):
+                return None
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -207,6 +232,15 @@ class Training:
             "seconds": round(mean.seconds, 3),
             "samples_per_s": round(mean.samples / mean.seconds, 1),
         }
+
+    def _stopped(self, epoch: int, mean: Average) -> bool:
+        """Tell callbacks of an update; whether one of them stops training."""
+        called = [callback.after_step for callback in self.callbacks if hasattr(callback, "after_step")]
+        if not called:
+            return False
+        loss, metrics = self.told
+        step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.executor.lr)
+        return any([call(self.model, step) for call in called])  # a list, so that all are called
 
     def _step(self, epoch: int, mean: Average, pending: Average, inputs: Any, targets: Any, lengths: Any) -> None:
         """Learn from a batch, or add its gradient to those that wait for an update."""
@@ -232,6 +266,7 @@ class Training:
             targets = model.engine.asarray(targets, dtype=target_dtype(targets))
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
+            self.told = loss, figures  # of an update, for callbacks
 
     def _update(self, epoch: int, mean: Average, pending: Average) -> None:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
@@ -241,7 +276,8 @@ class Training:
             means = {name: total / samples for name, total in zip(names, sums)}
             self._check_loss(epoch, mean.batches + pending.batches, means["loss"], False)
             executor.update()
-            mean.add(round(samples), means.pop("loss"), means, pending.batches)
+            self.told = means.pop("loss"), means
+            mean.add(round(samples), *self.told, pending.batches)
 
     @contextlib.contextmanager
     def _step_of(self, mean: Average) -> Iterator[None]:

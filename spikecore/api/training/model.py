@@ -22,7 +22,7 @@ from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
 from spikecore.api.training.batching import Encoder, Feed, Input
-from spikecore.api.training.callbacks import Callback
+from spikecore.api.training.callbacks import Callbacks
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.data import are_arrays, batches_of, first_sample_shape
 from spikecore.api.training.elsewhere import no_attribute
@@ -38,6 +38,7 @@ from spikecore.api.training.fit import (
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
+from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
@@ -58,7 +59,7 @@ def with_targets(method: Any) -> Callable[..., Any]:
     return call
 
 
-class Model:
+class Model(OwnLoop):
     """A network with its weights on an engine.
 
     Args:
@@ -110,6 +111,7 @@ class Model:
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
         self.metric: Any = None
+        self.compiled: Optional[Dict[str, Any]] = None  # options of the executor, if it trains
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
         self._executor: Optional[Executor] = None
@@ -306,7 +308,7 @@ class Model:
         validation: Optional[Iterable[Any]] = None,
         schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
-        callbacks: Tuple[Callback, ...] = (),
+        callbacks: Callbacks = (),
         *,
         metric: Optional[Metric] = None,
         window: Optional[int] = None,
@@ -331,7 +333,7 @@ class Model:
         validation: Optional[Iterable[Any]] = None,
         schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
-        callbacks: Tuple[Callback, ...] = (),
+        callbacks: Callbacks = (),
         *,
         batch_size: Optional[Size] = None,
         metric: Optional[Metric] = None,
@@ -358,7 +360,7 @@ class Model:
         validation: Optional[Iterable[Any]] = None,
         schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
-        callbacks: Tuple[Callback, ...] = (),
+        callbacks: Callbacks = (),
         *,
         targets: Optional[ArrayLike] = None,
         batch_size: Optional[Size] = None,
@@ -393,9 +395,13 @@ class Model:
             time_axis: the time axis of inputs that have one, and of targets that vary in time
                 (``mse_membrane_loss(time_var_targets=True)``); your own loss functions get the targets unchanged.
             validation: batches to evaluate after each epoch, or a pair of arrays (x, y).
-            schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
+            schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``. One with ``each``
+                = "step" is asked before each update, with a number such as 2.25 for the epoch, so ``data`` needs a
+                length; the history then has the rate of an epoch's last update.
             clip_norm: largest norm of the whole gradient, > 0; None, the default, does not clip.
-            callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends.
+            callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends. A
+                callback with a method ``after_step(model, step)`` is told of each update of the weights, see
+                ``sc.Step``; if it returns True, training ends there, and ``resume=True`` goes on with the next batch.
             targets: the targets of all samples, if ``data`` is an array; ``fit(x, y)`` is ``fit(x, targets=y)``.
             batch_size: number of samples in a batch of arrays; default 64.
             metric: what to report besides the loss: a name ("accuracy_rate", "accuracy_temporal" or
@@ -488,6 +494,7 @@ class Model:
         executor, _ = self._holder(shape, state, loss, optimizer, **options)
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
+        self.compiled = {"record": (), **options, "loss": loss, "optimizer": optimizer}
 
     @overload
     def evaluate(

@@ -52,13 +52,16 @@ class NumpyExecutor(NetworkExecutor):
         return float(loss), out
 
     def update(self) -> None:
+        self.apply(self.gradient())
+
+    def gradient(self) -> Params:
         grads: Any = self._grads
         if self.added != 1.0:
             grads = map_leaves(lambda g: g / self.added, grads)
         if self.moved is not None:
             self.buffers = self.moved
-        self.apply(grads)
         self.discard()
+        return grads  # type: ignore[no-any-return]
 
     def discard(self) -> None:
         super().discard()

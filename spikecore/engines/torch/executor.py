@@ -86,14 +86,25 @@ class TorchExecutor(NetworkExecutor):
         return float(value.detach()), out
 
     def update(self) -> None:
+        self._end_batches()
+        self._update()
+        self.discard()
+
+    def gradient(self) -> Params:
+        self._end_batches()
+        pairs = zip(self.trained, self.leaves)
+        grads = {name: torch.zeros_like(x).detach() if x.grad is None else x.grad for name, x in pairs}
+        self.discard()
+        return Params(grads)
+
+    def _end_batches(self) -> None:
+        """Make the mean of the gradients that ``add`` has made, and take the buffers that it has left."""
         if self.added != 1.0:
             for x in self.leaves:
                 if x.grad is not None:
                     x.grad /= self.added
         if self.moved is not None:
             self.buffers = self.moved
-        self._update()
-        self.discard()
 
     def discard(self) -> None:
         super().discard()
@@ -103,7 +114,7 @@ class TorchExecutor(NetworkExecutor):
     def apply(self, grads: Params) -> None:
         given = flatten(grads)
         for name, x in zip(self.trained, self.leaves):
-            x.grad = given[name]
+            x.grad = given[name] if self.clip_norm is None else given[name].clone()  # clipping is in place
         self._update()
 
     def _update(self) -> None:
