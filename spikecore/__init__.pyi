@@ -71,6 +71,7 @@ from spikecore.api.neurons.base import Param as Param
 from spikecore.api.neurons.base import cast as cast
 from spikecore.api.neurons.base import clamp01 as clamp01
 from spikecore.api.training.callbacks import EarlyStopping as EarlyStopping
+from spikecore.api.training.callbacks import Step as Step
 from spikecore.api.training.description import CheckpointError as CheckpointError
 from spikecore.api.training.fit import DivergedError as DivergedError
 from spikecore.api.training.load import load as load
@@ -78,6 +79,7 @@ from spikecore.api.training.model import Model as Model
 from spikecore.api.training.optimizers import SGD as SGD
 from spikecore.api.training.optimizers import Adam as Adam
 from spikecore.api.training.optimizers import AdamW as AdamW
+from spikecore.api.training.optimizers import Group as Group
 from spikecore.api.training.optimizers import RMSprop as RMSprop
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch

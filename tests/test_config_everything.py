@@ -125,11 +125,11 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
 }  # fmt: skip
 SINGLE = {  # values by the name of an option, whatever the class
     "B": 0.5, "C": 2.0, "R": 5.0, "V": 0.5, "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "b": 0.1, "beta": 0.7,
-    "betas": [0.5, 0.9], "c": -50.0, "constant_factor": 0.5, "correct_rate": 0.8, "d": 2.0, "dampening": 0.5,
-    "delta_threshold": 0.2, "dt": 0.25, "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1,
-    "graded_spikes_factor": 0.5, "height": 0.1, "incorrect_rate": 0.2, "inverse": "reciprocal", "lr": 0.01, "mean": 0.1,
-    "mode": "min", "momentum": 0.5, "p": 0.2, "reduction": "sum", "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5,
-    "sigma": 0.3, "slope": 10, "spread": 3.0, "threshold": 0.5, "time_step": 0.5, "variance": 0.1, "warmup": 1,
+    "betas": [0.5, 0.9], "c": -50.0, "constant_factor": 0.5, "cooldown": 1, "correct_rate": 0.8, "d": 2.0, "dampening": 0.5,
+    "delta_threshold": 0.2, "dt": 0.25, "each": "step", "end": 0.1, "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1,
+    "graded_spikes_factor": 0.5, "groups": [{"match": "*.bias", "lr": 0.1}, {"match": "*", "weight_decay": 0.1}], "height": 0.1, "incorrect_rate": 0.2, "inverse": "reciprocal", "lr": 0.01, "mean": 0.1,
+    "min_delta": 0.1, "mode": "min", "momentum": 0.5, "monitor": "loss", "p": 0.2, "patience": 2, "peak": 0.2, "reduction": "sum", "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5,
+    "sigma": 0.3, "slope": 10, "spread": 3.0, "start": 0.1, "threshold": 0.5, "time_step": 0.5, "variance": 0.1, "warmup": 1,
     "weight_decay": 0.1,
 }  # fmt: skip
 REFUSED = [  # what a class has a field for and does not take: a run file says so, too
@@ -194,6 +194,8 @@ PARTS = {
 
 
 def meant(value):
+    if isinstance(value, dict) and "match" in value:
+        return sc.Group(**value)
     if isinstance(value, dict):
         return sc.learn(meant(value["learn"]), **{key: x for key, x in value.items() if key != "learn"})
     return tuple(meant(part) for part in value) if isinstance(value, list) else value

@@ -113,16 +113,16 @@ class RunFile(Section):
 
     @model_validator(mode="after")
     def _monitored(self) -> RunFile:
-        stopping = self.train.early_stopping
         metrics = ["accuracy"] if self.train.metric is None else [metric.kind for metric in self.train.metric]
         training = ["loss", *metrics]
         columns = training + [f"val_{name}" for name in training] * (self.data.validation != "none")
-        if stopping is not None and stopping.monitor not in columns:  # type: ignore[attr-defined]
-            monitor = stopping.monitor  # type: ignore[attr-defined]
-            raise ValueError(
-                f"train.early_stopping.monitor = {monitor!r} with data.validation = {self.data.validation!r}: "
-                f"{unknown('column', monitor, columns)}"
-            )
+        for name in ("early_stopping", "schedule"):
+            monitor = getattr(getattr(self.train, name), "monitor", None)
+            if monitor is not None and monitor not in columns:
+                raise ValueError(
+                    f"train.{name}.monitor = {monitor!r} with data.validation = {self.data.validation!r}: "
+                    f"{unknown('column', monitor, columns)}"
+                )
         return self
 
     def plain(self) -> Dict[str, Any]:

@@ -28,7 +28,7 @@ from spikecore.api.training import schedules as schedule
 from spikecore.api.training.batching import keywords_of
 from spikecore.api.training.callbacks import EarlyStopping
 from spikecore.api.training.checkpoint import known_classes
-from spikecore.api.training.optimizers import Optimizer
+from spikecore.api.training.optimizers import Group, Optimizer
 from spikecore.arguments import Count, Size, hints_of
 
 REQUIRED: Any = ...
@@ -279,6 +279,7 @@ AnyEncoder = tagged(
 )
 AnyLoss = tagged(_named(functional.Loss, functional), default="ce_rate_loss")
 AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
+TYPES[Tuple[Group, ...]] = List[model_of("Group", Group, _fields(Group))]  # type: ignore[misc]
 AnyOptimizer = tagged(_named(Optimizer), default="Adam")
 AnySchedule = tagged(_named(object, schedule), default="constant")
 Stopping = model_of("EarlyStopping", EarlyStopping, _fields(EarlyStopping))

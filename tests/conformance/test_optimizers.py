@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -26,7 +27,7 @@ def target(step):
 
 def torchs(spec, leaf):
     """The torch optimiser that a description stands for, by its name and fields."""
-    options = {name: value for name, value in vars(spec).items()}
+    options = {name: value for name, value in vars(spec).items() if name != "groups"}
     return getattr(torch.optim, type(spec).__name__)([leaf], **options)
 
 
@@ -98,6 +99,65 @@ def test_clip_norm(engine, clip_norm):
     check_executor(engine, sc.SGD(lr=0.1, momentum=0.5), clip_norm)
 
 
+class Three(sc.Stateless):
+    """A sum of three weights."""
+
+    def init(self, key, shape):
+        return Init(Params({name: START + i for i, name in enumerate(("fast", "weight", "kept"))}), EMPTY, (3, 2))
+
+    def apply(self, engine, params, buffers, x, *, train, key):
+        return params.fast + 0.5 * params.weight - params.kept + 0.0 * x, buffers
+
+
+GROUPS = (
+    sc.Group("*", weight_decay=0.0),
+    sc.Group("weight", weight_decay=0.1),
+    sc.Group("fast", lr=0.03),
+    sc.Group("kept", frozen=True),
+)
+
+
+def torchs_groups(spec, clip_norm, rates):
+    """The weights after each step, by torch, with the groups that ``GROUPS`` stands for."""
+    fast, weight, kept = (torch.tensor(START + i, requires_grad=i < 2) for i in range(3))
+    plain = {name: value for name, value in vars(spec).items() if name not in ("groups", "lr", "weight_decay")}
+    groups = [{"params": [fast], "lr": 0.03, "weight_decay": 0.0}, {"params": [weight], "weight_decay": 0.1}]
+    optimizer = getattr(torch.optim, type(spec).__name__)(groups, lr=spec.lr, **plain)
+    for step, rate in enumerate(rates):
+        for group, base in zip(optimizer.param_groups, (0.03, spec.lr)):
+            group["lr"] = base * rate
+        optimizer.zero_grad()
+        ((fast + 0.5 * weight - kept - torch.tensor(target(step))) ** 2).sum().backward()
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_([fast, weight], clip_norm)
+        optimizer.step()
+        yield {"fast": fast.detach().numpy(), "weight": weight.detach().numpy(), "kept": START + 2}
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+@OPTIMIZERS
+def test_groups(engine, spec, clip_norm):
+    """Rates and decays of their own, and a parameter that stays, like torch's parameter groups."""
+    if engine.name == "ipu":
+        pytest.skip("the IPU engine refuses groups: tests/test_fit_groups.py")
+    spec, network = dataclasses.replace(spec, groups=GROUPS), Three()
+    init = network.init(None, None)
+    executor = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    rates = [0.5 if step >= 10 else 1.0 for step in range(STEPS)]
+    for step, expected in enumerate(torchs_groups(spec, clip_norm, rates)):
+        executor.set_lr(spec.lr * rates[step])
+        executor.step(np.ones((1, 1, 3, 2)), target(step))
+        state = executor.state()
+        for name, values in expected.items():
+            assert_close(state["params"][name], values, 1e-12, f"{name}, step {step}")
+        assert {name.partition(".")[0] for name in state["optimizer"]} <= {"fast", "weight"}
+    again = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    again.load(state)
+    for each in (executor, again):
+        each.step(np.ones((1, 1, 3, 2)), target(0))
+    assert all((again.state()["params"][name] == x).all() for name, x in executor.state()["params"].items())
+
+
 @OPTIMIZERS
 def test_descriptions_are_values(spec):
     assert spec == type(spec)(**vars(spec))
@@ -114,6 +174,11 @@ BAD = [
     (lambda: sc.SGD(nesterov=True), "nesterov needs momentum"),
     (lambda: sc.Adam(betas=(0.9, 1.0)), "betas=1.0"),
     (lambda: sc.Adam(betas=(0.9,)), r"betas=\(0\.9,\) must be 2 values, each a finite number"),
+    (lambda: sc.Group("*", lr=-1.0), "Group: lr=-1.0"),
+    (lambda: sc.Group("*", weight_decay=math.inf), "Group: weight_decay=inf"),
+    (lambda: sc.Group("*"), "has no option"),
+    (lambda: sc.Adam(groups=({"match": "*"},)), "groups=.* must be sc.Group objects"),
+    (lambda: sc.SGD(lr=0.0, groups=(sc.Group("*", lr=0.1),)), "lr=0.0 cannot be scaled"),
     (lambda: sc.AdamW(weight_decay="much"), "AdamW: weight_decay='much'"),
 ]
 

@@ -246,6 +246,7 @@ class Executor(abc.ABC):
     #: not carry but keep states inside: each step continues where the last one ended, in parts of equal length.
     resting: Any = None
     steps_done: int = 0  # training steps so far
+    lr: float = 0.0  # learning rate of the next step
     #: Whether a training step whose loss is not finite leaves the weights as they are, on executors that carry.
     guarded: bool = False
 
@@ -297,6 +298,10 @@ class Executor(abc.ABC):
     def update(self) -> None:
         """Do one optimiser step with the mean gradient of what ``add`` has made since the last one."""
         raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
+
+    def gradient(self) -> Params:
+        """Take the mean gradient of what ``add`` has made, by the names of the parameters that are trained."""
+        raise NotImplementedError(f"{type(self).__name__} gives no gradient: it computes its own")
 
     def discard(self) -> None:  # noqa: B027  (an executor without ``add`` has nothing to forget)
         """Forget what ``add`` has made since the last update."""

@@ -168,6 +168,11 @@ def unflatten(flat: Mapping[str, Any], like: Any) -> Any:
     return rebuild(like, iter([flat[name] for name in names]))
 
 
+def replaced(tree: Any, flat: Mapping[str, Any]) -> Any:
+    """The tree with the leaves of ``flat``, which has some of them by dotted path."""
+    return rebuild(tree, iter([flat.get(name, value) for name, value in leaves(tree)]))
+
+
 def nested(flat: Dict[str, Any], kind: Type[Tree] = Params) -> Any:
     """A tree from dotted names; it and the trees in it are of this kind."""
     tree: Dict[str, Any] = {}

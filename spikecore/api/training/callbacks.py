@@ -1,12 +1,12 @@
-"""What ``fit`` calls after each epoch: any function of model and row, and ``EarlyStopping``."""
+"""What ``fit`` calls after each epoch or each step: any function of model and row, and ``EarlyStopping``."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Optional, Protocol, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Protocol, Tuple, Union
 
-from spikecore.api.training.history import Row
+from spikecore.api.training.history import Row, rises
 from spikecore.arguments import Checked, Size
 from spikecore.printing import Concise
 
@@ -18,6 +18,36 @@ class Callback(Protocol):
     """What is called after each epoch with the model and the epoch's row of the history; True stops training."""
 
     def __call__(self, model: Model, row: Row, /) -> Optional[bool]: ...
+
+
+@dataclass(frozen=True)
+class Step(Concise):
+    """What ``fit`` reports of one update of the weights.
+
+    Attributes:
+        epoch: number of the epoch, from 1, as in the history.
+        batch: how many batches of this epoch have been trained on, this one included.
+        samples: how many samples of this epoch have been trained on.
+        loss: mean loss of the batch, or of all batches that made the update.
+        metrics: means of the metrics, by column of the history.
+        lr: the learning rate of the update.
+    """
+
+    epoch: int
+    batch: int
+    samples: int
+    loss: float
+    metrics: Dict[str, float]
+    lr: float
+
+
+class StepCallback(Protocol):
+    """A callback with a method that is called after each update of the weights; True stops training there."""
+
+    def after_step(self, model: Model, step: Step, /) -> Optional[bool]: ...
+
+
+Callbacks = Tuple[Union[Callback, StepCallback], ...]
 
 
 @dataclass
@@ -49,8 +79,8 @@ class EarlyStopping(Concise, Checked):
     _epoch: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
-        if self.mode not in ("min", "max", "auto"):
-            raise TypeError(f"EarlyStopping: mode={self.mode!r} must be 'min', 'max' or 'auto'")
+        if self.mode != "auto":
+            rises("EarlyStopping", self.monitor, self.mode)
 
     def __call__(self, model: Model, row: Row) -> Optional[bool]:
         if row.get(self.monitor) is None:
@@ -59,7 +89,7 @@ class EarlyStopping(Concise, Checked):
         self._epoch = row.get("epoch", following)
         if self._epoch != following:
             self._best, self._waited = (float("-inf"), None), 0
-        value = row[self.monitor] if self._rises() else -row[self.monitor]
+        value = row[self.monitor] if rises("EarlyStopping", self.monitor, self.mode) else -row[self.monitor]
         if value > self._best[0] + self.min_delta:
             self._best, self._waited = (value, model.state() if self.restore_best else None), 0
             return None
@@ -72,14 +102,3 @@ class EarlyStopping(Concise, Checked):
         elif self.restore_best:
             model.load_state(self._best[1])
         return True
-
-    def _rises(self) -> bool:
-        """Whether larger values are better."""
-        if self.mode != "auto":
-            return self.mode == "max"
-        if not ("loss" in self.monitor or "accuracy" in self.monitor):
-            raise ValueError(
-                f"EarlyStopping: monitor={self.monitor!r} is no loss and no accuracy: say mode='min' if it should "
-                "fall, mode='max' if it should rise"
-            )
-        return "accuracy" in self.monitor

@@ -32,7 +32,7 @@ class CheckpointError(ValueError):
 
 def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
-    bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, quant.state_quant)
+    bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, optimizers.Group, quant.state_quant)
     modules = (containers, layers, neurons, normalisation, optimizers, quant, surrogate)
     around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
     return {

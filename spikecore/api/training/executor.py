@@ -63,6 +63,14 @@ def fitting(part: str, flat: Any, like: Any) -> Any:
     return tree
 
 
+def _trained(optimizer: Optional[Optimizer], params: Params) -> Dict[str, Optimizer]:
+    """The optimisers of the parameters that are not frozen, by name."""
+    if optimizer is None:
+        return {}
+    given = optimizer.by_name(name for name, _ in leaves(params))
+    return {name: spec for name, spec in given.items() if spec is not None}
+
+
 def check_window(window: Optional[int]) -> None:
     """Refuse a window of truncated BPTT that is not an int >= 1 or None."""
     if window is not None and not is_whole(window, 1):
@@ -112,6 +120,8 @@ class NetworkExecutor(Executor):
         self.lr = optimizer.lr if optimizer is not None else 0.0
         self.added = 0.0  # weights of the batches whose gradients wait for ``update``
         self.moved: Optional[Tree] = None  # the buffers after these batches
+        #: The optimiser of each parameter that is trained, by name; those of its groups differ.
+        self.trained: Dict[str, Optimizer] = _trained(optimizer, params)
         self.place(params, buffers)
 
     def place(self, params: Params, buffers: Tree) -> None:
@@ -184,14 +194,14 @@ class NetworkExecutor(Executor):
         if self.optimizer is None:
             return {}
         if isinstance(slots, Mapping) and not slots:
-            if state["step"] and self.optimizer.slots and leaves(self.params):
+            if state["step"] and self.optimizer.slots and self.trained:
                 raise ValueError(
                     f"step={state['step']!r}, but optimizer is empty: give the arrays of the optimiser, or step=0 to "
                     "reset it"
                 )
             return {}
         names = self.optimizer.slots
-        like = map_leaves(lambda x: Tree({name: x for name in names}), self.params)
+        like = Tree({name: Tree({slot: x for slot in names}) for name, x in leaves(self.params) if name in self.trained})
         return flatten(fitting("optimizer", slots, like))
 
     def slots(self) -> Dict[str, Any]:

@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Protocol, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Protocol
 
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
@@ -17,20 +17,21 @@ from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_targets
-from spikecore.api.training.callbacks import Callback
+from spikecore.api.training.callbacks import Callbacks, Step
 from spikecore.api.training.data import check_batches, lengths_of
 from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, wholly
 from spikecore.api.training.learning import Learning
+from spikecore.api.training.optimizers import Optimizer
 from spikecore.api.training.shards import Part, parts, unequal
 from spikecore.progress import Progress, length
 
 
 class Schedule(Protocol):
-    """The learning rate's factor in an epoch, of all epochs."""
+    """The learning rate's factor in an epoch, of all epochs; see ``schedules.py``."""
 
-    def __call__(self, epoch: int, epochs: int, /) -> float: ...
+    def __call__(self, epoch: Any, epochs: int, /) -> float: ...
 
 
 REMEDY = "with a smaller learning rate, or with clip_norm; fit(..., check_finite=False) goes on"
@@ -98,7 +99,7 @@ class Training:
     base_lr: float
     schedule: Optional[Schedule]
     validation: Any
-    callbacks: Sequence[Callback]
+    callbacks: Callbacks
     progress: Optional[bool]
     learning: Learning = Learning()
     window: Optional[int] = None
@@ -117,13 +118,21 @@ class Training:
             check_batches("validation", self.validation)
         several = hasattr(self.callbacks, "__iter__")
         given = tuple(self.callbacks) if several else ()
-        if not several or not all(callable(callback) and not isinstance(callback, type) for callback in given):
+        fit = [(callable(one) or hasattr(one, "after_step")) and not isinstance(one, type) for one in given]
+        if not several or not all(fit):
             raise TypeError(
-                f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
+                f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),), "
+                "or of objects with a method after_step(model, step)"
             )
         self.callbacks = given
         self.together = self.accumulate > 1 or self.ranks.size > 1  # whether several parts make one update
         self.first_rank = self.ranks.rank == 0  # which alone shows, warns and looks
+        self.each_step = getattr(self.schedule, "each", "epoch") == "step"
+        if self.each_step and not length(self.data):
+            raise ValueError(
+                f"schedule={self.schedule!r} changes the learning rate at each step, but data has no length that says "
+                "how many there are: give a Loader or a list, or a schedule with each='epoch'"
+            )
 
     def run(self) -> History:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
@@ -147,9 +156,11 @@ class Training:
                 epoch = model.epochs_done
                 looking = epoch == first or (epoch == self.epochs - 1 and epoch - first >= APART)
                 self.looking = looking and self.first_rank
-                if self.schedule is not None:
-                    model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+                if not self.each_step:
+                    self._set_lr(epoch)
                 row = self.ranks.shared(self._epoch(epoch))
+                if row is None:  # a callback has stopped training within the epoch
+                    break
                 if self.feed.check_finite:
                     self._check_finite(epoch)
                 if self.validation is not None:
@@ -162,18 +173,18 @@ class Training:
                     model.unfinished = None
                 if self.looking:
                     self.diagnosis.look(epoch + 1)
-                if self._called(row):
+                if self._called([call for call in self.callbacks if callable(call)], row):
                     break
             complete = True
         finally:
             self.bar.close(complete=complete)
         return history
 
-    def _called(self, row: Row) -> bool:
+    def _called(self, callbacks: List[Callable[..., Any]], said: Any) -> bool:
         """Call the callbacks, on all ranks; whether one of them, on any rank, ends training."""
         error, ends = None, False
         try:
-            ends = any([callback(self.model, row) for callback in self.callbacks])  # a list, so that all are called
+            ends = any([call(self.model, said) for call in callbacks])  # a list, so that all are called
         except Exception as raised:
             error = raised
         return any(row[0] for row in self.ranks.meet(error, float(ends)))
@@ -200,8 +211,14 @@ class Training:
                 f"earlier state {REMEDY}"
             )
 
-    def _factor(self, schedule: Any, epoch: int) -> float:
-        given = schedule(epoch, self.epochs)
+    def _set_lr(self, epoch: float) -> None:
+        """Set the learning rate of an epoch, or of the step that far through an epoch."""
+        if self.schedule is not None:
+            self.model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+
+    def _factor(self, schedule: Any, epoch: float) -> float:
+        more = (self.model.history,) if getattr(schedule, "reads_history", False) else ()
+        given = schedule(epoch, self.epochs, *more)
         factor = float(given) if hasattr(given, "__float__") else math.nan
         if not 0.0 <= factor < math.inf:
             raise ValueError(
@@ -209,21 +226,30 @@ class Training:
             )
         return factor
 
-    def _epoch(self, epoch: int) -> Row:
+    def _epoch(self, epoch: int) -> Optional[Row]:
+        """Train an epoch, or what is left of it; return its row, or None if a callback has stopped training."""
         if hasattr(self.data, "set_epoch"):
             self.data.set_epoch(epoch)
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
         self.bar.say(self._title(epoch))
+        per_epoch = length(self.data) or 1
         self.pending, self.waiting = Average(), 0  # batches whose gradients wait for the next update; their samples
         for batch in self._batches(epoch, mean):
+            if self.each_step and not self.pending.batches:
+                self._set_lr(epoch + mean.batches / per_epoch)
+            before = mean.batches
             self._step(epoch, mean, batch)
             if self.pending.batches == self.accumulate:
                 self._update(epoch, mean)
             mean.seconds = time.perf_counter() - begun
             self.bar.update(**mean.shown(), **shown_row(self.validated))
+            if mean.batches != before and self._stopped(epoch, mean):
+                return None
         if self.pending.batches:
             self._update(epoch, mean)
+            if self._stopped(epoch, mean):
+                return None
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -267,6 +293,15 @@ class Training:
         lengths = lengths_of(model.engine, part.lengths, x, steps)
         return Batch(Kept(x, steps, targets, lengths, key), part.whole or int(x.shape[1]))
 
+    def _stopped(self, epoch: int, mean: Average) -> bool:
+        """Tell callbacks of an update; whether one of them stops training."""
+        called = [callback.after_step for callback in self.callbacks if hasattr(callback, "after_step")]
+        if not called:
+            return False
+        loss, metrics = self.told
+        step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.executor.lr)
+        return self._called(called, step)
+
     def _step(self, epoch: int, mean: Average, batch: Batch) -> None:
         """Learn from a batch, or add its gradient to those that wait for an update."""
         model, executor = self.model, self.model.executor
@@ -288,6 +323,7 @@ class Training:
             figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
             (pending if self.together else mean).add(count, loss, figures)
             self.waiting += batch.whole if self.together else 0
+            self.told = loss, figures  # of an update, for callbacks
 
     def _update(self, epoch: int, mean: Average) -> None:
         """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
@@ -297,7 +333,8 @@ class Training:
             means = {name: total / samples for name, total in zip(names, sums)}
             self._check_loss(epoch, mean.batches + pending.batches, means["loss"], False)
             executor.update()
-            mean.add(round(samples), means.pop("loss"), means, pending.batches)
+            self.told = means.pop("loss"), means
+            mean.add(round(samples), *self.told, pending.batches)
             self.pending, self.waiting = Average(), 0
 
     @contextlib.contextmanager
@@ -395,9 +432,20 @@ def _evaluate(
 
 
 def same_training(before: Any, after: Any) -> bool:
-    """Whether two optimisers are equal except for the learning rate, so that the moments can be kept."""
+    """Whether two optimisers are equal except for the learning rate."""
     strip = lambda spec: {**copy.copy(spec.__dict__), "lr": None}  # noqa: E731
     return type(before) is type(after) and strip(before) == strip(after)
+
+
+def keeps_moments(before: Optional[Optimizer], after: Optimizer, names: Iterable[str]) -> bool:
+    """Whether the arrays of an optimiser go on in another one, for parameters of these names.
+
+    They do if both are of one kind with the same arrays, and ``after`` trains no parameter that ``before`` has frozen:
+    such a parameter has no moments, and the number of steps, by which Adam corrects them, would be wrong for it.
+    """
+    if before is None or type(before) is not type(after) or before.slots != after.slots:
+        return False
+    return not any(before.of(name) is None and after.of(name) is not None for name in names)
 
 
 def check_resume(unfinished: Optional[Average], before: Any, optimizer: Any) -> None:

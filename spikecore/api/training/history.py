@@ -11,6 +11,30 @@ LAST = ("lr", "seconds")  # columns that come behind the metrics
 MOST = 12  # epochs that are printed; of more, the first and the last ones
 
 
+def rises(owner: str, monitor: str, mode: str) -> bool:
+    """Whether larger values of a column are better.
+
+    Args:
+        owner: whose arguments these are, for messages.
+        monitor: the column.
+        mode: "min", "max", or "auto": by its name.
+
+    Raises:
+        TypeError: ``mode`` is something else.
+        ValueError: "auto" for a column that is neither a loss nor an accuracy.
+    """
+    if mode not in ("min", "max", "auto"):
+        raise TypeError(f"{owner}: mode={mode!r} must be 'min', 'max' or 'auto'")
+    if mode != "auto":
+        return mode == "max"
+    if not ("loss" in monitor or "accuracy" in monitor):
+        raise ValueError(
+            f"{owner}: monitor={monitor!r} is no loss and no accuracy: say mode='min' if it should fall, mode='max' if "
+            "it should rise"
+        )
+    return "accuracy" in monitor
+
+
 class History(List[Row]):
     """A list of dicts, one per epoch, that prints as a table.
 

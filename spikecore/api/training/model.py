@@ -35,7 +35,7 @@ from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
 from spikecore.api.training.batching import Encoder, Feed, Input
-from spikecore.api.training.callbacks import Callback
+from spikecore.api.training.callbacks import Callbacks
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.data import are_arrays, batches_of, first_sample_shape
 from spikecore.api.training.elsewhere import no_attribute
@@ -46,11 +46,12 @@ from spikecore.api.training.fit import (
     Training,
     check_resume,
     evaluate,
-    same_training,
+    keeps_moments,
 )
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
+from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
 from spikecore.api.training.shards import compare, ranks_for, sharded
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
@@ -73,7 +74,7 @@ def with_targets(method: Any) -> Callable[..., Any]:
     return call
 
 
-class Model:
+class Model(OwnLoop):
     """A network with its weights on an engine.
 
     Args:
@@ -125,6 +126,7 @@ class Model:
         self.optimizer: Optional[Optimizer] = None
         self.loss: Any = None
         self.metric: Any = None
+        self.compiled: Optional[Dict[str, Any]] = None  # options of the executor, if it trains
         self.input_shape: Optional[Shape] = None
         self.output_shape: Shape = ()
         self._executor: Optional[Executor] = None
@@ -321,7 +323,7 @@ class Model:
         validation: Optional[Iterable[Any]] = None,
         schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
-        callbacks: Tuple[Callback, ...] = (),
+        callbacks: Callbacks = (),
         *,
         metric: Optional[Metric] = None,
         window: Optional[int] = None,
@@ -347,7 +349,7 @@ class Model:
         validation: Optional[Iterable[Any]] = None,
         schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
-        callbacks: Tuple[Callback, ...] = (),
+        callbacks: Callbacks = (),
         *,
         batch_size: Optional[Size] = None,
         metric: Optional[Metric] = None,
@@ -375,7 +377,7 @@ class Model:
         validation: Optional[Iterable[Any]] = None,
         schedule: Optional[Schedule] = None,
         clip_norm: Optional[float] = None,
-        callbacks: Tuple[Callback, ...] = (),
+        callbacks: Callbacks = (),
         *,
         targets: Optional[ArrayLike] = None,
         batch_size: Optional[Size] = None,
@@ -402,8 +404,8 @@ class Model:
             loss: callable ``(out, targets) -> scalar``, for batches with lengths ``(out, targets, lengths)``; default:
                 the loss of the last ``fit``, else ``functional.ce_rate_loss()``.
             optimizer: ``sc.SGD``, ``sc.Adam``, ``sc.AdamW``, ``sc.RMSprop``; default: that of the last ``fit``, else
-                ``Adam(lr=5e-4)``. If it equals that of the last ``fit`` except for the learning rate, its moments are
-                kept; else they start at zero.
+                ``Adam(lr=5e-4)``. If it is of the same kind as that of the last ``fit``, and trains no parameter that
+                was frozen there, its moments go on, whatever else has changed; else they start at zero.
             epochs: how many more times to go through ``data``; default 1.
             num_steps: number of time steps of inputs (batch, *features), which are a constant current or are encoded.
             encoder: converts (batch, *features) to (time, batch, *features), e.g. ``spikegen.rate``; without
@@ -411,9 +413,13 @@ class Model:
             time_axis: the time axis of inputs that have one, and of targets that vary in time
                 (``mse_membrane_loss(time_var_targets=True)``); your own loss functions get the targets unchanged.
             validation: batches to evaluate after each epoch, or a pair of arrays (x, y).
-            schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``.
+            schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``. One with ``each``
+                = "step" is asked before each update, with a number such as 2.25 for the epoch, so ``data`` needs a
+                length; the history then has the rate of an epoch's last update.
             clip_norm: largest norm of the whole gradient, > 0; None, the default, does not clip.
-            callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends.
+            callbacks: each is called as ``callback(model, row)`` after an epoch; if one returns True, training ends. A
+                callback with a method ``after_step(model, step)`` is told of each update of the weights, see
+                ``sc.Step``; if it returns True, training ends there, and ``resume=True`` goes on with the next batch.
             targets: the targets of all samples, if ``data`` is an array; ``fit(x, y)`` is ``fit(x, targets=y)``.
             batch_size: number of samples in a batch of arrays; default 64.
             metric: what to report besides the loss: a name ("accuracy_rate", "accuracy_temporal" or
@@ -506,12 +512,17 @@ class Model:
             check_resume(self.unfinished, self.optimizer, optimizer)
         else:
             self.unfinished = None
-        if resume is False or not same_training(self.optimizer, optimizer):
+        if resume is False or not keeps_moments(self.optimizer, optimizer, state["params"]):
             state.update(optimizer={}, step=0)
+        trained = optimizer.by_name(state["params"])
+        frozen = [name for name, spec in trained.items() if spec is None]
+        slots = {name: x for name, x in state["optimizer"].items() if name.rpartition(".")[0] not in frozen}
+        state["optimizer"] = slots
         shape: Any = self.input_shape  # not None, since there are weights
         executor, _ = self._holder(shape, state, loss, optimizer, **options)
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
+        self.compiled = {"record": (), **options, "loss": loss, "optimizer": optimizer}
 
     @overload
     def evaluate(

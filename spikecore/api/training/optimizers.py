@@ -7,8 +7,9 @@ description to torch.optim, whose slots have the same names, so that checkpoints
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Tuple
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Dict, Iterable, Optional, Tuple
 
 from spikecore.api.core.sizes import is_finite
 from spikecore.api.core.words import Array, Vocabulary
@@ -19,13 +20,69 @@ Slots = Dict[str, Any]
 Scalars = Dict[str, Any]
 
 
+class _Ranged(Concise, Checked):
+    """Base of descriptions whose numbers have a range."""
+
+    def _check(self, name: str, value: Optional[float], low: float, high: float, above: bool = False) -> None:
+        """Refuse a value outside [low, high), or with ``above`` outside (low, high)."""
+        number = isinstance(value, (int, float)) and is_finite(value)
+        if not number or not low <= value < high or (above and value == low):  # type: ignore[operator]
+            allowed = f"{'(' if above else '['}{low:g}, {high:g})"
+            raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in {allowed}")
+
+
 @dataclass(frozen=True)
-class Optimizer(Concise, Checked):
+class Group(_Ranged):
+    """Options of an optimiser for some of the parameters: another learning rate, another weight decay, or no training.
+
+    Options that a group does not give are the optimiser's. If several groups match a parameter, each option is that of
+    the last one that gives it; so begin with the general pattern: ``(Group("*", frozen=True), Group("4.*",
+    frozen=False))`` trains layer 4 alone.
+
+    Args:
+        match: pattern of parameter names, as ``model.params()`` has them: ``*`` stands for any text, dots included,
+            ``?`` for one character, ``[ab]`` for one of several. E.g. "*.beta", "0.*", "2.weight".
+        lr: learning rate of these parameters, >= 0. A schedule scales it as it scales that of the optimiser. None, the
+            default: the optimiser's.
+        weight_decay: weight decay of these parameters, >= 0; None, the default: the optimiser's.
+        frozen: True: these parameters stay as they are, without weight decay, and do not count for ``clip_norm``;
+            False: they are trained, although an earlier group has frozen them. None, the default: not said.
+
+    Raises:
+        ValueError: an argument is out of range, or the group has no option.
+
+    Example:
+        >>> sc.Adam(lr=1e-3, weight_decay=1e-4, groups=(sc.Group("*.beta", lr=1e-2, weight_decay=0.0),))
+    """
+
+    match: str
+    lr: Optional[float] = None
+    weight_decay: Optional[float] = None
+    frozen: Optional[bool] = None
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay"):
+            if getattr(self, name) is not None:
+                self._check(name, getattr(self, name), 0.0, math.inf)
+        if self.frozen not in (None, True, False):
+            raise ValueError(f"Group: frozen={self.frozen!r} must be True, False or None")
+        if not self.given():
+            raise ValueError(f"Group: match={self.match!r} has no option: give lr, weight_decay or frozen")
+
+    def given(self) -> Dict[str, Any]:
+        """The options that the group gives, by name."""
+        options = {name: getattr(self, name) for name in ("lr", "weight_decay", "frozen")}
+        return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Optimizer(_Ranged):
     """Base of all optimisers.
 
     Args:
         lr: learning rate, >= 0.
         weight_decay: factor of the L2 penalty, >= 0; it is added to the gradient, in AdamW applied separately.
+        groups: options of some of the parameters, see ``Group``; default none.
 
     Raises:
         ValueError: an argument is out of range.
@@ -33,19 +90,55 @@ class Optimizer(Concise, Checked):
 
     lr: float = 1e-3
     weight_decay: float = 0.0
+    groups: Tuple[Group, ...] = ()
 
     told: ClassVar[Tuple[str, ...]] = ("lr",)
 
     def __post_init__(self) -> None:
         self._check("lr", self.lr, 0.0, math.inf)
         self._check("weight_decay", self.weight_decay, 0.0, math.inf)
+        several = isinstance(self.groups, (tuple, list))
+        if not several or not all(isinstance(group, Group) for group in self.groups):
+            kind = type(self).__name__
+            raise TypeError(f"{kind}: groups={self.groups!r} must be sc.Group objects, e.g. (sc.Group('*.beta', lr=0.01),)")
+        object.__setattr__(self, "groups", tuple(self.groups))
+        if self.lr == 0 and any(group.lr for group in self.groups):
+            raise ValueError(
+                f"{type(self).__name__}: lr={self.lr!r} cannot be scaled to a group's: give the rate of the group as lr, "
+                "and put a Group('*', frozen=True) before it"
+            )
 
-    def _check(self, name: str, value: float, low: float, high: float, above: bool = False) -> None:
-        """Refuse a value outside [low, high), or with ``above`` outside (low, high)."""
-        number = isinstance(value, (int, float)) and is_finite(value)
-        if not number or not low <= value < high or (above and value == low):
-            allowed = f"{'(' if above else '['}{low:g}, {high:g})"
-            raise ValueError(f"{type(self).__name__}: {name}={value!r} must be a number in {allowed}")
+    # ---- parameter groups ----
+
+    def of(self, name: str) -> Optional[Optimizer]:
+        """The optimiser of the parameter ``name``, without groups; None if the parameter is frozen."""
+        if not self.groups:
+            return self
+        options: Dict[str, Any] = {}
+        for group in self.groups:
+            if fnmatchcase(name, group.match):
+                options.update(group.given())
+        return None if options.pop("frozen", False) else replace(self, groups=(), **options)
+
+    def by_name(self, names: Iterable[str]) -> Dict[str, Optional[Optimizer]]:
+        """The optimiser of each parameter by name, None for those that are frozen.
+
+        Raises:
+            ValueError: a group matches no parameter.
+        """
+        names = list(names)
+        for group in self.groups:
+            if not any(fnmatchcase(name, group.match) for name in names):
+                raise ValueError(
+                    f"groups: match={group.match!r} matches no parameter; the network has {', '.join(names) or 'none'}"
+                )
+        return {name: self.of(name) for name in names}
+
+    def rate(self, spec: Optimizer, lr: float) -> float:
+        """The learning rate of the parameters of ``spec``, one of ``of``, while that of all others is ``lr``."""
+        return lr if spec.lr == self.lr else lr * (spec.lr / self.lr)
+
+    # ---- the update ----
 
     @property
     def slots(self) -> Tuple[str, ...]:
@@ -81,6 +174,7 @@ class SGD(Optimizer):
         weight_decay: factor of the L2 penalty, >= 0; default 0.
         dampening: in [0, 1]; default 0.
         nesterov: whether to use Nesterov's variant, which needs momentum and no dampening; default False.
+        groups: options of some of the parameters, see ``Group``; default none.
 
     Raises:
         ValueError: an argument is out of range, or ``nesterov`` is used without momentum or with dampening.
@@ -131,6 +225,7 @@ class Adam(Optimizer):
         betas: b1 and b2, each in [0, 1); default (0.9, 0.999).
         eps: > 0, keeps the quotient finite; default 1e-8.
         weight_decay: factor of the L2 penalty, >= 0; default 0.
+        groups: options of some of the parameters, see ``Group``; default none.
 
     Raises:
         ValueError: an argument is out of range.
@@ -172,7 +267,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): p <- p (1 - lr weight_decay), then Adam.
 
     Args:
-        lr, betas, eps: as in Adam.
+        lr, betas, eps, groups: as in Adam.
         weight_decay: >= 0; default 0.01.
 
     Raises:
@@ -203,6 +298,7 @@ class RMSprop(Optimizer):
         eps: > 0, keeps the quotient finite; default 1e-8.
         momentum: in [0, 1); default 0.
         weight_decay: factor of the L2 penalty, >= 0; default 0.
+        groups: options of some of the parameters, see ``Group``; default none.
 
     Raises:
         ValueError: an argument is out of range.

@@ -33,9 +33,15 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         options: ``loss_scaling`` and ``max_grad_norm``, as far as they are set.
 
     Raises:
+        NotImplementedError: the optimiser has groups.
         TypeError: PopTorch cannot run this optimiser.
         ValueError: a norm to clip by is given with RMSprop.
     """
+    if spec is not None and spec.groups:
+        raise NotImplementedError(
+            f"groups={spec.groups!r}: engine 'ipu' trains all parameters with the same options; leave groups out, or "
+            "train on numpy or torch"
+        )
     if isinstance(spec, AdamW):
         return poptorch.optim.AdamW(
             params, lr=lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay, **options

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
-from spikecore.api.core.layer import Key, Shape
+from spikecore.api.core.layer import EMPTY, Key, Shape
 from spikecore.api.core.stream import Stream
-from spikecore.api.core.tree import Params, Tree, leaves, map_leaves, rebuild
+from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, rebuild, replaced
 from spikecore.api.layers.network import Output, objective
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.engines.numpy.stream import compiled_stream
@@ -20,7 +20,7 @@ class NumpyExecutor(NetworkExecutor):
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
         self._grads: Optional[Params] = None  # the sum of what ``add`` has made
-        self._slots: List[Dict[str, Any]] = [{} for _ in leaves(self.params)]
+        self._slots: Dict[str, Dict[str, Any]] = {name: {} for name in self.trained}
         self._spare: Optional[Tuple[Any, Stream]] = None  # for the next events, with the weights that it has
 
     def add(
@@ -38,12 +38,15 @@ class NumpyExecutor(NetworkExecutor):
     ) -> Tuple[float, Output]:
         run = self.training_pass(steps, key)
         x, y = self.batch(inputs, targets)
+        frozen = len(self.trained) < len(leaves(self.params))
+        trained = Tree({n: p for n, p in leaves(self.params) if n in self.trained}) if frozen else self.params
 
-        def value(params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
+        def value(trained: Tree, params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
+            params = replaced(params, trained) if frozen else trained  # type: ignore[arg-type,assignment]
             return objective(self.network, self.loss, run, params, buffers, x, y, state, lengths)
 
-        constants = self.buffers if self.moved is None else self.moved, x, y, state
-        loss, (out, self.moved), grads = self.engine.value_and_grad(value, self.params, *constants)
+        constants = self.params if frozen else EMPTY, self.buffers if self.moved is None else self.moved, x, y, state
+        loss, (out, self.moved), grads = self.engine.value_and_grad(value, trained, *constants)
         if weight != 1.0:
             grads = map_leaves(lambda g: weight * g, grads)
         self._grads = grads if self._grads is None else map_leaves(lambda a, b: a + b, self._grads, grads)
@@ -51,47 +54,50 @@ class NumpyExecutor(NetworkExecutor):
         return float(loss), out
 
     def update(self) -> None:
+        self.apply(self.gradient())
+
+    def gradient(self) -> Params:
         grads: Any = self._grads
         if self.added != 1.0:
             grads = map_leaves(lambda g: g / self.added, grads)
         if self.moved is not None:
             self.buffers = self.moved
-        self.apply(grads)
         self.discard()
+        return grads  # type: ignore[no-any-return]
 
     def discard(self) -> None:
         super().discard()
         self._grads = None
 
     def apply(self, grads: Params) -> None:
-        self._update(self._clipped(grads))
+        given = flatten(grads)
+        self._update(self._clipped({name: given[name] for name in self.trained}))
 
-    def _clipped(self, grads: Params) -> Params:
+    def _clipped(self, grads: Dict[str, Any]) -> Dict[str, Any]:
         if self.clip_norm is None:
             return grads
-        squares = sum(float(self.engine.xp.sum(g * g)) for _, g in leaves(grads))
+        squares = sum(float(self.engine.xp.sum(g * g)) for g in grads.values())
         factor = min(1.0, self.clip_norm / (squares**0.5 + 1e-6))
-        return map_leaves(lambda g: g * factor, grads)
+        return {name: g * factor for name, g in grads.items()}
 
-    def _update(self, grads: Params) -> None:
+    def _update(self, grads: Dict[str, Any]) -> None:
         self.steps_done += 1
-        updated = []
-        for i, ((_, param), (_, grad)) in enumerate(zip(leaves(self.params), leaves(grads))):
-            new, slots = self._updated(param, grad, self._slots[i])
-            self._slots[i] = {slot: self.engine.asarray(x) for slot, x in slots.items()}  # NumPy 1 widens scalars
-            updated.append(self.engine.asarray(new))
-        self.params = rebuild(self.params, iter(updated))
+        params, asarray = dict(leaves(self.params)), self.engine.asarray
+        for name, grad in grads.items():
+            params[name], slots = self._updated(self.trained[name], params[name], grad, self._slots[name])
+            self._slots[name] = {slot: asarray(x) for slot, x in slots.items()}  # NumPy 1 widens scalars
+        self.params = rebuild(self.params, iter([asarray(x) for x in params.values()]))
 
-    def _updated(self, param: Any, grad: Any, slots: Dict[str, Any]) -> Any:
-        optimizer: Any = self.optimizer
+    def _updated(self, spec: Any, param: Any, grad: Any, slots: Dict[str, Any]) -> Any:
         engine: Any = self.engine
+        lr = self.optimizer.rate(spec, self.lr)  # type: ignore[union-attr]
         if engine.target == "cpu" and engine.fused is not False and param.size >= REPEATED and has_numba():
             from spikecore.kernels.trace import NotElementwise
             from spikecore.kernels.update import update
 
             with suppress(NotElementwise):  # a rule of the user's that is not elementwise, e.g. with a norm
-                return update(optimizer, param, grad, slots, self.steps_done, self.lr)
-        return optimizer.update(engine.xp, param, grad, slots, self.steps_done, self.lr)
+                return update(spec, param, grad, slots, self.steps_done, lr)
+        return spec.update(engine.xp, param, grad, slots, self.steps_done, lr)
 
     # ---- streams ----
 
@@ -118,9 +124,8 @@ class NumpyExecutor(NetworkExecutor):
         self.lr = lr
 
     def slots(self) -> Dict[str, Any]:
-        names = [name for name, _ in leaves(self.params)]
-        return {f"{name}.{slot}": x for name, arrays in zip(names, self._slots) for slot, x in arrays.items()}
+        return {f"{name}.{slot}": x for name, arrays in self._slots.items() for slot, x in arrays.items()}
 
     def load_slots(self, slots: Dict[str, Any]) -> None:
         wanted = self.optimizer.slots if slots and self.optimizer is not None else ()
-        self._slots = [{slot: slots[f"{name}.{slot}"] for slot in wanted} for name, _ in leaves(self.params)]
+        self._slots = {name: {slot: slots[f"{name}.{slot}"] for slot in wanted} for name in self.trained}

@@ -10,7 +10,7 @@ from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 import torch
 
 from spikecore.api.core.layer import Key
-from spikecore.api.core.tree import Params, Tree, leaves, map_leaves
+from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves
 from spikecore.api.layers.network import Output, objective
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -28,13 +28,27 @@ class TorchExecutor(NetworkExecutor):
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
-        self.params = map_leaves(lambda x: x.detach().requires_grad_(), self.params)
-        self.leaves: List[Any] = [x for _, x in leaves(self.params)]
-        self.size = sum(x.numel() for x in self.leaves)
-        self.torch_optimizer = _build(self.optimizer, self.leaves) if self.optimizer and self.leaves else None
+        self.params = map_leaves(torch.Tensor.detach, self.params)
+        flat = leaves(self.params)
+        self.size = sum(x.numel() for _, x in flat)
+        trained = {name: x.requires_grad_() for name, x in flat if self.optimizer is None or name in self.trained}
+        self.leaves: List[Any] = list(trained.values())  # those that are not frozen
+        self.torch_optimizer = self._build(trained) if self.optimizer and trained else None
         if self.reduction is not None:
             self.reduction.close()
         self.reduction = Reduction(self.leaves) if self.ranks.size > 1 else None
+
+    def _build(self, trained: Dict[str, Any]) -> torch.optim.Optimizer:
+        """torch's optimiser for the parameters that are trained, with a group for each set of options."""
+        self.specs: List[Optimizer] = []  # of torch's groups, in order
+        groups: List[Dict[str, Any]] = []
+        for name, x in trained.items():
+            spec = self.trained[name]
+            if spec not in self.specs:
+                self.specs.append(spec)
+                groups.append({**_options(spec), "params": []})
+            groups[self.specs.index(spec)]["params"].append(x)
+        return _build(self.optimizer, groups)
 
     def step(
         self,
@@ -91,14 +105,25 @@ class TorchExecutor(NetworkExecutor):
         return super().collect(figures)
 
     def update(self) -> None:
+        self._end_batches()
+        self._update()
+        self.discard()
+
+    def gradient(self) -> Params:
+        self._end_batches()
+        pairs = zip(self.trained, self.leaves)
+        grads = {name: torch.zeros_like(x).detach() if x.grad is None else x.grad for name, x in pairs}
+        self.discard()
+        return Params(grads)
+
+    def _end_batches(self) -> None:
+        """Make the mean of the gradients that ``add`` has made, and take the buffers that it has left."""
         if self.added != 1.0:
             for x in self.leaves:
                 if x.grad is not None:
                     x.grad /= self.added
         if self.moved is not None:
             self.buffers = self.moved
-        self._update()
-        self.discard()
 
     def discard(self) -> None:
         super().discard()
@@ -108,8 +133,9 @@ class TorchExecutor(NetworkExecutor):
             weight.grad = None
 
     def apply(self, grads: Params) -> None:
-        for x, (_, g) in zip(self.leaves, leaves(grads)):
-            x.grad = g
+        given = flatten(grads)
+        for name, x in zip(self.trained, self.leaves):
+            x.grad = given[name] if self.clip_norm is None else given[name].clone()  # clipping is in place
         self._update()
 
     def _update(self) -> None:
@@ -135,7 +161,7 @@ class TorchExecutor(NetworkExecutor):
             for slot in names:
                 array = states[weight].get(slot, weight) if weight in states else weight
                 if array.shape != weight.shape or array.dtype != weight.dtype:
-                    name = next(name for name, x in leaves(self.params) if x is weight)
+                    name = dict(zip(map(id, self.leaves), self.trained))[id(weight)]
                     raise ValueError(
                         f"{name}.{slot} is {array.dtype} of shape {tuple(array.shape)}, its parameter {weight.dtype} "
                         f"of shape {tuple(weight.shape)}"
@@ -148,14 +174,14 @@ class TorchExecutor(NetworkExecutor):
     def set_lr(self, lr: float) -> None:
         self.lr = lr
         if self.torch_optimizer is not None:
-            for group in self.torch_optimizer.param_groups:
-                group["lr"] = lr
+            for group, spec in zip(self.torch_optimizer.param_groups, self.specs):
+                group["lr"] = self.optimizer.rate(spec, lr)  # type: ignore[union-attr]
 
     def slots(self) -> Dict[str, Any]:
         if self.torch_optimizer is None or self.optimizer is None:
             return {}
         arrays = {}
-        for name, x in leaves(self.params):
+        for name, x in zip(self.trained, self.leaves):
             state = self.torch_optimizer.state.get(x, {})
             arrays.update({f"{name}.{slot}": state[slot] for slot in self.optimizer.slots if slot in state})
         return arrays
@@ -163,7 +189,7 @@ class TorchExecutor(NetworkExecutor):
     def load_slots(self, slots: Dict[str, Any]) -> None:
         if self.torch_optimizer is None or self.optimizer is None:
             return
-        for name, x in leaves(self.params):
+        for name, x in zip(self.trained, self.leaves):
             state = {slot: slots[f"{name}.{slot}"] for slot in self.optimizer.slots} if slots else {}
             if isinstance(self.optimizer, (Adam, RMSprop)) and state:
                 state["step"] = torch.tensor(float(self.steps_done), device=x.device if FUSED else "cpu")
@@ -180,11 +206,16 @@ KINDS = {
 }
 
 
-def _build(spec: Optional[Optimizer], params: List[Any]) -> torch.optim.Optimizer:
-    """Build a torch optimiser from its description, whose fields have the names of torch's arguments."""
+def _build(spec: Optional[Optimizer], groups: List[Dict[str, Any]]) -> torch.optim.Optimizer:
+    """Build a torch optimiser from its description and its groups of parameters."""
     kind = KINDS.get(type(spec))  # type: ignore[arg-type]
     if kind is None:
         names = ", ".join(sorted(known.__name__ for known in KINDS))
         raise TypeError(f"optimizer={spec!r} is not one that the torch engine knows: {names}")
     options = {"fused": True} if "fused" in inspect.signature(kind).parameters and FUSED else {}
-    return kind(params, **vars(spec), **options)
+    return kind(groups, **_options(spec), **options)
+
+
+def _options(spec: Any) -> Dict[str, Any]:
+    """The fields of a description, which have the names of torch's arguments."""
+    return {name: value for name, value in vars(spec).items() if name != "groups"}
