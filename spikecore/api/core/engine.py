@@ -52,6 +52,7 @@ class Engine(abc.ABC):
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
         has_double: whether it can compute in "float64".
+        approximates: the options of this engine that make its results approximate, as text; "" if there are none.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Engine(abc.ABC):
     xp: Vocabulary
     modules: Tuple[str, ...] = ()
     has_double: bool = True
+    approximates: str = ""
 
     def _repr_html_(self) -> str:
         rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]
@@ -176,7 +178,7 @@ class Engine(abc.ABC):
         return self
 
     def exact(self) -> Engine:
-        """The same engine without options that make its gradients approximate; ``verify`` judges by this one."""
+        """The same engine without options that make its results approximate; ``verify`` judges by this one."""
         return self
 
     def isolated(self) -> ContextManager[Any]:

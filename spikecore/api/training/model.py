@@ -479,7 +479,7 @@ class Model:
         else:
             self.unfinished = None
         if resume is False or not same_training(self.optimizer, optimizer):
-            state.update(optimizer={}, step=0)
+            state.update(optimizer={}, step=0, scaler=None)
         shape: Any = self.input_shape  # not None, since there are weights
         executor, _ = self._holder(shape, state, loss, optimizer, **options)
         self.executor.close()

@@ -14,6 +14,7 @@ from spikecore.api.layers.network import Output, objective
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.engines.torch.modes import compiling, in_func
+from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.threads import alone
 from spikecore.kernels.runtime.blas import PART
 
@@ -27,6 +28,13 @@ class TorchExecutor(NetworkExecutor):
         self.leaves: List[Any] = [x for _, x in leaves(self.params)]
         self.size = sum(x.numel() for x in self.leaves)
         self.torch_optimizer = _build(self.optimizer, self.leaves) if self.optimizer and self.leaves else None
+        scales = self.torch_optimizer is not None and self.engine.precision == "fp16"
+        self.scaler = Scaler(self.engine.device) if scales else None
+
+    @property
+    def skipped(self) -> int:
+        """How many updates were left out because a gradient in float16 overflowed."""
+        return 0 if self.scaler is None else self.scaler.skipped
 
     def step(
         self,
@@ -67,11 +75,16 @@ class TorchExecutor(NetworkExecutor):
             operands = (self.params, buffers, x, y, state)
             value, (out, buffers) = objective(self.network, self.loss, run, *operands, lengths)
         if self.torch_optimizer is not None and value.requires_grad:
-            (value if weight == 1.0 else weight * value).backward()
+            weighted = value if weight == 1.0 else weight * value
+            (weighted if self.scaler is None else self.scaler.scaled(weighted)).backward()
         self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
         return float(value.detach()), out
 
     def update(self) -> None:
+        if self.scaler is not None and not self.scaler.finite(self.torch_optimizer):
+            self.buffers = self.buffers if self.moved is None else self.moved
+            self.discard()
+            return
         if self.added != 1.0:
             for x in self.leaves:
                 if x.grad is not None:
@@ -119,6 +132,14 @@ class TorchExecutor(NetworkExecutor):
                         f"{name}.{slot} is {array.dtype} of shape {tuple(array.shape)}, its parameter {weight.dtype} "
                         f"of shape {tuple(weight.shape)}"
                     )
+
+    def state(self) -> Dict[str, Any]:
+        return {**super().state(), **({} if self.scaler is None else {"scaler": self.scaler.state()})}
+
+    def load(self, state: Dict[str, Any]) -> None:
+        super().load(state)  # which makes a new scaler
+        if self.scaler is not None and state.get("scaler") is not None:
+            self.scaler.load(state["scaler"])
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         with torch.set_grad_enabled(in_func() and torch.is_grad_enabled()):  # torch.func asks for gradients
