@@ -53,6 +53,7 @@ class Engine(abc.ABC):
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
         has_double: whether it can compute in "float64".
+        approximates: the options of this engine that make its results approximate, as text; "" if there are none.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Engine(abc.ABC):
     _made_of: Tuple[Tuple[Any, ...], Dict[str, Any]]
     modules: Tuple[str, ...] = ()
     has_double: bool = True
+    approximates: str = ""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
         engine = super().__new__(cls)
@@ -187,7 +189,7 @@ class Engine(abc.ABC):
         return self
 
     def exact(self) -> Engine:
-        """The same engine without options that make its gradients approximate; ``verify`` judges by this one."""
+        """The same engine without options that make its results approximate; ``verify`` judges by this one."""
         return self
 
     def isolated(self) -> ContextManager[Any]:

@@ -20,6 +20,11 @@ from spikecore.arguments import checked
 EngineName = Literal["numpy", "torch", "cupy", "ipu"]
 ENVIRONMENT = "SPIKECORE_ENGINE"
 ENTRY_POINTS = "spikecore.engines"
+TORCH_HAS = {  # options of the torch engine, and what to say of them where another engine is asked for them
+    "device": "has devices",
+    "precision": "computes products in bf16 or fp16",
+    "checkpoint_layers": "computes groups of layers again",
+}
 DEVICE = re.compile(r"(cuda|mps|cpu|xpu|gpu)(:\d+)?$")
 
 
@@ -110,7 +115,8 @@ def _constructed(name: str, maker: Any, options: Dict[str, Any]) -> Engine:
         strange = [option for option in options if option not in known]
         if not strange or any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise
-        torch = "; engine='torch' has devices" if strange[0] == "device" else ""
+        remedy = TORCH_HAS.get(strange[0])
+        torch = f"; engine='torch' {remedy}" if remedy else ""
         raise TypeError(f"engine {name!r}: {unknown('option', strange[0], known)}{torch}") from None
 
 

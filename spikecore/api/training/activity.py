@@ -217,6 +217,7 @@ def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     if not isinstance(layer, (Conv1d, Conv2d)):
         return None
     kernel: Any = layer.kernel_size
+    engine = engine.exact()  # half precision does not count beyond 256
     ones = engine.asarray(engine.xp.ones((layer.groups, layer.in_channels // layer.groups, *kernel)))
     flat = engine.xp.reshape(active, (-1, *active.shape[2:]))
     met = engine.xp.conv(flat, ones, None, layer.stride, layer.padding, layer.dilation, layer.groups)

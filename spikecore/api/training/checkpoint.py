@@ -67,6 +67,7 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
         "input_shape": model.input_shape,
         "step": state["step"],
         "lr": state["lr"],
+        "scaler": state.get("scaler"),
         "epochs_done": model.epochs_done,
         "unfinished": None if model.unfinished is None else vars(model.unfinished),
         "history": [_row(i, row) for i, row in enumerate(model.history)],
@@ -165,7 +166,7 @@ def _checked(about: Any) -> Dict[str, Any]:
         raise CheckpointError("damaged or not a spikecore model: it names no format")
     if about["format"] > FORMAT:
         raise CheckpointError(f"format {about['format']} is newer than this version of spikecore reads ({FORMAT})")
-    about = {"unfinished": None, **about}  # earlier versions did not write it
+    about = {"unfinished": None, "scaler": None, **about}  # earlier versions did not write them
     for name, (fits, what) in ENTRIES.items():
         if name not in about or not fits(about[name]):
             problem = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
@@ -196,6 +197,7 @@ ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "input_shape": (lambda x: isinstance(x, list) and all(is_whole(n, 1) for n in x), "a list of ints >= 1"),
     "step": (lambda x: is_whole(x, 0), "an int >= 0"),
     "lr": (is_finite, "a finite number"),
+    "scaler": (lambda x: x is None or isinstance(x, dict), "the scale of a loss in float16, or null"),
     "epochs_done": (lambda x: is_whole(x, 0), "an int >= 0"),
     "unfinished": (_is_average, "how far an epoch had come, or null"),
     "history": (lambda x: isinstance(x, list) and all(isinstance(row, dict) for row in x), "a list of rows"),
@@ -216,7 +218,7 @@ def _fitting(
     for name, x in arrays.items():
         if x.dtype.name != about["dtype"]:
             raise CheckpointError(f"{name} has dtype {x.dtype}, but the model computed in {about['dtype']}")
-    state: Dict[str, Any] = {"step": about["step"], "lr": about["lr"]}
+    state: Dict[str, Any] = {name: about[name] for name in ("step", "lr", "scaler")}
     for part in ARRAYS:
         state[part] = {name[len(part) + 1 :]: x for name, x in arrays.items() if name.startswith(f"{part}/")}
     try:

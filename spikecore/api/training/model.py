@@ -513,7 +513,7 @@ class Model(OwnLoop):
         else:
             self.unfinished = None
         if resume is False or not keeps_moments(self.optimizer, optimizer, state["params"]):
-            state.update(optimizer={}, step=0)
+            state.update(optimizer={}, step=0, scaler=None)
         trained = optimizer.by_name(state["params"])
         frozen = [name for name, spec in trained.items() if spec is None]
         slots = {name: x for name, x in state["optimizer"].items() if name.rpartition(".")[0] not in frozen}

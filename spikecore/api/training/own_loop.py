@@ -244,7 +244,7 @@ class OwnLoop:
         self, feed: Feed, loss: Any, x: Any, targets: Any, lengths: Any, seed: Optional[Seed], first: int
     ) -> Batch:
         """A user's batch, checked; it builds the model if need be."""
-        executor: Any = getattr(self, "_executor")
+        executor: Any = self._executor
         number = executor.steps_done if executor is not None else 0
         path = (self.seed, "step", number) if seed is None else seed if isinstance(seed, tuple) else (seed,)
         key = Key(path, first)

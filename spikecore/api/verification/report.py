@@ -67,6 +67,7 @@ class Report:
         remarks: what a reader should know before trusting the verdict, e.g. that a layer never fires.
         notes: details for the table, e.g. how each layer runs.
         independent: whether the reference is another engine than the one under test.
+        approximates: the options without which the engine was verified, as text.
         silent: whether gradients are zero because nothing fires; those rows are not checked, and that fails nothing.
     """
 
@@ -74,6 +75,7 @@ class Report:
     engine: str = ""
     reference: str = ""
     differentiated: str = ""
+    approximates: str = ""
     rows: List[Row] = field(default_factory=list)
     divergences: List[Divergence] = field(default_factory=list)
     remarks: List[str] = field(default_factory=list)
@@ -109,8 +111,11 @@ class Report:
 
     @property
     def approximation(self) -> float:
-        """The largest relative change that ``sparse_backward`` makes to a gradient; NaN on an engine without it."""
-        return _largest([row for row in self.rows if row.check == APPROXIMATION])
+        """The largest relative change that ``sparse_backward`` or half precision makes to a gradient; NaN on an engine
+        without them.
+        """
+        rows = [row for row in self.rows if row.check == APPROXIMATION]
+        return _largest([row for row in rows if row.name.startswith("gradient")])
 
     def add(self, check: str, name: str, shape: Tuple[int, ...], errors: Tuple[float, float], limit: float) -> None:
         """Add a comparison; it is ok if its relative error is within ``limit``, and NaN fails."""
@@ -187,7 +192,7 @@ class Report:
         lines += [f"  {line}" for line in self.remarks]
         if not math.isnan(self.approximation):
             lines.append(
-                f"  not verified: sparse_backward changes gradients by up to {self.approximation:.1g} of their size"
+                f"  not verified: {self.approximates} changes gradients by up to {self.approximation:.1g} of their size"
             )
         lines += [f"  not checked: {what}" for what in self._unchecked()]
         return "\n".join(lines)

@@ -76,8 +76,9 @@ def verify(
 
     Returns:
         ``Report``: print it for the verdict, ``print(report.table())`` for every comparison, or read ``report.ok`` and
-        ``report.worst``, the largest relative error of a gradient. If the engine has ``sparse_backward`` > 0, gradients
-        are verified without it; ``report.approximation`` is the largest relative change that it makes to one.
+        ``report.worst``, the largest relative error of a gradient. If the engine has ``sparse_backward`` > 0 or a half
+        ``precision``, gradients are verified without it; ``report.approximation`` is the largest relative change that it
+        makes to one.
 
     Raises:
         TypeError: ``model`` is something else.
@@ -297,11 +298,17 @@ def _approximation(report: Report, problem: Problem, engine: Engine, exact: Engi
     report.notes.append(
         f"{APPROXIMATION}: gradients of {engine!r} against those of {exact!r}, which is what was verified"
     )
-    for name, (a, b) in _gradients(gradient(engine, problem), gradient(exact, problem)):
+    report.approximates = engine.approximates
+    ours, theirs = gradient(engine, problem), gradient(exact, problem)
+    report.measure(APPROXIMATION, "loss", (), _errors(*_array(ours.loss, theirs.loss), 0.0))
+    largest = max((float(abs(g).max()) for g in theirs.grads.values() if g is not None and g.size), default=0.0)
+    for name, (a, b) in _gradients(ours, theirs):
         if a is None:
             report.note(APPROXIMATION, name, tuple(b.shape), UNAVAILABLE)
         else:
-            report.measure(APPROXIMATION, name, tuple(b.shape), _errors(a, b, 0.0))
+            worst, relative = _errors(a, b, 0.0)
+            noise = b.size and float(abs(b).max()) <= NOISE[exact.dtype] * largest  # e.g. of a bias before BatchNorm
+            report.measure(APPROXIMATION, name, tuple(b.shape), (worst, worst / largest if noise else relative))
 
 
 # ---- the reference against finite differences ----------------------------------------------------------------------

@@ -172,6 +172,10 @@ class NumpyEngine(Lowers, ArrayEngine):
     def unfused(self) -> NumpyEngine:
         return type(self)(self.dtype, self.namespace, False, self.checkpoint_every, self.sparse_backward)
 
+    @property
+    def approximates(self) -> str:
+        return "sparse_backward" if self.sparse_backward else ""
+
     def exact(self) -> NumpyEngine:
         if not self.sparse_backward:
             return self

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, Callable, ContextManager, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, Literal, Optional, Tuple
 
 import numpy as np
 import torch
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.layer import not_by_steps
+from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.layers.containers import Container, stages_of
+from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.spatial import Conv1d, Conv2d
+from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate.truncated import checked_least, truncated
 from spikecore.arguments import real
-from spikecore.engines.stages import Lowers
+from spikecore.engines.stages import Lowers, Readout
 from spikecore.engines.torch.devices import check_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
 from spikecore.engines.torch.namespace import words
+from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
 from spikecore.engines.torch.ranks import ranks_of
+from spikecore.engines.torch.recompute import grouped
 
 DTYPES = ("float32", "float64")
 HALF = (torch.float16, torch.bfloat16)
+Precision = Literal["float32", "bf16", "fp16"]
 
 
 class TorchEngine(Lowers, Engine):
@@ -42,17 +49,26 @@ class TorchEngine(Lowers, Engine):
             many steps only and computes the steps between again; None stores everything. Kernels always compute again.
         sparse_backward: a surrogate's derivative of at most this magnitude counts as zero, finite and >= 0; default
             0.0: gradients are exact. See docs/sparse.md.
+        precision: in what products and convolutions compute, in training and in evaluation. "float32", the default: in
+            ``dtype``. "bf16" or "fp16": in half precision; states, neurons, losses, weights and the optimiser stay in
+            float32. "fp16" needs an accelerator, and scales the loss. See docs/memory.md.
+        checkpoint_layers: number of layers, >= 1. In training each group of about so many layers keeps its input alone,
+            and the backward pass computes the group again; None stores everything.
 
     Raises:
-        ValueError: a dtype, ``fused``, ``checkpoint_every`` or ``sparse_backward`` other than these, a name that is no
-            device, or a device that the installed torch cannot use.
+        ValueError: a dtype, ``fused``, ``checkpoint_every``, ``checkpoint_layers``, ``sparse_backward`` or ``precision``
+            other than these, a name that is no device, a device that the installed torch cannot use, or a precision
+            that does not go with device or dtype.
     """
 
     name = "torch"
     modules = ("torch",)
 
     together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
-    sparse_backward: float = 0.0  # of engines that are made of this one and have no such option
+    # of engines that are made of this one and have no such options
+    sparse_backward: float = 0.0
+    precision: str = FULL
+    checkpoint_layers: Optional[int] = None
 
     def __init__(
         self,
@@ -61,22 +77,42 @@ class TorchEngine(Lowers, Engine):
         fused: Any = "auto",
         checkpoint_every: Optional[int] = None,
         sparse_backward: float = 0.0,
+        precision: Precision = "float32",
+        checkpoint_layers: Optional[int] = None,
     ) -> None:
         if fused not in ("auto", True, False):
             raise ValueError(f"fused={fused!r} must be 'auto', True or False")
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} must be one of {', '.join(DTYPES)}")
         check_device(device)
-        if checkpoint_every is not None and not is_whole(checkpoint_every, 1):
-            raise ValueError(f"checkpoint_every={checkpoint_every!r} must be a number of steps, at least 1, or None")
+        check_precision(precision, dtype, device)
+        for name, many, of in (
+            ("checkpoint_every", checkpoint_every, "steps"),
+            ("checkpoint_layers", checkpoint_layers, "layers"),
+        ):
+            if many is not None and not is_whole(many, 1):
+                raise ValueError(f"{name}={many!r} must be a number of {of}, at least 1, or None")
         self.device, self.dtype, self.fused, self.checkpoint_every = str(device), dtype, fused, checkpoint_every
         self.sparse_backward = checked_least(sparse_backward)
         self.truncation = repr(self.sparse_backward)  # a text is a constant to Dynamo, a number may vary
-        self.xp = words(self.device, dtype, lean=True, look=fused is not False)
+        self.precision, self.checkpoint_layers = precision, checkpoint_layers
+        self.xp = words(self.device, dtype, lean=True, look=fused is not False and precision == FULL)
+        if precision != FULL:
+            self.xp = narrow(self.xp, precision)
+            self.full = self._like(precision=FULL)
 
     def __repr__(self) -> str:
         truncation = f", sparse_backward={self.sparse_backward!r}" if self.sparse_backward else ""
-        return f"TorchEngine(device={self.device!r}, dtype={self.dtype!r}{truncation})"
+        precision = f", precision={self.precision!r}" if self.precision != FULL else ""
+        return f"TorchEngine(device={self.device!r}, dtype={self.dtype!r}{truncation}{precision})"
+
+    def _like(self, **changes: Any) -> TorchEngine:
+        """The engine with some options changed."""
+        options = {name: getattr(self, name) for name in ("device", "dtype", "fused", "checkpoint_every")}
+        for name, default in (("sparse_backward", 0.0), ("precision", FULL), ("checkpoint_layers", None)):
+            if getattr(self, name) != default:  # an engine that is made of this one may not have the option
+                options[name] = getattr(self, name)
+        return type(self)(**{**options, **changes})
 
     # ---- host and engine ----
 
@@ -152,6 +188,10 @@ class TorchEngine(Lowers, Engine):
         window: Optional[int] = None,
         repeating: bool = False,
     ) -> Tuple[Any, State, State]:
+        option: Any
+        if self.precision != FULL:  # a neuron's step is in float32, products in it included
+            option = {"steps": steps, "record": record, "window": window, "repeating": repeating}
+            return self.full.scan(stepper, params, state, inputs, **option)
         steps = inputs.shape[0] if steps is None else steps
         check_steps(steps, inputs.shape[0])
         if inputs.dtype in HALF:  # states and arithmetic in float32, spikes in the input's dtype
@@ -162,7 +202,7 @@ class TorchEngine(Lowers, Engine):
                 results = fused_scan(self, *run, inputs, steps, record, window, repeating)
                 if results is not None:
                     return results
-            option: Any = {"steps": steps, "record": record, "window": window, "repeating": repeating}
+            option = {"steps": steps, "record": record, "window": window, "repeating": repeating}
             outputs, *rest = self.scan(*run, inputs.float(), **option)
             return outputs.to(inputs.dtype), *rest
         if self.fused is not False and read_by_dynamo():
@@ -202,11 +242,33 @@ class TorchEngine(Lowers, Engine):
         """
         return not repeating
 
+    def lower(self, network: Any) -> Tuple[Stage, ...]:
+        stages = super().lower(network)
+        if self.precision != FULL:  # kernels that multiply spikes where they are made do so in float32
+            alone = [
+                (Alone(stage.names[0], stage.neuron), Alone(stage.names[1], stage.linear))
+                if isinstance(stage, Readout)
+                else (stage,)
+                for stage in stages
+            ]
+            stages = tuple(stage for some in alone for stage in some)
+        return stages if self.checkpoint_layers is None else grouped(stages, self.checkpoint_layers)
+
+    def keeping(self) -> TorchEngine:
+        """The engine without ``checkpoint_layers``."""
+        return self if self.checkpoint_layers is None else self._like(checkpoint_layers=None)
+
+    def autocast(self) -> ContextManager[Any]:
+        """A context in which torch's own modules compute in the engine's ``precision``."""
+        return autocast(self.device, self.precision)
+
     def explain(self, stepper: Any) -> str:
         from spikecore.kernels.select import explain
 
         if isinstance(stepper, Container):
             return stages_of(self, stepper)
+        if self.precision != FULL:
+            return f"{self.full.explain(stepper)}{_in_half(stepper, self.precision)}"
         target = self.device.partition(":")[0]
         if target in ("cpu", "cuda"):
             return explain(self.fused, stepper, target, self.sparse_backward)
@@ -230,15 +292,23 @@ class TorchEngine(Lowers, Engine):
         return ranks_of()
 
     def with_dtype(self, dtype: str) -> TorchEngine:
-        return type(self)(self.device, dtype, self.fused, self.checkpoint_every, self.sparse_backward)
+        return self._like(dtype=dtype, **({} if dtype == self.dtype else self._in_full()))
 
     def unfused(self) -> TorchEngine:
-        return type(self)(self.device, self.dtype, False, self.checkpoint_every, self.sparse_backward)
+        return self._like(fused=False)
+
+    @property
+    def approximates(self) -> str:
+        half = "" if self.precision == FULL else f"precision={self.precision!r}"
+        return " and ".join(filter(None, ["sparse_backward" if self.sparse_backward else "", half]))
 
     def exact(self) -> TorchEngine:
-        if not self.sparse_backward:
+        if not self.approximates:
             return self
-        return type(self)(self.device, self.dtype, self.fused, self.checkpoint_every)
+        return self._like(**({"sparse_backward": 0.0} if self.sparse_backward else {}), **self._in_full())
+
+    def _in_full(self) -> Dict[str, str]:
+        return {} if self.precision == FULL else {"precision": FULL}
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
@@ -246,3 +316,11 @@ class TorchEngine(Lowers, Engine):
         from spikecore.engines.torch.executor import TorchExecutor
 
         return TorchExecutor(self, network, params, buffers, loss, optimizer, **options)
+
+
+def _in_half(layer: Any, precision: str) -> str:
+    """For ``explain``: which of a layer's products are in half precision."""
+    if isinstance(layer, Stepper):
+        projects = type(layer).project is not Stepper.project
+        return f"; the product with its input in {precision}, its steps in float32" * projects
+    return f"; its product in {precision}" * isinstance(layer, (Linear, Conv1d, Conv2d))

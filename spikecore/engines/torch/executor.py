@@ -16,6 +16,7 @@ from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.engines.torch.across import across
 from spikecore.engines.torch.modes import compiling, in_func
+from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
 from spikecore.engines.torch.threads import alone
 from spikecore.kernels.runtime.blas import PART
@@ -37,9 +38,16 @@ class TorchExecutor(NetworkExecutor):
         if self.reduction is not None:
             self.reduction.close()
         self.reduction = Reduction(self.leaves) if self.ranks.size > 1 else None
+        scales = self.torch_optimizer is not None and self.engine.precision == "fp16"
+        self.scaler = Scaler(self.engine.device) if scales else None
+
+    @property
+    def skipped(self) -> int:
+        """How many updates were left out because a gradient in float16 overflowed."""
+        return 0 if self.scaler is None else self.scaler.skipped
 
     def _build(self, trained: Dict[str, Any]) -> torch.optim.Optimizer:
-        """torch's optimiser for the parameters that are trained, with a group for each set of options."""
+        """Torch's optimiser for the parameters that are trained, with a group for each set of options."""
         self.specs: List[Optimizer] = []  # of torch's groups, in order
         groups: List[Dict[str, Any]] = []
         for name, x in trained.items():
@@ -95,7 +103,8 @@ class TorchExecutor(NetworkExecutor):
         if self.reduction is not None and last:
             self.reduction.expect()
         if self.torch_optimizer is not None and value.requires_grad:
-            (value if weight == 1.0 else weight * value).backward()
+            weighted = value if weight == 1.0 else weight * value
+            (weighted if self.scaler is None else self.scaler.scaled(weighted)).backward()
         self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
         return float(value.detach()), out
 
@@ -105,8 +114,8 @@ class TorchExecutor(NetworkExecutor):
         return super().collect(figures)
 
     def update(self) -> None:
-        self._end_batches()
-        self._update()
+        if self._end_batches():
+            self._update()
         self.discard()
 
     def gradient(self) -> Params:
@@ -116,14 +125,18 @@ class TorchExecutor(NetworkExecutor):
         self.discard()
         return Params(grads)
 
-    def _end_batches(self) -> None:
-        """Make the mean of the gradients that ``add`` has made, and take the buffers that it has left."""
+    def _end_batches(self) -> bool:
+        """Make the mean of the gradients that ``add`` has made, and take the buffers that it has left; returns whether
+        no gradient in float16 has overflowed.
+        """
+        finite = self.scaler is None or self.scaler.finite(self.torch_optimizer)
         if self.added != 1.0:
             for x in self.leaves:
                 if x.grad is not None:
                     x.grad /= self.added
         if self.moved is not None:
             self.buffers = self.moved
+        return finite
 
     def discard(self) -> None:
         super().discard()
@@ -166,6 +179,14 @@ class TorchExecutor(NetworkExecutor):
                         f"{name}.{slot} is {array.dtype} of shape {tuple(array.shape)}, its parameter {weight.dtype} "
                         f"of shape {tuple(weight.shape)}"
                     )
+
+    def state(self) -> Dict[str, Any]:
+        return {**super().state(), **({} if self.scaler is None else {"scaler": self.scaler.state()})}
+
+    def load(self, state: Dict[str, Any]) -> None:
+        super().load(state)  # which makes a new scaler
+        if self.scaler is not None and state.get("scaler") is not None:
+            self.scaler.load(state["scaler"])
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         with torch.set_grad_enabled(in_func() and torch.is_grad_enabled()):  # torch.func asks for gradients

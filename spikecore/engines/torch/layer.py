@@ -14,7 +14,7 @@ from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree
 from spikecore.api.core.random import stream
 from spikecore.api.core.tree import flatten, nested
-from spikecore.engines.torch.engine import TorchEngine
+from spikecore.engines.torch.engine import HALF, TorchEngine
 from spikecore.engines.torch.nn.state import neurons_of
 
 FLOATS = (torch.float32, torch.float64)
@@ -126,7 +126,9 @@ class Torch(Stateless):
             if train and key is not None:  # what the module draws depends on the key alone, so that runs can be resumed
                 first, second = stream((*key.path, key.first))
                 torch.manual_seed((first << 32) | second)
-            y = self._called(tensors, x.flatten(0, 1), train)
+            with engine.autocast():
+                y = self._called(tensors, x.flatten(0, 1), train)
+            y = y.to(x.dtype) if y.dtype in HALF else y
         after = {name: tensors[name].detach().to(value.dtype) for name, value in flatten(buffers).items()}
         return y.unflatten(0, tuple(x.shape[:2])), Tree(nested(after))
 
