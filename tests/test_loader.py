@@ -431,3 +431,57 @@ def test_bad_sequences_and_shards_are_refused():
         Loader(np.zeros((5, 1)), batch_size=2).shard(0, 2)
     with pytest.raises(DataError, match=r"is a shard already"):
         loader.shard(0, 2).shard(0, 1)
+
+
+# ---- what fit tells its data ---------------------------------------------------------------------------------------
+
+
+def test_an_epoch_reaches_data_sets_and_samplers_of_a_torch_loader():
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra torch)")
+
+    class Sampler(torch.utils.data.SequentialSampler):
+        heard = ()
+
+        def set_epoch(self, epoch):
+            self.heard = (*self.heard, epoch)
+
+    data = events(6, None, DropEvents(0.5, seed=1), ToFrames(steps=3))
+    seen = []
+    model = sc.Model(sc.Sequential(sc.Flatten(), sc.Linear(72, 3), sc.Leaky()), "numpy", input_shape=(2, 6, 6))
+
+    class Seen(torch.utils.data.DataLoader):
+        def __iter__(self):
+            for x, y in super().__iter__():
+                seen.append(x.numpy())
+                yield x, y
+
+    part = torch.utils.data.Subset(data, range(6))  # as random_split makes it
+    loader = Seen(part, batch_size=6, sampler=Sampler(part))
+    model.fit(loader, time_axis=1, epochs=2, progress=False)
+    assert loader.sampler.heard == (0, 1)
+    for epoch, x in enumerate(seen):
+        np.testing.assert_array_equal(x.swapaxes(0, 1), data.batch(np.arange(6), epoch))
+    assert (seen[0] != seen[1]).any()
+    kept = torch.utils.data.DataLoader(data, num_workers=1, persistent_workers=True)
+    with pytest.raises(ValueError, match=r"persistent_workers=True.*EventDataset\(events.*persistent_workers=False"):
+        model.fit(kept, time_axis=1, progress=False)
+
+
+@FORKS
+@pytest.mark.parametrize("where", ["training", "validation"])
+def test_fit_leaves_no_processes_after_an_error(where):
+    class Stop(Exception):
+        pass
+
+    def loss(out, targets):
+        if multiprocessing.active_children():
+            raise Stop
+        return sc.functional.ce_rate_loss()(out, targets)
+
+    model = sc.Model(sc.Sequential(sc.Flatten(), sc.Linear(72, 3), sc.Leaky()), "numpy", input_shape=(2, 6, 6))
+    frames = events(6, None, ToFrames(steps=3))
+    fed = {name: Loader(frames, batch_size=2, workers=1 if name == where else 0) for name in ("training", "validation")}
+    with pytest.raises(Stop) as caught:  # its traceback holds the frames of the loops
+        model.fit(fed["training"], loss, validation=fed["validation"], progress=False)
+    assert caught.tb is not None
+    assert not multiprocessing.active_children()

@@ -11,10 +11,14 @@ import signal
 import threading
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
-from typing import Any, Callable, Deque, Dict, Iterator, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, NamedTuple, Sequence, Tuple
+
+import numpy as np
 
 from spikecore.samples.errors import DataError
 
+UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+SMALL, MOST = 1 << 16, 0.1  # bytes that are sent as they are; the largest part of an array that may not be zero
 _HELD: Dict[str, Any] = {}  # in a worker process: the function that reads
 
 
@@ -27,7 +31,7 @@ def loaded_ahead(
     error, and when a loop over it is left early. They also end if this process is killed.
 
     Args:
-        read: the function. What it raises is raised here, when its result is due.
+        read: the function, which returns a tuple with arrays. What it raises is raised here, when its result is due.
         tasks: arguments of its calls.
         workers: number of processes.
         prefetch: number of results that each process computes ahead.
@@ -48,7 +52,7 @@ def loaded_ahead(
             if len(coming) >= workers * prefetch:
                 break
         while coming:
-            result = coming.popleft().result()
+            result = _unpacked(coming.popleft().result())
             for task in left:
                 coming.append(pool.submit(_run, task))
                 break
@@ -93,4 +97,31 @@ def _end_with(sentinel: Any) -> None:
 def _run(task: Tuple[Any, ...]) -> Any:
     if "read" not in _HELD:  # here and not before, so that an error comes out where the result is due
         _HELD["read"] = pickle.loads(_HELD.pop("sent"))
-    return _HELD["read"](*task)
+    return tuple(_packed(array) for array in _HELD["read"](*task))
+
+
+class Sparse(NamedTuple):
+    """An array that is mostly zeros, for its way through a pipe: frames of events take a hundredth of their memory."""
+
+    shape: Tuple[int, ...]
+    places: np.ndarray
+    values: np.ndarray
+
+
+def _packed(array: Any) -> Any:
+    """The array, or what of it is not zero, if that is little. Zeros are compared by bits, since -0.0 is one, too."""
+    if not isinstance(array, np.ndarray) or array.nbytes < SMALL or array.dtype.itemsize not in UNSIGNED:
+        return array
+    flat = np.ascontiguousarray(array).ravel()
+    places = np.flatnonzero(flat.view(UNSIGNED[array.dtype.itemsize]))
+    return array if len(places) > flat.size * MOST else Sparse(array.shape, places, flat[places])
+
+
+def _unpacked(result: Tuple[Any, ...]) -> Tuple[Any, ...]:
+    return tuple(_whole(part) if isinstance(part, Sparse) else part for part in result)
+
+
+def _whole(part: Sparse) -> np.ndarray:
+    array = np.zeros(part.shape, part.values.dtype)
+    array.ravel()[part.places] = part.values
+    return array

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Protocol, Sequence
+from typing import Any, Dict, Generator, Iterable, Optional, Protocol, Sequence
 
 from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import scalar
@@ -15,7 +15,7 @@ from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_targets
 from spikecore.api.training.callbacks import Callback
-from spikecore.api.training.data import batches, behind, check_batches, lengths_of
+from spikecore.api.training.data import Batch, batches, begin_epoch, behind, check_batches, lengths_of
 from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import wholly
@@ -92,6 +92,7 @@ class Training:
     learning: Learning = Learning()
     window: Optional[int] = None
     bar: Progress = field(init=False, repr=False)  # of all epochs
+    given: Optional[Generator[Batch, None, None]] = field(default=None, init=False, repr=False)  # of this epoch
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
@@ -145,6 +146,8 @@ class Training:
             complete = True
         finally:
             self.bar.close(complete=complete)
+            if self.given is not None:
+                self.given.close()  # after an error, too: the data may have processes that load ahead
         return history
 
     def _bar(self) -> Progress:
@@ -188,12 +191,12 @@ class Training:
         return factor
 
     def _epoch(self, epoch: int) -> Row:
-        if hasattr(self.data, "set_epoch"):
-            self.data.set_epoch(epoch)
+        begin_epoch(self.data, epoch)
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
         self.bar.say(self._title(epoch))
-        for inputs, targets, lengths in behind(self.data, mean.batches):
+        self.given = behind(self.data, mean.batches)
+        for inputs, targets, lengths in self.given:
             self._step(epoch, mean, inputs, targets, lengths)
             mean.seconds = time.perf_counter() - begun
             self.bar.update(**mean.shown(), **shown_row(self.validated))
