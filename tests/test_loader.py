@@ -396,7 +396,7 @@ def test_recordings_of_unequal_length_are_sharded_with_lengths_only():
         ({"lengths": True}, r"lengths=True: the samples have no steps of their own; pass the number"),
         ({"bucket": 2}, r"bucket=2 needs the number of steps of each sample: pass lengths"),
         ({"bucket": 0, "lengths": [1, 1, 1, 1]}, r"bucket=0: need an integer of at least 1"),
-        ({"bucket": 2, "lengths": [1, 1, 9, 1]}, r"bucket=2 cuts batches along axis 1.*\(4, 3\).*up to 9"),
+        ({"bucket": 2, "lengths": [1, 1, 9, 1]}, r"bucket=2 cuts batches along axis 1.*3 entries.*up to 9"),
         ({"bucket": 2, "lengths": [1] * 4, "shuffle": False}, r"bucket changes the order.*shuffle=False keeps it"),
         ({"weights": [1] * 4, "shuffle": False}, r"weights changes the order.*shuffle=False keeps it"),
         ({"weights": [1, 2]}, r"weights have shape \(2,\), expected \(4,\)"),

@@ -130,11 +130,10 @@ class Loader:
                 f"bucket={self.bucket} needs the number of steps of each sample: pass lengths=[...], or read the "
                 "recordings first, dataset.in_memory()"
             )
-        shape = self._samples.inputs.shape if isinstance(self._samples, Arrays) else None
-        if shape is not None and not self._samples.fills and (len(shape) < 2 or shape[1] < self._steps.max()):
+        if self._samples.extent is not None and self._samples.extent < self._steps.max():
             raise DataError(
-                f"bucket={self.bucket} cuts batches along axis 1, the axis of time, to their longest sample; inputs "
-                f"have shape {shape}, and lengths go up to {self._steps.max()}: leave bucket out"
+                f"bucket={self.bucket} cuts batches along axis 1, the axis of time, to their longest sample; that axis "
+                f"has {self._samples.extent} entries, and lengths go up to {self._steps.max()}: leave bucket out"
             )
 
     def __repr__(self) -> str:

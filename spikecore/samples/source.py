@@ -18,6 +18,7 @@ class Samples(ABC):
         lengths: number of steps of each sample that count, if a batch is to say so; else None.
         steps: number of steps of each sample, if it is known before the samples are read; else None.
         fills: whether samples are sequences, of which a batch fills up the shorter ones.
+        extent: size of axis 1 of all samples as one array, which buckets cut; None where samples are filled up.
         held: whether a batch is a plain copy of what is in memory, so that a process of its own gains nothing.
     """
 
@@ -25,6 +26,7 @@ class Samples(ABC):
     lengths: Optional[np.ndarray] = None
     steps: Optional[np.ndarray] = None
     fills: bool = False
+    extent: Optional[int] = None
     held: bool = False
 
     @abstractmethod
@@ -62,6 +64,7 @@ class Arrays(Samples):
         self.fills = inputs.dtype == object
         self.steps = np.array([len(one) for one in inputs]) if self.fills else None
         self.lengths = self.steps if lengths is None else lengths
+        self.extent = None if self.fills else inputs.shape[1] if inputs.ndim > 1 else 0
 
     def batch(self, rows: np.ndarray, epoch: int) -> np.ndarray:
         return self.filled(rows, epoch, None)[0]
