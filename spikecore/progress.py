@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
+from typing import Any, Dict, Generator, Iterable, Iterator, Optional, Sequence
 
 from spikecore.printing import in_notebook
 
@@ -66,7 +66,7 @@ class Progress:
             self.bar.refresh()  # the last figures may be younger than what is on the screen
             self.bar.close()
 
-    def over(self, batches: Iterable[Any]) -> Iterator[Any]:
+    def over(self, batches: Iterable[Any]) -> Generator[Any, None, None]:
         """Iterate over batches, and close the bar at the end or after an error."""
         try:
             yield from batches

@@ -10,7 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params
-from spikecore.api.verification.gradient import Problem, _slope, slopes
+from spikecore.api.verification.gradient import Problem, _slope, gradient, slopes
 from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED, Report
 from spikecore.engines.numpy.engine import NumpyEngine
 
@@ -172,6 +172,27 @@ def test_encoders_and_sequences_are_verified_too():
     assert sc.verify(model, X, Y, num_steps=8, encoder=sc.spikegen.rate).ok
     sequence = np.random.default_rng(1).random((8, 6, 12))
     assert sc.verify(model, sequence, Y, time_axis=1).ok
+
+
+def test_steps_behind_a_samples_length_have_no_part_in_what_is_verified():
+    x = np.stack([X] * 6)
+    lengths = [6, 1, 3, 2, 6, 6, 5, 4]
+    model = sc.Model(net(), engine="torch", seed=1)
+    report = sc.verify(model, x, Y, lengths=lengths)
+    assert report.ok, str(report)
+    init = model.network.init(Key((1, "init")), (12,))
+    problem = Problem(
+        model.network, sc.functional.ce_rate_loss(), init.params, init.buffers, x, Y, None, 1, lengths=lengths
+    )
+    engine = NumpyEngine("float64")
+    grads, all_steps = (gradient(engine, one).grads["inputs"] for one in (problem, replace(problem, lengths=None)))
+    behind = np.arange(6)[:, None] >= np.array(lengths)
+    assert not grads[behind].any()
+    assert all_steps[behind].any()
+    with pytest.raises(ValueError, match=r"lengths\[0\] = 7"):
+        sc.verify(model, x, Y, lengths=[7] * 8)
+    with pytest.raises(NotImplementedError, match=r"engine 'ipu' compiles losses .* without lengths: verify on numpy"):
+        sc.verify(sc.Model(net(), "ipu", simulate=True, input_shape=12), x, Y, lengths=lengths)
 
 
 def test_bad_input_is_refused_as_in_fit():

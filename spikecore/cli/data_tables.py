@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, Optional, Tuple, Type
 
-from pydantic import AfterValidator, Field
-from typing_extensions import Annotated, Literal
+from pydantic import Field
+from typing_extensions import Literal
 
 from spikecore import datasets
-from spikecore.cli.schema import Section, one_of
+from spikecore.cli.data_keys import Data, Datasets
+from spikecore.cli.event_tables import DvsGesture, EventNpz, NMnist, Shd, Ssc
+from spikecore.cli.schema import one_of
 from spikecore.datasets.limits import MOST_BYTES
-
-Datasets = Tuple[datasets.Dataset, datasets.Dataset]
-
-
-def _validation(value: Any) -> Any:
-    fraction = isinstance(value, float) and 0.0 < value < 1.0
-    if value not in ("test", "none") and not fraction:
-        raise ValueError("must be 'test', 'none', or a fraction of the training samples in (0, 1)")
-    return value
-
-
-class Data(Section):
-    """Keys of every ``[data]`` table."""
-
-    batch_size: int = Field(64, ge=1, description="samples per batch")
-    shuffle: bool = Field(True, description="draw a new order of the training samples from the seed in each epoch")
-    drop_last: bool = Field(False, description="leave out the last training batch if it is smaller than the others")
-    validation: Annotated[Any, AfterValidator(_validation)] = Field(
-        "test",
-        description="what to evaluate after each epoch: 'test' for the test set, 'none', or a fraction in (0, 1): this "
-        "fraction of the training samples, taken from their end, is not trained on",
-    )
-
-    def load(self, seed: int) -> Datasets:
-        """Load training and test set.
-
-        Args:
-            seed: of the split into training and test samples, where it is random.
-
-        Raises:
-            DataError: the data are absent or damaged, or the package that contains them is missing.
-        """
-        raise NotImplementedError
 
 
 class Digits(Data):
@@ -95,30 +65,94 @@ class FashionMnist(Idx):
     reader: ClassVar[Any] = staticmethod(datasets.fashion_mnist)
 
 
-class Npz(Data):
+class Arrays(Data):
+    """Your own arrays by name, in one file or two."""
+
+    path: str = Field(description="the file with the training data, or with both parts")
+    test_path: Optional[str] = Field(None, description="the file with the test data; default: that of path")
+    inputs: Optional[str] = Field(
+        None, description="name of the array of inputs; default 'x_{part}', with two files 'inputs'"
+    )
+    targets: Optional[str] = Field(
+        None, description="name of the array of targets; default 'y_{part}', with two files 'targets'"
+    )
+    lengths: Optional[str] = Field(
+        None, description="name of the array with the number of steps of each sample; default: all steps count"
+    )
+
+
+class Npz(Arrays):
     """Your own arrays in one or two NumPy archives."""
 
     name: Literal["npz"] = "npz"
-    path: str = Field(description="the archive with the training data, or with both parts")
-    test_path: Optional[str] = Field(None, description="the archive with the test data; default: that of path")
-    inputs: Optional[str] = Field(
-        None, description="name of the array of inputs; default 'x_{part}', with two archives 'inputs'"
-    )
-    targets: Optional[str] = Field(
-        None, description="name of the array of targets; default 'y_{part}', with two archives 'targets'"
-    )
     max_bytes: int = Field(MOST_BYTES, ge=1, description="most bytes of memory that the arrays of each part may take")
 
     def load(self, seed: int) -> Datasets:
-        names = {"inputs": self.inputs, "targets": self.targets}
+        names = {"inputs": self.inputs, "targets": self.targets, "lengths": self.lengths}
         return datasets.npz(self.path, self.test_path, **names, max_bytes=self.max_bytes)
 
 
-TABLES: Dict[str, Type[Data]] = {
-    model.model_fields["name"].default: model for model in (Digits, FashionMnist, Mnist, MnistSample, Npz)
-}
+class Stored(Arrays):
+    """Your own arrays, of which a batch reads its own rows: they need not fit into memory."""
+
+    def load(self, seed: int) -> Datasets:
+        two = self.test_path is not None
+        given = {
+            "inputs": self.inputs or ("inputs" if two else "x_{part}"),
+            "targets": self.targets or ("targets" if two else "y_{part}"),
+            **({} if self.lengths is None else {"lengths": self.lengths}),
+        }
+        if not two and not all("{part}" in name for name in given.values()):
+            raise datasets.DataFileError(
+                f"{self.path}: {given} must each contain '{{part}}', or training and test data would be the same: set "
+                "test_path, or name arrays such as 'x_{part}', which stands for x_train and x_test"
+            )
+        places = {"train": self.path, "test": self.test_path or self.path}
+        train, test = (
+            self.read(place, {key: name.replace("{part}", part) for key, name in given.items()})
+            for part, place in places.items()
+        )
+        return train, test
+
+    def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
+        """The arrays of these names."""
+        raise NotImplementedError
+
+
+class Hdf5(Stored):
+    """Your own arrays in one or two HDF5 files."""
+
+    name: Literal["hdf5"] = "hdf5"
+
+    def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
+        return datasets.read_hdf5(path, **names)
+
+
+class Zarr(Stored):
+    """Your own arrays in one or two Zarr groups."""
+
+    name: Literal["zarr"] = "zarr"
+
+    def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
+        return datasets.read_zarr(path, **names)
+
+
+class Npy(Stored):
+    """Your own arrays as ``.npy`` files in one or two folders; the names are those of the files."""
+
+    name: Literal["npy"] = "npy"
+
+    def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
+        return datasets.read_npy(**{key: os.path.join(path, f"{name}.npy") for key, name in names.items()})
+
+
+_MODELS: Tuple[Type[Data], ...] = (
+    *(Digits, FashionMnist, Mnist, MnistSample, Npz, Hdf5, Zarr, Npy),
+    *(NMnist, DvsGesture, Shd, Ssc, EventNpz),
+)
+TABLES: Dict[str, Type[Data]] = {model.model_fields["name"].default: model for model in _MODELS}
 if TYPE_CHECKING:
     AnyData = Data
 else:
     AnyData = one_of(tuple(TABLES.values()), "name", "digits")
-PATHS = ("path", "test_path")
+PATHS = ("path", "test_path", "cache")

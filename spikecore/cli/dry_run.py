@@ -84,9 +84,8 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
     """
     model = job.model() if resume else job.tried()
     config, batch = job.config, min(job.config.data.batch_size, len(job.train_set))
-    x, steps = Feed(**job.feeding)(
-        model.engine, job.train_set.inputs[:1], model.input_shape, Key((config.seed, "plan"))
-    )
+    seen = job.first(job.train_set, batch if config.data.sequences else 1)[0]  # recordings differ in number of steps
+    x, steps = Feed(**job.feeding)(model.engine, seen, model.input_shape, Key((config.seed, "plan")))
     time_steps, width = steps or int(x.shape[0]), 8 if config.dtype == "float64" else 4
     parameters = sum(math.prod(value.shape) for value in model.params().values())
     outputs, shape = 0, model.input_shape or ()

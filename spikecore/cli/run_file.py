@@ -103,6 +103,14 @@ class RunFile(Section):
     network: Network = Field(description="the layers")
     train: Train = Field({}, description="how to train")  # type: ignore[assignment]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _recorded(cls, values: Any) -> Any:
+        """Without an encoder, recordings that have become sequences stay what they are."""
+        if isinstance(values, dict) and "encoder" not in values and _are_sequences(values.get("data")):
+            return {**values, "encoder": {"kind": "sequence"}}
+        return values
+
     @field_validator("engine")
     @classmethod
     def _known(cls, engine: str) -> str:
@@ -110,6 +118,16 @@ class RunFile(Section):
         if engine not in names:
             raise ValueError(no_engine(engine, names, "engine = 'torch' and device = {device!r}"))
         return engine
+
+    @model_validator(mode="after")
+    def _encoded(self) -> RunFile:
+        if self.data.sequences and "num_steps" in type(self.encoder).model_fields:  # type: ignore[attr-defined]
+            kind = self.encoder.kind  # type: ignore[attr-defined]
+            raise ValueError(
+                f"encoder.kind = {kind!r} makes sequences of samples without time, but the recordings of data.name = "
+                f"{self.data.name!r} are sequences: remove the table encoder, or use the transform CountImage"  # type: ignore[attr-defined]
+            )
+        return self
 
     @model_validator(mode="after")
     def _monitored(self) -> RunFile:
@@ -138,6 +156,15 @@ def keys_called(word: str) -> List[str]:
     tables: Dict[str, Any] = {"": [RunFile], "train": [Train], "data": TABLES.values()}
     found = [place for place, models in tables.items() if any(name in model.model_fields for model in models)]
     return [f"{place}.{name}" if place else name for place in found]
+
+
+def _are_sequences(data: Any) -> bool:
+    """Whether a table ``data``, which may have any mistake, is one of recordings that become sequences."""
+    table = TABLES.get(data.get("name", "")) if isinstance(data, dict) else None
+    try:
+        return table is not None and table.model_validate(data).sequences
+    except ValidationError:
+        return False  # which is said where the whole file is checked
 
 
 # ---- reading and writing -------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _named(base: type, module: Any = None) -> Dict[str, Any]:
+def named(base: type, module: Any = None) -> Dict[str, Any]:
     """The library's own concrete subclasses of ``base``."""
     classes = known_classes() if module is None else vars(module)
     return {
@@ -255,10 +255,10 @@ TYPES: Dict[Any, Any] = {
     Param: Annotated[Any, AfterValidator(_parameter)],
     Tuple[Layer, ...]: List["AnyLayer"],  # type: ignore[valid-type]
 }
-TYPES[Surrogate] = tagged(_named(Surrogate))
+TYPES[Surrogate] = tagged(named(Surrogate))
 TYPES[Quantiser] = tagged({"state_quant": quant.state_quant}, default="state_quant")
 
-_LAYERS = _named(Layer)
+_LAYERS = named(Layer)
 LAYER_MODELS = tuple(
     model_of(name, layer, _fields(layer), kind=(Literal[name], name))  # type: ignore[valid-type]
     for name, layer in sorted(_LAYERS.items())
@@ -277,9 +277,9 @@ AnyEncoder = tagged(
     },
     default="constant",
 )
-AnyLoss = tagged(_named(functional.Loss, functional), default="ce_rate_loss")
+AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss")
 AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
 TYPES[Tuple[Group, ...]] = List[model_of("Group", Group, _fields(Group))]  # type: ignore[misc]
-AnyOptimizer = tagged(_named(Optimizer), default="Adam")
-AnySchedule = tagged(_named(object, schedule), default="constant")
+AnyOptimizer = tagged(named(Optimizer), default="Adam")
+AnySchedule = tagged(named(object, schedule), default="constant")
 Stopping = model_of("EarlyStopping", EarlyStopping, _fields(EarlyStopping))

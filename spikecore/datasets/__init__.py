@@ -20,6 +20,7 @@ from spikecore.datasets.event_npz import event_npz as event_npz
 from spikecore.datasets.event_npz import save_event_npz as save_event_npz
 from spikecore.datasets.events import Events as Events
 from spikecore.datasets.gesture import dvs_gesture as dvs_gesture
+from spikecore.datasets.hdf5_arrays import read_hdf5 as read_hdf5
 from spikecore.datasets.heidelberg import read_spikes as read_spikes
 from spikecore.datasets.heidelberg import shd as shd
 from spikecore.datasets.heidelberg import ssc as ssc
@@ -29,12 +30,16 @@ from spikecore.datasets.idx import read_idx as read_idx
 from spikecore.datasets.mnist_sample import mnist_sample as mnist_sample
 from spikecore.datasets.nmnist import nmnist as nmnist
 from spikecore.datasets.nmnist import read_nmnist as read_nmnist
+from spikecore.datasets.npy import read_npy as read_npy
 from spikecore.datasets.npz import npz as npz
 from spikecore.datasets.npz import read_npz as read_npz
 from spikecore.datasets.saccades import saccades as saccades
+from spikecore.datasets.shards import Shards as Shards
+from spikecore.datasets.stored import StoredDataset as StoredDataset
 from spikecore.datasets.structured import from_structured as from_structured
 from spikecore.datasets.structured import to_structured as to_structured
 from spikecore.datasets.tonic import from_tonic as from_tonic
+from spikecore.datasets.zarr_arrays import read_zarr as read_zarr
 from spikecore.samples import Dataset as Dataset
 from spikecore.samples import Loader as Loader
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, ClassVar, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from spikecore.arguments import Checked, HostArray
-from spikecore.datasets.errors import DataError
+from spikecore.datasets.errors import DataError, DataFileError
 from spikecore.datasets.events import Events
 from spikecore.datasets.transforms.base import Compose, apply
 from spikecore.printing import shortened, table
 from spikecore.progress import with_bar
-from spikecore.samples import Samples, halves
+from spikecore.samples import Samples, halves, stacked
+from spikecore.samples.errors import integer
 
 
 class Source(ABC):
-    """Reads the recordings of a data set. `timed` is False if `read` returns arrays without a time axis."""
+    """Reads the recordings of a data set.
+
+    Attributes:
+        timed: False if `read` returns arrays without a time axis.
+        steps: number of steps of each recording, if `read` returns sequences and it is known; else None.
+    """
 
     timed = True
+    steps: Optional[np.ndarray] = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -50,8 +57,8 @@ class EventDataset(Checked, Samples):
         model.fit(Loader(frames, batch_size=32), ...)
 
     Batches are time first, (time, batch, *features). A sample that has fewer steps than the longest sample of its batch
-    is filled up with empty steps at its end. A torch DataLoader takes the dataset, too. Its batches are
-    (batch, time, *features): pass `time_axis=1` to `fit`.
+    is filled up with empty steps at its end; `Loader(frames, lengths=True)` keeps these from counting. A torch
+    DataLoader takes the dataset, too. Its batches are (batch, time, *features): pass `time_axis=1` to `fit`.
 
     Args:
         source: reads the recordings.
@@ -60,6 +67,9 @@ class EventDataset(Checked, Samples):
         classes: the classes' names in the order of their indices.
         transform: function that is applied to each recording; None for none.
         rows: numbers of the source's recordings in this dataset, in this order; None for all.
+
+    Attributes:
+        epoch: the epoch of random transforms in `dataset[3]`; `fit` sets it for a torch DataLoader.
 
     Raises:
         DataError: there are no recordings, or recordings and labels differ in number.
@@ -73,6 +83,7 @@ class EventDataset(Checked, Samples):
     classes: Tuple[str, ...] = ()
     transform: Optional[Callable[..., Any]] = None
     rows: Optional[HostArray] = None
+    epoch: int = field(default=0, init=False)
 
     def __post_init__(self):
         rows = np.arange(len(self.source)) if self.rows is None else np.asarray(self.rows)
@@ -87,7 +98,7 @@ class EventDataset(Checked, Samples):
 
     def __getitem__(self, index: Any) -> Union[EventDataset, Tuple[Any, Any]]:
         if isinstance(index, (int, np.integer)):
-            return self.item(int(index)), self.targets[index]
+            return self.item(int(index), self.epoch), self.targets[index]
         return self._take(index)
 
     def __repr__(self) -> str:
@@ -145,13 +156,57 @@ class EventDataset(Checked, Samples):
         Raises:
             DataError: recordings are still Events, or their arrays have features of different shapes.
         """
-        items = [self.item(int(row), epoch) for row in rows]
+        return self.filled(rows, epoch)[0]
+
+    def filled(
+        self, rows: np.ndarray, epoch: int = 0, steps: Optional[int] = None
+    ) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+        """Some samples as one array, as `batch` gives it, and the number of steps of each; None without time.
+
+        Args:
+            rows, epoch: as for `batch`.
+            steps: number of steps to which every sample is cut or filled up; None, the default: those of the longest.
+
+        Raises:
+            DataError: as for `batch`.
+        """
+        items = [self._named(int(row), epoch) for row in rows]
         for item in items:
             if isinstance(item, Events):
                 raise DataError(
                     f"{self.name}: a batch needs arrays, not Events: dataset.map(transforms.ToFrames(steps=25))"
                 )
-        return stacked(items) if self.timed else np.stack(items)
+        if not self.timed:
+            return np.stack(items), None
+        return stacked(items, steps), np.array([len(item) for item in items])
+
+    def _named(self, index: int, epoch: int) -> Any:
+        """`item`, whose errors name the recording, wherever it is read."""
+        try:
+            return self.item(index, epoch)
+        except Exception as error:
+            row = int(self.rows[index])  # type: ignore[index]
+            message = f"{self.name or 'EventDataset'}, recording {row}: {type(error).__name__}: {error}"
+            raise (type(error) if isinstance(error, DataFileError) else DataError)(message) from error
+
+    @property
+    def fills(self) -> bool:  # type: ignore[override]
+        """Whether a batch fills up samples that have fewer steps than others."""
+        return self.timed
+
+    @property
+    def steps(self) -> Optional[np.ndarray]:  # type: ignore[override]
+        """The number of steps of each sample, if it is known without reading; else None."""
+        known = self.source.steps if self.timed and self.transform is None else None
+        return None if known is None else known[self.rows]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make `dataset[3]` apply random transforms as in this epoch (counted from 0).
+
+        `fit` calls it through a torch DataLoader. Workers of a DataLoader with `persistent_workers=True` have a copy of
+        the dataset, which it does not reach.
+        """
+        object.__setattr__(self, "epoch", integer("epoch", epoch, at_least=0))
 
     def in_memory(self, progress: Optional[bool] = None) -> EventDataset:
         """Read and transform every recording now, and keep the results in memory. Random transforms act as in epoch 0.
@@ -175,6 +230,8 @@ class InMemory(Source):
 
     def __init__(self, recordings: Sequence[Any], timed: bool = True):
         self.recordings, self.timed = recordings, timed
+        if timed and all(isinstance(recording, np.ndarray) for recording in recordings):
+            self.steps = np.array([len(recording) for recording in recordings])
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -184,15 +241,3 @@ class InMemory(Source):
 
     def identity(self, row: int) -> Tuple[Any, ...]:
         raise DataError("recordings in memory have no files that show whether they changed: cache before in_memory()")
-
-
-def stacked(samples: Sequence[np.ndarray]) -> np.ndarray:
-    """Stack arrays (time, *features) to (time, batch, *features); shorter arrays get zeros at their end."""
-    features = {sample.shape[1:] for sample in samples}
-    if len(features) > 1:
-        raise DataError(f"samples of one batch have features of different shapes: {sorted(features)}")
-    longest = max(len(sample) for sample in samples)
-    batch = np.zeros((longest, len(samples), *features.pop()), samples[0].dtype)
-    for i, sample in enumerate(samples):
-        batch[: len(sample), i] = sample
-    return batch

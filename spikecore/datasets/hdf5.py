@@ -56,6 +56,21 @@ class Hdf5Reader:
         _, (times, units) = self._ask(path, {"row": row}, "an HDF5 file of spikes", f"sample {row}")
         return times, units
 
+    def described(self, path: PathLike, name: str) -> Tuple[Tuple[int, ...], np.dtype]:
+        """Shape and type of the array of this name.
+
+        Raises:
+            DataFileError: the file is absent or damaged, or has no such array.
+        """
+        head, _ = self._ask(path, {"name": name, "rows": None}, "an HDF5 file with such an array", name)
+        return tuple(head["shape"]), np.dtype(head["dtype"])
+
+    def rows(self, path: PathLike, name: str, rows: np.ndarray) -> np.ndarray:
+        """Some rows of the array of this name; their numbers ascend."""
+        request = {"name": name, "rows": rows.tolist()}
+        head, (flat,) = self._ask(path, request, "an HDF5 file with such an array", f"rows of {name}")
+        return flat.reshape(head["shape"])
+
     def copy(self, path: PathLike, max_bytes: int) -> bytes:
         """The bytes of a new file with the same groups, numbers and texts, which this process can read safely.
 

@@ -1,8 +1,9 @@
 """The program of the process that reads HDF5. It gets requests on stdin, answers on stdout, and imports no spikecore.
 
 It writes "ready" when it can answer. A request is a line of JSON: {"path": ..., "row": null} for labels, {"path": ...,
-"row": 3} for the spikes of sample 3, or {"path": ..., "most": bytes} for a copy of the file. An answer is a line of
-JSON, {"error": ...} or {"arrays": [[dtype, length], ...], ...}, followed by the bytes of the arrays.
+"row": 3} for the spikes of sample 3, {"path": ..., "name": ..., "rows": [0, 3]} for rows of an array, with null for its
+shape alone, or {"path": ..., "most": bytes} for a copy of the file. An answer is a line of JSON, {"error": ...} or
+{"arrays": [[dtype, length], ...], ...}, followed by the bytes of the arrays.
 """
 
 from __future__ import annotations
@@ -22,11 +23,7 @@ MOST_LEVELS = 50  # depth of groups within groups
 
 def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
     """The line of the answer as a dict, and its arrays: labels if `row` is None, else the spikes of a sample."""
-    if path not in files or row is None:  # a request for labels opens the file again: it may have been replaced
-        while files:
-            files.popitem()[1].close()
-        files[path] = h5py.File(path, "r")
-    file = files[path]
+    file = _opened(path, files, again=row is None)
     times, units = file["spikes/times"], file["spikes/units"]
     if row is None:
         labels = file["labels"]
@@ -39,6 +36,27 @@ def answer(path: str, row: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], 
     if len(t) != len(x):
         raise ValueError(f"{len(t)} times but {len(x)} units")
     return {}, [t, x]
+
+
+def _opened(path: str, files: Dict[str, Any], again: bool) -> Any:
+    """The file; a request for labels or for a shape opens it `again`, since it may have been replaced."""
+    if path not in files or again:
+        while files:
+            files.popitem()[1].close()
+        files[path] = h5py.File(path, "r")
+    return files[path]
+
+
+def array_rows(path: str, name: str, rows: Any, files: Dict[str, Any]) -> Tuple[Dict[str, Any], List[np.ndarray]]:
+    """Shape and type of an array, and some of its rows; no rows if `rows` is None."""
+    file = _opened(path, files, again=rows is None)
+    if not isinstance(file.get(name), h5py.Dataset):
+        raise KeyError(f"no array {name}; it holds {', '.join(sorted(file))[:200]}")
+    array = file[name]
+    if rows is None:
+        return {"shape": list(array.shape or ()), "dtype": array.dtype.str}, []
+    found = array[rows]
+    return {"shape": list(found.shape)}, [np.ascontiguousarray(found).ravel()]
 
 
 def _numbers(name: str, array: Any, kinds: str) -> np.ndarray:
@@ -97,6 +115,8 @@ def serve(requests: Any, answers: Any) -> None:
                 limit_memory(max(MEMORY, 5 * request["most"]))  # room for the arrays, the copy, and its bytes
                 head: Dict[str, Any] = {}
                 arrays = [copied(request["path"], request["most"])]
+            elif "name" in request:
+                head, arrays = array_rows(request["path"], request["name"], request["rows"], files)
             else:
                 head, arrays = answer(request["path"], request["row"], files)
             head["arrays"] = [[array.dtype.str, len(array)] for array in arrays]

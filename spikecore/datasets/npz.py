@@ -37,6 +37,7 @@ def npz(
     *,
     inputs: Optional[str] = None,
     targets: Optional[str] = None,
+    lengths: Optional[str] = None,
     max_bytes: int = MOST_BYTES,
 ) -> Tuple[Dataset, Dataset]:
     """Read (train, test) from two archives, or from one archive that has both parts.
@@ -47,6 +48,8 @@ def npz(
         inputs: name of the array of inputs. Two archives have an array of this name each (default "inputs"). In one
             archive, `{part}` in the name stands for "train" and "test" (default "x_{part}").
         targets: name of the array of targets, likewise (defaults "targets" and "y_{part}").
+        lengths: name of the array with the number of steps of each sample, likewise; None, the default: all steps
+            count.
         max_bytes: most bytes of memory that the arrays of each part may take. Default: 4 GiB.
 
     Raises:
@@ -54,29 +57,39 @@ def npz(
     """
     inputs = inputs or ("x_{part}" if test is None else "inputs")
     targets = targets or ("y_{part}" if test is None else "targets")
-    if test is None and ("{part}" not in inputs or "{part}" not in targets):
+    named = [name for name in (inputs, targets, lengths) if name is not None]
+    if test is None and not all("{part}" in name for name in named):
+        counts = "" if lengths is None else f" and lengths={lengths!r}"
         raise DataFileError(
-            f"{train}: with one archive, inputs={inputs!r} and targets={targets!r} must each contain '{{part}}', or "
+            f"{train}: with one archive, inputs={inputs!r} and targets={targets!r}{counts} must each contain "
+            "'{part}', or "
             "training and test data would be the same: name a second archive, or use read_npz and split"
         )
 
     def part(path: PathLike, word: str) -> Dataset:
-        named = {"inputs": inputs.replace("{part}", word), "targets": targets.replace("{part}", word)}
-        return read_npz(path, **named, max_bytes=max_bytes)
+        inside = [name.replace("{part}", word) for name in named]
+        return read_npz(path, **dict(zip(("inputs", "targets", "lengths"), inside)), max_bytes=max_bytes)
 
     return part(train, "train"), part(train if test is None else test, "test")
 
 
 @checked
 def read_npz(
-    path: PathLike, *, inputs: str = "inputs", targets: str = "targets", max_bytes: int = MOST_BYTES
+    path: PathLike,
+    *,
+    inputs: str = "inputs",
+    targets: str = "targets",
+    lengths: Optional[str] = None,
+    max_bytes: int = MOST_BYTES,
 ) -> Dataset:
-    """Read two arrays of an archive as one Dataset. Nothing is unpickled.
+    """Read arrays of an archive as one Dataset. Nothing is unpickled.
 
     Args:
         path: the `.npz` file.
         inputs: name of the array (samples, *features).
         targets: name of the array (samples, *anything).
+        lengths: name of the array with the number of steps of each sample, (samples,); None, the default: all steps
+            count.
         max_bytes: most bytes of memory that the arrays may take. Default: 4 GiB.
 
     Raises:
@@ -84,8 +97,10 @@ def read_npz(
             objects.
         DataError: the arrays do not fit each other.
     """
-    arrays = members(path, inputs, targets, max_bytes=max_bytes)
-    return Dataset(arrays[inputs], arrays[targets], name=os.path.basename(os.fspath(path)))
+    counts = () if lengths is None else (lengths,)
+    arrays = members(path, inputs, targets, *counts, max_bytes=max_bytes)
+    steps = None if lengths is None else arrays[lengths]
+    return Dataset(arrays[inputs], arrays[targets], name=os.path.basename(os.fspath(path)), lengths=steps)
 
 
 def members(path: PathLike, *names: str, max_bytes: int = MOST_BYTES) -> Dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Generator, Iterable, List, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from spikecore.samples import Loader
 
 Lengths = Optional[List[int]]
+Batch = Tuple[Any, Any, Any]  # inputs, targets, lengths
 
 
 def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed: int, shuffle: bool) -> Loader:
@@ -66,7 +67,7 @@ def check_batches(name: str, data: Any) -> None:
         raise TypeError(f"{name}={data!r} gives samples, not batches: wrap it, spikecore.datasets.Loader(data)")
 
 
-def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
+def batches(data: Iterable[Any]) -> Generator[Batch, None, None]:
     """The batches of an iterable as (inputs, targets, lengths); lengths are None if a batch has none.
 
     Raises:
@@ -87,6 +88,31 @@ def batches(data: Iterable[Any]) -> Iterable[Tuple[Any, Any, Any]]:
         yield batch[0], batch[1], batch[2] if len(batch) == 3 else None
 
 
+def begin_epoch(data: Any, epoch: int) -> None:
+    """Tell the batches which epoch begins, counted from 0, and through a torch DataLoader its data set and samplers.
+
+    Raises:
+        ValueError: the DataLoader's workers have copies of a data set of this library, which would not hear of it.
+    """
+    from spikecore.samples import Samples  # NumPy, which `import spikecore` does not load
+
+    told: List[int] = []
+    waiting = [data]
+    while waiting:
+        part = waiting.pop()
+        if part is None or id(part) in told:
+            continue
+        told.append(id(part))
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
+        if isinstance(part, Samples) and getattr(data, "persistent_workers", False):
+            raise ValueError(
+                f"the DataLoader has persistent_workers=True: its workers keep copies of {part!r}, whose random "
+                "transforms would be those of the first epoch in all epochs; use persistent_workers=False"
+            )
+        waiting += [getattr(part, name, None) for name in ("dataset", "sampler", "batch_sampler")]
+
+
 def first_sample_shape(engine: Engine, seed: int, data: Iterable[Any], feed: Feed, loss: Any) -> Shape:
     """The shape of one sample, from the first batch.
 
@@ -104,13 +130,13 @@ def first_sample_shape(engine: Engine, seed: int, data: Iterable[Any], feed: Fee
     return tuple(x.shape[2:])
 
 
-def behind(data: Iterable[Any], count: int) -> Iterable[Tuple[Any, Any, Any]]:
+def behind(data: Iterable[Any], count: int) -> Generator[Batch, None, None]:
     """The batches after the first ``count``, with which an interrupted epoch was trained.
 
     Raises:
         ValueError: ``data`` have fewer batches.
     """
-    given = iter(batches(data))
+    given = batches(data)
     seen = sum(1 for _ in itertools.islice(given, count))
     if seen < count:
         raise ValueError(

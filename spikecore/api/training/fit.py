@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Protocol
+from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, NamedTuple, Optional, Protocol
 
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
@@ -18,7 +18,7 @@ from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
 from spikecore.api.training.batching import Feed, check_targets
 from spikecore.api.training.callbacks import Callbacks, Step
-from spikecore.api.training.data import check_batches, lengths_of
+from spikecore.api.training.data import begin_epoch, check_batches, lengths_of
 from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, wholly
@@ -106,6 +106,7 @@ class Training:
     accumulate: int = 1
     ranks: Ranks = field(default_factory=Ranks)
     bar: Progress = field(init=False, repr=False)  # of all epochs
+    given: Optional[Generator[Part, None, None]] = field(default=None, init=False, repr=False)  # of this epoch
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
@@ -178,6 +179,8 @@ class Training:
             complete = True
         finally:
             self.bar.close(complete=complete)
+            if self.given is not None:
+                self.given.close()  # after an error, too: the data may have processes that load ahead
         return history
 
     def _called(self, callbacks: List[Callable[..., Any]], said: Any) -> bool:
@@ -228,8 +231,7 @@ class Training:
 
     def _epoch(self, epoch: int) -> Optional[Row]:
         """Train an epoch, or what is left of it; return its row, or None if a callback has stopped training."""
-        if hasattr(self.data, "set_epoch"):
-            self.data.set_epoch(epoch)
+        begin_epoch(self.data, epoch)
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
         self.bar.say(self._title(epoch))
@@ -265,7 +267,7 @@ class Training:
 
         Before each batch the ranks meet: all stop at the same one, for an error or a signal to one of them.
         """
-        given = parts(self.data, self.feed, self.loss, self.ranks, mean.batches)
+        given = self.given = parts(self.data, self.feed, self.loss, self.ranks, mean.batches)
         while True:
             error, part, batch = None, None, None
             try:

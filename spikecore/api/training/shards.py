@@ -7,7 +7,7 @@ import platform
 import re
 import zlib
 from itertools import islice
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Generator, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.ranks import RankError, Ranks, launched
@@ -123,7 +123,9 @@ def too_small(count: int, ranks: Ranks) -> RankError:
     )
 
 
-def parts(data: Any, feed: Feed, loss: Any, ranks: Ranks, skip: int = 0, empty: bool = False) -> Iterator[Part]:
+def parts(
+    data: Any, feed: Feed, loss: Any, ranks: Ranks, skip: int = 0, empty: bool = False
+) -> Generator[Part, None, None]:
     """This rank's parts of the batches of an epoch.
 
     Args:
@@ -138,17 +140,20 @@ def parts(data: Any, feed: Feed, loss: Any, ranks: Ranks, skip: int = 0, empty: 
         RankError: a batch cannot be divided.
     """
     given = behind(data, skip) if skip else batches(data)
-    if ranks.size == 1:
-        yield from (Part(*batch) for batch in given)
-    elif isinstance(data, Shard):
-        for batch, whole in zip(given, islice(data.sizes, skip, None)):
-            yield Part(batch[0], batch[1], batch[2], ranks.part(whole).start, whole)
-    elif not own_batches(data, ranks):
-        yield from (cut(*batch, feed, loss, ranks, empty) for batch in given)
-    elif empty:
-        yield from (Part(*batch) for batch in given)
-    else:
-        yield from _joined(given, feed, loss, ranks)
+    try:
+        if ranks.size == 1:
+            yield from (Part(*batch) for batch in given)
+        elif isinstance(data, Shard):
+            for batch, whole in zip(given, islice(data.sizes, skip, None)):
+                yield Part(batch[0], batch[1], batch[2], ranks.part(whole).start, whole)
+        elif not own_batches(data, ranks):
+            yield from (cut(*batch, feed, loss, ranks, empty) for batch in given)
+        elif empty:
+            yield from (Part(*batch) for batch in given)
+        else:
+            yield from _joined(given, feed, loss, ranks)
+    finally:
+        given.close()  # the data may have processes that load ahead
 
 
 def _joined(given: Iterable[Any], feed: Feed, loss: Any, ranks: Ranks) -> Iterator[Part]:

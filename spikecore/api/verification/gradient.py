@@ -28,6 +28,7 @@ class Problem:
         steps: number of steps of an input constant in time; None takes it from ``x``.
         seed: names the random draws of dropout.
         window: truncated BPTT: no gradient crosses the steps window, 2 window, ...; None, the default: full BPTT.
+        lengths: number of steps of each sample that count; None, the default: all.
     """
 
     network: Layer
@@ -39,6 +40,7 @@ class Problem:
     steps: Optional[int]
     seed: int
     window: Optional[int] = None
+    lengths: Optional[List[int]] = None
 
     def training_pass(self, engine: Engine) -> Pass:
         """The settings of a training pass that records every layer."""
@@ -56,7 +58,7 @@ class Problem:
         run = self.training_pass(engine)
 
         def loss_of(at: Tree, buffers: Tree, targets: Any) -> Any:
-            value, (out, _) = objective(self.network, self.loss, run, at.params, buffers, at.inputs, targets)
+            value, (out, _) = objective(self.network, self.loss, run, at.params, buffers, at.inputs, targets, lengths=self.lengths)
             return value, out
 
         return loss_of
@@ -88,6 +90,10 @@ def gradient(engine: Engine, problem: Problem) -> Gradient:
 
 
 def _by_one_step(engine: Engine, problem: Problem) -> Gradient:
+    if problem.lengths is not None:
+        raise NotImplementedError(
+            f"engine {engine.name!r} compiles losses of whole sequences, without lengths: verify on numpy or torch"
+        )
     weights = problem.params, problem.buffers
     with engine.isolated():
         executor = engine.compile(problem.network, *weights, problem.loss, SGD(lr=STEP_LR), window=problem.window)

@@ -26,6 +26,7 @@ from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.neurons.base import Neuron, value_at
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed, check_targets
+from spikecore.api.training.data import lengths_of
 from spikecore.api.verification.gradient import Gradient, Problem, gradient, slopes
 from spikecore.api.verification.report import (
     APPROXIMATION,
@@ -57,6 +58,7 @@ def verify(
     encoder: Optional[Encoder] = None,
     time_axis: int = 0,
     *,
+    lengths: Optional[ArrayLike] = None,
     differences: bool = True,
 ) -> Report:
     """Check a model's gradients against a reference engine and against finite differences.
@@ -71,6 +73,7 @@ def verify(
             installed. Without torch, the model's kernels are compared with its loop, and only finite differences are
             independent.
         num_steps, encoder, time_axis: as in ``fit``.
+        lengths: number of steps of each sample that count, as in the batches of ``fit``; None, the default: all.
         differences: whether to compute finite differences (four forward passes per parameter, direction and step
             size); default True.
 
@@ -83,6 +86,7 @@ def verify(
     Raises:
         TypeError: ``model`` is something else.
         ShapeError, ValueError: bad input, as in ``fit``.
+        NotImplementedError: ``lengths`` with an engine whose losses take none.
     """
     loss = ce_rate_loss() if loss is None else loss
     feed = Feed(num_steps, encoder, time_axis)
@@ -91,7 +95,7 @@ def verify(
     reference = get_engine(chosen, **({} if isinstance(chosen, Engine) else {"dtype": "float64"}))
     reference = reference.with_dtype("float64").unfused().exact()
     check_engine(model.network, reference)
-    problem = _problem(model, reference, x, targets, loss, feed)
+    problem = _problem(model, reference, x, targets, loss, feed, lengths)
     title = f"verify {layer_name(model.network)}: {model.engine!r} against {reference!r}"
     engine = model.engine.exact()
     report = Report(title, engine.name, reference.name, independent=not isinstance(engine, type(reference)))
@@ -133,7 +137,9 @@ def _same_engine(engine: Engine) -> str:
     return f"{same}; install another engine, {installs[0]}" if installs else same
 
 
-def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed) -> Problem:
+def _problem(
+    model: Any, reference: Engine, x: Any, targets: Any, loss: Any, feed: Feed, lengths: Optional[ArrayLike]
+) -> Problem:
     """Batch and weights as NumPy arrays; the batch is encoded once, so that all engines get the same spikes."""
     values, steps = feed(
         reference, reference.asarray(reference.to_numpy(x)), model.input_shape, Key((model.seed, "verify", "encoder"))
@@ -144,7 +150,8 @@ def _problem(model: Any, reference: Engine, x: Any, targets: Any, loss: Any, fee
     state = model.state()
     like = shapes_of(model.network, model.input_shape)
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
-    return Problem(model.network, loss, params, buffers, reference.to_numpy(values), labels, steps, model.seed)
+    count, arrays = lengths_of(reference, lengths, values, steps), reference.to_numpy(values)
+    return Problem(model.network, loss, params, buffers, arrays, labels, steps, model.seed, lengths=count)
 
 
 # ---- engine against engine -----------------------------------------------------------------------------------------

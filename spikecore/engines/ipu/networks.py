@@ -18,7 +18,7 @@ from spikecore.engines.ipu.subject import Subject, check_network
 def check_model(
     model: Any, inputs: Any, targets: Any, loss: Any = None, optimizer: Any = None, *, window: Optional[int] = None,
     learning: str = "bptt", update_every: Optional[int] = None, num_steps: Optional[int] = None, encoder: Any = None,
-    time_axis: int = 0, engine: Optional[IpuEngine] = None,
+    time_axis: int = 0, engine: Optional[IpuEngine] = None, lengths: Any = None,
 ) -> CheckReport:  # fmt: skip
     """Check a ``spikecore.Model`` on one batch: would an IPU take it, and train it as meant?
 
@@ -27,6 +27,7 @@ def check_model(
         inputs, targets: one training batch, as ``fit`` takes it.
         loss, optimizer, window, learning, update_every, num_steps, encoder, time_axis: as in ``fit``.
         engine: an IPU engine whose options the check uses; None takes the default options.
+        lengths: number of steps of each sample that count, if the batch has them.
 
     Returns:
         ``CheckReport``, with the aten calls of one time step.
@@ -48,6 +49,9 @@ def check_model(
     if learning != "bptt":
         reason = f"learning={learning!r} needs gradients, which stay on the device"
         report.add(Finding("learning", "", reason, "Use learning='bptt', with window or update_every"))
+    if lengths is not None:
+        reason = "batches have lengths, and a loss is compiled for whole sequences"
+        report.add(Finding("lengths", "", reason, "Train on numpy or torch, or cut the sequences to one length"))
     if total % every:
         reason = f"update_every={every} does not divide the {total} steps of a sequence, and shapes are fixed"
         report.add(Finding("parts", "", reason, "Choose a divisor, or cut the sequence"))

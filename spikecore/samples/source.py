@@ -1,0 +1,185 @@
+"""Where a loader's samples come from: arrays in memory, sequences of unequal length, or files that are read in parts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.arguments import numbered, of_numbers
+from spikecore.samples.errors import DataError
+
+
+class Samples(ABC):
+    """Labelled samples whose inputs are read when a batch needs them. All `targets` (samples, ...) are in memory.
+
+    Attributes:
+        lengths: number of steps of each sample that count, if a batch is to say so; else None.
+        steps: number of steps of each sample, if it is known before the samples are read; else None.
+        fills: whether samples are sequences, of which a batch fills up the shorter ones.
+        extent: size of axis 1 of all samples as one array, which buckets cut; None where samples are filled up.
+        held: whether a batch is a plain copy of what is in memory, so that a process of its own gains nothing.
+    """
+
+    targets: np.ndarray
+    lengths: Optional[np.ndarray] = None
+    steps: Optional[np.ndarray] = None
+    fills: bool = False
+    extent: Optional[int] = None
+    held: bool = False
+
+    @abstractmethod
+    def batch(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """The inputs of some samples as one array, for training.
+
+        Args:
+            rows: indices of the samples.
+            epoch: number of the epoch from 0, for random transforms.
+        """
+
+    def filled(self, rows: np.ndarray, epoch: int, steps: Optional[int]) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+        """The inputs of some samples as one array; for recordings also the number of steps of each, as they were read.
+
+        Args:
+            rows, epoch: as for `batch`.
+            steps: number of steps to which every sample is cut or filled up; None: those of the longest.
+        """
+        return self.batch(rows, epoch), None
+
+
+class Arrays(Samples):
+    """Samples in memory: an array with samples along axis 0, or sequences (time, *features) of unequal length.
+
+    Args:
+        inputs: the array; sequences of unequal length are an array of objects.
+        targets: one for each sample, or None.
+        lengths: number of steps of each sample; None if all steps count.
+    """
+
+    held = True
+
+    def __init__(self, inputs: np.ndarray, targets: Any, lengths: Optional[np.ndarray] = None):
+        self.inputs, self.targets = inputs, targets
+        self.fills = inputs.dtype == object
+        self.steps = np.array([len(one) for one in inputs]) if self.fills else None
+        self.lengths = self.steps if lengths is None else lengths
+        self.extent = None if self.fills else inputs.shape[1] if inputs.ndim > 1 else 0
+
+    def batch(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        return self.filled(rows, epoch, None)[0]
+
+    def filled(self, rows: np.ndarray, epoch: int, steps: Optional[int]) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+        inputs = self.inputs[rows]  # indexing with an array copies: users may change a batch
+        if self.fills:
+            return stacked(list(inputs), steps, time_axis=1), None
+        return inputs if steps is None else inputs[:, :steps], None
+
+
+def stacked(samples: Sequence[np.ndarray], steps: Optional[int] = None, time_axis: int = 0) -> np.ndarray:
+    """Stack arrays (time, *features) to one array; shorter arrays get zeros at their end, longer ones are cut.
+
+    Args:
+        samples: the arrays.
+        steps: number of steps of the result; None: those of the longest array.
+        time_axis: 0 for (time, batch, *features), 1 for (batch, time, *features).
+
+    Raises:
+        DataError: the arrays have features of different shapes.
+    """
+    features = {sample.shape[1:] for sample in samples}
+    if len(features) > 1:
+        raise DataError(f"samples of one batch have features of different shapes: {sorted(features)}")
+    steps = max(len(sample) for sample in samples) if steps is None else steps
+    first = (len(samples), steps) if time_axis else (steps, len(samples))
+    batch = np.zeros((*first, *features.pop()), samples[0].dtype)
+    by_sample = batch if time_axis else batch.swapaxes(0, 1)
+    for i, sample in enumerate(samples):
+        by_sample[i, : len(sample)] = sample[:steps]
+    return batch
+
+
+def pair(inputs: Any, targets: Any, name: str = "") -> Tuple[np.ndarray, Any]:
+    """Inputs and targets as NumPy arrays of equal length ≥ 1; targets may be None.
+
+    A list of arrays (time, *features) of unequal length becomes an array of objects.
+    """
+    where = f"{name}: " if name else ""
+    unequal = _unequal(f"{where}inputs", inputs)
+    inputs = _host(f"{where}inputs", inputs) if unequal is None else unequal
+    if targets is not None:
+        targets = _host(f"{where}targets", targets)
+        if len(inputs) != len(targets):
+            raise DataError(
+                f"{where}{len(inputs)} inputs but {len(targets)} targets: axis 0 of both must count the samples "
+                f"(inputs {inputs.shape}, targets {targets.shape})"
+            )
+    if not len(inputs):
+        raise DataError(f"{where}no samples: inputs have shape {inputs.shape}")
+    return inputs, targets
+
+
+def lengths_of(given: Any, inputs: Optional[np.ndarray], samples: int, name: str = "") -> np.ndarray:
+    """The number of steps of each sample, int64 (samples,), checked.
+
+    Args:
+        given: one number per sample.
+        inputs: the samples, if they are sequences of unequal length in memory: then none may exceed its own.
+        samples: number of samples.
+        name: of the data, for messages.
+    """
+    where = f"{name}: " if name else ""
+    lengths = np.asarray(given)
+    if lengths.shape != (samples,) or lengths.dtype.kind not in "iu":
+        raise DataError(
+            f"{where}lengths have shape {lengths.shape} and dtype {lengths.dtype}; expected ({samples},) integers: the "
+            "number of steps of each sample"
+        )
+    low = np.flatnonzero(lengths < 1)
+    if len(low):
+        raise DataError(f"{where}lengths[{low[0]}] = {lengths[low[0]]}: a sample needs at least one step")
+    if inputs is not None and inputs.dtype == object:
+        over = np.flatnonzero(lengths > [len(one) for one in inputs])
+        if len(over):
+            row = over[0]
+            raise DataError(f"{where}lengths[{row}] = {lengths[row]}, but inputs[{row}] has {len(inputs[row])} steps")
+    return lengths.astype(np.int64)
+
+
+def _unequal(name: str, values: Any) -> Optional[np.ndarray]:
+    """A list of arrays of unequal length as an array of objects; None for anything else.
+
+    An array of objects stays one, also if its arrays happen to be of one length: it may be a part of a longer one.
+    """
+    part = isinstance(values, np.ndarray) and values.dtype == object and values.ndim == 1 and len(values)
+    if not (part or isinstance(values, (list, tuple))) or not all(len(getattr(one, "shape", ())) for one in values):
+        return None
+    if not part and len({one.shape[0] for one in values}) < 2:
+        return None
+    arrays: List[np.ndarray] = [_host(f"{name}[{i}]", one) for i, one in enumerate(values)]
+    for i, one in enumerate(arrays):
+        if one.shape[1:] != arrays[0].shape[1:]:
+            raise DataError(
+                f"{name}[{i}] has shape {one.shape} and {name}[0] {arrays[0].shape}: all axes but the first, which is "
+                "time, must agree"
+            )
+        if not len(one):
+            raise DataError(f"{name}[{i}] has shape {one.shape}: a sequence needs at least one step")
+    dtype = np.result_type(*{one.dtype for one in arrays})
+    made = np.empty(len(arrays), object)
+    for i, one in enumerate(arrays):  # assigned together, NumPy might take them for rows of numbers
+        made[i] = one.astype(dtype, copy=False)
+    return made
+
+
+def _host(name: str, values: Any) -> np.ndarray:
+    try:
+        array = np.asanyarray(values)  # a memory map stays a memory map
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name}: cannot be made a NumPy array: {error}") from error
+    if array.ndim == 0 or not of_numbers(array.dtype):
+        raise DataError(
+            f"{name}: need an array with samples along axis 0, not {type(values).__name__} {array.dtype}"
+            f"{numbered(array)}"
+        )
+    return array
