@@ -30,13 +30,15 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.datasets import Dataset, Loader
+from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
     "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
 )
 # keys of a run file that may change when a run is resumed
 FREE = tuple(
-    "engine device train.epochs train.schedule train.early_stopping data.path data.test_path data.download".split()
+    "engine device train.epochs train.schedule train.early_stopping track "
+    "data.path data.test_path data.download".split()
 )
 
 
@@ -196,6 +198,7 @@ class Run:
             ConfigError: encoder, network, loss and data do not fit each other.
         """
         model = self.new_model()
+        self.trackers()
         try:
             first = next(iter(Loader(self.train_set, batch_size=2, shuffle=False)))
             model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
@@ -222,23 +225,39 @@ class Run:
             callbacks.insert(0, lambda model, row: stopping(_Watched(best, model), row))
         if model.epochs_done >= options.epochs:
             return
-        model.fit(
-            self.loader(self.train_set),
-            self.loss,
-            options.optimizer.make(),
-            options.epochs,
-            validation=None if self.held_out is None else self.judging(self.held_out),
-            schedule=options.schedule.make(),
-            clip_norm=options.clip_norm,
-            callbacks=(*callbacks, lambda model, row: say(epoch_line(row))),
-            metric=self.metric,
-            window=options.window,
-            learning=options.learning,
-            update_every=options.update_every,
-            resume=model.epochs_done > 0,
-            progress=progress,
-            **self.feeding,
-        )
+        with contextlib.ExitStack() as logs:
+            trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
+            model.fit(
+                self.loader(self.train_set),
+                self.loss,
+                options.optimizer.make(),
+                options.epochs,
+                validation=None if self.held_out is None else self.judging(self.held_out),
+                schedule=options.schedule.make(),
+                clip_norm=options.clip_norm,
+                callbacks=(*callbacks, lambda model, row: say(epoch_line(row)), *trackers),
+                metric=self.metric,
+                window=options.window,
+                learning=options.learning,
+                update_every=options.update_every,
+                resume=model.epochs_done > 0,
+                progress=progress,
+                **self.feeding,
+            )
+
+    def trackers(self) -> List[Tracker]:
+        """What the table ``[track]`` describes; nothing for a run that writes no files.
+
+        Raises:
+            ConfigError: a package is missing.
+        """
+        directory = Path() if self.directory is None else self.directory
+        held_out: Any = self.test_set if self.held_out is None else self.held_out
+        try:
+            made = self.config.track.make(directory, held_out.inputs, self.feeding, self.config.plain())
+        except ImportError as error:
+            raise ConfigError([f"{self.name}: track: {error}"]) from None
+        return [] if self.directory is None else made
 
     def _file(self, name: str) -> Optional[Path]:
         return None if self.directory is None else self.directory / name
@@ -276,6 +295,9 @@ class Run:
         reference: Any = against  # an engine's name, which ``verify`` checks
         report = verify(model, batch.inputs, batch.targets, loss=self.loss, against=reference, **self.feeding)
         self._write(REPORT, f"{report}\n\n{report.table()}\n")
+        for tracker in self.trackers():
+            with tracker:
+                tracker.report(model, report)
         return report
 
     def check(self) -> Any:

@@ -32,6 +32,7 @@ from spikecore.cli.schema import (
     Section,
     Stopping,
 )
+from spikecore.cli.track_table import Track
 
 try:
     import tomllib
@@ -95,6 +96,7 @@ class RunFile(Section):
     encoder: AnyEncoder = Field({}, description="how samples become sequences")
     network: Network = Field(description="the layers")
     train: Train = Field({}, description="how to train")  # type: ignore[assignment]
+    track: Track = Field({}, description="where to log")  # type: ignore[assignment]
 
     @field_validator("engine")
     @classmethod

@@ -120,6 +120,9 @@ class Training:
         looks = self.learning.whole and model.executor.carries
         self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
         self.diagnosis.of_network()
+        for callback in self.callbacks:
+            if hasattr(callback, "begin"):
+                callback.begin(model)
         first, self.bar = model.epochs_done, self._bar()
         try:
             while model.epochs_done < self.epochs:
