@@ -9,6 +9,7 @@ from spikecore import schedule as schedule
 from spikecore import spikegen as spikegen
 from spikecore import spikeplot as spikeplot
 from spikecore import surrogate as surrogate
+from spikecore import tracking as tracking
 from spikecore import utils as utils
 from spikecore.api.core.engine import Engine as Engine
 from spikecore.api.core.engine import Executor as Executor

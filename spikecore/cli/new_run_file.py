@@ -20,6 +20,7 @@ from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_file import RunFile, Train
 from spikecore.cli.toml_text import toml_text
+from spikecore.cli.track_table import Track
 from spikecore.datasets.npz import members
 
 WIDTH = 100
@@ -39,6 +40,11 @@ POSSIBLE: Dict[str, Any] = {
     "clip_norm": 1.0,
     "window": 5,
     "update_every": 5,
+    "tensorboard": True,
+    "csv": True,
+    "jsonl": True,
+    "mlflow": {"experiment": "spikecore"},
+    "wandb": {"project": "spikecore", "offline": True},
     "early_stopping": {"patience": 5, "monitor": "val_loss"},
     "schedule": "cosine",
 }
@@ -143,7 +149,7 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
     }
     lines = [
         *_heading(name, start),
-        *_keys(RunFile, set_at_top, ("data", "encoder", "network", "train")),
+        *_keys(RunFile, set_at_top, ("data", "encoder", "network", "train", "track")),
         "",
         "[data]",
         *_keys(TABLES[name], data),
@@ -154,6 +160,9 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
         "",
         "[train]",
         *_keys(Train, train),
+        "",
+        "[track]",
+        *_keys(Track, {}),
     ]
     return "\n".join(lines) + "\n"
 

@@ -5,24 +5,20 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Set
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
 from spikecore import spikeplot
 from spikecore.api.core.files import write_atomically
-from spikecore.api.core.layer import Key
-from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.functional.base import LossFunction
-from spikecore.api.layers.containers import Sequential
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.model import Model
 from spikecore.spikeplot.training import curve_names
+from spikecore.tracking.layers import DPI, blank_figure, recorded, titled_figure
 
 CURVES, PREDICTIONS, RASTER, TRACES = "curves.png", "predictions.png", "raster.png", "traces.png"
-MOST_PANELS, MOST_TRACES, MOST_SAMPLES, DPI = 4, 4, 24, 130
-
-Spikes = Dict[str, np.ndarray]  # outputs (time, 1, *features) by layer
+MOST_SAMPLES = 24
 
 
 def draw(
@@ -60,17 +56,10 @@ def draw(
         figures.append((_curves(model.history), CURVES))
     if targets is not None:
         figures.append((_predictions(model, inputs, feeding, targets, classes, loss, lengths), PREDICTIONS))
-    layers = _neuron_layers(model)
-    if layers:
-        feed = Feed(**feeding)
-        axis = 1 if not feed.static and feed.time_axis == 0 else 0
-        one = np.take(np.asarray(inputs), [0], axis)
-        x, steps = feed(model.engine, one, model.input_shape, Key((model.seed, "evaluate", "encoder")))
-        if lengths is not None:  # the steps behind are padding
-            x, steps = (x[: int(lengths[0])], None) if steps is None else (x, int(lengths[0]))
-        spikes = {name: _run_up_to(model, name, x, steps) for name in layers}
-        figures.append((_raster(spikes, model, title, classes), RASTER))
-        figures.append((_traces(spikes, model, x, steps, title), TRACES))
+    feed = Feed(**feeding)
+    first = np.take(np.asarray(inputs), [0], 1 if not feed.static and feed.time_axis == 0 else 0)
+    neurons = recorded(model, first, feed, None if lengths is None else lengths[:1])
+    figures += [(neurons.raster(title, classes), RASTER), (neurons.membranes(title), TRACES)]
     figures = [(figure, name) for figure, name in figures if figure is not None]
     for figure, name in figures:
         _save(figure, directory / name)
@@ -79,8 +68,8 @@ def draw(
 
 def _curves(history: Any) -> Any:
     names = curve_names(history)
-    figure = _blank(3.8 * len(names), 3.2)
-    spikeplot.training_curves(history, figure.subplots(1, len(names), squeeze=False))
+    figure = blank_figure(3.8 * len(names), 3.2)
+    spikeplot.training_curves(history, list(figure.subplots(1, len(names), squeeze=False).flat))
     return figure
 
 
@@ -102,7 +91,7 @@ def _predictions(
     predicted = model.predict(inputs[:count], loss=loss, lengths=counts, **feeding)
     columns = min(count, 8)
     rows = -(-count // columns)
-    figure = _figure(
+    figure = titled_figure(
         1.0 + (1.25 if samples.ndim > 2 else 1.0) * rows, f"Predictions for the first {count} test samples"
     )
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -136,7 +125,7 @@ def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
         histories: ``Model.history`` by label.
         title: of the picture.
     """
-    figure = _figure(3.6, title)
+    figure = titled_figure(3.6, title)
     ax = figure.subplots()
     for number, (label, history) in enumerate(histories.items()):
         line = spikeplot.training_curves([{"epoch": row["epoch"], "loss": row["loss"]} for row in history], ax)["loss"]
@@ -149,112 +138,3 @@ def _save(figure: Any, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=DPI)
     write_atomically(path, buffer.getvalue())
-
-
-def _neuron_layers(model: Model) -> List[str]:
-    """Names of the last layers with a state, at most ``MOST_PANELS``. Layers inside other containers are left out."""
-    if not isinstance(model.network, Sequential):
-        return []
-    return [name for name, layer in model.network.children() if layer.state][-MOST_PANELS:]
-
-
-def _run_up_to(model: Model, name: str, x: Any, steps: Any) -> np.ndarray:
-    """Outputs of one layer, computed by a network that ends with this layer and has the same weights."""
-    network = Sequential(*model.network.layers[: int(name) + 1])  # type: ignore[attr-defined]
-    part = Model(network, model.engine, model.seed, input_shape=model.input_shape)
-    state, whole = part.state(), model.state()
-    for kind in ("params", "buffers"):
-        state[kind] = {key: whole[kind][key] for key in state[kind]}
-    part.load_state(state)
-    return model.engine.to_numpy(part.executor.run(x, steps=steps).spikes)
-
-
-def _last(model: Model) -> str:
-    """Name of the last layer."""
-    return str(len(model.network.layers) - 1)  # type: ignore[attr-defined]
-
-
-def _spiking(model: Model, name: str) -> bool:
-    return bool(getattr(model.network.layers[int(name)], "spiking", True))  # type: ignore[attr-defined]
-
-
-def _raster(spikes: Spikes, model: Model, title: str, classes: Sequence[str]) -> Any:
-    """A figure with the spikes of each layer, those of an output layer by the names of the classes; None if no layer
-    spikes.
-    """
-    spikes = {name: values for name, values in spikes.items() if _spiking(model, name)}
-    if not spikes:
-        return None
-    heights = [min(3.2, 1.1 + 0.018 * s[0, 0].size) for s in spikes.values()]
-    figure = _figure(1.0 + sum(heights), title)
-    panels = figure.subplots(len(spikes), 1, sharex=True, squeeze=False, height_ratios=heights).flat
-    for ax, (name, values) in zip(panels, spikes.items()):
-        own = name == _last(model) and len(classes) == values[0, 0].size
-        spikeplot.raster(values, ax, batch_index=0, labels=classes if own else None)
-        ax.set_title(f"layer {name} ({_kind(model, name)}): {ax.get_title()}", fontsize=10)
-        ax.label_outer()
-    return figure
-
-
-def _traces(spikes: Spikes, model: Model, x: Any, steps: Any, title: str) -> Any:
-    """A figure with the membranes of the most active neurons of each layer with a ``mem``; None if no layer has one.
-
-    Layers that spike are drawn with their thresholds and spikes. A readout such as ``LI`` has neither.
-    """
-    states = model.executor.run(x, steps=steps, record=True).states
-    names = [name for name in spikes if "mem" in states.get(name, {})]
-    if not names:
-        return None
-    mems = {name: model.engine.to_numpy(states[name]["mem"]) for name in names}
-    spikes = {name: spikes[name] if _spiking(model, name) else 0.0 * spikes[name] for name in names}
-    shown = [
-        (name, neuron) for name in names for neuron in _most_active(spikes[name], mems[name], MOST_TRACES // len(names))
-    ]
-    figure = _figure(1.0 + 1.35 * len(shown), title)
-    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-    handles: Dict[str, Any] = {}
-    titled: Set[str] = set()
-    for ax, (name, neuron) in zip(panels, shown):
-        if name not in titled:  # once for all neurons of a layer
-            ax.set_title(f"layer {name} ({_kind(model, name)})", fontsize=10)
-        titled.add(name)
-        marks = {"threshold": _threshold(model, name), "spikes": spikes[name]} if _spiking(model, name) else {}
-        artists = spikeplot.traces(mems[name], axes=ax, neurons=[neuron], batch_index=0, **marks)
-        ax.label_outer()
-        for label, lines in (("threshold", artists.threshold), ("membrane", artists.mem), ("spike", artists.spikes)):
-            handles.update((label, line) for line in lines)
-    figure.legend(handles.values(), handles, frameon=False, fontsize=9, loc="outside lower center", ncols=3)
-    return figure
-
-
-def _most_active(spikes: np.ndarray, mem: np.ndarray, count: int) -> List[int]:
-    """The ``count`` neurons that start to fire most often; among equals those with the highest membrane."""
-    fired = (spikes[:, 0] != 0).reshape(len(spikes), -1)
-    onsets = fired[0] + (fired[1:] & ~fired[:-1]).sum(axis=0)
-    peaks = mem[:, 0].reshape(len(mem), -1).max(axis=0)
-    return sorted(np.lexsort((-peaks, -onsets))[:count].tolist())
-
-
-def _figure(height: float, title: str) -> Any:
-    figure = _blank(7.0, height)
-    figure.suptitle(title, fontsize=11)
-    return figure
-
-
-def _blank(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('pictures need matplotlib: pip install "spikecore[plot]"') from error
-    return Figure(figsize=(width, height), layout="constrained", dpi=DPI)
-
-
-def _threshold(model: Model, name: str) -> Any:
-    field = getattr(model.network.layers[int(name)], "threshold", None)  # type: ignore[attr-defined]
-    if isinstance(field, Learn):
-        return model.params()[f"{name}.threshold"]
-    return None if field is None else values_of(field)
-
-
-def _kind(model: Model, name: str) -> str:
-    return type(model.network.layers[int(name)]).__name__  # type: ignore[attr-defined]

@@ -34,13 +34,14 @@ from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.datasets import Loader
+from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
     "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
 )
 # keys of a run file that may change when a run is resumed
 FREE = tuple(
-    "engine device train.epochs train.schedule train.early_stopping train.parallel train.save_within "
+    "engine device train.epochs train.schedule train.early_stopping train.parallel train.save_within track "
     "data.path data.test_path data.download data.workers data.prefetch data.in_memory data.cache".split()
 )
 
@@ -209,6 +210,7 @@ class Run:
             ConfigError: encoder, network, loss and data do not fit each other.
         """
         model = self.new_model()
+        self.trackers()
         try:
             self.loader(self.train_set)  # whose options may exclude each other, or the data
             inputs, targets, lengths = self.first(self.train_set, 2)
@@ -247,25 +249,42 @@ class Run:
 
     def _fit(self, model: Model, callbacks: Any, say: Callable[[str], None], progress: Optional[bool]) -> None:
         options = self.config.train
-        model.fit(
-            self.loader(self.train_set),
-            self.loss,
-            options.optimizer.make(),
-            options.epochs,
-            validation=None if self.held_out is None else self.judging(self.held_out),
-            schedule=options.schedule.make(),
-            clip_norm=options.clip_norm,
-            callbacks=(*callbacks, lambda model, row: say(epoch_line(row))),
-            metric=self.metric,
-            window=options.window,
-            learning=options.learning,
-            update_every=options.update_every,
-            accumulate=options.accumulate,
-            parallel=options.parallel,
-            resume=model.epochs_done > 0 or model.unfinished is not None,
-            progress=progress,
-            **self.feeding,
-        )
+        with contextlib.ExitStack() as logs:
+            trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
+            model.fit(
+                self.loader(self.train_set),
+                self.loss,
+                options.optimizer.make(),
+                options.epochs,
+                validation=None if self.held_out is None else self.judging(self.held_out),
+                schedule=options.schedule.make(),
+                clip_norm=options.clip_norm,
+                callbacks=(*callbacks, lambda model, row: say(epoch_line(row)), *trackers),
+                metric=self.metric,
+                window=options.window,
+                learning=options.learning,
+                update_every=options.update_every,
+                accumulate=options.accumulate,
+                parallel=options.parallel,
+                resume=model.epochs_done > 0 or model.unfinished is not None,
+                progress=progress,
+                **self.feeding,
+            )
+
+    def trackers(self) -> List[Tracker]:
+        """What the table ``[track]`` describes; nothing for a run that writes no files, and on ranks that write none.
+
+        Raises:
+            ImportError: a package is missing; the message names the extra that brings it.
+        """
+        track = self.config.track
+        if not track.wanted or self.ranks.rank:
+            return []
+        directory = Path() if self.directory is None else self.directory
+        held_out: Any = self.test_set if self.held_out is None else self.held_out
+        inputs, _, lengths = self.first(held_out, track.samples)
+        made = track.make(directory, inputs, lengths, self.feeding, self.config.plain())
+        return [] if self.directory is None else made
 
     def _file(self, name: str) -> Optional[Path]:
         return None if self.directory is None else self.directory / name
@@ -315,6 +334,9 @@ class Run:
         reference: Any = against  # an engine's name, which ``verify`` checks
         report = verify(model, inputs, targets, loss=self.loss, against=reference, lengths=lengths, **self.feeding)
         self._write(REPORT, f"{report}\n\n{report.table()}\n")
+        for tracker in self.trackers():
+            with tracker:
+                tracker.report(model, report)
         return report
 
     def check(self) -> Any:

@@ -32,6 +32,7 @@ from spikecore.cli.schema import (
     Section,
     Stopping,
 )
+from spikecore.cli.track_table import Track
 
 try:
     import tomllib
@@ -102,6 +103,7 @@ class RunFile(Section):
     encoder: AnyEncoder = Field({}, description="how samples become sequences")
     network: Network = Field(description="the layers")
     train: Train = Field({}, description="how to train")  # type: ignore[assignment]
+    track: Track = Field({}, description="where to log")  # type: ignore[assignment]
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Callback(Protocol):
-    """What is called after each epoch with the model and the epoch's row of the history; True stops training."""
+    """What is called after each epoch with the model and the epoch's row of the history; True stops training.
+
+    A callback with a method ``begin(model)`` is also told before the first epoch.
+    """
 
     def __call__(self, model: Model, row: Row, /) -> Optional[bool]: ...
 

@@ -151,6 +151,7 @@ class Training:
         self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
         if self.first_rank:
             self.diagnosis.of_network()
+        self._begin()
         first, self.bar = model.epochs_done, self._bar()
         try:
             while model.epochs_done < self.epochs:
@@ -182,6 +183,17 @@ class Training:
             if self.given is not None:
                 self.given.close()  # after an error, too: the data may have processes that load ahead
         return history
+
+    def _begin(self) -> None:
+        """Tell callbacks that training begins, on all ranks."""
+        error = None
+        try:
+            for callback in self.callbacks:
+                if hasattr(callback, "begin"):
+                    callback.begin(self.model)
+        except Exception as raised:
+            error = raised
+        self.ranks.meet(error)
 
     def _called(self, callbacks: List[Callable[..., Any]], said: Any) -> bool:
         """Call the callbacks, on all ranks; whether one of them, on any rank, ends training."""

@@ -1,0 +1,198 @@
+"""``Tracker``, the base of callbacks that log a training."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
+
+from spikecore.api.core.files import json_text
+from spikecore.api.training.history import Row
+from spikecore.arguments import checked
+from spikecore.tracking.rows import numbers_of
+from spikecore.tracking.sample import Sample, Seen
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+    from spikecore.api.verification.report import Report
+
+
+def writes() -> bool:
+    """Whether this process logs: of several processes that train one model together, only the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class Tracker:
+    """Base of callbacks that log a training: pass them to ``Model.fit`` as ``callbacks``.
+
+    What is logged: each row of the history; with a ``Sample`` firing rates and pictures; once the settings and the
+    network's summary; the report of ``verify`` if you ask for it. A subclass is where it goes. It must write
+    ``scalars``, and may write the other methods below it. All that is logged is on the disk, or sent, after each epoch.
+
+    A fit that continues an earlier one (``resume=True``, a model that was loaded) goes on where the log ends: rows that
+    it lacks are added, and none is written twice. A callback that saves the model should stand before the trackers. Of
+    processes with the environment variable ``RANK``, only number 0 logs.
+
+    A tracker is also a context manager, which closes the log at the end. Otherwise ``close`` does.
+
+    Args:
+        sample: samples whose rates and pictures are logged; None, the default: only the history.
+        config: settings by name, which may nest, such as those of a run file; default: engine, seed, loss and
+            optimiser of the model.
+    """
+
+    @checked
+    def __init__(self, *, sample: Optional[Sample] = None, config: Optional[Mapping[str, Any]] = None) -> None:
+        self.sample, self.config = sample, config
+        self._model: Optional[Model] = None  # whose log is open
+        self._past: Sequence[Row] = ()  # rows that the log lacks
+        self._last = 0  # the last epoch that is logged
+
+    # ---- what a subclass writes ----
+
+    def start(self, model: Model, past: Sequence[Row]) -> int:
+        """Open the log. Called before the first row of a fit.
+
+        Args:
+            model: the model that is trained.
+            past: the rows of the epochs that it has done before.
+
+        Returns:
+            how many rows of ``past``, from the first, are in the log; the others are then written. Default: all.
+        """
+        return len(past)
+
+    def scalars(self, step: int, row: Row) -> None:
+        """Log numbers.
+
+        Args:
+            step: the epoch, from 1.
+            row: numbers by column: the history's, and firing rates.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must write scalars(step, row)")
+
+    def picture(self, step: int, name: str, png: bytes) -> None:
+        """Log a picture; default: nothing.
+
+        Args:
+            step: the epoch.
+            name: "raster" or "membranes".
+            png: a PNG file.
+        """
+
+    def text(self, name: str, text: str) -> None:
+        """Log a text; default: nothing.
+
+        Args:
+            name: "summary", "config" or "verify", or your own.
+            text: lines for a font of fixed width.
+        """
+
+    def settings(self, config: Mapping[str, Any]) -> None:
+        """Log the settings; default: the text "config", as JSON."""
+        self.text("config", json_text(config, indent=2))
+
+    def flush(self) -> None:
+        """Bring what was logged to its place, so that a process that is killed loses nothing; after each epoch."""
+
+    def stop(self, failed: bool) -> None:
+        """Close the log.
+
+        Args:
+            failed: whether an exception ended the training.
+        """
+
+    # ---- what all have in common ----
+
+    def begin(self, model: Model) -> None:
+        """Open the log of a model; ``fit`` calls this before its first epoch.
+
+        Raises:
+            FileExistsError: the log is that of another training.
+        """
+        self._open(model, list(model.history))
+
+    def __call__(self, model: Model, row: Row) -> Optional[bool]:
+        """Log an epoch; ``fit`` calls this after each.
+
+        Args:
+            model: the model.
+            row: the epoch's row of the history.
+        """
+        if not writes():
+            return None
+        self._open(model, [before for before in model.history if before["epoch"] < row["epoch"]])
+        seen = Seen({}, {}) if self.sample is None else self.sample.seen(model, row)
+        for before in self._past:
+            self.scalars(before["epoch"], numbers_of(before))
+        self.scalars(row["epoch"], {**numbers_of(row), **seen.rates})
+        for name, png in seen.pictures.items():
+            self.picture(row["epoch"], name, png)
+        self._past, self._last = (), row["epoch"]
+        self.flush()
+        return None
+
+    def report(self, model: Model, report: Report) -> None:
+        """Log the report of ``verify``, with its table, as the text "verify".
+
+        Args:
+            model: the model that was verified.
+            report: what ``verify`` returned.
+        """
+        if writes():
+            self._open(model, list(model.history))
+            self.text("verify", f"{report}\n\n{report.table()}\n")
+            self.flush()
+
+    def close(self) -> None:
+        """Close the log. A later ``fit`` of the same model opens it again."""
+        self._close(failed=False)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._close(failed=kind is not None)
+
+    def _open(self, model: Model, past: Sequence[Row]) -> None:
+        last = past[-1]["epoch"] if past else 0
+        if not writes() or (self._model is model and self._last == last):
+            return
+        self._close(failed=False)
+        held = self.start(model, past)
+        self._model, self._past, self._last = model, past[held:], last
+        if not held:
+            self.settings(settings_of(model) if self.config is None else self.config)
+            self.text("summary", model.summary())
+            self.flush()
+
+    def _close(self, failed: bool) -> None:
+        if self._model is not None:
+            self._model = None
+            self.stop(failed)
+
+
+def needed(tracker: str, module: str, extra: str) -> Any:
+    """The module of a package that a tracker needs.
+
+    Args:
+        tracker: name of the tracker.
+        module: dotted name of the module.
+        extra: the extra of this package that brings it.
+
+    Raises:
+        ImportError: it is missing; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"tracking.{tracker} needs the package {package}: pip install 'spikecore[{extra}]' ({error})"
+        ) from error
+
+
+def settings_of(model: Model) -> Dict[str, Any]:
+    """Engine, seed, loss and optimiser of a model, as text and numbers."""
+    texts = {name: repr(getattr(model, name)) for name in ("engine", "loss", "optimizer")}
+    return {"seed": model.seed, **texts}
