@@ -67,13 +67,13 @@ def draw(
         figures.append((_traces(spikes, model, x, steps, title), TRACES))
     figures = [(figure, name) for figure, name in figures if figure is not None]
     for figure, name in figures:
-        _save(figure, directory / name)
+        save(figure, directory / name)
     return [directory / name for _, name in figures]
 
 
 def _curves(history: Any) -> Any:
     names = curve_names(history)
-    figure = _blank(3.8 * len(names), 3.2)
+    figure = blank(3.8 * len(names), 3.2)
     spikeplot.training_curves(history, figure.subplots(1, len(names), squeeze=False))
     return figure
 
@@ -134,10 +134,11 @@ def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
         line = spikeplot.training_curves([{"epoch": row["epoch"], "loss": row["loss"]} for row in history], ax)["loss"]
         line.set(label=label, color=f"C{number}", linestyle="-" if number % 2 == 0 else "--")
     ax.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure to a PNG file in a single step."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=DPI)
     write_atomically(path, buffer.getvalue())
@@ -228,12 +229,17 @@ def _most_active(spikes: np.ndarray, mem: np.ndarray, count: int) -> List[int]:
 
 
 def _figure(height: float, title: str) -> Any:
-    figure = _blank(7.0, height)
+    figure = blank(7.0, height)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _blank(width: float, height: float) -> Any:
+def blank(width: float, height: float) -> Any:
+    """An empty figure of this size, in inches, that pyplot does not know.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
