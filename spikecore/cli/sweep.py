@@ -85,12 +85,14 @@ class Sweep:
         return [trial.number for trial in self.storage.all() if not trial.state.is_finished()]
 
     def finish(self) -> Optional[Dict[str, Any]]:
-        """Evaluate the best trial on the test samples, and write best.toml, result.json and the pictures.
+        """Evaluate the best trial on the test samples, and write trials.csv, best.toml and result.json.
 
         Returns:
             the content of result.json; None if no trial is complete.
         """
         with self.storage.alone():
+            sweep_results.write_table(self.directory, self.storage)
+            self._forget_weights()
             best = self.storage.best()
             if best is None:
                 return None

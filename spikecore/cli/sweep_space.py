@@ -23,7 +23,7 @@ from spikecore.cli.toml_text import toml_text
 SETTINGS = "sweep"
 # Of the table [data], what a sweep may vary: with other samples the results of two trials could not be compared.
 BATCHES = ("batch_size", "shuffle", "drop_last")
-WHOLE = "must be an integer"  # what pydantic says of a number that is none
+WHOLE = "must be a valid integer"  # what pydantic says of a number that is none
 
 
 class Settings(Section):
@@ -184,11 +184,11 @@ def read_space(path: Path, said: Given) -> Space:
     try:
         settings = Settings.model_validate(table)
     except ValidationError as error:
-        wrong += problems(error, Settings, table, f"{_place(path, lines, SETTINGS)}: [{SETTINGS}]", {})
+        wrong += problems(error, Settings, table, f"{_place(path, lines, SETTINGS, table)}: [{SETTINGS}]", {})
         settings = Settings.model_validate({})
     parameters = []
     for key, values in _tables(data):
-        place = _place(path, lines, key)
+        place = _place(path, lines, key, values)
         try:
             limits = Limits.model_validate(values)
         except ValidationError as error:
@@ -216,10 +216,11 @@ def _tables(data: Dict[str, Any], path: str = "") -> Iterator[Tuple[str, Any]]:
             yield key, value
 
 
-def _place(path: Path, lines: Dict[str, int], key: str) -> str:
-    """The file and the first line of a table, e.g. "space.toml:3"."""
-    number = min((line for name, line in lines.items() if name == key or name.startswith(f"{key}.")), default=None)
-    return path.name if number is None else f"{path.name}:{number}"
+def _place(path: Path, lines: Dict[str, int], key: str, table: Any) -> str:
+    """The file and the line of the first value of a table, e.g. "space.toml:3"."""
+    own = [f"{key}.{name}" for name in table] if isinstance(table, dict) else [key]
+    found = [line for name, line in lines.items() if any(name == each or name.startswith(f"{each}.") for each in own)]
+    return f"{path.name}:{min(found)}" if found else path.name
 
 
 def _problems_of(parameter: Parameter, settings: Settings, said: Given) -> List[str]:
@@ -242,17 +243,17 @@ def _problems_of(parameter: Parameter, settings: Settings, said: Given) -> List[
         except ConfigError as error:
             hint = "; for whole numbers add int = true" if WHOLE in str(error) and isinstance(value, float) else ""
             wrong += [f"{line}{hint}" for line in str(error).splitlines()]
-    return wrong
+    return list(dict.fromkeys(wrong))
 
 
 def _overlapping(parameters: List[Parameter]) -> List[str]:
     """Keys of which one is the other, or a part of it."""
-    keys = [(f"{key}.", parameter.source) for parameter in parameters for key in (parameter.key, *parameter.also)]
+    keys = [(key, parameter.source) for parameter in parameters for key in (parameter.key, *parameter.also)]
     return [
-        f"{source}: {key[:-1]} is varied by {earlier_source}, too: remove one of the two"
+        f"{source}: {key}: {earlier_source} varies {'it' if key == earlier else earlier}, too: remove one of the two"
         for number, (key, source) in enumerate(keys)
         for earlier, earlier_source in keys[:number]
-        if key.startswith(earlier) or earlier.startswith(key)
+        if f"{key}.".startswith(f"{earlier}.") or f"{earlier}.".startswith(f"{key}.")
     ]
 
 
