@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set
 
 import typer
 
@@ -21,11 +22,12 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import ENGINE, JSON, SETS, examples, show_json
 from spikecore.cli.run_directory import check_unused, new_directory
 from spikecore.cli.run_file import Given, given, settled
-from spikecore.cli.sweep import BEGINNINGS, Sweep, begin, begun, check, opened, same
+from spikecore.cli.sweep import BEGINNINGS, Hopeless, Sweep, begin, begun, check, opened, same
 from spikecore.cli.sweep_space import Space, read_space
 from spikecore.cli.sweep_storage import PATIENCE, first, optuna
 
 TRIALS_BY_DEFAULT = 20
+LOOK = 0.3  # seconds between two looks at the trials of other processes
 END = 30.0  # seconds that a process gets to end its training step
 # One thread for each process: J processes with as many threads as cores would wait for each other.
 THREADS = "OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS NUMBA_NUM_THREADS".split()
@@ -100,17 +102,16 @@ def _carried_out(ours: Sweep, jobs: int, log: Any, as_json: bool) -> None:
     keys = ", ".join(parameter.key for parameter in ours.space.parameters)
     print(f"{storage.total} trials of {keys} -> {ours.directory}", file=log)
     with _resumable(ours):
-        if len(storage.finished()) < storage.total:
-            _in_processes(ours, jobs, log) if jobs > 1 else ours.work(lambda line: print(line, file=log, flush=True))
-        else:
+        left = storage.total - len(storage.finished())
+        if not left:
             print(f"nothing left to try: {storage.total} trials are done; --trials N prolongs the sweep", file=log)
+        elif jobs > 1:
+            _in_processes(ours, min(jobs, left), lambda line: print(line, file=log, flush=True))
+        else:
+            ours.work(lambda line: print(line, file=log, flush=True))
         ours.check_hope()
-        if ours.running or len(storage.all()) < storage.total:
-            print(
-                f"trials {', '.join(map(str, ours.running))} run in other processes; the last one that ends writes "
-                "the results",
-                file=log,
-            )
+        if ours.running:
+            _show_others(ours, log, as_json)
             return
         result = ours.finish()
         if result is None:
@@ -119,12 +120,18 @@ def _carried_out(ours: Sweep, jobs: int, log: Any, as_json: bool) -> None:
     if as_json:
         show_json(result)
         return
+    tested = ", ".join(f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_"))
     print(f"\n{sweep_results.best_rows(storage)}\n")
-    print(
-        f"trial {result['best_trial']} on the test set: "
-        + ", ".join(f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_"))
-    )
+    print(f"trial {result['best_trial']} on the test set: {tested}")
     print(f"its run file: {ours.directory / sweep_results.BEST_RUN}")
+
+
+def _show_others(ours: Sweep, log: Any, as_json: bool) -> None:
+    """Say that others are still at it."""
+    numbers = ", ".join(map(str, ours.running))
+    print(f"trials {numbers} run in other processes; the last one that ends writes the results", file=log)
+    if as_json:
+        show_json({"directory": str(ours.directory), "trials": ours.storage.total, "running": ours.running})
 
 
 # ---- where the sweep is --------------------------------------------------------------------------------------------
@@ -148,6 +155,8 @@ def _prepared(
         ConfigError: run file, space and directory do not fit each other, or the options.
     """
     if run.is_dir():
+        if dry:
+            raise ConfigError([f"--dry-run: the sweep in {run} has begun already; leave one of the two out"])
         _check_alone(run, space_file, engine, sets, out, resume)
         _prolong(opened(run), trials, resume)
         return run
@@ -235,7 +244,7 @@ def _drawn(ours: Sweep) -> List[str]:
 # ---- processes and their ends --------------------------------------------------------------------------------------
 
 
-def _in_processes(ours: Sweep, jobs: int, log: Any) -> None:
+def _in_processes(ours: Sweep, jobs: int, say: Callable[[str], None]) -> None:
     """Run the trials in ``jobs`` processes, which share the storage.
 
     Raises:
@@ -243,13 +252,13 @@ def _in_processes(ours: Sweep, jobs: int, log: Any) -> None:
     """
     environment = {**dict.fromkeys(THREADS, "1"), **os.environ}
     command = [sys.executable, "-m", "spikecore", "sweep", str(ours.directory), "--worker"]
-    log.flush()
-    workers = [
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, start_new_session=True)
-        for _ in range(jobs)
-    ]
+    options: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "start_new_session": True}
+    seen = {trial.number for trial in ours.storage.finished()}
+    workers = [subprocess.Popen(command, env=environment, **options) for _ in range(jobs)]
     try:
-        codes = [worker.wait() for worker in workers]
+        while any(worker.poll() is None for worker in workers):
+            time.sleep(LOOK)
+            _say_new(ours, seen, say)
     except KeyboardInterrupt:
         for worker in workers:
             worker.terminate()
@@ -260,19 +269,31 @@ def _in_processes(ours: Sweep, jobs: int, log: Any) -> None:
                 worker.wait(END)
             worker.kill()
             worker.wait()
-    ours.check_hope()
-    if any(codes):
+    _say_new(ours, seen, say)
+    codes = [str(worker.returncode) for worker in workers if worker.returncode]
+    if codes and len(seen) < ours.storage.total and not ours.hopeless:
         raise RuntimeError(
-            f"{sum(map(bool, codes))} of {jobs} processes have ended before their trials (exit code "
-            f"{', '.join(str(code) for code in codes if code)}). To go on: {_command(ours)}"
+            f"{len(codes)} of {jobs} processes have ended before their trials (exit code {', '.join(codes)}). "
+            f"To go on: {_command(ours)}"
         )
+
+
+def _say_new(ours: Sweep, seen: Set[int], say: Callable[[str], None]) -> None:
+    """A line for each trial that has ended and is not among ``seen``."""
+    for trial in ours.storage.finished():
+        if trial.number not in seen:
+            seen.add(trial.number)
+            say(sweep_results.line(ours.storage, trial.number, len(seen)))
 
 
 def _as_worker(directory: Path) -> None:
     """Run trials for the process that has started this one, as long as it lives."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with _ended_by_sigterm(), contextlib.suppress(KeyboardInterrupt, RuntimeError):
-        opened(directory).work(lambda line: print(line, flush=True))
+    with _ended_by_sigterm(), contextlib.suppress(Hopeless):  # the other process sees it, too
+        try:
+            opened(directory).work(lambda line: None)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
 
 
 def _end_with_parent() -> None:
@@ -289,6 +310,9 @@ def _ended_by_sigterm() -> Iterator[None]:
         current = signal.getsignal(signal.SIGINT)
         (current if callable(current) else handler)(signal.SIGINT, frame)
 
+    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+        yield
+        return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

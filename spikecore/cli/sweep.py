@@ -68,14 +68,20 @@ class Sweep:
                     return
                 say(self._carry_out(trial))
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the first trials have all failed."""
+        done = self.storage.finished()
+        return len(done) >= STARTS and all(trial.state.name == "FAIL" for trial in done)
+
     def check_hope(self) -> None:
         """End a sweep of which nothing can come.
 
         Raises:
             Hopeless: the first trials have all failed.
         """
-        done = self.storage.finished()
-        if len(done) >= STARTS and all(trial.state.name == "FAIL" for trial in done):
+        if self.hopeless:
+            done = self.storage.finished()
             why = done[-1].user_attrs["reason"]
             raise Hopeless(f"{self.directory}: the first {len(done)} trials have all failed, the last one with {why}")
 
@@ -97,6 +103,8 @@ class Sweep:
             if best is None:
                 return None
             job = self.job_of(best)
+            if not (self.directory_of(best) / MODEL).exists():
+                raise FileNotFoundError(f"{self.directory_of(best)}: holds no {MODEL}, the weights of the best trial")
             result = sweep_results.summary(self.directory, self.storage, job.evaluate(job.model()))
             whole = write(self.job_of(best, whole=True).config)
             write_atomically(self.directory / sweep_results.BEST_RUN, whole)
@@ -141,7 +149,7 @@ class Sweep:
             self.storage.tell(trial, value, state)
             sweep_results.write_table(self.directory, self.storage)
             self._forget_weights()
-            return sweep_results.line(self.storage, trial.number)
+            return sweep_results.line(self.storage, trial.number, len(self.storage.finished()))
 
     def _count_start(self, trial: Any) -> None:
         """Count how often a trial begins in vain: what kills its process each time would do so forever.

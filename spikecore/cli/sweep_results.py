@@ -92,10 +92,10 @@ def pictures(directory: Path, storage: Storage) -> List[Path]:
     return draw(directory, with_values, axes, metric, storage.settings.maximize)
 
 
-def line(storage: Storage, number: int) -> str:
-    """One line of text about a trial that is done, and about the best so far."""
+def line(storage: Storage, number: int, done: int) -> str:
+    """One line of text about a trial that is done, one of ``done``, and about the best so far."""
     trial, best, metric = storage.all()[number], storage.best(), storage.settings.metric
-    done, value = len(storage.finished()), value_of(trial)
+    value = value_of(trial)
     said = f"{metric} {value:.4f}" if value is not None else "no value"
     if trial.state.name != "COMPLETE":
         said += f", {STATES[trial.state.name]} after {trial.user_attrs.get('epochs', 0)} epochs"

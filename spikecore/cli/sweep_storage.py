@@ -19,7 +19,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.sweep_space import Parameter, Settings, Space
 
 DATABASE, STUDY, TRIALS = "sweep.db", "sweep", "trials"
-FIRST_AT_RANDOM = 5  # trials before tpe learns from them
+FIRST_AT_RANDOM = 8  # trials before tpe learns from them
 PATIENCE = 120.0  # seconds to wait for a process that hands out a trial, or that writes the results
 NEEDED = 'a sweep needs Optuna, which is not installed ({}): pip install "spikecore[sweep]"'
 
