@@ -28,9 +28,9 @@ def drawn(monkeypatch, tmp_path):
 
     def draw(*layers, history=()):
         figures = {}
-        save = pictures._save
+        save = pictures.save
         monkeypatch.setattr(
-            pictures, "_save", lambda figure, path: (figures.update({path.name: figure}), save(figure, path))[1]
+            pictures, "save", lambda figure, path: (figures.update({path.name: figure}), save(figure, path))[1]
         )
         model = sc.Model(sc.Sequential(sc.Linear(6, 3), *layers), seed=0)
         model(X, 8)

@@ -20,6 +20,7 @@ FENCE = re.compile(
 )
 PROMPTS = (">>> ", "... ")
 OPTIONAL = {"torch": "torch", "matplotlib": "plot", "sklearn": "data", "nir": "nir", "numba": "kernels", "cupy": "cupy"}
+OPTIONAL.update(optuna="sweep")
 FOR_TORCH = ("spikecore.nn", "spikecore.engines.torch", "spikecore.engines.ipu")
 
 

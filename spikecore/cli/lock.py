@@ -19,21 +19,30 @@ class Occupied(RuntimeError):
 
 
 @contextlib.contextmanager
-def owned(directory: Path) -> Iterator[None]:
-    """Keep other processes from owning ``directory`` until the block ends.
+def owned(directory: Path, name: str = LOCK, patience: float = 0.0) -> Iterator[None]:
+    """Keep other processes from owning ``directory``, or what ``name`` stands for in it, until the block ends.
 
     The operating system releases the lock when the process ends, even when it is killed. A lock file that a killed
     process left behind is therefore not locked, and the next owner reuses it.
 
     Args:
         directory: an existing directory.
+        name: of the lock file in it; a directory may have several locks.
+        patience: how long to wait for another owner, in seconds; default 0.
 
     Raises:
-        Occupied: another process owns the directory; the message has its host, its process number and the time.
+        Occupied: another process owns it; the message has its host, its process number and the time.
         OSError: the file system has no locks.
     """
-    path = directory / LOCK
-    handle = _locked(path)
+    path, end = directory / name, time.monotonic() + patience
+    while True:
+        try:
+            handle = _locked(path)
+            break
+        except Occupied:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.02)
     try:
         os.ftruncate(handle, 0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -62,7 +62,7 @@ def draw(
     figures += [(neurons.raster(title, classes), RASTER), (neurons.membranes(title), TRACES)]
     figures = [(figure, name) for figure, name in figures if figure is not None]
     for figure, name in figures:
-        _save(figure, directory / name)
+        save(figure, directory / name)
     return [directory / name for _, name in figures]
 
 
@@ -131,10 +131,11 @@ def compare(path: Path, histories: Dict[str, Any], title: str) -> None:
         line = spikeplot.training_curves([{"epoch": row["epoch"], "loss": row["loss"]} for row in history], ax)["loss"]
         line.set(label=label, color=f"C{number}", linestyle="-" if number % 2 == 0 else "--")
     ax.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure to a PNG file in a single step."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=DPI)
     write_atomically(path, buffer.getvalue())

@@ -23,6 +23,7 @@ from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.training.batching import Feed
+from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.load import load
@@ -223,13 +224,21 @@ class Run:
             raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
         return model
 
-    def train(self, model: Model, say: Callable[[str], None] = print, progress: Optional[bool] = False) -> None:
+    def train(
+        self,
+        model: Model,
+        say: Callable[[str], None] = print,
+        progress: Optional[bool] = False,
+        watch: Optional[Callback] = None,
+    ) -> None:
         """Train until the model has done the run file's number of epochs, and save after each of them.
 
         Args:
             model: the model that ``start`` gave.
             say: called with one line of text per epoch.
             progress: whether to show progress bars, as in ``Model.fit``.
+            watch: called after each epoch, when it is saved, with the model and its row of the history; True ends the
+                training. Default: nothing.
         """
         options, callbacks = self.config.train, [lambda model, row: self._keep(model)]
         if options.early_stopping is not None:
@@ -242,13 +251,21 @@ class Run:
         if model.epochs_done >= options.epochs:
             return
         try:
-            self._fit(model, callbacks, say, progress)
+            self._fit(model, callbacks, say, progress, watch)
         except (KeyboardInterrupt, Terminated, RankLost):
             self._keep_unfinished(model)
             raise
 
-    def _fit(self, model: Model, callbacks: Any, say: Callable[[str], None], progress: Optional[bool]) -> None:
+    def _fit(
+        self,
+        model: Model,
+        callbacks: Any,
+        say: Callable[[str], None],
+        progress: Optional[bool],
+        watch: Optional[Callback],
+    ) -> None:
         options = self.config.train
+        watching = () if watch is None else (watch,)
         with contextlib.ExitStack() as logs:
             trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
             model.fit(
@@ -259,7 +276,7 @@ class Run:
                 validation=None if self.held_out is None else self.judging(self.held_out),
                 schedule=options.schedule.make(),
                 clip_norm=options.clip_norm,
-                callbacks=(*callbacks, lambda model, row: say(epoch_line(row)), *trackers),
+                callbacks=(*callbacks, lambda model, row: say(epoch_line(row)), *trackers, *watching),
                 metric=self.metric,
                 window=options.window,
                 learning=options.learning,

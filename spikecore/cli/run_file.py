@@ -7,10 +7,11 @@ problems are listed by one ``ConfigError``. docs/run_files.md describes the keys
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Annotated, Literal
@@ -191,24 +192,80 @@ def resolved(
     path: Union[str, Path], engine: Optional[str] = None, sets: Iterable[str] = ()
 ) -> Tuple[RunFile, List[Setting]]:
     """Read a run file as ``read`` does; returns also every key with its value and where the value comes from."""
+    said = given(path, engine, sets)
+    run = checked(said)
+    return run, settings(run.plain(), leaves(said.origins))
+
+
+class Given(NamedTuple):
+    """What a run file and the changes to it say, before it is checked.
+
+    Args:
+        data: the keys that somebody has given, with their values.
+        origins: of the same form, with the origin of each value in its place.
+        sources: for each key that is not from the file: where its value comes from.
+        name: of the run file, for messages.
+    """
+
+    data: Dict[str, Any]
+    origins: Dict[str, Any]
+    sources: Dict[str, str]
+    name: str
+
+    def changed(self, key: str, value: Any, source: str) -> Given:
+        """The same with another value of one key, which comes from ``source``.
+
+        Raises:
+            ConfigError: the run file has no place for this key.
+        """
+        data, origins = copy.deepcopy(self.data), copy.deepcopy(self.origins)
+        _put(data, key, value, source)
+        _put(origins, key, value if value is ABSENT else marked(value, {}, source), source)
+        return Given(data, origins, {**self.sources, key: source}, self.name)
+
+
+def given(path: Union[str, Path], engine: Optional[str] = None, sets: Iterable[str] = ()) -> Given:
+    """Read a run file with changes, as ``read`` does, and check that it is TOML.
+
+    Raises:
+        ConfigError: the file is absent or not TOML, or it has no place for a change.
+    """
     path = Path(path)
-    text = _text(path)
-    data, lines = _absolute(_toml(path, text), path.parent), lines_of(text)
-    origins = marked(data, {key: f"{path.name}:{line}" for key, line in lines.items()}, path.name)
-    given: Dict[str, str] = {}  # what does not come from the file
+    text = text_of(path)
+    data, lines = _absolute(parsed(path, text), path.parent), lines_of(text)
+    said = Given(
+        data, marked(data, {key: f"{path.name}:{line}" for key, line in lines.items()}, path.name), {}, path.name
+    )
     for change in sets:
-        key, value = _change(change)
-        given[key] = f"--set {change}"
-        _put(data, key, value, change)
-        _put(origins, key, value if value is ABSENT else marked(value, {}, given[key]), change)
+        said = said.changed(*_change(change), f"--set {change}")
     for source, name in ((f"${ENVIRONMENT}", os.environ.get(ENVIRONMENT)), ("--engine", engine)):
         if name:
-            data["engine"], given["engine"], origins["engine"] = name, source, source
+            said = said.changed("engine", name, source)
+    return said._replace(data=_absolute(said.data, Path()))
+
+
+def checked(said: Given) -> RunFile:
+    """The run file, after a check of all keys and values.
+
+    Raises:
+        ConfigError: a key or value is wrong; lists every problem.
+    """
     try:
-        run = RunFile.model_validate(_absolute(data, Path()))
+        return RunFile.model_validate(said.data)
     except ValidationError as error:
-        raise ConfigError(problems(error, RunFile, data, path.name, given)) from None
-    return run, settings(run.plain(), leaves(origins))
+        raise ConfigError(problems(error, RunFile, said.data, said.name, said.sources)) from None
+
+
+def settled(said: Given) -> Given:
+    """The same with the engine that it has by now: neither the environment nor a default will change it."""
+    return said.changed("engine", checked(said).engine, said.sources.get("engine", said.name))
+
+
+def given_text(said: Given) -> bytes:
+    """The text of a run file that says the same, without comments and without defaults."""
+    import tomli_w
+
+    return tomli_w.dumps(said.data).encode()
 
 
 def write(run: RunFile) -> bytes:
@@ -219,19 +276,29 @@ def write(run: RunFile) -> bytes:
     return f"# Every key of this run, defaults included; `spikecore train` takes this file as it is.\n{text}".encode()
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path, kind: str = "run file") -> str:
+    """The text of a TOML file; ``kind`` says in messages what it is.
+
+    Raises:
+        ConfigError: the file is absent or cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = sorted(str(file) for file in path.parent.glob("*.toml"))[:5]
-        raise ConfigError([f"{path}: no such run file" + (f"; here are {', '.join(near)}" if near else "")]) from None
+        raise ConfigError([f"{path}: no such {kind}" + (f"; here are {', '.join(near)}" if near else "")]) from None
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
 
 
-def _toml(path: Path, text: str) -> Dict[str, Any]:
+def parsed(path: Path, text: str) -> Dict[str, Any]:
+    """The keys and values in the text of a TOML file.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError
@@ -261,8 +328,8 @@ def _change(text: str) -> Tuple[str, Any]:
     return key, _value(text, value) if value else ABSENT
 
 
-def _put(data: Dict[str, Any], key: str, value: Any, text: str) -> None:
-    """Change the value at ``key``, or remove it, as the text of one ``--set`` says."""
+def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
+    """Change the value at ``key``, or remove it, as ``source`` says, e.g. ``--set train.epochs=3``."""
     path = key.split(".")
     try:
         table: Any = data
@@ -282,9 +349,7 @@ def _put(data: Dict[str, Any], key: str, value: Any, text: str) -> None:
         else:
             del table[place]
     except (IndexError, ValueError, AttributeError, TypeError):
-        raise ConfigError(
-            [f"--set {text}: the run file has no place {key!r}; list entries are counted from 0"]
-        ) from None
+        raise ConfigError([f"{source}: the run file has no place {key!r}; list entries are counted from 0"]) from None
 
 
 def _value(text: str, value: str) -> Any:
