@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow peers test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
+.PHONY: help demo test slow peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast
 	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py tests/test_nir_peers.py \
 	  tests/test_conversion_spikingjelly.py tests/test_conversion_norse.py tests/test_conversion_sinabs.py tests/test_nn_trainers.py
 	$(BIN)/spikecore bench neurons tutorial5
+
+# With a CUDA device there may be no network, so that this takes $(PYTHON) as it is, and wheels in .whl/; a rehearsal on
+# the CPU takes .venv. STEPS="bandwidth amp" runs some steps.
+GPU = $(if $(REHEARSE),OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gpu --rehearse,$(PYTHON) -m benchmarks.gpu)
+gpu: $(if $(REHEARSE),.venv/extras-test)  ## what needs a CUDA device, with a report in build/gpu; REHEARSE=1: on the CPU
+	$(GPU) $(STEPS)
 
 # CPython 3.8, torch 2.0.1 and numpy 1.24 are what PopTorch ships with; torch brings several GB of CUDA libraries.
 PYTHON38 ?= python3.8

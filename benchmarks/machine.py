@@ -20,7 +20,7 @@ def describe(device: str) -> Dict[str, Any]:
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES for version in _version(name)},
+        "versions": {name: version for name in PACKAGES for version in version_of(name)},
     }
     try:
         import torch
@@ -54,7 +54,8 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _version(name: str) -> List[str]:
+def version_of(name: str) -> List[str]:
+    """The version of an installed package in a list; empty if it is not installed."""
     try:
         return [importlib.metadata.version(name)]
     except importlib.metadata.PackageNotFoundError:

@@ -82,7 +82,7 @@ def measured(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of other libraries would break up the tables
         sides = [side for side in group.sides if settings.wants(side)]
-        reference = group.reference()()() if group.reference is not None else None
+        reference = group.reference()()() if group.reference is not None and sides else None
         known = group.rates() if group.rates is not None and sides else {}
         runs, checks, notes = _prepared(sides, reference, known)
         bar = Progress(f"{prefix}{group.title}", len(runs) * (rounds + group.warmup), progress, unit="run")

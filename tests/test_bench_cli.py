@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -38,6 +40,12 @@ def test_it_prints_the_table_and_writes_it(bench, tmp_path):
     assert not error
 
 
+def shortened(monkeypatch, name, count):
+    """Leaves a workload its first groups."""
+    whole = WORKLOADS[name]
+    monkeypatch.setitem(WORKLOADS, name, replace(whole, groups=lambda settings: islice(whole.groups(settings), count)))
+
+
 def test_json_holds_every_round(bench, tmp_path):
     out = tmp_path / "results.json"
     assert bench("recurrent", "--quick", "--rounds", 2, "--peers", "none", "--out", out)[0] == 0
@@ -45,7 +53,8 @@ def test_json_holds_every_round(bench, tmp_path):
     assert len(fused["figures"]) == len(loop["figures"]) == 2
 
 
-def test_an_engine_can_be_chosen(bench):
+def test_an_engine_can_be_chosen(bench, monkeypatch):
+    shortened(monkeypatch, "tutorial5", 1)
     code, said, _ = bench("tutorial5", "--quick", "--rounds", 1, "--peers", "none", "--engine", "numpy")
     assert code == 0
     assert "| numpy engine |" in said
@@ -66,8 +75,9 @@ def test_it_lists_every_workload_and_peer(bench):
     assert "snntorch (" in said
 
 
-def test_it_draws_time_against_rate_and_links_the_picture(bench, tmp_path):
+def test_it_draws_time_against_rate_and_links_the_picture(bench, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
+    shortened(monkeypatch, "rates", 2)
     out, plot = tmp_path / "results.md", tmp_path / "images" / "rates.svg"
     plot.parent.mkdir()
     arguments = "rates", "--quick", "--rounds", 1, "--peers", "none", "--out", out, "--plot", plot

@@ -26,7 +26,7 @@ def run(engine, first, count):
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-@pytest.mark.parametrize(("first", "count"), [(0, 120), pytest.param(1000, 20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("first", "count"), [(0, 60), pytest.param(1000, 20_000, marks=pytest.mark.slow)])
 def test_mutated_checkpoints(engine, first, count):
     """C9: no crash, no other error than a CheckpointError that names the file, nothing that is not finite, nothing that
     fails when training goes on, and no more memory than three times the file's size (and a megabyte of Python's own).

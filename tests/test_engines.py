@@ -235,13 +235,13 @@ def conformance(env, *options):
 
 def test_third_party_engine_goes_through_the_conformance_suite(tmp_path):
     """``pytest tests/conformance --engine NAME`` passes for a right engine and fails for a wrong one."""
-    part = ["tests/conformance/test_words.py", "tests/conformance/test_neurons.py", "-k", "exp or exact or Linear"]
-    right = conformance(install(tmp_path / "right", PACKAGE), *part)
+    words, neurons = "tests/conformance/test_words.py", "tests/conformance/test_neurons.py"
+    right = conformance(install(tmp_path / "right", PACKAGE), words, neurons, "-k", "exp or exact or Linear")
     assert right.returncode == 0, right.stdout
     assert "conformance engines: double\n" in right.stdout
-    wrong = conformance(install(tmp_path / "wrong", BROKEN), *part)
+    wrong = conformance(install(tmp_path / "wrong", BROKEN), words, "-k", "exp")
     assert wrong.returncode == 1
     assert "test_value[double-exp]" in wrong.stdout
-    unknown = conformance(dict(os.environ), *part)
+    unknown = conformance(dict(os.environ), words, "-k", "exp")
     assert unknown.returncode != 0
     assert "unknown engine 'double'" in unknown.stdout

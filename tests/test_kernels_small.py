@@ -210,8 +210,14 @@ def test_explain_says_what_happens_to_small_runs(monkeypatch):
     assert "as they are compiled, of any size outside of Model.fit" in engine.explain(layer)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["every-word-library", "Leaky"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("every-word-library", "float32"),
+        pytest.param("every-word-library", "float64", marks=pytest.mark.slow),
+        ("Leaky", "float64"),
+    ],
+)
 def test_machine_code_needs_nothing_of_numba(place, name, dtype):
     """Whatever word a step consists of: it is linked from disk."""
     case = next(case for key, case in CASES.items() if key.startswith(name))

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"),  # NumPy's own word
     pytest.mark.filterwarnings("ignore::spikecore.nir.NirLoss"),
 ]
-cases = pytest.mark.parametrize("count", [60, pytest.param(3000, marks=pytest.mark.slow)])
+cases = pytest.mark.parametrize("count", [24, pytest.param(3000, marks=pytest.mark.slow)])
 
 
 def networks():

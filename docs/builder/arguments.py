@@ -60,6 +60,7 @@ class Descriptions:
     def __init__(self, pkg: griffe.Module) -> None:
         self.all = [each for each in walk(pkg) if (each.is_class or each.is_function) and each.docstring]
         self.named: Dict[str, List[Any]] = {}
+        self.read: Dict[str, Read] = {}
         for each in self.all:
             for key in (each.name, ".".join(each.path.split(".")[-2:])):
                 self.named.setdefault(key, []).append(each)
@@ -98,25 +99,24 @@ class Descriptions:
         if thing.path in asked:
             return found
         asked = (*asked, thing.path)
-        for section in thing.docstring.parse("google", warnings=False) if thing.docstring else ():
-            if section.kind is griffe.DocstringSectionKind.parameters:
-                for item in section.value:
-                    if item.name == "Others":
-                        found.update(self.others(item.description, thing, found, asked))
-                        continue
-                    for place, name in enumerate(re.split(r",\s*", item.name)):
-                        found[name] = self.resolved(name, item.description, thing, asked, place == 0)
-        if thing.is_class:
-            mine = {each.name for each in thing.parameters}
-            for base in bases(thing):
-                for name, text in self.of(base, asked).items():
-                    if name in mine:
-                        found.setdefault(name, text)
+        if thing.path not in self.read:  # once, because many ask for the same
+            self.read[thing.path] = Read(thing)
+        read = self.read[thing.path]
+        for listed, text in read.items:
+            if listed == "Others":
+                found.update(self.others(text, thing, found, asked))
+                continue
+            for place, name in enumerate(re.split(r",\s*", listed)):
+                found[name] = self.resolved(name, text, thing, asked, place == 0)
+        for base in read.bases:
+            for name, text in self.of(base, asked).items():
+                if name in read.names:
+                    found.setdefault(name, text)
         return found
 
     def others(self, text: str, thing: Any, found: Dict[str, str], asked: tuple) -> Dict[str, str]:
         """What the docstrings that are named say of the arguments that are missing: "Others: see ``LIF``"."""
-        missing = [each.name for each in thing.parameters if each.name not in found]
+        missing = [name for name in self.read[thing.path].names if name not in found]
         said: Dict[str, str] = {}
         for name in re.findall(r"``([\w.]+)``", text):
             for other in self.nearest(name, thing):
@@ -142,6 +142,17 @@ class Descriptions:
                 rest = text[elsewhere.end() :].strip() if first else ""
                 return f"{said.rstrip().rstrip('.')}; {rest}" if rest else said
         return text
+
+
+class Read:
+    """What Griffe says of a class or a function, which takes it long: listed arguments, all arguments, bases."""
+
+    def __init__(self, thing: Any) -> None:
+        sections = thing.docstring.parse("google", warnings=False) if thing.docstring else ()
+        lists = [s.value for s in sections if s.kind is griffe.DocstringSectionKind.parameters]
+        self.items = [(item.name, item.description) for items in lists for item in items]
+        self.names = [each.name for each in thing.parameters]
+        self.bases = list(bases(thing)) if thing.is_class else []
 
 
 def bases(thing: Any) -> Iterator[Any]:
