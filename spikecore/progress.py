@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from typing import Any, Generator, Dict, Iterable, Iterator, Optional, Sequence
+from typing import Any, Dict, Generator, Iterable, Iterator, Optional, Sequence
 
 from spikecore.printing import in_notebook
 

@@ -14,6 +14,7 @@ from spikecore.cli.event_tables import DvsGesture, EventNpz, NMnist, Shd, Ssc
 from spikecore.cli.schema import one_of
 from spikecore.datasets.limits import MOST_BYTES
 
+
 class Digits(Data):
     """scikit-learn's 8 x 8 digits: 1347 for training, 450 for testing."""
 
@@ -124,7 +125,8 @@ class Hdf5(Stored):
     name: Literal["hdf5"] = "hdf5"
 
     def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
-        return datasets.read_hdf5(path, **names)
+        arrays: Any = names
+        return datasets.read_hdf5(path, **arrays)
 
 
 class Zarr(Stored):

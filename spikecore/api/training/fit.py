@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Generator, Iterable, Optional, Protocol, Sequence
+from typing import Any, Dict, Generator, Optional, Protocol, Sequence
 
 from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import scalar
