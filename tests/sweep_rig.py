@@ -158,6 +158,8 @@ NAMES = {
     "scannercolor": "word",
     "sample_data": "array",
     "lengths": "lengths",
+    "weights": "weights",
+    "paths": "path",
     "metric": "metric",
     "explain": "bool",
     "labels": "iterable",
@@ -166,7 +168,18 @@ NAMES = {
     "neurons": "int",
     "dim": "shape",
 }
-NONSENSE["lengths"] = (*FOREIGN, "nonsense", 3, [1.5, 2], [-1, 2, 3], [0, 1, 2], [99, 1, 1], [NAN, 1, 1], [1])
+NONSENSE["counts"] = (*FOREIGN, "nonsense", 3, [1.5, 2], [-1, 2, 3], [0, 1, 2], [NAN, 1, 1], [1])
+NONSENSE["lengths"] = (*NONSENSE["counts"], [99, 1, 1])  # more steps than there are
+NONSENSE["weights"] = (
+    *FOREIGN,
+    "nonsense",
+    3,
+    [1.0, 2.0],
+    [1.0, -1.0, 1.0],
+    [0.0] * 3,
+    [NAN, 1.0, 1.0],
+    [INF, 1.0, 1.0],
+)
 NONSENSE["record"] = (NOTHING, 3, NAN, 1j, "nonsense", ["a", "b"], None)
 NONSENSE["callbacks"] = (NOTHING, 3, NAN, 1j, True, None, ["a", "b"], (sc.EarlyStopping,), sc.EarlyStopping())
 NONSENSE["metric"] = (NOTHING, 3, NAN, 1j, True, "nonsense", [3], {"a": 3}, sc.Adam)
@@ -281,7 +294,7 @@ VALUES: Dict[str, Any] = {
     **{"one_hot_label": np.eye(5)[LABELS], "one_hot_targets": np.eye(5)[LABELS], "function": lambda xp, u: u},
     **{"loss": lambda out, targets: out.spikes.sum(), "model": model, "net": module, "weight": [1.0] * 5},
     **{"history": [{"epoch": 1, "loss": 0.5}], "events": EVENTS, "epoch": 0, "epochs": 3, "index": 0},
-    **{"source": None, "path": "absent", "root": "absent", "folder": "absent", "train": "absent"},
+    **{"source": None, "paths": "absent", "path": "absent", "root": "absent", "folder": "absent", "train": "absent"},
     **{"synapse": lambda: module()[0], "sn": lambda: module()[1], "module": module, "graph": lambda: graph()},
     **{
         "fc": lambda: linear(),
@@ -326,6 +339,15 @@ class In(datasets.Source):
 
     def identity(self, row: int) -> Tuple[Any, ...]:
         return (row,)
+
+
+class AsStored(datasets.StoredArray):
+    """An array that could be on a disk."""
+
+    shape, dtype = STILL.shape, STILL.dtype
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        return STILL[rows]
 
 
 def maps(axes: int) -> Dict[str, Any]:
@@ -383,6 +405,8 @@ OWN: Dict[str, Dict[str, Any]] = {
         "path": "absent/x.npz",
         "dataset": lambda: datasets.EventDataset(In([EVENTS]), [0]),
     },
+    "spikecore.datasets.StoredDataset": {"inputs": lambda: AsStored(), "targets": LABELS},
+    "spikecore.datasets.read_npy": {"inputs": "absent", "targets": "absent"},
     "spikecore.datasets.saccades": {"targets": [0, 0, 0]},
     "spikecore.datasets.transforms.Crop": {"size": (2, 2)},
     "spikecore.datasets.transforms.ToFrames": {"steps": 4},
@@ -426,7 +450,8 @@ METHODS = {
 #: Public, and not called with arguments of a user's: abstract, results, and what runs at every step.
 LEFT_OUT = {
     **dict.fromkeys(
-        "Engine Executor Layer Stateless Stream Source RandomTransform Transform BaseMonitor".split(), "abstract"
+        "Engine Executor Layer Stateless Stream Source StoredArray RandomTransform Transform BaseMonitor".split(),
+        "abstract",
     ),
     **dict.fromkeys(
         "Neuron Membrane Surrogate Loss Tracker".split(), "abstract, their fields are swept in the subclasses"
@@ -533,6 +558,8 @@ def kind_of(owner: str, name: str, parameter: inspect.Parameter) -> str:
         return "array"
     if text == "str" and owner.startswith("spikecore.datasets") and name in ("inputs", "targets"):
         return "text"
+    if owner.startswith("spikecore.datasets") and name == "lengths" and "str" not in text and "Path" not in text:
+        return "counts"
     if text.startswith("Literal["):
         return "word"
     if text in ANNOTATIONS and not (text in ("str", "ArrayLike", "HostArray", "Sizes") and name in NAMES):

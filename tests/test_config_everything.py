@@ -30,11 +30,11 @@ STEPS, SAMPLES = 3, 4
 ROW, CHANNELS, MAP = (4,), (2, 6), (2, 6, 6)
 LINEAR = {"kind": "Linear", "in_features": 4, "out_features": 4}
 GROUPS = {
-    "layers": kinds._named(sc.Layer),
-    "surrogates": kinds._named(surrogate.Surrogate),
-    "losses": kinds._named(functional.Loss, functional),
-    "optimizers": kinds._named(Optimizer),
-    "schedules": kinds._named(object, schedule),
+    "layers": kinds.named(sc.Layer),
+    "surrogates": kinds.named(surrogate.Surrogate),
+    "losses": kinds.named(functional.Loss, functional),
+    "optimizers": kinds.named(Optimizer),
+    "schedules": kinds.named(object, schedule),
     "quantisation": {"state_quant": functional.quant.state_quant},
     "early stopping": {"EarlyStopping": sc.EarlyStopping},
 }

@@ -15,8 +15,11 @@ for package in ("typer", "pydantic", "tomli_w"):
 import spikecore as sc  # noqa: E402
 from spikecore import datasets  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import command_train  # noqa: E402
-from spikecore.cli import new_run_file, pictures  # noqa: E402
+from spikecore.cli import (  # noqa: E402
+    command_train,  # noqa: E402
+    new_run_file,
+    pictures,
+)
 from spikecore.cli.event_tables import AnyTransform  # noqa: E402
 from spikecore.cli.run_directory import Run  # noqa: E402
 from spikecore.cli.run_file import read  # noqa: E402
@@ -169,7 +172,9 @@ def test_pictures_are_drawn_of_the_first_sample_up_to_its_length(spikecore, kind
     extents = []
     raster = pictures.spikeplot.raster
     monkeypatch.setattr(
-        pictures.spikeplot, "raster", lambda spikes, *rest, **named: extents.append(len(spikes)) or raster(spikes, *rest, **named)
+        pictures.spikeplot,
+        "raster",
+        lambda spikes, *rest, **named: extents.append(len(spikes)) or raster(spikes, *rest, **named),
     )
     spikecore("train", "run.toml", "--out", "run", "-s", "train.epochs=1")
     job = Run(read("run/run.toml"))
@@ -180,7 +185,6 @@ def test_pictures_are_drawn_of_the_first_sample_up_to_its_length(spikecore, kind
         assert Path(f"run/{name}.png").stat().st_size > 1000
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_how_recordings_are_loaded_does_not_matter(spikecore):
     recordings()
     Path("run.toml").write_text(EVENTS.format(data=AUGMENTED))
@@ -248,7 +252,10 @@ def test_weights_balance_classes():
         ('transforms = [{ kind = "ToFrames", steps = 3 }]\n[encoder]\nkind = "rate"', "encoder.kind = 'rate' makes"),
         ('transforms = [{ kind = "ToFrames", steps = 3 }]\nbucket = 2', "bucket=2 needs the number of steps"),
         ('transforms = [{ kind = "Denoise" }]', "a batch needs arrays, not Events"),
-        ('transforms = [{ kind = "ToFrames", steps = 3 }]\nshuffle = false\nweights = "balanced"', "weights changes the"),
+        (
+            'transforms = [{ kind = "ToFrames", steps = 3 }]\nshuffle = false\nweights = "balanced"',
+            "weights changes the",
+        ),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(spikecore, data, message):

@@ -98,7 +98,6 @@ def test_fit_trains_on_a_file_as_on_its_arrays(stored):
         np.testing.assert_array_equal(value, expected[name])
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_workers_open_the_file_themselves(stored):
     for one, other in zip(Loader(stored, batch_size=6, workers=1), Loader(stored, batch_size=6)):
         for left, right in zip(one, other):
@@ -113,7 +112,9 @@ def test_npy_says_what_is_wrong(tmp_path):
     np.save(good, X)
     archive = tmp_path / "both.npz"
     np.savez(archive, inputs=X)
-    with pytest.raises(DataFileError, match=r"both\.npz: is an archive.*unpack it \(unzip both\.npz\) and pass the \.npy"):
+    with pytest.raises(
+        DataFileError, match=r"both\.npz: is an archive.*unpack it \(unzip both\.npz\) and pass the \.npy"
+    ):
         datasets.read_npy(archive, good)
     bad.write_bytes(good.read_bytes()[:300])
     with pytest.raises(DataFileError, match=r"bad\.npy: cannot be read"):
@@ -234,7 +235,9 @@ def test_shards_say_what_is_wrong(archives):
         datasets.Shards(["pipe:ls"])
     with pytest.raises(DataFileError, match=r"paths=\[\]: there is no such archive"):
         datasets.Shards([])
-    with pytest.raises(DataFileError, match=r"train-0\.tar, sample 0000: no file with the ending jpg; it has (npy, cls|cls, npy)"):
+    with pytest.raises(
+        DataFileError, match=r"train-0\.tar, sample 0000: no file with the ending jpg; it has (npy, cls|cls, npy)"
+    ):
         next(iter(datasets.Shards(archives / "train-0.tar", inputs="jpg", buffer=0)))
     (archives / "cut.tar").write_bytes((archives / "train-0.tar").read_bytes()[:3000])
     with pytest.raises(DataFileError, match=r"cut\.tar.*cannot be read"):

@@ -125,7 +125,8 @@ class Hdf5(Stored):
     name: Literal["hdf5"] = "hdf5"
 
     def read(self, path: str, names: Dict[str, str]) -> datasets.StoredDataset:
-        return datasets.read_hdf5(path, **names)
+        arrays: Any = names
+        return datasets.read_hdf5(path, **arrays)
 
 
 class Zarr(Stored):

@@ -14,7 +14,7 @@ from spikecore.datasets import transforms
 from spikecore.datasets.limits import MOST_BYTES
 from spikecore.datasets.transforms.base import RandomTransform, Transform
 
-AnyTransform = tagged({name: kind for name, kind in named(Transform, transforms).items() if name != "Compose"})
+AnyTransform: Any = tagged({name: kind for name, kind in named(Transform, transforms).items() if name != "Compose"})
 
 
 class Recordings(Data):
@@ -22,7 +22,7 @@ class Recordings(Data):
 
     judged: ClassVar[int] = 1  # frames take more memory than images: batches for evaluation are those of training
 
-    transforms: List[AnyTransform] = Field(
+    transforms: List[AnyTransform] = Field(  # type: ignore[valid-type]
         min_length=1,
         description="what makes arrays of events, one after another, such as {kind = 'ToFrames', steps = 25}; random "
         "ones act on what is trained on alone",
@@ -62,7 +62,7 @@ class Recordings(Data):
 
     def _steps(self) -> Tuple[List[Any], List[Any]]:
         """The transforms before the first random one, and the rest."""
-        steps = [step.make() for step in self.transforms]
+        steps = [step.make() for step in self.transforms]  # type: ignore[attr-defined]
         first = next((i for i, step in enumerate(steps) if isinstance(step, RandomTransform)), len(steps))
         return steps[:first], steps[first:]
 

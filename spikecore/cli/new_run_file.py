@@ -99,7 +99,7 @@ STARTS: Dict[str, Start] = {
     "npz": Start("your own arrays, in a NumPy archive that --path names", 0, 128, 0, 20, 2e-3, {}),
     "hdf5": Start("your own arrays, in an HDF5 file that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "zarr": Start("your own arrays, in a Zarr group that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
-    "npy": Start("your own arrays, in .npy files of a folder that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
+    "npy": Start("your own arrays, in the .npy files of the folder --path; read in parts", 0, 128, 0, 20, 2e-3, {}),
     "nmnist": _recorded("N-MNIST, digits before an event camera; a download of 1.2 GB", 2312, 10, _FRAMES),
     "dvs_gesture": _recorded(
         "DVS-Gesture, gestures before an event camera; a browser gets the archive", 2048, 11,
@@ -181,9 +181,7 @@ def _of_arrays(name: str, start: Start, path: Optional[Path]) -> Start:
             ]
         )
     shape = train.inputs.shape[1:]
-    return replace(
-        start, features=int(np.prod(shape)), classes=int(train.targets.max()) + 1, flatten=len(shape) > 1
-    )
+    return replace(start, features=int(np.prod(shape)), classes=int(train.targets.max()) + 1, flatten=len(shape) > 1)
 
 
 def _of_recordings(start: Start, path: Optional[Path]) -> Start:

@@ -35,6 +35,7 @@ from spikecore.datasets.npz import npz as npz
 from spikecore.datasets.npz import read_npz as read_npz
 from spikecore.datasets.saccades import saccades as saccades
 from spikecore.datasets.shards import Shards as Shards
+from spikecore.datasets.stored import StoredArray as StoredArray
 from spikecore.datasets.stored import StoredDataset as StoredDataset
 from spikecore.datasets.structured import from_structured as from_structured
 from spikecore.datasets.structured import to_structured as to_structured

@@ -30,7 +30,7 @@ def read_npy(inputs: PathLike, targets: PathLike, *, lengths: Optional[PathLike]
     """
     array = MappedArray(inputs)
     rest: Dict[str, Any] = {"targets": targets, **({} if lengths is None else {"lengths": lengths})}
-    held = {name: np.array(_mapped(path)) for name, path in rest.items()}
+    held: Dict[str, Any] = {name: np.array(_mapped(path)) for name, path in rest.items()}
     return StoredDataset(array, name=os.path.basename(os.fspath(inputs)), **held)
 
 

@@ -57,7 +57,9 @@ class Shards:
             raise MissingExtraError('Shards need the package webdataset: pip install "spikecore[webdataset]"')
         given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         names = [os.fspath(path) for path in given]
-        self.paths: List[str] = [path for name in names for path in (sorted(glob.glob(name)) if "*" in name else [name])]
+        self.paths: List[str] = [
+            path for name in names for path in (sorted(glob.glob(name)) if "*" in name else [name])
+        ]
         missing = [path for path in self.paths if not os.path.isfile(path)] if self.paths else names
         if missing or not names:
             raise DataFileError(f"{missing[0] if names else 'paths=[]'}: there is no such archive")

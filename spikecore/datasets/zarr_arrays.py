@@ -68,7 +68,7 @@ class ZarrArray(StoredArray):
             if not os.path.exists(self.path):
                 raise DataFileError(f"{self.path}: there is no such folder or file")
             with reading(self.path):
-                group = zarr.open(self.path, mode="r")
+                group: Any = zarr.open(self.path, mode="r")
                 names = list(group) if hasattr(group, "keys") else []
                 if self.name not in names:
                     found = f"it holds {', '.join(sorted(names))}" if names else "it is no group of arrays"

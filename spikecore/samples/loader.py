@@ -15,7 +15,7 @@ from spikecore.samples.errors import DataError, checked, integer
 from spikecore.samples.order import bucketed, drawn, permutation, weights_of
 from spikecore.samples.source import Arrays, Samples, lengths_of, pair
 
-Batch = Union[Tuple[np.ndarray, Optional[np.ndarray]], Tuple[np.ndarray, Optional[np.ndarray], np.ndarray]]
+Batch = Tuple[np.ndarray, ...]  # two or three, the second None without targets: so that a loop may unpack either
 
 
 class Part(NamedTuple):
@@ -231,7 +231,7 @@ class Loader:
                 extent = self._same_extent(lengths, extent)
             targets = None if self._targets is None else self._targets[part.rows]
             if not self._gives_lengths:
-                yield inputs, targets
+                yield inputs, targets  # type: ignore[misc]
             else:
                 yield inputs, targets, lengths if self._lengths is None else self._lengths[part.rows]  # type: ignore[misc]
         self._epoch = epoch + 1
@@ -258,8 +258,8 @@ class Loader:
         found = set(lengths.tolist()) | ({extent} if extent is not None else set())
         if len(found) > 1:
             raise DataError(
-                f"samples of this shard have {min(found)} to {max(found)} steps, and other processes may fill theirs up "
-                "to another number: pass lengths=True to Loader, so that padding does not count, or make all "
+                f"samples of this shard have {min(found)} to {max(found)} steps, and other processes may fill theirs "
+                "up to another number: pass lengths=True to Loader, so that padding does not count, or make all "
                 "samples equally long, ToFrames(window=..., steps=...)"
             )
         return int(found.pop())

@@ -1,4 +1,4 @@
-"""Where a loader's samples come from: arrays in memory, sequences of unequal length, or files that are read in parts."""
+"""Where a loader's samples come from: arrays, sequences of unequal length, or files that are read in parts."""
 
 from __future__ import annotations
 

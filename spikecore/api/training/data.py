@@ -150,5 +150,6 @@ def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Le
     """The lengths of a batch (time or 1, batch, *features), checked; None if all steps count."""
     if lengths is None:
         return None
-    host = lengths.tolist() if hasattr(lengths, "tolist") else list(lengths)
+    host = lengths.tolist() if hasattr(lengths, "tolist") else lengths
+    host = list(host) if hasattr(host, "__iter__") else [host]
     return checked_lengths(engine, host, steps or int(x.shape[0]), int(x.shape[1]))

@@ -58,7 +58,9 @@ class Problem:
         run = self.training_pass(engine)
 
         def loss_of(at: Tree, buffers: Tree, targets: Any) -> Any:
-            value, (out, _) = objective(self.network, self.loss, run, at.params, buffers, at.inputs, targets, lengths=self.lengths)
+            value, (out, _) = objective(
+                self.network, self.loss, run, at.params, buffers, at.inputs, targets, lengths=self.lengths
+            )
             return value, out
 
         return loss_of
