@@ -64,7 +64,11 @@ def test_missing_dependency_names_package_command_and_what_works(monkeypatch):
     monkeypatch.setattr(core, "_importable", lambda package: package not in ("torch", "cupy", "poptorch"))
     for name, package, command in (
         ("torch", "package torch", 'pip install "spikecore\\[torch\\]"'),
-        ("cupy", "package cupy", 'pip install "spikecore\\[cupy\\]"'),
+        (
+            "cupy",
+            "package cupy",
+            'pip install "spikecore\\[cupy-cuda13x\\]", or "spikecore\\[cupy-cuda12x\\]" for CUDA 12',
+        ),
     ):
         with pytest.raises(
             sc.EngineUnavailable, match=f"engine '{name}': {package} is not installed.*{command}.*: numpy"

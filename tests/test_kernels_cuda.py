@@ -178,16 +178,17 @@ def test_what_is_not_elementwise_says_why(monkeypatch):
 
 
 @pytest.mark.cupy
-def test_kernels_equal_the_loop_on_a_gpu():
+@pytest.mark.parametrize("part", range(4))  # so that several processes can share the compiling
+@pytest.mark.parametrize("options", OPTIONS, ids=name_of)
+def test_kernels_equal_the_loop_on_a_gpu(options, part):
     import cupy
 
-    for case in ELEMENTWISE:
-        for options in ({}, {"dtype": "float64"}, {"given": "float16"}):
-            problem = Problem(case, **options)
-            kernels = problem.kernels(cuda.SequenceCuda.of)
-            get = lambda a: cupy.asnumpy(a).astype(problem.dtype)  # noqa: B023, E731
-            here = Side(cupy.asarray, get, lambda a: a.astype(problem.given or a.dtype), cupy.broadcast_to)  # noqa: B023
-            found = problem.run(kernels, here)
-            bits = LIMITS[problem.dtype] if isinstance(problem.layer.core[0].surrogate, EXP) else 0.0
-            assert differences(problem, found, bits=bits) == [], case
-            assert np.isfinite(found.x).all()
+    for case in ELEMENTWISE[part::4]:
+        problem = Problem(case, **options)
+        kernels = problem.kernels(cuda.SequenceCuda.of)
+        get = lambda a: cupy.asnumpy(a).astype(problem.dtype)  # noqa: B023, E731
+        here = Side(cupy.asarray, get, lambda a: a.astype(problem.given or a.dtype), cupy.broadcast_to)  # noqa: B023
+        found = problem.run(kernels, here)
+        bits = LIMITS[problem.dtype] if isinstance(problem.layer.core[0].surrogate, EXP) else 0.0
+        assert differences(problem, found, bits=bits) == [], case
+        assert np.isfinite(found.x).all()

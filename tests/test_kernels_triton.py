@@ -196,9 +196,10 @@ def test_explanations_name_the_language():
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("part", range(4))  # so that several processes can share the compiling
 @pytest.mark.parametrize("option", OPTIONS)
-def test_kernels_equal_the_loop_on_a_gpu(option):
-    for case in ELEMENTWISE:
+def test_kernels_equal_the_loop_on_a_gpu(option, part):
+    for case in ELEMENTWISE[part::4]:
         problem = Problem(case, **OPTIONS[option])
         here = Side(
             lambda a: torch.tensor(a, device="cuda"),

@@ -19,8 +19,15 @@ FENCE = re.compile(
     r"^(?P<indent>[ ]*)```(?P<info>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```[ ]*$", re.DOTALL | re.MULTILINE
 )
 PROMPTS = (">>> ", "... ")
-OPTIONAL = {"torch": "torch", "matplotlib": "plot", "sklearn": "data", "nir": "nir", "numba": "kernels", "cupy": "cupy"}
-OPTIONAL.update(optuna="sweep")
+OPTIONAL = {
+    "torch": "torch",
+    "matplotlib": "plot",
+    "sklearn": "data",
+    "nir": "nir",
+    "numba": "kernels",
+    "cupy": "cupy-cuda13x",
+    "optuna": "sweep",
+}
 FOR_TORCH = ("spikecore.nn", "spikecore.engines.torch", "spikecore.engines.ipu")
 
 

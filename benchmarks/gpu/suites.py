@@ -10,7 +10,8 @@ from typing import Any, List, Sequence
 
 from benchmarks.gpu.record import Absent, Record
 
-WORKERS = 8  # processes of one suite; each has a CUDA context of its own, of about half a gigabyte
+WORKERS = 14  # processes of one suite, at most; each has a CUDA context of its own, of about half a gigabyte
+SOME = "tests/conformance/test_neurons.py", "-k", "Leaky"  # in a rehearsal
 SHOWN = 30  # failures by name
 
 
@@ -51,21 +52,20 @@ def _last_line(report: Any) -> str:
     return (errors or lines or ["no message"])[0][:200]
 
 
-def run(record: Record, files: Sequence[str], options: Sequence[str], rehearsal: Sequence[str]) -> None:
+def run(record: Record, arguments: Sequence[str], rehearsal: Sequence[str]) -> None:
     """Run tests.
 
     Args:
         record: where what became of them goes.
-        files: their files.
-        options: options of pytest on a GPU.
-        rehearsal: those in a rehearsal, in the place of ``options``.
+        arguments: what pytest is called with on a GPU.
+        rehearsal: the same in a rehearsal.
     """
     import pytest
 
     watch = Watch(record)
     several = importlib.util.find_spec("xdist") is not None
     workers = min(record.size(WORKERS, 2), os.cpu_count() or 1)
-    chosen: List[str] = [*files, *(rehearsal if record.rehearse else options), "-q", "-p", "no:cacheprovider"]
+    chosen: List[str] = [*record.size(arguments, rehearsal), "-q", "-p", "no:cacheprovider"]
     chosen += ["-o", "filterwarnings=default"]  # versions of packages that nobody has tried here may warn of things
     chosen += ["-n", str(workers), "--dist", "worksteal"] if several and workers > 1 else []
     code = pytest.main(chosen, plugins=[watch])
@@ -85,25 +85,24 @@ def _need(record: Record, *packages: str) -> None:
 
 def conformance_torch(record: Record) -> None:
     """The conformance suite on torch tensors on a CUDA device."""
-    some = ["--engine", "torch", "-k", "leaky or Leaky"]
-    run(record, ["tests/conformance"], ["--engine", "torch-cuda"], some)
+    run(record, ["tests/conformance", "--engine", "torch-cuda"], [*SOME, "--engine", "torch"])
 
 
 def conformance_cupy(record: Record) -> None:
     """The conformance suite on CuPy arrays; a rehearsal takes the same engine on NumPy."""
     _need(record, "cupy")
-    run(record, ["tests/conformance"], ["--engine", "cupy"], ["--engine", "numpy", "-k", "leaky or Leaky"])
+    run(record, ["tests/conformance", "--engine", "cupy"], [*SOME, "--engine", "numpy"])
 
 
 def triton(record: Record) -> None:
     """Triton kernels against two engines' loops; a rehearsal takes Triton's interpreter."""
     _need(record, "triton")
-    some = ["-k", "in_the_interpreter or from_scan_to_parameter_gradients", "-m", "not slow"]
-    run(record, ["tests/test_kernels_triton.py"], ["-m", "cuda"], some)
+    file, some = "tests/test_kernels_triton.py", "in_the_interpreter or from_scan_to_parameter_gradients"
+    run(record, [file, "-m", "cuda"], [file, "-m", "not slow", "-k", some])
 
 
 def cuda_c(record: Record) -> None:
     """CUDA C kernels against two engines' loops; a rehearsal compiles them, with NVRTC where it is installed."""
     _need(record, "cupy")
-    some = ["-k", "nvrtc or nvcc or equal_the_loop", "-m", "not slow and not cupy"]
-    run(record, ["tests/test_kernels_cuda.py"], ["-m", "cupy"], some)
+    file, some = "tests/test_kernels_cuda.py", "nvrtc or nvcc or equal_the_loop"
+    run(record, [file, "-m", "cupy"], [file, "-m", "not slow and not cupy", "-k", some])

@@ -33,7 +33,7 @@ class EngineEntry(NamedTuple):
 
     target: str  # "module:class", imported at first use
     needs: Tuple[str, ...] = ()  # packages that must be importable
-    install: str = ""  # the command that installs them
+    install: str = ""  # the command that installs them, and what to write in it for other versions
     simulated: Tuple[str, ...] = ()  # those of ``needs`` that are not needed with the option ``simulate=True``
     modules: Tuple[str, ...] = ()  # see ``Engine.modules``
 
@@ -41,7 +41,11 @@ class EngineEntry(NamedTuple):
 _ENGINES = {
     "numpy": EngineEntry("spikecore.engines.numpy.engine:NumpyEngine"),
     "torch": EngineEntry("spikecore.engines.torch.engine:TorchEngine", ("torch",), 'pip install "spikecore[torch]"'),
-    "cupy": EngineEntry("spikecore.engines.numpy.cupy:CupyEngine", ("cupy",), 'pip install "spikecore[cupy]"'),
+    "cupy": EngineEntry(
+        "spikecore.engines.numpy.cupy:CupyEngine",
+        ("cupy",),
+        'pip install "spikecore[cupy-cuda13x]", or "spikecore[cupy-cuda12x]" for CUDA 12',
+    ),
 }
 
 
