@@ -212,6 +212,16 @@ def test_trials_are_handed_out_once(tmp_path):
     assert len(mine.storage.all()) == 3
 
 
+def test_a_trial_that_a_user_enqueues_comes_first(tmp_path):
+    """The values of a user's own, by Optuna's means."""
+    ours = begun(tmp_path, 2)
+    values = {"train.optimizer.lr": 0.02, "network.layers.0.out_features": 8, "network.layers.1.surrogate": "atan"}
+    ours.storage.study.enqueue_trial(values)
+    with ours.storage.claimed() as trial, ours.storage.claimed() as other:
+        assert (trial.number, values_of(ours.storage, trial)) == (0, values)
+        assert other.number == 1
+
+
 def test_a_lock_can_be_waited_for(tmp_path):
     with owned(tmp_path, ".lock-a"), owned(tmp_path, ".lock-b"):  # two locks of one directory
         began = time.monotonic()

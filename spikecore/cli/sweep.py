@@ -84,7 +84,7 @@ class Sweep:
     @property
     def running(self) -> List[int]:
         """The numbers of the trials that some process is at, or has left."""
-        return [trial.number for trial in self.storage.all() if not trial.state.is_finished()]
+        return [trial.number for trial in self.storage.all() if trial.state.name == "RUNNING"]
 
     def finish(self) -> Optional[Dict[str, Any]]:
         """Evaluate the best trial on the test samples, and write trials.csv, best.toml and result.json.

@@ -69,9 +69,7 @@ def opened(directory: Path) -> Sweep:
         ConfigError: it holds none.
     """
     if not begun(directory):
-        raise ConfigError(
-            [f"{directory}: holds no sweep; spikecore sweep RUN.toml SPACE.toml --out {directory} makes one"]
-        )
+        raise ConfigError([f"{directory}: holds no sweep; spikecore sweep RUN.toml SPACE.toml makes one"])
     path = directory / RUN
     said = given(path, parsed(path, text_of(path))["engine"])
     space = read_space(directory / SPACE, said)

@@ -14,7 +14,7 @@ from spikecore.cli.sweep_storage import Storage
 from spikecore.cli.toml_text import toml_text
 
 TABLE, BEST_RUN = "trials.csv", "best.toml"
-STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 MOST_ROWS = 5
 
 
