@@ -1,11 +1,13 @@
 """Draws the committed pictures of the documentation, into docs/images: ``python docs/make_images.py``.
 
-A training run, and every surrogate. The gallery's pictures are drawn by ``builder/gallery.py``. Needs the extras torch,
-data and plot.
+A training run, every surrogate, and the sweep of ``sweeps.md``. The gallery's pictures are drawn by
+``builder/gallery.py``. Needs the extras torch, data, plot and sweep.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -110,8 +112,26 @@ def surrogates() -> Figure:
     return lines["atan()"].derivative.figure
 
 
+def sweep(picture: Path) -> None:
+    """Run the commands of ``sweeps.md`` in a folder of their own; its picture of the keys, in fewer colours."""
+    from PIL import Image
+
+    from spikecore.cli.command import app
+
+    space = (Path(__file__).parent / "sweeps.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        Path("space.toml").write_text(space, encoding="utf-8")
+        app(["init", "digits"], standalone_mode=False)
+        app("sweep digits.toml space.toml --trials 30 --set data.validation=0.2".split(), standalone_mode=False)
+        with Image.open("sweeps/digits-001/slices.png") as drawn:
+            drawn.convert("RGB").quantize(32).save(picture, optimize=True)
+        os.chdir(picture.parent)
+
+
 def main() -> None:
     """Train, draw, write."""
+    sweep(IMAGES.resolve() / "sweep.png")
     _, test = digits()
     IMAGES.mkdir(exist_ok=True)
     surrogates().savefig(IMAGES / "surrogates.png", dpi=100, pil_kwargs={"optimize": True})

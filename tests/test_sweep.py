@@ -19,7 +19,7 @@ from test_cli import colours  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import command_sweep, run_directory, sweep, sweep_storage  # noqa: E402
+from spikecore.cli import command_sweep, run_directory, sweep_directory, sweep_storage  # noqa: E402
 from spikecore.cli.lock import Occupied, owned  # noqa: E402
 from spikecore.cli.run_file import given, read, settled  # noqa: E402
 from spikecore.cli.sweep_results import values_of  # noqa: E402
@@ -59,8 +59,8 @@ def begun(tmp_path, trials, space=SPACE, run=RUN, name="made"):
     said = settled(given(run_file))
     directory = tmp_path / name
     directory.mkdir()
-    sweep.begin(directory, said, read_space(space_file, said), trials)
-    return sweep.opened(directory)
+    sweep_directory.begin(directory, said, read_space(space_file, said), trials)
+    return sweep_directory.opened(directory)
 
 
 def table(directory):
@@ -125,7 +125,7 @@ def test_an_interrupted_sweep_ends_as_one_that_is_not(tmp_path, monkeypatch):
         except KeyboardInterrupt:
             interruptions += 1
             assert len(parts.running) == 1
-            parts = sweep.opened(tmp_path / "parts")
+            parts = sweep_directory.opened(tmp_path / "parts")
     assert interruptions == 3
     assert table(tmp_path / "whole") == table(tmp_path / "parts")
     rows = table(tmp_path / "whole")
@@ -182,13 +182,25 @@ def test_early_stopping_is_judged_by_the_epoch_that_it_restores(tmp_path):
         assert trial.value == max(json.loads(row)["val_accuracy"] for row in rows)
 
 
+PAGE = Path(__file__).parents[1] / "docs" / "sweeps.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
+def test_the_space_of_the_page_fits_a_new_run_file(spikecore):
+    Path("space.toml").write_text(PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0])
+    assert spikecore("init", "digits")[0] == 0
+    code, said, error = spikecore("sweep", "digits.toml", "space.toml", "-s", "data.validation=0.2", "--dry-run")
+    assert code == 0, error
+    assert "one of 32, 64, 128; also network.layers.2.in_features" in said
+
+
 # ---- several processes ---------------------------------------------------------------------------------------------
 
 
 def test_trials_are_handed_out_once(tmp_path):
     """Two who share a storage, with three trials for both; the trial of the one who leaves goes to the other."""
     mine = begun(tmp_path, 3)
-    other = sweep.opened(mine.directory)
+    other = sweep_directory.opened(mine.directory)
     with mine.storage.claimed() as a, other.storage.claimed() as b, mine.storage.claimed() as c:
         assert sorted(trial.number for trial in (a, b, c)) == [0, 1, 2]
         with other.storage.claimed() as none:
@@ -198,6 +210,16 @@ def test_trials_are_handed_out_once(tmp_path):
         assert left.number == 0
         assert values_of(other.storage, left) == values
     assert len(mine.storage.all()) == 3
+
+
+def test_a_trial_that_a_user_enqueues_comes_first(tmp_path):
+    """The values of a user's own, by Optuna's means."""
+    ours = begun(tmp_path, 2)
+    values = {"train.optimizer.lr": 0.02, "network.layers.0.out_features": 8, "network.layers.1.surrogate": "atan"}
+    ours.storage.study.enqueue_trial(values)
+    with ours.storage.claimed() as trial, ours.storage.claimed() as other:
+        assert (trial.number, values_of(ours.storage, trial)) == (0, values)
+        assert other.number == 1
 
 
 def test_a_lock_can_be_waited_for(tmp_path):
@@ -267,7 +289,7 @@ def test_what_kills_its_process_each_time_does_not_do_so_forever(tmp_path, monke
         patch.setattr(sc.Model, "fit", die)
         for _ in range(3):
             with pytest.raises(Killed):
-                sweep.opened(ours.directory).work(lambda line: None)
+                sweep_directory.opened(ours.directory).work(lambda line: None)
     ours.work(lambda line: None)
     rows = table(ours.directory)
     assert [row["state"] for row in rows] == ["failed", "complete"]
@@ -360,4 +382,4 @@ def test_without_optuna_the_command_says_what_to_install(spikecore, tmp_path, mo
 def test_the_environment_does_not_change_the_engine_of_a_sweep(tmp_path, monkeypatch):
     ours = begun(tmp_path, 1)
     monkeypatch.setenv("SPIKECORE_ENGINE", "torch")
-    assert sweep.opened(ours.directory).said.data["engine"] == "numpy"
+    assert sweep_directory.opened(ours.directory).said.data["engine"] == "numpy"

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import signal
-import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set
+from typing import Any, Dict, Iterator, List, Optional
 
 import typer
 
 from spikecore.cli import sweep_results
-from spikecore.cli.exit_codes import INTERRUPTED, Interrupted
+from spikecore.cli.exit_codes import Interrupted
 from spikecore.cli.lock import LOCK, owned
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import ENGINE, JSON, SETS, examples, show_json
 from spikecore.cli.run_directory import check_unused, new_directory
 from spikecore.cli.run_file import Given, given, settled
-from spikecore.cli.sweep import BEGINNINGS, Hopeless, Sweep, begin, begun, check, opened, same
+from spikecore.cli.sweep import Sweep
+from spikecore.cli.sweep_directory import BEGINNINGS, begin, begun, check, opened, same
+from spikecore.cli.sweep_processes import as_worker, command, ended_by_sigterm, in_processes
 from spikecore.cli.sweep_space import Space, read_space
 from spikecore.cli.sweep_storage import PATIENCE, first, optuna
 
 TRIALS_BY_DEFAULT = 20
-LOOK = 0.3  # seconds between two looks at the trials of other processes
-END = 30.0  # seconds that a process gets to end its training step
-# One thread for each process: J processes with as many threads as cores would wait for each other.
-THREADS = "OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS NUMBA_NUM_THREADS".split()
 
 RUN = typer.Argument(..., metavar="RUN", help="A run file; with --resume also the directory of a sweep.")
 SPACE = typer.Argument(None, metavar="SPACE", help="A space file: the keys to vary, and their limits.")
@@ -87,10 +79,10 @@ def sweep(
     """
     optuna()
     if worker:
-        _as_worker(run)
+        as_worker(run)
         return
     log: Any = sys.stderr if as_json else sys.stdout
-    with _ended_by_sigterm():
+    with ended_by_sigterm():
         directory = _prepared(run, space, trials, engine, sets, out, resume, join, dry, as_json)
         if directory is not None:
             _carried_out(opened(directory), jobs, log, as_json)
@@ -106,7 +98,7 @@ def _carried_out(ours: Sweep, jobs: int, log: Any, as_json: bool) -> None:
         if not left:
             print(f"nothing left to try: {storage.total} trials are done; --trials N prolongs the sweep", file=log)
         elif jobs > 1:
-            _in_processes(ours, min(jobs, left), lambda line: print(line, file=log, flush=True))
+            in_processes(ours, min(jobs, left), lambda line: print(line, file=log, flush=True))
         else:
             ours.work(lambda line: print(line, file=log, flush=True))
         ours.check_hope()
@@ -241,85 +233,6 @@ def _drawn(ours: Sweep) -> List[str]:
         return []
 
 
-# ---- processes and their ends --------------------------------------------------------------------------------------
-
-
-def _in_processes(ours: Sweep, jobs: int, say: Callable[[str], None]) -> None:
-    """Run the trials in ``jobs`` processes, which share the storage.
-
-    Raises:
-        RuntimeError: a process has ended before its trials.
-    """
-    environment = {**dict.fromkeys(THREADS, "1"), **os.environ}
-    command = [sys.executable, "-m", "spikecore", "sweep", str(ours.directory), "--worker"]
-    options: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "start_new_session": True}
-    seen = {trial.number for trial in ours.storage.finished()}
-    workers = [subprocess.Popen(command, env=environment, **options) for _ in range(jobs)]
-    try:
-        while any(worker.poll() is None for worker in workers):
-            time.sleep(LOOK)
-            _say_new(ours, seen, say)
-    except KeyboardInterrupt:
-        for worker in workers:
-            worker.terminate()
-        raise
-    finally:
-        for worker in workers:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(END)
-            worker.kill()
-            worker.wait()
-    _say_new(ours, seen, say)
-    codes = [str(worker.returncode) for worker in workers if worker.returncode]
-    if codes and len(seen) < ours.storage.total and not ours.hopeless:
-        raise RuntimeError(
-            f"{len(codes)} of {jobs} processes have ended before their trials (exit code {', '.join(codes)}). "
-            f"To go on: {_command(ours)}"
-        )
-
-
-def _say_new(ours: Sweep, seen: Set[int], say: Callable[[str], None]) -> None:
-    """A line for each trial that has ended and is not among ``seen``."""
-    for trial in ours.storage.finished():
-        if trial.number not in seen:
-            seen.add(trial.number)
-            say(sweep_results.line(ours.storage, trial.number, len(seen)))
-
-
-def _as_worker(directory: Path) -> None:
-    """Run trials for the process that has started this one, as long as it lives."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with _ended_by_sigterm(), contextlib.suppress(Hopeless):  # the other process sees it, too
-        try:
-            opened(directory).work(lambda line: None)
-        except KeyboardInterrupt:
-            raise SystemExit(INTERRUPTED) from None
-
-
-def _end_with_parent() -> None:
-    os.read(0, 1)  # nothing is ever written: this ends when the other end is closed
-    os._exit(INTERRUPTED)
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers end jobs, do what Ctrl-C does."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        handler: Callable[..., Any] = signal.default_int_handler
-        current = signal.getsignal(signal.SIGINT)
-        (current if callable(current) else handler)(signal.SIGINT, frame)
-
-    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 @contextlib.contextmanager
 def _resumable(ours: Sweep) -> Iterator[None]:
     """Let Ctrl-C say how many trials are done, and which command continues the sweep.
@@ -331,8 +244,4 @@ def _resumable(ours: Sweep) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         done = f"{len(ours.storage.finished())} of {ours.storage.total} trials are done"
-        raise Interrupted(f"interrupted: {done}. To continue: {_command(ours)}") from None
-
-
-def _command(ours: Sweep) -> str:
-    return f"spikecore sweep {shlex.quote(str(ours.directory))} --resume"
+        raise Interrupted(f"interrupted: {done}. To continue: {command(ours)}") from None

@@ -7,7 +7,7 @@ directory for each trial. Only the best trial keeps its weights.
 
 from __future__ import annotations
 
-import copy
+import json
 import math
 import warnings
 from dataclasses import dataclass
@@ -15,18 +15,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from spikecore.api.core.files import json_text, write_atomically
-from spikecore.api.core.messages import TrainingWarning, unknown
+from spikecore.api.core.messages import TrainingWarning
 from spikecore.api.training.fit import DivergedError
 from spikecore.cli import sweep_results
-from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import HISTORY, MODEL, RESULT, RUN, Run
-from spikecore.cli.run_file import Given, checked, given, given_text, parsed, text_of, write
-from spikecore.cli.sweep_space import Space, read_space, refuse_test_samples
-from spikecore.cli.sweep_storage import DATABASE, TRIALS, Storage
-from spikecore.datasets import Loader
+from spikecore.cli.run_file import Given, checked, write
+from spikecore.cli.sweep_space import Space
+from spikecore.cli.sweep_storage import TRIALS, Storage
 
-SPACE = "space.toml"
-BEGINNINGS = f"{RUN} {DATABASE} {DATABASE}-journal {TRIALS}".split()  # what a process may leave before there is a space
 STARTS = 3  # how often a trial may begin without finishing an epoch; how many failures, and nothing else, end a sweep
 
 
@@ -88,7 +84,7 @@ class Sweep:
     @property
     def running(self) -> List[int]:
         """The numbers of the trials that some process is at, or has left."""
-        return [trial.number for trial in self.storage.all() if not trial.state.is_finished()]
+        return [trial.number for trial in self.storage.all() if trial.state.name == "RUNNING"]
 
     def finish(self) -> Optional[Dict[str, Any]]:
         """Evaluate the best trial on the test samples, and write trials.csv, best.toml and result.json.
@@ -143,6 +139,9 @@ class Sweep:
         except KeyboardInterrupt:
             trial.set_user_attr("starts", [0, 0])  # this end was no accident
             raise
+        history = self._history(trial)
+        trial.set_user_attr("epochs", len(history))
+        trial.set_user_attr("seconds", round(sum(row["seconds"] for row in history), 3))
         if reason:
             trial.set_user_attr("reason", " ".join(reason.split()))
         with self.storage.alone():
@@ -157,13 +156,17 @@ class Sweep:
         Raises:
             RuntimeError: it has begun too often.
         """
-        history = self.directory_of(trial) / HISTORY
-        epochs = history.read_text(encoding="utf-8").count("\n") if history.exists() else 0
+        epochs = len(self._history(trial))
         before, starts = trial.user_attrs.get("starts", (epochs, 0))
         starts = starts + 1 if before == epochs else 1
         if starts > STARTS:
             raise RuntimeError(f"its process was killed {STARTS} times before it had finished epoch {epochs + 1}")
         trial.set_user_attr("starts", [epochs, starts])
+
+    def _history(self, trial: Any) -> List[Dict[str, Any]]:
+        """The epochs of a trial that are saved."""
+        path = self.directory_of(trial) / HISTORY
+        return [json.loads(row) for row in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def _value(self, trial: Any) -> Optional[float]:
         """Train as the trial says, from where another process may have left it; None if it is pruned."""
@@ -183,8 +186,6 @@ class Sweep:
                 watch(model, row)
             if not pruned:
                 job.train(model, lambda line: None, watch=watch)
-            trial.set_user_attr("epochs", model.epochs_done)
-            trial.set_user_attr("seconds", round(sum(row["seconds"] for row in model.history), 3))
             return None if pruned else _judged(job, model, metric)
 
     def _forget_weights(self) -> None:
@@ -216,79 +217,3 @@ def _judged(job: Run, model: Any, metric: str) -> float:
 
 def _number(value: Optional[float]) -> float:
     return math.nan if value is None else float(value)  # a history read from a file has None for NaN
-
-
-# ---- beginning and opening -----------------------------------------------------------------------------------------
-
-
-def check(said: Given, space: Space) -> None:
-    """Try the run file and the ends of the space on the data, as ``spikecore train`` does. Nothing is written.
-
-    Raises:
-        ConfigError: lists what does not fit, and the ends of the space whose network cannot be built.
-    """
-    said = space.base(said)
-    config, metric = checked(said), space.settings.metric
-    refuse_test_samples(config, said.name)
-    job = Run(config, None, said.name)
-    model = job.tried()
-    first = [next(iter(Loader(job.train_set, batch_size=2, shuffle=False)))]
-    judged = model.evaluate(first, job.loss, metric=job.metric, progress=False, **job.feeding)
-    columns = [f"val_{name}" for name in judged]
-    if metric not in columns:
-        raise ConfigError([f"[sweep] metric: {unknown('column', metric, columns)}"])
-    wrong: List[str] = []
-    for parameter in space.parameters:
-        for value in parameter.ends:
-            tried = copy.copy(job)
-            tried.config = checked(parameter.put(said, value))
-            try:
-                tried.new_model()
-            except ConfigError as error:
-                also = "; keys that must have the same value stand in also = [...]"
-                wrong.append(f"{parameter.source}: {parameter.key} = {value!r}: {error}{also}")
-    if wrong:
-        raise ConfigError(wrong)
-
-
-def begun(directory: Path) -> bool:
-    """Whether the directory holds a sweep."""
-    return (directory / SPACE).is_file()  # the last file that ``begin`` writes
-
-
-def begin(directory: Path, said: Given, space: Space, trials: int) -> None:
-    """Make a sweep in an existing directory. The caller has checked run file and space, and settled the engine."""
-    write_atomically(directory / RUN, given_text(said))
-    Storage(directory, space, trials)
-    write_atomically(directory / SPACE, space.text.encode())
-
-
-def opened(directory: Path) -> Sweep:
-    """The sweep in a directory.
-
-    Raises:
-        ConfigError: it holds none.
-    """
-    if not begun(directory):
-        raise ConfigError(
-            [f"{directory}: holds no sweep; spikecore sweep RUN.toml SPACE.toml --out {directory} makes one"]
-        )
-    path = directory / RUN
-    said = given(path, parsed(path, text_of(path))["engine"])
-    space = read_space(directory / SPACE, said)
-    return Sweep(directory, said, space, Storage(directory, space))
-
-
-def same(sweep: Sweep, said: Given, space: Space) -> None:
-    """Refuse to go on with a sweep with another run file or another space.
-
-    Raises:
-        ConfigError: names the file that differs.
-    """
-    wrong = []
-    if said.data != sweep.said.data:
-        wrong.append(f"{said.name}: is not the run file with which {sweep.directory} began ({sweep.directory / RUN})")
-    if not space.same(sweep.space):
-        wrong.append(f"the space is not that with which {sweep.directory} began ({sweep.directory / SPACE})")
-    if wrong:
-        raise ConfigError([*wrong, f"name the directory alone to go on: spikecore sweep {sweep.directory} --resume"])

@@ -86,7 +86,8 @@ def _history(rows: List[Row], metric: str, maximize: bool) -> Any:
     handles = _marks(ax, rows, [row["trial"] for row in rows], metric)
     complete = [row for row in rows if row["state"] == "complete"]
     so_far = (np.maximum if maximize else np.minimum).accumulate([row[metric] for row in complete])
-    (line,) = ax.plot([row["trial"] for row in complete], so_far, color=ORANGE, linewidth=1.6, drawstyle="steps-post")
+    numbers = [*(row["trial"] for row in complete), rows[-1]["trial"]]
+    (line,) = ax.plot(numbers, [*so_far, so_far[-1]], color=ORANGE, linewidth=1.6, drawstyle="steps-post")
     dress(ax, "trial", _words(metric), "Trials and the best so far")
     whole_numbers(ax.xaxis)
     _percent(ax.yaxis, metric)

@@ -14,7 +14,7 @@ from spikecore.cli.sweep_storage import Storage
 from spikecore.cli.toml_text import toml_text
 
 TABLE, BEST_RUN = "trials.csv", "best.toml"
-STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 MOST_ROWS = 5
 
 
@@ -101,7 +101,8 @@ def line(storage: Storage, number: int, done: int) -> str:
         said += f", {STATES[trial.state.name]} after {trial.user_attrs.get('epochs', 0)} epochs"
     if "reason" in trial.user_attrs:
         said += f" ({trial.user_attrs['reason']})"
-    shown = "  ".join(f"{key} = {short(value)}" for key, value in values_of(storage, trial).items())
+    names = short_keys(storage)
+    shown = "  ".join(f"{names[key]} = {short(value)}" for key, value in values_of(storage, trial).items())
     leading = "" if best is None else f"  [best {best.value:.4f}, trial {best.number}]"
     return f"{done:>3} of {storage.total}  trial {number}: {said}  {shown}{leading}"
 
@@ -111,13 +112,26 @@ def best_rows(storage: Storage) -> str:
     metric, sign = storage.settings.metric, -1 if storage.settings.maximize else 1
     complete = [trial for trial in storage.all() if trial.state.name == "COMPLETE"]
     complete.sort(key=lambda trial: sign * trial.value)
-    keys = [parameter.key for parameter in storage.space.parameters]
-    cells = [["trial", metric, *keys]]
+    keys = short_keys(storage)
+    cells = [["trial", metric, *keys.values()]]
     for trial in complete[:MOST_ROWS]:
         values = values_of(storage, trial)
         cells.append([str(trial.number), f"{trial.value:.4f}", *(short(values[key]) for key in keys)])
     widths = [max(map(len, column)) for column in zip(*cells)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in cells)
+
+
+def short_keys(storage: Storage) -> Dict[str, str]:
+    """Each key of the space by its last parts, as few as tell it from the others: "lr", or "1.beta" and "3.beta"."""
+    keys = [parameter.key for parameter in storage.space.parameters]
+
+    def end(key: str, parts: int) -> str:
+        return ".".join(key.split(".")[-parts:])
+
+    def parts(key: str) -> int:
+        return next(n for n in range(1, 1 + len(key)) if [end(each, n) for each in keys].count(end(key, n)) == 1)
+
+    return {key: end(key, parts(key)) for key in keys}
 
 
 def _plain(value: Any) -> Any:

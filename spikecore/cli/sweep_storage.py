@@ -165,12 +165,16 @@ class Storage:
         return None
 
     def _next(self, lock: contextlib.ExitStack) -> Optional[Any]:
-        number = len(self.all())
+        every = self.all()
+        waiting = [trial.number for trial in every if trial.state.name == "WAITING"]  # by Study.enqueue_trial
+        number = waiting[0] if waiting else len(every)
         if number >= self.total:
             return None
         lock.enter_context(self._own(number))
         self.study.sampler = sampler(self.settings, number)
-        return self.study.ask()
+        trial = self.study.ask()
+        assert trial.number == number, "Optuna hands out waiting trials in their order, and then a new one"
+        return trial
 
     def _own(self, number: int) -> Any:
         return owned(self.directory, f"{LOCK}-{number:03d}")

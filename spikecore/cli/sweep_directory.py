@@ -1,0 +1,91 @@
+"""The directory of a sweep: what is checked before it is made, and how it is opened again."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import List
+
+from spikecore.api.core.files import write_atomically
+from spikecore.api.core.messages import unknown
+from spikecore.cli.messages import ConfigError
+from spikecore.cli.run_directory import RUN, Run
+from spikecore.cli.run_file import Given, checked, given, given_text, parsed, text_of
+from spikecore.cli.sweep import Sweep
+from spikecore.cli.sweep_space import Space, read_space, refuse_test_samples
+from spikecore.cli.sweep_storage import DATABASE, TRIALS, Storage
+from spikecore.datasets import Loader
+
+SPACE = "space.toml"
+BEGINNINGS = f"{RUN} {DATABASE} {DATABASE}-journal {TRIALS}".split()  # what a process may leave before there is a space
+
+
+def check(said: Given, space: Space) -> None:
+    """Try the run file and the ends of the space on the data, as ``spikecore train`` does. Nothing is written.
+
+    Raises:
+        ConfigError: lists what does not fit, and the ends of the space whose network cannot be built.
+    """
+    said = space.base(said)
+    config, metric = checked(said), space.settings.metric
+    refuse_test_samples(config, said.name)
+    job = Run(config, None, said.name)
+    model = job.tried()
+    first = [next(iter(Loader(job.train_set, batch_size=2, shuffle=False)))]
+    judged = model.evaluate(first, job.loss, metric=job.metric, progress=False, **job.feeding)
+    columns = [f"val_{name}" for name in judged]
+    if metric not in columns:
+        raise ConfigError([f"[sweep] metric: {unknown('column', metric, columns)}"])
+    wrong: List[str] = []
+    for parameter in space.parameters:
+        for value in parameter.ends:
+            tried = copy.copy(job)
+            tried.config = checked(parameter.put(said, value))
+            try:
+                tried.new_model()
+            except ConfigError as error:
+                also = "; keys that must have the same value stand in also = [...]"
+                wrong.append(f"{parameter.source}: {parameter.key} = {value!r}: {error}{also}")
+    if wrong:
+        raise ConfigError(wrong)
+
+
+def begun(directory: Path) -> bool:
+    """Whether the directory holds a sweep."""
+    return (directory / SPACE).is_file()  # the last file that ``begin`` writes
+
+
+def begin(directory: Path, said: Given, space: Space, trials: int) -> None:
+    """Make a sweep in an existing directory. The caller has checked run file and space, and settled the engine."""
+    write_atomically(directory / RUN, given_text(said))
+    Storage(directory, space, trials)
+    write_atomically(directory / SPACE, space.text.encode())
+
+
+def opened(directory: Path) -> Sweep:
+    """The sweep in a directory.
+
+    Raises:
+        ConfigError: it holds none.
+    """
+    if not begun(directory):
+        raise ConfigError([f"{directory}: holds no sweep; spikecore sweep RUN.toml SPACE.toml makes one"])
+    path = directory / RUN
+    said = given(path, parsed(path, text_of(path))["engine"])
+    space = read_space(directory / SPACE, said)
+    return Sweep(directory, said, space, Storage(directory, space))
+
+
+def same(sweep: Sweep, said: Given, space: Space) -> None:
+    """Refuse to go on with a sweep with another run file or another space.
+
+    Raises:
+        ConfigError: names the file that differs.
+    """
+    wrong = []
+    if said.data != sweep.said.data:
+        wrong.append(f"{said.name}: is not the run file with which {sweep.directory} began ({sweep.directory / RUN})")
+    if not space.same(sweep.space):
+        wrong.append(f"the space is not that with which {sweep.directory} began ({sweep.directory / SPACE})")
+    if wrong:
+        raise ConfigError([*wrong, f"name the directory alone to go on: spikecore sweep {sweep.directory} --resume"])
