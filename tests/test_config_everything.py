@@ -129,14 +129,17 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     ],
 }  # fmt: skip
 SINGLE = {  # values by the name of an option, whatever the class
-    "B": 0.5, "C": 2.0, "R": 5.0, "V": 0.5, "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "b": 0.1, "beta": 0.7,
-    "bias_init": {"kind": "normal", "std": 0.5},
-    "betas": [0.5, 0.9], "c": -50.0, "constant_factor": 0.5, "cooldown": 1, "correct_rate": 0.8, "d": 2.0, "dampening": 0.5,
-    "delta_threshold": 0.2, "dt": 0.25, "each": "step", "end": 0.1, "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1, "gain": 0.5,
-    "graded_spikes_factor": 0.5, "groups": [{"match": "*.bias", "lr": 0.1}, {"match": "*", "weight_decay": 0.1}], "height": 0.1, "incorrect_rate": 0.2, "high": 0.9, "inverse": "reciprocal", "low": -0.7, "lr": 0.01, "mem_mean": 0.1, "mem_std": 0.5, "mean": 0.1,
-    "min_delta": 0.1, "mode": "min", "momentum": 0.5, "rate": 0.3, "recurrent_init": {"kind": "orthogonal", "gain": 0.9}, "monitor": "loss", "p": 0.2, "patience": 2, "peak": 0.2, "reduction": "sum", "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5,
-    "sigma": 0.3, "slope": 10, "spread": 3.0, "shape": 2, "start": 0.1, "std": 0.5, "threshold": 0.5, "time_step": 0.5, "variance": 0.1, "warmup": 1,
-    "value": 0.2, "weight_decay": 0.1, "weight_init": "kaiming_normal",
+    "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "B": 0.5, "b": 0.1, "beta": 0.7, "betas": [0.5, 0.9],
+    "bias_init": {"kind": "normal", "std": 0.5}, "C": 2.0, "c": -50.0, "constant_factor": 0.5, "cooldown": 1,
+    "correct_rate": 0.8, "d": 2.0, "dampening": 0.5, "delta_threshold": 0.2, "dt": 0.25, "each": "step", "end": 0.1,
+    "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1, "gain": 0.5, "graded_spikes_factor": 0.5,
+    "groups": [{"match": "*.bias", "lr": 0.1}, {"match": "*", "weight_decay": 0.1}], "height": 0.1, "high": 0.9,
+    "incorrect_rate": 0.2, "inverse": "reciprocal", "low": -0.7, "lr": 0.01, "mean": 0.1, "mem_mean": 0.1,
+    "mem_std": 0.5, "min_delta": 0.1, "mode": "min", "momentum": 0.5, "monitor": "loss", "p": 0.2, "patience": 2,
+    "peak": 0.2, "R": 5.0, "rate": 0.3, "recurrent_init": {"kind": "orthogonal", "gain": 0.9}, "reduction": "sum",
+    "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5, "shape": 2, "sigma": 0.3, "slope": 10, "spread": 3.0,
+    "start": 0.1, "std": 0.5, "threshold": 0.5, "time_step": 0.5, "V": 0.5, "value": 0.2, "variance": 0.1, "warmup": 1,
+    "weight_decay": 0.1, "weight_init": "kaiming_normal",
 }  # fmt: skip
 REFUSED = [  # what a class has a field for and does not take: a run file says so, too
     ("ALIF", "inhibition", True),
@@ -319,7 +322,9 @@ def test_initialisers(read, table):
 
 
 @pytest.mark.parametrize("word", ["learn", "learn_tau"])
-@pytest.mark.parametrize("how", [{"kind": "uniform", "low": 0.5, "high": 0.9}, {"kind": "gamma", "mean": 0.3, "high": 1.0}])
+@pytest.mark.parametrize(
+    "how", [{"kind": "uniform", "low": 0.5, "high": 0.9}, {"kind": "gamma", "mean": 0.3, "high": 1.0}]
+)
 def test_parameters_that_are_drawn(read, word, how):
     run = read([LINEAR, {"kind": "Leaky", "beta": {word: how, "per": "neuron"}}, *readout(4)])
     options = {name: x for name, x in how.items() if name != "kind"}

@@ -13,7 +13,16 @@ import inspect
 from typing import Any, Callable, ClassVar, Dict, List, Literal, Optional, Tuple, Type, Union, get_args, get_origin
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
 from typing_extensions import Annotated
 
 from spikecore.api import functional, spikegen
@@ -85,8 +94,8 @@ def _parameter(value: Any) -> Any:
         if word is None:
             raise ValueError(
                 "a learned value is {learn = 0.9}, {learn = 0.9, per = 'neuron'} or per = 'channel'; a decay learned "
-                "through its time constant {learn_tau = 10.0}, with dt and per if need be; a drawn one {learn = {kind = "
-                "'uniform', low = 0.8, high = 0.99}}"
+                "through its time constant {learn_tau = 10.0}, with dt and per if need be; a drawn one {learn = "
+                "{kind = 'uniform', low = 0.8, high = 0.99}}"
             )
         plain = value[word]
         if isinstance(plain, (str, dict)):  # how to draw the first values

@@ -103,7 +103,9 @@ def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
         raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
     if isinstance(value, Initialiser):
         if not value.single:
-            raise TypeError(f"{owner}: {name}={value!r} is for weights; give one such as sc.init.normal or sc.init.gamma")
+            raise TypeError(
+                f"{owner}: {name}={value!r} is for weights; give one such as sc.init.normal or sc.init.gamma"
+            )
         return Learn(value, per or "neuron")
     value = constant(value, f"{owner}: {name}")
     flat = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
@@ -142,9 +144,9 @@ def learn_tau(tau: Union[Numbers, Fixed, Initialiser], dt: float = 1.0, per: Per
     """
     learned = _learned("learn_tau", "tau", tau, per)
     value = learned.value
-    known = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
-    flat = [] if isinstance(value, Initialiser) else known  # what is drawn is checked then
-    if dt <= 0 or not all(t > 0 for t in flat):
+    flat: Any = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
+    drawn_later = isinstance(value, Initialiser)
+    if dt <= 0 or not (drawn_later or all(t > 0 for t in flat)):
         raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be > 0")
     return Learn(learned.value, learned.per, float(dt))
 

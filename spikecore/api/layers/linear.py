@@ -33,7 +33,8 @@ class Linear(Stateless):
         in_features: size of the last axis of the input.
         out_features: size of the last axis of the output.
         bias: whether to add b; default True.
-        weight_init, bias_init: how to draw W and b, of ``sc.init``; None, the default: uniform in +-1/sqrt(in_features).
+        weight_init, bias_init: how to draw W and b, of ``sc.init``; None, the default: uniform in
+            +-1/sqrt(in_features).
 
     Shapes: x (time, batch, in_features), W ``weight`` (out_features, in_features), b ``bias`` (out_features,).
     """

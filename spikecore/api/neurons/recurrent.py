@@ -172,7 +172,9 @@ def _connection(owner: Any) -> Stateless:
     how = owner.recurrent_init
     if not owner.all_to_all:
         if how is not None:
-            raise TypeError(f"{name}: recurrent_init={how!r} needs all_to_all=True; to draw V, give V=sc.learn({how!r})")
+            raise TypeError(
+                f"{name}: recurrent_init={how!r} needs all_to_all=True; to draw V, give V=sc.learn({how!r})"
+            )
         if dense or any(part is not None for part in conv):
             raise TypeError(f"{name}: linear_features, conv2d_channels and kernel_size need all_to_all=True")
         return OneToOne(owner.V)
@@ -192,7 +194,9 @@ def _connection(owner: Any) -> Stateless:
     sizes = spread(name, "kernel_size", owner.kernel_size, 2, 1)
     if any(k % 2 == 0 for k in sizes):
         raise ValueError(f"{name}: kernel_size={owner.kernel_size!r} must be odd, so that the map keeps its size")
-    return Conv2d(owner.conv2d_channels, owner.conv2d_channels, sizes, padding=tuple(k // 2 for k in sizes), weight_init=how)
+    return Conv2d(
+        owner.conv2d_channels, owner.conv2d_channels, sizes, padding=tuple(k // 2 for k in sizes), weight_init=how
+    )
 
 
 class _ResetLeaky(Leaky):

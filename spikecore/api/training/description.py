@@ -12,8 +12,8 @@ import sys
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Type, Union
 
 from spikecore.api import neurons, surrogate
-from spikecore.api.core.files import plain
 from spikecore.api.core import initialisers
+from spikecore.api.core.files import plain
 from spikecore.api.core.foreign import LAYERS
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer

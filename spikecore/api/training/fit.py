@@ -152,9 +152,13 @@ class Training:
                     history.append(row)
                     model.epochs_done += 1
                     model.unfinished = None
+                if getattr(self.schedule, "reads_history", False):
+                    self.schedule.check_row(row)  # type: ignore[union-attr]
                 if self.looking:
                     self.diagnosis.look(epoch + 1)
-                if any([call(model, row) for call in self.callbacks if callable(call)]):  # a list, so that all are called
+                if any(
+                    [call(model, row) for call in self.callbacks if callable(call)]
+                ):  # a list, so that all are called
                     break
             complete = True
         finally:

@@ -31,7 +31,7 @@ class TorchExecutor(NetworkExecutor):
         self.torch_optimizer = self._build(trained) if self.optimizer and trained else None
 
     def _build(self, trained: Dict[str, Any]) -> torch.optim.Optimizer:
-        """torch's optimiser for the parameters that are trained, with a group for each set of options."""
+        """Torch's optimiser for the parameters that are trained, with a group for each set of options."""
         self.specs: List[Optimizer] = []  # of torch's groups, in order
         groups: List[Dict[str, Any]] = []
         for name, x in trained.items():
