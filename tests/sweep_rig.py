@@ -134,7 +134,7 @@ NAMES = {
     },
     **{name: "labels" for name in "targets one_hot_label".split()},
     **{name: "model" for name in "model net module graph events dataset fc conv layer ds_train ds_val report".split()},
-    **{name: "text" for name in "name origin identity model_name inputs monitor attribute_name".split()},
+    **{name: "text" for name in "name origin identity model_name inputs monitor attribute_name match".split()},
     **{name: "callable" for name in "loss criterion spike_grad regularization".split()},
     **{name: "sizes" for name in "kernel_size stride dilation linear_features conv2d_channels K steps".split()},
     **{name: "float" for name in "time_step constant_factor on_target off_target".split()},

@@ -64,7 +64,7 @@ def _leaves(model):
 
 
 @ENGINES
-@pytest.mark.parametrize("learning", ["bptt", "eprop", "rtrl"])
+@pytest.mark.parametrize("learning", ["bptt", "eprop"])
 def test_every_way_of_learning_heeds_groups(engine, learning):
     optimizer = sc.SGD(lr=0.1, groups=(sc.Group("*", frozen=True), sc.Group("2.*", frozen=False)))
     loss = sc.functional.ce_rate_loss() if learning == "bptt" else sc.functional.mse_membrane_loss()

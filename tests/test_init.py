@@ -143,11 +143,16 @@ def test_learned_time_constants_are_those_drawn():
     assert tau == pytest.approx(drawn(init.gamma(10.0), Key((0, "init", "4", "neuron")), "beta", (5,)))
 
 
-def test_it_trains_and_verifies():
-    x, y = np.random.default_rng(0).random((6, 1, 4, 4)), np.arange(6) % 5
-    one = model(dtype="float64")
-    assert sc.verify(one, x, y, num_steps=4).ok
-    one.fit(x, y, num_steps=4, progress=False)
+def test_what_is_drawn_verifies_and_trains():
+    x, y = np.random.default_rng(0).random((2, 3)), [0, 1]
+    net = sc.Sequential(
+        sc.Linear(3, 2, weight_init=init.fluctuation(0.3)), sc.Leaky(beta=sc.learn(init.uniform(0.5, 0.9)))
+    )
+    one = sc.Model(net, "numpy", dtype="float64")
+    assert sc.verify(one, x, y, num_steps=3).ok
+    before = one.params()
+    one.train_step(x, y, num_steps=3)
+    assert all((x != before[name]).any() for name, x in one.params().items())
 
 
 def test_files_hold_initialisers(tmp_path):

@@ -218,7 +218,6 @@ class OwnLoop:
             self.unfinished = None
             executor.discard()
             executor.apply(Params(given))
-            executor.discard()
 
     def _gradient(self, name: str, value: Any, shape: Tuple[int, ...]) -> Any:
         if tuple(getattr(value, "shape", ())) != shape:
