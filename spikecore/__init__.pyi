@@ -3,6 +3,7 @@
 from spikecore import backprop as backprop
 from spikecore import datasets as datasets
 from spikecore import functional as functional
+from spikecore import init as init
 from spikecore import nir as nir
 from spikecore import nn as nn
 from spikecore import schedule as schedule

@@ -15,7 +15,9 @@ ELSEWHERE: Dict[str, str] = {
     "Input": "leave it out: write sc.Model(net, input_shape=(1, 28, 28)), where the first layer does not say it",
     "CrossEntropyLoss": "write sc.functional.ce_rate_loss(), or ce_membrane_loss() for readouts that do not fire",
     "MSELoss": "write sc.functional.mse_count_loss() for classes, mse_membrane_loss() for values",
-    **dict.fromkeys(("ReduceLROnPlateau", "LRScheduler"), "write sc.schedule.reduce_on_plateau(), cosine(), one_cycle() ..."),
+    **dict.fromkeys(
+        ("ReduceLROnPlateau", "LRScheduler"), "write sc.schedule.reduce_on_plateau(), cosine(), one_cycle() ..."
+    ),
     "onnx": "there is no ONNX; write sc.nir.export_to_nir(model), the format for other runtimes of spiking networks",
     "DataLoader": "write sc.datasets.Loader(inputs, targets, batch_size=64)",
 }  # names of the package that other libraries have

@@ -59,6 +59,8 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
     "mapping": (NOTHING, 3, 2.5, NAN, True, None, 1j, "nonsense", [1]),
     "axes": (NOTHING, 3, 2.5, True, "nonsense", 1j),
     "optimizer": (*NUMBERLESS, 3, True, sc.Adam),
+    "initialiser": (*NUMBERLESS, "orthogonal", 3, True, sc.init.orthogonal),
+    "groups": (NOTHING, 3, NAN, 1j, True, None, ["a"], ({"match": "*"},), sc.Group("*", lr=0.1), sc.Group),
 }
 
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
@@ -92,7 +94,10 @@ ANNOTATIONS = {
     **{name: "axes" for name in ("Axes", "Figure", "Axes, Sequence[Axes]", "Axes, Sequence[Axes], Tuple[int, int]")},
     "Record": "record",
     **{name: "callable" for name in ("Encoder", "Schedule")},
-    "Tuple[Callback, ...]": "callbacks",
+    "Callbacks": "callbacks",
+    "Initialiser": "initialiser",
+    "Tuple[Group, ...]": "groups",
+    "Each": "word",
     "Source": "model",
     "Energy": "model",
     "Sample": "model",
@@ -130,7 +135,7 @@ NAMES = {
     },
     **{name: "labels" for name in "targets one_hot_label".split()},
     **{name: "model" for name in "model net module graph events dataset fc conv layer ds_train ds_val report".split()},
-    **{name: "text" for name in "name origin identity model_name inputs monitor attribute_name".split()},
+    **{name: "text" for name in "name origin identity model_name inputs monitor attribute_name match".split()},
     **{name: "callable" for name in "loss criterion spike_grad regularization".split()},
     **{name: "sizes" for name in "kernel_size stride dilation linear_features conv2d_channels K steps".split()},
     **{name: "float" for name in "time_step constant_factor on_target off_target".split()},
@@ -277,6 +282,7 @@ VALUES: Dict[str, Any] = {
     **{name: 6 for name in "in_features in_channels in_dim input_size num_features size input_features".split()},
     **{name: 4 for name in "out_features out_channels hidden_size d_value d_key channels time_steps".split()},
     **{"kernel_size": 1, "normalized_shape": 5, "num_classes": 5, "num_steps": 4, "every": 3, "subset": 2},
+    **{"rate": 0.2, "mean": 2.0, "low": 0.2, "high": 0.9, "match": "*"},
     **{"beta": 0.9, "alpha": 0.8, "V": 1.0, "tau": 5.0, "dt": 1.0, "cost": 0.5, "split": 0.5, "constant_factor": 1.0},
     **{name: 5.0 for name in "tau_pre tau_post tau_trace".split()},
     **{"neuron": sc.Leaky(), "connection": sc.OneToOne(), "body": sc.Linear(5, 5), "network": sc.Linear(5, 5)},
@@ -362,6 +368,7 @@ def maps(axes: int) -> Dict[str, Any]:
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
+    "spikecore.Group": {"match": "*", "lr": 0.1},
     "spikecore.Torch": {"module": lambda: convolution(2)},
     "spikecore.Lapicque": {"beta": 0.9},
     "spikecore.nn.Lapicque": {"beta": 0.9},
@@ -383,6 +390,9 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.Sequential": {"layers": (sc.Flatten(), sc.Dropout())},
     "spikecore.Model.fit": {"data": [(X, LABELS)]},
     "spikecore.Model.evaluate": {"data": [(X, LABELS)]},
+    "spikecore.Model.train_step": {"x": X},
+    "spikecore.Model.value_and_grad": {"x": X},
+    "spikecore.Model.apply": {"grads": lambda: model().params()},
     "spikecore.Model.to_engine": {"engine": "numpy"},
     "spikecore.Model.run_events": {"events": X},
     "spikecore.nn.RLeaky": {"beta": 0.9, "linear_features": 3},
@@ -440,11 +450,13 @@ OWN: Dict[str, Dict[str, Any]] = {
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
-    "spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
+    "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
     "spikecore.utils"
 ).split()
 METHODS = {
-    "spikecore.Model": "__call__ stream run_events fit evaluate predict save to_engine load_state".split(),
+    "spikecore.Model": (
+        "__call__ stream run_events fit train_step value_and_grad apply evaluate predict save to_engine load_state"
+    ).split(),
     "spikecore.functional.ce_rate_loss": ["__call__"],
 }
 #: Public, and not called with arguments of a user's: abstract, results, and what runs at every step.
@@ -456,8 +468,9 @@ LEFT_OUT = {
     **dict.fromkeys(
         "Neuron Membrane Surrogate Loss Tracker".split(), "abstract, their fields are swept in the subclasses"
     ),
+    "Initialiser": "abstract",
     **dict.fromkeys("Output Params State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
-    **dict.fromkeys("GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
+    **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),
     **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),

@@ -19,6 +19,7 @@ MODULES = {  # with what each needs
     "spikecore.functional": "torch",
     "spikecore.functional.probe": "torch",
     "spikecore.functional.stdp_learner": "torch",
+    "spikecore.init": "numpy",
     "spikecore.nir": "nir",
     "spikecore.nn": "torch",
     "spikecore.schedule": "numpy",
@@ -33,7 +34,7 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "sc": "spikecore",
     "snn": "spikecore.nn",
     "transforms": "spikecore.datasets.transforms",
-    **{name: f"spikecore.{name}" for name in "backprop datasets functional nir schedule spikegen spikeplot".split()},
+    **{name: f"spikecore.{name}" for name in "backprop datasets functional init nir schedule spikegen spikeplot".split()},
     **{name: f"spikecore.{name}" for name in "surrogate tracking utils".split()},
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")

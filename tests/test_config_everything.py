@@ -17,6 +17,7 @@ tomli_w = pytest.importorskip("tomli_w")
 
 import spikecore as sc  # noqa: E402
 from spikecore import functional, schedule, surrogate  # noqa: E402
+from spikecore.api.core.initialisers import Initialiser  # noqa: E402
 from spikecore.api.core.layer import Key  # noqa: E402
 from spikecore.api.core.parameters import param_fields  # noqa: E402
 from spikecore.api.training.optimizers import Optimizer  # noqa: E402
@@ -33,6 +34,7 @@ GROUPS = {
     "layers": kinds.named(sc.Layer),
     "surrogates": kinds.named(surrogate.Surrogate),
     "losses": kinds.named(functional.Loss, functional),
+    "initialisers": kinds.named(Initialiser),
     "optimizers": kinds.named(Optimizer),
     "schedules": kinds.named(object, schedule),
     "quantisation": {"state_quant": functional.quant.state_quant},
@@ -50,6 +52,9 @@ NEEDED = {  # what a class cannot do without
     **dict.fromkeys(("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"), {"kernel_size": 2}),
     "BatchNorm1d": {"num_features": 4},
     "BatchNorm2d": {"num_features": 2},
+    "fluctuation": {"rate": 0.2},
+    "gamma": {"mean": 2.0},
+    "uniform": {"low": -0.5, "high": 0.5},
     "BatchNormTT1d": {"num_features": 4, "time_steps": STEPS},
     "BatchNormTT2d": {"num_features": 2, "time_steps": STEPS},
     "Concat": {"layers": ["Leaky", "Leaky"]},
@@ -124,13 +129,17 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     ],
 }  # fmt: skip
 SINGLE = {  # values by the name of an option, whatever the class
-    "B": 0.5, "C": 2.0, "R": 5.0, "V": 0.5, "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "b": 0.1, "beta": 0.7,
-    "betas": [0.5, 0.9], "c": -50.0, "constant_factor": 0.5, "cooldown": 1, "correct_rate": 0.8, "d": 2.0, "dampening": 0.5,
-    "delta_threshold": 0.2, "dt": 0.25, "each": "step", "end": 0.1, "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1,
-    "graded_spikes_factor": 0.5, "groups": [{"match": "*.bias", "lr": 0.1}, {"match": "*", "weight_decay": 0.1}], "height": 0.1, "incorrect_rate": 0.2, "inverse": "reciprocal", "lr": 0.01, "mean": 0.1,
-    "min_delta": 0.1, "mode": "min", "momentum": 0.5, "monitor": "loss", "p": 0.2, "patience": 2, "peak": 0.2, "reduction": "sum", "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5,
-    "sigma": 0.3, "slope": 10, "spread": 3.0, "start": 0.1, "threshold": 0.5, "time_step": 0.5, "variance": 0.1, "warmup": 1,
-    "weight_decay": 0.1,
+    "a": 0.1, "adaptation": 0.5, "alpha": 0.7, "B": 0.5, "b": 0.1, "beta": 0.7, "betas": [0.5, 0.9],
+    "bias_init": {"kind": "normal", "std": 0.5}, "C": 2.0, "c": -50.0, "constant_factor": 0.5, "cooldown": 1,
+    "correct_rate": 0.8, "d": 2.0, "dampening": 0.5, "delta_threshold": 0.2, "dt": 0.25, "each": "step", "end": 0.1,
+    "eps": 1e-3, "every": 3, "factor": 0.5, "floor": 0.1, "gain": 0.5, "graded_spikes_factor": 0.5,
+    "groups": [{"match": "*.bias", "lr": 0.1}, {"match": "*", "weight_decay": 0.1}], "height": 0.1, "high": 0.9,
+    "incorrect_rate": 0.2, "inverse": "reciprocal", "low": -0.7, "lr": 0.01, "mean": 0.1, "mem_mean": 0.1,
+    "mem_std": 0.5, "min_delta": 0.1, "mode": "min", "momentum": 0.5, "monitor": "loss", "p": 0.2, "patience": 2,
+    "peak": 0.2, "R": 5.0, "rate": 0.3, "recurrent_init": {"kind": "orthogonal", "gain": 0.9}, "reduction": "sum",
+    "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5, "shape": 2, "sigma": 0.3, "slope": 10, "spread": 3.0,
+    "start": 0.1, "std": 0.5, "threshold": 0.5, "time_step": 0.5, "V": 0.5, "value": 0.2, "variance": 0.1, "warmup": 1,
+    "weight_decay": 0.1, "weight_init": "kaiming_normal",
 }  # fmt: skip
 REFUSED = [  # what a class has a field for and does not take: a run file says so, too
     ("ALIF", "inhibition", True),
@@ -194,6 +203,10 @@ PARTS = {
 
 
 def meant(value):
+    if isinstance(value, str) and value in vars(sc.init):
+        return getattr(sc.init, value)()
+    if isinstance(value, dict) and value.get("kind") in vars(sc.init):
+        return getattr(sc.init, value["kind"])(**{key: x for key, x in value.items() if key != "kind"})
     if isinstance(value, dict) and "match" in value:
         return sc.Group(**value)
     if isinstance(value, dict):
@@ -299,6 +312,25 @@ def test_losses(read, table):
     run = read(readout(4, classes), targets=targets, loss=table)
     assert run.train.loss.make() == made(table, functional)
     trained(run)
+
+
+@each("initialisers")
+def test_initialisers(read, table):
+    run = read([{**LINEAR, "weight_init": table}, "Leaky", *readout(4)])
+    assert run.network.make().layers[0].weight_init == made(table, sc.init)
+    trained(run)
+
+
+@pytest.mark.parametrize("word", ["learn", "learn_tau"])
+@pytest.mark.parametrize(
+    "how", [{"kind": "uniform", "low": 0.5, "high": 0.9}, {"kind": "gamma", "mean": 0.3, "high": 1.0}]
+)
+def test_parameters_that_are_drawn(read, word, how):
+    run = read([LINEAR, {"kind": "Leaky", "beta": {word: how, "per": "neuron"}}, *readout(4)])
+    options = {name: x for name, x in how.items() if name != "kind"}
+    beta = getattr(sc, word)(getattr(sc.init, how["kind"])(**options), per="neuron")
+    assert run.network.make().layers[1].beta == beta
+    assert len(set(trained(run).params()["1.beta"])) > 1
 
 
 @each("optimizers")

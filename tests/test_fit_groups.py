@@ -64,7 +64,7 @@ def _leaves(model):
 
 
 @ENGINES
-@pytest.mark.parametrize("learning", ["bptt", "eprop", "rtrl"])
+@pytest.mark.parametrize("learning", ["bptt", "eprop"])
 def test_every_way_of_learning_heeds_groups(engine, learning):
     optimizer = sc.SGD(lr=0.1, groups=(sc.Group("*", frozen=True), sc.Group("2.*", frozen=False)))
     loss = sc.functional.ce_rate_loss() if learning == "bptt" else sc.functional.mse_membrane_loss()
@@ -121,7 +121,8 @@ def test_moments_go_on_within_a_kind(engine, optimizer, steps):
     assert fit(trained.to_engine(engine), optimizer).state()["step"] == steps
     assert fit(trained.to_engine(engine), optimizer, resume=False).state()["step"] == 3
     still = fit(trained, sc.Adam(lr=0.0)).state()
-    assert still["step"] == 6 and any((still["optimizer"][name] != x).any() for name, x in before.items())
+    assert still["step"] == 6
+    assert any((still["optimizer"][name] != x).any() for name, x in before.items())
 
 
 @ENGINES

@@ -141,7 +141,8 @@ def test_factors(one, factors):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"patience": 0}, {"cooldown": 3}, {"min_delta": 0.05}, {"floor": 0.3}, {"patience": 2, "mode": "max"}]
+    "options",
+    [{}, {"patience": 0}, {"cooldown": 3}, {"min_delta": 0.05}, {"floor": 0.3}, {"patience": 2, "mode": "max"}],
 )
 def test_plateaus_are_torchs(options):
     torch = pytest.importorskip("torch")
@@ -171,6 +172,13 @@ def test_a_plateau_lowers_the_rate_and_resumes(model, tmp_path):
     same(again, whole)
 
 
+def test_epochs_without_the_column_do_not_count(model):
+    fit(model, epochs=2)
+    plateau = schedule.reduce_on_plateau(0.5, patience=0, min_delta=10.0)
+    history = fit(model, epochs=3, validation=(X, Y), schedule=plateau)
+    assert [row["lr"] for row in history[2:]] == pytest.approx([0.1, 0.1, 0.05])
+
+
 def test_a_plateau_needs_its_column(model):
     with pytest.raises(KeyError, match="no 'val_loss' in the history"):
         fit(model, epochs=2, schedule=schedule.reduce_on_plateau())
@@ -191,9 +199,7 @@ def test_several_metrics_go_everywhere(model):
     names, notes = ["accuracy", "accuracy_membrane", "spikes_per_sample"], Notes()
     stopping = sc.EarlyStopping(monitor="val_spikes_per_sample", mode="max", patience=1)
     plateau = schedule.reduce_on_plateau(monitor="val_accuracy_membrane")
-    history = fit(
-        model, epochs=3, metric=metric, validation=(X, Y), callbacks=(stopping, notes), schedule=plateau
-    )
+    history = fit(model, epochs=3, metric=metric, validation=(X, Y), callbacks=(stopping, notes), schedule=plateau)
     for name in names:
         assert all(name in row and f"val_{name}" in row for row in history)
         assert name in notes.steps[0].metrics

@@ -67,7 +67,8 @@ def test_a_loop_of_train_steps_is_fit(model, options):
     same(model, reference)
     last = [row["loss"] for row in rows[3:]]
     assert reference.history[-1]["loss"] == pytest.approx((8 * last[0] + 8 * last[1] + 4 * last[2]) / 20)
-    assert set(rows[0]) == {"loss", "accuracy"} and model.history == []
+    assert set(rows[0]) == {"loss", "accuracy"}
+    assert model.history == []
 
 
 def test_a_loop_of_gradients_is_fit(model):
@@ -95,7 +96,8 @@ def test_another_learning_rate_keeps_moments_and_executor(model):
     held, before = model.executor, model.state()
     model.train_step(*BATCHES[1], num_steps=4, optimizer=b)
     after = model.state()
-    assert model.executor is held and (after["step"], after["lr"]) == (2, 0.05)
+    assert model.executor is held
+    assert (after["step"], after["lr"]) == (2, 0.05)
     move = after["params"]["0.weight"] - before["params"]["0.weight"]
     assert abs(move + 0.05 * after["optimizer"]["0.weight.momentum_buffer"]).max() < 1e-6
 
@@ -104,8 +106,10 @@ def test_gradients_are_the_engines_and_change_nothing(model):
     before = model.params()
     loss, grads = model.value_and_grad(X, Y, num_steps=4)
     again, same_grads = model.value_and_grad(X, Y, num_steps=4)
-    assert loss == again and isinstance(loss, float)
-    assert grads.keys() == before.keys() and model.state()["step"] == 0
+    assert loss == again
+    assert isinstance(loss, float)
+    assert grads.keys() == before.keys()
+    assert model.state()["step"] == 0
     to_numpy = model.engine.to_numpy
     assert all((to_numpy(grads[name]) == to_numpy(same_grads[name])).all() for name in grads)
     assert all((model.params()[name] == x).all() for name, x in before.items())
@@ -122,7 +126,8 @@ def test_sharpness_aware_steps(model):
     _, grads = model.value_and_grad(X, Y, num_steps=4)
     model.load_state(state)
     model.apply(grads, sc.SGD(lr=0.1))
-    assert model.state()["step"] == 1 and np.isfinite(loss)
+    assert model.state()["step"] == 1
+    assert np.isfinite(loss)
 
 
 def test_applying_a_gradient_leaves_it_as_it_is(model):
@@ -137,7 +142,8 @@ def test_frozen_parameters_have_no_gradient(model):
     optimizer = sc.SGD(lr=0.1, groups=(sc.Group("0.*", frozen=True),))
     model.train_step(X, Y, num_steps=4, optimizer=optimizer)
     _, grads = model.value_and_grad(X, Y, num_steps=4)
-    assert not {"0.weight", "0.bias"} & set(grads) and "4.weight" in grads
+    assert not {"0.weight", "0.bias"} & set(grads)
+    assert "4.weight" in grads
     model.apply({name: model.engine.to_numpy(g) for name, g in grads.items()})  # NumPy's arrays are taken, too
     assert model.state()["step"] == 2
 
@@ -175,7 +181,8 @@ def test_after_it_fit_goes_on_with_the_moments(model):
     for x, y in BATCHES:
         model.train_step(x, y, num_steps=4, optimizer=ADAM)
     model.fit(BATCHES, num_steps=4, optimizer=ADAM, progress=False)
-    assert model.state()["step"] == 6 and model.epochs_done == 1
+    assert model.state()["step"] == 6
+    assert model.epochs_done == 1
 
 
 def test_on_the_ipu_engine():

@@ -13,10 +13,20 @@ import inspect
 from typing import Any, Callable, ClassVar, Dict, List, Literal, Optional, Tuple, Type, Union, get_args, get_origin
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
 from typing_extensions import Annotated
 
 from spikecore.api import functional, spikegen
+from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.parameters import Learn, Param, learn, learn_tau
 from spikecore.api.functional import quant
@@ -84,9 +94,12 @@ def _parameter(value: Any) -> Any:
         if word is None:
             raise ValueError(
                 "a learned value is {learn = 0.9}, {learn = 0.9, per = 'neuron'} or per = 'channel'; a decay learned "
-                "through its time constant {learn_tau = 10.0}, with dt and per if need be"
+                "through its time constant {learn_tau = 10.0}, with dt and per if need be; a drawn one {learn = "
+                "{kind = 'uniform', low = 0.8, high = 0.99}}"
             )
         plain = value[word]
+        if isinstance(plain, (str, dict)):  # how to draw the first values
+            return {**value, word: TypeAdapter(TYPES[Initialiser]).validate_python(plain)}
     if isinstance(plain, bool) or not isinstance(plain, (int, float, list, tuple)):
         raise ValueError("must be a number, an array of numbers, or a learned value such as {learn = 0.9}")
     return value
@@ -255,6 +268,7 @@ TYPES: Dict[Any, Any] = {
     Param: Annotated[Any, AfterValidator(_parameter)],
     Tuple[Layer, ...]: List["AnyLayer"],  # type: ignore[valid-type]
 }
+TYPES[Initialiser] = tagged(named(Initialiser))
 TYPES[Surrogate] = tagged(named(Surrogate))
 TYPES[Quantiser] = tagged({"state_quant": quant.state_quant}, default="state_quant")
 

@@ -43,6 +43,26 @@ def assert_states_close(a, b, limit):
         assert abs(a[name] - b[name]).max() <= limit * size, name
 
 
+def test_a_step_is_a_gradient_and_its_application(engine):
+    """What ``value_and_grad`` and ``apply`` of a model do; two batches make the mean of their gradients."""
+    if not compiled(engine).carries:
+        pytest.skip("the gradient stays on the device")
+    whole, parts = compiled(engine), compiled(engine)
+    for i in range(3):
+        train(whole, 1, start=i)
+        parts.add(X + 0.01 * i, LABELS, key=Key((0, "epoch", i)))
+        parts.apply(parts.gradient())
+    assert_states_close(parts.state(), whole.state(), 0.0)
+    for weight, x in ((3.0, X), (1.0, 2.0 * X)):
+        parts.add(x, LABELS, weight=weight, key=Key((0, "epoch", 9)))
+    mean = host(engine, parts.gradient())
+    single = []
+    for x in (X, 2.0 * X):
+        parts.add(x, LABELS, key=Key((0, "epoch", 9)))
+        single.append(host(engine, parts.gradient()))
+    assert_trees_close(mean, map_leaves(lambda a, b: (3.0 * a + b) / 4.0, *single), 1e-12)
+
+
 def check_loss_curve(engine, steps=120):
     """The losses of a long training run, and all weights after it, against the numpy engine, in float64."""
     ours, theirs = compiled(engine), compiled(sc.get_engine("numpy", dtype="float64"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Optional, Tuple, Union
 
 from spikecore.api.core.host import float64, full_weight, host, to_numpy
+from spikecore.api.core.initialisers import Initialiser, drawn
 from spikecore.api.core.random import Key
 from spikecore.arguments import Numbers, checked, hints_of, is_array, shown
 from spikecore.printing import call, numbers
@@ -53,7 +54,7 @@ Per = Optional[Literal["neuron", "channel"]]
 class Learn:
     """A parameter that training may change; ``learn`` and ``learn_tau`` return it."""
 
-    value: Union[float, Fixed]
+    value: Union[float, Fixed, Initialiser]
     per: Optional[str] = None
     dt: Optional[float] = None  # if set, ``value`` is a time constant, and training learns its logarithm
 
@@ -76,20 +77,23 @@ def param_fields(kind: Any) -> Tuple[str, ...]:
 
 
 @checked
-def learn(value: Union[Numbers, Fixed], per: Per = None) -> Learn:
+def learn(value: Union[Numbers, Fixed, Initialiser], per: Per = None) -> Learn:
     """Mark a parameter as learnable.
 
     Args:
-        value: initial value, a number or an array that broadcasts to the neurons; finite.
+        value: initial value, a number or an array that broadcasts to the neurons; finite. Or how to draw the values,
+            e.g. ``sc.init.normal(0.9, 0.05, high=1.0)``; those that draw each value by itself.
         per: None (the default): one value for the whole layer; "neuron": one per neuron; "channel": one per channel
-            (the first feature axis), for convolutional maps.
+            (the first feature axis), for convolutional maps. Values that are drawn are one per neuron by default.
 
     Raises:
-        ValueError: ``per`` is something else or given together with an array, or ``value`` is not finite.
-        TypeError: ``value`` is neither a number nor an array of numbers.
+        ValueError: ``per`` is something else or given together with an array, or ``value`` is not finite. When the
+            model is built: a value is drawn that the parameter cannot have.
+        TypeError: ``value`` is neither a number nor an array of numbers nor such an initialiser.
 
     Example:
         >>> sc.Leaky(beta=sc.learn(0.9, per="neuron"))
+        >>> sc.Leaky(beta=sc.learn(sc.init.uniform(0.8, 0.99)))
     """
     return _learned("learn", "value", value, per)
 
@@ -97,6 +101,12 @@ def learn(value: Union[Numbers, Fixed], per: Per = None) -> Learn:
 def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
     if per not in (None, "neuron", "channel"):
         raise ValueError(f"{owner}: per={per!r} must be None, 'neuron' or 'channel'")
+    if isinstance(value, Initialiser):
+        if not value.single:
+            raise TypeError(
+                f"{owner}: {name}={value!r} is for weights; give one such as sc.init.normal or sc.init.gamma"
+            )
+        return Learn(value, per or "neuron")
     value = constant(value, f"{owner}: {name}")
     flat = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
     if not all(map(math.isfinite, flat)):
@@ -109,7 +119,7 @@ def _learned(owner: str, name: str, value: Any, per: Per) -> Learn:
 
 
 @checked
-def learn_tau(tau: Union[Numbers, Fixed], dt: float = 1.0, per: Per = None) -> Learn:
+def learn_tau(tau: Union[Numbers, Fixed, Initialiser], dt: float = 1.0, per: Per = None) -> Learn:
     """Mark a decay as learnable through its time constant: decay = exp(-dt / tau), and training learns log tau.
 
     A decay that is learned directly is clamped to [0, 1] and can get stuck at a border. This one cannot: tau is
@@ -117,7 +127,8 @@ def learn_tau(tau: Union[Numbers, Fixed], dt: float = 1.0, per: Per = None) -> L
     tau, under the name of the field.
 
     Args:
-        tau: initial time constant, > 0, in the unit of ``dt``; a number or an array that broadcasts to the neurons.
+        tau: initial time constant, > 0, in the unit of ``dt``; a number or an array that broadcasts to the neurons. Or
+            how to draw them, e.g. ``sc.init.gamma(20.0)``.
         dt: duration of a time step, > 0; default 1.
         per: None, "neuron" or "channel", as for ``learn``.
 
@@ -132,8 +143,10 @@ def learn_tau(tau: Union[Numbers, Fixed], dt: float = 1.0, per: Per = None) -> L
     Source: Fang et al., Incorporating learnable membrane time constants, ICCV 2021 (there with a sigmoid).
     """
     learned = _learned("learn_tau", "tau", tau, per)
-    flat = [learned.value] if isinstance(learned.value, float) else learned.value.data.reshape(-1).tolist()
-    if dt <= 0 or not all(t > 0 for t in flat):
+    value = learned.value
+    flat: Any = value.data.reshape(-1).tolist() if isinstance(value, Fixed) else [value]
+    drawn_later = isinstance(value, Initialiser)
+    if dt <= 0 or not (drawn_later or all(t > 0 for t in flat)):
         raise ValueError(f"learn_tau: tau={tau!r} and dt={dt!r} must be > 0")
     return Learn(learned.value, learned.per, float(dt))
 
@@ -185,9 +198,21 @@ def normalise(value: Any, name: str = "value") -> Param:
 
 
 def values_of(value: Param) -> Any:
-    """The number or NumPy array that a field holds."""
+    """The number or NumPy array that a field holds, or the ``Initialiser`` that will draw it."""
     plain = value.value if isinstance(value, Learn) else value
     return plain.data if isinstance(plain, Fixed) else plain
+
+
+def refuse_drawn(owner: object, name: str) -> None:
+    """Refuse an initialiser for a field whose values are needed before they are drawn.
+
+    Raises:
+        ValueError: the field is to be drawn.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, Learn) and isinstance(value.value, Initialiser):
+        kind = type(owner).__name__
+        raise ValueError(f"{kind}: {name}={value!r} cannot be drawn: give a number, or an array of your own draws")
 
 
 def decays_of(value: Param) -> Any:
@@ -214,6 +239,8 @@ def check_range(owner: object, name: str, value: Param, low: float, high: float)
             )
         return
     plain = values_of(value)
+    if isinstance(plain, Initialiser):
+        return  # ``initial`` looks at what is drawn
     flat = [float(plain)] if isinstance(plain, float) else plain.reshape(-1).tolist()
     bad = [v for v in flat if not (math.isfinite(v) and low <= v <= high)]
     if bad:
@@ -225,9 +252,11 @@ def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, 
     """The initial value of a learnable parameter as a NumPy array, for samples of ``shape``.
 
     Raises:
-        ValueError: ``value`` is an array that does not broadcast to ``shape``.
+        ValueError: ``value`` is an array that does not broadcast to ``shape``, or draws what the parameter cannot be.
     """
     plain = values_of(value)
+    if isinstance(plain, Initialiser):
+        return _drawn(key, owner, name, value, shape)
     if value.dt is not None:
         plain = to_numpy(host().xp.log(float64(plain)))
     if value.per == "neuron":
@@ -236,6 +265,22 @@ def initial(key: Key, owner: object, name: str, value: Learn, shape: Tuple[int, 
         return full_weight(key, (shape[0],) + (1,) * (len(shape) - 1), float(plain))
     check_broadcast(owner, name, plain, shape)
     return float64(plain)
+
+
+def _drawn(key: Key, owner: Any, name: str, value: Learn, shape: Tuple[int, ...]) -> Any:
+    """The first values that an initialiser draws, checked as numbers are that a user gives."""
+    how: Any = value.value
+    size = shape if value.per == "neuron" else (shape[0],) + (1,) * (len(shape) - 1)
+    plain = drawn(how, key, name, size)
+    low, high = getattr(owner, "bounds", {}).get(name, (-math.inf, math.inf)) if value.dt is None else (0.0, math.inf)
+    least, most = float(plain.min()), float(plain.max())
+    if least < low or most > high or (value.dt is not None and least <= 0.0):
+        wrong = most if least >= low and most > high else least
+        allowed = "> 0" if value.dt is not None else f"in [{low:g}, {high:g}]"
+        raise ValueError(
+            f"{type(owner).__name__}: {name}={how!r} drew {wrong:.4g}, which must be {allowed}: give it low and high"
+        )
+    return to_numpy(host().xp.log(plain)) if value.dt is not None else plain
 
 
 def check_broadcast(owner: object, name: str, plain: Any, shape: Tuple[int, ...]) -> None:

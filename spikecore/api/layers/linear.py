@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import full_weight, uniform_weight
+from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, linear
 from spikecore.api.core.words import Array
 from spikecore.api.layers.spatial import AvgPool1d as AvgPool1d
@@ -20,6 +21,7 @@ from spikecore.api.layers.spatial import Conv1d as Conv1d
 from spikecore.api.layers.spatial import Conv2d as Conv2d
 from spikecore.api.layers.spatial import MaxPool1d as MaxPool1d
 from spikecore.api.layers.spatial import MaxPool2d as MaxPool2d
+from spikecore.api.layers.spatial import first_weight, refuse_without_bias
 from spikecore.arguments import Size
 
 
@@ -31,6 +33,8 @@ class Linear(Stateless):
         in_features: size of the last axis of the input.
         out_features: size of the last axis of the output.
         bias: whether to add b; default True.
+        weight_init, bias_init: how to draw W and b, of ``sc.init``; None, the default: uniform in
+            +-1/sqrt(in_features).
 
     Shapes: x (time, batch, in_features), W ``weight`` (out_features, in_features), b ``bias`` (out_features,).
     """
@@ -38,6 +42,11 @@ class Linear(Stateless):
     in_features: Size
     out_features: Size
     bias: bool = True
+    weight_init: Optional[Initialiser] = None
+    bias_init: Optional[Initialiser] = None
+
+    def __post_init__(self) -> None:
+        refuse_without_bias(self)
 
     @property
     def input_shape(self) -> Optional[Shape]:
@@ -47,9 +56,10 @@ class Linear(Stateless):
         if shape != (self.in_features,):
             raise ShapeError(f"Linear: samples of shape {shape}, expected ({self.in_features},); {self._remedy(shape)}")
         bound = 1.0 / math.sqrt(self.in_features)
-        params = {"weight": uniform_weight(key, "weight", (self.out_features, self.in_features), bound)}
+        size = (self.out_features, self.in_features)
+        params = {"weight": first_weight(key, "weight", size, bound, self.weight_init)}
         if self.bias:
-            params["bias"] = uniform_weight(key, "bias", (self.out_features,), bound)
+            params["bias"] = first_weight(key, "bias", size[:1], bound, self.bias_init)
         return Init(Params(params), EMPTY, (self.out_features,))
 
     def _remedy(self, shape: Shape) -> str:

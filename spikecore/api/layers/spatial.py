@@ -9,10 +9,26 @@ from typing import Any, ClassVar, Optional, Tuple, cast
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
+from spikecore.api.core.initialisers import Initialiser, drawn
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name, over_time
 from spikecore.api.core.sizes import Sizes, map_names, spread, window_shape
 from spikecore.api.core.words import Array
 from spikecore.arguments import Size
+
+
+def first_weight(key: Key, name: str, shape: Shape, bound: float, how: Optional[Initialiser]) -> Any:
+    """The initial values of a weight or bias: as ``how`` says, else uniform in [-bound, bound)."""
+    return uniform_weight(key, name, shape, bound) if how is None else drawn(how, key, name, shape)
+
+
+def refuse_without_bias(layer: Any) -> None:
+    """Refuse a way to draw a bias that a layer does not have.
+
+    Raises:
+        ValueError: names the layer.
+    """
+    if layer.bias_init is not None and not layer.bias:
+        raise ValueError(f"{layer_name(layer)}: bias_init={layer.bias_init!r} needs bias=True")
 
 
 class Spatial(Stateless):
@@ -43,6 +59,8 @@ class _Conv(Spatial):
     dilation: Sizes = 1
     groups: Size = 1
     bias: bool = True
+    weight_init: Optional[Initialiser] = None
+    bias_init: Optional[Initialiser] = None
 
     space: ClassVar[int] = 0
 
@@ -55,6 +73,7 @@ class _Conv(Spatial):
                 f"{name}: groups={self.groups} must divide in_channels={self.in_channels} "
                 f"and out_channels={self.out_channels}"
             )
+        refuse_without_bias(self)
 
     def out_shape(self, shape: Shape) -> Shape:
         name = layer_name(self)
@@ -76,9 +95,9 @@ class _Conv(Spatial):
         out, kernel = self.out_shape(shape), cast(Tuple[int, ...], self.kernel_size)
         size = (self.out_channels, self.in_channels // self.groups, *kernel)
         bound = 1.0 / math.sqrt(math.prod(size[1:]))
-        params = {"weight": uniform_weight(key, "weight", size, bound)}
+        params = {"weight": first_weight(key, "weight", size, bound, self.weight_init)}
         if self.bias:
-            params["bias"] = uniform_weight(key, "bias", (self.out_channels,), bound)
+            params["bias"] = first_weight(key, "bias", size[:1], bound, self.bias_init)
         return Init(Params(params), EMPTY, out)
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
@@ -98,6 +117,8 @@ class Conv1d(_Conv):
         kernel_size, stride, padding, dilation: an int; defaults of the last three: 1, 0, 1. The padding is zeros.
         groups: splits channels into independent groups; must divide both channel counts; default 1.
         bias: whether to add one number per output channel; default True.
+        weight_init, bias_init: how to draw ``weight`` and ``bias``, of ``sc.init``; None, the default: uniform in
+            +-1/sqrt(n), where n is the number of inputs of an output.
 
     Shapes: x (time, batch, in_channels, length), ``weight`` (out_channels, in_channels / groups, kernel_size),
     ``bias`` (out_channels,). Output length: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
@@ -117,6 +138,8 @@ class Conv2d(_Conv):
             The padding is zeros.
         groups: splits channels into independent groups; must divide both channel counts; default 1.
         bias: whether to add one number per output channel; default True.
+        weight_init, bias_init: how to draw ``weight`` and ``bias``, of ``sc.init``; None, the default: uniform in
+            +-1/sqrt(n), where n is the number of inputs of an output.
 
     Shapes: x (time, batch, in_channels, height, width), ``weight`` (out_channels, in_channels / groups, *kernel_size),
     ``bias`` (out_channels,). Output height and width: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Literal, Tuple
 
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.parameters import decays_of
+from spikecore.api.core.parameters import decays_of, refuse_drawn
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import DECAY, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
@@ -51,6 +51,8 @@ class Alpha(Membrane):
         super().__post_init__()
         if not self.reset_delay:
             raise ValueError("Alpha: reset_delay=False is not defined for it; the reset is always delayed")
+        for name in ("alpha", "beta"):
+            refuse_drawn(self, name)
         alphas, betas = (decays_of(getattr(self, name)) for name in ("alpha", "beta"))
         if not _everywhere(alphas > betas):
             raise ValueError(f"Alpha: alpha={self.alpha!r} must exceed beta={self.beta!r} everywhere")

@@ -9,7 +9,16 @@ from typing import Any, Optional, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
-from spikecore.api.core.parameters import Learn, check_broadcast, check_range, constant, initial, normalise, values_of
+from spikecore.api.core.parameters import (
+    Learn,
+    check_broadcast,
+    check_range,
+    constant,
+    initial,
+    normalise,
+    refuse_drawn,
+    values_of,
+)
 from spikecore.api.core.sizes import at_least_one
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
@@ -63,6 +72,8 @@ class StateLeaky(Parallel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.beta, Learn) and self.beta.dt is None:
+            refuse_drawn(self, "beta")  # write learn_tau(...)
         if isinstance(self.beta, Learn) and self.beta.dt is None and not _below_one(self.beta):
             raise ValueError(
                 f"{type(self).__name__}: beta={self.beta!r} must begin below 1: what is learned is tau = 1 / (1 - beta)"

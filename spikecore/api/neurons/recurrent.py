@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, Stateless, Tree
 from spikecore.api.core.parameters import Fixed, Learn, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import spread
@@ -123,6 +124,7 @@ class _Recurrently(Neuron):
     linear_features: Optional[Size] = None
     conv2d_channels: Optional[Size] = None
     kernel_size: Optional[Sizes] = None
+    recurrent_init: Optional[Initialiser] = None
 
     base: ClassVar[Any]  # the neuron inside
 
@@ -167,7 +169,12 @@ def _connection(owner: Any) -> Stateless:
     """The connection that the options of ``RLeaky`` or ``RSynaptic`` describe."""
     name, conv = type(owner).__name__, (owner.conv2d_channels, owner.kernel_size)
     dense = owner.linear_features is not None
+    how = owner.recurrent_init
     if not owner.all_to_all:
+        if how is not None:
+            raise TypeError(
+                f"{name}: recurrent_init={how!r} needs all_to_all=True; to draw V, give V=sc.learn({how!r})"
+            )
         if dense or any(part is not None for part in conv):
             raise TypeError(f"{name}: linear_features, conv2d_channels and kernel_size need all_to_all=True")
         return OneToOne(owner.V)
@@ -178,7 +185,7 @@ def _connection(owner: Any) -> Stateless:
     if dense and any(part is not None for part in conv):
         raise TypeError(f"{name}: give either linear_features, or conv2d_channels and kernel_size")
     if dense:
-        return Linear(owner.linear_features, owner.linear_features)
+        return Linear(owner.linear_features, owner.linear_features, weight_init=how)
     if any(part is None for part in conv):
         raise TypeError(
             f"{name}: all_to_all=True needs linear_features, or conv2d_channels and kernel_size; "
@@ -187,7 +194,9 @@ def _connection(owner: Any) -> Stateless:
     sizes = spread(name, "kernel_size", owner.kernel_size, 2, 1)
     if any(k % 2 == 0 for k in sizes):
         raise ValueError(f"{name}: kernel_size={owner.kernel_size!r} must be odd, so that the map keeps its size")
-    return Conv2d(owner.conv2d_channels, owner.conv2d_channels, sizes, padding=tuple(k // 2 for k in sizes))
+    return Conv2d(
+        owner.conv2d_channels, owner.conv2d_channels, sizes, padding=tuple(k // 2 for k in sizes), weight_init=how
+    )
 
 
 class _ResetLeaky(Leaky):
@@ -209,6 +218,8 @@ class RLeaky(_Recurrently, Leaky):  # type: ignore[override]  # its state is its
         linear_features: number of neurons of a dense connection, which has a bias.
         conv2d_channels, kernel_size: channels and kernel (an odd int or two) of a convolution, which has a bias and
             keeps the map's size.
+        recurrent_init: how to draw the weight of a dense or convolutional connection, e.g. ``sc.init.orthogonal(0.9)``;
+            None, the default: as in ``Linear`` and ``Conv2d``.
         beta, threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: as in
             ``Leaky``. A one-to-one connection has no effect with a delayed reset "zero": (1 - R[t]) V S[t-1] is zero.
 
@@ -228,7 +239,7 @@ class RSynaptic(_Recurrently, Synaptic):  # type: ignore[override]  # its state 
         syn[t] = alpha syn[t-1] + I[t] + connection(S[t-1]),  the rest as in ``Synaptic``
 
     Args:
-        V, all_to_all, linear_features, conv2d_channels, kernel_size: as in ``RLeaky``.
+        V, all_to_all, linear_features, conv2d_channels, kernel_size, recurrent_init: as in ``RLeaky``.
         alpha, beta, threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant:
             as in ``Synaptic``.
 

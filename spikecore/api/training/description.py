@@ -12,8 +12,10 @@ import sys
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Type, Union
 
 from spikecore.api import neurons, surrogate
+from spikecore.api.core import initialisers
 from spikecore.api.core.files import plain
 from spikecore.api.core.foreign import LAYERS
+from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
@@ -32,8 +34,8 @@ class CheckpointError(ValueError):
 
 def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
-    bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, optimizers.Group, quant.state_quant)
-    modules = (containers, layers, neurons, normalisation, optimizers, quant, surrogate)
+    bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, optimizers.Group, Initialiser, quant.state_quant)
+    modules = (containers, initialisers, layers, neurons, normalisation, optimizers, quant, surrogate)
     around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
     return {
         **{name: vars(sys.modules[place])[name] for name, place in around.items() if place in sys.modules},
@@ -62,7 +64,7 @@ def _defined_in(modules: Iterable[Any], bases: Tuple[Type[Any], ...]) -> Dict[st
         if isinstance(kind, type)
         and issubclass(kind, bases)
         and dataclasses.is_dataclass(kind)
-        and kind not in (surrogate.Surrogate, optimizers.Optimizer)
+        and kind not in (surrogate.Surrogate, optimizers.Optimizer, Initialiser)
         and not inspect.isabstract(kind)
         and not name.startswith("_")
     }

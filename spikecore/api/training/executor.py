@@ -201,7 +201,9 @@ class NetworkExecutor(Executor):
                 )
             return {}
         names = self.optimizer.slots
-        like = Tree({name: Tree({slot: x for slot in names}) for name, x in leaves(self.params) if name in self.trained})
+        like = Tree(
+            {name: Tree({slot: x for slot in names}) for name, x in leaves(self.params) if name in self.trained}
+        )
         return flatten(fitting("optimizer", slots, like))
 
     def slots(self) -> Dict[str, Any]:

@@ -173,6 +173,8 @@ class Training:
                     history.append(row)
                     model.epochs_done += 1
                     model.unfinished = None
+                if getattr(self.schedule, "reads_history", False):
+                    self.schedule.check_row(row)  # type: ignore[union-attr]
                 if self.looking:
                     self.diagnosis.look(epoch + 1)
                 if self._called([call for call in self.callbacks if callable(call)], row):

@@ -100,11 +100,13 @@ class Optimizer(_Ranged):
         several = isinstance(self.groups, (tuple, list))
         if not several or not all(isinstance(group, Group) for group in self.groups):
             kind = type(self).__name__
-            raise TypeError(f"{kind}: groups={self.groups!r} must be sc.Group objects, e.g. (sc.Group('*.beta', lr=0.01),)")
+            raise TypeError(
+                f"{kind}: groups={self.groups!r} must be sc.Group objects, e.g. (sc.Group('*.beta', lr=0.01),)"
+            )
         object.__setattr__(self, "groups", tuple(self.groups))
         if self.lr == 0 and any(group.lr for group in self.groups):
             raise ValueError(
-                f"{type(self).__name__}: lr={self.lr!r} cannot be scaled to a group's: give the rate of the group as lr, "
+                f"{type(self).__name__}: lr={self.lr!r} cannot be scaled to a group's: give the group's rate as lr, "
                 "and put a Group('*', frozen=True) before it"
             )
 

@@ -50,6 +50,7 @@ class OwnLoop:
         unfinished: Any
         #: The options that the executor has been compiled with; None: not for training.
         compiled: Optional[Dict[str, Any]]
+        _executor: Optional[Executor]
 
         @property
         def executor(self) -> Executor: ...
@@ -209,15 +210,14 @@ class OwnLoop:
         missing, unknown = sorted(set(trained) - set(grads)), sorted(set(grads) - set(shapes))
         if missing or unknown:
             raise ValueError(
-                f"grads: names do not match: missing {missing or 'none'}, unknown {unknown or 'none'}; give an array for "
-                "each parameter, as value_and_grad returns them"
+                f"grads: names do not match: missing {missing or 'none'}, unknown {unknown or 'none'}; give an array "
+                "for each parameter, as value_and_grad returns them"
             )
         given = {name: self._gradient(name, grads[name], shapes[name]) for name in trained}
         with wholly():
             self.unfinished = None
             executor.discard()
             executor.apply(Params(given))
-            executor.discard()
 
     def _gradient(self, name: str, value: Any, shape: Tuple[int, ...]) -> Any:
         if tuple(getattr(value, "shape", ())) != shape:
@@ -227,15 +227,17 @@ class OwnLoop:
     def _check_carries(self, executor: Executor) -> None:
         if not executor.carries:
             raise NotImplementedError(
-                f"engine {self.engine.name!r} keeps gradients on the device: use model.train_step, or train on numpy or "
-                "torch"
+                f"engine {self.engine.name!r} keeps gradients on the device: use model.train_step, or train on numpy "
+                "or torch"
             )
 
     def _with_defaults(self, loss: Any, optimizer: Optional[Optimizer]) -> Tuple[Any, Optimizer]:
         if loss is None:
             loss = ce_rate_loss() if self.loss is None else self.loss
         if not callable(loss) or isinstance(loss, type):
-            raise TypeError(f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()")
+            raise TypeError(
+                f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
+            )
         if optimizer is None:
             optimizer = Adam(lr=5e-4) if self.optimizer is None else self.optimizer
         return loss, optimizer
@@ -284,6 +286,6 @@ def _same(before: Dict[str, Any], wanted: Dict[str, Any]) -> bool:
 def _check_loss(value: float, check: bool) -> None:
     if check and not math.isfinite(value):
         raise DivergedError(
-            f"the loss is {value}: training has diverged. Continue from an earlier state with a smaller learning rate, or "
-            "with clip_norm; check_finite=False goes on"
+            f"the loss is {value}: training has diverged. Continue from an earlier state with a smaller learning rate, "
+            "or with clip_norm; check_finite=False goes on"
         )

@@ -2,7 +2,7 @@
 
 A schedule changes the rate once per epoch, or with ``each = "step"`` before each update of the weights: then ``epoch``
 is a number such as 2.25, a quarter of the way through the third epoch. A schedule whose ``reads_history`` is True is
-called as ``(epoch, epochs, history)`` with the rows of the epochs done.
+called as ``(epoch, epochs, history)`` with the rows of the epochs done; its ``check_row`` looks at each new one.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ class reduce_on_plateau(_Schedule):  # noqa: N801
     """Multiplies the learning rate by ``factor`` when a column of the history has not improved for some epochs.
 
     It is torch's ``ReduceLROnPlateau``. It reads the whole history of the model, epochs of earlier calls of ``fit``
-    included, and keeps nothing itself, so that a run that is interrupted and resumed goes on as it would have.
+    included as far as they have the column. It keeps nothing itself, so that a run which is interrupted and resumed
+    goes on as it would have.
 
     Args:
         factor: in (0, 1); default 0.1.
@@ -195,7 +196,7 @@ class reduce_on_plateau(_Schedule):  # noqa: N801
         floor: smallest factor, in [0, 1]; default 0.
 
     Raises:
-        KeyError: the history has no such column.
+        KeyError: after the first epoch of a ``fit``: the history has no such column.
         ValueError: an argument is out of range, or ``mode`` is "auto" for a column that is neither.
     """
 
@@ -215,13 +216,22 @@ class reduce_on_plateau(_Schedule):  # noqa: N801
         self._require(good, f"{given} and floor={self.floor!r} in [0, 1]")
         rises("reduce_on_plateau", self.monitor, self.mode)
 
+    def check_row(self, row: Mapping[str, Any]) -> None:
+        """Refuse an epoch that lacks the column.
+
+        Raises:
+            KeyError: says what to do.
+        """
+        if row.get(self.monitor) is None:
+            names = ", ".join(row)
+            raise KeyError(f"reduce_on_plateau: no {self.monitor!r} in the history ({names}); pass validation=...")
+
     def __call__(self, epoch: float, epochs: int, history: Sequence[Mapping[str, Any]] = ()) -> float:
         sign = 1.0 if rises("reduce_on_plateau", self.monitor, self.mode) else -1.0
         best, waited, resting, reductions = -math.inf, 0, 0, 0
         for row in history:
             if row.get(self.monitor) is None:
-                names = ", ".join(row)
-                raise KeyError(f"reduce_on_plateau: no {self.monitor!r} in the history ({names}); pass validation=...")
+                continue  # of an earlier ``fit``; ``check_row`` looks at those of this one
             value = sign * row[self.monitor]
             best, waited = (value, 0) if value > best + self.min_delta else (best, waited + 1)
             if resting:

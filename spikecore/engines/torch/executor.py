@@ -150,6 +150,7 @@ class TorchExecutor(NetworkExecutor):
         for name, x in zip(self.trained, self.leaves):
             x.grad = given[name] if self.clip_norm is None else given[name].clone()  # clipping is in place
         self._update()
+        self.discard()
 
     def _update(self) -> None:
         self.steps_done += 1  # before the update: an interrupted one may have changed weights
