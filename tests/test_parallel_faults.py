@@ -1,0 +1,112 @@
+"""What happens when one of several processes that train together is killed, at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+for package in ("typer", "pydantic", "tomli_w", "sklearn"):
+    pytest.importorskip(package)
+if os.name == "nt":
+    pytest.skip("processes as POSIX has them", allow_module_level=True)
+
+import numpy as np  # noqa: E402
+from parallel_rig import finished, nursery, world  # noqa: E402
+
+RUN_FILE = Path(__file__).parents[1] / "spikecore" / "cli" / "demo.toml"
+SETS = (
+    "train.epochs=6",
+    "encoder.num_steps=4",
+    "data.batch_size=24",
+    "data.drop_last=true",
+    "network.layers.0.out_features=12",
+    "network.layers.2.in_features=12",
+)
+KILLS, WORLD, BOUND = 50, 4, 30.0
+
+
+def command(*words):
+    """The command line in this process, which the caller has forked."""
+
+    def run():
+        from spikecore.cli import command_train
+        from spikecore.cli.command import main
+
+        command_train._drawn = lambda job, model: []  # pictures take longer than the training
+        main([*words])
+
+    return run
+
+
+def train(out, *more):
+    return command("train", str(RUN_FILE), *[word for one in SETS for word in ("-s", one)], "--out", out, *more)
+
+
+def weights(path):
+    import spikecore as sc
+
+    state = sc.load(path, engine="torch").state()
+    return {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
+
+
+def kill_at_random(folder, kills, seed):
+    """Kill a random rank of each of several worlds, resume each, and print what came of it as JSON."""
+    os.chdir(folder)
+    draw = random.Random(int(seed))
+    whole = finished(WORLD, train("whole"), folder, "whole")
+    assert set(whole.codes.values()) == {0}, whole.said
+    wanted, duration = weights("whole/model.safetensors"), max(whole.ends.values())
+    rows = []
+    for number in range(int(kills)):
+        out, rank, moment = f"run{number}", draw.randrange(WORLD), draw.uniform(0.0, duration)
+        hit = world(WORLD, train(out), folder, out)
+        hit.wait(moment)
+        before = dict(hit.codes)
+        when = hit.kill(rank)
+        gone = hit.wait(BOUND + 10)
+        row = {"rank": rank, "after": round(when, 3), "gone": gone, "codes": hit.codes, "done": len(before)}
+        row["seconds"] = round(max(hit.ends.values()) - when, 3) if gone else None
+        row["said"] = hit.said
+        hit.stop()
+        saved = Path(out, "model.safetensors")
+        if saved.exists():
+            weights(saved)  # raises if it is damaged
+            row["saved"] = True
+        again = train(out, "--resume") if Path(out, "run.toml").exists() else train(out)
+        resumed = finished(WORLD, again, folder, f"{out}-again")
+        row["resumed"] = list(resumed.codes.values())
+        found = weights(saved) if saved.exists() else {}
+        row["equal"] = found.keys() == wanted.keys() and all(np.array_equal(found[k], wanted[k]) for k in wanted)
+        if not row["equal"]:
+            row["again"] = resumed.said
+        rows.append(row)
+    print(json.dumps({"duration": duration, "rows": rows}))
+
+
+def check(report):
+    for row in report["rows"]:
+        assert row["gone"], row
+        assert row["seconds"] <= BOUND, row
+        assert row["resumed"] == [0] * WORLD, row
+        assert row["equal"], row
+        if not row["done"]:  # it was killed while all were running
+            assert all(row["codes"].values()), row
+            assert row["codes"][str(row["rank"])] == -signal.SIGKILL, row
+
+
+def test_a_killed_rank_ends_all_and_the_run_resumes_to_the_same_bits(tmp_path):
+    check(json.loads(nursery("test_parallel_faults", "kill_at_random", tmp_path, 2, 1)))
+
+
+@pytest.mark.slow
+def test_fifty_kills(tmp_path):
+    report = json.loads(nursery("test_parallel_faults", "kill_at_random", tmp_path, KILLS, 7, timeout=3000))
+    check(report)
+    times = [row["seconds"] for row in report["rows"]]
+    print(f"{len(times)} kills within {report['duration']:.1f} s; all ranks gone after {max(times):.2f} s at most")
