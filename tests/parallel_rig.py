@@ -80,6 +80,10 @@ class World:
             self.kill(rank)
         self.wait()
 
+    def by_rank(self) -> List[Optional[int]]:
+        """The exit codes by rank; None of one that has not ended."""
+        return [self.codes.get(rank) for rank in range(len(self.pids))]
+
     @property
     def said(self) -> List[str]:
         return [(self.folder / f"{self.name}-{rank}.txt").read_text() for rank in range(len(self.pids))]

@@ -298,6 +298,7 @@ def modules_trained(kind, rank=None):
 def worlds(folder, size, *functions):
     """In the nursery: worlds that run functions of this module, one after the other."""
     os.chdir(folder)
+    trained("dense", 2)  # in this process, so that the forks have all that it imports
     for name in functions:
         done = finished(int(size), globals()[name], folder, name)
         assert set(done.codes.values()) == {0}, "\n".join(done.said)

@@ -21,9 +21,9 @@ from parallel_rig import finished, nursery, world  # noqa: E402
 
 RUN_FILE = Path(__file__).parents[1] / "spikecore" / "cli" / "demo.toml"
 SETS = (
-    "train.epochs=6",
-    "encoder.num_steps=4",
-    "data.batch_size=24",
+    "train.epochs=3",
+    "encoder.num_steps=3",
+    "data.batch_size=64",
     "data.drop_last=true",
     "network.layers.0.out_features=12",
     "network.layers.2.in_features=12",
@@ -58,6 +58,8 @@ def weights(path):
 def kill_at_random(folder, kills, seed):
     """Kill a random rank of each of several worlds, resume each, and print what came of it as JSON."""
     os.chdir(folder)
+    with pytest.raises(SystemExit, match="0"):
+        train("one")()  # in this process, so that the forks have all that it imports
     draw = random.Random(int(seed))
     whole = finished(WORLD, train("whole"), folder, "whole")
     assert set(whole.codes.values()) == {0}, whole.said
@@ -70,7 +72,7 @@ def kill_at_random(folder, kills, seed):
         before = dict(hit.codes)
         when = hit.kill(rank)
         gone = hit.wait(BOUND + 10)
-        row = {"rank": rank, "after": round(when, 3), "gone": gone, "codes": hit.codes, "done": len(before)}
+        row = {"rank": rank, "after": round(when, 3), "gone": gone, "codes": hit.by_rank(), "done": len(before)}
         row["seconds"] = round(max(hit.ends.values()) - when, 3) if gone else None
         row["said"] = hit.said
         hit.stop()
@@ -80,7 +82,7 @@ def kill_at_random(folder, kills, seed):
             row["saved"] = True
         again = train(out, "--resume") if Path(out, "run.toml").exists() else train(out)
         resumed = finished(WORLD, again, folder, f"{out}-again")
-        row["resumed"] = list(resumed.codes.values())
+        row["resumed"] = resumed.by_rank()
         found = weights(saved) if saved.exists() else {}
         row["equal"] = found.keys() == wanted.keys() and all(np.array_equal(found[k], wanted[k]) for k in wanted)
         if not row["equal"]:
@@ -95,18 +97,25 @@ def check(report):
         assert row["seconds"] <= BOUND, row
         assert row["resumed"] == [0] * WORLD, row
         assert row["equal"], row
-        if not row["done"]:  # it was killed while all were running
-            assert all(row["codes"].values()), row
-            assert row["codes"][str(row["rank"])] == -signal.SIGKILL, row
+        if row["codes"][row["rank"]] == -signal.SIGKILL:  # else it had just ended by itself
+            assert all(row["codes"]) or row["done"], row
 
 
-def test_a_killed_rank_ends_all_and_the_run_resumes_to_the_same_bits(tmp_path):
-    check(json.loads(nursery("test_parallel_faults", "kill_at_random", tmp_path, 2, 1)))
+def reported(folder, kills, seed):
+    said = nursery("test_parallel_faults", "kill_at_random", folder, kills, seed, timeout=3000)
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.mark.slow
 def test_fifty_kills(tmp_path):
-    report = json.loads(nursery("test_parallel_faults", "kill_at_random", tmp_path, KILLS, 7, timeout=3000))
+    """``make faults`` prints the figures."""
+    report = reported(tmp_path, KILLS, 7)
+    rows = report["rows"]
+    hit = [row for row in rows if row["codes"][row["rank"]] == -signal.SIGKILL]
+    middle = [row for row in hit if any("next one" in said for said in row["said"])]
+    print(
+        f"{len(rows)} kills within runs of {report['duration']:.1f} s, {len(hit)} while the rank was running, "
+        f"{len(middle)} saved within an epoch; all ranks gone after at most {max(row['seconds'] for row in rows):.2f} s, "
+        f"checkpoints whole, {sum(row['equal'] for row in rows)} resumed to the same bits"
+    )
     check(report)
-    times = [row["seconds"] for row in report["rows"]]
-    print(f"{len(times)} kills within {report['duration']:.1f} s; all ranks gone after {max(times):.2f} s at most")
