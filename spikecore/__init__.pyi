@@ -25,6 +25,8 @@ from spikecore.api.core.messages import TrainingWarning as TrainingWarning
 from spikecore.api.core.parameters import decay as decay
 from spikecore.api.core.parameters import learn as learn
 from spikecore.api.core.parameters import learn_tau as learn_tau
+from spikecore.api.core.ranks import RankError as RankError
+from spikecore.api.core.ranks import RankLost as RankLost
 from spikecore.api.core.stream import Stream as Stream
 from spikecore.api.core.tree import Params as Params
 from spikecore.api.core.tree import State as State

@@ -1,148 +1,141 @@
-"""Trains in several processes for ``test_parallel.py``: what each rank runs, and how they are started.
+"""Worlds of processes for the tests of parallel training.
 
-``python parallel_rig.py FOLDER`` in the environment of one rank (RANK, WORLD_SIZE) does all trainings of a world, so
-that a world of processes is started once.
+``python parallel_rig.py MODULE FUNCTION`` is a nursery: it imports everything once, calls the function, and that starts
+worlds by ``world(...)``, whose ranks are forks. A rank is there in milliseconds instead of seconds.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
+import importlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
+import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-
-import spikecore as sc
-from spikecore import functional, spikegen
-from spikecore.datasets import Loader
+from typing import Any, Callable, Dict, List, Optional
 
 HERE = Path(__file__)
-RNG = np.random.default_rng(0)
-X, Y = 3.0 * RNG.random((90, 12)), RNG.integers(0, 4, 90)
-MAPS = RNG.random((90, 2, 6, 6))
-SEQUENCES, LENGTHS = 3.0 * RNG.random((7, 90, 12)), RNG.integers(3, 8, 90)
-STEPS = 20  # batches of 22 or 23 samples, five in an epoch: parts of unequal size, and a last batch of 2 or so
 
 
-def dense(*between):
-    return (sc.Linear(12, 16), sc.Leaky(beta=sc.learn(0.9)), *between, sc.Linear(16, 4), sc.Leaky(beta=0.8))
-
-
-def maps(norm, *first):
-    return (
-        sc.Conv2d(2, 4, 3, bias=False),
-        norm,
-        sc.Leaky(beta=0.5),
-        *first,
-        sc.Flatten(),
-        sc.Linear(64, 4),
-        sc.LI(beta=0.9),
+def nursery(module: str, function: str, folder: Any, *arguments: Any, timeout: float = 300) -> str:
+    """Run ``function(folder, *arguments)`` of a test module in a nursery; returns what it printed."""
+    unset = ("SPIKECORE_ENGINE", "RANK", "WORLD_SIZE")
+    env = {**{k: v for k, v in os.environ.items() if k not in unset}, "PYTHONPATH": str(HERE.parents[1])}
+    env.update(OMP_NUM_THREADS="1", SPIKECORE_BACKGROUND="0")
+    command = [sys.executable, str(HERE), module, function, str(folder), *map(str, arguments)]
+    done = subprocess.run(
+        command, env=env, cwd=folder, capture_output=True, text=True, timeout=timeout, start_new_session=True
     )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
-def rate(x, num_steps, seed, first):
-    """Spikes, three times as large, so that small networks fire."""
-    return 3.0 * spikegen.rate(x / 3.0, num_steps=num_steps, seed=seed, first=first)
+@dataclass
+class World:
+    """Processes that have been started together.
+
+    Attributes:
+        codes: exit codes by rank; that of a process killed by signal n is -n.
+        said: what each rank printed, on both streams.
+        ends: seconds from the start to the end of each rank.
+    """
+
+    pids: List[int]
+    folder: Path
+    name: str
+    began: float
+    codes: Dict[int, int] = field(default_factory=dict)
+    ends: Dict[int, float] = field(default_factory=dict)
+
+    def kill(self, rank: int, number: int = signal.SIGKILL) -> float:
+        """Send a signal to a rank; returns when, in seconds from the start. One that has ended gets none."""
+        if rank not in self.codes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pids[rank], number)
+        return time.monotonic() - self.began
+
+    def wait(self, seconds: float = 60, until: Optional[Callable[[], bool]] = None) -> bool:
+        """Wait until all ranks have ended, or until something is true; whether that was in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for rank, pid in enumerate(self.pids):
+                if rank not in self.codes:
+                    found, status = os.waitpid(pid, os.WNOHANG)
+                    if found:
+                        self.codes[rank] = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                        self.ends[rank] = time.monotonic() - self.began
+            if len(self.codes) == len(self.pids) or (until is not None and until()):
+                return True
+            time.sleep(0.005)
+        return False
+
+    def stop(self) -> None:
+        """Kill what is left."""
+        for rank in range(len(self.pids)):
+            self.kill(rank)
+        self.wait()
+
+    def by_rank(self) -> List[Optional[int]]:
+        """The exit codes by rank; None of one that has not ended."""
+        return [self.codes.get(rank) for rank in range(len(self.pids))]
+
+    @property
+    def said(self) -> List[str]:
+        return [(self.folder / f"{self.name}-{rank}.txt").read_text() for rank in range(len(self.pids))]
 
 
-RECURRENT = (
-    sc.Linear(12, 8),
-    sc.RLeaky(beta=0.7, linear_features=8),
-    sc.Linear(8, 4),
-    sc.Synaptic(alpha=0.8, beta=0.9),
-)
-RATE = {"encoder": rate, "num_steps": 5}
-NETWORKS = {
-    "dense": (dense(), X, {"num_steps": 6}),
-    "batch norm": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4}),
-    "batch norm of each step": (maps(sc.BatchNormTT2d(4, time_steps=4)), MAPS, {"num_steps": 4}),
-    "batch norm of rows": (
-        (sc.Linear(12, 8, bias=False), sc.BatchNorm1d(8), *dense()[1:2], sc.Linear(8, 4), sc.LI()),
-        X,
-        RATE,
-    ),
-    "recurrent": (RECURRENT, X, RATE),
-    "dropout": (dense(sc.Dropout(0.4)), X, {"num_steps": 6}),
-    "rate code": (dense(), X, RATE),
-    "accumulate": (dense(sc.Dropout(0.2)), X, {**RATE, "accumulate": 2}),
-    "clipped": (dense(), X, {**RATE, "clip_norm": 0.05}),
-    "lengths": (dense(), "lengths", {}),
-    "time second": (dense(), "time second", {"time_axis": 1}),
-}
+def world(size: int, run: Callable[[], Any], folder: Any, name: str, **environment: Any) -> World:
+    """Start ``size`` processes that call ``run``, in the environment in which torchrun starts them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    pids = []
+    began = time.monotonic()
+    for rank in range(size):
+        pid = os.fork()
+        if pid == 0:
+            own = {**common, "RANK": rank, "LOCAL_RANK": rank, **environment}
+            os.environ.update({key: str(value) for key, value in own.items()})
+            _child(run, Path(folder) / f"{name}-{rank}.txt")
+        pids.append(pid)
+    return World(pids, Path(folder), name, began)
 
 
-def batches(data):
-    """Batches of unequal size, as a loader would give them."""
-    if data is X or data is MAPS:
-        return Loader(data, Y, batch_size=22, seed=1)
-    parts = [slice(start, start + 22) for start in range(0, 90, 22)]
-    if data == "time second":
-        return [(SEQUENCES[:, part].swapaxes(0, 1), Y[part]) for part in parts]
-    return [(SEQUENCES[:, part], Y[part], LENGTHS[part].tolist()) for part in parts]
-
-
-def trained(kind, drop_last=False, **options):
-    """A model after 20 batches, with its history and what it evaluates to."""
-    network, data, more = NETWORKS[kind]
-    shape = (2, 6, 6) if data is MAPS else 12
-    model = sc.Model(sc.Sequential(*network), engine="torch", dtype="float64", seed=3, input_shape=shape)
-    given = [batch for batch in batches(data)] if drop_last else batches(data)
-    given = given[:4] if drop_last else given
-    epochs = 5 if drop_last else 4
-    options = {**more, "validation": given, "progress": False, **options}
-    model.fit(given, functional.ce_rate_loss(), sc.Adam(lr=1e-2), epochs, metric="accuracy_rate", **options)
-    return model
-
-
-def figures(model):
-    """Everything of a trained model as numbers, by name."""
-    state = model.state()
-    flat = {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
-    rows = [{k: v for k, v in row.items() if k not in ("seconds", "samples_per_s")} for row in model.history]
-    return {**flat, "history": np.array([list(row.values()) for row in rows])}
-
-
-def start(world, arguments, folder, **environment):
-    """The processes of a world, which meet through a file."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(world), "PYTHONPATH": str(HERE.parents[1])}
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder}
-    return [
-        subprocess.Popen([sys.executable, *arguments], env={**env, **environment, "RANK": str(rank)}, **options)
-        for rank in range(world)
-    ]
-
-
-def ended(processes, timeout=120):
-    """Exit code, standard output and standard error of each."""
+def _child(run: Callable[[], Any], path: Path) -> None:
+    """Run a rank to its end; never returns."""
+    code = 70
+    with open(path, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        said = [process.communicate(timeout=timeout) for process in processes]
+        run()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()
     finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, *texts) for process, texts in zip(processes, said)]
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
-def joined(folder):
-    """Make the process group of this rank."""
-    import torch.distributed as dist
-
-    where = f"file://{Path(folder).resolve()}/store"
-    dist.init_process_group("gloo", where, rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
-    return dist.get_rank()
-
-
-def main(folder):
-    """Train each network, and write what came of it."""
-    rank = joined(folder)
-    for kind in NETWORKS:
-        t = time.time()
-        found = figures(trained(kind, drop_last=int(os.environ["WORLD_SIZE"]) > 2))
-        np.savez(Path(folder) / f"{kind}-{rank}.npz", **found)
-        print(kind, time.time() - t)
+def finished(size: int, run: Callable[[], Any], folder: Any, name: str, **environment: Any) -> World:
+    """A world that has ended."""
+    started = world(size, run, folder, name, **environment)
+    if not started.wait(120):
+        started.stop()
+        raise AssertionError(f"{name}: {started.said}")
+    return started
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.path.insert(0, str(HERE.parent))
+    getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(*sys.argv[3:])

@@ -99,11 +99,14 @@ def everywhere(ranks: Ranks, function: Callable[[], Result]) -> Result:
         result = function()
     except Exception as raised:
         error = raised
-    if ranks.size > 1:
-        texts = ranks.gathered(error and f"{type(error).__name__}: {error}")
-        if error is not None and ranks.rank and texts[0] == texts[ranks.rank]:
+    texts = ranks.gathered(error and f"{type(error).__name__}: {error}")
+    if error is not None:
+        if ranks.rank and texts[0] == texts[ranks.rank]:
             raise Said from error
-    ranks.meet(error)
+        raise error
+    for number, text in enumerate(texts):
+        if text is not None:
+            raise RankError(f"rank {number} of {ranks.size} has failed: {text}")
     return result  # type: ignore[return-value]  # no error, so there is a result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 Value = TypeVar("Value")
 #: How launchers tell a process how many of its kind they have started: a variable with their number, and one that is
@@ -80,6 +80,16 @@ class Ranks:
                 raise error
             raise RankError(f"rank {failed[0]} of {self.size} has failed: {texts[failed[0]]}")
         return [row[1:] for row in rows]
+
+    def alike(self, function: Callable[[], Value]) -> Value:
+        """What a function returns; if it fails on one rank, all fail, as in ``meet``."""
+        error, result = None, None
+        try:
+            result = function()
+        except Exception as raised:
+            error = raised
+        self.meet(error)
+        return result  # type: ignore[return-value]  # no error, so there is a result
 
     def compare(self, what: Dict[str, str]) -> None:
         """Refuse, on all ranks alike, to go on if the texts of a rank are not those of rank 0.

@@ -188,23 +188,13 @@ class Training:
 
     def _begin(self) -> None:
         """Tell callbacks that training begins, on all ranks."""
-        error = None
-        try:
-            for callback in self.callbacks:
-                if hasattr(callback, "begin"):
-                    callback.begin(self.model)
-        except Exception as raised:
-            error = raised
-        self.ranks.meet(error)
+        begins = [callback.begin for callback in self.callbacks if hasattr(callback, "begin")]
+        self.ranks.alike(lambda: [begin(self.model) for begin in begins])
 
     def _called(self, callbacks: List[Callable[..., Any]], said: Any) -> bool:
         """Call the callbacks, on all ranks; whether one of them, on any rank, ends training."""
-        error, ends = None, False
-        try:
-            ends = any([call(self.model, said) for call in callbacks])  # a list, so that all are called
-        except Exception as raised:
-            error = raised
-        return any(row[0] for row in self.ranks.meet(error, float(ends)))
+        ends = self.ranks.alike(lambda: any([call(self.model, said) for call in callbacks]))  # all of them
+        return bool(self.ranks.sums([float(ends)])[0])
 
     def _bar(self) -> Progress:
         """One bar for all epochs; batches that an earlier fit has done are counted."""
@@ -409,12 +399,8 @@ def evaluate(
         ranks: the processes, each of which takes its part of each batch; default: this one alone.
     """
     ranks = Ranks() if ranks is None else ranks
-    own, error = Average(), None
-    try:
-        _evaluate(own, model, data, loss, metrics, feed, progress if ranks.rank == 0 else False, ranks)
-    except Exception as raised:
-        error = raised
-    ranks.meet(error)
+    own, shown = Average(), progress if ranks.rank == 0 else False
+    ranks.alike(lambda: _evaluate(own, model, data, loss, metrics, feed, shown, ranks))
     mean = Average()
     for samples, sums in ranks.gathered((own.samples, own.sums)):
         mean.samples += samples

@@ -11,7 +11,6 @@ from typing import (
     Callable,
     Dict,
     Iterable,
-    Literal,
     Mapping,
     Optional,
     Sequence,
@@ -53,12 +52,11 @@ from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
-from spikecore.api.training.shards import compare, ranks_for, sharded
+from spikecore.api.training.shards import Parallel, compare, ranks_for, sharded
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
 
-Parallel = Literal["data", "none"]
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
 
@@ -487,7 +485,7 @@ class Model(OwnLoop):
         named = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "clip_norm": clip_norm}
         named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, metric=metric, window=window)
         compare(self, ranks, data, validation, **named, accumulate=accumulate, check_finite=check_finite, resume=resume)
-        data, validation = sharded(data, ranks), sharded(validation, ranks, empty=True)
+        data, validation = ranks.alike(lambda: (sharded(data, ranks), sharded(validation, ranks, empty=True)))
         options: Any = {"learning": way, "window": window, "accumulate": accumulate, "ranks": ranks}
         return Training(
             self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, **options
@@ -589,7 +587,7 @@ class Model(OwnLoop):
         feed = Feed(num_steps, encoder, time_axis)
         data = self._batches(data, targets, feed, batch_size)
         ranks = ranks_for(self.engine, parallel)
-        data = sharded(data, ranks, empty=True)
+        data = ranks.alike(lambda: sharded(data, ranks, empty=True))
         return evaluate(self, data, loss, metrics_of(metric, loss), feed, progress, ranks).row()
 
     @checked

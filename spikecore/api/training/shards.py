@@ -7,14 +7,16 @@ import platform
 import re
 import zlib
 from itertools import islice
-from typing import Any, Dict, Generator, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Generator, Iterable, Iterator, List, Literal, NamedTuple, Optional, Sequence, get_args
 
 from spikecore.api.core.host import to_numpy
+from spikecore.api.core.messages import unknown
 from spikecore.api.core.ranks import RankError, Ranks, launched
 from spikecore.api.functional.loss import varies
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.data import batches, behind
 
+Parallel = Literal["data", "none"]
 SAMPLER = (("num_replicas", "rank"), ("num_processes", "process_index"))  # torch's words and Accelerate's
 
 
@@ -33,9 +35,16 @@ class Part(NamedTuple):
 def ranks_for(engine: Any, parallel: str) -> Ranks:
     """The processes that train together.
 
+    Args:
+        engine: the engine.
+        parallel: "data", or "none" for this process alone.
+
     Raises:
+        ValueError: ``parallel`` is something else.
         RankError: a launcher has started several, and they are in no process group.
     """
+    if parallel not in get_args(Parallel):
+        raise ValueError(unknown("parallel", parallel, get_args(Parallel)))
     if parallel == "none":
         return Ranks()
     ranks: Ranks = engine.ranks()
@@ -94,6 +103,22 @@ class Shard:
         self.data.set_epoch(epoch)
 
 
+class Own:
+    """Batches of which each rank has its own, and which are one batch of all ranks together."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.data, name)
+
+
 def sharded(data: Any, ranks: Ranks, empty: bool = False) -> Any:
     """The data, for a ``Loader`` reduced to this rank's parts of its batches.
 
@@ -103,9 +128,13 @@ def sharded(data: Any, ranks: Ranks, empty: bool = False) -> Any:
         empty: whether a batch may have fewer samples than there are ranks; then all read it.
 
     Raises:
-        RankError: a batch has fewer samples than there are ranks.
+        RankError: a batch has fewer samples than there are ranks, or a sampler is made for other ranks.
     """
-    if ranks.size == 1 or not hasattr(data, "shard"):
+    if ranks.size == 1 or data is None:
+        return data
+    if own_batches(data, ranks):
+        return Own(data)
+    if not hasattr(data, "shard"):
         return data
     least = min(data.batch_sizes())
     if least >= ranks.size:
@@ -146,7 +175,7 @@ def parts(
         elif isinstance(data, Shard):
             for batch, whole in zip(given, islice(data.sizes, skip, None)):
                 yield Part(batch[0], batch[1], batch[2], ranks.part(whole).start, whole)
-        elif not own_batches(data, ranks):
+        elif not isinstance(data, Own):
             yield from (cut(*batch, feed, loss, ranks, empty) for batch in given)
         elif empty:
             yield from (Part(*batch) for batch in given)

@@ -15,6 +15,7 @@ from typing import Any, Callable, Tuple
 from spikecore.api.core.engine import Executor
 from spikecore.api.core.engines import EngineUnavailable
 from spikecore.api.core.layer import not_by_steps
+from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.tree import Params
 from spikecore.engines.ipu.executor import IpuExecutor
 from spikecore.engines.ipu.options import IpuOptions, unknown_option
@@ -38,6 +39,8 @@ class IpuEngine(PlainEngine):
         EngineUnavailable: poptorch is not installed and ``simulate`` is False.
         ValueError: an option is unknown or out of range, or float64 without ``simulate``.
     """
+
+    together = "use engine 'torch' (--engine torch), or here one process with engine_options replication_factor"
 
     def __init__(
         self, dtype: str = "float32", *, simulate: bool = False, host_gradients: bool = False, **options: Any
@@ -85,6 +88,9 @@ class IpuEngine(PlainEngine):
     def with_dtype(self, dtype: str) -> IpuEngine:
         options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
         return IpuEngine(dtype, simulate=self.simulate, host_gradients=self.host_gradients, **options)
+
+    def ranks(self) -> Ranks:
+        return Ranks()  # one process has all IPUs
 
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any

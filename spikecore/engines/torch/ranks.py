@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
@@ -27,14 +28,17 @@ def collective(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         try:
             return method(*arguments, **options)
-        except RankLost:
+        except (RankLost, torch.cuda.OutOfMemoryError):
             raise
         except RuntimeError as error:
-            raise RankLost(
-                f"another rank has ended, or does not answer ({str(error).strip().splitlines()[-1]})"
-            ) from error
+            raise RankLost(f"another rank has ended, or does not answer ({_short(error)})") from error
 
     return call
+
+
+def _short(error: Exception) -> str:
+    """What a library says of a lost connection, without the place in its source and its advice."""
+    return re.sub(r"^\[[^\]]*\] *", "", str(error).strip().splitlines()[-1]).split(". ")[0]
 
 
 class TorchRanks(Ranks):
@@ -42,7 +46,9 @@ class TorchRanks(Ranks):
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        on_cuda = dist.get_backend() == "nccl"
+        backends = getattr(dist, "get_backend_config", dist.get_backend)()  # e.g. "cpu:gloo,cuda:nccl"
+        self.nccl = "nccl" in backends
+        on_cuda = self.nccl and "gloo" not in backends  # numbers then go by the GPU, too
         self.device = torch.device("cuda", torch.cuda.current_device()) if on_cuda else torch.device("cpu")
 
     @collective
@@ -71,9 +77,10 @@ class TorchRanks(Ranks):
     @collective
     def rows(self, x: Any) -> List[Any]:
         """The tensors of all ranks, by rank; they have the same shape."""
-        found = [torch.empty_like(x) for _ in range(self.size)]
-        dist.all_gather(found, x.contiguous())
-        return found
+        here = x.contiguous() if self.nccl or not x.is_cuda else x.cpu()  # gloo gathers on the CPU
+        found = [torch.empty_like(here) for _ in range(self.size)]
+        dist.all_gather(found, here)
+        return [row.to(x.device) for row in found]
 
     @collective
     def sum(self, x: Any) -> Any:

@@ -1,0 +1,121 @@
+"""What happens when one of several processes that train together is killed, at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+for package in ("typer", "pydantic", "tomli_w", "sklearn"):
+    pytest.importorskip(package)
+if os.name == "nt":
+    pytest.skip("processes as POSIX has them", allow_module_level=True)
+
+import numpy as np  # noqa: E402
+from parallel_rig import finished, nursery, world  # noqa: E402
+
+RUN_FILE = Path(__file__).parents[1] / "spikecore" / "cli" / "demo.toml"
+SETS = (
+    "train.epochs=3",
+    "encoder.num_steps=3",
+    "data.batch_size=64",
+    "data.drop_last=true",
+    "network.layers.0.out_features=12",
+    "network.layers.2.in_features=12",
+)
+KILLS, WORLD, BOUND = 50, 4, 30.0
+
+
+def command(*words):
+    """The command line in this process, which the caller has forked."""
+
+    def run():
+        from spikecore.cli import command_train
+        from spikecore.cli.command import main
+
+        command_train._drawn = lambda job, model: []  # pictures take longer than the training
+        main([*words])
+
+    return run
+
+
+def train(out, *more):
+    return command("train", str(RUN_FILE), *[word for one in SETS for word in ("-s", one)], "--out", out, *more)
+
+
+def weights(path):
+    import spikecore as sc
+
+    state = sc.load(path, engine="torch").state()
+    return {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
+
+
+def kill_at_random(folder, kills, seed):
+    """Kill a random rank of each of several worlds, resume each, and print what came of it as JSON."""
+    os.chdir(folder)
+    with pytest.raises(SystemExit, match="0"):
+        train("one")()  # in this process, so that the forks have all that it imports
+    draw = random.Random(int(seed))
+    whole = finished(WORLD, train("whole"), folder, "whole")
+    assert set(whole.codes.values()) == {0}, whole.said
+    wanted, duration = weights("whole/model.safetensors"), max(whole.ends.values())
+    rows = []
+    for number in range(int(kills)):
+        out, rank, moment = f"run{number}", draw.randrange(WORLD), draw.uniform(0.0, duration)
+        hit = world(WORLD, train(out), folder, out)
+        hit.wait(moment)
+        before = dict(hit.codes)
+        when = hit.kill(rank)
+        gone = hit.wait(BOUND + 10)
+        row = {"rank": rank, "after": round(when, 3), "gone": gone, "codes": hit.by_rank(), "done": len(before)}
+        row["seconds"] = round(max(hit.ends.values()) - when, 3) if gone else None
+        row["said"] = hit.said
+        hit.stop()
+        saved = Path(out, "model.safetensors")
+        if saved.exists():
+            weights(saved)  # raises if it is damaged
+            row["saved"] = True
+        again = train(out, "--resume") if Path(out, "run.toml").exists() else train(out)
+        resumed = finished(WORLD, again, folder, f"{out}-again")
+        row["resumed"] = resumed.by_rank()
+        found = weights(saved) if saved.exists() else {}
+        row["equal"] = found.keys() == wanted.keys() and all(np.array_equal(found[k], wanted[k]) for k in wanted)
+        if not row["equal"]:
+            row["again"] = resumed.said
+        rows.append(row)
+    print(json.dumps({"duration": duration, "rows": rows}))
+
+
+def check(report):
+    for row in report["rows"]:
+        assert row["gone"], row
+        assert row["seconds"] <= BOUND, row
+        assert row["resumed"] == [0] * WORLD, row
+        assert row["equal"], row
+        if row["codes"][row["rank"]] == -signal.SIGKILL:  # else it had just ended by itself
+            assert all(row["codes"]) or row["done"], row
+
+
+def reported(folder, kills, seed):
+    said = nursery("test_parallel_faults", "kill_at_random", folder, kills, seed, timeout=3000)
+    return json.loads(said.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_fifty_kills(tmp_path):
+    """``make faults`` prints the figures."""
+    report = reported(tmp_path, KILLS, 7)
+    rows = report["rows"]
+    hit = [row for row in rows if row["codes"][row["rank"]] == -signal.SIGKILL]
+    middle = [row for row in hit if any("next one" in said for said in row["said"])]
+    print(
+        f"{len(rows)} kills within runs of {report['duration']:.1f} s, {len(hit)} while the rank was running, "
+        f"{len(middle)} saved within an epoch; all ranks gone after at most {max(row['seconds'] for row in rows):.2f} s, "
+        f"checkpoints whole, {sum(row['equal'] for row in rows)} resumed to the same bits"
+    )
+    check(report)
