@@ -52,6 +52,7 @@ class Engine(abc.ABC):
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
         has_double: whether it can compute in "float64".
+        plans_memory: whether its executors keep a memory budget.
         approximates: the options of this engine that make its results approximate, as text; "" if there are none.
     """
 
@@ -61,6 +62,7 @@ class Engine(abc.ABC):
     xp: Vocabulary
     modules: Tuple[str, ...] = ()
     has_double: bool = True
+    plans_memory: bool = False
     approximates: str = ""
 
     def _repr_html_(self) -> str:
@@ -214,7 +216,8 @@ class Engine(abc.ABC):
             params, buffers: its initial weights and buffers, as NumPy arrays by name.
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
-            **options: ``clip_norm``, ``window``, and for metrics ``record``.
+            **options: ``clip_norm``, ``window``, for metrics ``record``, and where asked for ``memory`` and
+                ``accumulates``.
         """
 
 
