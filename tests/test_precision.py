@@ -175,7 +175,7 @@ def test_what_cannot_be_is_refused(engine, options, error, message):
 # ---- fp16: its scaler, on the CPU, which the engine refuses for speed ------------------------------------------------
 
 
-@pytest.fixture()
+@pytest.fixture
 def on_the_cpu(monkeypatch):
     if not hasattr(torch.amp, "GradScaler"):
         pytest.skip("torch's scaler for the CPU needs torch 2.3")
@@ -208,7 +208,8 @@ def test_a_gradient_that_overflows_is_left_out_and_counted(tmp_path):
     assert all(np.array_equal(value, before[name]) for name, value in model.params().items())
     model.save(tmp_path / "model")
     again = sc.load(tmp_path / "model", engine="torch", precision="fp16")
-    again.fit([(X, Y)] * 20, 1e4 * functional.ce_membrane_loss(), sc.Adam(lr=0.1), epochs=2, resume=True, progress=False)
+    loss = 1e4 * functional.ce_membrane_loss()
+    again.fit([(X, Y)] * 20, loss, sc.Adam(lr=0.1), epochs=2, resume=True, progress=False)
     state = again.state()["scaler"]
     assert state["skipped"] > 1
     assert state["scale"] == 65536.0 / 2 ** state["skipped"]

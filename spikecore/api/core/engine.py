@@ -53,6 +53,7 @@ class Engine(abc.ABC):
         xp: the namespace that holds exactly the words of ``api/core/words.py``.
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
         has_double: whether it can compute in "float64".
+        plans_memory: whether its executors keep a memory budget.
         approximates: the options of this engine that make its results approximate, as text; "" if there are none.
     """
 
@@ -63,6 +64,7 @@ class Engine(abc.ABC):
     _made_of: Tuple[Tuple[Any, ...], Dict[str, Any]]
     modules: Tuple[str, ...] = ()
     has_double: bool = True
+    plans_memory: bool = False
     approximates: str = ""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
@@ -234,7 +236,8 @@ class Engine(abc.ABC):
             params, buffers: its initial weights and buffers, as NumPy arrays by name.
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
-            **options: ``clip_norm``, ``window``, for metrics ``record``, and ``ranks`` where several processes train.
+            **options: ``clip_norm``, ``window``, for metrics ``record``, ``ranks`` where several processes train, and where
+                asked for ``memory`` and ``accumulates``.
         """
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.core.random import Key
 from spikecore.api.core.tree import Params, State, Tree
@@ -87,6 +87,9 @@ class ShapeError(ValueError):
 
 class Layer(Concise, Checked, abc.ABC):
     """Base of every layer."""
+
+    #: Whether in training a sample's output may depend on the other samples of its batch, as with batch statistics.
+    mixes_samples: ClassVar[bool] = False
 
     if not TYPE_CHECKING:  # type checkers are to refuse it
 

@@ -40,6 +40,7 @@ class _Running(Stateless):
     momentum: float
     affine: bool
 
+    mixes_samples: ClassVar[bool] = True
     space: ClassVar[int] = 0  # number of space axes of a sample; 0 also allows one
     axes: ClassVar[Tuple[int, ...]] = (0, 1)  # axes, besides space, over which the statistics are taken
 

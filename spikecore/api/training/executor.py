@@ -89,6 +89,8 @@ class NetworkExecutor(Executor):
         optimizer: an ``Optimizer``; None for an executor that does not train.
         clip_norm: largest Euclidean norm of the whole gradient, > 0; None does not clip.
         window: truncated BPTT, in steps; None: full BPTT.
+        memory: bytes that a training step may take; None: as many as it needs. For engines that plan their memory.
+        accumulates: whether several batches make one update, so that gradients wait while a batch runs.
         record: "last" makes a training step return the last layer's states even if the loss does not read them.
         ranks: the processes that train this network together; default: this one alone.
     """
@@ -106,6 +108,8 @@ class NetworkExecutor(Executor):
         *,
         clip_norm: Optional[float] = None,
         window: Optional[int] = None,
+        memory: Optional[int] = None,
+        accumulates: bool = False,
         record: Any = (),
         ranks: Optional[Ranks] = None,
     ) -> None:
@@ -113,7 +117,7 @@ class NetworkExecutor(Executor):
             raise ValueError(f"clip_norm={clip_norm!r} must be > 0, or None")
         check_window(window)
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
-        self.clip_norm, self.window = clip_norm, window
+        self.clip_norm, self.window, self.memory, self.accumulates = clip_norm, window, memory, accumulates
         self.ranks = Ranks() if ranks is None else ranks
         self.record = record_option(network, record or recorded_for(loss)) if loss is not None else ()
         self.steps_done = 0

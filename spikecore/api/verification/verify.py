@@ -80,8 +80,8 @@ def verify(
     Returns:
         ``Report``: print it for the verdict, ``print(report.table())`` for every comparison, or read ``report.ok`` and
         ``report.worst``, the largest relative error of a gradient. If the engine has ``sparse_backward`` > 0 or a half
-        ``precision``, gradients are verified without it; ``report.approximation`` is the largest relative change that it
-        makes to one.
+        ``precision``, gradients are verified without it; ``report.approximation`` is the largest relative change that
+        it makes to one.
 
     Raises:
         TypeError: ``model`` is something else.
@@ -307,7 +307,8 @@ def _approximation(report: Report, problem: Problem, engine: Engine, exact: Engi
     )
     report.approximates = engine.approximates
     ours, theirs = gradient(engine, problem), gradient(exact, problem)
-    report.measure(APPROXIMATION, "loss", (), _errors(*_array(ours.loss, theirs.loss), 0.0))
+    if ours.loss != theirs.loss:
+        report.measure(APPROXIMATION, "loss", (), _errors(*_array(ours.loss, theirs.loss), 0.0))
     largest = max((float(abs(g).max()) for g in theirs.grads.values() if g is not None and g.size), default=0.0)
     for name, (a, b) in _gradients(ours, theirs):
         if a is None:

@@ -15,6 +15,7 @@ class PlainEngine(TorchEngine):
     """The torch engine without kernels and with the loop over time unrolled."""
 
     name = "ipu"
+    plans_memory = False
     modules: Tuple[str, ...] = ()  # type: ignore[assignment]  # engine_of hands torch tensors to the torch engine
 
     def scan(

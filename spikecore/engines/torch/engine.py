@@ -56,13 +56,13 @@ class TorchEngine(Lowers, Engine):
             and the backward pass computes the group again; None stores everything.
 
     Raises:
-        ValueError: a dtype, ``fused``, ``checkpoint_every``, ``checkpoint_layers``, ``sparse_backward`` or ``precision``
-            other than these, a name that is no device, a device that the installed torch cannot use, or a precision
-            that does not go with device or dtype.
+        ValueError: an option other than these, a name that is no device, a device that the installed torch cannot use,
+            or a precision that does not go with device or dtype.
     """
 
     name = "torch"
     modules = ("torch",)
+    plans_memory = True
 
     together = "call torch.distributed.init_process_group() first, as `python -m spikecore train RUN.toml` does"
     # of engines that are made of this one and have no such options

@@ -9,21 +9,29 @@ from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
-from spikecore.api.core.layer import Key
+from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves
-from spikecore.api.layers.network import Output, objective
+from spikecore.api.layers.network import Output
 from spikecore.api.training.executor import NetworkExecutor
 from spikecore.api.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from spikecore.engines.torch.across import across
 from spikecore.engines.torch.modes import compiling, in_func
 from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
+from spikecore.engines.torch.recompute import objective_by_parts
 from spikecore.engines.torch.threads import alone
+from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import PART
 
 
 class TorchExecutor(NetworkExecutor):
-    """Trains and runs one network on the torch engine. See ``NetworkExecutor``."""
+    """Trains and runs one network on the torch engine. See ``NetworkExecutor``.
+
+    Attributes:
+        plan: how a step keeps the memory budget, a ``MemoryPlan`` after the first step; None without a budget.
+    """
+
+    plan: Any = None
 
     reduction: Optional[Reduction] = None  # of the gradients of several ranks
 
@@ -69,8 +77,12 @@ class TorchExecutor(NetworkExecutor):
         lengths: Optional[Sequence[int]] = None,
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
-        with self._threads(x, steps):
+        with self._threads(x, steps), self._within_budget():
             return super().step(x, y, steps=steps, key=key, state=state, lengths=lengths)
+
+    def _within_budget(self) -> ContextManager[None]:
+        """With a budget, the process holds no more than what is alive."""
+        return nullcontext() if self.memory is None or self.engine.device != "cpu" else allocator.returning()
 
     def _threads(self, x: Any, steps: Optional[int]) -> ContextManager[None]:
         """One thread for vectors and a network so small that a core is done sooner than another one wakes up."""
@@ -96,10 +108,14 @@ class TorchExecutor(NetworkExecutor):
         buffers = self.buffers if self.moved is None else self.moved
         with torch.enable_grad():
             run = self.training_pass(steps, key)
+            operands = (self.params, buffers, x, y, state, lengths)
+            parts = 1
+            if self.memory is not None:
+                means = self.planned(run, *operands).means
+                run, parts = replace(run, engine=means.engine(self.engine)), means.parts
             if self.reduction is not None:
                 run = replace(run, engine=across(run.engine, self.ranks, whole or int(x.shape[1])))
-            operands = (self.params, buffers, x, y, state)
-            value, (out, buffers) = objective(self.network, self.loss, run, *operands, lengths)
+            value, (out, buffers) = objective_by_parts(parts, self.network, self.loss, run, *operands)
         if self.reduction is not None and last:
             self.reduction.expect()
         if self.torch_optimizer is not None and value.requires_grad:
@@ -112,6 +128,21 @@ class TorchExecutor(NetworkExecutor):
         if self.reduction is not None:
             self.reduction.finish()
         return super().collect(figures)
+
+    def planned(self, run: Pass, params: Params, buffers: Tree, x: Any, y: Any, state: Any, lengths: Any) -> Any:
+        """The ``MemoryPlan`` of a training step; that of an earlier one which was at least as large serves again.
+
+        Raises:
+            BudgetError: no plan keeps the budget.
+        """
+        from spikecore.engines.torch.budget import Step, planned
+
+        count = run.steps or x.shape[0], x.shape[1]
+        if self.plan is None or any(n > most for n, most in zip(count, self._planned_for)):
+            slots = 0 if self.optimizer is None else len(self.optimizer.slots)
+            step = Step(self.network, self.loss, run, params, buffers, x, y, state, lengths, slots, self.accumulates)
+            self.plan, self._planned_for = planned(self.engine, int(self.memory or 0), step), count
+        return self.plan
 
     def update(self) -> None:
         if self._end_batches():

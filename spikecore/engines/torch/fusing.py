@@ -131,7 +131,8 @@ class FusedScan(torch.autograd.Function):
             shared = [x for x in tensors[:count] if any(overlap(x, own) for own in saved)]
         ctx.saved = len(saved)
         first, params = operands[: len(kernels.states)], zip(kernels.params, operands[len(kernels.states) :])
-        needed = (None if name in kernels.unread else x for name, x in params)
+        unread = kernels.unread if has_data(inputs) else ()  # without data, the operator reads shapes of all
+        needed = (None if name in unread else x for name, x in params)
         ctx.save_for_backward(inputs, *first, *needed, *saved, *shared)
         ctx.set_materialize_grads(False)
         return tuple(tensors[:count])

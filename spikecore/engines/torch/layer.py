@@ -45,6 +45,7 @@ class Torch(Stateless):
         >>> model = sc.Model(net, "torch")
     """
 
+    mixes_samples: ClassVar[bool] = True  # nothing is known of a module
     wraps: str
     _module: ClassVar[Any]  # of each layer its own, and no field: a file does not hold it
 

@@ -75,7 +75,7 @@ def autocast(device: str, precision: str) -> ContextManager[Any]:
 
 
 class Scaler:
-    """Keeps the small gradients of float16 from becoming zero: the loss is multiplied by a scale, gradients divided by it.
+    """Keeps small gradients in float16 from becoming zero: the loss is multiplied by a scale, gradients divided by it.
 
     The scale is halved after a step whose gradient overflows, and doubled after 2000 steps without one
     (``torch.amp.GradScaler``).
@@ -98,7 +98,7 @@ class Scaler:
         return self.scaler.scale(value)
 
     def finite(self, optimizer: Any) -> bool:
-        """Divide the optimiser's gradients by the scale; returns whether they are finite, else the step is to be left out.
+        """Divide the optimiser's gradients by the scale; returns whether they are finite, so that the step can be made.
 
         The optimiser holds weights with gradients of losses that ``scaled`` gave.
         """

@@ -8,15 +8,16 @@ run makes of running statistics is dropped, so these move once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from spikecore.api.core.layer import Params, Pass, Result, State, Tree
+from spikecore.api.core.layer import Params, Pass, Result, Tree
 from spikecore.api.core.lowering import Stage, Trees
 from spikecore.api.core.tree import leaves, map_leaves, rebuild
-from spikecore.api.layers.network import Output, Recorded, forward
+from spikecore.api.functional.loss import scalar
+from spikecore.api.layers.network import Output, Recorded, forward, objective
 from spikecore.engines.torch.modes import compiling
 
 
@@ -65,29 +66,67 @@ def grouped(stages: Sequence[Stage], layers: int) -> Tuple[Stage, ...]:
 
 
 def by_parts(
-    parts: int, network: Any, run: Pass, params: Params, buffers: Tree, x: Any, state: Optional[Tree]
+    parts: int,
+    network: Any,
+    run: Pass,
+    params: Params,
+    buffers: Tree,
+    x: Any,
+    state: Optional[Tree],
+    computed: Optional[int] = None,
 ) -> Tuple[Output, Tree]:
     """``forward`` of a training pass, some samples at a time, which keeps the outputs and the inputs alone.
 
-    It is for networks that treat each sample by itself. Sample i draws what it draws in the whole batch.
+    It is for networks that treat each sample by itself. Sample i draws what it draws in the whole batch. With
+    ``computed``, so many parts are computed, and the others have any values: for when only shapes count.
     """
-    count = x.shape[1]
-    pieces = [slice(i * count // parts, (i + 1) * count // parts) for i in range(min(parts, count))]
-    outs = []
-    for piece in pieces:
+    pieces = pieces_of(x.shape[1], parts)
+    outs, rest = [], pieces[computed:] if computed is not None else []
+    for piece in pieces[:computed]:
         key = None if run.key is None else replace(run.key, first=run.key.first + piece.start)
         own = None if state is None else map_leaves(lambda s, piece=piece: s[piece], state)
         outs.append(again(forward, network, replace(run, key=key), params, buffers, x[:, piece], own)[0])
-    first = outs[0]
-    states: Dict[str, State] = {
-        name: rebuild(held, (torch.cat(each, 1) for each in _columns([out.states[name] for out in outs])))
-        for name, held in first.states.items()
-    }
-    after = rebuild(first.state, (torch.cat(each) for each in _columns([out.state for out in outs])))
-    spikes = torch.cat([out.spikes for out in outs], 1)
-    return replace(first, spikes=spikes, states=Recorded(states), state=after), buffers
+    missing, first = sum(piece.stop - piece.start for piece in rest), outs[0]
+
+    def joined(trees: Sequence[Any], axis: int) -> Any:
+        columns = zip(*([leaf for _, leaf in leaves(tree)] for tree in trees))
+        return rebuild(trees[0], iter([_together(column, axis, missing) for column in columns]))
+
+    states = {name: joined([out.states[name] for out in outs], 1) for name in first.states}
+    spikes = _together([out.spikes for out in outs], 1, missing)
+    return replace(
+        first, spikes=spikes, states=Recorded(states), state=joined([out.state for out in outs], 0)
+    ), buffers
 
 
-def _columns(trees: Sequence[Any]) -> Any:
-    """The leaves of several trees of one structure, those of one place together."""
-    return zip(*([leaf for _, leaf in leaves(tree)] for tree in trees))
+def pieces_of(count: int, parts: int) -> List[slice]:
+    """So many samples in parts, the largest first."""
+    size = -(-count // parts)
+    return [slice(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def _together(arrays: Sequence[Any], axis: int, missing: int) -> Any:
+    """Arrays of parts of a batch as one, with so many undefined samples more."""
+    shape = list(arrays[0].shape)
+    shape[axis] = missing
+    return torch.cat([*arrays, *([arrays[0].new_empty(shape)] if missing else [])], axis)
+
+
+def objective_by_parts(
+    parts: int,
+    network: Any,
+    loss: Any,
+    run: Pass,
+    params: Params,
+    buffers: Tree,
+    x: Any,
+    targets: Any,
+    state: Optional[Tree],
+    lengths: Optional[Sequence[int]],
+    computed: Optional[int] = None,
+) -> Tuple[Any, Tuple[Output, Tree]]:
+    """``objective`` with a batch in parts. The loss is that of the whole batch, whatever it is."""
+    if parts == 1:
+        return objective(network, loss, run, params, buffers, x, targets, state, lengths)
+    out, buffers = by_parts(parts, network, run, params, buffers, x, state, computed)
+    return scalar(loss, run.engine, out, targets, lengths), (out, buffers)

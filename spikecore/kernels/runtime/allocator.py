@@ -15,7 +15,8 @@ import ctypes
 import math
 import threading
 from collections import OrderedDict
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -25,6 +26,7 @@ MOST = 1 << 29  # bytes of free memory that are kept, small blocks not counted
 SMALL, FEW = 1 << 20, 8  # of blocks up to so many bytes, so many of each size are kept
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
+RETURNED = 1 << 17  # bytes from which on memory goes back to the system, in ``returning``
 
 
 class _Block(NamedTuple):
@@ -147,12 +149,41 @@ def release() -> None:
 
 def keep() -> bool:
     """Let the C library keep what the whole process frees, see ``spikecore.utils.keep_memory``."""
+    global _keeps  # noqa: PLW0603  (the C library has one such option per process, too)
+    _keeps = _set(M_TRIM_THRESHOLD, -1) and any(_set(M_MMAP_THRESHOLD, most) for most in MMAP_THRESHOLDS)
+    return _keeps
+
+
+_keeps = False
+
+
+@contextmanager
+def returning() -> Iterator[None]:
+    """In here freed memory goes back to the system at once, where the C library can do that: the process then holds
+    little more than what is alive, and takes longer.
+    """
+    most, limits = _kept.most, _kept.limits
+    _kept.most, _kept.limits = 0, (0, FEW)
+    release()
+    for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+        _set(option, RETURNED)
     try:
-        set_option = ctypes.CDLL(None).mallopt
+        yield
+    finally:
+        _kept.most, _kept.limits = most, limits
+        if _keeps:
+            keep()
+        else:  # the largest that glibc chooses by itself
+            _set(M_TRIM_THRESHOLD, 2 * MMAP_THRESHOLDS[1])
+            _set(M_MMAP_THRESHOLD, MMAP_THRESHOLDS[1])
+
+
+def _set(option: int, value: int) -> bool:
+    """Set an option of the C library; returns whether it has the option."""
+    try:
+        return bool(ctypes.CDLL(None).mallopt(option, value))
     except (AttributeError, OSError, TypeError):  # not glibc
         return False
-    trimmed = set_option(M_TRIM_THRESHOLD, -1)
-    return bool(trimmed and any(set_option(M_MMAP_THRESHOLD, most) for most in MMAP_THRESHOLDS))
 
 
 def _rounded(size: int) -> int:

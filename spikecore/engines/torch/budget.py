@@ -1,0 +1,272 @@
+"""A memory budget of training: what a step takes is known from shapes, and means that save memory are chosen by it.
+
+A training step runs once on tensors without data (torch's fake tensors). Each that is made and each that is gone is
+counted, so the peak is that of the step itself: what autograd keeps, gradients, the largest temporary arrays, kernels'
+arrays. Weights, gradients, optimiser slots and the batch are counted as well; the interpreter, libraries, compiled code
+and the data set are not.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import leaves, map_leaves
+from spikecore.api.layers.containers import Container, walk
+from spikecore.engines.torch.fusing import fused_scan
+from spikecore.engines.torch.memory import KEPT
+from spikecore.engines.torch.recompute import objective_by_parts
+from spikecore.kernels.readout import bias_fits
+
+MARGIN = 1.05  # what is not counted, such as the rooms of MKL and oneDNN
+FEWEST = 1  # samples at a time, at least
+
+
+class Means(NamedTuple):
+    """What saves memory in a step, and costs time."""
+
+    layers: Optional[int] = None  # in each group that is computed again
+    every: Optional[int] = None  # steps of a loop that are computed again
+    parts: int = 1  # of a batch, one after the other
+
+    def engine(self, engine: Any) -> Any:
+        """The engine with these means, beside its own."""
+        changes: Dict[str, Any] = {} if self.layers is None else {"checkpoint_layers": self.layers}
+        if self.every is not None:
+            changes["checkpoint_every"] = self.every
+        return engine._like(**changes) if changes else engine
+
+    def __str__(self) -> str:
+        said = []
+        if self.layers is not None:
+            said.append(f"groups of {self.layers} layers are computed again (checkpoint_layers={self.layers})")
+        if self.every is not None:
+            said.append(f"loops are computed again from every {self.every}th step (checkpoint_every={self.every})")
+        if self.parts > 1:
+            said.append(f"a batch goes in {self.parts} parts, whose gradients are added")
+        return "; ".join(said) or "nothing need be done"
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How a training step keeps a budget.
+
+    Args:
+        budget: bytes that were allowed.
+        peak: bytes that the step takes at most, as computed from shapes.
+        plain: bytes that it would take without any means.
+        means: what saves memory.
+    """
+
+    budget: int
+    peak: int
+    plain: int
+    means: Means
+
+    def __str__(self) -> str:
+        without = "" if self.peak == self.plain else f" instead of {in_words(self.plain)}"
+        return f"{in_words(self.peak)} of {in_words(self.budget)}{without}: {self.means}"
+
+
+class BudgetError(ValueError):
+    """A memory budget cannot be kept; the message says which one can."""
+
+
+class Step(NamedTuple):
+    """What the memory of a training step depends on."""
+
+    network: Any
+    loss: Any
+    run: Pass
+    params: Any
+    buffers: Any
+    x: Any
+    targets: Any
+    state: Any
+    lengths: Any
+    slots: int  # arrays that the optimiser keeps for each parameter
+    adds: bool  # whether gradients of earlier batches wait meanwhile
+
+
+def planned(engine: Any, budget: int, step: Step) -> MemoryPlan:
+    """The means that keep a budget in the least time.
+
+    Args:
+        engine: the engine, with the means that its user has chosen.
+        budget: bytes.
+        step: the training step.
+
+    Raises:
+        BudgetError: no means keeps it; says which budget can be kept, or why nothing is known of this network.
+    """
+    room, known = budget / MARGIN, {}
+
+    def peak(means: Means) -> int:
+        if means not in known:
+            known[means] = peak_of(means.engine(engine), means.parts, step)
+        return known[means]
+
+    plain = peak(Means())
+    divides, batch = not mixes_samples(step.network), int(step.x.shape[1])
+    most = batch // FEWEST if divides else 1
+    for layers, every in _kinds(engine, step):
+        means = Means(layers, every)
+        parts = 1
+        while peak(means._replace(parts=parts)) > room and parts < most:
+            parts = min(2 * parts, most)
+        found = means._replace(parts=parts)
+        if peak(found) <= room:
+            return MemoryPlan(budget, peak(found), plain, found)
+    least = min(known, key=lambda means: known[means])
+    needed = math.ceil(known[least] * MARGIN)
+    whole = "" if divides else ". Its batches are not divided, since layers with batch statistics look at all samples"
+    raise BudgetError(
+        f"memory={in_words(budget)} is not enough for a batch of {batch} samples: a step takes {in_words(plain)}, and "
+        f"{in_words(known[least])} at least, where {least}{whole}. Allow memory={up(needed)!r}, or give smaller batches "
+        "with accumulate"
+    )
+
+
+def _kinds(engine: Any, step: Step) -> Iterator[Tuple[Optional[int], Optional[int]]]:
+    """Groups of layers, and of steps in loops, in the order of the time that they cost."""
+    depth = len(list(step.network.children())) if isinstance(step.network, Container) else 1
+    total = step.run.steps or int(step.x.shape[0])
+    groups: List[int] = []
+    if engine.checkpoint_layers is None:
+        groups = sorted({math.ceil(depth / n) for n in (2, 3, 4, 6, depth)} - {depth}, reverse=True)
+    yield None, None
+    if _loops(engine, step.network) and engine.checkpoint_every is None and total > 3:
+        yield None, math.isqrt(total)
+        yield from ((layers, math.isqrt(total)) for layers in groups)
+    yield from ((layers, None) for layers in groups)
+
+
+def _loops(engine: Any, network: Any) -> bool:
+    """Whether a layer runs step by step."""
+    return any(engine.explain(layer).startswith("loop") for _, layer in walk(network) if layer.state)
+
+
+def mixes_samples(network: Any) -> bool:
+    """Whether what a layer makes of a sample may depend on the others of its batch."""
+    return any(layer.mixes_samples for _, layer in walk(network))
+
+
+# ---- the memory of a step ------------------------------------------------------------------------------------------
+
+
+class WithoutData:
+    """What a torch engine does with tensors without data: what needs values gives any."""
+
+    fused: Any
+    dtype: str
+    device: str
+
+    def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
+        return torch.empty(tuple(shape), dtype=getattr(torch, self.dtype), device=self.device)
+
+    def readout_scan(
+        self, stepper: Any, params: Any, state: Any, inputs: Any, weight: Any, bias: Any = None, **options: Any
+    ) -> Any:
+        plain = inputs.is_cpu and inputs.dtype in KEPT and weight.dtype == inputs.dtype
+        if self.fused is False or not (plain and bias_fits(weight, bias)):
+            return None
+        steps = options["steps"] or inputs.shape[0]
+        how = options["window"], options["repeating"]
+        results = fused_scan(self, stepper, params, state, inputs, steps, (), *how, (weight, bias))
+        return None if results is None else (results[0], results[2])
+
+
+class Counted(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made in here, as long as they are alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.alive: Dict[int, Any] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        for x in tree_flatten(out)[0]:
+            if isinstance(x, torch.Tensor):
+                self.count(x)
+        return out
+
+    def count(self, x: Any) -> None:
+        """Count a tensor's memory, once, until nothing holds it."""
+        storage = x.untyped_storage()
+        place, size = storage._cdata, storage.nbytes()
+        if place not in self.alive:
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            self.alive[place] = weakref.finalize(storage, self._gone, place, size)
+
+    def _gone(self, place: int, size: int) -> None:
+        self.now -= size
+        del self.alive[place]
+
+
+def peak_of(engine: Any, parts: int, step: Step) -> int:
+    """The most bytes that are alive at once in a training step: weights, gradients, slots, batch and all between.
+
+    Raises:
+        BudgetError: a layer or the loss looks at values, so that shapes do not tell.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    kind: Any = type("Shapes", (WithoutData, type(engine)), {})
+    shapes = kind(**{name: getattr(engine, name) for name in OPTIONS})
+    with FakeTensorMode(allow_non_fake_inputs=True), Counted() as counted:
+        params, buffers, x, targets, state = (
+            map_leaves(_empty, tree) for tree in (step.params, step.buffers, step.x, step.targets, step.state)
+        )
+        weights = [w.requires_grad_() for _, w in leaves(params)]
+        for w in weights:
+            w.grad = torch.empty_like(w) if step.adds else None
+        slots = [torch.empty_like(w) for w in weights for _ in range(step.slots)]
+        run = replace(step.run, engine=shapes)
+        operands = params, buffers, x, targets, state, step.lengths
+        try:
+            with torch.enable_grad():
+                value, out = objective_by_parts(parts, step.network, step.loss, run, *operands, computed=2)
+            if value.requires_grad:
+                value.backward()
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            raise BudgetError(
+                "memory: the memory of this network is not known from shapes, since a layer or the loss looks at values "
+                f"({str(error).splitlines()[0][:200]}): leave memory out, and use checkpoint_layers, checkpoint_every "
+                "or smaller batches with accumulate"
+            ) from error
+        del slots, out
+    return counted.peak
+
+
+OPTIONS = ("device", "dtype", "fused", "checkpoint_every", "sparse_backward", "precision", "checkpoint_layers")
+
+
+def _empty(x: Any) -> Any:
+    return torch.empty(tuple(x.shape), dtype=x.dtype, device=x.device) if isinstance(x, torch.Tensor) else x
+
+
+# ---- bytes in words ------------------------------------------------------------------------------------------------
+
+
+def in_words(count: float) -> str:
+    """A number of bytes, e.g. "512 MB"."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"
+
+
+def up(count: float) -> str:
+    """A number of bytes as ``fit`` takes it, rounded up to megabytes."""
+    return f"{math.ceil(count / 1e6)}MB"
