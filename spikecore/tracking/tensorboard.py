@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 from spikecore.arguments import PathLike, checked
 from spikecore.tracking.rows import own_rows
@@ -54,8 +54,6 @@ class TensorBoard(Tracker):
 
     def start(self, model: Model, past: Sequence[Row]) -> int:
         """Read the scalars of the event files, if there are any, and begin another file."""
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
         held = self._held()
         count = own_rows(repr(self), held, past, self.overwrite, float32)
         after = past[count - 1]["epoch"] if count else 0
@@ -63,12 +61,27 @@ class TensorBoard(Tracker):
         if held and not count:  # of another training, which may be replaced
             for file in self._files():
                 file.unlink()
-        while any(f".{int(time.time()):010d}." in file.name for file in self._files()):
-            time.sleep(0.05)  # event files are read in the order of their names, which have the second
-        self._writer = EventFileWriter(str(self.path))
+        self._writer = self._last_file()
         return count
 
-    def _files(self) -> Sequence[Path]:
+    def _last_file(self) -> Any:
+        """The writer of a new file behind all others: event files are read in the order of their names.
+
+        A name begins with the second, so a file of another process may have to wait for the next one.
+        """
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        before = self._files()
+        while True:
+            writer = EventFileWriter(str(self.path))
+            (own,) = set(self._files()) - set(before)
+            if own == self._files()[-1]:
+                return writer
+            writer.close()
+            own.unlink()
+            time.sleep(0.05)
+
+    def _files(self) -> List[Path]:
         return sorted(self.path.glob("events.out.tfevents.*"))
 
     def _held(self) -> Dict[int, Row]:

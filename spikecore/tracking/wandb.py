@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from spikecore.api.training.history import Row
     from spikecore.api.training.model import Model
 
-ROWS = "history.jsonl"  # among the files of a run: its id, then the rows that it has, by which a resumed fit finds it
+# Among the files of a run: its id and whether it was closed, then its rows. By them a resumed fit finds the run.
+ROWS = "history.jsonl"
 
 
 class WandB(Tracker):
     """Tracker that writes a run of Weights & Biases.
 
     Every column of the history is a value of that name, with the epoch as its step. Settings are the run's config.
-    Texts are files of the run, and so is ``history.jsonl``, which has the same rows. A fit that continues an earlier
-    one goes on in the run of that fit, if ``folder`` still has its files: under the same id, in another folder of
-    W&B's, as W&B does. Needs the extra ``wandb``.
+    Texts are files of the run, and so is ``history.jsonl``, which has the same rows and is written after each epoch.
+    Needs the extra ``wandb``.
+
+    A fit that continues an earlier one goes on in the run of that fit, under the same id, if ``folder`` still has its
+    files. A run that was not closed may lack its last rows, because W&B writes every few seconds only; the fit then
+    begins another run, which has the whole history.
 
     Args:
         project: name of the project; default "spikecore".
@@ -86,7 +90,7 @@ class WandB(Tracker):
         for file in sorted((self.folder / "wandb").glob(f"*run-*/files/{ROWS}")) if past else ():
             first, *rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
             held = {row["epoch"]: row for row in rows}
-            if not set(held) - {row["epoch"] for row in past}:
+            if first["closed"] and not set(held) - {row["epoch"] for row in past}:
                 count = continued(held, past) or 0
                 best = (first["id"], rows[:count]) if count > len(best[1]) else best
         return best
@@ -115,8 +119,12 @@ class WandB(Tracker):
         if self._values:  # in one piece: W&B takes nothing more for a step that is committed
             self._run.log(self._values, step=self._step, commit=True)
         self._values, self._step = {}, None
-        lines = [json_text({"id": self._run.id}), *map(json_text, self._rows)]
-        write_atomically(Path(self._run.dir) / ROWS, "".join(f"{line}\n" for line in lines).encode())
+        self._keep(closed=False)
 
     def stop(self, failed: bool) -> None:
         self._run.finish(exit_code=int(failed))
+        self._keep(closed=True)
+
+    def _keep(self, closed: bool) -> None:
+        lines = [json_text({"id": self._run.id, "closed": closed}), *map(json_text, self._rows)]
+        write_atomically(Path(self._run.dir) / ROWS, "".join(f"{line}\n" for line in lines).encode())
