@@ -83,7 +83,12 @@ def test_a_new_file_is_complete_and_every_key_in_it_is_one(name):
     Path("everything.toml").write_text(everything, encoding="utf-8")
     run = read("as_it_is.toml", "numpy")
     full = tomllib.loads(everything)
-    for table, model in (("data", TABLES[name]), ("train", type(run.train)), (None, type(run))):
+    for table, model in (
+        ("data", TABLES[name]),
+        ("train", type(run.train)),
+        ("track", type(run.track)),
+        (None, type(run)),
+    ):
         assert set(model.model_fields) <= set(full[table] if table else full)
     assert read("everything.toml", "numpy").train.clip_norm == new_run_file.POSSIBLE["clip_norm"]
     assert run.train.clip_norm is None

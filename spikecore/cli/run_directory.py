@@ -249,14 +249,11 @@ class Run:
         """What the table ``[track]`` describes; nothing for a run that writes no files.
 
         Raises:
-            ConfigError: a package is missing.
+            ImportError: a package is missing; the message names the extra that brings it.
         """
         directory = Path() if self.directory is None else self.directory
         held_out: Any = self.test_set if self.held_out is None else self.held_out
-        try:
-            made = self.config.track.make(directory, held_out.inputs, self.feeding, self.config.plain())
-        except ImportError as error:
-            raise ConfigError([f"{self.name}: track: {error}"]) from None
+        made = self.config.track.make(directory, held_out.inputs, self.feeding, self.config.plain())
         return [] if self.directory is None else made
 
     def _file(self, name: str) -> Optional[Path]:
