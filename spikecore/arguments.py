@@ -397,7 +397,7 @@ def _of_class(name: str, words: str) -> Rule:
 #: Classes by name: some cannot be imported where an annotation names them.
 CLASSES: Dict[str, Rule] = {
     **{name: _of_class(name, f"an {name}") for name in "Axes Energy Engine EventDataset Events Output".split()},
-    **{name: _of_class(name, f"a {name}") for name in "Colormap Figure Model Source".split()},
+    **{name: _of_class(name, f"a {name}") for name in "Colormap Figure Model Sample Source".split()},
     "Module": _of_class("Module", "an nn.Module"),
     "Report": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify"),
 }

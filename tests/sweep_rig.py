@@ -95,6 +95,7 @@ ANNOTATIONS = {
     "Tuple[Callback, ...]": "callbacks",
     "Source": "model",
     "Energy": "model",
+    "Sample": "model",
     **{
         name: "engine"
         for name in ("Union[None, str, Engine]", "Union[None, EngineName, Engine]", "Union[EngineName, Engine]")
@@ -161,6 +162,7 @@ NAMES = {
     "explain": "bool",
     "labels": "iterable",
     "titles": "iterable",
+    "title": "text",
     "neurons": "int",
     "dim": "shape",
 }
@@ -414,7 +416,8 @@ OWN: Dict[str, Dict[str, Any]] = {
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
-    "spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
+    "spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
+    "spikecore.utils"
 ).split()
 METHODS = {
     "spikecore.Model": "__call__ stream run_events fit evaluate predict save to_engine load_state".split(),
@@ -425,10 +428,13 @@ LEFT_OUT = {
     **dict.fromkeys(
         "Engine Executor Layer Stateless Stream Source RandomTransform Transform BaseMonitor".split(), "abstract"
     ),
-    **dict.fromkeys("Neuron Membrane Surrogate Loss".split(), "abstract, their fields are swept in the subclasses"),
+    **dict.fromkeys(
+        "Neuron Membrane Surrogate Loss Tracker".split(), "abstract, their fields are swept in the subclasses"
+    ),
     **dict.fromkeys("Output Params State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
     **dict.fromkeys("GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
+    **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),
     **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),
 }
 

@@ -25,6 +25,7 @@ MODULES = {  # with what each needs
     "spikecore.spikegen": "numpy",
     "spikecore.spikeplot": "matplotlib",
     "spikecore.surrogate": "numpy",
+    "spikecore.tracking": "numpy",
     "spikecore.utils": "torch",
 }
 HELPERS = set("detached picked unchanged Labelled Parts".split())  # parts of modules that say what is public by nothing
@@ -33,7 +34,7 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "snn": "spikecore.nn",
     "transforms": "spikecore.datasets.transforms",
     **{name: f"spikecore.{name}" for name in "backprop datasets functional nir schedule spikegen spikeplot".split()},
-    **{name: f"spikecore.{name}" for name in "surrogate utils".split()},
+    **{name: f"spikecore.{name}" for name in "surrogate tracking utils".split()},
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")
 

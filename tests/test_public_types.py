@@ -22,7 +22,8 @@ for package in ("torch", "matplotlib", "nir"):
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
-    "spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.utils"
+    "spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
+    "spikecore.utils"
 ).split()
 AT_MOST = 0.10
 #: Names that are Any for type checkers and something else when a program runs.

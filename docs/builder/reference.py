@@ -16,7 +16,7 @@ PUBLIC = {  # how a name begins on the page, and where it lies
     "transforms": "spikecore.datasets.transforms",
     **{
         name: f"spikecore.{name}"
-        for name in "backprop datasets functional nir schedule spikegen spikeplot surrogate utils".split()
+        for name in "backprop datasets functional nir schedule spikegen spikeplot surrogate tracking utils".split()
     },
 }
 LINE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)

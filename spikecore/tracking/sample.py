@@ -6,7 +6,8 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
-from spikecore.api.training.batching import Encoder, Feed
+from spikecore.api.core.engines import engine_of
+from spikecore.api.training.batching import Encoder, Feed, check_finite
 from spikecore.api.training.history import Row
 from spikecore.arguments import ArrayLike, Checked, Count, Size
 from spikecore.printing import Concise
@@ -45,6 +46,7 @@ class Sample(Concise, Checked):
         title: of the pictures, before the epoch; default "first sample".
 
     Raises:
+        ValueError: a sample holds NaN or infinity.
         ImportError: there are pictures to draw, and matplotlib is missing.
     """
 
@@ -57,6 +59,8 @@ class Sample(Concise, Checked):
     _last: Tuple[Optional[Row], Seen] = field(default=(None, Seen({}, {})), init=False, repr=False)
 
     def __post_init__(self) -> None:
+        engine = engine_of(self.x)
+        check_finite(engine, engine.asarray(self.x), "")
         self.feed = Feed(self.num_steps, self.encoder, self.time_axis)
         if self.pictures_every:
             blank_figure(1.0, 1.0)

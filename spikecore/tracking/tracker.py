@@ -43,10 +43,6 @@ class Tracker:
 
     @checked
     def __init__(self, *, sample: Optional[Sample] = None, config: Optional[Mapping[str, Any]] = None) -> None:
-        if sample is not None and not isinstance(sample, Sample):
-            raise TypeError(f"sample={sample!r} must be a tracking.Sample, e.g. Sample(x, num_steps=25)")
-        if config is not None and not isinstance(config, Mapping):
-            raise TypeError(f"config={config!r} must be a dict of settings by name")
         self.sample, self.config = sample, config
         self._model: Optional[Model] = None  # whose log is open
         self._past: Sequence[Row] = ()  # rows that the log lacks
