@@ -136,9 +136,13 @@ def test_odd_numbers(tmp_path, odd):
 
 
 def test_numbers_of_numpy_are_numbers_and_texts_are_left_out(tmp_path):
+    model = sc.Model(NET)
     tracker = tracking.JSONL(tmp_path / "log.jsonl")
-    tracker(sc.Model(NET), {"epoch": 1, "loss": np.float32(0.5), "count": np.int64(3), "note": "text", "none": None})
-    assert read_jsonl(tmp_path / "log.jsonl") == [{"epoch": 1, "loss": 0.5, "count": 3}]
+    tracker(model, {"epoch": 1, "loss": np.float32(0.5), "count": np.int64(3), "note": "text", "none": None})
+    tracker(model, {"epoch": 2, "loss": np.ones(()), "stopped": np.True_, "list": np.ones(3)})
+    rows = read_jsonl(tmp_path / "log.jsonl")
+    assert rows == [{"epoch": 1, "loss": 0.5, "count": 3}, {"epoch": 2, "loss": 1.0, "stopped": 1}]
+    assert "true" not in (tmp_path / "log.jsonl").read_text()
 
 
 # ---- resumed, killed -----------------------------------------------------------------------------------------------
@@ -419,6 +423,17 @@ def test_a_tracker_of_ones_own():
     lines = Lines()
     fitted(lines, model=model, epochs=1)  # by default, its log is thought to have what came before
     assert lines.told == [(7, model.history[6]["loss"])]
+
+
+def test_a_loop_of_ones_own(log):
+    made, check = log
+    model, rows = sc.Model(NET, input_shape=8), [{"epoch": epoch, "loss": 1 / epoch} for epoch in (1, 2, 3)]
+    with made() as tracker:
+        for row in rows:
+            tracker(model, row)
+        tracker.report(model, Verified())
+        tracker(model, {"epoch": 4, "loss": 0.1})
+    check([*rows, {"epoch": 4, "loss": 0.1}])
 
 
 def test_a_tracker_is_told_when_training_fails():

@@ -253,7 +253,7 @@ class Run:
         """
         directory = Path() if self.directory is None else self.directory
         held_out: Any = self.test_set if self.held_out is None else self.held_out
-        made = self.config.track.make(directory, held_out.inputs, self.feeding, self.config.plain())
+        made = self.config.track.make(directory, held_out, self.feeding, self.config.plain())
         return [] if self.directory is None else made
 
     def _file(self, name: str) -> Optional[Path]:

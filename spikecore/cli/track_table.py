@@ -52,12 +52,12 @@ class Track(Section):
         description="draw spikes and membranes of the first of them after epoch 1 and every so many epochs; 0: never",
     )
 
-    def make(self, directory: Path, samples: Any, feeding: Dict[str, Any], config: Dict[str, Any]) -> List[Tracker]:
+    def make(self, directory: Path, held_out: Any, feeding: Dict[str, Any], config: Dict[str, Any]) -> List[Tracker]:
         """The trackers that the table describes.
 
         Args:
             directory: the run directory.
-            samples: the held-out samples.
+            held_out: the data set with the held-out samples.
             feeding: num_steps, encoder and time_axis of the run.
             config: the whole run file.
 
@@ -68,7 +68,7 @@ class Track(Section):
             return []
         folder = directory / FOLDER
         title = "first held-out sample"
-        sample = Sample(samples[: self.samples], **feeding, pictures_every=self.pictures_every, title=title)
+        sample = Sample(held_out[: self.samples].inputs, **feeding, pictures_every=self.pictures_every, title=title)
         common: Dict[str, Any] = {"sample": sample, "config": config}
         made: List[Tracker] = []
         if self.tensorboard:

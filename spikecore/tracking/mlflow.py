@@ -71,7 +71,6 @@ class MLflow(Tracker):
         return f"MLflow({self.experiment!r}, {self.uri!r})"
 
     def start(self, model: Model, past: Sequence[Row]) -> int:
-        """Find the run that these epochs were logged to, or make one."""
         from mlflow import MlflowClient
 
         if self.uri is not None and self.uri.startswith(SQLITE):

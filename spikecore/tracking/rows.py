@@ -10,8 +10,8 @@ from spikecore.api.training.history import Row
 
 def numbers_of(row: Row) -> Row:
     """The columns of a row that are numbers, as Python's int and float."""
-    plain = {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
-    return {name: value for name, value in plain.items() if isinstance(value, (int, float))}
+    plain = {name: value.item() if getattr(value, "ndim", None) == 0 else value for name, value in row.items()}
+    return {name: +value for name, value in plain.items() if isinstance(value, (int, float))}  # +True is 1
 
 
 def continued(held: Mapping[int, Row], past: Iterable[Row], exact: Callable[[float], float] = float) -> Optional[int]:

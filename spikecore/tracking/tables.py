@@ -48,7 +48,6 @@ class Table(Tracker):
         """The text of a file with these rows."""
 
     def start(self, model: Model, past: Sequence[Row]) -> int:
-        """Read the rows of the file, if there is one."""
         held = {row["epoch"]: row for row in self._read()}
         count = own_rows(repr(self), held, past, self.overwrite)
         self._rows = {row["epoch"]: held[row["epoch"]] for row in past[:count]}

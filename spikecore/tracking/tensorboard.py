@@ -53,7 +53,6 @@ class TensorBoard(Tracker):
         return f"TensorBoard({str(self.path)!r})"
 
     def start(self, model: Model, past: Sequence[Row]) -> int:
-        """Read the scalars of the event files, if there are any, and begin another file."""
         held = self._held()
         count = own_rows(repr(self), held, past, self.overwrite, float32)
         after = past[count - 1]["epoch"] if count else 0

@@ -113,15 +113,15 @@ class Tracker:
         self._open(model, list(model.history))
 
     def __call__(self, model: Model, row: Row) -> Optional[bool]:
-        """Log an epoch; ``fit`` calls this after each.
+        """Log an epoch; ``fit`` calls this after each, and so may a loop of your own.
 
         Args:
             model: the model.
-            row: the epoch's row of the history.
+            row: numbers by column, such as a row of the history; "epoch" counts from 1.
         """
         if not writes():
             return None
-        self._open(model, [before for before in model.history if before["epoch"] < row["epoch"]])
+        self._open(model, [before for before in model.history if before["epoch"] < row["epoch"]], row["epoch"])
         seen = Seen({}, {}) if self.sample is None else self.sample.seen(model, row)
         for before in self._past:
             self.scalars(before["epoch"], numbers_of(before))
@@ -140,7 +140,8 @@ class Tracker:
             report: what ``verify`` returned.
         """
         if writes():
-            self._open(model, list(model.history))
+            if self._model is not model:
+                self._open(model, list(model.history))
             self.text("verify", f"{report}\n\n{report.table()}\n")
             self.flush()
 
@@ -154,9 +155,10 @@ class Tracker:
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._close(failed=kind is not None)
 
-    def _open(self, model: Model, past: Sequence[Row]) -> None:
+    def _open(self, model: Model, past: Sequence[Row], epoch: Optional[int] = None) -> None:
+        """Open the log, unless it is open, and ``epoch`` follows on what it has; default: the one after ``past``."""
         last = past[-1]["epoch"] if past else 0
-        if not writes() or (self._model is model and self._last == last):
+        if not writes() or (self._model is model and last <= self._last < (epoch or last + 1)):
             return
         self._close(failed=False)
         held = self.start(model, past)

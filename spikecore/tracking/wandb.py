@@ -68,7 +68,6 @@ class WandB(Tracker):
         return f"WandB({self.project!r}, offline={self.offline})"
 
     def start(self, model: Model, past: Sequence[Row]) -> int:
-        """Find the run that these epochs were logged to, or make one."""
         import wandb
 
         number, self._rows = self._found(past)
