@@ -66,7 +66,7 @@ class Track(Section):
         """
         if not (self.tensorboard or self.csv or self.jsonl or self.mlflow or self.wandb):
             return []
-        folder = directory / FOLDER
+        folder, name = directory / FOLDER, directory.absolute().name
         title = "first held-out sample"
         sample = Sample(held_out[: self.samples].inputs, **feeding, pictures_every=self.pictures_every, title=title)
         common: Dict[str, Any] = {"sample": sample, "config": config}
@@ -78,9 +78,9 @@ class Track(Section):
         if self.jsonl:
             made.append(JSONL(folder / "log.jsonl", overwrite=True, **common))
         if self.mlflow is not None:
-            made.append(self._mlflow(self.mlflow, folder.absolute(), directory.name, common))
+            made.append(self._mlflow(self.mlflow, folder.absolute(), name, common))
         if self.wandb is not None:
-            named = {"folder": folder, "name": directory.name, **common}
+            named = {"folder": folder, "name": name, **common}
             made.append(WandB(self.wandb.project, offline=self.wandb.offline, **named))
         return made
 
