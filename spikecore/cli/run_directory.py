@@ -12,7 +12,7 @@ import contextlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
@@ -22,6 +22,7 @@ from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.training.batching import Feed
+from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
 from spikecore.cli import run_file as configs
@@ -225,25 +226,31 @@ class Run:
             callbacks.insert(0, lambda model, row: stopping(_Watched(best, model), row))
         if model.epochs_done >= options.epochs:
             return
+        callbacks.append(lambda model, row: say(epoch_line(row)))
         with contextlib.ExitStack() as logs:
             trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
-            model.fit(
-                self.loader(self.train_set),
-                self.loss,
-                options.optimizer.make(),
-                options.epochs,
-                validation=None if self.held_out is None else self.judging(self.held_out),
-                schedule=options.schedule.make(),
-                clip_norm=options.clip_norm,
-                callbacks=(*callbacks, lambda model, row: say(epoch_line(row)), *trackers),
-                metric=self.metric,
-                window=options.window,
-                learning=options.learning,
-                update_every=options.update_every,
-                resume=model.epochs_done > 0,
-                progress=progress,
-                **self.feeding,
-            )
+            self._fit(model, (*callbacks, *trackers), progress)
+
+    def _fit(self, model: Model, callbacks: Tuple[Callback, ...], progress: Optional[bool]) -> None:
+        options = self.config.train
+        model.fit(
+            self.loader(self.train_set),
+            self.loss,
+            options.optimizer.make(),
+            options.epochs,
+            validation=None if self.held_out is None else self.judging(self.held_out),
+            schedule=options.schedule.make(),
+            clip_norm=options.clip_norm,
+            callbacks=callbacks,
+            metric=self.metric,
+            window=options.window,
+            learning=options.learning,
+            update_every=options.update_every,
+            accumulate=options.accumulate,
+            resume=model.epochs_done > 0,
+            progress=progress,
+            **self.feeding,
+        )
 
     def trackers(self) -> List[Tracker]:
         """What the table ``[track]`` describes; nothing for a run that writes no files.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import inspect
 import random
 from typing import (
@@ -17,12 +18,15 @@ from typing import (
     Callable,
     ContextManager,
     Dict,
+    List,
     Optional,
+    Sequence,
     Tuple,
     Union,
 )
 
 from spikecore.api.core.lowering import Alone, Stage
+from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.core.words import Array as Array
 from spikecore.api.core.words import Vocabulary
@@ -55,8 +59,18 @@ class Engine(abc.ABC):
     device: str
     dtype: str
     xp: Vocabulary
+    _made_of: Tuple[Tuple[Any, ...], Dict[str, Any]]
     modules: Tuple[str, ...] = ()
     has_double: bool = True
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        engine = super().__new__(cls)
+        engine._made_of = arguments, options
+        return engine
+
+    def __reduce__(self) -> Any:  # to another process goes what it was made of: namespaces and kernels do not
+        arguments, options = self._made_of
+        return functools.partial(type(self), *arguments, **options), ()
 
     def _repr_html_(self) -> str:
         rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]
@@ -188,6 +202,10 @@ class Engine(abc.ABC):
         """
         raise NotImplementedError(f"engine {self.name!r} has no smooth mode")
 
+    def ranks(self) -> Ranks:
+        """The processes that train a model of this engine together, this one among them."""
+        return Ranks()
+
     @abc.abstractmethod
     def compile(
         self,
@@ -237,6 +255,34 @@ class Executor(abc.ABC):
             steps: number of steps of a constant input.
             key: names the random draws of this step.
         """
+
+    def add(
+        self,
+        inputs: Array,
+        targets: Array,
+        *,
+        weight: float = 1.0,
+        steps: Optional[int] = None,
+        key: Optional[Key] = None,
+        state: Any = None,
+        lengths: Optional[Sequence[int]] = None,
+    ) -> Tuple[float, Any]:
+        """Add the gradient of a batch, times ``weight``, to the one that ``update`` takes; for executors that carry.
+
+        ``step`` is ``add`` and ``update``. The arguments and what is returned are its own.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
+
+    def collect(self, figures: Sequence[float]) -> List[float]:
+        """Add up, over all ranks, what ``add`` has made, and ``figures``; return the sums of these."""
+        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
+
+    def update(self) -> None:
+        """Do one optimiser step with the mean gradient of what ``add`` has made since the last one."""
+        raise NotImplementedError(f"{type(self).__name__} takes no gradient: it computes its own")
+
+    def discard(self) -> None:  # noqa: B027  (an executor without ``add`` has nothing to forget)
+        """Forget what ``add`` has made since the last update."""
 
     def apply(self, grads: Params) -> None:
         """Do one optimiser step with a given gradient, a tree like the parameters; for executors that carry."""

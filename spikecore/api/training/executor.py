@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from spikecore.api.core.engine import Engine, Executor
 from spikecore.api.core.host import to_numpy
@@ -105,6 +106,8 @@ class NetworkExecutor(Executor):
         self.record = record_option(network, record or recorded_for(loss)) if loss is not None else ()
         self.steps_done = 0
         self.lr = optimizer.lr if optimizer is not None else 0.0
+        self.added = 0.0  # weights of the batches whose gradients wait for ``update``
+        self.moved: Optional[Tree] = None  # the buffers after these batches
         self.place(params, buffers)
 
     def place(self, params: Params, buffers: Tree) -> None:
@@ -119,6 +122,28 @@ class NetworkExecutor(Executor):
     def batch(self, inputs: Any, targets: Any) -> Tuple[Any, Any]:
         """A batch on the engine: inputs in the engine's dtype, integer targets as int64."""
         return self.engine.asarray(inputs), self.engine.asarray(targets, dtype=target_dtype(targets))
+
+    def step(
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        steps: Optional[int] = None,
+        key: Optional[Key] = None,
+        state: Any = None,
+        lengths: Optional[Sequence[int]] = None,
+    ) -> Tuple[float, Output]:
+        self.discard()
+        loss, out = self.add(inputs, targets, steps=steps, key=key, state=state, lengths=lengths)
+        if math.isfinite(loss) or not self.guarded:
+            self.update()
+        return loss, out
+
+    def collect(self, figures: Sequence[float]) -> List[float]:
+        return list(figures)
+
+    def discard(self) -> None:
+        self.added, self.moved = 0.0, None
 
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         trains = self.optimizer is not None  # then what it validates goes the same way each time, too

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Protocol, Sequence
+from typing import Any, Dict, Iterator, Optional, Protocol, Sequence
 
 from spikecore.api.core.layer import Key
 from spikecore.api.functional.loss import scalar
@@ -53,9 +54,9 @@ class Average:
     seconds: float = 0.0
     cut: bool = False
 
-    def add(self, count: int, loss: float, metrics: Dict[str, float]) -> None:
-        """Count one batch."""
-        self.batches += 1
+    def add(self, count: int, loss: float, metrics: Dict[str, float], batches: int = 1) -> None:
+        """Count a batch, or several with their means."""
+        self.batches += batches
         self.samples += count
         for name, value in {"loss": loss, **metrics}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * count
@@ -66,7 +67,7 @@ class Average:
 
     def shown(self) -> Row:
         """The means as text, for a progress bar."""
-        return shown_row(self.row())
+        return shown_row(self.row()) if self.samples else {}
 
 
 def shown_row(row: Row) -> Row:
@@ -91,6 +92,7 @@ class Training:
     progress: Optional[bool]
     learning: Learning = Learning()
     window: Optional[int] = None
+    accumulate: int = 1
     bar: Progress = field(init=False, repr=False)  # of all epochs
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
@@ -109,6 +111,7 @@ class Training:
                 f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),)"
             )
         self.callbacks = given
+        self.together = self.accumulate > 1  # whether several batches make one update
 
     def run(self) -> History:
         """Train until the model has ``epochs`` epochs, those already done included; return the history."""
@@ -172,15 +175,6 @@ class Training:
                 f"earlier state {REMEDY}"
             )
 
-    def _diverged(self, epoch: int, batch: int, loss: float, changed: bool, kept: Kept) -> DivergedError:
-        """The error for a batch whose loss is not finite; ``changed``: whether it has changed the weights."""
-        cause = origin(self.model, self.loss, kept)
-        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
-        return DivergedError(
-            f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
-            f"diverged. {held} {REMEDY}"
-        )
-
     def _factor(self, schedule: Any, epoch: int) -> float:
         given = schedule(epoch, self.epochs)
         factor = float(given) if hasattr(given, "__float__") else math.nan
@@ -196,10 +190,16 @@ class Training:
         mean = self.model.unfinished = self.model.unfinished or Average()
         begun = time.perf_counter() - mean.seconds
         self.bar.say(self._title(epoch))
+        pending = Average()  # batches whose gradients wait for the next update
         for inputs, targets, lengths in behind(self.data, mean.batches):
-            self._step(epoch, mean, inputs, targets, lengths)
+            self._step(epoch, mean, pending, inputs, targets, lengths)
+            if pending.batches == self.accumulate:
+                self._update(epoch, mean, pending)
+                pending = Average()
             mean.seconds = time.perf_counter() - begun
             self.bar.update(**mean.shown(), **shown_row(self.validated))
+        if pending.batches:
+            self._update(epoch, mean, pending)
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
@@ -210,30 +210,65 @@ class Training:
             "samples_per_s": round(mean.samples / mean.seconds, 1),
         }
 
-    def _step(self, epoch: int, mean: Average, inputs: Any, targets: Any, lengths: Any) -> None:
-        model = self.model
-        key = Key((model.seed, "epoch", epoch), mean.samples)
+    def _step(self, epoch: int, mean: Average, pending: Average, inputs: Any, targets: Any, lengths: Any) -> None:
+        """Learn from a batch, or add its gradient to those that wait for an update."""
+        model, executor = self.model, self.model.executor
+        key = Key((model.seed, "epoch", epoch), mean.samples + pending.samples)
         x, steps = self.feed(model.engine, inputs, model.input_shape, key.child("encoder"))
         model.build(tuple(x.shape[2:]))
         targets = self.feed.aims(model.engine, self.loss, targets)
         check_targets(model.engine, self.loss, x, steps, targets, model.classes)
         lengths = lengths_of(model.engine, lengths, x, steps)
-        before = model.executor.steps_done
+        count = int(x.shape[1])
+        with self._step_of(mean):
+            if self.looking and not mean.batches and not pending.batches:
+                self.diagnosis.of_inputs(x, steps is not None)
+                self.diagnosis.keep(x, steps, targets, lengths, key)
+            self.last = Kept(x, steps, targets, lengths, key)
+            before = executor.steps_done
+            if self.together:
+                loss, out = executor.add(x, targets, weight=count, steps=steps, key=key, lengths=lengths)
+            else:
+                loss, out = self.learning.step(executor, self.loss, x, targets, steps, key, lengths)
+                self._check_loss(epoch, mean.batches + 1, loss, executor.steps_done != before)
+            targets = model.engine.asarray(targets, dtype=target_dtype(targets))
+            figures = measured(self.metrics, constant(model.engine, out), targets, lengths)
+            (pending if self.together else mean).add(count, loss, figures)
+
+    def _update(self, epoch: int, mean: Average, pending: Average) -> None:
+        """Update the weights by the mean gradient of the batches that wait, those of all ranks."""
+        executor, names = self.model.executor, list(pending.sums)
+        with self._step_of(mean):
+            samples, *sums = executor.collect([pending.samples, *pending.sums.values()])
+            means = {name: total / samples for name, total in zip(names, sums)}
+            self._check_loss(epoch, mean.batches + pending.batches, means["loss"], False)
+            executor.update()
+            mean.add(round(samples), means.pop("loss"), means, pending.batches)
+
+    @contextlib.contextmanager
+    def _step_of(self, mean: Average) -> Iterator[None]:
+        """A block that Ctrl-C does not interrupt; ``mean`` notes whether an error leaves a step half done."""
+        executor = self.model.executor
+        before = executor.steps_done
         with wholly():
             try:
-                if self.looking and not mean.batches:
-                    self.diagnosis.of_inputs(x, steps is not None)
-                    self.diagnosis.keep(x, steps, targets, lengths, key)
-                loss, out = self.learning.step(model.executor, self.loss, x, targets, steps, key, lengths)
-                if self.feed.check_finite and not math.isfinite(loss):
-                    changed = model.executor.steps_done != before
-                    kept = Kept(x, steps, model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
-                    raise self._diverged(epoch, mean.batches + 1, loss, changed, kept)
+                yield
             except BaseException as error:
-                mean.cut = not isinstance(error, Exception) or model.executor.steps_done != before
+                mean.cut = not isinstance(error, Exception) or executor.steps_done != before
                 raise
-            targets = model.engine.asarray(targets, dtype=target_dtype(targets))
-            mean.add(x.shape[1], loss, measured(self.metrics, constant(model.engine, out), targets, lengths))
+
+    def _check_loss(self, epoch: int, batch: int, loss: float, changed: bool) -> None:
+        """Refuse to go on after a loss that is not finite; ``changed``: whether it has changed the weights."""
+        if not self.feed.check_finite or math.isfinite(loss):
+            return
+        x, steps, targets, lengths, key = self.last
+        kept = Kept(x, steps, self.model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
+        cause = origin(self.model, self.loss, kept)
+        held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
+        raise DivergedError(
+            f"the loss of epoch {epoch + 1} is {loss} in batch {batch}{cause and ', where ' + cause}: training has "
+            f"diverged. {held} {REMEDY}"
+        )
 
     def _validated(self) -> Row:
         title = self._title(self.model.epochs_done)

@@ -56,13 +56,24 @@ class Learning:
         """Whether a batch is one training step of an executor."""
         return self.kind == "bptt" and self.update_every is None
 
-    def check(self, engine: Any, executor: Executor, loss: Any, window: Optional[int]) -> None:
-        """Refuse, before training, an engine, loss or window that this way of learning cannot use.
+    def check(self, engine: Any, executor: Executor, loss: Any, window: Optional[int], accumulate: int = 1) -> None:
+        """Refuse, before training, an engine, loss or option of ``fit`` that this way of learning cannot use.
 
         Raises:
             NotImplementedError: the engine computes a batch in one step and keeps gradients on the device.
-            ValueError: learning is forward in time, and a window is given or the loss needs whole sequences.
+            ValueError: learning is forward in time, and a window is given or the loss needs whole sequences; or
+                several batches are to make one update, and a batch makes several.
         """
+        if accumulate > 1 and not self.whole:
+            raise ValueError(
+                f"accumulate={accumulate} makes one update of several batches, but learning={self.kind!r}, "
+                f"update_every={self.update_every!r} makes updates within a batch: leave one of them out"
+            )
+        if accumulate > 1 and not executor.carries:
+            raise NotImplementedError(
+                f"engine {engine.name!r} keeps gradients on the device, so accumulate={accumulate} is not for it: use "
+                "engine_options gradient_accumulation, or train on numpy or torch"
+            )
         goes_on = executor.carries or (self.kind == "bptt" and executor.resting is not None)
         if not self.whole and not goes_on:
             raise NotImplementedError(

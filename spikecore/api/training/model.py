@@ -312,6 +312,7 @@ class Model:
         window: Optional[int] = None,
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
+        accumulate: Size = 1,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -337,6 +338,7 @@ class Model:
         window: Optional[int] = None,
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
+        accumulate: Size = 1,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -364,6 +366,7 @@ class Model:
         window: Optional[int] = None,
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
+        accumulate: Size = 1,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -403,6 +406,9 @@ class Model:
                 on the number of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
             update_every: update the weights every so many steps instead of once per batch (with "bptt": snnTorch's
                 TBPTT). The loss is that of each part; states are passed on without gradient; dropout masks are redrawn.
+            accumulate: how many batches make one update of the weights, by the mean gradient of all their samples: like
+                batches that are so many times larger, in the memory of one. Batch normalisation takes its statistics
+                from each batch. Default 1.
             resume: True continues an interrupted fit of this model or of the file it was loaded from, after Ctrl-C with
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
@@ -435,6 +441,7 @@ class Model:
                 f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"
             )
         metrics, epochs = metrics_of(metric, loss), whole_number("epochs", epochs, 1)
+        accumulate = whole_number("accumulate", accumulate, 1)
         feed, way = Feed(num_steps, encoder, time_axis, check_finite), Learning(learning, update_every)
         data = self._batches(data, targets, feed, batch_size, shuffle=True)
         if are_arrays(validation):
@@ -442,13 +449,14 @@ class Model:
             validation = self._batches(x, y, feed, batch_size)
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
-        way.check(self.engine, self.executor, loss, window)
+        way.check(self.engine, self.executor, loss, window, accumulate)
         record = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record)
         self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
+        options: Any = {"learning": way, "window": window, "accumulate": accumulate}
         return Training(
-            self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, way, window
+            self, data, loss, metrics, feed, total, optimizer.lr, schedule, validation, callbacks, progress, **options
         ).run()
 
     def _batches(self, data: Any, targets: Any, feed: Feed, batch_size: Optional[int], shuffle: bool = False) -> Any:
@@ -600,6 +608,19 @@ class Model:
         other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
         return other
+
+    def __getstate__(self) -> Dict[str, Any]:
+        """What goes into a pickle, and so to another process: the weights as NumPy arrays, not the executor."""
+        weights = None if self._executor is None else self.state()
+        return {**vars(self), "_executor": weights}
+
+    def __setstate__(self, kept: Dict[str, Any]) -> None:
+        weights = kept["_executor"]
+        own = {"history": History(dict(row) for row in kept["history"]), "unfinished": copy(kept["unfinished"])}
+        vars(self).update(kept, _executor=None, **own)
+        if weights is not None:
+            shape: Any = self.input_shape  # not None, since there are weights
+            self._executor, _ = self._holder(shape, weights, None, self.optimizer)
 
     @checked
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:

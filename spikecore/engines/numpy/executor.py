@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from math import isfinite
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from spikecore.api.core.layer import Key, Shape
@@ -20,14 +19,16 @@ class NumpyExecutor(NetworkExecutor):
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
+        self._grads: Optional[Params] = None  # the sum of what ``add`` has made
         self._slots: List[Dict[str, Any]] = [{} for _ in leaves(self.params)]
         self._spare: Optional[Tuple[Any, Stream]] = None  # for the next events, with the weights that it has
 
-    def step(
+    def add(
         self,
         inputs: Any,
         targets: Any,
         *,
+        weight: float = 1.0,
         steps: Optional[int] = None,
         key: Optional[Key] = None,
         state: Any = None,
@@ -39,12 +40,26 @@ class NumpyExecutor(NetworkExecutor):
         def value(params: Params, buffers: Tree, x: Any, y: Any, state: Any) -> Any:
             return objective(self.network, self.loss, run, params, buffers, x, y, state, lengths)
 
-        constants = self.buffers, x, y, state
-        loss, (out, buffers), grads = self.engine.value_and_grad(value, self.params, *constants)
-        if isfinite(float(loss)) or not self.guarded:
-            self.apply(grads)
-            self.buffers = buffers
+        constants = self.buffers if self.moved is None else self.moved, x, y, state
+        loss, (out, self.moved), grads = self.engine.value_and_grad(value, self.params, *constants)
+        if weight != 1.0:
+            grads = map_leaves(lambda g: weight * g, grads)
+        self._grads = grads if self._grads is None else map_leaves(lambda a, b: a + b, self._grads, grads)
+        self.added += weight
         return float(loss), out
+
+    def update(self) -> None:
+        grads: Any = self._grads
+        if self.added != 1.0:
+            grads = map_leaves(lambda g: g / self.added, grads)
+        if self.moved is not None:
+            self.buffers = self.moved
+        self.apply(grads)
+        self.discard()
+
+    def discard(self) -> None:
+        super().discard()
+        self._grads = None
 
     def apply(self, grads: Params) -> None:
         self._update(self._clipped(grads))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from contextlib import nullcontext
 from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
@@ -41,7 +40,7 @@ class TorchExecutor(NetworkExecutor):
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
         with self._threads(x, steps):
-            return self._step(x, y, steps, key, state, lengths)
+            return super().step(x, y, steps=steps, key=key, state=state, lengths=lengths)
 
     def _threads(self, x: Any, steps: Optional[int]) -> ContextManager[None]:
         """One thread for vectors and a network so small that a core is done sooner than another one wakes up."""
@@ -50,21 +49,42 @@ class TorchExecutor(NetworkExecutor):
         forwards = (steps or x.shape[0]) * x.shape[1] * self.size
         return alone() if 3 * forwards <= PART else nullcontext()  # backwards there are two products for each
 
-    def _step(self, x: Any, y: Any, steps: Optional[int], key: Optional[Key], state: Any, lengths: Any) -> Any:
+    def add(
+        self,
+        inputs: Any,
+        targets: Any,
+        *,
+        weight: float = 1.0,
+        steps: Optional[int] = None,
+        key: Optional[Key] = None,
+        state: Any = None,
+        lengths: Optional[Sequence[int]] = None,
+    ) -> Tuple[float, Output]:
+        x, y = self.batch(inputs, targets)
+        buffers = self.buffers if self.moved is None else self.moved
         with torch.enable_grad():
             run = self.training_pass(steps, key)
-            operands = (self.params, self.buffers, x, y, state)
+            operands = (self.params, buffers, x, y, state)
             value, (out, buffers) = objective(self.network, self.loss, run, *operands, lengths)
-        if self.torch_optimizer is not None:
-            for weight in self.leaves:  # like torch's zero_grad, but without its hooks
-                weight.grad = None
-            if value.requires_grad:
-                value.backward()
-        loss = float(value.detach())
-        if math.isfinite(loss) or not self.guarded:
-            self._update()
-            self.buffers = map_leaves(torch.Tensor.detach, buffers)
-        return loss, out
+        if self.torch_optimizer is not None and value.requires_grad:
+            (value if weight == 1.0 else weight * value).backward()
+        self.added, self.moved = self.added + weight, map_leaves(torch.Tensor.detach, buffers)
+        return float(value.detach()), out
+
+    def update(self) -> None:
+        if self.added != 1.0:
+            for x in self.leaves:
+                if x.grad is not None:
+                    x.grad /= self.added
+        if self.moved is not None:
+            self.buffers = self.moved
+        self._update()
+        self.discard()
+
+    def discard(self) -> None:
+        super().discard()
+        for weight in self.leaves:  # like torch's zero_grad, but without its hooks
+            weight.grad = None
 
     def apply(self, grads: Params) -> None:
         for x, (_, g) in zip(self.leaves, leaves(grads)):
