@@ -450,8 +450,8 @@ OWN: Dict[str, Dict[str, Any]] = {
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
-    "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
-    "spikecore.utils"
+    "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate "
+    "spikecore.tracking spikecore.utils"
 ).split()
 METHODS = {
     "spikecore.Model": (

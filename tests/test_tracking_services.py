@@ -115,7 +115,7 @@ def test_an_mlflow_run_that_is_ahead_stays_and_another_is_made(store, tmp_path):
 
 def test_an_mlflow_run_of_ones_own(store):
     options, client = store
-    number = client.create_experiment("mine")
+    number = client.create_experiment("mine", artifact_location=options["artifacts"])
     run = client.create_run(number).info.run_id
     model = fitted(tracking.MLflow(uri=options["uri"], run_id=run))
     with tracking.MLflow(uri=options["uri"], run_id=run) as tracker:

@@ -250,43 +250,36 @@ class Run:
             callbacks.insert(0, lambda model, row: stopping(_Watched(best, model), row))
         if model.epochs_done >= options.epochs:
             return
+        callbacks.append(lambda model, row: say(epoch_line(row)))
         try:
-            self._fit(model, callbacks, say, progress, watch)
+            with contextlib.ExitStack() as logs:
+                trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
+                self._fit(model, (*callbacks, *trackers, *([] if watch is None else [watch])), progress)
         except (KeyboardInterrupt, Terminated, RankLost):
             self._keep_unfinished(model)
             raise
 
-    def _fit(
-        self,
-        model: Model,
-        callbacks: Any,
-        say: Callable[[str], None],
-        progress: Optional[bool],
-        watch: Optional[Callback],
-    ) -> None:
+    def _fit(self, model: Model, callbacks: Tuple[Callback, ...], progress: Optional[bool]) -> None:
         options = self.config.train
-        watching = () if watch is None else (watch,)
-        with contextlib.ExitStack() as logs:
-            trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
-            model.fit(
-                self.loader(self.train_set),
-                self.loss,
-                options.optimizer.make(),
-                options.epochs,
-                validation=None if self.held_out is None else self.judging(self.held_out),
-                schedule=options.schedule.make(),
-                clip_norm=options.clip_norm,
-                callbacks=(*callbacks, lambda model, row: say(epoch_line(row)), *trackers, *watching),
-                metric=self.metric,
-                window=options.window,
-                learning=options.learning,
-                update_every=options.update_every,
-                accumulate=options.accumulate,
-                parallel=options.parallel,
-                resume=model.epochs_done > 0 or model.unfinished is not None,
-                progress=progress,
-                **self.feeding,
-            )
+        model.fit(
+            self.loader(self.train_set),
+            self.loss,
+            options.optimizer.make(),
+            options.epochs,
+            validation=None if self.held_out is None else self.judging(self.held_out),
+            schedule=options.schedule.make(),
+            clip_norm=options.clip_norm,
+            callbacks=callbacks,
+            metric=self.metric,
+            window=options.window,
+            learning=options.learning,
+            update_every=options.update_every,
+            accumulate=options.accumulate,
+            parallel=options.parallel,
+            resume=model.epochs_done > 0 or model.unfinished is not None,
+            progress=progress,
+            **self.feeding,
+        )
 
     def trackers(self) -> List[Tracker]:
         """What the table ``[track]`` describes; nothing for a run that writes no files, and on ranks that write none.

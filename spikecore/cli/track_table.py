@@ -72,7 +72,7 @@ class Track(Section):
         Raises:
             ImportError: a package is missing; the message names the extra that brings it.
         """
-        folder = directory / FOLDER
+        folder, name = directory / FOLDER, directory.absolute().name
         title = "first held-out sample"
         sample = Sample(samples, **feeding, lengths=lengths, pictures_every=self.pictures_every, title=title)
         common: Dict[str, Any] = {"sample": sample, "config": config}
@@ -84,9 +84,9 @@ class Track(Section):
         if self.jsonl:
             made.append(JSONL(folder / "log.jsonl", overwrite=True, **common))
         if self.mlflow is not None:
-            made.append(self._mlflow(self.mlflow, folder.absolute(), directory.name, common))
+            made.append(self._mlflow(self.mlflow, folder.absolute(), name, common))
         if self.wandb is not None:
-            named = {"folder": folder, "name": directory.name, **common}
+            named = {"folder": folder, "name": name, **common}
             made.append(WandB(self.wandb.project, offline=self.wandb.offline, **named))
         return made
 

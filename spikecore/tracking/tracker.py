@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from spikecore.api.verification.report import Report
 
 
-def writes() -> bool:
+def writes(model: Model) -> bool:
     """Whether this process logs: of several processes that train one model together, only the first does."""
-    return os.environ.get("RANK", "0") == "0"
+    return model.engine.ranks().rank == 0 and os.environ.get("RANK", "0") == "0"
 
 
 class Tracker:
@@ -31,7 +31,7 @@ class Tracker:
 
     A fit that continues an earlier one (``resume=True``, a model that was loaded) goes on where the log ends: rows that
     it lacks are added, and none is written twice. A callback that saves the model should stand before the trackers. Of
-    processes with the environment variable ``RANK``, only number 0 logs.
+    several processes that train one model, only the first logs: rank 0, by the engine and by ``$RANK``.
 
     A tracker is also a context manager, which closes the log at the end. Otherwise ``close`` does.
 
@@ -119,7 +119,7 @@ class Tracker:
             model: the model.
             row: numbers by column, such as a row of the history; "epoch" counts from 1.
         """
-        if not writes():
+        if not writes(model):
             return None
         self._open(model, [before for before in model.history if before["epoch"] < row["epoch"]], row["epoch"])
         seen = Seen({}, {}) if self.sample is None else self.sample.seen(model, row)
@@ -139,7 +139,7 @@ class Tracker:
             model: the model that was verified.
             report: what ``verify`` returned.
         """
-        if writes():
+        if writes(model):
             if self._model is not model:
                 self._open(model, list(model.history))
             self.text("verify", f"{report}\n\n{report.table()}\n")
@@ -158,7 +158,7 @@ class Tracker:
     def _open(self, model: Model, past: Sequence[Row], epoch: Optional[int] = None) -> None:
         """Open the log, unless it is open, and ``epoch`` follows on what it has; default: the one after ``past``."""
         last = past[-1]["epoch"] if past else 0
-        if not writes() or (self._model is model and last <= self._last < (epoch or last + 1)):
+        if not writes(model) or (self._model is model and last <= self._last < (epoch or last + 1)):
             return
         self._close(failed=False)
         held = self.start(model, past)
