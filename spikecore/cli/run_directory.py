@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
@@ -76,6 +76,7 @@ class Run:
     config: configs.RunFile
     directory: Optional[Path] = None
     name: str = RUN
+    columns: Tuple[str, ...] = field(default=(), init=False)  # what ``tried`` found to be measured: loss and metrics
 
     def __post_init__(self) -> None:
         self.train_set, self.test_set = self.config.data.load(self.config.seed)
@@ -199,7 +200,8 @@ class Run:
         model = self.new_model()
         try:
             first = next(iter(Loader(self.train_set, batch_size=2, shuffle=False)))
-            model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
+            measured = model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
+            self.columns = tuple(measured)
             labels, targets = reads_labels(self.loss), self.train_set.targets
             if labels is not None:
                 check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
