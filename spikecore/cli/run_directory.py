@@ -84,6 +84,7 @@ class Run:
     directory: Optional[Path] = None
     name: str = RUN
     ranks: Ranks = field(default_factory=Ranks)
+    columns: Tuple[str, ...] = field(default=(), init=False)  # what ``tried`` found to be measured: loss and metrics
 
     def __post_init__(self) -> None:
         data = self.config.data
@@ -216,7 +217,8 @@ class Run:
             self.loader(self.train_set)  # whose options may exclude each other, or the data
             inputs, targets, lengths = self.first(self.train_set, 2)
             first = (inputs, targets) if lengths is None else (inputs, targets, lengths)
-            model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
+            measured = model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
+            self.columns = tuple(measured)
             labels, targets = reads_labels(self.loss), self.train_set.targets
             if labels is not None:
                 check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)

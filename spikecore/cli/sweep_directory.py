@@ -14,7 +14,6 @@ from spikecore.cli.run_file import Given, checked, given, given_text, parsed, te
 from spikecore.cli.sweep import Sweep
 from spikecore.cli.sweep_space import Space, read_space, refuse_test_samples
 from spikecore.cli.sweep_storage import DATABASE, TRIALS, Storage
-from spikecore.datasets import Loader
 
 SPACE = "space.toml"
 BEGINNINGS = f"{RUN} {DATABASE} {DATABASE}-journal {TRIALS}".split()  # what a process may leave before there is a space
@@ -30,10 +29,8 @@ def check(said: Given, space: Space) -> None:
     config, metric = checked(said), space.settings.metric
     refuse_test_samples(config, said.name)
     job = Run(config, None, said.name)
-    model = job.tried()
-    first = [next(iter(Loader(job.train_set, batch_size=2, shuffle=False)))]
-    judged = model.evaluate(first, job.loss, metric=job.metric, progress=False, **job.feeding)
-    columns = [f"val_{name}" for name in judged]
+    job.tried()
+    columns = [f"val_{name}" for name in job.columns]
     if metric not in columns:
         raise ConfigError([f"[sweep] metric: {unknown('column', metric, columns)}"])
     wrong: List[str] = []
