@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 
@@ -257,6 +258,29 @@ def test_a_killed_worker_is_an_error(monkeypatch):
     with pytest.raises(DataError, match=r"a worker process of the loader has ended: was it killed.*workers=2"):
         list(Loader(data, workers=2))
     assert not multiprocessing.active_children()
+
+
+@dataclass(frozen=True)
+class Waits(Transform):
+    """Leaves a mark for each recording that it begins with, and ends the second one when there is a file `go`."""
+
+    folder: str
+
+    def __call__(self, events):
+        marks = [name for name in os.listdir(self.folder) if name != "go"]
+        with open(os.path.join(self.folder, str(len(marks))), "w"):
+            while marks and not os.path.exists(os.path.join(self.folder, "go")):
+                time.sleep(0.01)
+        return events
+
+
+def test_a_loop_that_is_left_waits_for_no_batch_that_is_not_begun(tmp_path):
+    data = events(12, None, Waits(str(tmp_path)), ToFrames(steps=2))
+    batches = iter(Loader(data, batch_size=1, workers=1, prefetch=8))
+    next(batches)
+    threading.Timer(0.5, (tmp_path / "go").touch).start()
+    batches.close()
+    assert {path.name for path in tmp_path.iterdir()} <= {"0", "1", "go"}
 
 
 def test_arrays_in_memory_need_no_processes():

@@ -41,8 +41,9 @@ def loaded_ahead(
     """
     context: Any = multiprocessing.get_context()
     forked = context.get_start_method() == "fork"  # the processes then have what this one has
+    ended = context.Event()
     pool = concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(tasks)), context, _begin, (read if forked else _sent(read), forked)
+        min(workers, len(tasks)), context, _begin, (read if forked else _sent(read), forked, ended)
     )
     coming: Deque[Any] = collections.deque()
     left = iter(tasks)
@@ -64,6 +65,7 @@ def loaded_ahead(
             "if __name__ == '__main__':"
         ) from error
     finally:
+        ended.set()  # tasks that are on their way to a process cannot be cancelled any more
         for future in coming:
             future.cancel()
         pool.shutdown(wait=True)
@@ -79,11 +81,11 @@ def _sent(read: Callable[..., Any]) -> bytes:
         ) from error
 
 
-def _begin(read: Any, forked: bool) -> None:
+def _begin(read: Any, forked: bool, ended: Any) -> None:
     """Prepare a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains; it ends its workers
     _HELD.clear()
-    _HELD.update({"read": read} if forked else {"sent": read})
+    _HELD.update({"ended": ended, "read" if forked else "sent": read})
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
@@ -95,6 +97,8 @@ def _end_with(sentinel: Any) -> None:
 
 
 def _run(task: Tuple[Any, ...]) -> Any:
+    if _HELD["ended"].is_set():
+        return ()
     if "read" not in _HELD:  # here and not before, so that an error comes out where the result is due
         _HELD["read"] = pickle.loads(_HELD.pop("sent"))
     return tuple(_packed(array) for array in _HELD["read"](*task))
