@@ -7,16 +7,12 @@ import re
 import numpy as np
 import pytest
 from cuda_rig import GXX, NVCC, OnHost, nvcc_targets, nvrtc, ptx_by_nvcc, ptx_by_nvrtc
-from kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, Problem, Side, differences
+from kernel_rig import CASES, ELEMENTWISE, LIBRARY, LIMITS, UNITS, Problem, Side, differences, of_exp
 
 import spikecore as sc
 from spikecore.kernels import cuda
 from spikecore.kernels.device import backward_of, forward_of
 
-EXP = (  # surrogates made of exp: the C library's is not NumPy's
-    sc.surrogate.sigmoid, sc.surrogate.gaussian, sc.surrogate.multi_gaussian, sc.surrogate.erf,
-    sc.surrogate.piecewise_exponential, sc.surrogate.spike_rate_escape,
-)  # fmt: skip
 QUICK = [
     "Leaky-subtract-delayed", "Leaky-zero-immediate", "Leaky-constant-arrays", "Leaky-channels", "Leaky-sigmoid",
     "Leaky-triangular", "Leaky-SFS", "Alpha-subtract", "Recurrent", "Refractory", LIBRARY.name,
@@ -57,7 +53,7 @@ def check(case, **options):
     problem, kernels = kernels_of(case, **options)
     here, words = side(problem.given), case is LIBRARY
     close = LIMITS[problem.dtype]
-    bits = close if words or isinstance(problem.layer.core[0].surrogate, EXP) else 0.0
+    bits = close if words or of_exp(problem) else 0.0
     assert differences(problem, problem.run(kernels, here), bits=bits, values=close if words else 0.0) == []
     return problem, kernels, here
 
@@ -189,6 +185,6 @@ def test_kernels_equal_the_loop_on_a_gpu(options, part):
         get = lambda a: cupy.asnumpy(a).astype(problem.dtype)  # noqa: B023, E731
         here = Side(cupy.asarray, get, lambda a: a.astype(problem.given or a.dtype), cupy.broadcast_to)  # noqa: B023
         found = problem.run(kernels, here)
-        bits = LIMITS[problem.dtype] if isinstance(problem.layer.core[0].surrogate, EXP) else 0.0
-        assert differences(problem, found, bits=bits) == [], case
+        bits, half = (LIMITS[problem.dtype], UNITS[problem.given]) if of_exp(problem) else (0.0, 0.0)
+        assert differences(problem, found, bits=bits, half=half) == [], case
         assert np.isfinite(found.x).all()
