@@ -92,6 +92,15 @@ def nvrtc():
     return ctypes.CDLL(found[0]) if found else None
 
 
+def nvrtc_targets():
+    """Architectures that this NVRTC knows, of those from Volta to Hopper: CUDA 13 has dropped the first."""
+    library, count = nvrtc(), ctypes.c_int()
+    assert library.nvrtcGetNumSupportedArchs(ctypes.byref(count)) == 0
+    known = (ctypes.c_int * count.value)()
+    assert library.nvrtcGetSupportedArchs(known) == 0
+    return [target for target in ARCHITECTURES if int(target.rpartition("_")[2]) in list(known)]
+
+
 def ptx_by_nvrtc(source, target):
     """One kernel as CuPy would compile it. Raises RuntimeError with the compiler's messages."""
     library, program, size = nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()

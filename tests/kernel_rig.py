@@ -18,6 +18,11 @@ from spikecore.kernels.trace import NotElementwise, trace
 LIMITS = {"float32": 1e-6, "float64": 1e-14}
 #: Ill-conditioned in float32, and autograd adds their shares in another order; NumPy's bits are the stricter test.
 LOOSER = {sc.Alpha: 5e-6, sc.Izhikevich: 2e-5}
+EXP = (  # surrogates made of exp: no two libraries have the same
+    sc.surrogate.sigmoid, sc.surrogate.gaussian, sc.surrogate.multi_gaussian, sc.surrogate.erf,
+    sc.surrogate.piecewise_exponential, sc.surrogate.spike_rate_escape,
+)  # fmt: skip
+UNITS = {None: 0.0, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # in the last place of an input's type
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,11 @@ class Problem:
         grads, count = map_leaves(engine.to_numpy, grads), len(self.record)
         by_params = {n.replace("/", "."): g for n, g in grads.params.items()}
         return Results(out, rest[:count], rest[count:], grads.x, [g for _, g in leaves(grads.state)], by_params)
+
+
+def of_exp(problem):
+    """Whether a neuron's gradient is made of exp, so that rounding it to half precision may go either way."""
+    return isinstance(problem.layer.core[0].surrogate, EXP)
 
 
 def differences(problem, found, bits=0.0, half=0.0, values=0.0):

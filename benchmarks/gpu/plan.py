@@ -28,17 +28,17 @@ class Step:
 
 
 STEPS: Tuple[Step, ...] = (
-    Step("bandwidth", "Kernels beside a copy", f"{HERE}.bandwidth:bandwidth", 8),
-    Step("variants", "Triton kernels in other shapes", f"{HERE}.variants:variants", 6),
+    Step("bandwidth", "Kernels beside a copy", f"{HERE}.bandwidth:bandwidth", 10),
+    Step("variants", "Triton kernels in other shapes", f"{HERE}.variants:variants", 8),
     Step("triton", "Triton kernels against the loop", f"{HERE}.suites:triton", 14),
     Step("cuda-c", "CUDA C kernels against the loop", f"{HERE}.suites:cuda_c", 12),
-    Step("models", "Whole models: fit, verify, save", f"{HERE}.models:models", 7),
+    Step("models", "Whole models: fit, verify, save", f"{HERE}.models:models", 12),
     Step("amp", "Mixed precision", f"{HERE}.precision:precision", 7),
-    Step("ranks", "Two processes under torchrun", f"{HERE}.ranks:ranks", 7),
-    Step("tutorials", "Training steps of tutorials 5 and 6", f"{HERE}.workloads:tutorials", 9),
-    Step("open-neuromorphic", "Open Neuromorphic's workload", f"{HERE}.workloads:open_neuromorphic", 14),
-    Step("conformance-torch", "Conformance: torch engine on CUDA", f"{HERE}.suites:conformance_torch", 14),
-    Step("conformance-cupy", "Conformance: CuPy engine", f"{HERE}.suites:conformance_cupy", 14),
+    Step("ranks", "Two processes under torchrun", f"{HERE}.ranks:ranks", 8),
+    Step("tutorials", "Training steps of tutorials 5 and 6", f"{HERE}.workloads:tutorials", 10),
+    Step("open-neuromorphic", "Open Neuromorphic's workload", f"{HERE}.workloads:open_neuromorphic", 16),
+    Step("conformance-torch", "Conformance: torch engine on CUDA", f"{HERE}.suites:conformance_torch", 16),
+    Step("conformance-cupy", "Conformance: CuPy engine", f"{HERE}.suites:conformance_cupy", 16),
 )
 
 

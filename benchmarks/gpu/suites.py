@@ -62,6 +62,7 @@ def run(record: Record, arguments: Sequence[str], rehearsal: Sequence[str]) -> N
     """
     import pytest
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each worker: together they take the cores
     watch = Watch(record)
     several = importlib.util.find_spec("xdist") is not None
     workers = min(record.size(WORKERS, 2), os.cpu_count() or 1)

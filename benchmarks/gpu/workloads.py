@@ -20,12 +20,12 @@ def settings(record: Record) -> Settings:
 
 
 def tutorials(record: Record) -> None:
-    """Neurons alone, and training steps of tutorials 5 and 6."""
+    """Training steps of tutorials 5 and 6, and neurons alone."""
     from benchmarks.workloads import neurons, tutorial5, tutorial6
 
     _begin(record)
     some = settings(record)
-    for module in (neurons, tutorial5, tutorial6):
+    for module in (tutorial5, tutorial6, neurons):
         wanted = (group for group in module.groups(some) if any(some.wants(side) for side in group.sides))
         groups = record.size(wanted, _first(wanted))
         measure(record, module.WORKLOAD.title, groups, some, 10)
