@@ -72,6 +72,29 @@ def colours(png):
     return len(set(zlib.decompress(pixels)))
 
 
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ("--epochs", "train.epochs"),
+        ("--lr", "train.optimizer.lr"),
+        ("--batch-size", "data.batch_size"),
+        ("--seed", "seed"),
+    ],
+)
+def test_an_option_that_is_a_key_of_run_files(spikecore, option, key):
+    code, _, error = spikecore("train", RUN_FILE, option, "3")
+    assert code == cli.USAGE
+    assert f"No such option: {option}" in error
+    assert f"{key} is a key of run files: write --set {key}=VALUE" in error
+
+
+@pytest.mark.parametrize("words", [("train", RUN_FILE, "--nonsense"), ("engines", "--epochs", "3")])
+def test_an_option_that_is_no_key(spikecore, words):
+    code, _, error = spikecore(*words)
+    assert code == cli.USAGE
+    assert "key of run files" not in error
+
+
 # ---- train ---------------------------------------------------------------------------------------------------------
 
 

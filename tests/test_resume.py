@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 
@@ -78,6 +80,29 @@ def test_resuming_is_bit_identical(model, tmp_path):
         same(resumed.params(), whole.params())
         same(resumed.state()["optimizer"], whole.state()["optimizer"])
         assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_goes_on_like_the_model_itself(model, copied):
+    """A pickle is how a model reaches another process: a pool of workers, a cluster."""
+    model.fit(BATCHES, epochs=1, **TRAINING)
+    other = copied(model)
+    assert repr(other) == repr(model)
+    assert other.history == model.history
+    model.fit(BATCHES, epochs=1, **TRAINING)
+    assert other.executor.steps_done == 3
+    other.fit(BATCHES, epochs=1, **TRAINING)
+    same(other.state()["params"], model.state()["params"])
+    same(other.state()["optimizer"], model.state()["optimizer"])
+    assert len(other.history) == len(model.history) == 2
+
+
+@pytest.mark.parametrize("options", [{"fused": False}, {"checkpoint_every": 3}, {"sparse_backward": 0.01}])
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_an_engine_reaches_another_process_with_its_options(name, options):
+    engine = pickle.loads(pickle.dumps(sc.get_engine(name, dtype="float64", **options)))
+    assert engine.dtype == "float64"
+    assert {option: getattr(engine, option) for option in options} == options
 
 
 def test_resume_needs_the_same_optimiser(model):

@@ -29,6 +29,7 @@ try:
     from spikecore.cli.lock import Occupied
     from spikecore.cli.messages import ConfigError
     from spikecore.cli.options import epilog
+    from spikecore.cli.run_file import keys_called
     from spikecore.datasets import DataError
     from spikecore.utils import keep_memory
 except ModuleNotFoundError as missing:  # any package outside this extra is a fault of the installation: raise it
@@ -137,6 +138,9 @@ def _explained(error: BaseException) -> int:
     """Print what went wrong, and return the exit code."""
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's errors; their module depends on its version
         error.show()
+        if hasattr(error, "option_name") and "sets" in [each.name for each in error.ctx.command.params]:  # type: ignore
+            for key in keys_called(error.option_name.lstrip("-")):
+                print(f"{key} is a key of run files: write --set {key}=VALUE", file=sys.stderr)
         return USAGE
     if isinstance(error, (Interrupted, KeyboardInterrupt)):
         print(f"\n{error}" if error.args else "\ninterrupted", file=sys.stderr)  # behind the terminal's ^C

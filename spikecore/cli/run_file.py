@@ -19,7 +19,7 @@ from spikecore.api.core.engines import ENVIRONMENT, engines, no_engine
 from spikecore.api.core.messages import unknown
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.learning.steps import stepwise
-from spikecore.cli.data_tables import PATHS, AnyData
+from spikecore.cli.data_tables import PATHS, TABLES, AnyData
 from spikecore.cli.messages import ConfigError, problems
 from spikecore.cli.origins import Setting, leaves, lines_of, marked, settings
 from spikecore.cli.schema import (
@@ -122,6 +122,16 @@ class RunFile(Section):
     def plain(self) -> Dict[str, Any]:
         """All keys and values as dicts, lists, numbers and texts. Keys whose value is None are left out."""
         return self.model_dump(exclude_none=True)
+
+
+def keys_called(word: str) -> List[str]:
+    """The keys of a run file whose last part is ``word``, with dashes for underscores as options have them."""
+    name = word.replace("-", "_")
+    if name in ("lr", "learning_rate"):
+        return ["train.optimizer.lr"]
+    tables: Dict[str, Any] = {"": [RunFile], "train": [Train], "data": TABLES.values()}
+    found = [place for place, models in tables.items() if any(name in model.model_fields for model in models)]
+    return [f"{place}.{name}" if place else name for place in found]
 
 
 # ---- reading and writing -------------------------------------------------------------------------------------------

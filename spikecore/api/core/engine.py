@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import inspect
 import random
 from typing import (
@@ -58,8 +59,18 @@ class Engine(abc.ABC):
     device: str
     dtype: str
     xp: Vocabulary
+    _made_of: Tuple[Tuple[Any, ...], Dict[str, Any]]
     modules: Tuple[str, ...] = ()
     has_double: bool = True
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        engine = super().__new__(cls)
+        engine._made_of = arguments, options
+        return engine
+
+    def __reduce__(self) -> Any:  # to another process goes what it was made of: namespaces and kernels do not
+        arguments, options = self._made_of
+        return functools.partial(type(self), *arguments, **options), ()
 
     def _repr_html_(self) -> str:
         rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]

@@ -620,6 +620,19 @@ class Model(OwnLoop):
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
         return other
 
+    def __getstate__(self) -> Dict[str, Any]:
+        """What goes into a pickle, and so to another process: the weights as NumPy arrays, not the executor."""
+        weights = None if self._executor is None else self.state()
+        return {**vars(self), "_executor": weights}
+
+    def __setstate__(self, kept: Dict[str, Any]) -> None:
+        weights = kept["_executor"]
+        own = {"history": History(dict(row) for row in kept["history"]), "unfinished": copy(kept["unfinished"])}
+        vars(self).update(kept, _executor=None, **own)
+        if weights is not None:
+            shape: Any = self.input_shape  # not None, since there are weights
+            self._executor, _ = self._holder(shape, weights, None, self.optimizer)
+
     @checked
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:
         """Write the model to one file: architecture as JSON, arrays as safetensors. See ``spikecore.load``.

@@ -52,7 +52,7 @@ class IpuExecutor(ProgramExecutor):
         if self.optimizer is not None and self.loss is not None:
             optimizers.build(_Nothing(), self.optimizer, [], self.lr, {})
 
-    def step(  # type: ignore[override]  (without lengths)
+    def step(  # type: ignore[override]
         self, inputs: Any, targets: Any, *, steps: Optional[int] = None, key: Optional[Key] = None, state: Any = None
     ) -> Tuple[float, Output]:
         x, y = self.batch(inputs, targets)
