@@ -1,4 +1,4 @@
-"""How initial weights and parameters are drawn; see ``spikecore.api.core.initialisers``.
+"""How initial weights and parameters are drawn; see ``spikecore.api.core.initialisers`` and ``weight_initialisers``.
 
 For the fields ``weight_init`` and ``bias_init`` of layers, ``recurrent_init`` of ``RLeaky`` and ``RSynaptic``, and for
 ``sc.learn`` and ``sc.learn_tau``. The numbers depend on the model's seed and the parameter's name, not on the engine.
@@ -6,13 +6,13 @@ For the fields ``weight_init`` and ``bias_init`` of layers, ``recurrent_init`` o
 
 from spikecore.api.core.initialisers import Initialiser as Initialiser
 from spikecore.api.core.initialisers import constant as constant
-from spikecore.api.core.initialisers import fluctuation as fluctuation
 from spikecore.api.core.initialisers import gamma as gamma
-from spikecore.api.core.initialisers import identity as identity
-from spikecore.api.core.initialisers import kaiming_normal as kaiming_normal
-from spikecore.api.core.initialisers import kaiming_uniform as kaiming_uniform
 from spikecore.api.core.initialisers import normal as normal
-from spikecore.api.core.initialisers import orthogonal as orthogonal
 from spikecore.api.core.initialisers import uniform as uniform
-from spikecore.api.core.initialisers import xavier_normal as xavier_normal
-from spikecore.api.core.initialisers import xavier_uniform as xavier_uniform
+from spikecore.api.core.weight_initialisers import fluctuation as fluctuation
+from spikecore.api.core.weight_initialisers import identity as identity
+from spikecore.api.core.weight_initialisers import kaiming_normal as kaiming_normal
+from spikecore.api.core.weight_initialisers import kaiming_uniform as kaiming_uniform
+from spikecore.api.core.weight_initialisers import orthogonal as orthogonal
+from spikecore.api.core.weight_initialisers import xavier_normal as xavier_normal
+from spikecore.api.core.weight_initialisers import xavier_uniform as xavier_uniform

@@ -96,7 +96,7 @@ ANNOTATIONS = {
     **{name: "callable" for name in ("Encoder", "Schedule")},
     "Callbacks": "callbacks",
     "Initialiser": "initialiser",
-    "Tuple[Group, ...]": "groups",
+    "Sequence[Group]": "groups",
     "Each": "word",
     "Source": "model",
     "Energy": "model",

@@ -341,6 +341,27 @@ def test_optimizers(read, table):
     assert trained(run).optimizer == made(table)
 
 
+def test_a_group_that_matches_nothing_leaves_no_directory(read):
+    run = read(readout(4), optimizer={"kind": "SGD", "groups": [{"match": "7.*", "frozen": True}]})
+    wrong = r"train.optimizer.groups: match='7\.\*' matches no parameter; the network has 0.weight, 0.bias"
+    with pytest.raises(ConfigError, match=wrong), Run(run).start():
+        pass
+
+
+def test_several_metrics_and_what_watches_them(read):
+    watched = {
+        "metric": ["accuracy", "accuracy_temporal", {"kind": "accuracy_membrane", "over_time": "mean"}],
+        "schedule": {"kind": "reduce_on_plateau", "monitor": "val_accuracy_temporal"},
+        "early_stopping": {"monitor": "val_accuracy_membrane"},
+    }
+    history = trained(read(readout(4), **watched)).history
+    columns = ["loss", "accuracy", "accuracy_temporal", "accuracy_membrane"]
+    assert {*columns, *(f"val_{name}" for name in columns)} <= set(history[0])
+    for key in ("schedule", "early_stopping"):
+        with pytest.raises(ConfigError, match=f"train.{key}.monitor = 'val_accuracy_rate'.*unknown column"):
+            read(readout(4), **{**watched, key: {**watched[key], "monitor": "val_accuracy_rate"}})
+
+
 @each("schedules")
 def test_schedules(read, table):
     """D1."""

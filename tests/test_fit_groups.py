@@ -143,3 +143,6 @@ def test_resume_wants_the_same_groups():
 def test_the_ipu_engine_refuses_groups():
     with pytest.raises(NotImplementedError, match="engine 'ipu' trains all parameters with the same options"):
         build(simulation, FROZEN, [], 0.01, {})
+    ipu = model("numpy", "float32").to_engine("ipu", simulate=True)
+    with pytest.raises(NotImplementedError, match="leave groups out"):
+        fit(ipu)

@@ -9,8 +9,9 @@ import pytest
 
 import spikecore as sc
 from spikecore import init
-from spikecore.api.core.initialisers import drawn, fans
+from spikecore.api.core.initialisers import drawn
 from spikecore.api.core.layer import Key
+from spikecore.api.core.weight_initialisers import fans
 from spikecore.api.training.description import build, known_classes
 
 KEY = Key((5, "init"))

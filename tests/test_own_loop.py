@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -183,6 +185,14 @@ def test_after_it_fit_goes_on_with_the_moments(model):
     model.fit(BATCHES, num_steps=4, optimizer=ADAM, progress=False)
     assert model.state()["step"] == 6
     assert model.epochs_done == 1
+
+
+def test_a_pickled_model_goes_on(model):
+    model.train_step(*BATCHES[0], num_steps=4, optimizer=ADAM)
+    other = pickle.loads(pickle.dumps(model))
+    for one in (model, other):
+        one.train_step(*BATCHES[1], num_steps=4)
+    same(other, model)
 
 
 def test_on_the_ipu_engine():

@@ -209,7 +209,8 @@ class Run:
         a directory is made, so that a run file with mistakes leaves none.
 
         Raises:
-            ConfigError: encoder, network, loss and data do not fit each other.
+            ConfigError: encoder, network, loss and data do not fit each other, or a group of the optimiser matches no
+                parameter.
         """
         model = self.new_model()
         self.trackers()
@@ -224,6 +225,10 @@ class Run:
                 check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
         except ValueError as error:
             raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
+        try:
+            self.config.train.optimizer.make().by_name(model.params())
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
         return model
 
     def train(

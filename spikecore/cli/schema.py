@@ -10,7 +10,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from typing import Any, Callable, ClassVar, Dict, List, Literal, Optional, Tuple, Type, Union, get_args, get_origin
+from typing import (
+    Any,
+    Callable,
+    ClassVar,
+    Dict,
+    List,
+    Literal,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+    get_args,
+    get_origin,
+)
 
 import numpy as np
 from pydantic import (
@@ -293,7 +307,7 @@ AnyEncoder = tagged(
 )
 AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss")
 AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
-TYPES[Tuple[Group, ...]] = List[model_of("Group", Group, _fields(Group))]  # type: ignore[misc]
+TYPES[Sequence[Group]] = List[model_of("Group", Group, _fields(Group))]  # type: ignore[misc]
 AnyOptimizer = tagged(named(Optimizer), default="Adam")
 AnySchedule = tagged(named(object, schedule), default="constant")
 Stopping = model_of("EarlyStopping", EarlyStopping, _fields(EarlyStopping))

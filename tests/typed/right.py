@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import spikecore as sc
-from spikecore import backprop, datasets, functional, schedule, spikegen, surrogate
+from spikecore import backprop, datasets, functional, init, schedule, spikegen, surrogate
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,27 @@ model.fit(
 )
 model.fit([(X, LABELS)], lambda out, targets: out.spikes.mean(), schedule=lambda epoch, epochs: 0.5, num_steps=2)
 model.fit(datasets.Loader(X, LABELS, batch_size=2), num_steps=2, learning="bptt")
+
+
+class Stop:
+    """A callback for steps alone."""
+
+    def after_step(self, model: sc.Model, step: sc.Step) -> bool:
+        return step.loss < 0.1 and step.batch > 2
+
+
+drawn = sc.Sequential(
+    sc.Linear(16, 6, weight_init=init.orthogonal(0.9), bias_init=init.constant()),
+    sc.RLeaky(beta=sc.learn_tau(init.gamma(5.0)), linear_features=6, recurrent_init=init.identity(0.9)),
+    sc.Leaky(beta=sc.learn(init.uniform(0.8, 0.9), per="neuron")),
+)
+own = sc.Model(sc.Sequential(sc.Flatten(), drawn), "numpy", input_shape=(1, 4, 4))
+groups = [sc.Group("*.bias", weight_decay=0.0), sc.Group("*.beta", lr=1e-2)]
+adam = sc.Adam(lr=1e-3, groups=groups)
+own.fit([(X, LABELS)], optimizer=adam, num_steps=2, callbacks=(Stop(),), schedule=schedule.one_cycle(), progress=False)
+own.train_step(X, LABELS, optimizer=sc.SGD(lr=0.1), num_steps=2, clip_norm=1.0, seed=(3, "a"), first=4)["loss"]
+value, grads = own.value_and_grad(X, LABELS, num_steps=2)
+own.apply({name: 0.5 * grad for name, grad in grads.items()}, optimizer=adam)
 
 out = model(X, num_steps=3, record=True)
 model(torch.zeros(4, 1, 4, 4), num_steps=3, record=["4", "5"])

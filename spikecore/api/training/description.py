@@ -12,7 +12,7 @@ import sys
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Type, Union
 
 from spikecore.api import neurons, surrogate
-from spikecore.api.core import initialisers
+from spikecore.api.core import initialisers, weight_initialisers
 from spikecore.api.core.files import plain
 from spikecore.api.core.foreign import LAYERS
 from spikecore.api.core.initialisers import Initialiser
@@ -35,7 +35,17 @@ class CheckpointError(ValueError):
 def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
     bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, optimizers.Group, Initialiser, quant.state_quant)
-    modules = (containers, initialisers, layers, neurons, normalisation, optimizers, quant, surrogate)
+    modules = (
+        containers,
+        initialisers,
+        weight_initialisers,
+        layers,
+        neurons,
+        normalisation,
+        optimizers,
+        quant,
+        surrogate,
+    )
     around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
     return {
         **{name: vars(sys.modules[place])[name] for name, place in around.items() if place in sys.modules},

@@ -657,7 +657,7 @@ class Model(OwnLoop):
     def __getstate__(self) -> Dict[str, Any]:
         """What goes into a pickle, and so to another process: the weights as NumPy arrays, not the executor."""
         weights = None if self._executor is None else self.state()
-        return {**vars(self), "_executor": weights}
+        return {**vars(self), "_executor": weights, "compiled": None}
 
     def __setstate__(self, kept: Dict[str, Any]) -> None:
         weights = kept["_executor"]

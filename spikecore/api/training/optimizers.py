@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Dict, Iterable, Optional, Tuple
+from typing import Any, ClassVar, Dict, Iterable, Optional, Sequence, Tuple
 
 from spikecore.api.core.sizes import is_finite
 from spikecore.api.core.words import Array, Vocabulary
@@ -90,7 +90,7 @@ class Optimizer(_Ranged):
 
     lr: float = 1e-3
     weight_decay: float = 0.0
-    groups: Tuple[Group, ...] = ()
+    groups: Sequence[Group] = ()
 
     told: ClassVar[Tuple[str, ...]] = ("lr",)
 

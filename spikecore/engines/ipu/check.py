@@ -162,6 +162,8 @@ def _check_optimizer(report: CheckReport, optimizer: Any) -> None:
         report.add(
             Finding("optimiser", "", f"{kinds[0]} is a subclass: its Python step is ignored", "Use the class itself")
         )
+    if ours and optimizer.groups:
+        report.add(Finding("optimiser", "", "groups of parameters do not run on an IPU yet", "Leave groups out"))
     if any(group.get("amsgrad") for group in getattr(optimizer, "param_groups", ())):
         report.add(Finding("optimiser", "", "amsgrad does not exist on an IPU", "Use amsgrad=False"))
     groups = getattr(optimizer, "param_groups", [{"dampening": getattr(optimizer, "dampening", 0.0)}])
