@@ -115,7 +115,7 @@ def test_fifty_kills(tmp_path):
     middle = [row for row in hit if any("next one" in said for said in row["said"])]
     print(
         f"{len(rows)} kills within runs of {report['duration']:.1f} s, {len(hit)} while the rank was running, "
-        f"{len(middle)} saved within an epoch; all ranks gone after at most {max(row['seconds'] for row in rows):.2f} s, "
+        f"{len(middle)} saved within an epoch; all gone after at most {max(row['seconds'] for row in rows):.2f} s, "
         f"checkpoints whole, {sum(row['equal'] for row in rows)} resumed to the same bits"
     )
     check(report)
