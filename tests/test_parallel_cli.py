@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -246,3 +248,35 @@ def test_a_killed_process_ends_the_other(done):
     assert said.startswith("another rank has ended, or does not answer (")
     assert said.endswith("To continue: torchrun --nproc-per-node 2 -m spikecore train killed --resume")
     assert sc.load(folder / "killed" / "model.safetensors", engine="torch").epochs_done >= 1
+
+
+RESTARTED = """
+import os, signal, sys, threading, time
+sys.path.insert(0, {tests!r})
+from test_parallel_cli import train
+
+def die():
+    while not os.path.exists("again/history.jsonl"):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and os.environ["RANK"] == "1":
+    threading.Thread(target=die, daemon=True).start()
+train("again", "-s", "train.epochs=30")()
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_what_was_killed(tmp_path):
+    (tmp_path / "ranks.py").write_text(RESTARTED.format(tests=str(Path(__file__).parent)))
+    command = "-m torch.distributed.run --nproc-per-node 2 --max-restarts 1 --master-port 29541 ranks.py".split()
+    env = {**os.environ, "PYTHONPATH": str(RUN_FILE.parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "local_rank: 1" in done.stderr  # torchrun names the rank
+    assert "another rank has ended" in done.stderr
+    assert len(lines(tmp_path / "again")) == 30
+    epochs = [json.loads(line)["epoch"] for line in lines(tmp_path / "again")]
+    assert epochs == list(range(1, 31))

@@ -64,9 +64,9 @@ def kill_at_random(folder, kills, seed):
     whole = finished(WORLD, train("whole"), folder, "whole")
     assert set(whole.codes.values()) == {0}, whole.said
     wanted, duration = weights("whole/model.safetensors"), max(whole.ends.values())
-    rows = []
-    for number in range(int(kills)):
-        out, rank, moment = f"run{number}", draw.randrange(WORLD), draw.uniform(0.0, duration)
+    rows, hits, longest = [], 0, duration
+    while hits < int(kills):
+        out, rank, moment = f"run{len(rows)}", draw.randrange(WORLD), draw.uniform(0.0, longest)
         hit = world(WORLD, train(out), folder, out)
         hit.wait(moment)
         before = dict(hit.codes)
@@ -88,6 +88,8 @@ def kill_at_random(folder, kills, seed):
         if not row["equal"]:
             row["again"] = resumed.said
         rows.append(row)
+        hits += row["codes"][rank] == -signal.SIGKILL
+        longest = min([longest, *hit.ends.values()]) if before else longest  # the next one is to be hit
     print(json.dumps({"duration": duration, "rows": rows}))
 
 
