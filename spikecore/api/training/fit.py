@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Protocol, Sequence
+from typing import Any, Dict, Generator, Iterator, NamedTuple, Optional, Protocol, Sequence
 
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
@@ -105,6 +105,9 @@ class Training:
     accumulate: int = 1
     ranks: Ranks = field(default_factory=Ranks)
     bar: Progress = field(init=False, repr=False)  # of all epochs
+    given: Optional[Generator[Part, None, None]] = field(
+        default=None, init=False, repr=False
+    )  # this rank's parts in this epoch
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
@@ -167,6 +170,8 @@ class Training:
             complete = True
         finally:
             self.bar.close(complete=complete)
+            if self.given is not None:
+                self.given.close()  # after an error, too: the data may have processes that load ahead
         return history
 
     def _called(self, row: Row) -> bool:
@@ -235,7 +240,7 @@ class Training:
 
         Before each batch the ranks meet: all stop at the same one, for an error or a signal to one of them.
         """
-        given = parts(self.data, self.feed, self.loss, self.ranks, mean.batches)
+        given = self.given = parts(self.data, self.feed, self.loss, self.ranks, mean.batches)
         while True:
             error, part, batch = None, None, None
             try:

@@ -8,7 +8,7 @@ import re
 import sys
 import zlib
 from itertools import islice
-from typing import Any, Dict, Iterable, Iterator, List, Literal, NamedTuple, Optional, Sequence, get_args
+from typing import Any, Dict, Generator, Iterable, Iterator, List, Literal, NamedTuple, Optional, Sequence, get_args
 
 from spikecore.api.core.host import to_numpy
 from spikecore.api.core.messages import unknown
@@ -153,7 +153,9 @@ def too_small(count: int, ranks: Ranks) -> RankError:
     )
 
 
-def parts(data: Any, feed: Feed, loss: Any, ranks: Ranks, skip: int = 0, empty: bool = False) -> Iterator[Part]:
+def parts(
+    data: Any, feed: Feed, loss: Any, ranks: Ranks, skip: int = 0, empty: bool = False
+) -> Generator[Part, None, None]:
     """This rank's parts of the batches of an epoch.
 
     Args:
