@@ -4,7 +4,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
+.PHONY: help demo test slow faults peers gpu test-ipu-env coverage lint format type stub tutorials docs site-pictures package clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: .venv/extras-test  ## the default test suite
 
 slow: .venv/extras-test  ## the tests that take long
 	$(PYTEST) -m slow
+
+faults: .venv/extras-test  ## kill one of four processes that train together, 50 times
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/test_parallel_faults.py
 
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
 	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py tests/test_nir_peers.py \

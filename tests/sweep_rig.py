@@ -66,7 +66,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    **{kind: "word" for kind in "str Inverse Kind Pattern Per Reduction Reset".split()},
+    **{kind: "word" for kind in "str Inverse Kind Parallel Pattern Per Reduction Reset".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",

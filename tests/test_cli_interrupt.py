@@ -87,8 +87,8 @@ def test_before_the_first_epoch_ends_its_batches_are_saved_if_there_are_any(tmp_
     code, _, error = interrupted_when(process, lambda: (tmp_path / "run" / "run.toml").exists())
     assert code == INTERRUPTED, error
     found = re.search(
-        r"interrupted: (the first epoch was not finished|0 of \d+ epochs and \d+ batch(es)? of the next one are saved). "
-        r"To continue: spikecore train run --resume",
+        r"interrupted: (the first epoch was not finished|0 of \d+ epochs and \d+ batch(es)? of the next one are saved)"
+        r"\. To continue: spikecore train run --resume",
         error,
     )
     assert found, error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -115,6 +117,13 @@ def scenarios(folder):
     worlds["again"] = finished(2, again, folder, "again", TORCHELASTIC_RESTART_COUNT=1)
     worlds["whole"] = finished(2, train("whole", "-s", f"train.epochs={epochs}"), folder, "whole")
 
+    # one of two is killed
+    killed = world(2, train("killed", "-s", "train.epochs=200"), folder, "killed")
+    killed.wait(60, until=Path(folder, "killed", "history.jsonl").exists)
+    when = killed.kill(1)
+    killed.wait(60)
+    worlds["killed"], gone = killed, max(killed.ends.values()) - when
+
     # one process alone, continued by two; and one whose step takes longer than it has
     worlds["alone"], epochs = stopped_by_sigterm(1, folder, "alone")
     worlds["by two"] = finished(2, train("alone", "--resume", "-s", f"train.epochs={epochs}"), folder, "by two")
@@ -125,7 +134,7 @@ def scenarios(folder):
     late.wait(60)
     worlds["late"] = late
     found = {name: {"codes": one.by_rank(), "said": one.said} for name, one in worlds.items()}
-    print(json.dumps({**found, "seconds": late.ends[0] - when}))
+    print(json.dumps({**found, "seconds": late.ends[0] - when, "gone": gone}))
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +237,46 @@ def test_a_step_that_takes_longer_than_save_within_is_cut(done):
     assert found["late"]["codes"] == [TERMINATED]
     assert found["seconds"] < 10
     assert "terminated 0.5 s after SIGTERM, within a step: the first epoch was not finished" in found["late"]["said"][0]
+
+
+def test_a_killed_process_ends_the_other(done):
+    """What the other one has learned since the last epoch is saved. ``make faults`` does this fifty times."""
+    folder, found = done
+    assert found["killed"]["codes"] == [RUNTIME, -signal.SIGKILL]
+    assert found["gone"] < 30
+    said = found["killed"]["said"][0].splitlines()[-1]
+    assert said.startswith("another rank has ended, or does not answer (")
+    assert said.endswith("To continue: torchrun --nproc-per-node 2 -m spikecore train killed --resume")
+    assert sc.load(folder / "killed" / "model.safetensors", engine="torch").epochs_done >= 1
+
+
+RESTARTED = """
+import os, signal, sys, threading, time
+sys.path.insert(0, {tests!r})
+from test_parallel_cli import train
+
+def die():
+    while not os.path.exists("again/history.jsonl"):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and os.environ["RANK"] == "1":
+    threading.Thread(target=die, daemon=True).start()
+train("again", "-s", "train.epochs=30")()
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_what_was_killed(tmp_path):
+    (tmp_path / "ranks.py").write_text(RESTARTED.format(tests=str(Path(__file__).parent)))
+    command = "-m torch.distributed.run --nproc-per-node 2 --max-restarts 1 --master-port 29541 ranks.py".split()
+    env = {**os.environ, "PYTHONPATH": str(RUN_FILE.parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "local_rank: 1" in done.stderr  # torchrun names the rank
+    assert "another rank has ended" in done.stderr
+    assert len(lines(tmp_path / "again")) == 30
+    epochs = [json.loads(line)["epoch"] for line in lines(tmp_path / "again")]
+    assert epochs == list(range(1, 31))

@@ -69,7 +69,11 @@ def joined() -> Iterator[Ranks]:
         torch.cuda.set_device(here)
     if os.environ.get("OMP_NUM_THREADS", "1") == "1":  # what torchrun sets if nobody has said a number
         torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))))
-    collective(dist.init_process_group)("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+    store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    # After a restart the store may still have addresses of processes that have ended: each attempt has its own names.
+    fresh = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    options: Any = {"store": fresh, "rank": number, "world_size": size, "timeout": TIMEOUT}
+    collective(dist.init_process_group)("cpu:gloo,cuda:nccl" if cuda else "gloo", **options)
     try:
         yield ranks_of()
     finally:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from typing import Any, Dict, Iterator, List
 
+ONCE = 2.0  # seconds: of one Ctrl-C a process hears from the terminal, and then from torchrun
 _noted: List[int] = []  # signals that wait for the end of a step; they are for the whole process
+_interrupted: Dict[str, float] = {}  # when the first Ctrl-C came
 
 
 class Terminated(SystemExit):
@@ -50,7 +53,8 @@ def wholly() -> Iterator[None]:
 def noting(*numbers: int) -> Iterator[None]:
     """Note signals instead of acting on them: the block asks ``noted`` where it can stop.
 
-    A handler of somebody else's for SIGTERM stays. A second Ctrl-C interrupts the block at once.
+    A handler of somebody else's for SIGTERM stays. A second Ctrl-C, some seconds later, interrupts the block at
+    once.
 
     Raises:
         Terminated, KeyboardInterrupt: at the end of the block, if a signal has come and nothing else is raised.
@@ -69,6 +73,8 @@ def noting(*numbers: int) -> Iterator[None]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         _noted[:] = [number for number in _noted if number not in handlers]
+        if signal.SIGINT in handlers:
+            _interrupted.clear()
 
 
 def noted() -> int:
@@ -91,5 +97,6 @@ def obey(number: int) -> None:
 
 def _note(number: int, _: Any) -> None:
     _noted.append(number)
-    if _noted.count(signal.SIGINT) > 1:
+    now = time.monotonic()
+    if number == signal.SIGINT and now - _interrupted.setdefault("at", now) > ONCE:
         raise KeyboardInterrupt

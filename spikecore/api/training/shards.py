@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+import sys
 import zlib
 from itertools import islice
 from typing import Any, Dict, Generator, Iterable, Iterator, List, Literal, NamedTuple, Optional, Sequence, get_args
@@ -282,13 +283,11 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
     """
     if ranks.size == 1:
         return
-    from spikecore import __version__  # the package, which is complete by now
-
     state = model.executor.state()
     arrays = {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
     ranks.compare(
         {
-            "spikecore": __version__,
+            "spikecore": sys.modules["spikecore"].__version__,
             "Python": platform.python_version(),
             **ranks.versions(),
             "dtype": model.engine.dtype,
