@@ -34,8 +34,8 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "sc": "spikecore",
     "snn": "spikecore.nn",
     "transforms": "spikecore.datasets.transforms",
-    **{name: f"spikecore.{name}" for name in "backprop datasets functional init nir schedule spikegen spikeplot".split()},
-    **{name: f"spikecore.{name}" for name in "surrogate tracking utils".split()},
+    **{name: f"spikecore.{name}" for name in "backprop datasets functional init nir schedule spikegen".split()},
+    **{name: f"spikecore.{name}" for name in "spikeplot surrogate tracking utils".split()},
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")
 

@@ -122,7 +122,9 @@ def _parallel(complete: List[Row], axes: List[Axis], metric: str, best: Row) -> 
     ranked = sorted(complete, key=lambda row: abs(row[metric] - best[metric]), reverse=True)
     for rank, row in enumerate(ranked, start=1):
         heights = [_height(axis, axis.place(row), span) for axis, span in zip(every, spans)]
-        style = {"color": ORANGE, "linewidth": 2.2, "zorder": 3} if row is best else {"color": BLUE, "linewidth": 1.0}
+        style: Dict[str, Any] = {"color": BLUE, "linewidth": 1.0}
+        if row is best:
+            style = {"color": ORANGE, "linewidth": 2.2, "zorder": 3}
         ax.plot(range(len(every)), heights, alpha=1.0 if row is best else 0.15 + 0.6 * rank / len(ranked), **style)
     for place, (axis, span) in enumerate(zip(every, spans)):
         ax.axvline(place, color=GREY, linewidth=0.8, zorder=1)

@@ -54,7 +54,6 @@ class Engine(abc.ABC):
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
         has_double: whether it can compute in "float64".
         plans_memory: whether its executors keep a memory budget.
-        approximates: the options of this engine that make its results approximate, as text; "" if there are none.
     """
 
     name: str
@@ -65,7 +64,6 @@ class Engine(abc.ABC):
     modules: Tuple[str, ...] = ()
     has_double: bool = True
     plans_memory: bool = False
-    approximates: str = ""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Any:
         engine = super().__new__(cls)
@@ -209,6 +207,11 @@ class Engine(abc.ABC):
     #: What to do where several processes have been started and shall train together, as the end of a sentence.
     together: str = "use engine 'torch' (--engine torch), since this engine trains in one process"
 
+    @property
+    def approximates(self) -> str:
+        """The options of this engine that make its results approximate, as text; "" if there are none."""
+        return ""
+
     def ranks(self) -> Ranks:
         """The processes that train a model of this engine together, this one among them."""
         return Ranks()
@@ -236,8 +239,8 @@ class Engine(abc.ABC):
             params, buffers: its initial weights and buffers, as NumPy arrays by name.
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
-            **options: ``clip_norm``, ``window``, for metrics ``record``, ``ranks`` where several processes train, and where
-                asked for ``memory`` and ``accumulates``.
+            **options: ``clip_norm``, ``window``, for metrics ``record``, ``ranks`` where several processes train, and
+                where asked for ``memory`` and ``accumulates``.
         """
 
 
