@@ -106,7 +106,7 @@ class Training:
     accumulate: int = 1
     ranks: Ranks = field(default_factory=Ranks)
     bar: Progress = field(init=False, repr=False)  # of all epochs
-    given: Optional[Generator[Part, None, None]] = field(default=None, init=False, repr=False)  # of this epoch
+    given: Optional[Generator[Part, None, None]] = field(default=None, init=False, repr=False)  # parts of this epoch
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:

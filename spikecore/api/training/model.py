@@ -52,8 +52,9 @@ from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
-from spikecore.api.training.shards import Parallel, compare, ranks_for, sharded
+from spikecore.api.training.shards import sharded
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
+from spikecore.api.training.together import Parallel, compare, ranks_for
 from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
 
