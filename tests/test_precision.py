@@ -152,8 +152,7 @@ def test_activity_counts_exactly():
     net = sc.Sequential(sc.Conv2d(64, 2, 3), sc.Leaky())
     x = np.ones((1, 2, 64, 5, 5), np.float32)
     counts = [
-        functional.activity(sc.Model(net, "torch", precision=p), x).synapses[0].synops
-        for p in ("bf16", "float32")
+        functional.activity(sc.Model(net, "torch", precision=p), x).synapses[0].synops for p in ("bf16", "float32")
     ]
     assert counts[0] == counts[1] == 3 * 3 * 64 * 9 * 2  # of one sample and step
 

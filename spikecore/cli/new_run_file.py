@@ -35,6 +35,7 @@ POSSIBLE: Dict[str, Any] = {
     "clip_norm": 1.0,
     "window": 5,
     "update_every": 5,
+    "memory": "8GB",
     "early_stopping": {"patience": 5, "monitor": "val_loss"},
     "schedule": "cosine",
 }

@@ -22,6 +22,7 @@ from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
 from spikecore.api.training.batching import Encoder, Feed, Input
+from spikecore.api.training.budgets import Bytes, budget_of
 from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.data import are_arrays, batches_of, first_sample_shape
@@ -132,11 +133,11 @@ class Model:
         """
         model = cls.__new__(cls)
         model._begin(network, engine, seed)
-        model._executor, model.output_shape = model._holder(shape, state, None, optimizer)
+        model._executor, model.output_shape = model.holder(shape, state, None, optimizer)
         model.input_shape, model.optimizer = shape, optimizer
         return model
 
-    def _holder(
+    def holder(
         self, shape: Shape, state: Dict[str, Any], loss: Any, optimizer: Optional[Optimizer], **options: Any
     ) -> Tuple[Executor, Shape]:
         """An executor with the weights and training state in ``state``, and the shape of one sample of the output."""
@@ -313,6 +314,7 @@ class Model:
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
+        memory: Optional[Bytes] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -339,6 +341,7 @@ class Model:
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
+        memory: Optional[Bytes] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -367,6 +370,7 @@ class Model:
         learning: Kind = "bptt",
         update_every: Optional[int] = None,
         accumulate: Size = 1,
+        memory: Optional[Bytes] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -409,6 +413,11 @@ class Model:
             accumulate: how many batches make one update of the weights, by the mean gradient of all their samples: like
                 batches that are so many times larger, in the memory of one. Batch normalisation takes its statistics
                 from each batch. Default 1.
+            memory: how much memory a training step may take, e.g. "512MB", "8GB", or a number of bytes; None, the
+                default: as much as it needs. It counts weights, gradients, the optimiser's slots, the batch and all
+                that is computed between, not the program and the data set. Before the first step the peak is computed
+                from shapes. Where it is too high, groups of layers or steps are computed again, or the batch goes in
+                parts; the gradient stays that of the whole batch. For the torch engine; see docs/memory.md.
             resume: True continues an interrupted fit of this model or of the file it was loaded from, after Ctrl-C with
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
@@ -450,8 +459,9 @@ class Model:
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
         way.check(self.engine, self.executor, loss, window, accumulate)
+        budget = {} if memory is None else budget_of(self.engine, way, memory, accumulate)
         record = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
-        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record)
+        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record, **budget)
         self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
         options: Any = {"learning": way, "window": window, "accumulate": accumulate}
@@ -481,7 +491,7 @@ class Model:
         if resume is False or not same_training(self.optimizer, optimizer):
             state.update(optimizer={}, step=0, scaler=None)
         shape: Any = self.input_shape  # not None, since there are weights
-        executor, _ = self._holder(shape, state, loss, optimizer, **options)
+        executor, _ = self.holder(shape, state, loss, optimizer, **options)
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
 

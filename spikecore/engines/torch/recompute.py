@@ -94,9 +94,7 @@ def by_parts(
 
     states = {name: joined([out.states[name] for out in outs], 1) for name in first.states}
     spikes = _together([out.spikes for out in outs], 1, missing)
-    return replace(
-        first, spikes=spikes, states=Recorded(states), state=joined([out.state for out in outs], 0)
-    ), buffers
+    return replace(first, spikes=spikes, states=Recorded(states), state=joined([out.state for out in outs], 0)), buffers
 
 
 def pieces_of(count: int, parts: int) -> List[slice]:
