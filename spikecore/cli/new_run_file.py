@@ -45,6 +45,7 @@ POSSIBLE: Dict[str, Any] = {
     "jsonl": True,
     "mlflow": {"experiment": "spikecore"},
     "wandb": {"project": "spikecore", "offline": True},
+    "memory": "8GB",
     "early_stopping": {"patience": 5, "monitor": "val_loss"},
     "schedule": "cosine",
 }
