@@ -676,7 +676,7 @@ class Model(OwnLoop):
         vars(self).update(kept, _executor=None, **own)
         if weights is not None:
             shape: Any = self.input_shape  # not None, since there are weights
-            self._executor, _ = self._holder(shape, weights, None, self.optimizer)
+            self._executor, _ = self.holder(shape, weights, None, self.optimizer)
 
     @checked
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:

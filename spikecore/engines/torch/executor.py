@@ -31,8 +31,9 @@ class TorchExecutor(NetworkExecutor):
         plan: how a step keeps the memory budget, a ``MemoryPlan`` after the first step; None without a budget.
     """
 
+    engine: Any  # a TorchEngine
     plan: Any = None
-
+    _planned_for: Tuple[int, ...] = ()  # steps and samples of the plan
     reduction: Optional[Reduction] = None  # of the gradients of several ranks
 
     def place(self, params: Params, buffers: Tree) -> None:
