@@ -46,6 +46,7 @@ POSSIBLE: Dict[str, Any] = {
     "mlflow": {"experiment": "spikecore"},
     "wandb": {"project": "spikecore", "offline": True},
     "memory": "8GB",
+    "save_within": 20.0,
     "early_stopping": {"patience": 5, "monitor": "val_loss"},
     "schedule": "cosine",
 }
