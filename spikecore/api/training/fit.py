@@ -175,9 +175,11 @@ class Training:
                     model.unfinished = None
                 if getattr(self.schedule, "reads_history", False):
                     self.schedule.check_row(row)  # type: ignore[union-attr]
-                if self.looking:
-                    self.diagnosis.look(epoch + 1)
-                if self._called([call for call in self.callbacks if callable(call)], row):
+                with self.bar.aside():  # warnings and callbacks may print
+                    if self.looking:
+                        self.diagnosis.look(epoch + 1)
+                    stops = self._called([call for call in self.callbacks if callable(call)], row)
+                if stops:
                     break
             complete = True
         finally:
@@ -187,7 +189,9 @@ class Training:
         return history
 
     def _begin(self) -> None:
-        """Tell callbacks that training begins, on all ranks."""
+        """Tell callbacks that training begins, on all ranks, which may have different ones."""
+        self.after_step = [callback.after_step for callback in self.callbacks if hasattr(callback, "after_step")]
+        self.steps_told = self.ranks.sums([len(self.after_step)])[0] > 0
         begins = [callback.begin for callback in self.callbacks if hasattr(callback, "begin")]
         self.ranks.alike(lambda: [begin(self.model) for begin in begins])
 
@@ -301,12 +305,11 @@ class Training:
 
     def _stopped(self, epoch: int, mean: Average) -> bool:
         """Tell callbacks of an update; whether one of them stops training."""
-        called = [callback.after_step for callback in self.callbacks if hasattr(callback, "after_step")]
-        if not called:
+        if not self.steps_told:
             return False
         loss, metrics = self.told
         step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.executor.lr)
-        return self._called(called, step)
+        return self._called(self.after_step, step)
 
     def _step(self, epoch: int, mean: Average, batch: Batch) -> None:
         """Learn from a batch, or add its gradient to those that wait for an update."""
