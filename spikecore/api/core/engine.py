@@ -53,7 +53,6 @@ class Engine(abc.ABC):
         modules: top-level names of the array libraries whose arrays ``engine_of`` hands to this engine.
         has_double: whether it can compute in "float64".
         plans_memory: whether its executors keep a memory budget.
-        approximates: the options of this engine that make its results approximate, as text; "" if there are none.
     """
 
     name: str
@@ -63,7 +62,6 @@ class Engine(abc.ABC):
     modules: Tuple[str, ...] = ()
     has_double: bool = True
     plans_memory: bool = False
-    approximates: str = ""
 
     def _repr_html_(self) -> str:
         rows = [("name", self.name), ("device", self.device), ("dtype", self.dtype)]
@@ -178,6 +176,11 @@ class Engine(abc.ABC):
     def unfused(self) -> Engine:
         """The same engine without compiled kernels; ``verify`` uses it as the reference."""
         return self
+
+    @property
+    def approximates(self) -> str:
+        """The options of this engine that make its results approximate, as text; "" if there are none."""
+        return ""
 
     def exact(self) -> Engine:
         """The same engine without options that make its results approximate; ``verify`` judges by this one."""
@@ -313,6 +316,10 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def state(self) -> Dict[str, Any]:
         """Everything a checkpoint needs, as NumPy arrays by name: params, buffers, optimiser slots, step count."""
+
+    def weights(self) -> Dict[str, Any]:
+        """Copies of the parameters alone, as NumPy arrays by name."""
+        return dict(self.state()["params"])
 
     @abc.abstractmethod
     def load(self, state: Dict[str, Any]) -> None:

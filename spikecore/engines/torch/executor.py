@@ -29,7 +29,9 @@ class TorchExecutor(NetworkExecutor):
         plan: how a step keeps the memory budget, a ``MemoryPlan`` after the first step; None without a budget.
     """
 
+    engine: Any
     plan: Any = None
+    _planned_for: Tuple[int, int] = (0, 0)  # steps and samples
 
     def place(self, params: Params, buffers: Tree) -> None:
         super().place(params, buffers)
