@@ -145,7 +145,7 @@ def test_parts_of_a_batch_make_the_gradient_of_the_whole(options):
     budget = int(0.6 * peak(DENSE, **options))
     few = trained(DENSE, memory=budget, **options)
     assert few.executor.plan.means.parts > 1
-    assert few.executor.plan.peak * 1.05 <= budget
+    assert few.executor.plan.peak * 1.1 <= budget
     same(few, trained(DENSE, **options), 1e-10)
 
 
@@ -164,7 +164,7 @@ def test_lengths_belong_to_their_samples():
 def test_batch_statistics_are_those_of_the_whole_batch():
     """A network with batch norm is not divided; groups of layers are computed again."""
     assert "Its batches are not divided" in refused(NORMED)
-    less = trained(NORMED, memory=int(0.95 * peak(NORMED)))
+    less = trained(NORMED, memory=int(1.0 * peak(NORMED)))
     assert less.executor.plan.means.parts == 1
     assert less.executor.plan.means.layers is not None
     same(less, trained(NORMED), 0.0)
@@ -182,8 +182,9 @@ def test_loops_are_computed_again():
         return model
 
     plain = fitted("1TB")
-    less = fitted(int(0.75 * plain.executor.plan.peak))
-    assert less.executor.plan.means == (None, 3, 1)
+    less = fitted(int(0.95 * plain.executor.plan.peak))
+    assert less.executor.plan.means.every == 3
+    assert less.executor.plan.means.parts == 1
     same(less, plain, 0.0)
 
 

@@ -104,7 +104,7 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
         raise ConfigError([f"{job.name}: train.{error}"]) from None
     return Plan(
         engine=model.engine.name,
-        dtype=config.dtype,
+        dtype=config.dtype if config.precision == "float32" else f"{config.dtype}, products in {config.precision}",
         train_samples=len(job.train_set),
         validation_samples=0 if job.held_out is None else len(job.held_out),
         test_samples=len(job.test_set),

@@ -196,7 +196,7 @@ class Model(OwnLoop):
 
     def params(self) -> Dict[str, Any]:
         """Copies of all parameters as NumPy arrays by name, e.g. "0.weight"."""
-        return self.executor.state()["params"]
+        return self.executor.weights()
 
     def state(self) -> Dict[str, Any]:
         """Everything that training changes: params, buffers, optimiser slots, step count, learning rate."""

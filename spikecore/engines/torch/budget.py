@@ -28,7 +28,7 @@ from spikecore.engines.torch.recompute import objective_by_parts
 from spikecore.kernels.readout import bias_fits
 from spikecore.kernels.sparse.behind import ProductBehind
 
-MARGIN = 1.05  # what is not counted, such as the rooms of MKL and oneDNN
+MARGIN = 1.1  # for what is not counted: rooms of MKL and oneDNN, lists of spikes, pages that are used in part
 FEW_PARTS = 8  # of a batch; more are tried where nothing else helps, since small parts take long
 
 
@@ -51,7 +51,7 @@ class Means(NamedTuple):
         if self.layers is not None:
             said.append(f"groups of {self.layers} layers are computed again (checkpoint_layers={self.layers})")
         if self.every is not None:
-            said.append(f"loops are computed again from every {self.every}th step (checkpoint_every={self.every})")
+            said.append(f"loops are computed again, {self.every} steps at a time (checkpoint_every={self.every})")
         if self.parts > 1:
             said.append(f"a batch goes in {self.parts} parts, whose gradients are added")
         return "; ".join(said) or "nothing need be done"
