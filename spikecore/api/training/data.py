@@ -37,8 +37,11 @@ def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed
 
 
 def are_arrays(pair: Any) -> bool:
-    """Whether something is a pair of arrays (x, targets) and not a list of batches."""
-    return isinstance(pair, tuple) and len(pair) == 2 and all(hasattr(part, "shape") for part in pair)
+    """Whether something is a pair (x, targets) of all samples, where x may be a list of sequences, and no batches."""
+    if not isinstance(pair, tuple) or len(pair) != 2 or not hasattr(pair[1], "shape"):
+        return False
+    several = isinstance(pair[0], list) and len(pair[0]) > 0
+    return hasattr(pair[0], "shape") or several and all(hasattr(one, "shape") for one in pair[0])
 
 
 def check_batches(name: str, data: Any) -> None:

@@ -119,7 +119,7 @@ class Training:
             check_batches("validation", self.validation)
         several = hasattr(self.callbacks, "__iter__")
         given = tuple(self.callbacks) if several else ()
-        fit = [(callable(one) or hasattr(one, "after_step")) and not isinstance(one, type) for one in given]
+        fit = [callable(getattr(one, "after_step", one)) and not isinstance(one, type) for one in given]
         if not several or not all(fit):
             raise TypeError(
                 f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),), "
@@ -128,7 +128,10 @@ class Training:
         self.callbacks = given
         self.together = self.accumulate > 1 or self.ranks.size > 1  # whether several parts make one update
         self.first_rank = self.ranks.rank == 0  # which alone shows, warns and looks
-        self.each_step = getattr(self.schedule, "each", "epoch") == "step"
+        each = getattr(self.schedule, "each", "epoch")
+        if each not in ("epoch", "step"):
+            raise ValueError(f"schedule={self.schedule!r} has each={each!r}, which must be 'epoch' or 'step'")
+        self.each_step = each == "step"
         if self.each_step and not length(self.data):
             raise ValueError(
                 f"schedule={self.schedule!r} changes the learning rate at each step, but data has no length that says "
@@ -220,8 +223,8 @@ class Training:
 
     def _set_lr(self, epoch: float) -> None:
         """Set the learning rate of an epoch, or of the step that far through an epoch."""
-        if self.schedule is not None:
-            self.model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+        factor = 1.0 if self.schedule is None else self._factor(self.schedule, epoch)
+        self.model.executor.set_lr(self.base_lr * factor)
 
     def _factor(self, schedule: Any, epoch: float) -> float:
         more = (self.model.history,) if getattr(schedule, "reads_history", False) else ()
