@@ -128,7 +128,8 @@ def checked(function: Anything, refusal: Refusal = None) -> Anything:
         function: the function.
         refusal: what it raises; None: a ValueError for a number that is not of the kind wanted, else a TypeError.
     """
-    owner = function.__qualname__.replace(".__init__", "")
+    owner = function.__qualname__
+    method = "" if function.__name__ == "__init__" else f".{function.__name__}"
     plan: List[CheckPlan] = []  # made at the first call: modules that import one another are complete by then
 
     @functools.wraps(function)
@@ -136,7 +137,8 @@ def checked(function: Anything, refusal: Refusal = None) -> Anything:
         if not plan:
             parameters = [*inspect.signature(function).parameters.values()]
             plan.append(_plan(parameters, hints_of(function), parameters))
-        _check(owner, plan[0], given, named, refusal)
+        of_object = given and plan[0].names[:1] == ("self",)  # users know its class, and not the base with the method
+        _check(f"{type(given[0]).__name__}{method}" if of_object else owner, plan[0], given, named, refusal)
         return function(*given, **named)
 
     return call  # type: ignore[return-value]

@@ -84,9 +84,31 @@ def test_a_file_of_a_stopped_epoch_goes_on(model, tmp_path):
     same(again, whole)
 
 
-def test_what_is_no_callback_is_refused(model):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_stop_behind_the_last_batch_of_an_epoch_keeps_the_rate(model, accumulate):
+    options = {"epochs": 2, "accumulate": accumulate, "schedule": schedule.cosine(each="step")}
+    whole = sc.Model(model.network, model.engine, seed=3)
+    fit(whole, **options)
+    assert not fit(model, callbacks=(Notes(4 - accumulate),), **options)
+    fit(model, resume=True, **options)
+    assert [row["lr"] for row in model.history] == [row["lr"] for row in whole.history]
+    same(model, whole)
+
+
+def test_a_resumed_fit_has_the_rate_that_it_is_given(model):
+    fit(model, schedule=schedule.exponential(0.5), epochs=2)
+    fit(model, epochs=3, resume=True, optimizer=sc.Adam(lr=0.01))
+    assert [row["lr"] for row in model.history] == [0.1, 0.05, 0.01]
+
+
+class NoMethod:
+    after_step = 3
+
+
+@pytest.mark.parametrize("one", [Notes, NoMethod(), 3])
+def test_what_is_no_callback_is_refused(model, one):
     with pytest.raises(TypeError, match=r"callbacks=.*after_step\(model, step\)"):
-        fit(model, callbacks=(Notes,))
+        fit(model, callbacks=(one,))
 
 
 # ---- schedules -----------------------------------------------------------------------------------------------------
@@ -114,6 +136,15 @@ def test_a_function_of_ones_own_by_steps(model):
 
     ramp.each = "step"
     assert rates(model, epochs=2, schedule=ramp) == pytest.approx([i / 6 for i in range(6)])
+
+
+def test_when_a_rate_changes_has_two_words(model):
+    def ramp(epoch, epochs):
+        return 1.0
+
+    ramp.each = "steps"
+    with pytest.raises(ValueError, match="each='steps', which must be 'epoch' or 'step'"):
+        fit(model, schedule=ramp)
 
 
 def test_accumulated_batches_have_one_rate(model):

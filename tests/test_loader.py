@@ -191,6 +191,15 @@ def test_fit_takes_sequences_of_unequal_length(engine):
         model().fit(loader, progress=False)
 
 
+def test_validation_takes_sequences_of_unequal_length():
+    rng = np.random.default_rng(0)
+    inputs, labels = [rng.random((n, 6)) for n in (3, 7, 5)], np.array([0, 2, 1])
+    model = sc.Model(sc.Sequential(sc.Linear(6, 3), sc.Leaky(beta=0.8)), "numpy", seed=1)
+    options = {"time_axis": 1, "progress": False}
+    history = model.fit(inputs, labels, validation=(inputs, labels), **options)
+    assert history[0]["val_loss"] == model.evaluate(Loader(inputs, labels, shuffle=False), **options)["loss"]
+
+
 # ---- weighted draws ------------------------------------------------------------------------------------------------
 
 

@@ -149,6 +149,20 @@ def test_hdf5_and_zarr_say_what_is_wrong(kind, tmp_path):
                         if kind == "hdf5" else {"lengths": "inputs"}))  # fmt: skip
 
 
+def test_zarr_arrays_in_groups_of_a_group(tmp_path):
+    stored = written("zarr", tmp_path)
+    zarr = pytest.importorskip("zarr")
+    inner = zarr.open_group(stored.inputs.path, mode="a").require_group("train")
+    for name, array in {"x": X, "y": Y}.items():
+        create = getattr(inner, "create_array", None) or inner.create_dataset
+        create(name, shape=array.shape, dtype=array.dtype)[:] = array
+    read = datasets.read_zarr(stored.inputs.path, inputs="train/x", targets="train/y")
+    np.testing.assert_array_equal(read.in_memory().inputs, X)
+    for name, said in (("train/z", "no array train/z; it holds"), ("train", "train is a group, not an array")):
+        with pytest.raises(DataFileError, match=said):
+            datasets.read_zarr(stored.inputs.path, inputs=name, targets="train/y")
+
+
 def test_a_file_that_is_gone_is_named(tmp_path):
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", Y)

@@ -318,7 +318,7 @@ REFUSED = [
     ('["encoder.num_steps"]\nlow = 2\nhigh = 5', "must be a valid integer; for whole numbers add int = true"),
     ('["network.layers.7.beta"]\nlow = 0.1\nhigh = 0.9', "space.toml:2: the run file has no place"),
     ('["network.layers.0.out_features"]\nchoices = [6, 12]', "also = [...]"),
-    ('["data.validation"]\nlow = 0.1\nhigh = 0.5', "of [data] it may vary batch_size, shuffle, drop_last"),
+    ('["data.validation"]\nlow = 0.1\nhigh = 0.5', "it may vary batch_size, shuffle, drop_last, weights, bucket"),
     ('["train.metric"]\nchoices = ["accuracy", "accuracy_rate"]', "a sweep judges by val_accuracy"),
     ("[sweep]\nepochs = 1\n['train.epochs']\nchoices = [1, 2]", "[sweep] epochs sets it for all trials"),
     (LR + '["train.optimizer"]\nchoices = ["SGD", "Adam"]', "space.toml:3 varies train.optimizer.lr, too"),

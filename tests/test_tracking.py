@@ -458,3 +458,22 @@ def test_wrong_arguments_are_refused():
         tracking.CSV("log.csv", config=[1])
     with pytest.raises(ValueError, match="pictures_every"):
         tracking.Sample(X, pictures_every=-1)
+
+
+# ---- arguments -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lengths", [[1, 2], [0] * 6, [6] * 6, [1.5] * 6])
+def test_lengths_that_do_not_fit_the_samples_are_refused_before_training(lengths):
+    with pytest.raises(ValueError, match="lengths"):
+        sample(lengths=lengths)
+
+
+def test_settings_that_cannot_be_written_are_refused_before_training(tmp_path):
+    with pytest.raises(TypeError, match="CSV: config cannot be written as JSON: .*it takes numbers"):
+        tracking.CSV(tmp_path / "log.csv", config={"net": object()})
+
+
+def test_messages_name_the_tracker_and_not_its_base():
+    with pytest.raises(TypeError, match="^CSV: sample="):
+        tracking.CSV("log.csv", sample=X)

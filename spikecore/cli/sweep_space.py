@@ -22,7 +22,7 @@ from spikecore.cli.toml_text import toml_text
 
 SETTINGS = "sweep"
 # Of the table [data], what a sweep may vary: with other samples the results of two trials could not be compared.
-BATCHES = ("batch_size", "shuffle", "drop_last")
+BATCHES = ("batch_size", "shuffle", "drop_last", "weights", "bucket")
 WHOLE = "must be a valid integer"  # what pydantic says of a number that is none
 
 

@@ -24,7 +24,7 @@ def read_zarr(
 
     Args:
         path: the folder of the group, or a `.zip` of it; Zarr's formats 2 and 3, as far as the installed zarr has them.
-        inputs: name of the array of inputs, (samples, *features).
+        inputs: name of the array of inputs, (samples, *features), such as "train/x".
         targets: name of the array of targets, (samples, *anything), which is read into memory.
         lengths: name of the array with the number of steps of each sample, (samples,); None, the default: all steps
             count.
@@ -70,7 +70,7 @@ class ZarrArray(StoredArray):
             with reading(self.path):
                 group: Any = zarr.open(self.path, mode="r")
                 names = list(group) if hasattr(group, "keys") else []
-                if self.name not in names:
+                if not names or self.name not in group:  # a name may be a path, "train/x"
                     found = f"it holds {', '.join(sorted(names))}" if names else "it is no group of arrays"
                     raise DataFileError(f"{self.path}: no array {self.name}; {found}")
                 self._opened = group[self.name]

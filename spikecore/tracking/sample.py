@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engines import engine_of
+from spikecore.api.core.layer import Key
 from spikecore.api.training.batching import Encoder, Feed, check_finite
+from spikecore.api.training.data import lengths_of
 from spikecore.api.training.history import Row
 from spikecore.arguments import ArrayLike, Checked, Count, Size
 from spikecore.printing import Concise
@@ -47,7 +49,7 @@ class Sample(Concise, Checked):
         title: of the pictures, before the epoch; default "first sample".
 
     Raises:
-        ValueError: a sample holds NaN or infinity.
+        ValueError: a sample holds NaN or infinity, or ``lengths`` does not fit the samples.
         ImportError: there are pictures to draw, and matplotlib is missing.
     """
 
@@ -64,6 +66,9 @@ class Sample(Concise, Checked):
         engine = engine_of(self.x)
         check_finite(engine, engine.asarray(self.x), "")
         self.feed = Feed(self.num_steps, self.encoder, self.time_axis)
+        if self.lengths is not None:
+            x, steps = self.feed(engine, self.x, None, Key(("sample",)))
+            self.lengths = lengths_of(engine, self.lengths, x, steps)
         if self.pictures_every:
             blank_figure(1.0, 1.0)
 

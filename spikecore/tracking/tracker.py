@@ -39,10 +39,17 @@ class Tracker:
         sample: samples whose rates and pictures are logged; None, the default: only the history.
         config: settings by name, which may nest, such as those of a run file; default: engine, seed, loss and
             optimiser of the model.
+
+    Raises:
+        TypeError: an argument is of another kind, or ``config`` holds what JSON has no word for.
     """
 
     @checked
     def __init__(self, *, sample: Optional[Sample] = None, config: Optional[Mapping[str, Any]] = None) -> None:
+        try:
+            json_text(config)
+        except TypeError as error:  # not only when training begins
+            raise TypeError(f"{type(self).__name__}: config {error}; it takes numbers, text, lists and dicts") from None
         self.sample, self.config = sample, config
         self._model: Optional[Model] = None  # whose log is open
         self._past: Sequence[Row] = ()  # rows that the log lacks

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Generator, Iterable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Generator, Iterable, List, NamedTuple, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.functional.steps import checked_lengths
-from spikecore.api.training.batching import Feed, check_count
+from spikecore.api.training.batching import Feed, check_count, check_targets
 
 if TYPE_CHECKING:
     from spikecore.samples import Loader
 
 Lengths = Optional[List[int]]
 Batch = Tuple[Any, Any, Any]  # inputs, targets, lengths
+
+
+class Placed(NamedTuple):
+    """A batch, or some of its samples, on the engine, as a training step gets them."""
+
+    x: Any
+    steps: Optional[int]
+    targets: Any
+    lengths: Lengths
+    key: Key
 
 
 def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed: int, shuffle: bool) -> Loader:
@@ -37,8 +47,11 @@ def batches_of(x: Any, targets: Any, feed: Feed, batch_size: Optional[int], seed
 
 
 def are_arrays(pair: Any) -> bool:
-    """Whether something is a pair of arrays (x, targets) and not a list of batches."""
-    return isinstance(pair, tuple) and len(pair) == 2 and all(hasattr(part, "shape") for part in pair)
+    """Whether something is a pair (x, targets) of all samples, where x may be a list of sequences, and no batches."""
+    if not isinstance(pair, tuple) or len(pair) != 2 or not hasattr(pair[1], "shape"):
+        return False
+    several = isinstance(pair[0], list) and len(pair[0]) > 0
+    return hasattr(pair[0], "shape") or several and all(hasattr(one, "shape") for one in pair[0])
 
 
 def check_batches(name: str, data: Any) -> None:
@@ -153,3 +166,24 @@ def lengths_of(engine: Engine, lengths: Any, x: Any, steps: Optional[int]) -> Le
     host = lengths.tolist() if hasattr(lengths, "tolist") else lengths
     host = list(host) if hasattr(host, "__iter__") else [host]
     return checked_lengths(engine, host, steps or int(x.shape[0]), int(x.shape[1]))
+
+
+def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> Placed:
+    """A batch on the engine of the model, which it builds if need be; checked.
+
+    Args:
+        model: the model.
+        feed: how inputs become sequences.
+        loss: says what targets are.
+        batch: inputs, targets and lengths, as a user gives them.
+        key: names the draws of encoder and dropout.
+
+    Raises:
+        ShapeError, ValueError, TypeError: bad input.
+    """
+    inputs, targets, lengths = batch
+    x, steps = feed(model.engine, inputs, model.input_shape, key.child("encoder"))
+    model.build(tuple(x.shape[2:]))
+    targets = feed.aims(model.engine, loss, targets)
+    check_targets(model.engine, loss, x, steps, targets, model.classes)
+    return Placed(x, steps, targets, lengths_of(model.engine, lengths, x, steps), key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Layer, Pass, layer_name
@@ -19,6 +19,7 @@ from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.containers import readout, walk
 from spikecore.api.layers.network import objective
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.training.data import Placed
 
 SAMPLES = 8  # of the first batch of an epoch
 APART = 9  # epochs between both looks, at least
@@ -26,16 +27,6 @@ FEW_STEPS = 5  # in so few steps a healthy neuron may fire at each
 ALWAYS = 0.99  # spikes per neuron and step
 VANISHED = 1e-8  # largest gradient of a weight, relative to that of all weights
 EXPLODED = 1e4  # |gradient| |weights|, relative to the loss or 1
-
-
-class Kept(NamedTuple):
-    """Some samples of a batch on the engine, as a training step gets them."""
-
-    x: Any
-    steps: Optional[int]
-    targets: Any
-    lengths: Optional[List[int]]
-    key: Key
 
 
 @dataclass
@@ -54,7 +45,7 @@ class Diagnosis:
     loss: Any
     window: Optional[int]
     looks: bool
-    kept: Optional[Kept] = None
+    kept: Optional[Placed] = None
     said: Set[str] = field(default_factory=set)
 
     def of_network(self) -> None:
@@ -91,7 +82,7 @@ class Diagnosis:
         part = slice(min(SAMPLES, batch))
         some = whole if batch <= SAMPLES else whole[part, ...] if axis == 0 else whole[:, part, ...]
         copy = engine.xp.concat
-        self.kept = Kept(
+        self.kept = Placed(
             copy((x[:, part, ...],), axis=0),
             steps,
             copy((some,), axis=0),
@@ -111,7 +102,7 @@ class Diagnosis:
         if new:
             warn(f"fit, after epoch {epoch}, {self.kept.x.shape[1]} samples: {'; '.join(new.values())}")
 
-    def _run(self, kept: Kept) -> Any:
+    def _run(self, kept: Placed) -> Any:
         """Loss, output and gradients of samples, by the loop over steps: kernels would have to be compiled for it."""
         executor, engine = self.model.executor, self.model.engine.unfused()
         run = Pass(engine, kept.steps, True, kept.key, True, self.window)
@@ -187,7 +178,7 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
 # ---- a loss that is not finite -------------------------------------------------------------------------------------
 
 
-def origin(model: Any, loss: Any, kept: Kept) -> str:
+def origin(model: Any, loss: Any, kept: Placed) -> str:
     """Where a loss that is not finite comes from: a weight, or a layer with its time step; "" if nothing says."""
     executor = model.executor
     if not executor.carries:

@@ -16,10 +16,10 @@ from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
-from spikecore.api.training.batching import Feed, check_targets
+from spikecore.api.training.batching import Feed
 from spikecore.api.training.callbacks import Callbacks, Step
-from spikecore.api.training.data import begin_epoch, check_batches, lengths_of
-from spikecore.api.training.diagnosis import APART, Diagnosis, Kept, broken, origin
+from spikecore.api.training.data import Placed, begin_epoch, check_batches, placed
+from spikecore.api.training.diagnosis import APART, Diagnosis, broken, origin
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, wholly
 from spikecore.api.training.learning import Learning
@@ -77,7 +77,7 @@ class Average:
 class Batch(NamedTuple):
     """A part of a batch on the engine, checked."""
 
-    kept: Kept
+    placed: Placed
     whole: int  # how many samples the batch has over all ranks
 
 
@@ -119,7 +119,7 @@ class Training:
             check_batches("validation", self.validation)
         several = hasattr(self.callbacks, "__iter__")
         given = tuple(self.callbacks) if several else ()
-        fit = [(callable(one) or hasattr(one, "after_step")) and not isinstance(one, type) for one in given]
+        fit = [callable(getattr(one, "after_step", one)) and not isinstance(one, type) for one in given]
         if not several or not all(fit):
             raise TypeError(
                 f"callbacks={self.callbacks!r} must be a tuple of callables (model, row), e.g. (sc.EarlyStopping(),), "
@@ -128,7 +128,10 @@ class Training:
         self.callbacks = given
         self.together = self.accumulate > 1 or self.ranks.size > 1  # whether several parts make one update
         self.first_rank = self.ranks.rank == 0  # which alone shows, warns and looks
-        self.each_step = getattr(self.schedule, "each", "epoch") == "step"
+        each = getattr(self.schedule, "each", "epoch")
+        if each not in ("epoch", "step"):
+            raise ValueError(f"schedule={self.schedule!r} has each={each!r}, which must be 'epoch' or 'step'")
+        self.each_step = each == "step"
         if self.each_step and not length(self.data):
             raise ValueError(
                 f"schedule={self.schedule!r} changes the learning rate at each step, but data has no length that says "
@@ -224,8 +227,8 @@ class Training:
 
     def _set_lr(self, epoch: float) -> None:
         """Set the learning rate of an epoch, or of the step that far through an epoch."""
-        if self.schedule is not None:
-            self.model.executor.set_lr(self.base_lr * self._factor(self.schedule, epoch))
+        factor = 1.0 if self.schedule is None else self._factor(self.schedule, epoch)
+        self.model.executor.set_lr(self.base_lr * factor)
 
     def _factor(self, schedule: Any, epoch: float) -> float:
         more = (self.model.history,) if getattr(schedule, "reads_history", False) else ()
@@ -294,14 +297,9 @@ class Training:
 
     def _batch(self, epoch: int, mean: Average, part: Part) -> Batch:
         """A part of a batch as a training step takes it."""
-        model = self.model
-        key = Key((model.seed, "epoch", epoch), mean.samples + self.waiting + part.before)
-        x, steps = self.feed(model.engine, part.inputs, model.input_shape, key.child("encoder"))
-        model.build(tuple(x.shape[2:]))
-        targets = self.feed.aims(model.engine, self.loss, part.targets)
-        check_targets(model.engine, self.loss, x, steps, targets, model.classes)
-        lengths = lengths_of(model.engine, part.lengths, x, steps)
-        return Batch(Kept(x, steps, targets, lengths, key), part.whole or int(x.shape[1]))
+        key = Key((self.model.seed, "epoch", epoch), mean.samples + self.waiting + part.before)
+        batch = placed(self.model, self.feed, self.loss, part[:3], key)
+        return Batch(batch, part.whole or int(batch.x.shape[1]))
 
     def _stopped(self, epoch: int, mean: Average) -> bool:
         """Tell callbacks of an update; whether one of them stops training."""
@@ -314,7 +312,7 @@ class Training:
     def _step(self, epoch: int, mean: Average, batch: Batch) -> None:
         """Learn from a batch, or add its gradient to those that wait for an update."""
         model, executor = self.model, self.model.executor
-        x, steps, targets, lengths, key = self.last = batch.kept
+        x, steps, targets, lengths, key = self.last = batch.placed
         count, pending = int(x.shape[1]), self.pending
         with self._step_of(mean):
             if self.looking and not mean.batches and not pending.batches:
@@ -363,7 +361,7 @@ class Training:
         if not self.feed.check_finite or math.isfinite(loss):
             return
         x, steps, targets, lengths, key = self.last
-        kept = Kept(x, steps, self.model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
+        kept = Placed(x, steps, self.model.engine.asarray(targets, dtype=target_dtype(targets)), lengths, key)
         cause = self._origin(kept)
         held = "Continue from an earlier state" if changed else "The weights are those before this batch: continue"
         raise DivergedError(
@@ -371,7 +369,7 @@ class Training:
             f"diverged. {held} {REMEDY}"
         )
 
-    def _origin(self, kept: Kept) -> str:
+    def _origin(self, kept: Placed) -> str:
         """Where a loss that is not finite comes from, by the rank in whose part of the batch it has arisen."""
         own = self.together and math.isfinite(self.pending.sums["loss"])
         causes = self.ranks.gathered("" if own else origin(self.model, self.loss, kept))
@@ -422,12 +420,8 @@ def _evaluate(
         done += part.whole or 0
         if part.samples == 0:  # fewer samples than ranks
             continue
-        key = Key((model.seed, "evaluate", "encoder"), first)
-        x, steps = feed(model.engine, part.inputs, model.input_shape, key)
-        model.build(tuple(x.shape[2:]))
-        targets = feed.aims(model.engine, loss, part.targets)
-        check_targets(model.engine, loss, x, steps, targets, model.classes)
-        lengths = lengths_of(model.engine, part.lengths, x, steps)
+        key = Key((model.seed, "evaluate"), first)
+        x, steps, targets, lengths, _ = placed(model, feed, loss, part[:3], key)
         out = model.executor.run(x, steps=steps, record="last")
         targets = model.engine.asarray(targets, dtype=target_dtype(targets))
         value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))

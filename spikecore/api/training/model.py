@@ -415,7 +415,7 @@ class Model(OwnLoop):
                 ``num_steps`` also sequences to sequences, e.g. ``spikegen.delta``. It may change the features' shape.
             time_axis: the time axis of inputs that have one, and of targets that vary in time
                 (``mse_membrane_loss(time_var_targets=True)``); your own loss functions get the targets unchanged.
-            validation: batches to evaluate after each epoch, or a pair of arrays (x, y).
+            validation: batches to evaluate after each epoch, or a pair (x, y) as ``fit(x, y)`` takes it.
             schedule: ``(epoch, epochs) -> factor`` of the learning rate, e.g. ``schedule.cosine()``. One with ``each``
                 = "step" is asked before each update, with a number such as 2.25 for the epoch, so ``data`` needs a
                 length; the history then has the rate of an epoch's last update.
@@ -516,11 +516,10 @@ class Model(OwnLoop):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer={shown(optimizer)} must be a spikecore optimiser, e.g. sc.Adam(lr=1e-3)")
         state = self.executor.state()
-        state["lr"] = optimizer.lr
         if resume:
             check_resume(self.unfinished, self.optimizer, optimizer)
         else:
-            self.unfinished = None
+            self.unfinished, state["lr"] = None, optimizer.lr
         if resume is False or not keeps_moments(self.optimizer, optimizer, state["params"]):
             state.update(optimizer={}, step=0, scaler=None)
         trained = optimizer.by_name(state["params"])

@@ -107,7 +107,7 @@ class Optimizer(_Ranged):
         if self.lr == 0 and any(group.lr for group in self.groups):
             raise ValueError(
                 f"{type(self).__name__}: lr={self.lr!r} cannot be scaled to a group's: give the group's rate as lr, "
-                "and put a Group('*', frozen=True) before it"
+                "and let groups=(Group('*', frozen=True), Group(..., frozen=False)) say what is trained"
             )
 
     # ---- parameter groups ----

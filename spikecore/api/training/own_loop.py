@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.isolation import isolated
@@ -14,8 +14,8 @@ from spikecore.api.functional.loss import ce_rate_loss
 from spikecore.api.functional.metrics import Metric, measured, metrics_of, needs_membrane
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import constant
-from spikecore.api.training.batching import Encoder, Feed, Input, check_targets
-from spikecore.api.training.data import lengths_of
+from spikecore.api.training.batching import Encoder, Feed, Input
+from spikecore.api.training.data import Placed, placed
 from spikecore.api.training.executor import check_window, recorded_for
 from spikecore.api.training.fit import DivergedError
 from spikecore.api.training.history import Row
@@ -26,16 +26,6 @@ from spikecore.arguments import ArrayLike, Count, Seed, Size, checked
 if TYPE_CHECKING:
     from spikecore.api.core.engine import Engine, Executor
     from spikecore.api.core.layer import Shape
-
-
-class Batch(NamedTuple):
-    """A user's batch as an executor takes it."""
-
-    x: Any
-    steps: Optional[int]
-    targets: Any
-    lengths: Optional[Any]
-    key: Key
 
 
 class OwnLoop:
@@ -54,9 +44,6 @@ class OwnLoop:
 
         @property
         def executor(self) -> Executor: ...
-        @property
-        def classes(self) -> int: ...
-        def build(self, shape: Any) -> None: ...
         def _compile(self, loss: Any, optimizer: Any, resume: Optional[bool], **options: Any) -> None: ...
 
     @checked
@@ -245,17 +232,13 @@ class OwnLoop:
 
     def _batch(
         self, feed: Feed, loss: Any, x: Any, targets: Any, lengths: Any, seed: Optional[Seed], first: int
-    ) -> Batch:
+    ) -> Placed:
         """A user's batch, checked; it builds the model if need be."""
         executor: Any = self._executor
         number = executor.steps_done if executor is not None else 0
         path = (self.seed, "step", number) if seed is None else seed if isinstance(seed, tuple) else (seed,)
         key = Key(path, first)
-        inputs, steps = feed(self.engine, x, self.input_shape, key.child("encoder"))
-        self.build(tuple(inputs.shape[2:]))
-        targets = feed.aims(self.engine, loss, targets)
-        check_targets(self.engine, loss, inputs, steps, targets, self.classes)
-        return Batch(inputs, steps, targets, lengths_of(self.engine, lengths, inputs, steps), key)
+        return placed(self, feed, loss, (x, targets, lengths), key)
 
     def _ready(self, loss: Any, optimizer: Optimizer, **options: Any) -> Executor:
         """The executor, compiled anew only if an option is another one; options that are not given stay."""
