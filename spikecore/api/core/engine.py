@@ -212,11 +212,6 @@ class Engine(abc.ABC):
     #: What to do where several processes have been started and shall train together, as the end of a sentence.
     together: str = "use engine 'torch' (--engine torch), since this engine trains in one process"
 
-    @property
-    def approximates(self) -> str:
-        """The options of this engine that make its results approximate, as text; "" if there are none."""
-        return ""
-
     def ranks(self) -> Ranks:
         """The processes that train a model of this engine together, this one among them."""
         return Ranks()
