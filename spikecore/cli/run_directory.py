@@ -26,6 +26,7 @@ from spikecore.api.training.batching import Feed
 from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
+from spikecore.api.training.learning import Learning
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
 from spikecore.cli import run_file as configs
@@ -34,7 +35,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
-from spikecore.datasets import Loader
+from spikecore.datasets import DataFileError, Loader
 from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
@@ -141,7 +142,13 @@ class Run:
         """
         engine, key = self.engine(), Key((self.config.seed, "shape"))
         try:
-            sample, _ = Feed(**self.feeding)(engine, self.first(self.train_set, 1)[0], None, key)
+            inputs = self.first(self.train_set, 1)[0]
+        except DataFileError:
+            raise
+        except ValueError as error:  # recordings, for example, that no transform makes arrays of
+            raise ConfigError([f"{self.name}: data: {error}. The data: {self.train_set!r}"]) from None
+        try:
+            sample, _ = Feed(**self.feeding)(engine, inputs, None, key)
         except ValueError as error:
             raise ConfigError([f"{self.name}: encoder: {error}. The data: {self.train_set!r}"]) from None
         try:
@@ -209,8 +216,7 @@ class Run:
         a directory is made, so that a run file with mistakes leaves none.
 
         Raises:
-            ConfigError: encoder, network, loss and data do not fit each other, or a group of the optimiser matches no
-                parameter.
+            ConfigError: encoder, network, loss, data and keys of [train] do not fit each other.
         """
         model = self.new_model()
         self.trackers()
@@ -225,11 +231,27 @@ class Run:
                 check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
         except ValueError as error:
             raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
+        self.check_training(model)
+        return model
+
+    def check_training(self, model: Model) -> None:
+        """Refuse keys of [train] that do not fit each other, the network or the engine.
+
+        Raises:
+            ConfigError: a group of the optimiser matches no parameter, or a way of learning excludes another key.
+            NotImplementedError: the engine does not learn in this way.
+        """
+        train = self.config.train
         try:
-            self.config.train.optimizer.make().by_name(model.params())
+            train.optimizer.make().by_name(model.params())
         except ValueError as error:
             raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
-        return model
+        way = Learning(train.learning, train.update_every)
+        processes = self.ranks.size if train.parallel == "data" else 1
+        try:
+            way.check(model.engine, model.executor, self.loss, train.window, train.accumulate, processes)
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: train: {error}"]) from None
 
     def train(
         self,
