@@ -34,9 +34,10 @@ def side(neuron: str, name: str, settings: Settings, steps: int) -> Callable[[],
     return lambda: lambda: float(in_a_process("benchmarks.peak", request))  # type: ignore[return-value]  # a figure
 
 
-def measured(run: Run, device: str) -> float:
-    """The rise of memory in the second of two runs, in MB."""
-    run()
+def measured(run: Run, device: str, warm: bool = True) -> float:
+    """The rise of memory in the second of two runs, in MB; without ``warm`` there is one, and others came before."""
+    if warm:
+        run()
     gc.collect()
     if device.startswith("cuda"):
         import torch

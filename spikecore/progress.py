@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
 import warnings
-from typing import Any, Dict, Generator, Iterable, Iterator, Optional, Sequence
+from typing import Any, ContextManager, Dict, Generator, Iterable, Iterator, Optional, Sequence
 
 from spikecore.printing import in_notebook
 
@@ -57,6 +58,10 @@ class Progress:
         if self.bar is not None:
             self.note(**figures)
             self.bar.update(count)
+
+    def aside(self) -> ContextManager[Any]:
+        """A block that may print: the bar makes room for whole lines, and stands below them afterwards."""
+        return contextlib.nullcontext() if self.bar is None else self.bar.external_write_mode(file=sys.stderr)
 
     def close(self, *, complete: bool = False) -> None:
         """End the bar; it stays on the screen. A ``complete`` one is full, also if training ended early."""

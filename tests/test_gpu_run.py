@@ -92,7 +92,7 @@ def test_the_verdict_on_a_step(code, found, status, reason):
 
 
 def test_later_steps_share_what_earlier_ones_leave(tmp_path, monkeypatch):
-    limits, clock = [], iter([0.0, 0.0, 10.0, 100.0])
+    limits, clock = [], iter([0.0, 0.0, 10.0, 220.0])
 
     def run_step(one, limit, *_):
         limits.append(limit)
@@ -100,9 +100,8 @@ def test_later_steps_share_what_earlier_ones_leave(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "run_step", run_step)
     monkeypatch.setattr(runner.time, "monotonic", lambda: next(clock))
-    runner.run([step("right", 1), step("wrong", 1), step("breaks", 2)], 120.0, False, tmp_path / "log", {})
-    assert limits == [30.0, pytest.approx(110.0 / 3), 20.0]  # at least FLOOR, at most what is left
-    assert runner.run_step is run_step
+    runner.run([step("right", 4), step("dies", 1), step("breaks", 7)], 240.0, False, tmp_path / "log", {})
+    assert limits == [80.0, runner.FLOOR, 20.0]  # its share, at least FLOOR, at most what is left
 
 
 def test_without_time_a_step_does_not_begin(tmp_path):

@@ -327,6 +327,21 @@ def test_an_error_closes_the_bar_where_it_was(model, capsys):
     assert f"{len(BATCHES)}/{4 * len(BATCHES)}" in bars(shown)[-1]
 
 
+def test_what_callbacks_print_stands_above_the_bar(capsys):
+    """A line printed while a bar is on the screen does not begin in the middle of the bar's line."""
+    pytest.importorskip("tqdm")
+    import sys
+
+    def note(model, row):
+        print("NOTE", row["epoch"], file=sys.stderr)
+
+    sc.Model(network(), "numpy").fit(BATCHES, num_steps=2, epochs=2, callbacks=(note,), progress=True)
+    lines = capsys.readouterr().err.split("\n")
+    for epoch in (1, 2):
+        (line,) = [line for line in lines if f"NOTE {epoch}" in line]
+        assert line.rpartition("\r")[2] == f"NOTE {epoch}"  # the bar was wiped before it
+
+
 def test_progress_without_tqdm_is_a_remark_made_once(monkeypatch, capsys):
     from spikecore import progress
 

@@ -15,7 +15,6 @@ import spikecore.nn as snn  # noqa: E402
 from spikecore import utils  # noqa: E402
 
 T, B, N = 6, 4, 8
-NETWORKS = 200
 
 
 def neuron(draw):
@@ -232,6 +231,7 @@ def compared(seed):
     return said[0]
 
 
-def test_drawn_networks_run_as_in_the_loop():
-    reasons = [said for said in map(compared, range(NETWORKS)) if said.startswith("the network: step by step")]
-    assert len(reasons) <= 0.05 * NETWORKS, reasons
+@pytest.mark.parametrize("count", [80, pytest.param(400, marks=pytest.mark.slow)])
+def test_drawn_networks_run_as_in_the_loop(count):
+    reasons = [said for said in map(compared, range(count)) if said.startswith("the network: step by step")]
+    assert len(reasons) <= 0.05 * count, reasons

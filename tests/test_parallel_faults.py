@@ -72,13 +72,13 @@ def kill_at_random(folder, kills, seed):
         out, rank, moment = f"run{len(rows)}", draw.randrange(WORLD), draw.uniform(0.0, longest)
         hit = world(WORLD, train(out), folder, out)
         hit.wait(moment)
-        before = dict(hit.codes)
+        before = bool(hit.codes)
         when = hit.kill(rank)
         alone = hit.wait(NOTICED)
         for other in range(WORLD if not alone else 0):  # torchrun's agent does so at once, and kills after 30 s
             hit.kill(other, signal.SIGTERM)
         gone = hit.wait(BOUND + 10)
-        row = {"rank": rank, "after": round(when, 3), "gone": gone, "codes": hit.by_rank(), "done": len(before)}
+        row = {"rank": rank, "after": round(when, 3), "gone": gone, "codes": hit.by_rank()}
         row["alone"] = alone
         row["seconds"] = round(max(hit.ends.values()) - when, 3) if gone else None
         row["said"] = hit.said
@@ -107,7 +107,8 @@ def check(report):
         assert row["resumed"] == [0] * WORLD, row
         assert row["equal"], row
         if row["codes"][row["rank"]] == -signal.SIGKILL:  # else it had just ended by itself
-            assert all(row["codes"]) or row["done"], row
+            trained = "test_loss" in row["said"][0]  # the others had nothing left that needs it
+            assert all(row["codes"]) or trained, row
 
 
 def reported(folder, kills, seed):
@@ -123,9 +124,10 @@ def test_fifty_kills(tmp_path):
     rows = report["rows"]
     hit = [row for row in rows if row["codes"][row["rank"]] == -signal.SIGKILL]
     middle = [row for row in hit if any("next one" in said for said in row["said"])]
+    noticed = [row["seconds"] for row in rows if row["alone"]]
     print(
         f"{len(rows)} kills within runs of {report['duration']:.1f} s, {len(hit)} while the rank was running, "
-        f"{len(middle)} saved within an epoch; all gone after at most {max(row['seconds'] for row in rows):.2f} s, "
-        f"checkpoints whole, {sum(row['equal'] for row in rows)} resumed to the same bits; SIGTERM was "
-        f"needed {sum(not row['alone'] for row in rows)} times"
+        f"{len(middle)} saved within an epoch; the others had ended after at most {max(noticed):.2f} s, in "
+        f"{len(rows) - len(noticed)} of the worlds only after SIGTERM at {NOTICED:.0f} s; checkpoints whole, "
+        f"{sum(row['equal'] for row in rows)} resumed to the same bits"
     )

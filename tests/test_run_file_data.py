@@ -185,6 +185,7 @@ def test_pictures_are_drawn_of_the_first_sample_up_to_its_length(spikecore, kind
         assert Path(f"run/{name}.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_how_recordings_are_loaded_does_not_matter(spikecore):
     recordings()
     Path("run.toml").write_text(EVENTS.format(data=AUGMENTED))

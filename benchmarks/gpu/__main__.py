@@ -18,6 +18,8 @@ from benchmarks.gpu.report import write
 from benchmarks.gpu.runner import Result, run
 from benchmarks.process import ROOT
 
+PATIENCE = 150.0  # seconds for the first import of torch, which on a new machine comes from a slow disk
+
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the steps and write the report. Returns the exit code: 1 if a step failed, 2 if none could run."""
@@ -85,7 +87,11 @@ def _environment(site: Path, rehearse: bool) -> Dict[str, str]:
 def _facts(rehearse: bool, environment: Dict[str, str]) -> Dict[str, Any]:
     """What ``machine.py`` says, from a process whose path has the wheels."""
     command = [sys.executable, "-m", "benchmarks.gpu.machine", *(["--rehearse"] if rehearse else [])]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT, check=False)
+    how: Any = {"stdout": subprocess.PIPE, "text": True, "env": environment, "cwd": ROOT, "timeout": PATIENCE}
+    try:
+        done = subprocess.run(command, check=False, **how)
+    except subprocess.TimeoutExpired:
+        return {"error": f"torch did not say within {PATIENCE:.0f} s what devices there are"}
     lines = done.stdout.strip().splitlines()
     return json.loads(lines[-1]) if done.returncode == 0 and lines else {"error": "its message is above"}
 

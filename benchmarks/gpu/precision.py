@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Tuple
+from unittest import mock
 
 from benchmarks.gpu.models import samples
 from benchmarks.gpu.record import Record
@@ -68,15 +70,34 @@ def first_loss(record: Record, dtype: Any, seed: int) -> Tuple[float, List[str]]
 
     x, y = (torch.as_tensor(a, device=record.device) for a in samples(record.size(4096, 32)))
     net = network(record, seed)
-    loss, spikes = loss_of(record, net, x, y, dtype)
-    loss.backward()
+    with kernels_started() as started:
+        loss, spikes = loss_of(record, net, x, y, dtype)
+        loss.backward()
     problems = [] if bool(spikes.any()) else ["nothing fires"]
+    if not record.rehearse and "backward" not in started:
+        problems.append(f"neurons ran without Triton kernels: {started}")
     for name, weight in net.named_parameters():
         if weight.grad is None or weight.grad.dtype != torch.float32 or not bool(weight.grad.isfinite().all()):
             problems.append(f"{name} has the gradient {weight.grad}")
     if net[1].mem.dtype != torch.float32:
         problems.append(f"the membrane is {net[1].mem.dtype}")
     return float(loss.detach()), problems
+
+
+@contextmanager
+def kernels_started() -> Iterator[List[str]]:
+    """The names of the Triton kernels that are started inside."""
+    from spikecore.kernels.triton import SequenceTriton
+
+    names: List[str] = []
+    start = SequenceTriton.start
+
+    def watched(self: Any, kernel: Any, *rest: Any) -> None:
+        names.append(kernel.name)
+        start(self, kernel, *rest)
+
+    with mock.patch.object(SequenceTriton, "start", watched):
+        yield names
 
 
 def trained(record: Record, dtype: Any, seed: int) -> Tuple[float, float, float, float]:

@@ -18,7 +18,7 @@ from benchmarks.gpu.plan import Step
 from benchmarks.process import ROOT
 
 LEAST = 3.0  # seconds in which a step could do anything
-FLOOR = 30.0  # seconds that a step may take whatever its share, if there is so much time left
+FLOOR = 45.0  # seconds that a step may take whatever its share, if there is so much time left
 GRACE = 5.0  # seconds between the request to end and the end by force
 
 

@@ -14,7 +14,8 @@ import typer
 from spikecore.api.core.ranks import RankError, RankLost, Ranks
 from spikecore.api.training.checkpoint import progress_of
 from spikecore.api.training.interrupt import Terminated, noting
-from spikecore.api.training.shards import digest, ranks_for, sharded
+from spikecore.api.training.shards import sharded
+from spikecore.api.training.together import digest, ranks_for
 from spikecore.cli import dry_run, processes
 from spikecore.cli.exit_codes import TERMINATED, Interrupted
 from spikecore.cli.messages import ConfigError

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.training.batching import Feed
+from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import Run
 
 
@@ -29,6 +30,8 @@ class Plan:
         parameters: number of trained values.
         weight_bytes: memory of the weights, their gradients and what the optimiser keeps for each of them.
         output_bytes: memory of the layers' outputs of one batch at all steps, one number for each.
+        memory: how a training step keeps the memory budget; None without one.
+        peak_bytes: what it takes at most, of the budget; None without one.
         network: the layers as a table.
     """
 
@@ -44,6 +47,8 @@ class Plan:
     parameters: int
     weight_bytes: int
     output_bytes: int
+    memory: Optional[str]
+    peak_bytes: Optional[int]
     network: str
 
     def as_dict(self) -> Dict[str, Any]:
@@ -66,6 +71,7 @@ class Plan:
             f"time        {self.time_steps} steps per sample",
             f"memory      {weights} for weights, gradients and optimiser; {outputs} for the layers' outputs of a batch",
             "            (one number per output and step, as a loop over steps keeps them; kernels keep less)",
+            *([] if self.memory is None else [f"budget      {self.memory}"]),
             "",
             "Nothing was trained and nothing was written. The run file, the data and the network fit each other.",
         ]
@@ -92,9 +98,13 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
     for _, layer in model.network.children():  # type: ignore[attr-defined]
         shape = shapes_of(layer, shape).shape
         outputs += math.prod(shape)
+    try:
+        memory = job.memory_plan(model)
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigError([f"{job.name}: train.{error}"]) from None
     return Plan(
         engine=model.engine.name,
-        dtype=config.dtype,
+        dtype=config.dtype if config.precision == "float32" else f"{config.dtype}, products in {config.precision}",
         train_samples=len(job.train_set),
         validation_samples=0 if job.held_out is None else len(job.held_out),
         test_samples=len(job.test_set),
@@ -105,6 +115,8 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
         parameters=parameters,
         weight_bytes=parameters * width * (2 + len(config.train.optimizer.make().slots)),  # type: ignore[attr-defined]
         output_bytes=outputs * time_steps * batch * width,
+        memory=None if memory is None else str(memory),
+        peak_bytes=None if memory is None else memory.peak,
         network=model.summary(),
     )
 

@@ -45,6 +45,8 @@ POSSIBLE: Dict[str, Any] = {
     "jsonl": True,
     "mlflow": {"experiment": "spikecore"},
     "wandb": {"project": "spikecore", "offline": True},
+    "memory": "8GB",
+    "save_within": 20.0,
     "early_stopping": {"patience": 5, "monitor": "val_loss"},
     "schedule": "cosine",
 }

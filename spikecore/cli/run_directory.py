@@ -23,6 +23,7 @@ from spikecore.api.functional.loss import reads_labels
 from spikecore.api.functional.metrics import COLUMNS
 from spikecore.api.functional.targets import check_labels
 from spikecore.api.training.batching import Feed
+from spikecore.api.training.budgets import budget_of, plan_of
 from spikecore.api.training.callbacks import Callback
 from spikecore.api.training.data import batches
 from spikecore.api.training.interrupt import Terminated
@@ -121,10 +122,14 @@ class Run:
         """
         device = device_of(self.config.device)
         where = {} if device is None else {"device": device}
-        options = self.config.engine_options
+        half = {} if self.config.precision == "float32" else {"precision": self.config.precision}
+        options = {**half, **self.config.engine_options}
         try:
             return get_engine(self.config.engine, dtype=self.config.dtype, **where, **options)
         except (TypeError, ValueError, RuntimeError) as error:  # torch raises RuntimeError for an unknown device
+            if half and "precision" in str(error):
+                line = f"{self.name}: precision = {self.config.precision!r}: {error}; --set precision= removes the key"
+                raise ConfigError([line]) from None
             if options and not where:
                 line = f"{self.name}: engine_options for engine {self.config.engine!r}: {error}"
                 raise ConfigError([f"{line}; --set engine_options= removes the table"]) from None
@@ -229,6 +234,9 @@ class Run:
             labels, targets = reads_labels(self.loss), self.train_set.targets
             if labels is not None:
                 check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
+            self.memory_plan(model)
+        except NotImplementedError as error:
+            raise ConfigError([f"{self.name}: train.{error}"]) from None
         except ValueError as error:
             raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
         self.check_training(model)
@@ -252,6 +260,22 @@ class Run:
             way.check(model.engine, model.executor, self.loss, train.window, train.accumulate, processes)
         except ValueError as error:
             raise ConfigError([f"{self.name}: train: {error}"]) from None
+
+    def memory_plan(self, model: Model) -> Any:
+        """How training will keep the run file's memory budget; None without one.
+
+        Raises:
+            ValueError: it cannot be kept.
+            NotImplementedError: the engine plans no memory.
+        """
+        options = self.config.train
+        if options.memory is None:
+            return None
+        way = Learning(options.learning, options.update_every)
+        budget = budget_of(model.engine, way, options.memory, options.accumulate)
+        batch = self.first(self.train_set, -(-self.config.data.batch_size // self.ranks.size))
+        feed, optimizer = Feed(**self.feeding), options.optimizer.make()
+        return plan_of(model, batch, self.loss, optimizer, feed, budget, options.window)
 
     def train(
         self,
@@ -305,6 +329,7 @@ class Run:
             update_every=options.update_every,
             accumulate=options.accumulate,
             parallel=options.parallel,
+            memory=options.memory,
             resume=model.epochs_done > 0 or model.unfinished is not None,
             progress=progress,
             **self.feeding,

@@ -20,6 +20,7 @@ from spikecore.api.core.engines import ENVIRONMENT, engines, no_engine
 from spikecore.api.core.messages import unknown
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.learning.steps import stepwise
+from spikecore.api.training.budgets import bytes_of
 from spikecore.cli.data_tables import PATHS, TABLES, AnyData
 from spikecore.cli.messages import ConfigError, problems
 from spikecore.cli.origins import Setting, leaves, lines_of, marked, settings
@@ -44,6 +45,13 @@ except ImportError:  # Python < 3.11
 def _several(value: Any) -> Any:
     """Put a single metric into a list."""
     return [value] if isinstance(value, (str, dict)) else value
+
+
+def _text_of_bytes(value: Any) -> Any:
+    """A memory budget, after a check that it is one."""
+    if value is not None:
+        bytes_of(value)
+    return str(value) if isinstance(value, int) else value
 
 
 class Network(Section):
@@ -79,6 +87,9 @@ class Train(Section):
     save_within: Optional[float] = Field(
         None, gt=0, description="seconds from SIGTERM to the end of the process, even within a step of training"
     )
+    memory: Annotated[Optional[str], BeforeValidator(_text_of_bytes)] = Field(
+        None, description="most memory of a training step, e.g. '8GB'; it is planned before the first step"
+    )
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
 
     @field_validator("learning")
@@ -99,6 +110,9 @@ class RunFile(Section):
     device: Optional[str] = Field(None, description="device of the engine, if it has several, e.g. 'cuda'")
     engine_options: Dict[str, Any] = Field({}, description="further options of the engine, e.g. those of docs/ipu.md")
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type of all arrays")
+    precision: Literal["float32", "bf16", "fp16"] = Field(
+        "float32", description="in what products and convolutions compute; states, losses and weights stay in dtype"
+    )
     seed: int = Field(0, ge=0, description="seed of initial weights, order of samples, dropout and random encoders")
     data: AnyData = Field({"name": "digits"}, description="the data set")  # type: ignore[assignment]
     encoder: AnyEncoder = Field({}, description="how samples become sequences")

@@ -188,6 +188,11 @@ class Engine(abc.ABC):
         """The same engine without compiled kernels; ``verify`` uses it as the reference."""
         return self
 
+    @property
+    def approximates(self) -> str:
+        """The options of this engine that make its results approximate, as text; "" if there are none."""
+        return ""
+
     def exact(self) -> Engine:
         """The same engine without options that make its results approximate; ``verify`` judges by this one."""
         return self
@@ -206,11 +211,6 @@ class Engine(abc.ABC):
 
     #: What to do where several processes have been started and shall train together, as the end of a sentence.
     together: str = "use engine 'torch' (--engine torch), since this engine trains in one process"
-
-    @property
-    def approximates(self) -> str:
-        """The options of this engine that make its results approximate, as text; "" if there are none."""
-        return ""
 
     def ranks(self) -> Ranks:
         """The processes that train a model of this engine together, this one among them."""
@@ -349,6 +349,10 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def state(self) -> Dict[str, Any]:
         """Everything a checkpoint needs, as NumPy arrays by name: params, buffers, optimiser slots, step count."""
+
+    def weights(self) -> Dict[str, Any]:
+        """Copies of the parameters alone, as NumPy arrays by name."""
+        return dict(self.state()["params"])
 
     @abc.abstractmethod
     def load(self, state: Dict[str, Any]) -> None:

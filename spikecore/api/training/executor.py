@@ -169,10 +169,13 @@ class NetworkExecutor(Executor):
         run = Pass(self.engine, steps, record=record_option(self.network, record), repeating=trains)
         return forward(self.network, run, self.params, self.buffers, self.engine.asarray(inputs), state)[0]
 
+    def weights(self) -> Dict[str, Any]:
+        return {name: self.engine.to_numpy(x).copy() for name, x in flatten(self.params).items()}
+
     def state(self) -> Dict[str, Any]:
         host = self.engine.to_numpy
         return {
-            "params": {name: host(x).copy() for name, x in flatten(self.params).items()},
+            "params": self.weights(),
             "buffers": {name: host(x).copy() for name, x in flatten(self.buffers).items()},
             "optimizer": {name: host(x).copy() for name, x in self.slots().items()},
             "step": self.steps_done,

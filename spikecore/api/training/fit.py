@@ -106,7 +106,7 @@ class Training:
     accumulate: int = 1
     ranks: Ranks = field(default_factory=Ranks)
     bar: Progress = field(init=False, repr=False)  # of all epochs
-    given: Optional[Generator[Part, None, None]] = field(default=None, init=False, repr=False)  # of this epoch
+    given: Optional[Generator[Part, None, None]] = field(default=None, init=False, repr=False)  # parts of this epoch
     validated: Row = field(default_factory=dict, init=False, repr=False)  # the last validation, which the bar shows
 
     def __post_init__(self) -> None:
@@ -178,9 +178,11 @@ class Training:
                     model.unfinished = None
                 if getattr(self.schedule, "reads_history", False):
                     self.schedule.check_row(row)  # type: ignore[union-attr]
-                if self.looking:
-                    self.diagnosis.look(epoch + 1)
-                if self._called([call for call in self.callbacks if callable(call)], row):
+                with self.bar.aside():  # warnings and callbacks may print
+                    if self.looking:
+                        self.diagnosis.look(epoch + 1)
+                    stops = self._called([call for call in self.callbacks if callable(call)], row)
+                if stops:
                     break
             complete = True
         finally:
@@ -190,7 +192,9 @@ class Training:
         return history
 
     def _begin(self) -> None:
-        """Tell callbacks that training begins, on all ranks."""
+        """Tell callbacks that training begins, on all ranks, which may have different ones."""
+        self.after_step = [callback.after_step for callback in self.callbacks if hasattr(callback, "after_step")]
+        self.steps_told = self.ranks.sums([len(self.after_step)])[0] > 0
         begins = [callback.begin for callback in self.callbacks if hasattr(callback, "begin")]
         self.ranks.alike(lambda: [begin(self.model) for begin in begins])
 
@@ -299,12 +303,11 @@ class Training:
 
     def _stopped(self, epoch: int, mean: Average) -> bool:
         """Tell callbacks of an update; whether one of them stops training."""
-        called = [callback.after_step for callback in self.callbacks if hasattr(callback, "after_step")]
-        if not called:
+        if not self.steps_told:
             return False
         loss, metrics = self.told
         step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.executor.lr)
-        return self._called(called, step)
+        return self._called(self.after_step, step)
 
     def _step(self, epoch: int, mean: Average, batch: Batch) -> None:
         """Learn from a batch, or add its gradient to those that wait for an update."""

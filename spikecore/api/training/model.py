@@ -34,6 +34,7 @@ from spikecore.api.layers.containers import check_engine, walk
 from spikecore.api.layers.network import Output
 from spikecore.api.layers.summary import rows_of
 from spikecore.api.training.batching import Encoder, Feed, Input
+from spikecore.api.training.budgets import Bytes, budget_of
 from spikecore.api.training.callbacks import Callbacks
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.data import are_arrays, batches_of, first_sample_shape
@@ -52,8 +53,9 @@ from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
-from spikecore.api.training.shards import Parallel, compare, ranks_for, sharded
+from spikecore.api.training.shards import sharded
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
+from spikecore.api.training.together import Parallel, compare, ranks_for
 from spikecore.arguments import ArrayLike, HostArray, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
 
@@ -147,11 +149,11 @@ class Model(OwnLoop):
         """
         model = cls.__new__(cls)
         model._begin(network, engine, seed)
-        model._executor, model.output_shape = model._holder(shape, state, None, optimizer)
+        model._executor, model.output_shape = model.holder(shape, state, None, optimizer)
         model.input_shape, model.optimizer = shape, optimizer
         return model
 
-    def _holder(
+    def holder(
         self, shape: Shape, state: Dict[str, Any], loss: Any, optimizer: Optional[Optimizer], **options: Any
     ) -> Tuple[Executor, Shape]:
         """An executor with the weights and training state in ``state``, and the shape of one sample of the output."""
@@ -194,7 +196,7 @@ class Model(OwnLoop):
 
     def params(self) -> Dict[str, Any]:
         """Copies of all parameters as NumPy arrays by name, e.g. "0.weight"."""
-        return self.executor.state()["params"]
+        return self.executor.weights()
 
     def state(self) -> Dict[str, Any]:
         """Everything that training changes: params, buffers, optimiser slots, step count, learning rate."""
@@ -329,6 +331,7 @@ class Model(OwnLoop):
         update_every: Optional[int] = None,
         accumulate: Size = 1,
         parallel: Parallel = "data",
+        memory: Optional[Bytes] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -356,6 +359,7 @@ class Model(OwnLoop):
         update_every: Optional[int] = None,
         accumulate: Size = 1,
         parallel: Parallel = "data",
+        memory: Optional[Bytes] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -385,6 +389,7 @@ class Model(OwnLoop):
         update_every: Optional[int] = None,
         accumulate: Size = 1,
         parallel: Parallel = "data",
+        memory: Optional[Bytes] = None,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -434,6 +439,11 @@ class Model(OwnLoop):
             parallel: "data", the default: in a process group of torch.distributed each process takes its part of every
                 batch, as docs/parallel.md describes; without a group, this process trains alone. "none": this process
                 trains alone in any case.
+            memory: how much memory a training step may take, e.g. "512MB", "8GB", or a number of bytes; None, the
+                default: as much as it needs. It counts weights, gradients, the optimiser's slots, the batch and all
+                that is computed between, not the program and the data set. Before the first step the peak is computed
+                from shapes. Where it is too high, groups of layers or steps are computed again, or the batch goes in
+                parts; the gradient stays that of the whole batch. For the torch engine; see docs/memory.md.
             resume: True continues an interrupted fit of this model or of the file it was loaded from, after Ctrl-C with
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
@@ -477,9 +487,10 @@ class Model(OwnLoop):
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
         way.check(self.engine, self.executor, loss, window, accumulate, ranks.size)
-        record: Any = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
-        record.update({"ranks": ranks} if ranks.size > 1 else {})
-        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **record)
+        own: Any = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
+        own.update({"ranks": ranks} if ranks.size > 1 else {})
+        own.update({} if memory is None else budget_of(self.engine, way, memory, accumulate))
+        self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **own)
         self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
         named = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "clip_norm": clip_norm}
@@ -516,7 +527,7 @@ class Model(OwnLoop):
         slots = {name: x for name, x in state["optimizer"].items() if name.rpartition(".")[0] not in frozen}
         state["optimizer"] = slots
         shape: Any = self.input_shape  # not None, since there are weights
-        executor, _ = self._holder(shape, state, loss, optimizer, **options)
+        executor, _ = self.holder(shape, state, loss, optimizer, **options)
         self.executor.close()
         self._executor, self.optimizer, self.loss = executor, optimizer, loss
         self.compiled = {"record": (), **options, "loss": loss, "optimizer": optimizer}
@@ -664,7 +675,7 @@ class Model(OwnLoop):
         vars(self).update(kept, _executor=None, **own)
         if weights is not None:
             shape: Any = self.input_shape  # not None, since there are weights
-            self._executor, _ = self._holder(shape, weights, None, self.optimizer)
+            self._executor, _ = self.holder(shape, weights, None, self.optimizer)
 
     @checked
     def save(self, path: PathLike, *, check_finite: bool = True) -> None:

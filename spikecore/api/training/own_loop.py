@@ -68,8 +68,9 @@ class OwnLoop:
     ) -> Row:
         """Learn from one batch: one update of the weights, for a training loop of your own.
 
-        Repeated with the same options it costs hardly more than the update itself. Other options are taken from the
-        next call on. To change the learning rate, give the optimiser with another one: its moments go on.
+        Repeated with the same options it costs little more than the update itself; ``metric={}`` and
+        ``check_finite=False`` save most of that. Other options are taken from the next call on. To change the learning
+        rate, give the optimiser with another one: its moments go on.
 
         Args:
             x: the samples: (batch, *features) with ``num_steps`` or an encoder, else (time, batch, *features).

@@ -1,23 +1,17 @@
-"""Batches by rank: which samples each of several processes takes, and what they compare before they train."""
+"""Batches by rank: which samples of a batch each of several processes takes."""
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import re
-import sys
 import zlib
 from itertools import islice
-from typing import Any, Dict, Generator, Iterable, Iterator, List, Literal, NamedTuple, Optional, Sequence, get_args
+from typing import Any, Generator, Iterable, Iterator, NamedTuple, Optional, Sequence
 
 from spikecore.api.core.host import to_numpy
-from spikecore.api.core.messages import unknown
-from spikecore.api.core.ranks import RankError, Ranks, launched
+from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.loss import varies
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.data import batches, behind
 
-Parallel = Literal["data", "none"]
 SAMPLER = (("num_replicas", "rank"), ("num_processes", "process_index"))  # torch's words and Accelerate's
 
 
@@ -31,35 +25,6 @@ class Part(NamedTuple):
     whole: Optional[int] = None  # how many the batch has; None: those of this part
     samples: Optional[int] = None  # how many the part has, where it has been counted
     mark: float = 0.0  # a number that differs if ranks have cut their parts from different batches
-
-
-def ranks_for(engine: Any, parallel: str) -> Ranks:
-    """The processes that train together.
-
-    Args:
-        engine: the engine.
-        parallel: "data", or "none" for this process alone.
-
-    Raises:
-        ValueError: ``parallel`` is something else.
-        RankError: a launcher has started several, and they are in no process group.
-    """
-    if parallel not in get_args(Parallel):
-        raise ValueError(unknown("parallel", parallel, get_args(Parallel)))
-    if parallel == "none":
-        return Ranks()
-    ranks: Ranks = engine.ranks()
-    started = launched()
-    if ranks.size == 1 and started is not None:
-        variable, count = started
-        raise RankError(
-            f"{count} processes have been started ({variable}={count}), and engine {engine.name!r} does not train in "
-            f"all of them together: {engine.together}; or say parallel='none', if each is to train a model of its own"
-        )
-    return ranks
-
-
-# ---- parts of batches ----------------------------------------------------------------------------------------------
 
 
 def own_batches(data: Any, ranks: Ranks) -> bool:
@@ -264,72 +229,3 @@ def unequal(ended: Sequence[float]) -> str:
         "the ranks have different batches, of which each would take its part, so samples would be lost and others come "
         "twice: use spikecore.datasets.Loader, torch's DistributedSampler, or an order that is the same everywhere"
     )
-
-
-# ---- what must be the same -----------------------------------------------------------------------------------------
-
-
-def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any) -> None:
-    """Refuse, on all ranks alike, to train together if anything differs that all must have in common.
-
-    Args:
-        model: the model.
-        ranks: the processes.
-        data, validation: batches.
-        **options: of ``fit``, by name.
-
-    Raises:
-        RankError: names what differs.
-    """
-    if ranks.size == 1:
-        return
-    state = model.executor.state()
-    arrays = {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
-    ranks.compare(
-        {
-            "spikecore": sys.modules["spikecore"].__version__,
-            "Python": platform.python_version(),
-            **ranks.versions(),
-            "dtype": model.engine.dtype,
-            "network": text(model.network),
-            "seed": text(model.seed),
-            **{name: text(value) for name, value in options.items()},
-            "data": described(data),
-            "validation": described(validation),
-            "epochs done": text(model.epochs_done),
-            "batches done": text(0 if model.unfinished is None else model.unfinished.batches),
-            "step": text(state["step"]),
-            "digest of the weights": digest(arrays),
-        }
-    )
-
-
-def text(value: Any) -> str:
-    """A value as text that is the same in each process: without addresses in memory."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
-
-
-def described(data: Any) -> str:
-    """Batches as text: their kind, how many there are, and of how many samples."""
-    if data is None:
-        return "None"
-    words: List[str] = [type(data).__name__]
-    for name, value in (("batches", getattr(data, "__len__", None)), ("of", getattr(data, "batch_size", None))):
-        try:
-            value = value() if callable(value) else value
-        except TypeError:  # a DataLoader around a stream has no length
-            continue
-        words += [] if value is None else [f"{value} {name}" if name == "batches" else f"{name} {value} samples"]
-    samples: Any = getattr(data, "dataset", None)
-    if hasattr(samples, "__len__"):
-        words.append(f"from {len(samples)}")
-    return repr(data) if type(data).__module__.startswith("spikecore.") else " ".join(words)
-
-
-def digest(arrays: Dict[str, Any]) -> str:
-    """A short text that differs if arrays differ."""
-    total = hashlib.blake2b(digest_size=8)
-    for name, x in sorted(arrays.items()):
-        total.update(f"{name} {x.dtype} {x.shape}".encode())
-        total.update(x.tobytes())
-    return total.hexdigest()

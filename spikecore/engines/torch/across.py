@@ -38,6 +38,9 @@ def across(engine: Any, ranks: Any, whole: int) -> Any:
     def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
         if BATCH not in axis:
             return alone.batch_norm(x, moments, weight, bias, axis, eps)
+        if alone.fits_rows(x, moments, weight, bias, axis):
+            others = ranks, count(x, axis)
+            return alone.normalized(x, moments.detach(), weight, bias, axis, eps, others)[0]
         mean, var = moments.detach()
         y = Normalized.apply(x, mean, var, tuple(axis), count(x, axis), eps, ranks)
         y = y if weight is None else y * along(weight, y, axis)
@@ -64,7 +67,7 @@ class Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Any, axis: Tuple[int, ...], count: int, ranks: Any) -> Any:
         own = math.prod(x.shape[i] for i in axis)
-        var, mean = torch.var_mean(x, dim=axis, correction=0)
+        mean, var = alone.moments(x, axis)
         size = torch.full_like(mean, float(own))
         rows = ranks.rows(torch.stack((size, mean, var)))
         total = sum(row[0] * row[1] for row in rows) / count

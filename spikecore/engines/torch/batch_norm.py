@@ -8,7 +8,7 @@ rows, and only their result, one row per step, is reduced to channels.
 from __future__ import annotations
 
 import math
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -29,11 +29,16 @@ def moments(x: Any, axis: Tuple[int, ...]) -> Any:
 
 def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
     """See ``api/core/words.py``."""
-    if all(v is None or v.shape == moments.shape[1:] for v in (weight, bias)) and by_rows(x, axis):
+    if fits_rows(x, moments, weight, bias, axis):
         return normalized(x, moments.detach(), weight, bias, axis, eps)[0]
     if tuple(axis) == (0, 1, *range(3, x.ndim)):
         return F.batch_norm(x.flatten(0, 1), None, None, weight, bias, True, 0.0, eps).view(x.shape)
     return in_words(x, weight, bias, axis, eps)
+
+
+def fits_rows(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...]) -> bool:
+    """Whether ``normalized`` takes these operands."""
+    return all(v is None or v.shape == moments.shape[1:] for v in (weight, bias)) and by_rows(x, axis)
 
 
 def in_words(x: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
@@ -59,10 +64,22 @@ def by_rows(x: Any, axis: Tuple[int, ...]) -> bool:
     return plain and not (compiling() or torch.jit.is_tracing() or transformed() or casting("cpu"))
 
 
-def normalized(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Tuple[Any, Any]:
-    """What ``batch_norm`` gives, and the moments; None makes them. For sequences that ``by_rows`` takes."""
+def normalized(
+    x: Any,
+    moments: Any,
+    weight: Any,
+    bias: Any,
+    axis: Tuple[int, ...],
+    eps: float,
+    others: Optional[Tuple[Any, int]] = None,
+) -> Tuple[Any, Any]:
+    """What ``batch_norm`` gives, and the moments; None makes them. For sequences that ``by_rows`` takes.
+
+    ``others``: where x is a part of what the moments are of, the ranks that have the other parts, and over how many
+    values of all parts a moment is.
+    """
     rows, order = _rows(x)
-    y, found = BatchNorm.apply(rows, weight, bias, moments, order, 0 in axis, eps)
+    y, found = BatchNorm.apply(rows, weight, bias, moments, order, 0 in axis, eps, others)
     return order.restored(y), found
 
 
@@ -166,7 +183,15 @@ class BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Any, weight: Any, bias: Any, moments: Any, order: Order, all_steps: bool, eps: float
+        ctx: Any,
+        rows: Any,
+        weight: Any,
+        bias: Any,
+        moments: Any,
+        order: Order,
+        all_steps: bool,
+        eps: float,
+        others: Any = None,
     ) -> Any:
         mean, var = moments = _moments(rows, order, all_steps) if moments is None else moments
         scale = 1.0 / torch.sqrt(var + eps)
@@ -174,15 +199,16 @@ class BatchNorm(torch.autograd.Function):
         shift = -mean * scale if bias is None else bias - mean * scale
         y = torch.addcmul(order.row(shift), rows, order.row(scale), out=fresh(rows.shape, rows.dtype))
         ctx.save_for_backward(rows, weight, bias, moments)
-        ctx.order, ctx.all_steps, ctx.eps = order, all_steps, eps
+        ctx.order, ctx.all_steps, ctx.eps, ctx.others = order, all_steps, eps, others
         ctx.mark_non_differentiable(moments)
         return y, moments
 
     @staticmethod
     def backward(ctx: Any, g: Any, _: Any) -> Any:
         wanted = ctx.needs_input_grad[:3]
-        found = _again(ctx, g, wanted) if torch.is_grad_enabled() else _gradients(ctx, g, wanted[0])
-        return *(x if own else None for x, own in zip(found, wanted)), None, None, None, None
+        again = torch.is_grad_enabled() and ctx.others is None
+        found = _again(ctx, g, wanted) if again else _gradients(ctx, g, wanted[0])
+        return *(x if own else None for x, own in zip(found, wanted)), *(None,) * 5
 
 
 def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
@@ -198,9 +224,12 @@ def _gradients(ctx: Any, g: Any, by_rows: bool) -> Tuple[Any, Any, Any]:
     weighted, out = (weighted - mean * total) * inverse, None
     if by_rows:
         scale = inverse if weight is None else inverse * weight
-        count = rows.shape[1] * order.places * (len(rows) if ctx.all_steps else 1)
-        slope = -scale * inverse * weighted / count
-        constant, slope, scale = (order.row(x) for x in (-scale * total / count - mean * slope, slope, scale))
+        both, count = (total, weighted), rows.shape[1] * order.places * (len(rows) if ctx.all_steps else 1)
+        if ctx.others is not None:
+            ranks, count = ctx.others
+            both = ranks.sum(torch.stack(both))
+        slope = -scale * inverse * both[1] / count
+        constant, slope, scale = (order.row(x) for x in (-scale * both[0] / count - mean * slope, slope, scale))
         out = fresh(rows.shape, rows.dtype)
         for part in pieces:
             torch.addcmul(_at(constant, part), rows[part], _at(slope, part), out=out[part])

@@ -13,6 +13,7 @@ import weakref
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
@@ -22,11 +23,13 @@ from spikecore.api.core.tree import leaves, map_leaves
 from spikecore.api.layers.containers import Container, walk
 from spikecore.engines.torch.fusing import fused_scan
 from spikecore.engines.torch.memory import KEPT
+from spikecore.engines.torch.operators import of_number
 from spikecore.engines.torch.recompute import objective_by_parts
 from spikecore.kernels.readout import bias_fits
+from spikecore.kernels.sparse.behind import ProductBehind
 
-MARGIN = 1.05  # what is not counted, such as the rooms of MKL and oneDNN
-FEWEST = 1  # samples at a time, at least
+MARGIN = 1.1  # for what is not counted: rooms of MKL and oneDNN, lists of spikes, pages that are used in part
+FEW_PARTS = 8  # of a batch; more are tried where nothing else helps, since small parts take long
 
 
 class Means(NamedTuple):
@@ -48,7 +51,7 @@ class Means(NamedTuple):
         if self.layers is not None:
             said.append(f"groups of {self.layers} layers are computed again (checkpoint_layers={self.layers})")
         if self.every is not None:
-            said.append(f"loops are computed again from every {self.every}th step (checkpoint_every={self.every})")
+            said.append(f"loops are computed again, {self.every} steps at a time (checkpoint_every={self.every})")
         if self.parts > 1:
             said.append(f"a batch goes in {self.parts} parts, whose gradients are added")
         return "; ".join(said) or "nothing need be done"
@@ -104,7 +107,7 @@ def planned(engine: Any, budget: int, step: Step) -> MemoryPlan:
         step: the training step.
 
     Raises:
-        BudgetError: no means keeps it; says which budget can be kept, or why nothing is known of this network.
+        BudgetError: no means keeps it; says which one can.
     """
     room, known = budget / MARGIN, {}
 
@@ -115,37 +118,36 @@ def planned(engine: Any, budget: int, step: Step) -> MemoryPlan:
 
     plain = peak(Means())
     divides, batch = not mixes_samples(step.network), int(step.x.shape[1])
-    most = batch // FEWEST if divides else 1
-    for layers, every in _kinds(engine, step):
-        means = Means(layers, every)
-        parts = 1
-        while peak(means._replace(parts=parts)) > room and parts < most:
-            parts = min(2 * parts, most)
-        found = means._replace(parts=parts)
-        if peak(found) <= room:
-            return MemoryPlan(budget, peak(found), plain, found)
+    most = batch if divides else 1
+    for limit in sorted({min(FEW_PARTS, most), most}):
+        for means in _kinds(engine, step):
+            if peak(means._replace(parts=limit)) > room:
+                continue
+            while peak(means) > room:
+                means = means._replace(parts=min(2 * means.parts, limit))
+            return MemoryPlan(budget, peak(means), plain, means)
     least = min(known, key=lambda means: known[means])
     needed = math.ceil(known[least] * MARGIN)
     whole = "" if divides else ". Its batches are not divided, since layers with batch statistics look at all samples"
     raise BudgetError(
         f"memory={in_words(budget)} is not enough for a batch of {batch} samples: a step takes {in_words(plain)}, and "
-        f"{in_words(known[least])} at least, where {least}{whole}. Allow memory={up(needed)!r}, or give smaller batches "
-        "with accumulate"
+        f"at least {in_words(known[least])}, where {least}{whole}. Allow memory={up(needed)!r}, or give smaller "
+        "batches with accumulate"
     )
 
 
-def _kinds(engine: Any, step: Step) -> Iterator[Tuple[Optional[int], Optional[int]]]:
-    """Groups of layers, and of steps in loops, in the order of the time that they cost."""
+def _kinds(engine: Any, step: Step) -> Iterator[Means]:
+    """Means without parts, in the order of the time that they cost."""
     depth = len(list(step.network.children())) if isinstance(step.network, Container) else 1
     total = step.run.steps or int(step.x.shape[0])
     groups: List[int] = []
     if engine.checkpoint_layers is None:
-        groups = sorted({math.ceil(depth / n) for n in (2, 3, 4, 6, depth)} - {depth}, reverse=True)
-    yield None, None
+        groups = sorted({-(-depth // 2), math.isqrt(depth), 1} - {depth, 0}, reverse=True)
+    yield Means()
     if _loops(engine, step.network) and engine.checkpoint_every is None and total > 3:
-        yield None, math.isqrt(total)
-        yield from ((layers, math.isqrt(total)) for layers in groups)
-    yield from ((layers, None) for layers in groups)
+        yield Means(every=math.isqrt(total))
+        yield from (Means(layers, math.isqrt(total)) for layers in groups)
+    yield from (Means(layers) for layers in groups)
 
 
 def _loops(engine: Any, network: Any) -> bool:
@@ -171,6 +173,11 @@ class WithoutData:
     def uniform(self, key: Any, shape: Tuple[int, ...], *, sample_axis: Optional[int] = None, first: int = 0) -> Any:
         return torch.empty(tuple(shape), dtype=getattr(torch, self.dtype), device=self.device)
 
+    def to_numpy(self, x: Any) -> Any:
+        return (
+            np.ones(tuple(x.shape), str(x.dtype).rpartition(".")[2]) if isinstance(x, torch.Tensor) else np.asarray(x)
+        )
+
     def readout_scan(
         self, stepper: Any, params: Any, state: Any, inputs: Any, weight: Any, bias: Any = None, **options: Any
     ) -> Any:
@@ -193,9 +200,11 @@ class Counted(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
+        within = _room_of(function, args)
         for x in tree_flatten(out)[0]:
             if isinstance(x, torch.Tensor):
                 self.count(x)
+        self.peak = max(self.peak, self.now + within)
         return out
 
     def count(self, x: Any) -> None:
@@ -210,6 +219,19 @@ class Counted(TorchDispatchMode):
     def _gone(self, place: int, size: int) -> None:
         self.now -= size
         del self.alive[place]
+
+
+def _room_of(function: Any, arguments: Any) -> int:
+    """Bytes that a kernel takes beside what it is given and gives: a neuron with the product behind it makes spikes, or
+    gradients by them, for that product.
+    """
+    name = getattr(function, "_schema", None) and function._schema.name
+    if name not in ("spikecore::scan", "spikecore::scan_back"):
+        return 0
+    inputs, (number, steps) = arguments[0], arguments[2:4] if name == "spikecore::scan" else arguments[4:6]
+    if not isinstance(of_number(number), ProductBehind):
+        return 0
+    return int(steps) * math.prod(inputs.shape[1:]) * inputs.element_size()
 
 
 def peak_of(engine: Any, parts: int, step: Step) -> int:
@@ -239,9 +261,9 @@ def peak_of(engine: Any, parts: int, step: Step) -> int:
                 value.backward()
         except (RuntimeError, NotImplementedError, TypeError) as error:
             raise BudgetError(
-                "memory: the memory of this network is not known from shapes, since a layer or the loss looks at values "
-                f"({str(error).splitlines()[0][:200]}): leave memory out, and use checkpoint_layers, checkpoint_every "
-                "or smaller batches with accumulate"
+                "memory: what this network takes is not known from shapes, since a layer or the loss looks at values "
+                f"({(str(error).splitlines() or [''])[0][:200]}): leave memory out, and use checkpoint_layers, "
+                "checkpoint_every or smaller batches with accumulate"
             ) from error
         del slots, out
     return counted.peak

@@ -31,8 +31,9 @@ class TorchExecutor(NetworkExecutor):
         plan: how a step keeps the memory budget, a ``MemoryPlan`` after the first step; None without a budget.
     """
 
+    engine: Any  # a TorchEngine
     plan: Any = None
-
+    _planned_for: Tuple[int, ...] = ()  # steps and samples of the plan
     reduction: Optional[Reduction] = None  # of the gradients of several ranks
 
     def place(self, params: Params, buffers: Tree) -> None:
@@ -128,6 +129,16 @@ class TorchExecutor(NetworkExecutor):
         if self.reduction is not None:
             self.reduction.finish()
         return super().collect(figures)
+
+    def plan_of(self, inputs: Any, targets: Any, steps: Optional[int]) -> Any:
+        """How a step on a batch like this one will keep the budget, a ``MemoryPlan``.
+
+        Raises:
+            BudgetError: no plan keeps it.
+        """
+        x, y = self.batch(inputs, targets)
+        run = self.training_pass(steps, Key((0,)))
+        return self.planned(run, self.params, self.buffers, x, y, None, None)
 
     def planned(self, run: Pass, params: Params, buffers: Tree, x: Any, y: Any, state: Any, lengths: Any) -> Any:
         """The ``MemoryPlan`` of a training step; that of an earlier one which was at least as large serves again.
