@@ -424,3 +424,12 @@ def test_the_completion_can_be_installed(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "_SPIKECORE_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "spikecore.sh").read_text()
+
+
+@pytest.mark.filterwarnings("default::spikecore.TrainingWarning")
+def test_warnings_of_training_are_a_line_without_source(spikecore):
+    spikecore("init", "digits")
+    code, _, said = spikecore("train", "digits.toml", *SMALL, "-s", "network.layers.1.threshold=1000.0")
+    assert code == cli.OK
+    assert re.search(r"^warning: fit, after epoch 1, .*never fires", said, re.MULTILINE)
+    assert "TrainingWarning" not in said
