@@ -243,7 +243,8 @@ def test_a_removed_entry_of_a_list_moves_the_origins_with_the_others():
 def test_set_reaches_into_what_a_bare_name_stands_for():
     Path("run.toml").write_text(FILE)
     sets = ["network.layers.1.beta=0.7", "train.loss.reduction=sum", "train.metric.0.kind=accuracy_rate"]
-    run = read("run.toml", sets=sets)
+    run = read("run.toml", sets=[*sets, "train.memory=1.5GiB"])
+    assert run.train.memory == "1.5GiB"
     assert run.network.layers[1].beta == 0.7
     assert (run.train.loss.kind, run.train.loss.reduction) == ("ce_rate_loss", "sum")
     assert run.train.metric[0].kind == "accuracy_rate"
