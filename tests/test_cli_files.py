@@ -243,7 +243,8 @@ def test_a_removed_entry_of_a_list_moves_the_origins_with_the_others():
 def test_set_reaches_into_what_a_bare_name_stands_for():
     Path("run.toml").write_text(FILE)
     sets = ["network.layers.1.beta=0.7", "train.loss.reduction=sum", "train.metric.0.kind=accuracy_rate"]
-    run = read("run.toml", sets=sets)
+    run = read("run.toml", sets=[*sets, "train.memory=1.5GiB"])
+    assert run.train.memory == "1.5GiB"
     assert run.network.layers[1].beta == 0.7
     assert (run.train.loss.kind, run.train.loss.reduction) == ("ce_rate_loss", "sum")
     assert run.train.metric[0].kind == "accuracy_rate"
@@ -424,3 +425,12 @@ def test_the_completion_can_be_installed(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "_SPIKECORE_COMPLETE=complete_bash" in (tmp_path / ".bash_completions" / "spikecore.sh").read_text()
+
+
+@pytest.mark.filterwarnings("default::spikecore.TrainingWarning")
+def test_warnings_of_training_are_a_line_without_source(spikecore):
+    spikecore("init", "digits")
+    code, _, said = spikecore("train", "digits.toml", *SMALL, "-s", "network.layers.1.threshold=1000.0")
+    assert code == cli.OK
+    assert re.search(r"^warning: fit, after epoch 1, .*never fires", said, re.MULTILINE)
+    assert "TrainingWarning" not in said

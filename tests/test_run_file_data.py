@@ -245,14 +245,14 @@ def test_weights_balance_classes():
     ("data", "message"),
     [
         ("", "data.transforms: is required"),
-        ("transforms = []", "data.transforms = []: "),
+        ("transforms = []", "run.toml: data.transforms = []: must have at least 1 entry"),
         ('transforms = [{ kind = "ToFrame" }]', "unknown kind 'ToFrame'; did you mean 'ToFrames'?"),
         ('transforms = [{ kind = "ToFrames", step = 3 }]', "unknown key 'step'; did you mean 'steps'?"),
         ('transforms = [{ kind = "ToFrames", steps = 0 }]', "steps=0"),
         ('transforms = ["CountImage"]\n[encoder]\nkind = "sequence"', "Linear: samples of shape (64,), expected"),
         ('transforms = [{ kind = "ToFrames", steps = 3 }]\n[encoder]\nkind = "rate"', "encoder.kind = 'rate' makes"),
-        ('transforms = [{ kind = "ToFrames", steps = 3 }]\nbucket = 2', "bucket=2 needs the number of steps"),
-        ('transforms = [{ kind = "Denoise" }]', "a batch needs arrays, not Events"),
+        ('transforms = [{ kind = "ToFrames", steps = 3 }]\nbucket = 2', "run.toml: data: bucket=2 needs the"),
+        ('transforms = [{ kind = "Denoise" }]', "run.toml: data: events.npz: a batch needs arrays"),
         (
             'transforms = [{ kind = "ToFrames", steps = 3 }]\nshuffle = false\nweights = "balanced"',
             "weights changes the",
@@ -264,6 +264,26 @@ def test_mistakes_are_named_before_anything_is_written(spikecore, data, message)
     Path("run.toml").write_text(EVENTS.format(data=data))
     said = spikecore("train", "run.toml", code=cli.USAGE)
     assert message in said
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["train.accumulate=2", "train.learning=eprop"], "run.toml: train: accumulate=2 makes one update of several"),
+        (["train.accumulate=2", "train.update_every=1"], "run.toml: train: accumulate=2 makes one update of several"),
+        (["train.window=2", "train.learning=eprop"], "remove one of the two keys"),
+        (["data.sensor=[8]"], "data.sensor = [8] (from --set data.sensor=[8]): must have at least 2 entries"),
+        (["data.sensor=[8,8,2]"], "must have at most 2 entries"),
+        (["track.wandb=yes"], "(from --set track.wandb=yes): must be true, false, or a table"),
+    ],
+)
+def test_keys_that_exclude_each_other_are_named_before_anything_is_written(spikecore, sets, message):
+    recordings(8)
+    Path("run.toml").write_text(EVENTS.format(data='transforms = [{ kind = "ToFrames", steps = 3 }]'))
+    for dry in ([], ["--dry-run"]):
+        said = spikecore("train", "run.toml", *(word for each in sets for word in ("-s", each)), *dry, code=cli.USAGE)
+        assert message in said
     assert not Path("runs").exists()
 
 

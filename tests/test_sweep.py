@@ -319,6 +319,7 @@ REFUSED = [
     ('["network.layers.7.beta"]\nlow = 0.1\nhigh = 0.9', "space.toml:2: the run file has no place"),
     ('["network.layers.0.out_features"]\nchoices = [6, 12]', "also = [...]"),
     ('["data.validation"]\nlow = 0.1\nhigh = 0.5', "it may vary batch_size, shuffle, drop_last, weights, bucket"),
+    ('["train.optimizer.groups"]\nchoices = [[], [{ match = "*.tau", lr = 0.1 }]]', "'*.tau' matches no parameter"),
     ('["train.metric"]\nchoices = ["accuracy", "accuracy_rate"]', "a sweep judges by val_accuracy"),
     ("[sweep]\nepochs = 1\n['train.epochs']\nchoices = [1, 2]", "[sweep] epochs sets it for all trials"),
     (LR + '["train.optimizer"]\nchoices = ["SGD", "Adam"]', "space.toml:3 varies train.optimizer.lr, too"),

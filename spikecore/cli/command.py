@@ -7,11 +7,13 @@ The commands are in files of their own, by what they do: ``command_file.py`` (in
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import traceback
-from typing import Any, Callable, List, Optional, Tuple
+import warnings
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 from spikecore.cli.exit_codes import DATA, INTERRUPTED, NOT_VERIFIED, OK, RUNTIME, USAGE, Interrupted
 
@@ -25,6 +27,7 @@ try:
     import typer
 
     from spikecore import __version__
+    from spikecore.api.core.messages import TrainingWarning
     from spikecore.api.core.ranks import RankError
     from spikecore.api.training.checkpoint import CheckpointError
     from spikecore.cli import command_check, command_file, command_machine, command_sweep, command_train, processes
@@ -120,7 +123,24 @@ def main(arguments: Optional[List[str]] = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    guarded(lambda: app(given, prog_name="spikecore", standalone_mode=False), debug)
+    with _plain_warnings():
+        guarded(lambda: app(given, prog_name="spikecore", standalone_mode=False), debug)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print what training warns of without a line of source, which here would be one of typer's."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Any, category: Any, *place: Any, **named: Any) -> None:
+            if issubclass(category, TrainingWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *place, **named)
+
+        warnings.showwarning = show
+        yield
 
 
 def guarded(command: Callable[[], Optional[int]], debug: bool = False) -> None:

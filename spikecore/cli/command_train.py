@@ -132,11 +132,16 @@ def _check_together(ranks: Ranks, job: Run) -> None:
     """Refuse, before there is a directory, what several processes cannot train together.
 
     Raises:
-        ConfigError: the engine trains in one process, or a batch is too small to be divided.
+        ConfigError: the engine trains in one process, or a batch is too small to be divided; or keys of [data] exclude
+            each other.
     """
     try:
+        batches = job.loader(job.train_set)
+    except ValueError as error:
+        raise ConfigError([f"{job.name}: data: {error}"]) from None
+    try:
         ranks_for(job.engine(), job.config.train.parallel)
-        sharded(job.loader(job.train_set), ranks)
+        sharded(batches, ranks)
     except RankError as error:
         raise ConfigError([f"{job.name}: {error}"]) from None
 

@@ -60,6 +60,10 @@ def _explain(
     if kind == "value_error":
         message = str(context["error"])
         return keys, None if isinstance(value, dict) and "learn" not in value else value, message
+    if kind in ("too_short", "too_long"):
+        few = kind == "too_short"
+        limit = context["min_length" if few else "max_length"]
+        return keys, value, f"must have at {'least' if few else 'most'} {limit} entr{'y' if limit == 1 else 'ies'}"
     message = "must be a table" if kind == "model_type" else problem["msg"].replace("Input should", "must")
     if kind == "literal_error":
         near = difflib.get_close_matches(str(value), re.findall(r"'([^']*)'", context["expected"]), n=1)

@@ -36,7 +36,7 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
-from spikecore.datasets import Loader
+from spikecore.datasets import DataFileError, Loader
 from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
@@ -147,7 +147,13 @@ class Run:
         """
         engine, key = self.engine(), Key((self.config.seed, "shape"))
         try:
-            sample, _ = Feed(**self.feeding)(engine, self.first(self.train_set, 1)[0], None, key)
+            inputs = self.first(self.train_set, 1)[0]
+        except DataFileError:
+            raise
+        except ValueError as error:  # recordings, for example, that no transform makes arrays of
+            raise ConfigError([f"{self.name}: data: {error}. The data: {self.train_set!r}"]) from None
+        try:
+            sample, _ = Feed(**self.feeding)(engine, inputs, None, key)
         except ValueError as error:
             raise ConfigError([f"{self.name}: encoder: {error}. The data: {self.train_set!r}"]) from None
         try:
@@ -215,8 +221,7 @@ class Run:
         a directory is made, so that a run file with mistakes leaves none.
 
         Raises:
-            ConfigError: encoder, network, loss and data do not fit each other, or a group of the optimiser matches no
-                parameter.
+            ConfigError: encoder, network, loss, data and keys of [train] do not fit each other.
         """
         model = self.new_model()
         self.trackers()
@@ -234,11 +239,27 @@ class Run:
             raise ConfigError([f"{self.name}: train.{error}"]) from None
         except ValueError as error:
             raise ConfigError([f"{self.name}: {error}. The data: {self.train_set!r}"]) from None
+        self.check_training(model)
+        return model
+
+    def check_training(self, model: Model) -> None:
+        """Refuse keys of [train] that do not fit each other, the network or the engine.
+
+        Raises:
+            ConfigError: a group of the optimiser matches no parameter, or a way of learning excludes another key.
+            NotImplementedError: the engine does not learn in this way.
+        """
+        train = self.config.train
         try:
-            self.config.train.optimizer.make().by_name(model.params())
+            train.optimizer.make().by_name(model.params())
         except ValueError as error:
             raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
-        return model
+        way = Learning(train.learning, train.update_every)
+        processes = self.ranks.size if train.parallel == "data" else 1
+        try:
+            way.check(model.engine, model.executor, self.loss, train.window, train.accumulate, processes)
+        except ValueError as error:
+            raise ConfigError([f"{self.name}: train: {error}"]) from None
 
     def memory_plan(self, model: Model) -> Any:
         """How training will keep the run file's memory budget; None without one.

@@ -328,7 +328,7 @@ def _absolute(data: Dict[str, Any], folder: Path) -> Dict[str, Any]:
     return data
 
 
-BARE = re.compile(r"[A-Za-z_./~$][^\s\"'=\[\]{}]*")
+BARE = re.compile(r"[A-Za-z_./~$][^\s\"'=\[\]{}]*|\d+(\.\d+)?[kMGT]i?B")  # a word, a path, or a size such as 8GB
 
 
 ABSENT: Any = object()  # stands for the value of a key that is to be removed

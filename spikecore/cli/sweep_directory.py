@@ -39,7 +39,7 @@ def check(said: Given, space: Space) -> None:
             tried = copy.copy(job)
             tried.config = checked(parameter.put(said, value))
             try:
-                tried.new_model()
+                tried.check_training(tried.new_model())
             except ConfigError as error:
                 also = "; keys that must have the same value stand in also = [...]"
                 wrong.append(f"{parameter.source}: {parameter.key} = {value!r}: {error}{also}")

@@ -16,6 +16,8 @@ FOLDER = "track"
 
 def _switch(value: Any) -> Any:
     """Let true stand for a table with its defaults, and false for none."""
+    if value is not None and not isinstance(value, (bool, dict)):
+        raise ValueError("must be true, false, or a table")
     return {} if value is True else None if value is False else value
 
 
