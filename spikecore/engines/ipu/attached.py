@@ -74,6 +74,10 @@ class ProgramExecutor(NetworkExecutor):
             program.upload()
         program.stale, self.attached = False, program
 
+    def weights(self) -> Dict[str, Any]:
+        self._fetch()
+        return super().weights()
+
     def state(self) -> Dict[str, Any]:
         self._fetch()
         return super().state()
