@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 
@@ -327,6 +328,19 @@ def test_encoders_draw_the_same_for_predictions_of_any_size(engine):
     options = {"num_steps": 8, "encoder": spikegen.rate}
     np.testing.assert_array_equal(model.predict(X, **options), model.predict(X, batch_size=7, **options))
     assert (model.predict(X, **options) == Y).mean() == model.evaluate(X, Y, **options)["accuracy"]
+
+
+@pytest.mark.parametrize("time_axis", [0, 1])
+def test_sequences_that_are_encoded_are_cut_by_samples(engine, time_axis):
+    """An encoder of sequences says by itself which axis counts samples: it is not that of time."""
+    model = sc.Model(net(), engine, seed=2)
+    x = np.random.default_rng(1).random((9, 24, 12)).astype("float32")
+    x = np.moveaxis(x, 0, time_axis)
+    options = {"encoder": functools.partial(spikegen.delta, threshold=0.1), "time_axis": time_axis}
+    labels = model.predict(x, **options)
+    assert labels.shape == (24,)
+    assert len(set(labels.tolist())) > 1
+    np.testing.assert_array_equal(model.predict(x, batch_size=5, **options), labels)
 
 
 def test_predict_says_what_to_do_for_regression(engine):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Iterator, Optional, Tuple
 
 from spikecore.api.core.foreign import shown
 from spikecore.api.core.host import host, to_numpy
@@ -26,15 +27,9 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
             "out = model(x, num_steps=...), then out.membrane or out.spikes; for classes say by which loss to decode, "
             "e.g. predict(x, loss=spikecore.functional.ce_rate_loss())"
         )
-    check_numbers(data)
-    data = data if hasattr(data, "shape") else to_numpy(data)
-    axis = 1 if not feed.static and data.ndim and feed.time_axis % data.ndim == 0 and data.ndim > 1 else 0
     engine, found = model.engine, []
-    for start in range(0, max(1, data.shape[axis] if data.ndim else 1), batch_size):
+    for start, (x, steps) in _pieces(model, data, feed, batch_size):
         part = slice(start, start + batch_size)
-        whole = not data.ndim or data.shape[axis] <= batch_size
-        some = data if whole else data[:, part] if axis else data[part]
-        x, steps = feed(engine, some, model.input_shape, Key((model.seed, "evaluate", "encoder"), start))
         model.build(tuple(x.shape[2:]))
         count = lengths_of(engine, None if lengths is None else lengths[part], x, steps)
         values = decoder.read(model.executor.run(x, steps=steps, record="last"))
@@ -42,3 +37,21 @@ def predictions(model: Any, data: Any, loss: Any, feed: Feed, lengths: Any, batc
         scores = decoder.scores(engine, as_numbers(engine, values), count)
         found.append(host().asarray(engine.to_numpy(engine.xp.argmax(scores, axis=1)), dtype="int64"))
     return host().xp.concat(found, axis=0)
+
+
+def _pieces(model: Any, data: Any, feed: Feed, size: int) -> Iterator[Tuple[int, Tuple[Any, Optional[int]]]]:
+    """The samples as sequences, ``size`` at a time, and the number of the first of each piece."""
+    check_numbers(data)
+    data = data if hasattr(data, "shape") else to_numpy(data)
+    key = Key((model.seed, "evaluate", "encoder"))
+    if feed.encoder is not None and feed.num_steps is None:  # the encoder alone knows which axis counts samples
+        x, _ = feed(model.engine, data, model.input_shape, key)
+        for start in range(0, x.shape[1], size):
+            yield start, (x[:, start : start + size, ...], None)
+        return
+    axis = 1 if not feed.static and data.ndim > 1 and feed.time_axis % data.ndim == 0 else 0
+    count = data.shape[axis] if data.ndim else 1
+    for start in range(0, max(1, count), size):
+        part = slice(start, start + size)
+        some = data if count <= size else data[:, part] if axis else data[part]
+        yield start, feed(model.engine, some, model.input_shape, replace(key, first=start))
