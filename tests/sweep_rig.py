@@ -186,6 +186,7 @@ NONSENSE["weights"] = (
     [NAN, 1.0, 1.0],
     [INF, 1.0, 1.0],
 )
+NONSENSE["bytes"] = (*FOREIGN, "nonsense", "8 parsecs", "-8GB", "GB", 0, -1, 2.5, NAN, True, [3])
 NONSENSE["record"] = (NOTHING, 3, NAN, 1j, "nonsense", ["a", "b"], None)
 NONSENSE["callbacks"] = (NOTHING, 3, NAN, 1j, True, None, ["a", "b"], (sc.EarlyStopping,), sc.EarlyStopping())
 NONSENSE["metric"] = (NOTHING, 3, NAN, 1j, True, "nonsense", [3], {"a": 3}, sc.Adam)
