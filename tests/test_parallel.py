@@ -106,10 +106,11 @@ def group():
 
 
 def rank_trains(kinds=KINDS):
-    from spikecore.engines.torch import batch_norm
+    from spikecore.engines.torch import batch_norm, ranks
 
-    rank, fits = group(), batch_norm.fits_rows
+    rank, fits, large = group(), batch_norm.fits_rows, ranks.BUCKET
     for kind in kinds:
+        ranks.BUCKET = large if kind == "batch norm" else 300  # bytes: gradients in several buckets
         batch_norm.fits_rows = fits if "in words" not in kind else lambda *operands: False
         np.savez(f"{kind}-{rank}.npz", **figures(trained(kind, int(os.environ["WORLD_SIZE"]))))
 
