@@ -34,8 +34,9 @@ from spikecore.api.training.description import (
     resolved,
 )
 from spikecore.api.training.diagnosis import broken as not_finite
+from spikecore.api.training.evaluate import Average
 from spikecore.api.training.executor import fitting
-from spikecore.api.training.fit import Average, DivergedError
+from spikecore.api.training.fit import DivergedError
 from spikecore.api.training.optimizers import Optimizer
 
 FORMAT = 2  # format 1 had the names of all classes without their modules

@@ -10,7 +10,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import ENVIRONMENT, EngineName, EngineUnavailable, engines, get_engine
 from spikecore.api.training.checkpoint import read
 from spikecore.api.training.description import CheckpointError, Classes
-from spikecore.api.training.fit import Average
+from spikecore.api.training.evaluate import Average
 from spikecore.api.training.history import History
 from spikecore.api.training.model import Model
 from spikecore.arguments import PathLike, checked, shown

@@ -39,20 +39,15 @@ from spikecore.api.training.callbacks import Callbacks
 from spikecore.api.training.checkpoint import save
 from spikecore.api.training.data import are_arrays, batches_of, first_sample_shape
 from spikecore.api.training.elsewhere import no_attribute
+from spikecore.api.training.evaluate import Average, evaluate
 from spikecore.api.training.executor import complete_state, fitting, recorded_for
-from spikecore.api.training.fit import (
-    Average,
-    Schedule,
-    Training,
-    check_resume,
-    evaluate,
-    keeps_moments,
-)
+from spikecore.api.training.fit import Schedule, Training
 from spikecore.api.training.history import History, Row
 from spikecore.api.training.learning import Kind, Learning
 from spikecore.api.training.optimizers import Adam, Optimizer
 from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
+from spikecore.api.training.resuming import check_resume, keeps_moments
 from spikecore.api.training.shards import sharded
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.api.training.together import Parallel, compare, ranks_for

@@ -1,0 +1,102 @@
+"""Means of loss and metrics over batches: of an epoch, and of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional
+
+from spikecore.api.core.layer import Key
+from spikecore.api.core.ranks import Ranks
+from spikecore.api.functional.loss import scalar
+from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
+from spikecore.api.functional.targets import target_dtype
+from spikecore.api.training.batching import Feed
+from spikecore.api.training.data import placed
+from spikecore.api.training.history import Row
+from spikecore.api.training.shards import parts
+from spikecore.progress import Progress, length
+
+
+@dataclass
+class Average:
+    """Running means of loss and metrics over samples; for an interrupted epoch also where to continue.
+
+    Attributes:
+        samples, batches: how many have been counted.
+        sums: sums over the samples, by column.
+        seconds: how long they took.
+        cut: whether a step was interrupted half done, so that training cannot continue from there.
+    """
+
+    samples: int = 0
+    sums: Dict[str, float] = field(default_factory=lambda: {"loss": 0.0})
+    batches: int = 0
+    seconds: float = 0.0
+    cut: bool = False
+
+    def add(self, count: int, loss: float, metrics: Dict[str, float], batches: int = 1) -> None:
+        """Count a batch, or several with their means."""
+        self.batches += batches
+        self.samples += count
+        for name, value in {"loss": loss, **metrics}.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * count
+
+    def row(self, prefix: str = "") -> Row:
+        """The means as columns of the history."""
+        return {f"{prefix}{name}": total / max(1, self.samples) for name, total in self.sums.items()}
+
+    def shown(self) -> Row:
+        """The means as text, for a progress bar."""
+        return shown_row(self.row()) if self.samples else {}
+
+
+def shown_row(row: Row) -> Row:
+    """The loss and the metrics of a row of the history as text, for a progress bar."""
+    return {name: f"{value:.4g}" for name, value in row.items() if name not in COLUMNS or name == "loss"}
+
+
+def evaluate(
+    model: Any,
+    data: Any,
+    loss: Any,
+    metrics: Metrics,
+    feed: Feed,
+    progress: Optional[bool],
+    ranks: Optional[Ranks] = None,
+) -> Average:
+    """The means of loss and metrics over all batches, without training.
+
+    Args:
+        model, data, loss, metrics, feed: as in ``Training``.
+        progress: whether to show a bar of its own; None shows one where somebody watches.
+        ranks: the processes, each of which takes its part of each batch; default: this one alone.
+    """
+    ranks = Ranks() if ranks is None else ranks
+    own, shown = Average(), progress if ranks.rank == 0 else False
+    ranks.alike(lambda: _evaluate(own, model, data, loss, metrics, feed, shown, ranks))
+    mean = Average()
+    for samples, sums in ranks.gathered((own.samples, own.sums)):
+        mean.samples += samples
+        mean.sums = {name: mean.sums.get(name, 0.0) + sums.get(name, 0.0) for name in {**mean.sums, **sums}}
+    if not mean.samples:
+        raise ValueError("data gave no batch: nothing to evaluate")
+    return mean
+
+
+def _evaluate(
+    mean: Average, model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Any, ranks: Ranks
+) -> None:
+    bar, done = Progress("evaluate", length(data), progress), 0
+    for part in bar.over(parts(data, feed, loss, ranks, empty=True)):
+        first = done + part.before
+        done += part.whole or 0
+        if part.samples == 0:  # fewer samples than ranks
+            continue
+        key = Key((model.seed, "evaluate"), first)
+        x, steps, targets, lengths, _ = placed(model, feed, loss, part[:3], key)
+        out = model.executor.run(x, steps=steps, record="last")
+        targets = model.engine.asarray(targets, dtype=target_dtype(targets))
+        value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))
+        mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))
+        done += int(x.shape[1]) if part.whole is None else 0
+        bar.update(**mean.shown())
