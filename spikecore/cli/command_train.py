@@ -44,6 +44,7 @@ PROGRESS = typer.Option(
     "spikecore train digits.toml",
     "spikecore train digits.toml --dry-run",
     "spikecore train digits.toml --engine numpy --set train.epochs=3 --out runs/short",
+    "torchrun --nproc-per-node 2 -m spikecore train digits.toml --engine torch",
     "spikecore train runs/short --resume --set train.epochs=10",
 )
 def train(
