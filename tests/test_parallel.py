@@ -46,6 +46,7 @@ KINDS = {
     "dense": (dense(), X, {"num_steps": 6}),
     "batch norm": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4}),
     "batch norm in words": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4}),  # as on devices but the CPU
+    "batch norm computed again": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4, "checkpoint_layers": 2}),
     "batch norm of each step": (maps(sc.BatchNormTT2d(4, time_steps=4)), MAPS, {"num_steps": 4}),
     "batch norm of rows": (ROWS, X, RATE),
     "recurrent": ((sc.Linear(12, 8), *RECURRENT), X, RATE),
@@ -56,7 +57,7 @@ KINDS = {
     "lengths": (dense(), "lengths", {}),
     "time second": (dense(), "time second", {"time_axis": 1}),
 }
-QUICK = ("batch norm", "batch norm in words", "recurrent", "accumulate", "lengths")
+QUICK = ("batch norm", "batch norm in words", "batch norm computed again", "recurrent", "accumulate", "lengths")
 
 
 def batches(data, whole_only):
@@ -77,8 +78,8 @@ def model(layers, data=X, **options):
 def trained(kind, world, **options):
     """A model after 20 batches, validated after each epoch."""
     layers, data, more = KINDS[kind]
-    given, one = batches(data, world > 2), model(layers, data)
     options = {"validation": batches(data, False), "metric": "accuracy_rate", "progress": False, **more, **options}
+    given, one = batches(data, world > 2), model(layers, data, checkpoint_layers=options.pop("checkpoint_layers", None))
     one.fit(given, functional.ce_rate_loss(), sc.Adam(lr=1e-2), 5 if world > 2 else 4, **options)
     return one
 

@@ -255,8 +255,12 @@ class TorchEngine(Lowers, Engine):
         return stages if self.checkpoint_layers is None else grouped(stages, self.checkpoint_layers)
 
     def keeping(self) -> TorchEngine:
-        """The engine without ``checkpoint_layers``."""
-        return self if self.checkpoint_layers is None else self._like(checkpoint_layers=None)
+        """The engine without ``checkpoint_layers``. Its words stay: ``across`` may have made them those of ranks."""
+        if self.checkpoint_layers is None:
+            return self
+        other: Any = self._like(checkpoint_layers=None)
+        other.xp, other.whole_batch = self.xp, self.whole_batch
+        return other  # type: ignore[no-any-return]
 
     def autocast(self) -> ContextManager[Any]:
         """A context in which torch's own modules compute in the engine's ``precision``."""
