@@ -137,6 +137,9 @@ def rank_has_other_uses():
     found["evaluated"] = one.evaluate(Loader(X[:21], Y[:21], batch_size=20), parallel="data", **feeding)
     one.fit(X, Y, epochs=5, callbacks=(lambda model, row: rank == 1 and row["epoch"] == 2,), **feeding)
     found["stopped by a callback"] = one.epochs_done
+    planned = with_budget(share=0.5)  # enough for the part of rank 0 without means, not for that of rank 1
+    found["plan"] = str(planned.executor.plan.means)
+    np.savez(f"planned-{rank}.npz", **figures(planned))
     for name, call in REFUSED.items():
         try:
             call(rank)
@@ -161,6 +164,15 @@ def fit(rank, layers=None, data=None, seed=3, dtype="float64", **options):
     data = [(X[:20], Y[:20])] * 2 if data is None else data
     one.fit(data, optimizer=options.pop("optimizer", sc.Adam()), **{"num_steps": 3, "progress": False, **options})
     return one
+
+
+def with_budget(samples=21, share=None, **options):
+    """A network with batch norm and a budget; ``share``: how far it lies between what 10 and 11 samples take."""
+    few, more = (1, 1) if share is None else (with_budget(n, parallel="none").executor.plan.peak for n in (10, 11))
+    memory = "1GB" if share is None else int(1.1 * (few + share * (more - few)))
+    layers = (sc.Linear(12, 20, bias=False), sc.BatchNorm1d(20), sc.Leaky(beta=0.9), sc.Linear(20, 20, bias=False))
+    layers = (*layers, *layers[1:3], sc.Linear(20, 4), sc.LI(beta=0.9))
+    return fit(0, layers, [(X[:samples], Y[:samples])] * 2, memory=memory, **options)
 
 
 def with_nan(rank):
@@ -211,6 +223,7 @@ REFUSED = {
     "bad input": lambda rank: fit(rank, data=with_nan(rank)),
     "bad callback": lambda rank: fit(rank, callbacks=(fails,) if rank == 0 else (lambda model, row: None,)),
     "not finite": lambda rank: fit(rank, loss=infinite, data=[(X[:20], np.array([0] * 19 + [3]))]),
+    "budget": lambda rank: with_budget(share=-1.8),  # enough for rank 0 with means, not for rank 1
     "eprop": lambda rank: fit(rank, learning="eprop"),
     "wrong sampler": lambda rank: fit(rank, data=own_loader(0)),
 }
@@ -235,6 +248,10 @@ DIFFERENT = {
         "ValueError: input[5, 2] is nan",
     ),
     "bad callback": ("OSError: the disk is full", "RankError: rank 0 of 2 has failed: OSError: the disk is full"),
+    "budget": (
+        "RankError: rank 1 of 2 has failed: BudgetError: memory=",
+        "of 11 samples",
+    ),
     "wrong sampler": (
         "RankError: rank 1 of 2 has failed: RankError: DistributedSampler gives the batches of rank 0",
         "RankError: DistributedSampler gives the batches of rank 0 of 2, but this is rank 1 of 2",
@@ -370,6 +387,12 @@ def test_evaluation_is_over_all_samples(two):
     wanted = model(dense()).evaluate(Loader(X[:21], Y[:21], batch_size=20), num_steps=4, encoder=rate, progress=False)
     for rank in found(two):
         assert rank["evaluated"] == pytest.approx(wanted, abs=1e-12)
+
+
+def test_all_ranks_keep_a_budget_by_the_same_means(two):
+    """Else a rank would wait for batch statistics that another one does not compute again."""
+    assert [rank["plan"][:9] for rank in found(two)] == ["groups of"] * 2
+    assert gap(figures(with_budget()), loaded(two, "planned")) <= 1e-10
 
 
 def test_a_callback_of_any_rank_ends_training_on_all(two):

@@ -143,16 +143,21 @@ class TorchExecutor(NetworkExecutor):
     def planned(self, run: Pass, params: Params, buffers: Tree, x: Any, y: Any, state: Any, lengths: Any) -> Any:
         """The ``MemoryPlan`` of a training step; that of an earlier one which was at least as large serves again.
 
+        All ranks go by the plan of the largest part: where batch statistics are computed again, all must do so.
+
         Raises:
             BudgetError: no plan keeps the budget.
+            RankError: none keeps it on another rank.
         """
         from spikecore.engines.torch.budget import Step, planned
 
         count = run.steps or x.shape[0], x.shape[1]
-        if self.plan is None or any(n > most for n, most in zip(count, self._planned_for)):
+        larger = self.plan is None or any(n > most for n, most in zip(count, self._planned_for))
+        if self.ranks.sums([float(larger)])[0]:
             slots = 0 if self.optimizer is None else len(self.optimizer.slots)
             step = Step(self.network, self.loss, run, params, buffers, x, y, state, lengths, slots, self.accumulates)
-            self.plan, self._planned_for = planned(self.engine, int(self.memory or 0), step), count
+            own = self.ranks.alike(lambda: planned(self.engine, int(self.memory or 0), step))
+            self.plan, self._planned_for = max(self.ranks.gathered(own), key=lambda plan: plan.plain), count
         return self.plan
 
     def update(self) -> None:
