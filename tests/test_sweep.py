@@ -244,6 +244,16 @@ def test_join_begins_a_sweep_or_takes_part_in_it(spikecore, tmp_path, unseen):
     assert (code, error) == (2, "--out other already holds thesis.tex, and no sweep: choose another\n")
 
 
+@pytest.mark.parametrize("launcher", [("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"), ("WORLD_SIZE", "RANK")])
+def test_trials_of_many_processes_train_alone(tmp_path, monkeypatch, launcher):
+    """Each process that srun or torchrun has started has a trial of its own."""
+    ours = begun(tmp_path, 1)
+    for variable, value in zip(launcher, "20"):
+        monkeypatch.setenv(variable, value)
+    ours.work(lambda line: None)
+    assert [trial.state.name for trial in ours.storage.finished()] == ["COMPLETE"]
+
+
 # ---- trials that fail ----------------------------------------------------------------------------------------------
 
 
