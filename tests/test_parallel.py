@@ -185,6 +185,12 @@ def fails(model, row):
     raise OSError("the disk is full")
 
 
+def restores(model, row):
+    """Changes weights, as early stopping does."""
+    state = model.state()
+    model.load_state({**state, "params": {name: 0.5 * x for name, x in state["params"].items()}})
+
+
 def with_other_version(rank):
     sc.__version__, before = f"0.{rank}", sc.__version__
     try:
@@ -222,6 +228,7 @@ REFUSED = {
     "ends early": lambda rank: fit(rank, data=Stream(2 + rank)),
     "bad input": lambda rank: fit(rank, data=with_nan(rank)),
     "bad callback": lambda rank: fit(rank, callbacks=(fails,) if rank == 0 else (lambda model, row: None,)),
+    "weights restored on one": lambda rank: fit(rank, epochs=2, callbacks=(restores,) if rank == 0 else ()),
     "not finite": lambda rank: fit(rank, loss=infinite, data=[(X[:20], np.array([0] * 19 + [3]))]),
     "budget": lambda rank: with_budget(share=-1.8),  # enough for rank 0 with means, not for rank 1
     "eprop": lambda rank: fit(rank, learning="eprop"),
@@ -239,6 +246,7 @@ SAID = {
     "too small": "RankError: a batch has 1 sample, and 2 processes train together",
     "other order": "RankError: the ranks have different batches",
     "ends early": "RankError: rank 0 has no more batches, and others have",
+    "weights restored on one": "RankError: after the callbacks of epoch 1 the weights of rank 1 are not",
     "not finite": "DivergedError: the loss of epoch 1 is inf in batch 1, where every state is finite",
     "eprop": "ValueError: 2 processes train together, once per batch, but learning='eprop'",
 }

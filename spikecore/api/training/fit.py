@@ -23,6 +23,7 @@ from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, wholly
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.shards import Part, parts, unequal
+from spikecore.api.training.together import check_weights
 from spikecore.progress import Progress, length
 
 
@@ -142,6 +143,8 @@ class Training:
                     if self.looking:
                         self.diagnosis.look(epoch + 1)
                     stops = self._called([call for call in self.callbacks if callable(call)], row)
+                if self.called_anywhere:
+                    check_weights(model, self.ranks)
                 if stops:
                     break
             complete = True
@@ -154,7 +157,8 @@ class Training:
     def _begin(self) -> None:
         """Tell callbacks that training begins, on all ranks, which may have different ones."""
         self.after_step = [callback.after_step for callback in self.callbacks if hasattr(callback, "after_step")]
-        self.steps_told = self.ranks.sums([len(self.after_step)])[0] > 0
+        told, called = self.ranks.sums([len(self.after_step), len(self.callbacks)])
+        self.steps_told, self.called_anywhere = told > 0, called > 0
         begins = [callback.begin for callback in self.callbacks if hasattr(callback, "begin")]
         self.ranks.alike(lambda: [begin(self.model) for begin in begins])
 

@@ -75,6 +75,23 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
     )
 
 
+def check_weights(model: Any, ranks: Ranks) -> None:
+    """Refuse, on all ranks alike, to go on with weights that callbacks have changed on some ranks only.
+
+    Raises:
+        RankError: names a rank whose weights differ from those of rank 0.
+    """
+    if ranks.size == 1:
+        return
+    digests = ranks.gathered(digest(model.params()))
+    for rank, own in enumerate(digests):
+        if own != digests[0]:
+            raise RankError(
+                f"after the callbacks of epoch {model.epochs_done} the weights of rank {rank} are not those of rank 0: "
+                "give a callback that changes weights, such as EarlyStopping(), to the fit of every rank"
+            )
+
+
 def text(value: Any) -> str:
     """A value as text that is the same in each process: without addresses in memory."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
