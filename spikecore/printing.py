@@ -153,3 +153,13 @@ def table(title: str, rows: Sequence[Sequence[str]], head: Sequence[str] = (), f
 def _row(cell: str, texts: Sequence[str], *, faint: bool = False) -> str:
     style = "text-align:left" + ";opacity:0.6" * faint
     return f"<tr>{''.join(f'<{cell} style={style!r}>{html.escape(str(text))}</{cell}>' for text in texts)}</tr>"
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes as text, e.g. "512 MB"."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"

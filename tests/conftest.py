@@ -44,6 +44,20 @@ def no_picture_stays_open():
 
 
 @pytest.fixture
+def spikecore(capsys):
+    """Runs the command line; returns exit code, stdout, stderr."""
+    from spikecore.cli import command
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            command.main([str(argument) for argument in arguments])
+        return (left.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
 def narrowly(monkeypatch):
     """The runs that went through kernels of a neuron and the Linear behind it."""
     from spikecore.kernels.readout import Multiply

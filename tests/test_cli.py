@@ -34,19 +34,6 @@ def _elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def spikecore(capsys):
-    """Runs the command line; returns exit code, stdout, stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(argument) for argument in arguments])
-        return (left.value.code or 0, *capsys.readouterr())
-
-    return run
-
-
 def needs(engine):
     if engine == "torch":
         pytest.importorskip("torch")

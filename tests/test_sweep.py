@@ -18,7 +18,6 @@ from sweep_files import LR, RUN, SPACE, written  # noqa: E402
 from test_cli import colours  # noqa: E402
 
 import spikecore as sc  # noqa: E402
-from spikecore.cli import command as cli  # noqa: E402
 from spikecore.cli import command_sweep, run_directory, sweep_directory, sweep_storage  # noqa: E402
 from spikecore.cli.lock import Occupied, owned  # noqa: E402
 from spikecore.cli.run_file import given, read, settled  # noqa: E402
@@ -38,19 +37,6 @@ def _elsewhere(monkeypatch, tmp_path):
 def unseen(monkeypatch):
     """Draws no pictures."""
     monkeypatch.setattr(command_sweep, "_drawn", lambda ours: [])
-
-
-@pytest.fixture
-def spikecore(capsys):
-    """Runs the command line; returns exit code, stdout, stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(argument) for argument in arguments])
-        return (left.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 def begun(tmp_path, trials, space=SPACE, run=RUN, name="made"):

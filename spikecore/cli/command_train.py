@@ -22,7 +22,8 @@ from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import ENGINE, JSON, RUN_DIR, SETS, SIMULATE, examples, of_file, show_json, simulated
 from spikecore.cli.origins import leaves
 from spikecore.cli.processes import ending_within, everywhere
-from spikecore.cli.run_directory import MODEL, RUN, Run, check_same, check_unused, opened
+from spikecore.cli.resuming import check_same
+from spikecore.cli.run_directory import MODEL, RUN, Run, check_unused, opened
 
 PLACES = ("data.path", "data.test_path", "data.download")  # each machine may have the data somewhere else
 

@@ -11,6 +11,7 @@ from spikecore.api.core.layer import Key, shapes_of
 from spikecore.api.training.batching import Feed
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.run_directory import Run
+from spikecore.printing import in_bytes
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Plan:
         judged = f"{self.validation_samples:,}" if self.validation_samples else "none"
         samples = f"{self.train_samples:,} to train on, {judged} for validation, {self.test_samples:,} for the test"
         batches = f"{left} epochs{done} of {self.batches_per_epoch} batches: {left * self.batches_per_epoch:,} batches"
-        weights, outputs = _bytes(self.weight_bytes), _bytes(self.output_bytes)
+        weights, outputs = in_bytes(self.weight_bytes), in_bytes(self.output_bytes)
         lines = [
             self.network,
             "",
@@ -119,12 +120,3 @@ def plan_of(job: Run, resume: bool = False) -> Plan:
         peak_bytes=None if memory is None else memory.peak,
         network=model.summary(),
     )
-
-
-def _bytes(count: int) -> str:
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.3g} {unit}"

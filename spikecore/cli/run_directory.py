@@ -33,19 +33,14 @@ from spikecore.api.training.model import Model
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
-from spikecore.cli.origins import leaves
 from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
+from spikecore.cli.resuming import Past, Watched
 from spikecore.datasets import DataFileError, Loader
 from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
     "run.toml model.safetensors best.safetensors history.jsonl result.json report.txt".split()
-)
-# keys of a run file that may change when a run is resumed
-FREE = tuple(
-    "engine device train.epochs train.schedule train.early_stopping train.parallel train.save_within track "
-    "data.path data.test_path data.download data.workers data.prefetch data.in_memory data.cache".split()
 )
 
 
@@ -295,12 +290,11 @@ class Run:
         """
         options, callbacks = self.config.train, [lambda model, row: self._keep(model)]
         if options.early_stopping is not None:
-            stopping, best = options.early_stopping.make(), self._file(BEST) if self.writes else None  # type: ignore[attr-defined]
-            if any(
-                [stopping(_Past(self._file(BEST), model), row) for row in model.history]
-            ):  # a list: stopping must see every row
+            stopping: Any = options.early_stopping.make()  # type: ignore[attr-defined]
+            past, best = Past(self._file(BEST), model), self._file(BEST) if self.writes else None
+            if any([stopping(past, row) for row in model.history]):  # a list: stopping must see every row
                 return
-            callbacks.insert(0, lambda model, row: stopping(_Watched(best, model), row))
+            callbacks.insert(0, lambda model, row: stopping(Watched(best, model), row))
         if model.epochs_done >= options.epochs:
             return
         callbacks.append(lambda model, row: say(epoch_line(row)))
@@ -451,56 +445,8 @@ def opened(directory: Any, engine: Optional[str] = None, sets: Any = ()) -> Run:
     return Run(configs.read(directory / RUN, engine, sets), directory)
 
 
-def check_same(before: configs.RunFile, after: configs.RunFile) -> None:
-    """Refuse to resume a run with a changed run file, except for changes of the keys in ``FREE``.
-
-    Raises:
-        ConfigError: names each changed key with its value in ``before`` and in ``after``.
-    """
-    old, new = leaves(before.plain()), leaves(after.plain())
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key) and not _is_free(key)]
-    if changed:
-        lines = [f"--resume: {key} is {new.get(key)!r}, but the run began with {old.get(key)!r}" for key in changed]
-        raise ConfigError([*lines, f"--resume allows changes of {', '.join(FREE)} only; for others start a new run"])
-
-
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in FREE)
-
-
 def epoch_line(row: Dict[str, Any]) -> str:
     """One line of text with the loss, the metrics and the time of an epoch; ``row`` is a row of the history."""
     shown = [name for name in row if name == "loss" or name not in COLUMNS]
     figures = [f"{name} {row[name]:.4f}" for name in shown]
     return f"epoch {row['epoch']:>3}  {'  '.join(figures)}  {row['seconds']:.2f} s"
-
-
-# ---- early stopping across an interruption -------------------------------------------------------------------------
-
-
-@dataclass
-class _Watched:
-    """Stands for the model in early stopping: the best state is also written to a file."""
-
-    path: Optional[Path]
-    model: Model
-
-    def state(self) -> Dict[str, Any]:
-        if self.path is not None:
-            self.model.save(self.path)
-        return self.model.state()
-
-    def load_state(self, state: Dict[str, Any]) -> None:
-        self.model.load_state(state)
-
-
-class _Past(_Watched):
-    """Stands for the model while a resumed run repeats its history to early stopping: the best state is in the file."""
-
-    def state(self) -> Dict[str, Any]:
-        if self.path is None or not self.path.exists():
-            return self.model.state()
-        return load(self.path, engine=self.model.engine).state()
-
-    def load_state(self, state: Dict[str, Any]) -> None:
-        """Do nothing: the model's own file was saved after early stopping had restored the best state."""

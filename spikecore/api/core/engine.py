@@ -70,6 +70,11 @@ class Engine(abc.ABC):
         engine._made_of = arguments, options
         return engine
 
+    def __copy__(self) -> Any:  # all that it has, changed words included
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
     def __reduce__(self) -> Any:  # to another process goes what it was made of: namespaces and kernels do not
         arguments, options = self._made_of
         return functools.partial(type(self), *arguments, **options), ()

@@ -8,8 +8,8 @@ from spikecore.api.core.messages import unknown
 
 _MODE = "leave it out: fit trains and a call does not, so there is no mode to switch"
 _LOOP = (
-    "fit computes gradients and updates the weights; for a training loop of your own take modules, "
-    "spikecore.nn.to_torch(model), or gradients, spikecore.backprop.bptt(model, x, y)"
+    "fit computes gradients and updates the weights; for a training loop of your own write model.train_step(x, y), or "
+    "take modules, spikecore.nn.to_torch(model), or gradients, spikecore.backprop.bptt(model, x, y)"
 )
 _COPY = "write other = model.to_engine('torch', device='cuda'), a copy on another engine or device"
 _REST = "leave it out: each call starts at rest; to go on, pass state=out.state of the call before"
@@ -18,7 +18,8 @@ REMEDIES: Dict[str, str] = {
     **dict.fromkeys(("train", "eval", "training"), _MODE),
     **dict.fromkeys(("zero_grad", "backward", "step", "train_on_batch", "grad"), _LOOP),
     **dict.fromkeys(("to", "cuda", "cpu", "mps"), _COPY),
-    **dict.fromkeys(("half", "float", "double"), "write model.to_engine(model.engine.name, dtype='float64')"),
+    **dict.fromkeys(("float", "double"), "write model.to_engine(model.engine.name, dtype='float64')"),
+    "half": "write model.to_engine('torch', precision='bf16'); weights stay in float32",
     **dict.fromkeys(("reset", "reset_mem", "reset_hidden", "init_leaky", "detach_hidden"), _REST),
     **dict.fromkeys(("parameters", "named_parameters", "weights", "get_weights"), _WEIGHTS),
     "forward": "call the model: out = model(x, num_steps=25)",

@@ -219,9 +219,12 @@ class OwnLoop:
                 "or torch"
             )
 
+    def _last_loss(self) -> Any:
+        """The loss of the last update, before the first one ``ce_rate_loss()``."""
+        return ce_rate_loss() if self.loss is None else self.loss
+
     def _with_defaults(self, loss: Any, optimizer: Optional[Optimizer]) -> Tuple[Any, Optimizer]:
-        if loss is None:
-            loss = ce_rate_loss() if self.loss is None else self.loss
+        loss = self._last_loss() if loss is None else loss
         if not callable(loss) or isinstance(loss, type):
             raise TypeError(
                 f"loss={loss!r} must be a callable (out, targets), e.g. spikecore.functional.ce_rate_loss()"

@@ -27,6 +27,7 @@ from spikecore.engines.torch.operators import of_number
 from spikecore.engines.torch.recompute import objective_by_parts
 from spikecore.kernels.readout import bias_fits
 from spikecore.kernels.sparse.behind import ProductBehind
+from spikecore.printing import in_bytes
 
 MARGIN = 1.1  # for what is not counted: rooms of MKL and oneDNN, lists of spikes, pages that are used in part
 FEW_PARTS = 8  # of a batch; more are tried where nothing else helps, since small parts take long
@@ -74,8 +75,8 @@ class MemoryPlan:
     means: Means
 
     def __str__(self) -> str:
-        without = "" if self.peak == self.plain else f" instead of {in_words(self.plain)}"
-        return f"{in_words(self.peak)} of {in_words(self.budget)}{without}: {self.means}"
+        without = "" if self.peak == self.plain else f" instead of {in_bytes(self.plain)}"
+        return f"{in_bytes(self.peak)} of {in_bytes(self.budget)}{without}: {self.means}"
 
 
 class BudgetError(ValueError):
@@ -130,8 +131,8 @@ def planned(engine: Any, budget: int, step: Step) -> MemoryPlan:
     needed = math.ceil(known[least] * MARGIN)
     whole = "" if divides else ". Its batches are not divided, since layers with batch statistics look at all samples"
     raise BudgetError(
-        f"memory={in_words(budget)} is not enough for a batch of {batch} samples: a step takes {in_words(plain)}, and "
-        f"at least {in_words(known[least])}, where {least}{whole}. Allow memory={up(needed)!r}, or give smaller "
+        f"memory={in_bytes(budget)} is not enough for a batch of {batch} samples: a step takes {in_bytes(plain)}, and "
+        f"at least {in_bytes(known[least])}, where {least}{whole}. Allow memory={up(needed)!r}, or give smaller "
         "batches with accumulate"
     )
 
@@ -274,19 +275,6 @@ OPTIONS = ("device", "dtype", "fused", "checkpoint_every", "sparse_backward", "p
 
 def _empty(x: Any) -> Any:
     return torch.empty(tuple(x.shape), dtype=x.dtype, device=x.device) if isinstance(x, torch.Tensor) else x
-
-
-# ---- bytes in words ------------------------------------------------------------------------------------------------
-
-
-def in_words(count: float) -> str:
-    """A number of bytes, e.g. "512 MB"."""
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.3g} {unit}"
 
 
 def up(count: float) -> str:
