@@ -9,8 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import spikecore as sc
 import spikecore.nn as snn
+from spikecore.api.core.ranks import Ranks
 from spikecore.engines.torch import batch_norm as own
+from spikecore.engines.torch.across import across
 
 T, B, C = 5, 3, 4
 SPACES = [(), (6,), (4, 3), (2, 3, 2)]
@@ -111,3 +114,43 @@ def test_run_refuses_a_single_value_per_channel_as_torch_does():
     net = nn.Sequential(nn.Linear(6, C), nn.BatchNorm1d(C), snn.Leaky(0.8, init_hidden=True))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         snn.run(net, torch.randn(T, 1, 6))
+
+
+# ---- over the parts of several processes ---------------------------------------------------------------------------
+
+
+class Two(Ranks):
+    """This process as the first of two; the other one's part of the batch, and its gradients, are given."""
+
+    size = 2
+
+    def __init__(self, other):
+        self.other = other
+
+    def rows(self, x):
+        var, mean = torch.var_mean(self.other, dim=(0, 1), correction=0)
+        return [x, torch.stack((torch.full_like(mean, float(self.other[..., 0].numel())), mean, var))]
+
+    def sum(self, g):
+        return g  # as if the other one's loss did not depend on the statistics
+
+
+def test_moments_over_two_parts_have_the_gradient_of_the_whole():
+    """A layer of a user's own may read moments, not only batch norm, whose gradient is its own."""
+    rng = torch.Generator().manual_seed(0)
+    mine, other = (torch.randn(3, n, 4, generator=rng, dtype=torch.float64) for n in (5, 2))
+    engine = across(sc.get_engine("torch", dtype="float64"), Two(other), 7)
+
+    def shared(x):
+        return engine.xp.moments(x, (0, 1))
+
+    def whole(x):
+        var, mean = torch.var_mean(torch.cat((x, other), 1), dim=(0, 1), correction=0)
+        return torch.stack((mean, var))
+
+    x = mine.clone().requires_grad_()
+    torch.testing.assert_close(shared(x), whole(x), rtol=1e-12, atol=1e-12)
+    weights = torch.randn(2, 4, generator=rng, dtype=torch.float64)
+    (found,) = torch.autograd.grad((shared(x) * weights).sum(), x)
+    (wanted,) = torch.autograd.grad((whole(x) * weights).sum(), x)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
