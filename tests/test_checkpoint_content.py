@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 import tracemalloc
 from dataclasses import InitVar, dataclass, field
@@ -227,6 +228,25 @@ def test_histories_with_numbers_of_numpy(tmp_path):
     with pytest.raises(TypeError, match=r"history\[1\] cannot be written as JSON: Model\(.*callbacks may add numbers"):
         model.save(tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == before
+
+
+def test_notes_are_kept_wherever_a_model_goes(tmp_path):
+    model = model_of(sc.Leaky())
+    model.notes = {"data": "digits", "accuracy": np.float64(0.9), "odd": np.inf, "recipe": {"epochs": [1, 2]}}
+    model.save(tmp_path / "model")
+    for again in (sc.load(tmp_path / "model"), model.to_engine("numpy"), pickle.loads(pickle.dumps(model))):
+        assert again.notes == model.notes
+    other = model.to_engine("numpy")
+    other.notes["recipe"]["epochs"].append(3)
+    assert model.notes["recipe"] == {"epochs": [1, 2]}
+    for wrong, what in (
+        ({1: 2}, "notes cannot be written as JSON"),
+        ({"x": model}, "notes cannot"),
+        ("digits", "a dict"),
+    ):
+        model.notes = wrong
+        with pytest.raises(TypeError, match=what):
+            model.save(tmp_path / "model")
 
 
 @dataclass(frozen=True)

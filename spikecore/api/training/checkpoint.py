@@ -41,6 +41,8 @@ from spikecore.api.training.optimizers import Optimizer
 
 FORMAT = 2  # format 1 had the names of all classes without their modules
 ARRAYS = ("params", "buffers", "optimizer")
+ROWS = "callbacks may add numbers, text and lists of them"
+NOTES = "model.notes may have numbers, text, None, and lists and dicts of them, by name"
 
 
 # ---- writing -------------------------------------------------------------------------------------------------------
@@ -58,6 +60,8 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
             f"{path} is not written: {broken[0]} holds NaN or infinity: training has diverged. Continue from an "
             "earlier file with a smaller learning rate or with clip_norm; save(..., check_finite=False) saves them"
         )
+    if not isinstance(model.notes, dict):
+        raise TypeError(f"model.notes={model.notes!r} must be a dict, e.g. {{'data': 'FashionMNIST'}}")
     about = {
         "format": FORMAT,
         "network": readable(model.network),
@@ -71,17 +75,18 @@ def save(model: Any, path: Any, check_finite: bool = True) -> None:
         "scaler": state.get("scaler"),
         "epochs_done": model.epochs_done,
         "unfinished": None if model.unfinished is None else vars(model.unfinished),
-        "history": [_row(i, row) for i, row in enumerate(model.history)],
+        "history": [_json(f"history[{i}]", row, ROWS) for i, row in enumerate(model.history)],
+        "notes": _json("notes", model.notes, NOTES),
     }
     text = json.dumps(plain(about, odd_number), allow_nan=False)
     write_atomically(path, to_bytes(arrays, {"spikecore": text, "digest": _digest(text, arrays)}))
 
 
-def _row(number: int, row: Any) -> Any:
+def _json(name: str, value: Any, allowed: str) -> Any:
     try:
-        return plain(row, odd_number)
+        return plain(value, odd_number)
     except TypeError as error:
-        raise TypeError(f"history[{number}] {error}; callbacks may add numbers, text and lists of them") from None
+        raise TypeError(f"{name} {error}; {allowed}") from None
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
@@ -167,12 +172,12 @@ def _checked(about: Any) -> Dict[str, Any]:
         raise CheckpointError("damaged or not a spikecore model: it names no format")
     if about["format"] > FORMAT:
         raise CheckpointError(f"format {about['format']} is newer than this version of spikecore reads ({FORMAT})")
-    about = {"unfinished": None, "scaler": None, **about}  # earlier versions did not write them
+    about = {"unfinished": None, "scaler": None, "notes": {}, **about}  # earlier versions did not write them
     for name, (fits, what) in ENTRIES.items():
         if name not in about or not fits(about[name]):
             problem = f"is {str(about[name])[:60]!r}" if name in about else "is missing"
             raise CheckpointError(f"{name} {problem}, expected {what}")
-    return {**about, **{name: numbers_in(about[name]) for name in ("history", "unfinished")}}
+    return {**about, **{name: numbers_in(about[name]) for name in ("history", "notes", "unfinished")}}
 
 
 def _is_number(value: Any) -> bool:
@@ -201,6 +206,7 @@ ENTRIES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "scaler": (lambda x: x is None or isinstance(x, dict), "the scale of a loss in float16, or null"),
     "epochs_done": (lambda x: is_whole(x, 0), "an int >= 0"),
     "unfinished": (_is_average, "how far an epoch had come, or null"),
+    "notes": (lambda x: isinstance(x, dict), "an object"),
     "history": (lambda x: isinstance(x, list) and all(isinstance(row, dict) for row in x), "a list of rows"),
 }
 

@@ -70,6 +70,7 @@ def load(
     except MemoryError as error:
         raise CheckpointError(f"{path}: needs more memory than is available ({os.stat(path).st_size} bytes)") from error
     model.history, model.epochs_done = History(about["history"]), about["epochs_done"]
+    model.notes = about["notes"]
     model.unfinished = about["unfinished"] and Average(**about["unfinished"])
     return model
 

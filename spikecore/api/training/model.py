@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 from typing import (
     TYPE_CHECKING,
@@ -54,6 +54,8 @@ class Model(FitEvaluate):
     Attributes:
         history: a list with one dict per trained epoch: epoch, loss, accuracy or other metrics, val_loss, val_accuracy,
             lr, seconds, samples_per_s. It prints as a table.
+        notes: a dict of what you write down about the model, e.g. ``model.notes["data"] = "FashionMNIST"``: numbers,
+            text, None, and lists and dicts of them. Files keep it.
 
     Example:
         >>> net = sc.Sequential(sc.Linear(64, 10), sc.Leaky(beta=0.9))
@@ -86,6 +88,7 @@ class Model(FitEvaluate):
         check_engine(network, engine)
         self.network, self.engine, self.seed = network, engine, seed
         self.history = History()
+        self.notes: Dict[str, Any] = {}
         self.epochs_done = 0
         self.unfinished: Optional[Average] = None
         self.optimizer: Optional[Optimizer] = None
@@ -293,6 +296,7 @@ class Model(FitEvaluate):
             other = Model.holding(self.network, engine, self.seed, shape, self.state(), self.optimizer)
         other.history, other.epochs_done = History(dict(row) for row in self.history), self.epochs_done
         other.loss, other.metric, other.unfinished = self.loss, self.metric, copy(self.unfinished)
+        other.notes = deepcopy(self.notes)
         return other
 
     def __getstate__(self) -> Dict[str, Any]:
@@ -322,7 +326,7 @@ class Model(FitEvaluate):
         Raises:
             OSError: the path is a folder, a device or a pipe, the file is write-protected, or the disk is full.
             DivergedError: weights or optimiser slots hold NaN or infinity.
-            TypeError: a layer or a row of the history cannot be written, or could not be read again.
+            TypeError: a layer, a row of the history or a note cannot be written, or could not be read again.
         """
         save(self, path, check_finite)
 
