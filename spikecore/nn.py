@@ -22,6 +22,7 @@ from spikecore.engines.torch.nn import AssociativeLeaky as AssociativeLeaky
 from spikecore.engines.torch.nn import BatchNormTT1d as BatchNormTT1d
 from spikecore.engines.torch.nn import BatchNormTT2d as BatchNormTT2d
 from spikecore.engines.torch.nn import DeltaLeaky as DeltaLeaky
+from spikecore.engines.torch.nn import GlobalAvgPool as GlobalAvgPool
 from spikecore.engines.torch.nn import GradedSpikes as GradedSpikes
 from spikecore.engines.torch.nn import Lapicque as Lapicque
 from spikecore.engines.torch.nn import Leaky as Leaky

@@ -18,6 +18,7 @@ from spikecore.engines.torch.nn.face import Kernel, Reset, SpikeGrad, StateQuant
 from spikecore.engines.torch.nn.neuron import SpikingNeuron as _SpikingNeuron
 from spikecore.engines.torch.nn.layers import BatchNormTT1d as BatchNormTT1d
 from spikecore.engines.torch.nn.layers import BatchNormTT2d as BatchNormTT2d
+from spikecore.engines.torch.nn.layers import GlobalAvgPool as GlobalAvgPool
 from spikecore.engines.torch.nn.layers import GradedSpikes as GradedSpikes
 from spikecore.engines.torch.nn.recurrent import RecurrentOneToOne as RecurrentOneToOne
 from spikecore.engines.torch.nn.layers import Residual as Residual

@@ -53,7 +53,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
     "path": (NOTHING, 1j, ["a"], {"a": 1}, None, 3, 2.5, NAN, True),
     "engine": (*FOREIGN, "nonsense", 3, NAN, True),
     "seed": (*FOREIGN, 2.5, NAN, INF, True),
-    "sizes": (*NUMBERLESS, "3", 2.5, NAN, INF, True, [3, 4, 5, 6], HUGE, -1),
+    "sizes": (*NUMBERLESS, "3", 2.5, NAN, INF, True, [3, 4, 5, 6, 7], HUGE, -1),
     "shape": (*NUMBERLESS, "3", 2.5, NAN, INF, True, (2.5,), (-1,), 0),
     "words": (NOTHING, 1j, 3, NAN, True, [3], None, [None]),
     "iterable": (NOTHING, 3, 2.5, NAN, True, None, 1j),
@@ -67,7 +67,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    **{kind: "word" for kind in "str Inverse Kind Parallel Pattern Per Reduction Reset".split()},
+    **{kind: "word" for kind in "str Inverse Kind Mode Parallel Pattern Per Reduction Reset".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",
@@ -197,9 +197,9 @@ SIGNED = "batch_index axis time_axis sample_axis start_dim end_dim start stop se
 #: Values that are no nonsense for parameters of these names.
 ALSO = {
     "K": (None,),
-    "steps": ([3, 4, 5, 6],),
+    "steps": ([3, 4, 5, 6, 7],),
     "neurons": ([3, 4],),
-    "normalized_shape": ([3, 4, 5, 6],),
+    "normalized_shape": ([3, 4, 5, 6, 7],),
     "graph": ("nonsense",),
     "device": (None,),
 }
@@ -283,7 +283,18 @@ def verified() -> Any:
 VALUES: Dict[str, Any] = {
     **{name: 6 for name in "in_features in_channels in_dim input_size num_features size input_features".split()},
     **{name: 4 for name in "out_features out_channels hidden_size d_value d_key channels time_steps".split()},
-    **{"kernel_size": 1, "normalized_shape": 5, "num_classes": 5, "num_steps": 4, "every": 3, "subset": 2},
+    **{
+        "kernel_size": 1,
+        "output_size": 2,
+        "padding": 1,
+        "num_groups": 2,
+        "num_channels": 6,
+        "normalized_shape": 5,
+        "num_classes": 5,
+        "num_steps": 4,
+        "every": 3,
+        "subset": 2,
+    },
     **{"rate": 0.2, "mean": 2.0, "low": 0.2, "high": 0.9, "match": "*"},
     **{"beta": 0.9, "alpha": 0.8, "V": 1.0, "tau": 5.0, "dt": 1.0, "cost": 0.5, "split": 0.5, "constant_factor": 1.0},
     **{name: 5.0 for name in "tau_pre tau_post tau_trace".split()},
@@ -388,6 +399,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.LinearLeaky": {"in_features": 5, "out_features": 4},
     "spikecore.AssociativeLeaky": {"in_dim": 5, "d_value": 2, "d_key": 2},
     "spikecore.StateLeaky": {"channels": 5},
+    "spikecore.Upsample": {"scale_factor": 2},
     "spikecore.Concat": {"layers": (sc.Flatten(), sc.Dropout())},
     "spikecore.Sequential": {"layers": (sc.Flatten(), sc.Dropout())},
     "spikecore.Model.fit": {"data": [(X, LABELS)]},

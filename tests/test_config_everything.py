@@ -28,7 +28,7 @@ from spikecore.cli.messages import ConfigError  # noqa: E402
 from spikecore.cli.run_directory import Run  # noqa: E402
 
 STEPS, SAMPLES = 3, 4
-ROW, CHANNELS, MAP = (4,), (2, 6), (2, 6, 6)
+ROW, CHANNELS, MAP, CUBE = (4,), (2, 6), (2, 6, 6), (2, 3, 3, 3)
 LINEAR = {"kind": "Linear", "in_features": 4, "out_features": 4}
 GROUPS = {
     "layers": kinds.named(sc.Layer),
@@ -45,20 +45,37 @@ GROUPS = {
 
 SHAPES = {  # of one sample, where a layer does not take any
     **dict.fromkeys(("Conv1d", "AvgPool1d", "MaxPool1d"), CHANNELS),
+    **dict.fromkeys(
+        ("AdaptiveAvgPool1d", "AdaptiveMaxPool1d", "ConvTranspose1d", "InstanceNorm1d", "ZeroPad1d"), CHANNELS
+    ),
+    **dict.fromkeys(("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "ConvTranspose2d", "InstanceNorm2d", "ZeroPad2d"), MAP),
+    **dict.fromkeys((f"{kind}BatchNorm2d" for kind in ("TemporalEffective", "ThresholdDependent")), MAP),
+    **dict.fromkeys(("GlobalAvgPool", "Upsample"), MAP),
+    **dict.fromkeys(("BatchNorm3d", "Conv3d", "AvgPool3d", "MaxPool3d"), CUBE),
     **dict.fromkeys(("Conv2d", "AvgPool2d", "MaxPool2d", "BatchNorm2d", "BatchNormTT2d", "SConv2dLSTM"), MAP),
 }
 NEEDED = {  # what a class cannot do without
     "AssociativeLeaky": {"in_dim": 4, "d_value": 2, "d_key": 2},
-    **dict.fromkeys(("AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"), {"kernel_size": 2}),
-    "BatchNorm1d": {"num_features": 4},
-    "BatchNorm2d": {"num_features": 2},
+    **dict.fromkeys((f"{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2, 3)), {"kernel_size": 2}),
+    **dict.fromkeys((f"Adaptive{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2)), {"output_size": 4}),
+    **dict.fromkeys(("BatchNorm1d", "ThresholdDependentBatchNorm1d"), {"num_features": 4}),
+    **dict.fromkeys(("BatchNorm2d", "BatchNorm3d", "ThresholdDependentBatchNorm2d"), {"num_features": 2}),
+    **dict.fromkeys(("InstanceNorm1d", "InstanceNorm2d"), {"num_features": 2}),
+    "GroupNorm": {"num_groups": 2, "num_channels": 4},
+    "Upsample": {"scale_factor": 2},
+    **dict.fromkeys(("ZeroPad1d", "ZeroPad2d"), {"padding": 1}),
+    "TemporalEffectiveBatchNorm1d": {"num_features": 4, "time_steps": STEPS},
+    "TemporalEffectiveBatchNorm2d": {"num_features": 2, "time_steps": STEPS},
     "fluctuation": {"rate": 0.2},
     "gamma": {"mean": 2.0},
     "uniform": {"low": -0.5, "high": 0.5},
     "BatchNormTT1d": {"num_features": 4, "time_steps": STEPS},
     "BatchNormTT2d": {"num_features": 2, "time_steps": STEPS},
     "Concat": {"layers": ["Leaky", "Leaky"]},
-    **dict.fromkeys(("Conv1d", "Conv2d"), {"in_channels": 2, "out_channels": 2, "kernel_size": 3}),
+    **dict.fromkeys(
+        (*(f"Conv{n}d" for n in (1, 2, 3)), "ConvTranspose1d", "ConvTranspose2d"),
+        {"in_channels": 2, "out_channels": 2, "kernel_size": 3},
+    ),
     "EarlyStopping": {"monitor": "loss"},
     "GradedSpikes": {"size": 4},
     "Lapicque": {"beta": 0.9},
@@ -94,6 +111,14 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "Concat": [{"axis": -1}, {"layers": [LINEAR]}],
     "Conv1d": LINES + SIZES + CONNECTED,
     "Conv2d": PLANES + SIZES + CONNECTED,
+    "Conv3d": [{"padding": 1, "dilation": 2}, {"stride": [1, 2, 1]}, {"groups": 2}],
+    "ConvTranspose1d": [{"stride": 2, "output_padding": 1}, {"padding": 1, "dilation": 2}, {"groups": 2}],
+    "ConvTranspose2d": [{"stride": [2, 1], "output_padding": [1, 0]}, {"padding": 1, "dilation": 2}, {"groups": 2}],
+    **dict.fromkeys(("AvgPool3d", "MaxPool3d"), [{"stride": 1, "padding": 1}]),
+    "Upsample": [
+        {"scale_factor": None, "size": 9}, {"scale_factor": [1, 2]}, {"mode": "bilinear", "align_corners": True},
+    ],
+    "ZeroPad2d": [{"padding": [1, 0, 2, 0]}],
     "EarlyStopping": [{"patience": 1}, {"monitor": "accuracy"}, {"min_delta": 0.1}, {"restore_best": False}],
     "Izhikevich": [{"threshold": {"learn": 20.0}}],
     "Lapicque": [{"beta": None, "R": 5.0, "C": {"learn": 2.0}}, {"beta": None, "R": [2.0], "C": 3}, {"R": 2.0}],

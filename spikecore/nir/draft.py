@@ -65,6 +65,8 @@ class Draft:
             return self.add(name, *branches, *([signal] if layer.shortcut is None else []))
         if isinstance(layer, Graph):
             return self._graph(layer, name, params, signal)
+        if type(layer) is layers.Identity:
+            return signal
         if isinstance(layer, layers.Dropout):
             self.losses.append(f"layer {name} (Dropout): left out; it acts in training only")
             return signal

@@ -19,11 +19,21 @@ REMEDIES = {  # for common layers that NIR does not have
     "MaxPool1d": "use a strided Conv1d",
     "MaxPool2d": "use AvgPool2d or a strided Conv2d",
     "AvgPool1d": "use a Conv1d with groups=channels and constant weights",
-    "BatchNorm1d": "fold its scale and shift into the layer before it",
-    "BatchNorm2d": "fold its scale and shift into the layer before it",
-    "BatchNormTT1d": "fold its scale into the layer before it, or train without",
-    "BatchNormTT2d": "fold its scale into the layer before it, or train without",
-    "LayerNorm": "train without it",
+    **dict.fromkeys(
+        ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", *(f"ThresholdDependentBatchNorm{n}d" for n in (1, 2))),
+        "fold its scale and shift into the layer before it",
+    ),
+    **dict.fromkeys(
+        (f"{kind}{n}d" for kind in ("BatchNormTT", "TemporalEffectiveBatchNorm") for n in (1, 2)),
+        "train without it, or with BatchNorm, and fold that into the layer before it",
+    ),
+    **dict.fromkeys(("LayerNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d"), "train without it"),
+    "AdaptiveAvgPool2d": "use AvgPool2d with the size of the windows",
+    "AdaptiveMaxPool2d": "use AvgPool2d with the size of the windows, or a strided Conv2d",
+    "GlobalAvgPool": "use AvgPool2d with the size of the map and a Flatten",
+    "Conv3d": "use Conv2d, with the depth among the channels",
+    **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d", "Upsample"), "use a Linear, or train without it"),
+    **dict.fromkeys(("ZeroPad1d", "ZeroPad2d"), "use the padding of the convolution behind it"),
     "Concat": "add the branches (Residual), which NIR can express",
 }
 

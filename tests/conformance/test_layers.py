@@ -26,6 +26,20 @@ def pool(function):
     return lambda layer, p, x: function(x, layer.kernel_size, layer.stride, layer.padding)
 
 
+def transposed(function):
+    return lambda layer, p, x: function(
+        x, p["weight"], p.get("bias"), layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
+    )
+
+
+def adaptive(function):
+    return lambda layer, p, x: function(x, layer.output_size)
+
+
+def instance(layer, p, x):
+    return F.instance_norm(x, weight=p.get("weight"), bias=p.get("bias"), eps=layer.eps)
+
+
 def norm(layer, p, x):
     return F.batch_norm(x, None, None, p.get("weight"), p.get("bias"), True, 0.0, layer.eps)
 
@@ -44,8 +58,27 @@ ORACLES = {  # what torch makes of one big batch x
     sc.LayerNorm: lambda layer, p, x: F.layer_norm(
         x, layer.normalized_shape, p.get("weight"), p.get("bias"), layer.eps
     ),
-    sc.BatchNorm1d: norm,
-    sc.BatchNorm2d: norm,
+    **dict.fromkeys((sc.BatchNorm1d, sc.BatchNorm2d, sc.BatchNorm3d), norm),
+    **dict.fromkeys((sc.ThresholdDependentBatchNorm1d, sc.ThresholdDependentBatchNorm2d), norm),
+    sc.Conv3d: conv(F.conv3d),
+    sc.MaxPool3d: pool(F.max_pool3d),
+    sc.AvgPool3d: pool(F.avg_pool3d),
+    sc.ConvTranspose1d: transposed(F.conv_transpose1d),
+    sc.ConvTranspose2d: transposed(F.conv_transpose2d),
+    sc.AdaptiveAvgPool1d: adaptive(F.adaptive_avg_pool1d),
+    sc.AdaptiveAvgPool2d: adaptive(F.adaptive_avg_pool2d),
+    sc.AdaptiveMaxPool1d: adaptive(F.adaptive_max_pool1d),
+    sc.AdaptiveMaxPool2d: adaptive(F.adaptive_max_pool2d),
+    sc.GlobalAvgPool: lambda layer, p, x: x.flatten(2).mean(2),
+    sc.Upsample: lambda layer, p, x: F.interpolate(
+        x, layer.size, layer.scale_factor, layer.mode, None if layer.mode == "nearest" else layer.align_corners
+    ),
+    sc.ZeroPad1d: lambda layer, p, x: F.pad(x, layer.padding),
+    sc.ZeroPad2d: lambda layer, p, x: F.pad(x, layer.padding),
+    sc.Identity: lambda layer, p, x: x,
+    sc.GroupNorm: lambda layer, p, x: F.group_norm(x, layer.num_groups, p.get("weight"), p.get("bias"), layer.eps),
+    sc.InstanceNorm1d: instance,
+    sc.InstanceNorm2d: instance,
 }
 LAYERS = [case for case in cases.LAYERS if type(case.layer) in ORACLES]
 

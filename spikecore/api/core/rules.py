@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Tuple
 
+from spikecore.api.core.windows import placed_size, tiles
 from spikecore.api.core.words import PIECEWISE_CONSTANT
 
 RULES: Dict[str, Tuple[Callable[..., Any], ...]] = {}
@@ -161,6 +162,7 @@ def _norm_weight(
     xp: Any, g: Any, out: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float
 ) -> Any:
     """The sums of g times the normalised x, which are also the cotangent of the weight."""
+    moments = xp.moments(x, axis) if moments is None else moments
     centred = xp.sum(g * x, axis=axis) - moments[0, ...] * xp.sum(g, axis=axis)
     return centred / xp.sqrt(moments[1, ...] + eps)
 
@@ -169,6 +171,7 @@ def _norm_input(
     xp: Any, g: Any, out: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float
 ) -> Any:
     """With n for x normalised: weight / sqrt(var + eps) (g - mean(g) - n mean(g n))."""
+    moments = xp.moments(x, axis) if moments is None else moments
     count, inverse = math.prod(x.shape[i] for i in axis), 1.0 / xp.sqrt(moments[1, ...] + eps)
     scale = inverse if weight is None else inverse * weight
     slope = -scale * inverse * _norm_weight(xp, g, out, x, moments, weight, bias, axis, eps) / count
@@ -244,11 +247,10 @@ def _grouped(xp: Any, x: Any, groups: int, rows: int) -> Any:
 def _conv_input(
     xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
-    filters, kernel = weight.shape[0], weight.shape[2:]
-    matrix = xp.reshape(weight, (groups, filters // groups, -1))
-    columns = xp.matmul(_swapped(xp, matrix), _grouped(xp, g, groups, filters // groups))
-    windows = xp.reshape(columns, (x.shape[0], x.shape[1], math.prod(kernel), *g.shape[2:]))
-    return xp.unpatches(windows, x.shape, kernel, stride, padding, dilation)
+    zeros = (0,) * len(stride)
+    least = placed_size(g.shape[2:], weight.shape[2:], stride, padding, zeros, dilation)
+    extra = tuple(n - m for n, m in zip(x.shape[2:], least))  # positions at the end that no window starts from
+    return xp.conv_transpose(g, weight, None, stride, padding, extra, dilation, groups)
 
 
 def _conv_weight(
@@ -261,8 +263,27 @@ def _conv_weight(
     return xp.reshape(xp.sum(product, axis=0), weight.shape)
 
 
+def _transposed_input(
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
+    dilation: Any, groups: int,
+) -> Any:  # fmt: skip
+    return xp.conv(g, weight, None, stride, padding, dilation, groups)
+
+
+def _transposed_weight(
+    xp: Any, g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
+    dilation: Any, groups: int,
+) -> Any:  # fmt: skip
+    """That of the ``conv`` from the result to x: g is its input, x the cotangent of its result."""
+    return _conv_weight(xp, x, None, g, weight, None, stride, padding, dilation, groups)
+
+
 def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
-    size = math.prod(kernel)
+    size, tiled = math.prod(kernel), tiles(x.shape[2:], kernel, stride, padding)
+    if tiled is not None:
+        ones = tuple(1 if i % 2 else n for i, n in enumerate(tiled))
+        share = xp.reshape(g / size, (*g.shape[:2], *ones))
+        return xp.reshape(xp.broadcast_to(share, (*g.shape[:2], *tiled)), x.shape)
     share = xp.expand_dims(g / size, axis=2)
     windows = xp.broadcast_to(share, (*g.shape[:2], size, *g.shape[2:]))
     return xp.unpatches(windows, x.shape, kernel, stride, padding, (1,) * len(kernel))
@@ -280,6 +301,7 @@ def _max_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, paddi
 
 
 rule("conv", _conv_input, _conv_weight, _over_rows)
+rule("conv_transpose", _transposed_input, _transposed_weight, _over_rows)
 rule("avg_pool", _avg_pool)
 rule("max_pool", _max_pool)
 rule(

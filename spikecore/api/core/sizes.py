@@ -104,5 +104,5 @@ def window_shape(owner: str, space: Shape, kernel: Any, stride: Any, padding: An
 
 def map_names(channels: Any, axes: int) -> str:
     """The shape of a sample with ``axes`` space axes, for messages: "(3, height, width)"."""
-    space = {0: (), 1: ("length",), 2: ("height", "width")}[axes]
+    space = {0: (), 1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}[axes]
     return f"({', '.join((str(channels), *space))}{'' if space else ','})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Iterator, Sequence, Tuple
+from typing import Any, Iterator, Optional, Sequence, Tuple
 
 Sizes = Sequence[int]
 
@@ -12,6 +12,28 @@ def window_counts(space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, di
     """How many windows fit along each axis: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1."""
     sizes = zip(space, kernel, stride, padding, dilation)
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
+
+
+def placed_size(
+    space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, output_padding: Sizes, dilation: Sizes
+) -> Tuple[int, ...]:
+    """The size of the map whose windows a map of size ``space`` lists: the inverse of ``window_counts``.
+
+    (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1
+    """
+    sizes = zip(space, kernel, stride, padding, output_padding, dilation)
+    return tuple((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, extra, d in sizes)
+
+
+def tiles(space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Optional[Tuple[int, ...]]:
+    """Number and size of the windows along each axis, one after the other, if each position is in exactly one of them.
+
+    A map that is reshaped to (batch, channels, *tiles) has the windows' positions in every second axis of space. None:
+    windows overlap, or leave something out, or there is a border.
+    """
+    if tuple(stride) != tuple(kernel) or any(padding) or any(n % k for n, k in zip(space, kernel)):
+        return None
+    return tuple(size for n, k in zip(space, kernel) for size in (n // k, k))
 
 
 def window_slices(

@@ -15,11 +15,16 @@ Every engine follows these conventions:
 * ``conv(x, weight, bias, stride, padding, dilation, groups)``: ``x`` (batch, channels, *space), any number of space
   axes; ``bias`` (filters,) or None; ``stride``, ``padding``, ``dilation`` are tuples, one entry per space axis. It
   correlates (no flip), as torch does.
+* ``conv_transpose(x, weight, bias, stride, padding, output_padding, dilation, groups)`` is the adjoint of ``conv`` by
+  its input, plus ``bias``: ``weight`` (channels, filters / groups, *kernel) is that of a ``conv`` from the result's
+  shape to that of x. Several sizes lead to that of x if the stride is above 1: ``output_padding``, one int below the
+  stride per space axis, is added to the smallest. ``matmul`` and ``unpatches`` could say the same; it is a word because
+  libraries have faster code for it, and because the derivative of ``conv`` by its input is it.
 * ``moments(x, axis)`` stacks the mean and the biased variance of x over ``axis``, a tuple.
 * ``batch_norm(x, moments, weight, bias, axis, eps)`` is weight (x - mean) / sqrt(var + eps) + bias with the moments of
-  x itself over ``axis``, which are passed so that they are computed once. Its derivative by x takes them for what they
-  are, functions of x; by ``moments`` there is none. ``weight`` and ``bias`` have the axes of x that are not in
-  ``axis``, or broadcast with them; each may be None.
+  x itself over ``axis``, which are passed so that they are computed once; None where nothing else needs them. Its
+  derivative by x takes them for what they are, functions of x; by ``moments`` there is none. ``weight`` and ``bias``
+  have the axes of x that are not in ``axis``, or broadcast with them; each may be None.
 * ``max_pool`` gives its gradient to the first maximum in row-major order.
 * ``spike(u, surrogate)`` is Theta(u), strictly ``u > 0``; its derivative is ``surrogate.derivative``.
 * ``stop_gradient(x)`` is the identity with derivative zero.
@@ -77,7 +82,7 @@ DIFFERENTIABLE = (
     # shapes
     "reshape permute_dims expand_dims squeeze broadcast_to concat stack flip take_slice pad astype "
     # space
-    "conv avg_pool max_pool patches unpatches "
+    "conv conv_transpose avg_pool max_pool patches unpatches "
     # spikes
     "spike stop_gradient"
 ).split()

@@ -1,4 +1,4 @@
-"""Stateless layers: Linear, Flatten, Dropout, GradedSpikes. Convolution and pooling are in ``spatial.py``.
+"""Stateless layers: Linear, Flatten, Identity, Dropout, GradedSpikes. Those over maps are in ``spatial.py``.
 
 They compute a sequence (time, batch, *features) at once, with time x batch as one big batch. Initial weights are
 uniform in +-1/sqrt(fan_in), as in torch, and equal on every engine, since a counter-based generator draws them.
@@ -87,6 +87,17 @@ class Flatten(Stateless):
 
     def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
         return engine.xp.reshape(x, (*x.shape[:2], math.prod(x.shape[2:]))), buffers
+
+
+@dataclass(frozen=True)
+class Identity(Stateless):
+    """Gives what it gets: for the place of a layer that a network does without."""
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        return Init(Params(), EMPTY, shape)
+
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
+        return x, buffers
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Layers over maps: convolution and pooling, in one and two dimensions."""
+"""Layers over maps: convolution and pooling, in one to three dimensions."""
 
 from __future__ import annotations
 
@@ -31,6 +31,36 @@ def refuse_without_bias(layer: Any) -> None:
         raise ValueError(f"{layer_name(layer)}: bias_init={layer.bias_init!r} needs bias=True")
 
 
+def check_groups(layer: Any) -> None:
+    """Refuse groups that do not divide both channel counts.
+
+    Raises:
+        ValueError: names the layer and the three numbers.
+    """
+    if layer.in_channels % layer.groups or layer.out_channels % layer.groups:
+        raise ValueError(
+            f"{layer_name(layer)}: groups={layer.groups} must divide in_channels={layer.in_channels} "
+            f"and out_channels={layer.out_channels}"
+        )
+
+
+def check_maps(layer: Any, shape: Shape) -> None:
+    """Refuse samples that are no maps of a convolution's channels.
+
+    Raises:
+        ShapeError: says what the layer expects, and what to do about a missing or misplaced axis of channels.
+    """
+    if len(shape) == 1 + layer.space and shape[0] == layer.in_channels:
+        return
+    remedy, n = "", layer.space
+    if len(shape) == n and layer.in_channels == 1:
+        remedy = f"; add the axis of channels, x.reshape(*x.shape[:{-n}], 1, *x.shape[{-n}:])"
+    elif len(shape) == 1 + n and shape[-1] == layer.in_channels:
+        remedy = f"; channels come first: np.moveaxis(x, -1, {-1 - n})"
+    expected = map_names(layer.in_channels, n)
+    raise ShapeError(f"{layer_name(layer)}: samples of shape {shape}, expected {expected}{remedy}")
+
+
 class Spatial(Stateless):
     """A layer over maps; it computes every time step of every sample independently."""
 
@@ -49,7 +79,7 @@ class Spatial(Stateless):
 
 @dataclass(frozen=True)
 class _Conv(Spatial):
-    """Base of ``Conv1d`` and ``Conv2d``."""
+    """Base of ``Conv1d``, ``Conv2d`` and ``Conv3d``."""
 
     in_channels: Size
     out_channels: Size
@@ -68,28 +98,13 @@ class _Conv(Spatial):
         name = layer_name(self)
         for field, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             object.__setattr__(self, field, spread(name, field, getattr(self, field), self.space, least))
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ValueError(
-                f"{name}: groups={self.groups} must divide in_channels={self.in_channels} "
-                f"and out_channels={self.out_channels}"
-            )
+        check_groups(self)
         refuse_without_bias(self)
 
     def out_shape(self, shape: Shape) -> Shape:
-        name = layer_name(self)
-        if len(shape) != 1 + self.space or shape[0] != self.in_channels:
-            expected = map_names(self.in_channels, self.space)
-            raise ShapeError(f"{name}: samples of shape {shape}, expected {expected}{self._remedy(shape)}")
-        space = window_shape(name, shape[1:], self.kernel_size, self.stride, self.padding, self.dilation)
-        return (self.out_channels, *space)
-
-    def _remedy(self, shape: Shape) -> str:
-        """What to do about samples without an axis of channels, or with the channels last."""
-        if len(shape) == self.space and self.in_channels == 1:
-            return f"; add the axis of channels, x.reshape(*x.shape[:{-self.space}], 1, *x.shape[{-self.space}:])"
-        if len(shape) == 1 + self.space and shape[-1] == self.in_channels:
-            return f"; channels come first: np.moveaxis(x, -1, {-1 - self.space})"
-        return ""
+        check_maps(self, shape)
+        sizes = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return (self.out_channels, *window_shape(layer_name(self), shape[1:], *sizes))
 
     def init(self, key: Key, shape: Shape) -> Init:
         out, kernel = self.out_shape(shape), cast(Tuple[int, ...], self.kernel_size)
@@ -146,6 +161,20 @@ class Conv2d(_Conv):
     """
 
     space: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class Conv3d(_Conv):
+    """Three-dimensional convolution of maps (time, batch, in_channels, depth, height, width).
+
+    The three axes of space are those of one step; the time of a sequence is none of them.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, weight_init, bias_init: as in
+            ``Conv2d``, with an int or three for sizes.
+    """
+
+    space: ClassVar[int] = 3
 
 
 @dataclass(frozen=True)
@@ -219,6 +248,18 @@ class MaxPool2d(_Pool):
 
 
 @dataclass(frozen=True)
+class MaxPool3d(_Pool):
+    """Maximum over windows of a (channels, depth, height, width) map; the gradient goes to the first maximum.
+
+    Args:
+        kernel_size, stride, padding: as in ``MaxPool2d``, an int or three.
+    """
+
+    space: ClassVar[int] = 3
+    word: ClassVar[str] = "max_pool"
+
+
+@dataclass(frozen=True)
 class AvgPool1d(_Pool):
     """Mean over windows of a (channels, length) map; padded zeros count, as by default in torch.
 
@@ -239,4 +280,16 @@ class AvgPool2d(_Pool):
     """
 
     space: ClassVar[int] = 2
+    word: ClassVar[str] = "avg_pool"
+
+
+@dataclass(frozen=True)
+class AvgPool3d(_Pool):
+    """Mean over windows of a (channels, depth, height, width) map; padded zeros count, as by default in torch.
+
+    Args:
+        kernel_size, stride, padding: as in ``MaxPool3d``.
+    """
+
+    space: ClassVar[int] = 3
     word: ClassVar[str] = "avg_pool"

@@ -13,16 +13,16 @@ from typing import Any
 
 from spikecore.api.core.layer import Layer
 from spikecore.api.layers.linear import Linear
-from spikecore.api.layers.spatial import Conv1d, Conv2d
+from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 
-CONNECTIONS = (Linear, Conv1d, Conv2d)
+CONNECTIONS = (Linear, Conv1d, Conv2d, Conv3d)
 
 
 def presynaptic(xp: Any, layer: Layer, z: Any) -> Any:
     """The inputs z (batch, *inputs) as (batch, groups, synapses, positions)."""
     if isinstance(layer, Linear):
         return xp.reshape(z, (z.shape[0], 1, z.shape[1], 1))
-    assert isinstance(layer, (Conv1d, Conv2d))
+    assert isinstance(layer, (Conv1d, Conv2d, Conv3d))
     kernel: Any = layer.kernel_size
     windows = xp.patches(z, kernel, layer.stride, layer.padding, layer.dilation)
     synapses = layer.in_channels // layer.groups * math.prod(kernel)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Tree, layer_name, shapes_of
 from spikecore.api.core.tree import flatten, map_leaves, unflatten
 from spikecore.api.layers.containers import Branches, Container, Sequential
 from spikecore.api.layers.linear import Linear
-from spikecore.api.layers.spatial import Conv1d, Conv2d
+from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
+from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed
@@ -214,13 +215,13 @@ def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     if isinstance(layer, (Linear, OneToOne)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
         return float(engine.to_numpy(active).astype("float64").sum()) * fan_out
-    if not isinstance(layer, (Conv1d, Conv2d)):
+    if not isinstance(layer, (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)):
         return None
-    kernel: Any = layer.kernel_size
     engine = engine.exact()  # half precision does not count beyond 256
-    ones = engine.asarray(engine.xp.ones((layer.groups, layer.in_channels // layer.groups, *kernel)))
-    flat = engine.xp.reshape(active, (-1, *active.shape[2:]))
-    met = engine.xp.conv(flat, ones, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    counting = replace(layer, out_channels=layer.groups, bias=False, weight_init=None, bias_init=None)
+    like = shapes_of(counting, tuple(active.shape[2:])).params.weight
+    ones = Params(weight=engine.asarray(engine.xp.ones(tuple(like.shape))))
+    met, _ = counting.apply(engine, ones, EMPTY, active, train=False, key=None)
     return float(engine.to_numpy(met).astype("float64").sum()) * (layer.out_channels // layer.groups)
 
 

@@ -20,8 +20,16 @@ from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
 from spikecore.api.functional import quant
-from spikecore.api.layers import containers, normalisation
-from spikecore.api.layers import linear as layers
+from spikecore.api.layers import (
+    containers,
+    linear,
+    normalisation,
+    resizing,
+    sample_normalisation,
+    spatial,
+    temporal_normalisation,
+    transposed,
+)
 from spikecore.api.training import optimizers
 
 Classes = Union[Iterable[Type[Any]], Mapping[str, Type[Any]]]
@@ -39,12 +47,17 @@ def known_classes() -> Dict[str, Type[Any]]:
         containers,
         initialisers,
         weight_initialisers,
-        layers,
+        linear,
         neurons,
         normalisation,
         optimizers,
         quant,
+        resizing,
+        sample_normalisation,
+        spatial,
         surrogate,
+        temporal_normalisation,
+        transposed,
     )
     around = {name: place.partition(":")[0] for name, place in LAYERS.items()}
     return {

@@ -1,7 +1,8 @@
 """Convolution and pooling by hand, in functions of the array-API standard.
 
 Everything is built on ``patches``, which lists the windows of a map, and on its adjoint ``unpatches``, which adds every
-window back at its place. A convolution is then a matrix product, and so are its gradients (``api/core/rules.py``).
+window back at its place. A convolution is then a matrix product, and so are its adjoint, the transposed convolution,
+and its gradient by the weight (``api/core/rules.py``).
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from spikecore.api.core.windows import window_slices
+from spikecore.api.core.windows import placed_size, tiles, window_slices
 from spikecore.engines.numpy.product import shifted
 
 Sizes = Tuple[int, ...]
 
 
-def space_words(xp: Any, listed: Optional[Callable[..., Any]] = None) -> Dict[str, Callable[..., Any]]:
-    """The words conv, avg_pool, max_pool, patches and unpatches for the array-API namespace ``xp``; ``listed``, if
-    there is one, is its own ``patches``.
+def space_words(
+    xp: Any, matmul: Callable[[Any, Any], Any], listed: Optional[Callable[..., Any]] = None
+) -> Dict[str, Callable[..., Any]]:
+    """The words conv, conv_transpose, avg_pool, max_pool, patches and unpatches for the array-API namespace ``xp``;
+    ``matmul`` and, if there is one, ``listed`` are its own ``matmul`` and ``patches``.
     """
 
     def stacked(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:
@@ -43,13 +46,32 @@ def space_words(xp: Any, listed: Optional[Callable[..., Any]] = None) -> Dict[st
         y = xp.reshape(matrix @ columns, (batch, filters, *space))
         return shifted(y, None if bias is None else xp.reshape(bias, (-1,) + (1,) * len(space)))
 
+    def conv_transpose(
+        x: Any, weight: Any, bias: Any, stride: Sizes, padding: Sizes, output_padding: Sizes, dilation: Sizes,
+        groups: int,
+    ) -> Any:  # fmt: skip
+        kernel, space = weight.shape[2:], x.shape[2:]
+        rows, filters = weight.shape[0] // groups, groups * weight.shape[1]
+        matrix = xp.permute_dims(xp.reshape(weight, (groups, rows, -1)), (0, 2, 1))
+        columns = matmul(matrix, xp.reshape(x, (x.shape[0], groups, rows, math.prod(space))))
+        windows = xp.reshape(columns, (x.shape[0], filters, math.prod(kernel), *space))
+        size = placed_size(space, kernel, stride, padding, output_padding, dilation)
+        y = unpatches(windows, (x.shape[0], filters, *size), kernel, stride, padding, dilation)
+        return shifted(y, None if bias is None else xp.reshape(bias, (-1,) + (1,) * len(space)))
+
     def avg_pool(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes) -> Any:
+        tiled = tiles(x.shape[2:], kernel, stride, padding)
+        if tiled is not None:  # no window has to be copied
+            return xp.mean(xp.reshape(x, (*x.shape[:2], *tiled)), axis=tuple(range(3, 2 + len(tiled), 2)))
         return xp.mean(patches(x, kernel, stride, padding, (1,) * len(kernel)), axis=2)
 
     def max_pool(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes) -> Any:
         return xp.max(patches(x, kernel, stride, padding, (1,) * len(kernel), -math.inf), axis=2)
 
-    return {"patches": patches, "unpatches": unpatches, "conv": conv, "avg_pool": avg_pool, "max_pool": max_pool}
+    return {
+        "patches": patches, "unpatches": unpatches, "conv": conv, "conv_transpose": conv_transpose,
+        "avg_pool": avg_pool, "max_pool": max_pool,
+    }  # fmt: skip
 
 
 def padded(xp: Any, x: Any, padding: Sizes, fill: float) -> Any:

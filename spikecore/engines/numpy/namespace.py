@@ -73,7 +73,7 @@ def raw_words(
         "ones": lambda shape, dtype=dtype: xp.ones(shape, dtype=_named(xp, dtype)),
         "full": lambda shape, value, dtype=dtype: xp.full(shape, value, dtype=_named(xp, dtype)),
     }
-    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp, patches)}
+    return {**_OPERATORS, **{name: getattr(xp, name) for name in _STANDARD}, **own, **space_words(xp, matmul, patches)}
 
 
 def namespace(raw: Dict[str, Callable[..., Any]]) -> Vocabulary:
@@ -121,6 +121,7 @@ def _moments(xp: Any, x: Any, axis: Tuple[int, ...]) -> Any:
 
 
 def _batch_norm(xp: Any, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
+    moments = _moments(xp, x, axis) if moments is None else moments
     scale = 1.0 / xp.sqrt(moments[1, ...] + eps)
     scale = scale if weight is None else scale * weight
     shift = -moments[0, ...] * scale

@@ -20,7 +20,12 @@ from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import share
 
 BYTES = 1 << 20  # of windows, which stay in the cache
-SPLIT = ("conv", "max_pool", "avg_pool")  # words of maps, sample by sample; all their other arguments are shared
+SPLIT = (
+    "conv",
+    "conv_transpose",
+    "max_pool",
+    "avg_pool",
+)  # words of maps, sample by sample; all their other arguments are shared
 
 
 def patches(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:
@@ -69,7 +74,7 @@ def products(word: str, rules: Tuple[Callable[..., Any], ...]) -> Tuple[Callable
 def _parts(word: str, x: Any, options: Tuple[Any, ...], named: Dict[str, Any]) -> List[slice]:
     """Slices of samples whose windows take up to so many bytes."""
     first = options[0] if options else named["kernel"]
-    kernel = first.shape[2:] if word == "conv" else first
+    kernel = first.shape[2:] if word in ("conv", "conv_transpose") else first
     samples = max(1, BYTES // max(1, math.prod(x.shape[1:]) * math.prod(kernel) * x.dtype.itemsize))
     return [slice(i, min(i + samples, len(x))) for i in range(0, max(1, len(x)), samples)]
 

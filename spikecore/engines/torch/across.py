@@ -30,7 +30,7 @@ def across(engine: Any, ranks: Any, whole: int) -> Any:
     def count(x: Any, axis: Tuple[int, ...]) -> int:
         return math.prod(x.shape[i] for i in axis) // x.shape[BATCH] * whole
 
-    def moments(x: Any, axis: Tuple[int, ...]) -> Any:
+    def shared(x: Any, axis: Tuple[int, ...]) -> Any:
         if BATCH not in axis:  # statistics of each sample by itself
             return alone.moments(x, axis)
         return Moments.apply(x, tuple(axis), count(x, axis), ranks)
@@ -38,7 +38,8 @@ def across(engine: Any, ranks: Any, whole: int) -> Any:
     def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
         if BATCH not in axis:
             return alone.batch_norm(x, moments, weight, bias, axis, eps)
-        if alone.fits_rows(x, moments, weight, bias, axis):
+        moments = shared(x, axis) if moments is None else moments
+        if alone.fits_rows(x, weight, bias, axis):
             others = ranks, count(x, axis)
             return alone.normalized(x, moments.detach(), weight, bias, axis, eps, others)[0]
         mean, var = moments.detach()
@@ -47,7 +48,7 @@ def across(engine: Any, ranks: Any, whole: int) -> Any:
         return y if bias is None else y + along(bias, y, axis)
 
     other = copy.copy(engine)
-    other.xp = Vocabulary(**{**vars(engine.xp), "moments": moments, "batch_norm": batch_norm})
+    other.xp = Vocabulary(**{**vars(engine.xp), "moments": shared, "batch_norm": batch_norm})
     other.whole_batch = lambda samples: whole
     return other
 

@@ -29,16 +29,19 @@ def moments(x: Any, axis: Tuple[int, ...]) -> Any:
 
 def batch_norm(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:
     """See ``api/core/words.py``."""
-    if fits_rows(x, moments, weight, bias, axis):
-        return normalized(x, moments.detach(), weight, bias, axis, eps)[0]
+    if fits_rows(x, weight, bias, axis):
+        return normalized(x, None if moments is None else moments.detach(), weight, bias, axis, eps)[0]
     if tuple(axis) == (0, 1, *range(3, x.ndim)):
         return F.batch_norm(x.flatten(0, 1), None, None, weight, bias, True, 0.0, eps).view(x.shape)
+    if weight is None and bias is None and tuple(axis) == tuple(range(axis[0], x.ndim)):  # of each sample by itself
+        return F.layer_norm(x, x.shape[axis[0] :], None, None, eps)
     return in_words(x, weight, bias, axis, eps)
 
 
-def fits_rows(x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...]) -> bool:
+def fits_rows(x: Any, weight: Any, bias: Any, axis: Tuple[int, ...]) -> bool:
     """Whether ``normalized`` takes these operands."""
-    return all(v is None or v.shape == moments.shape[1:] for v in (weight, bias)) and by_rows(x, axis)
+    kept = tuple(n for i, n in enumerate(x.shape) if i not in axis)
+    return all(v is None or v.shape == kept for v in (weight, bias)) and by_rows(x, axis)
 
 
 def in_words(x: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> Any:

@@ -17,7 +17,8 @@ from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.layers.containers import Container, stages_of
 from spikecore.api.layers.linear import Linear
-from spikecore.api.layers.spatial import Conv1d, Conv2d
+from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
+from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate.truncated import checked_least, truncated
 from spikecore.arguments import real
@@ -327,4 +328,5 @@ def _in_half(layer: Any, precision: str) -> str:
     if isinstance(layer, Stepper):
         projects = type(layer).project is not Stepper.project
         return f"; the product with its input in {precision}, its steps in float32" * projects
-    return f"; its product in {precision}" * isinstance(layer, (Linear, Conv1d, Conv2d))
+    convolutions = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)
+    return f"; its product in {precision}" * isinstance(layer, (Linear, *convolutions))

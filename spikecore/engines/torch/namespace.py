@@ -72,6 +72,7 @@ def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vo
         "linear": partial(linear, look=look) if lean else F.linear,
         "zeros_like": zeros_like if lean else torch.zeros_like,
         "conv": partial(conv, look=look) if lean else _conv,
+        "conv_transpose": _conv_transpose,
         "moments": moments if lean else _moments,
         "batch_norm": batch_norm if lean else lambda x, moments, *rest, **options: in_words(x, *rest, **options),
         "avg_pool": _pooled(_avg_pool) if lean else _avg_pool,
@@ -109,11 +110,18 @@ def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
 
 
 _AVG = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_CONV_TRANSPOSE: Dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def _conv(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     return CONV[x.ndim - 2](x, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv_transpose(
+    x: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+) -> Any:
+    return _CONV_TRANSPOSE[x.ndim - 2](x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
 def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:

@@ -58,6 +58,7 @@ def narrow(xp: Vocabulary, precision: str) -> Vocabulary:
     changed = {
         "matmul": rounded(xp.matmul),
         "linear": rounded(xp.linear),
+        "conv_transpose": rounded(xp.conv_transpose),
         "conv": lambda x, *rest, **options: conv(channels_last(x), *rest, **options),
     }
     return Vocabulary(**{**vars(xp), **changed})

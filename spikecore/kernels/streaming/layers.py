@@ -10,9 +10,17 @@ import numpy as np
 from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import Residual, Sequential
-from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Linear
-from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d
+from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Identity, Linear
+from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from spikecore.api.layers.resizing import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    GlobalAvgPool,
+)
 from spikecore.api.layers.spatial import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
+from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.kernels.sizes import NO_NUMBA, has_numba
@@ -95,12 +103,33 @@ def _conv(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) 
 
 
 def _pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
-    out = layer.out_shape(given.shape)
+    sizes = (layer.kernel_size, layer.stride, layer.padding)
+    return _pooled(plan, layer.word == "max_pool", given, layer.out_shape(given.shape), *sizes)
+
+
+def _adaptive_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    out, regular = layer.out_shape(given.shape), layer.regular(given.shape[1:])
+    if regular is None:
+        raise NoKernel(f"{layer!r} of maps of {given.shape[1:]} has windows of several sizes, which have no kernel")
+    return _pooled(plan, layer.word == "max_pool", given, out, *regular, (0,) * layer.space)
+
+
+def _global_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    channels, *space = given.shape
+    if len(space) > 2:
+        raise NoKernel(f"{layer!r} of maps with {len(space)} axes of space has no kernel")
+    ones = (1,) * len(space)
+    means = _pooled(plan, False, given, (channels, *ones), space, ones, (0,) * len(space))
+    return means.reshaped((channels,))
+
+
+def _pooled(
+    plan: Plan, maximum: bool, given: Signal, out: Shape, kernel: Shape, stride: Shape, padding: Shape
+) -> Signal:
     to = plan.signal(out)
-    maximum = int(layer.word == "max_pool")
     sizes = *_two(given.shape[1:], 1), *_two(out[1:], 1)
-    option = *_two(layer.kernel_size, 1), *_two(layer.stride, 1), *_two(layer.padding, 0)
-    plan.call(POOLED, POOL, (given.listed(), to.address, maximum, *sizes, *option))
+    option = *_two(kernel, 1), *_two(stride, 1), *_two(padding, 0)
+    plan.call(POOLED, POOL, (given.listed(), to.address, int(maximum), *sizes, *option))
     return to
 
 
@@ -118,8 +147,8 @@ def _one_to_one(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Si
     return plan.affine(given, 0.0, layer.prepare(plan.engine, params).V, 1.0, 0.0)
 
 
-def _dropout(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
-    return given  # nothing is dropped except in training
+def _as_it_is(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    return given  # a Dropout drops nothing except in training
 
 
 def _flatten(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
@@ -140,9 +169,12 @@ ADDERS: Dict[type, Callable[..., Signal]] = {
     Linear: _linear,
     **{kind: _conv for kind in (Conv1d, Conv2d)},
     **{kind: _pool for kind in (MaxPool1d, MaxPool2d, AvgPool1d, AvgPool2d)},
-    **{kind: _batch_norm for kind in (BatchNorm1d, BatchNorm2d)},
+    **{kind: _adaptive_pool for kind in (AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d)},
+    GlobalAvgPool: _global_pool,
+    **{kind: _batch_norm for kind in (BatchNorm1d, BatchNorm2d, BatchNorm3d)},
+    **{kind: _batch_norm for kind in (ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d)},
     GradedSpikes: _graded,
     OneToOne: _one_to_one,
-    Dropout: _dropout,
+    **{kind: _as_it_is for kind in (Dropout, Identity)},
     Flatten: _flatten,
 }

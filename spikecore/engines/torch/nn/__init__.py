@@ -5,6 +5,7 @@ from spikecore.engines.torch.nn.convert import to_torch as to_torch
 from spikecore.engines.torch.nn.lapicque import Lapicque as Lapicque
 from spikecore.engines.torch.nn.layers import BatchNormTT1d as BatchNormTT1d
 from spikecore.engines.torch.nn.layers import BatchNormTT2d as BatchNormTT2d
+from spikecore.engines.torch.nn.layers import GlobalAvgPool as GlobalAvgPool
 from spikecore.engines.torch.nn.layers import GradedSpikes as GradedSpikes
 from spikecore.engines.torch.nn.layers import Residual as Residual
 from spikecore.engines.torch.nn.leaky import Alpha as Alpha

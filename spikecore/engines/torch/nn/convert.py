@@ -36,7 +36,7 @@ Arrays = Dict[str, Any]
 STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
 WHOLE = (StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky)  # they take a whole sequence
 NEURONS = (*STEPWISE, *WHOLE, DeltaLeaky, NeuronModule, ProjectingModule)
-_TO_LAYER = {pair.module: pair for pair in PAIRS}
+_TO_LAYER = {pair.module: pair for pair in PAIRS if pair.both_ways}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
 
@@ -52,7 +52,7 @@ def from_torch(
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 
     Args:
-        net: a Sequential, possibly nested, of layers that exist on both sides, ``Residual`` and ``nn.Identity``.
+        net: a Sequential, possibly nested, of layers that exist on both sides, and ``Residual``.
         input_shape: shape of one sample, without time and batch; only needed where the first layer does not fix it.
         engine, seed, options: as in ``spikecore.Model``.
 
@@ -91,8 +91,6 @@ def adopted(net: nn.Module, shape: Any) -> Model:
 
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) -> Layer:
     """The layer of a module; its weights are put into ``params`` and ``buffers`` by their dotted names."""
-    if type(module) is nn.Identity:
-        return containers.Sequential()
     if type(module) in (nn.Sequential, Residual):
         parts = {}
         for i, (key, child) in enumerate(module.named_children()):

@@ -1,4 +1,4 @@
-"""Layers without state: batch normalisation through time, graded spikes."""
+"""Layers without state: batch normalisation through time, graded spikes, global pooling, residual connections."""
 
 from __future__ import annotations
 
@@ -65,6 +65,13 @@ class GradedSpikes(nn.Module):
         if x.dim() >= 2 and x.shape[1] == self.size:
             return x * self.weights.reshape(self.size, *(1,) * (x.dim() - 2))
         return x * self.weights
+
+
+class GlobalAvgPool(nn.Module):
+    """The mean of each channel: (batch, channels, *space) -> (batch, channels), as ``spikecore.GlobalAvgPool``."""
+
+    def forward(self, x: Any) -> Any:
+        return x.flatten(2).mean(2)
 
 
 class Residual(nn.Module):

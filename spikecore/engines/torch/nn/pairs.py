@@ -9,8 +9,15 @@ from torch import nn
 
 from spikecore.api.core.layer import Layer
 from spikecore.api.layers import linear as layers
-from spikecore.api.layers import normalisation
-from spikecore.engines.torch.nn.layers import GradedSpikes
+from spikecore.api.layers import (
+    normalisation,
+    resizing,
+    sample_normalisation,
+    spatial,
+    temporal_normalisation,
+    transposed,
+)
+from spikecore.engines.torch.nn.layers import GlobalAvgPool, GradedSpikes
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Pair:
         names: options they share, "layer's name:module's name" where they differ.
         demands: options of the module that must have this value.
         bias: whether a bias is an option.
+        both_ways: whether the module is read as this layer; else it stands for another one, too.
     """
 
     module: Any
@@ -29,6 +37,7 @@ class Pair:
     names: Tuple[str, ...] = ()
     demands: Tuple[Tuple[str, Tuple[Any, ...]], ...] = ()
     bias: bool = False
+    both_ways: bool = True
 
     def options(self) -> Tuple[Tuple[str, str], ...]:
         """Pairs of names: the layer's and the module's."""
@@ -53,25 +62,71 @@ class Pair:
         return module
 
 
+class Upsampling(Pair):
+    """``Upsample``, whose options torch keeps in other types: a scale as a float, and None for what is left out."""
+
+    def to_layer(self, module: Any) -> Layer:
+        layer: Layer = self.layer(
+            module.size, _whole(module.scale_factor), module.mode, align_corners=bool(module.align_corners)
+        )
+        return layer
+
+    def to_module(self, layer: Any) -> nn.Module:
+        corners = None if layer.mode == "nearest" else layer.align_corners
+        return nn.Upsample(layer.size, layer.scale_factor, layer.mode, corners)
+
+
+def _whole(scale: Any) -> Any:
+    """A scale, or one per axis, as whole numbers where they are; others are the layer's to refuse."""
+    if isinstance(scale, tuple):
+        return tuple(map(_whole, scale))
+    return int(scale) if scale is not None and float(scale).is_integer() else scale
+
+
 _CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
 _POOL = ("kernel_size", "stride", "padding")
-_MAX = (("dilation", (1, (1, 1), (1,))), ("ceil_mode", (False,)), ("return_indices", (False,)))
+_MAX = (("dilation", (1, (1, 1), (1,), (1, 1, 1))), ("ceil_mode", (False,)), ("return_indices", (False,)))
+_VALUES = (("return_indices", (False,)),)
 _AVG = (("ceil_mode", (False,)), ("count_include_pad", (True,)), ("divisor_override", (None,)))
+_ZEROS = (("padding_mode", ("zeros",)),)
+_TRANSPOSED = (*_CONV, "output_padding")
 _NORM = ("num_features", "eps", "momentum", "affine")
 _TRACKED = (("track_running_stats", (True,)),)
+_OF_INSTANCES = (("num_features", "eps", "affine"), (("track_running_stats", (False,)),))
+_THRESHOLD = ("num_features", "eps", "momentum")  # the first weights of tdBN are copied, so that it is a BatchNorm
 
 PAIRS = (
     Pair(nn.Linear, layers.Linear, ("in_features", "out_features"), bias=True),
-    Pair(nn.Conv1d, layers.Conv1d, _CONV, (("padding_mode", ("zeros",)),), bias=True),
-    Pair(nn.Conv2d, layers.Conv2d, _CONV, (("padding_mode", ("zeros",)),), bias=True),
+    Pair(nn.Conv1d, layers.Conv1d, _CONV, _ZEROS, bias=True),
+    Pair(nn.Conv2d, layers.Conv2d, _CONV, _ZEROS, bias=True),
     Pair(nn.MaxPool1d, layers.MaxPool1d, _POOL, _MAX),
     Pair(nn.MaxPool2d, layers.MaxPool2d, _POOL, _MAX),
     Pair(nn.AvgPool1d, layers.AvgPool1d, _POOL, _AVG),
     Pair(nn.AvgPool2d, layers.AvgPool2d, _POOL, _AVG),
+    Pair(nn.Conv3d, spatial.Conv3d, _CONV, _ZEROS, bias=True),
+    Pair(nn.MaxPool3d, spatial.MaxPool3d, _POOL, _MAX),
+    Pair(nn.AvgPool3d, spatial.AvgPool3d, _POOL, _AVG),
+    Pair(nn.ConvTranspose1d, transposed.ConvTranspose1d, _TRANSPOSED, _ZEROS, bias=True),
+    Pair(nn.ConvTranspose2d, transposed.ConvTranspose2d, _TRANSPOSED, _ZEROS, bias=True),
+    Pair(nn.AdaptiveAvgPool1d, resizing.AdaptiveAvgPool1d, ("output_size",)),
+    Pair(nn.AdaptiveAvgPool2d, resizing.AdaptiveAvgPool2d, ("output_size",)),
+    Pair(nn.AdaptiveMaxPool1d, resizing.AdaptiveMaxPool1d, ("output_size",), _VALUES),
+    Pair(nn.AdaptiveMaxPool2d, resizing.AdaptiveMaxPool2d, ("output_size",), _VALUES),
+    Pair(GlobalAvgPool, resizing.GlobalAvgPool),
+    Upsampling(nn.Upsample, resizing.Upsample),
+    *([Pair(nn.ZeroPad1d, resizing.ZeroPad1d, ("padding",))] if hasattr(nn, "ZeroPad1d") else []),  # since torch 2.1
+    Pair(nn.ZeroPad2d, resizing.ZeroPad2d, ("padding",)),
+    Pair(nn.Identity, layers.Identity),
     Pair(nn.Flatten, layers.Flatten, (), (("start_dim", (1,)), ("end_dim", (-1,)))),
     Pair(nn.Dropout, layers.Dropout, ("p",)),
     Pair(nn.BatchNorm1d, normalisation.BatchNorm1d, _NORM, _TRACKED),
     Pair(nn.BatchNorm2d, normalisation.BatchNorm2d, _NORM, _TRACKED),
-    Pair(nn.LayerNorm, normalisation.LayerNorm, ("normalized_shape", "eps", "affine:elementwise_affine")),
+    Pair(nn.BatchNorm3d, normalisation.BatchNorm3d, _NORM, _TRACKED),
+    Pair(nn.BatchNorm1d, temporal_normalisation.ThresholdDependentBatchNorm1d, _THRESHOLD, both_ways=False),
+    Pair(nn.BatchNorm2d, temporal_normalisation.ThresholdDependentBatchNorm2d, _THRESHOLD, both_ways=False),
+    Pair(nn.GroupNorm, sample_normalisation.GroupNorm, ("num_groups", "num_channels", "eps", "affine")),
+    Pair(nn.InstanceNorm1d, sample_normalisation.InstanceNorm1d, *_OF_INSTANCES),
+    Pair(nn.InstanceNorm2d, sample_normalisation.InstanceNorm2d, *_OF_INSTANCES),
+    Pair(nn.LayerNorm, sample_normalisation.LayerNorm, ("normalized_shape", "eps", "affine:elementwise_affine")),
     Pair(GradedSpikes, layers.GradedSpikes, ("size", "constant_factor")),
 )
