@@ -188,6 +188,108 @@ def sconv2dlstm(x, w):
     return loop(x, step, np.zeros((x.shape[1], 2, 4, 4)), np.zeros((x.shape[1], 2, 4, 4)))
 
 
+def plif(x, w):
+    def step(i, v):
+        h = v + (i - v) / 4.0
+        fired = above(h, 0.2)
+        return fired, h * (1.0 - fired)
+
+    return loop(x, step, np.zeros_like(x[0]))
+
+
+def klif(x, w):
+    def step(i, v):
+        f = np.maximum(0.0, 1.5 * (v + (i - v) / 4.0))
+        fired = above(f, 0.3)
+        return fired, f - 0.3 * fired
+
+    return loop(x, step, np.zeros_like(x[0]))
+
+
+def glif(x, w):
+    alpha, beta, gamma, tau, leak, soft, g = 0.6, 0.3, 0.7, 0.25, 0.05, 0.4, sigma(w["conduct"])
+    out, v, s = [], np.zeros_like(x[0]), np.zeros_like(x[0])
+    for t, i in enumerate(x):
+        by_leak = (1.0 - alpha * (1.0 - tau)) * v - (1.0 - alpha) * leak
+        by_reset = gamma * (1.0 - alpha * (1.0 - tau)) * v * s + (1.0 - gamma) * soft * s
+        v = by_leak - by_reset + (1.0 - beta * (1.0 - g[min(t, 2)])) * i
+        s = above(v, 0.5)
+        out.append(s)
+    return np.stack(out)
+
+
+def clif(x, w):
+    def step(i, v, m):
+        h = v - v / 2.0 + i
+        fired = above(h, 0.8)
+        m = m * sigma(h / 2.0) + fired
+        return fired, h - fired * (0.8 + sigma(m)), m
+
+    return loop(x, step, np.zeros_like(x[0]), np.zeros_like(x[0]))
+
+
+def liaf(x, w):
+    def step(i, v):
+        h = 0.8 * v + i
+        return np.tanh(h - 0.6), np.where(h > 0.6, 0.0, h)
+
+    return loop(x, step, np.zeros_like(x[0]))
+
+
+def qif(x, w):
+    def step(i, v):
+        h = v + (i + 1.2 * (v - 0.1) * (v - 0.5)) / 2.0
+        return above(h, 0.6), np.where(h > 0.6, -0.2, h)
+
+    return loop(x, step, np.full_like(x[0], -0.2))
+
+
+def eif(x, w):
+    def step(i, v):
+        h = v + (i - (v - 0.1) + 0.7 * np.exp((v - 0.9) / 0.7)) / 2.0
+        return above(h, 0.9), np.where(h > 0.9, -0.2, h)
+
+    return loop(x, step, np.full_like(x[0], -0.2))
+
+
+def adex(x, w):
+    def step(i, v, a):
+        h = v + (i - (v - 0.1) + 0.5 * np.exp((v - 0.8) / 0.5) - a) / 2.0
+        fired = h > 0.7
+        a = a + (0.2 * (v - 0.1) - a) / 5.0 + 0.3 * fired
+        return fired.astype("float64"), np.where(fired, -0.2, h), a
+
+    return loop(x, step, np.full_like(x[0], -0.2), np.zeros_like(x[0]))
+
+
+def ilif(x, w):
+    def step(i, v):
+        h = 0.5 * v + i
+        count = np.clip(np.floor(h / 0.3 + 0.5), 0, 3)
+        return count, h - 0.3 * count
+
+    return loop(x, step, np.zeros_like(x[0]))
+
+
+def ternary(x, w):
+    def step(i, v):
+        h = 0.7 * v + i
+        sign = np.sign(h) * (abs(h) > 0.6)
+        return 1.5 * sign, np.where(sign != 0, 0.0, h)
+
+    return loop(x, step, np.zeros_like(x[0]))
+
+
+def sigma_delta(x, w):
+    def step(i, total, sent):
+        total = total + i
+        change = np.tanh(total + 0.1) - sent
+        out = np.where(abs(change) > 0.1, change, 0.0)
+        return out, total, sent + out
+
+    return loop(x, step, np.zeros_like(x[0]), np.zeros_like(x[0]))
+
+
 #: A neuron, its oracle, the shape of a sample, the scale of the input, and one mistake in its code: (old, new) text.
 CASES = [
     (sc.Synaptic(alpha=0.5, beta=0.8), synaptic, (5,), 1.0, ("params.alpha * state.syn + x", "state.syn + x")),
@@ -212,4 +314,18 @@ CASES = [
      ("range(4)", "(1, 0, 2, 3)")),
     (sc.SConv2dLSTM(in_channels=2, out_channels=2, threshold=0.1), sconv2dlstm, (2, 4, 4), 2.0,
      ("enter, forget, leave, content", "enter, forget, content, leave")),
+    (sc.PLIF(beta=sc.learn(0.75), threshold=0.2), plif, (5,), 1.0, ("self.decay_input", "False")),
+    (sc.KLIF(beta=0.75, k=1.5, threshold=0.3, reset_mechanism="subtract"), klif, (5,), 1.0, ("params.k *", "")),
+    (sc.GLIF(threshold=0.5, alpha=0.6, beta=0.3, gamma=0.7, tau=0.25, linear_decay=0.05, v_subreset=0.4,
+             conduct=sc.learn(0.3), time_steps=3), glif, (5,), 1.0, ("(1.0 - params.gamma) *", "")),
+    (sc.CLIF(threshold=0.8), clif, (5,), 1.0, ("params.threshold + logistic(xp, comp)", "params.threshold")),
+    (sc.LIAF(beta=0.8, threshold=0.6, activation="tanh"), liaf, (5,), 1.0, ("mem - params.threshold", "mem")),
+    (sc.QIF(v_rest=0.1, v_c=0.5, a0=1.2, v_reset=-0.2, threshold=0.6), qif, (5,), 1.0, ("v - params.v_c", "v")),
+    (sc.EIF(v_rest=0.1, delta_T=0.7, theta_rh=0.9, v_reset=-0.2, threshold=0.9), eif, (5,), 1.0,
+     ("driven(engine, params, ", "driven(engine, params, 0.5 * ")),
+    (sc.AdEx(rho=0.8, a=0.2, b=0.3, v_rest=0.1, v_reset=-0.2, threshold=0.7), adex, (5,), 1.0,
+     ("+ params.b * fired", "")),
+    (sc.ILIF(beta=0.5, threshold=0.3, max_spikes=3), ilif, (5,), 1.0, ("params.beta *", "0.6 *")),
+    (sc.TernaryLeaky(beta=0.7, threshold=0.6, graded_spikes_factor=1.5), ternary, (5,), -1.0, ("up - down", "up")),
+    (sc.SigmaDelta(bias=0.1, activation="tanh"), sigma_delta, (5,), 1.0, ("state.sent + sent", "sent")),
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from . import cases, golden, reference
 from .rig import assert_close, assert_trees_close, cotangents, differentiate, normal, on, parameters, run, sixtyfourths
 
 TIME, BATCH = 8, 4
-CONTINUOUS = (sc.LI, sc.AssociativeLeaky)  # their outputs are no spikes
+CONTINUOUS = (sc.LI, sc.AssociativeLeaky, sc.LIAF, sc.SigmaDelta)  # their outputs are no spikes
 FIELDS = ("beta", "threshold", "graded_spikes_factor")
 
 

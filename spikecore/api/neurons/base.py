@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple, Union
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.host import float64, host, to_numpy
+from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, State
 from spikecore.api.core.parameters import (
     Fixed,
@@ -20,6 +22,7 @@ from spikecore.api.core.parameters import (
     values_of,
 )
 from spikecore.api.core.words import Array
+from spikecore.api.neurons.activation import logistic
 from spikecore.api.neurons.keywords import ByKeyword
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import Surrogate, atan
@@ -61,11 +64,14 @@ class Neuron(ByKeyword, Stepper):
     positional: ClassVar[bool] = False
     state: ClassVar[Tuple[str, ...]] = ("mem",)  # type: ignore[misc]
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {}  # admissible range by field; others must be finite
+    gates: ClassVar[Tuple[str, ...]] = ()  # fields in (0, 1) whose learned value is the sigmoid of the parameter
 
     def __post_init__(self) -> None:
         for name in self.parameter_names():
             value = normalise(getattr(self, name), f"{type(self).__name__}: {name}")
             check_range(self, name, value, *self.bounds.get(name, UNBOUNDED))
+            if self._is_gate(name, value) and not isinstance(values_of(value), Initialiser):
+                self._logit(name, values_of(value))
             object.__setattr__(self, name, value)
         if not isinstance(self.surrogate, Surrogate):
             owner = type(self).__name__
@@ -87,7 +93,8 @@ class Neuron(ByKeyword, Stepper):
         for name in self.parameter_names():
             value = getattr(self, name)
             if isinstance(value, Learn):
-                params[name] = initial(key, self, name, value, shape)
+                first = initial(key, self, name, value, shape)
+                params[name] = self._logit(name, first) if self._is_gate(name, value) else first
             elif isinstance(value, Fixed):
                 check_broadcast(self, name, values_of(value), shape)
         return Init(Params(params), EMPTY, shape)
@@ -104,7 +111,25 @@ class Neuron(ByKeyword, Stepper):
             return engine.asarray(value.data) if isinstance(value, Fixed) else value
         if value.dt is not None:  # log tau was learned
             return engine.xp.exp(-value.dt * engine.xp.exp(-params[name]))
-        return params[name]
+        return logistic(engine.xp, params[name]) if self._is_gate(name, value) else params[name]
+
+    def _is_gate(self, name: str, value: Param) -> bool:
+        return name in self.gates and isinstance(value, Learn) and value.dt is None
+
+    def _logit(self, name: str, first: Any) -> Any:
+        """The parameter whose sigmoid is a learned field's first value.
+
+        Raises:
+            ValueError: the value is not inside (0, 1).
+        """
+        first = float64(first)
+        wrong = [v for v in first.reshape(-1).tolist() if not 0.0 < v < 1.0]
+        if wrong:
+            raise ValueError(
+                f"{type(self).__name__}: {name}=learn({wrong[0]!r}) must begin inside (0, 1): it is learned through a "
+                f"sigmoid; for a constant give {name}={wrong[0]!r}"
+            )
+        return to_numpy(host().xp.log(first / (1.0 - first)))
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         """All states zero, shaped like the input of one step."""
@@ -159,3 +184,14 @@ def refuse_parallel(owner: Any, neuron: Any) -> None:
         raise ValueError(
             f"{type(owner).__name__}: parallel=True has no effect here, it runs step by step; leave it out"
         )
+
+
+def refuse_state(owner: Any, neuron: Any, name: str) -> None:
+    """Refuse a neuron that has a state of the name that its ``owner`` gives to a state of its own.
+
+    Raises:
+        ValueError: names the owner and the state.
+    """
+    if name in neuron.state:
+        kind = type(owner).__name__
+        raise ValueError(f"{kind}: neuron={neuron!r} has a state {name!r} already, and {kind} adds one of that name")

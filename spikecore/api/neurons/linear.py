@@ -21,8 +21,8 @@ from spikecore.api.core.parameters import (
 )
 from spikecore.api.core.sizes import at_least_one
 from spikecore.api.core.words import Array, Vocabulary
+from spikecore.api.neurons.activation import logistic
 from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
-from spikecore.api.neurons.lstm import logistic
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.arguments import Size
 

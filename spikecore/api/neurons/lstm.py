@@ -11,14 +11,10 @@ from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
 from spikecore.api.core.sizes import at_least_one, spread
 from spikecore.api.core.windows import window_counts
-from spikecore.api.core.words import Array, Vocabulary
+from spikecore.api.core.words import Array
+from spikecore.api.neurons.activation import logistic
 from spikecore.api.neurons.membrane import Membrane, Reset
 from spikecore.arguments import Count, Sizes
-
-
-def logistic(xp: Vocabulary, x: Any) -> Any:
-    """The logistic sigmoid 1 / (1 + exp(-x)), in a form that cannot overflow."""
-    return 0.5 * (1.0 + xp.tanh(0.5 * x))
 
 
 @dataclass(frozen=True)

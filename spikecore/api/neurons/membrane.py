@@ -100,13 +100,18 @@ class Membrane(Neuron):
 
     def fire(self, engine: Engine, params: Params, mem: Array) -> Tuple[Any, Any]:
         """Spikes, and the membrane after quantisation and an immediate reset."""
+        mem, fired = self.decided(engine, params, mem)
+        if not self.reset_delay:
+            mem = self.reset_now(params, mem, fired)
+        return self.graded(params, fired), mem
+
+    def decided(self, engine: Engine, params: Params, mem: Array) -> Tuple[Any, Any]:
+        """The quantised membrane, and the unscaled spikes of the neurons that inhibition lets fire."""
         mem = self.quantised(engine, mem)
         fired = self.fires(engine, params, mem)
         if self.inhibition:
             fired = fired * winner(engine, mem - params.threshold)
-        if not self.reset_delay:
-            mem = self.reset_now(params, mem, fired)
-        return self.graded(params, fired), mem
+        return mem, fired
 
     def reset_now(self, params: Params, mem: Array, fired: Array) -> Any:
         """The membrane after an immediate reset, differentiated through the spike."""

@@ -8,7 +8,7 @@ from typing import Any, Tuple
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import Init, Key, Params, Shape, State
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.base import Neuron, cast, refuse_parallel
+from spikecore.api.neurons.base import Neuron, cast, refuse_parallel, refuse_state
 from spikecore.api.neurons.stepper import Stepper
 
 
@@ -27,7 +27,7 @@ class Refractory(Stepper):
 
     Raises:
         TypeError: ``neuron`` is not a neuron.
-        ValueError: ``period`` is below 1, or the neuron has ``parallel=True``.
+        ValueError: ``period`` is below 1, or the neuron has ``parallel=True`` or a state "wait".
     """
 
     neuron: Stepper
@@ -37,6 +37,7 @@ class Refractory(Stepper):
         if not isinstance(self.neuron, Stepper):
             raise TypeError(f"Refractory: neuron={self.neuron!r} is not a neuron")
         refuse_parallel(self, self.neuron)
+        refuse_state(self, self.neuron, "wait")
         if not isinstance(self.period, int) or self.period < 1:
             raise ValueError(f"Refractory: period={self.period!r} must be an int >= 1")
 
@@ -69,7 +70,7 @@ class Refractory(Stepper):
         inner = State({name: state[name] for name in self.neuron.state})
         spikes, after = self.neuron.step(engine, params.neuron, inner, free * x)
         spikes = free * spikes
-        fired = cast(engine, spikes > 0)
+        fired = cast(engine, engine.xp.abs(spikes) > 0)  # a spike may be negative
         left = engine.xp.clip(state.wait - 1.0, 0.0, float(self.period))
         wait = engine.stop_gradient((1.0 - fired) * left + fired * float(self.period))
         return spikes, State({"wait": wait, **after})
