@@ -33,6 +33,7 @@ SURROGATES: Dict[str, Any] = {
     "erf()": surrogate.erf(),
     "piecewise_exponential()": surrogate.piecewise_exponential(),
     "piecewise_quadratic()": surrogate.piecewise_quadratic(),
+    "rectangular()": surrogate.rectangular(),
     "triangular()": surrogate.triangular(),
     "straight_through_estimator()": surrogate.straight_through_estimator(),
     "heaviside()": surrogate.heaviside(),

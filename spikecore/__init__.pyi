@@ -12,6 +12,7 @@ from spikecore import spikeplot as spikeplot
 from spikecore import surrogate as surrogate
 from spikecore import tracking as tracking
 from spikecore import utils as utils
+from spikecore import zoo as zoo
 from spikecore.api.core.engine import Engine as Engine
 from spikecore.api.core.engine import Executor as Executor
 from spikecore.api.core.engines import EngineUnavailable as EngineUnavailable
@@ -30,9 +31,18 @@ from spikecore.api.core.ranks import RankLost as RankLost
 from spikecore.api.core.stream import Stream as Stream
 from spikecore.api.core.tree import Params as Params
 from spikecore.api.core.tree import State as State
+from spikecore.api.layers.arrangement import Permute as Permute
+from spikecore.api.layers.arrangement import Reshape as Reshape
+from spikecore.api.layers.attention import HeadGate as HeadGate
+from spikecore.api.layers.attention import HeadSum as HeadSum
+from spikecore.api.layers.attention import PositionSum as PositionSum
+from spikecore.api.layers.attention import SoftmaxAttention as SoftmaxAttention
+from spikecore.api.layers.attention import SpikingSelfAttention as SpikingSelfAttention
 from spikecore.api.layers.containers import Concat as Concat
 from spikecore.api.layers.containers import Residual as Residual
 from spikecore.api.layers.containers import Sequential as Sequential
+from spikecore.api.layers.joins import Add as Add
+from spikecore.api.layers.joins import Multiply as Multiply
 from spikecore.api.layers.linear import Dropout as Dropout
 from spikecore.api.layers.linear import Flatten as Flatten
 from spikecore.api.layers.linear import GradedSpikes as GradedSpikes

@@ -401,6 +401,7 @@ CLASSES: Dict[str, Rule] = {
     **{name: _of_class(name, f"an {name}") for name in "Axes Energy Engine EventDataset Events Output".split()},
     **{name: _of_class(name, f"a {name}") for name in "Colormap Figure Model Sample Source StoredArray".split()},
     "Module": _of_class("Module", "an nn.Module"),
+    "Stepper": _of_class("Stepper", "a neuron such as sc.Leaky(beta=0.9)"),
     "Initialiser": _of_class("Initialiser", "an initialiser such as spikecore.init.orthogonal()"),
     "Report": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify"),
 }

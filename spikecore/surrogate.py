@@ -18,6 +18,7 @@ from spikecore.api.surrogate import heaviside as heaviside
 from spikecore.api.surrogate import multi_gaussian as multi_gaussian
 from spikecore.api.surrogate import piecewise_exponential as piecewise_exponential
 from spikecore.api.surrogate import piecewise_quadratic as piecewise_quadratic
+from spikecore.api.surrogate import rectangular as rectangular
 from spikecore.api.surrogate import sigmoid as sigmoid
 from spikecore.api.surrogate import spike_rate_escape as spike_rate_escape
 from spikecore.api.surrogate import straight_through_estimator as straight_through_estimator

@@ -202,6 +202,7 @@ ALSO = {
     "normalized_shape": ([3, 4, 5, 6, 7],),
     "graph": ("nonsense",),
     "device": (None,),
+    "shape": ((-1,),),  # of Reshape
 }
 #: Words by which messages name a parameter.
 SYNONYMS = {"out": "spikes", "x": "input", "data": "input", "layers": "entry", "name": "engine"}
@@ -400,7 +401,15 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.AssociativeLeaky": {"in_dim": 5, "d_value": 2, "d_key": 2},
     "spikecore.StateLeaky": {"channels": 5},
     "spikecore.Upsample": {"scale_factor": 2},
-    "spikecore.Concat": {"layers": (sc.Flatten(), sc.Dropout())},
+    **{f"spikecore.{name}": {"layers": (sc.Flatten(), sc.Dropout())} for name in ("Add", "Concat", "Multiply")},
+    **dict.fromkeys(
+        ("spikecore.SpikingSelfAttention", "spikecore.SoftmaxAttention"),
+        {**dict.fromkeys(("query", "key", "value"), sc.Leaky()), "num_heads": 2},
+    ),
+    "spikecore.HeadGate": {"gate": sc.Leaky(), "body": sc.Leaky()},
+    "spikecore.HeadSum": {"num_heads": 2},
+    "spikecore.Reshape": {"shape": (2, -1)},
+    "spikecore.Permute": {"axes": (1, 0)},
     "spikecore.Sequential": {"layers": (sc.Flatten(), sc.Dropout())},
     "spikecore.Model.fit": {"data": [(X, LABELS)]},
     "spikecore.Model.evaluate": {"data": [(X, LABELS)]},

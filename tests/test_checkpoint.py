@@ -194,7 +194,8 @@ LAYERS = st.recursive(
     ),
     lambda below: st.one_of(
         st.lists(below, max_size=3).map(lambda layers: sc.Sequential(*layers)),
-        st.builds(sc.Residual, below, st.none() | below),
+        st.builds(sc.Residual, below, st.none() | below, st.sampled_from(["add", "and", "iand"])),
+        st.lists(below, min_size=1, max_size=2).map(lambda each: sc.Multiply(*each)),
     ),
     max_leaves=5,
 )

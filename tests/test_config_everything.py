@@ -30,6 +30,7 @@ from spikecore.cli.run_directory import Run  # noqa: E402
 STEPS, SAMPLES = 3, 4
 ROW, CHANNELS, MAP, CUBE = (4,), (2, 6), (2, 6, 6), (2, 3, 3, 3)
 LINEAR = {"kind": "Linear", "in_features": 4, "out_features": 4}
+BRANCH = {"kind": "Conv1d", "in_channels": 2, "out_channels": 2, "kernel_size": 1}
 GROUPS = {
     "layers": kinds.named(sc.Layer),
     "surrogates": kinds.named(surrogate.Surrogate),
@@ -52,9 +53,18 @@ SHAPES = {  # of one sample, where a layer does not take any
     **dict.fromkeys((f"{kind}BatchNorm2d" for kind in ("TemporalEffective", "ThresholdDependent")), MAP),
     **dict.fromkeys(("GlobalAvgPool", "Upsample"), MAP),
     **dict.fromkeys(("BatchNorm3d", "Conv3d", "AvgPool3d", "MaxPool3d"), CUBE),
+    **dict.fromkeys(("SpikingSelfAttention", "SoftmaxAttention", "HeadGate", "HeadSum", "PositionSum"), CHANNELS),
     **dict.fromkeys(("Conv2d", "AvgPool2d", "MaxPool2d", "BatchNorm2d", "BatchNormTT2d", "SConv2dLSTM"), MAP),
 }
 NEEDED = {  # what a class cannot do without
+    **dict.fromkeys(
+        ("SpikingSelfAttention", "SoftmaxAttention"),
+        {**dict.fromkeys(("query", "key", "value"), BRANCH), "num_heads": 2},
+    ),
+    "HeadGate": {"gate": {"kind": "HeadSum", "num_heads": 1}, "body": BRANCH},
+    "HeadSum": {"num_heads": 2},
+    "Reshape": {"shape": [2, -1]},
+    "Permute": {"axes": [0]},
     "AssociativeLeaky": {"in_dim": 4, "d_value": 2, "d_key": 2},
     **dict.fromkeys((f"{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2, 3)), {"kernel_size": 2}),
     **dict.fromkeys((f"Adaptive{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2)), {"output_size": 4}),
@@ -71,7 +81,7 @@ NEEDED = {  # what a class cannot do without
     "uniform": {"low": -0.5, "high": 0.5},
     "BatchNormTT1d": {"num_features": 4, "time_steps": STEPS},
     "BatchNormTT2d": {"num_features": 2, "time_steps": STEPS},
-    "Concat": {"layers": ["Leaky", "Leaky"]},
+    **dict.fromkeys(("Add", "Concat", "Multiply"), {"layers": ["Leaky", "Leaky"]}),
     **dict.fromkeys(
         (*(f"Conv{n}d" for n in (1, 2, 3)), "ConvTranspose1d", "ConvTranspose2d"),
         {"in_channels": 2, "out_channels": 2, "kernel_size": 3},
@@ -135,7 +145,9 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
         {"neuron": {"kind": "Refractory", "neuron": "Synaptic", "period": 2}},
     ],
     "Refractory": [{"period": 3}, {"neuron": "Synaptic"}],
-    "Residual": [{"shortcut": "Flatten"}],
+    "Residual": [{"shortcut": "Flatten"}, {"join": "and"}, {"join": "iand"}],
+    "Reshape": [{"shape": [4, 1]}],
+    **dict.fromkeys(("SpikingSelfAttention", "SoftmaxAttention"), [{"value": "Leaky"}, {"scale": 0.5}]),
     "SConv2dLSTM": [
         {"kernel_size": 5}, {"kernel_size": [3, 1]}, {"stride": 1}, {"dilation": 1}, {"max_pool": 2}, {"avg_pool": 2},
     ],
@@ -221,7 +233,7 @@ def test_every_option_of_every_class_has_a_case(group):
 # ---- what a table means, said once more in Python ------------------------------------------------------------------
 
 PARTS = {
-    **dict.fromkeys(("neuron", "connection", "body", "shortcut"), sc),
+    **dict.fromkeys(("neuron", "connection", "body", "shortcut", "query", "key", "value", "gate"), sc),
     "surrogate": surrogate,
     "state_quant": functional.quant,
 }

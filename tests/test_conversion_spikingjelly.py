@@ -32,6 +32,7 @@ CURVES = {
     "SuperSpike(a)": (peer_surrogate.SuperSpike, surrogate.superspike),
     "Erf(a)": (peer_surrogate.Erf, surrogate.erf),
     "PiecewiseExp(a)": (peer_surrogate.PiecewiseExp, surrogate.piecewise_exponential),
+    "Rect(a)": (peer_surrogate.Rect, surrogate.rectangular),
     "PiecewiseQuadratic(a)": (peer_surrogate.PiecewiseQuadratic, surrogate.piecewise_quadratic),
 }
 

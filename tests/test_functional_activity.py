@@ -121,3 +121,28 @@ def test_dense_operations_are_counted_over_the_steps_of_the_data(engine):
         assert [row.macs for row in report.synapses] == [12, 9, 6], "an image is one pass"
         assert (report.steps, report.dense_steps) == (80, 1)
         assert "80 steps; dense: a pass of" in str(report)
+
+
+def test_attention_counts_pairs_of_spikes(engine):
+    """Counted pair by pair from recorded spikes; sums over heads one by one."""
+    spikes = sc.Sequential(sc.Conv1d(4, 4, 1), sc.Leaky(threshold=0.2))
+    gate = sc.HeadGate(sc.Sequential(sc.HeadSum(2), sc.Leaky(threshold=0.9)), sc.Sequential())
+    network = sc.Sequential(sc.SpikingSelfAttention(spikes, spikes, spikes, 2), sc.Leaky(threshold=0.1), gate)
+    model, x = sc.Model(network, engine, seed=1, input_shape=(4, 3)), 4 * X.reshape(7, 3, 4, 3)
+    report, out = F.activity(model, x), model(x, record=True)
+    q, k, v = (engine.to_numpy(out.states[f"0.{name}.1"].spikes) for name in ("query", "key", "value"))
+    pairs = 0
+    for t, b, head in np.ndindex(7, 3, 2):
+        rows = [part[t, b, 2 * head : 2 * head + 2] for part in (q, k, v)]
+        by_keys = rows[2] @ rows[1].T  # (value channels, key channels): two channels, three positions
+        pairs += by_keys.sum() + sum((by_keys[i, j] != 0) * (rows[0][j] != 0).sum() for i in (0, 1) for j in (0, 1))
+    row = {row.name: row for row in report.synapses}["0"]
+    assert row.kind == "SpikingSelfAttention"
+    assert pairs > 20
+    assert row.synops == pytest.approx(pairs / 3)
+    assert row.binary
+    assert row.macs == 7 * 2 * (2 * 3 * 2 + 2 * 2 * 3)
+    assert row.energy == pytest.approx(0.9e-12 * pairs / 3)
+    summed = {row.name: row for row in report.synapses}["2.gate.0"]
+    assert summed.synops == engine.to_numpy(out.states["1"].spikes).sum() / 3
+    assert (summed.macs, summed.binary) == (7 * 12, True)

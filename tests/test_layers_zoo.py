@@ -332,6 +332,8 @@ BAD = [  # what makes it, what the error says
     (lambda: sc.GradedSpikes(0), r"GradedSpikes: size=0 must be an int >= 1"),
     (lambda: sc.GradedSpikes(3, float("nan")), r"GradedSpikes: constant_factor=nan must be a finite number, or None"),
     (lambda: sc.Concat(), r"Concat: needs at least one layer"),
+    (lambda: sc.Add(), r"Add: needs at least one layer"),
+    (lambda: sc.Residual(sc.Flatten(), join="or"), r"Residual: unknown join 'or'.*Known: add, and, iand"),
     (lambda: sc.Concat(sc.Linear(1, 1), 3), r"Concat: entry 1 is 3, not a spikecore layer"),
     (lambda: sc.Concat(sc.Linear(1, 1), axis=0.5), r"Concat: axis=0.5 must be an int"),
 ]
@@ -349,6 +351,7 @@ MISFITS = [  # a layer, a shape that does not fit, what the error says
     (sc.LayerNorm((2, 3)), (3,), r"LayerNorm: samples of shape \(3,\)"),
     (sc.GradedSpikes(3), (4,), r"GradedSpikes: samples of shape \(4,\), expected 3 as the first extent"),
     (sc.Concat(sc.Linear(4, 3), sc.Linear(5, 3)), (4,), r"layer 1: Linear: samples of shape \(4,\)"),
+    (sc.Multiply(sc.Sequential(), sc.Flatten()), (2, 4), r"Multiply: outputs of shape \(2, 4\), \(8,\); all layers"),
     (sc.Concat(sc.Sequential(), sc.Flatten()), (2, 4), r"Concat: outputs of shape \(2, 4\), \(8,\) differ"),
     (sc.Concat(sc.Sequential(), sc.MaxPool1d(2)), (2, 4), r"differ in more than axis 0"),
     (sc.Concat(sc.Linear(4, 3), axis=1), (4,), r"Concat: axis=1 is no axis of samples of shape \(3,\)"),

@@ -98,6 +98,13 @@ def test_every_other_layer_computes_as_before(name, tmp_path):
     }
 
 
+def test_a_sum_of_branches_becomes_edges_that_meet(tmp_path):
+    branches = sc.Add(sc.Linear(N, N), sc.Sequential(), sc.Linear(N, N, bias=False))
+    before, after, again, _ = round_trip(sc.Sequential(branches, sc.LI(beta=0.5)), (N,), tmp_path)
+    assert np.array_equal(before, after)
+    assert len(again.params()) == 3
+
+
 MAPS = [
     sc.Conv2d(2, 4, (3, 5), stride=(1, 2), padding=(1, 2), groups=2, bias=False),
     sc.Leaky(beta=sc.learn(0.8, per="channel"), threshold=0.3),
@@ -222,6 +229,8 @@ REFUSED = [
     (sc.MaxPool2d(2), (1, 4, 4), r"layer maxpool2d \(MaxPool2d\): NIR has no such node; use AvgPool2d"),
     (sc.Sequential(sc.Linear(4, 4), sc.BatchNorm1d(4)), (4,), r"layer 1 \(BatchNorm1d\).*fold its scale"),
     (sc.Sequential(sc.Concat(sc.Linear(4, 4), sc.Linear(4, 4))), (4,), r"layer 0 \(Concat\).*Residual"),
+    (sc.Sequential(sc.Multiply(sc.Linear(4, 4), sc.Linear(4, 4))), (4,), r"layer 0 \(Multiply\).*Add"),
+    (sc.Sequential(sc.Residual(sc.Linear(4, 4), join="iand")), (4,), r"layer 0 \(Residual\).*join='add'"),
     (sc.ALIF(), (4,), r"layer alif \(ALIF\): NIR has no such node; replace it by Leaky"),
     (sc.Recurrent(sc.ALIF(), sc.OneToOne()), (4,), r"layer recurrent.neuron \(ALIF\)"),
     (sc.Recurrent(sc.RLeaky(linear_features=4), sc.OneToOne()), (4,), r"layer recurrent.neuron \(RLeaky\)"),

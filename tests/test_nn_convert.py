@@ -40,7 +40,9 @@ def images():
     block = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, bias=False), snn.Leaky(0.8, **H))
     net = nn.Sequential(
         nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.BatchNorm2d(3), snn.Leaky(0.9, **H), nn.Identity(),
-        snn.Residual(block), nn.MaxPool2d(2), snn.SConv2dLSTM(3, 2, 3, threshold=0.05, avg_pool=2, **H),
+        snn.Residual(block), snn.Residual(nn.Identity(), nn.Sequential(nn.Conv2d(3, 3, 1), snn.Leaky(0.8, **H)),
+                                          "iand"),
+        nn.MaxPool2d(2), snn.SConv2dLSTM(3, 2, 3, threshold=0.05, avg_pool=2, **H),
         nn.Flatten(), nn.Linear(2, 4), nn.LayerNorm(4), snn.GradedSpikes(4, None), snn.Leaky(0.9, **H),
     )  # fmt: skip
     net[1].running_mean.normal_()
@@ -143,6 +145,16 @@ def test_only_models_and_modules_are_verified():
         sc.verify(abs, torch.zeros(2, 1, 3), torch.tensor([0]))
 
 
+@pytest.mark.parametrize("join", [sc.Add, sc.Multiply])
+def test_branches_stay_branches(join):
+    parts = sc.Linear(4, 3), sc.Sequential(sc.Linear(4, 3), sc.Leaky(threshold=0.1)), sc.Linear(4, 3, bias=False)
+    model = sc.Model(sc.Sequential(join(*parts), sc.Leaky(threshold=0.1)), "torch")
+    x = torch.rand(6, 3, 4) * 2
+    spikes = outputs(snn.to_torch(model), x)
+    assert 0.05 < spikes.mean() < 0.95
+    assert torch.equal(spikes, model(x).spikes)
+
+
 def test_what_has_no_counterpart_is_named():
     for module, message in [
         (nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU())), r"layer 1.0 \(ReLU\): there is no such layer"),
@@ -153,8 +165,38 @@ def test_what_has_no_counterpart_is_named():
     ]:
         with pytest.raises(ValueError, match=message):
             snn.from_torch(module)
-    with pytest.raises(ValueError, match=r"layer 0 \(Concat\): there is no such module"):
-        snn.to_torch(sc.Model(sc.Sequential(sc.Concat(sc.Leaky(), sc.Leaky())), input_shape=(2,)))
+    norms = sc.Sequential(sc.Concat(sc.Leaky(), sc.BatchNormTT1d(2, 3)))
+    with pytest.raises(ValueError, match=r"layer 0.1 \(BatchNormTT1d\): there is no such module"):
+        snn.to_torch(sc.Model(norms, input_shape=(2,)))
+
+
+def spikes(outs=8):
+    return sc.Sequential(sc.Conv1d(8, outs, 1, bias=False), sc.BatchNorm1d(outs), sc.Leaky(threshold=0.2))
+
+
+WORDS = {  # what torch has no module for
+    "attention": sc.Sequential(sc.SpikingSelfAttention(spikes(), spikes(), spikes(), 2), sc.Leaky(threshold=0.4)),
+    "softmax": sc.SoftmaxAttention(spikes(), spikes(), spikes(4), 4, scale=0.3),
+    "gate": sc.HeadGate(sc.Sequential(spikes(), sc.HeadSum(2), sc.Leaky(threshold=1.9)), spikes()),
+    "positions": sc.HeadGate(sc.Sequential(spikes(), sc.PositionSum(), sc.Leaky(threshold=1.9)), spikes()),
+    "concat": sc.Concat(spikes(), sc.Sequential(sc.Permute((1, 0)), sc.Reshape((-1, 6))), axis=0),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_layers_that_torch_has_no_module_for(name):
+    """Branches and arrangements compute in torch's words, step by step, over time, and as a model again."""
+    x = torch.rand(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    model = sc.Model(sc.Sequential(WORDS[name], sc.Flatten()), "torch", seed=0, input_shape=(8, 6))
+    expected = model(x).spikes.detach()
+    assert 0.02 < float((expected != 0).float().mean()) < 0.98
+    net = snn.to_torch(model).eval()
+    utils.reset(net)
+    torch.testing.assert_close(torch.stack([net(step) for step in x]).detach(), expected)
+    torch.testing.assert_close(outputs(net, x), expected)
+    back = snn.from_torch(net, input_shape=(8, 6))
+    assert str(back.summary()) == str(model.summary())
+    torch.testing.assert_close(back(x).spikes.detach(), expected)
 
 
 def test_a_neuron_of_another_library_is_named_with_its_counterpart_here():

@@ -67,6 +67,7 @@ layers = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=4).map(lambda each: sc.Sequential(*each)),
         st.lists(inner, min_size=1, max_size=3).map(lambda each: sc.Concat(*each, axis=-1)),
+        st.lists(inner, min_size=1, max_size=3).map(lambda each: sc.Add(*each)),
         st.builds(sc.Residual, inner, st.one_of(st.none(), inner)),
     ),
     max_leaves=8,

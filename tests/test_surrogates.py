@@ -51,6 +51,7 @@ FORMULAS = {
     "heaviside": (dict(), lambda u: (u > 0) * 1.0, (0.0,)),
     "LSO": (dict(slope=0.1), lambda u, slope: np.where(u > 0, 1.0, slope), (0.0,)),
     "piecewise_quadratic": (dict(alpha=1.5), lambda u, alpha: hat(u, alpha), (-1 / 1.5, 0.0, 1 / 1.5)),
+    "rectangular": (dict(alpha=1.5), lambda u, alpha: alpha * (abs(u) < 0.5 / alpha), (-1 / 3, 1 / 3)),
     "triangular": (dict(threshold=0.8), lambda u, threshold: hat(u, 1 / threshold), (-0.8, 0.0, 0.8)),
     "spike_rate_escape": (
         dict(beta=1.0, slope=25.0),

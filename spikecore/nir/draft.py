@@ -8,7 +8,7 @@ import nir
 import numpy as np
 
 from spikecore.api.core.layer import Layer, Shape, ShapeError, layer_name, shapes_of
-from spikecore.api.layers import containers
+from spikecore.api.layers import containers, joins
 from spikecore.api.layers import linear as layers
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
 from spikecore.nir.gains import folded
@@ -60,9 +60,9 @@ class Draft:
             for key, child in layer.children():
                 signal = self.put(child, _join(name, key), params[key], signal)
             return signal
-        if type(layer) is containers.Residual:
+        if type(layer) is joins.Add or (type(layer) is containers.Residual and layer.join == "add"):
             branches = [self.put(child, _join(name, key), params[key], signal) for key, child in layer.children()]
-            return self.add(name, *branches, *([signal] if layer.shortcut is None else []))
+            return self.add(name, *branches, *([signal] if getattr(layer, "shortcut", layer) is None else []))
         if isinstance(layer, Graph):
             return self._graph(layer, name, params, signal)
         if type(layer) is layers.Identity:

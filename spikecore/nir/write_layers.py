@@ -35,6 +35,8 @@ REMEDIES = {  # for common layers that NIR does not have
     **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d", "Upsample"), "use a Linear, or train without it"),
     **dict.fromkeys(("ZeroPad1d", "ZeroPad2d"), "use the padding of the convolution behind it"),
     "Concat": "add the branches (Residual), which NIR can express",
+    "Multiply": "add the branches (Add), which NIR can express",
+    "Residual": "add the branches (join='add'), which NIR can express",
 }
 
 

@@ -42,7 +42,7 @@ SURROGATES = [
     ("sigmoid-wide", surrogate.sigmoid(slope=3.0)),
     *((name, getattr(surrogate, name)()) for name in (
         "straight_through_estimator", "superspike", "gaussian", "multi_gaussian", "erf", "piecewise_exponential",
-        "heaviside", "LSO", "piecewise_quadratic", "triangular", "spike_rate_escape", "SFS")),
+        "heaviside", "LSO", "piecewise_quadratic", "rectangular", "triangular", "spike_rate_escape", "SFS")),
     ("superspike-scaled", surrogate.superspike(scale=0.5, slope=3.0)),
     ("SFS-below", surrogate.SFS(slope=5.0, B=-0.35)),
 ]  # fmt: skip
@@ -198,16 +198,29 @@ LAYERS = [
     Case("ThresholdDependentBatchNorm2d", sc.ThresholdDependentBatchNorm2d(2, alpha=0.7), (2, 2, 3)),
     Case("TemporalEffectiveBatchNorm1d", sc.TemporalEffectiveBatchNorm1d(5, time_steps=8)),
     Case("TemporalEffectiveBatchNorm2d", sc.TemporalEffectiveBatchNorm2d(2, 8, affine=False), (2, 2, 3)),
+    Case("Reshape", sc.Reshape((3, -1)), (2, 3, 2)),
+    Case("Permute", sc.Permute((2, 0, 1)), (2, 3, 4)),
+    Case("HeadSum", sc.HeadSum(2), (4, 3)),
+    Case("HeadSum-maps", sc.HeadSum(3), (6, 2, 3)),
+    Case("PositionSum", sc.PositionSum(), (3, 2, 4)),
 ]
 DENSE = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(4, 3), sc.Leaky(threshold=sc.learn(0.5)))
+SPIKES = sc.Sequential(sc.Conv1d(4, 4, 1), sc.Leaky(threshold=0.3))
 NETWORKS = [
     Case("dense", DENSE),
     Case("nested", sc.Sequential(sc.Sequential(sc.Linear(5, 4), sc.Leaky()), sc.Leaky(beta=0.5))),
     Case("residual", sc.Sequential(sc.Linear(5, 4), sc.Residual(sc.Sequential(sc.Linear(4, 4), sc.Leaky())))),
     Case("concat", sc.Concat(sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)), sc.Linear(5, 2), axis=0)),
     Case("residual-shortcut", sc.Residual(sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)), sc.Linear(5, 3))),
+    Case("residual-and", sc.Residual(sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)), sc.Linear(5, 3), "and")),
+    Case("residual-iand", sc.Residual(sc.Sequential(sc.Linear(5, 5), sc.Leaky(threshold=0.3)), join="iand")),
+    Case("add", sc.Add(sc.Linear(5, 3), sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)), sc.Linear(5, 3))),
+    Case("multiply", sc.Multiply(sc.Linear(5, 3), sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)))),
     Case("convolutional", sc.Sequential(sc.Conv2d(1, 2, 3), sc.Leaky(threshold=0.3), sc.MaxPool2d(2), sc.Flatten(),
                                         sc.Linear(8, 3), sc.Leaky(threshold=0.2)), (1, 6, 6)),
+    Case("attention", sc.Sequential(sc.SpikingSelfAttention(SPIKES, SPIKES, SPIKES, 2), sc.Leaky(threshold=0.1)), (4, 3)),
+    Case("attention-softmax", sc.SoftmaxAttention(sc.Conv1d(4, 4, 1), SPIKES, sc.Conv1d(4, 2, 1), 2), (4, 3)),
+    Case("attention-gate", sc.HeadGate(sc.Sequential(SPIKES, sc.HeadSum(2), sc.Leaky(threshold=0.9)), SPIKES), (4, 3)),
 ]  # fmt: skip
 TRAINED_ONLY = [  # these draw or keep statistics, so they do not run step by step
     Case(

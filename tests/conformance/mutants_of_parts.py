@@ -8,6 +8,7 @@ import spikecore as sc
 from spikecore import functional, spikegen
 from spikecore.api.core import rules
 from spikecore.api.functional import loss as losses
+from spikecore.api.layers import containers
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
 from spikecore.api.training import optimizers as optim
@@ -20,6 +21,7 @@ from . import (
     test_encoders,
     test_engine_contract,
     test_executors,
+    test_joins,
     test_layers,
     test_losses,
     test_optimizers,
@@ -104,6 +106,26 @@ def running_variance_is_biased(patch):
 def evaluation_uses_the_batch(patch):
     right = BatchNorm1d.apply
     patch.setattr(BatchNorm1d, "apply", lambda self, *a, train, key: right(self, *a, train=True, key=key))
+
+
+@mutant(test_joins.check_residual, "iand")
+def the_shortcut_is_inverted(patch):
+    patch.setattr(containers, "joined", lambda join, shortcut, body: body * (1.0 - shortcut))
+
+
+@mutant(test_joins.check_residual, "and")
+def either_way_will_do(patch):
+    patch.setattr(containers, "joined", lambda join, shortcut, body: shortcut + body - shortcut * body)
+
+
+@mutant(test_joins.check_join, "add")
+def the_first_branch_is_left_out_of_a_sum(patch):
+    patch.setattr(sc.Add, "merge", lambda self, xp, x, parts, before: sum([*parts.values()][1:]))
+
+
+@mutant(test_joins.check_join, "multiply")
+def branches_are_added_instead(patch):
+    patch.setattr(sc.Multiply, "operation", sc.Add.operation)
 
 
 def dropout(mask_shape, scale=lambda p: 1.0 / (1.0 - p)):

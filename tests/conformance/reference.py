@@ -71,6 +71,10 @@ SURROGATES = {
         lambda u, alpha: alpha * np.maximum(0, 1 - np.abs(alpha * u)),
         lambda u, alpha: quadratic(np.clip(alpha * u, -1, 1)),
     ),
+    "rectangular": (
+        lambda u, alpha: alpha * (np.abs(alpha * u) < 0.5),
+        lambda u, alpha: np.clip(0.5 + alpha * u, 0, 1),
+    ),
     "triangular": (
         lambda u, threshold: np.maximum(0, 1 - np.abs(u) / threshold) / threshold,
         lambda u, threshold: quadratic(np.clip(u / threshold, -1, 1)),

@@ -79,6 +79,10 @@ ORACLES = {  # what torch makes of one big batch x
     sc.GroupNorm: lambda layer, p, x: F.group_norm(x, layer.num_groups, p.get("weight"), p.get("bias"), layer.eps),
     sc.InstanceNorm1d: instance,
     sc.InstanceNorm2d: instance,
+    sc.Reshape: lambda layer, p, x: x.flatten(1).unflatten(1, layer.shape),
+    sc.Permute: lambda layer, p, x: x.permute(0, *(1 + axis for axis in layer.axes)),
+    sc.HeadSum: lambda layer, p, x: torch.stack([part.sum(1) for part in x.chunk(layer.num_heads, 1)], 1),
+    sc.PositionSum: lambda layer, p, x: x.flatten(2).sum(2).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)),
 }
 LAYERS = [case for case in cases.LAYERS if type(case.layer) in ORACLES]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Literal, Optional, Tuple, get_args
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import no_layer, shown
@@ -21,8 +22,11 @@ from spikecore.api.core.layer import (
     layer_name,
 )
 from spikecore.api.core.lowering import Trees, run_child
+from spikecore.api.core.messages import unknown
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.printing import call, table
+
+Join = Literal["add", "and", "iand"]
 
 
 class Container(Layer):
@@ -147,13 +151,17 @@ class Sequential(Listed):
 class Branches(Container):
     """A container whose children all receive the same input; a subclass defines how their outputs are merged."""
 
+    @abc.abstractmethod
     def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
         """Shape of one output sample, from the shapes of the input and of the children's outputs by name."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
         """The output, from the input and the children's outputs; ``before`` axes (time, batch) precede the sample's."""
-        raise NotImplementedError
+
+    def products(self, xp: Vocabulary, parts: Dict[str, Any], before: int) -> List[Tuple[Any, Any]]:
+        """The factors of the matrix products that ``merge`` computes; reports on activity count their operations."""
+        return []
 
     def init(self, key: Key, shape: Shape) -> Init:
         inits = {}
@@ -185,24 +193,48 @@ class Branches(Container):
         return out, State({name: below for name, (_, below) in results.items() if name in self.state})
 
 
+def check_join(join: Any) -> None:
+    """Refuse what is no way to join two branches."""
+    if join not in get_args(Join):
+        raise ValueError(f"Residual: {unknown('join', join, get_args(Join))}")
+
+
+def joined(join: Join, shortcut: Any, body: Any) -> Any:
+    """What a residual connection gives; see ``Residual``."""
+    if join == "add":
+        return shortcut + body
+    return shortcut * (body if join == "and" else 1.0 - body)
+
+
 @dataclass(frozen=True)
 class Residual(Branches):
-    """Residual connection: y = shortcut(x) + body(x).
+    """Residual connection: two ways for the same input, whose outputs are joined element by element.
+
+        y = shortcut(x) + body(x)            join "add"
+        y = shortcut(x) body(x)              "and": of spikes, both
+        y = shortcut(x) (1 - body(x))        "iand": of spikes, the shortcut and not the body
 
     Args:
         body: a layer, often a Sequential; its parameters are named "body.…".
         shortcut: a layer in parallel to the body, with the same output shape; its parameters are named "shortcut.…".
             None, the default, is the identity.
+        join: "add" (the default), "and" or "iand". The last two are for ways that end in neurons.
 
     Raises:
         TypeError: body or shortcut is not a layer.
+        ValueError: ``join`` is something else.
         ShapeError: body and shortcut give different shapes.
+
+    Source: He et al., Deep residual learning for image recognition, 2016; "and" and "iand", Fang et al., Deep residual
+    learning in spiking neural networks, 2021.
     """
 
     body: Layer
     shortcut: Optional[Layer] = None
+    join: Join = "add"
 
     def __post_init__(self) -> None:
+        check_join(self.join)
         for name, layer in (("body", self.body), ("shortcut", self.shortcut)):
             if not isinstance(layer, Layer) and not (name == "shortcut" and layer is None):
                 raise TypeError(f"Residual: {name}={shown(layer)} is not a spikecore layer{no_layer(layer)}")
@@ -225,11 +257,24 @@ class Residual(Branches):
         return out
 
     def merge(self, xp: Vocabulary, x: Array, parts: Dict[str, Any], before: int) -> Any:
-        return parts.get("shortcut", x) + parts["body"]
+        return joined(self.join, parts.get("shortcut", x), parts["body"])
+
+
+class ListedBranches(Listed, Branches):
+    """Layers in parallel, at least one; layer i is named ``str(i)``."""
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__(*layers)
+        if not layers:
+            raise ValueError(f"{layer_name(self)}: needs at least one layer")
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return next((layer.input_shape for layer in self.layers if layer.input_shape is not None), None)
 
 
 @dataclass(frozen=True, init=False)
-class Concat(Branches, Listed):
+class Concat(ListedBranches):
     """Layers in parallel: all receive the same input, and their outputs are concatenated; layer i is named ``str(i)``.
 
     Args:
@@ -247,8 +292,6 @@ class Concat(Branches, Listed):
 
     def __init__(self, *layers: Layer, axis: int = 0) -> None:
         super().__init__(*layers)
-        if not layers:
-            raise ValueError("Concat: needs at least one layer")
         if not isinstance(axis, int) or isinstance(axis, bool):
             raise TypeError(f"Concat: axis={axis!r} must be an int, an axis of a sample")
         object.__setattr__(self, "axis", axis)
@@ -256,10 +299,6 @@ class Concat(Branches, Listed):
     def __repr__(self) -> str:
         axis = [f"axis={self.axis}"] if self.axis else []
         return call(layer_name(self), [*map(repr, self.layers), *axis])
-
-    @property
-    def input_shape(self) -> Optional[Shape]:
-        return next((layer.input_shape for layer in self.layers if layer.input_shape is not None), None)
 
     def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
         first, *others = shapes.values()

@@ -20,6 +20,7 @@ from spikecore.api.surrogate.pieces import LSO as LSO
 from spikecore.api.surrogate.pieces import SFS as SFS
 from spikecore.api.surrogate.pieces import heaviside as heaviside
 from spikecore.api.surrogate.pieces import piecewise_quadratic as piecewise_quadratic
+from spikecore.api.surrogate.pieces import rectangular as rectangular
 from spikecore.api.surrogate.pieces import spike_rate_escape as spike_rate_escape
 from spikecore.api.surrogate.pieces import straight_through_estimator as straight_through_estimator
 from spikecore.api.surrogate.pieces import triangular as triangular

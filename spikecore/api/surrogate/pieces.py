@@ -67,6 +67,30 @@ class LSO(Surrogate):
 
 
 @dataclass(frozen=True)
+class rectangular(Surrogate):
+    """Rectangle of area one, the derivative of a step smoothed by a ramp.
+
+        derivative      alpha for |u| < 1 / (2 alpha), else 0
+        antiderivative  1/2 + alpha u, clipped to [0, 1]
+
+    Args:
+        alpha: > 0, default 1; larger is narrower.
+
+    Source: Wu et al., Spatio-temporal backpropagation for training high-performance spiking neural networks, 2018.
+    """
+
+    alpha: Param = 1.0
+    positive: ClassVar[Tuple[str, ...]] = ("alpha",)
+
+    def derivative(self, xp: Vocabulary, u: Array) -> Any:
+        alpha = local(xp, u, self.alpha)
+        return xp.where(alpha * abs(u) < 0.5, alpha * xp.ones_like(u), xp.zeros_like(u))
+
+    def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
+        return xp.clip(0.5 + local(xp, u, self.alpha) * u, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
 class piecewise_quadratic(Surrogate):
     """Triangle of area one, the derivative of a step smoothed by two parabolas.
 

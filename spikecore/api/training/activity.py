@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
-from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Tree, layer_name, shapes_of
+from spikecore.api.core.host import host
+from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Shape, Tree, layer_name, shapes_of
 from spikecore.api.core.tree import flatten, map_leaves, unflatten
+from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.containers import Branches, Container, Sequential
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
@@ -20,6 +22,9 @@ from spikecore.printing import columns
 
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
+
+SUMS = (HeadSum, PositionSum)
+WHOLE = "(the network)"
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,10 @@ def activity(
     multiply-accumulates (MAC). Biases, normalisation and the neurons' own arithmetic are not counted. An input that is
     constant in time counts once, not at every step, since spikecore multiplies it once.
 
+    Attention has no weights: each pair of factors that are both not zero causes one operation, an accumulate if one of
+    the two arrays is all 0 or 1. A ``HeadSum`` or ``PositionSum`` causes one accumulate for each input that is not
+    zero. Gates are not counted: they let spikes pass.
+
     The report also has the operations of an artificial network of the same shape, which multiplies all its inputs. It
     needs one pass for a sample without a time axis, for any number of steps, and one pass per step for a sequence.
 
@@ -132,7 +141,7 @@ def activity(
         ``Activity``.
 
     Raises:
-        TypeError: the network has a container other than Sequential, Residual or Concat.
+        TypeError: the network has a container other than Sequential and those that merge branches.
     """
     engine = model.engine
     inputs = engine.asarray(x)
@@ -165,18 +174,22 @@ class _Notes:
             return y
         if not isinstance(layer, (Sequential, Branches)):
             raise TypeError(
-                f"activity: the inside of {layer_name(layer)} is unknown; use Sequential, Residual or Concat"
+                f"activity: the inside of {layer_name(layer)} is unknown; use Sequential or what merges"
+                " branches, such as Residual, Concat or attention"
             )
         parts = {}
         for name, child in layer.children():
             y = self.visit(run.child(name), child, params[name], buffers.get(name, EMPTY), x)
             parts[name] = y
             x = y if isinstance(layer, Sequential) else x
-        return x if isinstance(layer, Sequential) else layer.merge(self.engine.xp, x, parts, before=2)
+        if isinstance(layer, Sequential):
+            return x
+        self._note_products(run.path or WHOLE, layer, layer.products(self.engine.xp, parts, before=2))
+        return layer.merge(self.engine.xp, x, parts, before=2)
 
     def note(self, path: str, layer: Layer, params: Params, x: Any, y: Any) -> None:
         """Collect one layer's firing and operations."""
-        name = path or "(the network)"
+        name = path or WHOLE
         if isinstance(layer, Stepper):
             if layer.spiking:
                 self._note_firing(name, layer, y)
@@ -202,19 +215,58 @@ class _Notes:
         if total is None:
             return
         macs = _operations(self.engine, layer, self.engine.xp.ones_like(step))
-        values = self.engine.to_numpy(x)
-        binary = bool(((values == 0) | (values == 1)).all())
+        binary = isinstance(layer, SUMS) or self._is_binary(x)
         each = self.energy.accumulate if binary else self.energy.multiply_accumulate
         synops, dense = total / self.batch, int(macs or 0) // self.batch * self.passes
         dense_energy = dense * self.energy.multiply_accumulate
         self.synapses.append(Synapses(name, layer_name(layer), synops, dense, binary, synops * each, dense_energy))
 
+    def _note_products(self, name: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:
+        """Collect the operations of matrix products whose factors both come from the input."""
+        xp, synops, energy, dense, accumulates = self.engine.xp, 0.0, 0.0, 0, True
+        for a, b in products:
+            active = (xp.astype(x != 0.0, self.engine.dtype) for x in (a, b))
+            met = _total(self.engine, xp.matmul(*active)) / self.batch
+            binary = self._is_binary(a) or self._is_binary(b)
+            synops, accumulates = synops + met, accumulates and binary
+            energy += met * (self.energy.accumulate if binary else self.energy.multiply_accumulate)
+            dense += math.prod(a.shape[2:]) * b.shape[-1] * self.passes
+        if products:
+            dense_energy = dense * self.energy.multiply_accumulate
+            row = Synapses(name, layer_name(layer), synops, dense, accumulates, energy, dense_energy)
+            self.synapses.append(row)
+
+    def _is_binary(self, x: Any) -> bool:
+        values = self.engine.to_numpy(x)
+        return bool(((values == 0) | (values == 1)).all())
+
+
+def _total(engine: Any, counts: Any) -> float:
+    return float(engine.to_numpy(counts).astype("float64").sum())
+
+
+def operations(network: Layer, shape: Shape) -> int:
+    """The products of a weight and an input in one step of one sample, if no input is zero.
+
+    Args:
+        network: the layer.
+        shape: shape of one sample.
+    """
+    if not isinstance(network, Container):
+        engine = host()
+        return int(_operations(engine, network, engine.xp.ones((1, 1, *shape))) or 0)
+    total = 0
+    for _, child in network.children():
+        total += operations(child, shape)
+        shape = shapes_of(child, shape).shape if isinstance(network, Sequential) else shape
+    return total
+
 
 def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     """The number of products of a weight with a one in ``active`` (time, batch, ...); None without connections."""
-    if isinstance(layer, (Linear, OneToOne)):
+    if isinstance(layer, (Linear, OneToOne, *SUMS)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
-        return float(engine.to_numpy(active).astype("float64").sum()) * fan_out
+        return _total(engine, active) * fan_out
     if not isinstance(layer, (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)):
         return None
     engine = engine.exact()  # half precision does not count beyond 256
@@ -222,7 +274,7 @@ def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     like = shapes_of(counting, tuple(active.shape[2:])).params.weight
     ones = Params(weight=engine.asarray(engine.xp.ones(tuple(like.shape))))
     met, _ = counting.apply(engine, ones, EMPTY, active, train=False, key=None)
-    return float(engine.to_numpy(met).astype("float64").sum()) * (layer.out_channels // layer.groups)
+    return _total(engine, met) * (layer.out_channels // layer.groups)
 
 
 def _table(rows: Sequence[Tuple[str, ...]]) -> str:

@@ -21,7 +21,10 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
 from spikecore.api.functional import quant
 from spikecore.api.layers import (
+    arrangement,
+    attention,
     containers,
+    joins,
     linear,
     normalisation,
     resizing,
@@ -44,8 +47,11 @@ def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
     bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, optimizers.Group, Initialiser, quant.state_quant)
     modules = (
+        arrangement,
+        attention,
         containers,
         initialisers,
+        joins,
         weight_initialisers,
         linear,
         neurons,

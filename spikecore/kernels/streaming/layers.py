@@ -59,6 +59,8 @@ def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, give
     """
     if isinstance(layer, Stepper):
         return plan.neuron(layer, params, path, given)
+    if isinstance(layer, Residual) and layer.join != "add":
+        raise NoKernel(f"{named(path, layer)} with join={layer.join!r} has no kernel for a single step")
     if isinstance(layer, (Sequential, Residual)):
         signals = {"": given}
         for name, child in layer.children():

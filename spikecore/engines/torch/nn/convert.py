@@ -16,8 +16,11 @@ from spikecore.api.core.layer import EMPTY, Layer, layer_name, shapes_of
 from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten, unflatten
 from spikecore.api.layers import containers
+from spikecore.api.layers.arrangement import Permute, Reshape
+from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import checked
+from spikecore.engines.torch.nn.described import BranchesModule, StatelessModule
 from spikecore.engines.torch.nn.face import Faced
 from spikecore.engines.torch.nn.lapicque import Lapicque
 from spikecore.engines.torch.nn.layers import Residual
@@ -36,6 +39,7 @@ Arrays = Dict[str, Any]
 STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dLSTM)
 WHOLE = (StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky)  # they take a whole sequence
 NEURONS = (*STEPWISE, *WHOLE, DeltaLeaky, NeuronModule, ProjectingModule)
+IN_WORDS = (HeadSum, Permute, PositionSum, Reshape)  # without parameters, and without a module of torch's
 _TO_LAYER = {pair.module: pair for pair in PAIRS if pair.both_ways}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
@@ -52,7 +56,8 @@ def from_torch(
     """The engine-agnostic model of a module, with its weights: for ``sc.verify``, for other engines, for files.
 
     Args:
-        net: a Sequential, possibly nested, of layers that exist on both sides, and ``Residual``.
+        net: a Sequential, possibly nested, of layers that exist on both sides, ``Residual``, and what ``to_torch``
+            made.
         input_shape: shape of one sample, without time and batch; only needed where the first layer does not fix it.
         engine, seed, options: as in ``spikecore.Model``.
 
@@ -91,12 +96,18 @@ def adopted(net: nn.Module, shape: Any) -> Model:
 
 def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) -> Layer:
     """The layer of a module; its weights are put into ``params`` and ``buffers`` by their dotted names."""
-    if type(module) in (nn.Sequential, Residual):
+    if type(module) in (nn.Sequential, Residual, BranchesModule):
         parts = {}
         for i, (key, child) in enumerate(module.named_children()):
-            own = key if type(module) is Residual else str(i)
+            own = str(i) if type(module) is nn.Sequential else key
             parts[own] = _layer(child, _join(where, key), _join(name, own), params, buffers)
-        return containers.Residual(**parts) if type(module) is Residual else containers.Sequential(*parts.values())
+        if type(module) is BranchesModule:
+            return module.described(parts)
+        if type(module) is Residual:
+            return containers.Residual(**parts, join=module.join)
+        return containers.Sequential(*parts.values())
+    if type(module) is StatelessModule:
+        return module.layer
     try:
         if type(module) in NEURONS:
             layer, arrays = module.described(), module.learned()
@@ -158,19 +169,24 @@ def to_torch(model: Model) -> nn.Module:
 
 
 def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
-    children = layer.children() if type(layer) in (containers.Sequential, containers.Residual) else ()
+    inner = (containers.Sequential, containers.Branches)
+    children = layer.children() if isinstance(layer, inner) else ()
     parts = {key: _module(child, _join(name, key), params[key], buffers.get(key, EMPTY)) for key, child in children}
     if type(layer) is containers.Sequential:
         return nn.Sequential(*parts.values())
     if type(layer) is containers.Residual:
-        return Residual(**parts)
+        return Residual(**parts, join=layer.join)
+    if isinstance(layer, containers.Branches):
+        return BranchesModule(layer, parts)
     if hasattr(layer, "as_module"):  # it wraps a module
         return layer.as_module({**flatten(params), **flatten(buffers)})
     try:
         if isinstance(layer, Stepper):
             return neuron_to_module(layer, params)
+        if type(layer) in IN_WORDS:
+            return StatelessModule(layer)
         if type(layer) not in _TO_MODULE:
-            raise NoCounterpart(f"there is no such module; known are {_known(*_TO_MODULE)} and all neurons")
+            raise NoCounterpart(f"there is no such module; known are {_known(*_TO_MODULE, *IN_WORDS)} and all neurons")
         module = _TO_MODULE[type(layer)].to_module(layer)
     except (ValueError, TypeError) as error:
         raise NoCounterpart(f"to_torch: {_place(name, layer_name(layer))}: {error}") from None

@@ -7,6 +7,7 @@ from typing import Any, Optional
 import torch
 from torch import nn
 
+from spikecore.api.layers import containers
 from spikecore.arguments import Numbers, Size, checked
 
 
@@ -80,12 +81,20 @@ class Residual(nn.Module):
     Args:
         body: the module, often a Sequential.
         shortcut: what the input passes through on the other way; None is the identity.
+        join: "add" (the default), "and" or "iand", see ``spikecore.Residual``.
+
+    Raises:
+        ValueError: ``join`` is something else.
     """
 
     @checked
-    def __init__(self, body: nn.Module, shortcut: Optional[nn.Module] = None) -> None:
+    def __init__(self, body: nn.Module, shortcut: Optional[nn.Module] = None, join: containers.Join = "add") -> None:
         super().__init__()
-        self.body, self.shortcut = body, shortcut
+        containers.check_join(join)
+        self.body, self.shortcut, self.join = body, shortcut, join
 
     def forward(self, x: Any) -> Any:
-        return (x if self.shortcut is None else self.shortcut(x)) + self.body(x)
+        return containers.joined(self.join, x if self.shortcut is None else self.shortcut(x), self.body(x))
+
+    def extra_repr(self) -> str:
+        return "" if self.join == "add" else f"join={self.join!r}"

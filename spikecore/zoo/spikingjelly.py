@@ -1,0 +1,92 @@
+"""Weights of SpikingJelly's modules for networks of the zoo: by tables of names, which stand on the cards."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple
+
+from spikecore.api.core.host import to_numpy
+from spikecore.arguments import ArrayLike, checked
+from spikecore.zoo.catalogue import CARDS
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+
+COUNTER = "num_batches_tracked"  # of batch norms; those here have a fixed momentum and count nothing
+ENTRIES = {name: name for name in ("weight", "bias", "running_mean", "running_var")}  # of a layer: theirs, ours
+
+
+class Placed(NamedTuple):
+    """The keys of a state dict by the names of a network."""
+
+    keys: Dict[str, str]  # by our names
+    unknown: List[str]  # those that the table does not have
+
+
+@checked
+def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None:
+    """Give a model the weights of the SpikingJelly module of the same architecture.
+
+    A state dict has weights only: build the network with the options of the module (sizes, neuron, join) yourself. The
+    architecture is recognised by its names.
+
+    Args:
+        model: of a network of ``spikecore.zoo``, on any engine. It has weights, since it was given ``input_shape``.
+        state_dict: ``module.state_dict()``: tensors or arrays by name.
+
+    Raises:
+        ValueError: a key has no place in the network, a weight of the network has no key, or a shape differs; names
+            the key. The model stays as it was.
+        RuntimeError: the model has no weights yet.
+    """
+    state = model.state()
+    arrays = {**state["params"], **state["buffers"]}
+    tables = {card.name: placed(card.spikingjelly, state_dict) for card in CARDS if card.spikingjelly}
+    name = min(tables, key=lambda each: len(_amiss(tables[each], arrays)))
+    amiss = _amiss(tables[name], arrays)
+    if amiss:
+        raise ValueError(f"load_spikingjelly: the network is not that of the state dict. As zoo.{name}, {amiss[0]}")
+    for part in ("params", "buffers"):
+        for own, like in state[part].items():
+            key = tables[name].keys[own]
+            value = to_numpy(state_dict[key])
+            if value.shape != like.shape:
+                raise ValueError(
+                    f"load_spikingjelly: {key} has shape {value.shape}, {own} of the network has {like.shape}; build "
+                    f"zoo.{name}(...) with the sizes of the module"
+                )
+            state[part][own] = value.astype(like.dtype)
+    model.load_state(state)
+
+
+def placed(table: Mapping[str, str], keys: Iterable[str]) -> Placed:
+    """The keys of a state dict by the names of a network.
+
+    Args:
+        table: names of layers, theirs and ours, see ``Card``.
+        keys: of the state dict.
+    """
+    patterns = [(re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(theirs))), ours)
+                for theirs, ours in table.items()]  # fmt: skip
+    found: Dict[str, str] = {}
+    unknown = []
+    for key in keys:
+        layer, _, entry = key.rpartition(".")
+        if entry == COUNTER:
+            continue
+        matches = [(ours, match) for pattern, ours in patterns for match in [pattern.fullmatch(layer)] if match]
+        if len(matches) == 1 and entry in ENTRIES:
+            ours, match = matches[0]
+            found[f"{ours.format(**match.groupdict())}.{ENTRIES[entry]}"] = key
+        else:
+            unknown.append(key)
+    return Placed(found, unknown)
+
+
+def _amiss(given: Placed, arrays: Mapping[str, Any]) -> List[str]:
+    """What keeps a state dict from being the network's, in words."""
+    return [
+        *(f"{key} has no place" for key in given.unknown),
+        *(f"{key} has no place: the network has no {own}" for own, key in given.keys.items() if own not in arrays),
+        *(f"{own} of the network has no key" for own in arrays if own not in given.keys),
+    ]
