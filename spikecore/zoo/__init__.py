@@ -13,11 +13,14 @@ from spikecore.zoo.card import Cards as Cards
 from spikecore.zoo.catalogue import card as card
 from spikecore.zoo.catalogue import list as list
 from spikecore.zoo.plif import plif_net as plif_net
+from spikecore.zoo.qkformer import qkformer as qkformer
 from spikecore.zoo.residual import ms_resnet18 as ms_resnet18
 from spikecore.zoo.residual import sew_resnet18 as sew_resnet18
 from spikecore.zoo.residual import sew_resnet34 as sew_resnet34
 from spikecore.zoo.residual import sew_resnet50 as sew_resnet50
 from spikecore.zoo.residual import spiking_resnet18 as spiking_resnet18
+from spikecore.zoo.spike_driven_transformer import spike_driven_transformer as spike_driven_transformer
+from spikecore.zoo.spikformer import spikformer as spikformer
 from spikecore.zoo.spikingjelly import load_spikingjelly as load_spikingjelly
 from spikecore.zoo.tutorials import conv_snn as conv_snn
 from spikecore.zoo.tutorials import dense_snn as dense_snn

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, Mapping, Tuple, Union
 
 from spikecore.api.core.layer import Shape, shapes_of
 from spikecore.api.core.tree import leaves
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.training.activity import operations
 from spikecore.printing import columns, table
+
+Names = Union[str, Tuple[str, ...]]  # of one layer, or of several that divide its outputs
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,7 +28,8 @@ class Card:
         sample: shape of one sample, without time and batch, for which ``build()`` is made.
         num_steps: time steps of the paper's experiments.
         spikingjelly: for each layer with weights, its name in the state dict of SpikingJelly's module and its name
-            here. ``{…}`` stands for a number, and the same one on both sides. Empty: SpikingJelly has no such module.
+            here. ``{…}`` stands for a number, and the same one on both sides. Several names here: layers that divide
+            the outputs of theirs among them, equally and in this order. Empty: SpikingJelly has no such module.
 
     Attributes:
         name: name of the function.
@@ -42,7 +45,7 @@ class Card:
     link: str
     sample: Shape
     num_steps: int
-    spikingjelly: Mapping[str, str] = field(default_factory=dict)
+    spikingjelly: Mapping[str, Names] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -6,11 +6,15 @@ from spikecore.api.core.messages import unknown
 from spikecore.arguments import checked
 from spikecore.zoo.card import Card, Cards
 from spikecore.zoo.plif import PLIF_NET
+from spikecore.zoo.qkformer import QKFORMER
 from spikecore.zoo.residual import RESIDUAL
+from spikecore.zoo.spike_driven_transformer import SPIKE_DRIVEN
+from spikecore.zoo.spikformer import SPIKFORMER
 from spikecore.zoo.tutorials import TUTORIALS
 from spikecore.zoo.vgg import VGG
 
-CARDS = Cards((*TUTORIALS, PLIF_NET, *VGG, *RESIDUAL))
+TRANSFORMERS = (SPIKFORMER, SPIKE_DRIVEN, QKFORMER)
+CARDS = Cards((*TUTORIALS, PLIF_NET, *VGG, *RESIDUAL, *TRANSFORMERS))
 
 
 def list() -> Cards:  # noqa: A001  (the name that users of other zoos look for)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple
 
 from spikecore.api.core.host import to_numpy
 from spikecore.arguments import ArrayLike, checked
+from spikecore.zoo.card import Names
 from spikecore.zoo.catalogue import CARDS
 
 if TYPE_CHECKING:
@@ -16,10 +17,25 @@ COUNTER = "num_batches_tracked"  # of batch norms; those here have a fixed momen
 ENTRIES = {name: name for name in ("weight", "bias", "running_mean", "running_var")}  # of a layer: theirs, ours
 
 
+class Source(NamedTuple):
+    """Where a weight comes from: a key of a state dict, or one of equal parts of what is there."""
+
+    key: str
+    part: int = 0
+    parts: int = 1
+
+    def read(self, state_dict: Mapping[str, Any], axes: int) -> Any:
+        """The value as an array of ``axes`` axes: a convolution of size 1 may have fewer axes of space in theirs."""
+        value = to_numpy(state_dict[self.key])
+        size = len(value) // self.parts
+        value = value[self.part * size : (self.part + 1) * size]
+        return value.reshape(value.shape + (1,) * (axes - value.ndim))
+
+
 class Placed(NamedTuple):
     """The keys of a state dict by the names of a network."""
 
-    keys: Dict[str, str]  # by our names
+    keys: Dict[str, Source]  # by our names
     unknown: List[str]  # those that the table does not have
 
 
@@ -48,8 +64,8 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
         raise ValueError(f"load_spikingjelly: the network is not that of the state dict. As zoo.{name}, {amiss[0]}")
     for part in ("params", "buffers"):
         for own, like in state[part].items():
-            key = tables[name].keys[own]
-            value = to_numpy(state_dict[key])
+            source = tables[name].keys[own]
+            key, value = source.key, source.read(state_dict, like.ndim)
             if value.shape != like.shape:
                 raise ValueError(
                     f"load_spikingjelly: {key} has shape {value.shape}, {own} of the network has {like.shape}; build "
@@ -59,7 +75,7 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
     model.load_state(state)
 
 
-def placed(table: Mapping[str, str], keys: Iterable[str]) -> Placed:
+def placed(table: Mapping[str, Names], keys: Iterable[str]) -> Placed:
     """The keys of a state dict by the names of a network.
 
     Args:
@@ -68,7 +84,7 @@ def placed(table: Mapping[str, str], keys: Iterable[str]) -> Placed:
     """
     patterns = [(re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(theirs))), ours)
                 for theirs, ours in table.items()]  # fmt: skip
-    found: Dict[str, str] = {}
+    found: Dict[str, Source] = {}
     unknown = []
     for key in keys:
         layer, _, entry = key.rpartition(".")
@@ -77,7 +93,9 @@ def placed(table: Mapping[str, str], keys: Iterable[str]) -> Placed:
         matches = [(ours, match) for pattern, ours in patterns for match in [pattern.fullmatch(layer)] if match]
         if len(matches) == 1 and entry in ENTRIES:
             ours, match = matches[0]
-            found[f"{ours.format(**match.groupdict())}.{ENTRIES[entry]}"] = key
+            names = (ours,) if isinstance(ours, str) else ours
+            for part, each in enumerate(names):
+                found[f"{each.format(**match.groupdict())}.{ENTRIES[entry]}"] = Source(key, part, len(names))
         else:
             unknown.append(key)
     return Placed(found, unknown)
@@ -87,6 +105,6 @@ def _amiss(given: Placed, arrays: Mapping[str, Any]) -> List[str]:
     """What keeps a state dict from being the network's, in words."""
     return [
         *(f"{key} has no place" for key in given.unknown),
-        *(f"{key} has no place: the network has no {own}" for own, key in given.keys.items() if own not in arrays),
+        *(f"{at.key} has no place: the network has no {own}" for own, at in given.keys.items() if own not in arrays),
         *(f"{own} of the network has no key" for own in arrays if own not in given.keys),
     ]

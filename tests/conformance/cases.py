@@ -218,7 +218,7 @@ NETWORKS = [
     Case("multiply", sc.Multiply(sc.Linear(5, 3), sc.Sequential(sc.Linear(5, 3), sc.Leaky(threshold=0.3)))),
     Case("convolutional", sc.Sequential(sc.Conv2d(1, 2, 3), sc.Leaky(threshold=0.3), sc.MaxPool2d(2), sc.Flatten(),
                                         sc.Linear(8, 3), sc.Leaky(threshold=0.2)), (1, 6, 6)),
-    Case("attention", sc.Sequential(sc.SpikingSelfAttention(SPIKES, SPIKES, SPIKES, 2), sc.Leaky(threshold=0.1)), (4, 3)),
+    Case("attention", sc.Sequential(sc.SpikingSelfAttention(*[SPIKES] * 3, 2), sc.Leaky(threshold=0.1)), (4, 3)),
     Case("attention-softmax", sc.SoftmaxAttention(sc.Conv1d(4, 4, 1), SPIKES, sc.Conv1d(4, 2, 1), 2), (4, 3)),
     Case("attention-gate", sc.HeadGate(sc.Sequential(SPIKES, sc.HeadSum(2), sc.Leaky(threshold=0.9)), SPIKES), (4, 3)),
 ]  # fmt: skip

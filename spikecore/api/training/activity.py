@@ -230,7 +230,7 @@ class _Notes:
             binary = self._is_binary(a) or self._is_binary(b)
             synops, accumulates = synops + met, accumulates and binary
             energy += met * (self.energy.accumulate if binary else self.energy.multiply_accumulate)
-            dense += math.prod(a.shape[2:]) * b.shape[-1] * self.passes
+            dense += _multiplied(a, b) * self.passes
         if products:
             dense_energy = dense * self.energy.multiply_accumulate
             row = Synapses(name, layer_name(layer), synops, dense, accumulates, energy, dense_energy)
@@ -239,6 +239,11 @@ class _Notes:
     def _is_binary(self, x: Any) -> bool:
         values = self.engine.to_numpy(x)
         return bool(((values == 0) | (values == 1)).all())
+
+
+def _multiplied(a: Any, b: Any) -> int:
+    """The multiplications of a product of matrices (time, batch, ..., rows, columns), in one step of a sample."""
+    return math.prod(a.shape[2:]) * int(b.shape[-1])
 
 
 def _total(engine: Any, counts: Any) -> float:
@@ -255,10 +260,15 @@ def operations(network: Layer, shape: Shape) -> int:
     if not isinstance(network, Container):
         engine = host()
         return int(_operations(engine, network, engine.xp.ones((1, 1, *shape))) or 0)
-    total = 0
-    for _, child in network.children():
-        total += operations(child, shape)
-        shape = shapes_of(child, shape).shape if isinstance(network, Sequential) else shape
+    total, given, outs = 0, shape, {}
+    for name, child in network.children():
+        total += operations(child, given)
+        outs[name] = shapes_of(child, given).shape
+        given = outs[name] if isinstance(network, Sequential) else shape
+    if isinstance(network, Branches):
+        xp = host().xp
+        ones = {name: xp.ones((1, 1, *out)) for name, out in outs.items()}
+        total += sum(_multiplied(a, b) for a, b in network.products(xp, ones, before=2))
     return total
 
 

@@ -1,0 +1,104 @@
+"""What spiking transformers are made of: projections, attention with its neurons, feed-forward parts, heads.
+
+Samples are maps (channels, height, width) throughout: their positions are the tokens, and a convolution of size 1 is
+the dense layer that all tokens share.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Literal, Tuple
+
+from spikecore.api.core.initialisers import constant, normal
+from spikecore.api.core.layer import Layer
+from spikecore.api.layers.attention import HeadGate, HeadSum, PositionSum, SpikingSelfAttention
+from spikecore.api.layers.containers import Residual, Sequential
+from spikecore.api.layers.joins import Multiply
+from spikecore.api.layers.linear import Conv2d, Linear, MaxPool2d
+from spikecore.api.layers.normalisation import BatchNorm2d
+from spikecore.api.neurons.leaky import Leaky
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.surrogate import sigmoid
+from spikecore.zoo.card import Names
+
+Over = Literal["token", "channel"]
+PATCHES = (1, 2, 4, 8, 16)  # sizes of a patch: as many stages pool as it has factors of two
+
+# SpikingJelly's LIFNode(tau=2.0, detach_reset=True): V[t] = V[t-1] / 2 + I[t] / 2 fires at 1, with the surrogate
+# Sigmoid(4). Here U = 2 V, so that the input is not divided: threshold 2, slope 2, the same spikes and gradients.
+TAU_2 = Leaky(beta=0.5, threshold=2.0, reset_mechanism="zero", surrogate=sigmoid(slope=2.0))
+# Behind attention the threshold is 0.5, here 1. Inputs are sums of spikes, which meet it exactly and often; LIFNode fires
+# there and Leaky only above. Membranes are multiples of a power of two, so a threshold that is slightly lower is met.
+ATTENTION_TAU_2 = Leaky(beta=0.5, threshold=1.0 - 2.0**-20, reset_mechanism="zero", surrogate=sigmoid(slope=2.0))
+
+POOL = MaxPool2d(3, 2, 1)  # halves maps
+
+
+def conv(ins: int, outs: int, kernel: int, stride: int = 1, bias: bool = False) -> Tuple[Conv2d, BatchNorm2d]:
+    """A convolution that keeps the size of maps but for its stride, and its batch norm."""
+    first = {"weight_init": normal(std=0.02), "bias_init": constant(0.0) if bias else None}
+    return Conv2d(ins, outs, kernel, stride, kernel // 2, bias=bias, **first), BatchNorm2d(outs)  # type: ignore[arg-type]
+
+
+def dense(ins: int, outs: int) -> Linear:
+    """The last layer."""
+    return Linear(ins, outs, weight_init=normal(std=0.02), bias_init=constant(0.0))
+
+
+def check_patches(patch_size: int) -> int:
+    """The number of stages that pool.
+
+    Raises:
+        ValueError: there is no such number.
+    """
+    if patch_size not in PATCHES:
+        raise ValueError(f"patch_size={patch_size!r} must be one of {', '.join(map(str, PATCHES))}")
+    return PATCHES.index(patch_size)
+
+
+def self_attention(dim: int, num_heads: int, neuron: Stepper, attention_neuron: Stepper) -> Residual:
+    """Spiking self-attention with projections, around it a shortcut."""
+    query, key, value = (Sequential(*conv(dim, dim, 1), neuron) for _ in range(3))
+    attention = SpikingSelfAttention(query, key, value, num_heads)
+    return Residual(Sequential(attention, attention_neuron, *conv(dim, dim, 1), neuron))
+
+
+def qk_attention(dim: int, num_heads: int, over: Over, neuron: Stepper, attention_neuron: Stepper) -> Residual:
+    """Q-K attention with projections, around it a shortcut: sums of queries decide which keys pass."""
+    summed: Layer = HeadSum(num_heads) if over == "token" else PositionSum()
+    gate = Sequential(*conv(dim, dim, 1), neuron, summed, attention_neuron)
+    return Residual(Sequential(HeadGate(gate, Sequential(*conv(dim, dim, 1), neuron)), *conv(dim, dim, 1), neuron))
+
+
+def spike_driven_attention(dim: int, neuron: Stepper, attention_neuron: Stepper) -> Residual:
+    """Spike-driven self-attention with projections, around it a shortcut of membranes: it begins with the neuron."""
+    query, key, value = (Sequential(*conv(dim, dim, 1), neuron) for _ in range(3))
+    gate = Sequential(Multiply(key, value), PositionSum(), attention_neuron)
+    return Residual(Sequential(neuron, HeadGate(gate, query), *conv(dim, dim, 1, bias=True)))
+
+
+def feed_forward(dim: int, hidden: int, neuron: Stepper, bias: bool = False) -> Residual:
+    """Two dense layers for each token, around them a shortcut of spikes."""
+    return Residual(Sequential(*conv(dim, hidden, 1, bias=bias), neuron, *conv(hidden, dim, 1, bias=bias), neuron))
+
+
+def ssa_names(theirs: str, ours: str) -> Dict[str, Names]:
+    """SpikingJelly's names in ``self_attention``; it projects to queries, keys and values at once."""
+    return {
+        **projections(f"{theirs}.attn.qkv_conv_bn", [f"{ours}.0.body.0.{name}" for name in ("query", "key", "value")]),
+        f"{theirs}.attn.proj_conv_bn.0": f"{ours}.0.body.2",
+        f"{theirs}.attn.proj_conv_bn.1": f"{ours}.0.body.3",
+    }
+
+
+def qk_names(theirs: str, ours: str) -> Dict[str, Names]:
+    """SpikingJelly's names in ``qk_attention``; it projects to queries and keys at once."""
+    return {
+        **projections(f"{theirs}.attn.qk_conv_bn", [f"{ours}.0.body.0.{name}" for name in ("gate", "body")]),
+        f"{theirs}.attn.proj_conv_bn.0": f"{ours}.0.body.1",
+        f"{theirs}.attn.proj_conv_bn.1": f"{ours}.0.body.2",
+    }
+
+
+def projections(theirs: str, ours: List[str]) -> Dict[str, Names]:
+    """Names of a convolution and its batch norm, whose channels are those of several here, one after the other."""
+    return {f"{theirs}.{i}": tuple(f"{name}.{i}" for name in ours) for i in (0, 1)}
