@@ -39,6 +39,7 @@ class EveryWord(sc.Neuron):
         part = part + 0.1 * xp.exp(-abs(mem)) / params.tau
         if self.library:
             part = part + 0.3 * xp.tanh(mem) + 0.2 * xp.atan(x) + 0.1 * xp.round(mem) + 0.1 * (abs(x) + 0.1) ** 1.5
+            part = part + 0.1 * xp.sin(2.0 * mem) + 0.1 * xp.cos(2.0 * x)
         kept = ((part > 0.2) | ~(part <= -0.5)) & (part != 3.0)
         mem = xp.where(kept, part, xp.clip(part, -1.0, float("inf")))
         return self.graded(params, self.fires(engine, params, mem)), sc.State(mem=mem)

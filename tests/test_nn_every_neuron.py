@@ -77,6 +77,12 @@ NEURONS = {
     "Lapicque": sc.Lapicque(R=L(2.0), C=3.0, threshold=0.3),
     "DeltaLeaky": sc.DeltaLeaky(beta=L(0.9), delta_threshold=L(0.4)),
     "Izhikevich": sc.Izhikevich(a=L(0.02), d=L(6.0), surrogate=sc.surrogate.atan(0.1)),
+    "ResonateAndFire": sc.ResonateAndFire(beta=L(0.9), omega=L(0.7), threshold=0.5),
+    "BalancedResonateAndFire": sc.BalancedResonateAndFire(omega=L(3.0), b_offset=L(0.5), dt=0.2, threshold=0.1),
+    "MaskedPSN": sc.MaskedPSN(num_steps=12, order=3, threshold=0.2),
+    "SlidingPSN": sc.SlidingPSN(order=3, threshold=L(0.8)),
+    "StateSpace": sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, threshold=0.2),
+    "TsodyksMarkram": sc.TsodyksMarkram(U=L(0.3), facilitation=sc.learn_tau(3.0), depression=0.9),
     "RLeaky": sc.RLeaky(beta=L(0.9), linear_features=N),
     "RLeaky-graded": sc.RLeaky(beta=0.9, graded_spikes_factor=0.7, all_to_all=False, V=L(0.4)),
     "RSynaptic": sc.RSynaptic(alpha=0.7, beta=L(0.8), all_to_all=False, V=0.3),
@@ -106,12 +112,13 @@ NEURONS = {
     "own-refractory": sc.Refractory(Bursting(), period=1),
 }
 ABSTRACT = {neurons.Neuron, neurons.Stepper, neurons.Membrane}
+WHOLE = {neurons.PSN}  # they run on whole sequences alone: test_psn.py
 SCALES = {"Izhikevich": 30.0, "Refractory-izhikevich": 30.0}
 
 
 def test_no_neuron_is_left_out():
     kinds = {kind for kind in vars(neurons).values() if isinstance(kind, type) and issubclass(kind, neurons.Stepper)}
-    assert {type(neuron) for neuron in NEURONS.values()} >= kinds - ABSTRACT
+    assert {type(neuron) for neuron in NEURONS.values()} >= kinds - ABSTRACT - WHOLE
     assert issubclass(neurons.Leaky, Parallel)
     assert issubclass(neurons.Leaky, Membrane)
 

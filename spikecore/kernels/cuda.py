@@ -35,7 +35,7 @@ class CudaC(Target):
 
     words: ClassVar[Dict[str, str]] = {
         **OPERATORS,
-        **{word: f"{word}({{0}})" for word in ("exp", "log", "sqrt", "tanh", "atan", "floor", "ceil")},
+        **{word: f"{word}({{0}})" for word in ("exp", "log", "sqrt", "sin", "cos", "tanh", "atan", "floor", "ceil")},
         "abs": "fabs({0})",
         "maximum": "({0} > {1} || {0} != {0}) ? {0} : {1}",  # a NaN stays one
         "minimum": "({0} < {1} || {0} != {0}) ? {0} : {1}",

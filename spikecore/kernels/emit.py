@@ -36,6 +36,8 @@ SPELLING = {
     "exp": "exp({0})",
     "log": "np.log({0})",
     "sqrt": "np.sqrt({0})",
+    "sin": "np.sin({0})",
+    "cos": "np.cos({0})",
     "tanh": "np.tanh({0})",
     "atan": "np.arctan({0})",
     "sign": "np.sign({0})",

@@ -13,8 +13,8 @@ from spikecore.api.surrogate.truncated import truncated
 from spikecore.kernels.program import Program
 
 FLOAT = (
-    "add subtract multiply divide negative pow abs maximum minimum clip exp log sqrt tanh atan sign floor ceil round "
-    "where"
+    "add subtract multiply divide negative pow abs maximum minimum clip exp log sqrt sin cos tanh atan sign floor ceil "
+    "round where"
 ).split()
 BOOL = "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_not".split()
 

@@ -37,7 +37,7 @@ class Triton(Target):
     words: ClassVar[Dict[str, str]] = {
         **OPERATORS,
         **{word: f"tl.{word}({{0}})" for word in ("abs", "exp", "log", "sqrt", "floor", "ceil")},
-        **{word: f"libdevice.{word}({{0}})" for word in ("tanh", "atan")},
+        **{word: f"libdevice.{word}({{0}})" for word in ("sin", "cos", "tanh", "atan")},
         "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",  # a NaN stays one
         "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
         "where": "tl.where({0}, {1}, {2})",

@@ -91,6 +91,40 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("ALIF", sc.ALIF(beta=sc.learn(0.8), rho=sc.learn(0.9), adaptation=sc.learn(0.5), threshold=0.5)),
     Case("DeltaLeaky", sc.DeltaLeaky(beta=sc.learn(0.8), delta_threshold=sc.learn(0.6))),
     Case("Izhikevich", sc.Izhikevich(a=sc.learn(0.02), b=sc.learn(0.2), d=sc.learn(1.0), threshold=-66.5)),
+    Case("ResonateAndFire", sc.ResonateAndFire(beta=sc.learn(0.9), omega=sc.learn(0.7, per="neuron"), threshold=0.4)),
+    Case(
+        "ResonateAndFire-zero",
+        sc.ResonateAndFire(
+            beta=sc.learn_tau(8.0),
+            omega=sc.learn(1.2),
+            threshold=sc.learn(0.4),
+            reset_mechanism="zero",
+            reset_delay=False,
+        ),
+    ),
+    Case(
+        "ResonateAndFire-parallel",
+        sc.ResonateAndFire(
+            beta=sc.learn(0.9), omega=sc.learn(0.7), threshold=0.4, reset_mechanism="none", parallel=True
+        ),
+    ),
+    Case(
+        "BalancedResonateAndFire",
+        sc.BalancedResonateAndFire(
+            omega=sc.learn(3.0, per="neuron"), b_offset=sc.learn(0.5), rho=sc.learn(0.8), dt=0.2, threshold=0.1
+        ),
+    ),
+    Case(
+        "TsodyksMarkram",
+        sc.TsodyksMarkram(U=sc.learn(0.4), facilitation=sc.learn_tau(3.0), depression=sc.learn(0.9, per="neuron")),
+    ),
+    Case("PSN", sc.PSN(num_steps=8, threshold=sc.learn(0.3))),
+    Case("MaskedPSN", sc.MaskedPSN(num_steps=8, order=3, threshold=sc.learn(0.2, per="neuron"))),
+    Case("MaskedPSN-partly", sc.MaskedPSN(num_steps=8, order=3, mask=0.4, threshold=0.2)),
+    Case("SlidingPSN", sc.SlidingPSN(order=3, threshold=sc.learn(0.8), graded_spikes_factor=sc.learn(1.5))),
+    Case("SlidingPSN-steps", sc.SlidingPSN(order=3, exp_init=False, threshold=0.2, parallel=False)),
+    Case("StateSpace", sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, threshold=sc.learn(0.2))),
+    Case("StateSpace-readout", sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, spiking=False)),
     Case("RLeaky", sc.RLeaky(beta=sc.learn(0.7), linear_features=5)),
     Case("RLeaky-one-to-one", sc.RLeaky(beta=0.7, all_to_all=False, V=sc.learn(0.3, per="neuron"))),
     Case("RLeaky-maps", sc.RLeaky(conv2d_channels=2, kernel_size=3, threshold=0.5), (2, 3, 3)),
@@ -139,6 +173,7 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("SigmaDelta-output", sc.SigmaDelta(bias=sc.learn(0.1), encode=False)),
 ]
 NEURONS = [*LEAKY, *FAMILY]
+WHOLE = [case for case in FAMILY if not case.layer.by_steps]  # these need all steps of a sequence at once
 
 # ---- layers and networks -------------------------------------------------------------------------------------------
 
@@ -330,7 +365,8 @@ DIFFERENTIABLE = [
     *_words("multiply", np.multiply, [*PAIRS, (2.5, A)]),
     *_words("divide", np.divide, [(A, POSITIVE), (COLUMN, POSITIVE), (ROW, POSITIVE), (A, 2.5), (2.5, POSITIVE)]),
     *_words("pow", np.power, [(POSITIVE, n) for n in (3, 2, 1, 0.5, -1)]),
-    *(word for name in ("negative", "abs", "exp", "tanh") for word in _words(name, getattr(np, name), [(A,)])),
+    *(word for name in ("negative", "abs", "exp", "sin", "cos", "tanh")
+      for word in _words(name, getattr(np, name), [(A,)])),
     *_words("atan", np.arctan, [(A,)]),
     *_words("erf", np.vectorize(math.erf), [(A,)]),
     *_words("log", np.log, [(POSITIVE,)]),

@@ -290,6 +290,61 @@ def sigma_delta(x, w):
     return loop(x, step, np.zeros_like(x[0]), np.zeros_like(x[0]))
 
 
+def resonate(x, w):
+    def step(i, z):
+        z = 0.9 * np.exp(0.7j) * z + i
+        fired = above(z.imag, 0.4)
+        return fired, z - 0.4j * fired
+
+    return loop(x, step, np.zeros(x[0].shape, dtype="complex128"))
+
+
+def balanced(x, w):
+    def step(i, z, q):
+        pole = (math.sqrt(1.0 - 0.6**2) - 1.0) / 0.2 - 0.5 - q + 3.0j
+        z = z + 0.2 * (pole * z + i)
+        fired = above(z.real, 0.1 + q)
+        return fired, z, 0.8 * q + fired
+
+    return loop(x, step, np.zeros(x[0].shape, dtype="complex128"), np.zeros_like(x[0]))
+
+
+def tsodyks_markram(x, w):
+    def step(i, used, left):
+        used = 0.7 * used + 0.4 * (1.0 - used) * i
+        return used * left * i, used, left + 0.1 * (1.0 - left) - used * left * i
+
+    return loop(x, step, np.zeros_like(x[0]), np.ones_like(x[0]))
+
+
+def parallel_spiking(x, w):
+    return above(np.einsum("tj,jbn->tbn", w["weight"], x) + w["bias"][:, None, None], 0.3)
+
+
+def masked(x, w):
+    out = []
+    for t in range(len(x)):
+        out.append(w["bias"][t] + sum(w["weight"][t, j] * x[j] for j in range(max(0, t - 2), t + 1)))
+    return above(np.stack(out), 0.2)
+
+
+def sliding(x, w):
+    padded = np.concatenate([np.zeros((2, *x.shape[1:])), x])
+    return above(np.stack([0.25 * padded[t] + 0.5 * padded[t + 1] + padded[t + 2] for t in range(len(x))]), 0.8)
+
+
+def state_space(x, w):
+    """The solution of z' = l z + I between steps, in complex numbers."""
+    dt, pole = np.exp(w["log_dt"]), 1j * w["frequency"] - np.exp(w["log_decay"])
+    turn, read = np.exp(dt * pole), w["read_real"] + 1j * w["read_imag"]
+
+    def step(i, z):
+        z = turn * z + (turn - 1.0) / pole * i[..., None]
+        return above(2.0 * (read * z).sum(-1).real + w["skip"] * i, 0.2), z
+
+    return loop(x, step, np.zeros((*x[0].shape, 3), dtype="complex128"))
+
+
 #: A neuron, its oracle, the shape of a sample, the scale of the input, and one mistake in its code: (old, new) text.
 CASES = [
     (sc.Synaptic(alpha=0.5, beta=0.8), synaptic, (5,), 1.0, ("params.alpha * state.syn + x", "state.syn + x")),
@@ -328,4 +383,13 @@ CASES = [
     (sc.ILIF(beta=0.5, threshold=0.3, max_spikes=3), ilif, (5,), 1.0, ("params.beta *", "0.6 *")),
     (sc.TernaryLeaky(beta=0.7, threshold=0.6, graded_spikes_factor=1.5), ternary, (5,), -1.0, ("up - down", "up")),
     (sc.SigmaDelta(bias=0.1, activation="tanh"), sigma_delta, (5,), 1.0, ("state.sent + sent", "sent")),
+    (sc.ResonateAndFire(beta=0.9, omega=0.7, threshold=0.4, reset_delay=False), resonate, (5,), 1.0, ("real + x", "x")),
+    (sc.BalancedResonateAndFire(omega=3.0, b_offset=0.5, rho=0.8, dt=0.2, threshold=0.1), balanced, (5,), 1.0,
+     ("1.0 + params.slow - self.dt * refr", "1.0 + params.slow")),
+    (sc.PSN(num_steps=9, threshold=0.3), parallel_spiking, (5,), 1.0, ("matmul(params", "matmul(0.9 * params")),
+    (sc.MaskedPSN(num_steps=9, order=3, threshold=0.2), masked, (5,), 1.0, ("step - float(i)", "step - 1.0")),
+    (sc.SlidingPSN(order=3, threshold=0.8), sliding, (5,), 1.0, ("range(1,", "range(2,")),
+    (sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, threshold=0.2), state_space, (5,), 1.0, ("* real -", "* real +")),
+    (sc.TsodyksMarkram(U=0.4, facilitation=0.7, depression=0.9), tsodyks_markram, (5,), 0.3,
+     ("util * state.res * x", "state.util * state.res * x")),
 ]  # fmt: skip

@@ -41,7 +41,12 @@ def where(layer):
     """The class whose step a mutant changes: wrappers run another one's, some run all steps at once."""
     if isinstance(layer, (sc.RLeaky, sc.RSynaptic)):
         return sc.Recurrent, "step"
-    return (sc.StateLeaky, "unrolled") if isinstance(layer, sc.LinearLeaky) else (type(layer), "step")
+    text = {sc.PSN: "unrolled", sc.MaskedPSN: "_weighted", sc.SlidingPSN: "_filtered", sc.StateSpace: "_read"}
+    return (
+        (sc.StateLeaky, "unrolled")
+        if isinstance(layer, sc.LinearLeaky)
+        else (type(layer), text.get(type(layer), "step"))
+    )
 
 
 @NEURONS
@@ -55,7 +60,9 @@ def test_a_mutant_of_each_neuron_is_found(monkeypatch, case):
     exec(compile(source.replace(old, new), f"<mutant of {owner.__name__}>", "exec"), made)
     monkeypatch.setattr(owner, name, made[name])
     with pytest.raises(AssertionError, match="relative error"):
-        check_equation(sc.get_engine("numpy", dtype="float64"), case)
+        check_equation(
+            sc.get_engine("numpy", dtype="float64", fused=False), case
+        )  # kernels are made of steps as they were
 
 
 def test_every_neuron_has_a_case_here():

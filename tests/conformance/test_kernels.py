@@ -45,10 +45,14 @@ ELEMENTWISE = {
     "ILIF": sc.ILIF(beta=L(0.6), threshold=L(0.3)),
     "TernaryLeaky": sc.TernaryLeaky(beta=L(0.7), threshold=L(0.8)),
     "SigmaDelta": sc.SigmaDelta(threshold=L(0.8), bias=L(0.1), activation="tanh"),
+    "ResonateAndFire": sc.ResonateAndFire(beta=L(0.9), omega=L(0.7), threshold=0.4),
+    "BalancedResonateAndFire": sc.BalancedResonateAndFire(omega=L(3.0), b_offset=0.5, dt=0.2, threshold=0.1),
+    "SlidingPSN": sc.SlidingPSN(order=3, threshold=L(0.8), parallel=False),
+    "TsodyksMarkram": sc.TsodyksMarkram(U=L(0.3), facilitation=L(0.7), depression=0.9),
 }
 OTHERS = (  # no kernels, or only through others of this table
     sc.AssociativeLeaky, sc.LeakyParallel, sc.LinearLeaky, sc.SConv2dLSTM, sc.SLSTM, sc.RLeaky, sc.RSynaptic,
-    sc.Recurrent, sc.Refractory,
+    sc.Recurrent, sc.Refractory, sc.PSN, sc.MaskedPSN, sc.StateSpace,
 )  # fmt: skip
 LIBRARY = (sc.CLIF, sc.EIF, sc.AdEx, sc.SigmaDelta)  # exp and tanh in their step: no two libraries have the same
 WRAPPERS = {

@@ -9,7 +9,7 @@ static inline float __int_as_float(int bits) { float value; __builtin_memcpy(&va
 #define MATHS(name) \
     static inline float name(float x) { return __builtin_##name##f(x); } \
     static inline double name(double x) { return __builtin_##name(x); }
-MATHS(fabs) MATHS(exp) MATHS(log) MATHS(sqrt) MATHS(tanh) MATHS(atan) MATHS(floor) MATHS(ceil) MATHS(rint)
+MATHS(fabs) MATHS(exp) MATHS(log) MATHS(sqrt) MATHS(sin) MATHS(cos) MATHS(tanh) MATHS(atan) MATHS(floor) MATHS(ceil) MATHS(rint)
 static inline float pow(float x, float y) { return __builtin_powf(x, y); }
 static inline double pow(double x, double y) { return __builtin_pow(x, y); }
 

@@ -190,7 +190,7 @@ def not_by_steps(layer: Any) -> str:
     """For ``Engine.explain``: how a layer without a loop over time runs; "" for layers that run step by step."""
     name = type(layer).__name__
     if getattr(layer, "parallel", False):
-        return f"at once: {name} computes all steps by a parallel scan, without a loop over time"
+        return f"at once: {name} computes all steps in parallel, without a loop over time"
     if not getattr(layer, "state", True):
         return f"at once: {name} has no state and takes time and batch together"
     return ""

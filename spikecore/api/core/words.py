@@ -76,7 +76,8 @@ class Vocabulary(SimpleNamespace):
 #: Words with a derivative: each has a rule in ``rules.py``.
 DIFFERENTIABLE = (
     # arithmetic
-    "add subtract multiply divide negative pow abs maximum minimum clip where exp log sqrt tanh atan erf matmul linear "
+    "add subtract multiply divide negative pow abs maximum minimum clip where exp log sqrt sin cos tanh atan erf "
+    "matmul linear "
     # reductions
     "sum mean max min log_softmax moments batch_norm "
     # shapes

@@ -175,11 +175,16 @@ def value_at(value: Any, like: Any, place: Tuple[int, ...]) -> float:
 
 
 def refuse_parallel(owner: Any, neuron: Any) -> None:
-    """Refuse ``parallel=True`` of a neuron whose ``owner`` runs it step by step, where somebody has asked for it.
+    """Refuse a neuron that cannot run step by step, as its ``owner`` runs it, or was asked not to.
 
     Raises:
         ValueError: names the owner.
     """
+    if not neuron.by_steps:
+        raise ValueError(
+            f"{type(owner).__name__}: {type(neuron).__name__} needs whole sequences, and this runs its neuron step by "
+            "step; take SlidingPSN(parallel=False)"
+        )
     if neuron.parallel and not type(neuron).parallel:
         raise ValueError(
             f"{type(owner).__name__}: parallel=True has no effect here, it runs step by step; leave it out"

@@ -45,6 +45,36 @@ def recurrence(engine: Engine, decay: Any, inputs: Any, before: Any) -> Any:
     return values
 
 
+def rotating_recurrence(engine: Engine, pole: Tuple[Any, Any], inputs: Tuple[Any, Any], before: Tuple[Any, Any]) -> Any:
+    """Compute all z[t] = pole z[t-1] + inputs[t] of complex numbers, each a pair of its real and imaginary part.
+
+    Args:
+        engine: the engine.
+        pole: two numbers, or arrays that broadcast to one step.
+        inputs: two arrays (time, batch, ...).
+        before: z before the first step, two arrays (batch, ...).
+
+    Returns:
+        the real and the imaginary parts of all steps, each (time, batch, ...).
+    """
+    xp = engine.xp
+    first = turned(pole, (xp.expand_dims(before[0], axis=0), xp.expand_dims(before[1], axis=0)))
+    real, imag = (xp.concat([x[:1, ...] + f, x[1:, ...]], axis=0) for x, f in zip(inputs, first))
+    span = 1
+    while span < inputs[0].shape[0]:
+        more = turned(pole, (real[:-span, ...], imag[:-span, ...]))
+        real = xp.concat([real[:span, ...], real[span:, ...] + more[0]], axis=0)
+        imag = xp.concat([imag[:span, ...], imag[span:, ...] + more[1]], axis=0)
+        pole = turned(pole, pole)
+        span *= 2
+    return real, imag
+
+
+def turned(pole: Tuple[Any, Any], z: Tuple[Any, Any]) -> Tuple[Any, Any]:
+    """The product of two complex numbers, each a pair of its real and imaginary part."""
+    return pole[0] * z[0] - pole[1] * z[1], pole[1] * z[0] + pole[0] * z[1]
+
+
 @dataclass(frozen=True)
 class Parallel(Neuron):
     """Mixin for neurons whose states are linear recurrences: computes a whole sequence without a loop over time.

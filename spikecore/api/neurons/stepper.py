@@ -32,6 +32,7 @@ class Stepper(Layer):
     state: ClassVar[Tuple[str, ...]] = ()  # type: ignore[assignment,misc]  # a constant in place of a property
     parallel: bool = False  # whether all steps are computed at once
     spiking: bool = True  # whether its outputs are spikes, not numbers of any size
+    by_steps: bool = True  # whether it can run step by step
 
     @property
     def stochastic(self) -> bool:

@@ -39,8 +39,8 @@ _OPERATORS = {
 }
 
 _STANDARD = (
-    "abs maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze broadcast_to flip "
-    "sign floor ceil round argmax argmin isfinite any all zeros_like ones_like"
+    "abs maximum minimum where exp log sqrt sin cos tanh atan reshape permute_dims expand_dims squeeze broadcast_to "
+    "flip sign floor ceil round argmax argmin isfinite any all zeros_like ones_like"
 ).split()
 
 

@@ -24,7 +24,7 @@ from spikecore.engines.torch.spike import spike
 
 SHORT, MANY = 16, 1 << 10  # rows shorter than a vector of the CPU; the size from which it matters
 _COMPAT = (
-    "maximum minimum where exp log sqrt tanh atan reshape permute_dims expand_dims squeeze "
+    "maximum minimum where exp log sqrt sin cos tanh atan reshape permute_dims expand_dims squeeze "
     "broadcast_to flip concat stack mean max min argmax argmin "
     "sign floor ceil round isfinite any all ones_like"
 ).split()
