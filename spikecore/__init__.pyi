@@ -1,6 +1,7 @@
 """The public names: what ``__init__.py`` resolves on first use, and what editors and type checkers see."""
 
 from spikecore import backprop as backprop
+from spikecore import convert as convert
 from spikecore import datasets as datasets
 from spikecore import functional as functional
 from spikecore import init as init
@@ -43,6 +44,8 @@ from spikecore.api.layers.containers import Residual as Residual
 from spikecore.api.layers.containers import Sequential as Sequential
 from spikecore.api.layers.joins import Add as Add
 from spikecore.api.layers.joins import Multiply as Multiply
+from spikecore.api.layers.count_pool import CountMaxPool1d as CountMaxPool1d
+from spikecore.api.layers.count_pool import CountMaxPool2d as CountMaxPool2d
 from spikecore.api.layers.linear import Dropout as Dropout
 from spikecore.api.layers.linear import Flatten as Flatten
 from spikecore.api.layers.linear import GradedSpikes as GradedSpikes

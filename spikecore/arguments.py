@@ -404,4 +404,5 @@ CLASSES: Dict[str, Rule] = {
     "Stepper": _of_class("Stepper", "a neuron such as sc.Leaky(beta=0.9)"),
     "Initialiser": _of_class("Initialiser", "an initialiser such as spikecore.init.orthogonal()"),
     "Report": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify"),
+    "ConversionReport": Rule(lambda value: hasattr(value, "num_steps"), "a report of Conversion.report"),
 }

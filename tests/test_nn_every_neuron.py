@@ -70,6 +70,7 @@ NEURONS = {
     "Leaky-per": sc.Leaky(beta=L(0.9, per="neuron"), reset_mechanism="zero"),
     "Leaky-parallel": sc.Leaky(beta=L(0.9), reset_mechanism="none", parallel=True),
     "IF": sc.IF(threshold=L(1.0)),
+    "IF-initial": sc.IF(initial_mem=L(0.5)),
     "LI": sc.LI(beta=L(0.9)),
     "ALIF": sc.ALIF(beta=L(0.9), rho=[0.9, 0.8, 0.7, 0.6], adaptation=L(0.7)),
     "Synaptic": sc.Synaptic(alpha=L(0.8), beta=0.7),

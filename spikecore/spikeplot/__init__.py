@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from spikecore.spikeplot.activity import activity_map
 from spikecore.spikeplot.animation import animator
+from spikecore.spikeplot.conversion import conversion_curves
 from spikecore.spikeplot.counts import SpikeCount, spike_count
 from spikecore.spikeplot.events import event_animation, event_frames
 from spikecore.spikeplot.membranes import Traces, traces
@@ -31,6 +32,7 @@ __all__ = [
     "Traces",
     "activity_map",
     "animator",
+    "conversion_curves",
     "event_animation",
     "event_frames",
     "gradient_errors",

@@ -81,6 +81,14 @@ def integrate(x, w):
     return loop(x, step, np.zeros_like(x[0]))
 
 
+def charged(x, w):
+    def step(i, mem):
+        mem = mem - above(mem, 0.6) * 0.6 + i
+        return above(mem, 0.6), mem
+
+    return loop(x, step, np.full_like(x[0], 0.3))
+
+
 def integrator(x, w):
     return loop(x, lambda i, mem: (0.7 * mem + i,) * 2, np.zeros_like(x[0]))
 
@@ -353,6 +361,7 @@ CASES = [
     (sc.Lapicque(R=2.0, C=4.0, threshold=0.3), lapicque, (5,), 1.0, ("params.gain * x", "x")),
     (sc.Alpha(alpha=0.9, beta=0.8, threshold=0.4), alpha, (5,), 1.0, ("state.syn_inh - x", "state.syn_inh + x")),
     (sc.IF(), integrate, (5,), 1.0, ("reset) + x", "reset) * 0.9 + x")),
+    (sc.IF(threshold=0.6, initial_mem=0.3), charged, (5,), 0.2, ("reset) + x", "reset) - 0.3 + x")),
     (sc.LI(beta=0.7), integrator, (5,), 1.0, ("return mem,", "return state.mem,")),
     (sc.ALIF(beta=0.8, rho=0.9, adaptation=1.2, threshold=0.5), adaptive, (5,), 1.0, ("params.rho *", "")),
     (sc.Izhikevich(), izhikevich, (5,), 20.0, ("reset * params.d", "params.d")),

@@ -65,14 +65,25 @@ class Leaky(Parallel, Membrane):
 class IF(Membrane):
     """Integrate-and-fire neuron without leak: Leaky with beta = 1.
 
-        U[t] = U[t-1] + I[t], then the reset of ``Membrane``; "zero" keeps the input
+        U[t] = U[t-1] + I[t], then the reset of ``Membrane``; "zero" keeps the input;  U[0] = initial_mem
 
     Args:
+        initial_mem: membrane potential before the first step; default 0. A number, an array that broadcasts to the
+            neurons, or ``sc.learn(...)``. Half the threshold makes a spike count over T steps the nearest whole number
+            to T I / threshold, not the next lower one (``spikecore.convert``).
         threshold, surrogate, graded_spikes_factor, reset_mechanism, reset_delay, inhibition, state_quant: see
             ``Membrane``.
+
+    Source: the initial potential, Bu et al., Optimized potential initialization for low-latency spiking neural
+    networks, AAAI 2022.
     """
 
+    initial_mem: Param = 0.0
+
     zero_keeps_input: ClassVar[bool] = True
+
+    def rest(self, engine: Engine, params: Params, x: Array) -> State:
+        return State(mem=engine.xp.zeros_like(x) + params.initial_mem)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)

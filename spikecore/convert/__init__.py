@@ -1,0 +1,18 @@
+"""Trained networks of torch as spiking networks; see docs/converting.md.
+
+    from spikecore.convert import convert
+
+    snn = convert(ann, train_loader)        # snn.model is an sc.Model
+    print(snn.report(test_loader))          # accuracy and errors by the number of time steps
+
+Needs the extra ``torch``; pictures need matplotlib.
+"""
+
+from __future__ import annotations
+
+from spikecore.convert.conversion import Conversion, ConvertedLayer, convert
+from spikecore.convert.errors import ConversionError
+from spikecore.convert.qcfs import QCFS
+from spikecore.convert.report import ConversionReport, LayerError
+
+__all__ = ["QCFS", "Conversion", "ConversionError", "ConversionReport", "ConvertedLayer", "LayerError", "convert"]

@@ -1,0 +1,242 @@
+"""Builds the spiking network of a graph: folds batch norms, scales weights, and nests branches.
+
+A signal x of the ANN is scale * (mean of the spikes over time) in the SNN, with one scale per channel. A neuron of
+threshold theta fires with the rate x / theta, so its scale is theta, and the weights behind it are multiplied by it.
+The currents of a connection are divided by the threshold of the neurons that they reach, which becomes 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+import numpy as np
+
+from spikecore.api.core.layer import Layer
+from spikecore.api.layers.containers import Concat as ConcatLayer
+from spikecore.api.layers.containers import Residual, Sequential, walk
+from spikecore.api.layers.linear import Conv1d, Conv2d, Flatten
+from spikecore.api.neurons import IF, OneToOne
+from spikecore.api.surrogate import Surrogate
+from spikecore.convert.errors import ConversionError
+from spikecore.convert.graph import Activation, Add, Affine, Concat, Connection, Graph, Input, Node, Pass
+
+#: A membrane that reaches the threshold exactly fires in the theory, and ours has to exceed it. Neurons therefore begin
+#: with a little more than half the threshold; 2^-16 of it is more than rounding and less than any level counts.
+TIE = 2.0**-16
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network and its weights.
+
+    Args:
+        network: the layers.
+        params: weights by dotted name, float64.
+        names: the layer of each activation, by the name of its node.
+    """
+
+    network: Layer
+    params: Dict[str, Any]
+    names: Dict[str, str]
+
+
+def folded(graph: Graph) -> Graph:
+    """The graph with batch norms as part of the connection before them, others as a convolution of 1 x 1.
+
+    Raises:
+        ConversionError: a batch norm of vectors that does not follow a connection.
+    """
+    users, nodes, moved = graph.users(), dict(graph.nodes), {}
+    for node in graph.nodes.values():
+        node = replace(node, inputs=tuple(moved.get(name, name) for name in node.inputs))
+        nodes[node.name] = node
+        if not isinstance(node.does, Affine):
+            continue
+        before = nodes[node.inputs[0]]
+        if isinstance(before.does, Connection) and users[node.inputs[0]] == [node.name]:
+            nodes[before.name] = replace(before, does=_scaled(before.does, node.does))
+            users[before.name] = users[node.name]
+            moved[node.name] = before.name
+            del nodes[node.name]
+        else:
+            nodes[node.name] = replace(node, does=_alone(node))
+    return Graph(nodes, moved.get(graph.output, graph.output))
+
+
+def _scaled(connection: Connection, norm: Affine) -> Connection:
+    """The connection with what follows it folded in: its weights and bias times ``scale``, plus ``shift``."""
+    weight = connection.weight * norm.scale.reshape(-1, *(1,) * (connection.weight.ndim - 1))
+    bias = norm.shift if connection.bias is None else connection.bias * norm.scale + norm.shift
+    return replace(connection, weight=weight, bias=bias)
+
+
+def _alone(node: Node) -> Connection:
+    channels, space = node.shape[0], len(node.shape) - 1
+    if space not in (1, 2):
+        raise ConversionError(
+            f"{node.place}: does not follow a layer of weights directly, so that it cannot become a part of one; put "
+            "it behind nn.Linear, or train without it"
+        )
+    layer = (Conv1d, Conv2d)[space - 1](channels, channels, 1, groups=channels)
+    return Connection(layer, node.does.scale.reshape(-1, 1, *(1,) * space), node.does.shift)
+
+
+def build(graph: Graph, thresholds: Dict[str, Any], charge: float, surrogate: Surrogate) -> Built:
+    """The spiking network of a folded graph.
+
+    Args:
+        graph: the graph.
+        thresholds: of each activation, per channel, by the name of its node.
+        charge: the membrane before the first step as a share of the threshold.
+        surrogate: the neurons' surrogate.
+
+    Raises:
+        ConversionError: branches cross, so that the network is not one of nested additions and concatenations.
+    """
+    return _Builder(graph, thresholds, charge, surrogate).built()
+
+
+class _Builder:
+    def __init__(self, graph: Graph, thresholds: Dict[str, Any], charge: float, surrogate: Surrogate) -> None:
+        self.graph, self.nodes, self.users = graph, graph.nodes, graph.users()
+        self.thresholds, self.charge, self.surrogate = thresholds, charge, surrogate
+        self.order = {name: place for place, name in enumerate(self.nodes)}
+        self.scale: Dict[str, Any] = {}
+        self.layers: Dict[str, Layer] = {}
+        self.weights: Dict[int, Dict[str, Any]] = {}  # by the layer's id
+        self.used: Set[str] = set()
+        self.dominators: Dict[str, Set[str]] = {}
+        for node in self.nodes.values():
+            above = [self.dominators[name] for name in node.inputs]
+            self.dominators[node.name] = {node.name, *(set.intersection(*above) if above else ())}
+
+    def built(self) -> Built:
+        for node in self.nodes.values():
+            self._convert(node)
+        first = next(iter(self.nodes))
+        layers = self._chain(self.graph.output, first)
+        layers += self._rescaled(self.graph.output, np.ones_like(self.scale[self.graph.output]))
+        network, params = Sequential(*layers), {}
+        by_id = {id(layer): name for name, layer in self.layers.items()}
+        names = {}
+        for path, layer in walk(network):
+            params.update({f"{path}.{key}": value for key, value in self.weights.get(id(layer), {}).items()})
+            if id(layer) in by_id:
+                names[by_id[id(layer)]] = path
+        return Built(network, params, {node.name: names[node.name] for node in self.graph.activations()})
+
+    # ---- weights and scales ----
+
+    def _convert(self, node: Node) -> None:
+        """Note a node's layer with its weights, and the scale of its output."""
+        does, channels = node.does, node.shape[0]
+        inputs = [self.scale[name] for name in node.inputs]
+        scale = np.ones(channels) if not inputs else inputs[0]
+        if isinstance(does, Connection):
+            scale = self._wanted(node)
+            self._connect(node, inputs[0], scale)
+        elif isinstance(does, Activation):
+            scale = np.broadcast_to(self.thresholds[node.name], (channels,))
+            threshold = _compact(scale / inputs[0], node.shape)
+            charge = (self.charge + TIE) * threshold
+            self.layers[node.name] = IF(threshold=threshold, initial_mem=charge, surrogate=self.surrogate)
+        elif isinstance(does, Pass):
+            # a copy: two layers of one network may be equal, and are found by their identity
+            self.layers[node.name] = replace(does.layer)
+            if isinstance(does.layer, Flatten):
+                before = self.nodes[node.inputs[0]].shape
+                scale = np.repeat(scale, int(np.prod(before[1:])))
+        elif isinstance(does, Add):
+            scale = self._wanted(node)
+        elif isinstance(does, Concat):
+            scale = np.concatenate(inputs)
+        elif not isinstance(does, Input):
+            raise TypeError(f"{node.place}: {type(does).__name__} was not folded")
+        self.scale[node.name] = scale
+
+    def _connect(self, node: Node, before: Any, after: Any) -> None:
+        does: Connection = node.does
+        space = (1,) * (does.weight.ndim - 2)
+        groups = getattr(does.layer, "groups", 1)
+        outs, ins = does.weight.shape[:2]
+        grouped = does.weight.reshape(groups, outs // groups, ins, *does.weight.shape[2:])
+        weight = (grouped * before.reshape(groups, 1, ins, *space)).reshape(does.weight.shape)
+        layer = self.layers[node.name] = replace(does.layer, bias=does.bias is not None)
+        self.weights[id(layer)] = {"weight": weight / after.reshape(outs, 1, *space)}
+        if does.bias is not None:
+            self.weights[id(layer)]["bias"] = does.bias / after
+
+    def _wanted(self, node: Node) -> Any:
+        """The scale in which a node is to give its currents.
+
+        It is the threshold of the neurons that they reach, if all have the same, which then becomes 1; else 1.
+        """
+        reached = self._reached(node)
+        (only,) = reached if len(reached) == 1 else (None,)
+        return np.ones(node.shape[0]) if only is None else np.broadcast_to(self.thresholds[only], (node.shape[0],))
+
+    def _reached(self, node: Node) -> Set[Optional[str]]:
+        """The activations that a node's output reaches without a connection in between; None for anything else."""
+        found: Set[Optional[str]] = {None} if node.name == self.graph.output else set()
+        for name in self.users[node.name]:
+            user = self.nodes[name]
+            if isinstance(user.does, Activation):
+                found.add(name)
+            elif isinstance(user.does, Add) or _keeps_channels(user.does):
+                found |= self._reached(user)
+            elif not isinstance(user.does, Connection):
+                found.add(None)
+        return found
+
+    def _rescaled(self, name: str, wanted: Any) -> List[Layer]:
+        """What brings a node's output to the scale ``wanted``: nothing if it has it."""
+        factor = self.scale[name] / wanted
+        if np.allclose(factor, 1.0, rtol=1e-12, atol=0.0):
+            return []
+        return [OneToOne(_compact(factor, self.nodes[name].shape))]
+
+    # ---- branches ----
+
+    def _chain(self, end: str, start: str) -> List[Layer]:
+        """The layers that make the output of ``end`` of that of ``start``."""
+        parts: List[List[Layer]] = []
+        while end != start:
+            node = self.nodes[end]
+            if end in self.used:
+                raise ConversionError(
+                    f"{node.place}: is used by branches that cross; only branches that begin and end together, and "
+                    "those within others, can be converted"
+                )
+            self.used.add(end)
+            if isinstance(node.does, (Add, Concat)):
+                common = set.intersection(*(self.dominators[name] for name in node.inputs))
+                end = max(common, key=self.order.__getitem__)
+                parts.append([self._joined(node, end)])
+            else:
+                parts.append([self.layers[end]])
+                end = node.inputs[0]
+        return [layer for part in reversed(parts) for layer in part]
+
+    def _joined(self, node: Node, start: str) -> Layer:
+        branches = [self._chain(name, start) for name in node.inputs]
+        if isinstance(node.does, Concat):
+            return ConcatLayer(*map(_one, branches))
+        branches = [part + self._rescaled(name, self.scale[node.name]) for part, name in zip(branches, node.inputs)]
+        shortcut, body = sorted(branches, key=len)  # a sort is stable: of equal branches, the first is the shortcut
+        return Residual(_one(body), _one(shortcut) if shortcut else None)
+
+
+def _keeps_channels(does: Any) -> bool:
+    return isinstance(does, Pass) and not isinstance(does.layer, Flatten)
+
+
+def _one(layers: List[Layer]) -> Layer:
+    return layers[0] if len(layers) == 1 else Sequential(*layers)
+
+
+def _compact(values: Any, shape: Tuple[int, ...]) -> Any:
+    """One number if all channels have the same, else an array that broadcasts to the neurons."""
+    if np.allclose(values, values[0], rtol=1e-12, atol=0.0):
+        return 1.0 if np.isclose(values[0], 1.0, rtol=1e-12, atol=0.0) else float(values[0])
+    return np.array(values).reshape(-1, *(1,) * (len(shape) - 1))

@@ -1,0 +1,247 @@
+"""``convert``: a trained network of torch as a spiking network."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, Literal, Optional, Tuple, Union
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.engines import EngineName
+from spikecore.api.core.sizes import sample_shape
+from spikecore.api.surrogate import Surrogate, atan
+from spikecore.api.training.model import Model
+from spikecore.arguments import Size, Sizes, checked
+from spikecore.convert.batches import batches_of, placed
+from spikecore.convert.building import Built, build, folded
+from spikecore.convert.errors import ConversionError
+from spikecore.convert.graph import Graph
+from spikecore.convert.reading import observe, read, traced
+from spikecore.convert.report import ConversionReport, report
+from spikecore.convert.thresholds import Histogram, Method, per_channel
+from spikecore.printing import columns, table
+
+
+@dataclass(frozen=True)
+class ConvertedLayer:
+    """An activation of the ANN and the neurons that it has become.
+
+    Args:
+        place: the activation, e.g. "layer features.3 (ReLU)".
+        layer: dotted name of the neurons in the model, e.g. "2.body.1".
+        threshold: the activation at which they fire at every step, (channels,); all are equal unless per="channel".
+        clipped: share of the positive activations in the data that is larger; 0 if the threshold was not found by data.
+        node: name of the activation in ``Conversion.ann``.
+    """
+
+    place: str
+    layer: str
+    threshold: Any
+    clipped: float
+    node: str
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted network.
+
+    Args:
+        model: the spiking network, a ``Model``. The mean over time of its outputs approximates the ANN's output.
+        layers: its neurons, in order.
+        ann: the network that was converted, traced by torch.fx, in evaluation mode.
+    """
+
+    model: Model
+    layers: Tuple[ConvertedLayer, ...]
+    ann: fx.GraphModule = field(repr=False)
+
+    def _rows(self) -> Any:
+        for one in self.layers:
+            yield one.layer, one.place, spread(one.threshold), f"{100 * one.clipped:.2g} %"
+
+    def __repr__(self) -> str:
+        return columns([_HEAD, *self._rows()], left=2)
+
+    def _repr_html_(self) -> str:
+        return table("Converted network", list(self._rows()), _HEAD)
+
+    @checked
+    def report(self, data: Iterable[Any], num_steps: Size = 64) -> ConversionReport:
+        """Compare the model with the ANN after 1, 2, 4, ... ``num_steps`` time steps.
+
+        Args:
+            data: batches (inputs, labels); all count for the accuracy, the first one for the errors of the layers. For
+                batches of inputs alone, there is no accuracy.
+            num_steps: the largest number of time steps; default 64.
+
+        Returns:
+            ``ConversionReport``: prints as a table; ``plot()`` draws accuracy and errors.
+
+        Raises:
+            ConversionError: there is no batch.
+            ShapeError: a batch has other samples than the data of the conversion.
+        """
+        return report(self, data, num_steps)
+
+
+_HEAD = ("neurons", "of", "threshold", "clipped")
+
+
+def spread(values: Any) -> str:
+    """The values of all channels as text."""
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+@checked
+def convert(
+    ann: nn.Module,
+    data: Optional[Iterable[Any]] = None,
+    method: Method = "percentile",
+    *,
+    percentile: float = 99.9,
+    num_steps: Size = 16,
+    per: Literal["layer", "channel"] = "layer",
+    charge: float = 0.5,
+    surrogate: Optional[Surrogate] = None,
+    input_shape: Optional[Sizes] = None,
+    engine: Union[EngineName, Engine] = "torch",
+    seed: int = 0,
+    **options: Any,
+) -> Conversion:
+    """Convert a trained network of torch to a spiking network of integrate-and-fire neurons, by their rates.
+
+        U[t] = U[t-1] + (W x[t] + b) / theta,   a spike lowers U by 1,   U[0] = charge        theta: the threshold
+        rate over T steps = clip(floor(T a / theta + 1/2), 0, T) / T    for charge 1/2 and a constant current a
+
+    The input is a current that is constant in time: ``snn.model(x, num_steps=32)`` for the ANN's x. Outputs are those
+    of the ANN's last layer at every step; their mean over time approximates its output, and ``predict``, ``evaluate``
+    and ``fit`` with the losses of spikes read their sum.
+
+    Dense connections and convolutions keep their weights, but for factors: the threshold of the neurons before them,
+    divided by that of those behind. Batch norms become a part of them. Average pooling stays; max pooling is that of
+    the spike counts, ``sc.CountMaxPool2d``. Dropout is left out; sums and ``torch.cat`` of channels become ``Residual``
+    and ``Concat``. A module that is called twice becomes two layers.
+
+    Args:
+        ann: the network; torch.fx must be able to follow its ``forward``. It stays as it is and counts as in evaluation
+            mode.
+        data: batches of inputs, or (inputs, labels), to find thresholds by: a torch ``DataLoader``, a ``Loader``, an
+            array. All batches are used; some hundred samples suffice: ``itertools.islice(loader, 10)``. None, the
+            default, if all activations are ``QCFS``, which bring their thresholds.
+        method: how to find a layer's threshold: "max", its largest activation; "percentile" (the default); "mse", where
+            the squared error of its activations after ``num_steps`` steps is smallest.
+        percentile: for "percentile": how many percent of a layer's positive activations do not exceed the threshold, in
+            (0, 100]; default 99.9.
+        num_steps: for "mse": the number of time steps that the network will run for; default 16.
+        per: whether each "channel" of a map has a threshold of its own; default "layer": all have the same.
+        charge: membrane before the first step as a share of the threshold, in [0, 1); default 1/2, which rounds to the
+            nearest rate. 0 rounds down.
+        surrogate: the neurons' surrogate, for training after the conversion; None, the default: ``surrogate.atan()``.
+        input_shape: shape of one sample; only needed without ``data``.
+        engine, seed, options: as in ``spikecore.Model``. The dtype, and on the torch engine the device, are the ANN's.
+
+    Returns:
+        ``Conversion``: ``model``, ``layers``, ``report(data)``.
+
+    Raises:
+        ConversionError: a layer or a call cannot be converted (the message names it and the remedy), the activations of
+            a layer are all zero, or the data are no batches of inputs.
+        ValueError: an option is out of range.
+
+    Sources: Diehl et al., Fast-classifying, high-accuracy spiking deep networks through weight and threshold balancing,
+    IJCNN 2015; Rueckauer et al., Conversion of continuous-valued deep networks to efficient event-driven networks for
+    image classification, 2017 (percentiles, reset by subtraction, batch norm); Kim et al., Spiking-YOLO, AAAI 2020
+    (thresholds per channel); Li et al., A free lunch from ANN, ICML 2021 ("mse"); Bu et al., ICLR 2022 (the charge).
+
+    Examples:
+        >>> snn = convert(ann, train_loader)
+        >>> snn.model(x, num_steps=32).spikes.mean(0)     # about ann(x)
+    """
+    if not 0.0 < percentile <= 100.0:
+        raise ValueError(f"convert: percentile={percentile!r} must be in (0, 100]")
+    if not 0.0 <= charge < 1.0:
+        raise ValueError(f"convert: charge={charge!r} must be a share of the threshold in [0, 1)")
+    module = traced(copy.deepcopy(ann).eval())
+    like = next(module.parameters(), torch.zeros(0))
+    batches = iter(()) if data is None else iter(batches_of(data))
+    first = next(batches, None)
+    sample = _sample(module, like, first, input_shape)
+    graph = folded(read(module, sample))
+    found = _thresholds(graph, module, itertools.chain([] if first is None else [first], batches), method, per)(
+        percentile, num_steps
+    )
+    built = build(graph, {name: values for name, (values, _) in found.items()}, charge, surrogate or atan())
+    if not isinstance(engine, Engine):
+        options.setdefault("dtype", str(like.dtype).rpartition(".")[2])
+        if engine == "torch":
+            options.setdefault("device", str(like.device))
+    model = Model(built.network, engine, seed, input_shape=tuple(sample.shape[1:]), **options)
+    _load(model, built)
+    layers = tuple(
+        ConvertedLayer(node.place, built.names[node.name], *found[node.name], node.name) for node in graph.activations()
+    )
+    return Conversion(model, layers, module)
+
+
+def _sample(module: fx.GraphModule, like: torch.Tensor, batch: Any, shape: Optional[Sizes]) -> torch.Tensor:
+    """Two samples that show the shapes of the network's signals."""
+    if batch is not None:
+        x = placed(batch, like)
+        if shape is not None and tuple(x.shape[1:]) != sample_shape("input_shape", shape):
+            raise ConversionError(f"convert: input_shape={shape!r}, but the data have samples of {tuple(x.shape[1:])}")
+        return x[:2] if len(x) > 1 else x.repeat(2, *(1,) * (x.ndim - 1))
+    if shape is None:
+        raise ConversionError("convert: neither data nor input_shape; pass batches of inputs")
+    return like.new_zeros((2, *sample_shape("input_shape", shape)))
+
+
+def _thresholds(graph: Graph, module: fx.GraphModule, batches: Iterable[Any], method: Method, per: str) -> Any:
+    """What gives the thresholds (channels,) of each activation and the share above them, after a look at the data."""
+    sought = {node.name: node for node in graph.activations() if node.does.threshold is None}
+    channels = {name: node.shape[0] if per == "channel" and len(node.shape) > 1 else 1 for name, node in sought.items()}
+    histograms = {name: Histogram(count) for name, count in channels.items()}
+    like, seen_any = next(module.parameters(), torch.zeros(0)), False
+
+    def seen(name: str, values: torch.Tensor) -> None:
+        if name in histograms:
+            histograms[name].add(values)
+
+    for batch in batches if sought else ():
+        observe(module, placed(batch, like), seen)
+        seen_any = True
+    if sought and not seen_any:
+        places = ", ".join(node.place for node in sought.values())
+        raise ConversionError(f"convert: no data to find thresholds by; pass batches of inputs. {places} needs them")
+
+    def found(percentile: float, num_steps: int) -> Dict[str, Tuple[Any, float]]:
+        result = {}
+        for node in graph.activations():
+            if node.name not in histograms:
+                result[node.name] = np.array([node.does.threshold]), 0.0
+                continue
+            values, clipped = per_channel(histograms[node.name], method, percentile, num_steps)
+            if not (values > 0.0).all():
+                raise ConversionError(
+                    f"{node.place}: all its activations are 0 on these data, so that it has no threshold; give data "
+                    "like those of the training, or remove the layer"
+                )
+            result[node.name] = np.minimum(values, math.inf if node.does.limit is None else node.does.limit), clipped
+        return result
+
+    return found
+
+
+def _load(model: Model, built: Built) -> None:
+    """Give the model its weights."""
+    state = model.state()
+    state["params"] = {
+        name: built.params[name].reshape(like.shape).astype(like.dtype) for name, like in state["params"].items()
+    }
+    model.load_state(state)
