@@ -42,10 +42,10 @@ from spikecore.api.layers.attention import SpikingSelfAttention as SpikingSelfAt
 from spikecore.api.layers.containers import Concat as Concat
 from spikecore.api.layers.containers import Residual as Residual
 from spikecore.api.layers.containers import Sequential as Sequential
-from spikecore.api.layers.joins import Add as Add
-from spikecore.api.layers.joins import Multiply as Multiply
 from spikecore.api.layers.count_pool import CountMaxPool1d as CountMaxPool1d
 from spikecore.api.layers.count_pool import CountMaxPool2d as CountMaxPool2d
+from spikecore.api.layers.joins import Add as Add
+from spikecore.api.layers.joins import Multiply as Multiply
 from spikecore.api.layers.linear import Dropout as Dropout
 from spikecore.api.layers.linear import Flatten as Flatten
 from spikecore.api.layers.linear import GradedSpikes as GradedSpikes
@@ -94,8 +94,8 @@ from spikecore.api.neurons import KLIF as KLIF
 from spikecore.api.neurons import LI as LI
 from spikecore.api.neurons import LIAF as LIAF
 from spikecore.api.neurons import PLIF as PLIF
-from spikecore.api.neurons import QIF as QIF
 from spikecore.api.neurons import PSN as PSN
+from spikecore.api.neurons import QIF as QIF
 from spikecore.api.neurons import SLSTM as SLSTM
 from spikecore.api.neurons import AdEx as AdEx
 from spikecore.api.neurons import Alpha as Alpha

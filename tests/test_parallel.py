@@ -311,11 +311,11 @@ class Net(torch.nn.Module):
         return total
 
 
-def modules_trained(kind, rank=None):
-    """Weights after 20 steps of Adam; ``rank``: of two that share each batch."""
+def modules_trained(kind, rank=None, wrap=torch.nn.parallel.DistributedDataParallel):
+    """Weights after 20 steps of Adam; ``rank``: of two that share each batch, by what ``wrap`` makes of the network."""
     torch.manual_seed(0)
     net = Net(modules()[kind]).double()
-    run = net if rank is None else torch.nn.parallel.DistributedDataParallel(net)
+    run = net if rank is None else wrap(net)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for i in range(20):
         first = 20 * (i % 4)
@@ -325,7 +325,8 @@ def modules_trained(kind, rank=None):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return {name: x.detach().numpy() for name, x in net.named_parameters()}
+    weights = {name: x.detach() for name, x in net.named_parameters()}
+    return {name: (x.full_tensor() if hasattr(x, "full_tensor") else x).numpy() for name, x in weights.items()}
 
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
@@ -444,7 +445,7 @@ def test_what_is_no_launcher_of_several_processes():
 
 
 def test_parallel_is_a_word():
-    with pytest.raises(ValueError, match="unknown parallel 'fsdp'. Known: data, none"):
-        model(dense()).fit(X, Y, num_steps=2, parallel="fsdp")
-    with pytest.raises(ValueError, match="unknown parallel 'fsdp'"):
-        model(dense()).evaluate(X, Y, num_steps=2, parallel="fsdp")
+    with pytest.raises(ValueError, match="unknown parallel 'ddp'. Known: data, fsdp, none"):
+        model(dense()).fit(X, Y, num_steps=2, parallel="ddp")
+    with pytest.raises(ValueError, match="unknown parallel 'ddp'"):
+        model(dense()).evaluate(X, Y, num_steps=2, parallel="ddp")

@@ -94,7 +94,7 @@ def train(
             result = everywhere(ranks, lambda: job.evaluate(model))
             figures = (f"{name} {value:.4f}" for name, value in result.items() if name.startswith("test_"))
             say(", ".join(figures))
-            pictures = [] if ranks.rank else _drawn(job, model)
+            pictures = [] if ranks.rank else _drawn(job, _trained(job) if model.executor.divides else model)
             if pictures:
                 say(f"pictures: {', '.join(pictures)}")
         if as_json and not ranks.rank:

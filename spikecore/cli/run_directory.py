@@ -30,6 +30,7 @@ from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
+from spikecore.api.training.together import check_memory
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
@@ -250,7 +251,7 @@ class Run:
         except ValueError as error:
             raise ConfigError([f"{self.name}: train.optimizer.{error}"]) from None
         way = Learning(train.learning, train.update_every)
-        processes = self.ranks.size if train.parallel == "data" else 1
+        processes = 1 if train.parallel == "none" else self.ranks.size
         try:
             way.check(model.engine, model.executor, self.loss, train.window, train.accumulate, processes)
         except ValueError as error:
@@ -266,6 +267,7 @@ class Run:
         options = self.config.train
         if options.memory is None:
             return None
+        check_memory(options.parallel, options.memory)
         way = Learning(options.learning, options.update_every)
         budget = budget_of(model.engine, way, options.memory, options.accumulate)
         batch = self.first(self.train_set, -(-self.config.data.batch_size // self.ranks.size))
@@ -291,10 +293,10 @@ class Run:
         options, callbacks = self.config.train, [lambda model, row: self._keep(model)]
         if options.early_stopping is not None:
             stopping: Any = options.early_stopping.make()  # type: ignore[attr-defined]
-            past, best = Past(self._file(BEST), model), self._file(BEST) if self.writes else None
+            past = Past(self._file(BEST), model)
             if any([stopping(past, row) for row in model.history]):  # a list: stopping must see every row
                 return
-            callbacks.insert(0, lambda model, row: stopping(Watched(best, model), row))
+            callbacks.insert(0, lambda model, row: stopping(Watched(self._saves(BEST, model), model), row))
         if model.epochs_done >= options.epochs:
             return
         callbacks.append(lambda model, row: say(epoch_line(row)))
@@ -302,8 +304,9 @@ class Run:
             with contextlib.ExitStack() as logs:
                 trackers = [logs.enter_context(tracker) for tracker in self.trackers()]
                 self._fit(model, (*callbacks, *trackers, *([] if watch is None else [watch])), progress)
-        except (KeyboardInterrupt, Terminated, RankLost):
-            self._keep_unfinished(model)
+        except (KeyboardInterrupt, Terminated, RankLost) as error:
+            if not (model.executor.divides and isinstance(error, RankLost)):  # the lost rank had a part of the weights
+                self._keep_unfinished(model)
             raise
 
     def _fit(self, model: Model, callbacks: Tuple[Callback, ...], progress: Optional[bool]) -> None:
@@ -336,7 +339,8 @@ class Run:
             ImportError: a package is missing; the message names the extra that brings it.
         """
         track = self.config.track
-        if not track.wanted or self.ranks.rank:
+        looks = not self.ranks.rank or self.config.train.parallel == "fsdp"  # which takes all ranks, though one writes
+        if not track.wanted or not looks:
             return []
         directory = Path() if self.directory is None else self.directory
         held_out: Any = self.test_set if self.held_out is None else self.held_out
@@ -358,9 +362,14 @@ class Run:
         """Whether this process writes files."""
         return self.directory is not None and self.ranks.rank == 0
 
+    def _saves(self, name: str, model: Model) -> Optional[Path]:
+        """Where this process calls ``model.save``: if the weights are divided, all do, and the first writes."""
+        return self._file(name) if self.writes or model.executor.divides else None
+
     def _keep(self, model: Model) -> None:
-        if self.directory is not None and self.writes:
-            model.save(self.directory / MODEL)
+        path = self._saves(MODEL, model)
+        if path is not None:
+            model.save(path)
             self._write(HISTORY, "".join(json_text(row) + "\n" for row in model.history))
 
     def _write(self, name: str, text: str) -> None:

@@ -21,6 +21,7 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.learning.steps import stepwise
 from spikecore.api.training.budgets import bytes_of
+from spikecore.api.training.together import Parallel
 from spikecore.cli.data_tables import PATHS, TABLES, AnyData
 from spikecore.cli.messages import ConfigError, problems
 from spikecore.cli.origins import Setting, leaves, lines_of, marked, settings
@@ -81,8 +82,10 @@ class Train(Section):
     learning: Literal["bptt", "eprop", "ottt", "rtrl"] = Field("bptt", description="rule that computes gradients")
     update_every: Optional[int] = Field(None, ge=1, description="steps between two updates of the weights")
     accumulate: int = Field(1, ge=1, description="batches whose mean gradient makes one update of the weights")
-    parallel: Literal["data", "none"] = Field(
-        "data", description="what processes that torchrun has started share: the samples of each batch, or nothing"
+    parallel: Parallel = Field(
+        "data",
+        description="what processes that torchrun has started share: the samples of each batch; 'fsdp': weights and "
+        "moments as well; or nothing",
     )
     save_within: Optional[float] = Field(
         None, gt=0, description="seconds from SIGTERM to the end of the process, even within a step of training"

@@ -126,10 +126,11 @@ class Tracker:
             model: the model.
             row: numbers by column, such as a row of the history; "epoch" counts from 1.
         """
+        looks = self.sample is not None and (writes(model) or model.executor.divides)  # divided weights take all ranks
+        seen = self.sample.seen(model, row) if self.sample is not None and looks else Seen({}, {})
         if not writes(model):
             return None
         self._open(model, [before for before in model.history if before["epoch"] < row["epoch"]], row["epoch"])
-        seen = Seen({}, {}) if self.sample is None else self.sample.seen(model, row)
         for before in self._past:
             self.scalars(before["epoch"], numbers_of(before))
         self.scalars(row["epoch"], {**numbers_of(row), **seen.rates})

@@ -114,7 +114,9 @@ def _block_names(stage: int) -> Dict[str, Names]:
     theirs, ours = f"stage{stage + 1}.{{i}}", f"{2 * stage + 1}.{{i}}"
     return {
         **(ssa_names if stage == 2 else qk_names)(theirs, ours),
-        **{f"{theirs}.mlp.{name}": f"{ours}.1.body.{i}" for name, i in (("fc1", 0), ("bn1", 1), ("fc2", 3), ("bn2", 4))},
+        **{
+            f"{theirs}.mlp.{name}": f"{ours}.1.body.{i}" for name, i in (("fc1", 0), ("bn1", 1), ("fc2", 3), ("bn2", 4))
+        },
     }
 
 

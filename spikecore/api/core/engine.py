@@ -245,7 +245,7 @@ class Engine(abc.ABC):
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
             **options: ``clip_norm``, ``window``, for metrics ``record``, ``ranks`` where several processes train, and
-                where asked for ``memory`` and ``accumulates``.
+                where asked for ``memory``, ``accumulates`` and ``divides`` (each rank holds a part of the weights).
         """
 
 
@@ -262,6 +262,19 @@ class Executor(abc.ABC):
     lr: float = 0.0  # learning rate of the next step
     #: Whether a training step whose loss is not finite leaves the weights as they are, on executors that carry.
     guarded: bool = False
+    #: Whether each rank holds a part of the weights only, so that all ranks together use, read and save them.
+    divides: bool = False
+
+    def attend(self) -> None:  # noqa: B027  (an executor that has its weights whole is not asked)
+        """Take part in a ``run`` of other ranks, without samples of one's own, where ranks divide the weights."""
+
+    def own_weights(self) -> Dict[str, Any]:
+        """What this rank holds of all weights, as NumPy arrays by name."""
+        return self.weights()
+
+    def shapes(self) -> Dict[str, Tuple[int, ...]]:
+        """The shapes of all weights by name."""
+        return {name: tuple(x.shape) for name, x in self.weights().items()}
 
     @abc.abstractmethod
     def step(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Literal, Optional, Tuple, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterator, List, Literal, Optional, Tuple, get_args
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.foreign import no_layer, shown
@@ -21,7 +21,7 @@ from spikecore.api.core.layer import (
     Tree,
     layer_name,
 )
-from spikecore.api.core.lowering import Trees, run_child
+from spikecore.api.core.lowering import Trees
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.printing import call, table
@@ -31,6 +31,9 @@ Join = Literal["add", "and", "iand"]
 
 class Container(Layer):
     """A layer with named children; its trees (params, buffers, state, recorded) have one entry per child, by name."""
+
+    #: Whether it runs the stages that ``Engine.lower`` makes of its children; else its ``run`` is its own business.
+    lowers: ClassVar[bool] = False
 
     def children(self) -> Iterator[Tuple[str, Layer]]:
         """The children by name, in order."""
@@ -107,6 +110,8 @@ class Sequential(Listed):
         TypeError: an entry is not a layer.
     """
 
+    lowers: ClassVar[bool] = True
+
     @property
     def input_shape(self) -> Optional[Shape]:
         return self.layers[0].input_shape if self.layers else None
@@ -151,6 +156,8 @@ class Sequential(Listed):
 class Branches(Container):
     """A container whose children all receive the same input; a subclass defines how their outputs are merged."""
 
+    lowers: ClassVar[bool] = True
+
     @abc.abstractmethod
     def merged_shape(self, shape: Shape, shapes: Dict[str, Shape]) -> Shape:
         """Shape of one output sample, from the shapes of the input and of the children's outputs by name."""
@@ -177,8 +184,8 @@ class Branches(Container):
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         state, trees = checked_state(run, self, state), Trees()
         parts = {
-            name: trees.add(name, run_child(run, name, layer, params, buffers, state, x))
-            for name, layer in self.children()
+            stage.covers[0]: trees.update(stage.run(run, params, buffers, state, x))  # side by side, each is alone
+            for stage in run.engine.lower(self)
         }
         return trees.result(self.merge(run.engine.xp, x, parts, before=2))
 

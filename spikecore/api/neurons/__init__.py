@@ -34,10 +34,10 @@ from spikecore.api.neurons.recurrent import Recurrent as Recurrent
 from spikecore.api.neurons.recurrent import RLeaky as RLeaky
 from spikecore.api.neurons.recurrent import RSynaptic as RSynaptic
 from spikecore.api.neurons.refractory import Refractory as Refractory
-from spikecore.api.neurons.sigma_delta import SigmaDelta as SigmaDelta
 from spikecore.api.neurons.resonate import BalancedResonateAndFire as BalancedResonateAndFire
 from spikecore.api.neurons.resonate import ResonateAndFire as ResonateAndFire
 from spikecore.api.neurons.short_term import TsodyksMarkram as TsodyksMarkram
+from spikecore.api.neurons.sigma_delta import SigmaDelta as SigmaDelta
 from spikecore.api.neurons.state_space import StateSpace as StateSpace
 from spikecore.api.neurons.stepper import Stepper as Stepper
 from spikecore.api.neurons.synaptic import Synaptic as Synaptic

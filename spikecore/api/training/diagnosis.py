@@ -181,7 +181,7 @@ def _firing(layers: List[Tuple[str, Layer]], engine: Any, out: Any) -> Iterator[
 def origin(model: Any, loss: Any, kept: Placed) -> str:
     """Where a loss that is not finite comes from: a weight, or a layer with its time step; "" if nothing says."""
     executor = model.executor
-    if not executor.carries:
+    if not executor.carries or executor.divides:
         return ""
     found = broken(model.params())
     if found:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, Optional
 
 from spikecore.api.core.layer import Key
-from spikecore.api.core.ranks import Ranks
+from spikecore.api.core.ranks import RankError, Ranks
 from spikecore.api.functional.loss import scalar
 from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.training.batching import Feed
-from spikecore.api.training.data import placed
+from spikecore.api.training.data import Placed, placed
 from spikecore.api.training.history import Row
-from spikecore.api.training.shards import parts
+from spikecore.api.training.shards import Part, parts
 from spikecore.progress import Progress, length
 
 
@@ -73,7 +73,8 @@ def evaluate(
     """
     ranks = Ranks() if ranks is None else ranks
     own, shown = Average(), progress if ranks.rank == 0 else False
-    ranks.alike(lambda: _evaluate(own, model, data, loss, metrics, feed, shown, ranks))
+    together = (lambda run: run()) if model.executor.divides else ranks.alike
+    together(lambda: _evaluate(own, model, data, loss, metrics, feed, shown, ranks))
     mean = Average()
     for samples, sums in ranks.gathered((own.samples, own.sums)):
         mean.samples += samples
@@ -86,17 +87,53 @@ def evaluate(
 def _evaluate(
     mean: Average, model: Any, data: Any, loss: Any, metrics: Metrics, feed: Feed, progress: Any, ranks: Ranks
 ) -> None:
-    bar, done = Progress("evaluate", length(data), progress), 0
-    for part in bar.over(parts(data, feed, loss, ranks, empty=True)):
-        first = done + part.before
-        done += part.whole or 0
-        if part.samples == 0:  # fewer samples than ranks
-            continue
-        key = Key((model.seed, "evaluate"), first)
-        x, steps, targets, lengths, _ = placed(model, feed, loss, part[:3], key)
-        out = model.executor.run(x, steps=steps, record="last")
+    bar, executor = Progress("evaluate", length(data), progress), model.executor
+
+    def count(batch: Placed) -> None:
+        x, steps, targets, lengths, _ = batch
+        out = executor.run(x, steps=steps, record="last")
         targets = model.engine.asarray(targets, dtype=target_dtype(targets))
         value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))
-        done += int(x.shape[1]) if part.whole is None else 0
         bar.update(**mean.shown())
+
+    given = _placed(model, feed, loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
+    if executor.divides and ranks.size > 1:
+        _in_step(given, count, executor.attend, ranks)
+        return
+    for batch in filter(None, given):
+        count(batch)
+
+
+def _placed(model: Any, feed: Feed, loss: Any, given: Iterable[Part]) -> Iterator[Optional[Placed]]:
+    """Parts of batches on the engine; None for one without samples, where a batch has fewer than there are ranks."""
+    done = 0
+    for part in given:
+        key = Key((model.seed, "evaluate"), done + part.before)
+        batch = None if part.samples == 0 else placed(model, feed, loss, part[:3], key)
+        done += int(batch.x.shape[1]) if batch is not None and part.whole is None else part.whole or 0
+        yield batch
+
+
+def _in_step(
+    given: Iterator[Optional[Placed]], count: Callable[[Placed], None], attend: Callable[[], None], ranks: Ranks
+) -> None:
+    """Count batches where every run needs all ranks: a rank attends where it has no samples, and no batch any more."""
+    error: Optional[Exception] = None
+    while True:
+        batch, ended = None, False
+        if error is None:
+            try:
+                batch = next(given)
+            except StopIteration:
+                ended = True
+            except Exception as raised:
+                error = raised
+        if all(row[0] for row in ranks.meet(error, float(ended))):
+            return
+        try:
+            attend() if batch is None else count(batch)
+        except RankError:
+            raise
+        except Exception as raised:  # of the loss or a metric; all ranks hear of it when they meet
+            error = raised

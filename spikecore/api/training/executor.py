@@ -167,7 +167,15 @@ class NetworkExecutor(Executor):
     def run(self, inputs: Any, state: Any = None, *, steps: Optional[int] = None, record: Any = ()) -> Output:
         trains = self.optimizer is not None  # then what it validates goes the same way each time, too
         run = Pass(self.engine, steps, record=record_option(self.network, record), repeating=trains)
-        return forward(self.network, run, self.params, self.buffers, self.engine.asarray(inputs), state)[0]
+        return forward(self.network, run, self.used(), self.buffers, self.engine.asarray(inputs), state)[0]
+
+    def used(self) -> Params:
+        """The parameters as a pass takes them."""
+        params: Params = self.params
+        return params
+
+    def shapes(self) -> Dict[str, Tuple[int, ...]]:
+        return {name: tuple(x.shape) for name, x in leaves(self.params)}
 
     def weights(self) -> Dict[str, Any]:
         return {name: self.engine.to_numpy(x).copy() for name, x in flatten(self.params).items()}
@@ -183,7 +191,7 @@ class NetworkExecutor(Executor):
         }
 
     def load(self, state: Dict[str, Any]) -> None:
-        params = fitting("params", state["params"], self.params)
+        params = fitting("params", state["params"], self.params)  # by shapes, which divided weights have as a whole
         buffers = fitting("buffers", state["buffers"], self.buffers)
         step, lr, slots = whole_number("step", state["step"], 0), state["lr"], self._fitting_slots(state)
         if step > MOST_STEPS:

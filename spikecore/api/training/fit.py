@@ -111,7 +111,7 @@ class Training:
         model, complete = self.model, False
         history: History = model.history
         model.executor.guarded = self.feed.check_finite
-        looks = self.learning.whole and model.executor.carries
+        looks = self.learning.whole and model.executor.carries and not model.executor.divides
         self.diagnosis = Diagnosis(model, self.loss, self.window, looks)
         if self.first_rank:
             self.diagnosis.of_network()
@@ -182,7 +182,9 @@ class Training:
 
         The loss does not tell: a membrane that is NaN never fires, and a weight that no spike meets adds nothing.
         """
-        found = broken(self.model.params())
+        found = broken(self.model.executor.own_weights())
+        if self.model.executor.divides:
+            found = next(filter(None, self.ranks.gathered(found)), [])
         if found:
             raise DivergedError(
                 f"{found[0]} holds NaN or infinity after epoch {epoch + 1}: training has diverged. Continue from an "

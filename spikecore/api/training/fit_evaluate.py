@@ -24,7 +24,7 @@ from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
 from spikecore.api.training.resuming import check_resume, keeps_moments
 from spikecore.api.training.shards import sharded
-from spikecore.api.training.together import Parallel, compare, ranks_for
+from spikecore.api.training.together import Parallel, check_memory, compare, ranks_for
 from spikecore.arguments import ArrayLike, HostArray, Size, checked
 
 if TYPE_CHECKING:
@@ -224,11 +224,13 @@ class FitEvaluate(OwnLoop):
             x, y = validation  # type: ignore[misc]
             validation = self._batches(x, y, feed, batch_size)
         ranks = ranks_for(self.engine, parallel)
+        check_memory(parallel, memory)
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
         way.check(self.engine, self.executor, loss, window, accumulate, ranks.size)
         own: Any = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
         own.update({"ranks": ranks} if ranks.size > 1 else {})
+        own.update({"divides": True} if ranks.size > 1 and parallel == "fsdp" else {})
         own.update({} if memory is None else budget_of(self.engine, way, memory, accumulate))
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **own)
         self.metric = metric

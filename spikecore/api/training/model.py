@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import copy, deepcopy
 from dataclasses import replace
 from typing import (
@@ -351,7 +352,7 @@ class Model(FitEvaluate):
 
     def _counts(self) -> Dict[str, int]:
         """The number of entries of each parameter."""
-        return {name: x.size for name, x in self.params().items()}
+        return {name: math.prod(shape) for name, shape in self.executor.shapes().items()}
 
     def _size(self) -> str:
         return f"{sum(self._counts().values()):,}" if self._executor is not None else "unbuilt"

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Literal, get_args
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.ranks import RankError, Ranks, launched
 
-Parallel = Literal["data", "none"]
+Parallel = Literal["data", "fsdp", "none"]
 
 
 def ranks_for(engine: Any, parallel: str) -> Ranks:
@@ -19,7 +19,7 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
 
     Args:
         engine: the engine.
-        parallel: "data", or "none" for this process alone.
+        parallel: "data" or "fsdp", or "none" for this process alone.
 
     Raises:
         ValueError: ``parallel`` is something else.
@@ -40,6 +40,19 @@ def ranks_for(engine: Any, parallel: str) -> Ranks:
     return ranks
 
 
+def check_memory(parallel: str, memory: Any) -> None:
+    """Refuse a memory budget for weights that are divided among processes.
+
+    Raises:
+        ValueError: names the remedies.
+    """
+    if parallel == "fsdp" and memory is not None:
+        raise ValueError(
+            f"memory={memory!r} is planned for whole weights, and parallel='fsdp' divides them among processes: leave "
+            "memory out and take smaller batches with accumulate, or train with parallel='data'"
+        )
+
+
 def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any) -> None:
     """Refuse, on all ranks alike, to train together if anything differs that all must have in common.
 
@@ -54,8 +67,7 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
     """
     if ranks.size == 1:
         return
-    state = model.executor.state()
-    arrays = {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
+    executor = model.executor
     ranks.compare(
         {
             "spikecore": sys.modules["spikecore"].__version__,
@@ -69,8 +81,8 @@ def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any
             "validation": described(validation),
             "epochs done": text(model.epochs_done),
             "batches done": text(0 if model.unfinished is None else model.unfinished.batches),
-            "step": text(state["step"]),
-            "digest of the weights": digest(arrays),
+            "step": text(executor.steps_done),
+            "digest of the weights": executor.placed if executor.divides else digest_of(executor.state()),
         }
     )
 
@@ -83,7 +95,8 @@ def check_weights(model: Any, ranks: Ranks) -> None:
     """
     if ranks.size == 1:
         return
-    digests = ranks.gathered(digest(model.params()))
+    executor = model.executor
+    digests = ranks.gathered(executor.placed if executor.divides else digest(model.params()))
     for rank, own in enumerate(digests):
         if own != digests[0]:
             raise RankError(
@@ -112,6 +125,13 @@ def described(data: Any) -> str:
     if hasattr(samples, "__len__"):
         words.append(f"from {len(samples)}")
     return repr(data) if type(data).__module__.startswith("spikecore.") else " ".join(words)
+
+
+def digest_of(state: Dict[str, Any]) -> str:
+    """A short text that differs if the arrays of a training state differ."""
+    return digest(
+        {f"{part}/{name}": x for part in ("params", "buffers", "optimizer") for name, x in state[part].items()}
+    )
 
 
 def digest(arrays: Dict[str, Any]) -> str:

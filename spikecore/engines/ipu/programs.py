@@ -222,5 +222,5 @@ class Stages:
         if missing:
             raise ValueError(
                 f"pipeline: layer {missing[0]!r} was never entered by itself, so no stage begins there; a container "
-                "of your own must run its layers with containers.run_child"
+                "of your own must run its layers with spikecore.api.core.lowering.run_child"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import ExitStack
 from typing import Any, Callable, ContextManager, Dict, Literal, Optional, Tuple
 
@@ -15,7 +16,7 @@ from spikecore.api.core.random import CHUNK, arrange, fill, plan, stream
 from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
-from spikecore.api.layers.containers import Container, stages_of
+from spikecore.api.layers.containers import Container, Sequential, stages_of
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
@@ -30,7 +31,7 @@ from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
 from spikecore.engines.torch.namespace import words
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
-from spikecore.engines.torch.ranks import ranks_of
+from spikecore.engines.torch.ranks import divides, ranks_of
 from spikecore.engines.torch.recompute import grouped
 
 DTYPES = ("float32", "float64")
@@ -70,6 +71,7 @@ class TorchEngine(Lowers, Engine):
     sparse_backward: float = 0.0
     precision: str = FULL
     checkpoint_layers: Optional[int] = None
+    gathers: bool = False  # whether weights are divided among ranks, so that each layer gathers its own
 
     def __init__(
         self,
@@ -253,15 +255,21 @@ class TorchEngine(Lowers, Engine):
                 for stage in stages
             ]
             stages = tuple(stage for some in alone for stage in some)
-        return stages if self.checkpoint_layers is None else grouped(stages, self.checkpoint_layers)
+        if self.gathers:
+            from spikecore.engines.torch.gathering import gathering
+
+            stages = gathering(stages, network)
+        if self.checkpoint_layers is None or not isinstance(network, Sequential):  # branches do not follow each other
+            return stages
+        return grouped(stages, self.checkpoint_layers)
 
     def keeping(self) -> TorchEngine:
-        """The engine without ``checkpoint_layers``. Its words stay: ``across`` may have made them those of ranks."""
+        """The engine without ``checkpoint_layers``, and with all else that it has, such as words of several ranks."""
         if self.checkpoint_layers is None:
             return self
-        other: Any = self._like(checkpoint_layers=None)
-        other.xp, other.whole_batch = self.xp, self.whole_batch
-        return other  # type: ignore[no-any-return]
+        other = copy.copy(self)
+        other.checkpoint_layers = None
+        return other
 
     def autocast(self) -> ContextManager[Any]:
         """A context in which torch's own modules compute in the engine's ``precision``."""
@@ -318,6 +326,15 @@ class TorchEngine(Lowers, Engine):
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
+        if options.pop("divides", False):
+            if not divides():
+                raise NotImplementedError(
+                    f"parallel='fsdp' needs torch 2.6, and this is {torch.__version__}: install a newer one, or train "
+                    "with parallel='data'"
+                )
+            from spikecore.engines.torch.divided_executor import DividedExecutor
+
+            return DividedExecutor(self, network, params, buffers, loss, optimizer, **options)
         from spikecore.engines.torch.executor import TorchExecutor
 
         return TorchExecutor(self, network, params, buffers, loss, optimizer, **options)

@@ -37,8 +37,7 @@ class TorchExecutor(NetworkExecutor):
     reduction: Optional[Reduction] = None  # of the gradients of several ranks
 
     def place(self, params: Params, buffers: Tree) -> None:
-        super().place(params, buffers)
-        self.params = map_leaves(torch.Tensor.detach, self.params)
+        self.params, self.buffers = self._on_device(params), map_leaves(self._copied, buffers)
         flat = leaves(self.params)
         self.size = sum(x.numel() for _, x in flat)
         trained = {name: x.requires_grad_() for name, x in flat if self.optimizer is None or name in self.trained}
@@ -46,9 +45,20 @@ class TorchExecutor(NetworkExecutor):
         self.torch_optimizer = self._build(trained) if self.optimizer and trained else None
         if self.reduction is not None:
             self.reduction.close()
-        self.reduction = Reduction(self.leaves) if self.ranks.size > 1 else None
+        self.reduction = self._reduced(self.leaves) if self.ranks.size > 1 else None
         scales = self.torch_optimizer is not None and self.engine.precision == "fp16"
         self.scaler = Scaler(self.engine.device) if scales else None
+
+    def _copied(self, x: Any) -> Any:
+        return self.engine.asarray(x.copy()).detach()
+
+    def _on_device(self, params: Params) -> Params:
+        """Weights as the leaves that are trained."""
+        return map_leaves(self._copied, params)  # type: ignore[no-any-return]
+
+    def _reduced(self, weights: List[Any]) -> Optional[Reduction]:
+        """What sums the gradients of weights over all ranks, behind the backward pass."""
+        return Reduction(weights)
 
     @property
     def skipped(self) -> int:
@@ -109,12 +119,12 @@ class TorchExecutor(NetworkExecutor):
         buffers = self.buffers if self.moved is None else self.moved
         with torch.enable_grad():
             run = self.training_pass(steps, key)
-            operands = (self.params, buffers, x, y, state, lengths)
+            operands = (self.used(), buffers, x, y, state, lengths)
             parts = 1
             if self.memory is not None:
                 means = self.planned(run, *operands).means
                 run, parts = replace(run, engine=means.engine(self.engine)), means.parts
-            if self.reduction is not None:
+            if self.ranks.size > 1:
                 run = replace(run, engine=across(run.engine, self.ranks, whole or int(x.shape[1])))
             value, (out, buffers) = objective_by_parts(parts, self.network, self.loss, run, *operands)
         if self.reduction is not None and last:

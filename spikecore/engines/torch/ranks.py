@@ -21,6 +21,11 @@ def ranks_of() -> Ranks:
     return Ranks()
 
 
+def divides() -> bool:
+    """Whether the installed torch can divide weights among ranks as ``gathering.py`` needs it."""
+    return tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 6)
+
+
 def collective(method: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator of functions that wait for other ranks: says that one has ended in the place of what torch says."""
 
