@@ -11,6 +11,12 @@ _SPIKES = "leave it out: behind a connection stands a neuron, e.g. sc.Leaky(beta
 ELSEWHERE: Dict[str, str] = {
     **dict.fromkeys(("LIF", "LIFNode", "LIFCell", "LIFNeuron"), _NEURON),
     **dict.fromkeys(("ReLU", "GELU", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"), _SPIKES),
+    **{
+        name: f"write sc.{ours}BatchNorm1d or 2d"
+        for ours, names in (("ThresholdDependent", ("tdBN", "TDBN", "tdBatchNorm")), ("TemporalEffective", ("TEBN",)))
+        for name in names
+    },
+    "GlobalAveragePooling2D": "write sc.GlobalAvgPool()",
     "Dense": "write sc.Linear(in_features, out_features)",
     "Input": "leave it out: write sc.Model(net, input_shape=(1, 28, 28)), where the first layer does not say it",
     "CrossEntropyLoss": "write sc.functional.ce_rate_loss(), or ce_membrane_loss() for readouts that do not fire",

@@ -239,6 +239,9 @@ REFUSED = {
     "no linear layer": (
         sc.Sequential(sc.Linear(6, 3), sc.LayerNorm(3), sc.Leaky()), {"trace": "factorised"},
         "LayerNorm.*is not linear"),
+    "no linear layer, without weights": (
+        sc.Sequential(sc.Linear(6, 3), sc.LayerNorm(3, affine=False), sc.Leaky()), {"trace": "factorised"},
+        "layer 1 .LayerNorm. is not linear"),
     "statistics": (
         sc.Sequential(sc.Linear(6, 3), sc.BatchNorm1d(3), sc.Leaky()), {}, "layer 1 has running statistics"),
     "dropout": (

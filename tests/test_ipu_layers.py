@@ -185,3 +185,24 @@ def test_averages_are_padded_as_on_torch(pool, shape):
                     (sc.get_engine("ipu", simulate=True), "torch"))  # fmt: skip
     np.testing.assert_array_equal(ours.spikes.numpy(), theirs.spikes.detach().numpy())
     gradients_agree(pooled(pool, space=len(shape) - 1), shape)
+
+
+# ---- layers that change the size of maps, or normalise -------------------------------------------------------------
+
+RESIZED = {
+    "transposed": ((1, 4, 4), sc.ConvTranspose2d(1, 3, 3, stride=2, output_padding=1), sc.AdaptiveMaxPool2d((2, 3))),
+    "transposed-1d": ((1, 6), sc.ConvTranspose1d(1, 3, 3, 2, padding=1, dilation=2), sc.AdaptiveAvgPool1d(4)),
+    "groups": ((1, 6, 6), sc.Conv2d(1, 4, 3), sc.GroupNorm(2, 4), sc.Upsample(size=(5, 3), mode="bilinear")),
+    "instances": ((1, 4, 4), sc.Conv2d(1, 4, 3), sc.InstanceNorm2d(4), sc.Upsample(scale_factor=2), sc.ZeroPad2d(1)),
+    "threshold": ((1, 4, 4), sc.Conv2d(1, 4, 3), sc.ThresholdDependentBatchNorm2d(4, 0.3), sc.Identity()),
+    "time": ((1, 4, 4), sc.Conv2d(1, 4, 3), sc.TemporalEffectiveBatchNorm2d(4, 6)),
+    "cubes": ((1, 4, 4, 3), sc.Conv3d(1, 4, 2), sc.BatchNorm3d(4), sc.AvgPool3d(2, 1)),
+}
+
+
+@pytest.mark.parametrize(("shape", "layers"), [(x[0], x[1:]) for x in RESIZED.values()], ids=RESIZED)
+def test_they_pass_the_check_and_learn_as_on_torch(shape, layers):
+    network = sc.Sequential(*layers, sc.Leaky(threshold=0.3), sc.GlobalAvgPool(), sc.Leaky(threshold=0.1))
+    gradients_agree(network, shape)
+    x, y = np.random.default_rng(1).random((4, *shape), dtype="float32"), np.arange(4) % 3
+    fitted(model(network, input_shape=shape), [(x, y)], num_steps=6)  # the check comes first, and refuses

@@ -231,6 +231,9 @@ REFUSED = [
     (sc.Sequential(sc.Concat(sc.Linear(4, 4), sc.Linear(4, 4))), (4,), r"layer 0 \(Concat\).*Residual"),
     (sc.Sequential(sc.Multiply(sc.Linear(4, 4), sc.Linear(4, 4))), (4,), r"layer 0 \(Multiply\).*Add"),
     (sc.Sequential(sc.Residual(sc.Linear(4, 4), join="iand")), (4,), r"layer 0 \(Residual\).*join='add'"),
+    (sc.GroupNorm(1, 4), (4,), r"layer groupnorm \(GroupNorm\): NIR has no such node; train without it"),
+    (sc.GlobalAvgPool(), (2, 4, 4), r"\(GlobalAvgPool\).*use AvgPool2d with the size of the map and a Flatten"),
+    (sc.Upsample(scale_factor=2), (1, 4, 4), r"layer upsample \(Upsample\).*use a Linear"),
     (sc.ALIF(), (4,), r"layer alif \(ALIF\): NIR has no such node; replace it by Leaky"),
     (sc.Recurrent(sc.ALIF(), sc.OneToOne()), (4,), r"layer recurrent.neuron \(ALIF\)"),
     (sc.Recurrent(sc.RLeaky(linear_features=4), sc.OneToOne()), (4,), r"layer recurrent.neuron \(RLeaky\)"),
@@ -275,3 +278,10 @@ def test_models_need_no_torch():
     assert (
         subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout == "False\n"
     )
+
+
+def test_an_identity_is_no_node():
+    plain = [sc.Linear(4, 3), sc.IF(threshold=0.5)]
+    graph, _ = graph_of(sc.Model(sc.Sequential(plain[0], sc.Identity(), plain[1])))
+    assert [type(node).__name__ for node in graph.nodes.values()].count("Affine") == 1
+    assert len(graph.nodes) == len(graph_of(sc.Model(sc.Sequential(*plain)))[0].nodes)

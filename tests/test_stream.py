@@ -168,6 +168,10 @@ MAPS = [
     (sc.Linear(150, 67), (150,)),
     (sc.BatchNorm2d(2), (2, 9, 9)),
     (sc.GradedSpikes(3), (3, 40)),
+    (sc.AdaptiveMaxPool2d((3, 2)), (2, 9, 8)),
+    (sc.AdaptiveAvgPool1d(3), (2, 7)),  # windows of three, two apart
+    (sc.GlobalAvgPool(), (3, 8, 4)),
+    (sc.Sequential(sc.ThresholdDependentBatchNorm2d(2, threshold=0.5), sc.Identity()), (2, 9, 9)),
 ]
 
 

@@ -8,7 +8,7 @@ import spikecore as sc
 from spikecore import functional, spikegen
 from spikecore.api.core import rules
 from spikecore.api.functional import loss as losses
-from spikecore.api.layers import containers
+from spikecore.api.layers import containers, resizing
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
 from spikecore.api.training import optimizers as optim
@@ -126,6 +126,73 @@ def the_first_branch_is_left_out_of_a_sum(patch):
 @mutant(test_joins.check_join, "multiply")
 def branches_are_added_instead(patch):
     patch.setattr(sc.Multiply, "operation", sc.Add.operation)
+
+
+def case_of(name):
+    return next(case for case in cases.LAYERS if case.name == name)
+
+
+@mutant(test_layers.check_layer, case_of("GroupNorm"))
+def all_channels_are_one_group(patch):
+    patch.setattr(sc.GroupNorm, "_groups", lambda self: 1)
+
+
+@mutant(test_layers.check_layer, case_of("InstanceNorm1d"))
+def steps_of_a_channel_are_normalised_together(patch):
+    def apply(self, engine, params, buffers, x, *, train, key):
+        y = engine.xp.batch_norm(x, None, params.weight, params.bias, (0, 3), self.eps)
+        return y, buffers
+
+    patch.setattr(sc.InstanceNorm1d, "apply", apply)
+
+
+@mutant(test_layers.check_temporal_effective, case_of("TemporalEffectiveBatchNorm1d"))
+def the_scale_of_a_step_is_that_of_the_one_before(patch):
+    right = sc.TemporalEffectiveBatchNorm1d.apply
+
+    def apply(self, engine, params, *arguments, **options):
+        scale = engine.xp.concat([params.scale[-1:], params.scale[:-1]], axis=0)
+        return right(self, engine, params.replace(scale=scale), *arguments, **options)
+
+    patch.setattr(sc.TemporalEffectiveBatchNorm1d, "apply", apply)
+
+
+@mutant(test_layers.check_threshold_dependent, case_of("ThresholdDependentBatchNorm1d"))
+def the_first_weight_forgets_the_threshold(patch):
+    right = sc.ThresholdDependentBatchNorm1d._first
+    patch.setattr(
+        sc.ThresholdDependentBatchNorm1d, "_first", lambda self, key: right(sc.ThresholdDependentBatchNorm1d(5), key)
+    )
+
+
+@mutant(test_layers.check_layer, case_of("AdaptiveAvgPool1d"))
+def adaptive_windows_end_too_early(patch):
+    def windows(self, space):
+        return [[(i * n // m, (i + 1) * n // m) for i in range(m)] for n, m in zip(space, self.output_size)]
+
+    patch.setattr(sc.AdaptiveAvgPool1d, "windows", windows)
+
+
+@mutant(test_layers.check_layer, case_of("Upsample-bilinear"))
+def interpolation_starts_at_the_corner(patch):
+    right = resizing._interpolation
+    patch.setattr(resizing, "_interpolation", lambda mode, n, out, corners: right(mode, n, out, True))
+
+
+@mutant(test_layers.check_layer, case_of("ZeroPad2d"))
+def left_and_right_are_exchanged(patch):
+    right = sc.ZeroPad2d._borders
+    patch.setattr(sc.ZeroPad2d, "_borders", lambda self: tuple(border[::-1] for border in right(self)))
+
+
+@mutant(test_layers.check_layer, case_of("ConvTranspose1d"))
+def the_kernel_is_flipped(patch):
+    right = sc.ConvTranspose1d.apply
+
+    def apply(self, engine, params, *arguments, **options):
+        return right(self, engine, params.replace(weight=engine.xp.flip(params.weight, axis=2)), *arguments, **options)
+
+    patch.setattr(sc.ConvTranspose1d, "apply", apply)
 
 
 def dropout(mask_shape, scale=lambda p: 1.0 / (1.0 - p)):

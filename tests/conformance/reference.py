@@ -232,23 +232,17 @@ def conv(x, weight, bias, stride, padding, dilation, groups):
 
 
 def conv_transpose(x, weight, bias, stride, padding, output_padding, dilation, groups):
-    """Every value of x adds the filter, scaled, where the windows of the result would lie that a ``conv`` meets."""
-    kernel, ones = weight.shape[2:], (1,) * (x.ndim - 2)
-    whole = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(x.shape[2:], stride, dilation, kernel)]
-    size = [n - 2 * p + extra for n, p, extra in zip(whole, padding, output_padding)]
-    rows = weight.shape[0] // groups
-    y = np.zeros((len(x), weight.shape[1] * groups, *(n + max(0, e) for n, e in zip(whole, output_padding))))
-    for channel in range(weight.shape[0]):
-        first = channel // rows * weight.shape[1]
-        for at in np.ndindex(*x.shape[2:]):
-            for place in np.ndindex(*kernel):
-                where = tuple(a * s + i * d for a, s, i, d in zip(at, stride, place, dilation))
-                share = weight[(channel, slice(None), *place)]
-                y[(slice(None), slice(first, first + len(share)), *where)] += (
-                    x[(slice(None), channel, *at)][:, None] * share
-                )
-    y = y[(slice(None), slice(None), *(slice(p, p + n) for p, n in zip(padding, size)))]
-    return y if bias is None else y + bias.reshape(-1, *ones)
+    """Every value of x adds the filter, scaled, where the window would lie that a ``conv`` makes this value of."""
+    geometry = list(zip(x.shape[2:], weight.shape[2:], stride, dilation))
+    whole = [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in geometry]
+    y = np.zeros((len(x), weight.shape[1] * groups, *(n + extra for n, extra in zip(whole, output_padding))))
+    for place in np.ndindex(*weight.shape[2:]):
+        where = tuple(slice(i * d, i * d + (n - 1) * s + 1, s) for i, (n, _, s, d) in zip(place, geometry))
+        filters = np.split(weight[(slice(None), slice(None), *place)], groups)
+        shares = [np.einsum("bc...,cf->bf...", part, own) for part, own in zip(np.split(x, groups, axis=1), filters)]
+        y[(slice(None), slice(None), *where)] += np.concatenate(shares, axis=1)
+    y = y[(slice(None), slice(None), *(slice(p, n - p) for n, p in zip(y.shape[2:], padding)))]
+    return y if bias is None else y + bias.reshape(-1, *(1 for _ in stride))
 
 
 # ---- random numbers ------------------------------------------------------------------------------------------------

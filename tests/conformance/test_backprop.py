@@ -93,6 +93,9 @@ MAPS = {
         sc.Conv2d(4, 2, 3), sc.Flatten(), sc.Synaptic(threshold=sc.learn(0.3))), ("0", "2")),
     "factorised-pooled": ("factorised", sc.Sequential(
         sc.Conv2d(4, 2, 3), sc.AvgPool2d(2), sc.Leaky(beta=sc.learn(0.7), threshold=0.3)), ("0", "2")),
+    "factorised-transposed": ("factorised", sc.Sequential(
+        sc.InstanceNorm2d(4), sc.ConvTranspose2d(4, 2, 3, stride=2), sc.AdaptiveAvgPool2d((3, 4)),
+        sc.Leaky(threshold=0.3)), ("1", "3")),
     "factorised-chain": ("factorised", sc.Sequential(
         sc.Conv2d(4, 2, 3), sc.Flatten(), sc.Linear(24, 6), sc.GradedSpikes(6), sc.Leaky(threshold=0.1)),
         ("0", "2", "3", "4")),

@@ -140,6 +140,44 @@ def test_dtype_in_is_dtype_out(engine32, case):
         }
 
 
+def check_temporal_effective(engine, case):
+    """A BatchNorm over all steps, each of which is then scaled: outputs and gradients."""
+    layer, x, params = case.layer, normal(8, 3, *case.shape), weights(case)
+    leaves = {name: torch.tensor(a, requires_grad=True) for name, a in params.items()}
+    inputs = torch.tensor(x, requires_grad=True)
+    y = norm(layer, leaves, inputs.flatten(0, 1)).unflatten(0, (8, 3))
+    y = y * leaves["scale"].reshape(-1, *(1,) * (y.ndim - 1))
+    found = run(engine, layer, x, params=params, train=True).outputs
+    assert_close(found, y.detach().numpy(), 1e-12)
+    (y * torch.tensor(cotangents(Tree(outputs=found)).outputs)).sum().backward()
+    _, grads = differentiate(engine, layer, x, params=params, train=True, weigh=("outputs",))
+    assert_close(grads.inputs, inputs.grad.numpy(), 1e-11)
+    assert_trees_close(grads.params, Tree({name: leaf.grad.numpy() for name, leaf in leaves.items()}), 1e-11)
+
+
+def check_threshold_dependent(engine, case):
+    """Before training, currents have the threshold's size, whatever comes in."""
+    layer = case.layer
+    found = run(engine, layer, 5.0 * normal(200, 3, *case.shape) + 2.0, train=True).outputs
+    axes = (0, 1, *range(3, found.ndim))
+    assert_close(found.std(axes), np.full(layer.num_features, layer.alpha * layer.threshold), 1e-4)
+    assert abs(found.mean(axes)).max() < 1e-12
+
+
+LAYERS_BY_TIME = [case for case in cases.LAYERS if case.name.startswith("TemporalEffective")]
+LAYERS_BY_THRESHOLD = [case for case in cases.LAYERS if case.name.startswith("ThresholdDependent")]
+
+
+@pytest.mark.parametrize("case", LAYERS_BY_TIME, ids=repr)
+def test_temporal_effective(engine, case):
+    check_temporal_effective(engine, case)
+
+
+@pytest.mark.parametrize("case", LAYERS_BY_THRESHOLD, ids=repr)
+def test_threshold_dependent(engine, case):
+    check_threshold_dependent(engine, case)
+
+
 def check_batch_norm(engine, case):
     """Five batches of training, then evaluation: outputs and running statistics are torch's."""
     kind = torch.nn.BatchNorm1d if isinstance(case.layer, sc.BatchNorm1d) else torch.nn.BatchNorm2d

@@ -215,17 +215,20 @@ class Upsample(_Resizing):
             raise ValueError(f"Upsample: {name}={value!r} must be an int or one int per axis, each >= 1{hint}")
         return cast(Optional[int], value)
 
+    def _given(self) -> Any:
+        return self.scale_factor if self.size is None else self.size
+
     def _space(self, space: Shape) -> Shape:
         """The size of the output."""
-        given = self.size if self.scale_factor is None else self.scale_factor
+        given = self._given()
         each = given if isinstance(given, tuple) else (given,) * len(space)
-        return tuple(cast(int, n) if self.scale_factor is None else n * cast(int, m) for n, m in zip(each, space))
+        return each if self.size is not None else tuple(n * m for n, m in zip(space, each))
 
     def out_shape(self, shape: Shape) -> Shape:
-        given = self.size if self.scale_factor is None else self.scale_factor
+        given = self._given()
         axes = len(given) if isinstance(given, tuple) else AXES.get(self.mode)
         if len(shape) < 2 or axes not in (None, len(shape) - 1):
-            expected = "(channels, *space)" if axes not in (1, 2) else map_names("channels", cast(int, axes))
+            expected = "(channels, *space)" if axes is None else map_names("channels", axes)
             raise ShapeError(f"Upsample: samples of shape {shape}, expected {expected}")
         return (shape[0], *self._space(shape[1:]))
 

@@ -19,8 +19,12 @@ def standardised(xp: Vocabulary, x: Array, axes: Tuple[int, ...], eps: float) ->
     return xp.batch_norm(x, None, None, None, axes, eps)
 
 
+class SampleNorm(Stateless):
+    """A normalisation of each sample at each time step."""
+
+
 @dataclass(frozen=True)
-class LayerNorm(Stateless):
+class LayerNorm(SampleNorm):
     """Normalisation of each sample at each time step over its last axes.
 
         y = weight (x - mean) / sqrt(var + eps) + bias        mean and (biased) var over normalized_shape
@@ -65,7 +69,7 @@ class LayerNorm(Stateless):
         return (y * params.weight + params.bias if self.affine else y), buffers
 
 
-class _Groups(Stateless):
+class _Groups(SampleNorm):
     """Normalisation over groups of channels and all positions."""
 
     eps: float

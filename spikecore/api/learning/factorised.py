@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Tuple
 from spikecore.api.core.layer import EMPTY, layer_name
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import GradedSpikes, Linear
+from spikecore.api.layers.sample_normalisation import SampleNorm
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
 from spikecore.api.learning.derivatives import Derivatives, Quiet, derivatives
@@ -32,18 +33,19 @@ class Factorised:
     """OTTT's traces of a block: one per input and sample.
 
     Args:
-        block: the block; its layers with weights must be linear in their input.
+        block: the block; its layers with weights must be linear in their input, and no normalisation may follow them.
         ready: prepared parameters.
 
     Raises:
-        ValueError: the block has another layer with weights.
+        ValueError: the block has another layer with weights, or such a normalisation.
     """
 
     def __init__(self, block: Block, ready: Ready) -> None:
         self.block, self.places = block, block.weighted(ready)
         self.own = Own(block, ready(block.path))
-        for path, layer in (block.chain[i] for i in self.places):
-            if not isinstance(layer, LINEAR):
+        for i, (path, layer) in enumerate(block.chain):
+            curved = isinstance(layer, SampleNorm) and i > min(self.places, default=i)  # behind weights
+            if curved or (i in self.places and not isinstance(layer, LINEAR)):
                 raise ValueError(
                     f"layer {path} ({layer_name(layer)}) is not linear in its input, so a trace cannot replace it: "
                     "use learning='rtrl' (backprop.rtrl), or BPTT"

@@ -113,7 +113,8 @@ def _adaptive_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given:
     out, regular = layer.out_shape(given.shape), layer.regular(given.shape[1:])
     if regular is None:
         raise NoKernel(f"{layer!r} of maps of {given.shape[1:]} has windows of several sizes, which have no kernel")
-    return _pooled(plan, layer.word == "max_pool", given, out, *regular, (0,) * layer.space)
+    kernel, stride = regular
+    return _pooled(plan, layer.word == "max_pool", given, out, kernel, stride, (0,) * layer.space)
 
 
 def _global_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
@@ -121,7 +122,7 @@ def _global_pool(plan: Plan, layer: Any, params: Params, buffers: Tree, given: S
     if len(space) > 2:
         raise NoKernel(f"{layer!r} of maps with {len(space)} axes of space has no kernel")
     ones = (1,) * len(space)
-    means = _pooled(plan, False, given, (channels, *ones), space, ones, (0,) * len(space))
+    means = _pooled(plan, False, given, (channels, *ones), tuple(space), ones, (0,) * len(space))
     return means.reshaped((channels,))
 
 
