@@ -67,7 +67,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    **{kind: "word" for kind in "str Inverse Kind Mode Parallel Pattern Per Reduction Reset".split()},
+    **{kind: "word" for kind in "str Activation Inverse Kind Mode Parallel Pattern Per Reduction Reset".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",

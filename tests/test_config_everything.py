@@ -133,6 +133,8 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "ZeroPad2d": [{"padding": [1, 0, 2, 0]}],
     "EarlyStopping": [{"patience": 1}, {"monitor": "accuracy"}, {"min_delta": 0.1}, {"restore_best": False}],
     "BalancedResonateAndFire": [{"dt": 0.25, "omega": 2.0}],
+    "GLIF": [{"time_steps": 3}],
+    "ILIF": [{"reset_mechanism": "none"}],
     "Izhikevich": [{"threshold": {"learn": 20.0}}],
     "MaskedPSN": [{"order": 1}, {"mask": 0.5}, {"parallel": False}],
     "SlidingPSN": [{"order": 2}],
@@ -186,14 +188,19 @@ SINGLE = {  # values by the name of an option, whatever the class
     "start": 0.1, "std": 0.5, "threshold": 0.5, "time_step": 0.5, "U": 0.3, "V": 0.5, "value": 0.2, "variance": 0.1,
     "warmup": 1,
     "weight_decay": 0.1, "weight_init": "kaiming_normal",
+    "a0": 0.8, "activation": "tanh", "bias": 0.1, "conduct": 0.4,
+    "delta_T": 0.6, "gamma": 0.4, "k": 1.2, "linear_decay": 0.1, "max_spikes": 2, "tau": 0.4, "theta_rh": 0.9,
+    "v_c": 0.7, "v_reset": -0.2, "v_rest": 0.1, "v_subreset": 0.4,
 }  # fmt: skip
 REFUSED = [  # what a class has a field for and does not take: a run file says so, too
     ("ALIF", "inhibition", True),
     ("Alpha", "reset_delay", False),
     ("DeltaLeaky", "threshold", 0.5),
     ("PSN", "parallel", False),
+    ("ILIF", "surrogate", "sigmoid"),
     ("RLeaky", "parallel", True),
     ("RSynaptic", "parallel", True),
+    ("TernaryLeaky", "inhibition", True),
 ]
 
 

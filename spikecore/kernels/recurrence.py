@@ -57,6 +57,8 @@ def elementwise_part(stepper: Any) -> Optional[Recurrent]:
     """The same neuron with the product taken out; None where the stepper has no dense recurrence."""
     if getattr(type(stepper), "step", None) is not Recurrent.step:  # nor a subclass that computes something else
         return None
+    if "spk" in stepper.neuron.state:  # it reads the spikes of its own recurrence, in whose place P stands
+        return None
     layer = type(stepper.connection)
     if not issubclass(layer, Linear) or (layer.step, layer.apply) != (Linear.step, Linear.apply):
         return None

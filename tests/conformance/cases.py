@@ -155,7 +155,7 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("LIAF", sc.LIAF(beta=sc.learn(0.8), threshold=sc.learn(0.6), activation="sigmoid")),
     Case("LIAF-membrane", sc.LIAF(beta=sc.learn(0.8), activation="leaky_relu", threshold_related=False)),
     Case("QIF", sc.QIF(beta=sc.learn(0.4), v_c=sc.learn(0.5), v_reset=sc.learn(-0.2), threshold=0.6)),
-    Case("QIF-subtract", sc.QIF(beta=0.4, a0=sc.learn(0.8), reset_mechanism="subtract_decayed", reset_delay=True)),
+    Case("QIF-delayed", sc.QIF(beta=0.4, a0=sc.learn(0.8), reset_delay=True)),
     Case("EIF", sc.EIF(beta=sc.learn(0.4), delta_T=sc.learn(0.7), theta_rh=sc.learn(0.9))),
     Case("EIF-none", sc.EIF(beta=0.8, v_rest=sc.learn(0.1), reset_mechanism="none", threshold=sc.learn(1.2))),
     Case("AdEx", sc.AdEx(beta=sc.learn(0.4), rho=sc.learn(0.8), a=sc.learn(0.2), b=sc.learn(0.3), threshold=0.8)),

@@ -135,3 +135,17 @@ def test_every_neuron_is_in_the_table():
     neurons = {one for one in known_classes().values() if issubclass(one, Stepper) and not one.__name__.startswith("_")}
     abstract = {sc.Neuron, sc.Membrane, Parallel}
     assert neurons - abstract == {type(one) for one in ELEMENTWISE.values()} | set(OTHERS)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_a_dense_recurrence_around_another_recurrence_has_no_kernel(name):
+    """The kernel holds a product in the place of the spikes that the inner recurrence reads."""
+    steps, batch, n = SIZES["large"]
+    inner = sc.RLeaky(beta=0.8, all_to_all=False, V=0.3, threshold=0.4)
+    layer, engine = sc.Recurrent(inner, sc.Linear(n, n)), sc.get_engine(name, dtype="float64")
+    params = map_leaves(engine.asarray, layer.init(Key((0,)), (n,)).params)
+    x = engine.asarray(abs(normal(steps, batch, n)))
+    loop, found = (layer.run(Pass(e), params, Tree(), None, x).outputs for e in (engine.unfused(), engine))
+    np.testing.assert_array_equal(engine.to_numpy(found), engine.to_numpy(loop))
+    with pytest.raises(RuntimeError, match="not elementwise"):
+        layer.run(Pass(sc.get_engine(name, dtype="float64", fused=True)), params, Tree(), None, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Optional, Tuple
+from typing import Any, ClassVar, Dict, Literal, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
@@ -42,6 +42,7 @@ class ILIF(Membrane):
     and energy-efficient object detection, ECCV 2024.
     """
 
+    reset_mechanism: Literal["subtract", "subtract_decayed", "none"] = "subtract"
     reset_delay: bool = False
     beta: Param = 0.25
     max_spikes: Size = 4

@@ -29,7 +29,7 @@ class PLIF(Membrane):
     The parameter "beta" is p = ln(tau - 1). The paper's is w = -p, 1/tau = sigmoid(w).
 
     Args:
-        beta: membrane decay per step in (0, 1), 1 - 1/tau; default ``sc.learn(0.5)``, so that tau begins at 2 steps. A
+        beta: membrane decay per step in [0, 1], 1 - 1/tau; default ``sc.learn(0.5)``, so that tau begins at 2 steps. A
             number or an array does not learn.
         decay_input: whether the input is multiplied by 1/tau; default True, as in the paper.
         reset_mechanism: default "zero". reset_delay: default False.

@@ -12,7 +12,7 @@ from spikecore.api.core.parameters import Fixed, Learn, check_broadcast, check_r
 from spikecore.api.core.sizes import spread
 from spikecore.api.core.words import Array
 from spikecore.api.layers.linear import Conv2d, Linear
-from spikecore.api.neurons.base import Neuron, Param, refuse_parallel, refuse_state
+from spikecore.api.neurons.base import Neuron, Param, refuse_parallel
 from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.neurons.synaptic import Synaptic
@@ -65,7 +65,7 @@ class Recurrent(Stepper):
 
     Raises:
         TypeError: neuron or connection is something else.
-        ValueError: the neuron has ``parallel=True`` or a state "spk".
+        ValueError: the neuron has ``parallel=True``.
         ShapeError: the connection changes the shape.
     """
 
@@ -78,7 +78,6 @@ class Recurrent(Stepper):
                 f"Recurrent: neuron={self.neuron!r} must be a neuron, connection={self.connection!r} a stateless layer"
             )
         refuse_parallel(self, self.neuron)
-        refuse_state(self, self.neuron, "spk")
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
