@@ -319,8 +319,9 @@ def balanced(x, w):
 
 def tsodyks_markram(x, w):
     def step(i, used, left):
-        used = 0.7 * used + 0.4 * (1.0 - used) * i
-        return used * left * i, used, left + 0.1 * (1.0 - left) - used * left * i
+        used, left = 0.7 * used, left + 0.1 * (1.0 - left)
+        used = used + 0.4 * (1.0 - used) * i
+        return used * left * i, used, left * (1.0 - used * i)
 
     return loop(x, step, np.zeros_like(x[0]), np.ones_like(x[0]))
 
@@ -400,5 +401,5 @@ CASES = [
     (sc.SlidingPSN(order=3, threshold=0.8), sliding, (5,), 1.0, ("range(1,", "range(2,")),
     (sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, threshold=0.2), state_space, (5,), 1.0, ("* real -", "* real +")),
     (sc.TsodyksMarkram(U=0.4, facilitation=0.7, depression=0.9), tsodyks_markram, (5,), 0.3,
-     ("util * state.res * x", "state.util * state.res * x")),
+     ("util * left * x", "used * left * x")),
 ]  # fmt: skip

@@ -183,7 +183,7 @@ def refuse_parallel(owner: Any, neuron: Any) -> None:
     if not neuron.by_steps:
         raise ValueError(
             f"{type(owner).__name__}: {type(neuron).__name__} needs whole sequences, and this runs its neuron step by "
-            "step; take SlidingPSN(parallel=False)"
+            "step; take SlidingPSN"
         )
     if neuron.parallel and not type(neuron).parallel:
         raise ValueError(

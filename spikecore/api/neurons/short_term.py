@@ -15,23 +15,25 @@ from spikecore.api.neurons.base import DECAY, Neuron, Param, Params
 class TsodyksMarkram(Neuron):
     """Synapse with short-term facilitation and depression: put it between neurons and the weights behind them.
 
-    Each spike uses a fraction ``util`` of the transmitter ``res`` that is left, and raises this fraction. Between
-    spikes, both return to rest::
+    Each spike raises the fraction ``util`` of the transmitter that a spike uses, and uses this fraction of what is left
+    of it, ``res``. Between spikes, both return to rest exponentially::
 
-        util[t] = facilitation util[t-1] + U (1 - util[t-1]) I[t]
-        out[t]  = util[t] res[t-1] I[t]
-        res[t]  = 1 - depression (1 - res[t-1]) - out[t]
+        u = facilitation util[t-1],   r = 1 - depression (1 - res[t-1])
+        util[t] = u + U (1 - u) I[t]
+        out[t]  = util[t] r I[t]
+        res[t]  = r - out[t]
 
     It starts with ``util`` 0 and ``res`` 1, so that the first spike has the size U. Its inputs are spikes, 0 or 1, or
-    graded spikes in [0, 1]; its outputs are their sizes, in [0, 1], not spikes.
+    graded spikes in [0, 1]; its outputs are their sizes, in [0, 1], not spikes. Norse takes Euler steps of the same
+    equations; its results differ from these by the order of the time step.
 
     Args:
         U: the fraction that a spike adds, of what is missing to 1, in [0, 1]; default 0.45.
-        facilitation: decay of ``util`` per step in [0, 1], exp(-dt / tau_facilitation); default 0.98. 0 turns
-            facilitation off.
-        depression: decay of what ``res`` lacks, per step in [0, 1], exp(-dt / tau_recovery); default 0.9987. 0 turns
-            depression off. All of these may be arrays or learned, decays as ``sc.learn_tau`` as well. The defaults are
-            time constants of 50 ms and 750 ms in steps of 1 ms.
+        facilitation: decay of ``util`` per step in [0, 1], exp(-dt / tau_facilitation); default 0.98. With 0
+            every spike uses U, without facilitation.
+        depression: decay of what ``res`` lacks, per step in [0, 1], exp(-dt / tau_recovery); default 0.9987. With
+            0 all is back at the next step, without depression. All of these may be arrays or learned, decays by
+            ``sc.learn_tau`` as well. The defaults are time constants of 50 ms and 750 ms in steps of 1 ms.
         threshold, surrogate, graded_spikes_factor: without effect.
 
     Raises:
@@ -54,6 +56,7 @@ class TsodyksMarkram(Neuron):
         return State(util=engine.xp.zeros_like(x), res=engine.xp.ones_like(x))
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
-        util = params.facilitation * state.util + params.U * (1.0 - state.util) * x
-        out = util * state.res * x
-        return out, State(util=util, res=1.0 - params.depression * (1.0 - state.res) - out)
+        used, left = params.facilitation * state.util, 1.0 - params.depression * (1.0 - state.res)
+        util = used + params.U * (1.0 - used) * x
+        out = util * left * x
+        return out, State(util=util, res=left - out)

@@ -86,10 +86,12 @@ class StateSpace(Parallel):
         """The fields; poles and input weights of the steps, as pairs; the readout."""
         xp = engine.xp
         dt, decay, frequency = xp.exp(params.log_dt), xp.exp(params.log_decay), params.frequency
-        size, angle = xp.exp(-dt * decay), dt * frequency
+        fall, angle = dt * decay, dt * frequency
+        size, half = xp.exp(-fall), xp.sin(0.5 * angle)
         pole = size * xp.cos(angle), size * xp.sin(angle)
-        # (pole - 1) / l is (pole - 1) conj(l) / |l|^2
-        drive = turned((pole[0] - 1.0, pole[1]), (-decay, -frequency))
+        # (pole - 1) / l is (pole - 1) conj(l) / |l|^2; the real part of pole - 1 without a difference of near numbers
+        less = -(xp.tanh(0.5 * fall) * (size + 1.0) * xp.cos(angle) + 2.0 * half * half)
+        drive = turned((less, pole[1]), (-decay, -frequency))
         scale = 1.0 / (decay * decay + frequency * frequency)
         return super().prepare(engine, params).replace(
             pole_real=pole[0], pole_imag=pole[1], drive_real=drive[0] * scale, drive_imag=drive[1] * scale,
