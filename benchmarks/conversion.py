@@ -13,7 +13,7 @@ import argparse
 import copy
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -89,14 +89,13 @@ def trained(net: nn.Module, images: Images, epochs: int, rate: float, say: Calla
     return net.eval()
 
 
-def networks(folder: Path, train: Images, say: Callable[[str], None]) -> Dict[str, nn.Module]:
+def networks(folder: Path, train: Images, say: Callable[[str], None]) -> Iterator[Tuple[str, nn.Module]]:
     """The trained networks, from the folder if they are there."""
     calibration = Images(train.inputs[:CALIBRATION], train.labels[:CALIBRATION])
     relu = _at_hand(folder / "relu.pt", vgg, lambda net: trained(net, train, 5, 0.1, say))
-    quantised = _at_hand(
-        folder / "qcfs.pt", lambda: with_qcfs(relu, calibration), lambda net: trained(net, train, 2, 0.02, say)
-    )
-    return {"ReLU": relu, f"QCFS, {LEVELS} levels": quantised}
+    yield "ReLU", relu
+    begin = lambda: with_qcfs(relu, calibration)  # noqa: E731
+    yield f"QCFS, {LEVELS} levels", _at_hand(folder / "qcfs.pt", begin, lambda net: trained(net, train, 2, 0.02, say))
 
 
 def _at_hand(path: Path, build: Callable[[], Any], train: Callable[[Any], Any]) -> Any:
@@ -165,11 +164,14 @@ def _spans(most: int = 8) -> Iterator[int]:
 
 
 CONVERTERS = {
-    "max": ours("max"),
-    "percentile 99.9": ours("percentile"),
-    "percentile 99": ours("percentile", percentile=99.0),
-    "mse": ours("mse"),
-    "mse, per channel": ours("mse", per="channel"),
+    "max, per layer": ours("max"),
+    "percentile 99.9, per layer": ours("percentile"),
+    "percentile 99, per layer": ours("percentile", percentile=99.0),
+    "mse, per layer": ours("mse"),
+    "max": ours("max", per="channel"),
+    "percentile 99.9": ours("percentile", per="channel"),
+    "percentile 99": ours("percentile", percentile=99.0, per="channel"),
+    "mse": ours("mse", per="channel"),
     "SpikingJelly, max": theirs("RateCodingRecipe", mode="Max"),
     "SpikingJelly, 99.9 %": theirs("RateCodingRecipe", mode="99.9%"),
     "SpikingJelly, per channel, half threshold": theirs(
@@ -211,7 +213,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     shown = Images(test.inputs[: args.images], test.labels[: args.images])
     calibration = Images(train.inputs[:CALIBRATION], train.labels[:CALIBRATION])
     print(machine.sentence(machine.describe("cpu")))
-    for name, ann in networks(args.weights, train, lambda line: print(line, flush=True)).items():
+    for name, ann in networks(args.weights, train, lambda line: print(line, flush=True)):
         found = f"{accuracy(ann, shown):.2f} % on {len(shown.labels)} images, {accuracy(ann, test):.2f} % on all"
         print(f"\n{name}: {found}\n")
         print(f"| thresholds | {' | '.join(f'T={steps}' for steps in TIMES)} | s |\n|---|{'--:|' * (len(TIMES) + 1)}")

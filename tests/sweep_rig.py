@@ -67,7 +67,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    **{kind: "word" for kind in "str Activation Inverse Kind Mode Parallel Pattern Per Reduction Reset".split()},
+    **{kind: "word" for kind in "str Activation Inverse Kind Method Mode Parallel Pattern Per Reduction Reset".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",
@@ -79,6 +79,7 @@ ANNOTATIONS = {
     "bool, Callable[[str], Any]": "bool",
     "bool, Callable[..., Any]": "callable",
     "Report": "model",
+    "ConversionReport": "model",
     "Engine": "engine",
     "EventDataset": "model",
     "Events": "model",
@@ -370,6 +371,22 @@ class AsStored(datasets.StoredArray):
         return STILL[rows]
 
 
+def rectified() -> Any:
+    """A network of torch that can be converted."""
+    import torch
+
+    net = torch.nn.Sequential(linear(), torch.nn.ReLU())
+    torch.nn.init.constant_(net[0].bias, 10.0)  # it is active, whatever the weights
+    return net
+
+
+def converted() -> Any:
+    """A report of a conversion."""
+    from spikecore.convert import convert
+
+    return convert(rectified(), [X[0]]).report([X[0]], 2)
+
+
 def maps(axes: int) -> Dict[str, Any]:
     """A convolution of torch with spikes that fit it."""
     shapes = {"in_spike": (2, 1, *(5,) * axes), "out_spike": (2, 1, *(3,) * axes)}
@@ -389,6 +406,9 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.nn.Alpha": {"alpha": 0.9, "beta": 0.8},
     "spikecore.nn.DeltaLeaky": {"beta": 0.9},
     "spikecore.nir.export_to_nir": {"module": model},
+    "spikecore.convert.convert": {"ann": lambda: rectified(), "data": [(X[0], LABELS)], "input_shape": 5},
+    "spikecore.convert.QCFS": {"levels": 4},
+    "spikecore.spikeplot.conversion_curves": {"report": lambda: converted()},
     "spikecore.functional.stdp_learner.stdp_conv1d_single_step": maps(1),
     "spikecore.functional.stdp_learner.stdp_conv2d_single_step": maps(2),
     "spikecore.datasets.from_tonic": {"sensor": (4, 3)},
@@ -472,6 +492,7 @@ OWN: Dict[str, Dict[str, Any]] = {
 
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
+    "spikecore.convert "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate "
     "spikecore.tracking spikecore.utils"
@@ -493,6 +514,7 @@ LEFT_OUT = {
     ),
     "Initialiser": "abstract",
     **dict.fromkeys("Output Params State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),
+    **dict.fromkeys("Conversion ConvertedLayer ConversionReport LayerError".split(), "results"),
     **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),

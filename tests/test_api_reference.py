@@ -14,6 +14,7 @@ REFERENCE = ROOT / "docs" / "reference"
 MODULES = {  # with what each needs
     "spikecore": "torch",
     "spikecore.backprop": "torch",
+    "spikecore.convert": "torch",
     "spikecore.datasets": "numpy",
     "spikecore.datasets.transforms": "numpy",
     "spikecore.functional": "torch",
@@ -34,8 +35,8 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "sc": "spikecore",
     "snn": "spikecore.nn",
     "transforms": "spikecore.datasets.transforms",
-    **{name: f"spikecore.{name}" for name in "backprop datasets functional init nir schedule spikegen".split()},
-    **{name: f"spikecore.{name}" for name in "spikeplot surrogate tracking utils".split()},
+    **{name: f"spikecore.{name}" for name in "backprop convert datasets functional init nir schedule".split()},
+    **{name: f"spikecore.{name}" for name in "spikegen spikeplot surrogate tracking utils".split()},
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")
 

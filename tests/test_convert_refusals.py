@@ -115,6 +115,8 @@ def test_wrong_data_and_options():
         convert(silent, X)
     for options, message in (
         ({"percentile": 0.0}, r"percentile=0\.0 must be in \(0, 100\]"),
+        ({"method": "maximum"}, r"method 'maximum'.*'max'"),
+        ({"per": "neuron"}, r"per 'neuron'.*channel"),
         ({"charge": 1.0}, r"charge=1\.0 must be a share"),
     ):
         with pytest.raises(ValueError, match=message):

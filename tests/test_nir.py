@@ -105,6 +105,15 @@ def test_a_sum_of_branches_becomes_edges_that_meet(tmp_path):
     assert len(again.params()) == 3
 
 
+def test_the_membrane_before_the_first_step_is_noted(tmp_path):
+    before, after, again, losses = round_trip(
+        sc.IF(threshold=1.3, initial_mem=0.6, reset_mechanism="zero"), (N,), tmp_path
+    )
+    assert again.network.layers[0].initial_mem == 0.6
+    assert np.array_equal(before, after)
+    assert losses == ["layer if (IF): initial_mem=0.6: NIR's neurons begin at 0, so others fire later"]
+
+
 MAPS = [
     sc.Conv2d(2, 4, (3, 5), stride=(1, 2), padding=(1, 2), groups=2, bias=False),
     sc.Leaky(beta=sc.learn(0.8, per="channel"), threshold=0.3),
@@ -241,6 +250,12 @@ REFUSED = [
     (sc.Leaky(inhibition=True), (4,), r"layer leaky \(Leaky\): inhibition=True.*train with inhibition=False"),
     (sc.Leaky(state_quant=state_quant(num_bits=4)), (4,), r"state_quant"),
     (sc.Leaky(beta=[0.5, 1.0, 0.5, 0.5]), (4,), r"beta = 1 has no finite time constant"),
+    (
+        sc.IF(initial_mem=sc.learn(0.5)),
+        (4,),
+        r"layer if \(IF\): initial_mem: NIR's neurons begin at 0; only one number",
+    ),
+    (sc.CountMaxPool2d(2), (1, 4, 4), r"layer countmaxpool2d \(CountMaxPool2d\): NIR has no such node; use AvgPool2d"),
     (sc.Synaptic(alpha=1.0), (4,), r"alpha = 1 has no finite time constant"),
 ]
 

@@ -20,7 +20,8 @@ for package in ("torch", "matplotlib", "nir"):
     pytest.importorskip(package)
 
 MODULES = (
-    "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
+    "spikecore spikecore.backprop spikecore.convert spikecore.datasets spikecore.datasets.transforms "
+    "spikecore.functional "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
     "spikecore.utils"

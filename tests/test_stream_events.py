@@ -95,6 +95,7 @@ BOXED = [
     sc.Leaky(beta=0.7, reset_delay=False, threshold=0.4),
     sc.Leaky(beta=0.7, reset_mechanism="subtract_decayed"),
     sc.IF(),
+    sc.IF(initial_mem=0.75),
     sc.Lapicque(beta=0.8, threshold=0.5),
     sc.Synaptic(alpha=0.9, beta=0.8),
     sc.Alpha(alpha=0.9, beta=0.8, threshold=0.5),

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
-PAGES, FOLDER = ("gallery.md", "index.md", "tracking.md"), "pictures"
+PAGES, FOLDER = ("gallery.md", "index.md", "tracking.md", "converting.md"), "pictures"
 STYLE = Path(__file__).with_name("matplotlibrc")  # for light and for dark pages
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMAGE = re.compile(rf"!\[[^\]]*\]\({FOLDER}/([^)]+)\)")

@@ -16,7 +16,9 @@ PUBLIC = {  # how a name begins on the page, and where it lies
     "transforms": "spikecore.datasets.transforms",
     **{
         name: f"spikecore.{name}"
-        for name in "backprop datasets functional init nir schedule spikegen spikeplot surrogate tracking utils".split()
+        for name in (
+            "backprop convert datasets functional init nir schedule spikegen spikeplot surrogate tracking utils"
+        ).split()
     },
 }
 LINE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)

@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, Literal, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Literal, Optional, Tuple, Union, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from spikecore.api.core.engines import EngineName
 from spikecore.api.core.sizes import sample_shape
 from spikecore.api.surrogate import Surrogate, atan
 from spikecore.api.training.model import Model
-from spikecore.arguments import Size, Sizes, checked
+from spikecore.arguments import Size, Sizes, checked, unknown
 from spikecore.convert.batches import batches_of, placed
 from spikecore.convert.building import Built, build, folded
 from spikecore.convert.errors import ConversionError
@@ -26,6 +26,8 @@ from spikecore.convert.reading import observe, read, traced
 from spikecore.convert.report import ConversionReport, report
 from spikecore.convert.thresholds import Histogram, Method, per_channel
 from spikecore.printing import columns, table
+
+Per = Literal["layer", "channel"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def convert(
     *,
     percentile: float = 99.9,
     num_steps: Size = 16,
-    per: Literal["layer", "channel"] = "layer",
+    per: Per = "layer",
     charge: float = 0.5,
     surrogate: Optional[Surrogate] = None,
     input_shape: Optional[Sizes] = None,
@@ -164,6 +166,9 @@ def convert(
         >>> snn = convert(ann, train_loader)
         >>> snn.model(x, num_steps=32).spikes.mean(0)     # about ann(x)
     """
+    for name, word, known in (("method", method, get_args(Method)), ("per", per, get_args(Per))):
+        if word not in known:
+            raise ValueError(f"convert: {unknown(name, word, known)}")
     if not 0.0 < percentile <= 100.0:
         raise ValueError(f"convert: percentile={percentile!r} must be in (0, 100]")
     if not 0.0 <= charge < 1.0:
@@ -202,7 +207,7 @@ def _sample(module: fx.GraphModule, like: torch.Tensor, batch: Any, shape: Optio
     return like.new_zeros((2, *sample_shape("input_shape", shape)))
 
 
-def _thresholds(graph: Graph, module: fx.GraphModule, batches: Iterable[Any], method: Method, per: str) -> Any:
+def _thresholds(graph: Graph, module: fx.GraphModule, batches: Iterable[Any], method: Method, per: Per) -> Any:
     """What gives the thresholds (channels,) of each activation and the share above them, after a look at the data."""
     sought = {node.name: node for node in graph.activations() if node.does.threshold is None}
     channels = {name: node.shape[0] if per == "channel" and len(node.shape) > 1 else 1 for name, node in sought.items()}

@@ -18,6 +18,8 @@ from spikecore.nir.units import Units
 REMEDIES = {  # for common layers that NIR does not have
     "MaxPool1d": "use a strided Conv1d",
     "MaxPool2d": "use AvgPool2d or a strided Conv2d",
+    "CountMaxPool1d": "use a strided Conv1d",
+    "CountMaxPool2d": "use AvgPool2d or a strided Conv2d",
     "AvgPool1d": "use a Conv1d with groups=channels and constant weights",
     **dict.fromkeys(
         ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", *(f"ThresholdDependentBatchNorm{n}d" for n in (1, 2))),

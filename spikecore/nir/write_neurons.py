@@ -66,6 +66,8 @@ def _refuse(name: str, neuron: Any) -> None:
         raise NirError(f"{place}: inhibition=True: NIR has no lateral inhibition; train with inhibition=False")
     if getattr(neuron, "state_quant", None) is not None:
         raise NirError(f"{place}: state_quant: NIR's states are real numbers; export with state_quant=None")
+    if not isinstance(getattr(neuron, "initial_mem", 0.0), float):
+        raise NirError(f"{place}: initial_mem: NIR's neurons begin at 0; only one number for all of them can be noted")
 
 
 def _membrane(name: str, neuron: Any, full: Dict[str, Any], units: Units, resets: bool) -> Any:
@@ -97,7 +99,7 @@ def _below_one(name: str, neuron: Any, field: str, decay: Any) -> None:
 
 def _facts(neuron: Any, params: Any) -> Dict[str, Any]:
     """What NIR has no place for: the class, options, the surrogate, and which fields are learned."""
-    parametric = neuron.parameter_names()
+    parametric = [name for name in neuron.parameter_names() if name != "initial_mem"]  # NIR has no place for it
     options = {
         f.name: describe(getattr(neuron, f.name))
         for f in fields(neuron)
@@ -122,6 +124,8 @@ def _surrogate(neuron: Any) -> Any:
 def losses_of(place: str, neuron: Any) -> List[str]:
     """What of a neuron gets lost: for all who read the graph, or for all but us."""
     losses = [_reset_loss(place, neuron)]
+    if getattr(neuron, "initial_mem", 0.0):
+        losses.append(f"{place}: initial_mem={neuron.initial_mem!r}: NIR's neurons begin at 0, so others fire later")
     if not isinstance(neuron, neurons.LI) and _surrogate(neuron) is None:
         losses.append(f"{place}: surrogate={neuron.surrogate!r} cannot be noted; an import takes atan()")
     return [loss for loss in losses if loss is not None]
