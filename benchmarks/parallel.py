@@ -1,14 +1,16 @@
 """The time of a training step in two processes beside that in one.
 
-``torchrun --nproc-per-node 2 -m benchmarks.parallel`` prints a table. The whole batch is the same. One process has two
-threads, each of two processes has one. They run in turns; while process 0 trains alone, process 1 sleeps. Printed are
-medians, and the median of the ratios with quartiles.
+``torchrun --nproc-per-node 2 -m benchmarks.parallel`` prints a table; ``... benchmarks.parallel fsdp`` prints that of
+processes that divide the weights, and what each keeps of weights and moments beside what one process keeps. The whole
+batch is the same. One process has two threads, each of two processes has one. They run in turns; while process 0 trains
+alone, process 1 sleeps. Printed are medians, and the median of the ratios with quartiles.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -54,6 +56,7 @@ TASKS: Dict[str, Task] = {
     "convolutional, of tutorial 6": Task(maps(False), (1, 28, 28), 128, 10, 2),
     "the same with batch normalisation": Task(maps(True), (1, 28, 28), 128, 10, 2),
     "784-1000-10": Task(dense(784, 1000, 10, beta=0.95), (784,), 128, 25, 8),
+    "784-2000-2000-10": Task(dense(784, 2000, 2000, 10, beta=0.95), (784,), 128, 10, 4),
     "64-128-10": Task(dense(64, 128, 10, beta=0.9), (64,), 64, 15, 20),
 }
 
@@ -67,7 +70,16 @@ def seconds(model: sc.Model, task: Task, data: Any, threads: int, parallel: Any)
     return (time.perf_counter() - begun) / task.batches
 
 
-def measured(name: str, task: Task, folder: str) -> str:
+def kept(model: Any) -> float:
+    """Megabytes of weights and moments in this process."""
+    own = model.executor
+    slots = own.optimizer.slots
+    held = [x for one in own.leaves for x in (one, *(own.torch_optimizer.state[one][slot] for slot in slots))]
+    parts = [x.to_local() if hasattr(x, "to_local") else x for x in held]
+    return float(sum(x.untyped_storage().nbytes() for x in parts)) / 1e6
+
+
+def measured(name: str, task: Task, folder: str, parallel: str) -> str:
     """One row of the table."""
     rng = np.random.default_rng(0)
     data = [(rng.random((task.batch, *task.shape), dtype=np.float32), rng.integers(0, 10, task.batch))] * task.batches
@@ -83,14 +95,15 @@ def measured(name: str, task: Task, folder: str) -> str:
         while not os.path.exists(done):  # a barrier would take time from the process that trains
             time.sleep(0.005)
         dist.barrier()
-        pairs.append((one, seconds(together, task, data, 1, "data")))
+        pairs.append((one, seconds(together, task, data, 1, parallel)))
     if dist.get_rank() != 0:
         return ""
     low, ratio, high = statistics.quantiles([two / one for one, two in pairs[WARM:]], n=4)
     times = " | ".join(f"{1e3 * statistics.median(column):.1f} ms" for column in zip(*pairs[WARM:]))
     losses = abs(alone.history[-1]["loss"] - together.history[-1]["loss"])
     about = f"{name}, batch {task.batch}, {task.steps} steps"
-    return f"| {about} | {times} | {ratio:.2f} ({low:.2f}–{high:.2f}) | {losses:.1g} |"
+    memory = " | ".join(f"{kept(model):.1f} MB" for model in (alone, together))
+    return f"| {about} | {times} | {ratio:.2f} ({low:.2f}–{high:.2f}) | {losses:.1g} | {memory} |"
 
 
 def main() -> None:
@@ -102,9 +115,10 @@ def main() -> None:
     first = dist.get_rank() == 0
     if first:
         print(machine.sentence(machine.describe("cpu")))
-        print("\n| network | one process | two processes | ratio | losses differ by |\n|---|--:|--:|--:|--:|")
+        print("\n| network | one process | two processes | ratio | losses differ by | one keeps | each of two keeps |")
+        print("|---|--:|--:|--:|--:|--:|--:|")
     for name, task in TASKS.items():
-        row = measured(name, task, folder[0])
+        row = measured(name, task, folder[0], *sys.argv[1:] or ("data",))
         if first:
             print(row, flush=True)
     dist.destroy_process_group()

@@ -23,6 +23,7 @@ from parallel_rig import finished, nursery, world  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli.exit_codes import DATA, RUNTIME, TERMINATED, USAGE  # noqa: E402
+from spikecore.engines.torch.ranks import divides  # noqa: E402
 
 RUN_FILE = Path(__file__).parents[1] / "spikecore" / "cli" / "demo.toml"
 SMALL = (
@@ -33,6 +34,10 @@ SMALL = (
     "network.layers.0.out_features=8",
     "network.layers.2.in_features=8",
 )
+
+
+#: The weights divided among processes, early stopping and its file included.
+DIVIDED = ("-s", "train.parallel=fsdp", "-s", "train.early_stopping.monitor=loss")
 
 
 def train(out, *more, **patches):
@@ -107,6 +112,8 @@ def scenarios(folder):
         "numpy": train("numpy", "-e", "numpy"),
         "full": train("full", patch=full_disk),
     }
+    if divides():
+        runs["divided"] = train("divided", *DIVIDED, "-s", "track.jsonl=true", "-s", "track.pictures_every=0")
     worlds = {name: finished(2, run, folder, name) for name, run in runs.items()}
     worlds["restarts"] = finished(2, train(None), folder, "restarts", TORCHELASTIC_MAX_RESTARTS=3)
     worlds["evaluate"] = finished(2, evaluate, folder, "evaluate")
@@ -123,6 +130,13 @@ def scenarios(folder):
     when = killed.kill(1)
     killed.wait(60)
     worlds["killed"], gone = killed, max(killed.ends.values()) - when
+
+    if divides():
+        lost = world(2, train("lost", "-s", "train.parallel=fsdp", "-s", "train.epochs=200"), folder, "lost")
+        lost.wait(60, until=Path(folder, "lost", "history.jsonl").exists)
+        lost.kill(1)
+        lost.wait(60)
+        worlds["lost"] = lost
 
     # one process alone, continued by two; and one whose step takes longer than it has
     worlds["alone"], epochs = stopped_by_sigterm(1, folder, "alone")
@@ -168,6 +182,29 @@ def test_one_process_writes_and_speaks(done):
         assert first == pytest.approx(second, abs=1e-10)
     results = [json.loads((folder / name / "result.json").read_text()) for name in ("one", "two")]
     assert results[0]["test_loss"] == pytest.approx(results[1]["test_loss"], abs=1e-10)
+
+
+@pytest.mark.skipif(not divides(), reason="torch 2.6 divides weights")
+def test_divided_weights_are_saved_as_a_whole(done):
+    """One process writes the run, all look at the tracked samples, and what is saved is the model of one process."""
+    folder, found = done
+    assert found["divided"]["codes"] == [0, 0]
+    assert not found["divided"]["said"][1]
+    one, two = (weights(folder / name / "model.safetensors") for name in ("one", "divided"))
+    assert max(np.abs(one[name] - two[name]).max() for name in one) <= 1e-10
+    assert (folder / "divided" / "best.safetensors").exists()
+    rows = [json.loads(line) for line in (folder / "divided" / "track" / "log.jsonl").read_text().splitlines()]
+    assert len(rows) == 2
+    assert all(row["rate/1"] > 0 for row in rows)
+
+
+@pytest.mark.skipif(not divides(), reason="torch 2.6 divides weights")
+def test_a_killed_process_takes_its_part_of_the_weights_with_it(done):
+    """What is left is the last whole epoch."""
+    folder, found = done
+    assert found["lost"]["codes"] == [RUNTIME, -signal.SIGKILL]
+    assert " of 200 epochs are saved. To continue: torchrun" in found["lost"]["said"][0].splitlines()[-1]
+    assert sc.load(folder / "lost" / "model.safetensors", engine="torch").unfinished is None
 
 
 def test_other_run_files_are_refused_before_there_is_a_directory(done):
