@@ -67,7 +67,10 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    **{kind: "word" for kind in "str Activation Inverse Kind Method Mode Parallel Pattern Per Reduction Reset".split()},
+    **{
+        kind: "word"
+        for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel Pattern Per Reduction Reset".split()
+    },
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",
@@ -412,6 +415,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.functional.stdp_learner.stdp_conv1d_single_step": maps(1),
     "spikecore.functional.stdp_learner.stdp_conv2d_single_step": maps(2),
     "spikecore.datasets.from_tonic": {"sensor": (4, 3)},
+    "spikecore.functional.label_error_rate": {"targets": [[1], [2], [-1]]},
     "spikecore.RLeaky": {"linear_features": 3},
     "spikecore.RSynaptic": {"linear_features": 3},
     "spikecore.SLSTM": {"input_size": 5, "hidden_size": 4},
@@ -510,7 +514,8 @@ LEFT_OUT = {
         "abstract",
     ),
     **dict.fromkeys(
-        "Neuron Membrane Surrogate Loss Tracker".split(), "abstract, their fields are swept in the subclasses"
+        "Neuron Membrane Surrogate Loss Regulariser Tracker".split(),
+        "abstract, their fields are swept in the subclasses",
     ),
     "Initialiser": "abstract",
     **dict.fromkeys("Output Params State Activity EngineStatus Network Graph EngineErrors Param".split(), "results"),

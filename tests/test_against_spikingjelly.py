@@ -1,4 +1,4 @@
-"""Which of our resets are which of SpikingJelly's: equal spikes and gradients against the installed package.
+"""Which of our resets and losses are which of SpikingJelly's: equal values and gradients against the installed package.
 
 SpikingJelly's LIF decays by 1 - 1/tau, resets within the step and fires at U >= theta; ours fires at U > theta, which
 differs only on the threshold itself. Its hard reset is our "zero", its soft reset our "subtract" (detached, it takes
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore import functional as F
 from spikecore.api.core.layer import Key, Pass
 from spikecore.api.core.tree import Params, Tree
 
@@ -20,7 +21,7 @@ torch = pytest.importorskip("torch", reason="SpikingJelly needs torch")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip("spikingjelly", reason="SpikingJelly is not installed (extra 'peers')")
-    from spikingjelly.activation_based import neuron, surrogate
+    from spikingjelly.activation_based import functional, neuron, surrogate
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # SpikingJelly warns of its own affairs
 
@@ -77,3 +78,29 @@ def test_no_mode_of_theirs_is_the_delayed_subtract():
     x = np.random.default_rng(0).random((100, 8, 64)) * 0.9
     own_spikes, _ = ours(sc.get_engine("numpy", dtype="float64"), x, reset_mechanism="subtract")
     assert all((theirs(x, **their)[0] != own_spikes).mean() > 0.01 for _, their in PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "distance", "scale", "limit"),
+    [("linear", "mse", None, 1e-7), ("sigmoid", "l1", 0.3, 1e-12), ("gaussian", "mse", 2.0, 1e-12)],
+)
+def test_spike_similarity_is_theirs(kernel, distance, scale, limit):
+    """Their linear kernel adds 1e-8 to its denominator."""
+    spikes, labels = (np.random.default_rng(0).random((7, 5, 4)) < 0.4) * 1.0, np.array([0, 1, 1, 3, 0])
+    x = torch.tensor(spikes, requires_grad=True)
+    options = () if scale is None else (scale,)
+    expected = functional.spike_similar_loss(
+        x.permute(1, 2, 0), torch.eye(4)[labels].double(), kernel, distance, *options
+    )
+    loss = F.spike_similarity_loss(kernel=kernel, distance=distance, scale=scale or 1.0)
+    y = torch.tensor(spikes, requires_grad=True)
+    found = loss(y, labels)
+    torch.testing.assert_close(found, expected.to(found.dtype), rtol=limit, atol=limit)
+    wanted, got = torch.autograd.grad(expected, x)[0], torch.autograd.grad(found, y)[0]
+    torch.testing.assert_close(got, wanted, rtol=limit, atol=limit)
+
+
+def test_temporal_efficient_training_is_theirs_without_the_pull():
+    outputs, labels = np.random.default_rng(0).normal(size=(7, 5, 4)), np.array([0, 1, 1, 3, 0])
+    expected = functional.temporal_efficient_training_cross_entropy(torch.tensor(outputs), torch.tensor(labels))
+    torch.testing.assert_close(F.tet_loss(Lambda=0)(torch.tensor(outputs), labels), expected)

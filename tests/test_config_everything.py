@@ -35,6 +35,7 @@ GROUPS = {
     "layers": kinds.named(sc.Layer),
     "surrogates": kinds.named(surrogate.Surrogate),
     "losses": kinds.named(functional.Loss, functional),
+    "regularisers": kinds.named(functional.Regulariser, functional),
     "initialisers": kinds.named(Initialiser),
     "optimizers": kinds.named(Optimizer),
     "schedules": kinds.named(object, schedule),
@@ -163,6 +164,13 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "StateLeaky": [{"channels": 4}],
     **dict.fromkeys(GROUPS["losses"], LABELS),
     "ce_membrane_loss": [*LABELS, {"over_time": "sum"}],
+    "ctc_loss": [{"population_code": True, "num_classes": 2}, {"num_classes": 2}, {"blank": 1}],
+    **dict.fromkeys(GROUPS["regularisers"], [{"layers": ["1"]}]),
+    "spike_similarity_loss": [
+        {"kernel": "sigmoid"}, {"kernel": "gaussian", "scale": 2.0}, {"distance": "l1"}, {"distance": "bce"},
+        {"normalise": True, "weight": [1.0, 2.0]},
+    ],
+    "spikemax_loss": [*LABELS, {"mode": "softmax"}],
     "mse_membrane_loss": [*LABELS, {"on_target": 2.0}, {"off_target": -0.5}, {"time_var_targets": True}],
     "mse_temporal_loss": [
         *LABELS, {"on_target": 1}, {"off_target": 1}, {"target_is_time": True}, {"tolerance": 1},
@@ -180,15 +188,16 @@ SINGLE = {  # values by the name of an option, whatever the class
     "each": "step", "end": 0.1,
     "eps": 1e-3, "every": 3, "facilitation": 0.5, "factor": 0.5, "floor": 0.1, "gain": 0.5, "graded_spikes_factor": 0.5,
     "groups": [{"match": "*.bias", "lr": 0.1}, {"match": "*", "weight_decay": 0.1}], "height": 0.1, "high": 0.9,
-    "incorrect_rate": 0.2, "inverse": "reciprocal", "low": -0.7, "lr": 0.01, "mean": 0.1, "mem_mean": 0.1,
-    "mem_std": 0.5, "min_delta": 0.1, "mode": "min", "momentum": 0.5, "monitor": "loss", "omega": 2.0, "p": 0.2,
-    "patience": 2,
-    "peak": 0.2, "R": 5.0, "rate": 0.3, "recurrent_init": {"kind": "orthogonal", "gain": 0.9}, "reduction": "sum",
-    "reset_mechanism": "zero", "rho": 0.5, "scale": 0.5, "shape": 2, "sigma": 0.3, "slope": 10, "spread": 3.0,
+    "incorrect_rate": 0.2, "inverse": "reciprocal", "Lambda": 0.5, "low": -0.7, "lr": 0.01, "max_rate": 0.5,
+    "max_spikes": 2, "mean": 0.1, "mem_mean": 0.1, "min_rate": 0.005, "min_spikes": 2.0,
+    "mem_std": 0.5, "min_delta": 0.1, "mode": "min", "momentum": 0.5, "monitor": "loss", "moving_window": 2, "omega": 2.0,
+    "p": 0.2, "patience": 2, "peak": 0.2, "phi": 0.5, "R": 5.0, "rate": 0.3,
+    "recurrent_init": {"kind": "orthogonal", "gain": 0.9}, "reduction": "sum", "reset_mechanism": "zero",
+    "rho": 0.5, "scale": 0.5, "shape": 2, "sigma": 0.3, "slope": 10, "spread": 3.0,
     "start": 0.1, "std": 0.5, "threshold": 0.5, "time_step": 0.5, "U": 0.3, "V": 0.5, "value": 0.2, "variance": 0.1,
     "warmup": 1, "weight_decay": 0.1, "weight_init": "kaiming_normal",
     "a0": 0.8, "activation": "tanh", "bias": 0.1, "conduct": 0.4,
-    "delta_T": 0.6, "gamma": 0.4, "k": 1.2, "linear_decay": 0.1, "max_spikes": 2, "tau": 0.4, "theta_rh": 0.9,
+    "delta_T": 0.6, "gamma": 0.4, "k": 1.2, "linear_decay": 0.1, "tau": 0.4, "theta_rh": 0.9,
     "v_c": 0.7, "v_reset": -0.2, "v_rest": 0.1, "v_subreset": 0.4,
 }  # fmt: skip
 REFUSED = [  # what a class has a field for and does not take: a run file says so, too
@@ -200,6 +209,10 @@ REFUSED = [  # what a class has a field for and does not take: a run file says s
     ("RLeaky", "parallel", True),
     ("RSynaptic", "parallel", True),
     ("TernaryLeaky", "inhibition", True),
+    ("ctc_loss", "weight", [1.0, 2.0]),
+    ("ctc_loss", "normalise", True),
+    ("spike_similarity_loss", "population_code", True),
+    ("spike_similarity_loss", "num_classes", 2),
 ]
 
 
@@ -270,7 +283,8 @@ def meant(value):
 def made(table, home=sc):
     """The object of a table, or of a name."""
     options = {"kind": table} if isinstance(table, str) else dict(table)
-    kind, layers = options.pop("kind"), [made(x) for x in options.pop("layers", ())]
+    kind = options.pop("kind")
+    layers = [made(x) for x in options.pop("layers", ())] if home is sc else []
     for name in PARTS.keys() & options.keys():
         part = options[name]
         options[name] = made({"kind": name, **part} if name == "state_quant" else part, PARTS[name])
@@ -354,10 +368,26 @@ def test_state_quantisation(read, table):
     trained(run)
 
 
+def sequences(blank=0):
+    """Targets for ctc_loss, one sequence per sample."""
+    label = 1 - blank
+    return [[label, -1], [label, label], [-1, -1], [label, -1]]
+
+
+@each("regularisers")
+def test_regularisers(read, table):
+    run = read(readout(4), regularisers=[table, "silence_loss"])
+    expected = functional.ce_rate_loss() + made(table, functional) + functional.silence_loss()
+    assert Run(run).loss == expected
+    trained(run)
+
+
 @each("losses")
 def test_losses(read, table):
     """D1."""
     targets, classes = (0, 1, 1, 1), 4 if "population_code" in table else 2
+    if table["kind"] == "ctc_loss":
+        targets = sequences(blank=table.get("blank", 0))
     if "target_is_time" in table:
         targets = [[0, 1], [1, 2], [2, 0], [0, 0]]
     if "time_var_targets" in table:
@@ -435,14 +465,17 @@ def test_early_stopping(read, table):
 @pytest.mark.parametrize("name", GROUPS["losses"])
 def test_losses_that_give_a_value_per_sample(read, name):
     """D1: no number to minimise, said before there is a directory; it was a bare TypeError."""
-    run = read(readout(4), loss={"kind": name, "reduction": "none"})
+    targets = sequences() if name == "ctc_loss" else (0, 1, 1, 1)
+    run = read(readout(4), targets=targets, loss={"kind": name, "reduction": "none"})
     refused = pytest.raises(ConfigError, match=r"run\.toml: loss gave values of shape \(2.*, expected a scalar")
     with refused, Run(run).start():
         pass
 
 
 @pytest.mark.parametrize(("name", "option", "value"), REFUSED)
-def test_an_option_that_a_layer_does_not_take(read, name, option, value):
-    """D1: refused when the file is read, and the layer is named."""
-    with pytest.raises(ConfigError, match=rf"network\.layers\[0\].*{name}.*{option}"):
-        read([{"kind": name, **NEEDED.get(name, {}), option: value}])
+def test_an_option_that_is_not_taken(read, name, option, value):
+    """D1: refused when the file is read, and the layer or the loss is named."""
+    table = {"kind": name, **NEEDED.get(name, {}), option: value}
+    where = rf"train\.loss.*{name}" if name in GROUPS["losses"] else rf"network\.layers\[0\].*{name}"
+    with pytest.raises(ConfigError, match=rf"{where}.*{option}"):
+        _ = read(readout(4), loss=table) if name in GROUPS["losses"] else read([table])

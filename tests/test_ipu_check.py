@@ -14,6 +14,7 @@ from conformance import cases
 from torch import nn
 
 import spikecore as sc
+from spikecore import functional
 from spikecore.engines.ipu import findings
 from spikecore.engines.ipu.check import check
 from spikecore.engines.ipu.findings import NotForIpu
@@ -271,6 +272,27 @@ def test_everything_the_library_has_is_accepted(case):
 @pytest.mark.parametrize("loss", [loss for _, loss in cases.LOSSES], ids=[name for name, _ in cases.LOSSES])
 def test_every_loss_is_accepted(loss):
     report = check_model(sc.Model(TWO_LEAKY, "numpy"), *batch(), loss, sc.Adam(), num_steps=6)
+    assert report.ok, report
+
+
+OF_PEERS = {
+    "ctc": (functional.ctc_loss(), np.array([[1, 2], [2, 2], [1, -1], [-1, -1]])),
+    "others": (
+        functional.tet_loss()
+        + functional.spikemax_loss(moving_window=3)
+        + functional.spike_similarity_loss(distance="bce")
+        + functional.silence_loss(2.0, layers=("1",))
+        + functional.event_rate_loss(layers=("1",))
+        + functional.sparsity_loss(0.5),
+        np.array([0, 2, 1, 1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("which", OF_PEERS)
+def test_losses_of_peers_are_accepted(which):
+    loss, targets = OF_PEERS[which]
+    report = check_model(sc.Model(TWO_LEAKY, "numpy"), batch()[0], targets, loss, sc.Adam(), num_steps=6)
     assert report.ok, report
 
 

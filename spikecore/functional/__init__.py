@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikecore.api.core.messages import no_such as _no_such
 from spikecore.api.functional import Loss as Loss
+from spikecore.api.functional import Regulariser as Regulariser
 from spikecore.api.functional import SpikeTime as SpikeTime
 from spikecore.api.functional import accuracy_membrane as accuracy_membrane
 from spikecore.api.functional import accuracy_rate as accuracy_rate
@@ -16,10 +17,19 @@ from spikecore.api.functional import ce_max_membrane_loss as ce_max_membrane_los
 from spikecore.api.functional import ce_membrane_loss as ce_membrane_loss
 from spikecore.api.functional import ce_rate_loss as ce_rate_loss
 from spikecore.api.functional import ce_temporal_loss as ce_temporal_loss
+from spikecore.api.functional import ctc_decode as ctc_decode
+from spikecore.api.functional import ctc_loss as ctc_loss
+from spikecore.api.functional import event_rate_loss as event_rate_loss
 from spikecore.api.functional import l1_rate_sparsity as l1_rate_sparsity
+from spikecore.api.functional import label_error_rate as label_error_rate
 from spikecore.api.functional import mse_count_loss as mse_count_loss
 from spikecore.api.functional import mse_membrane_loss as mse_membrane_loss
 from spikecore.api.functional import mse_temporal_loss as mse_temporal_loss
+from spikecore.api.functional import silence_loss as silence_loss
+from spikecore.api.functional import sparsity_loss as sparsity_loss
+from spikecore.api.functional import spike_similarity_loss as spike_similarity_loss
+from spikecore.api.functional import spikemax_loss as spikemax_loss
+from spikecore.api.functional import tet_loss as tet_loss
 from spikecore.api.functional import van_rossum_distance as van_rossum_distance
 from spikecore.api.functional import victor_purpura_distance as victor_purpura_distance
 from spikecore.api.training.activity import Activity as Activity

@@ -236,7 +236,7 @@ def class_weights_are_ignored(patch):
 
 @mutant(test_losses.check_golden, *golden.LOSSES[0])
 def cross_entropy_sums_over_time(patch):
-    patch.setattr(losses.ce_rate_loss, "per_sample", lambda self, e, v, c, _: e.xp.sum(losses._nll(e, v, c), axis=0))
+    patch.setattr(losses.ce_rate_loss, "per_sample", lambda self, e, v, c, _: e.xp.sum(losses.nll(e, v, c), axis=0))
 
 
 @mutant(test_losses.check_gradient, functional.mse_membrane_loss())

@@ -130,8 +130,22 @@ class Loss(LossBase):
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         """Refuse values and targets that do not fit each other; this may copy them to the host."""
         check_sequence(self.reads, values)
+        self.check_targets(engine, targets, values.shape[1], values.shape[2], values.shape[0])
+
+    def check_targets(
+        self, engine: Engine, targets: Array, batch: int, classes: Optional[int], time: Optional[int] = None
+    ) -> None:
+        """Refuse targets that this loss cannot use; this may copy them to the host.
+
+        Args:
+            engine: the engine of the targets.
+            targets: the targets of a batch.
+            batch: number of samples.
+            classes: number of neurons of the last layer.
+            time: number of steps, for messages; None, the default: unknown.
+        """
         if self.takes_labels:
-            check_labels(engine, targets, values.shape[1], self.num_classes or values.shape[2], values.shape[0])
+            check_labels(engine, targets, batch, self.num_classes or classes, time)
 
     def read(self, out: Spikes) -> Any:
         """The array that this loss reads: the output's spikes or membrane, or ``out`` itself."""
@@ -275,9 +289,11 @@ def varies(loss: Any) -> bool:
     return any(bool(getattr(term, "time_var_targets", False)) for _, term in terms(loss))
 
 
+def comparing(loss: Any) -> List[Loss]:
+    """The terms of ``loss`` that are a ``Loss``: those that compare with targets."""
+    return [term for _, term in terms(loss) if isinstance(term, Loss)]
+
+
 def reads_labels(loss: Any) -> Optional[Loss]:
     """The first term of ``loss`` that is a ``Loss`` and compares with class labels; None if there is none."""
-    for _, term in terms(loss):
-        if isinstance(term, Loss) and term.takes_labels:
-            return term
-    return None
+    return next((term for term in comparing(loss) if term.takes_labels), None)

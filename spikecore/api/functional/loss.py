@@ -21,6 +21,7 @@ from spikecore.api.functional.base import REDUCTIONS as REDUCTIONS
 from spikecore.api.functional.base import Loss as Loss
 from spikecore.api.functional.base import LossBase as LossBase
 from spikecore.api.functional.base import WeightedSum as WeightedSum
+from spikecore.api.functional.base import comparing as comparing
 from spikecore.api.functional.base import evaluate as evaluate
 from spikecore.api.functional.base import reads_labels as reads_labels
 from spikecore.api.functional.base import scalar as scalar
@@ -30,7 +31,7 @@ from spikecore.api.functional.targets import one_hot, pool_population
 from spikecore.arguments import ArrayLike
 
 
-def _nll(engine: Any, logits: Any, code: Any) -> Any:
+def nll(engine: Any, logits: Any, code: Any) -> Any:
     """-log softmax at the right class; logits (..., batch, classes)."""
     return -engine.xp.sum(code * engine.xp.log_softmax(logits, axis=-1), axis=-1)
 
@@ -46,7 +47,42 @@ class ce_rate_loss(Loss):  # noqa: N801  (snnTorch's name)
     """
 
     def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
-        return steps.mean(_nll(engine, values, code))
+        return steps.mean(nll(engine, values, code))
+
+
+@dataclass(frozen=True)
+class tet_loss(Loss):  # noqa: N801
+    """Temporal efficient training: the cross-entropy of each step, and a pull of all outputs towards a constant.
+
+        (1/T) sum_t ((1 - Lambda) (-log softmax(O[t])_y) + Lambda mean_c (O[t] - phi)^2)
+
+    O is the output of the last layer, in the paper currents: let the network end in ``Linear`` or in ``LI``. Each step
+    is to classify on its own, so that a network trained with few steps also runs with more or fewer.
+
+    Args:
+        Lambda: weight of the pull, in [0, 1]; default 0.05, the paper's for CIFAR-10.
+        phi: the constant, in the paper the threshold of the neurons; default 1.
+        population_code, num_classes, reduction, weight, normalise: see ``Loss``.
+
+    Raises:
+        ValueError: ``Lambda`` is outside [0, 1].
+
+    Source: Deng, Li, Zhang and Gu, Temporal efficient training of spiking neural network via gradient re-weighting,
+    ICLR 2022. ``Lambda=0`` is the loss of SpikingJelly's function.
+    """
+
+    Lambda: float = 0.05
+    phi: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.Lambda <= 1.0:
+            raise ValueError(f"tet_loss: Lambda={self.Lambda!r} must be in [0, 1]")
+
+    def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
+        away = values - self.phi
+        pull = engine.xp.mean(away * away, axis=-1)
+        return steps.mean((1.0 - self.Lambda) * nll(engine, values, code) + self.Lambda * pull)
 
 
 @dataclass(frozen=True)
@@ -60,7 +96,7 @@ class ce_count_loss(Loss):  # noqa: N801
     """
 
     def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
-        return _nll(engine, steps.sum(values), code)
+        return nll(engine, steps.sum(values), code)
 
 
 @dataclass(frozen=True)
@@ -89,7 +125,7 @@ class ce_membrane_loss(Loss):  # noqa: N801
             raise ValueError(f"ce_membrane_loss: over_time={self.over_time!r} must be 'mean' or 'sum'")
 
     def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
-        losses = _nll(engine, values, code)
+        losses = nll(engine, values, code)
         return steps.mean(losses) if self.over_time == "mean" else steps.sum(losses)
 
 
@@ -108,7 +144,7 @@ class ce_max_membrane_loss(Loss):  # noqa: N801
     reads: ClassVar[str] = "membrane"  # type: ignore[misc]
 
     def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
-        return _nll(engine, steps.max(values), code)
+        return nll(engine, steps.max(values), code)
 
     def score(self, engine: Engine, values: Array, steps: Steps) -> Any:
         return steps.max(values)

@@ -11,14 +11,20 @@ from spikecore.api.core.foreign import of_arrays, shown
 from spikecore.api.core.messages import unknown
 from spikecore.api.functional.accuracy import accuracy_membrane, accuracy_rate, accuracy_temporal, hit_rate
 from spikecore.api.functional.base import Loss, lengths_option, reads_labels
+from spikecore.api.functional.ctc import label_error_rate
 from spikecore.api.functional.targets import as_numbers
 
 OWN = "accuracy"  # the metric that decodes as the loss does
-NAMED = {"accuracy_rate": accuracy_rate, "accuracy_temporal": accuracy_temporal, "accuracy_membrane": accuracy_membrane}
+NAMED = {
+    "accuracy_rate": accuracy_rate,
+    "accuracy_temporal": accuracy_temporal,
+    "accuracy_membrane": accuracy_membrane,
+    "label_error_rate": label_error_rate,
+}
 COLUMNS = ("epoch", "loss", "lr", "seconds", "samples_per_s")  # columns of the history that are not metrics
 
 Metrics = Dict[str, Callable[..., Any]]
-Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane"]
+Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane", "label_error_rate"]
 
 
 class MetricFunction(Protocol):

@@ -30,14 +30,14 @@ VALUES = (
 )
 
 
-def check_labels(engine: Engine, targets: Any, batch: int, classes: int, time: Optional[int] = None) -> None:
+def check_labels(engine: Engine, targets: Any, batch: int, classes: Optional[int], time: Optional[int] = None) -> None:
     """Refuse labels of the wrong shape, kind or range. This copies them to the host.
 
     Args:
         engine: the engine of the targets.
         targets: the labels, expected as (batch,).
         batch: number of samples.
-        classes: number of classes.
+        classes: number of classes; None: any.
         time: number of steps; if given, the message says whether time and batch look exchanged.
 
     Raises:
@@ -56,16 +56,18 @@ def check_labels(engine: Engine, targets: Any, batch: int, classes: int, time: O
             f"{VALUES}"
         )
     for i, label in enumerate(labels.tolist()):
-        if not 0 <= label < classes:
+        if classes is None and label < 0:
+            raise ValueError(f"targets[{i}] = {label} must be >= 0: a class index")
+        if classes is not None and not 0 <= label < classes:
             raise ValueError(
                 f"targets[{i}] = {label} is out of range: the last layer has {classes} classes (0..{classes - 1})"
             )
 
 
-def _shape_hint(labels: Any, batch: int, classes: int, time: Optional[int]) -> str:
+def _shape_hint(labels: Any, batch: int, classes: Optional[int], time: Optional[int]) -> str:
     if labels.shape == (time,):
         return "; time and batch axes look exchanged: spikes are (time, batch, classes)"
-    if labels.shape == (batch, classes) and classes > 1:
+    if labels.shape == (batch, classes) and labels.shape[1] > 1:
         return "; for a one-hot code take targets.argmax(-1)"
     if labels.dtype.kind == "f":
         return f"; {VALUES}"

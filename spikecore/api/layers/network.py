@@ -140,7 +140,8 @@ def constant(engine: Any, out: Output) -> Output:
 
 
 def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> Union[bool, Tuple[str, ...]]:
-    """Convert a ``record`` option for ``Pass``: "last" and a single name become a tuple of names.
+    """Convert a ``record`` option for ``Pass``: "last" and a single name become a tuple of names, "last"
+    among names the last one with a state.
 
     Args:
         network: the network.
@@ -155,12 +156,12 @@ def record_option(network: Layer, record: Union[bool, str, Tuple[str, ...]]) -> 
     if isinstance(record, bool):
         return record
     last = readout(network)
-    if record == "last":
-        return () if last is None else (last,)
     known = [name for name, layer in walk(network) if layer.state]
     if not hasattr(record, "__iter__"):
         raise TypeError(f"record={record!r} must be True, False, 'last', or names of layers: {', '.join(known)}")
     names = (record,) if isinstance(record, str) else tuple(record)
+    if "last" in names:
+        names = tuple(dict.fromkeys((*(name for name in names if name != "last"), *([] if last is None else [last]))))
     for name in names:
         if name not in known:
             what = f"{unknown('layer to record', name, known)}; True records all" if known else "no layer has a state"

@@ -12,13 +12,13 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.functional.base import Loss, LossBase, LossFunction, evaluate, terms, varies
-from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss
-from spikecore.api.functional.regulariser import l1_rate_sparsity
+from spikecore.api.functional.loss import ce_membrane_loss, ce_rate_loss, mse_membrane_loss, tet_loss
+from spikecore.api.functional.regulariser import Regulariser, l1_rate_sparsity
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import Output
 from spikecore.arguments import ArrayLike
 
-OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", l1_rate_sparsity: "sum"}
+OVER_TIME = {ce_rate_loss: "mean", mse_membrane_loss: "mean", tet_loss: "mean", l1_rate_sparsity: "sum"}
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,12 @@ def stepwise(loss: Any) -> StepLoss:
     """The loss of one step of a loss over time.
 
     Args:
-        loss: ``ce_rate_loss``, ``ce_membrane_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity``, ``per_step``, or a
-            weighted sum of these.
+        loss: ``ce_rate_loss``, ``ce_membrane_loss``, ``tet_loss``, ``mse_membrane_loss``, ``l1_rate_sparsity``,
+            ``per_step``, or a weighted sum of these.
 
     Raises:
-        ValueError: the loss needs the whole sequence, such as ``ce_count_loss``, or has ``reduction="none"``.
+        ValueError: the loss needs the whole sequence, such as ``ce_count_loss``, has ``reduction="none"``, or reads
+            hidden layers.
     """
     parts = []
     for factor, term in terms(loss):
@@ -123,11 +124,13 @@ def stepwise(loss: Any) -> StepLoss:
         if over is None:
             raise ValueError(
                 f"loss={term!r} is not known step by step, but learning forward in time needs the loss of each step: "
-                "use ce_rate_loss, ce_membrane_loss, mse_membrane_loss or l1_rate_sparsity, or wrap your own loss of "
-                "one step: backprop.per_step(loss, over_time='mean' or 'sum')"
+                "use ce_rate_loss, ce_membrane_loss, tet_loss, mse_membrane_loss or l1_rate_sparsity, or wrap your own "
+                "loss of one step: backprop.per_step(loss, over_time='mean' or 'sum')"
             )
         if isinstance(part, Loss) and part.reduction == "none":
             raise ValueError(f"loss={part!r}: reduction='none' gives no scalar; use 'mean' or 'sum'")
+        if isinstance(part, Regulariser) and part.layers:
+            raise ValueError(f"loss={part!r}: learning forward in time sees the last layer only: leave out layers")
         parts.append((factor, part, over))
     return StepLoss(tuple(parts))
 

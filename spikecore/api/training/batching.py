@@ -11,8 +11,8 @@ from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Shape, ShapeError
 from spikecore.api.core.sizes import whole_number
 from spikecore.api.core.words import Array
-from spikecore.api.functional.loss import reads_labels, varies
-from spikecore.api.functional.targets import check_labels, target_dtype
+from spikecore.api.functional.loss import comparing, reads_labels, varies
+from spikecore.api.functional.targets import target_dtype
 from spikecore.arguments import ArrayLike, is_array, shown
 
 Input = Union[Array, ArrayLike]  # a batch; ``Feed`` checks it
@@ -171,11 +171,9 @@ def check_finite(engine: Any, x: Any, remedy: str = " (check_finite=False lets i
 
 def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:
     """Refuse targets that do not fit the batch; the message says if time and batch axes look exchanged."""
-    labels = reads_labels(loss)
     check_count(loss, x, steps, targets)
-    if labels is not None:
-        on_engine = engine.asarray(targets, dtype=target_dtype(targets))
-        check_labels(engine, on_engine, x.shape[1], labels.num_classes or classes)
+    for term in comparing(loss):
+        term.check_targets(engine, engine.asarray(targets, dtype=target_dtype(targets)), x.shape[1], classes)
 
 
 def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:

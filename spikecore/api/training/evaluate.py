@@ -12,6 +12,7 @@ from spikecore.api.functional.metrics import COLUMNS, Metrics, measured
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.training.batching import Feed
 from spikecore.api.training.data import Placed, placed
+from spikecore.api.training.executor import recorded_for
 from spikecore.api.training.history import Row
 from spikecore.api.training.shards import Part, parts
 from spikecore.progress import Progress, length
@@ -91,7 +92,7 @@ def _evaluate(
 
     def count(batch: Placed) -> None:
         x, steps, targets, lengths, _ = batch
-        out = executor.run(x, steps=steps, record="last")
+        out = executor.run(x, steps=steps, record=("last", *recorded_for(loss)))
         targets = model.engine.asarray(targets, dtype=target_dtype(targets))
         value = float(model.engine.to_numpy(scalar(loss, model.engine, out, targets, lengths)))
         mean.add(x.shape[1], value, measured(metrics, out, targets, lengths))

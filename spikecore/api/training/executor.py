@@ -13,6 +13,7 @@ from spikecore.api.core.ranks import Ranks
 from spikecore.api.core.sizes import is_finite, is_whole, whole_number
 from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, unflatten
 from spikecore.api.functional.loss import LossBase, WeightedSum
+from spikecore.api.functional.regulariser import Regulariser
 from spikecore.api.functional.targets import target_dtype
 from spikecore.api.layers.network import Output, forward, record_option
 from spikecore.api.training.optimizers import Optimizer
@@ -21,10 +22,12 @@ MOST_STEPS = 2**53
 PARTS = ("params", "buffers", "optimizer", "step", "lr")  # of a state; the first three are arrays by name
 
 
-def recorded_for(loss: Any) -> Any:
-    """The states that a loss needs: none if it reads spikes only, else those of the last layer."""
+def recorded_for(loss: Any) -> Tuple[str, ...]:
+    """The layers whose states a loss needs: those that it names, and the "last" unless it reads outputs only."""
     terms = [term for _, term in loss.terms] if isinstance(loss, WeightedSum) else [loss]
-    return () if all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms) else "last"
+    named = [name for term in terms if isinstance(term, Regulariser) for name in term.layers]
+    plain = all(isinstance(term, LossBase) and term.reads == "spikes" for term in terms)
+    return tuple(dict.fromkeys((*named, *(() if plain else ("last",)))))
 
 
 def complete_state(state: Mapping[str, Any]) -> Dict[str, Any]:
@@ -119,7 +122,8 @@ class NetworkExecutor(Executor):
         self.engine, self.network, self.loss, self.optimizer = engine, network, loss, optimizer
         self.clip_norm, self.window, self.memory, self.accumulates = clip_norm, window, memory, accumulates
         self.ranks = Ranks() if ranks is None else ranks
-        self.record = record_option(network, record or recorded_for(loss)) if loss is not None else ()
+        read = () if loss is None else (*((record,) if record else ()), *recorded_for(loss))
+        self.record = record_option(network, read)
         self.steps_done = 0
         self.lr = optimizer.lr if optimizer is not None else 0.0
         self.added = 0.0  # weights of the batches whose gradients wait for ``update``

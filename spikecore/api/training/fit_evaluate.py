@@ -172,9 +172,9 @@ class FitEvaluate(OwnLoop):
                 ``sc.Step``; if it returns True, training ends there, and ``resume=True`` goes on with the next batch.
             targets: the targets of all samples, if ``data`` is an array; ``fit(x, y)`` is ``fit(x, targets=y)``.
             batch_size: number of samples in a batch of arrays; default 64.
-            metric: what to report besides the loss: a name ("accuracy_rate", "accuracy_temporal" or
-                "accuracy_membrane"), a function ``(out, targets) -> number``, a list of these, or a dict of these by
-                column of the history. Default: "accuracy", decoded as the loss decodes, if it compares with labels.
+            metric: what to report besides the loss: a name ("accuracy_rate", "accuracy_temporal",
+                "accuracy_membrane", "label_error_rate"), a function ``(out, targets) -> number``, a list of these, or a
+                dict of these by column. Default: "accuracy", decoded as the loss decodes, if it compares with labels.
             window: truncated BPTT: no gradient crosses the steps window, 2 window, ...
             learning: "bptt" (the default), backwards through time; or forward in time, with memory that does not depend
                 on the number of steps: "eprop", "ottt" (see ``backprop.online``) or "rtrl" (``backprop.rtrl``).
@@ -230,7 +230,7 @@ class FitEvaluate(OwnLoop):
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
         way.check(self.engine, self.executor, loss, window, accumulate, ranks.size)
-        own: Any = {"record": "last"} if needs_membrane(metrics) and not recorded_for(loss) else {}
+        own: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
         own.update({"ranks": ranks} if ranks.size > 1 else {})
         own.update({"divides": True} if ranks.size > 1 and parallel == "fsdp" else {})
         own.update({} if memory is None else budget_of(self.engine, way, memory, accumulate))

@@ -98,7 +98,7 @@ class OwnLoop:
         """
         loss, optimizer = self._with_defaults(loss, optimizer)
         metrics = metrics_of(metric, loss)
-        record = "last" if needs_membrane(metrics) and not recorded_for(loss) else ()
+        record = "last" if needs_membrane(metrics) and "last" not in recorded_for(loss) else ()
         feed = Feed(num_steps, encoder, time_axis, check_finite)
         batch = self._batch(feed, loss, x, targets, lengths, seed, first)
         executor = self._ready(loss, optimizer, clip_norm=clip_norm, window=window, record=record)
