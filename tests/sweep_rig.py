@@ -67,10 +67,8 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    **{
-        kind: "word"
-        for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel Pattern Per Reduction Reset".split()
-    },
+    **{kind: "word" for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel".split()},
+    **{kind: "word" for kind in "Pattern Per Reduction Reset".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",

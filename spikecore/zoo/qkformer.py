@@ -112,11 +112,10 @@ def _embed_names(theirs: str, ours: str, numbers: Tuple[int, int]) -> Dict[str, 
 
 def _block_names(stage: int) -> Dict[str, Names]:
     theirs, ours = f"stage{stage + 1}.{{i}}", f"{2 * stage + 1}.{{i}}"
+    dense_layers = {"fc1": 0, "bn1": 1, "fc2": 3, "bn2": 4}
     return {
         **(ssa_names if stage == 2 else qk_names)(theirs, ours),
-        **{
-            f"{theirs}.mlp.{name}": f"{ours}.1.body.{i}" for name, i in (("fc1", 0), ("bn1", 1), ("fc2", 3), ("bn2", 4))
-        },
+        **{f"{theirs}.mlp.{name}": f"{ours}.1.body.{place}" for name, place in dense_layers.items()},
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 from spikecore.api.core.host import to_numpy
 from spikecore.arguments import ArrayLike, checked
@@ -14,29 +14,30 @@ if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
 COUNTER = "num_batches_tracked"  # of batch norms; those here have a fixed momentum and count nothing
-ENTRIES = {name: name for name in ("weight", "bias", "running_mean", "running_var")}  # of a layer: theirs, ours
-
-
-class Source(NamedTuple):
-    """Where a weight comes from: a key of a state dict, or one of equal parts of what is there."""
-
-    key: str
-    part: int = 0
-    parts: int = 1
-
-    def read(self, state_dict: Mapping[str, Any], axes: int) -> Any:
-        """The value as an array of ``axes`` axes: a convolution of size 1 may have fewer axes of space in theirs."""
-        value = to_numpy(state_dict[self.key])
-        size = len(value) // self.parts
-        value = value[self.part * size : (self.part + 1) * size]
-        return value.reshape(value.shape + (1,) * (axes - value.ndim))
+ENTRIES = {  # of a layer: theirs, ours
+    **{name: name for name in ("weight", "bias", "running_mean", "running_var")},
+    "w": "beta",  # of a PLIF: 1 - beta is the sigmoid of their parameter, beta that of ours
+}
+NEGATED = "w"
 
 
 class Placed(NamedTuple):
     """The keys of a state dict by the names of a network."""
 
-    keys: Dict[str, Source]  # by our names
+    keys: Dict[str, str]  # by our names
+    parts: Dict[str, Tuple[int, int]]  # by our names: which of how many equal parts of an array; all of it otherwise
     unknown: List[str]  # those that the table does not have
+
+    def read(self, own: str, arrays: Mapping[str, Any], axes: int) -> Any:
+        """The array for a name of ours, with ``axes`` axes: theirs may lack an axis of a convolution of size 1."""
+        key = self.keys[own]
+        value = to_numpy(arrays[key])
+        value = -value if key.rpartition(".")[2] == NEGATED else value
+        if own in self.parts:
+            part, parts = self.parts[own]
+            size = len(value) // parts
+            value = value[part * size : (part + 1) * size]
+        return value.reshape(value.shape + (1,) * (axes - value.ndim))
 
 
 @checked
@@ -64,8 +65,7 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
         raise ValueError(f"load_spikingjelly: the network is not that of the state dict. As zoo.{name}, {amiss[0]}")
     for part in ("params", "buffers"):
         for own, like in state[part].items():
-            source = tables[name].keys[own]
-            key, value = source.key, source.read(state_dict, like.ndim)
+            key, value = tables[name].keys[own], tables[name].read(own, state_dict, like.ndim)
             if value.shape != like.shape:
                 raise ValueError(
                     f"load_spikingjelly: {key} has shape {value.shape}, {own} of the network has {like.shape}; build "
@@ -84,7 +84,8 @@ def placed(table: Mapping[str, Names], keys: Iterable[str]) -> Placed:
     """
     patterns = [(re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]+)", re.escape(theirs))), ours)
                 for theirs, ours in table.items()]  # fmt: skip
-    found: Dict[str, Source] = {}
+    found: Dict[str, str] = {}
+    parts: Dict[str, Tuple[int, int]] = {}
     unknown = []
     for key in keys:
         layer, _, entry = key.rpartition(".")
@@ -95,16 +96,19 @@ def placed(table: Mapping[str, Names], keys: Iterable[str]) -> Placed:
             ours, match = matches[0]
             names = (ours,) if isinstance(ours, str) else ours
             for part, each in enumerate(names):
-                found[f"{each.format(**match.groupdict())}.{ENTRIES[entry]}"] = Source(key, part, len(names))
+                own = f"{each.format(**match.groupdict())}.{ENTRIES[entry]}"
+                found[own] = key
+                if len(names) > 1:
+                    parts[own] = part, len(names)
         else:
             unknown.append(key)
-    return Placed(found, unknown)
+    return Placed(found, parts, unknown)
 
 
 def _amiss(given: Placed, arrays: Mapping[str, Any]) -> List[str]:
     """What keeps a state dict from being the network's, in words."""
     return [
         *(f"{key} has no place" for key in given.unknown),
-        *(f"{at.key} has no place: the network has no {own}" for own, at in given.keys.items() if own not in arrays),
+        *(f"{key} has no place: the network has no {own}" for own, key in given.keys.items() if own not in arrays),
         *(f"{own} of the network has no key" for own in arrays if own not in given.keys),
     ]

@@ -26,8 +26,8 @@ PATCHES = (1, 2, 4, 8, 16)  # sizes of a patch: as many stages pool as it has fa
 # SpikingJelly's LIFNode(tau=2.0, detach_reset=True): V[t] = V[t-1] / 2 + I[t] / 2 fires at 1, with the surrogate
 # Sigmoid(4). Here U = 2 V, so that the input is not divided: threshold 2, slope 2, the same spikes and gradients.
 TAU_2 = Leaky(beta=0.5, threshold=2.0, reset_mechanism="zero", surrogate=sigmoid(slope=2.0))
-# Behind attention the threshold is 0.5, here 1. Inputs are sums of spikes, which meet it exactly and often; LIFNode fires
-# there and Leaky only above. Membranes are multiples of a power of two, so a threshold that is slightly lower is met.
+# Behind attention the threshold is 0.5, here 1. Inputs are sums of spikes, which meet it exactly and often: LIFNode
+# fires there, Leaky only above. Membranes are multiples of powers of two; no other meets a slightly lower one.
 ATTENTION_TAU_2 = Leaky(beta=0.5, threshold=1.0 - 2.0**-20, reset_mechanism="zero", surrogate=sigmoid(slope=2.0))
 
 POOL = MaxPool2d(3, 2, 1)  # halves maps

@@ -23,6 +23,7 @@ from spikecore.printing import columns
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
+CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)
 SUMS = (HeadSum, PositionSum)
 WHOLE = "(the network)"
 
@@ -251,14 +252,19 @@ def _total(engine: Any, counts: Any) -> float:
 
 
 def operations(network: Layer, shape: Shape) -> int:
-    """The products of a weight and an input in one step of one sample, if no input is zero.
+    """The products of a weight or a factor and an input in one step of one sample, if no input is zero.
 
     Args:
         network: the layer.
         shape: shape of one sample.
     """
+    engine = host()
+    if isinstance(network, CONVOLUTIONS):  # all channels of a group are alike: one of them is counted
+        groups = network.groups
+        one = replace(network, in_channels=groups)
+        count = _operations(engine, one, engine.xp.ones((1, 1, groups, *shape[1:])))
+        return int(count or 0) * (network.in_channels // groups)
     if not isinstance(network, Container):
-        engine = host()
         return int(_operations(engine, network, engine.xp.ones((1, 1, *shape))) or 0)
     total, given, outs = 0, shape, {}
     for name, child in network.children():
@@ -266,9 +272,8 @@ def operations(network: Layer, shape: Shape) -> int:
         outs[name] = shapes_of(child, given).shape
         given = outs[name] if isinstance(network, Sequential) else shape
     if isinstance(network, Branches):
-        xp = host().xp
-        ones = {name: xp.ones((1, 1, *out)) for name, out in outs.items()}
-        total += sum(_multiplied(a, b) for a, b in network.products(xp, ones, before=2))
+        ones = {name: engine.xp.ones((1, 1, *out)) for name, out in outs.items()}
+        total += sum(_multiplied(a, b) for a, b in network.products(engine.xp, ones, before=2))
     return total
 
 
@@ -277,7 +282,7 @@ def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     if isinstance(layer, (Linear, OneToOne, *SUMS)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
         return _total(engine, active) * fan_out
-    if not isinstance(layer, (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)):
+    if not isinstance(layer, CONVOLUTIONS):
         return None
     engine = engine.exact()  # half precision does not count beyond 256
     counting = replace(layer, out_channels=layer.groups, bias=False, weight_init=None, bias_init=None)

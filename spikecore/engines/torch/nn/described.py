@@ -58,16 +58,18 @@ class BranchesModule(nn.Module):
 
     def described(self, children: Mapping[str, Layer]) -> Branches:
         """The container of these children."""
-        if not isinstance(self.layer, Listed):
-            return cast(Branches, replace(self.layer, **children))
-        options = {f.name: getattr(self.layer, f.name) for f in fields(self.layer) if f.name != "layers"}
-        return cast(Branches, type(self.layer)(*children.values(), **options))
+        layer: Any = self.layer  # a dataclass
+        if not isinstance(layer, Listed):
+            return cast(Branches, replace(layer, **children))
+        options = {f.name: getattr(layer, f.name) for f in fields(layer) if f.name != "layers"}
+        return cast(Branches, type(layer)(*children.values(), **options))
 
     def extra_repr(self) -> str:
         """The container's class and what it takes besides layers."""
-        inner = {"layers", *(name for name, _ in self.layer.children())}
-        options = (f"{f.name}={getattr(self.layer, f.name)!r}" for f in fields(self.layer) if f.name not in inner)
-        return ", ".join([type(self.layer).__name__, *options])
+        layer: Any = self.layer
+        inner = {"layers", *(name for name, _ in layer.children())}
+        options = (f"{f.name}={getattr(layer, f.name)!r}" for f in fields(layer) if f.name not in inner)
+        return ", ".join([type(layer).__name__, *options])
 
 
 @lru_cache(maxsize=None)

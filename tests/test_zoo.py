@@ -1,0 +1,138 @@
+"""The zoo: its cards, its options, and each architecture, narrow, on the engines."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from zoo_rig import CLASSES, NARROW
+
+import spikecore as sc
+from spikecore import zoo
+
+EACH = pytest.mark.parametrize("name", NARROW)
+STEPS, BATCH = 3, 3
+
+
+def batch(shape, dtype="float32"):
+    return (2.0 * np.random.default_rng(0).random((STEPS, BATCH, *shape))).astype(dtype)
+
+
+# ---- cards -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_architecture_is_tried_here():
+    assert {name.partition("-")[0] for name in NARROW} == {card.name for card in zoo.list()}
+
+
+def test_every_card_is_of_a_public_function():
+    for card in zoo.list():
+        assert getattr(zoo, card.name) is card.build
+        assert zoo.card(card.name) is card
+        assert card.link.startswith("https://")
+        assert f"zoo.{card.name}" in repr(card)
+        assert card.name in repr(zoo.list())
+    functions = {name for name, thing in vars(zoo).items() if inspect.isfunction(thing)}
+    assert functions - {card.name for card in zoo.list()} == {"card", "list", "load_spikingjelly"}
+
+
+def test_sizes_are_those_of_the_papers_networks():
+    """ResNets and VGGs have the parameters of torchvision's, whose layers they share."""
+    counts = {card.name: card.parameters for card in zoo.list()}
+    assert counts["sew_resnet18"] == counts["spiking_resnet18"] == 11_689_512
+    assert (counts["sew_resnet34"], counts["sew_resnet50"]) == (21_797_672, 25_557_032)
+    assert (counts["spiking_vgg11"], counts["spiking_vgg16"]) == (132_868_840, 138_365_992)
+    assert counts["dense_snn"] == 784 * 1000 + 1000 + 1000 * 10 + 10
+
+
+def test_operations_are_counted_by_hand():
+    card = zoo.card("conv_snn")  # 5 x 5 kernels on 28 x 28 and 12 x 12 maps without padding
+    assert card.operations == 24**2 * 25 * 12 + 8**2 * 25 * 12 * 64 + 64 * 4 * 4 * 10
+
+
+def test_a_name_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"unknown architecture 'sew_resnet'; did you mean 'sew_resnet\d\d'"):
+        zoo.card("sew_resnet")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: zoo.sew_resnet18(stem="vit"), r"unknown stem 'vit'.*Known: cifar, imagenet"),
+        (lambda: zoo.ms_resnet18(stem="vit"), r"unknown stem 'vit'"),
+        (lambda: zoo.sew_resnet50(join="or"), r"unknown join 'or'"),
+        (lambda: zoo.conv_snn(size=15), r"size=15 must be at least 16"),
+        (lambda: zoo.spiking_vgg11(size=40), r"size=40 must be a multiple of 32"),
+        (lambda: zoo.plif_net(size=3), r"size=3 must be at least 4"),
+        (lambda: zoo.plif_net(convolutions=(1, 0)), r"convolutions=\(1, 0\) must be ints >= 1"),
+        (lambda: zoo.plif_net(convolutions=()), r"convolutions=\(\) must be ints >= 1"),
+        (lambda: zoo.spiking_vgg16(dropout=1.0), r"p=1.0 must be in \[0, 1\)"),
+    ],
+)
+def test_a_wrong_option_is_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_a_neuron_must_be_one():
+    with pytest.raises(TypeError, match=r"neuron=.*must be a neuron such as sc\.Leaky"):
+        zoo.sew_resnet18(neuron=sc.Flatten())
+
+
+@pytest.mark.parametrize(("stem", "sizes"), [("imagenet", (8, 4, 2, 1)), ("cifar", (32, 16, 8, 4))])
+def test_stems_make_maps_of_the_papers_sizes(stem, sizes):
+    model = sc.Model(zoo.sew_resnet18(CLASSES, width=1, stem=stem), input_shape=(3, 32, 32))
+    rows = [line.split() for line in model.summary().splitlines()]
+    ends = {row[0]: "".join(row[2:5]) for row in rows if row[0] in [f"{i}.1.body.5" for i in range(1, 5)]}
+    assert [ends[f"{i + 1}.1.body.5"] for i in range(4)] == [f"({1 << i},{n},{n})" for i, n in enumerate(sizes)]
+
+
+# ---- on the engines --------------------------------------------------------------------------------------------------
+
+
+@EACH
+def test_torch_and_numpy_have_the_same_gradients(name):
+    pytest.importorskip("torch")
+    network, shape = NARROW[name]
+    model = sc.Model(network, "torch", dtype="float64", input_shape=shape)
+    report = sc.verify(model, batch(shape, "float64"), [0, 1, 2], differences=False)
+    assert report.worst <= 1e-11, report.table()
+    assert model(batch(shape, "float64"), record=True).spikes.any()
+
+
+@EACH
+def test_it_becomes_a_module_of_torch_and_computes_the_same(name):
+    torch = pytest.importorskip("torch")
+    from spikecore import nn as snn
+
+    network, shape = NARROW[name]
+    model, x = sc.Model(network, "torch", input_shape=shape), torch.as_tensor(batch(shape))
+    with torch.no_grad():
+        out = snn.run(snn.to_torch(model).eval(), x)
+    torch.testing.assert_close(out[0] if isinstance(out, tuple) else out, model(x).spikes, atol=1e-5, rtol=0.0)
+
+
+OF_EACH_FAMILY = (
+    "plif_net", "sew_resnet18-iand", "ms_resnet18", "spikformer", "qkformer", "spike_driven_transformer",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=() if name in OF_EACH_FAMILY else pytest.mark.slow) for name in NARROW
+])  # fmt: skip
+def test_the_ipu_takes_it(name):
+    pytest.importorskip("torch")
+    from spikecore.engines.ipu.networks import check_model
+
+    network, shape = NARROW[name]
+    report = check_model(sc.Model(network, "torch", input_shape=shape), batch(shape), [0, 1, 2], optimizer=sc.Adam())
+    assert report.ok, report
+
+
+@pytest.mark.slow
+def test_finite_differences_agree():
+    pytest.importorskip("torch")
+    network, shape = NARROW["sew_resnet18-iand"]
+    report = sc.verify(sc.Model(network, "torch", input_shape=shape), batch(shape), [0, 1, 2])
+    assert report.ok, report.table()
