@@ -66,21 +66,30 @@ def marked(value: Any, origins: Dict[str, str], other: str, path: str = "") -> A
 def lines_of(text: str) -> Dict[str, int]:
     """The line, from 1, of each single value in the text of a TOML file, by dotted key.
 
-    A TOML parser does not tell lines. So the first n lines are parsed, for each n, with the brackets closed that are
-    open there: a value that appears stands on line n. Where the first n lines are no TOML even so, as inside of a text
-    of several lines, the value counts as that of the line with its end.
+    A TOML parser does not tell lines. So each statement is parsed below the headers before it, which say of which table
+    it is, and one of several lines after each of them, with the brackets closed that are open there: a value that
+    appears stands on this line. Where that is no TOML even so, as inside of a text of several lines, the value counts
+    as that of the line with its end.
     """
     found: Dict[str, int] = {}
-    lines, open_brackets = text.splitlines(), ""
-    for number, line in enumerate(lines, start=1):
+    headers: List[str] = []
+    statement: List[str] = []  # the lines of one that has not ended
+    open_brackets = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not statement and line.lstrip().startswith("["):
+            headers.append(line)
+            continue
+        statement.append(line)
         for bracket in re.findall(r"[\[\]{}]", NO_BRACKETS.sub("", line)):
             open_brackets = open_brackets + bracket if bracket in "[{" else open_brackets[:-1]
-        values = _values([*lines[:number], open_brackets[::-1].translate(CLOSING)])
+        values = _values([*headers, *statement, open_brackets[::-1].translate(CLOSING)])
         if values is None:  # brackets in a text of several lines are none
-            values = _values(lines[:number])
+            values = _values([*headers, *statement])
             open_brackets = open_brackets if values is None else ""
         for key in values or ():
             found.setdefault(key, number)
+        if values is not None and not open_brackets:
+            statement = []
     return found
 
 

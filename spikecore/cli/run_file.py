@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Annotated, Literal
 
-from spikecore.api.core.engines import ENVIRONMENT, engines, no_engine
+from spikecore.api.core.engines import ENVIRONMENT, entry_of
 from spikecore.api.core.messages import unknown
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.learning.steps import stepwise
@@ -148,9 +148,7 @@ class RunFile(Section):
     @field_validator("engine")
     @classmethod
     def _known(cls, engine: str) -> str:
-        names = [status.name for status in engines()]
-        if engine not in names:
-            raise ValueError(no_engine(engine, names, "engine = 'torch' and device = {device!r}"))
+        entry_of(engine, "engine = 'torch' and device = {device!r}")
         return engine
 
     @model_validator(mode="after")

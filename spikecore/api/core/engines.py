@@ -86,10 +86,7 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
             raise TypeError(f"options {sorted(options)} have no effect on an Engine that already exists")
         return name
     name = name or os.environ.get(ENVIRONMENT) or "numpy"
-    known = _ENGINES if name in _ENGINES else _known()
-    if name not in known:
-        raise ValueError(no_engine(name, known))
-    entry = known[name]
+    entry = entry_of(name)
     status = _status(name, entry, bool(options.get("simulate")))
     if not status.available:
         usable = ", ".join(s.name for s in engines() if s.available)
@@ -100,8 +97,19 @@ def get_engine(name: Union[None, str, Engine] = None, **options: Any) -> Engine:
     return _constructed(name, getattr(importlib.import_module(module), attribute), options)
 
 
-def no_engine(name: str, known: Any, remedy: str = "engine='torch', device={device!r}") -> str:
-    """What to say of a name that no engine has; it may be that of a device, then the remedy is told."""
+def entry_of(name: str, remedy: str = "engine='torch', device={device!r}") -> Any:
+    """What is known of an engine. Only names that are not ours take a look at all installed packages, which is slow.
+
+    Raises:
+        ValueError: no engine has this name; if it is that of a device, the message tells the remedy.
+    """
+    known = _ENGINES if name in _ENGINES else _known()
+    if name not in known:
+        raise ValueError(_no_engine(name, known, remedy))
+    return known[name]
+
+
+def _no_engine(name: str, known: Any, remedy: str) -> str:
     if not DEVICE.match(name):
         return unknown("engine", name, known)
     device = name.replace("gpu", "cuda")
