@@ -15,11 +15,15 @@ from spikecore.kernels.runtime import blas
 
 SPACE = {"stride": (1, 2), "padding": (1, 1), "dilation": (1, 2)}
 LINE = {"stride": (1,), "padding": (0,), "dilation": (1,), "groups": 1}
+TRANSPOSED = {**SPACE, "output_padding": (0, 1), "groups": 2}
 CALLS = {
     "conv": (normal(7, 4, 5, 6), [normal(6, 2, 2, 3), normal(6)], {**SPACE, "groups": 2}),
     "conv without bias": (normal(7, 4, 5), [normal(6, 4, 3), None], LINE),
+    "conv_transpose": (normal(7, 6, 3, 2), [normal(6, 2, 2, 3), normal(4)], TRANSPOSED),
+    "conv_transpose without bias": (normal(7, 4, 5), [normal(4, 3, 3), None, (1,), (0,), (0,), (1,), 1], {}),
     "max_pool": (normal(7, 4, 5, 6), [(3, 2), (2, 2), (1, 1)], {}),
     "max_pool with ties": (np.round(normal(7, 4, 6, 6)), [(2, 2), (2, 2), (0, 0)], {}),
+    "avg_pool of the map": (normal(7, 4, 3, 2), [(3, 2), (1, 1), (0, 0)], {}),
     "avg_pool": (normal(7, 4, 5, 6), [(3, 2), (2, 2), (1, 1)], {}),
 }  # fmt: skip
 

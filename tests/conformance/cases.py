@@ -414,7 +414,8 @@ DIFFERENTIABLE = [
     *_words("conv_transpose", reference.conv_transpose, [
             (MAP1, normal(2, 3, 3), normal(3), (3,), (1,), (2,), (1,), 1), (MAP3, normal(1, 2, 2, 2, 1), normal(2),
             (1, 2, 1), (0, 1, 0), (0, 1, 0), (2, 1, 1), 1)]),
-    *_words("avg_pool", lambda x, *o: reference.patches(x, *o, (1, 1)).mean(2), [(MAP, *POOL)]),
+    *_words("avg_pool", lambda x, *o: reference.patches(x, *o, (1, 1)).mean(2),
+            [(MAP, *POOL), (MAP[:, :, :2, :3], (2, 3), (1, 1), (0, 0))]),
     *_words("max_pool", lambda x, *o: reference.patches(x, *o, (1, 1), -np.inf).max(2), [(MAP, *POOL)]),
     *_words("patches", reference.patches, [(MAP, (2, 3))], **SPACE),
     *_words("unpatches", reference.unpatches, [(WINDOWS, MAP.shape, (2, 3))], **SPACE),

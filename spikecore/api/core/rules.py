@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Tuple
 
-from spikecore.api.core.windows import placed_size, tiles
+from spikecore.api.core.windows import is_whole_map, placed_size
 from spikecore.api.core.words import PIECEWISE_CONSTANT
 
 RULES: Dict[str, Tuple[Callable[..., Any], ...]] = {}
@@ -281,11 +281,9 @@ def _transposed_weight(
 
 
 def _avg_pool(xp: Any, g: Any, out: Any, x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
-    size, tiled = math.prod(kernel), tiles(x.shape[2:], kernel, stride, padding)
-    if tiled is not None:
-        ones = tuple(1 if i % 2 else n for i, n in enumerate(tiled))
-        share = xp.reshape(g / size, (*g.shape[:2], *ones))
-        return xp.reshape(xp.broadcast_to(share, (*g.shape[:2], *tiled)), x.shape)
+    size = math.prod(kernel)
+    if is_whole_map(x.shape[2:], kernel, padding):
+        return xp.broadcast_to(g / size, x.shape)
     share = xp.expand_dims(g / size, axis=2)
     windows = xp.broadcast_to(share, (*g.shape[:2], size, *g.shape[2:]))
     return xp.unpatches(windows, x.shape, kernel, stride, padding, (1,) * len(kernel))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from typing import Any, Iterator, Sequence, Tuple
 
 Sizes = Sequence[int]
 
@@ -25,15 +25,9 @@ def placed_size(
     return tuple((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, k, s, p, extra, d in sizes)
 
 
-def tiles(space: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Optional[Tuple[int, ...]]:
-    """Number and size of the windows along each axis, one after the other, if each position is in exactly one of them.
-
-    A map that is reshaped to (batch, channels, *tiles) has the windows' positions in every second axis of space. None:
-    windows overlap, or leave something out, or there is a border.
-    """
-    if tuple(stride) != tuple(kernel) or any(padding) or any(n % k for n, k in zip(space, kernel)):
-        return None
-    return tuple(size for n, k in zip(space, kernel) for size in (n // k, k))
+def is_whole_map(space: Sizes, kernel: Sizes, padding: Sizes) -> bool:
+    """Whether there is one window, which is the map."""
+    return tuple(kernel) == tuple(space) and not any(padding)
 
 
 def window_slices(

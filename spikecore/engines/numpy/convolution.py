@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from spikecore.api.core.windows import placed_size, tiles, window_slices
+from spikecore.api.core.windows import is_whole_map, placed_size, window_slices
 from spikecore.engines.numpy.product import shifted
 
 Sizes = Tuple[int, ...]
@@ -60,9 +60,8 @@ def space_words(
         return shifted(y, None if bias is None else xp.reshape(bias, (-1,) + (1,) * len(space)))
 
     def avg_pool(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes) -> Any:
-        tiled = tiles(x.shape[2:], kernel, stride, padding)
-        if tiled is not None:  # no window has to be copied
-            return xp.mean(xp.reshape(x, (*x.shape[:2], *tiled)), axis=tuple(range(3, 2 + len(tiled), 2)))
+        if is_whole_map(x.shape[2:], kernel, padding):  # nothing to list
+            return xp.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True)
         return xp.mean(patches(x, kernel, stride, padding, (1,) * len(kernel)), axis=2)
 
     def max_pool(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes) -> Any:

@@ -73,9 +73,11 @@ def products(word: str, rules: Tuple[Callable[..., Any], ...]) -> Tuple[Callable
 
 def _parts(word: str, x: Any, options: Tuple[Any, ...], named: Dict[str, Any]) -> List[slice]:
     """Slices of samples whose windows take up to so many bytes."""
-    first = options[0] if options else named["kernel"]
+    first, values = options[0] if options else named["kernel"], math.prod(x.shape[1:])
     kernel = first.shape[2:] if word in ("conv", "conv_transpose") else first
-    samples = max(1, BYTES // max(1, math.prod(x.shape[1:]) * math.prod(kernel) * x.dtype.itemsize))
+    if word == "conv_transpose":  # a window for each position of x, of as many channels as the result has
+        values = values // len(first) * first.shape[1] * (named["groups"] if "groups" in named else options[-1])
+    samples = max(1, BYTES // max(1, values * math.prod(kernel) * x.dtype.itemsize))
     return [slice(i, min(i + samples, len(x))) for i in range(0, max(1, len(x)), samples)]
 
 
