@@ -497,7 +497,7 @@ MODULES = (
     "spikecore.convert "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate "
-    "spikecore.tracking spikecore.utils"
+    "spikecore.tracking spikecore.utils spikecore.zoo"
 ).split()
 METHODS = {
     "spikecore.Model": (

@@ -29,6 +29,7 @@ MODULES = {  # with what each needs
     "spikecore.surrogate": "numpy",
     "spikecore.tracking": "numpy",
     "spikecore.utils": "torch",
+    "spikecore.zoo": "numpy",
 }
 HELPERS = set("detached picked unchanged Labelled Parts".split())  # parts of modules that say what is public by nothing
 SHORT = {  # as the pages write them: docs/builder/reference.py
@@ -36,7 +37,7 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "snn": "spikecore.nn",
     "transforms": "spikecore.datasets.transforms",
     **{name: f"spikecore.{name}" for name in "backprop convert datasets functional init nir schedule".split()},
-    **{name: f"spikecore.{name}" for name in "spikegen spikeplot surrogate tracking utils".split()},
+    **{name: f"spikecore.{name}" for name in "spikegen spikeplot surrogate tracking utils zoo".split()},
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")
 

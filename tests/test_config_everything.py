@@ -200,6 +200,7 @@ SINGLE = {  # values by the name of an option, whatever the class
     "delta_T": 0.6, "gamma": 0.4, "k": 1.2, "linear_decay": 0.1, "tau": 0.4, "theta_rh": 0.9,
     "v_c": 0.7, "v_reset": -0.2, "v_rest": 0.1, "v_subreset": 0.4,
 }  # fmt: skip
+SELDOM = "PLIF KLIF GLIF CLIF LIAF QIF EIF AdEx ILIF TernaryLeaky SigmaDelta".split()  # most options: slow tests
 REFUSED = [  # what a class has a field for and does not take: a run file says so, too
     ("ALIF", "inhibition", True),
     ("Alpha", "reset_delay", False),
@@ -332,7 +333,9 @@ def each(group):
     tables, names = [], []
     for name, options in CASES[group]:
         whole = {"kind": name, **NEEDED.get(name, {}), **options}
-        tables.append({key: x for key, x in whole.items() if x is not None})
+        seldom = name in SELDOM and options and options not in GIVEN.get(name, [])
+        table = {key: x for key, x in whole.items() if x is not None}
+        tables.append(pytest.param(table, marks=[pytest.mark.slow] if seldom else []))
         names.append(f"{name}-{','.join(f'{key}={x}' for key, x in options.items()) or 'defaults'}")
     return pytest.mark.parametrize("table", tables, ids=names)
 

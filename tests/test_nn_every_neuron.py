@@ -114,6 +114,7 @@ NEURONS = {
 }
 ABSTRACT = {neurons.Neuron, neurons.Stepper, neurons.Membrane}
 WHOLE = {neurons.PSN}  # they run on whole sequences alone: test_psn.py
+RARE = ("PLIF", "KLIF", "CLIF", "LIAF", "QIF", "EIF", "ILIF", "TernaryLeaky", "SigmaDelta")  # compiled in slow tests
 SCALES = {"Izhikevich": 30.0, "Refractory-izhikevich": 30.0}
 
 
@@ -239,7 +240,9 @@ def test_states_and_files(name, tmp_path):
 # torch warns of its own doings while it traces: it makes an autograd.Function, and looks at a state's gradient
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("name", NEURONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in RARE else []) for name in NEURONS]
+)
 def test_compiles_without_a_graph_break(name):
     torch._dynamo.reset()
     x, module = sequence(name)[:3], made(name, init_hidden=True)

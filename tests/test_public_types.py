@@ -24,7 +24,7 @@ MODULES = (
     "spikecore.functional "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
-    "spikecore.utils"
+    "spikecore.utils spikecore.zoo"
 ).split()
 AT_MOST = 0.10
 #: Names that are Any for type checkers and something else when a program runs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,3 +137,22 @@ def test_finite_differences_agree():
     network, shape = NARROW["sew_resnet18-iand"]
     report = sc.verify(sc.Model(network, "torch", input_shape=shape), batch(shape), [0, 1, 2])
     assert report.ok, report.table()
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+
+
+def row(card):
+    """A row of the table in docs/zoo.md."""
+    weights = "yes" if card.spikingjelly else "–"
+    sizes = f"{' × '.join(map(str, card.sample))} | {card.num_steps} | {card.parameters:,} | {card.operations:,}"
+    paper = f"[{card.paper.partition(' et al.')[0]} et al. {card.year}]({card.link})"
+    return f"| `{card.name}` | {paper} | {sizes} | {weights} |"
+
+
+def test_the_page_has_every_card():
+    page = Path(__file__).parent.parent / "docs" / "zoo.md"
+    if not page.is_file():
+        pytest.skip("docs/ is not part of this tree")
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| `")]
+    assert rows == [row(card) for card in zoo.list()]

@@ -240,6 +240,74 @@ def test_training_in_float32(name):
     check(*both(name, "float32", True), 1e-5)
 
 
+# ---- the loader ------------------------------------------------------------------------------------------------------
+
+
+def loaded(name, change):
+    theirs, ours, shape = NARROW[name]
+    weights = change(dict(their_module(theirs, torch.float32).state_dict()))
+    model = sc.Model(ours(), "numpy", input_shape=shape)
+    before = model.params()
+    try:
+        zoo.load_spikingjelly(model, weights)
+    finally:
+        assert all(np.array_equal(value, before[key]) for key, value in model.params().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda w: {**w, "layer1.0.conv3.weight": w["fc.weight"]},
+            r"As zoo\.\w+, layer1\.0\.conv3\.weight has no place",
+        ),
+        (
+            lambda w: {**w, "layer9.0.conv1.weight": w["fc.weight"]},
+            r"layer9\.0\.conv1\.weight has no place: the network",
+        ),
+        (
+            lambda w: {k: v for k, v in w.items() if k != "layer2.1.bn2.bias"},
+            r"2\.1\.body\.4\.bias of the network has no",
+        ),
+        (
+            lambda w: {**w, "fc.bias": w["fc.bias"][:2]},
+            r"fc\.bias has shape \(2,\), 5\.1\.bias of the network has \(5,\)",
+        ),
+        (lambda w: {f"module.{key}": value for key, value in w.items()}, r"module\.conv1\.weight has no place"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        loaded("sew_resnet18-add", change)
+
+
+def test_a_network_of_another_architecture_is_refused():
+    theirs, _, _ = NARROW["spiking_vgg11"]
+    model = sc.Model(zoo.sew_resnet18(CLASSES, width=4, stem="cifar"), "numpy", input_shape=(3, 16, 16))
+    with pytest.raises(ValueError, match="the network is not that of the state dict"):
+        zoo.load_spikingjelly(model, their_module(theirs, torch.float32).state_dict())
+
+
+def test_bottlenecks_that_invert_the_shortcut_are_refused():
+    weights = their_module(NARROW["sew_resnet50"][0], torch.float32).state_dict()
+    network = zoo.sew_resnet50(CLASSES, width=2, stem="cifar", join="iand")
+    with pytest.raises(ValueError, match=r"sew_resnet50 with cnf='IAND' invert the shortcut"):
+        zoo.load_spikingjelly(sc.Model(network, "numpy", input_shape=(3, 16, 16)), weights)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_every_name_of_a_table_is_one_of_theirs(name):
+    """Neurons without weights are modules, too; a table names each module once, and nothing else."""
+    table = zoo.card(name.partition("-")[0]).spikingjelly
+    net = their_module(NARROW[name][0], torch.float32)
+    keys = [f"{key}.weight" for key, _ in net.named_modules()]
+    by_row = {theirs: placed({theirs: ours}, keys).keys for theirs, ours in table.items()}
+    assert [theirs for theirs, found in by_row.items() if not found] == []
+    own = [key for found in by_row.values() for key in found]
+    assert len(own) == len(set(own))
+    assert placed(table, net.state_dict()).unknown == []
+
+
 # ---- the papers' widths ----------------------------------------------------------------------------------------------
 
 

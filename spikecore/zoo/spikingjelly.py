@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 from spikecore.api.core.host import to_numpy
+from spikecore.api.core.layer import Layer
+from spikecore.api.layers.containers import Container, Residual
 from spikecore.arguments import ArrayLike, checked
 from spikecore.zoo.card import Names
 from spikecore.zoo.catalogue import CARDS
@@ -53,7 +55,8 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
 
     Raises:
         ValueError: a key has no place in the network, a weight of the network has no key, or a shape differs; names
-            the key. The model stays as it was.
+            the key. Or the blocks of SpikingJelly's ``sew_resnet50`` compute something else ("iand"). The model stays
+            as it was.
         RuntimeError: the model has no weights yet.
     """
     state = model.state()
@@ -63,6 +66,12 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
     amiss = _amiss(tables[name], arrays)
     if amiss:
         raise ValueError(f"load_spikingjelly: the network is not that of the state dict. As zoo.{name}, {amiss[0]}")
+    if name == "sew_resnet50" and _joins(model.network, "iand"):
+        raise ValueError(
+            "load_spikingjelly: join='iand' inverts the body of a block, as in the paper, but the blocks of "
+            "SpikingJelly's sew_resnet50 with cnf='IAND' invert the shortcut: outputs would differ. Use join='add' or "
+            "'and'"
+        )
     for part in ("params", "buffers"):
         for own, like in state[part].items():
             key, value = tables[name].keys[own], tables[name].read(own, state_dict, like.ndim)
@@ -73,6 +82,13 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
                 )
             state[part][own] = value.astype(like.dtype)
     model.load_state(state)
+
+
+def _joins(layer: Layer, join: str) -> bool:
+    """Whether a network has residual connections that join in this way."""
+    if isinstance(layer, Residual) and layer.join == join:
+        return True
+    return isinstance(layer, Container) and any(_joins(child, join) for _, child in layer.children())
 
 
 def placed(table: Mapping[str, Names], keys: Iterable[str]) -> Placed:

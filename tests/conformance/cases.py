@@ -146,30 +146,33 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("LeakyParallel-dense", sc.LeakyParallel(input_size=5, hidden_size=4, dense=True, threshold=0.3)),
     Case("AssociativeLeaky", sc.AssociativeLeaky(in_dim=5, d_value=2, d_key=2, threshold=0.1)),
     Case("PLIF", sc.PLIF(beta=sc.learn(0.75), threshold=sc.learn(0.4))),
-    Case("PLIF-channels", sc.PLIF(beta=sc.learn(0.6, per="channel"), decay_input=False, reset_delay=True), (3, 2, 2)),
     Case("KLIF", sc.KLIF(beta=sc.learn(0.7), k=sc.learn(1.3, per="neuron"), threshold=0.4)),
-    Case("KLIF-subtract", sc.KLIF(beta=0.7, decay_input=False, reset_mechanism="subtract", reset_delay=True)),
-    Case("GLIF", sc.GLIF(threshold=sc.learn(0.4), tau=sc.learn(0.6, per="neuron"), graded_spikes_factor=sc.learn(1.5))),
-    Case("GLIF-steps", sc.GLIF(alpha=0.9, gamma=0.0, conduct=sc.learn(0.7, per="channel"), time_steps=5), (3, 2, 2)),
+    Case("GLIF", sc.GLIF(threshold=sc.learn(0.4), tau=sc.learn(0.6, per="neuron"), time_steps=5)),
     Case("CLIF", sc.CLIF(beta=sc.learn(0.6), threshold=sc.learn(0.7))),
     Case("LIAF", sc.LIAF(beta=sc.learn(0.8), threshold=sc.learn(0.6), activation="sigmoid")),
-    Case("LIAF-membrane", sc.LIAF(beta=sc.learn(0.8), activation="leaky_relu", threshold_related=False)),
     Case("QIF", sc.QIF(beta=sc.learn(0.4), v_c=sc.learn(0.5), v_reset=sc.learn(-0.2), threshold=0.6)),
-    Case("QIF-delayed", sc.QIF(beta=0.4, a0=sc.learn(0.8), reset_delay=True)),
     Case("EIF", sc.EIF(beta=sc.learn(0.4), delta_T=sc.learn(0.7), theta_rh=sc.learn(0.9))),
-    Case("EIF-none", sc.EIF(beta=0.8, v_rest=sc.learn(0.1), reset_mechanism="none", threshold=sc.learn(1.2))),
     Case("AdEx", sc.AdEx(beta=sc.learn(0.4), rho=sc.learn(0.8), a=sc.learn(0.2), b=sc.learn(0.3), threshold=0.8)),
-    Case("AdEx-delayed", sc.AdEx(beta=0.4, b=sc.learn(0.3), v_reset=sc.learn(-0.3), reset_delay=True, threshold=0.8)),
     Case("ILIF", sc.ILIF(beta=sc.learn(0.6), threshold=sc.learn(0.3), max_spikes=3)),
-    Case(
-        "ILIF-delayed", sc.ILIF(beta=sc.learn(0.6), threshold=0.4, reset_delay=True, graded_spikes_factor=sc.learn(0.2))
-    ),
     Case(
         "TernaryLeaky", sc.TernaryLeaky(beta=sc.learn(0.7), threshold=sc.learn(0.8), graded_spikes_factor=sc.learn(2.0))
     ),
+    Case("SigmaDelta", sc.SigmaDelta(threshold=sc.learn(0.8), bias=sc.learn(0.1, per="neuron"), activation="tanh")),
+]
+VARIANTS = [  # other options of these, against NumPy and finite differences alone
+    Case("PLIF-channels", sc.PLIF(beta=sc.learn(0.6, per="channel"), decay_input=False, reset_delay=True), (3, 2, 2)),
+    Case("KLIF-subtract", sc.KLIF(beta=0.7, decay_input=False, reset_mechanism="subtract", reset_delay=True)),
+    Case("GLIF-one", sc.GLIF(threshold=sc.learn(0.4), graded_spikes_factor=sc.learn(1.5))),
+    Case("GLIF-channels", sc.GLIF(alpha=0.9, gamma=0.0, conduct=sc.learn(0.7, per="channel"), time_steps=5), (3, 2, 2)),
+    Case("LIAF-membrane", sc.LIAF(beta=sc.learn(0.8), activation="leaky_relu", threshold_related=False)),
+    Case("QIF-delayed", sc.QIF(beta=0.4, a0=sc.learn(0.8), reset_delay=True)),
+    Case("EIF-none", sc.EIF(beta=0.8, v_rest=sc.learn(0.1), reset_mechanism="none", threshold=sc.learn(1.2))),
+    Case("AdEx-delayed", sc.AdEx(beta=0.4, b=sc.learn(0.3), v_reset=sc.learn(-0.3), reset_delay=True, threshold=0.8)),
+    Case(
+        "ILIF-delayed", sc.ILIF(beta=sc.learn(0.6), threshold=0.4, reset_delay=True, graded_spikes_factor=sc.learn(0.2))
+    ),
     Case("TernaryLeaky-delayed", sc.TernaryLeaky(beta=sc.learn(0.7), threshold=0.6, reset_delay=True)),
     Case("TernaryLeaky-subtract", sc.TernaryLeaky(beta=0.7, threshold=sc.learn(0.6), reset_mechanism="subtract")),
-    Case("SigmaDelta", sc.SigmaDelta(threshold=sc.learn(0.8), bias=sc.learn(0.1, per="neuron"), activation="tanh")),
     Case("SigmaDelta-input", sc.SigmaDelta(threshold=0.6, decode=False, activation="identity")),
     Case("SigmaDelta-output", sc.SigmaDelta(bias=sc.learn(0.1), encode=False)),
 ]

@@ -65,8 +65,9 @@ WRAPPERS = {
 }
 #: Steps, batch, neurons: a run that by default takes the loop, and one of several chunks and blocks that takes kernels.
 SIZES = {"small": (7, 3, 64), "large": (40, 110, 64)}
+RARE = ("PLIF", "KLIF", "CLIF", "LIAF", "QIF", "EIF", "ILIF")  # others have all that is special in them
 QUICK = [  # spikes are one of the states of ALIF
-    *((neuron, "Recurrent") for neuron in ELEMENTWISE),
+    *((neuron, "Recurrent") for neuron in ELEMENTWISE if neuron not in RARE),
     ("ALIF", "Recurrent-Refractory"),
     ("ALIF", "Refractory-Recurrent"),
 ]

@@ -150,6 +150,13 @@ def check_differences(smooth, case):
         assert abs(slope.analytic - slope.numeric) <= 1e-7 * size, f"{slope.name}: {slope.analytic}, {slope.numeric}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", cases.VARIANTS, ids=repr)
+def test_variants(engine, case):
+    check_agrees_with_numpy(engine, case)
+    check_differences(sc.get_engine("numpy", dtype="float64").smooth(), case)
+
+
 SMOOTH = [case for case in cases.NEURONS if case.name != "Leaky-border"]  # there the clamp has a kink, differences none
 
 
