@@ -56,7 +56,7 @@ def vgg() -> nn.Sequential:
 
 def with_qcfs(ann: nn.Sequential, images: Images) -> nn.Sequential:
     """A copy with QCFS for ReLU; it begins with the thresholds that a conversion would find."""
-    layers = convert(ann, images.batches(), "mse", num_steps=LEVELS).layers
+    layers = convert(ann, images.batches(), "mse", num_steps=LEVELS, per="layer").layers
     thresholds = {one.place: float(one.threshold[0]) for one in layers}
     net = copy.deepcopy(ann)
     for name, module in ann.named_children():
@@ -132,13 +132,13 @@ def ours(method: Any, **options: Any) -> Callable[[nn.Module, Images], Callable[
     return converter
 
 
-def theirs(recipe: str, **options: Any) -> Callable[[nn.Module, Images], Callable[..., Any]]:
-    """A conversion of SpikingJelly's."""
+def theirs(recipe: str, rounds: int = 1, **options: Any) -> Callable[[nn.Module, Images], Callable[..., Any]]:
+    """A conversion of SpikingJelly's, which sees the calibration images ``rounds`` times."""
 
     def converter(ann: nn.Module, calibration: Images) -> Callable[[torch.Tensor], Any]:
         from spikingjelly.activation_based import ann2snn, functional
 
-        made = getattr(ann2snn, recipe)(list(calibration.batches()), **options)
+        made = getattr(ann2snn, recipe)(rounds * list(calibration.batches()), **options)
         net = ann2snn.Converter(recipe=made).convert(copy.deepcopy(ann))
 
         def run(x: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -164,20 +164,20 @@ def _spans(most: int = 8) -> Iterator[int]:
 
 
 CONVERTERS = {
-    "max, per layer": ours("max"),
-    "percentile 99.9, per layer": ours("percentile"),
-    "percentile 99, per layer": ours("percentile", percentile=99.0),
-    "mse, per layer": ours("mse"),
-    "max": ours("max", per="channel"),
-    "percentile 99.9": ours("percentile", per="channel"),
-    "percentile 99": ours("percentile", percentile=99.0, per="channel"),
-    "mse": ours("mse", per="channel"),
+    "max, per layer": ours("max", per="layer"),
+    "percentile 99.9, per layer": ours("percentile", per="layer"),
+    "percentile 99, per layer": ours("percentile", percentile=99.0, per="layer"),
+    "mse, per layer": ours("mse", per="layer"),
+    "max": ours("max"),
+    "percentile 99.9": ours("percentile"),
+    "percentile 99": ours("percentile", percentile=99.0),
+    "mse": ours("mse"),
     "SpikingJelly, max": theirs("RateCodingRecipe", mode="Max"),
     "SpikingJelly, 99.9 %": theirs("RateCodingRecipe", mode="99.9%"),
     "SpikingJelly, per channel, half threshold": theirs(
         "RateCodingRecipe", mode="99.9%", channel_wise=True, half_threshold=True
     ),
-    "SpikingJelly, local thresholds": theirs("LocalThresholdBalancingRecipe"),
+    "SpikingJelly, local thresholds": theirs("LocalThresholdBalancingRecipe", rounds=10),
 }
 QUANTISED = {"thresholds of QCFS": ours("max")}
 
@@ -204,7 +204,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the files of FashionMNIST")
     parser.add_argument("--weights", type=Path, default=Path("build/conversion"), help="folder of the trained networks")
     parser.add_argument("--images", type=int, default=2000, help="number of test images; default 2000")
-    parser.add_argument("--only", nargs="*", default=[""], help="beginnings of the converters' names; default: all")
+    parser.add_argument("--only", nargs="*", help="names of converters; default: all")
     args = parser.parse_args(arguments)
     train, test = (
         Images(torch.as_tensor(part.inputs), torch.as_tensor(part.targets))
@@ -219,7 +219,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         print(f"| thresholds | {' | '.join(f'T={steps}' for steps in TIMES)} | s |\n|---|{'--:|' * (len(TIMES) + 1)}")
         converters = QUANTISED if name.startswith("QCFS") else CONVERTERS
         for label, converter in converters.items():
-            if not label.startswith(tuple(args.only)):
+            if args.only is not None and label not in args.only:
                 continue
             begun = time.perf_counter()
             row = " | ".join(f"{value:.2f}" for value in accuracies(converter(ann, calibration), shown))

@@ -10,6 +10,8 @@ _NEURON = "write sc.Leaky(beta=0.9), the leaky integrate-and-fire neuron"
 _SPIKES = "leave it out: behind a connection stands a neuron, e.g. sc.Leaky(beta=0.9)"
 ELSEWHERE: Dict[str, str] = {
     **dict.fromkeys(("LIF", "LIFNode", "LIFCell", "LIFNeuron"), _NEURON),
+    **dict.fromkeys(("RAFNode", "ResonateFire"), "write sc.ResonateAndFire(beta=0.9, omega=0.5), angles per step"),
+    **dict.fromkeys(("S4D", "S5"), "write sc.StateSpace(modes=8), a diagonal state-space neuron"),
     **dict.fromkeys(("ReLU", "GELU", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"), _SPIKES),
     **{
         name: f"write sc.{ours}BatchNorm1d or 2d"

@@ -420,6 +420,8 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.SConv2dLSTM": {"in_channels": 1, "out_channels": 2},
     "spikecore.LeakyParallel": {"input_size": 5, "hidden_size": 4},
     "spikecore.LinearLeaky": {"in_features": 5, "out_features": 4},
+    "spikecore.MaskedPSN": {"num_steps": 4, "order": 2},
+    "spikecore.PSN": {"num_steps": 4},
     "spikecore.AssociativeLeaky": {"in_dim": 5, "d_value": 2, "d_key": 2},
     "spikecore.StateLeaky": {"channels": 5},
     "spikecore.Upsample": {"scale_factor": 2},

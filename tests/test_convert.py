@@ -223,9 +223,9 @@ def test_thresholds_by_definition():
 def test_each_way_to_find_thresholds_and_each_kind_of_data(resnet):
     ann, x = resnet
     labels = torch.zeros(len(x), dtype=torch.int64)
-    largest = convert(ann, x, "max").layers
-    robust = convert(ann, x, "percentile", percentile=95).layers
-    least = convert(ann, x, "mse", num_steps=4).layers
+    largest = convert(ann, x, "max", per="layer").layers
+    robust = convert(ann, x, "percentile", percentile=95, per="layer").layers
+    least = convert(ann, x, "mse", num_steps=4, per="layer").layers
     assert [one.clipped for one in largest] == [0.0] * 5
     for high, low, mse in zip(largest, robust, least):
         assert low.threshold < high.threshold
@@ -240,7 +240,7 @@ def test_each_way_to_find_thresholds_and_each_kind_of_data(resnet):
         torch.utils.data.DataLoader(pairs, batch_size=5),
         Loader(sc.datasets.Dataset(x.numpy(), labels.numpy()), batch_size=5, shuffle=False),
     ):
-        again = convert(ann, data, "max").layers
+        again = convert(ann, data, "max", per="layer").layers
         assert [one.threshold for one in again] == [one.threshold for one in largest]
 
 

@@ -80,7 +80,7 @@ NEURONS = {
     "Izhikevich": sc.Izhikevich(a=L(0.02), d=L(6.0), surrogate=sc.surrogate.atan(0.1)),
     "ResonateAndFire": sc.ResonateAndFire(beta=L(0.9), omega=L(0.7), threshold=0.5),
     "BalancedResonateAndFire": sc.BalancedResonateAndFire(omega=L(3.0), b_offset=L(0.5), dt=0.2, threshold=0.1),
-    "MaskedPSN": sc.MaskedPSN(num_steps=12, order=3, threshold=0.2),
+    "MaskedPSN": sc.MaskedPSN(num_steps=12, order=2, threshold=0.2),
     "SlidingPSN": sc.SlidingPSN(order=3, threshold=L(0.8)),
     "StateSpace": sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, threshold=0.2),
     "TsodyksMarkram": sc.TsodyksMarkram(U=L(0.3), facilitation=sc.learn_tau(3.0), depression=0.9),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,11 +101,20 @@ def test_synapses_depress_and_facilitate():
     assert (np.diff(up) > 0).all() and up[0] == 0.05  # noqa: PT018
 
 
+LINEAR = {
+    "StateSpace": sc.StateSpace(modes=3, dt_min=0.05, dt_max=0.3, threshold=0.2),
+    "ResonateAndFire": sc.ResonateAndFire(
+        beta=sc.learn(0.9, per="neuron"), omega=sc.learn(0.7), threshold=0.5, reset_mechanism="none", parallel=True
+    ),
+}
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch"])
-@pytest.mark.parametrize("steps", [1, 17])
-def test_a_state_space_neuron_at_once_equals_its_steps(name, steps):
+@pytest.mark.parametrize("steps", [1, 17, 150])
+@pytest.mark.parametrize("neuron", LINEAR)
+def test_all_steps_at_once_equal_one_step_after_the_other(name, neuron, steps):
     engine, x = sc.get_engine(name, dtype="float64"), normal(steps, 2, 5)
-    layers = [sc.StateSpace(modes=3, dt_min=0.05, dt_max=0.3, threshold=0.2, parallel=way) for way in (True, False)]
+    layers = [replace(LINEAR[neuron], parallel=way) for way in (True, False)]
     ours, theirs = (run(engine, layer, x) for layer in layers)
     for part in ("outputs", "recorded", "state"):
         assert_trees_close(Tree(one=getattr(ours, part)), Tree(one=getattr(theirs, part)), 1e-12)

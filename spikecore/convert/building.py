@@ -47,7 +47,8 @@ def folded(graph: Graph) -> Graph:
     Raises:
         ConversionError: a batch norm of vectors that does not follow a connection.
     """
-    users, nodes, moved = graph.users(), dict(graph.nodes), {}
+    users, nodes = graph.users(), dict(graph.nodes)
+    moved: Dict[str, str] = {}
     for node in graph.nodes.values():
         node = replace(node, inputs=tuple(moved.get(name, name) for name in node.inputs))
         nodes[node.name] = node

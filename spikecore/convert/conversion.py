@@ -37,7 +37,8 @@ class ConvertedLayer:
     Args:
         place: the activation, e.g. "layer features.3 (ReLU)".
         layer: dotted name of the neurons in the model, e.g. "2.body.1".
-        threshold: the activation at which they fire at every step, (channels,); all are equal unless per="channel".
+        threshold: the activation at which they fire at every step, (channels,), or (1,) if all
+            have the same.
         clipped: share of the positive activations in the data that is larger; 0 if the threshold was not found by data.
         node: name of the activation in ``Conversion.ann``.
     """
@@ -109,7 +110,7 @@ def convert(
     *,
     percentile: float = 99.9,
     num_steps: Size = 16,
-    per: Per = "layer",
+    per: Per = "channel",
     charge: float = 0.5,
     surrogate: Optional[Surrogate] = None,
     input_shape: Optional[Sizes] = None,
@@ -142,7 +143,8 @@ def convert(
         percentile: for "percentile": how many percent of a layer's positive activations do not exceed the threshold, in
             (0, 100]; default 99.9.
         num_steps: for "mse": the number of time steps that the network will run for; default 16.
-        per: whether each "channel" of a map has a threshold of its own; default "layer": all have the same.
+        per: whether each "channel" of a map has a threshold of its own (the default), or all of a "layer" have the
+            same, as dense layers always do.
         charge: membrane before the first step as a share of the threshold, in [0, 1); default 1/2, which rounds to the
             nearest rate. 0 rounds down.
         surrogate: the neurons' surrogate, for training after the conversion; None, the default: ``surrogate.atan()``.
@@ -189,10 +191,11 @@ def convert(
             options.setdefault("device", str(like.device))
     model = Model(built.network, engine, seed, input_shape=tuple(sample.shape[1:]), **options)
     _load(model, built)
-    layers = tuple(
-        ConvertedLayer(node.place, built.names[node.name], *found[node.name], node.name) for node in graph.activations()
-    )
-    return Conversion(model, layers, module)
+    layers = []
+    for node in graph.activations():
+        threshold, clipped = found[node.name]
+        layers.append(ConvertedLayer(node.place, built.names[node.name], threshold, clipped, node.name))
+    return Conversion(model, tuple(layers), module)
 
 
 def _sample(module: fx.GraphModule, like: torch.Tensor, batch: Any, shape: Optional[Sizes]) -> torch.Tensor:

@@ -41,7 +41,10 @@ def conversion_curves(report: ConversionReport, axes: Union[Axes, Sequence[Axes]
         lines["ann"] = left.axhline(report.ann_accuracy, color=GREY, linestyle=DASHES[1], linewidth=1.2, label="ANN")
         left.legend(frameon=False, fontsize=9)
     for number, layer in enumerate(report.layers):
-        style = {"color": CYCLE[number % len(CYCLE)], "linestyle": DASHES[number // len(CYCLE) % len(DASHES)]}
+        style: Dict[str, Any] = {
+            "color": CYCLE[number % len(CYCLE)],
+            "linestyle": DASHES[number // len(CYCLE) % len(DASHES)],
+        }
         (lines[layer.place],) = right.plot(report.num_steps, layer.errors, label=layer.place, **options, **style)
     left.yaxis.set_major_formatter(lambda value, place: percent(value))
     right.set_yscale("log")

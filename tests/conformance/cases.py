@@ -104,12 +104,6 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
         ),
     ),
     Case(
-        "ResonateAndFire-parallel",
-        sc.ResonateAndFire(
-            beta=sc.learn(0.9), omega=sc.learn(0.7), threshold=0.4, reset_mechanism="none", parallel=True
-        ),
-    ),
-    Case(
         "BalancedResonateAndFire",
         sc.BalancedResonateAndFire(
             omega=sc.learn(3.0, per="neuron"), b_offset=sc.learn(0.5), rho=sc.learn(0.8), dt=0.2, threshold=0.1
@@ -123,9 +117,7 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case("MaskedPSN", sc.MaskedPSN(num_steps=8, order=3, threshold=sc.learn(0.2, per="neuron"))),
     Case("MaskedPSN-partly", sc.MaskedPSN(num_steps=8, order=3, mask=0.4, threshold=0.2)),
     Case("SlidingPSN", sc.SlidingPSN(order=3, threshold=sc.learn(0.8), graded_spikes_factor=sc.learn(1.5))),
-    Case("SlidingPSN-steps", sc.SlidingPSN(order=3, exp_init=False, threshold=0.2, parallel=False)),
     Case("StateSpace", sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, threshold=sc.learn(0.2))),
-    Case("StateSpace-readout", sc.StateSpace(modes=3, dt_min=0.1, dt_max=0.5, spiking=False)),
     Case("RLeaky", sc.RLeaky(beta=sc.learn(0.7), linear_features=5)),
     Case("RLeaky-one-to-one", sc.RLeaky(beta=0.7, all_to_all=False, V=sc.learn(0.3, per="neuron"))),
     Case("RLeaky-maps", sc.RLeaky(conv2d_channels=2, kernel_size=3, threshold=0.5), (2, 3, 3)),

@@ -50,7 +50,7 @@ def assert_equal_to_bptt(found, expected, layers=None, limit=1e-10):
 
 COUPLED = ("RLeaky", "RLeaky-maps", "RSynaptic", "SLSTM", "SConv2dLSTM", "LinearLeaky", "LeakyParallel",
            "LeakyParallel-tau", "LeakyParallel-dense", "AssociativeLeaky", "MaskedPSN", "StateSpace",
-           "StateSpace-readout", *(case.name for case in cases.WHOLE))  # fmt: skip
+           *(case.name for case in cases.WHOLE))  # fmt: skip
 SOME = ("Leaky-subtract-immediate", "Leaky-zero-delayed", "Synaptic", "ALIF", "Izhikevich")
 ELEMENTWISE = [case for case in (*cases.LEAKY[:6], *cases.FAMILY) if case.name not in COUPLED]
 

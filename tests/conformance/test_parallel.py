@@ -18,12 +18,6 @@ NEURONS = [
     (sc.Synaptic(alpha=sc.learn(0.6), beta=sc.learn(0.7), reset_mechanism="none", parallel=True), (5,)),
     (sc.DeltaLeaky(beta=sc.learn(0.8), delta_threshold=0.6, parallel=True), (5,)),
     (sc.StateLeaky(beta=sc.learn(0.8), threshold=0.5), (5,)),
-    (
-        sc.ResonateAndFire(
-            beta=sc.learn(0.9, per="neuron"), omega=sc.learn(0.7), threshold=0.5, reset_mechanism="none", parallel=True
-        ),
-        (5,),
-    ),
     (sc.LinearLeaky(beta=0.9, in_features=5, out_features=4, threshold=0.3), (5,)),
     (sc.AssociativeLeaky(in_dim=5, d_value=2, d_key=3, threshold=0.1), (5,)),
 ]
