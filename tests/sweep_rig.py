@@ -68,7 +68,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
     **{kind: "word" for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel".split()},
-    **{kind: "word" for kind in "Pattern Per Reduction Reset".split()},
+    **{kind: "word" for kind in "Pattern Per Reduction Reset Join containers.Join".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",

@@ -46,13 +46,13 @@ GROUPS = {
 # ---- values --------------------------------------------------------------------------------------------------------
 
 SHAPES = {  # of one sample, where a layer does not take any
-    **dict.fromkeys(("Conv1d", "AvgPool1d", "MaxPool1d"), CHANNELS),
+    **dict.fromkeys(("Conv1d", "AvgPool1d", "MaxPool1d", "CountMaxPool1d"), CHANNELS),
     **dict.fromkeys(
         ("AdaptiveAvgPool1d", "AdaptiveMaxPool1d", "ConvTranspose1d", "InstanceNorm1d", "ZeroPad1d"), CHANNELS
     ),
     **dict.fromkeys(("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "ConvTranspose2d", "InstanceNorm2d", "ZeroPad2d"), MAP),
     **dict.fromkeys((f"{kind}BatchNorm2d" for kind in ("TemporalEffective", "ThresholdDependent")), MAP),
-    **dict.fromkeys(("GlobalAvgPool", "Upsample"), MAP),
+    **dict.fromkeys(("CountMaxPool2d", "GlobalAvgPool", "Upsample"), MAP),
     **dict.fromkeys(("BatchNorm3d", "Conv3d", "AvgPool3d", "MaxPool3d"), CUBE),
     **dict.fromkeys(("SpikingSelfAttention", "SoftmaxAttention", "HeadGate", "HeadSum", "PositionSum"), CHANNELS),
     **dict.fromkeys(("Conv2d", "AvgPool2d", "MaxPool2d", "BatchNorm2d", "BatchNormTT2d", "SConv2dLSTM"), MAP),
@@ -68,6 +68,7 @@ NEEDED = {  # what a class cannot do without
     "Permute": {"axes": [0]},
     "AssociativeLeaky": {"in_dim": 4, "d_value": 2, "d_key": 2},
     **dict.fromkeys((f"{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2, 3)), {"kernel_size": 2}),
+    **dict.fromkeys(("CountMaxPool1d", "CountMaxPool2d"), {"kernel_size": 2}),
     **dict.fromkeys((f"Adaptive{kind}Pool{n}d" for kind in ("Avg", "Max") for n in (1, 2)), {"output_size": 4}),
     **dict.fromkeys(("BatchNorm1d", "ThresholdDependentBatchNorm1d"), {"num_features": 4}),
     **dict.fromkeys(("BatchNorm2d", "BatchNorm3d", "ThresholdDependentBatchNorm2d"), {"num_features": 2}),
@@ -127,7 +128,7 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "Conv3d": [{"padding": 1, "dilation": 2}, {"stride": [1, 2, 1]}, {"groups": 2}],
     "ConvTranspose1d": [{"stride": 2, "output_padding": 1}, {"padding": 1, "dilation": 2}, {"groups": 2}],
     "ConvTranspose2d": [{"stride": [2, 1], "output_padding": [1, 0]}, {"padding": 1, "dilation": 2}, {"groups": 2}],
-    **dict.fromkeys(("AvgPool3d", "MaxPool3d"), [{"stride": 1, "padding": 1}]),
+    **dict.fromkeys(("AvgPool3d", "MaxPool3d", "CountMaxPool1d", "CountMaxPool2d"), [{"stride": 1, "padding": 1}]),
     "Upsample": [
         {"scale_factor": None, "size": 9}, {"scale_factor": [1, 2]}, {"mode": "bilinear", "align_corners": True},
     ],
@@ -192,6 +193,7 @@ SINGLE = {  # values by the name of an option, whatever the class
     "max_spikes": 2, "mean": 0.1, "mem_mean": 0.1, "min_rate": 0.005, "min_spikes": 2.0,
     "mem_std": 0.5, "min_delta": 0.1, "mode": "min", "momentum": 0.5, "monitor": "loss",
     "moving_window": 2, "omega": 2.0, "p": 0.2, "patience": 2, "peak": 0.2, "phi": 0.5, "R": 5.0, "rate": 0.3,
+    "initial_mem": 0.25,
     "recurrent_init": {"kind": "orthogonal", "gain": 0.9}, "reduction": "sum", "reset_mechanism": "zero",
     "rho": 0.5, "scale": 0.5, "shape": 2, "sigma": 0.3, "slope": 10, "spread": 3.0,
     "start": 0.1, "std": 0.5, "threshold": 0.5, "time_step": 0.5, "U": 0.3, "V": 0.5, "value": 0.2, "variance": 0.1,
@@ -286,7 +288,7 @@ def made(table, home=sc):
     options = {"kind": table} if isinstance(table, str) else dict(table)
     kind = options.pop("kind")
     layers = [made(x) for x in options.pop("layers", ())] if home is sc else []
-    for name in PARTS.keys() & options.keys():
+    for name in PARTS.keys() & options.keys() if home is sc else ():
         part = options[name]
         options[name] = made({"kind": name, **part} if name == "state_quant" else part, PARTS[name])
     return getattr(home, kind)(*layers, **{name: meant(value) for name, value in options.items()})
