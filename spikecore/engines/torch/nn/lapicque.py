@@ -1,4 +1,4 @@
-"""Lapicque's neuron: an RC circuit."""
+"""Lapicque as a module of torch, with the options that snnTorch's has: R, C, time_step."""
 
 from __future__ import annotations
 
