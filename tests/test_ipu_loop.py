@@ -32,7 +32,7 @@ def assert_same(ours, theirs):
 def test_the_loop_is_the_unrolled_run(case):
     """Spikes, every recorded state, and the state after the last step."""
     rng = np.random.default_rng(0)
-    x = (1.5 * rng.normal(size=(5, 3, *case.shape)) + 0.3).astype("float32")
+    x = (1.5 * rng.normal(size=(8, 3, *case.shape)) + 0.3).astype("float32")  # as many steps as a PSN needs
     network, found = sc.Sequential(case.layer, sc.Flatten()), []
     for loop in (False, True):
         one = sc.Model(network, "ipu", simulate=True, inference_loop=loop, input_shape=case.shape)

@@ -79,8 +79,9 @@ def behind(layer, shape):
     return sc.Sequential(sc.GradedSpikes(shape[0]), layer, sc.Flatten())
 
 
-EVERY = [(case.name, behind(case.layer, case.shape), case.shape) for case in some(cases.NEURONS)]
-REST = [(case.name, behind(case.layer, case.shape), case.shape) for case in others(cases.NEURONS)]
+IN_PARTS = [case for case in cases.NEURONS if case not in cases.WHOLE]
+EVERY = [(case.name, behind(case.layer, case.shape), case.shape) for case in some(IN_PARTS)]
+REST = [(case.name, behind(case.layer, case.shape), case.shape) for case in others(IN_PARTS)]
 NETWORKS = [(case.name, sc.Sequential(case.layer, sc.Flatten()), case.shape) for case in cases.NETWORKS]
 MORE = [
     ("normalised", NORMALISED, (6,)),

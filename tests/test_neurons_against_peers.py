@@ -63,8 +63,10 @@ TWINS = {
     "GLIF": (
         sc.GLIF(alpha=L(0.6), beta=L(0.3), gamma=L(0.7), linear_decay=L(0.5 / 60), time_steps=30),
         neuron.GatedLIFNode(T=30, surrogate_function=surrogate.ATan(2.0)).double(),
-        {name: (name, 1) for name in ("alpha", "beta", "gamma", "tau", "linear_decay", "v_subreset", "conduct")}
-        | {"threshold": ("v_threshold", 1)},
+        {
+            "threshold": ("v_threshold", 1),
+            **{name: (name, 1) for name in "alpha beta gamma tau linear_decay v_subreset conduct".split()},
+        },
     ),
     "CLIF": (sc.CLIF(beta=BETA, threshold=0.6), peer(neuron.ComplementaryLIFNode, tau=TAU, v_threshold=0.6), {}),
     **{

@@ -209,6 +209,8 @@ def test_models_are_verified_saved_and_loaded(neuron, tmp_path):
         (lambda: sc.EIF(delta_T=0.0), "EIF: delta_T=0.0"),
         (lambda: sc.AdEx(rho=1.5), "AdEx: rho=1.5"),
         (lambda: sc.GLIF(conduct=0.5, time_steps=4), "GLIF: time_steps=4 with conduct=0.5.*sc.learn"),
+        (lambda: sc.PLIF(init_tau=2.0), r"PLIF: unknown argument 'init_tau': write beta=sc.learn\(1 - 1/tau\)"),
+        (lambda: sc.KLIF(detach_reset=True), "KLIF: unknown argument 'detach_reset': write reset_delay=True"),
         (lambda: sc.Refractory(sc.Refractory(sc.Leaky()), 2), "Refractory: .* has a state 'wait' already"),
     ],
 )

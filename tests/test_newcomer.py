@@ -218,7 +218,7 @@ class Unmarked(sc.Neuron):
 @dataclass(frozen=True)
 class Wordy(sc.Neuron):
     def step(self, engine, params, state, x):
-        mem = state.mem + engine.xp.sin(x)
+        mem = state.mem + engine.xp.sinh(x)
         return self.fires(engine, params, mem), sc.State(mem=mem)
 
 
@@ -230,7 +230,7 @@ def test_neurons_of_ones_own(engine, num_steps):
     refuses(lambda: run(Unmarked()), r"no 'beta' in this Params; .* annotated as sc\.Param", AttributeError)
     refuses(
         lambda: run(Wordy()),
-        r"no word 'sin'; sorted\(vars\(engine\.xp\)\) lists the words that every engine has",
+        r"no word 'sinh'; sorted\(vars\(engine\.xp\)\) lists the words that every engine has",
         AttributeError,
     )
 

@@ -36,6 +36,9 @@ MEMBRANES = {
     "leaky-learned": lambda **o: sc.Leaky(beta=sc.learn(0.8, per="neuron"), threshold=sc.learn(0.9), **o),
     "leaky-tau": lambda **o: sc.Leaky(beta=sc.learn_tau(4.0), **o),
     "if": lambda **o: sc.IF(threshold=1.3, **o),
+    "plif": lambda **o: sc.PLIF(beta=sc.learn(0.6, per="neuron"), threshold=0.4, **o),
+    "plif-input": lambda **o: sc.PLIF(beta=sc.learn(0.8), decay_input=False, **o),
+    "plif-constant": lambda **o: sc.PLIF(beta=DECAYS, threshold=0.3, **o),
     "synaptic": lambda **o: sc.Synaptic(alpha=sc.learn(0.6), beta=DECAYS, threshold=2.0, **o),
     "lapicque": lambda **o: sc.Lapicque(R=4.0, C=sc.learn(1.7), time_step=0.8, threshold=0.7, **o),
     "rleaky": lambda **o: sc.RLeaky(beta=0.7, linear_features=N, **o),
@@ -82,6 +85,14 @@ def test_every_neuron_with_every_reset_spikes_as_before(name, reset, delay, tmp_
         assert f"reset_mechanism={reset!r}, reset_delay={delay}" in losses[0]
     elif recurrent or name in ("synaptic", "lapicque"):
         assert len(losses) == (name != "recurrent")
+
+
+def test_a_gate_is_read_back_as_what_is_learned(tmp_path):
+    network = sc.PLIF(beta=sc.learn(np.linspace(0.2, 0.9, N)))
+    _, _, again, _ = round_trip(network, (N,), tmp_path)
+    (read,) = again.params().values()
+    np.testing.assert_allclose(read, sc.Model(network, input_shape=(N,)).params()["beta"], rtol=1e-5)
+    assert again.network.layers[0].decay_input
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -244,6 +255,7 @@ REFUSED = [
     (sc.GlobalAvgPool(), (2, 4, 4), r"\(GlobalAvgPool\).*use AvgPool2d with the size of the map and a Flatten"),
     (sc.Upsample(scale_factor=2), (1, 4, 4), r"layer upsample \(Upsample\).*use a Linear"),
     (sc.ALIF(), (4,), r"layer alif \(ALIF\): NIR has no such node; replace it by Leaky"),
+    (sc.Sequential(sc.Linear(4, 4), sc.AdEx()), (4,), r"layer 1 \(AdEx\): NIR has no such node; replace it"),
     (sc.Recurrent(sc.ALIF(), sc.OneToOne()), (4,), r"layer recurrent.neuron \(ALIF\)"),
     (sc.Recurrent(sc.RLeaky(linear_features=4), sc.OneToOne()), (4,), r"layer recurrent.neuron \(RLeaky\)"),
     (Own(), (4,), r"layer own \(Own\): NIR has no such node"),

@@ -245,7 +245,7 @@ def test_states_and_files(name, tmp_path):
 )
 def test_compiles_without_a_graph_break(name):
     torch._dynamo.reset()
-    x, module = sequence(name)[:3], made(name, init_hidden=True)
+    x, module = sequence(name)[:2], made(name, init_hidden=True)
     expected = hidden(module, x)
     compiled = torch.compile(module, fullgraph=True, backend="eager")
     utils.reset(module)

@@ -42,8 +42,9 @@ def verdicts(report, check):
 def test_right_gradients_are_verified(reset, delay, loss):
     model = sc.Model(net(reset_mechanism=reset, reset_delay=delay), engine="torch", seed=1)
     before = model.params()
-    report = sc.verify(model, X, Y, loss=loss, num_steps=12)
+    report = sc.verify(model, X, Y, loss=loss, num_steps=6)
     assert report.ok, str(report)
+    assert not report.silent
     assert report.worst <= 1e-12
     assert report.worst_difference <= 1e-6
     assert set(verdicts(report, "float32").values()) == {"ok"}
@@ -71,8 +72,14 @@ class tampered(sc.surrogate.Surrogate):  # noqa: N801
         return sc.surrogate.atan().antiderivative(xp, u)
 
 
-def test_a_tampered_surrogate_derivative_is_found():
-    report = sc.verify(sc.Model(net(tampered()), engine="torch"), X, Y, num_steps=10)
+@pytest.fixture(scope="module")
+def failure():
+    """The report on a wrong derivative."""
+    return sc.verify(sc.Model(net(tampered()), engine="torch"), X, Y, num_steps=5)
+
+
+def test_a_tampered_surrogate_derivative_is_found(failure):
+    report = failure
     assert not report.ok
     assert set(verdicts(report, "float64").values()) == {"ok"}
     assert verdicts(report, "finite differences")["gradient 0.weight"] == FAIL
@@ -169,8 +176,8 @@ def test_a_surrogate_without_antiderivative_is_reported_as_not_checked():
 
 def test_encoders_and_sequences_are_verified_too():
     model = sc.Model(net(), engine="torch")
-    assert sc.verify(model, X, Y, num_steps=8, encoder=sc.spikegen.rate).ok
-    sequence = np.random.default_rng(1).random((8, 6, 12))
+    assert sc.verify(model, X, Y, num_steps=5, encoder=sc.spikegen.rate).ok
+    sequence = np.random.default_rng(1).random((8, 4, 12))
     assert sc.verify(model, sequence, Y, time_axis=1).ok
 
 
@@ -405,9 +412,8 @@ def test_the_verdict_is_the_first_line_and_the_table_comes_on_request():
     assert "<details><summary>every comparison</summary><pre>verify Sequential" in html
 
 
-def test_a_failure_is_named_first_then_its_rows():
-    report = sc.verify(sc.Model(net(tampered()), engine="torch"), X, Y, num_steps=10)
-    first, *rows = str(report).splitlines()
+def test_a_failure_is_named_first_then_its_rows(failure):
+    first, *rows = str(failure).splitlines()
     assert first.startswith("NOT VERIFIED: NumPy's gradients differ from finite differences (gradient ")
     assert "limit 1e-06" in first
     assert rows[0].startswith("  finite differences: gradient 0.weight is off by 0.0")
@@ -419,7 +425,7 @@ def test_a_failure_is_named_first_then_its_rows():
 @pytest.mark.parametrize("surrogate", [sc.surrogate.atan(), sc.surrogate.fast_sigmoid(25)])
 @pytest.mark.parametrize("last", [1.0, 50.0])
 def test_a_silent_network_is_said_and_rounding_of_the_loss_is_no_failure(engine, surrogate, last):
-    report = sc.verify(sc.Model(silent_net(surrogate, last), engine, seed=1), X, Y, num_steps=7)
+    report = sc.verify(sc.Model(silent_net(surrogate, last), engine, seed=1), X, Y, num_steps=4)
     assert report.ok, report.table()
     first, *rows = str(report).splitlines()
     assert first.startswith("verified: ")
@@ -477,14 +483,14 @@ def test_the_reference_of_a_model_on_numpy_is_another_engine_if_there_is_one(mon
     from spikecore.api.verification import verify as module
 
     model = sc.Model(net(), "numpy", seed=1)
-    report = sc.verify(model, X, Y, num_steps=6)
+    report = sc.verify(model, X, Y, num_steps=3)
     assert report.verdict.startswith("verified: NumPy's gradients equal torch's (")
-    again = sc.verify(model, X, Y, num_steps=6, against="numpy")
+    again = sc.verify(model, X, Y, num_steps=3, against="numpy")
     assert "finite differences only: both sides of the comparison are engine 'numpy'" in str(again)
     assert "pass against='torch'" in str(again)
     alone = [status._replace(available=status.name == "numpy") for status in sc.engines()]
     monkeypatch.setattr(module, "engines", lambda: alone)
-    report = sc.verify(model, X, Y, num_steps=6)
+    report = sc.verify(model, X, Y, num_steps=3)
     assert report.ok
     assert report.verdict.startswith("verified: NumPy's gradients equal finite differences (")
     assert "finite differences only: both sides of the comparison are engine 'numpy'; install another" in str(report)

@@ -25,7 +25,8 @@ from spikecore.nir.values import compact, learned
 CLASSES = {
     kind.__name__: kind
     for kind in (
-        neurons.Leaky, neurons.IF, neurons.LI, neurons.Lapicque, neurons.Synaptic, OffsetLeaky, OffsetSynaptic
+        neurons.Leaky, neurons.IF, neurons.LI, neurons.Lapicque, neurons.PLIF, neurons.Synaptic, OffsetLeaky,
+        OffsetSynaptic,
     )
 }  # fmt: skip
 
@@ -62,6 +63,8 @@ def read_neuron(unit: Unit, shape: Shape, units: Units, resets: Resets) -> List[
     kind = CLASSES.get(about.get("kind", ""))
     if kind is neurons.Lapicque and bool((values.rho == 0.0).all()):
         _circuit(values, about)
+    if kind is neurons.PLIF and about["options"]["decay_input"]:
+        _decaying(values)
     options, kind = _options(unit, kind, values, about, resets)
     neuron, params = _made(kind, values.fields, options, about.get("learn", {}), shape)
     scale = [] if bool((values.gain == 1.0).all()) else [(OneToOne(compact(values.gain)), Params())]
@@ -113,6 +116,12 @@ def _circuit(values: Values, about: Dict[str, Any]) -> None:
     values.gain = np.ones_like(values.gain)
 
 
+def _decaying(values: Values) -> None:
+    """The gain that is left when the neuron itself multiplies its input by 1 - beta."""
+    left = values.gain / (1.0 - values.fields["beta"])
+    values.gain = np.where(abs(left - 1.0) < 1e-6, 1.0, left)  # rounded, as the time constant is
+
+
 def _options(
     unit: Unit, kind: Any, values: Values, about: Dict[str, Any], resets: Resets
 ) -> Tuple[Dict[str, Any], Any]:
@@ -146,6 +155,8 @@ def _made(kind: Any, full: Dict[str, Any], options: Dict[str, Any], notes: Dict[
     for name, value in full.items():
         if name in notes:
             found[name], params[name] = learned(value, notes[name], shape)
+            if name in kind.gates and found[name].dt is None:
+                params[name] = np.log(params[name] / (1.0 - params[name]))
         else:
             found[name] = compact(value)
     return kind(**found, **options), Params({name: params[name] for name in kind.parameter_names() if name in params})

@@ -20,7 +20,7 @@ from spikecore.nir.offset import OffsetLeaky, OffsetSynaptic
 from spikecore.nir.units import Units
 from spikecore.nir.write_layers import learn_note
 
-FIRST = (neurons.Leaky, neurons.RLeaky.base, neurons.IF, neurons.LI, neurons.Lapicque, OffsetLeaky)
+FIRST = (neurons.Leaky, neurons.RLeaky.base, neurons.IF, neurons.LI, neurons.Lapicque, neurons.PLIF, OffsetLeaky)
 SECOND = (neurons.Synaptic, OffsetSynaptic)
 
 
@@ -81,7 +81,8 @@ def _membrane(name: str, neuron: Any, full: Dict[str, Any], units: Units, resets
         options = {"tau_syn": fast, "tau_mem": slow, "r": slow / units.dt, "w_in": fast / units.dt, "v_leak": zero}
         return (nir.CubaLIF if resets else nir.CubaLI)(**options, **firing)
     decay = full["decay"] if isinstance(neuron, neurons.Lapicque) else full.get("beta", np.ones_like(zero))
-    gain = full.get("gain", np.ones_like(zero))
+    decays = isinstance(neuron, neurons.PLIF) and neuron.decay_input
+    gain = 1.0 - decay if decays else full.get("gain", np.ones_like(zero))
     if bool((decay == 1.0).all()):
         return (nir.IF if resets else nir.I)(r=gain / units.dt, **firing)
     _below_one(name, neuron, "beta", decay)

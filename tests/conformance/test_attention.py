@@ -10,6 +10,7 @@ from spikecore.api.core.layer import Key, ShapeError
 from spikecore.api.core.tree import Tree, flatten
 from spikecore.api.layers import attention
 
+from . import cases, test_layers
 from .rig import assert_close, cotangents, differentiate, make, normal, run
 
 torch = pytest.importorskip("torch", reason="torch differentiates the equations here")
@@ -169,6 +170,55 @@ def test_mutants_are_found(monkeypatch, mutant, which):
     mutant(monkeypatch)
     with pytest.raises((AssertionError, ValueError)):
         check(make("numpy"), CASES[which])
+
+
+def head_sum_takes_every_second_channel(patch):
+    def apply(self, engine, params, buffers, x, *, train, key):
+        grouped = (*x.shape[:2], x.shape[2] // self.num_heads, self.num_heads, *x.shape[3:])
+        return engine.xp.sum(engine.xp.reshape(x, grouped), axis=2), buffers
+
+    patch.setattr(sc.HeadSum, "apply", apply)
+
+
+def position_sum_is_a_mean(patch):
+    right = sc.PositionSum.apply
+
+    def apply(self, engine, params, buffers, x, **options):
+        y, buffers = right(self, engine, params, buffers, x, **options)
+        return y * (1.0 / x.shape[-1]), buffers
+
+    patch.setattr(sc.PositionSum, "apply", apply)
+
+
+def axes_are_sent_instead_of_fetched(patch):
+    def apply(self, engine, params, buffers, x, *, train, key):
+        inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        return engine.xp.permute_dims(x, (0, 1, *(axis + 2 for axis in inverse))), buffers
+
+    patch.setattr(sc.Permute, "apply", apply)
+
+
+def entries_are_in_column_major_order(patch):
+    right = sc.Reshape.apply
+
+    def apply(self, engine, params, buffers, x, **options):
+        turned = engine.xp.permute_dims(x, (0, 1, *range(x.ndim - 1, 1, -1)))
+        return right(self, engine, params, buffers, turned, **options)
+
+    patch.setattr(sc.Reshape, "apply", apply)
+
+
+OF_LAYERS = [(head_sum_takes_every_second_channel, "HeadSum"), (position_sum_is_a_mean, "PositionSum"),
+             (axes_are_sent_instead_of_fetched, "Permute"), (entries_are_in_column_major_order, "Reshape")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mutant", "name"), OF_LAYERS, ids=[one.__name__ for one, _ in OF_LAYERS])
+def test_mutants_of_layers_are_found(monkeypatch, mutant, name):
+    (case,) = (case for case in cases.LAYERS if case.name == name)
+    test_layers.check_layer(make("numpy"), case)
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, ValueError)):
+        test_layers.check_layer(make("numpy"), case)
 
 
 MISFITS = [

@@ -28,6 +28,8 @@ OTHERS: Dict[str, str] = {
     **dict.fromkeys(("reset", "v_reset"), "write reset_mechanism='subtract', 'zero' or 'none'"),
     **dict.fromkeys(("tau", "tau_mem", "tau_m"), "write beta=sc.decay(tau), the decay of one step"),
     "decay": "write beta=...",
+    "init_tau": "write beta=sc.learn(1 - 1/tau)",
+    "detach_reset": "write reset_delay=True for True, reset_delay=False for False",
 }  # words of other libraries
 SHARED = (
     *("threshold", "surrogate", "graded_spikes_factor", "reset_mechanism", "reset_delay", "inhibition", "state_quant"),

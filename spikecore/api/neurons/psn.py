@@ -197,7 +197,8 @@ class SlidingPSN(Parallel):
     Args:
         order: k, the number of steps that count, >= 1; default 4.
         exp_init: True, the default: W begins as ..., 1/4, 1/2, 1; False: uniform in +-1 / sqrt(k).
-        parallel: True, the default, computes all steps at once; False the same sums step by step.
+        parallel: True, the default, computes all steps at once; False the same sums step by step. On a CPU these run in
+            a kernel (extra ``kernels``), which is often faster.
         threshold, surrogate, graded_spikes_factor: see ``Neuron``. The paper learns the threshold:
             ``threshold=sc.learn(1.0)``.
 

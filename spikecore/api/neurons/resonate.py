@@ -97,10 +97,10 @@ class BalancedResonateAndFire(Neuron):
         H[t] = Theta(U[t] - theta - Q[t-1]),  S[t] = gamma H[t]
         Q[t] = rho Q[t-1] + H[t]                           differentiated through the surrogate
 
-    With ``b_offset=0`` and without spikes, the swing keeps its size, whatever omega is. It shrinks where dt (b_offset +
-    Q)
-    is positive and below 2 sqrt(1 - (dt omega)^2): choose dt well below 1 / omega. The states are ``mem`` (U), ``imag``
-    (V) and ``refr`` (Q).
+    The paper calls this refractory period (Q in the threshold), smooth reset (Q in b) and divergence boundary (p). With
+    ``b_offset=0`` and without spikes, the swing keeps its size, whatever omega is. It shrinks where dt (b_offset + Q)
+    is positive and below 2 sqrt(1 - (dt omega)^2): choose dt well below 1 / omega. The states are ``mem`` (U),
+    ``imag`` (V) and ``refr`` (Q).
 
     Args:
         omega: angular frequency, radians per unit of time, in [0, 1 / dt]; default 10. Learned values are clamped to
