@@ -30,6 +30,7 @@ class Step:
 STEPS: Tuple[Step, ...] = (
     Step("bandwidth", "Kernels beside a copy", f"{HERE}.bandwidth:bandwidth", 10),
     Step("variants", "Triton kernels in other shapes", f"{HERE}.variants:variants", 8),
+    Step("copies", "Batches on their way to the GPU", f"{HERE}.copies:copies", 4),
     Step("triton", "Triton kernels against the loop", f"{HERE}.suites:triton", 14),
     Step("cuda-c", "CUDA C kernels against the loop", f"{HERE}.suites:cuda_c", 12),
     Step("models", "Whole models: fit, verify, save", f"{HERE}.models:models", 12),

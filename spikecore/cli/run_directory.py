@@ -29,7 +29,7 @@ from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
-from spikecore.api.training.together import check_memory
+from spikecore.api.training.together import check_compile, check_memory
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
 from spikecore.cli.messages import ConfigError
@@ -252,6 +252,7 @@ class Run:
         processes = 1 if train.parallel == "none" else self.ranks.size
         try:
             way.check(model.engine, model.executor, self.loss, train.window, train.accumulate, processes)
+            check_compile(model.engine, train.compile, train.parallel, train.memory)
         except ValueError as error:
             raise ConfigError([f"{self.name}: train: {error}"]) from None
 
@@ -325,6 +326,7 @@ class Run:
             accumulate=options.accumulate,
             parallel=options.parallel,
             memory=options.memory,
+            compile=options.compile,
             resume=model.epochs_done > 0 or model.unfinished is not None,
             progress=progress,
             **self.feeding,

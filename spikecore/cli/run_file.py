@@ -103,6 +103,7 @@ class Train(Section):
     memory: Annotated[Optional[str], BeforeValidator(_text_of_bytes)] = Field(
         None, description="most memory of a training step, e.g. '8GB'; it is planned before the first step"
     )
+    compile: bool = Field(False, description="torch.compile for neighbouring layers without state, on the torch engine")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
 
     @field_validator("learning")

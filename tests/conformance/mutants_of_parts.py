@@ -9,6 +9,7 @@ from spikecore import functional, spikegen
 from spikecore.api.core import rules
 from spikecore.api.functional import loss as losses
 from spikecore.api.layers import containers, resizing
+from spikecore.api.layers.count_pool import CountMaxPool2d
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
 from spikecore.api.training import optimizers as optim
@@ -89,6 +90,16 @@ def moments_of_batch_norm_are_constants(patch):
         return g * rules.along(xp, weight / xp.sqrt(moments[1, ...] + eps), axis)
 
     patch.setitem(rules.RULES, "batch_norm", (by_input, *rules.RULES["batch_norm"][1:]))
+
+
+@mutant(test_layers.check_count_pool, *test_layers.COUNT_POOLS[0])
+def counts_are_pooled_without_memory(patch):
+    right = CountMaxPool2d.step
+    patch.setattr(
+        CountMaxPool2d,
+        "step",
+        lambda self, engine, params, state, x: right(self, engine, params, self.rest(engine, params, x), x),
+    )
 
 
 @mutant(test_layers.check_batch_norm, cases.Case("", BatchNorm1d(5)))

@@ -178,6 +178,27 @@ def test_threshold_dependent(engine, case):
     check_threshold_dependent(engine, case)
 
 
+COUNT_POOLS = [
+    (sc.CountMaxPool2d((3, 2), stride=(2, 1), padding=1), (2, 5, 4), F.max_pool2d),
+    (sc.CountMaxPool1d(2), (3, 6), F.max_pool1d),
+]
+
+
+def check_count_pool(engine, layer, shape, pool):
+    """The sum of the outputs is the maximum of the sums of the spikes, after each step; and spikes stay spikes."""
+    x = (normal(9, 3, *shape) > 0.3).astype("float64")
+    found = run(engine, layer, x).outputs
+    counts = torch.tensor(x.cumsum(axis=0)).flatten(0, 1)
+    expected = pool(counts, layer.kernel_size, layer.stride, layer.padding).reshape(found.shape)
+    assert_close(found.cumsum(axis=0), expected.numpy(), 0.0)
+    assert set(np.unique(found)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("layer", "shape", "pool"), COUNT_POOLS, ids=lambda part: getattr(part, "__name__", None))
+def test_counts_are_pooled(engine, layer, shape, pool):
+    check_count_pool(engine, layer, shape, pool)
+
+
 def check_batch_norm(engine, case):
     """Five batches of training, then evaluation: outputs and running statistics are torch's."""
     kind = torch.nn.BatchNorm1d if isinstance(case.layer, sc.BatchNorm1d) else torch.nn.BatchNorm2d

@@ -227,6 +227,16 @@ class Engine(abc.ABC):
         """
         return samples
 
+    def check_compile(self) -> None:
+        """Refuse ``fit(compile=True)`` where the engine cannot compile layers.
+
+        Raises:
+            NotImplementedError: says why.
+        """
+        raise NotImplementedError(
+            f"compile=True is torch.compile, and this is engine {self.name!r}: use engine 'torch', or leave compile out"
+        )
+
     @abc.abstractmethod
     def compile(
         self,
@@ -245,7 +255,8 @@ class Engine(abc.ABC):
             loss: the loss to minimise.
             optimizer: the description of the optimiser.
             **options: ``clip_norm``, ``window``, for metrics ``record``, ``ranks`` where several processes train, and
-                where asked for ``memory``, ``accumulates`` and ``divides`` (each rank holds a part of the weights).
+                where asked for ``memory``, ``accumulates``, ``divides`` (each rank holds a part of the weights) and
+                ``compiles``.
         """
 
 

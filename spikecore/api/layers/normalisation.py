@@ -74,7 +74,7 @@ class RunningNorm(Stateless):
         if train:
             moments, affine = xp.moments(x, axes), (params.get("weight"), params.get("bias"))
             samples = engine.whole_batch(x.shape[1])
-            count = samples * math.prod(x.shape[axis] for axis in axes if axis != 1)
+            count = samples * math.prod([x.shape[axis] for axis in axes if axis != 1])
             moved = self._moved(buffers, engine.stop_gradient(moments), x, count)
             return xp.batch_norm(x, moments, *affine, axes, self.eps), moved
         scale = 1.0 / xp.sqrt(buffers.running_var + self.eps)

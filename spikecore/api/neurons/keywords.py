@@ -33,7 +33,7 @@ OTHERS: Dict[str, str] = {
 }  # words of other libraries
 SHARED = (
     *("threshold", "surrogate", "graded_spikes_factor", "reset_mechanism", "reset_delay", "inhibition", "state_quant"),
-    "parallel",
+    *("parallel", "initial_mem"),
 )
 FACE = "spikecore.nn has modules with snnTorch's arguments"
 
@@ -77,7 +77,7 @@ def _fields(kind: type) -> List[str]:
 
 
 def _positional(kind: type) -> List[str]:
-    """The fields in snnTorch's order: sizes or decays first, without those that all neurons share."""
+    """The fields in snnTorch's order: sizes or decays first, without those that nobody would give first."""
     return [name for name in _fields(kind) if name not in SHARED] or ["threshold"]
 
 

@@ -24,7 +24,7 @@ from spikecore.api.training.own_loop import OwnLoop
 from spikecore.api.training.predict import predictions
 from spikecore.api.training.resuming import check_resume, keeps_moments
 from spikecore.api.training.shards import sharded
-from spikecore.api.training.together import Parallel, check_memory, compare, ranks_for
+from spikecore.api.training.together import Parallel, check_compile, check_memory, compare, ranks_for
 from spikecore.arguments import ArrayLike, HostArray, Size, checked
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class FitEvaluate(OwnLoop):
         accumulate: Size = 1,
         parallel: Parallel = "data",
         memory: Optional[Bytes] = None,
+        compile: bool = False,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -107,6 +108,7 @@ class FitEvaluate(OwnLoop):
         accumulate: Size = 1,
         parallel: Parallel = "data",
         memory: Optional[Bytes] = None,
+        compile: bool = False,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -137,6 +139,7 @@ class FitEvaluate(OwnLoop):
         accumulate: Size = 1,
         parallel: Parallel = "data",
         memory: Optional[Bytes] = None,
+        compile: bool = False,
         resume: Optional[bool] = None,
         progress: Optional[bool] = None,
         check_finite: bool = True,
@@ -193,6 +196,9 @@ class FitEvaluate(OwnLoop):
                 that is computed between, not the program and the data set. Before the first step the peak is computed
                 from shapes. Where it is too high, groups of layers or steps are computed again, or the batch goes in
                 parts; the gradient stays that of the whole batch. For the torch engine; see docs/memory.md.
+            compile: whether neighbouring layers without state, such as convolution, normalisation and pooling, go
+                through ``torch.compile`` in training; default False. Results are the same up to rounding, and draws are
+                the same. For the torch engine with a C++ compiler; see docs/memory.md.
             resume: True continues an interrupted fit of this model or of the file it was loaded from, after Ctrl-C with
                 the next batch. ``epochs`` then includes the epochs already done, and the optimiser must equal the one
                 so far. The result is bit-identical to an uninterrupted run if the batches of epoch e depend on e alone,
@@ -227,18 +233,21 @@ class FitEvaluate(OwnLoop):
             validation = self._batches(x, y, feed, batch_size)
         ranks = ranks_for(self.engine, parallel)
         check_memory(parallel, memory)
+        check_compile(self.engine, compile, parallel, memory)
         if self._executor is None:
             self.build(first_sample_shape(self.engine, self.seed, data, feed, loss))
         way.check(self.engine, self.executor, loss, window, accumulate, ranks.size)
         own: Any = {"record": "last"} if needs_membrane(metrics) and "last" not in recorded_for(loss) else {}
         own.update({"ranks": ranks} if ranks.size > 1 else {})
         own.update({"divides": True} if ranks.size > 1 and parallel == "fsdp" else {})
+        own.update({"compiles": True} if compile else {})
         own.update({} if memory is None else budget_of(self.engine, way, memory, accumulate))
         self._compile(loss, optimizer, resume, clip_norm=clip_norm, window=window, **own)
         self.metric = metric
         total = epochs if resume else self.epochs_done + epochs
         named = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "schedule": schedule, "clip_norm": clip_norm}
         named.update(num_steps=num_steps, encoder=encoder, time_axis=time_axis, metric=metric, window=window)
+        named.update(parallel=parallel, compile=compile)
         compare(self, ranks, data, validation, **named, accumulate=accumulate, check_finite=check_finite, resume=resume)
         data, validation = ranks.alike(lambda: (sharded(data, ranks), sharded(validation, ranks, empty=True)))
         options: Any = {"learning": way, "window": window, "accumulate": accumulate, "ranks": ranks}

@@ -53,6 +53,21 @@ def check_memory(parallel: str, memory: Any) -> None:
         )
 
 
+def check_compile(engine: Any, wanted: bool, parallel: str, memory: Any) -> None:
+    """Refuse ``compile=True`` together with what it excludes, and on engines that do not compile.
+
+    Raises:
+        ValueError: another option excludes it.
+        NotImplementedError: the engine, or what is installed, does not compile.
+    """
+    if not wanted:
+        return
+    for said, excluded in ((f"memory={memory!r}", memory is not None), ("parallel='fsdp'", parallel == "fsdp")):
+        if excluded:
+            raise ValueError(f"compile=True and {said} exclude each other: leave one of them out")
+    engine.check_compile()
+
+
 def compare(model: Any, ranks: Ranks, data: Any, validation: Any, **options: Any) -> None:
     """Refuse, on all ranks alike, to train together if anything differs that all must have in common.
 

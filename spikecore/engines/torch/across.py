@@ -49,7 +49,7 @@ def across(engine: Any, ranks: Any, whole: int) -> Any:
 
     other = copy.copy(engine)
     other.xp = Vocabulary(**{**vars(engine.xp), "moments": shared, "batch_norm": batch_norm})
-    other.whole_batch = lambda samples: whole
+    other.whole_batch, other.shared = lambda samples: whole, True
     return other
 
 

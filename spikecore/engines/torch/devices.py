@@ -1,4 +1,4 @@
-"""Which devices the installed torch can use."""
+"""Which devices the installed torch can use, and how arrays of the host get there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,44 @@ from typing import Any, List
 
 import torch
 
+from spikecore.engines.torch.modes import compiling, transformed
+
 KINDS = ("cuda", "mps", "xpu", "hpu")  # error messages list which of these can be used
+
+
+#: Bytes of arrays that go to a GPU through pinned memory: for fewer it is not worth a call, and torch keeps such memory
+#: to use it again, so what comes once and is large, such as weights, does not go there.
+FEWEST, MOST = 1 << 14, 1 << 28
+
+
+def on_device(x: Any, device: str, dtype: Any) -> Any:
+    """An array of NumPy, or a tensor, on a device.
+
+    To a CUDA device it goes through pinned memory: the GPU fetches it from there while this process goes on, in the
+    order of the device's other work. ``x`` may be changed as soon as this returns, since the pinned memory is a copy,
+    and torch does not use that again before the GPU has fetched it.
+
+    Args:
+        x: the array or tensor.
+        device: name of the device.
+        dtype: torch's dtype that the tensor there shall have.
+    """
+    if not isinstance(x, torch.Tensor):
+        if torch.device(device).type != "cuda":
+            return torch.as_tensor(x, dtype=dtype, device=device)
+        x = torch.as_tensor(x, device="cpu")
+    if not is_pinned_for(x, device):
+        return x.to(device=device, dtype=dtype)
+    if x.element_size() > torch.empty(0, dtype=dtype, device="cpu").element_size():
+        x = x.to(dtype)  # so that less has to be fetched; what is smaller, such as bytes of images, is converted there
+    return x.pin_memory().to(device=device, non_blocking=True).to(dtype=dtype)
+
+
+def is_pinned_for(x: Any, device: str) -> bool:
+    """Whether a tensor goes to a device through pinned memory."""
+    if torch.device(device).type != "cuda" or not x.is_cpu or compiling() or transformed():
+        return False
+    return FEWEST <= x.nbytes <= MOST and not x.requires_grad and not x.is_pinned()
 
 
 def check_device(device: Any) -> None:

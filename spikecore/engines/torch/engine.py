@@ -24,7 +24,7 @@ from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate.truncated import checked_least, truncated
 from spikecore.arguments import real
 from spikecore.engines.stages import Lowers, Readout
-from spikecore.engines.torch.devices import check_device
+from spikecore.engines.torch.devices import check_device, on_device
 from spikecore.engines.torch.fusing import can_pass, fused_scan, may_weigh
 from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
@@ -72,6 +72,8 @@ class TorchEngine(Lowers, Engine):
     precision: str = FULL
     checkpoint_layers: Optional[int] = None
     gathers: bool = False  # whether weights are divided among ranks, so that each layer gathers its own
+    shared: bool = False  # whether the samples of a batch are on several ranks
+    functions: Any = None  # where ``torch.compile`` is asked for: the compiled functions of a network
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class TorchEngine(Lowers, Engine):
             x = real(np.asarray(x))
             if not x.flags.writeable or min(x.strides, default=0) < 0:  # torch cannot share such memory
                 x = x.copy()
-            return torch.as_tensor(x, dtype=wanted, device=self.device)
+            return on_device(x, self.device, wanted)
         if not compiling() and x.is_inference() and not torch.is_inference_mode_enabled():
             x = x.clone()  # autograd refuses tensors of inference mode
         if x.dtype == wanted and x.is_cpu and self.device == "cpu":
@@ -134,7 +136,7 @@ class TorchEngine(Lowers, Engine):
             given_dtype = str(x.dtype).rpartition(".")[2]
             other = f", or use get_engine('torch', dtype={given_dtype!r})" if given_dtype in DTYPES else ""
             raise TypeError(f"a {x.dtype} tensor came to an engine of {wanted}: convert it with x.to({wanted}){other}")
-        return real(x).to(device=self.device, dtype=wanted)
+        return on_device(real(x), self.device, wanted)
 
     def to_numpy(self, x: Any) -> Any:
         if not isinstance(x, torch.Tensor):
@@ -255,6 +257,10 @@ class TorchEngine(Lowers, Engine):
                 for stage in stages
             ]
             stages = tuple(stage for some in alone for stage in some)
+        if self.functions is not None and isinstance(network, Sequential):
+            from spikecore.engines.torch.traced import traced
+
+            stages = traced(stages, network, self.functions, self.shared)
         if self.gathers:
             from spikecore.engines.torch.gathering import gathering
 
@@ -301,6 +307,11 @@ class TorchEngine(Lowers, Engine):
         grads = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients)]
         return value.detach(), extra, rebuild(lifted, iter(grads))
 
+    def check_compile(self) -> None:
+        from spikecore.engines.torch.traced import check
+
+        check(self.device)
+
     def ranks(self) -> Ranks:
         return ranks_of()
 
@@ -326,6 +337,12 @@ class TorchEngine(Lowers, Engine):
     def compile(
         self, network: Any, params: Params, buffers: Any, loss: Any, optimizer: Any, **options: Any
     ) -> Executor:
+        if options.pop("compiles", False):
+            from spikecore.engines.torch.traced import Functions
+
+            engine = copy.copy(self)
+            engine.functions = Functions()
+            return engine.compile(network, params, buffers, loss, optimizer, **options)
         if options.pop("divides", False):
             if not divides():
                 raise NotImplementedError(

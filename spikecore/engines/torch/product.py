@@ -74,7 +74,7 @@ def _spikes(a: Any, b: Any, bias: Any = None) -> Any:
     parts = (a, b) if bias is None else (a, b, bias)
     if not all(has_data(x) and x.is_cpu and x.dtype == a.dtype and x.layout is torch.strided for x in parts):
         return None
-    if a.dtype not in KEPT or any(x.is_neg() for x in parts) or not in_our_hands() or casting("cpu"):
+    if a.dtype not in KEPT or not in_our_hands() or casting("cpu") or any(x.is_neg() for x in parts):
         return None
     return sparse.spikes_of(a.detach().numpy(), b.shape[1])
 
