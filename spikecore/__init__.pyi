@@ -32,6 +32,11 @@ from spikecore.api.core.ranks import RankLost as RankLost
 from spikecore.api.core.stream import Stream as Stream
 from spikecore.api.core.tree import Params as Params
 from spikecore.api.core.tree import State as State
+from spikecore.api.layers.adaptive_pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
+from spikecore.api.layers.adaptive_pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from spikecore.api.layers.adaptive_pooling import AdaptiveMaxPool1d as AdaptiveMaxPool1d
+from spikecore.api.layers.adaptive_pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+from spikecore.api.layers.adaptive_pooling import GlobalAvgPool as GlobalAvgPool
 from spikecore.api.layers.arrangement import Permute as Permute
 from spikecore.api.layers.arrangement import Reshape as Reshape
 from spikecore.api.layers.attention import HeadGate as HeadGate
@@ -55,11 +60,6 @@ from spikecore.api.layers.network import Output as Output
 from spikecore.api.layers.normalisation import BatchNorm1d as BatchNorm1d
 from spikecore.api.layers.normalisation import BatchNorm2d as BatchNorm2d
 from spikecore.api.layers.normalisation import BatchNorm3d as BatchNorm3d
-from spikecore.api.layers.resizing import AdaptiveAvgPool1d as AdaptiveAvgPool1d
-from spikecore.api.layers.resizing import AdaptiveAvgPool2d as AdaptiveAvgPool2d
-from spikecore.api.layers.resizing import AdaptiveMaxPool1d as AdaptiveMaxPool1d
-from spikecore.api.layers.resizing import AdaptiveMaxPool2d as AdaptiveMaxPool2d
-from spikecore.api.layers.resizing import GlobalAvgPool as GlobalAvgPool
 from spikecore.api.layers.resizing import Upsample as Upsample
 from spikecore.api.layers.resizing import ZeroPad1d as ZeroPad1d
 from spikecore.api.layers.resizing import ZeroPad2d as ZeroPad2d

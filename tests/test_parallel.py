@@ -41,6 +41,11 @@ def maps(norm):  # a bias in front of normalisation has no effect: its gradient 
 
 RECURRENT = (sc.RLeaky(beta=0.7, linear_features=8), sc.Linear(8, 4), sc.Synaptic(alpha=0.8, beta=0.9))
 ROWS = (sc.Linear(12, 8, bias=False), sc.BatchNorm1d(8), sc.Leaky(beta=0.9), sc.Linear(8, 4), sc.LI(beta=0.9))
+OTHERS = (
+    *(sc.Conv2d(2, 4, 3, bias=False), sc.ThresholdDependentBatchNorm2d(4, threshold=0.5), sc.Leaky(threshold=0.5)),
+    *(sc.Conv2d(4, 4, 1, bias=False), sc.TemporalEffectiveBatchNorm2d(4, time_steps=4), sc.Leaky(beta=0.5)),
+    *(sc.GroupNorm(2, 4), sc.Flatten(), sc.Linear(64, 4), sc.LI(beta=0.9)),
+)
 RATE = {"encoder": rate, "num_steps": 5}
 KINDS = {
     "dense": (dense(), X, {"num_steps": 6}),
@@ -48,6 +53,7 @@ KINDS = {
     "batch norm in words": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4}),  # as on devices but the CPU
     "batch norm computed again": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4, "checkpoint_layers": 2}),
     "batch norm of each step": (maps(sc.BatchNormTT2d(4, time_steps=4)), MAPS, {"num_steps": 4}),
+    "other norms": (OTHERS, MAPS, {"num_steps": 4}),
     "batch norm of rows": (ROWS, X, RATE),
     "recurrent": ((sc.Linear(12, 8), *RECURRENT), X, RATE),
     "dropout": (dense(sc.Dropout(0.4)), X, {"num_steps": 6}),
@@ -57,7 +63,10 @@ KINDS = {
     "lengths": (dense(), "lengths", {}),
     "time second": (dense(), "time second", {"time_axis": 1}),
 }
-QUICK = ("batch norm", "batch norm in words", "batch norm computed again", "recurrent", "accumulate", "lengths")
+QUICK = (
+    *("batch norm", "batch norm in words", "batch norm computed again", "other norms"),
+    *("recurrent", "accumulate", "lengths"),
+)
 
 
 def batches(data, whole_only):

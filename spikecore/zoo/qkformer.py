@@ -6,8 +6,8 @@ from typing import Dict, Sequence, Tuple, get_args
 
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
+from spikecore.api.layers.adaptive_pooling import GlobalAvgPool
 from spikecore.api.layers.containers import Residual, Sequential
-from spikecore.api.layers.resizing import GlobalAvgPool
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
 from spikecore.zoo.card import Card, Names

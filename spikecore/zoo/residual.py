@@ -15,10 +15,10 @@ from typing import Callable, Dict, List, Literal, Optional, Sequence, Tuple, get
 from spikecore.api.core.initialisers import normal
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
+from spikecore.api.layers.adaptive_pooling import GlobalAvgPool
 from spikecore.api.layers.containers import Join, Residual, Sequential
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.normalisation import BatchNorm2d
-from spikecore.api.layers.resizing import GlobalAvgPool
 from spikecore.api.layers.spatial import Conv2d, MaxPool2d
 from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm2d
 from spikecore.api.neurons.leaky import IF, Leaky

@@ -1,10 +1,10 @@
-"""Layers that change the size of maps without weights: adaptive and global pooling, upsampling, padding."""
+"""Layers that make maps larger without weights: upsampling, padding. Adaptive pooling makes them smaller."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Dict, List, Literal, Optional, Tuple, Union, cast, get_args
+from typing import Any, ClassVar, Dict, Literal, Optional, Tuple, Union, cast, get_args
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import float64
@@ -19,7 +19,7 @@ MOST = 3  # axes of space
 Whole = Tuple[int, ...]
 
 
-class _Resizing(Spatial):
+class Resizing(Spatial):
     """A layer over maps without parameters."""
 
     space: ClassVar[int] = 0
@@ -40,130 +40,11 @@ class _Resizing(Spatial):
         return over_time(engine.xp, lambda flat: self._resized(engine, flat), x), buffers
 
 
-# ---- adaptive pooling ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _AdaptivePool(_Resizing):
-    """Base of adaptive pooling: a pooling word over windows that cover the map, axis by axis where they differ."""
-
-    output_size: Sizes
-
-    word: ClassVar[str] = ""  # the word (``api/core/words.py``) that computes it
-
-    def __post_init__(self) -> None:
-        sizes = spread(layer_name(self), "output_size", self.output_size, self.space, 1)
-        object.__setattr__(self, "output_size", sizes)
-
-    def out_shape(self, shape: Shape) -> Shape:
-        self._check(shape)
-        return (shape[0], *cast(Whole, self.output_size))
-
-    def windows(self, space: Shape) -> List[List[Tuple[int, int]]]:
-        """Where the windows along each axis begin and end: from floor(i n / out) up to ceil((i + 1) n / out)."""
-        sizes = zip(space, cast(Whole, self.output_size))
-        return [[(i * n // out, -(-(i + 1) * n // out)) for i in range(out)] for n, out in sizes]
-
-    def regular(self, space: Shape) -> Optional[Tuple[Whole, Whole]]:
-        """Kernel and stride of the pooling that this is for maps of size ``space``; None where windows differ."""
-        kernel, stride = [], []
-        for windows in self.windows(space):
-            lengths = {stop - start for start, stop in windows}
-            steps = {after - before for (before, _), (after, _) in zip(windows, windows[1:])} or set(lengths)
-            if len(lengths) > 1 or len(steps) > 1 or 0 in steps:
-                return None
-            kernel.append(lengths.pop())
-            stride.append(steps.pop())
-        return tuple(kernel), tuple(stride)
-
-    def _resized(self, engine: Engine, maps: Array) -> Any:
-        xp, pool, zeros = engine.xp, getattr(engine.xp, self.word), (0,) * self.space
-        regular = self.regular(maps.shape[2:])
-        if regular is not None:
-            return pool(maps, *regular, zeros)
-        for axis, windows in enumerate(self.windows(maps.shape[2:])):
-            before, parts = (slice(None),) * (2 + axis), []
-            for start, stop in windows:
-                kernel = tuple(stop - start if i == axis else 1 for i in range(self.space))
-                parts.append(pool(maps[(*before, slice(start, stop), ...)], kernel, kernel, zeros))
-            maps = xp.concat(parts, axis=2 + axis)
-        return maps
-
-
-@dataclass(frozen=True)
-class AdaptiveAvgPool1d(_AdaptivePool):
-    """Means over as many windows as the output is long, which together cover a (channels, length) map.
-
-    Window i goes from floor(i n / output_size) to ceil((i + 1) n / output_size), as in torch.
-
-    Args:
-        output_size: length of the output, an int.
-    """
-
-    space: ClassVar[int] = 1
-    word: ClassVar[str] = "avg_pool"
-
-
-@dataclass(frozen=True)
-class AdaptiveAvgPool2d(_AdaptivePool):
-    """Means over as many windows as the output has positions, which together cover a (channels, height, width) map.
-
-    Along each axis window i goes from floor(i n / output_size) to ceil((i + 1) n / output_size), as in torch.
-    ``GlobalAvgPool`` gives one mean per channel, without axes of space.
-
-    Args:
-        output_size: height and width of the output, an int or two.
-    """
-
-    space: ClassVar[int] = 2
-    word: ClassVar[str] = "avg_pool"
-
-
-@dataclass(frozen=True)
-class AdaptiveMaxPool1d(_AdaptivePool):
-    """Maxima over the windows of ``AdaptiveAvgPool1d``; the gradient goes to the first maximum.
-
-    Args:
-        output_size: length of the output, an int.
-    """
-
-    space: ClassVar[int] = 1
-    word: ClassVar[str] = "max_pool"
-
-
-@dataclass(frozen=True)
-class AdaptiveMaxPool2d(_AdaptivePool):
-    """Maxima over the windows of ``AdaptiveAvgPool2d``; the gradient goes to the first maximum, row by row.
-
-    Args:
-        output_size: height and width of the output, an int or two.
-    """
-
-    space: ClassVar[int] = 2
-    word: ClassVar[str] = "max_pool"
-
-
-@dataclass(frozen=True)
-class GlobalAvgPool(_Resizing):
-    """The mean of each channel of a map: (channels, *space) -> (channels,), for any number of axes of space.
-
-    It is ``AdaptiveAvgPool2d(1)`` with a ``Flatten`` behind it, as before the last Linear of a ResNet.
-    """
-
-    def out_shape(self, shape: Shape) -> Shape:
-        if len(shape) < 2:
-            raise ShapeError(f"GlobalAvgPool: samples of shape {shape}, expected (channels, *space)")
-        return shape[:1]
-
-    def _resized(self, engine: Engine, maps: Array) -> Any:
-        return engine.xp.mean(maps, axis=tuple(range(2, maps.ndim)))
-
-
 # ---- upsampling ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Upsample(_Resizing):
+class Upsample(Resizing):
     """Maps of another size, by repetition or by interpolation, as in torch.
 
     Output position i of m, from a map with n positions along an axis:
@@ -283,7 +164,7 @@ def _interpolation(mode: str, n: int, out: int, align_corners: bool) -> Any:
 
 
 @dataclass(frozen=True)
-class _ZeroPad(_Resizing):
+class _ZeroPad(Resizing):
     """Base of ``ZeroPad1d`` and ``ZeroPad2d``."""
 
     padding: Sizes

@@ -21,6 +21,7 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
 from spikecore.api.functional import quant
 from spikecore.api.layers import (
+    adaptive_pooling,
     arrangement,
     attention,
     containers,
@@ -47,6 +48,7 @@ def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
     bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, optimizers.Group, Initialiser, quant.state_quant)
     modules = (
+        adaptive_pooling,
         arrangement,
         attention,
         containers,

@@ -9,16 +9,16 @@ import numpy as np
 
 from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree
 from spikecore.api.core.tree import flatten
-from spikecore.api.layers.containers import Residual, Sequential
-from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Identity, Linear
-from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from spikecore.api.layers.resizing import (
+from spikecore.api.layers.adaptive_pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
     AdaptiveMaxPool1d,
     AdaptiveMaxPool2d,
     GlobalAvgPool,
 )
+from spikecore.api.layers.containers import Residual, Sequential
+from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Identity, Linear
+from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from spikecore.api.layers.spatial import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
 from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d
 from spikecore.api.neurons.recurrent import OneToOne

@@ -8,8 +8,8 @@ from typing import Any, Tuple
 from torch import nn
 
 from spikecore.api.core.layer import Layer
-from spikecore.api.layers import linear as layers
 from spikecore.api.layers import (
+    adaptive_pooling,
     normalisation,
     resizing,
     sample_normalisation,
@@ -17,6 +17,7 @@ from spikecore.api.layers import (
     temporal_normalisation,
     transposed,
 )
+from spikecore.api.layers import linear as layers
 from spikecore.engines.torch.nn.layers import GlobalAvgPool, GradedSpikes
 
 
@@ -108,11 +109,11 @@ PAIRS = (
     Pair(nn.AvgPool3d, spatial.AvgPool3d, _POOL, _AVG),
     Pair(nn.ConvTranspose1d, transposed.ConvTranspose1d, _TRANSPOSED, _ZEROS, bias=True),
     Pair(nn.ConvTranspose2d, transposed.ConvTranspose2d, _TRANSPOSED, _ZEROS, bias=True),
-    Pair(nn.AdaptiveAvgPool1d, resizing.AdaptiveAvgPool1d, ("output_size",)),
-    Pair(nn.AdaptiveAvgPool2d, resizing.AdaptiveAvgPool2d, ("output_size",)),
-    Pair(nn.AdaptiveMaxPool1d, resizing.AdaptiveMaxPool1d, ("output_size",), _VALUES),
-    Pair(nn.AdaptiveMaxPool2d, resizing.AdaptiveMaxPool2d, ("output_size",), _VALUES),
-    Pair(GlobalAvgPool, resizing.GlobalAvgPool),
+    Pair(nn.AdaptiveAvgPool1d, adaptive_pooling.AdaptiveAvgPool1d, ("output_size",)),
+    Pair(nn.AdaptiveAvgPool2d, adaptive_pooling.AdaptiveAvgPool2d, ("output_size",)),
+    Pair(nn.AdaptiveMaxPool1d, adaptive_pooling.AdaptiveMaxPool1d, ("output_size",), _VALUES),
+    Pair(nn.AdaptiveMaxPool2d, adaptive_pooling.AdaptiveMaxPool2d, ("output_size",), _VALUES),
+    Pair(GlobalAvgPool, adaptive_pooling.GlobalAvgPool),
     Upsampling(nn.Upsample, resizing.Upsample),
     *([Pair(nn.ZeroPad1d, resizing.ZeroPad1d, ("padding",))] if hasattr(nn, "ZeroPad1d") else []),  # since torch 2.1
     Pair(nn.ZeroPad2d, resizing.ZeroPad2d, ("padding",)),
