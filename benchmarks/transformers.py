@@ -119,7 +119,7 @@ def row(name: str) -> str:
         AssertionError: the two sides have other losses at the first step. It is taken in float64: in float32 some of
             the membranes are rounded to other sides of the threshold.
     """
-    first = {side: make(name, "float64")()() for side, make in SIDES.items()}
+    first: Dict[str, Any] = {side: make(name, "float64")()() for side, make in SIDES.items()}
     assert abs(first["spikecore"] - first["SpikingJelly"]) < 1e-9, first
     runs = {side: make(name) for side, make in SIDES.items()}
     times = interleaved(runs, ROUNDS, WARM, wall(lambda: None), lambda side: None)

@@ -108,7 +108,7 @@ def row(kind: str, threads: int) -> str:
         AssertionError: the two sides have other losses at the first step.
     """
     torch.set_num_threads(threads)
-    first = {name: side(kind)()() for name, side in SIDES.items()}
+    first: Dict[str, Any] = {name: side(kind)()() for name, side in SIDES.items()}
     assert abs(first["spikecore"] - first["SpikingJelly"]) < 1e-4, first
     runs = {name: side(kind) for name, side in SIDES.items()}
     times = interleaved(runs, ROUNDS, WARM, wall(lambda: None), lambda name: None)

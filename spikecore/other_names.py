@@ -18,6 +18,13 @@ ELSEWHERE: Dict[str, str] = {
         for ours, names in (("ThresholdDependent", ("tdBN", "TDBN", "tdBatchNorm")), ("TemporalEffective", ("TEBN",)))
         for name in names
     },
+    "MultiheadAttention": "write sc.SpikingSelfAttention(query, key, value, num_heads), or sc.SoftmaxAttention(...)",
+    **dict.fromkeys(
+        ("QKAttention", "TokenQKAttention", "ChannelQKAttention", "SpikeDrivenSelfAttention"),
+        "write sc.HeadGate(gate, body) with sc.HeadSum or sc.PositionSum in the gate; zoo.qkformer and "
+        "zoo.spike_driven_transformer have both",
+    ),
+    "Unflatten": "write sc.Reshape((channels, height, width))",
     "GlobalAveragePooling2D": "write sc.GlobalAvgPool()",
     "Dense": "write sc.Linear(in_features, out_features)",
     "Input": "leave it out: write sc.Model(net, input_shape=(1, 28, 28)), where the first layer does not say it",

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 import numpy as np
 
 import spikecore as sc
-from spikecore import datasets, functional
+from spikecore import datasets, functional, zoo
 from spikecore.datasets import transforms
 
 NAN, INF, HUGE = float("nan"), float("inf"), 10**400
@@ -68,7 +68,7 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
     **{kind: "word" for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel".split()},
-    **{kind: "word" for kind in "Pattern Per Reduction Reset Join containers.Join".split()},
+    **{kind: "word" for kind in "Join Over Pattern Per Reduction Reset Stem".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",
@@ -82,6 +82,9 @@ ANNOTATIONS = {
     "Report": "model",
     "ConversionReport": "model",
     "Engine": "engine",
+    "Callable[..., Sequential]": "callable",
+    "Mapping[str, Names]": "mapping",
+    "Mapping[str, ArrayLike]": "mapping",
     "EventDataset": "model",
     "Events": "model",
     **{"Size": "size", "Count": "int", "Bytes": "bytes"},
@@ -138,7 +141,10 @@ NAMES = {
     },
     **{name: "labels" for name in "targets one_hot_label".split()},
     **{name: "model" for name in "model net module graph events dataset fc conv layer ds_train ds_val report".split()},
-    **{name: "text" for name in "name origin identity model_name inputs monitor attribute_name match".split()},
+    **{
+        name: "text"
+        for name in "name origin identity model_name inputs monitor attribute_name match paper link".split()
+    },
     **{name: "callable" for name in "loss criterion spike_grad regularization".split()},
     **{name: "sizes" for name in "kernel_size stride dilation linear_features conv2d_channels K steps".split()},
     **{name: "float" for name in "time_step constant_factor on_target off_target".split()},
@@ -216,6 +222,18 @@ STILL, LABELS = X[0], np.array([0, 1, 2])
 SPIKES = (X > 0.5).astype("float32")
 EVENTS = datasets.Events(np.arange(8), np.arange(8) % 4, np.arange(8) % 3, np.arange(8) % 2, sensor=(4, 3))
 FILES = {"path", "root", "folder", "train", "test"}  # of files that are not there: nothing else may be the matter
+
+
+def architecture() -> sc.Model:
+    """A model that SpikingJelly's weights fit."""
+    return sc.Model(zoo.plif_net(2, width=1, size=4, hidden=2, votes=1), "numpy", input_shape=(1, 4, 4))
+
+
+def weights_of_spikingjelly() -> Dict[str, Any]:
+    """Weights by the names that they have there."""
+    state = architecture().state()
+    arrays = {**state["params"], **state["buffers"]}
+    return {f"conv_fc.{name.replace('beta', 'w')}": value for name, value in arrays.items()}
 
 
 def model() -> sc.Model:
@@ -486,6 +504,16 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.spikeplot.animator": {"data": X[:, 0, :4].reshape(4, 2, 2)},
     "spikecore.spikeplot.event_animation": {"frames": np.zeros((4, 2, 3, 3))},
     "spikecore.spikeplot.event_frames": {"frames": np.zeros((4, 2, 3, 3)), "steps": 2},
+    "spikecore.zoo.card": {"name": "dense_snn"},
+    "spikecore.zoo.Card": {
+        "build": zoo.dense_snn,
+        "paper": "text",
+        "year": 2023,
+        "link": "text",
+        "sample": (784,),
+        "num_steps": 25,
+    },
+    "spikecore.zoo.load_spikingjelly": {"model": architecture, "state_dict": weights_of_spikingjelly},
     "spikecore.spikeplot.surrogate_curves": {
         "curves": {"a": (X[0, 0], X[0, 0])},
     },

@@ -18,6 +18,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn", "matplotlib"):
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
+from spikecore.cli import command_train  # noqa: E402
 from spikecore.cli import run_directory as runs  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
 
@@ -28,10 +29,19 @@ TINY += ["--set", "encoder.num_steps=4", "--set", "data.batch_size=256"]
 PICTURES = ("curves.png", "predictions.png", "raster.png", "traces.png")
 
 
+LOOK_AT_PICTURES = (
+    "test_a_run_directory_holds_everything",
+    "test_targets_that_vary_in_time",
+    "test_verify_evaluate_plot",
+)
+
+
 @pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path):
+def _elsewhere(monkeypatch, tmp_path, request):
     monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
     monkeypatch.chdir(tmp_path)
+    if request.function.__name__ not in LOOK_AT_PICTURES:  # which take a second each
+        monkeypatch.setattr(command_train, "_drawn", lambda job, model: [])
 
 
 def needs(engine):

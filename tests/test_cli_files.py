@@ -17,7 +17,7 @@ for package in ("typer", "pydantic", "tomli_w", "sklearn"):
 
 import spikecore as sc  # noqa: E402
 from spikecore.cli import command as cli  # noqa: E402
-from spikecore.cli import new_run_file  # noqa: E402
+from spikecore.cli import command_train, new_run_file  # noqa: E402
 from spikecore.cli.data_tables import TABLES  # noqa: E402
 from spikecore.cli.origins import leaves, lines_of  # noqa: E402
 from spikecore.cli.run_file import read, resolved  # noqa: E402
@@ -33,9 +33,11 @@ SMALL = ["-e", "numpy", "-s", "train.epochs=1", "-s", "encoder.num_steps=3"]
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(monkeypatch, tmp_path):
+def _elsewhere(monkeypatch, tmp_path, request):
     monkeypatch.delenv("SPIKECORE_ENGINE", raising=False)
     monkeypatch.chdir(tmp_path)
+    if "mnist_sample" not in request.node.name:  # pictures take a second each, and tests/test_cli.py looks at them
+        monkeypatch.setattr(command_train, "_drawn", lambda job, model: [])
 
 
 def archive(samples=40, shape=(2, 3), classes=3, dtype="int64"):
@@ -333,14 +335,14 @@ def test_json_is_all_that_stands_on_stdout(spikecore):
     assert "epoch   1" in error
     evaluated = json.loads(spikecore("evaluate", "run", "--json")[1])
     assert evaluated == {key: result[key] for key in evaluated}
-    code, said, _ = spikecore("verify", "run", "--samples", "2", "--json")
+    code, said, _ = spikecore("verify", "run", "--samples", "1", "--json")
     report = json.loads(said)
     assert code == 0
     assert report["ok"] is True
     assert report["worst"] < 1e-9
     assert set(report) == {*"ok verdict worst worst_difference rows divergences remarks notes".split()}
-    assert spikecore("verify", "run", "--samples", "2")[1].splitlines()[0] == report["verdict"]
-    assert len(spikecore("verify", "run", "--samples", "2", "--table")[1].splitlines()) > len(report["rows"])
+    assert spikecore("verify", "run", "--samples", "1")[1].splitlines()[0] == report["verdict"]
+    assert len(spikecore("verify", "run", "--samples", "1", "--table")[1].splitlines()) > len(report["rows"])
     assert {"check", "name", "shape", "max_abs", "max_rel", "limit", "verdict"} == set(report["rows"][0])
     assert [status["name"] for status in json.loads(spikecore("engines", "--json")[1])] == [
         e.name for e in sc.engines()

@@ -148,6 +148,30 @@ class ResNet(nn.Module):
         return self.fc(x)
 
 
+class Calls(nn.Module):
+    """Layers as functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Linear(16, 3)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.norm(self.conv(x))), 2)
+        x = F.dropout(F.avg_pool2d(x, 2).clamp(0, 0.5), 0.3, self.training)
+        return self.fc(x.reshape(x.shape[0], -1).view(x.size(0), -1))
+
+
+def test_functions_are_the_layers_of_their_names():
+    calls, x = drawn(Calls()), images(20, 2, 10, 10)
+    layers = nn.Sequential(
+        calls.conv, calls.norm, nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Hardtanh(0, 0.5), nn.Flatten(), calls.fc
+    )
+    one, two = (convert(ann, x) for ann in (calls, layers))
+    assert one.model.network == two.model.network
+    np.testing.assert_array_equal(mean_output(one, x, 9), mean_output(two, x, 9))
+    assert one.layers[1].threshold.max() == 0.5  # what clamp clips at
+
+
 @pytest.fixture(scope="module")
 def resnet():
     return drawn(ResNet()), images(12, 1, 10, 10)

@@ -9,7 +9,6 @@
 """
 
 from spikecore.zoo.card import Card as Card
-from spikecore.zoo.card import Cards as Cards
 from spikecore.zoo.catalogue import card as card
 from spikecore.zoo.catalogue import list as list
 from spikecore.zoo.plif import plif_net as plif_net

@@ -8,16 +8,18 @@ from functools import cached_property
 from typing import Any, Callable, Dict, Mapping, Tuple, Union
 
 from spikecore.api.core.layer import Shape, shapes_of
+from spikecore.api.core.sizes import sample_shape
 from spikecore.api.core.tree import leaves
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.training.activity import operations
+from spikecore.arguments import Checked, Size
 from spikecore.printing import columns, table
 
 Names = Union[str, Tuple[str, ...]]  # of one layer, or of several that divide its outputs
 
 
 @dataclass(frozen=True, repr=False)
-class Card:
+class Card(Checked):
     """What is known of one architecture of ``spikecore.zoo``.
 
     Args:
@@ -41,11 +43,14 @@ class Card:
 
     build: Callable[..., Sequential]
     paper: str
-    year: int
+    year: Size
     link: str
     sample: Shape
-    num_steps: int
+    num_steps: Size
     spikingjelly: Mapping[str, Names] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sample", sample_shape("Card: sample", self.sample))
 
     @property
     def name(self) -> str:

@@ -253,7 +253,6 @@ NETWORKS = [
     Case("attention-softmax", sc.SoftmaxAttention(sc.Conv1d(4, 4, 1), SPIKES, sc.Conv1d(4, 2, 1), 2), (4, 3)),
     Case("attention-gate", sc.HeadGate(sc.Sequential(SPIKES, sc.HeadSum(2), sc.Leaky(threshold=0.9)), SPIKES), (4, 3)),
     Case("count-pool", sc.Sequential(sc.Conv2d(1, 2, 3), sc.IF(threshold=0.3), sc.CountMaxPool2d(2)), (1, 6, 6)),
-    Case("count-pool-1d", sc.Sequential(sc.IF(initial_mem=0.5), sc.CountMaxPool1d(3, stride=2, padding=1)), (2, 5)),
 ]  # fmt: skip
 TRAINED_ONLY = [  # these draw or keep statistics, so they do not run step by step
     Case(

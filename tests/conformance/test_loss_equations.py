@@ -147,7 +147,7 @@ def test_gradient_and_padding(engine, name):
     assert_close(grad.ravel()[where], differences(part, values.ravel()[where]), 1e-6, "gradient")
     padding = np.arange(len(values))[:, None] >= np.array(LENGTHS)
     assert not grad[padding].any()
-    other = np.where(padding[..., None], 7.0, values)
+    other = np.where(padding[..., None], -7.0, values)
     assert at(other) == at(values)
 
 
@@ -222,6 +222,7 @@ REFUSED = {
     "phi=inf": lambda: F.tet_loss(phi=float("inf")),
     "mode='max' must be one of probability, softmax": lambda: F.spikemax_loss(mode="max"),
     "eps=0 must be > 0": lambda: F.spikemax_loss(eps=0),
+    "shares of spikes need values >= 0": lambda: F.spikemax_loss()(X, LABELS),
     "kernel='cosine' must be one of linear": lambda: F.spike_similarity_loss(kernel="cosine"),
     "distance='l2' must be one of mse": lambda: F.spike_similarity_loss(distance="l2"),
     "scale=0": lambda: F.spike_similarity_loss(scale=0),

@@ -9,7 +9,7 @@ from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
 from spikecore.api.functional.base import Loss
 from spikecore.api.functional.steps import Steps
-from spikecore.arguments import Size
+from spikecore.arguments import ArrayLike, Size
 
 Mode = Literal["probability", "softmax"]
 MODES = get_args(Mode)
@@ -33,7 +33,8 @@ class spikemax_loss(Loss):  # noqa: N801
         population_code, num_classes, reduction, weight, normalise: see ``Loss``.
 
     Raises:
-        ValueError: ``mode`` is something else, or ``eps`` is not positive.
+        ValueError: ``mode`` is something else, or ``eps`` is not positive; in a call, a value is negative with
+            mode="probability".
 
     Source: Shrestha, Zhu and Sun, Spikemax: spike-based loss methods for classification, IJCNN 2022, as in Intel's
     lava-dl, where ``eps`` stands in the denominator alone.
@@ -50,6 +51,15 @@ class spikemax_loss(Loss):  # noqa: N801
         if not self.eps > 0.0:
             raise ValueError(f"spikemax_loss: eps={self.eps!r} must be > 0")
 
+    def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
+        super().check(engine, values, targets, lengths)
+        least = float(engine.to_numpy(Steps(engine, values, lengths).kept(values)).min())
+        if self.mode == "probability" and least < 0.0:
+            raise ValueError(
+                f"spikemax_loss: spikes has the value {least:.3g}, but shares of spikes need values >= 0: let the "
+                "network end in neurons that fire, or take mode='softmax'"
+            )
+
     def per_sample(self, engine: Engine, values: Array, code: Array, steps: Steps) -> Any:
         return -engine.xp.sum(code * self.score(engine, values, steps), axis=-1)
 
@@ -57,7 +67,7 @@ class spikemax_loss(Loss):  # noqa: N801
         """Log p, with a moving window its mean over the steps."""
         if self.moving_window is None:
             return self._log_p(engine, steps.mean(values))
-        return steps.mean(self._log_p(engine, moving_mean(engine, values, self.moving_window)))
+        return steps.mean(self._log_p(engine, moving_mean(engine, steps.kept(values), self.moving_window)))
 
     def _log_p(self, engine: Engine, rates: Any) -> Any:
         xp = engine.xp

@@ -7,7 +7,7 @@ from typing import Any, Optional
 import torch
 from torch import nn
 
-from spikecore.api.layers import containers
+from spikecore.api.layers.containers import Join, check_join, joined
 from spikecore.arguments import Numbers, Size, checked
 
 
@@ -88,13 +88,13 @@ class Residual(nn.Module):
     """
 
     @checked
-    def __init__(self, body: nn.Module, shortcut: Optional[nn.Module] = None, join: containers.Join = "add") -> None:
+    def __init__(self, body: nn.Module, shortcut: Optional[nn.Module] = None, join: Join = "add") -> None:
         super().__init__()
-        containers.check_join(join)
+        check_join(join)
         self.body, self.shortcut, self.join = body, shortcut, join
 
     def forward(self, x: Any) -> Any:
-        return containers.joined(self.join, x if self.shortcut is None else self.shortcut(x), self.body(x))
+        return joined(self.join, x if self.shortcut is None else self.shortcut(x), self.body(x))
 
     def extra_repr(self) -> str:
         return "" if self.join == "add" else f"join={self.join!r}"
