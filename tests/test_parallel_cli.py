@@ -106,6 +106,8 @@ def scenarios(folder):
     os.chdir(folder)
     with pytest.raises(SystemExit, match="0"):
         train("one")()  # in this process, so that the forks have all that it imports
+    if divides():
+        import spikecore.engines.torch.divided_executor  # noqa: F401
     runs = {
         "two": train("two"),
         "differing": differing,

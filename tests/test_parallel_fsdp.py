@@ -42,6 +42,7 @@ OTHERS = {  # layers, options of the model, options of fit
     "layers computed again": (dense(sc.Dropout(0.2)), {"checkpoint_layers": 2}, {}),
     HALF_PRECISION: (dense(), {"precision": "bf16", "dtype": "float32"}, {}),
 }
+QUICK_OTHERS = ("branches", "a layer by itself", "groups")
 BATCHES = [(X[i : i + 22], Y[i : i + 22]) for i in range(0, 88, 22)]
 WIDE = 40  # layers of the network whose memory is looked at
 PEAK = (sc.Linear(12, WIDE), *(each for _ in range(4) for each in (sc.Leaky(threshold=0.2), sc.Linear(WIDE, WIDE))))
@@ -51,7 +52,7 @@ def other(name, **more):
     layers, options, given = OTHERS[name]
     network = sc.RLeaky(beta=0.8, linear_features=12) if layers is None else sc.Sequential(*layers)
     one = sc.Model(network, engine="torch", seed=3, input_shape=(12,), **{"dtype": "float64", **options})
-    given = {"optimizer": sc.Adam(lr=1e-2), "epochs": 5, "num_steps": 5, "progress": False, **given, **more}
+    given = {"optimizer": sc.Adam(lr=1e-2), "epochs": 3, "num_steps": 5, "progress": False, **given, **more}
     one.fit(BATCHES, functional.ce_rate_loss(), **given)
     return one
 
@@ -78,15 +79,16 @@ def rank_uses_fully_shard():
 # ---- in the ranks ----------------------------------------------------------------------------------------------------
 
 
-def rank_trains(kinds=KINDS):
+def rank_trains(kinds=KINDS, names=OTHERS):
     rank, size = whole.group(), int(os.environ["WORLD_SIZE"])
     for kind in kinds:
         one = trained(kind, size, parallel="fsdp")
         assert one.executor.divides
         np.savez(f"{kind}-{rank}.npz", **figures(one))
-    for name in OTHERS:
+    for name in names:
         np.savez(f"{name}-{rank}.npz", **figures(other(name, parallel="fsdp")))
-    np.savez(f"undivided-{rank}.npz", **figures(other(HALF_PRECISION, parallel="data")))
+    if HALF_PRECISION in names:
+        np.savez(f"undivided-{rank}.npz", **figures(other(HALF_PRECISION, parallel="data")))
 
 
 def rank_has_other_uses():
@@ -204,11 +206,15 @@ SAID = {
 
 def worlds(folder, size, *functions):
     """In the nursery: see ``test_parallel.worlds``."""
+    import torch.distributed.fsdp  # noqa: F401  (forks have what is imported here)
+
+    import spikecore.engines.torch.divided_executor  # noqa: F401
+
     os.chdir(folder)
     trained("dense", 2)
     for name in functions:
         function = globals()[name]
-        run = (lambda: rank_trains(QUICK)) if name == "rank_trains" and int(size) == 2 else function
+        run = (lambda: rank_trains(QUICK, QUICK_OTHERS)) if name == "rank_trains" and int(size) == 2 else function
         done = finished(int(size), run, folder, name)
         assert set(done.codes.values()) == {0}, "\n".join(done.said)
 
@@ -228,12 +234,9 @@ def test_two_processes_train_as_one(two, kind):
     assert all(np.array_equal(x, y) for x, y in zip(*(rank.values() for rank in loaded(two, kind))))
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", QUICK_OTHERS)
 def test_other_networks_and_options(two, name):
-    if name == HALF_PRECISION:  # in which one process rounds other sums than two do
-        assert gap(loaded(two, "undivided")[0], loaded(two, name)) <= 1e-6
-    else:
-        assert gap(figures(other(name)), loaded(two, name)) <= 1e-10
+    assert gap(figures(other(name)), loaded(two, name)) <= 1e-10
 
 
 @pytest.mark.slow
@@ -241,8 +244,11 @@ def test_four_processes_and_every_kind_of_network(tmp_path):
     nursery("test_parallel_fsdp", "worlds", tmp_path, 4, "rank_trains")
     gaps = {kind: gap(figures(trained(kind, 4)), loaded(tmp_path, kind, 4)) for kind in KINDS}
     gaps.update({name: gap(figures(other(name)), loaded(tmp_path, name, 4)) for name in OTHERS})
+    # in half precision one process rounds other sums than four do
+    gaps[HALF_PRECISION] = gap(loaded(tmp_path, "undivided", 4)[0], loaded(tmp_path, HALF_PRECISION, 4))
     print(gaps)
     assert max(value for name, value in gaps.items() if name != HALF_PRECISION) <= 1e-10, gaps
+    assert gaps[HALF_PRECISION] <= 1e-5
 
 
 def found(folder):
