@@ -6,12 +6,15 @@
     model = sc.Model(zoo.sew_resnet18(num_classes=10), engine="torch", input_shape=(3, 224, 224))
 
 ``zoo.list()`` shows all, ``zoo.card(name)`` one. ``zoo.load_spikingjelly`` takes the weights of SpikingJelly's modules.
+``zoo.pretrained(name)`` is a trained model; ``zoo.list_pretrained()`` shows which there are.
 """
 
 from spikecore.zoo.card import Card as Card
 from spikecore.zoo.catalogue import card as card
 from spikecore.zoo.catalogue import list as list
 from spikecore.zoo.plif import plif_net as plif_net
+from spikecore.zoo.pretrained import list_pretrained as list_pretrained
+from spikecore.zoo.pretrained import pretrained as pretrained
 from spikecore.zoo.qkformer import qkformer as qkformer
 from spikecore.zoo.residual import ms_resnet18 as ms_resnet18
 from spikecore.zoo.residual import sew_resnet18 as sew_resnet18

