@@ -113,11 +113,12 @@ def _at_hand(path: Path, build: Callable[[], Any], train: Callable[[Any], Any]) 
 # ---- the converters ------------------------------------------------------------------------------------------------
 
 
-def ours(method: Any, **options: Any) -> Callable[[nn.Module, Images], Callable[..., Any]]:
+def ours(method: Any, **options: Any) -> Callable[[nn.Module, Optional[Images]], Callable[..., Any]]:
     """A conversion of spikecore's: what gives the sum of outputs after each of ``TIMES`` for a batch."""
 
-    def converter(ann: nn.Module, calibration: Images) -> Callable[[torch.Tensor], Any]:
-        model = convert(ann, calibration.batches(), method, **options).model
+    def converter(ann: nn.Module, calibration: Optional[Images]) -> Callable[[torch.Tensor], Any]:
+        data = None if calibration is None else calibration.batches()
+        model = convert(ann, data, method, input_shape=(1, 28, 28), **options).model
 
         def run(x: torch.Tensor) -> Iterator[torch.Tensor]:
             state, total, done = None, torch.zeros(()), 0
@@ -179,7 +180,11 @@ CONVERTERS = {
     ),
     "SpikingJelly, local thresholds": theirs("LocalThresholdBalancingRecipe", rounds=10),
 }
-QUANTISED = {"thresholds of QCFS": ours("max")}
+QUANTISED = {
+    "QCFS, thresholds of QCFS": lambda ann, calibration: ours("max")(ann, None),
+    "QCFS, percentile 99.9": ours("percentile"),
+    "QCFS, percentile 99": ours("percentile", percentile=99.0),
+}
 
 
 def accuracies(run: Callable[[torch.Tensor], Any], test: Images) -> List[float]:

@@ -148,6 +148,19 @@ class ResNet(nn.Module):
         return self.fc(x)
 
 
+def test_with_data_learned_thresholds_are_upper_limits():
+    ann = drawn(nn.Sequential(nn.Conv2d(2, 4, 3), QCFS(LEVELS, 1.7), nn.Flatten(), nn.Linear(64, 3)))
+    with torch.no_grad():
+        ann[0].weight[1] /= 50.0
+        ann[0].bias[1] = 0.3
+    x = images(50, 2, 6, 6)
+    (one,) = convert(ann, x, "max").layers
+    largest = ann[:2](x).detach().amax(dim=(0, 2, 3)).numpy()
+    np.testing.assert_allclose(one.threshold, np.minimum(largest, 1.7))
+    assert largest[1] < 1.0
+    np.testing.assert_allclose(convert(ann, input_shape=(2, 6, 6)).layers[0].threshold, [1.7])
+
+
 class Calls(nn.Module):
     """Layers as functions."""
 

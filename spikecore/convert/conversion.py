@@ -137,7 +137,7 @@ def convert(
             mode.
         data: batches of inputs, or (inputs, labels), to find thresholds by: a torch ``DataLoader``, a ``Loader``, an
             array. All batches are used; some hundred samples suffice: ``itertools.islice(loader, 10)``. None, the
-            default, if all activations are ``QCFS``, which bring their thresholds.
+            default, if all activations are ``QCFS``, which bring their thresholds; with data, these are upper limits.
         method: how to find a layer's threshold: "max", its largest activation; "percentile" (the default); "mse", where
             the squared error of its activations after ``num_steps`` steps is smallest.
         percentile: for "percentile": how many percent of a layer's positive activations do not exceed the threshold, in
@@ -212,27 +212,29 @@ def _sample(module: fx.GraphModule, like: torch.Tensor, batch: Any, shape: Optio
 
 def _thresholds(graph: Graph, module: fx.GraphModule, batches: Iterable[Any], method: Method, per: Per) -> Any:
     """What gives the thresholds (channels,) of each activation and the share above them, after a look at the data."""
-    sought = {node.name: node for node in graph.activations() if node.does.threshold is None}
+    batches = iter(batches)
+    first = next(batches, None)
+    sought = {node.name: node for node in graph.activations() if first is not None or not node.does.learned}
+    if sought and first is None:
+        places = ", ".join(node.place for node in sought.values())
+        raise ConversionError(f"convert: no data to find thresholds by; pass batches of inputs. {places} needs them")
     channels = {name: node.shape[0] if per == "channel" and len(node.shape) > 1 else 1 for name, node in sought.items()}
     histograms = {name: Histogram(count) for name, count in channels.items()}
-    like, seen_any = next(module.parameters(), torch.zeros(0)), False
+    like = next(module.parameters(), torch.zeros(0))
 
     def seen(name: str, values: torch.Tensor) -> None:
         if name in histograms:
             histograms[name].add(values)
 
-    for batch in batches if sought else ():
+    for batch in itertools.chain([] if first is None else [first], batches):
         observe(module, placed(batch, like), seen)
-        seen_any = True
-    if sought and not seen_any:
-        places = ", ".join(node.place for node in sought.values())
-        raise ConversionError(f"convert: no data to find thresholds by; pass batches of inputs. {places} needs them")
 
     def found(percentile: float, num_steps: int) -> Dict[str, Tuple[Any, float]]:
         result = {}
         for node in graph.activations():
+            limit = math.inf if node.does.limit is None else node.does.limit
             if node.name not in histograms:
-                result[node.name] = np.array([node.does.threshold]), 0.0
+                result[node.name] = np.array([limit]), 0.0
                 continue
             values, clipped = per_channel(histograms[node.name], method, percentile, num_steps)
             if not (values > 0.0).all():
@@ -240,7 +242,7 @@ def _thresholds(graph: Graph, module: fx.GraphModule, batches: Iterable[Any], me
                     f"{node.place}: all its activations are 0 on these data, so that it has no threshold; give data "
                     "like those of the training, or remove the layer"
                 )
-            result[node.name] = np.minimum(values, math.inf if node.does.limit is None else node.does.limit), clipped
+            result[node.name] = np.minimum(values, limit), clipped
         return result
 
     return found

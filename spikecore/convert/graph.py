@@ -32,10 +32,10 @@ class Affine:
 
 @dataclass(frozen=True)
 class Activation:
-    """A ReLU, clipped at ``limit`` if that is not None; ``threshold`` where the network brings it (``QCFS``)."""
+    """A ReLU, clipped at ``limit`` if that is not None; ``learned``: the limit is the threshold of a ``QCFS``."""
 
     limit: Optional[float] = None
-    threshold: Optional[float] = None
+    learned: bool = False
 
 
 @dataclass(frozen=True)

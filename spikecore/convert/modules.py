@@ -86,7 +86,7 @@ def _activation(module: Any, place: str) -> Activation:
         threshold = float(module.threshold.detach())
         if not 0.0 < threshold < math.inf:
             raise ConversionError(f"{place}: its threshold is {threshold:g}; it must be > 0, so train it again")
-        return Activation(threshold=threshold)
+        return Activation(limit=threshold, learned=True)
     if isinstance(module, nn.Hardtanh):  # ReLU6, too
         if module.min_val != 0 or not module.max_val > 0:
             raise ConversionError(
