@@ -35,7 +35,13 @@ def test_every_card_is_of_a_public_function():
         assert f"zoo.{card.name}" in repr(card)
         assert card.name in repr(zoo.list())
     functions = {name for name, thing in vars(zoo).items() if inspect.isfunction(thing)}
-    assert functions - {card.name for card in zoo.list()} == {"card", "list", "list_pretrained", "load_spikingjelly", "pretrained"}
+    assert functions - {card.name for card in zoo.list()} == {
+        "card",
+        "list",
+        "list_pretrained",
+        "load_spikingjelly",
+        "pretrained",
+    }
 
 
 def test_sizes_are_those_of_the_papers_networks():

@@ -64,7 +64,9 @@ def test_the_page_has_the_table():
     page = ROOT / "docs" / "zoo.md"
     if not page.is_file():
         pytest.skip("docs/ is not part of this tree")
-    rows = re.findall(r"^\| `(\w+)` \| `(zoo\.[^`]+)` \| (.*?) \| (\d+) \| ([\d.]+ %) of (\d+) \|", page.read_text("utf-8"), re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(zoo\.[^`]+)` \| (.*?) \| (\d+) \| ([\d.]+ %) of (\d+) \|", page.read_text("utf-8"), re.M
+    )
     said = {name: (build, data, int(steps), accuracy, int(n)) for name, build, data, steps, accuracy, n in rows}
     assert said == {
         name: (each["architecture"], each["data"], each["num_steps"], f"{each['accuracy']:.1%}".replace("%", " %"), each["test_samples"])

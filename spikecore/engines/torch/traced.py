@@ -21,7 +21,8 @@ from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.layers.linear import Flatten, GradedSpikes, Linear
-from spikecore.api.layers.normalisation import LayerNorm, _Running
+from spikecore.api.layers.normalisation import RunningNorm
+from spikecore.api.layers.sample_normalisation import SampleNorm
 from spikecore.api.layers.spatial import Spatial
 
 MOST = 16  # shapes for which layers are compiled, each of which takes seconds
@@ -70,7 +71,7 @@ def is_traced(layer: Layer, shared: bool) -> bool:
 
 def is_norm(layer: Layer) -> bool:
     """Whether a layer normalises: between a product and a neuron it is what compiling makes faster."""
-    return isinstance(layer, (LayerNorm, _Running))
+    return isinstance(layer, (RunningNorm, SampleNorm))
 
 
 class Functions:
