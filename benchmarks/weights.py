@@ -1,6 +1,6 @@
 """The recipes of the trained networks that come with the library (``zoo.pretrained``).
 
-python -m benchmarks.weights digits mnist_sample simulated_nmnist
+python -m benchmarks.weights digits mnist_sample
 python -m benchmarks.weights fashion_mnist --data FOLDER    the folder with the four files of FashionMNIST
 
 A recipe trains on training data alone: settings were chosen on validation data, the last sixth of them, then all of
@@ -12,14 +12,12 @@ from __future__ import annotations
 import argparse
 import platform
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
 
 import spikecore as sc
 from spikecore import datasets, functional, surrogate, zoo
-from spikecore.datasets.transforms import ToFrames
 from spikecore.zoo.pretrained import WEIGHTS
 
 Arrays = Tuple[np.ndarray, np.ndarray]
@@ -27,7 +25,7 @@ Arrays = Tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained; a sample's shape has no time unless ``frames``."""
+    """How one network is trained."""
 
     architecture: str  # Python for the network
     network: Callable[[], sc.Sequential]
@@ -39,7 +37,6 @@ class Recipe:
     lr: float
     epochs: int
     batch_size: int = 128
-    frames: bool = False  # samples are sequences, (samples, time, ...)
 
     def fit(self, model: sc.Model, x: np.ndarray, y: np.ndarray) -> None:
         """Train on these samples."""
@@ -51,13 +48,8 @@ class Recipe:
             epochs=self.epochs,
             batch_size=self.batch_size,
             schedule=sc.schedule.cosine(),
-            **self.presented,
+            num_steps=self.steps,
         )
-
-    @property
-    def presented(self) -> Dict[str, Any]:
-        """How samples are given to the network over time."""
-        return {"time_axis": 1} if self.frames else {"num_steps": self.steps}
 
     def text(self) -> str:
         """The settings, for the notes."""
@@ -71,17 +63,6 @@ def arrays(train: Any, test: Any) -> Tuple[Arrays, Arrays]:
     """Inputs and targets of two data sets."""
     first, second = ((np.asarray(each.inputs[:]), np.asarray(each.targets[:])) for each in (train, test))
     return first, second
-
-
-def saccades(_: Optional[str]) -> Tuple[Arrays, Arrays]:
-    """Simulated recordings of the sample of MNIST, as counts of events in ten parts, at most one per pixel."""
-    parts = []
-    for part in datasets.mnist_sample(image=True):
-        events = datasets.saccades(np.asarray(part.inputs[:]), np.asarray(part.targets[:]), name="MNIST, a sample")
-        frames = events.map(ToFrames(steps=10), lambda each: np.minimum(each, 1))
-        inputs, targets = zip(*(frames[i] for i in range(len(frames))))
-        parts.append((np.stack(inputs).astype("float32"), np.array(targets)))
-    return parts[0], parts[1]
 
 
 SMOOTH = sc.Leaky(beta=0.9, surrogate=surrogate.atan())
@@ -99,7 +80,7 @@ RECIPES = {
         batch_size=64,
     ),
     "mnist_sample": Recipe(
-        architecture="zoo.conv_snn(neuron=Leaky(0.9, surrogate=atan()))",
+        architecture="zoo.conv_snn(neuron=sc.Leaky(beta=0.9, surrogate=sc.surrogate.atan()))",
         network=lambda: zoo.conv_snn(neuron=SMOOTH),
         data="5000 of MNIST's training images, of which 1000 test",
         licence="CC BY-SA 3.0 (Y. LeCun, C. Cortes, The MNIST database of handwritten digits)",
@@ -110,7 +91,7 @@ RECIPES = {
         epochs=10,
     ),
     "fashion_mnist": Recipe(
-        architecture="zoo.conv_snn(neuron=Leaky(0.9, surrogate=atan()))",
+        architecture="zoo.conv_snn(neuron=sc.Leaky(beta=0.9, surrogate=sc.surrogate.atan()))",
         network=lambda: zoo.conv_snn(neuron=SMOOTH),
         data="FashionMNIST",
         licence="MIT (H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, Zalando)",
@@ -119,18 +100,6 @@ RECIPES = {
         steps=8,
         lr=5e-3,
         epochs=8,
-    ),
-    "simulated_nmnist": Recipe(
-        architecture="zoo.conv_snn(in_channels=2, size=34, neuron=Leaky(0.9, surrogate=atan()))",
-        network=lambda: zoo.conv_snn(in_channels=2, size=34, neuron=SMOOTH),
-        data="simulated recordings (datasets.saccades) of 5000 of MNIST's training images, of which 1000 test",
-        licence="CC BY-SA 3.0 (Y. LeCun, C. Cortes, The MNIST database of handwritten digits)",
-        arrays=saccades,
-        shape=(2, 34, 34),
-        steps=10,
-        lr=2e-3,
-        epochs=10,
-        frames=True,
     ),
 }
 
@@ -144,7 +113,7 @@ def trained(name: str, folder: Optional[str], validate: bool) -> sc.Model:
         (x, y), (x_test, y_test) = (x[:cut], y[:cut]), (x[cut:], y[cut:])
     model = sc.Model(recipe.network(), engine="torch", seed=0, input_shape=recipe.shape)
     recipe.fit(model, x, y)
-    result = model.evaluate(x_test, y_test, batch_size=200, **recipe.presented)
+    result = model.evaluate(x_test, y_test, batch_size=200, num_steps=recipe.steps)
     print(f"{name}: {'validation' if validate else 'test'} accuracy {result['accuracy']:.4f}")
     plain = sc.Model(model.network, engine="numpy", seed=0, input_shape=recipe.shape)  # weights alone, no moments
     plain.load_state({**plain.state(), **{part: model.state()[part] for part in ("params", "buffers")}})
@@ -159,7 +128,7 @@ def trained(name: str, folder: Optional[str], validate: bool) -> sc.Model:
         "accuracy": result["accuracy"],
         "test_samples": len(y_test),
         "parameters": int(sum(each.size for each in plain.params().values())),
-        "verified": str(sc.verify(plain, x_test[few], y_test[few], functional.ce_count_loss(), **recipe.presented)),
+        "verified": str(sc.verify(plain, x_test[few], y_test[few], functional.ce_count_loss(), num_steps=recipe.steps)),
         "made_by": f"python -m benchmarks.weights {name}, Python {platform.python_version()}",
     }
     plain.history, plain.epochs_done = model.history, model.epochs_done

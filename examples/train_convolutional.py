@@ -22,7 +22,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=50, help="time steps")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="500 samples in small batches, 5 steps")
+    parser.add_argument("--quick", action="store_true", help="1000 samples in small batches, 5 steps")
     parser.add_argument("--picture", help="file for a picture of the output spikes of one sample")
     args = parser.parse_args(arguments)
 
@@ -32,7 +32,7 @@ def main(arguments=None):
     kernel, padding, left = (3, 1, 2) if small else (5, 0, 4)
     batch_size = 128
     if args.quick:
-        train, test, batch_size, args.steps = train[:500], test[:200], 20, 5
+        train, test, batch_size, args.steps = train[:1000], test[:200], 20, 5
 
     neuron = sc.Leaky(beta=0.5, surrogate=surrogate.fast_sigmoid(25))
     network = sc.Sequential(

@@ -505,6 +505,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.spikeplot.event_animation": {"frames": np.zeros((4, 2, 3, 3))},
     "spikecore.spikeplot.event_frames": {"frames": np.zeros((4, 2, 3, 3)), "steps": 2},
     "spikecore.zoo.card": {"name": "dense_snn"},
+    "spikecore.zoo.pretrained": {"name": "digits"},
     "spikecore.zoo.Card": {
         "build": zoo.dense_snn,
         "paper": "text",

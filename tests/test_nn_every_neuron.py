@@ -307,7 +307,7 @@ def test_who_looks_for_it_finds_it():
 
 def test_what_it_takes():
     for wrong in (nn.Linear(2, 2), sc.Linear(2, 2), sc.Leaky, snn.Leaky(0.9), None):
-        with pytest.raises(TypeError, match=r"module: neuron=.* must be a neuron of spikecore"):
+        with pytest.raises(TypeError, match=r"module: neuron=.* must be a neuron"):
             snn.module(wrong)
     with pytest.raises(TypeError, match="called with 2 states"):
         snn.module(sc.Leaky())(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2))

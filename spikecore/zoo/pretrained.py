@@ -61,8 +61,8 @@ def pretrained(name: str, engine: Union[None, EngineName, Engine] = None, **opti
         **options: passed to the engine if it is given by name.
 
     Returns:
-        the ``Model``. ``model.notes`` has what is known of it, e.g. ``model.notes["num_steps"]``, the time steps that it
-        was trained for.
+        the ``Model``. ``model.notes`` has what is known of it, e.g. ``model.notes["num_steps"]``, the number of time
+        steps that it was trained with.
 
     Raises:
         ValueError: there is no such network.

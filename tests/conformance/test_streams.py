@@ -13,7 +13,7 @@ from . import cases
 from .rig import assert_close, assert_trees_close, host, make, normal
 
 STEPS, BATCH = 8, 3
-THROUGH_TIME = [case for case in cases.LAYERS if case.name.startswith("BatchNormTT")]
+THROUGH_TIME = [case for case in cases.LAYERS if case.name.startswith(("BatchNormTT", "TemporalEffective"))]
 NONE = [*THROUGH_TIME, *cases.WHOLE]
 ALL = [case for case in (*cases.NEURONS, *cases.LAYERS, *cases.NETWORKS) if case not in NONE]
 

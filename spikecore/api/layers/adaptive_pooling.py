@@ -54,7 +54,8 @@ class _AdaptivePool(Resizing):
             before, parts = (slice(None),) * (2 + axis), []
             for start, stop in windows:
                 kernel = tuple(stop - start if i == axis else 1 for i in range(self.space))
-                parts.append(pool(maps[(*before, slice(start, stop), ...)], kernel, kernel, zeros))
+                whole = stop - start == maps.shape[2 + axis]
+                parts.append(pool(maps if whole else maps[(*before, slice(start, stop), ...)], kernel, kernel, zeros))
             maps = xp.concat(parts, axis=2 + axis)
         return maps
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, Iterator, Optional
+from typing import Any, Callable, Dict, Generator, Iterable, Iterator, Optional
 
 from spikecore.api.core.layer import Key
 from spikecore.api.core.ranks import RankError, Ranks
@@ -99,14 +100,15 @@ def _evaluate(
         bar.update(**mean.shown())
 
     given = _placed(model, feed, loss, bar.over(parts(data, feed, loss, ranks, empty=True)))
-    if executor.divides and ranks.size > 1:
-        _in_step(given, count, executor.attend, ranks)
-        return
-    for batch in filter(None, given):
-        count(batch)
+    with closing(given):  # after an error, too, no worker goes on
+        if executor.divides and ranks.size > 1:
+            _in_step(given, count, executor.attend, ranks)
+            return
+        for batch in filter(None, given):
+            count(batch)
 
 
-def _placed(model: Any, feed: Feed, loss: Any, given: Iterable[Part]) -> Iterator[Optional[Placed]]:
+def _placed(model: Any, feed: Feed, loss: Any, given: Iterable[Part]) -> Generator[Optional[Placed], None, None]:
     """Parts of batches on the engine; None for one without samples, where a batch has fewer than there are ranks."""
     done = 0
     for part in given:

@@ -2,8 +2,8 @@
 
 OpenBLAS's threads spin for tens of milliseconds after a product, in case there is another one. What comes next here is
 a kernel, or torch, and finds the cores taken: a training step then takes half as long again, or twice as long. So
-OpenBLAS gets parts of a product, each for one thread, and the threads are Python's, which sleep at once. In float32 its
-results then do not depend on how many threads there are, either.
+OpenBLAS gets parts of a product, each for one thread, and the threads are Python's, which sleep at once. How a product
+is cut depends on the number of threads alone, so that its bits depend on nothing else.
 
 A product that takes a core less time than to wake another one is not shared: on a busy machine the other threads may
 get their turn milliseconds later, and a recurrence has such a product at each step.
