@@ -56,12 +56,13 @@ def run(layer: Any, x: np.ndarray, upstream: np.ndarray) -> Run:
     inputs, gradient, outputs, by_inputs = map(sequence.flat, (x, upstream, spikes, by_input))
     now, by_state = ([allocator.empty(shape, x.dtype) for _ in kernels.states] for _ in range(2))
     rest = [kernels.first(None) for _ in kernels.states]
-    kept = [sequence.flat(allocator.empty(s, x.dtype)) for s in kernels.saved_shapes(len(x), shape)]
+    blocks = kernels.saved_shapes(len(x), shape)  # of a single one, the first states are what the way back begins with
+    kept = [sequence.flat(allocator.zeros(s, x.dtype)) for s in blocks or [(1, *shape) for _ in kernels.states]]
     given, scratch, threads = kernels.given(flatten(params), shape), kernels.scratch(shape), workers(shape)
     count, chunks = math.prod(shape), [kernels.sink.chunk_of(shape, back) for back in (False, True)]
 
     def call() -> Callable[[], Evidence]:
-        forward(threads, (len(x), count, chunks[0], 1), (inputs, *given, *rest, outputs, *now, *kept))
+        forward(threads, (len(x), count, chunks[0], int(bool(blocks))), (inputs, *given, *rest, outputs, *now, *kept))
         arrays = inputs, *given, gradient, *kept, scratch, *rest, *by_state, by_inputs
         backward(threads, (len(x), count, chunks[1], 0), arrays)
         return lambda: {"spikes": spikes.copy(), "input": by_input.copy()}

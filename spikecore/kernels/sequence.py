@@ -67,15 +67,22 @@ class SequenceNumba(Kernels):
         final = [allocator.empty(shape, step.dtype) for _ in step.states]
         kept = [allocator.empty(s, step.dtype) for s in self.saved_shapes(steps if keep else 0, shape)]
         arrays = self.rows(request.inputs), *self.given(request.params, shape), *map(self.first, request.state)
-        results = *map(flat, (out, *recorded)), *final, *map(flat, kept)
+        results = *map(flat, (out, *recorded)), *final, *(map(flat, kept) if kept else final)
         behind = sink.arrays(request.params, shape, step.dtype, back=False)
-        numbers = steps, math.prod(shape), sink.chunk_of(shape), int(keep), *sink.table(shape, step.dtype, back=False)
+        numbers = (
+            steps,
+            math.prod(shape),
+            sink.chunk_of(shape),
+            int(bool(kept)),
+            *sink.table(shape, step.dtype, back=False),
+        )
         forward_of(self)(workers(shape), numbers, (*arrays, *results, *behind))
         return Results(out, recorded, final, tuple(kept) if keep else ())
 
     def saved_shapes(self, steps: int, shape: Tuple[int, ...]) -> List[Tuple[int, ...]]:
-        """Shapes of the states before every block of steps."""
-        return [(-(-steps // self.sink.every), *shape) for _ in self.states]
+        """Shapes of the states before every block of steps. Of a single block they are in the request."""
+        blocks = -(-steps // self.sink.every)
+        return [(blocks, *shape) for _ in self.states] if blocks > 1 else []
 
     def backward(self, request: Request, upstream: Upstream, wanted: Wanted) -> Gradients:
         step, shape, way = self.step, request.shape, self._way_back(wanted, request.constant)
@@ -83,7 +90,10 @@ class SequenceNumba(Kernels):
         own = tuple(p for p in wanted.params if p in step.params)
         by_x = allocator.empty(request.inputs.shape if wanted.inputs else (1, 1), step.dtype)
         by_state, sums = ([allocator.empty(shape, step.dtype) for _ in names] for names in (step.states, own))
-        over_time = map(self.rows, (upstream.outputs, *upstream.recorded, *upstream.saved))
+        kept = upstream.saved or [
+            allocator.copy(0.0 if s is None else s, (1, *shape), step.dtype) for s in request.state
+        ]
+        over_time = map(self.rows, (upstream.outputs, *upstream.recorded, *kept))
         arrays = self.rows(request.inputs), *self.given(request.params, shape), *over_time, self.scratch(shape)
         behind = sink.arrays(request.params, shape, step.dtype, back=True)
         arrays = *arrays, *map(self.first, upstream.final), *by_state, flat(by_x), *sums, *behind
@@ -117,7 +127,7 @@ class SequenceNumba(Kernels):
         for i, name in zip(self.step.trace.params, self.step.params):
             a = params[name]
             if i in self.step.rows:
-                a = np.broadcast_to(a, shape)
+                a = a if a.shape == shape else allocator.copy(a, shape, dtype)
             some.append(np.ascontiguousarray(a, dtype).reshape(-1))
         return [*some, self.step.constant_array]
 

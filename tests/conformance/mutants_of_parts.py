@@ -104,13 +104,13 @@ def counts_are_pooled_without_memory(patch):
 
 @mutant(test_layers.check_batch_norm, cases.Case("", BatchNorm1d(5)))
 def running_variance_is_biased(patch):
-    right = BatchNorm1d._moved
+    right = BatchNorm1d.moved
 
-    def moved(self, buffers, moments, x, axes):
-        after = right(self, buffers, moments, x, axes)
+    def moved(self, engine, buffers, moments, x):
+        after = right(self, engine, buffers, moments, x)
         return after.replace(running_var=0.9 * buffers.running_var + 0.1 * moments[1, ...])
 
-    patch.setattr(BatchNorm1d, "_moved", moved)
+    patch.setattr(BatchNorm1d, "moved", moved)
 
 
 @mutant(test_layers.check_batch_norm, cases.Case("", BatchNorm1d(5)))

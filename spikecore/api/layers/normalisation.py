@@ -15,7 +15,7 @@ from spikecore.api.core.host import full_weight
 from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError, Stateless, Tree, layer_name
 from spikecore.api.core.rules import along
 from spikecore.api.core.sizes import map_names
-from spikecore.api.core.words import Array
+from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Size
 
 
@@ -73,25 +73,32 @@ class RunningNorm(Stateless):
         xp, axes = engine.xp, (*self.axes, *range(3, x.ndim))
         if train:
             moments, affine = xp.moments(x, axes), (params.get("weight"), params.get("bias"))
-            samples = engine.whole_batch(x.shape[1])
-            count = samples * math.prod([x.shape[axis] for axis in axes if axis != 1])
-            moved = self._moved(buffers, engine.stop_gradient(moments), x, count)
-            return xp.batch_norm(x, moments, *affine, axes, self.eps), moved
-        scale = 1.0 / xp.sqrt(buffers.running_var + self.eps)
-        scale = scale * params.weight if "weight" in params else scale
-        shift = params.bias - buffers.running_mean * scale if "bias" in params else -buffers.running_mean * scale
+            return xp.batch_norm(x, moments, *affine, axes, self.eps), self.moved(engine, buffers, moments, x)
+        scale, shift = self.line(xp, params, buffers.running_mean, buffers.running_var)
         return x * along(xp, scale, axes) + along(xp, shift, axes), buffers
 
-    def _moved(self, buffers: Tree, moments: Any, x: Array, count: int) -> Tree:
-        """The running statistics after a batch with these moments of ``count`` values."""
+    def line(self, xp: Vocabulary, params: Params, mean: Array, var: Array) -> Tuple[Any, Any]:
+        """The normalisation by given statistics as scale x + shift: scale and shift, shaped like the statistics."""
+        scale = 1.0 / xp.sqrt(var + self.eps)
+        scale = scale * params.weight if "weight" in params else scale
+        return scale, params.bias - mean * scale if "bias" in params else -mean * scale
+
+    def moved(self, engine: Engine, buffers: Tree, moments: Array, x: Array) -> Tree:
+        """The running statistics after a batch x with these moments.
+
+        Raises:
+            ValueError: there is one value per feature.
+        """
+        axes = (*self.axes, *range(3, x.ndim))
+        count = engine.whole_batch(x.shape[1]) * math.prod([x.shape[axis] for axis in axes if axis != 1])
         if count < 2:
             raise ValueError(
                 f"{layer_name(self)}: training needs more than one value per feature, got x of {tuple(x.shape)}"
             )
-        old, new = 1.0 - self.momentum, self.momentum
+        old, new, batch = 1.0 - self.momentum, self.momentum, engine.stop_gradient(moments)
         return Tree(
-            running_mean=old * buffers.running_mean + new * moments[0, ...],
-            running_var=old * buffers.running_var + (new * count / (count - 1)) * moments[1, ...],
+            running_mean=old * buffers.running_mean + new * batch[0, ...],
+            running_var=old * buffers.running_var + (new * count / (count - 1)) * batch[1, ...],
         )
 
 

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, transformed
+from spikecore.kernels import moments as kernels
+from spikecore.kernels.runtime.openmp import use_threads
 
 PIECE = 1 << 19  # elements that stay in the cache from one operation to the next
 
@@ -164,6 +166,15 @@ def _moments(rows: Any, order: Order, all_steps: bool) -> Any:
     return torch.stack((first, mean(torch.cat([squares(part) for part in _pieces(rows)]))))
 
 
+def with_moments(x: Any) -> Tuple[Any, Any]:
+    """A sequence that ``by_rows`` takes, and its moments over time, batch and space: for who computes with both, so
+    that there is one gradient to be made of the two.
+    """
+    rows, order = _rows(x)
+    rows, found = WithMoments.apply(rows, order)
+    return order.restored(rows), found
+
+
 class Moments(torch.autograd.Function):
     """The moments of rows."""
 
@@ -179,6 +190,43 @@ class Moments(torch.autograd.Function):
         rows, out = ctx.saved_tensors
         slope = g[1] * (2.0 / ctx.count)
         return ctx.order.row(g[0] / ctx.count - slope * out[0]) + rows * ctx.order.row(slope), None, None
+
+
+class WithMoments(torch.autograd.Function):
+    """Rows and their moments over all steps, by kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Any, order: Order) -> Any:
+        use_threads(torch.get_num_threads())
+        count, mean, squares = kernels.moments(_matrix(rows))
+        ctx.count = rows.shape[0] * rows.shape[1] * order.places
+
+        def total(values: Any) -> Any:
+            return order.sums(torch.from_numpy(values.sum(0)))
+
+        first = total(count * mean) / ctx.count
+        apart = mean - order.row(first).numpy()
+        moments = torch.stack((first, total(squares + count * apart * apart) / ctx.count)).to(rows.dtype)
+        ctx.save_for_backward(rows, moments)
+        ctx.order = order
+        return rows.view_as(rows), moments
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, by_moments: Any) -> Any:
+        (rows, (mean, _)), order = ctx.saved_tensors, ctx.order
+        slope = by_moments[1] * (2.0 / ctx.count)
+        line = order.row(slope), order.row(by_moments[0] / ctx.count - slope * mean)
+        if torch.is_grad_enabled():
+            return g + rows * line[0] + line[1], None
+        g = g.contiguous()  # of the neuron's kernel, which nobody else has
+        use_threads(torch.get_num_threads())
+        kernels.add_line(_matrix(g), _matrix(rows), *(part.contiguous().numpy() for part in line))
+        return g, None
+
+
+def _matrix(rows: Any) -> Any:
+    """All rows as an array that shares their memory."""
+    return rows.detach().flatten(0, 1).numpy()
 
 
 class BatchNorm(torch.autograd.Function):

@@ -1,4 +1,8 @@
-"""Convolutions that are fast with spikes, and that keep one bit of each spike for the way back."""
+"""Convolutions that are fast with spikes, and that keep little of them for the way back.
+
+By lists they keep one bit of each spike; where torch convolves, one byte of each small whole number: spikes, and sums
+of them behind the shortcuts of residual networks.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.engines.torch.layout import channels_last
-from spikecore.engines.torch.memory import KEPT, fresh
+from spikecore.engines.torch.memory import KEPT, LARGE, fresh
 from spikecore.engines.torch.modes import casting, has_data, in_batches, transformed
 from spikecore.engines.torch.once import Once
 from spikecore.engines.torch.product import in_our_hands
 from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.kernels.sizes import has_numba
+from spikecore.kernels.small_numbers import to_bytes
 from spikecore.kernels.sparse import maps as sparse
 
 CONV: Dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -38,14 +44,22 @@ def conv(
         look: whether x may be spikes, which are then taken as lists.
     """
     options = (stride, padding, dilation, groups)
-    made = _by_spikes(x, weight, bias, options, last) if look else None
-    if made is not None:
-        return made
-    return CONV[weight.ndim - 2](channels_last(x) if last else x, weight, bias, *options)
+    spread: Any = _spread(x, weight, bias, options) if look else None
+    if spread is not None:
+        made = _by_spikes(x, weight, bias, spread, groups, last)
+        if made is not None:
+            return made
+    x = channels_last(x) if last else x
+    kept = None if spread is None else _small(x, weight)
+    if kept is not None:
+        return ByteConv.apply(x, weight, bias, kept, [*spread, groups])
+    return CONV[weight.ndim - 2](x, weight, bias, *options)
 
 
-def _by_spikes(x: Any, weight: Any, bias: Any, options: Tuple[Any, ...], last: bool) -> Any:
-    """The convolution by lists; None where torch shall convolve, or refuse."""
+def _spread(x: Any, weight: Any, bias: Any, options: Tuple[Any, ...]) -> Any:
+    """Stride, padding and dilation of a convolution whose maps can be looked at, as lists; None where torch shall
+    convolve, or refuse.
+    """
     parts, groups = (x, weight) if bias is None else (x, weight, bias), options[3]
     if not in_our_hands() or casting("cpu"):
         return None
@@ -57,18 +71,34 @@ def _by_spikes(x: Any, weight: Any, bias: Any, options: Tuple[Any, ...], last: b
     fits = [isinstance(n, (tuple, list)) and len(n) == x.ndim - 2 and all(type(k) is int for k in n) for n in spread]
     if not all(fits) or type(groups) is not int or min(map(min, spread)) < 0 or 0 in (*spread[0], *spread[2]):
         return None
-    if bias is not None and bias.shape != weight.shape[:1]:
-        return None
-    stride, padding, dilation = spread
+    return None if bias is not None and bias.shape != weight.shape[:1] else [list(n) for n in spread]
+
+
+def _by_spikes(x: Any, weight: Any, bias: Any, spread: Any, groups: int, last: bool) -> Any:
+    """The convolution by lists; None where it is to be dense."""
+    stride, padding, dilation = map(tuple, spread)
     threads = torch.get_num_threads()
     maps = sparse.spike_maps_of(x.detach().numpy(), weight.shape, stride, padding, dilation, groups, threads)
     if maps is None:
         return None
-    out_last = x.ndim == 4 and ((last and x.dtype == torch.float32) or _are_last(x) or _are_last(weight))
-    return SpikeConv.apply(x, weight, bias, maps, [list(n) for n in spread], out_last)
+    out_last = x.ndim == 4 and ((last and x.dtype == torch.float32) or are_last(x) or are_last(weight))
+    return SpikeConv.apply(x, weight, bias, maps, spread, out_last)
 
 
-def _are_last(x: Any) -> bool:
+def _small(x: Any, weight: Any) -> Any:
+    """What a convolution keeps of large maps of small whole numbers, which it will need on the way back; else None."""
+    if not (
+        torch.is_grad_enabled() and x.requires_grad and weight.requires_grad and x.numel() >= LARGE and has_numba()
+    ):
+        return None  # inputs of a network are kept by whoever has them
+    rows = x.detach().movedim(1, -1) if are_last(x) else x.detach()
+    if not rows.is_contiguous():
+        return None
+    use_threads(torch.get_num_threads())
+    return to_bytes(rows.numpy())
+
+
+def are_last(x: Any) -> bool:
     """Whether maps are in the order "channels last", and in no other: then a convolution's result is, too."""
     return bool(not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last))
 
@@ -96,7 +126,11 @@ class SpikeConv(torch.autograd.Function):
             found = maps.by_weight(g.numpy())
         wanted, dense = (by_x, by_weight and found is None, False), (None,) * 3
         if x is None and any(wanted):
-            x = _like(maps.shape, g) if lists and not wanted[1] else torch.from_numpy(maps.dense(str(g.dtype)[6:]))
+            x = (
+                like(maps.shape, g, are_last(g))
+                if lists and not wanted[1]
+                else torch.from_numpy(maps.dense(str(g.dtype)[6:]))
+            )
         if any(wanted):
             rest = (*ctx.options, False, [0] * (g.ndim - 2), maps.geometry.groups, wanted)
             dense = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
@@ -106,7 +140,30 @@ class SpikeConv(torch.autograd.Function):
         return dense[0], of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
 
 
-def _like(shape: Any, g: Any) -> Any:
-    """A tensor with the shape of the spikes and the memory order of a gradient, for its shape alone."""
-    order = torch.channels_last if g.ndim == 4 and _are_last(g) else torch.contiguous_format
+class ByteConv(torch.autograd.Function):
+    """A dense convolution of small whole numbers, of which it keeps a byte each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, kept: Any, options: Any) -> Any:
+        ctx.save_for_backward(weight, torch.from_numpy(kept))
+        ctx.options, ctx.shape, ctx.last = options, x.shape, are_last(x)
+        return CONV[weight.ndim - 2](x, weight, bias, *options)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (weight, kept), shape = ctx.saved_tensors, ctx.shape
+        by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
+        rows = (shape[0], *shape[2:], shape[1]) if ctx.last else shape
+        x = fresh(rows, g.dtype).copy_(kept.view(rows))
+        x, (*spread, groups) = x.movedim(-1, 1) if ctx.last else x, ctx.options
+        rest = (*spread, False, [0] * (g.ndim - 2), groups, (by_x, by_weight, False))
+        of_x, of_weight, _ = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
+        if by_weight and torch.is_grad_enabled():
+            of_weight = Once.apply(of_weight, torch.empty(0, requires_grad=True))[0]  # x itself is not there any more
+        return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None
+
+
+def like(shape: Any, g: Any, last: bool) -> Any:
+    """A tensor of the dtype of a gradient, for its shape and its memory order alone."""
+    order = torch.channels_last if len(shape) == 4 and last else torch.contiguous_format
     return torch.empty(shape, dtype=g.dtype, memory_format=order)

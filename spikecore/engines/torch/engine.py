@@ -30,6 +30,7 @@ from spikecore.engines.torch.layout import FEW_BYTES
 from spikecore.engines.torch.loop import loop
 from spikecore.engines.torch.modes import casting, compiling, in_func, read_by_dynamo, seen_through
 from spikecore.engines.torch.namespace import words
+from spikecore.engines.torch.normalised import normalised
 from spikecore.engines.torch.precision import FULL, autocast, check_precision, narrow
 from spikecore.engines.torch.ranks import divides, ranks_of
 from spikecore.engines.torch.recompute import grouped
@@ -257,6 +258,8 @@ class TorchEngine(Lowers, Engine):
                 for stage in stages
             ]
             stages = tuple(stage for some in alone for stage in some)
+        elif self.fused is not False and self.functions is None and isinstance(network, Sequential):
+            stages = normalised(stages, network)
         if self.functions is not None and isinstance(network, Sequential):
             from spikecore.engines.torch.traced import traced
 

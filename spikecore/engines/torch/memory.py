@@ -9,6 +9,7 @@ import torch
 from spikecore.engines.torch.modes import compiling, has_data
 from spikecore.kernels.runtime import allocator
 
+LARGE = 1 << 16  # elements from which on it matters what is kept of a tensor for the way back
 KEPT = (torch.float32, torch.float64)
 
 

@@ -19,6 +19,7 @@ from spikecore.engines.torch.batch_norm import batch_norm, in_words, moments
 from spikecore.engines.torch.convolution import CONV, conv
 from spikecore.engines.torch.layout import pooled
 from spikecore.engines.torch.memory import zeros_like
+from spikecore.engines.torch.pooling import max_pool2d
 from spikecore.engines.torch.product import linear, matmul
 from spikecore.engines.torch.spike import spike
 
@@ -76,7 +77,7 @@ def words(device: Any, dtype: str, lean: bool = False, look: bool = False) -> Vo
         "moments": moments if lean else _moments,
         "batch_norm": batch_norm if lean else lambda x, moments, *rest, **options: in_words(x, *rest, **options),
         "avg_pool": _pooled(_avg_pool) if lean else _avg_pool,
-        "max_pool": _pooled(_max_pool) if lean else _max_pool,
+        "max_pool": _pooled(_lean_max_pool) if lean else _max_pool,
         "patches": _patches,
         "unpatches": _unpatches,
         "spike": lambda u, surrogate: spike(u, surrogate, xp),
@@ -130,6 +131,10 @@ def _avg_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
 
 def _max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
     return _MAX[x.ndim - 2](x, kernel, stride, padding)
+
+
+def _lean_max_pool(x: Any, kernel: Any, stride: Any, padding: Any) -> Any:
+    return (max_pool2d if x.ndim == 4 else _max_pool)(x, kernel, stride, padding)
 
 
 def _pooled(pool: Callable[..., Any]) -> Callable[..., Any]:

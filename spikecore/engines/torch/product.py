@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from spikecore.engines.torch import stacks
 from spikecore.engines.torch.memory import KEPT, fresh
 from spikecore.engines.torch.modes import casting, compiling, has_data, in_batches, read_by_dynamo, transformed
 from spikecore.engines.torch.once import Once
@@ -38,6 +39,8 @@ def multiply(a: Any, b: Any, out: Any) -> None:
 
 def matmul(a: Any, b: Any, look: bool = True) -> Any:
     """The product a @ b of tensors; ``look`` says whether a may be spikes, which are then multiplied as lists."""
+    if look and in_our_hands() and stacks.fits(a, b):
+        return stacks.ByteProduct.apply(a, b)
     spikes = _spikes(a, b) if look else None
     if spikes is None and not _matters(a, b):
         return torch.matmul(a, b)

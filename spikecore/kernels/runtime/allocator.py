@@ -23,6 +23,7 @@ import numpy as np
 LINE = 64  # bytes of a cache line, at which every array made here begins, as torch's tensors do
 LEAST = 1 << 12  # bytes from which on memory is kept: the C library may tidy up before it hands out that much
 MOST = 1 << 29  # bytes of free memory that are kept, small blocks not counted
+WASTE = 2  # an array takes free memory of up to so many times its size: better than to let that lie, and ask for more
 SMALL, FEW = 1 << 20, 8  # of blocks up to so many bytes, so many of each size are kept
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 MMAP_THRESHOLDS = (2**31 - 1, 1 << 25)  # older versions take no more than the second
@@ -51,7 +52,7 @@ class _Kept:
         self.limits = SMALL, FEW  # of its own: loans end even when a process does, and then there are no globals
 
     def take(self, size: int) -> Optional[_Block]:
-        """Free memory of this size, if there is any and no other thread is at it."""
+        """Free memory of this size, or somewhat more, if there is any and no other thread is at it."""
         if size <= self.limits[0]:
             try:
                 return self.small[size].pop()
@@ -60,12 +61,12 @@ class _Kept:
         if not self.lock.acquire(blocking=False):
             return None
         try:
-            blocks = self.free.get(size)
-            if not blocks:
+            fits = min((own for own, blocks in self.free.items() if blocks and size <= own <= WASTE * size), default=0)
+            if not fits:
                 return None
-            self.free.move_to_end(size)
-            self.bytes -= size
-            return blocks.pop()
+            self.free.move_to_end(fits)
+            self.bytes -= fits
+            return self.free[fits].pop()
         finally:
             self.lock.release()
 

@@ -1,0 +1,140 @@
+"""A batch normalisation and the neuron behind it as one run over time: no normalised maps are made.
+
+A normalisation with given moments is a line, scale x + shift, for each channel. The neuron's kernel takes what the
+normalisation takes, and scale and shift as two parameters more. Backwards it sums their gradients, with which the
+moments' derivative is one pass over the maps. Of both layers, their input alone is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.layer import Params, Pass, Result, State, Tree
+from spikecore.api.core.lowering import Alone, Stage, Trees, below
+from spikecore.api.core.words import Array
+from spikecore.api.layers.containers import Container
+from spikecore.api.layers.normalisation import RunningNorm
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.engines.torch.batch_norm import by_rows, with_moments
+from spikecore.engines.torch.fusing import fused_scan
+from spikecore.kernels.lifetimes import Remembered
+from spikecore.kernels.recurrence import elementwise_part
+from spikecore.kernels.sizes import has_numba, least
+
+
+@dataclass(frozen=True)
+class Scaled(Stepper):
+    """A neuron whose input is scale x + shift.
+
+    Args:
+        neuron: the neuron; its parameters are called ``neuron``, beside ``scale`` and ``shift``.
+    """
+
+    neuron: Stepper
+
+    @property
+    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
+        return self.neuron.state
+
+    def init(self, key: Any, shape: Any) -> Any:
+        return self.neuron.init(key, shape)
+
+    def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
+        return self.neuron.step(engine, params.neuron, state, x * params.scale + params.shift)
+
+
+@Remembered
+def scaled(norm: Any, neuron: Stepper) -> Scaled:
+    """The neuron with a line in front, kept as long as the normalisation: kernels are found by it."""
+    return Scaled(neuron)
+
+
+@dataclass(frozen=True)
+class Normalised(Stage):
+    """A batch normalisation and the neuron behind it."""
+
+    names: Tuple[str, str]
+    norm: RunningNorm
+    neuron: Stepper
+
+    @property
+    def covers(self) -> Tuple[str, ...]:
+        return self.names
+
+    def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        (name, path), trees = self.names, Trees()
+        found = self._at_once(run, params, buffers, state, x) if self._fits(run, x) else None
+        if found is None:
+            x = trees.update(Alone(name, self.norm).run(run, params, buffers, state, x))
+            return trees.result(trees.update(Alone(path, self.neuron).run(run, params, buffers, state, x)))
+        moved, result = found
+        trees.add(name, Result(x, moved))
+        return trees.result(trees.add(path, result))
+
+    def _fits(self, run: Pass, x: Any) -> bool:
+        """Whether the run is one for kernels, and the moments are those of this process."""
+        engine, size = run.engine, math.prod(x.shape[1:]) * (x.shape[0] if run.steps is None else run.steps)
+        large = engine.fused is True or size >= least(run.repeating)
+        return large and has_numba() and not engine.shared and by_rows(x, (0, 1, *range(3, x.ndim)))
+
+    def _at_once(
+        self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any
+    ) -> Optional[Tuple[Tree, Result]]:
+        """The normalisation's buffers and what the neuron gives; None where layer by layer is to run."""
+        (name, path), engine = self.names, run.engine
+        own, weights = buffers.get(name, Tree()), params[name]
+        if "running_mean" not in own:
+            return None
+        child = run.child(path)
+        begun = self.neuron.begin(child, params[path], below(path, self.neuron, state), x)
+        if not begun.plain:
+            return None
+        if run.train:
+            x, moments = with_moments(x)
+            moved = self.norm.moved(engine, own, moments, x)
+            line = self.norm.line(engine.xp, weights, moments[0], moments[1])
+        else:
+            moved, line = own, self.norm.line(engine.xp, weights, own.running_mean, own.running_var)
+        scale, shift = (v.reshape(-1, *[1] * (x.ndim - 3)).expand(x.shape[2:]) for v in line)
+        given = Params(neuron=begun.params, scale=scale, shift=shift)
+        record = tuple(self.neuron.state) if child.records else ()
+        steps = x.shape[0] if run.steps is None else run.steps
+        how = steps, record, run.window, run.repeating
+        found = fused_scan(engine, scaled(self.norm, self.neuron), given, begun.state, x, *how)
+        if found is None:
+            return None
+        spikes, recorded, final = found
+        return moved, Result(spikes, Tree(), final, recorded.replace(spikes=spikes) if child.records else recorded)
+
+    def explain(self, engine: Any) -> str:
+        return f"{engine.explain(self.neuron)}; its kernels normalise what they read"
+
+
+def normalised(stages: Sequence[Stage], network: Container) -> Tuple[Stage, ...]:
+    """Stages in which each batch normalisation with a neuron behind it is one stage with it."""
+    children: Dict[str, Any] = dict(network.children())
+    found: List[Stage] = []
+    left = list(stages)
+    while left:
+        pair = [(stage.name, children[stage.name]) for stage in left[:2] if isinstance(stage, Alone)]
+        if len(pair) == 2 and _is_line(pair[0][1]) and _takes(pair[1][1]):
+            (name, norm), (path, neuron) = pair
+            found.append(Normalised((name, path), norm, neuron))
+            del left[:2]
+        else:
+            found.append(left.pop(0))
+    return tuple(found)
+
+
+def _is_line(layer: Any) -> bool:
+    """Whether a layer is one line per channel, by moments over time, batch and space."""
+    return isinstance(layer, RunningNorm) and layer.axes == (0, 1) and type(layer).apply is RunningNorm.apply
+
+
+def _takes(layer: Any) -> bool:
+    """Whether a neuron's kernel has the loop over time inside, and reads the input as it is."""
+    plain = isinstance(layer, Stepper) and layer.scans and type(layer).project is Stepper.project
+    return plain and not layer.parallel and elementwise_part(layer) is None

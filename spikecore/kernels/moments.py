@@ -1,0 +1,100 @@
+"""Means and variances of columns in one pass over memory, and the way back through them.
+
+A block of rows is read twice while it is in the cache: for its mean, and for its squares around that. Blocks are then
+merged, which no mean far from zero can spoil. A run has a fixed number of parts, whoever computes them, so results do
+not depend on the number of threads.
+
+Source: Chan, Golub & LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Tuple
+
+import numpy as np
+
+from spikecore.kernels.elementwise import workers
+from spikecore.kernels.runtime import allocator
+from spikecore.kernels.runtime.build import build_run
+from spikecore.kernels.runtime.kernel import Kernel
+from spikecore.kernels.runtime.openmp import several
+
+PARTS = 8
+BLOCK, COLUMNS = 32, 512  # rows and columns that are read twice: 64 KB in float32
+
+MOMENTS = f"""
+def moments(worker, workers, table):
+    rows, columns, parts, x, step_x = table[0], table[1], table[2], table[3], table[4]
+    for part in range(worker * parts // workers, (worker + 1) * parts // workers):
+        first, behind = part * rows // parts, (part + 1) * rows // parts
+        for lo in range(0, columns, {COLUMNS}):
+            width, place = min({COLUMNS}, columns - lo), (part * columns + lo) * SIZE
+            mean, squares = row(table[5] + place), row(table[7] + place)
+            own_mean, own_squares = row(table[9] + place), row(table[11] + place)
+            for j in range(width):
+                mean[j] = F(0.0)
+                squares[j] = F(0.0)
+            for begin in range(first, behind, {BLOCK}):
+                length = min({BLOCK}, behind - begin)
+                share, count = F(1.0) / F(length), begin - first
+                for j in range(width):
+                    own_mean[j] = F(0.0)
+                    own_squares[j] = F(0.0)
+                for i in range(begin, begin + length):
+                    row_x = row(x + (i * step_x + lo) * SIZE)
+                    for j in range(width):
+                        own_mean[j] += row_x[j]
+                for j in range(width):
+                    own_mean[j] *= share
+                for i in range(begin, begin + length):
+                    row_x = row(x + (i * step_x + lo) * SIZE)
+                    for j in range(width):
+                        centred = row_x[j] - own_mean[j]
+                        own_squares[j] += centred * centred
+                new = F(length) / F(count + length)
+                both = F(count) * new
+                for j in range(width):
+                    apart = own_mean[j] - mean[j]
+                    squares[j] += own_squares[j] + apart * apart * both
+                    mean[j] += apart * new
+"""
+
+ADD_LINE = """
+def add_line(worker, workers, table):
+    rows, columns, x, step_x, g, step_g = table[0], table[1], table[2], table[3], table[4], table[5]
+    slope, constant = row(table[6]), row(table[8])
+    for i in range(worker * rows // workers, (worker + 1) * rows // workers):
+        row_x, row_g = row(x + i * step_x * SIZE), row(g + i * step_g * SIZE)
+        for j in range(columns):
+            row_g[j] = row_g[j] + (row_x[j] * slope[j] + constant[j])
+"""
+
+
+def moments(x: Any) -> Tuple[Any, Any, Any]:
+    """Of each column of x (rows, columns) in some parts: how many rows (parts, 1), the mean (parts, columns), and the
+    sum of squares around it.
+    """
+    rows, columns = x.shape
+    parts = min(PARTS, rows)
+    made = [allocator.empty((parts, columns), x.dtype) for _ in range(4)]
+    threads = min(parts, workers(several(x.size, COLUMNS * BLOCK)))
+    _kernel(MOMENTS, "moments", str(x.dtype))(threads, (rows, columns, parts), (x, *made))
+    ends = [part * rows // parts for part in range(parts + 1)]
+    return np.diff(ends)[:, None].astype(np.float64), made[0], made[1]
+
+
+def add_line(g: Any, x: Any, slope: Any, constant: Any) -> None:
+    """Add slope x + constant to g, in place.
+
+    Args:
+        g, x: (rows, columns), rows without gaps.
+        slope, constant: (columns,), without gaps.
+    """
+    threads = min(len(x), workers(several(x.size, COLUMNS * BLOCK)))
+    _kernel(ADD_LINE, "add_line", str(x.dtype))(threads, x.shape, (x, g, slope[None], constant[None]))
+
+
+@lru_cache(maxsize=None)
+def _kernel(source: str, name: str, dtype: str) -> Kernel:
+    return build_run(source, name, dtype)

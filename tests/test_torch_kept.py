@@ -1,0 +1,186 @@
+"""What a training step on the torch engine computes at once, and what it keeps for the way back: with other memory the
+same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+pytest.importorskip("torch", reason="the torch engine")
+pytest.importorskip("numba", reason="the kernels")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+
+import spikecore as sc  # noqa: E402
+from spikecore.api.core.layer import Key, Pass  # noqa: E402
+from spikecore.api.core.tree import flatten, map_leaves  # noqa: E402
+from spikecore.engines.torch import normalised  # noqa: E402
+from spikecore.engines.torch.convolution import ByteConv, conv  # noqa: E402
+from spikecore.engines.torch.pooling import max_pool2d  # noqa: E402
+from spikecore.engines.torch.product import matmul  # noqa: E402
+from spikecore.kernels.moments import add_line, moments  # noqa: E402
+from spikecore.kernels.small_numbers import to_bytes  # noqa: E402
+
+STEPS, BATCH, SHAPE = 5, 3, (4, 6, 5)
+NORMS = {
+    "affine": sc.BatchNorm2d(4),
+    "plain": sc.BatchNorm2d(4, affine=False),
+    "threshold": sc.ThresholdDependentBatchNorm2d(4, threshold=0.7),
+}
+
+
+def results(fused, norm, neuron, last=True, train=True, steps=None, record=False, window=None):
+    """Outputs, states, buffers and gradients of a normalisation with a neuron behind it."""
+    engine, network = sc.get_engine("torch", dtype="float64", fused=fused), sc.Sequential(norm, neuron)
+    init = network.init(Key((0,)), SHAPE)
+    draw = torch.Generator().manual_seed(2)
+    params = map_leaves(lambda a: (engine.asarray(a) + 0.05).requires_grad_(), init.params)
+    buffers = map_leaves(lambda a: engine.asarray(a) + 0.3, init.buffers)
+    x = torch.randn(STEPS if steps is None else 1, BATCH, *SHAPE, dtype=torch.float64, generator=draw) * 2 + 1
+    x = (x.movedim(2, -1).contiguous().movedim(-1, 2) if last else x).requires_grad_()
+    run = Pass(engine, steps=steps, train=train, key=Key((0,)), record=record, window=window)
+    out = network.run(run, params, buffers, None, x)
+    g = torch.randn(out.outputs.shape, dtype=torch.float64, generator=draw)
+    operands = [x, *flatten(params).values()]
+    gradients = torch.autograd.grad((out.outputs * g).sum() + flatten(out.state)["1.mem"].sum(), operands)
+    trees = (*flatten(out.state).values(), *flatten(out.buffers).values(), *flatten(out.recorded).values())
+    return (out.outputs, *trees, *gradients)
+
+
+@pytest.mark.parametrize(
+    ("norm", "how"),
+    [
+        *((norm, {}) for norm in NORMS),
+        *(
+            ("affine", how)
+            for how in ({"last": False}, {"train": False}, {"steps": 4}, {"record": True}, {"window": 2})
+        ),
+    ],
+    ids=str,
+)
+def test_at_once_a_normalisation_and_its_neuron_give_what_they_give_one_by_one(norm, how, monkeypatch):
+    norm, neuron = NORMS[norm], sc.Leaky(beta=sc.learn(0.7), threshold=sc.learn(0.8))
+    seen, own = [], normalised.fused_scan
+    monkeypatch.setattr(normalised, "fused_scan", lambda *a: seen.append(own(*a)) or seen[-1])
+    found, wanted = results(True, norm, neuron, **how), results(False, norm, neuron, **how)
+    assert len(seen) == 1
+    assert seen[0] is not None, "it ran layer by layer"
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
+
+
+def test_small_runs_and_other_layers_go_one_by_one():
+    engine = sc.get_engine("torch")
+    pairs = sc.Sequential(sc.BatchNorm2d(4), sc.Leaky(beta=0.9), sc.BatchNorm2d(4), sc.Flatten(), sc.Leaky(beta=0.9))
+    kinds = [type(stage).__name__ for stage in engine.lower(pairs)]
+    assert kinds == ["Normalised", "Alone", "Alone", "Alone"]
+    each = sc.Sequential(sc.TemporalEffectiveBatchNorm2d(4, 5), sc.Leaky(beta=0.9))
+    assert [type(stage).__name__ for stage in engine.lower(each)] == ["Alone", "Alone"], "one line for each step"
+    stage = engine.lower(pairs)[0]
+    assert not stage._fits(Pass(engine), torch.zeros(5, 3, 4, 2, 2))
+    assert stage._fits(Pass(engine), torch.zeros(5, 3, 4, 256, 256))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 3), (7, 5), (300, 7), (65, 1025)])
+@pytest.mark.parametrize("mean", [0.0, 1e3])
+def test_moments_of_columns_far_from_zero(dtype, shape, mean):
+    x = (np.random.default_rng(0).standard_normal(shape) + mean).astype(dtype)
+    count, means, squares = moments(x)
+    assert count.sum() == len(x)
+    whole = (count * means).sum(0) / len(x)
+    close = {"rtol": 1e-5 if dtype == "float32" else 1e-12, "atol": 1e-5 if dtype == "float32" else 1e-12}
+    np.testing.assert_allclose(whole, x.mean(0, dtype="float64"), **close)
+    variance = (squares + count * (means - whole) ** 2).sum(0) / len(x)
+    np.testing.assert_allclose(variance, x.astype("float64").var(0), rtol=close["rtol"] * max(1.0, mean), atol=1e-5)
+
+
+def test_a_line_is_added_in_place():
+    draw = np.random.default_rng(0)
+    g, x, slope, constant = (draw.standard_normal(n) for n in ((9, 7), (9, 7), 7, 7))
+    wanted = g + slope * x + constant
+    add_line(g, x, slope, constant)
+    np.testing.assert_allclose(g, wanted, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bytes_hold_whole_numbers_and_nothing_else(dtype):
+    x = np.random.default_rng(0).integers(0, 256, 5000).astype(dtype)
+    np.testing.assert_array_equal(to_bytes(x), x)
+    for other in (-1.0, 256.0, 0.5, math.nan, math.inf, -math.inf, 1e20):
+        for place in (0, 2500, 4999):
+            bad = x.copy()
+            bad[place] = other
+            assert to_bytes(bad) is None, (other, place)
+
+
+def whole_maps(last, dtype=torch.float64):
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 4, (4, 8, 64, 64), generator=draw).to(dtype)
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format).requires_grad_()
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
+@pytest.mark.parametrize("options", [(1, 1, 1, 1), (2, 0, 1, 2), ((2, 1), (1, 2), (2, 1), 4)], ids=str)
+def test_a_convolution_of_bytes_has_the_gradients_of_torchs(last, options):
+    x, draw = whole_maps(last), torch.Generator().manual_seed(1)
+    weight = torch.randn(4, 8 // options[3], 3, 3, dtype=x.dtype, generator=draw).requires_grad_()
+    bias = torch.randn(4, dtype=x.dtype, generator=draw).requires_grad_()
+    found, wanted = conv(x, weight, bias, *options), F.conv2d(x, weight, bias, *options)
+    assert found.grad_fn.name() == f"{ByteConv.__name__}Backward"
+    assert [kept.dtype for kept in found.grad_fn.saved_tensors] == [torch.float64, torch.uint8]
+    torch.testing.assert_close(found, wanted)
+    g = torch.randn(wanted.shape, dtype=x.dtype, generator=draw)
+    for one, other in zip(*(torch.autograd.grad(y, (x, weight, bias), g) for y in (found, wanted))):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-11)
+
+
+def test_a_convolution_of_bytes_refuses_a_second_derivative_by_what_it_has_not_kept():
+    x = whole_maps(True)
+    weight = torch.randn(4, 8, 3, 3, dtype=x.dtype).requires_grad_()
+    (by_weight,) = torch.autograd.grad(conv(x, weight).pow(2).sum(), weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(by_weight.sum(), x)
+
+
+def test_a_convolution_of_other_numbers_is_torchs():
+    x = (whole_maps(True) + 0.5).detach().requires_grad_()
+    weight = torch.randn(4, 8, 3, 3, dtype=x.dtype).requires_grad_()
+    assert conv(x, weight).grad_fn.name() == "ConvolutionBackward0"
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
+@pytest.mark.parametrize("options", [((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1))], ids=str)
+def test_maximum_pooling_keeps_places_alone(last, options):
+    x = whole_maps(last)  # with many equal maxima
+    found, wanted = max_pool2d(x, *options), F.max_pool2d(x, *options)
+    assert [kept.dtype for kept in found.grad_fn.saved_tensors] == [torch.int32]
+    assert torch.equal(found, wanted)
+    g = torch.randn(wanted.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+    (one,), (other,) = (torch.autograd.grad(y, x, g, create_graph=True) for y in (found, wanted))
+    assert torch.equal(one, other)
+    assert one.stride() == other.stride()
+
+
+@pytest.mark.parametrize("kind", ["both", "left", "gaps"])
+def test_a_product_of_stacks_has_the_gradients_of_torchs(kind):
+    draw = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(0, 5, (3, 4, 96, 64), generator=draw).double() for _ in range(2))
+    a = a.transpose(1, 2).contiguous().transpose(1, 2)  # another order in memory
+    b = b + 0.5 if kind == "left" else b[..., ::2] if kind == "gaps" else b
+    a, b = a.transpose(-1, -2).requires_grad_(), b.detach().requires_grad_()
+    found, wanted = matmul(a, b), torch.matmul(a, b)
+    kinds = [torch.uint8, torch.uint8 if kind == "both" else torch.float64]
+    assert [kept.dtype for kept in found.grad_fn.saved_tensors] == kinds
+    assert torch.equal(found, wanted)
+    g = torch.randn(wanted.shape, dtype=wanted.dtype, generator=draw)
+    for one, other in zip(*(torch.autograd.grad(y, (a, b), g) for y in (found, wanted))):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    (by_b,) = torch.autograd.grad(matmul(a, b).pow(2).sum(), b, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(by_b.sum(), a)
