@@ -340,7 +340,7 @@ for name, model in (("1 and 0", many), ("0.5 and 0.1", relaxed)):
 # **3. Diversity.** Start all fifty neurons of a class from the same weights. Why is the result no better than one
 # neuron per class?
 
-# %% tags=["answer"]
+# %% tags=["answer", "warns"]
 copies = sc.Model(network(50), engine="numpy", seed=0)
 state = copies.state()
 for name in ("2.weight", "2.bias"):
@@ -360,6 +360,7 @@ print(f"classes whose fifty neurons agree: {unanimous:.1%}")
 print(f"accuracy {np.mean(same.argmax(axis=1) == validation.targets):.1%}")
 assert unanimous > 0.9
 # Equal weights get equal gradients and stay equal, up to rounding: fifty neurons that always agree are one neuron.
+# Where all of them vote rightly the loss is zero, and so is its gradient: `fit` may warn of that.
 
 # %% [markdown]
 # ## Verify the gradients
