@@ -127,3 +127,11 @@ def test_wrong_data_and_options():
         QCFS(4, -1.0)
     with pytest.raises(ConversionError, match="gave no batch"):
         convert(ann, X).report([])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_data_that_are_not_finite_are_refused(value):
+    data = X.clone()
+    data[2, 1] = value
+    with pytest.raises(ConversionError, match="NaN or infinity"):
+        convert(net(nn.ReLU()), data)

@@ -74,6 +74,24 @@ def test_at_once_a_normalisation_and_its_neuron_give_what_they_give_one_by_one(n
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.parametrize("kind", ["every second value", "negated in passing"])
+def test_inputs_with_gaps_and_lazy_signs_are_read_as_they_are(kind):
+    draw = torch.Generator().manual_seed(5)
+    if kind == "negated in passing":
+        x = torch.randn(4, 8, 12, dtype=torch.complex128, generator=draw).conj().imag
+    else:
+        x = torch.randn(4, 8, 24, dtype=torch.float64, generator=draw)[..., ::2]
+    network = sc.Sequential(sc.BatchNorm1d(12), sc.Leaky(beta=0.7, threshold=0.5))
+    found = []
+    for fused in (True, False):
+        model = sc.Model(network, sc.get_engine("torch", dtype="float64", fused=fused), seed=0)
+        loss, grads = model.value_and_grad(x, np.zeros(8, int))[:2]
+        found.append((loss, {name: np.asarray(value) for name, value in grads.items()}))
+    assert abs(found[0][0] - found[1][0]) < 1e-12
+    for name, value in found[1][1].items():
+        np.testing.assert_allclose(found[0][1][name], value, rtol=1e-10, atol=1e-12)
+
+
 def test_small_runs_and_other_layers_go_one_by_one():
     engine = sc.get_engine("torch")
     pairs = sc.Sequential(sc.BatchNorm2d(4), sc.Leaky(beta=0.9), sc.BatchNorm2d(4), sc.Flatten(), sc.Leaky(beta=0.9))

@@ -26,11 +26,14 @@ def placed(batch: Any, like: torch.Tensor) -> torch.Tensor:
     """The inputs of a batch on the device and in the dtype of ``like``.
 
     Raises:
-        ConversionError: it is no batch of inputs.
+        ConversionError: it is no batch of inputs, or they hold NaN or infinity.
     """
     inputs, _ = parts_of(batch)
     if not is_array(inputs) or not getattr(inputs, "shape", ()) or inputs.shape[0] == 0:
         raise ConversionError(
             f"data: {shown(batch)} is no batch; give arrays (batch, *features), or pairs (inputs, labels) of arrays"
         )
-    return torch.as_tensor(inputs).to(device=like.device, dtype=like.dtype)
+    found = torch.as_tensor(inputs).to(device=like.device, dtype=like.dtype)
+    if not bool(torch.isfinite(found).all()):
+        raise ConversionError("data: inputs hold NaN or infinity, from which no threshold can be found")
+    return found

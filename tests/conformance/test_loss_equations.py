@@ -238,6 +238,7 @@ REFUSED = {
     "no weight and no normalise": lambda: F.ctc_loss(weight=[1.0, 2.0]),
     "expected .4, labels.: one sequence": lambda: F.ctc_loss()(X, LABELS),
     "padding, but a label follows": lambda: F.ctc_loss()(X, [[-1, 1]] * 4),
+    "= -2 is no label": lambda: F.ctc_loss()(X, [[1, -2]] * 4),
     "= 0 is the blank": lambda: F.ctc_loss()(X, [[1, 0]] * 4),
     r"targets\[0, 1\] = 3 is out of range: the last layer has 3": lambda: F.ctc_loss()(X, [[1, 3]] * 4),
     "integer class indices": lambda: F.ctc_loss()(X, [[1.0, 2.0]] * 4),

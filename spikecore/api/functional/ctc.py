@@ -193,6 +193,8 @@ def check_sequences(engine: Engine, targets: Any, batch: int, classes: Optional[
     for i, row in enumerate(array.tolist()):
         for j, label in enumerate(row):
             where = f"targets[{i}, {j}] = {label}"
+            if label < -1:
+                raise ValueError(f"{where} is no label: classes are counted from 0, and rows are padded with -1")
             if label < 0 and any(other >= 0 for other in row[j:]):
                 raise ValueError(f"{where} is padding, but a label follows: pad at the end")
             if label == blank:

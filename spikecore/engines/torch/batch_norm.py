@@ -170,7 +170,8 @@ def with_moments(x: Any) -> Tuple[Any, Any]:
     """A sequence that ``by_rows`` takes, and its moments over time, batch and space: for who computes with both, so
     that there is one gradient to be made of the two.
     """
-    rows, order = _rows(x)
+    rows, order = _rows(x.resolve_neg())
+    rows = rows if rows.stride(-1) == 1 else rows.contiguous()  # kernels read rows without gaps
     rows, found = WithMoments.apply(rows, order)
     return order.restored(rows), found
 
