@@ -30,6 +30,7 @@ class Recipe:
     architecture: str  # Python for the network
     network: Callable[[], sc.Sequential]
     data: str
+    inputs: str  # what a sample is
     licence: str
     arrays: Callable[[Optional[str]], Tuple[Arrays, Arrays]]  # training and test
     shape: Tuple[int, ...]
@@ -65,12 +66,14 @@ def arrays(train: Any, test: Any) -> Tuple[Arrays, Arrays]:
     return first, second
 
 
+IMAGES = "28 x 28 images as (1, 28, 28), grey values 0 to 1"
 SMOOTH = sc.Leaky(beta=0.9, surrogate=surrogate.atan())
 RECIPES = {
     "digits": Recipe(
         architecture="zoo.dense_snn(64, 100)",
         network=lambda: zoo.dense_snn(64, 100),
         data="scikit-learn's digits, other writers in the test samples",
+        inputs="8 x 8 images as (64,), grey values 0 to 1",
         licence="CC BY 4.0 (E. Alpaydin, C. Kaynak, Optical recognition of handwritten digits, UCI)",
         arrays=lambda _: arrays(*datasets.digits()),
         shape=(64,),
@@ -83,6 +86,7 @@ RECIPES = {
         architecture="zoo.conv_snn(neuron=sc.Leaky(beta=0.9, surrogate=sc.surrogate.atan()))",
         network=lambda: zoo.conv_snn(neuron=SMOOTH),
         data="5000 of MNIST's training images, of which 1000 test",
+        inputs=IMAGES,
         licence="CC BY-SA 3.0 (Y. LeCun, C. Cortes, The MNIST database of handwritten digits)",
         arrays=lambda _: arrays(*datasets.mnist_sample(image=True)),
         shape=(1, 28, 28),
@@ -94,6 +98,7 @@ RECIPES = {
         architecture="zoo.conv_snn(neuron=sc.Leaky(beta=0.9, surrogate=sc.surrogate.atan()))",
         network=lambda: zoo.conv_snn(neuron=SMOOTH),
         data="FashionMNIST",
+        inputs=IMAGES,
         licence="MIT (H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, Zalando)",
         arrays=lambda folder: arrays(*datasets.fashion_mnist(folder or "data", image=True)),
         shape=(1, 28, 28),
@@ -121,6 +126,7 @@ def trained(name: str, folder: Optional[str], validate: bool) -> sc.Model:
     plain.notes = {
         "architecture": recipe.architecture,
         "data": recipe.data,
+        "inputs": recipe.inputs,
         "licence": recipe.licence,
         "num_steps": recipe.steps,
         "recipe": recipe.text(),

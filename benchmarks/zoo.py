@@ -1,21 +1,22 @@
-"""A training step of SEW-ResNet-18 beside that of SpikingJelly's module with the same weights, on the CPU.
+"""A training step of networks of the zoo beside SpikingJelly's modules with the same weights, on the CPU.
 
-``python -m benchmarks.zoo`` prints a table. The network has a width of 16 and takes samples of 3 x 32 x 32 over 4
-steps, in batches of 16. Both sides run in turns in one process: forwards in multi-step mode, backwards, and Adam.
-Printed are medians, the ratios with quartiles, and each side's peak of memory in a process of its own.
+``python -m benchmarks.zoo [NAME ...] [--frames]`` prints a table for the networks of ``PAIRS`` that are named, or all.
+Samples are images of 3 x 32 x 32, the same at each of 4 steps; with ``--frames`` each step has one of its own. A step
+is forward, the cross entropy of the mean over time, backward and AdamW, for batches of 16. Steps of both sides
+alternate in one process with one thread. Printed are medians, the ratio with quartiles, and each side's peak of memory:
+the rise of the resident set in a process of its own, see ``peak``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
 import warnings
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, NamedTuple
 
-import numpy as np
 import torch
-from torch.nn import functional as F
 
 import spikecore as sc
 from benchmarks import machine
@@ -23,18 +24,23 @@ from benchmarks.clock import interleaved, wall
 from benchmarks.peak import measured
 from benchmarks.plan import Run
 from benchmarks.process import in_a_process
-from spikecore import functional, zoo
+from spikecore import zoo
 
-WIDTH, SIZE, STEPS, BATCH, CLASSES, LR = 16, 32, 4, 16, 10, 1e-3
+STEPS, BATCH, SIZE, CLASSES, LR = 4, 16, 32, 10, 1e-3
 ROUNDS, WARM = 15, 3
-INPUTS = {"sequence": "4 frames", "image": "an image, repeated"}
 
 
-def their_module() -> Any:
-    """SpikingJelly's SEW-ResNet-18 with fewer channels and a stem for small images, put together of its own blocks."""
-    from spikingjelly.activation_based import functional as theirs
-    from spikingjelly.activation_based import layer, neuron, surrogate
-    from spikingjelly.activation_based.model import sew_resnet
+class Pair(NamedTuple):
+    """A network of the zoo, and SpikingJelly's module with the same sizes, in multi-step mode."""
+
+    ours: Callable[[], sc.Sequential]
+    theirs: Callable[[], Any]
+
+
+def _sew_resnet18() -> Any:
+    """SpikingJelly's, with fewer channels and a stem for small images, put together of its own blocks."""
+    from spikingjelly.activation_based import functional, layer, neuron, surrogate
+    from spikingjelly.activation_based.model.sew_resnet import BasicBlock, SEWResNet
 
     options: Dict[str, Any] = {
         "cnf": "ADD",
@@ -42,60 +48,89 @@ def their_module() -> Any:
         "detach_reset": True,
         "surrogate_function": surrogate.ATan(2.0),
     }
-    torch.manual_seed(0)
-    net = sew_resnet.SEWResNet(sew_resnet.BasicBlock, [1, 1, 1, 1], CLASSES, **options)
-    net.inplanes, net.maxpool = WIDTH, torch.nn.Identity()
-    net.conv1, net.bn1 = layer.Conv2d(3, WIDTH, 3, padding=1, bias=False), layer.BatchNorm2d(WIDTH)
+    net, width = SEWResNet(BasicBlock, [1, 1, 1, 1], CLASSES, **options), 16
+    net.inplanes, net.maxpool = width, torch.nn.Identity()
+    net.conv1, net.bn1 = layer.Conv2d(3, width, 3, padding=1, bias=False), layer.BatchNorm2d(width)
     for i in range(4):
-        stage = net._make_layer(sew_resnet.BasicBlock, WIDTH << i, 2, stride=2 if i else 1, **options)
+        stage = net._make_layer(BasicBlock, width << i, 2, stride=2 if i else 1, **options)
         setattr(net, f"layer{i + 1}", stage)
-    net.fc = layer.Linear(WIDTH << 3, CLASSES)
-    theirs.set_step_mode(net, "m")
+    net.fc = layer.Linear(width << 3, CLASSES)
+    functional.set_step_mode(net, "m")
     return net
 
 
-def batch(kind: str) -> Any:
-    """Inputs (steps, batch, channels, height, width), one step of an image, and labels."""
-    draw = np.random.default_rng(0)
-    steps = STEPS if kind == "sequence" else 1
-    x = draw.random((steps, BATCH, 3, SIZE, SIZE), dtype=np.float32)
-    return x, draw.integers(0, CLASSES, BATCH)
+def _spikformer() -> Any:
+    from spikingjelly.activation_based.model.spikformer import Spikformer
+
+    return Spikformer(STEPS, 3, SIZE, SIZE, 4, CLASSES, 128, 8, 4.0, 2)
 
 
-def our_run(kind: str, dtype: str = "float32") -> Run:
+def _qkformer() -> Any:
+    from spikingjelly.activation_based.model.qkformer import QKFormer
+
+    return QKFormer(STEPS, 3, CLASSES, 128, (2, 4, 4), (1, 1, 2), detach_reset=True)
+
+
+def _spike_driven() -> Any:
+    from spikingjelly.activation_based.model.spike_driven_transformer import SpikeDrivenTransformer
+
+    return SpikeDrivenTransformer(STEPS, 3, CLASSES, 128, 8, 2, 4.0, "0011", detach_reset=True)
+
+
+PAIRS: Dict[str, Pair] = {
+    "sew_resnet18": Pair(lambda: zoo.sew_resnet18(CLASSES, width=16, stem="cifar"), _sew_resnet18),
+    "spikformer": Pair(lambda: zoo.spikformer(2, 128, 8, CLASSES, patch_size=4), _spikformer),
+    "qkformer": Pair(lambda: zoo.qkformer((1, 1, 2), 128, (2, 4, 4), CLASSES), _qkformer),
+    "spike_driven_transformer": Pair(
+        lambda: zoo.spike_driven_transformer(2, 128, CLASSES, patch_size=4), _spike_driven
+    ),
+}
+
+
+def cross_entropy(outputs: Any, labels: Any) -> Any:
+    """Of outputs averaged over time; some of SpikingJelly's modules average themselves."""
+    return torch.nn.functional.cross_entropy(outputs.mean(0) if outputs.dim() == 3 else outputs, labels)
+
+
+def module_and_batch(name: str, frames: bool, dtype: str) -> Any:
+    """SpikingJelly's module, samples (1 step or all, batch, 3, 32, 32) and labels: the same whenever asked for."""
+    torch.manual_seed(0)
+    x, labels = torch.rand(STEPS if frames else 1, BATCH, 3, SIZE, SIZE), torch.randint(CLASSES, (BATCH,))
+    return PAIRS[name].theirs().train().to(getattr(torch, dtype)), x.to(getattr(torch, dtype)), labels
+
+
+def our_run(name: str, frames: bool, dtype: str = "float32") -> Run:
     """A training step of this library, with SpikingJelly's weights; it gives the loss."""
-    model = sc.Model(
-        zoo.sew_resnet18(CLASSES, width=WIDTH, stem="cifar"), "torch", input_shape=(3, SIZE, SIZE), dtype=dtype
-    )
-    zoo.load_spikingjelly(model, their_module().to(getattr(torch, dtype)).state_dict())
-    x, y = batch(kind)
-    x = x.astype(dtype)
-    inputs, steps = (x, None) if kind == "sequence" else (x[0], STEPS)
-    loss, optimizer = functional.ce_rate_loss(), sc.Adam(lr=LR)
+    module, x, labels = module_and_batch(name, frames, dtype)
+    model = sc.Model(PAIRS[name].ours(), "torch", input_shape=(3, SIZE, SIZE), dtype=dtype)
+    zoo.load_spikingjelly(model, module.state_dict())
+    inputs, steps = (x, None) if frames else (x[0], STEPS)
+    optimizer = sc.AdamW(lr=LR)
+
+    def loss(out: Any, targets: Any) -> Any:
+        return cross_entropy(out.spikes, targets)
 
     def run() -> Callable[[], Any]:
-        row = model.train_step(inputs, y, loss, optimizer, steps, metric={}, check_finite=False)
+        row = model.train_step(inputs, labels, loss, optimizer, steps, metric={}, check_finite=False)
         return lambda: row["loss"]
 
     return run
 
 
-def their_run(kind: str, dtype: str = "float32") -> Run:
+def their_run(name: str, frames: bool, dtype: str = "float32") -> Run:
     """A training step of SpikingJelly's module; it gives the loss."""
-    from spikingjelly.activation_based import functional as theirs
+    from spikingjelly.activation_based import functional
 
-    net = their_module().to(getattr(torch, dtype)).train()
-    x, y = (torch.as_tensor(part) for part in batch(kind))
-    x = x.to(getattr(torch, dtype))
-    inputs, targets = x.expand(STEPS, *x.shape[1:]).contiguous(), y.repeat(STEPS)
-    optimizer = torch.optim.Adam(net.parameters(), lr=LR, fused=True)
+    module, x, labels = module_and_batch(name, frames, dtype)
+    inputs = x.expand(STEPS, *x.shape[1:]).contiguous()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=LR, fused=True)
 
     def run() -> Callable[[], Any]:
         optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(net(inputs).flatten(0, 1), targets)
+        loss = cross_entropy(module(inputs), labels)
         loss.backward()
         optimizer.step()
-        theirs.reset_net(net)
+        functional.reset_net(module)
         value = float(loss.detach())
         return lambda: value
 
@@ -105,40 +140,45 @@ def their_run(kind: str, dtype: str = "float32") -> Run:
 SIDES: Dict[str, Callable[..., Run]] = {"spikecore": our_run, "SpikingJelly": their_run}
 
 
-def row(kind: str, threads: int) -> str:
+def row(name: str, frames: bool) -> str:
     """One row of the table.
 
     Raises:
         AssertionError: the two sides have other losses at the first step. It is taken in float64: in float32 some of
             the membranes are rounded to other sides of the threshold.
     """
-    torch.set_num_threads(threads)
-    first: Dict[str, Any] = {name: side(kind, "float64")()() for name, side in SIDES.items()}
+    first: Dict[str, Any] = {side: make(name, frames, "float64")()() for side, make in SIDES.items()}
     assert abs(first["spikecore"] - first["SpikingJelly"]) < 1e-9, first
-    runs = {name: side(kind) for name, side in SIDES.items()}
-    times = interleaved(runs, ROUNDS, WARM, wall(lambda: None), lambda name: None)
+    runs = {side: make(name, frames) for side, make in SIDES.items()}
+    times = interleaved(runs, ROUNDS, WARM, wall(lambda: None), lambda side: None)
     low, ratio, high = statistics.quantiles([b / a for a, b in zip(times["spikecore"], times["SpikingJelly"])], n=4)
-    peaks = {name: float(in_a_process("benchmarks.zoo", {"side": name, "kind": kind})) for name in SIDES}
-    cells = [f"{statistics.median(times[name]):.0f} ms" for name in SIDES] + [f"{ratio:.2f} ({low:.2f}–{high:.2f})"]
-    cells += [f"{peaks[name]:.0f} MB" for name in SIDES] + [f"{peaks['spikecore'] / peaks['SpikingJelly']:.2f}"]
-    return f"| {INPUTS[kind]}, threads: {threads} | {' | '.join(cells)} |"
+    requests = {side: {"side": side, "name": name, "frames": frames} for side in SIDES}
+    peaks = {side: float(in_a_process("benchmarks.zoo", request)) for side, request in requests.items()}
+    cells = [f"{statistics.median(times[side]):.0f} ms" for side in SIDES] + [f"{ratio:.2f} ({low:.2f}–{high:.2f})"]
+    cells += [f"{peaks[side]:.0f} MB" for side in SIDES] + [f"{peaks['spikecore'] / peaks['SpikingJelly']:.2f}"]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Print the table; with a request as argument, the peak of memory of one side in MB."""
-    warnings.simplefilter("ignore")
-    if len(sys.argv) > 1:
+    warnings.simplefilter("ignore")  # of SpikingJelly's own affairs
+    torch.set_num_threads(1)
+    if sys.argv[1:] and sys.argv[1].startswith("{"):
         request = json.loads(sys.argv[1])
-        torch.set_num_threads(1)
-        print(measured(SIDES[request["side"]](request["kind"]), "cpu"))
+        print(measured(SIDES[request["side"]](request["name"], request["frames"]), "cpu"))
         return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which networks: {', '.join(PAIRS)}; default all")
+    parser.add_argument("--frames", action="store_true", help="another frame at each step, not an image repeated")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in PAIRS]
+    if unknown:
+        parser.error(f"unknown networks: {', '.join(unknown)}; there are {', '.join(PAIRS)}")
     print(machine.sentence(machine.describe("cpu")))
-    print(
-        f"\n| input | {' | '.join(SIDES)} | times as fast | {' | '.join(f'peak, {name}' for name in SIDES)} | ratio |"
-    )
-    print(f"|---|{'--:|' * 6}")
-    for kind in INPUTS:
-        print(row(kind, 1), flush=True)
+    head = [*SIDES, "times as fast", *(f"peak, {side}" for side in SIDES), "ratio"]
+    print(f"\n| network | {' | '.join(head)} |\n|---|{'--:|' * len(head)}")
+    for name in args.names or PAIRS:
+        print(row(name, args.frames), flush=True)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,22 @@ def test_stems_make_maps_of_the_papers_sizes(stem, sizes):
     assert [ends[f"{i + 1}.1.body.5"] for i in range(4)] == [f"({1 << i},{n},{n})" for i, n in enumerate(sizes)]
 
 
+def test_weights_of_convolutions_begin_as_he_et_al_say():
+    """A deviation of sqrt(2 / (channels given * kernel area)), in residual networks and VGGs."""
+    resnet = sc.Model(zoo.sew_resnet18(in_channels=2, width=16, stem="cifar"), seed=0, input_shape=(2, 8, 8))
+    vgg = sc.Model(zoo.spiking_vgg11(in_channels=16, width=16, size=32, hidden=1), seed=0, input_shape=(16, 32, 32))
+    for weights in (resnet.params()["1.0.body.0.weight"], vgg.params()["0.0.weight"]):
+        assert weights.shape == (16, 16, 3, 3)
+        np.testing.assert_allclose(weights.std(), np.sqrt(2 / (16 * 9)), rtol=0.05)
+
+
+def test_batch_norms_of_ms_resnet_begin_at_the_threshold():
+    params = sc.Model(zoo.ms_resnet18(in_channels=1, width=2, stem="cifar"), input_shape=(1, 8, 8)).params()
+    norms = [value for key, value in params.items() if key.endswith("weight") and value.ndim == 1]
+    assert len(norms) == 21  # the first, two in each of eight blocks, those of four shortcuts
+    assert all((each == 0.5).all() for each in norms)
+
+
 # ---- on the engines --------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ def test_a_trained_network_is_that_of_its_notes(name):
     assert notes["parameters"] == sum(x.size for x in model.params().values())
     assert notes["verified"].startswith("verified:")
     assert notes["licence"]
+    assert f"as {model.input_shape}," in notes["inputs"]
     assert notes["accuracy"] > 0.85
     assert name in repr(zoo.list_pretrained())
     assert f"{notes['accuracy']:.1%}" in zoo.list_pretrained()._repr_html_()
@@ -55,18 +56,21 @@ def test_a_trained_network_trains_on():
 def test_a_name_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"unknown trained network 'fashionmnist'; did you mean 'fashion_mnist'"):
         zoo.pretrained("fashionmnist")
+    with pytest.raises(ValueError, match=r"unknown trained network '\.\./weights/digits'"):  # no path to any file
+        zoo.pretrained("../weights/digits")
 
 
 def test_the_page_has_the_table():
     page = ROOT / "docs" / "zoo.md"
     if not page.is_file():
         pytest.skip("docs/ is not part of this tree")
-    pattern = r"^\| `(\w+)` \| `(zoo\.[^`]+)` \| (.*?) \| (\d+) \| ([\d.]+ %) of (\d+) \|"
+    pattern = r"^\| `(\w+)` \| `(zoo\.[^`]+)` \| (.*?) \| (.*?) \| (\d+) \| ([\d.]+ %) of (\d+) \|"
     said = {row[0]: row[1:] for row in re.findall(pattern, page.read_text("utf-8"), re.MULTILINE)}
     assert said == {
         name: (
             each["architecture"],
             each["data"],
+            each["inputs"],
             str(each["num_steps"]),
             f"{100 * each['accuracy']:.1f} %",
             str(each["test_samples"]),

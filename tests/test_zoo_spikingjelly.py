@@ -128,7 +128,7 @@ GAINS = {"plif_net": 4.0, "spiking_vgg16-plain": 4.0}  # their inputs decay; the
 
 
 def their_module(build, dtype, gain=1.0, seed=0):
-    """Theirs over sequences, with random batch norms and larger weights, so that neurons fire, and without dropout."""
+    """Theirs over sequences and without dropout; batch norms and time constants are random, so that neurons fire."""
     torch.manual_seed(seed)
     net = build()
     functional.set_step_mode(net, "m")
@@ -138,6 +138,8 @@ def their_module(build, dtype, gain=1.0, seed=0):
             torch.nn.init.uniform_(module.bias, 0.0, 0.5)
             module.running_mean.normal_(0.0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
+        if isinstance(module, neuron.ParametricLIFNode):
+            torch.nn.init.uniform_(module.w, -0.5, 0.5)
         if isinstance(module, layer.Dropout):
             module.p = 0.0
     if gain != 1.0:
@@ -274,6 +276,11 @@ def loaded(name, change):
             r"fc\.bias has shape \(2,\), 5\.1\.bias of the network has \(5,\)",
         ),
         (lambda w: {f"module.{key}": value for key, value in w.items()}, r"module\.conv1\.weight has no place"),
+        (lambda w: {f"module.{key}": value for key, value in w.items()}, r"DataParallel adds; pass module\.module\."),
+        (lambda w: {f"_orig_mod.{key}": value for key, value in w.items()}, r"compile adds; pass module\._orig_mod\."),
+        (lambda w: {"epoch": 3, "model": w}, r"\['model'\] is a dict, not an array; .* e\.g\. checkpoint\['model'\]"),
+        (lambda w: {}, r"state_dict is empty; pass module\.state_dict\(\)"),
+        (lambda w: {**w, 0: w["fc.bias"]}, r"has the key 0; keys must be names"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):

@@ -217,6 +217,8 @@ BAD = [
     (lambda: zoo.qkformer(depths=(1, 2)), r"qkformer: depths=\(1, 2\) must be three ints"),
     (lambda: zoo.qkformer(num_heads=(1, 2, 0)), r"qkformer: num_heads=\(1, 2, 0\) must be three ints"),
     (lambda: zoo.qkformer(over="head"), r"qkformer: over='head'|unknown over"),
+    (lambda: zoo.spikformer(mlp_ratio=0.001), r"spikformer: mlp_ratio=0\.001 must be at least 1 / 512"),
+    (lambda: zoo.qkformer(mlp_ratio=-1.0), r"qkformer: mlp_ratio=-1\.0 must be at least 1 / 96"),
     (lambda: zoo.qkformer(dim=12), r"qkformer: dim=12 must be divisible by 8"),
     (lambda: zoo.spike_driven_transformer(mlp_ratio=1.0), r"mlp_ratio=1.0 must be > 1"),
     (lambda: zoo.spike_driven_transformer(dim=12), r"dim=12 must be divisible by 8"),

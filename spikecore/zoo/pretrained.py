@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple, Union
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import EngineName
@@ -15,7 +15,7 @@ from spikecore.arguments import checked
 from spikecore.printing import columns, table
 
 WEIGHTS = Path(__file__).parent / "weights"
-HEAD = ("name", "architecture", "data", "steps", "test accuracy", "parameters")
+HEAD = ("name", "architecture", "data", "inputs", "steps", "test accuracy", "parameters")
 
 
 class Trained(Dict[str, Mapping[str, Any]]):
@@ -27,6 +27,7 @@ class Trained(Dict[str, Mapping[str, Any]]):
                 name,
                 notes["architecture"],
                 notes["data"],
+                notes["inputs"],
                 str(notes["num_steps"]),
                 f"{notes['accuracy']:.1%} of {notes['test_samples']}",
                 f"{notes['parameters']:,}",
@@ -35,7 +36,7 @@ class Trained(Dict[str, Mapping[str, Any]]):
         )
 
     def __repr__(self) -> str:
-        return columns([HEAD, *self._rows()], left=3)
+        return columns([HEAD, *self._rows()], left=4)
 
     def _repr_html_(self) -> str:
         return table("spikecore.zoo, trained", self._rows(), HEAD)
@@ -45,10 +46,14 @@ def list_pretrained() -> Trained:
     """All trained networks; prints as a table.
 
     Returns:
-        a dict of the notes of each network by its name: architecture, data and their licence, steps, recipe, seed, test
-        accuracy, and what ``sc.verify`` said of the gradients.
+        a dict of the notes of each network by its name: architecture, data and their licence, inputs, steps, recipe,
+        seed, test accuracy, and what ``sc.verify`` said of the gradients.
     """
-    return Trained((path.stem, read(path).about["notes"]) for path in sorted(WEIGHTS.glob("*.safetensors")))
+    return Trained((path.stem, read(path).about["notes"]) for path in _files())
+
+
+def _files() -> List[Path]:
+    return sorted(WEIGHTS.glob("*.safetensors"))
 
 
 @checked
@@ -61,8 +66,8 @@ def pretrained(name: str, engine: Union[None, EngineName, Engine] = None, **opti
         **options: passed to the engine if it is given by name.
 
     Returns:
-        the ``Model``. ``model.notes`` has what is known of it, e.g. ``model.notes["num_steps"]``, the number of time
-        steps that it was trained with.
+        the ``Model``. ``model.notes`` has what is known of it, e.g. ``model.notes["inputs"]``, what a sample must be,
+        and ``model.notes["num_steps"]``, the number of time steps that it was trained with.
 
     Raises:
         ValueError: there is no such network.
@@ -71,8 +76,8 @@ def pretrained(name: str, engine: Union[None, EngineName, Engine] = None, **opti
         >>> model = zoo.pretrained("digits")
         >>> model.predict(images, num_steps=model.notes["num_steps"])
     """
-    path = WEIGHTS / f"{name}.safetensors"
-    if not path.is_file():
-        raise ValueError(unknown("trained network", name, sorted(each.stem for each in WEIGHTS.glob("*.safetensors"))))
-    model: Model = load(path, engine, **options)
+    paths = {path.stem: path for path in _files()}
+    if name not in paths:
+        raise ValueError(unknown("trained network", name, paths))
+    model: Model = load(paths[name], engine, **options)
     return model

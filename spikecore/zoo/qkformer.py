@@ -19,6 +19,7 @@ from spikecore.zoo.transformer_parts import (
     conv,
     dense,
     feed_forward,
+    hidden_channels,
     qk_attention,
     qk_names,
     self_attention,
@@ -62,7 +63,8 @@ def qkformer(
         of a dense layer at each step. SpikingJelly's module returns their mean over time.
 
     Raises:
-        ValueError: depths or num_heads has not three entries; dim is not divisible by 8; over is something else.
+        ValueError: depths or num_heads has not three entries; dim is not divisible by 8; over is something else;
+            mlp_ratio leaves no hidden channel.
 
     Source: Zhou et al., QKFormer: hierarchical spiking transformer using Q-K attention, NeurIPS 2024.
     """
@@ -89,7 +91,8 @@ def qkformer(
             if stage == 2
             else qk_attention(width, heads, over, neuron, attention_neuron)
         )
-        return Sequential(attention, feed_forward(width, int(width * mlp_ratio), neuron, bias=True))
+        hidden = hidden_channels("qkformer", width, mlp_ratio)
+        return Sequential(attention, feed_forward(width, hidden, neuron, bias=True))
 
     half = dims[0] // 2
     first = Sequential(*conv(in_channels, half, 3, bias=True), POOL, neuron, embed(half, dims[0]))

@@ -9,10 +9,9 @@ A network is ``Sequential(stem, stage, stage, stage, stage, head)``, a stage a `
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Callable, Dict, List, Literal, Optional, Sequence, Tuple, get_args
 
-from spikecore.api.core.initialisers import normal
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
 from spikecore.api.layers.adaptive_pooling import GlobalAvgPool
@@ -21,25 +20,25 @@ from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.normalisation import BatchNorm2d
 from spikecore.api.layers.spatial import Conv2d, MaxPool2d
 from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm2d
-from spikecore.api.neurons.leaky import IF, Leaky
+from spikecore.api.neurons.leaky import Leaky
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import rectangular
 from spikecore.arguments import Size, checked
 from spikecore.zoo.card import Card
+from spikecore.zoo.convolutional_parts import HARD_IF, he_normal
 
 Stem = Literal["imagenet", "cifar"]
 Normed = Tuple[Layer, Layer]  # a convolution and its batch norm
 Body = Callable[[int, int, int], List[Normed]]  # channels, width, stride -> the convolutions of a block
 Block = Callable[[List[Normed], Optional[Normed]], Layer]  # these, and the convolution of its shortcut -> the block
 EIGHTEEN, THIRTY_FOUR = (2, 2, 2, 2), (3, 4, 6, 3)  # blocks of each stage; ResNet-50 has those of ResNet-34
-HARD_IF = IF(reset_mechanism="zero")
 MS_LEAKY = Leaky(beta=0.25, threshold=0.5, reset_mechanism="zero", surrogate=rectangular(2.0))
 
 
 def conv(ins: int, outs: int, kernel: int, stride: int = 1) -> Normed:
     """A convolution without bias that keeps the size of maps but for its stride, and its batch norm."""
-    std = math.sqrt(2.0 / (outs * kernel * kernel))  # He et al., 2015: gradients keep their size
-    return Conv2d(ins, outs, kernel, stride, kernel // 2, bias=False, weight_init=normal(std=std)), BatchNorm2d(outs)
+    weights = he_normal(outs, kernel)
+    return Conv2d(ins, outs, kernel, stride, kernel // 2, bias=False, weight_init=weights), BatchNorm2d(outs)
 
 
 def threshold_conv(ins: int, outs: int, kernel: int, stride: int = 1) -> Normed:
@@ -48,14 +47,9 @@ def threshold_conv(ins: int, outs: int, kernel: int, stride: int = 1) -> Normed:
     return plain, ThresholdDependentBatchNorm2d(outs, threshold=0.5)
 
 
-def basic(ins: int, width: int, stride: int) -> List[Normed]:
+def basic(ins: int, width: int, stride: int, conv: Callable[..., Normed] = conv) -> List[Normed]:
     """The body of a block of two convolutions."""
     return [conv(ins, width, 3, stride), conv(width, width, 3)]
-
-
-def threshold_basic(ins: int, width: int, stride: int) -> List[Normed]:
-    """The same with the batch norms of ``threshold_conv``."""
-    return [threshold_conv(ins, width, 3, stride), threshold_conv(width, width, 3)]
 
 
 def bottleneck(ins: int, width: int, stride: int) -> List[Normed]:
@@ -63,18 +57,15 @@ def bottleneck(ins: int, width: int, stride: int) -> List[Normed]:
     return [conv(ins, width, 1), conv(width, width, 3, stride), conv(width, 4 * width, 1)]
 
 
-def check_stem(stem: str) -> None:
-    """Refuse what is no stem."""
+def first_kernel(stem: str) -> Tuple[int, int]:
+    """Size and stride of the first convolution.
+
+    Raises:
+        ValueError: ``stem`` is no stem.
+    """
     if stem not in get_args(Stem):
         raise ValueError(unknown("stem", stem, get_args(Stem)))
-
-
-def first_layers(stem: Stem, in_channels: int, width: int, neuron: Layer) -> Sequential:
-    """What comes before the blocks, if neurons follow there."""
-    check_stem(stem)
-    if stem == "cifar":
-        return Sequential(*conv(in_channels, width, 3), neuron)
-    return Sequential(*conv(in_channels, width, 7, 2), neuron, MaxPool2d(3, 2, 1))
+    return (3, 1) if stem == "cifar" else (7, 2)
 
 
 def stages(
@@ -104,25 +95,31 @@ def stages(
     return made, channels
 
 
-def _sew(
-    body: Body,
-    depths: Sequence[int],
-    num_classes: int,
-    in_channels: int,
-    width: int,
-    stem: Stem,
-    join: Join,
+def fired(convolutions: Sequence[Normed], neuron: Layer) -> List[Layer]:
+    """Convolutions with a neuron behind each."""
+    return [layer for normed in convolutions for layer in (*normed, neuron)]
+
+
+def _resnet(
+    block: Block, body: Body, depths: Sequence[int], num_classes: int, in_channels: int, width: int, stem: Stem,
     neuron: Layer,
-) -> Sequential:
-    """A SEW-ResNet of these blocks; see ``sew_resnet18``."""
+) -> Sequential:  # fmt: skip
+    """A network with neurons in its stem and at the end of its blocks; see ``sew_resnet18``."""
+    first = [*conv(in_channels, width, *first_kernel(stem)), neuron]
+    if stem == "imagenet":
+        first.append(MaxPool2d(3, 2, 1))
+    made, channels = stages(block, body, depths, width)
+    return Sequential(Sequential(*first), *made, Sequential(GlobalAvgPool(), Linear(channels, num_classes)))
+
+
+def _sew_block(join: Join, neuron: Layer) -> Block:
+    """Makes the blocks of a SEW-ResNet; see ``sew_resnet18``."""
 
     def block(convolutions: List[Normed], shortcut: Optional[Normed]) -> Layer:
-        way = Sequential(*(layer for normed in convolutions for layer in (*normed, neuron)))
-        return Residual(way, None if shortcut is None else Sequential(*shortcut, neuron), join)
+        aside = None if shortcut is None else Sequential(*shortcut, neuron)
+        return Residual(Sequential(*fired(convolutions, neuron)), aside, join)
 
-    made, channels = stages(block, body, depths, width)
-    head = Sequential(GlobalAvgPool(), Linear(channels, num_classes))
-    return Sequential(first_layers(stem, in_channels, width, neuron), *made, head)
+    return block
 
 
 @checked
@@ -155,7 +152,7 @@ def sew_resnet18(
 
     Source: Fang et al., Deep residual learning in spiking neural networks, NeurIPS 2021.
     """
-    return _sew(basic, EIGHTEEN, num_classes, in_channels, width, stem, join, neuron)
+    return _resnet(_sew_block(join, neuron), basic, EIGHTEEN, num_classes, in_channels, width, stem, neuron)
 
 
 @checked
@@ -180,7 +177,7 @@ def sew_resnet34(
 
     Source: Fang et al., Deep residual learning in spiking neural networks, NeurIPS 2021.
     """
-    return _sew(basic, THIRTY_FOUR, num_classes, in_channels, width, stem, join, neuron)
+    return _resnet(_sew_block(join, neuron), basic, THIRTY_FOUR, num_classes, in_channels, width, stem, neuron)
 
 
 @checked
@@ -206,7 +203,7 @@ def sew_resnet50(
 
     Source: Fang et al., Deep residual learning in spiking neural networks, NeurIPS 2021.
     """
-    return _sew(bottleneck, THIRTY_FOUR, num_classes, in_channels, width, stem, join, neuron)
+    return _resnet(_sew_block(join, neuron), bottleneck, THIRTY_FOUR, num_classes, in_channels, width, stem, neuron)
 
 
 @checked
@@ -233,13 +230,10 @@ def spiking_resnet18(
     """
 
     def block(convolutions: List[Normed], shortcut: Optional[Normed]) -> Layer:
-        before = [layer for normed in convolutions for layer in (*normed, neuron)][:-1]
         aside = None if shortcut is None else Sequential(*shortcut)
-        return Sequential(Residual(Sequential(*before), aside), neuron)
+        return Sequential(Residual(Sequential(*fired(convolutions, neuron)[:-1]), aside), neuron)
 
-    made, channels = stages(block, basic, EIGHTEEN, width)
-    head = Sequential(GlobalAvgPool(), Linear(channels, num_classes))
-    return Sequential(first_layers(stem, in_channels, width, neuron), *made, head)
+    return _resnet(block, basic, EIGHTEEN, num_classes, in_channels, width, stem, neuron)
 
 
 @checked
@@ -274,10 +268,8 @@ def ms_resnet18(
         body = Sequential(*(layer for normed in convolutions for layer in (neuron, *normed)))
         return Residual(body, None if shortcut is None else Sequential(*shortcut))
 
-    check_stem(stem)
-    kernel, stride = (3, 1) if stem == "cifar" else (7, 2)
-    first = Sequential(*threshold_conv(in_channels, width, kernel, stride))
-    made, channels = stages(block, threshold_basic, EIGHTEEN, width, threshold_conv, stride=2)
+    first = Sequential(*threshold_conv(in_channels, width, *first_kernel(stem)))
+    made, channels = stages(block, partial(basic, conv=threshold_conv), EIGHTEEN, width, threshold_conv, stride=2)
     return Sequential(first, *made, Sequential(neuron, GlobalAvgPool(), Linear(channels, num_classes)))
 
 

@@ -12,11 +12,10 @@ from spikecore.arguments import Size, checked
 from spikecore.zoo.card import Card
 from spikecore.zoo.transformer_parts import (
     ATTENTION_TAU_2,
-    POOL,
     TAU_2,
-    check_patches,
     conv,
     dense,
+    patch_stages,
     spike_driven_attention,
 )
 
@@ -61,18 +60,12 @@ def spike_driven_transformer(
 
     Source: Yao et al., Spike-driven transformer, NeurIPS 2023.
     """
-    if dim % 8:
-        raise ValueError(f"spike_driven_transformer: dim={dim} must be divisible by 8, for the patch embedding")
     if int(dim * mlp_ratio) <= dim:
         raise ValueError(f"spike_driven_transformer: mlp_ratio={mlp_ratio!r} must be > 1")
-    pooled = check_patches(patch_size)
     stem: List[Layer] = []
-    channels = in_channels
-    for i, outs in enumerate((dim // 8, dim // 4, dim // 2, dim)):
-        pool = [POOL] if i >= 4 - pooled else []
-        last = i == 3  # it gives membranes
-        stem.append(Sequential(*conv(channels, outs, 3, bias=True), *([] if last else [neuron]), *pool))
-        channels = outs
+    for ins, outs, pool in patch_stages("spike_driven_transformer", in_channels, dim, patch_size):
+        fires = [] if outs == dim else [neuron]  # the last stage gives membranes
+        stem.append(Sequential(*conv(ins, outs, 3, bias=True), *fires, *pool))
     stem.append(Residual(Sequential(neuron, *conv(dim, dim, 3))))  # relative positions
     hidden = int(dim * mlp_ratio)
     body = (neuron, *conv(dim, hidden, 1, bias=True), neuron, *conv(hidden, dim, 1, bias=True))

@@ -12,12 +12,12 @@ from spikecore.arguments import Size, checked
 from spikecore.zoo.card import Card
 from spikecore.zoo.transformer_parts import (
     ATTENTION_TAU_2,
-    POOL,
     TAU_2,
-    check_patches,
     conv,
     dense,
     feed_forward,
+    hidden_channels,
+    patch_stages,
     self_attention,
     ssa_names,
 )
@@ -58,21 +58,14 @@ def spikformer(
         of a dense layer at each step.
 
     Raises:
-        ValueError: dim is not divisible by 8; patch_size is something else.
+        ValueError: dim is not divisible by 8; patch_size is something else; mlp_ratio leaves no hidden channel.
 
     Source: Zhou et al., Spikformer: when spiking neural network meets transformer, ICLR 2023.
     """
-    if dim % 8:
-        raise ValueError(f"spikformer: dim={dim} must be divisible by 8, for the stages of the patch embedding")
-    pooled = check_patches(patch_size)
-    stem: List[Layer] = []
-    channels = in_channels
-    for i, outs in enumerate((dim // 8, dim // 4, dim // 2, dim)):
-        pool = [POOL] if i >= 4 - pooled else []
-        stem.append(Sequential(*conv(channels, outs, 3), *pool, neuron))
-        channels = outs
+    stages = patch_stages("spikformer", in_channels, dim, patch_size)
+    stem: List[Layer] = [Sequential(*conv(ins, outs, 3), *pool, neuron) for ins, outs, pool in stages]
     stem.append(Residual(Sequential(*conv(dim, dim, 3), neuron)))  # relative positions
-    hidden = int(dim * mlp_ratio)
+    hidden = hidden_channels("spikformer", dim, mlp_ratio)
     blocks = (
         Sequential(self_attention(dim, num_heads, neuron, attention_neuron), feed_forward(dim, hidden, neuron))
         for _ in range(depth)

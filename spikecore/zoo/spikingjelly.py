@@ -21,6 +21,10 @@ ENTRIES = {  # of a layer: theirs, ours
     "w": "beta",  # of a PLIF: 1 - beta is the sigmoid of their parameter, beta that of ours
 }
 NEGATED = "w"
+WRAPPERS = {  # what they put before each key, and the module that they wrap
+    "module.": ("torch.nn.DataParallel", "module.module"),
+    "_orig_mod.": ("torch.compile", "module._orig_mod"),
+}
 
 
 class Placed(NamedTuple):
@@ -55,10 +59,11 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
 
     Raises:
         ValueError: a key has no place in the network, a weight of the network has no key, or a shape differs; names
-            the key. Or the blocks of SpikingJelly's ``sew_resnet50`` compute something else ("iand"). The model stays
-            as it was.
+            the key. Or ``state_dict`` is empty, a checkpoint with the state dict in it, or that of a wrapped module.
+            Or the blocks of SpikingJelly's ``sew_resnet50`` compute something else ("iand"). The model stays as it was.
         RuntimeError: the model has no weights yet.
     """
+    _check_module(state_dict)
     state = model.state()
     arrays = {**state["params"], **state["buffers"]}
     tables = {card.name: placed(card.spikingjelly, state_dict) for card in CARDS if card.spikingjelly}
@@ -82,6 +87,26 @@ def load_spikingjelly(model: Model, state_dict: Mapping[str, ArrayLike]) -> None
                 )
             state[part][own] = value.astype(like.dtype)
     model.load_state(state)
+
+
+def _check_module(state_dict: Mapping[str, Any]) -> None:
+    """Refuse what is no module's state dict, or that of a wrapper around the module."""
+    if not state_dict:
+        raise ValueError("load_spikingjelly: state_dict is empty; pass module.state_dict() of a SpikingJelly module")
+    for key, value in state_dict.items():
+        if not isinstance(key, str):
+            raise ValueError(f"load_spikingjelly: state_dict has the key {key!r}; keys must be names of weights")
+        if isinstance(value, Mapping):
+            raise ValueError(
+                f"load_spikingjelly: state_dict[{key!r}] is a dict, not an array; of a checkpoint pass the state dict "
+                f"in it, e.g. checkpoint[{key!r}]"
+            )
+    for prefix, (wrapper, module) in WRAPPERS.items():
+        if all(key.startswith(prefix) for key in state_dict):
+            raise ValueError(
+                f"load_spikingjelly: {next(iter(state_dict))} has no place: all keys begin with {prefix!r}, which "
+                f"{wrapper} adds; pass {module}.state_dict(), or take {prefix!r} off the keys"
+            )
 
 
 def _joins(layer: Layer, join: str) -> bool:

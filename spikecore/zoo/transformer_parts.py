@@ -6,7 +6,7 @@ the dense layer that all tokens share.
 
 from __future__ import annotations
 
-from typing import Dict, List, Literal, Tuple
+from typing import Dict, Iterator, List, Literal, Tuple
 
 from spikecore.api.core.initialisers import constant, normal
 from spikecore.api.core.layer import Layer
@@ -21,7 +21,7 @@ from spikecore.api.surrogate import sigmoid
 from spikecore.zoo.card import Names
 
 Over = Literal["token", "channel"]
-PATCHES = (1, 2, 4, 8, 16)  # sizes of a patch: as many stages pool as it has factors of two
+PATCHES = (1, 2, 4, 8, 16)  # sizes of a patch
 
 # SpikingJelly's LIFNode(tau=2.0, detach_reset=True): V[t] = V[t-1] / 2 + I[t] / 2 fires at 1, with the surrogate
 # Sigmoid(4). Here U = 2 V, so that the input is not divided: threshold 2, slope 2, the same spikes and gradients.
@@ -44,15 +44,26 @@ def dense(ins: int, outs: int) -> Linear:
     return Linear(ins, outs, weight_init=normal(std=0.02), bias_init=constant(0.0))
 
 
-def check_patches(patch_size: int) -> int:
-    """The number of stages that pool.
+def patch_stages(name: str, in_channels: int, dim: int, patch_size: int) -> Iterator[Tuple[int, int, List[Layer]]]:
+    """The channels that each of the four stages of a patch embedding takes and gives, and its pooling, if any.
+
+    Args:
+        name: of the network, for messages.
+        in_channels: channels of a sample.
+        dim: channels of a token.
+        patch_size: as many stages pool, the last ones, as it has factors of two.
 
     Raises:
-        ValueError: there is no such number.
+        ValueError: dim is not divisible by 8; there is no such patch_size.
     """
+    if dim % 8:
+        raise ValueError(f"{name}: dim={dim} must be divisible by 8, for the stages of the patch embedding")
     if patch_size not in PATCHES:
-        raise ValueError(f"patch_size={patch_size!r} must be one of {', '.join(map(str, PATCHES))}")
-    return PATCHES.index(patch_size)
+        raise ValueError(f"{name}: patch_size={patch_size!r} must be one of {', '.join(map(str, PATCHES))}")
+    unpooled = 4 - PATCHES.index(patch_size)
+    outs = (dim // 8, dim // 4, dim // 2, dim)
+    pools: List[List[Layer]] = [[POOL] if i >= unpooled else [] for i in range(4)]
+    return zip((in_channels, *outs), outs, pools)
 
 
 def self_attention(dim: int, num_heads: int, neuron: Stepper, attention_neuron: Stepper) -> Residual:
@@ -74,6 +85,18 @@ def spike_driven_attention(dim: int, neuron: Stepper, attention_neuron: Stepper)
     query, key, value = (Sequential(*conv(dim, dim, 1), neuron) for _ in range(3))
     gate = Sequential(Multiply(key, value), PositionSum(), attention_neuron)
     return Residual(Sequential(neuron, HeadGate(gate, query), *conv(dim, dim, 1, bias=True)))
+
+
+def hidden_channels(name: str, dim: int, mlp_ratio: float) -> int:
+    """The hidden channels of the feed-forward part of a network with this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    hidden = int(dim * mlp_ratio)
+    if hidden < 1:
+        raise ValueError(f"{name}: mlp_ratio={mlp_ratio!r} must be at least 1 / {dim}, for a hidden channel")
+    return hidden
 
 
 def feed_forward(dim: int, hidden: int, neuron: Stepper, bias: bool = False) -> Residual:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Dict, List, Tuple
 
 from spikecore.api.core.initialisers import constant, normal
@@ -11,12 +10,11 @@ from spikecore.api.layers.containers import Sequential
 from spikecore.api.layers.linear import Dropout, Flatten, Linear
 from spikecore.api.layers.normalisation import BatchNorm2d
 from spikecore.api.layers.spatial import Conv2d, MaxPool2d
-from spikecore.api.neurons.leaky import IF
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import Size, checked
 from spikecore.zoo.card import Card
+from spikecore.zoo.convolutional_parts import HARD_IF, he_normal
 
-HARD_IF = IF(reset_mechanism="zero")
 STAGES = (1, 2, 4, 8, 8)  # channels of the convolutions between two poolings, as multiples of the first
 ELEVEN, SIXTEEN = (1, 1, 2, 2, 2), (2, 2, 3, 3, 3)  # convolutions of each stage
 
@@ -37,9 +35,8 @@ def _vgg(
     for depth, factor in zip(depths, STAGES):
         for _ in range(depth):
             outs = width * factor
-            std = math.sqrt(2.0 / (outs * 9))  # He et al., 2015: gradients keep their size
-            weights = Conv2d(channels, outs, 3, padding=1, weight_init=normal(std=std), bias_init=constant(0.0))
-            features += [weights, BatchNorm2d(outs), neuron] if batch_norm else [weights, neuron]
+            conv = Conv2d(channels, outs, 3, padding=1, weight_init=he_normal(outs, 3), bias_init=constant(0.0))
+            features += [conv, BatchNorm2d(outs), neuron] if batch_norm else [conv, neuron]
             channels = outs
         features.append(MaxPool2d(2))
     classifier = Sequential(

@@ -1,0 +1,20 @@
+"""What residual networks and VGGs share: their neuron, and how the weights of convolutions begin."""
+
+from __future__ import annotations
+
+import math
+
+from spikecore.api.core.initialisers import normal
+from spikecore.api.neurons.leaky import IF
+
+HARD_IF = IF(reset_mechanism="zero")
+
+
+def he_normal(outs: int, kernel: int) -> normal:
+    """Weights with which gradients keep their size on the way back (He et al., 2015).
+
+    Args:
+        outs: channels that the convolution gives.
+        kernel: its height and width.
+    """
+    return normal(std=math.sqrt(2.0 / (outs * kernel * kernel)))
