@@ -258,10 +258,19 @@ def _check(owner: str, plan: CheckPlan, given: Tuple[Any, ...], named: Dict[str,
     for name, value in (*zip(plan.names, given), *named.items()):
         if name in rules and not rules[name].holds(value):
             hint = "; give arguments by keyword" if rules[name] is BOOL and name not in named else numbered(value)
-            if rules[name].words.startswith("an array") and hasattr(value, "spikes"):  # what a call of a model returns
-                hint = "; pass out.spikes or out.membrane"
+            if rules[name].words.startswith("an array"):
+                if hasattr(value, "spikes"):  # what a call of a model returns
+                    hint = "; pass out.spikes or out.membrane"
+                elif _is_ragged(value):
+                    hint = "; its rows differ in length: pad them, sequences of labels for ctc_loss with -1 at the end"
             kind = refusal or (ValueError if isinstance(value, Real) else TypeError)
             raise kind(f"{owner}: {name}={shown(value)} must be {rules[name].words}{hint}")
+
+
+def _is_ragged(value: Any) -> bool:
+    """Whether a value is a list of lists of several lengths."""
+    rows = isinstance(value, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in value)
+    return rows and len(set(map(len, value))) > 1
 
 
 # ---- what annotations say ------------------------------------------------------------------------------------------

@@ -322,3 +322,22 @@ def test_the_module_says_what_it_has():
     assert {"BPTT", "RTRL", "TBPTT", "bptt", "online", "rtrl", "per_step"} <= set(dir(backprop))
     with pytest.raises(AttributeError, match="did you mean 'bptt'"):
         _ = backprop.bpttt
+
+
+@pytest.mark.parametrize("trace", ["exact", "factorised"])
+def test_a_layer_that_computes_something_else_than_its_base_has_no_trace(trace):
+    class Squared(sc.Linear):
+        def apply(self, *arguments, **options):
+            y, buffers = super().apply(*arguments, **options)
+            return y * y, buffers
+
+    class Renamed(sc.Linear):
+        """Computes what Linear does."""
+
+    def online(layer):
+        model = sc.Model(sc.Sequential(layer, sc.LI()), "numpy", seed=0)
+        backprop.online(model, np.ones((3, 2, 4), "float32"), [0, 1], loss=functional.ce_membrane_loss(), trace=trace)
+
+    online(Renamed(4, 3))
+    with pytest.raises(ValueError, match=r"Squared\).*use .*BPTT"):
+        online(Squared(4, 3))

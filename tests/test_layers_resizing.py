@@ -140,17 +140,18 @@ def test_windows_of_adaptive_pooling_cover_every_position(engine, shape):
 
 
 @ON_EACH_ENGINE
-def test_the_first_of_several_spikes_gets_the_gradient(engine):
+@pytest.mark.parametrize("size", [(2, 3), (3, 2)], ids=["windows-alike", "windows-differ"])
+def test_the_first_of_several_spikes_gets_the_gradient(engine, size):
     """Of equal values the first one, row by row, as in torch: with spikes there are ties in every window."""
     spikes = (normal(3, 2, 2, 5, 7) > 0.3).astype("float64")
 
     def gradient(x):
-        y, _ = sc.AdaptiveMaxPool2d((2, 3)).apply(engine, Params(), None, x, train=False, key=None)
-        return engine.xp.sum(y * engine.asarray(normal(3, 2, 2, 2, 3))), ()
+        y, _ = sc.AdaptiveMaxPool2d(size).apply(engine, Params(), None, x, train=False, key=None)
+        return engine.xp.sum(y * engine.asarray(normal(3, 2, 2, *size))), ()
 
     leaf = torch.tensor(spikes.reshape(6, 2, 5, 7), requires_grad=True)
-    y = torch.nn.functional.adaptive_max_pool2d(leaf, (2, 3))
-    (y * torch.tensor(normal(3, 2, 2, 2, 3).reshape(y.shape))).sum().backward()
+    y = torch.nn.functional.adaptive_max_pool2d(leaf, size)
+    (y * torch.tensor(normal(3, 2, 2, *size).reshape(y.shape))).sum().backward()
     found = engine.to_numpy(engine.value_and_grad(gradient, engine.asarray(spikes))[2])
     assert_close(found, leaf.grad.numpy().reshape(spikes.shape), 1e-13)
 

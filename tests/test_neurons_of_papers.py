@@ -146,6 +146,8 @@ def test_a_membrane_that_is_not_reset_stays_finite():
     for kind in (sc.EIF, sc.AdEx):
         found = run(kind(reset_mechanism="none", delta_T=0.1, beta=0.9), x)
         assert np.isfinite(found.recorded.mem).all()
+        if kind is sc.EIF:  # where leak, bounded exponential and input are even
+            np.testing.assert_allclose(found.state.mem, 0.1 * math.exp((1.0 - 0.8) / 0.1) + 30.0, rtol=1e-7)
 
 
 @pytest.mark.parametrize("kind", [sc.QIF, sc.EIF, sc.AdEx])
@@ -154,6 +156,12 @@ def test_where_a_nonlinear_membrane_starts(kind):
     for options, start in (({}, -0.3), ({"reset_mechanism": "subtract"}, 0.2)):
         layer = kind(v_rest=0.2, v_reset=-0.3, **options)
         assert float(layer.rest(NUMPY, layer.prepare(NUMPY, Params()), NUMPY.asarray(x[0])).mem[0, 0]) == start
+
+
+def test_where_a_reset_leads_matters_if_it_leads_there():
+    sc.QIF(v_reset=2.0, reset_mechanism="subtract")
+    sc.QIF(v_reset=[0.1, 0.9], threshold=[0.5, 1.0])
+    sc.QIF(v_reset=0.5, threshold=L(0.4))  # training may lead there
 
 
 @pytest.mark.parametrize("name", ["identity", "leaky_relu", "relu", "sigmoid", "tanh"])
@@ -167,6 +175,24 @@ def test_analog_outputs(name):
     }[name]
     x = np.random.default_rng(0).normal(size=(1, 5, 6))
     np.testing.assert_allclose(run(sc.LIAF(activation=name), x).outputs, expected(x - 1.0), atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", [sc.LI, sc.SlidingPSN, sc.StateSpace])
+def test_a_step_of_ones_own_is_not_left_out_by_computing_all_at_once(kind):
+    class Loud(kind):
+        def step(self, engine, params, state, x):
+            out, after = super().step(engine, params, state, x)
+            return 2.0 * out, after
+
+    class LoudAtOnce(Loud):
+        def unrolled(self, engine, params, state, inputs):
+            return super().unrolled(engine, params, state, 2.0 * inputs)
+
+    x = np.random.default_rng(0).random((6, 2, 3))
+    with pytest.raises(ValueError, match="Loud: defines step but not unrolled.*or take parallel=False"):
+        Loud(parallel=True)
+    np.testing.assert_allclose(run(Loud(parallel=False), x).outputs, 2.0 * run(kind(parallel=False), x).outputs)
+    LoudAtOnce(parallel=True)
 
 
 # ---- how near to a border a spike is -------------------------------------------------------------------------------
@@ -207,6 +233,11 @@ def test_models_are_verified_saved_and_loaded(neuron, tmp_path):
         (lambda: sc.SigmaDelta(activation="softmax"), "SigmaDelta: .*activation 'softmax'"),
         (lambda: sc.SigmaDelta(threshold=-1.0), "SigmaDelta: threshold=-1.0"),
         (lambda: sc.EIF(delta_T=0.0), "EIF: delta_T=0.0"),
+        (lambda: sc.KLIF(k=0.0), "KLIF: k=0.0 must be finite and > 0"),
+        (lambda: sc.KLIF(k=[1.0, -1.0]), "KLIF: k=-1.0 must be finite and > 0"),
+        (lambda: sc.QIF(v_reset=1.0), "QIF: v_reset=1.0 must be below threshold=1.0"),
+        (lambda: sc.EIF(v_reset=[0.1, 0.6], threshold=[[0.7], [0.5]]), "EIF: v_reset=.* must be below threshold="),
+        (lambda: sc.AdEx(v_reset=0.5, threshold=0.3), "AdEx: v_reset=.* must be below threshold=0.3"),
         (lambda: sc.AdEx(rho=1.5), "AdEx: rho=1.5"),
         (lambda: sc.GLIF(conduct=0.5, time_steps=4), "GLIF: time_steps=4 with conduct=0.5.*sc.learn"),
         (lambda: sc.PLIF(init_tau=2.0), r"PLIF: unknown argument 'init_tau': write beta=sc.learn\(1 - 1/tau\)"),

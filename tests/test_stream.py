@@ -264,3 +264,17 @@ def test_a_step_is_far_faster_than_a_call_of_the_model():
             model(x[None], record=False)
         ratios.append((time.perf_counter() - between) / (between - begun))
     assert np.median(ratios) > 10, ratios  # 100 where it was written
+
+
+@pytest.mark.parametrize("base", [sc.Residual, sc.Sequential])
+def test_a_container_that_computes_something_else_is_not_compiled(base):
+    class Doubled(base):
+        def run(self, run, params, buffers, state, x):
+            ran = super().run(run, params, buffers, state, x)
+            return ran._replace(outputs=2.0 * ran.outputs)
+
+    model = sc.Model(sc.Sequential(Doubled(sc.Linear(3, 3)), sc.LI()), engine="numpy", seed=0)
+    x = np.random.default_rng(0).random((4, 2, 3)).astype("float32")
+    stream = model.stream(2)
+    np.testing.assert_allclose(np.stack([stream.step(one) for one in x]), model(x).membrane, rtol=1e-5, atol=1e-6)
+    assert not stream.explain().startswith("compiled")

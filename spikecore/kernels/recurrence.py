@@ -17,7 +17,7 @@ from typing import Any, Callable, ClassVar, ContextManager, Dict, List, NamedTup
 
 import numpy as np
 
-from spikecore.api.core.layer import Stateless
+from spikecore.api.core.layer import Stateless, computes_as
 from spikecore.api.layers.linear import Linear
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.kernels.base import Gradients, Kernels, Request, Results, Upstream, Wanted
@@ -59,8 +59,7 @@ def elementwise_part(stepper: Any) -> Optional[Recurrent]:
         return None
     if "spk" in stepper.neuron.state:  # it reads the spikes of its own recurrence, in whose place P stands
         return None
-    layer = type(stepper.connection)
-    if not issubclass(layer, Linear) or (layer.step, layer.apply) != (Linear.step, Linear.apply):
+    if not computes_as(stepper.connection, (Linear,)):
         return None
     return _without_product(stepper)  # type: ignore[no-any-return]
 

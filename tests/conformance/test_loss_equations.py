@@ -50,7 +50,7 @@ CASES = {
     "similarity-sigmoid-bce": (
         F.spike_similarity_loss(kernel="sigmoid", distance="bce", scale=0.1),
         partial(equations.similarity, kernel="sigmoid", distance="bce", scale=0.1),
-        (F.spike_similarity_loss._similar, "0.5 * self.scale", "self.scale"),
+        (F.spike_similarity_loss._similar, "self.scale * products)", "products)"),
     ),
     "similarity-gaussian-l1": (
         F.spike_similarity_loss(kernel="gaussian", distance="l1", scale=3.0),
@@ -241,6 +241,7 @@ REFUSED = {
     "= -2 is no label": lambda: F.ctc_loss()(X, [[1, -2]] * 4),
     "= 0 is the blank": lambda: F.ctc_loss()(X, [[1, 0]] * 4),
     r"targets\[0, 1\] = 3 is out of range: the last layer has 3": lambda: F.ctc_loss()(X, [[1, 3]] * 4),
+    "rows differ in length: pad them, .* with -1": lambda: F.ctc_loss()(X, [[1], [1, 2], [2], [1]]),
     "integer class indices": lambda: F.ctc_loss()(X, [[1.0, 2.0]] * 4),
     "blank=3 is out of range": lambda: F.ctc_loss(blank=3)(X, [[1, 2]] * 4),
 }
@@ -311,6 +312,20 @@ def test_targets_are_checked_before_training():
     model = sc.Model(NET, "numpy", seed=0)
     with pytest.raises(ValueError, match=r"targets\[0, 1\] = 3 is out of range"):
         model.fit([(BATCH, np.array([[1, 3]] * 4))], F.ctc_loss(), progress=False)
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_samples_too_short_for_their_labels_are_named_in_training(lengths):
+    model, loss = sc.Model(NET, "numpy", seed=0), F.ctc_loss()
+    targets = np.array([[1, 2, -1]] * 2 + [[1, 2, 2 if lengths else 1]] + [[2, 2, -1]])
+    batch = (BATCH, targets) if lengths else (BATCH[:2], targets)
+    batch = (*batch, lengths) if lengths else batch
+    match = r"targets\[2\] needs (3|4) steps .* but the sample has (2|3)"
+    for run in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=match):
+            run([batch], loss, progress=False)
+    with pytest.raises(ValueError, match=match):
+        sc.verify(model, batch[0], targets, loss=loss, lengths=lengths)
 
 
 def test_learning_forward_refuses_hidden_layers():

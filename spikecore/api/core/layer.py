@@ -186,6 +186,15 @@ def layer_name(layer: Layer) -> str:
     return type(layer).__name__
 
 
+def computes_as(layer: Any, kinds: Tuple[type, ...]) -> bool:
+    """Whether a layer is of one of these kinds and computes what that does: a subclass may compute something else."""
+    own, methods = type(layer), ("prepare", "run", "step", "apply", "merge")
+    return any(
+        issubclass(own, kind) and all(getattr(own, name, None) is getattr(kind, name, None) for name in methods)
+        for kind in kinds
+    )
+
+
 def not_by_steps(layer: Any) -> str:
     """For ``Engine.explain``: how a layer without a loop over time runs; "" for layers that run step by step."""
     name = type(layer).__name__

@@ -12,6 +12,8 @@ from spikecore.api.core.random import Key
 from spikecore.arguments import Numbers, checked, hints_of, is_array, shown
 from spikecore.printing import call, numbers
 
+POSITIVE = (1e-300, math.inf)  # the range of values whose inverse is a number, too
+
 
 class Fixed:
     """A constant array inside a frozen dataclass: compared and hashed by content.
@@ -245,6 +247,7 @@ def check_range(owner: object, name: str, value: Param, low: float, high: float)
     bad = [v for v in flat if not (math.isfinite(v) and low <= v <= high)]
     if bad:
         allowed = "finite" if math.isinf(low) and math.isinf(high) else f"in [{low:g}, {high:g}]"
+        allowed = "finite and > 0" if (low, high) == POSITIVE else allowed
         raise ValueError(f"{type(owner).__name__}: {name}={bad[0]!r} must be {allowed}")
 
 

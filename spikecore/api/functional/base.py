@@ -130,10 +130,17 @@ class Loss(LossBase):
     def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
         """Refuse values and targets that do not fit each other; this may copy them to the host."""
         check_sequence(self.reads, values)
-        self.check_targets(engine, targets, values.shape[1], values.shape[2], values.shape[0])
+        (time, batch, classes), given = values.shape, Steps(engine, values, lengths).lengths
+        self.check_targets(engine, targets, batch, classes, time, given or [time] * batch)
 
     def check_targets(
-        self, engine: Engine, targets: Array, batch: int, classes: Optional[int], time: Optional[int] = None
+        self,
+        engine: Engine,
+        targets: Array,
+        batch: int,
+        classes: Optional[int],
+        time: Optional[int] = None,
+        lengths: Optional[List[int]] = None,
     ) -> None:
         """Refuse targets that this loss cannot use; this may copy them to the host.
 
@@ -143,6 +150,7 @@ class Loss(LossBase):
             batch: number of samples.
             classes: number of neurons of the last layer.
             time: number of steps, for messages; None, the default: unknown.
+            lengths: how many steps of each sample count; None, the default: unknown.
         """
         if self.takes_labels:
             check_labels(engine, targets, batch, self.num_classes or classes, time)

@@ -33,8 +33,8 @@ class ctc_loss(Loss):  # noqa: N801  (named like the others)
         alpha[t]_s = p[t]_l(s) (alpha[t-1]_s + alpha[t-1]_(s-1) + alpha[t-1]_(s-2) if it may skip)
 
     Targets are (batch, labels) integers, padded at the end with -1; a sequence may be empty. A sample needs a step for
-    each label and one between equal neighbours; else its loss is infinite, and a call refuses it. ``ctc_decode`` reads
-    a sequence from an output, ``label_error_rate`` counts mistakes.
+    each label and one between equal neighbours; else its loss is infinite: calls, ``fit`` and ``evaluate`` refuse it.
+    ``ctc_decode`` reads a sequence from an output, ``label_error_rate`` counts mistakes.
 
     Args:
         blank: index of the class that stands for no label, default 0.
@@ -65,22 +65,24 @@ class ctc_loss(Loss):  # noqa: N801  (named like the others)
         """False: targets are sequences of labels; ``ctc_decode`` decodes them."""
         return False
 
-    def check(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> None:
-        super().check(engine, values, targets, lengths)
-        steps = Steps(engine, values, lengths)
-        for i, labels in enumerate(labels_of(engine.to_numpy(targets).tolist())):
+    def check_targets(
+        self,
+        engine: Engine,
+        targets: Array,
+        batch: int,
+        classes: Optional[int],
+        time: Optional[int] = None,
+        lengths: Optional[List[int]] = None,
+    ) -> None:
+        check_sequences(engine, targets, batch, self.num_classes or classes, self.blank)
+        rows = labels_of(engine.to_numpy(targets).tolist())
+        for i, (labels, given) in enumerate(zip(rows, lengths or ())):
             needed = len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
-            given = steps.total if steps.lengths is None else steps.lengths[i]
             if needed > given:
                 raise ValueError(
                     f"targets[{i}] needs {needed} steps (one per label, and one between equal neighbours), but the "
                     f"sample has {given}"
                 )
-
-    def check_targets(
-        self, engine: Engine, targets: Array, batch: int, classes: Optional[int], time: Optional[int] = None
-    ) -> None:
-        check_sequences(engine, targets, batch, self.num_classes or classes, self.blank)
 
     def compute(self, engine: Engine, values: Array, targets: Array, lengths: Optional[ArrayLike] = None) -> Any:
         xp = engine.xp
@@ -156,7 +158,7 @@ class Alignment:
 def log_sum(engine: Engine, x: Any) -> Any:
     """Log sum exp over the last axis."""
     xp = engine.xp
-    top = engine.stop_gradient(xp.max(engine.stop_gradient(x), axis=-1, keepdims=True))
+    top = xp.max(engine.stop_gradient(x), axis=-1, keepdims=True)
     return xp.squeeze(top, axis=-1) + xp.log(xp.sum(xp.exp(x - top), axis=-1))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
+from spikecore.api.core.activation import relu
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
 from spikecore.api.core.layer import ShapeError
@@ -128,7 +129,7 @@ class event_rate_loss(Regulariser):  # noqa: N801  (lava-dl's name)
 
     def cost(self, engine: Engine, spikes: Array, steps: Steps) -> Any:
         rate = engine.xp.mean(steps.mean(abs(spikes)))
-        above, below = (_positive(engine, x) for x in (rate - self.max_rate, self.min_rate - rate))
+        above, below = (relu(engine.xp, x) for x in (rate - self.max_rate, self.min_rate - rate))
         return above * above + below * below
 
 
@@ -162,7 +163,7 @@ class silence_loss(Regulariser):  # noqa: N801
         _check_positive(self, "min_spikes")
 
     def cost(self, engine: Engine, spikes: Array, steps: Steps) -> Any:
-        missing = _positive(engine, self.min_spikes - engine.xp.mean(steps.sum(spikes), axis=0))
+        missing = relu(engine.xp, self.min_spikes - engine.xp.mean(steps.sum(spikes), axis=0))
         return engine.xp.mean(missing * missing)
 
 
@@ -196,14 +197,9 @@ class sparsity_loss(Regulariser):  # noqa: N801
     def cost(self, engine: Engine, spikes: Array, steps: Steps) -> Any:
         counts = steps.sum(spikes)
         counts = engine.xp.mean(engine.xp.reshape(counts, (counts.shape[0], -1)), axis=1)
-        excess = _positive(engine, counts - self.max_spikes)
+        excess = relu(engine.xp, counts - self.max_spikes)
         square = engine.xp.clip(excess, 0.0, 1.0)
         return engine.xp.mean(0.5 * square * square + (excess - square))
-
-
-def _positive(engine: Engine, x: Any) -> Any:
-    """max(0, x), with derivative 0 at 0."""
-    return engine.xp.where(x > 0.0, x, engine.xp.zeros_like(x))
 
 
 def _check_positive(owner: Regulariser, name: str) -> None:

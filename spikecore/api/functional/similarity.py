@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Optional, cast, get_args
+from typing import Any, List, Literal, Optional, cast, get_args
 
+from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.parameters import Fixed
 from spikecore.api.core.words import Array
@@ -70,7 +71,13 @@ class spike_similarity_loss(Loss):  # noqa: N801
         return False
 
     def check_targets(
-        self, engine: Engine, targets: Array, batch: int, classes: Optional[int], time: Optional[int] = None
+        self,
+        engine: Engine,
+        targets: Array,
+        batch: int,
+        classes: Optional[int],
+        time: Optional[int] = None,
+        lengths: Optional[List[int]] = None,
     ) -> None:
         check_labels(engine, targets, batch, None, time)
         weight = cast(Optional[Fixed], self.weight)
@@ -91,7 +98,7 @@ class spike_similarity_loss(Loss):  # noqa: N801
         xp = engine.xp
         products, squares = xp.matmul(x, xp.permute_dims(x, (1, 0))), xp.sum(x * x, axis=1)
         if self.kernel == "sigmoid":
-            return 0.5 + 0.5 * xp.tanh((0.5 * self.scale) * products)
+            return logistic(xp, self.scale * products)
         if self.kernel == "gaussian":
             apart = xp.expand_dims(squares, axis=1) + xp.expand_dims(squares, axis=0) - 2.0 * products
             return xp.exp(apart * (-0.5 / self.scale**2))

@@ -50,7 +50,7 @@ class _AdaptivePool(Resizing):
         regular = self.regular(maps.shape[2:])
         if regular is not None:
             return pool(maps, *regular, zeros)
-        for axis, windows in enumerate(self.windows(maps.shape[2:])):
+        for axis, windows in reversed([*enumerate(self.windows(maps.shape[2:]))]):  # rows last: ties go row by row
             before, parts = (slice(None),) * (2 + axis), []
             for start, stop in windows:
                 kernel = tuple(stop - start if i == axis else 1 for i in range(self.space))

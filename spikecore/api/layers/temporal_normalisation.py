@@ -14,10 +14,15 @@ from spikecore.api.layers.normalisation import RunningNorm, plain_affine
 from spikecore.arguments import Size
 
 
+@dataclass(frozen=True)
 class _EachStep(RunningNorm):
     """A normalisation with parameters for each time step, so for sequences of one length."""
 
+    num_features: Size
     time_steps: Size
+    eps: float = 1e-5
+    momentum: float = 0.1
+    affine: bool = True
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Array) -> Result:
         steps = x.shape[0] if run.steps is None else run.steps
@@ -30,12 +35,6 @@ class _EachStep(RunningNorm):
 @dataclass(frozen=True)
 class _BatchNormTT(_EachStep):
     """Base of ``BatchNormTT1d`` and ``BatchNormTT2d``."""
-
-    num_features: Size
-    time_steps: Size
-    eps: float = 1e-5
-    momentum: float = 0.1
-    affine: bool = True
 
     axes: ClassVar[Tuple[int, ...]] = (1,)
 
@@ -90,12 +89,6 @@ class BatchNormTT2d(_BatchNormTT):
 @dataclass(frozen=True)
 class _TemporalEffective(_EachStep):
     """Base of ``TemporalEffectiveBatchNorm1d`` and ``TemporalEffectiveBatchNorm2d``."""
-
-    num_features: Size
-    time_steps: Size
-    eps: float = 1e-5
-    momentum: float = 0.1
-    affine: bool = True
 
     def _first(self, key: Key) -> Params:
         scale = full_weight(key, (self.time_steps,), 1.0)

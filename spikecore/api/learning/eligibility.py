@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Dict, Optional, Tuple
 
-from spikecore.api.core.layer import layer_name
+from spikecore.api.core.layer import computes_as, layer_name
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import Flatten
 from spikecore.api.learning.derivatives import Derivatives, arrays_of, at_rest
@@ -193,7 +193,7 @@ def _connection(block: Block, ready: Ready) -> Optional[Named]:
         return None
     path, layer = block.chain[places[-1]]
     behind = [other for _, other in block.chain[places[-1] + 1 :]]
-    if len(places) > 1 or not isinstance(layer, CONNECTIONS) or any(not isinstance(b, Flatten) for b in behind):
+    if len(places) > 1 or not computes_as(layer, CONNECTIONS) or any(not isinstance(b, Flatten) for b in behind):
         names = ", ".join(f"{path} ({layer_name(layer)})" for path, layer in block.chain)
         raise ValueError(
             f"layers {names} before neuron {block.path}: a trace per synapse needs one Linear or convolution that the "

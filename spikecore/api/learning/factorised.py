@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, List, Tuple
 
-from spikecore.api.core.layer import EMPTY, layer_name
+from spikecore.api.core.layer import EMPTY, computes_as, layer_name
 from spikecore.api.core.tree import Params, State, Tree
 from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.sample_normalisation import SampleNorm
@@ -45,7 +45,7 @@ class Factorised:
         self.own = Own(block, ready(block.path))
         for i, (path, layer) in enumerate(block.chain):
             curved = isinstance(layer, SampleNorm) and i > min(self.places, default=i)  # behind weights
-            if curved or (i in self.places and not isinstance(layer, LINEAR)):
+            if curved or (i in self.places and not computes_as(layer, LINEAR)):
                 raise ValueError(
                     f"layer {path} ({layer_name(layer)}) is not linear in its input, so a trace cannot replace it: "
                     "use learning='rtrl' (backprop.rtrl), or BPTT"

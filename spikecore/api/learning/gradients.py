@@ -61,7 +61,7 @@ def bptt(
     feed = Feed(num_steps, encoder, time_axis)
     values, steps = _fed(model, x, feed)
     targets = feed.aims(model.engine, loss, targets)
-    check_targets(model.engine, loss, values, steps, targets, model.classes)
+    check_targets(model.engine, loss, values, steps, targets, model.classes, None)
     host = model.engine.to_numpy
     state = model.state()
     like = shapes_of(model.network, tuple(values.shape[2:]))
@@ -165,7 +165,7 @@ def _forward_in_time(
     if not _streams(x):
         x, constant = _fed(model, x, feed)
         targets = feed.aims(engine, loss, targets)
-        check_targets(engine, loss, x, constant, targets, model.classes)
+        check_targets(engine, loss, x, constant, targets, model.classes, None)
         total, samples = constant or int(x.shape[0]), int(x.shape[1])
     elif feed.encoder is not None or feed.time_axis != 0:
         raise ValueError(

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple, Union
 
+from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import float64, host, to_numpy
 from spikecore.api.core.initialisers import Initialiser
@@ -22,7 +23,6 @@ from spikecore.api.core.parameters import (
     values_of,
 )
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.activation import logistic
 from spikecore.api.neurons.keywords import ByKeyword
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.surrogate import Surrogate, atan

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.activation import logistic
 from spikecore.api.neurons.base import DECAY, Neuron, Param, Params, State
 
 

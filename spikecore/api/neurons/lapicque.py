@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.parameters import POSITIVE
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import Param, Params, State
 from spikecore.api.neurons.membrane import Membrane
@@ -65,7 +66,7 @@ class Lapicque(Membrane):
                 object.__setattr__(self, name, 1.0 if known is None else product / known)
         object.__setattr__(self, "beta", None)
 
-    bounds = {"R": (1e-300, math.inf), "C": (1e-300, math.inf)}
+    bounds = {"R": POSITIVE, "C": POSITIVE}
 
     def prepare(self, engine: Engine, params: Params) -> Params:
         prepared = super().prepare(engine, params)

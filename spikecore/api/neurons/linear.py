@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
+from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear
@@ -21,7 +22,6 @@ from spikecore.api.core.parameters import (
 )
 from spikecore.api.core.sizes import at_least_one
 from spikecore.api.core.words import Array, Vocabulary
-from spikecore.api.neurons.activation import logistic
 from spikecore.api.neurons.base import DECAY, Neuron, Param, clamp01
 from spikecore.api.neurons.parallel import Parallel, recurrence
 from spikecore.arguments import Size

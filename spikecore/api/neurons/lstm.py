@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
+from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import uniform_weight
 from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, ShapeError, State, linear, over_time
 from spikecore.api.core.sizes import at_least_one, spread
 from spikecore.api.core.windows import window_counts
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.activation import logistic
 from spikecore.api.neurons.membrane import Membrane, Reset
 from spikecore.arguments import Count, Sizes
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Literal, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.parameters import POSITIVE
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import DECAY, Neuron, Param, Params, State, cast, value_at
 from spikecore.api.neurons.membrane import Membrane, Reset
@@ -47,7 +48,7 @@ class ILIF(Membrane):
     beta: Param = 0.25
     max_spikes: Size = 4
 
-    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY, "threshold": (1e-300, math.inf)}
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY, "threshold": POSITIVE}
     resets: ClassVar[Tuple[str, ...]] = ("subtract", "subtract_decayed", "none")
 
     def __post_init__(self) -> None:

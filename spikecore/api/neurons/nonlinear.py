@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
+from spikecore.api.core.host import float64
+from spikecore.api.core.parameters import POSITIVE, Learn, values_of
 from spikecore.api.core.words import Array
 from spikecore.api.neurons.base import DECAY, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane, Reset
@@ -24,6 +25,18 @@ class _Nonlinear(Membrane):
 
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
     zero_keeps_input: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reset_mechanism != "zero" or isinstance(self.v_reset, Learn) or isinstance(self.threshold, Learn):
+            return  # where training leads is not refused
+        low, high = float64(values_of(self.v_reset)), float64(values_of(self.threshold))
+        # arrays whose shapes do not fit each other do not fit the layer either, as ``init`` says
+        if all(m == n or 1 in (m, n) for m, n in zip(low.shape[::-1], high.shape[::-1])) and (low >= high).any():
+            raise ValueError(
+                f"{type(self).__name__}: v_reset={self.v_reset!r} must be below threshold={self.threshold!r}, for a "
+                "spike must end: lower v_reset, or take reset_mechanism='subtract'"
+            )
 
     def rest(self, engine: Engine, params: Params, x: Array) -> State:
         """Every membrane at ``v_reset``, or at ``v_rest`` if no reset leads there; other states zero."""
@@ -56,14 +69,14 @@ class QIF(_Nonlinear):
         v_rest: resting potential; default 0.
         v_c: critical potential; default 0.8.
         a0: factor of the quadratic term; default 1.
-        v_reset: potential after a spike, with ``reset_mechanism`` "zero"; default -0.1. All of these may be arrays or
-            learned.
+        v_reset: potential after a spike, with ``reset_mechanism`` "zero"; below the threshold, default -0.1. All of
+            these may be arrays or learned.
         reset_mechanism: "zero" (the default): to v_reset; others see ``Membrane``, then the membrane starts at v_rest.
         reset_delay: default False.
         threshold, surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``.
 
     Raises:
-        ValueError: a constant beta is outside [0, 1].
+        ValueError: a constant beta is outside [0, 1], or a constant v_reset is not below the threshold.
 
     Source: Latham et al., Intrinsic dynamics in neuronal networks, Journal of Neurophysiology 2000; Gerstner et al.,
     Neuronal dynamics, 2014, section 5.3.
@@ -97,15 +110,16 @@ class EIF(_Nonlinear):
         v_rest: resting potential; default 0.
         delta_T: width of the exponential, > 0, in the unit of the potential; default 1.
         theta_rh: rheobase threshold, from which the exponential drives the membrane; default 0.8.
-        v_reset: potential after a spike, with ``reset_mechanism`` "zero"; default -0.1. All of these may be arrays or
-            learned.
+        v_reset: potential after a spike, with ``reset_mechanism`` "zero"; below the threshold, default -0.1. All of
+            these may be arrays or learned.
         threshold: potential above which a spike is emitted and the membrane reset; default 1.
         reset_mechanism: "zero" (the default): to v_reset; others see ``Membrane``, then the membrane starts at v_rest.
         reset_delay: default False.
         surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``.
 
     Raises:
-        ValueError: a constant beta is outside [0, 1], or delta_T is not positive.
+        ValueError: a constant beta is outside [0, 1], delta_T is not positive, or a constant v_reset is
+            not below the threshold.
 
     Source: Fourcaud-Trocmé et al., How spike generation mechanisms determine the neuronal response to fluctuating
     inputs, Journal of Neuroscience 2003.
@@ -114,7 +128,7 @@ class EIF(_Nonlinear):
     delta_T: Param = 1.0
     theta_rh: Param = 0.8
 
-    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY, "delta_T": (1e-300, math.inf)}
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY, "delta_T": POSITIVE}
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)
@@ -152,15 +166,16 @@ class AdEx(_Nonlinear):
         v_rest: resting potential; default 0.
         delta_T: width of the exponential, > 0, in the unit of the potential; default 0.5.
         theta_rh: rheobase threshold, from which the exponential drives the membrane; default 0.8.
-        v_reset: potential after a spike, with ``reset_mechanism`` "zero"; default -0.1. All of these may be arrays or
-            learned.
+        v_reset: potential after a spike, with ``reset_mechanism`` "zero"; below the threshold, default -0.1. All of
+            these may be arrays or learned.
         threshold: potential above which a spike is emitted and the membrane reset; default 1.
         reset_mechanism: "zero" (the default): to v_reset; others see ``Membrane``, then the membrane starts at v_rest.
         reset_delay: default False.
         surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``.
 
     Raises:
-        ValueError: a constant beta or rho is outside [0, 1], or delta_T is not positive.
+        ValueError: a constant beta or rho is outside [0, 1], delta_T is not positive, or a constant v_reset is
+            not below the threshold.
 
     Source: Brette & Gerstner, Adaptive exponential integrate-and-fire model as an effective description of neuronal
     activity, Journal of Neurophysiology 2005.
@@ -173,7 +188,7 @@ class AdEx(_Nonlinear):
     theta_rh: Param = 0.8
 
     state: ClassVar[Tuple[str, ...]] = ("mem", "adapt")  # type: ignore[misc]
-    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY, "rho": DECAY, "delta_T": (1e-300, math.inf)}
+    bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY, "rho": DECAY, "delta_T": POSITIVE}
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)

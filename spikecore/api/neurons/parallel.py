@@ -84,7 +84,8 @@ class Parallel(Neuron):
             truncated BPTT exclude it.
 
     Raises:
-        ValueError: ``parallel=True`` with a reset or ``state_quant``.
+        ValueError: ``parallel=True`` with a reset or ``state_quant``, or in a subclass that defines ``step`` without
+            ``unrolled``.
     """
 
     parallel: bool = False
@@ -97,6 +98,13 @@ class Parallel(Neuron):
             raise ValueError(
                 f"{name}: parallel=True needs reset_mechanism='none' and no state_quant: they are not linear"
             )
+        if self.parallel:
+            own = next(kind for kind in type(self).__mro__ if {"step", "unrolled"} & vars(kind).keys())
+            if "unrolled" not in vars(own):
+                raise ValueError(
+                    f"{own.__name__}: defines step but not unrolled, so parallel=True would compute its base: define "
+                    "unrolled, too, or take parallel=False"
+                )
 
     def unrolled(self, engine: Engine, params: Params, state: State, inputs: Array) -> State:
         """The states at every step, by name, each (time, batch, ...)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.core.activation import relu
 from spikecore.api.core.engine import Engine
-from spikecore.api.core.parameters import learn
+from spikecore.api.core.parameters import POSITIVE, Learn, check_range, learn
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.activation import relu
 from spikecore.api.neurons.base import DECAY, Param, Params, State
 from spikecore.api.neurons.membrane import Membrane, Reset
 
@@ -70,13 +70,13 @@ class KLIF(Membrane):
 
     Args:
         beta: membrane decay per step in [0, 1], 1 - 1/tau; default 0.5. A number, an array or learned, as in ``Leaky``.
-        k: slope; default ``sc.learn(1.0)``. A number, an array or learned; finite, usually > 0.
+        k: slope; default ``sc.learn(1.0)``. A number or an array, > 0, or learned.
         decay_input: whether the input is multiplied by 1 - beta; default True, as in the paper.
         reset_mechanism: default "zero". reset_delay: default False.
         threshold, surrogate, graded_spikes_factor, inhibition, state_quant: see ``Membrane``.
 
     Raises:
-        ValueError: a constant beta is outside [0, 1].
+        ValueError: a constant beta is outside [0, 1], or a constant k is not positive.
 
     Source: Jiang & Zhang, KLIF: An optimized spiking neuron unit for tuning surrogate gradient slope and membrane
     potential, 2023.
@@ -90,6 +90,11 @@ class KLIF(Membrane):
 
     bounds: ClassVar[Dict[str, Tuple[float, float]]] = {"beta": DECAY}
     zero_keeps_input: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.k, Learn):  # where training leads is not refused
+            check_range(self, "k", self.k, *POSITIVE)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         reset = self.reset(engine, params, state.mem)

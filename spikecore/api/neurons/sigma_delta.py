@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Tuple
 
+from spikecore.api.core.activation import ACTIVATIONS, Activation, check_activation
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.words import Array
-from spikecore.api.neurons.activation import ACTIVATIONS, Activation, check_activation
 from spikecore.api.neurons.base import Neuron, Param, Params, State
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Tuple
 
+from spikecore.api.core.activation import logistic
 from spikecore.api.core.parameters import Param
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.surrogate.base import Surrogate, local
@@ -112,7 +113,7 @@ class sigmoid(Surrogate):
         return slope * e / ((1.0 + e) * (1.0 + e))
 
     def antiderivative(self, xp: Vocabulary, u: Array) -> Any:
-        return 0.5 * (1.0 + xp.tanh((0.5 * local(xp, u, self.slope)) * u))
+        return logistic(xp, local(xp, u, self.slope) * u)
 
 
 @dataclass(frozen=True)

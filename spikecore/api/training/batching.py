@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any, Optional, Protocol, Tuple, Union
+from typing import Any, List, Optional, Protocol, Tuple, Union
 
 from spikecore.api.core.host import not_finite
 from spikecore.api.core.layer import Key, Shape, ShapeError
@@ -169,11 +169,15 @@ def check_finite(engine: Any, x: Any, remedy: str = " (check_finite=False lets i
     raise ValueError(f"input[{', '.join(map(str, index))}] is {values[index]}: the input must be finite{remedy}")
 
 
-def check_targets(engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int) -> None:
+def check_targets(
+    engine: Any, loss: Any, x: Any, steps: Optional[int], targets: Any, classes: int, lengths: Optional[List[int]]
+) -> None:
     """Refuse targets that do not fit the batch; the message says if time and batch axes look exchanged."""
     check_count(loss, x, steps, targets)
+    time, batch = x.shape[:2]
     for term in comparing(loss):
-        term.check_targets(engine, engine.asarray(targets, dtype=target_dtype(targets)), x.shape[1], classes)
+        held = engine.asarray(targets, dtype=target_dtype(targets))
+        term.check_targets(engine, held, batch, classes, lengths=lengths or [steps or time] * batch)
 
 
 def check_count(loss: Any, x: Any, steps: Optional[int], targets: Any) -> None:

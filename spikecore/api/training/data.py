@@ -185,5 +185,6 @@ def placed(model: Any, feed: Feed, loss: Any, batch: Batch, key: Key) -> Placed:
     x, steps = feed(model.engine, inputs, model.input_shape, key.child("encoder"))
     model.build(tuple(x.shape[2:]))
     targets = feed.aims(model.engine, loss, targets)
-    check_targets(model.engine, loss, x, steps, targets, model.classes)
-    return Placed(x, steps, targets, lengths_of(model.engine, lengths, x, steps), key)
+    counted = lengths_of(model.engine, lengths, x, steps)
+    check_targets(model.engine, loss, x, steps, targets, model.classes, counted)
+    return Placed(x, steps, targets, counted, key)

@@ -146,11 +146,12 @@ def _problem(
     )
     model.build(tuple(values.shape[2:]))
     labels = reference.to_numpy(feed.aims(reference, loss, reference.to_numpy(targets)))
-    check_targets(reference, loss, values, steps, labels, model.classes)
+    count = lengths_of(reference, lengths, values, steps)
+    check_targets(reference, loss, values, steps, labels, model.classes, count)
     state = model.state()
     like = shapes_of(model.network, model.input_shape)
     params, buffers = unflatten(state["params"], like.params), unflatten(state["buffers"], like.buffers)
-    count, arrays = lengths_of(reference, lengths, values, steps), reference.to_numpy(values)
+    arrays = reference.to_numpy(values)
     return Problem(model.network, loss, params, buffers, arrays, labels, steps, model.seed, lengths=count)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree
+from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree, computes_as
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.adaptive_pooling import (
     AdaptiveAvgPool1d,
@@ -51,6 +51,9 @@ def plan_of(
     return plan, first, add(plan, network, params, buffers, "", first)
 
 
+CONTAINERS = (Sequential, Residual)
+
+
 def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, given: Signal) -> Signal:
     """Add the kernels of a layer, named ``path``, that reads ``given``; returns what it gives.
 
@@ -61,7 +64,7 @@ def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, give
         return plan.neuron(layer, params, path, given)
     if isinstance(layer, Residual) and layer.join != "add":
         raise NoKernel(f"{named(path, layer)} with join={layer.join!r} has no kernel for a single step")
-    if isinstance(layer, (Sequential, Residual)):
+    if isinstance(layer, CONTAINERS) and computes_as(layer, CONTAINERS):
         signals = {"": given}
         for name, child in layer.children():
             below = f"{path}.{name}" if path else name

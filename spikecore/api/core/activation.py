@@ -1,4 +1,4 @@
-"""Functions that neurons apply to a potential, in words; those that neurons offer by name are in ``ACTIVATIONS``."""
+"""Functions of one number, in words; those that neurons offer by name are in ``ACTIVATIONS``."""
 
 from __future__ import annotations
 
