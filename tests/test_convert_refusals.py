@@ -11,6 +11,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
 from spikecore.convert import QCFS, ConversionError, convert  # noqa: E402
+from spikecore.datasets import Dataset  # noqa: E402
 
 
 class Calls(nn.Module):
@@ -114,7 +115,8 @@ def test_wrong_data_and_options():
     with pytest.raises(ConversionError, match=r"layer 1 \(ReLU\): all its activations are 0"):
         convert(silent, X)
     for options, message in (
-        ({"percentile": 0.0}, r"percentile=0\.0 must be in \(0, 100\]"),
+        ({"percentile": 0.0}, r"percentile=0\.0 must be in \[1, 100\]"),
+        ({"percentile": 0.999}, r"percentile=0\.999 must be in \[1, 100\], in percent, e\.g\. 99\.9"),
         ({"method": "maximum"}, r"method 'maximum'.*'max'"),
         ({"per": "neuron"}, r"per 'neuron'.*channel"),
         ({"charge": 1.0}, r"charge=1\.0 must be a share"),
@@ -135,3 +137,62 @@ def test_data_that_are_not_finite_are_refused(value):
     data[2, 1] = value
     with pytest.raises(ConversionError, match="NaN or infinity"):
         convert(net(nn.ReLU()), data)
+
+
+LABELS = torch.arange(5) % 4
+SAMPLES = {
+    "a data set": Dataset(X.numpy(), LABELS.numpy()),
+    "a data set of torch": torch.utils.data.TensorDataset(X),
+    "a list of samples": list(zip(X, LABELS)),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_are_not_taken_for_batches(name):
+    ann = net(nn.ReLU())
+    for use in (lambda data: convert(ann, data), convert(ann, X).report):
+        with pytest.raises(ConversionError, match=r"samples, not batches; wrap .*DataLoader"):
+            use(SAMPLES[name])
+
+
+def test_batches_on_which_the_network_fails_and_labels_of_other_kinds():
+    snn = convert(net(nn.ReLU()), X)
+    for use in (lambda data: convert(net(nn.ReLU()), data), snn.report):
+        with pytest.raises(ConversionError, match=r"fails on 5 samples of shape \(3,\).* Give batches"):
+            use([X, X[:, :3]])
+    for labels in (LABELS[:3], F.one_hot(LABELS)):
+        with pytest.raises(ConversionError, match=r"labels for outputs \(5, 4\); labels are class numbers"):
+            snn.report([(X, labels)])
+
+
+def hooked():
+    ann = net(nn.ReLU())
+    ann[0].register_forward_hook(lambda module, given, y: 2 * y)
+    return ann
+
+
+def diverged(layer):
+    with torch.no_grad():
+        layer.weight[0] = float("nan")
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("ann", "message"),
+    [
+        (lambda: torch.jit.trace(net(nn.ReLU()), X), r"torch\.jit .* the nn\.Module that it was made of"),
+        (lambda: nn.DataParallel(net(nn.ReLU())), r"DataParallel wraps the network; give ann\.module"),
+        (hooked, r"layer 0 \(Linear\): has forward hooks, .* handle\.remove\(\)"),
+        (lambda: net(diverged(nn.Linear(4, 4)), nn.ReLU()), r"layer 1 \(Linear\): .* NaN or infinity"),
+        (lambda: net(diverged(nn.BatchNorm1d(4)), nn.ReLU()), r"layer 1 \(BatchNorm1d\): .* NaN or infinity"),
+        (
+            lambda: net(nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)), nn.ReLU()),
+            r"layer 1 .*: make its weight a plain one: .*remove_parametrizations",
+        ),
+    ],
+    ids=["traced", "parallel", "hooked", "diverged", "diverged norm", "parametrised"],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_networks_that_are_more_than_their_forward_are_refused(ann, message):
+    with pytest.raises(ConversionError, match=message):
+        convert(ann(), X)

@@ -8,18 +8,40 @@ import torch
 
 from spikecore.arguments import is_array, shown
 from spikecore.convert.errors import ConversionError
+from spikecore.samples import Dataset, Samples
 
 
 def batches_of(data: Any) -> Iterable[Any]:
-    """The batches of ``data``; an array is a single one."""
-    return [data] if hasattr(data, "shape") else data
+    """The batches of ``data``; an array, or a pair (inputs, labels) of arrays, is a single one.
+
+    Raises:
+        ConversionError: it gives samples one by one.
+    """
+    if isinstance(data, (Dataset, Samples, torch.utils.data.Dataset)):
+        raise ConversionError(
+            f"data: {shown(data)} gives samples, not batches; wrap it: spikecore.datasets.Loader(data, batch_size=100) "
+            "or torch.utils.data.DataLoader(data, batch_size=100)"
+        )
+    pair = isinstance(data, (tuple, list)) and len(data) == 2 and all(hasattr(part, "shape") for part in data)
+    one = hasattr(data, "shape") or (pair and len(data[1].shape) == 1)  # no batch of inputs has one axis
+    return [data] if one else data
 
 
 def parts_of(batch: Any) -> Tuple[Any, Any]:
-    """The inputs of a batch, and its labels or None."""
-    if isinstance(batch, (tuple, list)) and len(batch) and hasattr(batch[0], "shape"):
-        return batch[0], batch[1] if len(batch) > 1 else None
-    return batch, None
+    """The inputs of a batch, and its labels or None.
+
+    Raises:
+        ConversionError: it is a sample with its label.
+    """
+    if not isinstance(batch, (tuple, list)) or not batch or not hasattr(batch[0], "shape"):
+        return batch, None
+    labels = batch[1] if len(batch) > 1 else None
+    if labels is not None and not getattr(labels, "ndim", hasattr(labels, "__len__")):
+        raise ConversionError(
+            f"data: one label, {shown(labels)}, stands beside inputs of shape {tuple(batch[0].shape)}: these are "
+            "samples, not batches; wrap them in a torch DataLoader, or give arrays (inputs, labels) of all samples"
+        )
+    return batch[0], labels
 
 
 def placed(batch: Any, like: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Literal, Optional, Tuple, Union, get_args
 
@@ -22,7 +21,7 @@ from spikecore.convert.batches import batches_of, placed
 from spikecore.convert.building import Built, build, folded
 from spikecore.convert.errors import ConversionError
 from spikecore.convert.graph import Graph
-from spikecore.convert.reading import observe, read, traced
+from spikecore.convert.reading import check_module, observe, read, traced
 from spikecore.convert.report import ConversionReport, report
 from spikecore.convert.thresholds import Histogram, Method, per_channel
 from spikecore.printing import columns, table
@@ -87,7 +86,8 @@ class Conversion:
             ``ConversionReport``: prints as a table; ``plot()`` draws accuracy and errors.
 
         Raises:
-            ConversionError: there is no batch.
+            ConversionError: there is no batch, the data are no batches, labels are not one class for each sample, or
+                the ANN fails on a batch.
             ShapeError: a batch has other samples than the data of the conversion.
         """
         return report(self, data, num_steps)
@@ -136,12 +136,13 @@ def convert(
         ann: the network; torch.fx must be able to follow its ``forward``. It stays as it is and counts as in evaluation
             mode.
         data: batches of inputs, or (inputs, labels), to find thresholds by: a torch ``DataLoader``, a ``Loader``, an
-            array. All batches are used; some hundred samples suffice: ``itertools.islice(loader, 10)``. None, the
-            default, if all activations are ``QCFS``, which bring their thresholds; with data, these are upper limits.
+            array, a pair of arrays. All batches are used; some hundred samples suffice: ``itertools.islice(loader,
+            10)``. None, the default, if all activations are ``QCFS``, which bring their thresholds; with data, these
+            are upper limits.
         method: how to find a layer's threshold: "max", its largest activation; "percentile" (the default); "mse", where
             the squared error of its activations after ``num_steps`` steps is smallest.
         percentile: for "percentile": how many percent of a layer's positive activations do not exceed the threshold, in
-            (0, 100]; default 99.9.
+            [1, 100]; default 99.9.
         num_steps: for "mse": the number of time steps that the network will run for; default 16.
         per: whether each "channel" of a map has a threshold of its own (the default), or all of a "layer" have the
             same, as dense layers always do.
@@ -156,7 +157,7 @@ def convert(
 
     Raises:
         ConversionError: a layer or a call cannot be converted (the message names it and the remedy), the activations of
-            a layer are all zero, or the data are no batches of inputs.
+            a layer are all zero, weights or data are not finite, or the data are no batches of inputs.
         ValueError: an option is out of range.
 
     Sources: Diehl et al., Fast-classifying, high-accuracy spiking deep networks through weight and threshold balancing,
@@ -171,19 +172,19 @@ def convert(
     for name, word, known in (("method", method, get_args(Method)), ("per", per, get_args(Per))):
         if word not in known:
             raise ValueError(f"convert: {unknown(name, word, known)}")
-    if not 0.0 < percentile <= 100.0:
-        raise ValueError(f"convert: percentile={percentile!r} must be in (0, 100]")
+    if not 1.0 <= percentile <= 100.0:
+        raise ValueError(f"convert: percentile={percentile!r} must be in [1, 100], in percent, e.g. 99.9")
     if not 0.0 <= charge < 1.0:
         raise ValueError(f"convert: charge={charge!r} must be a share of the threshold in [0, 1)")
+    check_module(ann)
     module = traced(copy.deepcopy(ann).eval())
     like = next(module.parameters(), torch.zeros(0))
     batches = iter(()) if data is None else iter(batches_of(data))
     first = next(batches, None)
     sample = _sample(module, like, first, input_shape)
     graph = folded(read(module, sample))
-    found = _thresholds(graph, module, itertools.chain([] if first is None else [first], batches), method, per)(
-        percentile, num_steps
-    )
+    histograms = _histograms(graph, module, None if first is None else itertools.chain([first], batches), per)
+    found = _thresholds(graph, histograms, method, percentile, num_steps)
     built = build(graph, {name: values for name, (values, _) in found.items()}, charge, surrogate or atan())
     if not isinstance(engine, Engine):
         options.setdefault("dtype", str(like.dtype).rpartition(".")[2])
@@ -210,15 +211,15 @@ def _sample(module: fx.GraphModule, like: torch.Tensor, batch: Any, shape: Optio
     return like.new_zeros((2, *sample_shape("input_shape", shape)))
 
 
-def _thresholds(graph: Graph, module: fx.GraphModule, batches: Iterable[Any], method: Method, per: Per) -> Any:
-    """What gives the thresholds (channels,) of each activation and the share above them, after a look at the data."""
-    batches = iter(batches)
-    first = next(batches, None)
-    sought = {node.name: node for node in graph.activations() if first is not None or not node.does.learned}
-    if sought and first is None:
-        places = ", ".join(node.place for node in sought.values())
+def _histograms(
+    graph: Graph, module: fx.GraphModule, batches: Optional[Iterable[Any]], per: Per
+) -> Dict[str, Histogram]:
+    """The sizes of the activations on the data, by node; without data, of none, if all have learned thresholds."""
+    sought = [node for node in graph.activations() if batches is not None or node.does.learned is None]
+    if batches is None and sought:
+        places = ", ".join(node.place for node in sought)
         raise ConversionError(f"convert: no data to find thresholds by; pass batches of inputs. {places} needs them")
-    channels = {name: node.shape[0] if per == "channel" and len(node.shape) > 1 else 1 for name, node in sought.items()}
+    channels = {node.name: node.shape[0] if per == "channel" and len(node.shape) > 1 else 1 for node in sought}
     histograms = {name: Histogram(count) for name, count in channels.items()}
     like = next(module.parameters(), torch.zeros(0))
 
@@ -226,25 +227,27 @@ def _thresholds(graph: Graph, module: fx.GraphModule, batches: Iterable[Any], me
         if name in histograms:
             histograms[name].add(values)
 
-    for batch in itertools.chain([] if first is None else [first], batches):
+    for batch in batches or ():
         observe(module, placed(batch, like), seen)
+    return histograms
 
-    def found(percentile: float, num_steps: int) -> Dict[str, Tuple[Any, float]]:
-        result = {}
-        for node in graph.activations():
-            limit = math.inf if node.does.limit is None else node.does.limit
-            if node.name not in histograms:
-                result[node.name] = np.array([limit]), 0.0
-                continue
-            values, clipped = per_channel(histograms[node.name], method, percentile, num_steps)
-            if not (values > 0.0).all():
-                raise ConversionError(
-                    f"{node.place}: all its activations are 0 on these data, so that it has no threshold; give data "
-                    "like those of the training, or remove the layer"
-                )
-            result[node.name] = np.minimum(values, limit), clipped
-        return result
 
+def _thresholds(
+    graph: Graph, histograms: Dict[str, Histogram], method: Method, percentile: float, num_steps: int
+) -> Dict[str, Tuple[Any, float]]:
+    """The thresholds (channels,) or (1,) of each activation, and the share of its values above them, by node."""
+    found = {}
+    for node in graph.activations():
+        if node.name not in histograms:
+            found[node.name] = np.array([node.does.learned]), 0.0
+            continue
+        values, clipped = per_channel(histograms[node.name], method, percentile, num_steps)
+        if not (values > 0.0).all():
+            raise ConversionError(
+                f"{node.place}: all its activations are 0 on these data, so that it has no threshold; give data "
+                "like those of the training, or remove the layer"
+            )
+        found[node.name] = values, clipped
     return found
 
 

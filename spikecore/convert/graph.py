@@ -32,10 +32,9 @@ class Affine:
 
 @dataclass(frozen=True)
 class Activation:
-    """A ReLU, clipped at ``limit`` if that is not None; ``learned``: the limit is the threshold of a ``QCFS``."""
+    """A ReLU, clipped or not; ``learned``: the threshold of a ``QCFS``, else None."""
 
-    limit: Optional[float] = None
-    learned: bool = False
+    learned: Optional[float] = None
 
 
 @dataclass(frozen=True)

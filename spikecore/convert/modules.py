@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
 import numpy as np
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from spikecore.api.core.layer import Shape
 from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
@@ -27,6 +29,7 @@ _NORM = "its statistics would have to be those of a whole sequence: train with n
 _PRODUCT = "a product of two signals is no product of their rates: write the network with convolutions and nn.Linear"
 _LAST = "leave it out: without it, the class with the largest output stays the same"
 _MEMORY = "its state would change at each of the time steps: build a spiking network, e.g. of sc.RLeaky"
+_PLAIN = "make its weight a plain one: torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')"
 REMEDIES = {
     **dict.fromkeys(
         "GELU SiLU ELU CELU SELU LeakyReLU PReLU RReLU Mish Hardswish Hardsigmoid Sigmoid LogSigmoid Tanh Tanhshrink "
@@ -56,8 +59,6 @@ def operation_of(module: nn.Module, place: str, shape: Shape) -> Any:
         return None
     if kind in (nn.ReLU, nn.ReLU6, nn.Hardtanh, QCFS):
         return _activation(module, place)
-    if kind in NORMS:
-        return _affine(module, place)
     if kind is nn.AdaptiveAvgPool2d:
         return _adaptive(module, place, shape)
     if kind is nn.Flatten:
@@ -65,6 +66,8 @@ def operation_of(module: nn.Module, place: str, shape: Shape) -> Any:
     try:
         if kind in CONNECTIONS:
             return _connection(module)
+        if kind in NORMS:
+            return _affine(module)
         if kind in COUNTED:
             window = _PAIRS[kind].to_layer(module)
             return Pass(COUNTED[kind](window.kernel_size, window.stride, window.padding))  # type: ignore[attr-defined]
@@ -72,7 +75,7 @@ def operation_of(module: nn.Module, place: str, shape: Shape) -> Any:
             return Pass(_PAIRS[kind].to_layer(module))
     except (ValueError, TypeError) as error:
         raise ConversionError(f"{place}: {error}") from None
-    remedy = REMEDIES.get(kind.__name__)
+    remedy = _PLAIN if is_parametrized(module) else REMEDIES.get(kind.__name__)
     raise ConversionError(f"{place}: {remedy or _unknown()}")
 
 
@@ -86,19 +89,17 @@ def _activation(module: Any, place: str) -> Activation:
         threshold = float(module.threshold.detach())
         if not 0.0 < threshold < math.inf:
             raise ConversionError(f"{place}: its threshold is {threshold:g}; it must be > 0, so train it again")
-        return Activation(limit=threshold, learned=True)
-    if isinstance(module, nn.Hardtanh):  # ReLU6, too
-        if module.min_val != 0 or not module.max_val > 0:
-            raise ConversionError(
-                f"{place}: clips to {module.min_val} … {module.max_val}; a rate of spikes is clipped at 0: min_val=0"
-            )
-        return Activation(limit=float(module.max_val))
+        return Activation(learned=threshold)
+    if isinstance(module, nn.Hardtanh) and (module.min_val != 0 or not module.max_val > 0):  # ReLU6, too
+        raise ConversionError(
+            f"{place}: clips to {module.min_val} … {module.max_val}; a rate of spikes is clipped at 0: min_val=0"
+        )
     return Activation()
 
 
-def _affine(module: Any, place: str) -> Affine:
+def _affine(module: Any) -> Affine:
     if module.running_mean is None:
-        raise ConversionError(f"{place}: track_running_stats=False: it has no statistics to convert by")
+        raise ValueError("track_running_stats=False: it has no statistics to convert by")
     mean, var = (_numbers(x) for x in (module.running_mean, module.running_var))
     scale = 1.0 / np.sqrt(var + module.eps)
     shift = -mean * scale
@@ -116,16 +117,6 @@ def _connection(module: Any) -> Connection:
     return Connection(layer, _numbers(module.weight), bias)
 
 
-class _Padded:
-    """The options of a convolution whose padding was given as a word."""
-
-    def __init__(self, module: Any, padding: Tuple[int, ...]) -> None:
-        self.__dict__.update({name: getattr(module, name) for name in (*_OPTIONS, "weight", "bias")}, padding=padding)
-
-
-_OPTIONS = ("in_channels", "out_channels", "kernel_size", "stride", "dilation", "groups", "padding_mode")
-
-
 def _numeric(module: Any) -> Any:
     """A convolution with padding="same" or "valid" as one with numbers."""
     whole = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size)]
@@ -133,7 +124,9 @@ def _numeric(module: Any) -> Any:
         whole = [0 for _ in whole]
     if any(n % 2 for n in whole):
         raise ValueError(f"padding='same' pads kernel_size={module.kernel_size} unevenly; use odd kernels")
-    return _Padded(module, tuple(n // 2 for n in whole))
+    module = copy.copy(module)
+    module.padding = tuple(n // 2 for n in whole)
+    return module
 
 
 def _adaptive(module: Any, place: str, shape: Shape) -> Optional[Pass]:
@@ -154,4 +147,9 @@ def _flatten(module: Any, place: str, shape: Shape) -> Optional[Pass]:
 
 
 def _numbers(tensor: Any) -> Any:
-    return None if tensor is None else tensor.detach().cpu().double().numpy()
+    if tensor is None:
+        return None
+    found = tensor.detach().cpu().double().numpy()
+    if not np.isfinite(found).all():
+        raise ValueError("its weights or statistics hold NaN or infinity: its training has diverged")
+    return found

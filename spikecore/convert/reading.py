@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, Callable, Dict, Tuple
 
@@ -18,6 +19,7 @@ ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)
 SHAPES = ("size", "shape", "dim", getattr, operator.getitem, operator.mul, operator.floordiv)  # numbers for a view
 RESHAPES = (torch.flatten, torch.reshape, torch.squeeze, "flatten", "reshape", "view", "squeeze")
+WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 SAME = ("contiguous", "clone", "detach", torch.clone)
 
 
@@ -72,6 +74,29 @@ class _Tracer(fx.Tracer):
         return isinstance(m, QCFS) or super().is_leaf_module(m, module_qualified_name)
 
 
+def check_module(ann: nn.Module) -> None:
+    """Refuse modules whose ``forward`` is not all that they compute, or that wrap the network.
+
+    Raises:
+        ConversionError: says what to give instead.
+    """
+    if isinstance(ann, torch.jit.ScriptModule):
+        raise ConversionError(
+            "convert: torch.fx cannot read a torch.jit module; give the nn.Module that it was made of"
+        )
+    kind = type(ann).__name__
+    if kind in WRAPPERS:
+        raise ConversionError(f"convert: {kind} wraps the network; give ann.{WRAPPERS[kind]}")
+    for path, module in ann.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            place = f"layer {path}" if path else "the network"
+            raise ConversionError(
+                f"{place} ({type(module).__name__}): has forward hooks, which conversion would leave out; remove them "
+                "with handle.remove(), and norms of weights with torch.nn.utils.remove_weight_norm or "
+                "remove_spectral_norm"
+            )
+
+
 def traced(ann: nn.Module) -> fx.GraphModule:
     """The calls in ``forward``, in the order of their computation.
 
@@ -110,9 +135,20 @@ class Observer(fx.Interpreter):
 
 
 def observe(module: fx.GraphModule, x: torch.Tensor, seen: Callable[[str, torch.Tensor], None]) -> Any:
-    """The output for a batch, of which ``seen`` gets each tensor on the way."""
-    with torch.no_grad():
-        return Observer(module, seen).run(x)
+    """The output for a batch, of which ``seen`` gets each tensor on the way.
+
+    Raises:
+        ConversionError: the network fails on this batch.
+    """
+    try:
+        with torch.no_grad():
+            return Observer(module, seen).run(x)
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ConversionError(
+            f"convert: the network fails on {len(x)} samples of shape {tuple(x.shape[1:])}: {first}. Give batches "
+            "(batch, *features); forward must take them with any number of samples"
+        ) from error
 
 
 def read(module: fx.GraphModule, x: torch.Tensor) -> Graph:
@@ -126,14 +162,7 @@ def read(module: fx.GraphModule, x: torch.Tensor) -> Graph:
     def seen(name: str, value: torch.Tensor) -> None:
         shapes[name] = tuple(value.shape)
 
-    try:
-        observe(module, x, seen)
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise ConversionError(
-            f"convert: the network fails on {len(x)} samples of shape {tuple(x.shape[1:])}: {first}. Its forward must "
-            "take a batch of any size"
-        ) from error
+    observe(module, x, seen)
     return _Reader(module, shapes, len(x)).graph()
 
 
@@ -235,7 +264,7 @@ class _Reader:
 
     def _reshape(self, node: fx.Node, place: str, source: str) -> None:
         before, after = self.nodes[source].shape, self.shapes[node.name]
-        flat = (self.batch, _product(before))
+        flat = (self.batch, math.prod(before))
         if after == (self.batch, *before):
             self.alias[node.name] = source
         elif after == flat:
@@ -259,10 +288,3 @@ class _Reader:
             self._put(node, place, operation_of(nn.Flatten(), place, (shape[0], 1, 1)), (pooled,))
         else:
             self.alias[node.name] = pooled
-
-
-def _product(shape: Tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size

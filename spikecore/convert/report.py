@@ -104,8 +104,7 @@ def report(conversion: Conversion, data: Iterable[Any], most: int) -> Conversion
     for number, batch in enumerate(batches_of(data)):
         x = placed(batch, like)
         exact: Dict[str, Any] = {}
-        out = observe(conversion.ann, x, exact.__setitem__) if number == 0 else _forward(conversion, x)
-        wanted = _host(out)
+        wanted = _host(observe(conversion.ann, x, exact.__setitem__ if number == 0 else _unseen))
         sums, rates = _run(conversion, x, times, record=number == 0)
         counts.add(wanted, sums, parts_of(batch)[1])
         if number == 0:
@@ -137,15 +136,19 @@ class _Counts:
         self.samples += len(theirs)
         self.same += (ours == theirs).mean(axis=tuple(range(2, ours.ndim))).sum(axis=1)
         if labels is not None:
-            labels = np.asarray(labels).reshape(-1)
+            labels = torch.as_tensor(labels).cpu().numpy().reshape(-1)
+            if labels.shape != theirs.shape:
+                raise ConversionError(
+                    f"report: {labels.size} labels for outputs {wanted.shape}; labels are class numbers, one for each "
+                    "sample; one-hot ones become such by labels.argmax(-1)"
+                )
             self.labelled += len(labels)
             self.ann += int((theirs == labels).sum())
             self.correct += (ours == labels).sum(axis=1)
 
 
-def _forward(conversion: Conversion, x: torch.Tensor) -> Any:
-    with torch.no_grad():
-        return conversion.ann(x)
+def _unseen(name: str, value: torch.Tensor) -> None:
+    """Keep nothing."""
 
 
 def _run(conversion: Conversion, x: Any, times: Sequence[int], record: bool) -> Tuple[List[Any], Dict[str, List[Any]]]:

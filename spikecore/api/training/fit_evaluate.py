@@ -187,10 +187,10 @@ class FitEvaluate(OwnLoop):
                 batches that are so many times larger, in the memory of one. Batch normalisation takes its statistics
                 from each batch. Default 1.
             parallel: "data", the default: in a process group of torch.distributed each process takes its part of every
-                batch, as docs/parallel.md describes; without a group, this process trains alone. "fsdp": so, and each
-                process keeps a part of weights, gradients and moments, and gathers those of a layer where it
-                computes; until the next ``fit``, all processes must then make the same calls of the model. "none":
-                this process trains alone in any case.
+                batch, as docs/parallel.md describes; without a group, this process trains alone. "fsdp": like "data",
+                but each process keeps only its part of weights, gradients and moments, and gathers a layer's weights
+                when it computes this layer; until the next ``fit``, all processes must make the same calls of the
+                model. "none": this process trains alone in any case.
             memory: how much memory a training step may take, e.g. "512MB", "8GB", or a number of bytes; None, the
                 default: as much as it needs. It counts weights, gradients, the optimiser's slots, the batch and all
                 that is computed between, not the program and the data set. Before the first step the peak is computed
