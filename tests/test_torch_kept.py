@@ -5,6 +5,9 @@ same numbers.
 from __future__ import annotations
 
 import math
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -33,7 +36,7 @@ NORMS = {
 }
 
 
-def results(fused, norm, neuron, last=True, train=True, steps=None, record=False, window=None):
+def results(fused, norm, neuron, last=True, train=True, steps=None, record=False, window=None, graph=False):
     """Outputs, states, buffers and gradients of a normalisation with a neuron behind it."""
     engine, network = sc.get_engine("torch", dtype="float64", fused=fused), sc.Sequential(norm, neuron)
     init = network.init(Key((0,)), SHAPE)
@@ -46,7 +49,9 @@ def results(fused, norm, neuron, last=True, train=True, steps=None, record=False
     out = network.run(run, params, buffers, None, x)
     g = torch.randn(out.outputs.shape, dtype=torch.float64, generator=draw)
     operands = [x, *flatten(params).values()]
-    gradients = torch.autograd.grad((out.outputs * g).sum() + flatten(out.state)["1.mem"].sum(), operands)
+    gradients = torch.autograd.grad(
+        (out.outputs * g).sum() + flatten(out.state)["1.mem"].sum(), operands, create_graph=graph
+    )
     trees = (*flatten(out.state).values(), *flatten(out.buffers).values(), *flatten(out.recorded).values())
     return (out.outputs, *trees, *gradients)
 
@@ -57,7 +62,14 @@ def results(fused, norm, neuron, last=True, train=True, steps=None, record=False
         *((norm, {}) for norm in NORMS),
         *(
             ("affine", how)
-            for how in ({"last": False}, {"train": False}, {"steps": 4}, {"record": True}, {"window": 2})
+            for how in (
+                {"last": False},
+                {"train": False},
+                {"steps": 4},
+                {"record": True},
+                {"window": 2},
+                {"graph": True},
+            )
         ),
     ],
     ids=str,
@@ -102,6 +114,9 @@ def test_small_runs_and_other_layers_go_one_by_one():
     stage = engine.lower(pairs)[0]
     assert not stage._fits(Pass(engine), torch.zeros(5, 3, 4, 2, 2))
     assert stage._fits(Pass(engine), torch.zeros(5, 3, 4, 256, 256))
+    shared = copy(engine)
+    shared.shared = True
+    assert not stage._fits(Pass(shared), torch.zeros(5, 3, 4, 256, 256)), "the moments are those of all ranks"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -154,8 +169,9 @@ def test_a_convolution_of_bytes_has_the_gradients_of_torchs(last, options):
     assert [kept.dtype for kept in found.grad_fn.saved_tensors] == [torch.float64, torch.uint8]
     torch.testing.assert_close(found, wanted)
     g = torch.randn(wanted.shape, dtype=x.dtype, generator=draw)
-    for one, other in zip(*(torch.autograd.grad(y, (x, weight, bias), g) for y in (found, wanted))):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-11)
+    for operands in ((x, weight, bias), (x,), (weight,), (bias,)):
+        for one, other in zip(*(torch.autograd.grad(y, operands, g, retain_graph=True) for y in (found, wanted))):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-11)
 
 
 def test_a_convolution_of_bytes_refuses_a_second_derivative_by_what_it_has_not_kept():
@@ -185,20 +201,79 @@ def test_maximum_pooling_keeps_places_alone(last, options):
     assert one.stride() == other.stride()
 
 
-@pytest.mark.parametrize("kind", ["both", "left", "gaps"])
+@pytest.mark.parametrize("kind", ["both", "left", "gaps", "negated in passing"])
 def test_a_product_of_stacks_has_the_gradients_of_torchs(kind):
     draw = torch.Generator().manual_seed(0)
     a, b = (torch.randint(0, 5, (3, 4, 96, 64), generator=draw).double() for _ in range(2))
     a = a.transpose(1, 2).contiguous().transpose(1, 2)  # another order in memory
     b = b + 0.5 if kind == "left" else b[..., ::2] if kind == "gaps" else b
+    b = torch._neg_view(-b) if kind == "negated in passing" else b
     a, b = a.transpose(-1, -2).requires_grad_(), b.detach().requires_grad_()
     found, wanted = matmul(a, b), torch.matmul(a, b)
     kinds = [torch.uint8, torch.uint8 if kind == "both" else torch.float64]
     assert [kept.dtype for kept in found.grad_fn.saved_tensors] == kinds
     assert torch.equal(found, wanted)
     g = torch.randn(wanted.shape, dtype=wanted.dtype, generator=draw)
-    for one, other in zip(*(torch.autograd.grad(y, (a, b), g) for y in (found, wanted))):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    for operands in ((a, b), (a,), (b,)):
+        for one, other in zip(*(torch.autograd.grad(y, operands, g, retain_graph=True) for y in (found, wanted))):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     (by_b,) = torch.autograd.grad(matmul(a, b).pow(2).sum(), b, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(by_b.sum(), a)
+
+
+@dataclass(frozen=True)
+class OtherLine(sc.BatchNorm2d):
+    def line(self, xp, params, mean, var):
+        scale, shift = super().line(xp, params, mean, var)
+        return scale * 2.0, shift
+
+
+@dataclass(frozen=True)
+class OtherRun(sc.BatchNorm2d):
+    def run(self, *operands):
+        result = super().run(*operands)
+        return result._replace(outputs=result.outputs * 3.0)
+
+
+@dataclass(frozen=True)
+class Tagged(sc.BatchNorm2d):
+    tags: Any = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TaggedLeaky(sc.Leaky):
+    tags: Any = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OtherOverTime(sc.Leaky):
+    def over_time(self, run, begun):
+        result = super().over_time(run, begun)
+        return result._replace(outputs=result.outputs * 3.0)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *((kind(4), sc.Leaky(beta=0.7)) for kind in (OtherLine, OtherRun, Tagged)),
+        *((sc.BatchNorm2d(4), kind(beta=0.7)) for kind in (TaggedLeaky, OtherOverTime)),
+    ],
+    ids=lambda pair: " ".join(type(layer).__name__ for layer in pair),
+)
+def test_a_subclass_computes_what_it_says_on_runs_of_every_size(pair):
+    x = torch.randn(4, 2, 4, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2
+    network, found = sc.Sequential(*pair, sc.Flatten(), sc.Linear(4 * 64 * 64, 2), sc.Leaky(beta=0.9)), []
+    for fused in ("auto", False):
+        model = sc.Model(network, sc.get_engine("torch", dtype="float64", fused=fused), seed=0)
+        loss, gradients = model.value_and_grad(x, np.arange(2))[:2]
+        found.append((loss, *gradients.values()))
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+def test_messages_name_the_layer_that_the_user_has():
+    layers = sc.BatchNorm2d(4), sc.Leaky(beta=0.9, inhibition=True)
+    model = sc.Model(sc.Sequential(*layers), sc.get_engine("torch", fused=True), seed=0)
+    with pytest.raises(RuntimeError, match=r"fused=True, but Leaky\.step is not elementwise"):
+        model(torch.zeros(2, 3, 4, 5, 5))

@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from spikecore.api.neurons.stepper import step_name
 from spikecore.kernels.adjoint import adjoint
 from spikecore.kernels.lifetimes import Remembered
 from spikecore.kernels.program import Arg, Op, Program
@@ -94,7 +95,7 @@ def traced(stepper: Any, constants: Constants, record: Tuple[str, ...], sparse_b
         step = trace(stepper, dict(constants), sparse_backward)
         return step, adjoint(step, record)
     except NotElementwise as reason:
-        return f"{type(stepper).__name__}.step is not elementwise: {reason}"
+        return f"{step_name(stepper)}.step is not elementwise: {reason}"
 
 
 def step_of(

@@ -14,7 +14,7 @@ from spikecore.api.core.engines import get_engine
 from spikecore.api.core.layer import Key, not_by_steps
 from spikecore.api.core.parameters import values_of
 from spikecore.api.core.tree import flatten, map_leaves
-from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.neurons.stepper import Stepper, step_name
 from spikecore.kernels import readout
 from spikecore.kernels.base import Kernels, Wanted
 from spikecore.kernels.form import Constants
@@ -110,7 +110,7 @@ def kernels_or_reason(
     weight: Tuple[int, ...] = (),
 ) -> Union[Kernels, str]:
     """The kernels, or why there are none; arguments as for ``choose``."""
-    neurons, owner = tuple(shape[1:]), type(stepper).__name__
+    neurons, owner = tuple(shape[1:]), step_name(stepper)
     try:
         hash(stepper)
     except TypeError as reason:

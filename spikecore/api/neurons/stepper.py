@@ -41,7 +41,7 @@ class Stepper(Layer):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "run" in vars(cls):
+        if {"run", "over_time"} & set(vars(cls)):
             cls.scans = False
 
     def project(self, engine: Engine, params: Params, x: Array) -> Any:
@@ -118,7 +118,7 @@ def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Array) 
     found, names = stepper.step(engine, params, state, x), tuple(stepper.state)
     after = found[1] if isinstance(found, tuple) and len(found) == 2 else None
     if not isinstance(after, State) or set(after) != set(names):
-        name, given = type(stepper).__name__, tuple(after) if isinstance(after, State) else type(found).__name__
+        name, given = step_name(stepper), tuple(after) if isinstance(after, State) else type(found).__name__
         wanted = ", ".join(f"{one}=..." for one in names)
         raise TypeError(f"{name}.step returned {given}, expected (output, State({wanted})): {name}.state names them")
     return found[0], after if tuple(after) == names else State({name: after[name] for name in names})
@@ -128,21 +128,35 @@ def one_step(engine: Any, stepper: Any, params: Params, state: State, x: Array) 
 
 
 @dataclass(frozen=True)
-class Noisy(Stepper):
-    """A neuron whose input carries, on a last axis, the current and the noise of each step.
+class Fed(Stepper):
+    """A neuron whose step gets something else than the input of the run; messages name the neuron.
 
     Args:
-        neuron: the neuron; its ``fires`` finds the noise among the parameters.
+        neuron: the neuron.
     """
 
     neuron: Any
 
     @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
-        return self.neuron.state
+        return self.neuron.state  # type: ignore[no-any-return]
 
     def init(self, key: Any, shape: Any) -> Any:
         return self.neuron.init(key, shape)
+
+
+def step_name(stepper: Any) -> str:
+    """The class whose ``step`` it is, for messages."""
+    return step_name(stepper.neuron) if isinstance(stepper, Fed) else type(stepper).__name__
+
+
+@dataclass(frozen=True)
+class Noisy(Fed):
+    """A neuron whose input carries, on a last axis, the current and the noise of each step.
+
+    Args:
+        neuron: the neuron; its ``fires`` finds the noise among the parameters.
+    """
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         return self.neuron.step(engine, params.replace(noise=x[..., 1]), state, x[..., 0])

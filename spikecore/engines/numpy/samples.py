@@ -20,12 +20,8 @@ from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import share
 
 BYTES = 1 << 20  # of windows, which stay in the cache
-SPLIT = (
-    "conv",
-    "conv_transpose",
-    "max_pool",
-    "avg_pool",
-)  # words of maps, sample by sample; all their other arguments are shared
+#: Words of maps, sample by sample; all their other arguments are shared.
+SPLIT = ("conv", "conv_transpose", "max_pool", "avg_pool")
 
 
 def patches(x: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, fill: float = 0.0) -> Any:

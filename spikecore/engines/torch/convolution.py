@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 
 from spikecore.engines.torch.layout import channels_last
-from spikecore.engines.torch.memory import KEPT, LARGE, fresh
+from spikecore.engines.torch.memory import KEPT, LARGE, fresh, packed, unpacked
 from spikecore.engines.torch.modes import casting, has_data, in_batches, transformed
-from spikecore.engines.torch.once import Once
+from spikecore.engines.torch.once import once
 from spikecore.engines.torch.product import in_our_hands
 from spikecore.kernels.runtime.openmp import use_threads
 from spikecore.kernels.sizes import has_numba
-from spikecore.kernels.small_numbers import to_bytes
 from spikecore.kernels.sparse import maps as sparse
 
 CONV: Dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -50,9 +49,9 @@ def conv(
         if made is not None:
             return made
     x = channels_last(x) if last else x
-    kept = None if spread is None else _small(x, weight)
-    if kept is not None:
-        return ByteConv.apply(x, weight, bias, kept, [*spread, groups])
+    found = packed(x) if spread is not None and _is_kept(x, weight) else None
+    if found is not None:
+        return ByteConv.apply(x, weight, bias, *found, [*spread, groups])
     return CONV[weight.ndim - 2](x, weight, bias, *options)
 
 
@@ -85,17 +84,10 @@ def _by_spikes(x: Any, weight: Any, bias: Any, spread: Any, groups: int, last: b
     return SpikeConv.apply(x, weight, bias, maps, spread, out_last)
 
 
-def _small(x: Any, weight: Any) -> Any:
-    """What a convolution keeps of large maps of small whole numbers, which it will need on the way back; else None."""
-    if not (
-        torch.is_grad_enabled() and x.requires_grad and weight.requires_grad and x.numel() >= LARGE and has_numba()
-    ):
-        return None  # inputs of a network are kept by whoever has them
-    rows = x.detach().movedim(1, -1) if are_last(x) else x.detach()
-    if not rows.is_contiguous():
-        return None
-    use_threads(torch.get_num_threads())
-    return to_bytes(rows.numpy())
+def _is_kept(x: Any, weight: Any) -> bool:
+    """Whether a convolution needs large maps on the way back that nobody else keeps, as one does a network's inputs."""
+    differentiated = torch.is_grad_enabled() and x.requires_grad and weight.requires_grad
+    return differentiated and x.numel() >= LARGE and has_numba()
 
 
 def are_last(x: Any) -> bool:
@@ -136,7 +128,7 @@ class SpikeConv(torch.autograd.Function):
             dense = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
         of_weight = dense[1] if found is None else torch.from_numpy(found)
         if of_weight is not None and by_x and not saved and torch.is_grad_enabled():
-            of_weight = Once.apply(of_weight, torch.empty(0, requires_grad=True))[0]  # x itself is not there any more
+            of_weight = once(of_weight)  # x itself is not there any more
         return dense[0], of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
 
 
@@ -144,23 +136,21 @@ class ByteConv(torch.autograd.Function):
     """A dense convolution of small whole numbers, of which it keeps a byte each."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, kept: Any, options: Any) -> Any:
-        ctx.save_for_backward(weight, torch.from_numpy(kept))
-        ctx.options, ctx.shape, ctx.last = options, x.shape, are_last(x)
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, kept: Any, order: Any, options: Any) -> Any:
+        ctx.save_for_backward(weight, kept)
+        ctx.order, ctx.options = order, options
         return CONV[weight.ndim - 2](x, weight, bias, *options)
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        (weight, kept), shape = ctx.saved_tensors, ctx.shape
+        weight, kept = ctx.saved_tensors
         by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
-        rows = (shape[0], *shape[2:], shape[1]) if ctx.last else shape
-        x = fresh(rows, g.dtype).copy_(kept.view(rows))
-        x, (*spread, groups) = x.movedim(-1, 1) if ctx.last else x, ctx.options
+        x, (*spread, groups) = unpacked(kept, ctx.order, g.dtype), ctx.options
         rest = (*spread, False, [0] * (g.ndim - 2), groups, (by_x, by_weight, False))
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(g, x, weight, None, *rest)
         if by_weight and torch.is_grad_enabled():
-            of_weight = Once.apply(of_weight, torch.empty(0, requires_grad=True))[0]  # x itself is not there any more
-        return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None
+            of_weight = once(of_weight)  # x itself is not there any more
+        return of_x, of_weight, g.sum((0, *range(2, g.ndim))) if by_bias else None, None, None, None
 
 
 def like(shape: Any, g: Any, last: bool) -> Any:

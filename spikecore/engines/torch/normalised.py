@@ -17,7 +17,7 @@ from spikecore.api.core.lowering import Alone, Stage, Trees, below
 from spikecore.api.core.words import Array
 from spikecore.api.layers.containers import Container
 from spikecore.api.layers.normalisation import RunningNorm
-from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.neurons.stepper import Fed, Stepper
 from spikecore.engines.torch.batch_norm import by_rows, with_moments
 from spikecore.engines.torch.fusing import fused_scan
 from spikecore.kernels.lifetimes import Remembered
@@ -26,21 +26,12 @@ from spikecore.kernels.sizes import has_numba, least
 
 
 @dataclass(frozen=True)
-class Scaled(Stepper):
+class Scaled(Fed):
     """A neuron whose input is scale x + shift.
 
     Args:
         neuron: the neuron; its parameters are called ``neuron``, beside ``scale`` and ``shift``.
     """
-
-    neuron: Stepper
-
-    @property
-    def state(self) -> Tuple[str, ...]:  # type: ignore[override]
-        return self.neuron.state
-
-    def init(self, key: Any, shape: Any) -> Any:
-        return self.neuron.init(key, shape)
 
     def step(self, engine: Engine, params: Params, state: State, x: Array) -> Tuple[Any, State]:
         return self.neuron.step(engine, params.neuron, state, x * params.scale + params.shift)
@@ -131,10 +122,22 @@ def normalised(stages: Sequence[Stage], network: Container) -> Tuple[Stage, ...]
 
 def _is_line(layer: Any) -> bool:
     """Whether a layer is one line per channel, by moments over time, batch and space."""
-    return isinstance(layer, RunningNorm) and layer.axes == (0, 1) and type(layer).apply is RunningNorm.apply
+    if not isinstance(layer, RunningNorm) or layer.axes != (0, 1):
+        return False
+    own = (getattr(type(layer), name) is getattr(RunningNorm, name) for name in ("run", "apply", "line"))
+    return all(own) and _has_hash(layer)
 
 
 def _takes(layer: Any) -> bool:
     """Whether a neuron's kernel has the loop over time inside, and reads the input as it is."""
     plain = isinstance(layer, Stepper) and layer.scans and type(layer).project is Stepper.project
-    return plain and not layer.parallel and elementwise_part(layer) is None
+    return plain and not layer.parallel and _has_hash(layer) and elementwise_part(layer) is None
+
+
+def _has_hash(layer: Any) -> bool:
+    """Whether kernels can be found by a layer, which one with a list among its fields does not allow."""
+    try:
+        hash(layer)
+    except TypeError:
+        return False
+    return True

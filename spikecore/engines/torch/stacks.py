@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any
 
 import torch
 
-from spikecore.engines.torch.memory import KEPT, LARGE, fresh
+from spikecore.engines.torch.memory import KEPT, LARGE, packed, unpacked
 from spikecore.engines.torch.modes import casting, has_data
-from spikecore.engines.torch.once import Once
-from spikecore.kernels.runtime.openmp import use_threads
+from spikecore.engines.torch.once import once
 from spikecore.kernels.sizes import has_numba
-from spikecore.kernels.small_numbers import to_bytes
 
 
 def fits(a: Any, b: Any) -> bool:
@@ -28,36 +26,17 @@ class ByteProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> Any:
-        use_threads(torch.get_num_threads())
-        (first, ctx.first), (second, ctx.second) = _packed(a), _packed(b)
-        ctx.save_for_backward(first, second)
-        ctx.lost = bool(ctx.first or ctx.second)
+        found = [packed(x) or (x, None) for x in (a, b)]
+        ctx.save_for_backward(*(kept for kept, _ in found))
+        ctx.orders = [order for _, order in found]
         return torch.matmul(a, b)
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        first, second = ctx.saved_tensors
-        a, b = _restored(first, ctx.first, g.dtype), _restored(second, ctx.second, g.dtype)
+        saved = zip(ctx.saved_tensors, ctx.orders)
+        a, b = (kept if order is None else unpacked(kept, order, g.dtype) for kept, order in saved)
         by_a = torch.matmul(g, b.transpose(-1, -2)) if ctx.needs_input_grad[0] else None
         by_b = torch.matmul(a.transpose(-1, -2), g) if ctx.needs_input_grad[1] else None
-        if ctx.lost and torch.is_grad_enabled():  # the factors themselves are not there any more
-            return tuple(
-                None if x is None else Once.apply(x, torch.empty(0, requires_grad=True))[0] for x in (by_a, by_b)
-            )
+        if ctx.orders != [None, None] and torch.is_grad_enabled():  # a factor itself is not there any more
+            return tuple(None if x is None else once(x) for x in (by_a, by_b))
         return by_a, by_b
-
-
-def _packed(x: Any) -> Tuple[Any, List[int]]:
-    """A tensor as bytes in the order of its memory, and its axes in this order; itself, and none, where it has gaps or
-    other numbers.
-    """
-    order = sorted(range(x.ndim), key=lambda axis: -x.stride(axis))
-    dense = x.detach().permute(order)
-    found = to_bytes(dense.numpy()) if dense.is_contiguous() and not x.is_neg() else None
-    return (x, []) if found is None else (torch.from_numpy(found).view(dense.shape), order)
-
-
-def _restored(kept: Any, order: List[int], dtype: Any) -> Any:
-    if not order:
-        return kept
-    return fresh(kept.shape, dtype).copy_(kept).permute([order.index(axis) for axis in range(len(order))])
