@@ -129,8 +129,8 @@ class _Recurrently(Neuron):
     base: ClassVar[Any]  # the neuron inside
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         refuse_parallel(self, self)
+        super().__post_init__()
         if isinstance(self.kernel_size, list):
             object.__setattr__(self, "kernel_size", tuple(self.kernel_size))
         inner = self.base(**{f.name: getattr(self, f.name) for f in fields(self.base)})
