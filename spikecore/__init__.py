@@ -18,7 +18,7 @@ def _homes():
     return {name: home for _, home, _, _, _, name in lines}
 
 
-_HOMES = {**_homes(), "engines": __name__}  # the package, which is as callable as the function: see its docstring
+_HOMES = {**_homes(), "engines": __name__, "export": __name__}  # packages that are as callable as the functions
 
 __all__ = ["__version__", *_HOMES]
 

@@ -140,5 +140,8 @@ from spikecore.api.training.optimizers import Group as Group
 from spikecore.api.training.optimizers import RMSprop as RMSprop
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch
+from spikecore.export.errors import ExportError as ExportError
+from spikecore.export.front import Exported as Exported
+from spikecore.export.front import export as export
 
 __version__: str

@@ -1,0 +1,23 @@
+"""Trained networks as programs and files that run without this library. ``sc.export(model, path, to="c")`` writes one.
+
+The package and that function bear one name, and importing a subpackage puts the package in the function's place: so the
+package itself is callable.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+from spikecore.export.errors import ExportError as ExportError
+from spikecore.export.front import Exported as Exported
+from spikecore.export.front import export as _export
+
+
+class _Export(types.ModuleType):
+    def __call__(self, *arguments: Any, **options: Any) -> Exported:
+        return _export(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Export

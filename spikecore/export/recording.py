@@ -1,0 +1,230 @@
+"""``step_graph``: one step of a model as a ``StepGraph``, recorded while the NumPy engine runs it.
+
+The words of the NumPy engine send each call that has a ``Var`` among its arguments to the Var's tape. Here the tape is
+a ``Recorder``, and input and states are Vars; everything else (weights, time constants) is an array already, so that
+what depends on weights alone is computed once, here, and is a constant of the graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Tuple, cast
+
+import numpy as np
+
+from spikecore.api.core.layer import Layer, Params, Pass, Result, ShapeError, layer_name, shapes_of
+from spikecore.api.core.lowering import Alone, Stage
+from spikecore.api.core.tree import State, Tree, flatten, leaves, rebuild
+from spikecore.api.layers.containers import Container, walk
+from spikecore.api.neurons.stepper import one_step
+from spikecore.api.training.executor import fitting
+from spikecore.api.training.model import Model
+from spikecore.engines.numpy.engine import NumpyEngine
+from spikecore.engines.numpy.tape import Tape, Var
+from spikecore.export.errors import ExportError
+from spikecore.export.simplify import simplified
+from spikecore.export.step_graph import Node, StepGraph, StepState, Value
+
+STEPS = 3  # a layer that knows which step it is shows by the third at the latest: most differ from the first on
+
+
+def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> StepGraph:
+    """Record one time step of a model.
+
+    Args:
+        model: a model with weights.
+        batch_size: samples of a step, >= 1.
+        dtype: floating-point type of the step, "float32" or "float64".
+
+    Returns:
+        the graph. It has been compared with the model: some steps of random input give the same.
+
+    Raises:
+        ExportError: the model has no weights yet; or a layer cannot run a step by itself, e.g. one that takes whole
+            sequences, draws random numbers, or does something else at every step.
+    """
+    if model.input_shape is None:
+        raise ExportError("the model has no weights yet: call it on data, or pass input_shape=")
+    shape, network = tuple(model.input_shape), model.network
+    like, held = shapes_of(network, shape), model.executor.state()
+    engine = Recording(dtype)
+    params, buffers = (_arrays(fitting(part, held[part], getattr(like, part)), dtype) for part in ("params", "buffers"))
+    recorder = Recorder(engine)
+    x = recorder.value(np.zeros((batch_size, *shape), dtype))
+    run = Step(engine, path="", recorder=recorder)
+    try:
+        result = network.run(run, params, buffers, None, engine.xp.expand_dims(x, axis=0))
+        output = engine.xp.reshape(result.outputs, result.outputs.shape[1:])
+    except ExportError:
+        raise
+    except (ShapeError, TypeError, ValueError, NotImplementedError) as error:
+        where = recorder.where or layer_name(network)
+        raise ExportError(f"{where} cannot run one step by itself: {error}") from error
+    graph = recorder.graph(network, x, output, result.state)
+    _compare(graph, network, params, buffers)
+    return graph
+
+
+def _arrays(tree: Any, dtype: str) -> Any:
+    return rebuild(tree, iter([np.asarray(leaf, dtype) for _, leaf in leaves(tree)]))
+
+
+def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) -> None:
+    """Refuse a graph that does not give what the network gives."""
+    engine, random = NumpyEngine(graph.dtype, fused=False), np.random.default_rng(0)
+    x = random.random((STEPS, *graph.shapes[graph.x]), dtype="float32").astype(graph.dtype) * 2
+    whole = network.run(Pass(engine, steps=None), params, buffers, None, x)
+    states, parts = graph.rest(), []
+    for row in x:
+        y, states = graph.step(row, states)
+        parts.append(y)
+    expected = np.broadcast_to(whole.outputs, (STEPS, *whole.outputs.shape[1:]))
+    after = flatten(whole.state)
+    pairs = [("its output", np.stack(parts), expected)]
+    pairs += [(f"its state {s.name}", found, np.asarray(after[s.name])) for s, found in zip(graph.states, states)]
+    for what, found, wanted in pairs:
+        if not np.allclose(found, wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
+            raise ExportError(
+                f"{layer_name(network)} does something else at every step: after {STEPS} steps {what} is not that of a "
+                "step repeated. A target repeats one step, so every layer must do the same at each"
+            )
+
+
+class Recording(NumpyEngine):
+    """The NumPy engine for one step: its time loop is a single step, and each layer is a stage that says its name."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype, fused=False)
+
+    def lower(self, network: Container) -> Tuple[Stage, ...]:
+        return tuple(Said(name, layer) for name, layer in network.children())
+
+    def scan(self, stepper: Any, params: Any, state: Any, inputs: Any, **options: Any) -> Any:
+        y, after = one_step(self, stepper, params, state, inputs[0, ...])
+        return self.xp.expand_dims(y, axis=0), State(), after
+
+    def to_numpy(self, x: Any) -> Any:
+        if type(x) is Var:
+            raise ExportError(
+                f"{cast(Recorder, x.tape).where} looks at the numbers that pass through it, which an export cannot"
+            )
+        return super().to_numpy(x)
+
+
+@dataclass(frozen=True)
+class Step(Pass):
+    """A pass of one step whose states are values of the graph."""
+
+    recorder: Any = None
+
+    def start(self, resting: Any) -> Any:
+        return self.recorder.state(self.path, resting)
+
+
+@dataclass(frozen=True)
+class Said(Alone):
+    """A layer by itself, which says its name while it runs."""
+
+    def run(self, run: Any, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
+        path = f"{run.path}.{self.name}" if run.path else self.name
+        with run.recorder.within(path, self.layer):
+            return super().run(run, params, buffers, state, x)
+
+
+class Recorder(Tape):
+    """Writes down each word that is applied to a value.
+
+    Args:
+        engine: what computes the words, so that shapes are known.
+    """
+
+    __slots__ = ("layer", "recorded", "states", "values")
+
+    def __init__(self, engine: Recording) -> None:
+        super().__init__(engine)
+        self.layer: Tuple[str, str] = "", ""
+        self.recorded: List[Node] = []
+        self.states: List[Tuple[str, Var, np.ndarray]] = []
+        self.values: Dict[Value, Any] = {}
+
+    @property
+    def where(self) -> str:
+        """The layer that runs, for messages."""
+        path, kind = self.layer
+        return f"layer {path} ({kind})" if path else kind
+
+    def within(self, path: str, layer: Layer) -> Any:
+        """A context in which a layer runs; after it, its container does."""
+        return _Within(self, (path, layer_name(layer)))
+
+    def value(self, array: Any) -> Var:
+        """A new value, e.g. the input."""
+        self.count += 1
+        self.values[Value(self.count)] = array
+        return Var(array, self, self.count)
+
+    def state(self, path: str, resting: Tree) -> Any:
+        """The states of a layer before the step, as values."""
+        return rebuild(resting, iter([self._state(path, name, leaf) for name, leaf in leaves(resting)]))
+
+    def _state(self, path: str, name: str, rest: Any) -> Var:
+        if type(rest) is Var:
+            raise ExportError(f"{self.where}: its state {name} at rest depends on the input, and has no constant start")
+        full = ".".join(part for part in (path, name) if part)
+        value = self.value(np.asarray(rest, self.engine.dtype))
+        self.states.append((full, value, np.asarray(rest, self.engine.dtype)))
+        return value
+
+    def apply(self, name: str, raw: Callable[..., Any], arguments: Tuple[Any, ...], options: Dict[str, Any]) -> Any:
+        out = raw(*(a.value if type(a) is Var else a for a in arguments), **options)
+        if name in ("zeros_like", "ones_like"):
+            return out  # a constant
+        result = self.value(out)
+        given = tuple(Value(a.slot) if type(a) is Var and a.slot else a for a in arguments)
+        self.recorded.append(Node(Value(self.count), name, given, options, *self.layer))
+        return result
+
+    def _end(self, found: Any) -> Value:
+        """A value that the step gives; an array that depends on no input becomes one."""
+        if type(found) is not Var or found.slot is None:
+            array = np.asarray(found.value if type(found) is Var else found)
+            found = self.apply("constant", lambda x: x, (array,), {})
+        return Value(found.slot)
+
+    def graph(self, network: Layer, x: Var, output: Any, after: Tree) -> StepGraph:
+        """What has been written down, simplified."""
+        names, final = [name for name, _, _ in self.states], flatten(after)
+        if set(names) != set(final):
+            raise ExportError(f"{layer_name(network)}: the states after a step are {tuple(final)}, expected {names}")
+        ends = [self._end(each) for each in (output, *(final[name] for name in names))]
+        states = [
+            StepState(name, Value(before.slot or 0), end, rest)
+            for (name, before, rest), end in zip(self.states, ends[1:])
+        ]
+        layers = tuple((path, layer_name(layer)) for path, layer in walk(network))
+        return simplified(
+            StepGraph(
+                Value(x.slot or 0),
+                ends[0],
+                tuple(states),
+                tuple(self.recorded),
+                {value: tuple(array.shape) for value, array in self.values.items()},
+                {value: str(array.dtype) for value, array in self.values.items()},
+                layers,
+                self.engine.dtype,
+            )
+        )
+
+
+class _Within:
+    """The context of ``Recorder.within``; where an error leaves it, the recorder still says the layer."""
+
+    def __init__(self, recorder: Recorder, layer: Tuple[str, str]) -> None:
+        self.recorder, self.layer, self.outer = recorder, layer, recorder.layer
+
+    def __enter__(self) -> None:
+        self.recorder.layer = self.layer
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is None:
+            self.recorder.layer = self.outer

@@ -1,0 +1,96 @@
+"""One step of a network as a graph of words: what every writer reads."""
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.core.tree import flatten
+from spikecore.export.recording import step_graph
+from tests.conformance import cases
+
+STEPS = 8
+CASES = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS]
+WHOLE = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"
+
+
+def run(graph, x):
+    states, outputs = graph.rest(), []
+    for row in x:
+        y, states = graph.step(row, states)
+        outputs.append(y)
+    return np.stack(outputs), dict(zip([state.name for state in graph.states], states))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.name.startswith(WHOLE)], ids=repr)
+def test_a_graph_gives_what_the_network_gives(case):
+    model = sc.Model(case.layer, sc.get_engine("numpy", fused=False), input_shape=case.shape)
+    x = np.random.default_rng(1).random((STEPS, 2, *case.shape), dtype="float32") * 2
+    found, states = run(step_graph(model, batch_size=2), x)
+    expected = model(x)
+    close = {"rtol": 1e-5, "atol": 1e-6} if getattr(case.layer, "parallel", False) else {"rtol": 0}  # other sums
+    np.testing.assert_allclose(found, np.broadcast_to(expected.spikes, found.shape), **close)
+    for name, state in flatten(expected.state).items():
+        np.testing.assert_allclose(states[name], state, **close)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name.startswith(WHOLE)], ids=repr)
+def test_a_layer_that_needs_whole_sequences_is_refused(case):
+    with pytest.raises(sc.ExportError, match="cannot run one step by itself"):
+        step_graph(sc.Model(case.layer, "numpy", input_shape=case.shape))
+
+
+class Counting(sc.Leaky):
+    """A neuron that keeps count outside of its state."""
+
+    steps = 0
+
+    def step(self, engine, params, state, x):
+        type(self).steps += 1
+        return super().step(engine, params, state, x * type(self).steps)
+
+
+def test_a_layer_that_does_something_else_at_every_step_is_refused():
+    with pytest.raises(sc.ExportError, match="does something else at every step"):
+        step_graph(sc.Model(Counting(), "numpy", input_shape=(3,)))
+
+
+class Looking(sc.Leaky):
+    """A neuron whose step branches on data."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, x if engine.to_numpy(x).sum() > 0 else -x)
+
+
+def test_a_layer_that_looks_at_numbers_is_refused_by_name():
+    with pytest.raises(sc.ExportError, match=r"layer 1 \(Looking\) looks at the numbers"):
+        step_graph(sc.Model(sc.Sequential(sc.Linear(3, 3), Looking()), "numpy", input_shape=(3,)))
+
+
+def test_a_model_without_weights_is_refused():
+    with pytest.raises(sc.ExportError, match="no weights yet"):
+        step_graph(sc.Model(sc.Sequential(sc.Flatten(), sc.Leaky()), "numpy"))
+
+
+def test_views_and_derivatives_leave_no_word():
+    net = sc.Sequential(sc.Flatten(), sc.Linear(6, 4, bias=False), sc.Leaky(reset_mechanism="none"))
+    graph = step_graph(sc.Model(net, "numpy", input_shape=(2, 3)))
+    assert [node.word for node in graph.nodes] == ["reshape", "linear", "multiply", "add", "subtract", "spike"]
+    assert [node.where for node in graph.nodes][1:3] == ["layer 1 (Linear)", "layer 2 (Leaky)"]
+    assert [state.name for state in graph.states] == ["2.mem"]
+
+
+def test_a_straight_through_estimator_is_its_value():
+    quant = sc.functional.quant.state_quant(num_bits=4)
+    graph = step_graph(sc.Model(sc.Leaky(state_quant=quant), "numpy", input_shape=(3,)))
+    subtracted = [node.arguments for node in graph.nodes if node.word == "subtract"]
+    assert all(a != b for a, b in subtracted)
+
+
+def test_the_graph_of_a_model_on_another_engine_is_the_same():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.manual_seed(0)
+    net = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=sc.learn(0.8)))
+    model = sc.Model(net, "torch", input_shape=(5,), seed=3)
+    x = np.random.default_rng(0).random((STEPS, 1, 5), dtype="float32")
+    found, _ = run(step_graph(model), x)
+    np.testing.assert_array_equal(found, model.to_engine("numpy")(x).spikes)
