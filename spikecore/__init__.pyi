@@ -32,6 +32,8 @@ from spikecore.api.core.ranks import RankLost as RankLost
 from spikecore.api.core.stream import Stream as Stream
 from spikecore.api.core.tree import Params as Params
 from spikecore.api.core.tree import State as State
+from spikecore.api.functional.quantisers import FixedPoint as FixedPoint
+from spikecore.api.functional.quantisers import ScaledInteger as ScaledInteger
 from spikecore.api.layers.adaptive_pooling import AdaptiveAvgPool1d as AdaptiveAvgPool1d
 from spikecore.api.layers.adaptive_pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from spikecore.api.layers.adaptive_pooling import AdaptiveMaxPool1d as AdaptiveMaxPool1d
@@ -60,6 +62,7 @@ from spikecore.api.layers.network import Output as Output
 from spikecore.api.layers.normalisation import BatchNorm1d as BatchNorm1d
 from spikecore.api.layers.normalisation import BatchNorm2d as BatchNorm2d
 from spikecore.api.layers.normalisation import BatchNorm3d as BatchNorm3d
+from spikecore.api.layers.quantized import Quantized as Quantized
 from spikecore.api.layers.resizing import Upsample as Upsample
 from spikecore.api.layers.resizing import ZeroPad1d as ZeroPad1d
 from spikecore.api.layers.resizing import ZeroPad2d as ZeroPad2d
@@ -111,6 +114,7 @@ from spikecore.api.neurons import MaskedPSN as MaskedPSN
 from spikecore.api.neurons import Membrane as Membrane
 from spikecore.api.neurons import Neuron as Neuron
 from spikecore.api.neurons import OneToOne as OneToOne
+from spikecore.api.neurons import QuantizedNeuron as QuantizedNeuron
 from spikecore.api.neurons import Recurrent as Recurrent
 from spikecore.api.neurons import Refractory as Refractory
 from spikecore.api.neurons import ResonateAndFire as ResonateAndFire
@@ -131,6 +135,7 @@ from spikecore.api.training.callbacks import EarlyStopping as EarlyStopping
 from spikecore.api.training.callbacks import Step as Step
 from spikecore.api.training.description import CheckpointError as CheckpointError
 from spikecore.api.training.fit import DivergedError as DivergedError
+from spikecore.api.training.fold import fold_batch_norm as fold_batch_norm
 from spikecore.api.training.load import load as load
 from spikecore.api.training.model import Model as Model
 from spikecore.api.training.optimizers import SGD as SGD
@@ -138,6 +143,9 @@ from spikecore.api.training.optimizers import Adam as Adam
 from spikecore.api.training.optimizers import AdamW as AdamW
 from spikecore.api.training.optimizers import Group as Group
 from spikecore.api.training.optimizers import RMSprop as RMSprop
+from spikecore.api.training.quantization_report import integers as integers
+from spikecore.api.training.quantization_report import quantization_report as quantization_report
+from spikecore.api.training.quantize import quantize as quantize
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch
 from spikecore.export.errors import ExportError as ExportError

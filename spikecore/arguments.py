@@ -411,6 +411,8 @@ CLASSES: Dict[str, Rule] = {
     **{name: _of_class(name, f"a {name}") for name in "Colormap Figure Model Sample Source StoredArray".split()},
     "Module": _of_class("Module", "an nn.Module"),
     "Stepper": _of_class("Stepper", "a neuron such as sc.Leaky(beta=0.9)"),
+    "Grid": _of_class("Grid", "a grid such as spikecore.ScaledInteger(8)"),
+    "FixedPoint": _of_class("FixedPoint", "a spikecore.FixedPoint"),
     "Initialiser": _of_class("Initialiser", "an initialiser such as spikecore.init.orthogonal()"),
     "Report": Rule(lambda value: hasattr(value, "rows"), "a report of sc.verify"),
     "ConversionReport": Rule(lambda value: hasattr(value, "num_steps"), "a report of Conversion.report"),

@@ -48,7 +48,10 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
     "callable": (*NUMBERLESS, 3, NAN, True),
     "layer": (*NUMBERLESS, 3, True, sc.Leaky),
     "surrogate": (*NUMBERLESS, "atan", 3, True, sc.surrogate.atan),
-    "quant": (*FOREIGN, "nonsense", 3, True, functional.quant.state_quant),
+    "quant": (*FOREIGN, "nonsense", 3, True, functional.quant.state_quant, sc.ScaledInteger()),
+    "grid": (*FOREIGN, "nonsense", 3, True, sc.FixedPoint, functional.quant.state_quant()),
+    "bits": (*FOREIGN, "nonsense", 2.5, NAN, True, [3, 4], HUGE, 0, -1, 1, 25, sc.ScaledInteger()),
+    "scale": (*NUMBERLESS, "largest", NAN, INF, True, HUGE, 0, -0.5, 0.3, (0.5, 0.25), 2.0**-50),
     "model": (*NUMBERLESS, 3, True),
     "path": (NOTHING, 1j, ["a"], {"a": 1}, None, 3, 2.5, NAN, True),
     "engine": (*FOREIGN, "nonsense", 3, NAN, True),
@@ -90,6 +93,8 @@ ANNOTATIONS = {
     **{"Size": "size", "Count": "int", "Bytes": "bytes"},
     **{name: "layer" for name in ("Layer", "Stepper", "Stateless")},
     "Surrogate": "surrogate",
+    **{"Grid": "grid", "FixedPoint": "grid", "Union[None, int, FixedPoint]": "bits"},
+    **{"Union[Scale, float, Tuple[float, ...]]": "scale", "How": "word", "Subject": "model"},
     "Sizes": "sizes",
     "PathLike": "path",
     "np.ndarray": "array",
@@ -201,7 +206,9 @@ NONSENSE["metric"] = (NOTHING, 3, NAN, 1j, True, "nonsense", [3], {"a": 3}, sc.A
 NONSENSE["betas"] = (*NUMBERLESS, 0.5, (0.9,), (0.9, 1.5), (-0.1, 0.9), (NAN, 0.9), ("0.9", 0.9), (0.9, 0.9, 0.9))
 
 #: Whole numbers that may be negative.
-SIGNED = "batch_index axis time_axis sample_axis start_dim end_dim start stop seed on_target off_target idx".split()
+SIGNED = (
+    "fraction batch_index axis time_axis sample_axis start_dim end_dim start stop seed on_target off_target idx".split()
+)
 #: Values that are no nonsense for parameters of these names.
 ALSO = {
     "K": (None,),
@@ -418,6 +425,7 @@ def maps(axes: int) -> Dict[str, Any]:
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
+    "spikecore.integers": {"model": lambda: sc.quantize(model())},
     "spikecore.Group": {"match": "*", "lr": 0.1},
     "spikecore.Torch": {"module": lambda: convolution(2)},
     "spikecore.Lapicque": {"beta": 0.9},

@@ -20,6 +20,7 @@ from spikecore import functional, schedule, surrogate  # noqa: E402
 from spikecore.api.core.initialisers import Initialiser  # noqa: E402
 from spikecore.api.core.layer import Key  # noqa: E402
 from spikecore.api.core.parameters import param_fields  # noqa: E402
+from spikecore.api.functional.quantisers import Grid  # noqa: E402
 from spikecore.api.training.optimizers import Optimizer  # noqa: E402
 from spikecore.arguments import hints_of  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
@@ -39,7 +40,8 @@ GROUPS = {
     "initialisers": kinds.named(Initialiser),
     "optimizers": kinds.named(Optimizer),
     "schedules": kinds.named(object, schedule),
-    "quantisation": {"state_quant": functional.quant.state_quant},
+    "quantisation": {name: getattr(functional.quant, name) for name in ("state_quant", "FixedPoint")},
+    "grids": kinds.named(Grid),
     "early stopping": {"EarlyStopping": sc.EarlyStopping},
 }
 
@@ -98,6 +100,8 @@ NEEDED = {  # what a class cannot do without
     "Linear": {"in_features": 4, "out_features": 3},
     "LinearLeaky": {"in_features": 4, "out_features": 3},
     **dict.fromkeys(("RLeaky", "RSynaptic"), {"linear_features": 4}),
+    "Quantized": {"layer": LINEAR},
+    "QuantizedNeuron": {"neuron": "Leaky"},
     "Recurrent": {"neuron": "Leaky", "connection": LINEAR},
     "Refractory": {"neuron": "Leaky"},
     "Residual": {"body": "Leaky"},
@@ -149,6 +153,18 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "MaxPool1d": LINES + SIZES,
     "MaxPool2d": PLANES + SIZES,
     **dict.fromkeys(("RLeaky", "RSynaptic"), RECURRENT),
+    "Quantized": [
+        {"weight_quant": {"kind": "ScaledInteger", "bits": 4, "scale": "learned"}},
+        {"weight_quant": {"kind": "FixedPoint", "bits": 4, "fraction": 3}},
+        {"bias_quant": {"kind": "ScaledInteger"}},
+        {"input_quant": {"kind": "FixedPoint"}},
+        {"output_quant": {"kind": "FixedPoint", "bits": 12}},
+    ],
+    "QuantizedNeuron": [
+        {"param_quant": {"kind": "ScaledInteger", "bits": 6}},
+        {"neuron": "Izhikevich", "state_quant": {"kind": "FixedPoint", "fraction": 6}},
+        {"neuron": {"kind": "Leaky", "state_quant": {"kind": "FixedPoint"}}},
+    ],
     "Recurrent": [
         {"connection": "OneToOne"},
         {"neuron": {"kind": "ALIF", "adaptation": 0.5}},
@@ -176,6 +192,11 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "mse_temporal_loss": [
         *LABELS, {"on_target": 1}, {"off_target": 1}, {"target_is_time": True}, {"tolerance": 1},
         {"multi_spike": True, "on_target": [0, 1], "off_target": [1, 2]},
+    ],
+    "FixedPoint": [{"bits": 12}, {"fraction": 4}, {"signed": False}],
+    "ScaledInteger": [
+        {"bits": 2}, {"per": "channel"}, {"scale": "learned"}, {"scale": 0.25}, {"per": "channel", "scale": [0.5] * 4},
+        {"power_of_two": False, "scale": 0.3}, {"narrow": False},
     ],
     "state_quant": [
         {"num_bits": 4}, {"uniform": False}, {"uniform": False, "thr_centered": False}, {"threshold": 0.5},
@@ -265,9 +286,10 @@ def test_every_option_of_every_class_has_a_case(group):
 # ---- what a table means, said once more in Python ------------------------------------------------------------------
 
 PARTS = {
-    **dict.fromkeys(("neuron", "connection", "body", "shortcut", "query", "key", "value", "gate"), sc),
+    **dict.fromkeys(("neuron", "connection", "body", "shortcut", "query", "key", "value", "gate", "layer"), sc),
     "surrogate": surrogate,
-    "state_quant": functional.quant,
+    **dict.fromkeys(("state_quant", "weight_quant", "bias_quant", "input_quant", "output_quant"), functional.quant),
+    "param_quant": functional.quant,
 }
 
 
@@ -370,6 +392,13 @@ def test_state_quantisation(read, table):
     """D1."""
     run = read([LINEAR, {"kind": "Leaky", "state_quant": table}, *readout(4)])
     assert run.network.make().layers[1].state_quant == made(table, functional.quant)
+    trained(run)
+
+
+@each("grids")
+def test_grids(read, table):
+    run = read([{"kind": "Quantized", "layer": LINEAR, "weight_quant": table}, "Leaky", *readout(4)])
+    assert run.network.make().layers[0].weight_quant == made(table, functional.quant)
     trained(run)
 
 

@@ -43,7 +43,7 @@ from spikecore.api import functional, spikegen
 from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.parameters import Learn, Param, learn, learn_tau
-from spikecore.api.functional import quant
+from spikecore.api.functional import quant, quantisers
 from spikecore.api.functional.metrics import NAMED, OWN
 from spikecore.api.neurons.membrane import Quantiser
 from spikecore.api.surrogate import Surrogate
@@ -287,7 +287,10 @@ TYPES: Dict[Any, Any] = {
 }
 TYPES[Initialiser] = tagged(named(Initialiser))
 TYPES[Surrogate] = tagged(named(Surrogate))
-TYPES[Quantiser] = tagged({"state_quant": quant.state_quant}, default="state_quant")
+_FIXED = {"FixedPoint": quantisers.FixedPoint}
+TYPES[Quantiser] = tagged({"state_quant": quant.state_quant, **_FIXED}, default="state_quant")
+TYPES[quantisers.FixedPoint] = tagged(_FIXED, default="FixedPoint")
+TYPES[quantisers.Grid] = tagged(named(quantisers.Grid), default="ScaledInteger")
 
 _LAYERS = named(Layer)
 LAYER_MODELS = tuple(

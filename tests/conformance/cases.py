@@ -149,6 +149,14 @@ FAMILY = [  # every other neuron: engines agree, laws hold, finite differences; 
     Case(
         "TernaryLeaky", sc.TernaryLeaky(beta=sc.learn(0.7), threshold=sc.learn(0.8), graded_spikes_factor=sc.learn(2.0))
     ),
+    Case(
+        "QuantizedNeuron",
+        sc.QuantizedNeuron(
+            sc.Synaptic(alpha=sc.learn(0.5, per="neuron"), beta=sc.learn(0.7), state_quant=sc.FixedPoint(8, 4)),
+            sc.ScaledInteger(6),
+        ),
+    ),
+    Case("QuantizedNeuron-states", sc.QuantizedNeuron(sc.LI(beta=sc.learn(0.8)), None, sc.FixedPoint(7, 3))),
     Case("SigmaDelta", sc.SigmaDelta(threshold=sc.learn(0.8), bias=sc.learn(0.1, per="neuron"), activation="tanh")),
 ]
 VARIANTS = [  # other options of these, against NumPy and finite differences alone
@@ -234,6 +242,25 @@ LAYERS = [
     Case("HeadSum", sc.HeadSum(2), (4, 3)),
     Case("HeadSum-maps", sc.HeadSum(3), (6, 2, 3)),
     Case("PositionSum", sc.PositionSum(), (3, 2, 4)),
+    Case("Quantized", sc.Quantized(sc.Linear(5, 3), sc.ScaledInteger(4), sc.ScaledInteger(5), sc.FixedPoint(6, 3))),
+    Case("Quantized-ternary", sc.Quantized(sc.Linear(5, 3), sc.ScaledInteger(2, power_of_two=False))),
+    Case("Quantized-learned", sc.Quantized(sc.Linear(5, 3), sc.ScaledInteger(3, scale="learned", power_of_two=False))),
+    Case(
+        "Quantized-channels",
+        sc.Quantized(sc.Conv2d(2, 4, 2, groups=2), sc.ScaledInteger(3, "channel", "learned", narrow=False)),
+        (2, 3, 3),
+    ),
+    Case(
+        "Quantized-transposed",
+        sc.Quantized(
+            sc.ConvTranspose1d(2, 3, 2),
+            sc.ScaledInteger(3, "channel", (0.25, 0.5, 0.125)),
+            sc.FixedPoint(4, 2),
+            output_quant=sc.FixedPoint(5, 3),
+        ),
+        (2, 4),
+    ),
+    Case("Quantized-graded", sc.Quantized(sc.GradedSpikes(3), sc.ScaledInteger(4, scale=0.25)), (3, 2)),
 ]
 DENSE = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(4, 3), sc.Leaky(threshold=sc.learn(0.5)))
 SPIKES = sc.Sequential(sc.Conv1d(4, 4, 1), sc.Leaky(threshold=0.3))

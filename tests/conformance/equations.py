@@ -93,6 +93,16 @@ def integrator(x, w):
     return loop(x, lambda i, mem: (0.7 * mem + i,) * 2, np.zeros_like(x[0]))
 
 
+def on_grids(x, w):
+    """0.8 in 4 bits is 6 eighths; the membrane has steps of a quarter, from -2 to 1.75."""
+
+    def step(i, mem):
+        now = 0.75 * mem + i
+        return now, 0.25 * np.clip(np.floor(4.0 * now + 0.5), -8.0, 7.0)
+
+    return loop(x, step, np.zeros_like(x[0]))
+
+
 def adaptive(x, w):
     def step(i, mem, a, fired):
         mem = 0.8 * mem + i - 0.5 * fired
@@ -364,6 +374,8 @@ CASES = [
     (sc.IF(), integrate, (5,), 1.0, ("reset) + x", "reset) * 0.9 + x")),
     (sc.IF(threshold=0.6, initial_mem=0.3), charged, (5,), 0.2, ("reset) + x", "reset) - 0.3 + x")),
     (sc.LI(beta=0.7), integrator, (5,), 1.0, ("return mem,", "return state.mem,")),
+    (sc.QuantizedNeuron(sc.LI(beta=0.8), sc.ScaledInteger(4), sc.FixedPoint(4, 2)), on_grids, (5,), 1.0,
+     ("self._stored(engine, after)", "after")),
     (sc.ALIF(beta=0.8, rho=0.9, adaptation=1.2, threshold=0.5), adaptive, (5,), 1.0, ("params.rho *", "")),
     (sc.Izhikevich(), izhikevich, (5,), 20.0, ("reset * params.d", "params.d")),
     (sc.Refractory(sc.Leaky(beta=0.8, threshold=0.5), 2), refractory, (5,), 1.0, ("wait - 1.0", "wait - 2.0")),

@@ -48,6 +48,10 @@ ELEMENTWISE = {
     "ResonateAndFire": sc.ResonateAndFire(beta=L(0.9), omega=L(0.7), threshold=0.4),
     "BalancedResonateAndFire": sc.BalancedResonateAndFire(omega=L(3.0), b_offset=0.5, dt=0.2, threshold=0.1),
     "SlidingPSN": sc.SlidingPSN(order=3, threshold=L(0.8), parallel=False),
+    "QuantizedNeuron": sc.QuantizedNeuron(
+        sc.Synaptic(alpha=L(0.5), beta=L(0.7), state_quant=sc.FixedPoint(9, 4)), sc.ScaledInteger(6)
+    ),
+    "QuantizedNeuron-states": sc.QuantizedNeuron(sc.CLIF(beta=L(0.6), threshold=0.7), None, sc.FixedPoint(9, 4)),
     "TsodyksMarkram": sc.TsodyksMarkram(U=L(0.3), facilitation=L(0.7), depression=0.9),
 }
 OTHERS = (  # no kernels, or only through others of this table

@@ -84,6 +84,45 @@ ORACLES = {  # what torch makes of one big batch x
     sc.HeadSum: lambda layer, p, x: torch.stack([part.sum(1) for part in x.chunk(layer.num_heads, 1)], 1),
     sc.PositionSum: lambda layer, p, x: x.flatten(2).sum(2).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)),
 }
+
+
+def grid(one, x, axis=0, learned=None):
+    """A quantiser as papers write it: the scale, the rounding with derivative one, and the bounds."""
+    lowest, highest = one.limits
+    if isinstance(one, sc.FixedPoint):
+        scale = torch.tensor(2.0**-one.fraction)
+    elif one.scale in ("max", "learned"):
+        others = [i for i in range(x.ndim) if not (one.per == "channel" and i == axis)]
+        shape = [n if i not in others else 1 for i, n in enumerate(x.shape)]
+        scale = x.abs().amax(others, keepdim=True) / highest if learned is None else learned.abs().reshape(shape)
+        if one.power_of_two:
+            exponent = torch.log2(scale.detach())
+            whole = 2.0 ** (exponent.ceil() if learned is None else exponent.round())
+            scale = whole + (0.0 if learned is None else scale - scale.detach())
+        if learned is not None:
+            share = (highest * x.numel() / learned.numel()) ** -0.5
+            scale = scale.detach() + share * (scale - scale.detach())
+    else:
+        scale = torch.tensor(one.scale).reshape(-1, *(1,) * (x.ndim - 1 - axis))
+    whole = torch.floor(x / scale + 0.5).detach()
+    inside = (whole >= lowest) & (whole <= highest)
+    through = x / scale + (whole - x / scale).detach()
+    return scale * torch.where(inside, through, whole.clamp(lowest, highest))
+
+
+def quantized(layer, p, x):
+    inner, axis = layer.layer, layer.channel_axis
+    own = {
+        name: value if grid_ is None else grid(grid_, value, axis, p.get(f"{name}_scale"))
+        for name, value in p.items()
+        if not name.endswith("_scale")
+        for grid_ in [layer.bias_quant if name == "bias" else layer.weight_quant]
+    }
+    y = ORACLES[type(inner)](inner, own, x if layer.input_quant is None else grid(layer.input_quant, x))
+    return y if layer.output_quant is None else grid(layer.output_quant, y)
+
+
+ORACLES[sc.Quantized] = quantized
 LAYERS = [case for case in cases.LAYERS if type(case.layer) in ORACLES]
 
 

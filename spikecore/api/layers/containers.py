@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterator, List, Literal, Optional, Tuple, get_args
 
 from spikecore.api.core.engine import Engine
@@ -360,6 +360,20 @@ def check_engine(network: Layer, engine: Any) -> None:
             layer.check_engine(engine)
         except TypeError as error:
             raise TypeError(f"layer {name}: {error}" if name else str(error)) from None
+
+
+def with_children(container: Container, children: Dict[str, Layer]) -> Container:
+    """The same container with other children of the same names.
+
+    Raises:
+        TypeError: its children are not its fields, so that they cannot be replaced.
+    """
+    if isinstance(container, Listed):
+        others = {f.name: getattr(container, f.name) for f in fields(container) if f.name != "layers"}
+        return type(container)(*children.values(), **others)
+    if is_dataclass(container) and set(children) <= {f.name for f in fields(container)}:
+        return replace(container, **children)  # type: ignore[type-var]
+    raise TypeError(f"{layer_name(container)} is a container whose layers cannot be replaced: they are not its fields")
 
 
 def walk(network: Layer, path: str = "") -> Iterator[Tuple[str, Layer]]:

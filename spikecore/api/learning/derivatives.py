@@ -110,7 +110,7 @@ def check_elementwise(engine: Any, where: str, neuron: Stepper, fields: Params, 
         f"layer {where} ({type(neuron).__name__}) is not elementwise, so it has no eligibility per neuron: use "
         "learning='rtrl' (backprop.rtrl), which is exact for any network, or BPTT"
     )
-    if type(neuron).project is not Stepper.project:  # the neuron has weights for its input
+    if neuron.projects:
         raise ValueError(refusal)
     rest = neuron.rest(engine, fields, x)
     narrow = any(value.ndim >= x.ndim for _, value in arrays_of(fields))

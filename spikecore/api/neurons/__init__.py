@@ -29,6 +29,7 @@ from spikecore.api.neurons.parametric import PLIF as PLIF
 from spikecore.api.neurons.psn import PSN as PSN
 from spikecore.api.neurons.psn import MaskedPSN as MaskedPSN
 from spikecore.api.neurons.psn import SlidingPSN as SlidingPSN
+from spikecore.api.neurons.quantized import QuantizedNeuron as QuantizedNeuron
 from spikecore.api.neurons.recurrent import OneToOne as OneToOne
 from spikecore.api.neurons.recurrent import Recurrent as Recurrent
 from spikecore.api.neurons.recurrent import RLeaky as RLeaky

@@ -44,12 +44,17 @@ class Stepper(Layer):
         if {"run", "over_time"} & set(vars(cls)):
             cls.scans = False
 
+    @property
+    def projects(self) -> bool:
+        """Whether it has weights for its input: ``project`` is not the identity."""
+        return type(self).project is not Stepper.project
+
     def project(self, engine: Engine, params: Params, x: Array) -> Any:
         """The part of the update that depends on the input alone, once over time and batch."""
         return x
 
     def entering(self, engine: Engine, params: Params, x: Array) -> Any:
-        if type(self).project is Stepper.project:
+        if not self.projects:
             return x
         return self.project(engine, params, engine.xp.expand_dims(x, axis=0))[0, ...]
 
@@ -169,7 +174,8 @@ def noisy(neuron: Any, run: Pass, current: Any, resting: State) -> Tuple[Noisy, 
         ValueError: no random key, or a neuron whose membrane is not shaped like its input.
     """
     if run.key is None:
-        raise ValueError(f"{type(neuron.surrogate).__name__}: training without a random key; pass key=Key((seed,))")
+        kind = type(neuron.core[0].surrogate).__name__
+        raise ValueError(f"{kind}: training without a random key; pass key=Key((seed,))")
     if any(tuple(part.shape) != tuple(current.shape[1:]) for part in resting.values()):
         raise ValueError(f"{type(neuron).__name__}: no stochastic surrogate, its states are not shaped like its input")
     engine, xp = run.engine, run.engine.xp

@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.core.host import host
-from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Shape, Tree, layer_name, shapes_of
-from spikecore.api.core.tree import flatten, map_leaves, unflatten
+from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, Shape, layer_name, shapes_of
+from spikecore.api.core.tree import flatten
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.containers import Branches, Container, Sequential
 from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed
+from spikecore.api.training.visiting import WHOLE, Visitor, weights_of
 from spikecore.arguments import ArrayLike, Checked, Size, checked
 from spikecore.printing import columns
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)
 SUMS = (HeadSum, PositionSum)
-WHOLE = "(the network)"
 
 
 @dataclass(frozen=True)
@@ -149,48 +150,26 @@ def activity(
     values, steps = Feed(num_steps, encoder)(engine, inputs, model.input_shape, Key((model.seed, "call")))
     passes = values.shape[0] if values.ndim == inputs.ndim else 1
     model.build(tuple(values.shape[2:]))
-    like, state = shapes_of(model.network, tuple(values.shape[2:])), model.state()
-    params = map_leaves(engine.asarray, unflatten(state["params"], like.params))
-    buffers = map_leaves(engine.asarray, unflatten(state["buffers"], like.buffers))
+    params, buffers = weights_of(model, engine)
     notes = _Notes(engine, energy, values.shape[1], passes)
     notes.visit(Pass(engine, steps), model.network, params, buffers, values)
     rows = tuple(notes.firing), tuple(notes.synapses)
     return Activity(*rows, steps or values.shape[0], tuple(notes.uncounted), passes)
 
 
-class _Notes:
+class _Notes(Visitor):
     """Runs a network layer by layer and collects each layer's activity."""
 
     def __init__(self, engine: Any, energy: Energy, batch: int, passes: int) -> None:
-        self.engine, self.energy, self.batch, self.passes = engine, energy, batch, passes
+        super().__init__(engine)
+        self.energy, self.batch, self.passes = energy, batch, passes
         self.firing: List[Firing] = []
         self.synapses: List[Synapses] = []
         self.uncounted: List[str] = []
 
-    def visit(self, run: Pass, layer: Layer, params: Params, buffers: Tree, x: Any) -> Any:
-        """Run a layer on x (time or 1, batch, ...); return its output."""
-        if not isinstance(layer, Container):
-            y = layer.run(run, params, buffers, None, x).outputs
-            self.note(run.path, layer, params, x, y)
-            return y
-        if not isinstance(layer, (Sequential, Branches)):
-            raise TypeError(
-                f"activity: the inside of {layer_name(layer)} is unknown; use Sequential or what merges"
-                " branches, such as Residual, Concat or attention"
-            )
-        parts = {}
-        for name, child in layer.children():
-            y = self.visit(run.child(name), child, params[name], buffers.get(name, EMPTY), x)
-            parts[name] = y
-            x = y if isinstance(layer, Sequential) else x
-        if isinstance(layer, Sequential):
-            return x
-        self._note_products(run.path or WHOLE, layer, layer.products(self.engine.xp, parts, before=2))
-        return layer.merge(self.engine.xp, x, parts, before=2)
-
-    def note(self, path: str, layer: Layer, params: Params, x: Any, y: Any) -> None:
+    def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
         """Collect one layer's firing and operations."""
-        name = path or WHOLE
+        name, y = path or WHOLE, result.outputs
         if isinstance(layer, Stepper):
             if layer.spiking:
                 self._note_firing(name, layer, y)
@@ -222,7 +201,7 @@ class _Notes:
         dense_energy = dense * self.energy.multiply_accumulate
         self.synapses.append(Synapses(name, layer_name(layer), synops, dense, binary, synops * each, dense_energy))
 
-    def _note_products(self, name: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:
+    def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:
         """Collect the operations of matrix products whose factors both come from the input."""
         xp, synops, energy, dense, accumulates = self.engine.xp, 0.0, 0.0, 0, True
         for a, b in products:
@@ -234,7 +213,7 @@ class _Notes:
             dense += _multiplied(a, b) * self.passes
         if products:
             dense_energy = dense * self.energy.multiply_accumulate
-            row = Synapses(name, layer_name(layer), synops, dense, accumulates, energy, dense_energy)
+            row = Synapses(path, layer_name(layer), synops, dense, accumulates, energy, dense_energy)
             self.synapses.append(row)
 
     def _is_binary(self, x: Any) -> bool:
@@ -259,6 +238,7 @@ def operations(network: Layer, shape: Shape) -> int:
         shape: shape of one sample.
     """
     engine = host()
+    network = network.layer if isinstance(network, Quantized) else network
     if isinstance(network, CONVOLUTIONS):  # all channels of a group are alike: one of them is counted
         groups = network.groups
         one = replace(network, in_channels=groups)
@@ -279,6 +259,7 @@ def operations(network: Layer, shape: Shape) -> int:
 
 def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
     """The number of products of a weight with a one in ``active`` (time, batch, ...); None without connections."""
+    layer = layer.layer if isinstance(layer, Quantized) else layer
     if isinstance(layer, (Linear, OneToOne, *SUMS)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
         return _total(engine, active) * fan_out

@@ -19,7 +19,7 @@ from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Fixed, Learn, learn, learn_tau
-from spikecore.api.functional import quant
+from spikecore.api.functional import quant, quantisers
 from spikecore.api.layers import (
     adaptive_pooling,
     arrangement,
@@ -28,6 +28,7 @@ from spikecore.api.layers import (
     joins,
     linear,
     normalisation,
+    quantized,
     resizing,
     sample_normalisation,
     spatial,
@@ -46,7 +47,15 @@ class CheckpointError(ValueError):
 
 def known_classes() -> Dict[str, Type[Any]]:
     """The library's own layers, surrogates and optimisers by name."""
-    bases = (Layer, surrogate.Surrogate, optimizers.Optimizer, optimizers.Group, Initialiser, quant.state_quant)
+    bases = (
+        Layer,
+        surrogate.Surrogate,
+        optimizers.Optimizer,
+        optimizers.Group,
+        Initialiser,
+        quant.state_quant,
+        quantisers.Grid,
+    )
     modules = (
         adaptive_pooling,
         arrangement,
@@ -60,6 +69,8 @@ def known_classes() -> Dict[str, Type[Any]]:
         normalisation,
         optimizers,
         quant,
+        quantisers,
+        quantized,
         resizing,
         sample_normalisation,
         spatial,

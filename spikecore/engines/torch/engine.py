@@ -18,6 +18,7 @@ from spikecore.api.core.sizes import check_steps, is_whole
 from spikecore.api.core.tree import Params, State, leaves, map_leaves, rebuild
 from spikecore.api.layers.containers import Container, Sequential, stages_of
 from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
 from spikecore.api.neurons.stepper import Stepper
@@ -363,7 +364,7 @@ class TorchEngine(Lowers, Engine):
 def _in_half(layer: Any, precision: str) -> str:
     """For ``explain``: which of a layer's products are in half precision."""
     if isinstance(layer, Stepper):
-        projects = type(layer).project is not Stepper.project
-        return f"; the product with its input in {precision}, its steps in float32" * projects
+        return f"; the product with its input in {precision}, its steps in float32" * layer.projects
+    layer = layer.layer if isinstance(layer, Quantized) else layer
     convolutions = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)
     return f"; its product in {precision}" * isinstance(layer, (Linear, *convolutions))

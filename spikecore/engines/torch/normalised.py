@@ -130,7 +130,7 @@ def _is_line(layer: Any) -> bool:
 
 def _takes(layer: Any) -> bool:
     """Whether a neuron's kernel has the loop over time inside, and reads the input as it is."""
-    plain = isinstance(layer, Stepper) and layer.scans and type(layer).project is Stepper.project
+    plain = isinstance(layer, Stepper) and layer.scans and not layer.projects
     return plain and not layer.parallel and _has_hash(layer) and elementwise_part(layer) is None
 
 

@@ -19,6 +19,7 @@ from spikecore.api.layers.adaptive_pooling import (
 from spikecore.api.layers.containers import Residual, Sequential
 from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Identity, Linear
 from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import AvgPool1d, AvgPool2d, Conv1d, Conv2d, MaxPool1d, MaxPool2d
 from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d
 from spikecore.api.neurons.recurrent import OneToOne
@@ -153,6 +154,13 @@ def _one_to_one(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Si
     return plan.affine(given, 0.0, layer.prepare(plan.engine, params).V, 1.0, 0.0)
 
 
+def _quantized(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
+    inner = layer.layer
+    if type(inner) not in ADDERS or layer.input_quant is not None or layer.output_quant is not None:
+        raise NoKernel(f"{layer!r} has no kernel for a single step: of its grids, only those of weights and bias have")
+    return ADDERS[type(inner)](plan, inner, layer.prepare(plan.engine, params), buffers, given)
+
+
 def _as_it_is(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:
     return given  # a Dropout drops nothing except in training
 
@@ -181,6 +189,7 @@ ADDERS: Dict[type, Callable[..., Signal]] = {
     **{kind: _batch_norm for kind in (ThresholdDependentBatchNorm1d, ThresholdDependentBatchNorm2d)},
     GradedSpikes: _graded,
     OneToOne: _one_to_one,
+    Quantized: _quantized,
     **{kind: _as_it_is for kind in (Dropout, Identity)},
     Flatten: _flatten,
 }

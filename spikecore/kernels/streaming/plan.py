@@ -10,7 +10,6 @@ import numpy as np
 
 from spikecore.api.core.layer import Layer, Params, Shape, layer_name
 from spikecore.api.core.tree import flatten
-from spikecore.api.neurons.stepper import Stepper
 from spikecore.kernels.recurrence import WEIGHT, Recurrence
 from spikecore.kernels.runtime.build import build_by_address
 from spikecore.kernels.select import Terms, kernels_or_reason
@@ -135,7 +134,7 @@ class Plan:
             NoKernel: the neuron has none.
         """
         spelled, where = getattr(layer, "recurrent", layer), named(path, layer)
-        if not spelled.scans or type(spelled).project is not Stepper.project:
+        if not spelled.scans or spelled.projects:
             raise NoKernel(f"{where} computes more than a step from its input")
         shape, whole, dtype = given.shape, given.value.shape, self.engine.dtype
         prepared = spelled.prepare(self.engine, params)

@@ -1,0 +1,118 @@
+"""A connection whose weights, bias, input and output are on grids of integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional, Tuple
+
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.host import float64, host
+from spikecore.api.core.layer import EMPTY, Init, Key, Params, Shape, Stateless, Tree, layer_name
+from spikecore.api.core.words import Array
+from spikecore.api.functional.quantisers import FixedPoint, Grid, ScaledInteger
+from spikecore.api.layers.transposed import _ConvTranspose
+
+BIAS, SCALE = "bias", "_scale"
+
+
+@dataclass(frozen=True)
+class Quantized(Stateless):
+    """A connection whose weights are integers times a scale: it trains them in floating point and computes with the
+    rounded ones.
+
+        y = q_out(layer(q_in(x)))   with q_w(weight) and q_b(bias) in the place of weight and bias
+
+    The gradients go through the rounding as if it were not there (straight-through estimator; see ``ScaledInteger``).
+    The parameters have the names and values of the layer inside, so weights that were trained without quantisation fit.
+
+    Args:
+        layer: ``Linear``, ``Conv1d``, ``Conv2d``, ``Conv3d``, ``ConvTranspose1d``, ``ConvTranspose2d``,
+            ``GradedSpikes`` or a learned ``OneToOne``: a layer without a state whose parameters are weights and a bias.
+        weight_quant: the grid of the weights; default ``ScaledInteger(8)``.
+        bias_quant: the grid of the bias; None, the default: full precision.
+        input_quant, output_quant: the grids of the input and of the output; None, the default: as they are. Spikes are
+            integers already; currents of an encoder, averages of a pooling layer and normalised values are not.
+
+    Raises:
+        TypeError: the layer has no parameters that are weights.
+        ValueError: ``bias_quant`` is given for a layer without a bias.
+
+    Source: Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
+    CVPR 2018.
+
+    Example:
+        >>> net = sc.Sequential(sc.Quantized(sc.Linear(64, 10), sc.ScaledInteger(4)), sc.Leaky(beta=0.875))
+    """
+
+    layer: Stateless
+    weight_quant: Grid = ScaledInteger()
+    bias_quant: Optional[Grid] = None
+    input_quant: Optional[FixedPoint] = None
+    output_quant: Optional[FixedPoint] = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layer, Stateless) or isinstance(self.layer, Quantized):
+            raise TypeError(f"Quantized: layer={self.layer!r} must be a connection such as sc.Linear(64, 10)")
+        if self.bias_quant is not None and not getattr(self.layer, "bias", False):
+            raise ValueError(f"Quantized: bias_quant={self.bias_quant!r} needs a layer with bias=True")
+        if isinstance(self.bias_quant, ScaledInteger) and self.bias_quant.per == "channel":
+            raise ValueError("Quantized: bias_quant needs per='tensor': a bias has one number per channel")
+
+    @property
+    def input_shape(self) -> Optional[Shape]:
+        return self.layer.input_shape
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the weight that runs over output channels."""
+        return 1 if isinstance(self.layer, _ConvTranspose) else 0
+
+    def grids(self, names: Any) -> Iterator[Tuple[str, Grid]]:
+        """The parameters among these names that are quantised, each with its grid."""
+        for name in names:
+            if name == BIAS and self.bias_quant is not None:
+                yield name, self.bias_quant
+            elif name != BIAS and not name.endswith(SCALE):
+                yield name, self.weight_quant
+
+    def init(self, key: Key, shape: Shape) -> Init:
+        first = self.layer.init(key, shape)
+        names = tuple(first.params)
+        if not any(name != BIAS for name in names) or len(first.buffers):
+            raise TypeError(
+                f"Quantized: {layer_name(self.layer)} has no weights, or running statistics besides them; quantise "
+                "connections such as sc.Linear or sc.Conv2d"
+            )
+        return first._replace(params=self.with_scales(first.params))
+
+    def with_scales(self, params: Params) -> Params:
+        """The parameters of the layer inside, as NumPy arrays, with the initial scales that are learned."""
+        engine, scales = host(), {}
+        for name, grid in self.grids(params):
+            if isinstance(grid, ScaledInteger) and grid.learns:
+                values = engine.asarray(float64(params[name]))
+                scales[name + SCALE] = engine.to_numpy(grid.first_scale(engine.xp, values, self.channel_axis))
+        return params.replace(**scales)
+
+    def prepare(self, engine: Engine, params: Params) -> Params:
+        """The layer's own parameters, on their grids."""
+        inner = self.layer.prepare(engine, Params({n: v for n, v in params.items() if not n.endswith(SCALE)}))
+        axis = self.channel_axis
+        return inner.replace(
+            **{
+                name: grid.quantised(engine, inner[name], axis, params.get(name + SCALE))
+                for name, grid in self.grids(inner)
+            }
+        )
+
+    def apply(self, engine: Engine, params: Params, buffers: Tree, x: Array, *, train: bool, key: Optional[Key]) -> Any:
+        return self._applied(engine, self.prepare(engine, params), x, train=train, key=key), buffers
+
+    def step(self, engine: Engine, params: Params, state: Any, x: Array) -> Tuple[Any, Any]:
+        y = self._applied(engine, params, engine.xp.expand_dims(x, axis=0), train=False, key=None)
+        return y[0, ...], state
+
+    def _applied(self, engine: Engine, prepared: Params, x: Any, **option: Any) -> Any:
+        x = x if self.input_quant is None else self.input_quant.apply(engine, x)
+        y, _ = self.layer.apply(engine, prepared, EMPTY, x, **option)
+        return y if self.output_quant is None else self.output_quant.apply(engine, y)

@@ -1,0 +1,248 @@
+"""What is quantised in a model: a report of ranges and errors, and the integers for programs without floating point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from spikecore.api.core.engines import get_engine
+from spikecore.api.core.host import float64, host
+from spikecore.api.core.layer import Layer, Params, Result, layer_name
+from spikecore.api.core.tree import flatten
+from spikecore.api.functional.quantisers import FixedPoint, Grid
+from spikecore.api.layers.containers import Container, walk
+from spikecore.api.layers.quantized import SCALE, Quantized
+from spikecore.api.neurons.quantized import QuantizedNeuron
+from spikecore.api.neurons.recurrent import Recurrent
+from spikecore.api.neurons.refractory import Refractory
+from spikecore.api.training.batching import Encoder
+from spikecore.api.training.visiting import Visitor, visit, weights_of
+from spikecore.arguments import ArrayLike, Size, checked
+from spikecore.printing import columns
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+
+
+class IntegerArray(NamedTuple):
+    """A quantised array: ``integers * scale`` are the values that the network computes with; the zero point is zero."""
+
+    integers: Any  # NumPy array of int64
+    scale: Any  # NumPy array of float64, () or broadcasting to the integers
+    bits: int
+
+
+class Integers(NamedTuple):
+    """Everything that a quantised model computes with, as ``integers`` returns it."""
+
+    arrays: Dict[str, IntegerArray]  # weights, biases and parameters by dotted name
+    states: Dict[str, FixedPoint]  # grids of the states by dotted name
+    inputs: Dict[str, FixedPoint]  # grids of inputs of layers, by the layer's name
+    outputs: Dict[str, FixedPoint]  # grids of outputs of layers
+
+
+class QuantizedRow(NamedTuple):
+    """One quantised array of the report."""
+
+    name: str
+    grid: str
+    low: float  # range of the values before rounding; of states, after it
+    high: float
+    step: float  # the scale; of several, the largest
+    error: float  # root mean square of the rounding, relative to that of the values; NaN for states
+    saturated: float  # share of the values at or beyond the bounds of the grid
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """The result of ``quantization_report``: print it, or read the rows.
+
+    Attributes:
+        rows: one per weight, bias, parameter, input and state that is quantised.
+        full_precision: names of the layers whose parameters, or some of them, are not.
+    """
+
+    rows: Tuple[QuantizedRow, ...]
+    full_precision: Tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines: List[Tuple[str, ...]] = [("values", "grid", "range", "step", "error", "at the bounds")]
+        for row in self.rows:
+            error = "" if row.error != row.error else f"{row.error:.2%}"
+            span = f"{row.low:.4g} to {row.high:.4g}"
+            lines.append((row.name, row.grid, span, f"{row.step:.4g}", error, f"{row.saturated:.2%}"))
+        notes = [f"full precision: {name}" for name in self.full_precision]
+        return "\n".join([columns(lines, left=len(lines[0])), *notes])
+
+
+@checked
+def quantization_report(
+    model: Model,
+    x: Optional[ArrayLike] = None,
+    num_steps: Optional[Size] = None,
+    encoder: Optional[Encoder] = None,
+) -> QuantizationReport:
+    """What is quantised in a model: each array with its grid, range, rounding error and share at the bounds.
+
+    Args:
+        model: a ``Model``, mostly from ``sc.quantize``.
+        x: a batch on which inputs and states are measured; None, the default: weights and parameters only.
+        num_steps, encoder: for ``x``, as in ``Model.fit``.
+
+    Returns:
+        ``QuantizationReport``.
+
+    Raises:
+        RuntimeError: the model has no weights yet.
+        ValueError: ``num_steps`` or ``encoder`` without ``x``.
+    """
+    if x is None and (num_steps is not None or encoder is not None):
+        raise ValueError("quantization_report: num_steps and encoder need x, the batch that they are for")
+    rows = [_row(name, grid, value, _on(grid, value, scale), scale) for name, grid, value, scale in _arrays(model)]
+    if x is not None:
+        seen = _States(model.engine)
+        visit(seen, model, x, num_steps, encoder, record=True)
+        rows += seen.rows
+    rounded = {name for name, _, _, _ in _arrays(model)}
+    floating = []
+    for path, layer in walk(model.network):
+        names = [f"{path}.{name}" if path else name for name in flatten(_of(model, path)) if not name.endswith(SCALE)]
+        left = [name for name in names if name not in rounded]
+        if left:
+            floating.append(f"{path} ({layer_name(layer)}): {', '.join(left)}")
+    return QuantizationReport(tuple(rows), tuple(floating))
+
+
+@checked
+def integers(model: Model) -> Integers:
+    """The integers and scales of a quantised model: what a program without floating point needs.
+
+    Args:
+        model: a ``Model`` with layers that are ``Quantized`` or ``QuantizedNeuron``, as ``sc.quantize`` returns it.
+
+    Returns:
+        ``Integers``: ``arrays["0.weight"].integers`` and ``.scale``, whose product is the weight that the network uses;
+        ``states["1.mem"]``, the fixed-point numbers of a state, and those of ``inputs`` and ``outputs`` by layer.
+
+    Raises:
+        ValueError: nothing in the model is quantised.
+        RuntimeError: the model has no weights yet.
+    """
+    arrays = {}
+    for name, grid, value, scale in _arrays(model):
+        whole = host().xp.round(host().asarray(_on(grid, value, scale)))
+        arrays[name] = IntegerArray(host().to_numpy(host().xp.astype(whole, "int64")), scale, grid.bits)
+    states: Dict[str, FixedPoint] = {}
+    inputs: Dict[str, FixedPoint] = {}
+    outputs: Dict[str, FixedPoint] = {}
+    for path, layer, _ in _parts(model.network, "", _engine(model), None):
+        if isinstance(layer, Quantized):
+            inputs.update({path: layer.input_quant} if layer.input_quant is not None else {})
+            outputs.update({path: layer.output_quant} if layer.output_quant is not None else {})
+        grid = getattr(layer, "state_quant", None) or getattr(getattr(layer, "neuron", None), "state_quant", None)
+        if isinstance(grid, FixedPoint):
+            states.update({f"{path}.{name}": grid for name in layer.state})
+    if not (arrays or states):
+        raise ValueError("integers: nothing in the model is quantised; call sc.quantize(model) first")
+    return Integers(arrays, states, inputs, outputs)
+
+
+# ---- the arrays of a network -------------------------------------------------------------------------------------
+
+
+def _engine(model: Model) -> Any:
+    return get_engine("numpy", dtype="float64" if model.engine.dtype == "float64" else "float32")
+
+
+def _of(model: Model, path: str) -> Any:
+    """The parameters of a layer by its dotted name."""
+    params, _ = weights_of(model, host())
+    for name in path.split(".") if path else ():
+        params = params[name]
+    return params
+
+
+def _parts(layer: Layer, path: str, engine: Any, params: Any) -> Iterator[Tuple[str, Layer, Any]]:
+    """The layers that hold parameters or states, inside of containers and wrappers, with their own parameters."""
+    inside: Dict[str, Layer] = {}
+    spelled = getattr(layer, "recurrent", layer)
+    if isinstance(layer, Container):
+        inside = dict(layer.children())
+    elif isinstance(spelled, Recurrent):
+        inside = {"neuron": spelled.neuron, "connection": spelled.connection}
+    elif isinstance(spelled, Refractory):
+        inside = {"neuron": spelled.neuron}
+    if not inside:
+        yield path, layer, params
+    for name, child in inside.items():
+        below = None if params is None else params[name]
+        yield from _parts(child, f"{path}.{name}" if path else name, engine, below)
+
+
+def _arrays(model: Model) -> Iterator[Tuple[str, Grid, Any, Any]]:
+    """Name, grid, values before rounding and scale of all weights, biases and parameters; NumPy arrays of float64."""
+    model.executor  # noqa: B018  (raises without weights)
+    engine = _engine(model)
+    params, _ = weights_of(model, engine)
+    for path, layer, own in _parts(model.network, "", engine, params):
+        for name, grid, value, scale in _own_arrays(layer, engine, own):
+            yield f"{path}.{name}" if path else name, grid, float64(value), float64(scale)
+
+
+def _own_arrays(layer: Layer, engine: Any, params: Params) -> Iterator[Tuple[str, Grid, Any, Any]]:
+    if isinstance(layer, Quantized):
+        inner, axis = layer.layer.prepare(engine, params), layer.channel_axis
+        for name, grid in layer.grids(inner):
+            yield name, grid, inner[name], grid.scale_of(engine, inner[name], axis, params.get(name + SCALE))
+    if isinstance(layer, QuantizedNeuron) and layer.param_quant is not None:
+        for name, value in layer.neuron.prepare(engine, params).items():
+            array = engine.asarray(value)
+            yield name, layer.param_quant, array, layer.param_quant.scale_of(engine, array)
+
+
+def _on(grid: Grid, value: Any, scale: Any) -> Any:
+    """The integers of an array on a grid."""
+    xp, (lowest, highest) = host().xp, grid.limits
+    return xp.clip(xp.floor(value / scale + 0.5), float(lowest), float(highest))
+
+
+def _row(name: str, grid: Grid, value: Any, whole: Any, scale: Any) -> QuantizedRow:
+    squares, (lowest, highest) = float((value**2).mean()), grid.limits
+    error = (float(((whole * scale - value) ** 2).mean()) / squares) ** 0.5 if squares else 0.0
+    beyond = (value > (highest + 0.5) * scale) | (value < (lowest - 0.5) * scale)
+    return QuantizedRow(
+        name, _named(grid), float(value.min()), float(value.max()), float(scale.max()), error, float(beyond.mean())
+    )
+
+
+def _named(grid: Grid) -> str:
+    if isinstance(grid, FixedPoint):
+        return f"{'' if grid.signed else 'u'}int{grid.bits} / 2^{grid.fraction}"
+    return f"int{grid.bits}, per {getattr(grid, 'per', 'tensor')}"
+
+
+class _States(Visitor):
+    """Collects rows of inputs and states."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__(engine)
+        self.rows: List[QuantizedRow] = []
+
+    def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
+        """Collect one layer's rows."""
+        for below, part, _ in _parts(layer, path, self.engine, None):
+            if isinstance(part, Quantized) and part.input_quant is not None:
+                values = float64(x if below == path else result.outputs)
+                grid, scale = part.input_quant, float64(2.0**-part.input_quant.fraction)
+                self.rows.append(_row(f"{below} input".strip(), grid, values, _on(grid, values, scale), scale))
+            grid = getattr(part, "state_quant", None) or getattr(getattr(part, "neuron", None), "state_quant", None)
+            for name in part.state if isinstance(grid, FixedPoint) else ():
+                values, (low, high) = float64(result.recorded[name]), grid.span
+                bound = float(((values <= low) | (values >= high)).mean())
+                where = f"{below}.{name}" if below else name
+                step = 2.0**-grid.fraction
+                row = QuantizedRow(where, _named(grid), float(values.min()), float(values.max()), step, NAN, bound)
+                self.rows.append(row)
+
+
+NAN = float("nan")
