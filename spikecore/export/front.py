@@ -40,10 +40,12 @@ class Draft:
     Args:
         contents: the contents of each file, by its name within the folder of ``path``.
         notes: what the user should know, a line each: sizes, operations, how to call it.
+        starters: names of those that are the user's to change, e.g. an example: they never replace a file.
     """
 
     contents: Mapping[str, bytes]
     notes: Tuple[str, ...] = ()
+    starters: Tuple[str, ...] = ()
 
 
 class Writer(Protocol):
@@ -95,7 +97,10 @@ def export(model: Model, path: Union[str, os.PathLike[str]], to: Target = "c", *
     stem = place.stem if place.suffix in ENDINGS.get(to, ()) else place.name
     writer: Writer = importlib.import_module(WRITERS[to])  # type: ignore[assignment]
     draft = writer.files(model, stem, **options)
-    return Exported(to, _written(place.parent, draft.contents), draft.notes)
+    kept = [name for name in draft.starters if (place.parent / name).exists()]
+    contents = {name: content for name, content in draft.contents.items() if name not in kept}
+    notes = (*draft.notes, *(f"{place.parent / name} was there and stays as it is" for name in kept))
+    return Exported(to, _written(place.parent, contents), notes)
 
 
 def _written(folder: Path, contents: Mapping[str, bytes]) -> Tuple[Path, ...]:

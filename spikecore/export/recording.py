@@ -46,10 +46,10 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
     if model.input_shape is None:
         raise ExportError("the model has no weights yet: call it on data, or pass input_shape=")
     shape, network = tuple(model.input_shape), model.network
-    like, held = shapes_of(network, shape), model.executor.state()
     engine = Recording(dtype)
-    params, buffers = (_arrays(fitting(part, held[part], getattr(like, part)), dtype) for part in ("params", "buffers"))
+    params, buffers = weights_of(model, dtype)
     recorder = Recorder(engine)
+    recorder.layer = "", layer_name(network)
     x = recorder.value(np.zeros((batch_size, *shape), dtype))
     run = Step(engine, path="", recorder=recorder)
     try:
@@ -63,6 +63,12 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
     graph = recorder.graph(network, x, output, result.state)
     _compare(graph, network, params, buffers)
     return graph
+
+
+def weights_of(model: Model, dtype: str = "float32") -> Tuple[Any, Any]:
+    """A model's parameters and buffers as trees of arrays of NumPy, on whatever engine it is."""
+    like, held = shapes_of(model.network, tuple(model.input_shape or ())), model.executor.state()
+    return tuple(_arrays(fitting(part, held[part], getattr(like, part)), dtype) for part in ("params", "buffers"))  # type: ignore
 
 
 def _arrays(tree: Any, dtype: str) -> Any:

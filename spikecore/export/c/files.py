@@ -1,0 +1,357 @@
+"""The files of a network in C around the body of its step: header, source, an example with how to build it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+
+from spikecore.export.c.float_words import literal
+from spikecore.export.c.source import wrapped
+from spikecore.export.step_graph import Shape, StepGraph
+
+
+#: Bytes of the types of numbers.
+SIZES = {"bool": 1, "float": 4, "uint32_t": 4, **{f"int{bits}_t": bits // 8 for bits in (8, 16, 32, 64)}}
+FLOAT_CHECKS = (
+    "#include <float.h>",
+    "#include <math.h>",
+    "",
+    "/* Each operation is rounded to float32 by itself, as where the network was trained. */",
+    "#if FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2",
+    '#error "this compiler computes with more digits than float has: on x86, add -msse2 -mfpmath=sse"',
+    "#endif",
+    "#ifdef __clang__",
+    "#pragma STDC FP_CONTRACT OFF",
+    "#endif",
+)
+
+
+@dataclass(frozen=True)
+class StateField:
+    """A state in ``net_state``.
+
+    Args:
+        name: in C.
+        dotted: in the library.
+        shape: of a sample.
+        rest: its numbers at the start of a sequence.
+        kind: the type of the numbers.
+    """
+
+    name: str
+    dotted: str
+    shape: Shape
+    rest: np.ndarray
+    kind: str = "float"
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A network as pieces of C.
+
+    Args:
+        prefix: of its names.
+        title: what it is, for comments.
+        input_shape, output_shape: of one sample.
+        states: what passes from step to step.
+        scratch: memory of a step: (type, name, numbers), larger types first.
+        tables: constants by name: (type, numbers, where they belong).
+        functions: functions that the step calls.
+        body: the lines of the step.
+        input_type, output_type: the types of what the step reads and gives.
+        counters: other members of ``net_state``, four bytes each; they begin at zero.
+        checks: lines of the source that refuse a compiler that would compute something else.
+        macros, prototypes: more lines of the header.
+        entries: more functions for the user.
+    """
+
+    prefix: str
+    title: str
+    input_shape: Shape
+    output_shape: Shape
+    states: Sequence[StateField]
+    scratch: Sequence[Tuple[str, str, int]]
+    tables: Mapping[str, Tuple[str, np.ndarray, str]]
+    functions: Sequence[str]
+    body: Sequence[str]
+    input_type: str = "float"
+    output_type: str = "float"
+    counters: Sequence[str] = ()
+    checks: Sequence[str] = FLOAT_CHECKS
+    macros: Sequence[str] = ()
+    prototypes: Sequence[str] = ()
+    entries: Sequence[str] = ()
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that a step reads."""
+        return _count(self.input_shape)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a step gives."""
+        return _count(self.output_shape)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the states."""
+        return sum(SIZES[field.kind] * field.rest.size for field in self.states) + 4 * len(self.counters)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of the memory of a step, with what fills it up to whole words."""
+        used = sum(SIZES[kind] * count for kind, count, _ in self.members)
+        whole = max((SIZES[kind] for kind, _, _ in self.members), default=4)
+        return max(-(-used // whole) * whole, 4) - self.state_bytes
+
+    @property
+    def members(self) -> List[Tuple[str, int, str]]:
+        """The members of ``net_state``, larger types first, so that there are no gaps: type, numbers, text."""
+        found = [
+            (f.kind, f.rest.size, f"{f.name}[{f.rest.size}]; /* {f.dotted}: {sizes(f.shape)} */") for f in self.states
+        ]
+        found += [("uint32_t", 1, f"{name};") for name in self.counters]
+        found += [(kind, count, f"{name}[{count}];") for kind, name, count in self.scratch]
+        return sorted(found or [("float", 1, "scratch[1];")], key=lambda member: -SIZES[member[0]])
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of weights and other tables."""
+        rest = [SIZES[field.kind] * field.rest.size for field in self.states if not repeats(field.rest)]
+        return sum(array.nbytes for _, array, _ in self.tables.values()) + sum(rest)
+
+
+def _count(shape: Shape) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def repeats(array: np.ndarray) -> bool:
+    """Whether all its numbers are one."""
+    flat = array.reshape(-1)
+    return flat.tobytes() == np.full_like(flat, flat[0]).tobytes()
+
+
+def title(graph: StepGraph) -> str:
+    """What the network is, in a line."""
+    kinds = [kind for name, kind in graph.layers if name and "." not in name] or [graph.layers[0][1]]
+    shown = kinds if len(kinds) <= 8 else [*kinds[:7], "..."]
+    return f"A spiking network, written by spikecore: {', '.join(shown)}."
+
+
+def sizes(shape: Shape) -> str:
+    """A shape for readers: 1 x 28 x 28."""
+    return " x ".join(map(str, shape)) or "1"
+
+
+def header(net: Pieces) -> str:
+    """The header."""
+    p, up = net.prefix, net.prefix.upper()
+    lines = [
+        f"/* {net.title}",
+        " *",
+        f" * One time step per call. Begin each sequence with {p}_reset.",
+        f" * in: {sizes(net.input_shape)} numbers, row-major. out: {sizes(net.output_shape)}. They may not overlap.",
+        f" * All memory is in {p}_state: several networks may run side by side, each with a state of its own.",
+        " */",
+        f"#ifndef {up}_H",
+        f"#define {up}_H",
+        "",
+        "#include <stdbool.h>",
+        "#include <stdint.h>",
+        "",
+        f"#define {up}_INPUTS {net.inputs}",
+        f"#define {up}_OUTPUTS {net.outputs}",
+        f"#define {up}_STATE_BYTES {net.state_bytes} /* what passes from step to step */",
+        f"#define {up}_SCRATCH_BYTES {net.scratch_bytes} /* memory of a step */",
+        f"#define {up}_CONSTANT_BYTES {net.constant_bytes} /* weights and other tables, in flash */",
+        *net.macros,
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
+        "",
+        f"typedef struct {p}_state {{",
+        *(f"    {kind} {text}" for kind, _, text in net.members),
+        f"}} {p}_state;",
+        "",
+        f"void {p}_reset({p}_state *state);",
+        f"void {p}_step({p}_state *state, const {net.input_type} *in, {net.output_type} *out);",
+        *net.prototypes,
+        "",
+        "#ifdef __cplusplus",
+        "}",
+        "#endif",
+        "",
+        "#endif",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def source(net: Pieces) -> str:
+    """The source."""
+    p, up = net.prefix, net.prefix.upper()
+    lines = [
+        f"/* {net.title} See {p}.h. */",
+        f'#include "{p}.h"',
+        "",
+        *net.checks,
+        "",
+        f"typedef char {p}_sizes_are_right[sizeof({p}_state) == {up}_STATE_BYTES + {up}_SCRATCH_BYTES ? 1 : -1];",
+        "",
+    ]
+    for name, (kind, array, where) in net.tables.items():
+        shape = f"{sizes(array.shape)} of {where}" if where else sizes(array.shape)
+        lines += [f"/* {shape} */", f"static const {kind} {name}[{array.size}] = {{", *table(array), "};", ""]
+    for text in net.functions:
+        lines += [text, ""]
+    lines += _reset(net)
+    signature = f"void {p}_step({p}_state *state, const {net.input_type} *in, {net.output_type} *out)"
+    lines += [signature, "{", *_unused(net), *net.body, "}"]
+    for text in net.entries:
+        lines += ["", text]
+    return "\n".join(lines) + "\n"
+
+
+def _unused(net: Pieces) -> List[str]:
+    body = "\n".join(net.body)
+    pairs = (("state", "state->"), ("in", "in"))
+    return [f"    (void){name};" for name, mark in pairs if not _word(mark, body)]
+
+
+def _word(mark: str, text: str) -> bool:
+    return re.search(rf"\b{re.escape(mark)}", text) is not None
+
+
+def _reset(net: Pieces) -> List[str]:
+    lines: List[str] = []
+    rests: List[str] = []
+    for field in net.states:
+        n, flat = field.rest.size, field.rest.reshape(-1)
+        if repeats(field.rest):
+            value = literal(flat[0], str(flat.dtype)).text
+        else:
+            lines += [f"static const {field.kind} rest_of_{field.name}[{n}] = {{", *table(field.rest), "};", ""]
+            value = f"rest_of_{field.name}[i]"
+        rests += [f"    for (int i = 0; i < {n}; ++i) {{", f"        state->{field.name}[i] = {value};", "    }"]
+    rests += [f"    state->{name} = 0;" for name in net.counters]
+    rests = rests or ["    (void)state;"]
+    return [*lines, f"void {net.prefix}_reset({net.prefix}_state *state)", "{", *rests, "}", ""]
+
+
+def table(array: np.ndarray) -> List[str]:
+    """The numbers of a table; they are read back to the bit."""
+    flat = array.reshape(-1)
+    if flat.dtype == np.float32:
+        whole = np.isfinite(flat) & (flat == np.rint(flat)) & (np.abs(flat) < 1e6) & ~np.signbit(flat)
+        return wrapped(str(int(v)) if w else literal(v).text for v, w in zip(flat, whole))
+    return wrapped(literal(v, "bool" if flat.dtype == bool else "int64").text for v in flat)
+
+
+MAIN = """/* Reads numbers on stdin and prints what the network gives.
+ *
+ *     {p} < steps.txt        every {p}_inputs numbers are one step of one long sequence; prints the output of each
+ *     {p} 25 < samples.txt   every {p}_inputs numbers are a sample, shown for 25 steps from rest; prints the sum of
+ *                            the outputs over the steps, e.g. how often each neuron has fired
+ */
+#include "{p}.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static {p}_state state;
+
+int main(int count, char **arguments)
+{{
+    const int steps = count > 1 ? atoi(arguments[1]) : 0;
+    DECLARATIONS
+    {p}_reset(&state);
+    for (;;) {{
+        for (int i = 0; i < {P}_INPUTS; ++i) {{
+            const int found = scanf("%f", &READ[i]);
+            if (found != 1) {{
+                if (found == EOF && i == 0) {{
+                    return 0;
+                }}
+                fprintf(stderr, "{p}: a sample has %d numbers, and the last one has %d\\n", {P}_INPUTS, i);
+                return 1;
+            }}
+        }}
+        for (int o = 0; o < {P}_OUTPUTS; ++o) {{
+            sum[o] = 0;
+        }}
+        CONVERT
+        if (steps > 0) {{
+            {p}_reset(&state);
+        }}
+        for (int t = 0; t < (steps > 0 ? steps : 1); ++t) {{
+            {p}_step(&state, in, out);
+            for (int o = 0; o < {P}_OUTPUTS; ++o) {{
+                sum[o] += out[o];
+            }}
+        }}
+        for (int o = 0; o < {P}_OUTPUTS; ++o) {{
+            printf(o + 1 < {P}_OUTPUTS ? "%.9g " : "%.9g\\n", PRINTED);
+        }}
+    }}
+}}
+"""
+
+MAKEFILE = """# Each operation keeps its rounding: no -ffast-math, no contraction of products and sums.
+CC ?= cc
+CFLAGS ?= -O3
+EXACT = -std=c99 -ffp-contract=off -Wall -Wextra
+
+{p}: main.c {p}.o
+\t$(CC) $(EXACT) $(CFLAGS) main.c {p}.o -o $@ -lm
+
+{p}.o: {p}.c {p}.h
+\t$(CC) $(EXACT) $(CFLAGS) -c {p}.c -o $@
+
+.PHONY: size clean
+size: {p}.o
+\tsize {p}.o
+
+clean:
+\trm -f {p} {p}.o
+"""
+
+CMAKE = """cmake_minimum_required(VERSION 3.10)
+project({p} C)
+
+# The network, to be linked to a program. Each operation keeps its rounding: no -ffast-math.
+add_library({p} STATIC {p}.c)
+target_include_directories({p} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})
+set_target_properties({p} PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON)
+target_compile_options({p} PRIVATE $<$<C_COMPILER_ID:GNU,Clang,AppleClang>:-ffp-contract=off>)
+if(UNIX)
+    target_link_libraries({p} PUBLIC m)
+endif()
+
+add_executable({p}_example main.c)
+target_link_libraries({p}_example PRIVATE {p})
+set_target_properties({p}_example PROPERTIES C_STANDARD 99)
+"""
+
+
+#: What is said otherwise in the example where the network does not compute in float.
+FLOAT_MAIN = {
+    "DECLARATIONS": "float in[{P}_INPUTS], out[{P}_OUTPUTS], sum[{P}_OUTPUTS];",
+    "READ": "in",
+    "        CONVERT\n": "",
+    "PRINTED": "(double)sum[o]",
+}
+
+
+def starters(prefix: str, main: Mapping[str, str] = FLOAT_MAIN) -> Dict[str, str]:
+    """An example and how to build it, which depend on the prefix alone and are the user's to change."""
+    fill = {"p": prefix, "P": prefix.upper()}
+    example = MAIN
+    for mark, text in main.items():
+        example = example.replace(mark, text)
+    return {name: text.format(**fill) for name, text in {**STARTERS, "main.c": example}.items()}
+
+
+STARTERS = {"main.c": MAIN, "Makefile": MAKEFILE, "CMakeLists.txt": CMAKE}

@@ -1,0 +1,153 @@
+"""A plan as C in fixed point: the body of ``net_step``, stage by stage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from spikecore.export.c.fixed import Fixed, integers
+from spikecore.export.c.fixed_kernels import FixedKernels
+from spikecore.export.c.fixed_point import FixedStep, number
+from spikecore.export.c.fixed_words import FixedWords, Number, bits_of, constant, whole_of
+from spikecore.export.c.float_step import LONGEST, StepSource
+from spikecore.export.c.plan import planned
+from spikecore.export.c.schedule import Stage
+from spikecore.export.c.source import PREFIX, Lines, Names, Text
+from spikecore.export.c.tasks import Operand, Task, TaskList
+from spikecore.export.c.views import View
+from spikecore.export.step_graph import Value
+
+ROUNDED = "floor", "ceil", "round"
+
+
+class FixedSource(StepSource):
+    """The source of a step in integers.
+
+    Args:
+        step: what to write.
+        prefix: of the network's names.
+    """
+
+    def __init__(self, step: FixedStep, prefix: str) -> None:
+        self.step = step
+        self.widths = {value: kind.width for value, kind in step.formats.items()}
+        for task, part in step.sums.items():  # sums are computed where their result is
+            self.widths[task.out] = max(self.widths[task.out], part.width)
+        super().__init__(planned(step.graph, self._pool, step.tasks), prefix)
+        self.fixed_words = FixedWords(prefix)
+        self.kernels = FixedKernels(self)
+
+    def _pool(self, tasks: TaskList, value: Value) -> str:
+        return f"int{self.widths[value]}"
+
+    def pool_name(self, pool: str) -> str:
+        return f"scratch_{pool}"
+
+    def type_of(self, value: Value) -> str:
+        return f"int{self.widths[value]}_t"
+
+    def formatted(self, value: Value) -> Fixed:
+        """The numbers of an array."""
+        return self.step.formats[value]
+
+    def constant_table(self, value: Value, layer: str) -> str:
+        array = integers(self.plan.tasks.constants[value], self.formatted(value).fraction)
+        return self.table(
+            self.plan.tasks.labels.get(value, "constant"),
+            array.astype(f"int{self.widths[value]}"),
+            layer,
+            self.type_of(value),
+        )
+
+    def number(self, view: View) -> Optional[Text]:
+        array = self.plan.tasks.constants.get(view.root)
+        return None if array is None or array.size != 1 else constant(array).text
+
+    def stored(self, text: Text, value: Value, bits: int = 32) -> str:
+        """An expression of ``bits`` bits as it is assigned to a number of an array."""
+        return text.text if self.widths[value] >= bits else f"({self.type_of(value)}){text.at(PREFIX)}"
+
+    def _loop(self, lines: Lines, stage: Stage) -> None:
+        if len(stage.tasks) == 1 and self._moves_the_point(stage.tasks[0]):
+            lines.add("/* the same integers: the binary point moves */")
+        else:
+            super()._loop(lines, stage)
+
+    def _moves_the_point(self, task: Task) -> bool:
+        """Whether a task multiplies by a power of two, and its result takes the place of its operand."""
+        views, places, size = task.views(), self.plan.memory.places, self.plan.tasks.size(task.out)
+        kinds = [self.formatted(value) for value in (views[0].root, task.out)]
+        return (
+            task.word in ("multiply", "divide")
+            and places[views[0].root] == places[task.out]
+            and places[task.out].kind == "scratch"
+            and all(view.full(size) for view in (views[0], task.to))
+            and replace(kinds[0], fraction=0) == replace(kinds[1], fraction=0)
+            and len([read for read in task.reads if not isinstance(read, View) or self.number(read)]) == 1
+        )
+
+    def _body(
+        self, lines: Lines, stage: Stage, local: Any, stores: List[Task], places: Dict[int, str]
+    ) -> None:  # fmt: skip
+        uses = Counter(view.root for task in stage.tasks for view in task.views())
+        names, known, writes = Names(self.names.taken), {}, []
+        for task in stage.tasks:
+            given = [self._given(read, task, local, known, places) for read in task.reads]
+            found = self._computed(lines, names, task, given)
+            own, stored = task.out in local, any(each is task for each in stores)
+            readers = [each for each in stage.tasks if any(view.root == task.out for view in each.views())]
+            needed = found.whole is None or any(each.word != "floor" for each in readers)
+            named = (own and readers) or len(stores) > 1 if stored else uses[task.out] > 1
+            if needed and (named or (not stored and len(found.text.text) > LONGEST)):
+                found = self._variable(lines, names, task, found)
+            if stored:
+                kind = self.formatted(task.out)
+                bits = bits_of(found.kind, kind)
+                text = self.stored(found.at(kind.fraction, bits), task.out, bits)
+                writes.append(f"{self.base(task.out, task.layer)}[{places[id(task.to)]}] = {text};")
+            if own:
+                known[task.out] = found
+        lines.add(*writes)
+
+    def _computed(self, lines: Lines, names: Names, task: Task, given: List[Number]) -> Number:
+        """What a task gives; lines that must stand before it are added."""
+        result, known = self.step.results[task], self.step.calls[task]
+        if task.word != "clip":
+            text = self.fixed_words(task.word, known, given, result)
+            floored = task.word in ROUNDED or (task.word == "copy" and given[0].floored)
+            return Number(text, result, floored, whole_of(task.word, given))
+        name = names.new(self.variable_name(task))
+        bits, text, more = self.fixed_words.clip(known, given[0], result, name)
+        if not more:
+            names.taken.discard(name)
+            return Number(text, result)
+        lines.add(f"int{bits}_t {name} = {text.text};", *more)
+        return Number(Text(f"(int32_t){name}", PREFIX) if bits > bits_of(result) else Text(name), result)
+
+    def _variable(self, lines: Lines, names: Names, task: Task, found: Number) -> Number:
+        if found.constant is not None or found.text.text.isidentifier():
+            return found
+        name = names.new(self.variable_name(task))
+        lines.add(f"const int{bits_of(found.kind)}_t {name} = {found.text.text};")
+        return replace(found, text=Text(name))
+
+    def _given(
+        self, read: Operand, task: Task, local: Any, known: Dict[Value, Number], places: Dict[int, str]
+    ) -> Number:  # fmt: skip
+        if not isinstance(read, View):
+            return constant(number(read, self.step.graph.dtype))
+        if read.root in local:
+            return known[read.root]
+        array = self.plan.tasks.constants.get(read.root)
+        if array is not None and array.size == 1:
+            return constant(array)
+        return Number(Text(f"{self.base(read.root, task.layer)}[{places[id(read)]}]"), self.formatted(read.root))
+
+
+def rest_of(step: FixedStep, index: int) -> np.ndarray:
+    """A state at the start of a sequence, as integers."""
+    state = step.graph.states[index]
+    return integers(state.rest, step.formats[state.before].fraction).ravel()

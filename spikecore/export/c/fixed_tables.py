@@ -1,0 +1,119 @@
+"""Weights as tables of small integers: eight bits or as many as they need, four, two, or only those that are not zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+import numpy as np
+
+from spikecore.export.c.fixed import Fixed, fixed, integers
+
+#: Weights of fewer than eight bits: how many stand in a byte.
+PER_BYTE = {2: 4, 4: 2}
+#: Functions that read one; PREFIX stands for that of the network.
+READ = {
+    4: """/* Weight number n of a row: four bits, two's complement, the low half of a byte first. */
+static inline int32_t PREFIX_int4(const uint8_t *row, int n)
+{
+    return ((row[n / 2] >> n % 2 * 4 & 15) ^ 8) - 8;
+}""",
+    2: """/* Weight number n of a row: two bits, two's complement, the low bits of a byte first. */
+static inline int32_t PREFIX_int2(const uint8_t *row, int n)
+{
+    return ((row[n / 4] >> n % 4 * 2 & 3) ^ 2) - 2;
+}""",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A matrix of integers, a row for each input, a column for each output.
+
+    Args:
+        fraction: the integers are times 2^-fraction.
+        rows: the integers, (inputs, outputs).
+        bits: of each as it is stored.
+        shifts: for each output channel, how far its sums are shifted to the left; None: no channel's.
+        starts, places, values: of a matrix of which only the numbers that are not zero are stored: where each row
+            begins, their columns, and they; None: all are.
+    """
+
+    fraction: int
+    rows: np.ndarray
+    bits: int
+    shifts: Optional[np.ndarray] = None
+    sparse: Optional[Tuple[np.ndarray, np.ndarray, np.ndarray]] = None
+
+    @property
+    def bytes(self) -> np.ndarray:
+        """What is stored of a matrix that is not sparse: (inputs, bytes or integers of a row)."""
+        return packed(self.rows, self.bits) if self.bits < 8 else self.rows.astype(f"int{self.bits}")
+
+
+def weights_of(array: np.ndarray, outputs: np.ndarray) -> Weights:
+    """The smallest table of a weight.
+
+    Args:
+        array: the weight, (inputs, outputs), numbers on a grid.
+        outputs: the output channel of each of its numbers, an array of the same shape: (inputs, outputs).
+    """
+    kind = fixed(array)
+    rows = integers(array, kind.fraction)
+    bits, shifts = _bits(kind), None
+    finer = _shifts(rows, outputs)
+    shifted = rows >> finer[outputs]
+    if _bits(_range(shifted)) < bits:
+        rows, bits, shifts = shifted, _bits(_range(shifted)), finer.astype("uint8")
+    values = rows.astype(f"int{max(bits, 8)}")
+    return Weights(kind.fraction, rows, bits, shifts, _sparse(values, _size(rows, bits)))
+
+
+def _range(rows: np.ndarray) -> Fixed:
+    return Fixed(0, int(rows.min(initial=0)), int(rows.max(initial=0)))
+
+
+def _bits(kind: Fixed) -> int:
+    fits = (bits for bits in PER_BYTE if -(1 << (bits - 1)) <= kind.low and kind.high < 1 << (bits - 1))
+    return next(fits, kind.width)
+
+
+def _shifts(rows: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """For each output channel, by how many bits all of its weights can be divided."""
+    together = np.zeros(int(outputs.max(initial=-1)) + 1, "int64")
+    np.bitwise_or.at(together, outputs, rows)
+    lowest = together & -together
+    return np.where(lowest > 0, np.frexp(lowest.astype("float64"))[1] - 1, 0)
+
+
+def _size(rows: np.ndarray, bits: int) -> int:
+    per = PER_BYTE.get(bits, 0)
+    return rows.shape[0] * -(-rows.shape[1] // per) if per else rows.size * bits // 8
+
+
+def packed(rows: np.ndarray, bits: int) -> np.ndarray:
+    """Rows of integers of two or four bits, several to a byte; each row begins a new byte."""
+    per = PER_BYTE[bits]
+    padded = np.zeros((rows.shape[0], -(-rows.shape[1] // per) * per), "int64")
+    padded[:, : rows.shape[1]] = rows & ((1 << bits) - 1)
+    parts = padded.reshape(rows.shape[0], -1, per) << (bits * np.arange(per))
+    return np.asarray(parts.sum(axis=2), "uint8")
+
+
+def _sparse(values: np.ndarray, size: int) -> Optional[Tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Row starts, columns and values of what is not zero, if they take less than ``size`` bytes."""
+    at, places = np.nonzero(values)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=len(values)))])
+    parts = smallest(starts), smallest(places, values.shape[1] - 1), values[at, places]
+    return parts if sum(part.nbytes for part in parts) < size else None
+
+
+def smallest(array: np.ndarray, largest: Optional[int] = None) -> np.ndarray:
+    """Counts in the smallest unsigned type that has them."""
+    most = int(array.max(initial=0)) if largest is None else largest
+    return array.astype("uint8" if most < 1 << 8 else "uint16" if most < 1 << 16 else "uint32")
+
+
+def text_of(array: np.ndarray) -> List[str]:
+    """The numbers of a table."""
+    return [str(n) for n in array.ravel().tolist()]

@@ -1,0 +1,259 @@
+"""Elementwise words in integers: expressions of C on numbers whose binary points and ranges are known.
+
+Expressions are of ``int32_t`` or ``int64_t``, as the ranges need. None overflows, and none shifts a negative number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from spikecore.export.c.fixed import Fixed, fixed
+from spikecore.export.c.fixed_rules import Call, bounds, reciprocal
+from spikecore.export.c.source import COMPARISON, LOGIC, PREFIX, PRODUCT, SUM, Text, call, choice, infix
+
+COMPARISONS = {
+    "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
+}  # fmt: skip
+
+#: Functions of the file, by name; PREFIX stands for that of the network. ``~(~n >> bits)`` is a shift to the right for
+#: negative n, too, where C leaves ``n >> bits`` to the compiler; compilers make one instruction of it.
+HELPERS = {
+    "floor32": """/* floor(n / 2^bits) */
+static inline int32_t PREFIX_floor32(int32_t n, int bits)
+{
+    return n < 0 ? ~(~n >> bits) : n >> bits;
+}""",
+    "floor64": """/* floor(n / 2^bits) */
+static inline int64_t PREFIX_floor64(int64_t n, int bits)
+{
+    return n < 0 ? ~(~n >> bits) : n >> bits;
+}""",
+    "round64": """/* n / 2^bits to the nearest integer; halves to the even one */
+static inline int64_t PREFIX_round64(int64_t n, int bits)
+{
+    const int64_t below = PREFIX_floor64(n, bits), rest = n - below * ((int64_t)1 << bits);
+    const int64_t half = (int64_t)1 << (bits - 1);
+    return rest > half || (rest == half && below % 2 != 0) ? below + 1 : below;
+}""",
+}
+ZERO = Text("0")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in C.
+
+    Args:
+        text: the expression.
+        kind: the numbers that it can be.
+        floored: whether it has been rounded down: a quantiser whose ``clip`` follows saturates.
+        whole: of a whole number plus a fraction below one, e.g. the half of rounding: the whole number.
+    """
+
+    text: Text
+    kind: Fixed
+    floored: bool = False
+    whole: Optional[Number] = None
+
+    @property
+    def constant(self) -> Optional[int]:
+        """Its integer, if it is always the same."""
+        return self.kind.low if self.kind.low == self.kind.high else None
+
+    def at(self, fraction: int, bits: int) -> Text:
+        """The number on a finer grid, in an expression of this many bits."""
+        shift = fraction - self.kind.fraction
+        if self.constant is not None:
+            return literal(self.constant << shift, bits)
+        text = wide(self.text, self.kind, bits)
+        return infix(text, "*", literal(1 << shift, bits), PRODUCT) if shift else text
+
+
+def bits_of(*kinds: Fixed) -> int:
+    """32 if all these numbers are ``int32_t``, else 64."""
+    return 32 if all(0 < kind.width <= 32 for kind in kinds) else 64
+
+
+def wide(text: Text, kind: Fixed, bits: int) -> Text:
+    """A number in an expression of this many bits."""
+    return Text(f"(int64_t){text.at(PREFIX)}", PREFIX) if bits > bits_of(kind) else text
+
+
+def narrow(text: Text, bits: int, kind: Fixed) -> Text:
+    """The result of an expression of this many bits, as a variable of its own type."""
+    return Text(f"(int32_t){text.at(PREFIX)}", PREFIX) if bits > bits_of(kind) else text
+
+
+def literal(value: int, bits: int = 32) -> Text:
+    """A constant of C."""
+    if value == -(1 << (bits - 1)):
+        return infix(literal(value + 1, bits), "-", Text("1"), SUM)
+    text = f"INT64_C({abs(value)})" if bits == 64 else str(abs(value))
+    return Text(f"-{text}", PREFIX) if value < 0 else Text(text)
+
+
+def constant(array: object) -> Number:
+    """A number that never changes, on its own grid."""
+    kind = fixed(array)
+    return Number(literal(kind.low, bits_of(kind)), kind)
+
+
+class FixedWords:
+    """Expressions of elementwise words.
+
+    Args:
+        prefix: of the network's functions.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.helpers: Dict[str, None] = {}
+
+    def __call__(self, word: str, known: Call, given: Sequence[Number], result: Fixed) -> Text:
+        """The expression of a word other than ``clip``, in the type that ``result`` needs.
+
+        Args:
+            word: a word that has a rule.
+            known: the task, and what is known of its operands.
+            given: the operands.
+            result: the numbers that it gives.
+        """
+        fraction = max(number.kind.fraction for number in given)
+        bits = bits_of(result, *(number.kind.at(fraction) for number in given))
+        if word in COMPARISONS:
+            return infix(given[0].at(fraction, bits), COMPARISONS[word], given[1].at(fraction, bits), COMPARISON)
+        if word in ("multiply", "divide", "pow"):
+            return self._product(word, known, given, result)
+        own: Callable[..., Text] = getattr(self, f"_{word}")
+        if word in ("add", "subtract", "maximum", "minimum"):
+            return narrow(own(*(number.at(fraction, bits) for number in given)), bits, result)
+        return own(*given, result=result)
+
+    def clip(self, known: Call, number: Number, result: Fixed, name: str) -> Tuple[int, Text, List[str]]:
+        """The word ``clip``: bits of a variable, what it is at first, and the lines that keep it within bounds.
+
+        Bounds that it cannot reach are left out. What a quantiser changes is counted.
+        """
+        bits, lines = bits_of(number.kind.at(result.fraction)), []
+        for end, sign in zip(bounds(known.task, number.kind), "<>"):
+            if end is not None:
+                bound = literal(end.at(result.fraction).low, bits).text
+                lines += [f"if ({name} {sign} {bound}) {{", f"    {name} = {bound};"]
+                lines += [*(["    ++state->saturations;"] if number.floored else []), "}"]
+        return bits, number.at(result.fraction, bits), lines
+
+    def helper(self, name: str, *arguments: Text) -> Text:
+        """A call of one of ``HELPERS``, which is then written to the file."""
+        self.helpers.update(dict.fromkeys(["floor64", name] if name == "round64" else [name]))
+        return call(f"{self.prefix}_{name}", *arguments)
+
+    def _product(self, word: str, known: Call, given: Sequence[Number], result: Fixed) -> Text:
+        """A product. A factor that is a power of two only moves the binary point."""
+        a, b = given[0], given[1]
+        if word == "divide":
+            b = constant(reciprocal(known))
+        if word == "pow":
+            b = a
+        if a.constant is not None:
+            a, b = b, a
+        bits = bits_of(result, a.kind, b.kind)
+        x = a.at(a.kind.fraction, bits)
+        if b.constant == 1:
+            return narrow(x, bits, result)
+        if b.constant == -1:
+            return narrow(_minus(x), bits, result)
+        return narrow(infix(x, "*", b.at(b.kind.fraction, bits), PRODUCT), bits, result)
+
+    def _add(self, a: Text, b: Text) -> Text:
+        return infix(a, "+", b, SUM)
+
+    def _subtract(self, a: Text, b: Text) -> Text:
+        return infix(a, "-", b, SUM)
+
+    def _maximum(self, a: Text, b: Text) -> Text:
+        return choice(infix(a, ">", b, COMPARISON), a, b)
+
+    def _minimum(self, a: Text, b: Text) -> Text:
+        return choice(infix(a, "<", b, COMPARISON), a, b)
+
+    def _negative(self, a: Number, result: Fixed) -> Text:
+        bits = bits_of(a.kind, result)
+        return narrow(_minus(a.at(a.kind.fraction, bits)), bits, result)
+
+    def _abs(self, a: Number, result: Fixed) -> Text:
+        bits = bits_of(a.kind, result)
+        x = a.at(a.kind.fraction, bits)
+        return narrow(choice(infix(x, "<", ZERO, COMPARISON), _minus(x), x), bits, result)
+
+    def _sign(self, a: Number, result: Fixed) -> Text:
+        above, below = (infix(a.text, sign, ZERO, COMPARISON) for sign in "><")
+        return infix(above, "-", below, SUM)
+
+    def _spike(self, a: Number, result: Fixed) -> Text:
+        return infix(a.text, ">", ZERO, COMPARISON)
+
+    def _where(self, condition: Number, yes: Number, no: Number, result: Fixed) -> Text:
+        bits = bits_of(result)
+        other = (number.at(result.fraction, bits) for number in (yes, no))
+        return choice(infix(condition.text, "!=", ZERO, COMPARISON), *other)
+
+    def _logical_not(self, a: Number, result: Fixed) -> Text:
+        return infix(a.text, "==", ZERO, COMPARISON)
+
+    def _logical_and(self, a: Number, b: Number, result: Fixed) -> Text:
+        return Text(" && ".join(infix(n.text, "!=", ZERO, COMPARISON).at(LOGIC + 1) for n in (a, b)), LOGIC)
+
+    def _logical_or(self, a: Number, b: Number, result: Fixed) -> Text:
+        return Text(" || ".join(infix(n.text, "!=", ZERO, COMPARISON).at(LOGIC + 1) for n in (a, b)), LOGIC)
+
+    def _copy(self, a: Number, result: Fixed) -> Text:
+        return a.text
+
+    def _astype(self, a: Number, result: Fixed) -> Text:
+        return a.text if result == a.kind else infix(a.text, "!=", ZERO, COMPARISON)
+
+    def _floor(self, a: Number, result: Fixed) -> Text:
+        if a.whole is not None:
+            return a.whole.at(0, bits_of(result))
+        shift, bits = a.kind.fraction, bits_of(a.kind)
+        if shift <= 0:
+            return a.text
+        if result.low == result.high or shift > bits - 2:
+            return (
+                literal(result.low)
+                if result.low == result.high
+                else Text(f"-({a.text.at(COMPARISON + 1)} < 0)", PREFIX)
+            )
+        return narrow(self.helper(f"floor{bits}", a.text, Text(str(shift))), bits, result)
+
+    def _ceil(self, a: Number, result: Fixed) -> Text:
+        negative = Fixed(a.kind.fraction, -a.kind.high, -a.kind.low)
+        text = self._negative(a, negative)
+        return self._negative(
+            Number(self._floor(Number(text, negative), _floored(negative)), _floored(negative)), result
+        )
+
+    def _round(self, a: Number, result: Fixed) -> Text:
+        shift = a.kind.fraction
+        if shift <= 0:
+            return a.text
+        if result.low == result.high:
+            return literal(result.low, bits_of(result))
+        return narrow(self.helper("round64", wide(a.text, a.kind, 64), Text(str(shift))), 64, result)
+
+
+def whole_of(word: str, given: Sequence[Number]) -> Optional[Number]:
+    """What ``floor`` would make of a sum, if one operand is a whole number and the other a constant below one."""
+    for a, b in (given, given[::-1]) if word == "add" else ():
+        if a.kind.fraction <= 0 < b.kind.fraction and b.constant is not None and 0 <= b.constant >> b.kind.fraction < 1:
+            return a
+    return None
+
+
+def _floored(kind: Fixed) -> Fixed:
+    return Fixed(0, kind.low >> kind.fraction, kind.high >> kind.fraction) if kind.fraction > 0 else kind
+
+
+def _minus(a: Text) -> Text:
+    return Text(f"-{a.at(PREFIX + 1)}", PREFIX)

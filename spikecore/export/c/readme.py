@@ -1,0 +1,109 @@
+"""The page about a network in C: sizes, operations, how to call it, how exact it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Dict, Tuple
+
+from spikecore.export.c.files import Pieces, sizes
+from spikecore.export.c.plan import Plan
+from spikecore.export.c.tasks import Task
+
+
+def readme(net: Pieces, plan: Plan) -> str:
+    """The page, in Markdown."""
+    p, up = net.prefix, net.prefix.upper()
+    rows = [f"| {layer} | {sums:,} | {others:,} |" for layer, (sums, others) in operations(plan).items()]
+    return PAGE.format(
+        p=p,
+        up=up,
+        title=net.title,
+        inputs=sizes(net.input_shape),
+        outputs=sizes(net.output_shape),
+        state=net.state_bytes,
+        scratch=net.scratch_bytes,
+        constant=net.constant_bytes,
+        rows="\n".join(rows),
+        states="\n".join(f"| `{s.name}` | {s.dotted} | {sizes(s.shape)} |" for s in net.states) or "| none | | |",
+    )
+
+
+def operations(plan: Plan) -> Dict[str, Tuple[int, int]]:
+    """For each layer: weights that are added up if every input is there, and other operations."""
+    found: Dict[str, Tuple[int, int]] = {}
+    for stage in plan.stages:
+        for task in stage.tasks:
+            sums, others = found.get(task.where, (0, 0))
+            found[task.where] = sums + weighed(task), others + _others(task)
+    return {layer: counts for layer, counts in found.items() if any(counts)}
+
+
+def weighed(task: Task) -> int:
+    """How many weights a task adds up, where all inputs differ from zero; borders of maps are counted as inside."""
+    if task.word == "product":
+        weight = task.options["weight"]
+        return int((weight != 0).sum()) * (task.to.size // weight.shape[1])
+    if task.word == "convolve":
+        weight, x = task.options["weight"], task.views()[0]
+        places = math.prod(x.shape[2:] if task.options["transposed"] else task.to.shape[2:])
+        return int((weight != 0).sum()) * places
+    if task.word == "matmul":
+        return task.to.size * task.views()[0].shape[-1]
+    return 0
+
+
+def _others(task: Task) -> int:
+    if task.word == "window":
+        return task.to.size * math.prod(task.options["kernel"])
+    if task.elementwise:
+        return task.to.size if task.word not in ("copy", "astype") else 0
+    return 0 if task.word in ("product", "convolve", "matmul") else task.views()[0].size
+
+
+PAGE = """# {p}
+
+{title}
+
+```c
+#include "{p}.h"
+
+static {p}_state state;           /* all memory that the network needs */
+float in[{up}_INPUTS];            /* {inputs}, row-major */
+float out[{up}_OUTPUTS];          /* {outputs} */
+
+{p}_reset(&state);                /* before each sequence */
+{p}_step(&state, in, out);        /* once per time step */
+```
+
+`make` builds an example, `main.c`, which reads numbers on stdin. `make size` shows what the network needs of a machine.
+
+## Memory
+
+| | bytes | macro |
+|---|---|---|
+| states, which pass from step to step | {state:,} | `{up}_STATE_BYTES` |
+| scratch of a step | {scratch:,} | `{up}_SCRATCH_BYTES` |
+| weights and other tables, in flash | {constant:,} | `{up}_CONSTANT_BYTES` |
+
+`sizeof({p}_state)` is states and scratch together. There is no other memory but the stack, and no `malloc`. Networks
+with a state each may run side by side. Code comes on top of the tables: `make size`.
+
+| in `{p}_state` | state | shape |
+|---|---|---|
+{states}
+
+## Operations of a step
+
+| layer | weights added up, at most | other operations |
+|---|---|---|
+{rows}
+
+Only inputs that are not zero cost anything: of weights that spikes carry, the share that fires.
+
+## How exact it is
+
+Each operation is that of the library, in float32 and in the same order of sums; compile without `-ffast-math`, and with
+`-ffp-contract=off`, as the Makefile does. Then neurons give the same bits. Two things may differ in the last bit: sums
+of real numbers that the library's matrix product adds in another order, and `exp`, `tanh`, `sin`, `cos`, `log` of
+another C library.
+"""

@@ -1,0 +1,102 @@
+"""Networks that are written in C, compiled and called from the tests."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+
+STRICT = "-std=c99 -Wall -Wextra -Wconversion -Wdouble-promotion -Wshadow -pedantic -Werror -ffp-contract=off".split()
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+needs_compiler = pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is installed")
+
+
+def called(*words, **options):
+    """Run a program; its errors are shown where it fails."""
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=300, **options)
+    assert done.returncode == 0, f"{words[0]}: {done.stderr[-3000:]}{done.stdout[-1000:]}"
+    return done.stdout
+
+
+def numbers(header):
+    """The macros of a header that are numbers, by their names without the prefix."""
+    found = re.findall(r"#define \w+?_(INPUTS|OUTPUTS|STATE_BYTES|SCRATCH_BYTES|CONSTANT_BYTES) (\d+)", header)
+    return {name: int(value) for name, value in found}
+
+
+class InC:
+    """A network in C.
+
+    Args:
+        library: what it has been compiled into.
+        header: its header file.
+    """
+
+    def __init__(self, library, header):
+        text, prefix = Path(header).read_text(), Path(header).stem
+        self.sizes = numbers(text)
+        self.names = re.findall(r"float \w+\[\d+\]; /\* (\S+): ", text)
+        self.counts = [int(n) for n in re.findall(r"float \w+\[(\d+)\]; /\*", text)]
+        self.step, self.reset = getattr(library, f"{prefix}_step"), getattr(library, f"{prefix}_reset")
+        self.memory = np.zeros(self.sizes["STATE_BYTES"] + self.sizes["SCRATCH_BYTES"], np.uint8)
+
+    def run(self, x):
+        """Steps from rest, (time, *features): the outputs, flat, and the states after them by name."""
+        out = np.empty((len(x), self.sizes["OUTPUTS"]), "float32")
+        x = np.ascontiguousarray(x, "float32")
+        assert x[0].size == self.sizes["INPUTS"]
+        self.memory[:] = 255  # scratch may hold anything
+        self.reset(ctypes.c_void_p(self.memory.ctypes.data))
+        for row, target in zip(x, out):
+            self.step(*(ctypes.c_void_p(a.ctypes.data) for a in (self.memory, row, target)))
+        floats = self.memory[: self.sizes["STATE_BYTES"]].view("float32")
+        return out, dict(zip(self.names, np.split(floats.copy(), np.cumsum(self.counts)[:-1])))
+
+
+def in_c(models, folder, compiler=None, *options):
+    """Export models and compile them into one library; a dict like ``models``.
+
+    Args:
+        models: by name, a word of C.
+        folder: where the files go.
+        compiler: its name; default: the first that is there.
+        *options: for it, beside those that make warnings errors.
+    """
+    for name, model in models.items():
+        sc.export(model, folder / name, example=False)
+    library = folder / f"all_{compiler}.so"
+    sources = [folder / f"{name}.c" for name in models]
+    options = options or ("-O0",)
+    called(compiler or COMPILERS[0], *STRICT, *options, "-shared", "-fPIC", *sources, "-o", library, "-lm")
+    loaded = ctypes.CDLL(str(library))
+    return {name: InC(loaded, folder / f"{name}.h") for name in models}
+
+
+def assert_same(net, model, x, exact=True):
+    """Compare a network in C with the model: the outputs, and the states after the last step.
+
+    Args:
+        net: the network in C.
+        model: the model.
+        x: samples, (time, batch, *features).
+        exact: whether outputs must be equal to the bit; else they may differ by 1e-5.
+    """
+    from spikecore.api.core.tree import flatten
+
+    expected = model(x)
+    spikes = np.broadcast_to(expected.spikes, (*x.shape[:2], *expected.spikes.shape[2:]))
+    for b in range(x.shape[1]):
+        out, states = net.run(x[:, b])
+        if exact:
+            np.testing.assert_array_equal(out, spikes[:, b].reshape(len(x), -1))
+        else:
+            np.testing.assert_allclose(out, spikes[:, b].reshape(len(x), -1), rtol=1e-5, atol=1e-5)
+        for name, state in flatten(expected.state).items():
+            np.testing.assert_allclose(states[name], np.asarray(state)[b].reshape(-1), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,89 @@
+"""A network in C is the network: every neuron and layer, drawn networks, trained networks."""
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from tests.c_rig import assert_same, in_c, needs_compiler
+from tests.conformance import cases
+from tests.drawn_networks import drawn_model
+from tests.stream_rig import spikes
+
+pytestmark = needs_compiler
+STEPS = 8
+WHOLE = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"  # need whole sequences
+ALL = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS]
+CASES = {f"n{i}": case for i, case in enumerate(ALL) if not case.name.startswith(WHOLE)}
+
+
+def model_of(case):
+    return sc.Model(case.layer, sc.get_engine("numpy", fused=False), input_shape=case.shape)
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    return in_c({name: model_of(case) for name, case in CASES.items()}, tmp_path_factory.mktemp("cases"))
+
+
+@pytest.mark.parametrize("name", CASES, ids=[case.name for case in CASES.values()])
+def test_every_neuron_and_layer(nets, name):
+    case = CASES[name]
+    x = np.random.default_rng(1).random((STEPS, 2, *case.shape), dtype="float32") * 2
+    assert_same(nets[name], model_of(case), x, exact=False)
+
+
+# ---- networks ------------------------------------------------------------------------------------------------------
+
+
+def compare(models, folder):
+    """Compare models in C with themselves; returns how many of them give more than zeros."""
+    active = 0
+    for seed, (name, net) in enumerate(in_c(models, folder).items()):
+        x = spikes(12, 2, *models[name].input_shape, rate=0.4, seed=seed)
+        assert_same(net, models[name], x)
+        active += bool(models[name](x).spikes.any())
+    return active
+
+
+def test_drawn_networks(tmp_path):
+    assert compare({f"n{seed}": drawn_model(seed) for seed in range(20)}, tmp_path) >= 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(20, 520, 50))
+def test_500_drawn_networks(tmp_path, first):
+    assert compare({f"n{seed}": drawn_model(seed) for seed in range(first, first + 50)}, tmp_path) >= 35
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    model = sc.zoo.pretrained("digits", "numpy", fused=False)
+    return model, in_c({"net": model}, tmp_path_factory.mktemp("digits"))["net"]
+
+
+def test_a_trained_network(digits):
+    model, net = digits
+    x = sc.datasets.digits()[0].inputs[:100]
+    assert_same(net, model, np.broadcast_to(x, (25, *x.shape)).astype("float32"))
+
+
+def pruned(share, seed=0):
+    """A model of which most weights are exactly zero."""
+    net = sc.Sequential(sc.Conv1d(2, 8, 3, padding=1), sc.Leaky(), sc.Flatten(), sc.Linear(80, 300), sc.Leaky())
+    model = sc.Model(sc.Sequential(*net.layers, sc.Linear(300, 4), sc.LI()), "numpy", seed=seed, input_shape=(2, 10))
+    state, draw = model.state(), np.random.default_rng(seed)
+    for name, array in state["params"].items():
+        if name.endswith("weight"):
+            state["params"][name] = np.where(draw.random(array.shape) < share, 0, np.round(array * 512) / 64)
+    model.load_state(state)
+    return model
+
+
+def test_weights_that_are_mostly_zero_are_stored_without_zeros(tmp_path):
+    models = {"dense": pruned(0.0), "half": pruned(0.5), "sparse": pruned(0.9)}
+    x = spikes(12, 2, 2, 10)
+    for name, net in in_c(models, tmp_path).items():
+        assert_same(net, models[name], x)
+    dense, half, sparse = ((tmp_path / f"{name}.c").stat().st_size for name in models)
+    assert sparse < dense / 5
+    assert half < dense

@@ -1,0 +1,131 @@
+"""The files around a network in C: what they say is right, the example runs, what cannot be is refused."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from tests.c_rig import COMPILERS, STRICT, called, in_c, needs_compiler, numbers
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    model = sc.zoo.pretrained("digits", "numpy", fused=False)
+    return model, folder, sc.export(model, folder / "net")
+
+
+def test_what_is_written(digits):
+    _, folder, done = digits
+    names = ["net.c", "net.h", "net.md", "main.c", "Makefile", "CMakeLists.txt"]
+    assert [file.name for file in done.files] == names
+    assert sorted(file.name for file in folder.iterdir()) == sorted(names)
+    assert "RAM 880 bytes: 440 of states, 440 of scratch" in str(done)
+
+
+@needs_compiler
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_the_example_reads_samples_and_counts_spikes(digits):
+    model, folder, _ = digits
+    called("make", "-C", folder, f"CC={COMPILERS[0]}", "CFLAGS=-O1 -Werror")
+    x = sc.datasets.digits()[1].inputs[:7]
+    text = "\n".join(" ".join(f"{v:.9g}" for v in row) for row in x)
+    printed = called(folder / "net", "25", input=text)
+    expected = model(x, num_steps=25).spikes.sum(axis=0)
+    np.testing.assert_array_equal(np.loadtxt(printed.splitlines()), expected)
+
+
+@needs_compiler
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_the_example_goes_on_from_step_to_step_and_says_what_is_missing(digits):
+    model, folder, _ = digits
+    called("make", "-C", folder, f"CC={COMPILERS[0]}", "CFLAGS=-O1 -Werror")
+    x = np.round(np.random.default_rng(0).random((5, 1, 64)), 3).astype("float32")
+    text = " ".join(f"{v:.9g}" for v in x.reshape(-1))
+    np.testing.assert_array_equal(np.loadtxt(called(folder / "net", input=text).splitlines()), model(x).spikes[:, 0])
+    done = subprocess.run([folder / "net"], input=text + " 0.5 0.25", capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "a sample has 64 numbers, and the last one has 2" in done.stderr
+
+
+@needs_compiler
+@pytest.mark.skipif(not shutil.which("size"), reason="size, of binutils, is not installed")
+def test_sizes_are_those_of_the_compiled_network(digits):
+    _, folder, _ = digits
+    told = numbers((folder / "net.h").read_text())
+    called(COMPILERS[0], *STRICT, "-O1", "-c", folder / "net.c", "-o", folder / "sizes.o")
+    sections = dict(re.findall(r"^(\S+)\s+(\d+)", called("size", "-A", folder / "sizes.o"), flags=re.MULTILINE))
+    assert told["CONSTANT_BYTES"] <= int(sections[".rodata"]) < told["CONSTANT_BYTES"] + 128
+    assert int(sections.get(".data", 0)) == int(sections.get(".bss", 0)) == 0  # all memory is the caller's
+    page = (folder / "net.md").read_text()
+    assert all(f"{told[name]:,}" in page for name in ("STATE_BYTES", "SCRATCH_BYTES", "CONSTANT_BYTES"))
+    assert "| layer 0 (Linear) | 6,400 | 100 |" in page
+
+
+def test_an_example_that_is_there_is_not_replaced(digits, tmp_path):
+    model, _, _ = digits
+    (tmp_path / "main.c").write_text("mine")
+    done = sc.export(model, tmp_path / "net")
+    assert (tmp_path / "main.c").read_text() == "mine"
+    assert "main.c was there and stays as it is" in str(done)
+    sc.export(model, tmp_path / "net")  # what depends on the network is written again
+    assert (tmp_path / "net.c").exists()
+
+
+def test_the_network_alone(digits, tmp_path):
+    sc.export(digits[0], tmp_path / "net", example=False)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["net.c", "net.h"]
+
+
+@needs_compiler
+def test_networks_side_by_side_do_not_disturb_each_other(digits, tmp_path):
+    model, _, _ = digits
+    first, second = in_c({"a": model, "b": model}, tmp_path).values()
+    x = np.random.default_rng(0).random((6, 64), dtype="float32")
+    alone = first.run(x)[0]
+    for row in x:
+        second.run(row[None])
+    np.testing.assert_array_equal(first.run(x)[0], alone)
+
+
+# ---- refusals: nothing is written ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stem", ["2net", "my-net", "int", "naïve", "net v1"])
+def test_a_name_that_is_none_in_c(digits, tmp_path, stem):
+    with pytest.raises(sc.ExportError, match="prefix of names in C"):
+        sc.export(digits[0], tmp_path / "sub" / stem)
+    assert not list(tmp_path.iterdir())
+
+
+class Patches(sc.Layer):
+    """A layer with a word that has no form in C."""
+
+    def out_shape(self, shape):
+        return (shape[0], 4, shape[1] - 1, shape[2] - 1)
+
+
+REFUSED = {
+    "a convolution over time": (sc.Sequential(sc.Linear(3, 3), sc.PSN(num_steps=4)), (3,), "layer 1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_layers_that_c_cannot_express(tmp_path, name):
+    network, shape, said = REFUSED[name]
+    model = sc.Model(network, "numpy", input_shape=shape)
+    with pytest.raises(sc.ExportError, match=said):
+        sc.export(model, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite(digits, tmp_path):
+    model = sc.Model(sc.Sequential(sc.Linear(3, 2), sc.Leaky()), "numpy", input_shape=(3,))
+    state = model.state()
+    state["params"]["0.weight"][0, 0] = np.nan
+    model.load_state(state)
+    with pytest.raises(sc.ExportError, match=r"layer 0 \(Linear\): its weight is not finite"):
+        sc.export(model, tmp_path / "net")
