@@ -18,7 +18,7 @@ Target = Literal["c", "onnx", "torch", "nir"]
 #: The module of each target. It has ``files(model, stem, **options)``, which returns a ``Draft`` and writes nothing.
 WRITERS: Dict[str, str] = {
     "c": "spikecore.export.c.writer",
-    "onnx": "spikecore.export.onnx_writer",
+    "onnx": "spikecore.export.onnx.writer",
     "torch": "spikecore.export.torch_writer",
     "nir": "spikecore.export.nir_writer",
 }

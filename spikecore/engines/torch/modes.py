@@ -22,6 +22,18 @@ read_by_dynamo = getattr(_compiler, "is_dynamo_compiling", _never)  # whether Dy
 _in_batches = getattr(getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", None)
 in_func = getattr(torch._C, "_are_functorch_transforms_active", _never)  # whether torch.func transforms the call
 
+exporting = getattr(_compiler, "is_exporting", lambda: compiling() and not read_by_dynamo())  # torch 2.7 has it
+
+
+def written_down() -> Any:
+    """What writes the call down for later use, by ``torch.export`` or a trace of ``torch.jit``; None: nothing does.
+
+    It is another object for each export, but True where Dynamo reads the code.
+    """
+    if exporting():
+        return True if read_by_dynamo() else torch._guards.TracingContext.try_get() or True
+    return torch._C._get_tracing_state()  # type: ignore[attr-defined]
+
 
 def unread(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, which Dynamo is not to read. Nor is Dynamo imported for that, which would take a second."""

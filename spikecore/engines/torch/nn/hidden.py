@@ -87,6 +87,14 @@ class Hidden(nn.Module):
             self.__dict__.pop(name, None)
         super().register_buffer(name, tensor, persistent)
 
+    def __prepare_scriptable__(self) -> Any:
+        """Called by ``torch.jit.script``, which reads source code and knows only part of Python."""
+        raise RuntimeError(
+            f"{self._owner()}: torch.jit.script cannot read a spiking module. Use torch.export.export or "
+            "torch.jit.trace on a forward(x, mem) that returns spk, mem, with modules of init_hidden=False; or "
+            "sc.export(snn.from_torch(net, input_shape), path, to='torch')"
+        )
+
     # ---- what a step starts from ----
 
     def _shape(self, current: Any) -> Tuple[int, ...]:

@@ -10,6 +10,7 @@ from spikecore.api import neurons
 from spikecore.api.core.layer import Params, State
 from spikecore.api.core.parameters import learn
 from spikecore.arguments import Numbers, checked
+from spikecore.engines.torch.modes import written_down
 from spikecore.engines.torch.nn.engine import working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.neuron import LIF
@@ -135,6 +136,9 @@ class DeltaLeaky(Leaky):
                 f"DeltaLeaky: init_hidden={self.init_hidden} and mem={'None' if mem is None else 'a state'}: with "
                 "init_hidden=False pass the pair (mem, mem_prev), None in it for at rest; with True pass no state"
             )
+        written = written_down()
+        if written is not None and written is not self._begun:
+            self._refuse_lost((mem, mem))
         before, _ = (self.mem, self.mem_prev) if mem is None else mem
         x = working(input_)
         engine, params = self._ready(x)

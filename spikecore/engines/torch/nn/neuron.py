@@ -15,7 +15,7 @@ from torch import nn
 from spikecore.api.core.layer import Params
 from spikecore.api.neurons.stepper import one_step
 from spikecore.engines.torch.memory import at_rest
-from spikecore.engines.torch.modes import compiling
+from spikecore.engines.torch.modes import compiling, written_down
 from spikecore.engines.torch.nn.engine import engine_for, working
 from spikecore.engines.torch.nn.face import FIRING, GRADED, LEAKING, RESETTING, Face
 from spikecore.engines.torch.nn.instances import Instances
@@ -24,6 +24,12 @@ from spikecore.engines.torch.nn.parts import Parts
 from spikecore.engines.torch.nn.protocol import Protocol
 from spikecore.engines.torch.nn.stepping import fused_step, next_step
 
+LOST = (
+    "{}: torch.export, torch.jit.trace or torch.onnx.export writes this call down, and the state that the module keeps "
+    "between calls would be lost. Write down a step that is given its states: make modules with init_hidden=False, and "
+    "return spk, mem from forward(x, mem); or sc.export(snn.from_torch(net, input_shape), path, to='torch'). Or write "
+    "down a whole sequence: a forward that returns snn.run(net, x), or a loop that begins with utils.reset(net)"
+)
 HOOKS = {"alpha": "_alpha_register_buffer", "beta": "_beta_buffer"}  # how snnTorch calls what registers a value
 
 
@@ -96,7 +102,7 @@ class SpikingNeuron(Protocol):
         SpikingNeuron.instances = Instances()
 
     def __getstate__(self) -> Dict[str, Any]:
-        passing = ("_next", "_reset", "_mem_before")
+        passing = ("_next", "_reset", "_mem_before", "_begun")
         return {name: value for name, value in super().__getstate__().items() if name not in passing}
 
     # ---- the step ----
@@ -111,12 +117,16 @@ class SpikingNeuron(Protocol):
             if value is not None and self.init_hidden:
                 self._refuse_states()
             before[name] = getattr(self, name) if value is None else value
+        written = written_down()
+        if written is not None and written is not self._begun:
+            self._refuse_lost(given)
         if self.sample_axes is not None and input_.dim() == self.sample_axes:
             return self._of_one_sample(input_, *given)
         if self.by_protocol():
             spk = self._by_parts(input_, before)
             return self._returned(spk, self.hidden())
-        if not compiling() and self._next is not None and self._next.fits(self, input_):
+        alone = written is None and not compiling()  # what a graph holds must not depend on the calls before it
+        if alone and self._next is not None and self._next.fits(self, input_):
             start = self._start(input_, before)
             spk, after = self._next.step(start, input_)
             self._note(start)
@@ -132,7 +142,7 @@ class SpikingNeuron(Protocol):
         self._note(start)
         for name in self.states:
             setattr(self, name, after[name])
-        if current is input_ and type(self)._tensors is Parts._tensors and not compiling():
+        if current is input_ and type(self)._tensors is Parts._tensors and alone:
             self._next = next_step(self, engine, params, current)
         if spk.dtype != input_.dtype and input_.is_floating_point():
             spk = spk.to(input_.dtype)
@@ -143,6 +153,11 @@ class SpikingNeuron(Protocol):
             f"{self._owner()}: states ({', '.join(self.states)}) were passed to a module with "
             "init_hidden=True, which keeps its own; leave them out, or build it with init_hidden=False"
         )
+
+    def _refuse_lost(self, given: Tuple[Any, ...]) -> None:
+        """Refuse to write down a call that goes on from a state of before: the graph would hold it as a constant."""
+        if len(given) < len(self.states) or any(value is None for value in given):
+            raise RuntimeError(LOST.format(self._owner()))
 
     def _of_one_sample(self, input_: Any, *given: Any) -> Any:
         """A step of an input without batch axis, as a batch of one."""

@@ -146,7 +146,7 @@ class CurrentSpared:
 
 def _is_number(value: Any) -> bool:
     """Whether a parameter is a constant on the CPU that can be read at once."""
-    readable = value.device.type == "cpu" and not (compiling() or transformed())
+    readable = value.device.type == "cpu" and not (compiling() or torch.jit.is_tracing() or transformed())
     return value.ndim == 0 and not value.requires_grad and readable
 
 

@@ -17,7 +17,7 @@ import torch
 
 from spikecore.api.core.layer import State
 from spikecore.api.neurons.membrane import Membrane
-from spikecore.engines.torch.modes import compiling
+from spikecore.engines.torch.modes import compiling, written_down
 from spikecore.engines.torch.nn.engine import Disabled, FunctionSurrogate, Quantiser, working
 from spikecore.engines.torch.nn.parts import Parts
 
@@ -41,6 +41,7 @@ class Protocol(Parts):
     _functions: str = ""  # what is a function where a formula is expected
     _reset: Any = None  # as a step by the protocol set it
     _mem_before: Any = None  # the membrane before the last step
+    _begun: Any = None  # what wrote the call down in which the state was last set
 
     def _find_own(self) -> None:
         """Note which methods of the protocol are the user's.
@@ -75,6 +76,10 @@ class Protocol(Parts):
         super().__setattr__(name, value)
         if name == "reset_mechanism_val":
             self._take_reset()
+        elif name in self.states:
+            begun = written_down()
+            if begun is not self._begun:
+                super().__setattr__("_begun", begun)
 
     def overridden(self) -> str:
         """What of a step is the user's code, in words; "" if nothing is."""

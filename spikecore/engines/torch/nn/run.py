@@ -13,7 +13,7 @@ from torch import nn
 from spikecore.api.core.layer import ShapeError
 from spikecore.api.core.sizes import whole_number
 from spikecore.arguments import Size, checked
-from spikecore.engines.torch.modes import unread
+from spikecore.engines.torch.modes import unread, written_down
 from spikecore.engines.torch.nn.chain import chain_of, run_chain
 from spikecore.engines.torch.nn.dispatch import Over, stacked
 from spikecore.engines.torch.nn.hidden import Hidden
@@ -83,6 +83,8 @@ def run(
     data = x.unsqueeze(0) if num_steps is not None else x
     rows: Dict[str, Any]
     try:
+        if written_down() is not None:  # a tracer cannot follow stand-ins
+            raise StepByStep("torch.export or torch.jit writes down every call")
         out, recorded, rows = _once(net, modules, data, steps, state, names, fused, bool(explain))
     except StepByStep as reason:
         out, recorded = _loop(net, modules, data, steps, state, names)

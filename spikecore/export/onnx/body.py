@@ -1,0 +1,161 @@
+"""``Body``: the nodes and constants of an ONNX graph, made from the words of a ``StepGraph``."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from spikecore.export.errors import ExportError
+from spikecore.export.step_graph import Node, StepGraph, Value
+
+#: Of a constant as a word takes it: a value, an array, or a number.
+Operand = Union[Value, np.ndarray, float, int, bool]
+
+
+def element(dtype: Any) -> int:
+    """ONNX's number for an element type."""
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+class Body:
+    """A graph that computes one step.
+
+    Args:
+        graph: the step.
+        weights: names of arrays that the user knows, by ``fingerprint``: a constant that is one of them gets its name.
+        prefix: of the names of input, states and output; a graph within another needs names of its own.
+    """
+
+    def __init__(self, graph: StepGraph, weights: Mapping[Any, str], prefix: str = "") -> None:
+        self.graph, self.weights, self.prefix = graph, weights, prefix
+        self.nodes: List[onnx.NodeProto] = []
+        self.constants: Dict[str, onnx.TensorProto] = {}
+        self._known: Dict[Any, str] = {}
+        self._taken: Dict[str, int] = {}
+        self.names: Dict[Value, str] = {graph.x: self.unused(f"{prefix}input")}
+        self.names.update((state.before, self.unused(f"{prefix}{state.name}")) for state in graph.states)
+        self.ends = [f"{prefix}output", *(f"{prefix}{state.name}.next" for state in graph.states)]
+        for name in self.ends:
+            self.unused(name)
+
+    def unused(self, name: str) -> str:
+        """The name, with a number behind it if it is taken."""
+        count = self._taken[name] = self._taken.get(name, 0) + 1
+        return name if count == 1 else self.unused(f"{name}_{count}")
+
+    def constant(self, array: Any, name: str) -> str:
+        """An array as a constant of the graph; the same numbers are kept once."""
+        array = np.asarray(array)
+        key = fingerprint(array)
+        if key not in self._known:
+            name = self._known[key] = self.unused(self.weights.get(key, name))
+            self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        return self._known[key]
+
+    def add(self, kind: str, inputs: Sequence[str], out: str, about: str = "", **attributes: Any) -> str:
+        """An operator."""
+        node = helper.make_node(kind, list(inputs), [out], name=out, **attributes)
+        node.doc_string = about
+        self.nodes.append(node)
+        return out
+
+    def finish(self) -> None:
+        """Give output and states after the step their names."""
+        graph = self.graph
+        for name, value in zip(self.ends, graph.ends()):
+            if self.names[value] != name:
+                self.add("Identity", [self.names[value]], name)
+
+    def named_ends(self) -> Dict[Value, str]:
+        """The values whose own name is that of an output: those that a word gives, each once."""
+        made = {node.out for node in self.graph.nodes}
+        found: Dict[Value, str] = {}
+        for name, value in zip(self.ends, self.graph.ends()):
+            if value in made:
+                found.setdefault(value, name)
+        return found
+
+
+class Call:
+    """A word that is being written: what the functions in ``operators.py`` work with.
+
+    Args:
+        body: where it goes.
+        node: the word.
+        name: of its result; None for any.
+    """
+
+    def __init__(self, body: Body, node: Node, name: Optional[str]) -> None:
+        self.body, self.node, self.graph = body, node, body.graph
+        self.scope = f"{node.layer or node.kind}/{node.word}"
+        self._name = name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the result."""
+        return np.dtype(self.graph.dtypes[self.node.out])
+
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        """Shape of the result."""
+        return tuple(self.graph.shapes[self.node.out])
+
+    def refused(self, reason: str) -> ExportError:
+        """The error of a word that ONNX cannot say."""
+        return ExportError(f"{self.node.where}: {reason}")
+
+    def dtype_of(self, *operands: Operand) -> np.dtype[Any]:
+        """The type in which NumPy computes with these operands."""
+        return np.result_type(*(a if isinstance(a, (bool, int, float)) else self._own(a) for a in operands))
+
+    def _own(self, operand: Operand) -> np.dtype[Any]:
+        return np.dtype(self.graph.dtypes[operand]) if type(operand) is Value else np.asarray(operand).dtype
+
+    def shape_of(self, operand: Operand) -> Tuple[int, ...]:
+        """Shape of an operand."""
+        return tuple(self.graph.shapes[operand]) if type(operand) is Value else np.shape(operand)  # type: ignore[arg-type]
+
+    def read(self, operand: Operand, dtype: Any = None) -> str:
+        """The name of an operand, cast where it has another type."""
+        dtype = np.dtype(self._own(operand) if dtype is None else dtype)
+        if type(operand) is not Value:
+            return self.body.constant(np.asarray(operand, dtype), f"{self.scope}.constant")
+        name = self.body.names[operand]
+        return name if self._own(operand) == dtype else self.part("Cast", name, to=element(dtype))
+
+    def ints(self, numbers: Sequence[int]) -> str:
+        """A constant that says a shape or axes."""
+        return self.body.constant(np.array(tuple(numbers), np.int64), f"{self.scope}.ints")
+
+    def part(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """An operator on the way."""
+        out = self.body.unused(f"{self.scope}.{kind}")
+        return self.body.add(kind, inputs, out, self._about(), **attributes)
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """The operator that gives the result."""
+        out = self._name or self.body.unused(self.scope)
+        return self.body.add(kind, inputs, out, self._about(), **attributes)
+
+    def _about(self) -> str:
+        return f"{self.node.where}: {self.node.word}"
+
+    def cast(self, name: str) -> str:
+        """The result, out of a value of another type."""
+        return self.op("Cast", name, to=element(self.dtype))
+
+    def reshaped(self, name: str, shape: Sequence[int]) -> str:
+        """A value in another shape, on the way."""
+        return self.part("Reshape", name, self.ints(shape))
+
+    def reshape(self, name: str) -> str:
+        """The result, out of a value of another shape."""
+        return self.op("Reshape", name, self.ints(self.shape))
+
+
+def fingerprint(array: np.ndarray) -> Any:
+    """Equal for arrays of the same type, shape and numbers."""
+    return str(array.dtype), array.shape, array.tobytes()
