@@ -37,7 +37,7 @@ class Pair(NamedTuple):
     theirs: Callable[[], Any]
 
 
-def _sew_resnet18() -> Any:
+def sew_resnet18(in_channels: int = 3, width: int = 16) -> Any:
     """SpikingJelly's, with fewer channels and a stem for small images, put together of its own blocks."""
     from spikingjelly.activation_based import functional, layer, neuron, surrogate
     from spikingjelly.activation_based.model.sew_resnet import BasicBlock, SEWResNet
@@ -48,9 +48,9 @@ def _sew_resnet18() -> Any:
         "detach_reset": True,
         "surrogate_function": surrogate.ATan(2.0),
     }
-    net, width = SEWResNet(BasicBlock, [1, 1, 1, 1], CLASSES, **options), 16
+    net = SEWResNet(BasicBlock, [1, 1, 1, 1], CLASSES, **options)
     net.inplanes, net.maxpool = width, torch.nn.Identity()
-    net.conv1, net.bn1 = layer.Conv2d(3, width, 3, padding=1, bias=False), layer.BatchNorm2d(width)
+    net.conv1, net.bn1 = layer.Conv2d(in_channels, width, 3, padding=1, bias=False), layer.BatchNorm2d(width)
     for i in range(4):
         stage = net._make_layer(BasicBlock, width << i, 2, stride=2 if i else 1, **options)
         setattr(net, f"layer{i + 1}", stage)
@@ -78,7 +78,7 @@ def _spike_driven() -> Any:
 
 
 PAIRS: Dict[str, Pair] = {
-    "sew_resnet18": Pair(lambda: zoo.sew_resnet18(CLASSES, width=16, stem="cifar"), _sew_resnet18),
+    "sew_resnet18": Pair(lambda: zoo.sew_resnet18(CLASSES, width=16, stem="cifar"), sew_resnet18),
     "spikformer": Pair(lambda: zoo.spikformer(2, 128, 8, CLASSES, patch_size=4), _spikformer),
     "qkformer": Pair(lambda: zoo.qkformer((1, 1, 2), 128, (2, 4, 4), CLASSES), _qkformer),
     "spike_driven_transformer": Pair(

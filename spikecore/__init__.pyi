@@ -87,6 +87,7 @@ from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchN
 from spikecore.api.layers.temporal_normalisation import ThresholdDependentBatchNorm2d as ThresholdDependentBatchNorm2d
 from spikecore.api.layers.transposed import ConvTranspose1d as ConvTranspose1d
 from spikecore.api.layers.transposed import ConvTranspose2d as ConvTranspose2d
+from spikecore.api.layers.transposed import ConvTranspose3d as ConvTranspose3d
 from spikecore.api.neurons import ALIF as ALIF
 from spikecore.api.neurons import CLIF as CLIF
 from spikecore.api.neurons import EIF as EIF

@@ -55,7 +55,7 @@ SHAPES = {  # of one sample, where a layer does not take any
     **dict.fromkeys(("AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "ConvTranspose2d", "InstanceNorm2d", "ZeroPad2d"), MAP),
     **dict.fromkeys((f"{kind}BatchNorm2d" for kind in ("TemporalEffective", "ThresholdDependent")), MAP),
     **dict.fromkeys(("CountMaxPool2d", "GlobalAvgPool", "Upsample"), MAP),
-    **dict.fromkeys(("BatchNorm3d", "Conv3d", "AvgPool3d", "MaxPool3d"), CUBE),
+    **dict.fromkeys(("BatchNorm3d", "Conv3d", "ConvTranspose3d", "AvgPool3d", "MaxPool3d"), CUBE),
     **dict.fromkeys(("SpikingSelfAttention", "SoftmaxAttention", "HeadGate", "HeadSum", "PositionSum"), CHANNELS),
     **dict.fromkeys(("Conv2d", "AvgPool2d", "MaxPool2d", "BatchNorm2d", "BatchNormTT2d", "SConv2dLSTM"), MAP),
 }
@@ -87,7 +87,7 @@ NEEDED = {  # what a class cannot do without
     "BatchNormTT2d": {"num_features": 2, "time_steps": STEPS},
     **dict.fromkeys(("Add", "Concat", "Multiply"), {"layers": ["Leaky", "Leaky"]}),
     **dict.fromkeys(
-        (*(f"Conv{n}d" for n in (1, 2, 3)), "ConvTranspose1d", "ConvTranspose2d"),
+        tuple(f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)),
         {"in_channels": 2, "out_channels": 2, "kernel_size": 3},
     ),
     "EarlyStopping": {"monitor": "loss"},
@@ -132,6 +132,7 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "Conv3d": [{"padding": 1, "dilation": 2}, {"stride": [1, 2, 1]}, {"groups": 2}],
     "ConvTranspose1d": [{"stride": 2, "output_padding": 1}, {"padding": 1, "dilation": 2}, {"groups": 2}],
     "ConvTranspose2d": [{"stride": [2, 1], "output_padding": [1, 0]}, {"padding": 1, "dilation": 2}, {"groups": 2}],
+    "ConvTranspose3d": [{"stride": [2, 1, 2], "output_padding": [1, 0, 0]}, {"dilation": 2}, {"groups": 2}],
     **dict.fromkeys(("AvgPool3d", "MaxPool3d", "CountMaxPool1d", "CountMaxPool2d"), [{"stride": 1, "padding": 1}]),
     "Upsample": [
         {"scale_factor": None, "size": 9}, {"scale_factor": [1, 2]}, {"mode": "bilinear", "align_corners": True},

@@ -196,7 +196,7 @@ RESIZED = {
     "instances": ((1, 4, 4), sc.Conv2d(1, 4, 3), sc.InstanceNorm2d(4), sc.Upsample(scale_factor=2), sc.ZeroPad2d(1)),
     "threshold": ((1, 4, 4), sc.Conv2d(1, 4, 3), sc.ThresholdDependentBatchNorm2d(4, 0.3), sc.Identity()),
     "time": ((1, 4, 4), sc.Conv2d(1, 4, 3), sc.TemporalEffectiveBatchNorm2d(4, 6)),
-    "cubes": ((1, 4, 4, 3), sc.Conv3d(1, 4, 2), sc.BatchNorm3d(4), sc.AvgPool3d(2, 1)),
+    "cubes": ((1, 4, 4, 3), sc.Conv3d(1, 4, 2), sc.BatchNorm3d(4), sc.AvgPool3d(2, 1), sc.ConvTranspose3d(4, 4, 2)),
 }
 
 

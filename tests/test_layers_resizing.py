@@ -32,6 +32,7 @@ TWINS = [  # a module, the layer that it is, the shape of a sample
     (nn.BatchNorm3d(2), sc.BatchNorm3d(2), (2, 2, 2, 2)),
     (nn.ConvTranspose1d(2, 4, 3, 2, 1, 1, 2, False, 2), sc.ConvTranspose1d(2, 4, 3, 2, 1, 1, 2, False, 2), (2, 5)),
     (nn.ConvTranspose2d(2, 3, (3, 2), (2, 1)), sc.ConvTranspose2d(2, 3, (3, 2), (2, 1)), (2, 3, 4)),
+    (nn.ConvTranspose3d(2, 2, (1, 2, 2), (2, 1, 1)), sc.ConvTranspose3d(2, 2, (1, 2, 2), (2, 1, 1)), (2, 2, 2, 3)),
     (nn.AdaptiveAvgPool1d(3), sc.AdaptiveAvgPool1d(3), (2, 7)),
     (nn.AdaptiveAvgPool2d((2, 3)), sc.AdaptiveAvgPool2d((2, 3)), (2, 5, 6)),
     (nn.AdaptiveMaxPool1d(3), sc.AdaptiveMaxPool1d(3), (2, 7)),
@@ -39,6 +40,7 @@ TWINS = [  # a module, the layer that it is, the shape of a sample
     (snn.GlobalAvgPool(), sc.GlobalAvgPool(), (3, 2, 4)),
     (nn.Upsample(scale_factor=2), sc.Upsample(scale_factor=2), (2, 3, 2)),
     (nn.Upsample(scale_factor=(1.0, 3.0), mode="bilinear"), sc.Upsample(None, (1, 3), "bilinear"), (2, 3, 2)),
+    (nn.Upsample(scale_factor=2, mode="trilinear"), sc.Upsample(scale_factor=2, mode="trilinear"), (1, 2, 3, 2)),
     (nn.Upsample(size=7, mode="linear", align_corners=True), sc.Upsample(7, mode="linear", align_corners=True), (2, 3)),
     (nn.ZeroPad2d((1, 0, 2, 3)), sc.ZeroPad2d((1, 0, 2, 3)), (2, 3, 2)),
     (nn.Identity(), sc.Identity(), (2, 3)),
@@ -102,6 +104,7 @@ CONVS = [
     ({"kernel_size": 3, "stride": 2, "padding": 1}, (4, 7)),
     ({"kernel_size": 2, "stride": 3, "dilation": 2, "groups": 2}, (4, 11)),  # some inputs belong to no window
     ({"kernel_size": (2, 3), "stride": (1, 2), "padding": (1, 0)}, (4, 3, 6)),
+    ({"kernel_size": (1, 2, 3), "stride": (2, 1, 1), "padding": (0, 1, 0)}, (4, 4, 3, 4)),
 ]
 
 
@@ -110,11 +113,12 @@ CONVS = [
 def test_a_transposed_convolution_is_the_adjoint(engine, options, shape):
     """<y, conv(x)> = <conv_transpose(y), x>, with the same weight; output_padding says which size x has."""
     n = len(shape) - 1
-    conv = (sc.Conv1d, sc.Conv2d)[n - 1](4, 2, bias=False, **options)
+    conv = (sc.Conv1d, sc.Conv2d, sc.Conv3d)[n - 1](4, 2, bias=False, **options)
     out = conv.out_shape(shape)
-    least = (sc.ConvTranspose1d, sc.ConvTranspose2d)[n - 1](2, 4, bias=False, **options).out_shape(out)
+    transposed = (sc.ConvTranspose1d, sc.ConvTranspose2d, sc.ConvTranspose3d)[n - 1]
+    least = transposed(2, 4, bias=False, **options).out_shape(out)
     extra = tuple(m - k for m, k in zip(shape[1:], least[1:]))
-    back = (sc.ConvTranspose1d, sc.ConvTranspose2d)[n - 1](2, 4, bias=False, output_padding=extra, **options)
+    back = transposed(2, 4, bias=False, output_padding=extra, **options)
     assert back.out_shape(out) == shape
     x, y = normal(2, 3, *shape), normal(2, 3, *out)
     params = conv.init(Key((0,)), shape).params
@@ -224,8 +228,14 @@ BAD = [  # what makes it, what the error says
         r"scale_factor=0.5 must be an int or one int per axis, each >= 1; write size",
     ),
     (lambda: sc.Upsample(size=(2, 2), mode="linear"), r"size=\(2, 2\) must be an int >= 1"),
-    (lambda: sc.Upsample(size=2, mode="cubic"), "mode='cubic' must be one of 'nearest', 'linear', 'bilinear'"),
-    (lambda: sc.Upsample(size=2, align_corners=True), "align_corners=True is for mode='linear' and 'bilinear'"),
+    (
+        lambda: sc.Upsample(size=2, mode="cubic"),
+        "mode='cubic' must be one of 'nearest', 'linear', 'bilinear', 'trilinear'",
+    ),
+    (
+        lambda: sc.Upsample(size=2, align_corners=True),
+        "align_corners=True is for interpolation, not for mode='nearest'",
+    ),
     (lambda: sc.ZeroPad1d((1, 2, 3)), r"ZeroPad1d: padding=\(1, 2, 3\) must be an int or 2 ints, each >= 0"),
     (lambda: sc.ZeroPad2d(-1), r"ZeroPad2d: padding=-1 must be an int or 4 ints, each >= 0"),
     (lambda: sc.GroupNorm(3, 4), r"GroupNorm: num_groups=3 must divide num_channels=4"),

@@ -179,6 +179,7 @@ WORDS = {  # what torch has no module for
     "softmax": sc.SoftmaxAttention(spikes(), spikes(), spikes(4), 4, scale=0.3),
     "gate": sc.HeadGate(sc.Sequential(spikes(), sc.HeadSum(2), sc.Leaky(threshold=1.9)), spikes()),
     "positions": sc.HeadGate(sc.Sequential(spikes(), sc.PositionSum(), sc.Leaky(threshold=1.9)), spikes()),
+    "counts": sc.Sequential(spikes(), sc.CountMaxPool1d(3, 2, 1)),
     "concat": sc.Concat(spikes(), sc.Sequential(sc.Permute((1, 0)), sc.Reshape((-1, 6))), axis=0),
 }
 

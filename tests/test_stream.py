@@ -165,6 +165,8 @@ MAPS = [
     (sc.AvgPool2d(3, stride=1, padding=1), (2, 9, 8)),
     (sc.AvgPool2d(2, stride=3), (2, 9, 8)),  # some inputs belong to no window
     (sc.AvgPool1d(4), (2, 50)),
+    (sc.CountMaxPool2d((3, 2), stride=(2, 1), padding=1), (2, 9, 8)),
+    (sc.Sequential(sc.CountMaxPool1d(3), sc.CountMaxPool1d(2, stride=3)), (2, 50)),
     (sc.Linear(150, 67), (150,)),
     (sc.BatchNorm2d(2), (2, 9, 9)),
     (sc.GradedSpikes(3), (3, 40)),

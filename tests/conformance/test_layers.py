@@ -65,6 +65,7 @@ ORACLES = {  # what torch makes of one big batch x
     sc.AvgPool3d: pool(F.avg_pool3d),
     sc.ConvTranspose1d: transposed(F.conv_transpose1d),
     sc.ConvTranspose2d: transposed(F.conv_transpose2d),
+    sc.ConvTranspose3d: transposed(F.conv_transpose3d),
     sc.AdaptiveAvgPool1d: adaptive(F.adaptive_avg_pool1d),
     sc.AdaptiveAvgPool2d: adaptive(F.adaptive_avg_pool2d),
     sc.AdaptiveMaxPool1d: adaptive(F.adaptive_max_pool1d),

@@ -13,8 +13,8 @@ from spikecore.api.core.sizes import Sizes, is_size, map_names, spread
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.api.layers.spatial import Spatial
 
-Mode = Literal["nearest", "linear", "bilinear"]
-AXES: Dict[str, int] = {"linear": 1, "bilinear": 2}  # modes for maps with so many axes of space
+Mode = Literal["nearest", "linear", "bilinear", "trilinear"]
+AXES: Dict[str, int] = {"linear": 1, "bilinear": 2, "trilinear": 3}  # modes for maps with so many axes of space
 MOST = 3  # axes of space
 Whole = Tuple[int, ...]
 
@@ -50,7 +50,7 @@ class Upsample(Resizing):
     Output position i of m, from a map with n positions along an axis:
 
         "nearest"               the value at floor(i n / m)
-        "linear", "bilinear"    between the two values around (i + 1/2) n / m - 1/2, by distance; not beyond the border
+        "linear" and others     between the two values around (i + 1/2) n / m - 1/2, by distance; not beyond the border
         with align_corners      around i (n - 1) / (m - 1): first and last positions stay where they are
 
     Repeated spikes are spikes; interpolated ones are numbers between 0 and 1.
@@ -59,7 +59,7 @@ class Upsample(Resizing):
         size: size of the output, an int or one per axis of space; None: ``scale_factor`` gives it.
         scale_factor: how many times larger the output is, an int or one per axis; None: ``size`` gives it.
         mode: "nearest", for maps with any number of axes, "linear" for (channels, length), "bilinear" for (channels,
-            height, width); default "nearest".
+            height, width), "trilinear" for (channels, depth, height, width); default "nearest".
         align_corners: see above; default False. Only for interpolation.
 
     Shapes: x (time, batch, channels, *space).
@@ -84,7 +84,7 @@ class Upsample(Resizing):
         if self.mode not in get_args(Mode):
             raise ValueError(f"Upsample: mode={self.mode!r} must be one of {', '.join(map(repr, get_args(Mode)))}")
         if self.align_corners and self.mode == "nearest":
-            raise ValueError("Upsample: align_corners=True is for mode='linear' and 'bilinear', not for 'nearest'")
+            raise ValueError("Upsample: align_corners=True is for interpolation, not for mode='nearest'")
         for name in ("size", "scale_factor"):
             object.__setattr__(self, name, self._checked(name, getattr(self, name)))
 

@@ -20,7 +20,7 @@ Whole = Tuple[int, ...]
 
 @dataclass(frozen=True)
 class _ConvTranspose(Spatial):
-    """Base of ``ConvTranspose1d`` and ``ConvTranspose2d``."""
+    """Base of ``ConvTranspose1d``, ``ConvTranspose2d`` and ``ConvTranspose3d``."""
 
     in_channels: Size
     out_channels: Size
@@ -149,3 +149,36 @@ class ConvTranspose2d(_ConvTranspose):
     """
 
     space: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class ConvTranspose3d(_ConvTranspose):
+    """Three-dimensional transposed convolution, as in torch: each input value adds a scaled kernel to the output.
+
+    It is the adjoint of ``Conv3d`` with the same sizes.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: an int, or one int per space axis.
+        stride: step between the kernels in the output, an int or three; default 1.
+        padding: how much is cut off each side of the output, an int or three; default 0.
+        output_padding: how much the output is longer at its end, an int or three, each below ``stride`` or
+            ``dilation``; default 0.
+        groups: splits channels into independent groups; must divide both channel counts; default 1.
+        bias: whether to add one number per output channel; default True.
+        dilation: step between the entries of a kernel in the output, an int or three; default 1.
+        weight_init, bias_init: how to draw ``weight`` and ``bias``, of ``sc.init``; None, the default: uniform in
+            +-1/sqrt(n) with n = out_channels / groups * depth * height * width of the kernel, as in torch.
+
+    Shapes: x (time, batch, in_channels, depth, height, width), ``weight`` (in_channels, out_channels / groups,
+    *kernel_size), ``bias`` (out_channels,). Output depth, height and width: as in ``ConvTranspose2d``.
+
+    Raises:
+        ValueError: ``groups`` does not divide the channels, ``output_padding`` is too large, a size is out of range.
+        ShapeError: ``padding`` leaves nothing of a map.
+
+    Source: Zeiler et al., Deconvolutional networks, 2010.
+    """
+
+    space: ClassVar[int] = 3

@@ -14,7 +14,7 @@ from spikecore.api.layers.containers import Branches, Container, Sequential
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
-from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
+from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder, Feed
@@ -25,7 +25,7 @@ from spikecore.printing import columns
 if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
-CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d)
+CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 SUMS = (HeadSum, PositionSum)
 
 

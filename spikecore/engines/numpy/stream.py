@@ -136,7 +136,7 @@ class CompiledStream(Stream):
         found = {}
         for n in self._recorded:
             names = {s: a.copy() for s, a in zip(n.names, n.states)}
-            found[n.path] = State({**names, "spikes": n.spikes.value.reshape(n.states[0].shape).copy()})
+            found[n.path] = State({**names, "spikes": n.spikes.value.copy()})
         return Recorded(found)
 
     def _settle(self) -> None:

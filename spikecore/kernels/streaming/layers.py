@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 
 import numpy as np
 
-from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree, computes_as
+from spikecore.api.core.layer import EMPTY, Layer, Params, Shape, Tree, computes_as, shapes_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.adaptive_pooling import (
     AdaptiveAvgPool1d,
@@ -17,6 +17,7 @@ from spikecore.api.layers.adaptive_pooling import (
     GlobalAvgPool,
 )
 from spikecore.api.layers.containers import Residual, Sequential
+from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
 from spikecore.api.layers.linear import Dropout, Flatten, GradedSpikes, Identity, Linear
 from spikecore.api.layers.normalisation import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from spikecore.api.layers.quantized import Quantized
@@ -72,6 +73,8 @@ def add(plan: Plan, layer: Layer, params: Params, buffers: Tree, path: str, give
             signals[name] = add(plan, child, params[name], buffers.get(name, EMPTY), below, given)
             given = signals[name] if isinstance(layer, Sequential) else given
         return given if isinstance(layer, Sequential) else plan.sum(signals.get("shortcut", given), signals["body"])
+    if type(layer) in (CountMaxPool1d, CountMaxPool2d):
+        return _count_pool(plan, layer, path, given)
     if type(layer) not in ADDERS:  # a subclass may compute something else
         raise NoKernel(f"{named(path, layer)} has no kernel for a single step")
     for name, weight in flatten(params).items():
@@ -134,10 +137,20 @@ def _pooled(
     plan: Plan, maximum: bool, given: Signal, out: Shape, kernel: Shape, stride: Shape, padding: Shape
 ) -> Signal:
     to = plan.signal(out)
-    sizes = *_two(given.shape[1:], 1), *_two(out[1:], 1)
-    option = *_two(kernel, 1), *_two(stride, 1), *_two(padding, 0)
-    plan.call(POOLED, POOL, (given.listed(), to.address, int(maximum), *sizes, *option))
+    plan.call(POOLED, POOL, _windows(maximum, given, to, kernel, stride, padding))
     return to
+
+
+def _count_pool(plan: Plan, layer: Any, path: str, given: Signal) -> Signal:
+    to = plan.signal(shapes_of(layer, given.shape).shape)
+    plan.count_pool(path, given, to, _windows(True, given, to, layer.kernel_size, layer.stride, layer.padding))
+    return to
+
+
+def _windows(maximum: bool, given: Signal, to: Signal, kernel: Shape, stride: Shape, padding: Shape) -> Tuple[int, ...]:
+    """The table of a kernel that pools."""
+    sizes = *_two(given.shape[1:], 1), *_two(to.shape[1:], 1)
+    return given.listed(), to.address, int(maximum), *sizes, *_two(kernel, 1), *_two(stride, 1), *_two(padding, 0)
 
 
 def _batch_norm(plan: Plan, layer: Any, params: Params, buffers: Tree, given: Signal) -> Signal:

@@ -161,6 +161,35 @@ def layer(address):
     gather(table[1])
 """
 
+#: The same of counts, which it keeps: what it gives is how much the largest count of a window has grown. A window that
+#: several inputs have reached has grown when the first of them is looked at.
+COUNT_POOL = """
+def layer(address):
+    table = integers(address)
+    source, target = integers(table[0]), integers(table[1])
+    height, width, rows, columns = table[3], table[4], table[5], table[6]
+    value, places, out = row(source[VALUE]), integers(source[PLACES]), row(target[VALUE])
+    count, most = row(table[13]), row(table[14])
+    clear(table[1])
+    for k in range(source[COUNT]):
+        count[places[k]] += value[places[k]]
+    for k in range(source[COUNT]):
+        plane, y, x = places[k] // (height * width), places[k] // width % height, places[k] % width
+        for ky in range(table[7]):
+            for kx in range(table[8]):
+                oy, ox = y + table[11] - ky, x + table[12] - kx
+                if oy >= 0 and ox >= 0 and oy % table[9] == 0 and ox % table[10] == 0:
+                    oy, ox = oy // table[9], ox // table[10]
+                    if oy < rows and ox < columns:
+                        j = (plane * rows + oy) * columns + ox
+                        largest = pooled(count, table, plane, oy, ox)
+                        if largest != most[j]:
+                            out[j] = largest - most[j]
+                            most[j] = largest
+                            touch(table[1], j, j + 1)
+    gather(table[1])
+"""
+
 #: (x - shift) scale weight + bias, one of each per value.
 AFFINE = """
 def layer(address):

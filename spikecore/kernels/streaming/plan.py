@@ -26,7 +26,7 @@ class NoKernel(Exception):
 
 @dataclass
 class NeuronPart:
-    """A neuron in a plan.
+    """A neuron in a plan, or another layer with states.
 
     Args:
         path: the layer's dotted name.
@@ -168,6 +168,14 @@ class Plan:
         kernel, table = self.call("", neuron_source(step, fed, box is not None), table)
         self.neurons.append(NeuronPart(path, step.states, states, spikes, kernel, table, box, reached, awake, fed))
         return spikes
+
+    def count_pool(self, path: str, given: Signal, to: Signal, table: Sequence[int]) -> None:
+        """Add a maximum over windows of the counts so far; ``table``: what the kernels of pooling need."""
+        dtype, none = self.engine.dtype, np.zeros(0, np.int64)
+        states = [np.zeros(signal.value.shape, dtype) for signal in (given, to)]
+        addresses = [int(state.ctypes.data) for state in states]
+        kernel, whole = self.call(numba_source.POOLED, numba_source.COUNT_POOL, (*table, *addresses))
+        self.neurons.append(NeuronPart(path, ("count", "most"), states, to, kernel, whole, None, none, none, False))
 
     def box(self, step: Any, params: Dict[str, Any], flat: Dict[str, Any], idle: Any) -> Any:
         """The quiet box of a neuron's states, as arrays by state; None where it has none."""

@@ -10,8 +10,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from spikecore.engines.torch.nn.over_time import OverTime
 
 #: Functions of (batch, ...) with this many axes, at most: time and batch are merged for them. All others go to vmap.
-BATCHED = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "max_pool1d": 3,
-           "max_pool2d": 4, "avg_pool1d": 3, "avg_pool2d": 4, "adaptive_avg_pool2d": 4}  # fmt: skip
+BATCHED = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "conv_transpose3d": 5,
+           "max_pool1d": 3, "max_pool2d": 4, "avg_pool1d": 3, "avg_pool2d": 4, "adaptive_avg_pool2d": 4}  # fmt: skip
 QUESTIONS = set("shape dtype device ndim requires_grad layout is_cuda is_cpu is_sparse is_nested is_quantized is_meta "
                 "size dim numel is_floating_point is_complex element_size get_device len".split())  # fmt: skip
 REFUSED = {"set", "backward", "grad", "grad_fn", "retain_grad", "register_hook"}

@@ -109,6 +109,7 @@ PAIRS = (
     Pair(nn.AvgPool3d, spatial.AvgPool3d, _POOL, _AVG),
     Pair(nn.ConvTranspose1d, transposed.ConvTranspose1d, _TRANSPOSED, _ZEROS, bias=True),
     Pair(nn.ConvTranspose2d, transposed.ConvTranspose2d, _TRANSPOSED, _ZEROS, bias=True),
+    Pair(nn.ConvTranspose3d, transposed.ConvTranspose3d, _TRANSPOSED, _ZEROS, bias=True),
     Pair(nn.AdaptiveAvgPool1d, adaptive_pooling.AdaptiveAvgPool1d, ("output_size",)),
     Pair(nn.AdaptiveAvgPool2d, adaptive_pooling.AdaptiveAvgPool2d, ("output_size",)),
     Pair(nn.AdaptiveMaxPool1d, adaptive_pooling.AdaptiveMaxPool1d, ("output_size",), _VALUES),

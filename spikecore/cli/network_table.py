@@ -1,0 +1,65 @@
+"""The table ``[network]`` of a run file: layers, or an architecture of ``spikecore.zoo`` with its options."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Optional
+
+from pydantic import ConfigDict, Field, model_validator
+
+from spikecore import zoo
+from spikecore.api.layers.containers import Sequential
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.cli.schema import LAYER_MODELS, TYPES, AnyLayer, Kind, Section, fields_of, one_of, tagged
+from spikecore.cli.toml_text import toml_text
+
+NEURON_MODELS = tuple(model for model in LAYER_MODELS if issubclass(model.target, Stepper))  # type: ignore[arg-type]
+TYPES[Stepper] = one_of(NEURON_MODELS, "kind")
+
+
+class Architecture(Kind):
+    """A table that describes an architecture. Its model is built as a part of ``Network``'s, which is much faster."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+AnyArchitecture = tagged({card.name: card.build for card in zoo.list()}, base=Architecture)
+
+
+def option_lines(card: zoo.Card, chosen: Dict[str, Any]) -> Iterator[str]:
+    """An architecture with all its options, as the table ``[network.zoo]`` has them: those that are chosen first, the
+    defaults of the others behind a #.
+    """
+    yield f"kind = {toml_text(card.name)}"
+    for name, value in chosen.items():
+        yield f"{name} = {toml_text(value)}"
+    for name, (_, default) in fields_of(card.build).items():
+        if name not in chosen:
+            yield f"#{name} = {toml_text(default)}"
+
+
+class Network(Section):
+    """The network, from input to output."""
+
+    layers: Optional[List[AnyLayer]] = Field(
+        None, min_length=1, description="a table {kind = 'Linear', ...} for each layer"
+    )
+    zoo: Optional[AnyArchitecture] = Field(  # type: ignore[valid-type]
+        None, description="instead of layers: an architecture {kind = 'sew_resnet18', ...} with its options"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Network:
+        if (self.layers is None) == (self.zoo is None):
+            has = "has neither layers nor zoo" if self.layers is None else "has layers and zoo: remove one of the two"
+            raise ValueError(
+                f"{has}; layers is a list of layers, zoo an architecture such as 'sew_resnet18', and `spikecore zoo` "
+                "lists them"
+            )
+        return self
+
+    def make(self) -> Sequential:
+        """Build the network."""
+        if self.zoo is not None:
+            network: Any = self.zoo.make()
+            return network
+        return Sequential(*(layer.make() for layer in self.layers or ()))
