@@ -144,9 +144,14 @@ from spikecore.api.training.optimizers import Adam as Adam
 from spikecore.api.training.optimizers import AdamW as AdamW
 from spikecore.api.training.optimizers import Group as Group
 from spikecore.api.training.optimizers import RMSprop as RMSprop
+from spikecore.api.training.pruning import Pruning as Pruning
+from spikecore.api.training.pruning import prune as prune
 from spikecore.api.training.quantization_report import integers as integers
 from spikecore.api.training.quantization_report import quantization_report as quantization_report
 from spikecore.api.training.quantize import quantize as quantize
+from spikecore.api.training.rewiring import Rewiring as Rewiring
+from spikecore.api.training.rewiring import rewire as rewire
+from spikecore.api.training.sparsity import sparsity as sparsity
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch
 from spikecore.export.errors import ExportError as ExportError

@@ -296,6 +296,7 @@ class Run:
             if any([stopping(past, row) for row in model.history]):  # a list: stopping must see every row
                 return
             callbacks.insert(0, lambda model, row: stopping(Watched(self._saves(BEST, model), model), row))
+        callbacks += [one.make() for one in (options.pruning, options.rewiring) if one is not None]  # type: ignore[attr-defined]
         if model.epochs_done >= options.epochs:
             return
         callbacks.append(lambda model, row: say(epoch_line(row)))

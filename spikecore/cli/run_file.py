@@ -30,7 +30,9 @@ from spikecore.cli.schema import (
     AnyLoss,
     AnyMetric,
     AnyOptimizer,
+    AnyPruning,
     AnyRegulariser,
+    AnyRewiring,
     AnySchedule,
     Section,
     Stopping,
@@ -94,6 +96,8 @@ class Train(Section):
     )
     compile: bool = Field(False, description="torch.compile for neighbouring layers without state, on the torch engine")
     early_stopping: Optional[Stopping] = Field(None, description="when to stop before the last epoch")  # type: ignore[valid-type]
+    pruning: Optional[AnyPruning] = Field(None, description="how many connections to take away, and when")  # type: ignore[valid-type]
+    rewiring: Optional[AnyRewiring] = Field(None, description="a sparse network whose connections move")  # type: ignore[valid-type]
 
     @field_validator("learning")
     @classmethod
@@ -104,6 +108,14 @@ class Train(Section):
         if value != "bptt" and "loss" in info.data:
             stepwise(_with_costs(info.data["loss"], info.data.get("regularisers", [])))
         return value
+
+    @model_validator(mode="after")
+    def _keeps_zeros(self) -> Train:
+        """What takes connections away needs an optimiser that does not bring them back."""
+        for name in ("pruning", "rewiring"):
+            if getattr(self, name) is not None and not self.optimizer.keep_zeros:  # type: ignore[attr-defined]
+                raise ValueError(f"{name} needs optimizer.keep_zeros = true, so that connections stay away")
+        return self
 
     def objective(self) -> Any:
         """The loss with its regularisers: what training makes small."""

@@ -53,6 +53,8 @@ from spikecore.api.training.batching import keywords_of
 from spikecore.api.training.callbacks import EarlyStopping
 from spikecore.api.training.checkpoint import known_classes
 from spikecore.api.training.optimizers import Group, Optimizer
+from spikecore.api.training.pruning import Pruning
+from spikecore.api.training.rewiring import Rewiring
 from spikecore.arguments import Count, Size, hints_of
 
 REQUIRED: Any = ...
@@ -325,3 +327,5 @@ TYPES[Sequence[Group]] = List[model_of("Group", Group, fields_of(Group))]  # typ
 AnyOptimizer = tagged(named(Optimizer), default="Adam")
 AnySchedule = tagged(named(object, schedule), default="constant")
 Stopping = model_of("EarlyStopping", EarlyStopping, fields_of(EarlyStopping))
+AnyPruning = model_of("Pruning", Pruning, fields_of(Pruning))
+AnyRewiring = model_of("Rewiring", Rewiring, fields_of(Rewiring))

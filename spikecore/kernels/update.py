@@ -53,7 +53,7 @@ def _kernel(optimizer: Any, scalars: Tuple[str, ...], slots: Tuple[str, ...], dt
         return {name: Symbol(program, program.input(prefix + name)) for name in names}
 
     begun, before, now = symbols("", ("param", "grad")), symbols("", slots), symbols("now_", scalars)
-    param, after = optimizer.rule(Words(program), begun["param"], begun["grad"], before, now)
+    param, after = optimizer.whole_rule(Words(program), begun["param"], begun["grad"], before, now)
     results = {"param": param.value, **{name: after[name].value for name in optimizer.slots}}
     inputs = dict(program.inputs)
     program, constants = without_constants(program)

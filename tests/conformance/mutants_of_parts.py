@@ -284,6 +284,36 @@ def clip_norm_does_nothing(patch):
     patch.setattr(NumpyExecutor, "_clipped", lambda self, grads: grads)
 
 
+@mutant(test_optimizers.check_keep_zeros, ADAM)
+def zeros_are_trained(patch):
+    patch.setattr(optim.Adam, "whole_rule", optim.Adam.rule)
+
+
+@mutant(test_optimizers.check_keep_zeros, ADAM, 0.5)
+def gradients_of_zeros_count_for_the_norm(patch):
+    right = NumpyExecutor._clipped
+
+    def clipped(self, grads):
+        trained, self.trained = self.trained, {name: sc.Adam() for name in grads}
+        grads, self.trained = right(self, grads), trained
+        return grads
+
+    patch.setattr(NumpyExecutor, "_clipped", clipped)
+
+
+@mutant(test_optimizers.check_old_moments, ADAM)
+def moments_of_zeros_stay(patch):
+    right = optim.Adam.whole_rule
+    patch.setattr(optim.Adam, "whole_rule", lambda self, xp, p, g, slots, now: (
+        right(self, xp, p, g, slots, now)[0], self.rule(xp, p, g, slots, now)[1]))  # fmt: skip
+
+
+@mutant(test_optimizers.check_no_new_zeros)
+def a_weight_may_become_zero(patch):
+    patch.setattr(optim.SGD, "whole_rule", lambda self, xp, p, g, slots, now: self.rule(
+        xp, p, self.existing(xp, p, g), slots, now))  # fmt: skip
+
+
 @mutant(test_executors.test_resume_is_bit_identical, ADAM)
 def resuming_forgets_the_slots(patch):
     patch.setattr(NumpyExecutor, "load_slots", lambda self, slots: None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.core.layer import EMPTY, Init
+from spikecore.api.core.layer import EMPTY, Init, Key
 from spikecore.api.core.tree import Params
 
 from . import cases
@@ -27,7 +27,7 @@ def target(step):
 
 def torchs(spec, leaf):
     """The torch optimiser that a description stands for, by its name and fields."""
-    options = {name: value for name, value in vars(spec).items() if name != "groups"}
+    options = {name: value for name, value in vars(spec).items() if name not in ("groups", "keep_zeros")}
     return getattr(torch.optim, type(spec).__name__)([leaf], **options)
 
 
@@ -117,10 +117,13 @@ GROUPS = (
 )
 
 
+OF_OURS = ("groups", "keep_zeros", "lr", "weight_decay")
+
+
 def torchs_groups(spec, clip_norm, rates):
     """The weights after each step, by torch, with the groups that ``GROUPS`` stands for."""
     fast, weight, kept = (torch.tensor(START + i, requires_grad=i < 2) for i in range(3))
-    plain = {name: value for name, value in vars(spec).items() if name not in ("groups", "lr", "weight_decay")}
+    plain = {name: value for name, value in vars(spec).items() if name not in OF_OURS}
     groups = [{"params": [fast], "lr": 0.03, "weight_decay": 0.0}, {"params": [weight], "weight_decay": 0.1}]
     optimizer = getattr(torch.optim, type(spec).__name__)(groups, lr=spec.lr, **plain)
     for step, rate in enumerate(rates):
@@ -156,6 +159,107 @@ def test_groups(engine, spec, clip_norm):
     for each in (executor, again):
         each.step(np.ones((1, 1, 3, 2)), target(0))
     assert all((again.state()["params"][name] == x).all() for name, x in executor.state()["params"].items())
+
+
+class Connected(Quadratic):
+    """The same with zeros among its weights, which are connections."""
+
+    connections = ("weight",)
+
+    def init(self, key, shape):
+        return Init(Params(weight=np.where(GONE, 0.0, START)), EMPTY, (3, 2))
+
+
+GONE = np.array([[True, False], [False, True], [False, False]])
+
+
+def torchs_existing(spec, clip_norm):
+    """The weights of the connections that exist after each step, by torch, which knows of no others."""
+    leaf = torch.tensor(START[~GONE], requires_grad=True)
+    optimizer = torchs(spec, leaf)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        ((leaf - torch.tensor(target(step)[~GONE])) ** 2).sum().backward()
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_([leaf], clip_norm)
+        optimizer.step()
+        yield leaf.detach().numpy().copy()
+
+
+def check_keep_zeros(engine, spec, clip_norm=None):
+    """Connections that do not exist stay away, and the others are trained as if they were all there is."""
+    spec, network = dataclasses.replace(spec, keep_zeros=True), Connected()
+    init = network.init(None, None)
+    executor = engine.compile(network, init.params, init.buffers, distance, spec, clip_norm=clip_norm)
+    for step, expected in enumerate(torchs_existing(spec, clip_norm)):
+        executor.step(np.ones((1, 1, 3, 2)), target(step))
+        state = executor.state()
+        weight = state["params"]["weight"]
+        assert_close(weight[~GONE], expected, 1e-12, f"step {step}")
+        assert not weight[GONE].any()
+        assert not any(state["optimizer"][f"weight.{slot}"][GONE].any() for slot in spec.slots)
+    executor.close()
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+@OPTIMIZERS
+def test_zeros_are_kept(engine, spec, clip_norm):
+    if engine.name == "ipu":
+        with pytest.raises(NotImplementedError, match="keep_zeros=True: engine 'ipu' updates all weights"):
+            check_keep_zeros(engine, spec)
+        return
+    check_keep_zeros(engine, spec, clip_norm)
+
+
+def check_old_moments(engine, spec):
+    """Where a connection has gone, what is left of its moments neither moves it nor stays."""
+    spec, network = dataclasses.replace(spec, keep_zeros=True), Connected()
+    init = network.init(None, None)
+    executor = engine.compile(network, Params(weight=START), init.buffers, distance, spec)
+    executor.step(np.ones((1, 1, 3, 2)), target(0))
+    state = executor.state()
+    state["params"]["weight"][GONE] = 0.0
+    executor.load(state)
+    executor.step(np.ones((1, 1, 3, 2)), target(1))
+    state = executor.state()
+    assert not state["params"]["weight"][GONE].any()
+    assert not any(state["optimizer"][f"weight.{slot}"][GONE].any() for slot in spec.slots)
+
+
+@OPTIMIZERS
+def test_old_moments_of_connections_that_are_gone(engine, spec):
+    if engine.name == "ipu":
+        pytest.skip("the IPU engine refuses keep_zeros: test_zeros_are_kept")
+    check_old_moments(engine, spec)
+
+
+def check_no_new_zeros(engine):
+    """A step that would end at exactly zero ends beside it, so that the connection stays."""
+    network = Connected()
+    init = network.init(None, None)
+    executor = engine.compile(network, init.params, init.buffers, distance, sc.SGD(lr=0.5, keep_zeros=True))
+    executor.step(np.ones((1, 1, 3, 2)), np.zeros((3, 2)))  # the gradient is 2 w, so w - lr 2 w = 0
+    weight = executor.state()["params"]["weight"]
+    assert (weight[~GONE] == 2.0**-126).all()
+    assert (weight[GONE] == 0.0).all()
+
+
+def test_no_weight_becomes_zero(engine):
+    if engine.name == "ipu":
+        pytest.skip("the IPU engine refuses keep_zeros: test_zeros_are_kept")
+    check_no_new_zeros(engine)
+
+
+def test_zeros_of_other_parameters_are_trained(engine):
+    """What is no connection, such as a bias that begins at zero, is trained as ever."""
+    if engine.name == "ipu":
+        pytest.skip("the IPU engine refuses keep_zeros: test_zeros_are_kept")
+    network = sc.Linear(3, 2, bias_init=sc.init.constant(0.0))
+    init = network.init(Key((0,)), (3,))
+    executor = engine.compile(network, init.params, init.buffers, sc.functional.mse_membrane_loss(),
+                              sc.SGD(lr=0.1, keep_zeros=True), record=False)  # fmt: skip
+    assert executor.trained["weight"].keep_zeros
+    assert not executor.trained["bias"].keep_zeros
 
 
 @OPTIMIZERS

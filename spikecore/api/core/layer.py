@@ -91,6 +91,10 @@ class Layer(Concise, Checked, abc.ABC):
     #: Whether in training a sample's output may depend on the other samples of its batch, as with batch statistics.
     mixes_samples: ClassVar[bool] = False
 
+    #: Names of the parameters whose entries are connections, each between one input and one neuron. An entry of exactly
+    #: zero is a connection that does not exist; see ``api/training/pruning.py``.
+    connections: ClassVar[Tuple[str, ...]] = ()
+
     if not TYPE_CHECKING:  # type checkers are to refuse it
 
         def __call__(self, *arguments: Any, **options: Any) -> Any:

@@ -22,6 +22,7 @@ NAMED = {
     "label_error_rate": label_error_rate,
 }
 COLUMNS = ("epoch", "loss", "lr", "seconds", "samples_per_s")  # columns of the history that are not metrics
+RESERVED = (*COLUMNS, "sparsity")  # names that a metric cannot have
 
 Metrics = Dict[str, Callable[..., Any]]
 Name = Literal["accuracy", "accuracy_rate", "accuracy_temporal", "accuracy_membrane", "label_error_rate"]
@@ -76,7 +77,7 @@ def metrics_of(metric: Any, loss: Any) -> Metrics:
     for name, entry in given:
         function = _named(entry, loss) if isinstance(entry, str) else _checked(entry)
         column = name or (entry if isinstance(entry, str) else _name_of(entry))
-        if column in metrics or column in COLUMNS or column.startswith("val_"):
+        if column in metrics or column in RESERVED or column.startswith("val_"):
             why = "comes twice" if column in metrics else "is the history's own"
             raise ValueError(f"metric={column!r} {why}: give it another name, metric={{'name': function}}")
         metrics[column] = function

@@ -376,6 +376,12 @@ def with_children(container: Container, children: Dict[str, Layer]) -> Container
     raise TypeError(f"{layer_name(container)} is a container whose layers cannot be replaced: they are not its fields")
 
 
+def connections_of(network: Layer) -> Tuple[str, ...]:
+    """Names of the weights of connections, as ``Layer.connections`` has them, dotted; a network may lack some."""
+    found = [(path, name) for path, layer in walk(network) for name in layer.connections]
+    return tuple(f"{path}.{name}" if path else name for path, name in found)
+
+
 def walk(network: Layer, path: str = "") -> Iterator[Tuple[str, Layer]]:
     """Every layer that is not a container, with its dotted name, in order."""
     if not isinstance(network, Container):

@@ -47,6 +47,8 @@ class Linear(Stateless):
     weight_init: Optional[Initialiser] = None
     bias_init: Optional[Initialiser] = None
 
+    connections: ClassVar[Tuple[str, ...]] = ("weight",)
+
     def __post_init__(self) -> None:
         refuse_without_bias(self)
 

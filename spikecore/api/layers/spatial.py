@@ -93,6 +93,7 @@ class _Conv(Spatial):
     bias_init: Optional[Initialiser] = None
 
     space: ClassVar[int] = 0
+    connections: ClassVar[Tuple[str, ...]] = ("weight",)
 
     def __post_init__(self) -> None:
         name = layer_name(self)

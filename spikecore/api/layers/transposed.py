@@ -35,6 +35,7 @@ class _ConvTranspose(Spatial):
     bias_init: Optional[Initialiser] = None
 
     space: ClassVar[int] = 0
+    connections: ClassVar[Tuple[str, ...]] = ("weight",)
 
     def __post_init__(self) -> None:
         name, sizes = layer_name(self), (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Optional, Tuple
+from typing import Any, ClassVar, Optional, Tuple
 
 from spikecore.api.core.activation import logistic
 from spikecore.api.core.engine import Engine
@@ -132,6 +132,8 @@ class LinearLeaky(StateLeaky):
     out_features: int = 0
     bias: bool = True
 
+    connections: ClassVar[Tuple[str, ...]] = ("linear_weight",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(self, in_features=self.in_features, out_features=self.out_features)
@@ -186,6 +188,8 @@ class LeakyParallel(Neuron):
     beta: Optional[Param] = None
     bias: bool = True
     dense: bool = False
+
+    connections: ClassVar[Tuple[str, ...]] = ("input_weight", "weight_hh")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -268,6 +272,8 @@ class AssociativeLeaky(Parallel):
     d_key: int = 0
     use_q_projection: bool = True
     parallel: bool = True
+
+    connections: ClassVar[Tuple[str, ...]] = ("value_weight", "key_weight", "decay_weight", "query_weight")
 
     def __post_init__(self) -> None:
         super().__post_init__()

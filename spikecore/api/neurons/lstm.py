@@ -64,6 +64,8 @@ class SLSTM(_Gated):
     hidden_size: int = 0
     bias: bool = True
 
+    connections: ClassVar[Tuple[str, ...]] = ("weight_ih", "weight_hh")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least_one(self, input_size=self.input_size, hidden_size=self.hidden_size)
@@ -137,6 +139,8 @@ class SConv2dLSTM(_Gated):
     dilation: Sizes = 1
     max_pool: Count = 0
     avg_pool: Count = 0
+
+    connections: ClassVar[Tuple[str, ...]] = ("weight",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -92,6 +92,11 @@ class Recurrent(Stepper):
         neuron, prefix = self.neuron.core
         return neuron, f"neuron.{prefix}"
 
+    @property
+    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        parts: Any = (("neuron", self.neuron), ("connection", self.connection))
+        return tuple(f"{part}.{name}" for part, layer in parts for name in layer.connections)
+
     def init(self, key: Key, shape: Shape) -> Init:
         params, _, out = self.neuron.init(key.child("neuron"), shape)
         weights, buffers, back = self.connection.init(key.child("connection"), out)
@@ -148,6 +153,10 @@ class _Recurrently(Neuron):
     @property
     def core(self) -> Tuple[Neuron, str]:
         return self.recurrent.core
+
+    @property
+    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return self.recurrent.connections
 
     def init(self, key: Key, shape: Shape) -> Init:
         return self.recurrent.init(key, shape)

@@ -54,6 +54,10 @@ class Refractory(Stepper):
         neuron, prefix = self.neuron.core
         return neuron, f"neuron.{prefix}"
 
+    @property
+    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return tuple(f"neuron.{name}" for name in self.neuron.connections)
+
     def init(self, key: Key, shape: Shape) -> Init:
         params, buffers, out = self.neuron.init(key.child("neuron"), shape)
         return Init(Params(neuron=params), buffers, out)

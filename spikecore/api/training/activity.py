@@ -121,9 +121,10 @@ def activity(
     """Run a model on a batch and report how much its layers fire and how many operations that causes.
 
     Each input of a connection that is not zero causes one synaptic operation per weight that it is multiplied with
-    (fewer at the border of a convolution). Operations are accumulates (AC) if all inputs are 0 or 1, else
-    multiply-accumulates (MAC). Biases, normalisation and the neurons' own arithmetic are not counted. An input that is
-    constant in time counts once, not at every step, since spikecore multiplies it once.
+    (fewer at the border of a convolution). A weight of exactly zero is no connection and causes none. Operations are
+    accumulates (AC) if all inputs are 0 or 1, else multiply-accumulates (MAC). Biases, normalisation and the neurons'
+    own arithmetic are not counted. An input that is constant in time counts once, not at every step, since spikecore
+    multiplies it once.
 
     Attention has no weights: each pair of factors that are both not zero causes one operation, an accumulate if one of
     the two arrays is all 0 or 1. A ``HeadSum`` or ``PositionSum`` causes one accumulate for each input that is not
@@ -176,11 +177,11 @@ class _Notes(Visitor):
             spelled_out = getattr(layer, "recurrent", layer)
             inner = getattr(spelled_out, "connection", None)
             if inner is not None:
-                self._note_synapses(f"{name}.connection", inner, y[:-1, ...], y[:1, ...])
+                self._note_synapses(f"{name}.connection", inner, params.connection, y[:-1, ...], y[:1, ...])
             elif any("weight" in key for key in flatten(params)):
                 self.uncounted.append(f"{name} ({layer_name(layer)})")
         else:
-            self._note_synapses(name, layer, x, x[:1, ...])
+            self._note_synapses(name, layer, params, x, x[:1, ...])
 
     def _note_firing(self, name: str, layer: Layer, y: Any) -> None:
         fired = self.engine.to_numpy(y) != 0
@@ -189,9 +190,9 @@ class _Notes(Visitor):
         silent = 1.0 - float(fired.any(axis=(0, 1)).mean())
         self.firing.append(Firing(name, layer_name(layer), neurons, spikes, spikes / (neurons * len(fired)), silent))
 
-    def _note_synapses(self, name: str, layer: Layer, x: Any, step: Any) -> None:
+    def _note_synapses(self, name: str, layer: Layer, params: Params, x: Any, step: Any) -> None:
         active = self.engine.xp.astype(x != 0.0, self.engine.dtype)
-        total = _operations(self.engine, layer, active)
+        total = _operations(self.engine, layer, active, params)
         if total is None:
             return
         macs = _operations(self.engine, layer, self.engine.xp.ones_like(step))
@@ -257,9 +258,23 @@ def operations(network: Layer, shape: Shape) -> int:
     return total
 
 
-def _operations(engine: Any, layer: Layer, active: Any) -> Optional[float]:
-    """The number of products of a weight with a one in ``active`` (time, batch, ...); None without connections."""
+def _operations(engine: Any, layer: Layer, active: Any, params: Params = Params()) -> Optional[float]:  # noqa: B008
+    """The number of products of a weight with a one in ``active`` (time, batch, ...); None without connections.
+
+    Args:
+        engine: the engine.
+        layer: the layer.
+        active: where its inputs are not zero.
+        params: its weights, of which those that are zero count for nothing; without them all count.
+    """
     layer = layer.layer if isinstance(layer, Quantized) else layer
+    exists = {name: engine.to_numpy(params[name]) != 0 for name in layer.connections if name in params}
+    if isinstance(layer, (Linear, *CONVOLUTIONS)) and not all(mask.all() for mask in exists.values()):
+        engine = engine.exact()
+        counting = replace(layer, bias=False, weight_init=None, bias_init=None)
+        ones = Params({name: engine.asarray(mask * 1.0) for name, mask in exists.items()})
+        met, _ = counting.apply(engine, ones, EMPTY, active, train=False, key=None)
+        return _total(engine, met)
     if isinstance(layer, (Linear, OneToOne, *SUMS)):
         fan_out = layer.out_features if isinstance(layer, Linear) else 1
         return _total(engine, active) * fan_out

@@ -34,6 +34,7 @@ class Step(Concise):
         loss: mean loss of the batch, or of all batches that made the update.
         metrics: means of the metrics, by column of the history.
         lr: the learning rate of the update.
+        update: number of the update in its epoch, from 1.
     """
 
     epoch: int
@@ -42,6 +43,7 @@ class Step(Concise):
     loss: float
     metrics: Dict[str, float]
     lr: float
+    update: int
 
 
 class StepCallback(Protocol):
@@ -57,7 +59,8 @@ Callbacks = Tuple[Union[Callback, StepCallback], ...]
 class EarlyStopping(Concise, Checked):
     """Callback that ends training when a column of the history has not improved for ``patience`` epochs.
 
-    It resets itself when an epoch does not follow the last one, e.g. when it is used for another model.
+    It resets itself when an epoch does not follow the last one, e.g. when it is used for another model, and when the
+    network has become sparser, as with ``Pruning``: weights from before that are not restored.
 
     Args:
         patience: epochs without improvement, >= 1; default 5.
@@ -80,6 +83,7 @@ class EarlyStopping(Concise, Checked):
     _best: Tuple[float, Any] = field(default=(float("-inf"), None), repr=False)
     _waited: int = field(default=0, repr=False)
     _epoch: int = field(default=0, repr=False)
+    _sparsity: float = field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:
         if self.mode != "auto":
@@ -90,7 +94,8 @@ class EarlyStopping(Concise, Checked):
             raise KeyError(f"EarlyStopping: no {self.monitor!r} in the history ({', '.join(row)}); pass validation=...")
         following = self._epoch + 1
         self._epoch = row.get("epoch", following)
-        if self._epoch != following:
+        before, self._sparsity = self._sparsity, row.get("sparsity", 0.0)
+        if self._epoch != following or self._sparsity > before:
             self._best, self._waited = (float("-inf"), None), 0
         value = row[self.monitor] if rises("EarlyStopping", self.monitor, self.mode) else -row[self.monitor]
         if value > self._best[0] + self.min_delta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from numbers import Real
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -15,6 +16,7 @@ from spikecore.api.core.tree import Params, Tree, flatten, leaves, map_leaves, u
 from spikecore.api.functional.loss import LossBase, WeightedSum
 from spikecore.api.functional.regulariser import Regulariser
 from spikecore.api.functional.targets import target_dtype
+from spikecore.api.layers.containers import connections_of
 from spikecore.api.layers.network import Output, forward, record_option
 from spikecore.api.training.optimizers import Optimizer
 
@@ -66,12 +68,16 @@ def fitting(part: str, flat: Any, like: Any) -> Any:
     return tree
 
 
-def _trained(optimizer: Optional[Optimizer], params: Params) -> Dict[str, Optimizer]:
-    """The optimisers of the parameters that are not frozen, by name."""
+def _trained(optimizer: Optional[Optimizer], network: Layer, params: Params) -> Dict[str, Optimizer]:
+    """The optimisers of the parameters that are not frozen, by name; those of connections alone keep zeros."""
     if optimizer is None:
         return {}
     given = optimizer.by_name(name for name, _ in leaves(params))
-    return {name: spec for name, spec in given.items() if spec is not None}
+    trained = {name: spec for name, spec in given.items() if spec is not None}
+    if not optimizer.keep_zeros:
+        return trained
+    plain = set(trained) - set(connections_of(network))
+    return {name: replace(spec, keep_zeros=False) if name in plain else spec for name, spec in trained.items()}
 
 
 def check_window(window: Optional[int]) -> None:
@@ -129,7 +135,7 @@ class NetworkExecutor(Executor):
         self.added = 0.0  # weights of the batches whose gradients wait for ``update``
         self.moved: Optional[Tree] = None  # the buffers after these batches
         #: The optimiser of each parameter that is trained, by name; those of its groups differ.
-        self.trained: Dict[str, Optimizer] = _trained(optimizer, params)
+        self.trained: Dict[str, Optimizer] = _trained(optimizer, network, params)
         self.place(params, buffers)
 
     def place(self, params: Params, buffers: Tree) -> None:

@@ -23,6 +23,7 @@ from spikecore.api.training.history import History, Row
 from spikecore.api.training.interrupt import noted, noting, obey, wholly
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.shards import Part, parts, unequal
+from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.together import check_weights
 from spikecore.progress import Progress, length
 
@@ -218,26 +219,34 @@ class Training:
             if self.each_step and not self.pending.batches:
                 self._set_lr(epoch + mean.batches / per_epoch)
             before = mean.batches
-            self._step(epoch, mean, batch)
-            if self.pending.batches == self.accumulate:
-                self._update(epoch, mean)
-            mean.seconds = time.perf_counter() - begun
-            self.bar.update(**mean.shown(), **shown_row(self.validated))
-            if mean.batches != before and self._stopped(epoch, mean):
-                return None
+            with wholly():  # an update and what callbacks make of it
+                self._step(epoch, mean, batch)
+                if self.pending.batches == self.accumulate:
+                    self._update(epoch, mean)
+                mean.seconds = time.perf_counter() - begun
+                self.bar.update(**mean.shown(), **shown_row(self.validated))
+                if mean.batches != before and self._stopped(epoch, mean):
+                    return None
         if self.pending.batches:
-            self._update(epoch, mean)
-            if self._stopped(epoch, mean):
-                return None
+            with wholly():
+                self._update(epoch, mean)
+                if self._stopped(epoch, mean):
+                    return None
         if not mean.samples:
             raise ValueError("data gave no batch: it is empty, or a generator that an earlier epoch has used up")
         return {
             "epoch": epoch + 1,
             **mean.row(),
+            **self._sparsity(),
             "lr": self.model.executor.lr,
             "seconds": round(mean.seconds, 3),
             "samples_per_s": round(mean.samples / mean.seconds, 1),
         }
+
+    def _sparsity(self) -> Row:
+        """The column "sparsity", if the optimiser leaves the connections as they are."""
+        kept = self.model.optimizer.keep_zeros
+        return {"sparsity": sparsity(self.model).sparsity} if kept else {}
 
     def _batches(self, epoch: int, mean: Average) -> Iterator[Batch]:
         """The batches of an epoch from where it has come to, checked, on the engine: this rank's parts of them.
@@ -272,7 +281,8 @@ class Training:
         if not self.steps_told:
             return False
         loss, metrics = self.told
-        step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.executor.lr)
+        update = -(-mean.batches // self.accumulate)
+        step = Step(epoch + 1, mean.batches, mean.samples, loss, metrics, self.model.executor.lr, update)
         return self._called(self.after_step, step)
 
     def _step(self, epoch: int, mean: Average, batch: Batch) -> None:
@@ -312,15 +322,14 @@ class Training:
 
     @contextlib.contextmanager
     def _step_of(self, mean: Average) -> Iterator[None]:
-        """A block that Ctrl-C does not interrupt; ``mean`` notes whether an error leaves a step half done."""
+        """A block after which ``mean`` notes whether an error has left a step half done."""
         executor = self.model.executor
         before = executor.steps_done
-        with wholly():
-            try:
-                yield
-            except BaseException as error:
-                mean.cut = not isinstance(error, Exception) or executor.steps_done != before
-                raise
+        try:
+            yield
+        except BaseException as error:
+            mean.cut = not isinstance(error, Exception) or executor.steps_done != before
+            raise
 
     def _check_loss(self, epoch: int, batch: int, loss: float, changed: bool) -> None:
         """Refuse to go on after a loss that is not finite; ``changed``: whether it has changed the weights."""

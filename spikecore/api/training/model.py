@@ -35,6 +35,7 @@ from spikecore.api.training.executor import complete_state, fitting
 from spikecore.api.training.fit_evaluate import FitEvaluate
 from spikecore.api.training.history import History
 from spikecore.api.training.optimizers import Optimizer
+from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.stream import EventStream, samples_of, stream_of
 from spikecore.arguments import ArrayLike, PathLike, Record, Size, Sizes, checked
 from spikecore.printing import Text, call, columns, table
@@ -332,8 +333,8 @@ class Model(FitEvaluate):
         save(self, path, check_finite)
 
     def summary(self) -> str:
-        """A table of the layers with output shapes and numbers of parameters."""
-        rows, head = rows_of(self.network, self.input_shape or (), self._counts())
+        """A table of the layers with output shapes, numbers of parameters, and the sparsity of a pruned network."""
+        rows, head = rows_of(self.network, self.input_shape or (), self._counts(), self._zeros())
         return Text(columns([head, *rows], left=len(head)))
 
     if not TYPE_CHECKING:  # type checkers are to refuse such names
@@ -348,11 +349,15 @@ class Model(FitEvaluate):
         title = f"Model: {self._size()} parameters, {self.engine!r}, {self.epochs_done} epochs trained"
         if self._executor is None:
             return table(title, [(name, repr(layer)) for name, layer in walk(self.network)], ("layer", "kind"))
-        return table(title, *rows_of(self.network, self.input_shape or (), self._counts()))
+        return table(title, *rows_of(self.network, self.input_shape or (), self._counts(), self._zeros()))
 
     def _counts(self) -> Dict[str, int]:
         """The number of entries of each parameter."""
         return {name: math.prod(shape) for name, shape in self.executor.shapes().items()}
+
+    def _zeros(self) -> Dict[str, int]:
+        """The number of connections that do not exist, by weight."""
+        return {row.name: row.possible - row.existing for row in sparsity(self).weights}
 
     def _size(self) -> str:
         return f"{sum(self._counts().values()):,}" if self._executor is not None else "unbuilt"

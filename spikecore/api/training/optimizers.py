@@ -18,6 +18,7 @@ from spikecore.printing import Concise
 
 Slots = Dict[str, Any]
 Scalars = Dict[str, Any]
+TINY = 2.0**-126  # the smallest normal number of float32
 
 
 class _Ranged(Concise, Checked):
@@ -83,6 +84,10 @@ class Optimizer(_Ranged):
         lr: learning rate, >= 0.
         weight_decay: factor of the L2 penalty, >= 0; it is added to the gradient, in AdamW applied separately.
         groups: options of some of the parameters, see ``Group``; default none.
+        keep_zeros: whether connections of weight zero do not exist: they stay zero, their gradients do not count for
+            ``clip_norm``, and their moments are zero. No other weight becomes zero: one that would gets 2**-126. So
+            training leaves the connections of a pruned network as they are. It concerns weights of connections, as
+            ``sc.sparsity`` lists them, not biases and parameters of neurons. Default False.
 
     Raises:
         ValueError: an argument is out of range.
@@ -91,6 +96,7 @@ class Optimizer(_Ranged):
     lr: float = 1e-3
     weight_decay: float = 0.0
     groups: Sequence[Group] = ()
+    keep_zeros: bool = False
 
     told: ClassVar[Tuple[str, ...]] = ("lr",)
 
@@ -151,7 +157,23 @@ class Optimizer(_Ranged):
         self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, step: int, lr: float
     ) -> Tuple[Any, Slots]:
         """The parameter and its slots after step number ``step`` (from 1); ``slots`` is empty before the first."""
-        return self.rule(xp, param, grad, slots, self.scalars(step, lr))
+        return self.whole_rule(xp, param, grad, slots, self.scalars(step, lr))
+
+    def whole_rule(self, xp: Vocabulary, param: Array, grad: Array, slots: Slots, now: Scalars) -> Tuple[Any, Slots]:
+        """``rule``, of the connections that exist if zeros are kept."""
+        if not self.keep_zeros:
+            return self.rule(xp, param, grad, slots, now)
+        after, slots = self.rule(xp, param, self.existing(xp, param, grad), slots, now)
+        zero = xp.zeros_like(param)
+        after = xp.where(after == zero, zero + TINY, after)
+        return self.existing(xp, param, after), {name: self.existing(xp, param, x) for name, x in slots.items()}
+
+    def existing(self, xp: Vocabulary, param: Array, x: Array) -> Any:
+        """An array of the parameter's shape; if zeros are kept, it is zero wherever the parameter is."""
+        if not self.keep_zeros:
+            return x
+        zero = xp.zeros_like(param)
+        return xp.where(param == zero, zero, x)
 
     def scalars(self, step: int, lr: float) -> Scalars:
         """The numbers that depend on step and learning rate only, by name."""
@@ -177,6 +199,7 @@ class SGD(Optimizer):
         dampening: in [0, 1]; default 0.
         nesterov: whether to use Nesterov's variant, which needs momentum and no dampening; default False.
         groups: options of some of the parameters, see ``Group``; default none.
+        keep_zeros: whether connections of weight zero stay zero, as in ``Optimizer``; default False.
 
     Raises:
         ValueError: an argument is out of range, or ``nesterov`` is used without momentum or with dampening.
@@ -228,6 +251,7 @@ class Adam(Optimizer):
         eps: > 0, keeps the quotient finite; default 1e-8.
         weight_decay: factor of the L2 penalty, >= 0; default 0.
         groups: options of some of the parameters, see ``Group``; default none.
+        keep_zeros: whether connections of weight zero stay zero, as in ``Optimizer``; default False.
 
     Raises:
         ValueError: an argument is out of range.
@@ -269,7 +293,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): p <- p (1 - lr weight_decay), then Adam.
 
     Args:
-        lr, betas, eps, groups: as in Adam.
+        lr, betas, eps, groups, keep_zeros: as in Adam.
         weight_decay: >= 0; default 0.01.
 
     Raises:
@@ -301,6 +325,7 @@ class RMSprop(Optimizer):
         momentum: in [0, 1); default 0.
         weight_decay: factor of the L2 penalty, >= 0; default 0.
         groups: options of some of the parameters, see ``Group``; default none.
+        keep_zeros: whether connections of weight zero stay zero, as in ``Optimizer``; default False.
 
     Raises:
         ValueError: an argument is out of range.

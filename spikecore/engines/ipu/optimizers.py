@@ -33,7 +33,7 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         options: ``loss_scaling`` and ``max_grad_norm``, as far as they are set.
 
     Raises:
-        NotImplementedError: the optimiser has groups.
+        NotImplementedError: the optimiser has groups, or keeps zeros.
         TypeError: PopTorch cannot run this optimiser.
         ValueError: a norm to clip by is given with RMSprop.
     """
@@ -41,6 +41,10 @@ def build(poptorch: Any, spec: Optional[Optimizer], params: Any, lr: float, opti
         raise NotImplementedError(
             f"groups={spec.groups!r}: engine 'ipu' trains all parameters with the same options; leave groups out, or "
             "train on numpy or torch"
+        )
+    if spec is not None and spec.keep_zeros:
+        raise NotImplementedError(
+            "keep_zeros=True: engine 'ipu' updates all weights; train on numpy or torch, or prune after the training"
         )
     if isinstance(spec, AdamW):
         return poptorch.optim.AdamW(

@@ -76,6 +76,8 @@ class NumpyExecutor(NetworkExecutor):
     def _clipped(self, grads: Dict[str, Any]) -> Dict[str, Any]:
         if self.clip_norm is None:
             return grads
+        params = dict(leaves(self.params))
+        grads = {name: self.trained[name].existing(self.engine.xp, params[name], g) for name, g in grads.items()}
         squares = sum(float(self.engine.xp.sum(g * g)) for g in grads.values())
         factor = min(1.0, self.clip_norm / (squares**0.5 + 1e-6))
         return {name: g * factor for name, g in grads.items()}

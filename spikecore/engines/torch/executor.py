@@ -20,6 +20,7 @@ from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
 from spikecore.engines.torch.recompute import objective_by_parts
 from spikecore.engines.torch.threads import alone
+from spikecore.engines.torch.zeros import keeping_zeros
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import PART
 
@@ -215,10 +216,12 @@ class TorchExecutor(NetworkExecutor):
             for x in self.leaves:
                 if x.grad is None:  # the loss does not depend on it; weight decay still applies
                     x.grad = torch.zeros_like(x)
-            if self.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
-            self._check_slots()
-            self.torch_optimizer.step()
+            kept = [x for name, x in zip(self.trained, self.leaves) if self.trained[name].keep_zeros]
+            with keeping_zeros(kept, self.torch_optimizer):
+                if self.clip_norm is not None:
+                    torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
+                self._check_slots()
+                self.torch_optimizer.step()
 
     def _check_slots(self) -> None:
         """Refuse optimiser arrays that do not fit their parameters: torch's fused optimisers do not check sizes.
@@ -297,4 +300,4 @@ def _build(spec: Optional[Optimizer], groups: List[Dict[str, Any]]) -> torch.opt
 
 def _options(spec: Any) -> Dict[str, Any]:
     """The fields of a description, which have the names of torch's arguments."""
-    return {name: value for name, value in vars(spec).items() if name != "groups"}
+    return {name: value for name, value in vars(spec).items() if name not in ("groups", "keep_zeros")}

@@ -18,6 +18,7 @@ from spikecore.engines.torch.engine import HALF, TorchEngine
 from spikecore.engines.torch.nn.state import neurons_of
 
 FLOATS = (torch.float32, torch.float64)
+WITH_CONNECTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 COUNTER = "num_batches_tracked"  # batch norm's count of batches, the one buffer of whole numbers that training changes
 
 
@@ -62,6 +63,12 @@ class Torch(Stateless):
 
     def __repr__(self) -> str:
         return f"Torch({self.wraps})"
+
+    @property
+    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        parts = () if self._module is None else self._module.named_modules()
+        found = [name for name, part in parts if isinstance(part, WITH_CONNECTIONS)]
+        return tuple(f"{name}.weight" if name else "weight" for name in found)
 
     @property
     def lacks(self) -> str:

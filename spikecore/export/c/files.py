@@ -12,7 +12,6 @@ from spikecore.export.c.float_words import literal
 from spikecore.export.c.source import wrapped
 from spikecore.export.step_graph import Shape, StepGraph
 
-
 #: Bytes of the types of numbers.
 SIZES = {"bool": 1, "float": 4, "uint32_t": 4, **{f"int{bits}_t": bits // 8 for bits in (8, 16, 32, 64)}}
 FLOAT_CHECKS = (
