@@ -42,7 +42,7 @@ faults: .venv/extras-test  ## kill one of four processes that train together, 50
 
 peers: .venv/extras-peers  ## the comparisons with other libraries, and how fast each is
 	$(PYTEST) tests/test_against_snntorch.py tests/test_against_spikingjelly.py tests/test_nir_peers.py \
-	  tests/test_layers_normalisation.py tests/test_conversion_spikingjelly.py tests/test_conversion_norse.py tests/test_conversion_sinabs.py tests/test_nn_trainers.py
+	  tests/test_layers_normalisation.py tests/test_conversion_spikingjelly.py tests/test_conversion_norse.py tests/test_conversion_sinabs.py tests/test_nn_trainers.py tests/test_neurobench.py
 	$(BIN)/spikecore bench neurons tutorial5
 
 # With a CUDA device there may be no network, so that this takes $(PYTHON) as it is, and wheels in .whl/; a rehearsal on

@@ -4,7 +4,9 @@ from spikecore import backprop as backprop
 from spikecore import convert as convert
 from spikecore import datasets as datasets
 from spikecore import functional as functional
+from spikecore import hardware as hardware
 from spikecore import init as init
+from spikecore import neurobench as neurobench
 from spikecore import nir as nir
 from spikecore import nn as nn
 from spikecore import schedule as schedule
@@ -157,5 +159,6 @@ from spikecore.engines.torch.layer import Torch as Torch
 from spikecore.export.errors import ExportError as ExportError
 from spikecore.export.front import Exported as Exported
 from spikecore.export.front import export as export
+from spikecore.hardware.check import check as check
 
 __version__: str

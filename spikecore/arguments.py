@@ -408,7 +408,7 @@ def _of_class(name: str, words: str) -> Rule:
 #: Classes by name: some cannot be imported where an annotation names them.
 CLASSES: Dict[str, Rule] = {
     **{name: _of_class(name, f"an {name}") for name in "Axes Energy Engine EventDataset Events Output".split()},
-    **{name: _of_class(name, f"a {name}") for name in "Colormap Figure Model Sample Source StoredArray".split()},
+    **{name: _of_class(name, f"a {name}") for name in "Chip Colormap Figure Model Sample Source StoredArray".split()},
     "Module": _of_class("Module", "an nn.Module"),
     "Stepper": _of_class("Stepper", "a neuron such as sc.Leaky(beta=0.9)"),
     "Grid": _of_class("Grid", "a grid such as spikecore.ScaledInteger(8)"),

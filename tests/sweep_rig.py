@@ -498,6 +498,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.spikegen.delta": {"data": X},
     "spikecore.spikegen.level_crossing": {"data": X},
     "spikecore.functional.activity": {"model": model, "x": X},
+    "spikecore.neurobench.measure": {"model": model, "x": X},
     "spikecore.spikeplot.activity_map": {"spikes": {"1": SPIKES}},
     "spikecore.spikeplot.raster": {"spikes": SPIKES[:, 0]},
     "spikecore.spikeplot.traces": {"mem": X[:, 0]},
@@ -533,7 +534,7 @@ OWN: Dict[str, Dict[str, Any]] = {
 
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
-    "spikecore.convert "
+    "spikecore.convert spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate "
     "spikecore.tracking spikecore.utils spikecore.zoo"
@@ -559,6 +560,8 @@ LEFT_OUT = {
     **dict.fromkeys("Conversion ConvertedLayer ConversionReport LayerError".split(), "results"),
     **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
+    **dict.fromkeys("Metrics SynapticOperations".split(), "results"),
+    "to_neurobench": "needs a package; nonsense is refused in test_neurobench",
     **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),
     **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),
 }

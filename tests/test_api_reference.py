@@ -21,6 +21,7 @@ MODULES = {  # with what each needs
     "spikecore.functional.probe": "torch",
     "spikecore.functional.stdp_learner": "torch",
     "spikecore.init": "numpy",
+    "spikecore.neurobench": "numpy",
     "spikecore.nir": "nir",
     "spikecore.nn": "torch",
     "spikecore.schedule": "numpy",
@@ -36,7 +37,10 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "sc": "spikecore",
     "snn": "spikecore.nn",
     "transforms": "spikecore.datasets.transforms",
-    **{name: f"spikecore.{name}" for name in "backprop convert datasets functional init nir schedule".split()},
+    **{
+        name: f"spikecore.{name}"
+        for name in "backprop convert datasets functional init neurobench nir schedule".split()
+    },
     **{name: f"spikecore.{name}" for name in "spikegen spikeplot surrogate tracking utils zoo".split()},
 }
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="docs/ is not part of this tree")

@@ -55,7 +55,7 @@ def test_check(run_file, capsys):
     assert "no IPU was involved" in said
     code, said = call(capsys, "check", run_file, "--for", "torch")
     assert code == USAGE
-    assert "--for torch: must be ipu" in said
+    assert "--for torch: unknown target 'torch'" in said
 
 
 def test_check_refuses(run_file, capsys):

@@ -24,8 +24,10 @@ from spikecore.cli.options import (
     show_json,
     simulated,
 )
-from spikecore.cli.run_directory import MODEL
+from spikecore.cli.run_directory import MODEL, Run
+from spikecore.hardware.chip_file import ChipFileError, chip, chips
 
+IPU = "ipu"
 AGAINST = typer.Option(
     None,
     metavar="NAME",
@@ -34,7 +36,27 @@ AGAINST = typer.Option(
 )
 SAMPLES = typer.Option(8, min=1, help="Number of samples, taken from the start of the training set.")
 TABLE = typer.Option(False, "--table", help="Show every comparison with its figures and its limit.")
-FOR = typer.Option("ipu", "--for", metavar="NAME", help="The engine to check for. Only ipu has checks.")
+
+
+def targets(incomplete: str) -> List[str]:
+    """What ``check`` knows by name that begins with ``incomplete``, for the completion of a shell."""
+    return [name for name in (IPU, *chips()) if name.startswith(incomplete)]
+
+
+FOR = typer.Option(
+    IPU,
+    "--for",
+    metavar="TARGET",
+    autocompletion=targets,
+    help=f"{IPU}; or a chip: {', '.join(chips())}; or a chip file of your own, mychip.toml.",
+)
+SPIKES = typer.Option(
+    None,
+    "--samples",
+    min=0,
+    help="With a chip: number of samples, taken from the start of the training set, for the estimate of energy; 0 for "
+    "none. Default: 8.",
+)
 
 
 @examples(
@@ -75,21 +97,47 @@ def verify(
 
 @examples(
     "spikecore check digits.toml --for ipu",
-    "spikecore check runs/digits-001",
-    "spikecore check digits.toml --json",
+    "spikecore check runs/digits-001 --for loihi2",
+    "spikecore check runs/digits-001 --for cortex-m4 --samples 100",
+    "spikecore check digits.toml --for mychip.toml --json",
 )
-def check(run: Path = RUN, target: str = FOR, sets: Optional[List[str]] = SETS, as_json: bool = JSON) -> None:
-    """Check a network for an IPU, on any machine.
+def check(
+    run: Path = RUN,
+    target: str = FOR,
+    sets: Optional[List[str]] = SETS,
+    samples: Optional[int] = SPIKES,
+    as_json: bool = JSON,
+) -> None:
+    """Check a network for an IPU or for a chip, on any machine.
 
-    Says whether PopTorch would accept the network and compute its gradients correctly, and how large its graph is.
-    Nothing is compiled. Exits with 1 if PopTorch would refuse the network.
+    For an IPU: says whether PopTorch would accept the network and compute its gradients correctly, and how large its
+    graph is. For a chip: says by the chip's public numbers whether the network fits, layer by layer, what to change if
+    it does not, and how much energy a sample takes where that is published. A run file is checked with initial weights,
+    a run directory with its trained weights. Nothing is compiled. Exits with 1 if the network is refused or does not
+    fit.
     """
-    if target != "ipu":
-        raise ConfigError([f"--for {target}: must be ipu; other engines run everything and have nothing to check"])
-    report = of_file_or_directory(run, None, sets).check()
-    show_json({"ok": report.ok, **dataclasses.asdict(report)}) if as_json else print(report)
+    if target == IPU and samples is not None:
+        raise ConfigError([f"--samples {samples}: is for chips; leave it out with --for {IPU}"])
+    if target != IPU and not target.endswith(".toml") and target not in chips():
+        raise ConfigError([f"--for {target}: {unknown('target', target, targets(''))}; or a chip file, mychip.toml"])
+    report = _checked(of_file_or_directory(run, None, sets), target, samples)
+    if as_json:
+        show_json(report.json if target != IPU else {"ok": report.ok, **dataclasses.asdict(report)})
+    else:
+        print(report)
     if not report.ok:
         raise typer.Exit(NOT_VERIFIED)
+
+
+def _checked(job: Run, target: str, samples: Optional[int]) -> Any:
+    """The report of an IPU's check or of a chip's."""
+    if target == IPU:
+        return job.check()
+    try:
+        described = chip(target)
+    except (FileNotFoundError, ChipFileError) as error:
+        raise ConfigError([f"--for {line}" for line in str(error).split("\n")]) from None
+    return job.fits(described, 8 if samples is None else samples)
 
 
 def _verified(report: Any) -> Dict[str, Any]:

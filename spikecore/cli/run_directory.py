@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+import numpy as np
+
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import get_engine
 from spikecore.api.core.files import json_text, write_atomically
@@ -37,6 +39,7 @@ from spikecore.cli.pictures import MOST_SAMPLES, draw
 from spikecore.cli.processes import device_of, everywhere
 from spikecore.cli.resuming import Past, Watched
 from spikecore.datasets import DataFileError, Loader
+from spikecore.hardware import Chip, HardwareReport, check
 from spikecore.tracking import Tracker
 
 RUN, MODEL, BEST, HISTORY, RESULT, REPORT = (
@@ -424,6 +427,23 @@ class Run:
         method: Any = {"window": train.window, "learning": train.learning, "update_every": train.update_every}
         options = {"engine": engine, "lengths": lengths, **method, **feeding}
         return check_model(model, inputs, targets, self.loss, optimizer, **options)
+
+    def fits(self, chip: Chip, samples: int) -> HardwareReport:
+        """Check whether the network fits a chip; its energy is estimated on the first training samples.
+
+        Args:
+            chip: the chip.
+            samples: number of training samples; 0 for no estimate.
+        """
+        usual = {"engine": "numpy", "device": None, "engine_options": {}, "precision": "float32"}
+        model = Run(self.config.model_copy(update=usual), self.directory, self.name).model()
+        if not samples:
+            return check(model, chip)
+        inputs, feeding = self.first(self.train_set, samples)[0], dict(self.feeding)
+        time_axis = feeding.pop("time_axis")
+        if feeding["num_steps"] is None:
+            inputs = np.moveaxis(np.asarray(inputs), time_axis, 0)
+        return check(model, chip, inputs, **feeding)
 
     def pictures(self, model: Model) -> List[Path]:
         """Draw curves.png, predictions.png, raster.png and traces.png in the directory; returns their paths."""

@@ -59,6 +59,10 @@ class Quantized(Stateless):
             raise ValueError("Quantized: bias_quant needs per='tensor': a bias has one number per channel")
 
     @property
+    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return self.layer.connections
+
+    @property
     def input_shape(self) -> Optional[Shape]:
         return self.layer.input_shape
 

@@ -51,6 +51,10 @@ class QuantizedNeuron(Stepper):
             raise ValueError("QuantizedNeuron: the neuron has a state_quant already; give it once, to the neuron")
 
     @property
+    def connections(self) -> Tuple[str, ...]:  # type: ignore[override]  # a property in place of a constant
+        return self.neuron.connections
+
+    @property
     def state(self) -> Tuple[str, ...]:  # type: ignore[override]
         return self.neuron.state
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from spikecore.api.core.host import host
-from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, Shape, layer_name, shapes_of
+from spikecore.api.core.layer import EMPTY, Layer, Params, Result, Shape, layer_name, shapes_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.containers import Branches, Container, Sequential
@@ -17,8 +17,8 @@ from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.batching import Encoder, Feed
-from spikecore.api.training.visiting import WHOLE, Visitor, weights_of
+from spikecore.api.training.batching import Encoder
+from spikecore.api.training.visitor import WHOLE, Visitor, connection_of
 from spikecore.arguments import ArrayLike, Checked, Size, checked
 from spikecore.printing import columns
 
@@ -146,24 +146,19 @@ def activity(
     Raises:
         TypeError: the network has a container other than Sequential and those that merge branches.
     """
-    engine = model.engine
-    inputs = engine.asarray(x)
-    values, steps = Feed(num_steps, encoder)(engine, inputs, model.input_shape, Key((model.seed, "call")))
-    passes = values.shape[0] if values.ndim == inputs.ndim else 1
-    model.build(tuple(values.shape[2:]))
-    params, buffers = weights_of(model, engine)
-    notes = _Notes(engine, energy, values.shape[1], passes)
-    notes.visit(Pass(engine, steps), model.network, params, buffers, values)
-    rows = tuple(notes.firing), tuple(notes.synapses)
-    return Activity(*rows, steps or values.shape[0], tuple(notes.uncounted), passes)
+    notes = _Notes(model, x, num_steps, encoder, energy)
+    notes.run()
+    return Activity(tuple(notes.firing), tuple(notes.synapses), notes.steps, tuple(notes.uncounted), notes.passes)
 
 
 class _Notes(Visitor):
-    """Runs a network layer by layer and collects each layer's activity."""
+    """Collects each layer's activity."""
 
-    def __init__(self, engine: Any, energy: Energy, batch: int, passes: int) -> None:
-        super().__init__(engine)
-        self.energy, self.batch, self.passes = energy, batch, passes
+    def __init__(
+        self, model: Model, x: ArrayLike, num_steps: Optional[int], encoder: Optional[Encoder], energy: Energy
+    ) -> None:
+        super().__init__(model, x, num_steps, encoder)
+        self.energy, self.passes = energy, 1 if self.still else self.steps
         self.firing: List[Firing] = []
         self.synapses: List[Synapses] = []
         self.uncounted: List[str] = []
@@ -174,8 +169,7 @@ class _Notes(Visitor):
         if isinstance(layer, Stepper):
             if layer.spiking:
                 self._note_firing(name, layer, y)
-            spelled_out = getattr(layer, "recurrent", layer)
-            inner = getattr(spelled_out, "connection", None)
+            inner = connection_of(layer)
             if inner is not None:
                 self._note_synapses(f"{name}.connection", inner, params.connection, y[:-1, ...], y[:1, ...])
             elif any("weight" in key for key in flatten(params)):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional, Tuple, Union
 
 from spikecore.api.core.host import float64, host
 from spikecore.api.core.layer import Layer, Params, Result
 from spikecore.api.functional.quantisers import LARGEST, SMALLEST, FixedPoint, ScaledInteger
 from spikecore.api.neurons.stepper import Stepper
-from spikecore.api.training.visiting import Visitor
+from spikecore.api.training.batching import Encoder
+from spikecore.api.training.visitor import Visitor
+from spikecore.arguments import ArrayLike
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
 
 CANDIDATES = 6  # powers of two below the scale that clips nothing, or ...
 PER_OCTAVE = 16  # ... so many scales per factor of two
@@ -36,8 +41,10 @@ class Ranges(Visitor):
         states: by the name of the layer, over all of its states.
     """
 
-    def __init__(self, engine: Any) -> None:
-        super().__init__(engine)
+    def __init__(
+        self, model: Model, x: ArrayLike, num_steps: Optional[int] = None, encoder: Optional[Encoder] = None
+    ) -> None:
+        super().__init__(model, x, num_steps, encoder, record=True)
         self.inputs: Dict[str, Range] = {}
         self.states: Dict[str, Range] = {}
 

@@ -16,7 +16,7 @@ from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.recurrent import Recurrent
 from spikecore.api.neurons.refractory import Refractory
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.visiting import Visitor, visit, weights_of
+from spikecore.api.training.visitor import Visitor, weights_of
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.printing import columns
 
@@ -100,8 +100,8 @@ def quantization_report(
         raise ValueError("quantization_report: num_steps and encoder need x, the batch that they are for")
     rows = [_row(name, grid, value, _on(grid, value, scale), scale) for name, grid, value, scale in _arrays(model)]
     if x is not None:
-        seen = _States(model.engine)
-        visit(seen, model, x, num_steps, encoder, record=True)
+        seen = _States(model, x, num_steps, encoder, record=True)
+        seen.run()
         rows += seen.rows
     rounded = {name for name, _, _, _ in _arrays(model)}
     floating = []
@@ -224,8 +224,8 @@ def _named(grid: Grid) -> str:
 class _States(Visitor):
     """Collects rows of inputs and states."""
 
-    def __init__(self, engine: Any) -> None:
-        super().__init__(engine)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.rows: List[QuantizedRow] = []
 
     def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:

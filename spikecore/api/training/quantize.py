@@ -26,7 +26,7 @@ from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.calibration import Range, Ranges, fixed_point, least_error
 from spikecore.api.training.rebuilding import with_network
-from spikecore.api.training.visiting import visit, weights_of
+from spikecore.api.training.visitor import weights_of
 from spikecore.arguments import ArrayLike, Count, Size, checked, shown
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ def _seen(model: Any, states: Any, inputs: Any, x: Any, num_steps: Any, encoder:
             f"quantize: {' and '.join(asked)}: ranges are measured on data; pass a Model and x, a batch of it, or give "
             "the numbers, e.g. states=sc.FixedPoint(16, 8)"
         )
-    ranges = Ranges(model.engine)
-    visit(ranges, model, x, num_steps, encoder, record=True)
+    ranges = Ranges(model, x, num_steps, encoder)
+    ranges.run()
     return ranges
 
 

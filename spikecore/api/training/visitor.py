@@ -1,0 +1,103 @@
+"""``Visitor``: one pass of a batch through a model, layer by layer, that shows each layer's input and output."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
+
+from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, Tree, layer_name, shapes_of
+from spikecore.api.core.tree import map_leaves, unflatten
+from spikecore.api.layers.containers import Branches, Container, Sequential
+from spikecore.api.training.batching import Encoder, Feed
+from spikecore.arguments import ArrayLike
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+
+WHOLE = "(the network)"
+
+
+class Visitor(abc.ABC):
+    """Runs a model on a batch layer by layer. A subclass says what it notes of each layer.
+
+    Args:
+        model: a ``Model``; it gets weights if it has none.
+        x, num_steps, encoder: as for ``functional.activity``.
+        record: whether neurons give their states over time.
+
+    Attributes:
+        engine: the model's engine.
+        batch, steps: samples and time steps of the run.
+        still: whether the batch was given without a time axis.
+    """
+
+    def __init__(
+        self, model: Model, x: ArrayLike, num_steps: Optional[int], encoder: Optional[Encoder], record: bool = False
+    ) -> None:
+        self.model, self.engine, self.record = model, model.engine, record
+        inputs = self.engine.asarray(x)
+        feed = Feed(num_steps, encoder)
+        self._values, steps = feed(self.engine, inputs, model.input_shape, Key((model.seed, "call")))
+        self.still = self._values.ndim != inputs.ndim
+        self._constant = steps  # number of steps of an input that is constant in time
+        self.steps: int = steps or self._values.shape[0]
+        self.batch: int = self._values.shape[1]
+
+    def run(self) -> None:
+        """Run the model.
+
+        Raises:
+            TypeError: the network has a container other than Sequential and those that merge branches.
+        """
+        model, shape = self.model, tuple(self._values.shape[2:])
+        model.build(shape)
+        params, buffers = weights_of(model, self.engine)
+        run = Pass(self.engine, self._constant, record=self.record)
+        self._visit(run, model.network, params, buffers, self._values)
+
+    def _visit(self, run: Pass, layer: Layer, params: Params, buffers: Tree, x: Any) -> Any:
+        """Run a layer on x (time or 1, batch, ...); return its output."""
+        if not isinstance(layer, Container):
+            result = layer.run(run, params, buffers, None, x)
+            self.note(run.path, layer, params, x, result)
+            return result.outputs
+        if not isinstance(layer, (Sequential, Branches)):
+            raise TypeError(
+                f"the inside of {layer_name(layer)} is unknown; use Sequential or what merges"
+                " branches, such as Residual, Concat or attention"
+            )
+        parts = {}
+        for name, child in layer.children():
+            y = self._visit(run.child(name), child, params[name], buffers.get(name, EMPTY), x)
+            parts[name] = y
+            x = y if isinstance(layer, Sequential) else x
+        if isinstance(layer, Sequential):
+            return x
+        self.note_products(run.path, layer, layer.products(self.engine.xp, parts, before=2))
+        return layer.merge(self.engine.xp, x, parts, before=2)
+
+    @abc.abstractmethod
+    def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
+        """Note one layer that is no container.
+
+        Args:
+            path: its dotted name; "" for a network that is one layer.
+            layer, params: the layer and its parameters.
+            x: its input, (time or 1, batch, ...).
+            result: what its ``run`` returned.
+        """
+
+    def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:  # noqa: B027
+        """Note matrix products whose factors both come from the input, as attention has them; here nothing is noted."""
+
+
+def weights_of(model: Model, engine: Any) -> List[Any]:
+    """A model's parameters and buffers as trees of arrays of an engine."""
+    like, state = shapes_of(model.network, model.input_shape or ()), model.state()
+    parts = ("params", like.params), ("buffers", like.buffers)
+    return [map_leaves(engine.asarray, unflatten(state[name], tree)) for name, tree in parts]
+
+
+def connection_of(layer: Layer) -> Any:
+    """The connection through which a neuron's spikes return to it, or None."""
+    return getattr(getattr(layer, "recurrent", layer), "connection", None)

@@ -1,0 +1,38 @@
+"""The names that chip files use: classes of layers and neurons, reset mechanisms."""
+
+from __future__ import annotations
+
+from typing import Any, FrozenSet, Tuple
+
+import spikecore
+from spikecore.api.core.layer import Layer, Stateless
+from spikecore.api.layers.containers import Branches, Container
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.stepper import Stepper
+
+
+def known_names(kind: str) -> FrozenSet[str]:
+    """The names of all "layers", "neurons" or "resets" that a chip file may name."""
+    if kind == "resets":
+        return frozenset(Membrane.resets)
+    wanted: Any = Stepper if kind == "neurons" else (Stateless, Branches)
+    public = ((name, getattr(spikecore, name)) for name in _capitalised())
+    return frozenset(name for name, thing in public if isinstance(thing, type) and issubclass(thing, wanted))
+
+
+def _capitalised() -> Tuple[str, ...]:
+    """Public names of classes; those that need torch are no layers of a chip."""
+    return tuple(name for name in spikecore.__all__ if name[:1].isupper() and name != "Torch")
+
+
+def name_among(layer: Layer, names: Tuple[str, ...]) -> str:
+    """The name in ``names`` of a layer's class, or of a base of it whose step it has; "" if there is none.
+
+    A subclass of a neuron with a step of its own computes something else. A subclass of a layer without state, such as
+    a quantised one, needs what its base needs.
+    """
+    for base in type(layer).__mro__:
+        known = base.__name__ in names and base.__module__.startswith("spikecore.")
+        if known and (isinstance(layer, (Stateless, Container)) or type(layer).step is base.step):
+            return base.__name__
+    return ""

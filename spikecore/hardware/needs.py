@@ -1,0 +1,210 @@
+"""What a network needs of a chip, layer by layer: neurons, states, inputs and targets of a neuron, weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from spikecore.api.core.layer import Layer, Params, Shape, layer_name, shapes_of
+from spikecore.api.core.tree import flatten, unflatten
+from spikecore.api.layers.arrangement import Permute, Reshape
+from spikecore.api.layers.containers import Container, Sequential
+from spikecore.api.layers.linear import Dropout, Flatten, Identity, Linear
+from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
+from spikecore.api.neurons.recurrent import OneToOne
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.training.activity import operations
+from spikecore.api.training.model import Model
+from spikecore.api.training.visitor import WHOLE, connection_of
+
+FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which number is where, or are absent when used
+CONVOLUTIONS = (Conv1d, Conv2d, Conv3d)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one layer needs. A recurrent neuron has a row of its own for its connection.
+
+    Args:
+        name: dotted name of the layer.
+        kind: its class.
+        layer: the layer.
+        shape, out: shape of one sample of its input and output.
+        role: "neurons", "connection", "container" or "other".
+        neurons: how many, 0 for other layers.
+        states: numbers that each neuron keeps from step to step.
+        fan_in: most inputs of one neuron, through weights that are not zero; of a neuron's row, over all connections
+            that lead to it.
+        fan_out: most targets of one input; of a neuron's row, of one neuron.
+        weights: weights that are not zero, each kernel counted once.
+        synapses: pairs of an input and a neuron that a weight connects.
+        stored: numbers of all parameters, zeros and biases included.
+        operations: products of a weight and an input in one step if no input is zero.
+        values: the weights as an array; None without.
+    """
+
+    name: str
+    kind: str
+    layer: Layer
+    shape: Shape
+    out: Shape
+    role: str
+    neurons: int = 0
+    states: int = 0
+    fan_in: int = 0
+    fan_out: int = 0
+    weights: int = 0
+    synapses: int = 0
+    stored: int = 0
+    operations: int = 0
+    values: Any = None
+
+
+def needs_of(model: Model) -> Tuple[Need, ...]:
+    """What each layer of a model needs, in the order in which the layers run.
+
+    A connection belongs to the next neurons in this order, which is exact for layers in a row.
+    """
+    assert model.input_shape is not None
+    state = model.state()["params"]
+    like = shapes_of(model.network, model.input_shape).params
+    found: List[Need] = []
+    _walk(model.network, unflatten(state, like), model.input_shape, "", found)
+    return tuple(_joined(found))
+
+
+def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need]) -> Shape:
+    """Note a layer and all inside it; return the shape of its output."""
+    out = shapes_of(layer, shape).shape
+    basis = Need(name or WHOLE, layer_name(layer), layer, shape, out, "other")
+    if isinstance(layer, Container):
+        if not isinstance(layer, Sequential):
+            found.append(replace(basis, role="container"))
+        for key, child in layer.children():
+            below = _walk(child, params[key], shape, f"{name}.{key}" if name else key, found)
+            shape = below if isinstance(layer, Sequential) else shape
+        return out
+    if isinstance(layer, FREE):
+        return out
+    arrays = flatten(params)
+    stored = sum(value.size for value in arrays.values())
+    if not isinstance(layer, Stepper):
+        found.append(replace(_connection(basis, params), stored=stored))
+        return out
+    inner = connection_of(layer)
+    if inner is not None:
+        back = params.connection if "connection" in params else Params()
+        basis_inner = Need(f"{basis.name}.connection", layer_name(inner), inner, out, out, "other")
+        within = sum(value.size for value in flatten(back).values())
+        found.append(replace(_connection(basis_inner, back), stored=within))
+        stored -= within
+    weights = [value for key, value in arrays.items() if key.rpartition(".")[2] == "weight" and inner is None]
+    found.append(
+        replace(
+            basis,
+            role="neurons",
+            neurons=math.prod(out),
+            states=len(layer.state) - (inner is not None),  # of which one is the last output
+            stored=stored,
+            weights=sum(int((value != 0).sum()) for value in weights),
+        )
+    )
+    return out
+
+
+def _connection(need: Need, params: Any) -> Need:
+    """The same with what its weights need, if it has any that are understood."""
+    layer = need.layer
+    if isinstance(layer, OneToOne):
+        count = math.prod(need.out)
+        return replace(need, role="connection", fan_in=1, fan_out=1, weights=count, synapses=count, operations=count)
+    if not isinstance(layer, (Linear, *CONVOLUTIONS)):
+        return need
+    present = params.weight != 0
+    into, outof = (_dense if isinstance(layer, Linear) else _convolved)(layer, present, need)
+    return replace(
+        need,
+        role="connection",
+        fan_in=int(into.max()),
+        fan_out=int(outof.max()),
+        weights=int(present.sum()),
+        synapses=int(into.sum()),
+        operations=operations(layer, need.shape),
+        values=params.weight,
+    )
+
+
+def _dense(layer: Any, present: Any, need: Need) -> Tuple[Any, Any]:
+    """The numbers of weights that lead to each output, and of those that lead away from each input."""
+    return present.sum(axis=1), present.sum(axis=0)
+
+
+def _convolved(layer: Any, present: Any, need: Need) -> Tuple[Any, Any]:
+    """The same for a convolution: a tap counts where it falls on the map."""
+    axes = len(need.out) - 1
+    options = [_spread(getattr(layer, name), axes) for name in ("stride", "padding", "dilation")]
+    kernel = present.shape[2:]
+    into = present.sum(axis=1)  # (channels out, *kernel)
+    groups = present.reshape(layer.groups, -1, *present.shape[1:]).sum(axis=1)
+    outof = groups.reshape(layer.in_channels, *kernel)
+    for axis in range(axes):
+        size, out = need.shape[1 + axis], need.out[1 + axis]
+        stride, padding, dilation = (option[axis] for option in options)
+        places = np.arange(out)[:, None] * stride - padding + np.arange(kernel[axis])[None, :] * dilation
+        lands = (places >= 0) & (places < size)
+        reached = np.zeros((size, kernel[axis]), dtype=int)
+        rows, taps = lands.nonzero()
+        np.add.at(reached, (places[rows, taps], taps), 1)
+        into = _over(into, lands.astype(int), axis)
+        outof = _over(outof, reached, axis)
+    return into, outof
+
+
+def _over(counts: Any, places: Any, axis: int) -> Any:
+    """Replace the axis of taps by one of places, each with the sum of the taps that fall there."""
+    return np.moveaxis(np.tensordot(places, counts, axes=(1, 1 + axis)), 0, 1 + axis)
+
+
+def _spread(option: Any, axes: int) -> Tuple[int, ...]:
+    return tuple(option) if isinstance(option, tuple) else (option,) * axes
+
+
+def _joined(found: List[Need]) -> List[Need]:
+    """The rows of neurons with the inputs and targets that all their connections give them."""
+    joined: List[Need] = []
+    fan_in = 0
+    for need in found:
+        if need.role == "connection":
+            fan_in += need.fan_in
+        if need.role == "neurons":
+            need, fan_in = replace(need, fan_in=fan_in), 0
+        joined.append(need)
+    back: Dict[str, int] = {need.name: need.fan_out for need in joined if need.name.endswith(".connection")}
+    fan_out = 0
+    for i in reversed(range(len(joined))):
+        need = joined[i]
+        if need.role == "neurons":
+            joined[i] = replace(need, fan_out=fan_out + back.get(f"{need.name}.connection", 0))
+            fan_out = 0
+        elif need.role == "connection" and need.name not in back:
+            fan_out += need.fan_out
+    return joined
+
+
+def levels_fit(values: Any, bits: int) -> bool:
+    """Whether the weights of each output lie on whole multiples of one step that ``bits`` bits can count, with sign."""
+    most = 2 ** (bits - 1)
+    for row in np.asarray(values, dtype=float).reshape(len(values), -1):
+        sizes = np.unique(np.abs(row[row != 0]))
+        if not len(sizes):
+            continue
+        if len(sizes) > most:
+            return False
+        step = np.min(np.diff(sizes, prepend=0.0))
+        counts = sizes / step
+        if counts.max() > most or np.abs(counts - np.round(counts)).max() > 1e-3:
+            return False
+    return True

@@ -1,0 +1,236 @@
+"""NeuroBench's metrics of a model: footprint, sparsity of connections and activations, operations, membrane updates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from spikecore.api.core.layer import EMPTY, Layer, Params, Result, layer_name
+from spikecore.api.core.parameters import Learn, values_of
+from spikecore.api.core.tree import flatten
+from spikecore.api.layers.containers import walk
+from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
+from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.stepper import Stepper
+from spikecore.api.training.batching import Encoder
+from spikecore.api.training.visitor import WHOLE, Visitor, connection_of
+from spikecore.arguments import ArrayLike, Size, checked
+from spikecore.printing import columns, in_bytes, table
+
+if TYPE_CHECKING:
+    from spikecore.api.training.model import Model
+
+COUNTED = (Linear, Conv1d, Conv2d, Conv3d)  # whose operations and weights NeuroBench counts
+RESET = 8  # bytes: snnTorch's neurons hold their reset mechanism as an int64
+
+
+class SynapticOperations(NamedTuple):
+    """Products of a weight and an input, per sample.
+
+    Args:
+        effective_macs: multiply-accumulates, neither of whose factors is zero: in steps in which some input of the
+            connection is neither 0 nor 1 nor -1.
+        effective_acs: accumulates, as many as there are such products in all other steps.
+        dense: products if nothing were zero.
+    """
+
+    effective_macs: float
+    effective_acs: float
+    dense: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What ``measure`` returns: print it, read the fields, or take all as NeuroBench names them from ``results``.
+
+    Args:
+        parameter_count: entries of all parameters.
+        footprint: bytes of parameters, buffers and the neurons' constants.
+        connection_sparsity: share of the weights of linear layers and convolutions that are zero, rounded to four
+            decimals.
+        activation_sparsity: share of the neurons' outputs that are zero, over all layers, steps and samples.
+        activation_sparsity_by_layer: the same for each layer of neurons, by its dotted name.
+        synaptic_operations: products of a weight and an input, per sample.
+        membrane_updates: changes of a membrane potential, per sample.
+        uncounted: layers with weights that NeuroBench does not count.
+        samples: size of the batch.
+        steps: number of time steps.
+    """
+
+    parameter_count: int
+    footprint: int
+    connection_sparsity: float
+    activation_sparsity: float
+    activation_sparsity_by_layer: Dict[str, float]
+    synaptic_operations: SynapticOperations
+    membrane_updates: float
+    uncounted: Tuple[str, ...]
+    samples: int
+    steps: int
+
+    @property
+    def results(self) -> Dict[str, Any]:
+        """The metrics as ``neurobench.benchmarks.Benchmark.run`` returns them, by NeuroBench's names."""
+        operations = self.synaptic_operations
+        return {
+            "ParameterCount": self.parameter_count,
+            "Footprint": self.footprint,
+            "ConnectionSparsity": self.connection_sparsity,
+            "ActivationSparsity": self.activation_sparsity,
+            "ActivationSparsityByLayer": dict(self.activation_sparsity_by_layer),
+            "SynapticOperations": {
+                "Effective_MACs": operations.effective_macs,
+                "Effective_ACs": operations.effective_acs,
+                "Dense": operations.dense,
+            },
+            "MembraneUpdates": self.membrane_updates,
+        }
+
+    def _rows(self) -> List[Tuple[str, str]]:
+        operations = self.synaptic_operations
+        by_layer = [(f"  layer {name}", f"{share:.4f}") for name, share in self.activation_sparsity_by_layer.items()]
+        return [
+            ("parameters", f"{self.parameter_count:,}"),
+            ("footprint", in_bytes(self.footprint)),
+            ("connection sparsity", f"{self.connection_sparsity:.4f}"),
+            ("activation sparsity", f"{self.activation_sparsity:.4f}"),
+            *by_layer,
+            ("effective MACs per sample", f"{operations.effective_macs:,.1f}"),
+            ("effective ACs per sample", f"{operations.effective_acs:,.1f}"),
+            ("dense operations per sample", f"{operations.dense:,.1f}"),
+            ("membrane updates per sample", f"{self.membrane_updates:,.1f}"),
+            *((f"not counted: {name}", "") for name in self.uncounted),
+        ]
+
+    @property
+    def _title(self) -> str:
+        return f"NeuroBench's metrics, {self.samples} samples, {self.steps} steps"
+
+    def __str__(self) -> str:
+        return f"{self._title}\n{columns(self._rows())}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return table(self._title, self._rows())
+
+
+@checked
+def measure(model: Model, x: ArrayLike, num_steps: Optional[Size] = None, encoder: Optional[Encoder] = None) -> Metrics:
+    """Measure a model by NeuroBench's definitions, on any engine, without NeuroBench and without torch.
+
+    The numbers are those that NeuroBench gets for ``to_neurobench(model)`` on one batch ``x``, with one exception: the
+    footprint has the constants of all neurons, and NeuroBench sees those that are buffers of a module, which neurons
+    that snnTorch does not have are without; its Lapicque also holds two that follow from others.
+
+    Two things differ from ``functional.activity``, which counts what spikecore computes: an input that is constant in time is multiplied at every step; and one step of a connection is all
+    accumulates or all multiply-accumulates.
+
+    Args:
+        model: a ``Model``.
+        x: (time, batch, *features); with ``num_steps`` or an encoder (batch, *features).
+        num_steps: number of steps of a constant input, or for the encoder.
+        encoder: as in ``Model.fit``.
+
+    Returns:
+        ``Metrics``.
+
+    Raises:
+        TypeError: the network has a container other than Sequential and those that merge branches.
+
+    Source: Yik et al., The NeuroBench framework for benchmarking neuromorphic computing algorithms and systems, Nature
+    Communications 16, 1545 (2025).
+    """
+    count = _Count(model, x, num_steps, encoder, record=True)
+    count.run()
+    state = model.state()
+    arrays = [*state["params"].values(), *state["buffers"].values()]
+    itemsize = 8 if model.engine.dtype == "float64" else 4
+    fired, outputs = (sum(row[i] for row in count.outputs.values()) for i in (0, 1))
+    return Metrics(
+        parameter_count=sum(x.size for x in state["params"].values()),
+        footprint=sum(x.nbytes for x in arrays) + sum(_constants(one, itemsize) for _, one in walk(model.network)),
+        connection_sparsity=round(count.zeros / count.weights, 4) if count.weights else 0.0,
+        activation_sparsity=(outputs - fired) / outputs if outputs else 0.0,
+        activation_sparsity_by_layer={name: (row[1] - row[0]) / row[1] for name, row in count.outputs.items()},
+        synaptic_operations=SynapticOperations(*(total / count.batch for total in count.operations)),
+        membrane_updates=count.updates / count.batch,
+        uncounted=tuple(count.uncounted),
+        samples=count.batch,
+        steps=count.steps,
+    )
+
+
+def _constants(layer: Layer, itemsize: int) -> int:
+    """Bytes of a neuron's values that are not learned, and of its reset mechanism, as snnTorch's modules hold them."""
+    if not isinstance(layer, Stepper):
+        return 0
+    core, _ = layer.core
+    fixed = (getattr(core, name) for name in core.parameter_names())
+    sizes = [math.prod(getattr(values_of(value), "shape", ())) for value in fixed if not isinstance(value, Learn)]
+    return itemsize * sum(sizes) + (RESET if isinstance(core, Membrane) else 0)
+
+
+class _Count(Visitor):
+    """Counts outputs, operations, weights and updates of membranes, layer by layer."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.outputs: Dict[str, Tuple[int, int]] = {}  # by layer: how many are not zero, and how many there are
+        self.operations = [0.0, 0.0, 0.0]  # effective MACs, effective ACs, dense
+        self.zeros = self.weights = self.updates = 0
+        self.uncounted: List[str] = []
+
+    def note(self, path: str, layer: Layer, params: Params, x: Any, result: Result) -> None:
+        name = path or WHOLE
+        if not isinstance(layer, Stepper):
+            self._note_connection(name, layer, params, x)
+            return
+        y = self.engine.to_numpy(result.outputs)
+        self.outputs[name] = (int((y != 0).sum()), y.size)
+        if "mem" in layer.state:
+            mem = self.engine.to_numpy(result.recorded.mem)
+            self.updates += int((mem[1:] != mem[:-1]).sum()) + mem[0].size
+        inner = connection_of(layer)
+        if inner is not None:
+            xp, spikes = self.engine.xp, result.outputs
+            before = xp.concat([xp.zeros_like(spikes[:1, ...]), spikes[:-1, ...]], axis=0)
+            own = params.connection if "connection" in params else Params()
+            self._note_connection(f"{name}.connection", inner, own, before)
+        elif any("weight" in key for key in flatten(params)):
+            self.uncounted.append(f"{name} ({layer_name(layer)})")
+
+    def _note_connection(self, name: str, layer: Layer, params: Params, x: Any) -> None:
+        if not isinstance(layer, COUNTED):
+            if any(len(value.shape) > 1 for value in flatten(params).values()):
+                self.uncounted.append(f"{name} ({layer_name(layer)})")
+            return
+        values = self.engine.to_numpy(x)
+        axes = tuple(range(1, values.ndim))
+        spikes = ((values == 0) | (values == 1) | (values == -1)).all(axis=axes)
+        present = params.weight != 0.0
+        effective = self._products(layer, present, x != 0.0) * (self.steps // len(values))
+        self.operations[0] += float(effective[~spikes].sum())
+        self.operations[1] += float(effective[spikes].sum())
+        one = self._products(layer, present == present, x[:1, ...] == x[:1, ...])
+        self.operations[2] += float(one.sum()) * self.steps
+        zeros = self.engine.to_numpy(present)
+        self.zeros += int(zeros.size - zeros.sum())
+        self.weights += zeros.size
+
+    def _products(self, layer: Any, weights: Any, inputs: Any) -> Any:
+        """The number of products of a weight and an input that are both there, by time step."""
+        engine = self.engine.exact()  # half precision does not count beyond 256
+        counting = replace(layer, bias=False, weight_init=None, bias_init=None)
+        ones = Params(weight=engine.xp.astype(weights, engine.dtype))
+        active = engine.xp.astype(inputs, engine.dtype)
+        met, _ = counting.apply(engine, ones, EMPTY, active, train=False, key=None)
+        counts = engine.to_numpy(met).astype("float64")
+        return counts.sum(axis=tuple(range(1, counts.ndim)))
+
+    def note_products(self, path: str, layer: Layer, products: Sequence[Tuple[Any, Any]]) -> None:
+        if products:
+            self.uncounted.append(f"{path or WHOLE} ({layer_name(layer)})")
