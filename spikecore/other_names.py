@@ -33,7 +33,7 @@ ELSEWHERE: Dict[str, str] = {
     **dict.fromkeys(
         ("ReduceLROnPlateau", "LRScheduler"), "write sc.schedule.reduce_on_plateau(), cosine(), one_cycle() ..."
     ),
-    "onnx": "there is no ONNX; write sc.nir.export_to_nir(model), the format for other runtimes of spiking networks",
+    "onnx": "write sc.export(model, path, to='onnx')",
     "DataLoader": "write sc.datasets.Loader(inputs, targets, batch_size=64)",
 }  # names of the package that other libraries have
 

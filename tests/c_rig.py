@@ -100,3 +100,80 @@ def assert_same(net, model, x, exact=True):
             np.testing.assert_allclose(out, spikes[:, b].reshape(len(x), -1), rtol=1e-5, atol=1e-5)
         for name, state in flatten(expected.state).items():
             np.testing.assert_allclose(states[name], np.asarray(state)[b].reshape(-1), rtol=1e-5, atol=1e-5)
+
+
+# ---- programs: the same steps on every compiler and machine ---------------------------------------------------------
+
+PROGRAM_STEPS = 6
+PROGRAM = """#include <stdio.h>
+#include <stdint.h>
+INCLUDES
+static uint32_t seed;
+
+static float drawn(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 28) / 8.0f;
+}
+
+static void show(const char *name, const float *numbers, int count)
+{
+    printf("%s", name);
+    for (int i = 0; i < count; ++i) {
+        printf(" %.9g", (double)numbers[i]);
+    }
+    printf("\\n");
+}
+
+int main(void)
+{
+CALLS
+    return 0;
+}
+"""
+CALL = """    {{
+        static {p}_state state;
+        static float in[{P}_INPUTS], out[{P}_OUTPUTS];
+        {p}_reset(&state);
+        seed = 1;
+        for (int t = 0; t < {steps}; ++t) {{
+            for (int i = 0; i < {P}_INPUTS; ++i) {{
+                in[i] = drawn();
+            }}
+            {p}_step(&state, in, out);
+            show("{p}", out, {P}_OUTPUTS);
+        }}
+    }}"""
+
+
+def program(models, folder):
+    """Export models, and write a program that runs some steps of each; returns its sources."""
+    for name, model in models.items():
+        sc.export(model, folder / name, example=False)
+    calls = [CALL.format(p=name, P=name.upper(), steps=PROGRAM_STEPS) for name in models]
+    text = PROGRAM.replace("INCLUDES", "\n".join(f'#include "{name}.h"' for name in models))
+    (folder / "program.c").write_text(text.replace("CALLS", "\n".join(calls)))
+    return [folder / f"{name}.c" for name in [*models, "program"]]
+
+
+def assert_prints(printed, models):
+    """Compare what the program has printed with the models."""
+    lines = {}
+    for line in printed.splitlines():
+        name, *values = line.split()
+        lines.setdefault(name, []).append([float(v) for v in values])
+    assert sorted(lines) == sorted(models)
+    for name, model in models.items():
+        x = drawn_inputs((PROGRAM_STEPS, 1, *model.input_shape))
+        spikes = model(x).spikes
+        expected = np.broadcast_to(spikes, (PROGRAM_STEPS, *spikes.shape[1:])).reshape(PROGRAM_STEPS, -1)
+        np.testing.assert_allclose(lines[name], expected, rtol=1e-5, atol=1e-5, err_msg=f"{name}: {model.network}")
+
+
+def drawn_inputs(shape):
+    """What the program's ``drawn`` gives."""
+    seed, found = 1, []
+    for _ in range(int(np.prod(shape))):
+        seed = (seed * 1664525 + 1013904223) % 2**32
+        found.append((seed >> 28) / 8)
+    return np.array(found, "float32").reshape(shape)

@@ -89,6 +89,8 @@ class Drawing:
             layers += self.of([], [pick("BatchNorm")(filters)])
             layers += [self.neuron()]
             channels = filters
+            if min(shapes_of(sc.Sequential(*layers), shape).shape[1:]) < 5:
+                break  # a second kernel might not fit
         small = min(shapes_of(sc.Sequential(*layers), shape).shape[1:]) < 4
         layers += [] if small else [pick(self.of("AvgPool", "MaxPool"))(2, stride=self.between(1, 2))]
         layers += self.of([], [pick("ConvTranspose")(channels, 2, 2, stride=self.between(1, 2)), self.neuron()])

@@ -4,69 +4,110 @@ from __future__ import annotations
 
 import ctypes
 import re
-import subprocess
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 import spikecore as sc
+from spikecore.engines.numpy.engine import NumpyEngine
+from spikecore.export.c.fixed_point import fixed_step
+from tests.c_rig import COMPILERS, STRICT, called
 
-STRICT = "-std=c99 -Wall -Wextra -Wconversion -Wdouble-promotion -pedantic -Werror".split()
 TYPES = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64, "uint32": np.uint32}
 
 
-class Compiled:
-    """A network in C as a shared library.
+class InFixedPoint:
+    """A network in C.
 
     Args:
-        folder: where its files are.
-        stem: their name.
-        compiler: "gcc" or "clang".
-        flags: more flags.
+        library: what it has been compiled into.
+        header: its header file.
     """
 
-    def __init__(self, folder: Path, stem: str = "net", compiler: str = "gcc", flags: tuple = ("-O1",)) -> None:
-        library = folder / f"{stem}.{compiler}.so"
-        command = [compiler, *STRICT, *flags, "-shared", "-fPIC", str(folder / f"{stem}.c"), "-o", str(library)]
-        built = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert not built.returncode, built.stderr
-        self.header, self.stem = (folder / f"{stem}.h").read_text(), stem
-        loaded = ctypes.CDLL(str(library))
-        self.reset, self.step, self.quantise = (loaded[f"{stem}_{n}"] for n in ("reset", "step", "quantise"))
-        kinds = dict((b, a) for a, b in re.findall(rf"typedef (\w+)_t {stem}_(input|output);", self.header))
-        self.x = np.zeros(self.macro("INPUTS"), TYPES[kinds["input"]])
-        self.y = np.zeros(self.macro("OUTPUTS"), TYPES[kinds["output"]])
-        self.memory = np.zeros(self.macro("STATE_BYTES") + self.macro("SCRATCH_BYTES"), np.uint8)
-        struct = re.search(rf"typedef struct {stem}_state {{\n(.*?)}}", self.header, re.S).group(1)
+    def __init__(self, library, header):
+        self.text, self.stem = header.read_text(), header.stem
+        self._reset, self._step, self._quantise = (library[f"{self.stem}_{n}"] for n in ("reset", "step", "quantise"))
+        kinds = {b: TYPES[a] for a, b in re.findall(rf"typedef (\w+)_t {self.stem}_(input|output);", self.text)}
+        self.x, self.y = np.zeros(self["INPUTS"], kinds["input"]), np.zeros(self["OUTPUTS"], kinds["output"])
+        self.memory = np.full(self["STATE_BYTES"] + self["SCRATCH_BYTES"], 255, np.uint8)  # scratch may hold anything
         self.members, at = {}, 0
-        for kind, name, _, count in re.findall(r"    (\w+?)_t (\w+)(\[(\d+)\])?;", struct):
-            size = int(count or 1) * np.dtype(TYPES[kind]).itemsize
-            self.members[name] = self.memory[at : at + size].view(TYPES[kind])
-            at += size
-        self.reset(pointer(self.memory))
+        struct = re.search(rf"struct {self.stem}_state {{\n(.*?)}}", self.text, re.S).group(1)
+        for kind, name, _, count, dotted in re.findall(r" (\w+?)_t (\w+)(\[(\d+)\])?;(?: /\* (\S+): )?", struct):
+            end = at + int(count or 1) * np.dtype(TYPES[kind]).itemsize
+            self.members[dotted or name] = self.memory[at:end].view(TYPES[kind])
+            at = end
 
-    def macro(self, name: str) -> int:
+    def __getitem__(self, macro):
         """The number that a macro of the header stands for."""
-        return int(re.search(rf"#define {self.stem.upper()}_{name} \(?(-?\d+)", self.header).group(1))
+        return int(re.search(rf"#define {self.stem.upper()}_{macro} \(?(-?\d+)", self.text).group(1))
 
-    def numbers(self, x) -> None:
-        """Quantise a sample to be the next input."""
-        given = np.ascontiguousarray(x, np.float32).ravel()
-        self.quantise(pointer(given), pointer(self.x))
+    def reset(self):
+        self._reset(pointer(self.memory))
 
-    def __call__(self, x) -> np.ndarray:
-        """A step; the output as integers."""
-        self.numbers(x)
-        self.step(pointer(self.memory), pointer(self.x), pointer(self.y))
-        return self.y.copy()
+    def quantise(self, x):
+        """Make a sample the next input."""
+        self._quantise(pointer(np.ascontiguousarray(x, np.float32)), pointer(self.x))
+        return self.x
 
-
-def pointer(array: np.ndarray):
-    return array.ctypes.data_as(ctypes.c_void_p)
+    def step(self):
+        """The output of a step, as integers."""
+        self._step(pointer(self.memory), pointer(self.x), pointer(self.y))
+        return self.y.tolist()
 
 
-def integers(values, fraction: int) -> list:
+def pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def in_fixed_point(models, folder, compiler=None, *options, **given):
+    """Export models and compile them into one library; a dict like ``models``.
+
+    Args:
+        models: by name, a word of C.
+        folder: where the files go.
+        compiler: its name; default: the first that is there.
+        *options: for it, beside those that make warnings errors.
+        **given: options of the export.
+    """
+    for name, model in models.items():
+        sc.export(model, folder / name, example=False, dtype="fixed", **given)
+    sources = [folder / f"{name}.c" for name in models]
+    command = [compiler or COMPILERS[0], *STRICT, *(options or ("-O0",)), "-shared", "-fPIC", *sources]
+    called(*command, "-o", folder / "all.so")
+    library = ctypes.CDLL(str(folder / "all.so"))
+    return {name: InFixedPoint(library, folder / f"{name}.h") for name in models}
+
+
+def assert_equal(net, model, x, **given):
+    """Compare a network in C with its model, to the bit: outputs, states and the count of saturations at every step.
+
+    Args:
+        net: the network in C.
+        model: the model.
+        x: one sample, (time, *features).
+        **given: options of the export.
+
+    Returns:
+        whether an output was not zero, and how many numbers were cut off.
+    """
+    step = fixed_step(model, **given)
+    graph, formats = step.graph, step.formats
+    states, saturated, active = graph.rest(), 0, False
+    net.reset()
+    for row in x:
+        on_grid = net.quantise(row).reshape(1, *row.shape) * 2.0 ** -formats[graph.x].fraction
+        saturated += cut_off(run(step, on_grid, states))
+        y, states = graph.step(row[None].astype(graph.dtype), states)
+        assert net.step() == integers(y, formats[step.tasks.output].fraction)
+        for state, value in zip(graph.states, states):
+            assert net.members[state.name].tolist() == integers(value, formats[state.before].fraction), state.name
+        assert net.members["saturations"][0] == saturated
+        active = active or bool(np.any(y))
+    return active, saturated
+
+
+def integers(values, fraction):
     """Numbers as integers times 2^-fraction; one that is on another grid is an error."""
     found = []
     for value in np.asarray(values, "float64").ravel().tolist():
@@ -74,6 +115,76 @@ def integers(values, fraction: int) -> list:
         assert whole.denominator == 1, (value, fraction)
         found.append(int(whole))
     return found
+
+
+# ---- the tasks of a step, computed in float64 -----------------------------------------------------------------------
+
+
+def run(step, x, states):
+    """What each task of a step reads and gives, in order: (task, operands, result)."""
+    tasks, words = step.tasks, NumpyEngine("float64", fused=False).raw_words()
+    arrays = {value: np.ravel(array).astype("float64") for value, array in tasks.constants.items()}
+    arrays[tasks.x] = np.ravel(x).astype("float64")
+    arrays.update((s.before, np.ravel(given).astype("float64")) for s, given in zip(tasks.states, states))
+    found = []
+    for task in tasks.tasks:
+        arrays.setdefault(task.out, np.full(tasks.size(task.out), np.nan))
+        given = [_seen(arrays, r) if hasattr(r, "root") else r for r in task.reads]
+        result = np.asarray(_computed(words, task, given), "float64")
+        result = result.reshape(task.to.shape) if result.ndim else np.full(task.to.shape, result)
+        _seen(arrays, task.to)[...] = result
+        found.append((task, given, result))
+    return found
+
+
+def _seen(arrays, view):
+    strides = [8 * s for s in view.strides]
+    return as_strided(arrays[view.root][view.offset :], view.shape, strides)
+
+
+def _computed(words, task, given):
+    options, x = dict(task.options), given[0]
+    if task.word == "product":
+        return x @ options["weight"].astype("float64")
+    if task.word == "convolve":
+        weight = np.moveaxis(options["weight"].astype("float64"), -1, 2)  # groups, channels, filters, kernel
+        groups, where = len(weight), (options["stride"], options["padding"])
+        if not options["transposed"]:
+            weight = weight.swapaxes(1, 2).reshape(-1, *weight.shape[1:2], *weight.shape[3:])
+            return words["conv"](x, weight, None, *where, options["dilation"], groups)
+        weight = weight.reshape(-1, *weight.shape[2:])
+        kernel, sizes = weight.shape[2:], zip(x.shape[2:], *where, options["dilation"], weight.shape[2:])
+        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in sizes]
+        extra = tuple(n - m for n, m in zip(task.to.shape[2:], least))
+        assert len(kernel) == len(extra)
+        return words["conv_transpose"](x, weight, None, *where, extra, options["dilation"], groups)
+    if task.word == "window":
+        n = np.prod(options["kernel"]) if options["kind"] == "sum" else 1
+        word = "avg_pool" if options["kind"] == "sum" else "max_pool"
+        return n * words[word](x, options["kernel"], options["stride"], options["padding"])
+    if "kept" in options:
+        gone = tuple(range(options["kept"], x.ndim))
+        if task.word in ("argmax", "argmin"):
+            return words[task.word](x.reshape(*x.shape[: options["kept"]], -1), axis=-1)
+        return words[task.word](x != 0 if task.word in ("any", "all") else x, axis=gone)
+    if task.word == "copy":
+        return x
+    if task.word == "astype":
+        return x != 0 if options["dtype"] == "bool" else x
+    if task.word.startswith("logical"):
+        return words[task.word](*(np.asarray(g) != 0 for g in given))
+    if task.word == "where":
+        return np.where(given[0] != 0, *given[1:])
+    options.pop("counted", None)
+    return words[task.word](*given, **options)
+
+
+def cut_off(values):
+    """How many numbers the quantisers of a step have cut off."""
+    return sum(int((given[0] != result).sum()) for task, given, result in values if task.options.get("counted"))
+
+
+# ---- networks at random ---------------------------------------------------------------------------------------------
 
 
 def grid(random):
@@ -87,26 +198,19 @@ def neuron(random):
     states = sc.FixedPoint(int(random.choice([8, 12, 16])), int(random.choice([2, 4, 6])))
     reset = str(random.choice(["subtract", "subtract_decayed", "zero", "none"]))
     membrane = {"reset_mechanism": reset, "state_quant": states, "threshold": float(random.choice([0.5, 1.0, 0.8]))}
-    membrane["reset_delay"] = bool(random.integers(2))
-    kind = int(random.integers(7))
-    beta = float(random.choice([0.5, 0.9, 0.97]))
-    if kind == 0:
-        made = sc.Leaky(beta=beta, inhibition=bool(random.integers(2)), **membrane)
-    elif kind == 1:
-        made = sc.IF(**membrane)
-    elif kind == 2:
-        made = sc.Synaptic(alpha=0.8, beta=beta, **membrane)
-    elif kind == 3:
-        made = sc.LI(beta=beta)
-        return sc.QuantizedNeuron(made, sc.ScaledInteger(6), states)
-    elif kind == 4:
-        membrane.pop("reset_delay")
-        made = sc.ALIF(beta=beta, rho=0.9, **membrane)
-    elif kind == 5:
-        made = sc.TernaryLeaky(beta=beta, **membrane) if hasattr(sc, "TernaryLeaky") else sc.IF(**membrane)
-    else:
-        made = sc.Leaky(beta=sc.learn(beta, per="neuron"), **membrane)
-    return sc.QuantizedNeuron(made, sc.ScaledInteger(int(random.choice([4, 7]))))
+    beta, delayed = float(random.choice([0.5, 0.9, 0.97])), {**membrane, "reset_delay": bool(random.integers(2))}
+    parameters = sc.ScaledInteger(int(random.choice([4, 7])))
+    kinds = [
+        lambda: sc.Leaky(beta=beta, inhibition=bool(random.integers(2)), **delayed),
+        lambda: sc.Leaky(beta=sc.learn(beta, per="neuron"), **delayed),
+        lambda: sc.IF(**delayed),
+        lambda: sc.Synaptic(alpha=0.8, beta=beta, **delayed),
+        lambda: sc.ALIF(beta=beta, rho=0.9, **membrane),
+        lambda: sc.TernaryLeaky(beta=beta, **delayed),
+        lambda: sc.LI(beta=beta),
+    ]
+    made = kinds[random.integers(len(kinds))]()
+    return sc.QuantizedNeuron(made, parameters, states if isinstance(made, sc.LI) else None)
 
 
 def network(random):
@@ -120,7 +224,7 @@ def network(random):
         layers.append(sc.Quantized(layer, grid(random), **kept, **(inputs if not layers else {})))
 
     if random.integers(2):
-        shape, channels = (2, 8, 8), int(random.choice([3, 4]))
+        shape, channels = (2, 8, 8), int(random.choice([3, 4, 5]))
         stride, padding = int(random.choice([1, 2])), int(random.integers(2))
         groups = int(random.choice([1, 2])) if channels == 4 else 1
         connect(sc.Conv2d(2, channels, 3, stride=stride, padding=padding, groups=groups, bias=bool(random.integers(2))))
@@ -137,10 +241,83 @@ def network(random):
         wide = int(random.choice([5, 9]))
         connect(sc.Linear(size, wide, bias=bool(random.integers(2))))
         layers.append(neuron(random))
-        if random.integers(3) == 0:
-            back = sc.Quantized(sc.Linear(wide, wide), grid(random), biases)
-            layers[-1] = sc.Recurrent(layers[-1], back)
+        around = sc.Quantized(sc.Linear(wide, wide), grid(random), biases)
+        if random.integers(3) == 0 and layers[-1].spiking:  # the output of LI is not quantised
+            layers[-1] = sc.Recurrent(layers[-1], around)
         elif random.integers(3) == 0:
-            layers.append(sc.Residual(sc.Sequential(sc.Quantized(sc.Linear(wide, wide, bias=False), grid(random)), neuron(random))))
+            layers.append(sc.Residual(sc.Sequential(around, neuron(random))))
         size = wide
     return sc.Sequential(*layers), shape
+
+
+def drawn(seed):
+    """A model at random."""
+    net, shape = network(np.random.default_rng(seed))
+    return sc.Model(net, "numpy", seed=seed, input_shape=shape)
+
+
+# ---- programs: the same steps on every compiler and machine ---------------------------------------------------------
+
+PROGRAM_STEPS = 6
+PROGRAM = """#include <stdio.h>
+INCLUDES
+static uint32_t seed;
+
+static int32_t drawn(int64_t low, int64_t high)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (int32_t)(low + (int64_t)(seed >> 8) % (high - low + 1));
+}
+
+int main(void)
+{
+CALLS
+    return 0;
+}
+"""
+CALL = """    {{
+        static {p}_state state;
+        static {p}_input in[{P}_INPUTS];
+        static {p}_output out[{P}_OUTPUTS];
+        {p}_reset(&state);
+        seed = 1;
+        for (int t = 0; t < {steps}; ++t) {{
+            for (int i = 0; i < {P}_INPUTS; ++i) {{
+                in[i] = ({p}_input)drawn({P}_INPUT_LOWEST, {P}_INPUT_HIGHEST);
+            }}
+            {p}_step(&state, in, out);
+            printf("{p} %lu", (unsigned long)state.saturations);
+            for (int o = 0; o < {P}_OUTPUTS; ++o) {{
+                printf(" %ld", (long)out[o]);
+            }}
+            printf("\\n");
+        }}
+    }}"""
+
+
+def program(models, folder):
+    """Export models, and write a program that runs some steps of each; returns its sources."""
+    for name, model in models.items():
+        sc.export(model, folder / name, example=False, dtype="fixed")
+    calls = [CALL.format(p=name, P=name.upper(), steps=PROGRAM_STEPS) for name in models]
+    text = PROGRAM.replace("INCLUDES", "\n".join(f'#include "{name}.h"' for name in models))
+    (folder / "program.c").write_text(text.replace("CALLS", "\n".join(calls)))
+    return [folder / f"{name}.c" for name in [*models, "program"]]
+
+
+def printed_by(models):
+    """What the program must print."""
+    lines = []
+    for name, model in models.items():
+        step, seed, saturated = fixed_step(model), 1, 0
+        kind, states = step.formats[step.graph.x], step.graph.rest()
+        for _ in range(PROGRAM_STEPS):
+            numbers = []
+            for _ in range(int(np.prod(model.input_shape))):
+                seed = (seed * 1664525 + 1013904223) % 2**32
+                numbers.append(kind.low + (seed >> 8) % (kind.high - kind.low + 1))
+            x = np.reshape(numbers, (1, *model.input_shape)) * 2.0**-kind.fraction
+            saturated += cut_off(run(step, x, states))
+            y, states = step.graph.step(x.astype(step.graph.dtype), states)
+            lines.append(" ".join(map(str, [name, saturated, *integers(y, step.formats[step.tasks.output].fraction)])))
+    return "\n".join(lines) + "\n"

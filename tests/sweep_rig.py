@@ -72,6 +72,7 @@ ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
     **{kind: "word" for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel".split()},
     **{kind: "word" for kind in "Join Over Pattern Per Reduction Reset Stem".split()},
+    **{kind: "word" for kind in "Criterion Scope".split()},
     "Param": "param",
     "Numbers": "param",
     "ArrayLike": "array",
@@ -112,6 +113,7 @@ ANNOTATIONS = {
     "Source": "model",
     "Energy": "model",
     "Sample": "model",
+    "Union[PathLike, Chip]": "path",
     **{
         name: "engine"
         for name in ("Union[None, str, Engine]", "Union[None, EngineName, Engine]", "Union[EngineName, Engine]")
@@ -246,6 +248,13 @@ def weights_of_spikingjelly() -> Dict[str, Any]:
 def model() -> sc.Model:
     """A model of 5 features and 5 classes."""
     return sc.Model(sc.Sequential(sc.Linear(5, 5), sc.Leaky()), "numpy")
+
+
+def pruned() -> sc.Model:
+    """The same with half of its connections."""
+    sparse = model()
+    sc.prune(sparse, 0.5)
+    return sparse
 
 
 def module() -> Any:
@@ -499,6 +508,9 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.spikegen.level_crossing": {"data": X},
     "spikecore.functional.activity": {"model": model, "x": X},
     "spikecore.neurobench.measure": {"model": model, "x": X},
+    "spikecore.rewire": {"model": pruned},
+    "spikecore.check": {"model": model, "chip": "loihi", "x": X},
+    "spikecore.hardware.chip": {"name": "loihi"},
     "spikecore.spikeplot.activity_map": {"spikes": {"1": SPIKES}},
     "spikecore.spikeplot.raster": {"spikes": SPIKES[:, 0]},
     "spikecore.spikeplot.traces": {"mem": X[:, 0]},
@@ -534,7 +546,7 @@ OWN: Dict[str, Dict[str, Any]] = {
 
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
-    "spikecore.convert spikecore.neurobench "
+    "spikecore.convert spikecore.hardware spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate "
     "spikecore.tracking spikecore.utils spikecore.zoo"
@@ -561,6 +573,8 @@ LEFT_OUT = {
     **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("Metrics SynapticOperations".split(), "results"),
+    **dict.fromkeys("EnergyEstimate HardwareReport Known LayerRow Memory Objection".split(), "results"),
+    "Chip": "made of a chip file, whose mistakes test_hardware has",
     "to_neurobench": "needs a package; nonsense is refused in test_neurobench",
     **dict.fromkeys("MLflow TensorBoard WandB".split(), "need packages; what they add is swept in test_tracking"),
     **dict.fromkeys("checked is_array apply unpack_len1_tuple".split(), "inner words"),

@@ -20,6 +20,7 @@ MODULES = {  # with what each needs
     "spikecore.functional": "torch",
     "spikecore.functional.probe": "torch",
     "spikecore.functional.stdp_learner": "torch",
+    "spikecore.hardware": "numpy",
     "spikecore.init": "numpy",
     "spikecore.neurobench": "numpy",
     "spikecore.nir": "nir",
@@ -39,7 +40,7 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "transforms": "spikecore.datasets.transforms",
     **{
         name: f"spikecore.{name}"
-        for name in "backprop convert datasets functional init neurobench nir schedule".split()
+        for name in "backprop convert datasets functional hardware init neurobench nir schedule".split()
     },
     **{name: f"spikecore.{name}" for name in "spikegen spikeplot surrogate tracking utils zoo".split()},
 }

@@ -112,6 +112,21 @@ def test_a_resumed_run_is_bit_identical(spikecore, engine):
     assert (whole / "run.toml").read_text() == (parts / "run.toml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("callback", "sparsities"),
+    [("pruning={amount=0.75,start=1,end=4}", [0.0, 0.5278, 0.7222, 0.75]), ("rewiring={amount=0.75}", [0.75] * 4)],
+)
+def test_a_pruned_run_shows_its_sparsity_and_resumes(spikecore, callback, sparsities):
+    sets = ["--set", f"train.{callback}", "--set", "train.optimizer.keep_zeros=true"]
+    whole, said = trained(spikecore, "whole", *sets, epochs=4)
+    parts, _ = trained(spikecore, "parts", *sets, epochs=2)
+    assert spikecore("train", parts, "--resume", "--set", "train.epochs=4")[0] == 0
+    a, b = (sc.load(path / "model.safetensors") for path in (whole, parts))
+    assert all(np.array_equal(x, b.params()[name]) for name, x in a.params().items())
+    assert [row["sparsity"] for row in a.history] == pytest.approx(sparsities, abs=1e-3)
+    assert f"sparsity {a.history[-1]['sparsity']:.4f}" in said
+
+
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # NumPy's own word
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_a_run_that_diverges_keeps_its_last_good_epoch(spikecore, monkeypatch, engine):
@@ -365,8 +380,9 @@ def test_a_damaged_checkpoint_is_a_data_error(spikecore):
         ("network.layers.2.out_features=3", "is out of range: the last layer has 3 classes"),
         ("train.loss.population_code=true train.loss.num_classes=7", "num_classes=7 must divide the 10 output neurons"),
         ("encoder.kind=latency", "encoder: latency: the last spike falls on step"),
+        ("train.pruning.layers=['3'] train.optimizer.keep_zeros=true", "train.pruning.layers: '3' fits no layer with"),
     ],
-    ids=["labels", "population", "encoder"],
+    ids=["labels", "population", "encoder", "pruning"],
 )
 def test_what_does_not_fit_the_data_is_said_before_there_is_a_directory(spikecore, setting, said):
     sets = [word for one in setting.split() for word in ("--set", one)]

@@ -17,6 +17,7 @@ from spikecore.cli import data_tables as tables  # noqa: E402
 from spikecore.cli import run_file as config  # noqa: E402
 from spikecore.cli import schema as kinds  # noqa: E402
 from spikecore.cli.messages import ConfigError  # noqa: E402
+from spikecore.cli.quantize_table import Quantize  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "spikecore" / "cli" / "demo.toml"
@@ -250,6 +251,8 @@ schedule = { kind = "step", evry = 3 }
         ("network=3", "network = 3 (from --set network=3): must be a table"),
         ('train.early_stopping={monitor="val_los"}', "did you mean 'val_loss'?"),
         ("encoder.kind=rate_", "did you mean 'rate'?"),
+        ("train.pruning={amount=0.5}", "pruning needs optimizer.keep_zeros = true"),
+        ("train.rewiring={}", "rewiring needs optimizer.keep_zeros = true"),
     ],
 )
 def test_what_a_flag_breaks_names_the_flag(sets, message):
@@ -283,9 +286,23 @@ def test_no_file_and_no_toml(written, tmp_path):
     assert "not a TOML file" in refused(written("= 3", "broken.toml"))[0]
 
 
+def test_a_network_in_few_bits(written):
+    table = '[network.quantize]\nweights = 4\nscale = "learned"\nstates = { bits = 12, fraction = 6 }\nskip = ["0"]\n'
+    run = config.read(written(SMALL + table))
+    plain = config.read(written(SMALL, "plain.toml")).network.make()
+    expected = sc.quantize(plain, 4, states=sc.FixedPoint(12, 6), scale="learned", skip=["0"])
+    assert run.network.make() == expected != plain
+    (line,) = refused(written(SMALL + table.replace('"0"', '"7"'), "skip.toml"))
+    assert "unknown layer '7'" in line
+    (line,) = refused(written(SMALL + table.replace("4", "1", 1), "bits.toml"))
+    assert "weights" in line
+
+
 def test_run_files_doc_mentions_every_key():
     text = (ROOT / "docs" / "run_files.md").read_text()
     sections = (config.RunFile, tables.Digits, tables.Mnist, tables.Npz, config.Network, config.Train, kinds.Stopping)
+    sections += (kinds.AnyPruning, kinds.AnyRewiring)
+    sections += (Quantize,)
     for model in sections:
         for key in model.model_fields:
             assert f"`{key}`" in text, f"{model.__name__}.{key} is not in docs/run_files.md"

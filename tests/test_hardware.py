@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conformance import cases
 
 import spikecore as sc
 from spikecore import hardware
@@ -73,6 +75,8 @@ def connections(layer, params, shape):
         (sc.Conv1d(3, 4, 3, stride=2, padding=2, bias=False), (3, 9)),
         (sc.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, bias=False), (4, 7, 6)),
         (sc.Conv3d(1, 2, 2, stride=(1, 2, 1), padding=1, bias=False), (1, 3, 4, 3)),
+        (sc.ConvTranspose1d(4, 6, 3, stride=2, padding=1, groups=2, bias=False), (4, 5)),
+        (sc.ConvTranspose2d(2, 3, (3, 2), stride=(2, 1), output_padding=(1, 0), bias=False), (2, 4, 5)),
     ],
     ids=lambda value: getattr(type(value), "__name__", ""),
 )
@@ -102,6 +106,22 @@ def test_needs_of_a_recurrent_network():
     assert rows["1.connection"].stored == 5 * 5 + 5
     assert rows["0"].operations == 30
     assert sum(need.stored for need in needs) == 6 * 5 + 5 + 30 + 5 * 3 + 3
+
+
+def test_every_layer_and_neuron_can_be_checked():
+    for case in [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS, *cases.TRAINED_ONLY]:
+        x = np.ones((8, 2, *case.shape), "float32")
+        report = sc.check(sc.Model(case.layer, "numpy", input_shape=case.shape), "loihi", x)
+        assert report.energy.joules >= 0.0, case
+        assert json.dumps(report.json), case
+        assert str(report).startswith("check for Loihi"), case
+
+
+def test_operations_inside_of_neurons_are_said_to_be_left_out():
+    report = sc.check(model(sc.SLSTM(input_size=4, hidden_size=3), sc.Linear(3, 2), sc.Leaky()), "cortex-m4")
+    assert "6 multiply-adds per time step if no input is zero, without those inside 0\n" in str(report)
+    report = sc.check(model(sc.ConvTranspose1d(1, 2, 3, bias=False), sc.Leaky(), shape=(1, 4)), "cortex-m4")
+    assert report.operations == 2 * 3 * 4
 
 
 def test_pruned_weights_are_no_connections():
@@ -237,6 +257,21 @@ def test_limits_hold_to_the_unit(name, has):
     assert [one.what.replace("-", "_") for one in report.objections if one.error] == [name]
     assert str(has) in report.objections[0].reason
     assert str(has - 1) in report.objections[0].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [("kernel_size", 4), ("padding", 2), ("channels", 6), ("input_size", 9), ("output_size", 6)],
+)
+def test_limits_of_convolutions_hold_to_the_unit(name, has):
+    net = model(sc.Conv2d(1, 6, (4, 3), stride=(2, 1), padding=(2, 0)), sc.Leaky(), shape=(1, 9, 8))
+    assert sc.check(net, chip({name: has, "strides": (1, 2)})).ok
+    report = sc.check(net, chip({name: has - 1, "strides": (1, 3)}))
+    reasons = {one.what: one.reason for one in report.objections}
+    assert reasons == {
+        name.replace("_", " "): f"it is {has}, the chip allows {has - 1}",
+        "stride": "it is (2, 1), the chip allows 1, 3",
+    }
 
 
 def test_cores_are_counted_by_neurons_and_by_memory():
@@ -484,6 +519,18 @@ def test_all_mistakes_are_listed_at_once(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(hardware.ChipFileError, match="not a text file in UTF-8"):
         hardware.chip(path)
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "hardware.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="docs/ is not part of this tree")
+def test_the_page_has_every_chip_and_a_file_that_is_right(tmp_path):
+    text = PAGE.read_text("utf-8")
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \| [A-Za-z]", text, re.MULTILINE)) >= set(hardware.chips())
+    found = hardware.chip(written(tmp_path, text=text.partition("```toml")[2].partition("```")[0]))
+    assert found.limit("cores") == 16
+    assert not sc.check(small(), found).objections[1:], "weights are not on its levels"
 
 
 # ---- the command line -----------------------------------------------------------------------------------------------

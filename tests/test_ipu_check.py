@@ -211,7 +211,12 @@ def test_optimisers():
     good = [torch.optim.SGD(net.parameters(), lr=0.1), torch.optim.RMSprop(net.parameters()), sc.Adam(), sc.SGD()]
     assert all(check(net, inputs(), optimizer=one).ok for one in good)
     own = type("Mine", (torch.optim.SGD,), {})(net.parameters(), lr=0.1)
-    for bad in (torch.optim.Adagrad(net.parameters()), torch.optim.Adam(net.parameters(), amsgrad=True), own):
+    for bad in (
+        sc.Adam(keep_zeros=True),
+        torch.optim.Adagrad(net.parameters()),
+        torch.optim.Adam(net.parameters(), amsgrad=True),
+        own,
+    ):
         assert ("optimiser", "") in errors(check(net, inputs(), optimizer=bad)), bad
 
 

@@ -22,6 +22,10 @@ NETWORKS = {
         sc.Sequential(sc.Residual(sc.Sequential(sc.Linear(6, 6), sc.Leaky(), sc.Linear(6, 6))), sc.ALIF()),
         (6,),
     ),
+    "quantized": (
+        sc.Sequential(sc.Linear(6, 40), sc.Leaky(threshold=0.1), sc.Quantized(sc.Linear(40, 3)), sc.Leaky()),
+        (6,),
+    ),
     "parallel": (sc.Sequential(sc.Leaky(reset_mechanism="none", parallel=True), sc.Linear(6, 2)), (6,)),
     "noise": (sc.Sequential(sc.Leaky(surrogate=sc.surrogate.SSO()), sc.Linear(6, 2)), (6,)),
 }
@@ -71,6 +75,9 @@ def test_what_is_found(engine):
     kinds = [type(stage).__name__ for stage in engine.lower(NETWORKS["maps"][0])]
     assert kinds == ["Maps", "Alone", "Alone", "Alone", "Alone"]
     assert [type(stage).__name__ for stage in engine.lower(NETWORKS["dense"][0])] == ["Alone", "Readout", "Alone"]
+    assert [type(stage).__name__ for stage in engine.lower(NETWORKS["quantized"][0])] == ["Alone", "Readout", "Alone"]
+    grids = sc.Sequential(sc.Leaky(), sc.Quantized(sc.Linear(6, 3), input_quant=sc.FixedPoint(8, 4)))
+    assert all(isinstance(stage, Alone) for stage in engine.lower(grids)), "it rounds the spikes first"
     said = engine.explain(NETWORKS["dense"][0]).splitlines()
     assert [line.split(":")[0] for line in said] == ["0 (Linear)", "1 + 2 (Leaky + Linear)", "3 (Leaky)"]
     beside = engine.lower(sc.Residual(sc.Leaky(), sc.Linear(6, 6)))

@@ -202,6 +202,33 @@ def test_the_benchmark_sees_the_same_outputs():
     np.testing.assert_array_equal(out.numpy(), np.moveaxis(np.asarray(model(x).spikes), 0, 1))
 
 
+@pytest.mark.filterwarnings("ignore")  # snnTorch warns of its own affairs
+def test_a_module_and_operations_of_neurons():
+    """A module of spikecore.nn is taken as it is; NeuroBench knows its neurons by the names of their classes."""
+    torch = pytest.importorskip("torch", reason="NeuroBench needs torch")
+    pytest.importorskip("neurobench", reason="compared with NeuroBench, which is not installed")
+    from neurobench.benchmarks import Benchmark
+    from neurobench.metrics.workload import NeuronOperations
+
+    import spikecore.nn as ours
+
+    snn = pytest.importorskip("snntorch", reason="compared with snnTorch")
+    found, data = [], torch.rand(6, 7, 20, generator=torch.Generator().manual_seed(0))
+    for library, wrapped in ((ours, neurobench.to_neurobench), (snn, None)):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Linear(20, 30), library.Leaky(0.9, threshold=0.3, init_hidden=True),
+            torch.nn.Linear(30, 5), library.Leaky(0.9, init_hidden=True, output=True),
+        )  # fmt: skip
+        if wrapped is None:
+            from neurobench.models import SNNTorchModel as wrapped
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(data, torch.zeros(6)), batch_size=3)
+        found.append(Benchmark(wrapped(net), loader, [], [], [[], [NeuronOperations]]).run(quiet=True))
+    snn.SpikingNeuron.init()
+    assert found[0] == found[1]
+    assert found[0]["NeuronOperations"]["Effective Neuron Ops"] > 0
+
+
 def test_weights_that_it_does_not_see_are_named():
     pytest.importorskip("torch", reason="NeuroBench needs torch")
     pytest.importorskip("neurobench", reason="compared with NeuroBench, which is not installed")

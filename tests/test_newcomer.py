@@ -614,7 +614,7 @@ MORE_MISTAKES = {
     "sc.Dense": (lambda: sc.Dense, "'Dense'", "spikecore", r"sc\.Linear\(in_features, out_features\)"),
     "sc.CrossEntropyLoss": (lambda: sc.CrossEntropyLoss, "'CrossEntropyLoss'", "spikecore", r"ce_rate_loss\(\)"),
     "sc.Input": (lambda: sc.Input, "'Input'", "spikecore", "input_shape="),
-    "sc.onnx": (lambda: sc.onnx, "'onnx'", "spikecore", r"export_to_nir\(model\)"),
+    "sc.onnx": (lambda: sc.onnx, "'onnx'", "spikecore", r"sc\.export\(model, path, to='onnx'\)"),
     "sc.conv2D": (lambda: sc.conv2D, "'conv2D'", "spikecore", "did you mean 'Conv2d'"),
     "datasets.MNIST": (lambda: sc.datasets.MNIST, "'MNIST'", r"spikecore\.datasets", "did you mean 'mnist'"),
     "channels last": (lambda: conv((28, 28, 1)), r"\(28, 28, 1\)", "layer 0: Conv2d", r"np\.moveaxis\(x, -1, -3\)"),
@@ -626,7 +626,7 @@ MORE_MISTAKES = {
     "history.loss": (lambda: history().loss, "'loss'", "History", r"\[row\['loss'\] for row in history\]"),
     "history.history": (lambda: history().history, "'history'", "History", r"\[row\['loss'\] for row in history\]"),
     "model.net": (lambda: model().net, "'net'", "Model", r"write model\.network"),
-    "model.export": (lambda: model().export("net.onnx"), "'export'", "Model", r"nir\.export_to_nir\(model\)"),
+    "model.export": (lambda: model().export("net.onnx"), "'export'", "Model", r"spikecore\.export\(model, path"),
     "validation=Dataset": (
         lambda: fit(validation=Dataset(X, Y)),
         "samples, not batches",

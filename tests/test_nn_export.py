@@ -119,7 +119,10 @@ def onnx(module, arguments):
 WAYS = [exported, traced, onnx]
 
 
-@pytest.mark.parametrize("way", [*WAYS, strictly])
+STRICTLY = pytest.param(strictly, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("way", [*WAYS, STRICTLY])
 def test_a_hidden_state_is_refused_and_nothing_changes(way):
     module = net()
     module(inputs()[0])
@@ -155,6 +158,7 @@ def test_a_sequence_is_written_down_whole(way, module):
         assert torch.equal(call(inputs()), expected())
 
 
+@pytest.mark.slow
 def test_a_loop_is_written_down_by_dynamo():
     assert torch.equal(strictly(Loop(), (inputs(),))(inputs()), expected())
 
@@ -170,7 +174,7 @@ def test_a_step_is_given_its_state(way, module):
     assert torch.equal(torch.stack(spikes), expected())
 
 
-@pytest.mark.parametrize("way", [exported, traced, strictly])
+@pytest.mark.parametrize("way", [exported, traced, STRICTLY])
 def test_a_reset_in_an_earlier_export_is_none_in_the_next(way):
     module = Loop()
     way(module, (inputs(),))

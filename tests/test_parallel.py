@@ -47,6 +47,7 @@ OTHERS = (
     *(sc.GroupNorm(2, 4), sc.Flatten(), sc.Linear(64, 4), sc.LI(beta=0.9)),
 )
 RATE = {"encoder": rate, "num_steps": 5}
+KEEPING = {**RATE, "optimizer": sc.Adam(lr=1e-2, keep_zeros=True), "clip_norm": 0.05}
 KINDS = {
     "dense": (dense(), X, {"num_steps": 6}),
     "batch norm": (maps(sc.BatchNorm2d(4)), MAPS, {"num_steps": 4}),
@@ -60,12 +61,14 @@ KINDS = {
     "rate code": (dense(), X, RATE),
     "accumulate": (dense(sc.Dropout(0.2)), X, {**RATE, "accumulate": 2}),
     "clipped": (dense(), X, {**RATE, "clip_norm": 0.05}),
+    "pruned": (dense(), X, {**KEEPING, "callbacks": (sc.Pruning(0.5, start=1, end=9, every=2, each="step"),)}),
+    "rewired": (dense(), X, {**KEEPING, "callbacks": (sc.Rewiring(0.5, start=3, every=4, each="step"),)}),
     "lengths": (dense(), "lengths", {}),
     "time second": (dense(), "time second", {"time_axis": 1}),
 }
 QUICK = (
     *("batch norm", "batch norm in words", "batch norm computed again", "other norms"),
-    *("recurrent", "accumulate", "lengths"),
+    *("recurrent", "accumulate", "lengths", "rewired"),
 )
 
 
@@ -89,7 +92,8 @@ def trained(kind, world, **options):
     layers, data, more = KINDS[kind]
     options = {"validation": batches(data, False), "metric": "accuracy_rate", "progress": False, **more, **options}
     given, one = batches(data, world > 2), model(layers, data, checkpoint_layers=options.pop("checkpoint_layers", None))
-    one.fit(given, functional.ce_rate_loss(), sc.Adam(lr=1e-2), 5 if world > 2 else 4, **options)
+    options.setdefault("optimizer", sc.Adam(lr=1e-2))
+    one.fit(given, functional.ce_rate_loss(), epochs=5 if world > 2 else 4, **options)
     return one
 
 

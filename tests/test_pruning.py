@@ -297,7 +297,7 @@ def test_new_connections_come_from_the_initialiser_and_replace_the_smallest():
     assert new.sum() == gone.sum() == 12
     assert abs(before[gone]).max() <= abs(before[(before != 0) & ~gone]).min()
     assert np.array_equal(before[~new & ~gone], after[~new & ~gone])
-    assert abs(after[new]).max() <= 2 / 6**0.5, "uniform in +-1/sqrt(fan_in), times sqrt(n / k)"
+    assert abs(after[new]).max() <= 1 / 6**0.5, "uniform in +-1/sqrt(fan_in)"
     assert len(set(np.round(after[new], 6))) == 12
     again = fresh("torch")
     sc.prune(again, 0.75, scope="layer")
@@ -346,7 +346,7 @@ class Interrupting:
 
 @ENGINES
 @pytest.mark.parametrize("callback", CALLBACKS)
-@pytest.mark.parametrize("place", [4, 5, 9])
+@pytest.mark.parametrize("place", [5, 8])
 def test_a_run_that_is_interrupted_and_resumed_has_the_same_bits(engine, callback, place, tmp_path):
     callback = CALLBACKS[callback]
     whole = fit(fresh(engine), callback)
@@ -356,6 +356,18 @@ def test_a_run_that_is_interrupted_and_resumed_has_the_same_bits(engine, callbac
     model.save(tmp_path / "model")
     model = sc.load(tmp_path / "model", engine=engine)
     same(fit(model, callback, resume=True), whole)
+
+
+@ENGINES
+def test_gradients_from_outside_stay_as_they_are(engine):
+    model = fresh(engine)
+    sc.prune(model, 0.5)
+    _, grads = model.value_and_grad(X, Y, num_steps=4)
+    before = {name: np.array(model.engine.to_numpy(g)) for name, g in grads.items()}
+    gone = absent(model)
+    model.apply(grads, optimizer=KEEPING)
+    assert all(np.array_equal(model.engine.to_numpy(g), before[name]) for name, g in grads.items())
+    assert all(np.array_equal(absent(model)[name], gone[name]) for name in WEIGHTS)
 
 
 @pytest.mark.parametrize("options", [{"accumulate": 2}, {"clip_norm": 0.1}, {"learning": "eprop"}], ids=str)
@@ -388,6 +400,13 @@ def test_early_stopping_restores_no_weights_from_before_the_last_cut():
     assert all(np.array_equal(x, seen[4][name]) for name, x in model.params().items()), "of the first epoch behind it"
 
 
+def test_a_plateau_begins_anew_where_the_network_is_sparser():
+    plateau = sc.schedule.reduce_on_plateau(patience=1, monitor="loss")
+    losses, sparsities = [1.0, 2.0, 2.0, 2.0], [0.0, 0.0, 0.5, 0.5]
+    assert plateau(4, 9, [{"loss": loss} for loss in losses]) == 0.1
+    assert plateau(4, 9, [{"loss": loss, "sparsity": s} for loss, s in zip(losses, sparsities)]) == 1.0
+
+
 def test_the_optimiser_goes_on_from_one_that_does_not_keep_zeros():
     model = fit(fresh(), optimizer=sc.Adam(lr=0.01), epochs=1)
     steps = model.state()["step"]
@@ -413,6 +432,19 @@ def test_files_copies_and_modules_of_torch_have_the_same_connections(engine, tmp
     for other in (sc.load(tmp_path / "model"), model.to_engine("numpy"), from_torch(to_torch(model))):
         found = {name: other.params()[name] == 0 for name in WEIGHTS}
         assert all(np.array_equal(found[name], gone) for name, gone in expected.items())
+
+
+def test_a_module_that_torch_prunes_keeps_what_its_mask_leaves():
+    import torch
+    from torch.nn.utils import prune as torchs
+
+    from spikecore import nn as snn
+
+    net = torch.nn.Sequential(torch.nn.Linear(6, 4), snn.Leaky(beta=0.9, init_hidden=True))
+    torchs.l1_unstructured(net[0], "weight", amount=0.5)
+    model = snn.from_torch(net)
+    assert np.array_equal(model.params()["0.weight"], net[0].weight.detach().numpy())
+    assert sc.sparsity(model).sparsity == 0.5
 
 
 def test_nir_has_the_same_connections(tmp_path):

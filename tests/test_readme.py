@@ -24,6 +24,7 @@ OPTIONAL = {
     "matplotlib": "plot",
     "sklearn": "data",
     "nir": "nir",
+    "onnxruntime": "export",
     "numba": "kernels",
     "cupy": "cupy-cuda13x",
     "optuna": "sweep",

@@ -81,8 +81,8 @@ assert np.mean(ours != theirs) < 1e-3
 # ## Twelve lines of NumPy
 #
 # If even the library is too much for your device, the network is small enough to write down. These lines are the
-# whole runtime; in C they would be as short. Everything that they need is in `model.params()`, or in the file, which
-# any reader of safetensors opens.
+# whole runtime; `sc.export` writes them as C, for any network ([to a C program](c_program.md)). Everything that they
+# need is in `model.params()`, or in the file, which any reader of safetensors opens.
 
 
 # %%
@@ -288,9 +288,8 @@ assert issubclass(caught[0].category, NirLoss)
 # | a program of PyTorch | `snn.to_torch(model)` |
 # | another spiking library, a chip with NIR tools | `spikecore.nir.export_to_nir` |
 # | a Graphcore IPU | `model.to_engine("ipu")`; [the IPU by a flag](ipu.md) |
-# | a microcontroller, C code | not there yet: the twelve lines above are the way |
-# | ONNX Runtime | not there yet |
-# | weights as integers | not there yet; `state_quant` quantises states in training |
+# | a microcontroller, C code | `sc.export(model, "net")`; [to a C program](c_program.md) |
+# | ONNX Runtime, PyTorch without this library, integers | [Deploying](../deploying.md) |
 #
 # ## Exercises
 #

@@ -1,8 +1,8 @@
 """The command line: ``spikecore`` and its commands, and how each of them ends.
 
 The commands are in files of their own, by what they do: ``command_file.py`` (init, config), ``command_train.py``
-(train, evaluate, plot), ``command_sweep.py`` (sweep), ``command_check.py`` (verify, check), ``command_zoo.py`` (zoo),
-``command_machine.py`` (engines, warm, bench).
+(train, evaluate, plot), ``command_sweep.py`` (sweep), ``command_check.py`` (verify, check), ``command_export.py``
+(export), ``command_zoo.py`` (zoo), ``command_machine.py`` (engines, warm, bench).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ try:
     from spikecore.api.training.checkpoint import CheckpointError
     from spikecore.cli import (
         command_check,
+        command_export,
         command_file,
         command_machine,
         command_sweep,
@@ -61,6 +62,7 @@ COMMANDS: Tuple[Any, ...] = (  # in the order in which a user needs them
     command_check.verify,
     command_train.plot,
     command_sweep.sweep,
+    command_export.export,
     command_file.config,
     command_check.check,
     command_zoo.zoo,

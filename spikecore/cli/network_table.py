@@ -1,4 +1,4 @@
-"""The table ``[network]`` of a run file: layers, or an architecture of ``spikecore.zoo`` with its options."""
+"""The table ``[network]`` of a run file: layers, or an architecture of ``spikecore.zoo`` with its options; its bits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, Dict, Iterator, List, Optional
 from pydantic import ConfigDict, Field, model_validator
 
 from spikecore import zoo
+from spikecore.api.core.layer import Layer
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.neurons.stepper import Stepper
+from spikecore.cli.quantize_table import Quantize
 from spikecore.cli.schema import LAYER_MODELS, TYPES, AnyLayer, Kind, Section, fields_of, one_of, tagged
 from spikecore.cli.toml_text import toml_text
 
@@ -46,6 +48,7 @@ class Network(Section):
     zoo: Optional[AnyArchitecture] = Field(  # type: ignore[valid-type]
         None, description="instead of layers: an architecture {kind = 'sew_resnet18', ...} with its options"
     )
+    quantize: Optional[Quantize] = Field(None, description="which values have few bits; none: full precision")
 
     @model_validator(mode="after")
     def _one(self) -> Network:
@@ -55,11 +58,12 @@ class Network(Section):
                 f"{has}; layers is a list of layers, zoo an architecture such as 'sew_resnet18', and `spikecore zoo` "
                 "lists them"
             )
+        if self.quantize is not None:
+            self.make()  # names of layers to skip are known here only
         return self
 
-    def make(self) -> Sequential:
+    def make(self) -> Layer:
         """Build the network."""
-        if self.zoo is not None:
-            network: Any = self.zoo.make()
-            return network
-        return Sequential(*(layer.make() for layer in self.layers or ()))
+        network: Any = self.zoo.make() if self.zoo is not None else None
+        network = network or Sequential(*(layer.make() for layer in self.layers or ()))
+        return network if self.quantize is None else self.quantize.make(network)

@@ -31,6 +31,7 @@ from spikecore.api.training.interrupt import Terminated
 from spikecore.api.training.learning import Learning
 from spikecore.api.training.load import load
 from spikecore.api.training.model import Model
+from spikecore.api.training.sparsity import sparsity
 from spikecore.api.training.together import check_compile, check_memory
 from spikecore.cli import run_file as configs
 from spikecore.cli.lock import owned
@@ -243,10 +244,18 @@ class Run:
         """Refuse keys of [train] that do not fit each other, the network or the engine.
 
         Raises:
-            ConfigError: a group of the optimiser matches no parameter, or a way of learning excludes another key.
+            ConfigError: a group of the optimiser matches no parameter, a name of pruning no layer, or a way of learning
+                excludes another key.
             NotImplementedError: the engine does not learn in this way.
         """
         train = self.config.train
+        for name in ("pruning", "rewiring"):
+            options = getattr(train, name)
+            try:
+                if options is not None:
+                    sparsity(model, options.make().layers)
+            except ValueError as error:
+                raise ConfigError([f"{self.name}: train.{name}.{error}"]) from None
         try:
             train.optimizer.make().by_name(model.params())
         except ValueError as error:
@@ -435,7 +444,7 @@ class Run:
             chip: the chip.
             samples: number of training samples; 0 for no estimate.
         """
-        usual = {"engine": "numpy", "device": None, "engine_options": {}, "precision": "float32"}
+        usual: Dict[str, Any] = {"engine": "numpy", "device": None, "engine_options": {}, "precision": "float32"}
         model = Run(self.config.model_copy(update=usual), self.directory, self.name).model()
         if not samples:
             return check(model, chip)

@@ -356,7 +356,7 @@ def _change(text: str) -> Tuple[str, Any]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not all(key.split(".")):
         raise ConfigError([f"--set {text}: must be key.path=value, e.g. --set train.epochs=3"])
-    return key, _value(text, value) if value else ABSENT
+    return key, value_of(f"--set {text}", value) if value else ABSENT
 
 
 def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
@@ -383,12 +383,15 @@ def _put(data: Dict[str, Any], key: str, value: Any, source: str) -> None:
         raise ConfigError([f"{source}: the run file has no place {key!r}; list entries are counted from 0"]) from None
 
 
-def _value(text: str, value: str) -> Any:
+def value_of(source: str, value: str) -> Any:
+    """The value in the text of an option, e.g. ``--set train.epochs=3``: one of TOML, or a bare word.
+
+    Raises:
+        ConfigError: it is neither; ``source`` is the option.
+    """
     try:
         return tomllib.loads(f"value = {value}")["value"]
     except ValueError as error:
         if BARE.fullmatch(value):
             return value
-        raise ConfigError(
-            [f"--set {text}: {value!r} is not a TOML value ({error}); quote text: 'key=\"text\"'"]
-        ) from None
+        raise ConfigError([f"{source}: {value!r} is not a TOML value ({error}); quote text: 'key=\"text\"'"]) from None

@@ -296,7 +296,7 @@ TYPES: Dict[Any, Any] = {
 }
 TYPES[Initialiser] = tagged(named(Initialiser))
 TYPES[Surrogate] = tagged(named(Surrogate))
-_FIXED = {"FixedPoint": quantisers.FixedPoint}
+_FIXED: Dict[str, Callable[..., Any]] = {"FixedPoint": quantisers.FixedPoint}
 TYPES[Quantiser] = tagged({"state_quant": quant.state_quant, **_FIXED}, default="state_quant")
 TYPES[quantisers.FixedPoint] = tagged(_FIXED, default="FixedPoint")
 TYPES[quantisers.Grid] = tagged(named(quantisers.Grid), default="ScaledInteger")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, Union, cast
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Params, Pass, Result, State, Tree, linear
 from spikecore.api.core.lowering import Alone, Stage, Trees, below
 from spikecore.api.layers.containers import Sequential
 from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Spatial
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.kernels.readout import MOST
@@ -28,7 +29,7 @@ class Readout(Stage):
 
     names: Tuple[str, str]
     neuron: Stepper
-    linear: Linear
+    linear: Union[Linear, Quantized]  # one that ``dense`` takes
 
     @property
     def covers(self) -> Tuple[str, ...]:
@@ -36,7 +37,8 @@ class Readout(Stage):
 
     def run(self, run: Pass, params: Params, buffers: Tree, state: Optional[Tree], x: Any) -> Result:
         (name, path), trees = self.names, Trees()
-        child, behind = run.child(name), self.linear.weight_and_bias(params[path])
+        child, ready = run.child(name), self.linear.prepare(run.engine, params[path])
+        behind = self._dense.weight_and_bias(ready)
         begun = self.neuron.begin(child, params[name], below(name, self.neuron, state), x)
         product = None
         if begun.plain and not child.records:
@@ -48,13 +50,19 @@ class Readout(Stage):
         spikes = trees.add(name, self.neuron.over_time(child, begun))
         return trees.result(linear(run.engine.xp, spikes, *behind))
 
+    @property
+    def _dense(self) -> Linear:
+        found = dense(self.linear)
+        assert found is not None
+        return found
+
     def explain(self, engine: Any) -> str:
-        outs, how = self.linear.out_features, engine.explain(self.neuron)
+        outs, how = self._dense.out_features, engine.explain(self.neuron)
         if engine.fused is False or how.startswith("loop"):
             return str(how)
         if outs <= MOST:
             return f"{how}; its spikes are multiplied where they are made"
-        rate = 100.0 * highest_rate(self.linear.in_features, outs)
+        rate = 100.0 * highest_rate(self._dense.in_features, outs)
         return f"{how}; large runs multiply its spikes as lists where up to about {rate:.0f} % of the neurons fire"
 
 
@@ -137,6 +145,13 @@ class Lowers:
         return None
 
 
+def dense(layer: Any) -> Optional[Linear]:
+    """The ``Linear`` that a layer is once its parameters are prepared; None: it is something else."""
+    if type(layer) is Quantized and layer.input_quant is None and layer.output_quant is None:
+        layer = layer.layer
+    return layer if type(layer) is Linear else None
+
+
 def neighbours(network: Any) -> Tuple[Stage, ...]:
     """The children of a container as stages, those that gain from it together."""
     left = list(network.children())
@@ -146,8 +161,8 @@ def neighbours(network: Any) -> Tuple[Stage, ...]:
         (name, layer), (path, behind) = left[0], left[1] if len(left) > 1 else ("", None)
         if len(maps) > 1:
             stages.append(Maps(maps))
-        elif isinstance(layer, Stepper) and layer.scans and type(behind) is Linear:
-            stages.append(Readout((name, path), layer, behind))
+        elif isinstance(layer, Stepper) and layer.scans and dense(behind) is not None:
+            stages.append(Readout((name, path), layer, cast(Any, behind)))
         else:
             stages.append(Alone(name, layer))
         left = left[len(stages[-1].covers) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import tempfile
 from dataclasses import dataclass
@@ -90,17 +91,35 @@ def export(model: Model, path: Union[str, os.PathLike[str]], to: Target = "c", *
     Raises:
         ExportError: the target cannot express a layer; the message names it and the remedy. Nothing has been written.
         ImportError: a package that the target needs is not installed; says which.
+        ValueError: there is no such target, or it has no such option.
     """
     if to not in WRITERS:
         raise ValueError(f"export: {unknown('to', to, tuple(WRITERS))}")
+    checked_options(to, options)
     place = Path(path)
     stem = place.stem if place.suffix in ENDINGS.get(to, ()) else place.name
-    writer: Writer = importlib.import_module(WRITERS[to])  # type: ignore[assignment]
-    draft = writer.files(model, stem, **options)
+    draft = writer_of(to).files(model, stem, **options)
     kept = [name for name in draft.starters if (place.parent / name).exists()]
     contents = {name: content for name, content in draft.contents.items() if name not in kept}
     notes = (*draft.notes, *(f"{place.parent / name} was there and stays as it is" for name in kept))
     return Exported(to, _written(place.parent, contents), notes)
+
+
+def writer_of(to: str) -> Writer:
+    """The module of a target."""
+    return importlib.import_module(WRITERS[to])  # type: ignore[return-value]
+
+
+def checked_options(to: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a target does not have.
+
+    Raises:
+        ValueError: names the option and those that there are.
+    """
+    known = [p.name for p in inspect.signature(writer_of(to).files).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"export to {to!r}: {unknown('option', name, known)}")
 
 
 def _written(folder: Path, contents: Mapping[str, bytes]) -> Tuple[Path, ...]:

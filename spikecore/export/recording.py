@@ -12,13 +12,13 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, cast
 
 import numpy as np
 
-from spikecore.api.core.layer import Layer, Params, Pass, Result, ShapeError, layer_name, shapes_of
+from spikecore.api.core.layer import Layer, Params, Pass, Result, ShapeError, layer_name
 from spikecore.api.core.lowering import Alone, Stage
 from spikecore.api.core.tree import State, Tree, flatten, leaves, rebuild
 from spikecore.api.layers.containers import Container, walk
 from spikecore.api.neurons.stepper import one_step
-from spikecore.api.training.executor import fitting
 from spikecore.api.training.model import Model
+from spikecore.api.training.visitor import weights_of
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.tape import Tape, Var
 from spikecore.export.errors import ExportError
@@ -47,7 +47,7 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
         raise ExportError("the model has no weights yet: call it on data, or pass input_shape=")
     shape, network = tuple(model.input_shape), model.network
     engine = Recording(dtype)
-    params, buffers = weights_of(model, dtype)
+    params, buffers = weights_of(model, engine)
     recorder = Recorder(engine)
     recorder.layer = "", layer_name(network)
     x = recorder.value(np.zeros((batch_size, *shape), dtype))
@@ -63,16 +63,6 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
     graph = recorder.graph(network, x, output, result.state)
     _compare(graph, network, params, buffers)
     return graph
-
-
-def weights_of(model: Model, dtype: str = "float32") -> Tuple[Any, Any]:
-    """A model's parameters and buffers as trees of arrays of NumPy, on whatever engine it is."""
-    like, held = shapes_of(model.network, tuple(model.input_shape or ())), model.executor.state()
-    return tuple(_arrays(fitting(part, held[part], getattr(like, part)), dtype) for part in ("params", "buffers"))  # type: ignore
-
-
-def _arrays(tree: Any, dtype: str) -> Any:
-    return rebuild(tree, iter([np.asarray(leaf, dtype) for _, leaf in leaves(tree)]))
 
 
 def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) -> None:

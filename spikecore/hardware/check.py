@@ -17,7 +17,7 @@ from spikecore.hardware.chip_file import chip as chip_of
 from spikecore.hardware.energy import EnergyEstimate, estimate
 from spikecore.hardware.maps import map_objections
 from spikecore.hardware.names import name_among
-from spikecore.hardware.needs import CONVOLUTIONS, Need, levels_fit, needs_of
+from spikecore.hardware.needs import CONVOLUTIONS, KERNELS, Need, levels_fit, needs_of
 from spikecore.hardware.report import HardwareReport, LayerRow, Memory, Objection
 from spikecore.printing import in_bytes
 
@@ -169,7 +169,7 @@ class _Check:
         """The cores that neurons and the weights that lead to them take."""
         each, memory, bits = (self.chip.limit(name) for name in ("neurons_per_core", "memory_per_core", "weight_bits"))
         shared = self.chip.can("shared_weights")
-        stored = sum(one.weights if shared and isinstance(one.layer, CONVOLUTIONS) else one.synapses
+        stored = sum(one.weights if shared and isinstance(one.layer, KERNELS) else one.synapses
                      for one in incoming)  # fmt: skip
         size = None if bits is None else math.ceil(stored * bits / 8)
         needed = [1]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from spikecore.printing import columns, in_bytes, table
-
-Value = Union[bool, int, float, str, Tuple[Union[int, str], ...]]
 
 #: Limits: what each counts. Those of the second group are about convolutions, those of the third about processors.
 LIMITS: Dict[str, str] = {

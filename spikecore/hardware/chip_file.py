@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from spikecore.api.core.messages import unknown
 from spikecore.arguments import PathLike, checked, shown
@@ -85,12 +85,13 @@ class _Reader:
     """Turns the tables of a file into a ``Chip``, and collects what is wrong with them."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
-        self.tables, self.problems = tables, []  # type: Mapping[str, Any], List[str]
+        self.tables = tables
+        self.problems: List[str] = []
         self.sources: Dict[str, str] = {}
 
     def chip(self) -> Chip:
         self._known("", self.tables, TOP)
-        texts = [self._text(name) for name in ("name", "maker", "about")]
+        name, maker, about = (self._text(key) for key in ("name", "maker", "about"))
         self.sources = self._sources()
         energy = self._table("energy")
         conditions = energy.pop("conditions", "")
@@ -99,7 +100,9 @@ class _Reader:
         if energy and not conditions:
             self.problems.append("energy.conditions is missing: say process, voltage and method, in a text")
         return Chip(
-            *texts,
+            name,
+            maker,
+            about,
             sources=self.sources,
             limits=self._entries("limits", self._table("limits"), LIMITS, self._limit),
             supports=self._entries("supports", self._table("supports"), SUPPORTS, self._support),

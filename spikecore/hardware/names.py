@@ -22,7 +22,7 @@ def known_names(kind: str) -> FrozenSet[str]:
 
 def _capitalised() -> Tuple[str, ...]:
     """Public names of classes; those that need torch are no layers of a chip."""
-    return tuple(name for name in spikecore.__all__ if name[:1].isupper() and name != "Torch")
+    return tuple(name for name in dir(spikecore) if name[:1].isupper() and name != "Torch")
 
 
 def name_among(layer: Layer, names: Tuple[str, ...]) -> str:
@@ -31,8 +31,9 @@ def name_among(layer: Layer, names: Tuple[str, ...]) -> str:
     A subclass of a neuron with a step of its own computes something else. A subclass of a layer without state, such as
     a quantised one, needs what its base needs.
     """
-    for base in type(layer).__mro__:
+    own: Any = type(layer)
+    for base in own.__mro__:
         known = base.__name__ in names and base.__module__.startswith("spikecore.")
-        if known and (isinstance(layer, (Stateless, Container)) or type(layer).step is base.step):
-            return base.__name__
+        if known and (isinstance(layer, (Stateless, Container)) or own.step is base.step):
+            return str(base.__name__)
     return ""

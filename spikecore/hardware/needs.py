@@ -14,6 +14,7 @@ from spikecore.api.layers.arrangement import Permute, Reshape
 from spikecore.api.layers.containers import Container, Sequential
 from spikecore.api.layers.linear import Dropout, Flatten, Identity, Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
+from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import operations
@@ -22,6 +23,7 @@ from spikecore.api.training.visitor import WHOLE, connection_of
 
 FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which number is where, or are absent when used
 CONVOLUTIONS = (Conv1d, Conv2d, Conv3d)
+KERNELS = (*CONVOLUTIONS, ConvTranspose1d, ConvTranspose2d)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need])
         within = sum(value.size for value in flatten(back).values())
         found.append(replace(_connection(basis_inner, back), stored=within))
         stored -= within
-    weights = [value for key, value in arrays.items() if key.rpartition(".")[2] == "weight" and inner is None]
+    weights = [value for key, value in arrays.items() if "weight" in key and inner is None]
     found.append(
         replace(
             basis,
@@ -121,10 +123,15 @@ def _connection(need: Need, params: Any) -> Need:
     if isinstance(layer, OneToOne):
         count = math.prod(need.out)
         return replace(need, role="connection", fan_in=1, fan_out=1, weights=count, synapses=count, operations=count)
-    if not isinstance(layer, (Linear, *CONVOLUTIONS)):
-        return need
+    if not isinstance(layer, (Linear, *KERNELS)):
+        return replace(need, operations=operations(layer, need.shape))
     present = params.weight != 0
-    into, outof = (_dense if isinstance(layer, Linear) else _convolved)(layer, present, need)
+    if isinstance(layer, Linear):
+        into, outof = present.sum(axis=1), present.sum(axis=0)
+    elif isinstance(layer, CONVOLUTIONS):
+        into, outof = _convolved(layer, present, layer.in_channels, need.shape, need.out)
+    else:  # the convolution from its output to its input
+        outof, into = _convolved(layer, present, layer.out_channels, need.out, need.shape)
     return replace(
         need,
         role="connection",
@@ -137,23 +144,27 @@ def _connection(need: Need, params: Any) -> Need:
     )
 
 
-def _dense(layer: Any, present: Any, need: Need) -> Tuple[Any, Any]:
-    """The numbers of weights that lead to each output, and of those that lead away from each input."""
-    return present.sum(axis=1), present.sum(axis=0)
+def _convolved(layer: Any, present: Any, channels: int, shape: Shape, out: Shape) -> Tuple[Any, Any]:
+    """The numbers of weights that lead to each output of a convolution, and of those that lead away from each input.
 
+    A tap counts where it falls on the map.
 
-def _convolved(layer: Any, present: Any, need: Need) -> Tuple[Any, Any]:
-    """The same for a convolution: a tap counts where it falls on the map."""
-    axes = len(need.out) - 1
+    Args:
+        layer: for stride, padding, dilation and groups.
+        present: which weights are not zero, (channels out, channels in / groups, *kernel).
+        channels: input channels.
+        shape, out: of the input and the output.
+    """
+    axes = len(out) - 1
     options = [_spread(getattr(layer, name), axes) for name in ("stride", "padding", "dilation")]
     kernel = present.shape[2:]
     into = present.sum(axis=1)  # (channels out, *kernel)
     groups = present.reshape(layer.groups, -1, *present.shape[1:]).sum(axis=1)
-    outof = groups.reshape(layer.in_channels, *kernel)
+    outof = groups.reshape(channels, *kernel)
     for axis in range(axes):
-        size, out = need.shape[1 + axis], need.out[1 + axis]
+        size = shape[1 + axis]
         stride, padding, dilation = (option[axis] for option in options)
-        places = np.arange(out)[:, None] * stride - padding + np.arange(kernel[axis])[None, :] * dilation
+        places = np.arange(out[1 + axis])[:, None] * stride - padding + np.arange(kernel[axis])[None, :] * dilation
         lands = (places >= 0) & (places < size)
         reached = np.zeros((size, kernel[axis]), dtype=int)
         rows, taps = lands.nonzero()

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from spikecore.hardware.energy import EnergyEstimate
 from spikecore.printing import columns, in_bytes, table
 
-HEAD = ("layer", "kind", "neurons", "states", "fan-in", "fan-out", "weights", "cores", "")
+HEAD = ("layer", "kind", "", "neurons", "states", "fan-in", "fan-out", "weights", "cores")
 
 
 class Objection(NamedTuple):
@@ -127,16 +127,16 @@ class HardwareReport:
         return {"ok": self.ok, "verdict": self.verdict, **plain}
 
     def _cells(self) -> List[Tuple[str, ...]]:
-        return [
-            (r.name, r.kind, *(f"{n:,}" if n else "" for n in (r.neurons, r.states, r.fan_in, r.fan_out, r.weights)),
-             "" if not r.neurons or not r.cores else str(r.cores), r.verdict)
-            for r in self.rows
-        ]  # fmt: skip
+        counts = [(r.neurons, r.states, r.fan_in, r.fan_out, r.weights, r.cores or 0) for r in self.rows]
+        numbers = [[f"{n:,}" if n else "" for n in row] for row in counts]
+        return [(r.name, r.kind, r.verdict, *row) for r, row in zip(self.rows, numbers)]
 
     def _lines(self) -> List[str]:
         total = f"{self.neurons:,} neurons, {self.weights:,} weights, {self.synapses:,} synapses"
         cores = "" if self.cores is None else f", at least {self.cores} core{'s' * (self.cores != 1)}"
-        lines = [f"{total}{cores}; {self.operations:,} multiply-adds per time step if no input is zero"]
+        inside = [row.name for row in self.rows if row.neurons and row.weights]
+        without = f", without those inside {', '.join(inside)}" if inside else ""
+        lines = [f"{total}{cores}; {self.operations:,} multiply-adds per time step if no input is zero{without}"]
         lines += [
             f"{one.type}: {in_bytes(one.flash)} flash, {in_bytes(one.ram)} RAM, without the program: "
             f"{'fits' if one.fits else 'does not fit'}"
@@ -150,7 +150,7 @@ class HardwareReport:
         return [*lines, *(f"{self.chip}: {note}" for note in self.notes), self.verdict]
 
     def __str__(self) -> str:
-        rows = columns([HEAD, *self._cells()], left=2) if self.rows else ""
+        rows = columns([HEAD, *self._cells()], left=3) if self.rows else ""
         return "\n".join([f"check for {self.chip}", rows, *self._lines()])
 
     def __repr__(self) -> str:

@@ -79,7 +79,7 @@ def moments(x: Any) -> Tuple[Any, Any, Any]:
     parts = min(PARTS, rows)
     made = [allocator.empty((parts, columns), x.dtype) for _ in range(4)]
     threads = min(parts, workers(several(x.size, COLUMNS * BLOCK)))
-    _kernel(MOMENTS, "moments", str(x.dtype))(threads, (rows, columns, parts), (x, *made))
+    _kernel(MOMENTS, "moments", x.dtype)(threads, (rows, columns, parts), (x, *made))
     ends = [part * rows // parts for part in range(parts + 1)]
     return np.diff(ends)[:, None].astype(np.float64), made[0], made[1]
 
@@ -92,9 +92,9 @@ def add_line(g: Any, x: Any, slope: Any, constant: Any) -> None:
         slope, constant: (columns,), without gaps.
     """
     threads = min(len(x), workers(several(x.size, COLUMNS * BLOCK)))
-    _kernel(ADD_LINE, "add_line", str(x.dtype))(threads, x.shape, (x, g, slope[None], constant[None]))
+    _kernel(ADD_LINE, "add_line", x.dtype)(threads, x.shape, (x, g, slope[None], constant[None]))
 
 
 @lru_cache(maxsize=None)
-def _kernel(source: str, name: str, dtype: str) -> Kernel:
-    return build_run(source, name, dtype)
+def _kernel(source: str, name: str, dtype: Any) -> Kernel:
+    return build_run(source, name, str(dtype))

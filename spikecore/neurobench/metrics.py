@@ -126,8 +126,9 @@ def measure(model: Model, x: ArrayLike, num_steps: Optional[Size] = None, encode
     footprint has the constants of all neurons, and NeuroBench sees those that are buffers of a module, which neurons
     that snnTorch does not have are without; its Lapicque also holds two that follow from others.
 
-    Two things differ from ``functional.activity``, which counts what spikecore computes: an input that is constant in time is multiplied at every step; and one step of a connection is all
-    accumulates or all multiply-accumulates.
+    Two things differ from ``functional.activity``, which counts what spikecore computes: an input that is constant
+    in time is multiplied at every step; and one step of a connection is all accumulates or all multiply-
+    accumulates.
 
     Args:
         model: a ``Model``.

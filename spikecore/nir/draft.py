@@ -7,9 +7,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import nir
 import numpy as np
 
+from spikecore.api.core.engines import get_engine
 from spikecore.api.core.layer import Layer, Shape, ShapeError, layer_name, shapes_of
 from spikecore.api.layers import containers, joins
 from spikecore.api.layers import linear as layers
+from spikecore.api.layers.quantized import Quantized
 from spikecore.api.neurons.recurrent import OneToOne, Recurrent, RLeaky, RSynaptic
 from spikecore.nir.gains import folded
 from spikecore.nir.graph import INPUT, Graph
@@ -67,6 +69,8 @@ class Draft:
             return self._graph(layer, name, params, signal)
         if type(layer) is layers.Identity:
             return signal
+        if isinstance(layer, Quantized):
+            return self.put(*self._rounded(layer, name, params), signal)
         if isinstance(layer, layers.Dropout):
             self.losses.append(f"layer {name} (Dropout): left out; it acts in training only")
             return signal
@@ -122,16 +126,28 @@ class Draft:
             signal = Signal((self.link(name + suffix, node, signal, out),), out)
         return signal
 
+    def _rounded(self, layer: Quantized, name: str, params: Any) -> Tuple[Layer, str, Any]:
+        """The connection inside with the weights that it computes with."""
+        if layer.input_quant is not None or layer.output_quant is not None:
+            raise NirError(
+                f"layer {name} (Quantized): NIR's signals are real numbers; quantise without inputs=, which spikes do "
+                "not need"
+            )
+        return layer.layer, name, layer.prepare(get_engine("numpy", fused=False), params)
+
     def _recurrent(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
         """Add a neuron whose spikes return to its input through a connection."""
         inner = layer if isinstance(layer, Recurrent) else layer.recurrent
         if not is_neuron(inner.neuron):
             raise no_such_node(f"{name}.neuron", inner.neuron)
-        if type(inner.connection) not in WRITERS:
-            raise no_such_node(f"{name}.connection", inner.connection)
+        connection, back = inner.connection, params["connection"]
+        if isinstance(connection, Quantized):
+            connection, _, back = self._rounded(connection, f"{name}.connection", back)
+        if type(connection) not in WRITERS:
+            raise no_such_node(f"{name}.connection", connection)
         self.losses += losses_of(f"layer {name} ({layer_name(layer)})", inner.neuron)
         chain = neuron_nodes(name, inner.neuron, params["neuron"], signal.shape, self.units)
-        weights = _connection(inner.connection, params["connection"], signal.shape, self.units)
+        weights = _connection(connection, back, signal.shape, self.units)
         weights.metadata = note(**noted(weights), layer=type(layer).__name__)
         if not self.subgraphs:
             return self._loop(f"{name}.", chain, weights, signal)

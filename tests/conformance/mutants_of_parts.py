@@ -13,6 +13,7 @@ from spikecore.api.layers.count_pool import CountMaxPool2d
 from spikecore.api.layers.normalisation import BatchNorm1d
 from spikecore.api.spikegen import timing as encoders
 from spikecore.api.training import optimizers as optim
+from spikecore.api.training import pruning, rewiring
 from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.executor import NumpyExecutor
 
@@ -27,6 +28,7 @@ from . import (
     test_losses,
     test_optimizers,
     test_random,
+    test_sparse,
     test_surrogates,
     test_words,
 )
@@ -312,6 +314,32 @@ def moments_of_zeros_stay(patch):
 def a_weight_may_become_zero(patch):
     patch.setattr(optim.SGD, "whole_rule", lambda self, xp, p, g, slots, now: self.rule(
         xp, p, self.existing(xp, p, g), slots, now))  # fmt: skip
+
+
+@mutant(test_sparse.check_prune)
+def the_largest_weights_go(patch):
+    patch.setattr(pruning, "abs", lambda x: -abs(x), raising=False)
+
+
+@mutant(test_sparse.check_prune)
+def one_connection_too_few_goes(patch):
+    patch.setattr(pruning, "round", lambda x: round(x) - 1, raising=False)
+
+
+@mutant(test_sparse.check_rewire)
+def connections_go_at_random(patch):
+    patch.setattr(rewiring, "abs", lambda x: np.random.default_rng(0).random(x.shape), raising=False)
+
+
+@mutant(test_sparse.check_rewire)
+def a_new_connection_is_forgotten(patch):
+    right = rewiring._exchange
+
+    def exchange(weights, fresh, fraction, key):
+        right(weights, fresh, fraction, key)
+        weights[weights.nonzero()[0][:1]] = 0.0
+
+    patch.setattr(rewiring, "_exchange", exchange)
 
 
 @mutant(test_executors.test_resume_is_bit_identical, ADAM)

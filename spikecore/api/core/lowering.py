@@ -54,7 +54,10 @@ class Trees:
 
     def add(self, name: str, result: Result) -> Any:
         """Take in what a layer returned; returns its outputs."""
-        return self.update(Result(result.outputs, *(Tree({name: tree} if len(tree) else {}) for tree in result[1:])))
+        for kept, new in zip((self.buffers, self.state, self.recorded), result[1:]):
+            if new:
+                kept[name] = new
+        return result.outputs
 
     def update(self, result: Result) -> Any:
         """Take in what several layers returned by their names; returns the outputs."""

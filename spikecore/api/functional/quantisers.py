@@ -13,11 +13,11 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Tuple, Union, get_args
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.engines import engine_of
-from spikecore.api.core.host import host
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.words import Array, Vocabulary
 from spikecore.arguments import Checked, is_number
@@ -73,8 +73,7 @@ class Grid(Concise, Checked, abc.ABC):
 
     def number(self, value: float) -> float:
         """A constant on the grid."""
-        engine = host()
-        return float(engine.to_numpy(self.quantised(engine, engine.asarray(value))))
+        return float(self.quantised(NUMBERS, value))  # type: ignore[arg-type]
 
 
 def rounded(engine: Engine, x: Array, lowest: int, highest: int) -> Any:
@@ -221,21 +220,21 @@ class ScaledInteger(Grid):
                 raise ValueError(f"ScaledInteger: {len(self.scale)} scales for axis {axis} of shape {tuple(x.shape)}")
             return _along(xp, engine.asarray(list(self.scale)), axis, x.ndim)
         if self.scale == "max":
-            return self._fitting(xp, self._over(xp.max, xp.abs(x), axis) / highest)
+            return self._fitting(xp, self._over(xp, "max", xp.abs(x), axis) / highest)
         return _along(xp, self._trained(xp, x, learned), axis, x.ndim)
 
     def first_scale(self, xp: Vocabulary, x: Array, axis: int = 0) -> Any:
         """The initial value of a learned scale: (), or (channels,)."""
-        mean = self._over(xp.mean, xp.abs(x), axis)
+        mean = self._over(xp, "mean", xp.abs(x), axis)
         shape = (x.shape[axis],) if self.per == "channel" and x.ndim else ()
         return xp.reshape(xp.clip(2.0 * mean / self.limits[1] ** 0.5, SMALLEST, LARGEST), shape)
 
-    def _over(self, reduce: Any, x: Any, axis: int) -> Any:
+    def _over(self, xp: Any, word: str, x: Any, axis: int) -> Any:
         """A statistic of the whole array, or of each channel; it broadcasts to x."""
-        if not x.ndim:
+        if not getattr(x, "ndim", 0):
             return x
         kept = (axis,) if self.per == "channel" else ()
-        return reduce(x, axis=tuple(i for i in range(x.ndim) if i not in kept), keepdims=True)
+        return getattr(xp, word)(x, axis=tuple(i for i in range(x.ndim) if i not in kept), keepdims=True)
 
     def _fitting(self, xp: Any, least: Any) -> Any:
         """The scale with steps of at least this size."""
@@ -248,6 +247,19 @@ class ScaledInteger(Grid):
         free = xp.clip(xp.abs(learned), SMALLEST, LARGEST)
         value = power_of_two(xp, free * 0.5**0.5) if self.power_of_two else free
         return xp.stop_gradient(value) + factor * (free - xp.stop_gradient(free))
+
+
+#: The words that a grid needs, on numbers of Python: constants are rounded while a network is compiled, too.
+NUMBERS = SimpleNamespace(
+    stop_gradient=lambda x: x,
+    xp=Vocabulary(
+        abs=abs,
+        clip=lambda x, low, high: min(max(x, low), high),
+        floor=math.floor,
+        where=lambda condition, x, y: x if condition else y,
+        zeros_like=lambda x: 0.0,
+    ),
+)
 
 
 def power_of_two(xp: Vocabulary, least: Array) -> Any:

@@ -30,7 +30,7 @@ REMEDIES: Dict[str, str] = {
     "score": "write model.evaluate(x, y, num_steps=25)",
     "predict_proba": "write model.predict(x, num_steps=25) for labels; out.spikes.mean(0) are rates of classes",
     **dict.fromkeys(("net", "model"), "write model.network"),
-    **dict.fromkeys(("export", "to_onnx"), "write spikecore.nir.export_to_nir(model); other runtimes read NIR"),
+    **dict.fromkeys(("export", "to_onnx"), "write spikecore.export(model, path, to=...): c, onnx, torch or nir"),
     "layers": "write model.network.layers",
     "modules": "write model.network.layers",
     "children": "write model.network.layers",

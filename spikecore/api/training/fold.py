@@ -15,7 +15,7 @@ from spikecore.api.layers.spatial import _Conv
 from spikecore.api.layers.temporal_normalisation import _ThresholdDependent
 from spikecore.api.layers.transposed import _ConvTranspose
 from spikecore.api.training.rebuilding import with_network
-from spikecore.api.training.visiting import weights_of
+from spikecore.api.training.visitor import weights_of
 from spikecore.arguments import checked
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Literal, Sequence, get_args
 
 from spikecore.api.core.host import host
-from spikecore.api.core.isolation import isolated
 from spikecore.api.core.random import Key
 from spikecore.api.training.schedules import Each
 from spikecore.api.training.sparsity import ALL, Sparsity, check_zeros_stay, counted, due, install, weights_in
@@ -23,7 +22,6 @@ Criterion = Literal["magnitude", "random"]
 
 
 @checked
-@isolated
 def prune(
     model: Model,
     amount: float = 0.9,
@@ -134,9 +132,9 @@ class Pruning(Concise, Checked):
     smallest absolute weights go first. In epochs, a cut follows the first update of epoch t, so that the figures of an
     epoch are those of one connectivity.
 
-    The history gets a column "sparsity". ``EarlyStopping`` and schedules count each epoch with a higher sparsity as
-    new, so that no weights from before the last cut are restored. A run that is interrupted and resumed with the same
-    callback makes the same cuts.
+    The history gets a column "sparsity". For ``EarlyStopping`` and ``reduce_on_plateau`` each epoch with a higher
+    sparsity is the best so far, so that no weights from before the last cut are restored. A run that is interrupted and
+    resumed with the same callback makes the same cuts.
 
     Args:
         amount: fraction of the connections that do not exist from ``end`` on, in [0, 1); default 0.9.

@@ -139,9 +139,9 @@ def integers(model: Model) -> Integers:
         if isinstance(layer, Quantized):
             inputs.update({path: layer.input_quant} if layer.input_quant is not None else {})
             outputs.update({path: layer.output_quant} if layer.output_quant is not None else {})
-        grid = getattr(layer, "state_quant", None) or getattr(getattr(layer, "neuron", None), "state_quant", None)
-        if isinstance(grid, FixedPoint):
-            states.update({f"{path}.{name}": grid for name in layer.state})
+        of_states = _state_grid(layer)
+        if of_states is not None:
+            states.update({f"{path}.{name}": of_states for name in layer.state})
     if not (arrays or states):
         raise ValueError("integers: nothing in the model is quantised; call sc.quantize(model) first")
     return Integers(arrays, states, inputs, outputs)
@@ -200,6 +200,12 @@ def _own_arrays(layer: Layer, engine: Any, params: Params) -> Iterator[Tuple[str
             yield name, layer.param_quant, array, layer.param_quant.scale_of(engine, array)
 
 
+def _state_grid(layer: Any) -> Optional[FixedPoint]:
+    """The fixed-point numbers of a layer's states; None: it has none."""
+    given = getattr(layer, "state_quant", None) or getattr(getattr(layer, "neuron", None), "state_quant", None)
+    return given if isinstance(given, FixedPoint) else None
+
+
 def _on(grid: Grid, value: Any, scale: Any) -> Any:
     """The integers of an array on a grid."""
     xp, (lowest, highest) = host().xp, grid.limits
@@ -235,13 +241,15 @@ class _States(Visitor):
                 values = float64(x if below == path else result.outputs)
                 grid, scale = part.input_quant, float64(2.0**-part.input_quant.fraction)
                 self.rows.append(_row(f"{below} input".strip(), grid, values, _on(grid, values, scale), scale))
-            grid = getattr(part, "state_quant", None) or getattr(getattr(part, "neuron", None), "state_quant", None)
-            for name in part.state if isinstance(grid, FixedPoint) else ():
-                values, (low, high) = float64(result.recorded[name]), grid.span
+            states = _state_grid(part)
+            if states is None:
+                continue
+            for name in part.state:
+                values, (low, high) = float64(result.recorded[name]), states.span
                 bound = float(((values <= low) | (values >= high)).mean())
                 where = f"{below}.{name}" if below else name
-                step = 2.0**-grid.fraction
-                row = QuantizedRow(where, _named(grid), float(values.min()), float(values.max()), step, NAN, bound)
+                step = 2.0**-states.fraction
+                row = QuantizedRow(where, _named(states), float(values.min()), float(values.max()), step, NAN, bound)
                 self.rows.append(row)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Dict, Literal, Optional, Sequence, Tuple, TypeVar, Union, cast, get_args
 
 from spikecore.api.core.host import float64, host, to_numpy
+from spikecore.api.core.initialisers import Initialiser
 from spikecore.api.core.layer import Layer, Params
 from spikecore.api.core.messages import unknown
 from spikecore.api.core.parameters import Learn, values_of
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from spikecore.api.training.model import Model
 
 Subject = TypeVar("Subject", "Model", Layer)
+LEVELS = 16  # steps of a state up to the threshold, at least
 How = Literal["max", "mse", "learned"]
 CONNECTIONS = (Linear, _Conv, _ConvTranspose, GradedSpikes, OneToOne)
 
@@ -70,8 +73,8 @@ def quantize(
         weights: bits of the weights of connections, from 2 (ternary); default 8. None: connections stay as they are,
             their biases and inputs included.
         biases: bits of their biases; None: full precision. Default 16.
-        states: bits of the states of neurons, fixed point with a range that ``x`` shows; or a ``FixedPoint`` for all
-            neurons; None, the default: full precision.
+        states: bits of the states of neurons, fixed point with a range that ``x`` shows and at least 16 steps up to the
+            threshold; or a ``FixedPoint`` for all neurons; None, the default: full precision.
         parameters: bits of decays, thresholds and other parameters of neurons, each with a power of two as its scale;
             None, the default: full precision.
         inputs: bits of the inputs of connections that are not spikes or other integers in ``x``; or a ``FixedPoint``
@@ -113,10 +116,10 @@ def quantize(
         if name not in known:
             raise ValueError(f"quantize: skip: {unknown('layer', name, known)}")
     trained: Any = None if isinstance(model, Layer) else model
+    ranges = _seen(trained, states, inputs, x, num_steps, encoder)
     held = trained is not None and trained.input_shape is not None
     if scale == "mse" and not held:
         raise ValueError("quantize: scale='mse' needs a Model with weights; take 'max' or 'learned'")
-    ranges = _seen(trained, states, inputs, x, num_steps, encoder)
     wide = ScaledInteger(weights, per, "max", power_of_two) if weights is not None else None
     chooser = Chooser(
         wide,
@@ -134,7 +137,8 @@ def quantize(
         return cast(Subject, quantised if trained is None else type(trained)(quantised, trained.engine, trained.seed))
     params, buffers = weights_of(trained, host())
     quantised, params = chooser.layer("", network, params)
-    return cast(Subject, with_network(trained, quantised, map_leaves(to_numpy, params), map_leaves(to_numpy, buffers)))
+    again: Any = with_network(trained, quantised, map_leaves(to_numpy, params), map_leaves(to_numpy, buffers))
+    return cast(Subject, again)
 
 
 def _seen(model: Any, states: Any, inputs: Any, x: Any, num_steps: Any, encoder: Any) -> Optional[Ranges]:
@@ -185,20 +189,20 @@ class Chooser:
             }
             changed = with_children(layer, {name: child for name, (child, _) in parts.items()})
             return changed, None if params is None else Params({name: below for name, (_, below) in parts.items()})
-        if path in self.skip or isinstance(layer, (Quantized, QuantizedNeuron)):
+        if path in self.skip:
             return layer, params
         if isinstance(layer, Stepper):
             return self.stepper(path, layer, params)
-        return self.connection(path, layer, params) if isinstance(layer, CONNECTIONS) else (layer, params)
+        return self.connection(path, layer, params)
 
     # ---- connections ----
 
     def connection(self, path: str, layer: Any, params: Optional[Params]) -> Tuple[Layer, Any]:
-        """A connection on its grids."""
+        """A connection on its grids; what is none, or is on grids already, stays."""
+        if self.weights is None or not isinstance(layer, CONNECTIONS):
+            return layer, params
         entering = self._input(path)
         bias = self.biases if getattr(layer, "bias", False) else None
-        if self.weights is None:
-            return layer, params
         if isinstance(layer, OneToOne) and not isinstance(layer.V, Learn):
             values = self.weights.quantised(host(), host().asarray(float64(values_of(layer.V))))
             return OneToOne(V=to_numpy(values) if values.ndim else float(values)), params
@@ -261,10 +265,14 @@ class Chooser:
             return self.states
         seen = cast(Ranges, self.ranges).states[path]
         given = values_of(neuron.threshold)
-        threshold = float(abs(float64(given)).max()) if not hasattr(given, "draw") else 0.0
-        before = 0.0 if getattr(neuron, "reset_delay", True) else threshold  # what a reset in the same step takes away
-        most = max(seen.most + before, threshold)
-        return fixed_point(self.states, Range(-most, most, False), self.headroom, signed=True)
+        thresholds = abs(float64(0.0 if isinstance(given, Initialiser) else given))
+        highest, lowest = float(thresholds.max()), float(thresholds.min())
+        before = 0.0 if getattr(neuron, "reset_delay", True) else highest  # what a reset in the same step takes away
+        most = max(seen.most + before, highest)
+        grid = fixed_point(self.states, Range(-most, most, False), self.headroom, signed=True)
+        if not neuron.spiking or lowest == 0.0:
+            return grid
+        return replace(grid, fraction=max(grid.fraction, min(32, math.ceil(math.log2(LEVELS / lowest)))))
 
 
 def _spelled(path: str, layer: Any) -> Recurrent:

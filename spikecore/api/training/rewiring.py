@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from spikecore.api.core.host import host
-from spikecore.api.core.isolation import isolated
 from spikecore.api.core.random import Key
 from spikecore.api.core.tree import flatten
 from spikecore.api.training.optimizers import TINY
@@ -23,13 +22,11 @@ if TYPE_CHECKING:
 
 
 @checked
-@isolated
 def rewire(model: Model, fraction: float = 0.3, *, layers: Sequence[str] = ALL, seed: Seed = 0) -> None:
     """Replace a fraction of the connections of each weight by new ones; their number stays.
 
     The connections with the smallest absolute weights go, and as many new ones come, at places that are drawn among
-    those without a connection. A new connection gets the weight that the layer's initialiser draws for its place, times
-    sqrt(n / k) for k connections of n possible ones.
+    those without a connection. A new connection gets the weight that the layer's initialiser draws for its place.
 
     Args:
         model: a ``Model`` with weights, some of them zero: see ``prune``.
@@ -65,7 +62,7 @@ def _exchange(weights: Any, fresh: Any, fraction: float, key: Key) -> None:
     gone = present[abs(weights[present]).argsort(kind="stable")[:count]]
     new = free[scores[free].argsort(kind="stable")[:count]]
     weights[gone] = 0.0
-    weights[new] = fresh[new] * math.sqrt(weights.size / max(1, present.size))
+    weights[new] = fresh[new]
     weights[new[weights[new] == 0]] = TINY  # a connection that exists
 
 

@@ -182,8 +182,8 @@ class reduce_on_plateau(_Schedule):  # noqa: N801
     """Multiplies the learning rate by ``factor`` when a column of the history has not improved for some epochs.
 
     It is torch's ``ReduceLROnPlateau``. It reads the whole history of the model, epochs of earlier calls of ``fit``
-    included as far as they have the column. It keeps nothing itself, so that a run which is interrupted and resumed
-    goes on as it would have.
+    included as far as they have the column; where pruning has made the network sparser, it begins anew. It keeps
+    nothing itself, so that a run which is interrupted and resumed goes on as it would have.
 
     Args:
         factor: in (0, 1); default 0.1.
@@ -228,11 +228,12 @@ class reduce_on_plateau(_Schedule):  # noqa: N801
 
     def __call__(self, epoch: float, epochs: int, history: Sequence[Mapping[str, Any]] = ()) -> float:
         sign = 1.0 if rises("reduce_on_plateau", self.monitor, self.mode) else -1.0
-        best, waited, resting, reductions = -math.inf, 0, 0, 0
+        best, waited, resting, reductions, sparsity = -math.inf, 0, 0, 0, 0.0
         for row in history:
             if row.get(self.monitor) is None:
                 continue  # of an earlier ``fit``; ``check_row`` looks at those of this one
-            value = sign * row[self.monitor]
+            value, before, sparsity = sign * row[self.monitor], sparsity, row.get("sparsity", 0.0)
+            best = -math.inf if sparsity > before else best  # fewer connections: what was before does not count
             best, waited = (value, 0) if value > best + self.min_delta else (best, waited + 1)
             if resting:
                 resting, waited = resting - 1, 0

@@ -130,7 +130,8 @@ def install(model: Any, state: Dict[str, Any], changed: Sequence[str]) -> None:
         for slot, values in state["optimizer"].items():
             if slot.rpartition(".")[0] == name:
                 values[~stays] = 0.0
-    model.executor.load(state)
+    with model.engine.isolated():
+        model.executor.load(state)
 
 
 def check_zeros_stay(owner: str, optimizer: Any) -> None:

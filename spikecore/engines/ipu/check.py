@@ -164,6 +164,8 @@ def _check_optimizer(report: CheckReport, optimizer: Any) -> None:
         )
     if ours and optimizer.groups:
         report.add(Finding("optimiser", "", "groups of parameters do not run on an IPU yet", "Leave groups out"))
+    if ours and optimizer.keep_zeros:
+        report.add(Finding("optimiser", "", "an IPU updates all weights, zeros too", "Leave keep_zeros out"))
     if any(group.get("amsgrad") for group in getattr(optimizer, "param_groups", ())):
         report.add(Finding("optimiser", "", "amsgrad does not exist on an IPU", "Use amsgrad=False"))
     groups = getattr(optimizer, "param_groups", [{"dampening": getattr(optimizer, "dampening", 0.0)}])

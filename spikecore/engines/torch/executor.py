@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
+from typing import Any, ContextManager, Dict, List, Optional, Sequence, Set, Tuple
 
 import torch
 
@@ -20,7 +20,7 @@ from spikecore.engines.torch.precision import Scaler
 from spikecore.engines.torch.ranks import Reduction
 from spikecore.engines.torch.recompute import objective_by_parts
 from spikecore.engines.torch.threads import alone
-from spikecore.engines.torch.zeros import keeping_zeros
+from spikecore.engines.torch.zeros import existing, keeping_zeros
 from spikecore.kernels.runtime import allocator
 from spikecore.kernels.runtime.blas import PART
 
@@ -44,6 +44,7 @@ class TorchExecutor(NetworkExecutor):
         trained = {name: x.requires_grad_() for name, x in flat if self.optimizer is None or name in self.trained}
         self.leaves: List[Any] = list(trained.values())  # those that are not frozen
         self.torch_optimizer = self._build(trained) if self.optimizer and trained else None
+        self.existing = existing([x for name, x in trained.items() if name in self.keeping])
         if self.reduction is not None:
             self.reduction.close()
         self.reduction = self._reduced(self.leaves) if self.ranks.size > 1 else None
@@ -60,6 +61,11 @@ class TorchExecutor(NetworkExecutor):
     def _reduced(self, weights: List[Any]) -> Optional[Reduction]:
         """What sums the gradients of weights over all ranks, behind the backward pass."""
         return Reduction(weights)
+
+    @property
+    def keeping(self) -> Set[str]:
+        """The weights whose zeros are kept."""
+        return {name for name, spec in self.trained.items() if spec.keep_zeros}
 
     @property
     def skipped(self) -> int:
@@ -165,7 +171,8 @@ class TorchExecutor(NetworkExecutor):
         count = run.steps or x.shape[0], x.shape[1]
         larger = self.plan is None or any(n > most for n, most in zip(count, self._planned_for))
         if self.ranks.sums([float(larger)])[0]:
-            slots = 0 if self.optimizer is None else len(self.optimizer.slots)
+            spec = self.optimizer
+            slots = 0 if spec is None else len(spec.slots) + spec.keep_zeros
             step = Step(self.network, self.loss, run, params, buffers, x, y, state, lengths, slots, self.accumulates)
             own = self.ranks.alike(lambda: planned(self.engine, int(self.memory or 0), step))
             self.plan, self._planned_for = max(self.ranks.gathered(own), key=lambda plan: plan.plain), count
@@ -206,7 +213,8 @@ class TorchExecutor(NetworkExecutor):
     def apply(self, grads: Params) -> None:
         given = flatten(grads)
         for name, x in zip(self.trained, self.leaves):
-            x.grad = given[name] if self.clip_norm is None else given[name].clone()  # clipping is in place
+            changed = self.clip_norm is not None or name in self.keeping  # in place
+            x.grad = given[name].clone() if changed else given[name]
         self._update()
         self.discard()
 
@@ -216,8 +224,7 @@ class TorchExecutor(NetworkExecutor):
             for x in self.leaves:
                 if x.grad is None:  # the loss does not depend on it; weight decay still applies
                     x.grad = torch.zeros_like(x)
-            kept = [x for name, x in zip(self.trained, self.leaves) if self.trained[name].keep_zeros]
-            with keeping_zeros(kept, self.torch_optimizer):
+            with keeping_zeros(self.existing, self.torch_optimizer):
                 if self.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(self.leaves, self.clip_norm)
                 self._check_slots()

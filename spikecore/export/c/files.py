@@ -230,7 +230,7 @@ def _reset(net: Pieces) -> List[str]:
     for field in net.states:
         n, flat = field.rest.size, field.rest.reshape(-1)
         if repeats(field.rest):
-            value = literal(flat[0], str(flat.dtype)).text
+            value = literal(flat[0], "float32" if flat.dtype == np.float32 else "int64").text
         else:
             lines += [f"static const {field.kind} rest_of_{field.name}[{n}] = {{", *table(field.rest), "};", ""]
             value = f"rest_of_{field.name}[i]"

@@ -29,8 +29,8 @@ def input_format(graph: StepGraph, inputs: Any = None) -> Fixed:
         if inferred is None:
             raise ExportError(
                 "the network does not begin with a quantiser, so it is not known which numbers come in: pass "
-                'inputs="spikes" for zeros and ones, or inputs=sc.FixedPoint(8, 4), say: bits, and how many of them are '
-                "behind the binary point"
+                'inputs="spikes" for zeros and ones, or inputs=sc.FixedPoint(8, 4), say: bits, and how many of them '
+                "are behind the binary point"
             )
         return inferred
     if inputs == "spikes":
@@ -59,7 +59,7 @@ def _first_quantiser(graph: StepGraph) -> Optional[Fixed]:
     scale, half = (_constant_of(chain[name]) for name in ("multiply", "add"))
     if scale is None or half != 0.5 or scale <= 0 or np.frexp(scale)[0] != 0.5:
         return None
-    low, high = (float(end) for end in chain["clip"].arguments[1:])
+    low, high = (float(np.asarray(end)) for end in chain["clip"].arguments[1:])
     return Fixed(int(np.frexp(scale)[1]) - 1, int(low), int(high))
 
 

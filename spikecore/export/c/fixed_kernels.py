@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Tuple
 
 import numpy as np
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
     from spikecore.export.c.fixed_source import FixedSource
 
 #: Functions of the file; capitals stand for names and types.
-ROWS = """/* out = in * weights: adds the row of weights of each input that is not zero, times the input. */
-static void NAME(const IN *restrict in, int ins, const WEIGHT *restrict weights, OUT *restrict out, int outs)
+HEAD = """/* out = in * weights: adds the row of weights of each input that is not zero, times the input. */
+static void NAME(const IN *restrict in, int ins, const WEIGHT *restrict weights, OUT *restrict out,
+                 int outs)
 {
     for (int o = 0; o < outs; ++o) {
         out[o] = 0;
     }
-    for (int i = 0; i < ins; ++i, weights += STEP) {
+"""
+ROWS = (
+    HEAD
+    + """\
+    for (int i = 0; i < ins; ++i, weights += outs) {
         const VARIABLE v = in[i];
         if (v != 0) {
             for (int o = 0; o < outs; ++o) {
@@ -33,6 +39,25 @@ static void NAME(const IN *restrict in, int ins, const WEIGHT *restrict weights,
         }
     }
 }"""
+)
+PACKED = (
+    HEAD
+    + """\
+    const int length = (outs + PER - 1) / PER;
+    for (int i = 0; i < ins; ++i, weights += length) {
+        const VARIABLE v = in[i];
+        if (v != 0) {
+            for (int k = 0; k < PER; ++k) {
+                OUT *const to = out + k * length;
+                const int count = outs - k * length < length ? outs - k * length : length;
+                for (int p = 0; p < count; ++p) {
+                    SUM;
+                }
+            }
+        }
+    }
+}"""
+)
 SPARSE = """/* out = in * weights, with the weights of input i that are not zero from starts[i] to starts[i + 1]. */
 static void NAME(const IN *restrict in, int ins, const START *restrict starts, const PLACE *restrict places,
                  const WEIGHT *restrict weights, OUT *restrict out, int outs)
@@ -105,39 +130,39 @@ class FixedKernels(Kernels):
         )
         return tuple(self.step.table(n, array, task.layer, f"{array.dtype}_t", task.where) for n, array in parts)
 
-    def _weight(self, table: Weights, row: str, place: str) -> str:
-        """A weight of a row."""
-        if table.bits >= 8:
-            return f"{row}[{place}]"
+    def _packed(self, table: Weights, byte: str) -> str:
+        """A weight of those that stand in a byte: number k."""
         name = f"{self.step.prefix}_int{table.bits}"
         self.functions[name] = READ[table.bits].replace("PREFIX", self.step.prefix)
-        return f"{name}({row}, {place})"
+        return f"{name}({byte}, k)"
 
     def _rows(self, task: Task, table: Weights) -> str:
         """The function for a product."""
         source, spikes = task.views()[0].root, self._spikes(task)
-        sparse, per = table.sparse is not None, PER_BYTE.get(table.bits, 1)
         kinds = [str(part.dtype) for part in (table.sparse or (table.bytes,))]
-        weight = "weights[e]" if sparse else self._weight(table, "weights", "o")
         words = {
             "VARIABLE": self.variable(task.out),
             "IN": self.step.type_of(source),
             "OUT": self.step.type_of(task.out),
-            "STEP": "outs" if per == 1 else f"(outs + {per - 1}) / {per}",
-            "SUM": self._sum(task, "*to" if sparse else "out[o]", weight, spikes),
             "WEIGHT": f"{kinds[-1]}_t",
-            **({"START": f"{kinds[0]}_t", "PLACE": f"{kinds[1]}_t"} if sparse else {}),
         }
-        parts = ["sparse" if sparse else "rows", f"w{table.bits}", *(kinds[:2] if sparse else [])]
-        parts += ["spikes"] * spikes + [self.step.plan.memory.places[source].kind[:2] if spikes else words["IN"]]
-        name = "_".join([self.step.prefix, *parts, words["IN"], words["OUT"]]).replace("_t", "")
-        text = SPARSE if sparse else ROWS
-        for word, meaning in sorted({**words, "NAME": name}.items()):
-            text = text.replace(word, meaning)
+        if table.sparse is not None:
+            form, text = "sparse", SPARSE
+            words.update(START=f"{kinds[0]}_t", PLACE=f"{kinds[1]}_t", SUM=self._sum(task, "*to", "weights[e]", spikes))
+        elif table.bits < 8:
+            form, text = "packed", PACKED
+            added = self._sum(task, "to[p]", self._packed(table, "weights[p]"), spikes)
+            words.update(PER=str(PER_BYTE[table.bits]), SUM=added)
+        else:
+            form, text = "rows", ROWS
+            words.update(SUM=self._sum(task, "out[o]", "weights[o]", spikes))
+        of = "spikes" if spikes else words["IN"]
+        parts = [self.step.prefix, form, *kinds[:-1], f"int{table.bits}", "of", of, "to", words["OUT"]]
+        words["NAME"] = name = "_".join(re.sub("_t$", "", part) for part in parts)
         if spikes:
-            text = text.replace(
-                f"        const {words['VARIABLE']} v = in[i];\n        if (v != 0)", "        if (in[i] != 0)"
-            )
+            text = text.replace("        const VARIABLE v = in[i];\n        if (v != 0)", "        if (in[i] != 0)")
+        for word, meaning in words.items():
+            text = re.sub(rf"\b{word}\b", meaning, text)
         self.functions[name] = text
         return name
 
@@ -149,10 +174,19 @@ class FixedKernels(Kernels):
         table = weights_of(rows, group * filters + np.arange(filters))
         names, stride, spikes = self._tables(task, table), "" if places == 1 else f"{places} * ", self._spikes(task)
         if table.sparse is None:
-            lines.add(f"const {table.bytes.dtype}_t *const w = {names[0]} + ({row}) * {table.bytes.shape[1]};")
-            lines.loops([filters], "f")
-            to = f"to[{stride}f]"
-            lines.add(f"{self._sum(task, to, self._weight(table, 'w', 'f'), spikes)};")
+            length = table.bytes.shape[1]
+            lines.add(f"const {table.bytes.dtype}_t *const w = {names[0]} + ({row}) * {length};")
+            if table.bits < 8:
+                lines.loops([-(-filters // length)], "k")
+                rest = filters % length
+                count = f"k < {filters // length} ? {length} : {rest}" if rest else str(length)
+                lines.open(f"for (int f = 0; f < ({count}); ++f)" if rest else f"for (int f = 0; f < {count}; ++f)")
+                to = f"to[{stride}({length} * k + f)]"
+                lines.add(f"{self._sum(task, to, self._packed(table, 'w[f]'), spikes)};")
+                lines.close()
+            else:
+                lines.loops([filters], "f")
+                lines.add(f"{self._sum(task, f'to[{stride}f]', 'w[f]', spikes)};")
         else:
             starts, where, values = names
             lines.add(f"const int row = {row};")

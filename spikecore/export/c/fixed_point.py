@@ -1,8 +1,8 @@
 """Which integers a network computes: for each array of a step its binary point and its range.
 
-In a network that is quantised with powers of two, each number is an integer times a power of two. The grid and the range
-of an array follow from those of what it is computed from (``fixed_rules.py``). A state comes back as its own input: its
-range is the smallest that a step leads back into, which a quantiser that saturates makes finite.
+In a network that is quantised with powers of two, each number is an integer times a power of two. The grid and the
+range of an array follow from those of what it is computed from (``fixed_rules.py``). A state comes back as its own
+input: its range is the smallest that a step leads back into, which a quantiser that saturates makes finite.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from spikecore.api.training.model import Model
 from spikecore.export.c.fixed import Fixed, fixed
 from spikecore.export.c.fixed_inputs import input_format
 from spikecore.export.c.fixed_rules import RULES, Call, NoGrid, partial_sums
+from spikecore.export.c.fixed_simplify import simplified
 from spikecore.export.c.lowering import lowered
 from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
@@ -102,11 +103,12 @@ def fixed_step(model: Model, inputs: Any = None) -> FixedStep:
         task = step.inexact()
         if task is None:
             return step
+    assert task is not None
     widest = step.sums.get(task, step.results[task])
     raise ExportError(
-        f"{task.where}: {task.word} gives integers of {widest.largest.bit_length() + 1} bits, {widest.fraction} of them "
-        "behind the binary point: more than float64 has, so the model itself would round. A number that it multiplies "
-        f"with or adds is no short binary fraction: {REMEDY}"
+        f"{task.where}: {task.word} gives integers of {widest.largest.bit_length() + 1} bits, {widest.fraction} of "
+        "them behind the binary point: more than float64 has, so the model itself would round. A number that it "
+        f"multiplies with or adds is no short binary fraction; fold batch norms (sc.fold_batch_norm); {REMEDY}"
     )
 
 
@@ -135,6 +137,8 @@ def analysed(graph: StepGraph, x: Fixed) -> FixedStep:
         if tighter == states:
             break
         states = tighter
+    formats, _ = rules.apply(states)
+    rules.tasks = simplified(rules.tasks, formats, {task: rules.call(task, formats) for task in rules.tasks.tasks})
     formats, results = rules.apply(states)
     formats.update((s.after, part) for s, part in zip(rules.tasks.states, states))  # it takes the place of the old one
     calls = {task: rules.call(task, formats) for task in rules.tasks.tasks}
@@ -159,8 +163,8 @@ def _refuse_growth(graph: StepGraph, before: List[Fixed], after: List[Fixed]) ->
             f"behind the binary point than the one before, e.g. because a decay multiplies it; {REMEDY}"
         )
     raise ExportError(
-        f"{_layer_of(graph, state)}: no bound is known for its state {state.name}, so no integer type is wide enough for "
-        f"certain; {REMEDY}"
+        f"{_layer_of(graph, state)}: no bound is known for its state {state.name}, so no integer type is wide enough "
+        f"for certain; {REMEDY}"
     )
 
 

@@ -74,7 +74,12 @@ def _multiply(call: Call) -> Fixed:
 
 
 def _divide(call: Call) -> Fixed:
-    return _product(call.given[0], fixed(reciprocal(call)))
+    return _product(call.given[0], reciprocal_kind(call))
+
+
+def reciprocal_kind(call: Call) -> Fixed:
+    """The numbers that a task multiplies by instead of dividing."""
+    return fixed(reciprocal(call))
 
 
 def reciprocal(call: Call) -> np.ndarray:
@@ -85,8 +90,8 @@ def reciprocal(call: Call) -> np.ndarray:
     values = values.astype("float64")
     if not (np.isfinite(values) & (np.abs(np.frexp(values)[0]) == 0.5)).all():
         raise NoGrid(
-            f"divides by {values.ravel()[0]:g}, which is no power of two, and the quotient has no end in binary digits: "
-            "pool windows of 2 x 2 or 4 x 4, quantise by sc.FixedPoint(16, 8), say, whose scale is a power of two"
+            f"divides by {values.ravel()[0]:g}, which is no power of two, and the quotient has no end in binary "
+            "digits: use a power of two, e.g. windows of 2 x 2 for pooling, a threshold of 0.5, sc.FixedPoint(16, 8)"
         )
     return np.asarray(1.0 / values)
 

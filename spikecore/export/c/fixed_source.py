@@ -11,7 +11,8 @@ import numpy as np
 from spikecore.export.c.fixed import Fixed, integers
 from spikecore.export.c.fixed_kernels import FixedKernels
 from spikecore.export.c.fixed_point import FixedStep, number
-from spikecore.export.c.fixed_words import FixedWords, Number, bits_of, constant, whole_of
+from spikecore.export.c.fixed_simplify import multiplied
+from spikecore.export.c.fixed_words import FixedWords, Number, bits_of, constant
 from spikecore.export.c.float_step import LONGEST, StepSource
 from spikecore.export.c.plan import planned
 from spikecore.export.c.schedule import Stage
@@ -19,8 +20,6 @@ from spikecore.export.c.source import PREFIX, Lines, Names, Text
 from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
 from spikecore.export.step_graph import Value
-
-ROUNDED = "floor", "ceil", "round"
 
 
 class FixedSource(StepSource):
@@ -78,30 +77,23 @@ class FixedSource(StepSource):
 
     def _moves_the_point(self, task: Task) -> bool:
         """Whether a task multiplies by a power of two, and its result takes the place of its operand."""
-        views, places, size = task.views(), self.plan.memory.places, self.plan.tasks.size(task.out)
-        kinds = [self.formatted(value) for value in (views[0].root, task.out)]
-        return (
-            task.word in ("multiply", "divide")
-            and places[views[0].root] == places[task.out]
-            and places[task.out].kind == "scratch"
-            and all(view.full(size) for view in (views[0], task.to))
-            and replace(kinds[0], fraction=0) == replace(kinds[1], fraction=0)
-            and len([read for read in task.reads if not isinstance(read, View) or self.number(read)]) == 1
-        )
+        if multiplied(self.plan.tasks, task, self.step.calls[task]) is None:
+            return False
+        (operand,), places = task.views()[:1], self.plan.memory.places
+        return places[operand.root] == places[task.out] and places[task.out].kind == "scratch"
 
     def _body(
         self, lines: Lines, stage: Stage, local: Any, stores: List[Task], places: Dict[int, str]
     ) -> None:  # fmt: skip
         uses = Counter(view.root for task in stage.tasks for view in task.views())
-        names, known, writes = Names(self.names.taken), {}, []
+        names, writes = Names(self.names.taken), []
+        known: Dict[Value, Number] = {}
         for task in stage.tasks:
             given = [self._given(read, task, local, known, places) for read in task.reads]
             found = self._computed(lines, names, task, given)
             own, stored = task.out in local, any(each is task for each in stores)
-            readers = [each for each in stage.tasks if any(view.root == task.out for view in each.views())]
-            needed = found.whole is None or any(each.word != "floor" for each in readers)
-            named = (own and readers) or len(stores) > 1 if stored else uses[task.out] > 1
-            if needed and (named or (not stored and len(found.text.text) > LONGEST)):
+            named = (own and uses[task.out] > 0) or len(stores) > 1 if stored else uses[task.out] > 1
+            if named or (not stored and len(found.text.text) > LONGEST):
                 found = self._variable(lines, names, task, found)
             if stored:
                 kind = self.formatted(task.out)
@@ -116,9 +108,7 @@ class FixedSource(StepSource):
         """What a task gives; lines that must stand before it are added."""
         result, known = self.step.results[task], self.step.calls[task]
         if task.word != "clip":
-            text = self.fixed_words(task.word, known, given, result)
-            floored = task.word in ROUNDED or (task.word == "copy" and given[0].floored)
-            return Number(text, result, floored, whole_of(task.word, given))
+            return Number(self.fixed_words(task.word, known, given, result), result)
         name = names.new(self.variable_name(task))
         bits, text, more = self.fixed_words.clip(known, given[0], result, name)
         if not more:

@@ -1,4 +1,4 @@
-"""Weights as tables of small integers: eight bits or as many as they need, four, two, or only those that are not zero."""
+"""Weights as tables of small integers: of eight bits or more, of four, of two, or only those that are not zero."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from spikecore.export.c.fixed import Fixed, fixed, integers
 
 #: Weights of fewer than eight bits: how many stand in a byte.
 PER_BYTE = {2: 4, 4: 2}
-#: Functions that read one; PREFIX stands for that of the network.
+#: Functions that read one; PREFIX stands for that of the network. With n bytes to a row, byte p has the weights p,
+#: n + p, and so on, so that each loop goes through bytes that stand one behind the other.
 READ = {
-    4: """/* Weight number n of a row: four bits, two's complement, the low half of a byte first. */
-static inline int32_t PREFIX_int4(const uint8_t *row, int n)
+    4: """/* Weight number k of a byte: four bits, two's complement. */
+static inline int32_t PREFIX_int4(uint8_t byte, int k)
 {
-    return ((row[n / 2] >> n % 2 * 4 & 15) ^ 8) - 8;
+    return ((byte >> 4 * k & 15) ^ 8) - 8;
 }""",
-    2: """/* Weight number n of a row: two bits, two's complement, the low bits of a byte first. */
-static inline int32_t PREFIX_int2(const uint8_t *row, int n)
+    2: """/* Weight number k of a byte: two bits, two's complement. */
+static inline int32_t PREFIX_int2(uint8_t byte, int k)
 {
-    return ((row[n / 4] >> n % 4 * 2 & 3) ^ 2) - 2;
+    return ((byte >> 2 * k & 3) ^ 2) - 2;
 }""",
 }
 
@@ -94,10 +95,11 @@ def _size(rows: np.ndarray, bits: int) -> int:
 def packed(rows: np.ndarray, bits: int) -> np.ndarray:
     """Rows of integers of two or four bits, several to a byte; each row begins a new byte."""
     per = PER_BYTE[bits]
-    padded = np.zeros((rows.shape[0], -(-rows.shape[1] // per) * per), "int64")
+    length = -(-rows.shape[1] // per)
+    padded = np.zeros((rows.shape[0], per * length), "int64")
     padded[:, : rows.shape[1]] = rows & ((1 << bits) - 1)
-    parts = padded.reshape(rows.shape[0], -1, per) << (bits * np.arange(per))
-    return np.asarray(parts.sum(axis=2), "uint8")
+    parts = padded.reshape(-1, per, length) << (bits * np.arange(per))[:, None]
+    return np.asarray(parts.sum(axis=1), "uint8")
 
 
 def _sparse(values: np.ndarray, size: int) -> Optional[Tuple[np.ndarray, np.ndarray, np.ndarray]]:

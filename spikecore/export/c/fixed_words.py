@@ -47,14 +47,10 @@ class Number:
     Args:
         text: the expression.
         kind: the numbers that it can be.
-        floored: whether it has been rounded down: a quantiser whose ``clip`` follows saturates.
-        whole: of a whole number plus a fraction below one, e.g. the half of rounding: the whole number.
     """
 
     text: Text
     kind: Fixed
-    floored: bool = False
-    whole: Optional[Number] = None
 
     @property
     def constant(self) -> Optional[int]:
@@ -122,7 +118,7 @@ class FixedWords:
         fraction = max(number.kind.fraction for number in given)
         bits = bits_of(result, *(number.kind.at(fraction) for number in given))
         if word in COMPARISONS:
-            return infix(given[0].at(fraction, bits), COMPARISONS[word], given[1].at(fraction, bits), COMPARISON)
+            return _compared(given[0].at(fraction, bits), COMPARISONS[word], given[1].at(fraction, bits))
         if word in ("multiply", "divide", "pow"):
             return self._product(word, known, given, result)
         own: Callable[..., Text] = getattr(self, f"_{word}")
@@ -133,14 +129,14 @@ class FixedWords:
     def clip(self, known: Call, number: Number, result: Fixed, name: str) -> Tuple[int, Text, List[str]]:
         """The word ``clip``: bits of a variable, what it is at first, and the lines that keep it within bounds.
 
-        Bounds that it cannot reach are left out. What a quantiser changes is counted.
+        Bounds that it cannot reach are left out. What a quantiser cuts off is counted.
         """
         bits, lines = bits_of(number.kind.at(result.fraction)), []
         for end, sign in zip(bounds(known.task, number.kind), "<>"):
             if end is not None:
                 bound = literal(end.at(result.fraction).low, bits).text
                 lines += [f"if ({name} {sign} {bound}) {{", f"    {name} = {bound};"]
-                lines += [*(["    ++state->saturations;"] if number.floored else []), "}"]
+                lines += [*(["    ++state->saturations;"] if known.task.options.get("counted") else []), "}"]
         return bits, number.at(result.fraction, bits), lines
 
     def helper(self, name: str, *arguments: Text) -> Text:
@@ -172,10 +168,10 @@ class FixedWords:
         return infix(a, "-", b, SUM)
 
     def _maximum(self, a: Text, b: Text) -> Text:
-        return choice(infix(a, ">", b, COMPARISON), a, b)
+        return choice(_compared(a, ">", b), a, b)
 
     def _minimum(self, a: Text, b: Text) -> Text:
-        return choice(infix(a, "<", b, COMPARISON), a, b)
+        return choice(_compared(a, "<", b), a, b)
 
     def _negative(self, a: Number, result: Fixed) -> Text:
         bits = bits_of(a.kind, result)
@@ -184,38 +180,36 @@ class FixedWords:
     def _abs(self, a: Number, result: Fixed) -> Text:
         bits = bits_of(a.kind, result)
         x = a.at(a.kind.fraction, bits)
-        return narrow(choice(infix(x, "<", ZERO, COMPARISON), _minus(x), x), bits, result)
+        return narrow(choice(_compared(x, "<", ZERO), _minus(x), x), bits, result)
 
     def _sign(self, a: Number, result: Fixed) -> Text:
-        above, below = (infix(a.text, sign, ZERO, COMPARISON) for sign in "><")
+        above, below = (_compared(a.text, sign, ZERO) for sign in "><")
         return infix(above, "-", below, SUM)
 
     def _spike(self, a: Number, result: Fixed) -> Text:
-        return infix(a.text, ">", ZERO, COMPARISON)
+        return _compared(a.text, ">", ZERO)
 
     def _where(self, condition: Number, yes: Number, no: Number, result: Fixed) -> Text:
         bits = bits_of(result)
         other = (number.at(result.fraction, bits) for number in (yes, no))
-        return choice(infix(condition.text, "!=", ZERO, COMPARISON), *other)
+        return choice(_truth(condition), *other)
 
     def _logical_not(self, a: Number, result: Fixed) -> Text:
-        return infix(a.text, "==", ZERO, COMPARISON)
+        return Text(f"!{a.text.at(PREFIX)}", PREFIX)
 
     def _logical_and(self, a: Number, b: Number, result: Fixed) -> Text:
-        return Text(" && ".join(infix(n.text, "!=", ZERO, COMPARISON).at(LOGIC + 1) for n in (a, b)), LOGIC)
+        return Text(" && ".join(_truth(number).at(LOGIC + 1) for number in (a, b)), LOGIC)
 
     def _logical_or(self, a: Number, b: Number, result: Fixed) -> Text:
-        return Text(" || ".join(infix(n.text, "!=", ZERO, COMPARISON).at(LOGIC + 1) for n in (a, b)), LOGIC)
+        return Text(" || ".join(_truth(number).at(LOGIC + 1) for number in (a, b)), LOGIC)
 
     def _copy(self, a: Number, result: Fixed) -> Text:
         return a.text
 
     def _astype(self, a: Number, result: Fixed) -> Text:
-        return a.text if result == a.kind else infix(a.text, "!=", ZERO, COMPARISON)
+        return a.text if result == a.kind else _truth(a)
 
     def _floor(self, a: Number, result: Fixed) -> Text:
-        if a.whole is not None:
-            return a.whole.at(0, bits_of(result))
         shift, bits = a.kind.fraction, bits_of(a.kind)
         if shift <= 0:
             return a.text
@@ -243,12 +237,13 @@ class FixedWords:
         return narrow(self.helper("round64", wide(a.text, a.kind, 64), Text(str(shift))), 64, result)
 
 
-def whole_of(word: str, given: Sequence[Number]) -> Optional[Number]:
-    """What ``floor`` would make of a sum, if one operand is a whole number and the other a constant below one."""
-    for a, b in (given, given[::-1]) if word == "add" else ():
-        if a.kind.fraction <= 0 < b.kind.fraction and b.constant is not None and 0 <= b.constant >> b.kind.fraction < 1:
-            return a
-    return None
+def _compared(a: Text, sign: str, b: Text) -> Text:
+    return Text(f"{a.at(COMPARISON + 1)} {sign} {b.at(COMPARISON + 1)}", COMPARISON)
+
+
+def _truth(a: Number) -> Text:
+    """Whether a number is not zero."""
+    return a.text if a.text.binds in (LOGIC, COMPARISON) else _compared(a.text, "!=", ZERO)
 
 
 def _floored(kind: Fixed) -> Fixed:

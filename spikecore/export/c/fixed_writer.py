@@ -18,7 +18,7 @@ CHECKS = (
     '#error "this code is for machines whose int has 32 bits or more"',
     "#endif",
 )
-QUANTISE = """/* The nearest integers that the network takes, halves upwards; what is beyond its range, or no number, is cut off. */
+QUANTISE = """/* The nearest integers that the network takes, halves upwards, and no number beyond its range. */
 void {p}_quantise(const float *numbers, {p}_input *in)
 {{
     for (int i = 0; i < {P}_INPUTS; ++i) {{

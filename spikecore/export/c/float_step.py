@@ -12,13 +12,13 @@ from spikecore.export.c.float_kernels import Kernels
 from spikecore.export.c.float_words import TYPES, Words, literal
 from spikecore.export.c.plan import Plan
 from spikecore.export.c.schedule import Stage
-from spikecore.export.c.source import NAME, VARIABLES, Lines, Names, Text, index, merged
+from spikecore.export.c.source import CHOICE, NAME, VARIABLES, Lines, Names, Text, index, merged
 from spikecore.export.c.tasks import Operand, Task
 from spikecore.export.c.views import View
 from spikecore.export.step_graph import Value
 
 POOLS = {"float32": "scratch", "int64": "scratch_int", "bool": "scratch_bool"}
-BASES = {"product": "sum", "convolve": "sum", "window": "pooled", "spike": "spk", "matmul": "product"}
+BASES = {"product": "sum", "convolve": "sum", "window": "pooled", "spike": "spk", "matmul": "product", "astype": "flag"}
 LONGEST = 76  # characters of an expression that stands within another one
 
 
@@ -127,7 +127,8 @@ class StepSource:
         self, lines: Lines, stage: Stage, local: Any, stores: List[Task], places: Dict[int, str]
     ) -> None:  # fmt: skip
         uses = Counter(v.root for task in stage.tasks for v in task.views())
-        names, known = Names(self.names.taken), {}
+        names = Names(self.names.taken)
+        known: Dict[Value, Text] = {}
         stored = {id(task) for task in stores}
         writes: List[str] = []
         for task in stage.tasks:
@@ -144,7 +145,7 @@ class StepSource:
                 if (own and used) or len(stores) > 1:
                     text = self._named(lines, names, task, text)
                 writes.append(f"{target} = {text.text};")
-            elif used > 1 or len(text.text) > LONGEST:
+            elif used > 1 or text.binds == CHOICE or len(text.text) > LONGEST:
                 text = self._named(lines, names, task, text)
             if own:
                 known[task.out] = text

@@ -83,7 +83,7 @@ class Words:
         """
         assert word in ELEMENTWISE
         if word in _OPERATORS:
-            return infix(*operands[:1], _OPERATORS[word][0], *operands[1:], _OPERATORS[word][1])
+            return infix(operands[0], _OPERATORS[word][0], operands[1], _OPERATORS[word][1])
         if word in _LOGIC:
             return Text(f" {_LOGIC[word]} ".join(o.at(LOGIC + 1) for o in operands), LOGIC)
         if word in _FUNCTIONS and dtypes[0] == "float32":

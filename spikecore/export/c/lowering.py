@@ -63,7 +63,8 @@ class Lowering:
             elif hasattr(self, f"do_{word}"):
                 found = getattr(self, f"do_{word}")(*node.arguments, **node.options)
             elif word in REDUCTIONS:
-                found = self.reduce(word, self.array(node.arguments[0]), *node.arguments[1:], **node.options)
+                options: Any = node.arguments[1:]
+                found = self.reduce(word, self.array(node.arguments[0]), *options, **node.options)
             else:
                 raise ExportError(f"{node.where} uses {word!r}, which has no form in C: replace the layer")
             self.views[node.out] = found if isinstance(found, View) else self.constant(np.asarray(found))
@@ -132,8 +133,18 @@ class Lowering:
     def element(self, word: str, *reads: Operand, **options: Any) -> View:
         """Add an elementwise task with a result of its own."""
         shape = np.broadcast_shapes(*(r.shape for r in reads if isinstance(r, View)))
+        if word == "multiply":  # by one, as resets and graded spikes mostly are
+            for factor, other in (reads, reads[::-1]):
+                if self._is_one(factor) and isinstance(other, View) and other.shape == shape:
+                    return other
         to = self.new(shape, self._dtype(word, reads, options))
         return self.task(word, to, *(r.broadcast(shape) if isinstance(r, View) else r for r in reads), **options)
+
+    def _is_one(self, operand: Operand) -> bool:
+        if not isinstance(operand, View):
+            return operand == 1
+        array = self.list.constants.get(operand.root)
+        return array is not None and array.dtype == self.graph.dtype and bool((array == 1).all())
 
     def _dtype(self, word: str, reads: Sequence[Operand], options: Dict[str, Any]) -> str:
         dtypes = [self.list.dtypes[r.root] for r in reads if isinstance(r, View)]

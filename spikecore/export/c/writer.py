@@ -7,6 +7,8 @@ from typing import Any
 
 from spikecore.api.core.tree import leaves
 from spikecore.api.training.model import Model
+from spikecore.api.training.visitor import weights_of
+from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.export.c.files import FLOAT_MAIN, Pieces, StateField, header, source, starters, title
 from spikecore.export.c.fixed_point import fixed_step
 from spikecore.export.c.fixed_writer import fixed_network
@@ -17,7 +19,7 @@ from spikecore.export.c.readme import readme
 from spikecore.export.c.source import KEYWORDS
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
-from spikecore.export.recording import step_graph, weights_of
+from spikecore.export.recording import step_graph
 
 
 def files(model: Model, stem: str, *, dtype: str = "float32", inputs: Any = None, example: bool = True) -> Draft:
@@ -71,7 +73,7 @@ def files(model: Model, stem: str, *, dtype: str = "float32", inputs: Any = None
 
 def _label(plan: Plan, model: Model) -> None:
     """Name constants after the parameters that they are."""
-    names = {leaf.tobytes(): name for name, leaf in leaves(weights_of(model)[0])}
+    names = {leaf.tobytes(): name for name, leaf in leaves(weights_of(model, NumpyEngine())[0])}
     for value, array in plan.tasks.constants.items():
         if array.size > 1 and array.tobytes() in names:
             plan.tasks.labels[value] = names[array.tobytes()].rpartition(".")[2]

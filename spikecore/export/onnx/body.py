@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from spikecore.export.errors import ExportError
 from spikecore.export.step_graph import Node, StepGraph, Value
+from spikecore.export.weight_names import fingerprint
 
 #: Of a constant as a word takes it: a value, an array, or a number.
 Operand = Union[Value, np.ndarray, float, int, bool]
@@ -35,11 +36,12 @@ class Body:
         self.constants: Dict[str, onnx.TensorProto] = {}
         self._known: Dict[Any, str] = {}
         self._taken: Dict[str, int] = {}
-        self.names: Dict[Value, str] = {graph.x: self.unused(f"{prefix}input")}
-        self.names.update((state.before, self.unused(f"{prefix}{state.name}")) for state in graph.states)
+        starts = [f"{prefix}input", *(f"{prefix}{state.name}" for state in graph.states)]
         self.ends = [f"{prefix}output", *(f"{prefix}{state.name}.next" for state in graph.states)]
-        for name in self.ends:
-            self.unused(name)
+        for name in (*self.ends, *starts):
+            if self.unused(name) != name:
+                raise ExportError(f"state {name}: the file's own input or output has this name; give it another one")
+        self.names = dict(zip([graph.x, *(state.before for state in graph.states)], starts))
 
     def unused(self, name: str) -> str:
         """The name, with a number behind it if it is taken."""
@@ -63,20 +65,33 @@ class Body:
         return out
 
     def finish(self) -> None:
-        """Give output and states after the step their names."""
+        """Give output and states after the step their names, and states the type that they have before it."""
         graph = self.graph
-        for name, value in zip(self.ends, graph.ends()):
-            if self.names[value] != name:
+        for name, value, like in zip(self.ends, graph.ends(), self._likes()):
+            if graph.dtypes[value] != graph.dtypes[like]:
+                self.add("Cast", [self.names[value]], name, to=element(graph.dtypes[like]))
+            elif self.names[value] != name:
                 self.add("Identity", [self.names[value]], name)
 
     def named_ends(self) -> Dict[Value, str]:
-        """The values whose own name is that of an output: those that a word gives, each once."""
-        made = {node.out for node in self.graph.nodes}
-        found: Dict[Value, str] = {}
-        for name, value in zip(self.ends, self.graph.ends()):
-            if value in made:
+        """The values whose own name is that of an output: those that a word gives in its type, each once."""
+        graph, found = self.graph, {}  # type: StepGraph, Dict[Value, str]
+        made = {node.out for node in graph.nodes}
+        for name, value, like in zip(self.ends, graph.ends(), self._likes()):
+            if value in made and graph.dtypes[value] == graph.dtypes[like]:
                 found.setdefault(value, name)
         return found
+
+    def _likes(self) -> List[Value]:
+        """For the output and each state after the step, the value whose type and shape it has."""
+        graph = self.graph
+        for state in graph.states:
+            if graph.shapes[state.before] != graph.shapes[state.after]:
+                raise ExportError(
+                    f"state {state.name} has the shape {graph.shapes[state.before]} at rest and "
+                    f"{graph.shapes[state.after]} after a step: let the neuron's rest return the second"
+                )
+        return [graph.output, *(state.before for state in graph.states)]
 
 
 class Call:
@@ -154,8 +169,3 @@ class Call:
     def reshape(self, name: str) -> str:
         """The result, out of a value of another shape."""
         return self.op("Reshape", name, self.ints(self.shape))
-
-
-def fingerprint(array: np.ndarray) -> Any:
-    """Equal for arrays of the same type, shape and numbers."""
-    return str(array.dtype), array.shape, array.tobytes()

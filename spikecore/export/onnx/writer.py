@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from spikecore.api.core.sizes import whole_number
 from spikecore.api.training.model import Model
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
-from spikecore.export.onnx.body import Body, element, fingerprint
+from spikecore.export.onnx.body import Body, element
 from spikecore.export.onnx.operators import write
 from spikecore.export.recording import step_graph
-from spikecore.export.step_graph import StepGraph
+from spikecore.export.step_graph import StepGraph, Value
+from spikecore.export.weight_names import weight_names
 
 OPSET = 17  # what onnxruntime has had since 1.12
 IR_VERSION = 8  # the format of that opset
@@ -34,25 +36,32 @@ def files(
         sequence: whether it takes all steps at once, (time, batch, *features); default False: it takes one step.
         num_steps: of an input that is constant in time: the file takes (batch, *features) and gives this many steps.
     """
-    for name, number in (("batch_size", batch_size), ("num_steps", 1 if num_steps is None else num_steps)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"export: {name}={number!r} must be a whole number >= 1")
+    whole_number("export: batch_size", batch_size, 1)
+    num_steps = None if num_steps is None else whole_number("export: num_steps", num_steps, 1)
     if sequence and num_steps is not None:
         raise ValueError(
             "export: sequence=True takes an input with a time axis, num_steps= one without it: pass one of them"
         )
     graph = step_graph(model, batch_size)
-    weights = {fingerprint(np.asarray(a, graph.dtype)): name for name, a in model.params().items()}
-    made = _whole(graph, weights, stem, num_steps) if sequence or num_steps else _step(graph, weights, stem)
+    weights = weight_names(model, graph.dtype)
+    made = (
+        sequence_model(graph, weights, stem, num_steps) if sequence or num_steps else step_model(graph, weights, stem)
+    )
     made.metadata_props.extend(_facts(model, graph, sequence, num_steps))
+    content = checked(made).SerializeToString()
+    return Draft({f"{stem}.onnx": content}, _notes(graph, sequence, num_steps))
+
+
+def checked(made: onnx.ModelProto) -> onnx.ModelProto:
+    """The file, whose types and shapes onnx has found right."""
     size = made.ByteSize()
     if size > LARGEST:
         raise ExportError(f"the file would have {size:,} bytes, and ONNX files have 2 GiB at most: use fewer weights")
     onnx.checker.check_model(made, full_check=True)
-    return Draft({f"{stem}.onnx": made.SerializeToString()}, _notes(graph, sequence, num_steps))
+    return made
 
 
-def _written(graph: StepGraph, weights: Dict[Any, str], prefix: str = "") -> Body:
+def _written(graph: StepGraph, weights: Mapping[Any, str], prefix: str = "") -> Body:
     """The step as nodes."""
     body = Body(graph, weights, prefix)
     ends = body.named_ends()
@@ -62,63 +71,60 @@ def _written(graph: StepGraph, weights: Dict[Any, str], prefix: str = "") -> Bod
     return body
 
 
-def _step(graph: StepGraph, weights: Dict[Any, str], stem: str) -> onnx.ModelProto:
+def step_model(graph: StepGraph, weights: Mapping[Any, str], stem: str) -> onnx.ModelProto:
+    """A file that computes one step."""
     body = _written(graph, weights)
-    inputs = [_typed(graph, "input", graph.shapes[graph.x])]
-    outputs = [_typed(graph, "output", graph.shapes[graph.output])]
-    return _model(graph, body.nodes, stem, inputs, outputs, body)
+    return _model(graph, body.nodes, stem, _typed(graph, "input", graph.x), _typed(graph, "output", graph.output), body)
 
 
-def _whole(graph: StepGraph, weights: Dict[Any, str], stem: str, num_steps: Optional[int]) -> onnx.ModelProto:
-    """The step as the body of a Scan, whose loop-carried values are the states."""
+def sequence_model(
+    graph: StepGraph, weights: Mapping[Any, str], stem: str, num_steps: Optional[int] = None
+) -> onnx.ModelProto:
+    """A file that computes all steps: the step is the body of a Scan, whose loop-carried values are the states."""
     body = _written(graph, weights, "step/")
-    x, y = graph.shapes[graph.x], graph.shapes[graph.output]
-    states = [(state, graph.shapes[state.after]) for state in graph.states]
+    before = [_typed(graph, f"step/{s.name}", s.before) for s in graph.states]
+    after = [_typed(graph, f"step/{s.name}.next", s.before) for s in graph.states]
     inner = helper.make_graph(
         body.nodes,
         "step",
-        [*(_typed(graph, f"step/{s.name}", shape) for s, shape in states), _typed(graph, "step/input", x)],
-        [*(_typed(graph, f"step/{s.name}.next", shape) for s, shape in states), _typed(graph, "step/output", y)],
+        [*before, _typed(graph, "step/input", graph.x)],
+        [*after, _typed(graph, "step/output", graph.output)],
     )
-    nodes, rows, steps = [], "input", num_steps or "time"
+    nodes, rows, steps = [], "input", [num_steps or "time"]
     if num_steps is not None:
         rows = "input over time"
-        shape = body.constant(np.array((num_steps, *x), np.int64), "input over time.shape")
+        shape = body.constant(np.array((num_steps, *graph.shapes[graph.x]), np.int64), "input over time.shape")
         nodes.append(helper.make_node("Expand", ["input", shape], [rows], name=rows))
-    nodes.append(
-        helper.make_node(
-            "Scan",
-            [*(s.name for s, _ in states), rows],
-            [*(f"{s.name}.next" for s, _ in states), "output"],
-            name="time",
-            body=inner,
-            num_scan_inputs=1,
-        )
+    scan = helper.make_node(
+        "Scan",
+        [*(s.name for s in graph.states), rows],
+        [*(f"{s.name}.next" for s in graph.states), "output"],
+        name="time",
+        body=inner,
+        num_scan_inputs=1,
     )
-    inputs = [_typed(graph, "input", x if num_steps else (steps, *x))]
-    return _model(graph, nodes, stem, inputs, [_typed(graph, "output", (steps, *y))], body)
+    x = _typed(graph, "input", graph.x, [] if num_steps else steps)
+    return _model(graph, [*nodes, scan], stem, x, _typed(graph, "output", graph.output, steps), body)
 
 
 def _model(
     graph: StepGraph,
     nodes: Sequence[onnx.NodeProto],
     stem: str,
-    inputs: List[onnx.ValueInfoProto],
-    outputs: List[onnx.ValueInfoProto],
+    x: onnx.ValueInfoProto,
+    output: onnx.ValueInfoProto,
     body: Body,
 ) -> onnx.ModelProto:
     """A file whose states have a default, so that a run that is not given any starts at rest."""
-    states = [(state, graph.shapes[state.after]) for state in graph.states]
-    rest = [numpy_helper.from_array(np.array(np.broadcast_to(s.rest, shape)), s.name) for s, shape in states]
+    from spikecore import __version__
+
     whole = helper.make_graph(
         list(nodes),
         stem,
-        [*inputs, *(_typed(graph, s.name, shape) for s, shape in states)],
-        [*outputs, *(_typed(graph, f"{s.name}.next", shape) for s, shape in states)],
-        [*rest, *body.constants.values()],
+        [x, *(_typed(graph, s.name, s.before) for s in graph.states)],
+        [output, *(_typed(graph, f"{s.name}.next", s.before) for s in graph.states)],
+        [*(numpy_helper.from_array(np.array(s.rest), s.name) for s in graph.states), *body.constants.values()],
     )
-    from spikecore import __version__
-
     return helper.make_model(
         whole,
         producer_name="spikecore",
@@ -128,8 +134,8 @@ def _model(
     )
 
 
-def _typed(graph: StepGraph, name: str, shape: Sequence[Any]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, element(graph.dtype), list(shape))
+def _typed(graph: StepGraph, name: str, value: Value, steps: Sequence[Any] = ()) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, element(graph.dtypes[value]), [*steps, *graph.shapes[value]])
 
 
 def _facts(
@@ -139,7 +145,7 @@ def _facts(
     facts = {
         "network": repr(model.network),
         "layers": dict(graph.layers),
-        "states": {state.name: list(graph.shapes[state.after]) for state in graph.states},
+        "states": {state.name: list(graph.shapes[state.before]) for state in graph.states},
         "steps": num_steps if num_steps is not None else "time" if sequence else 1,
     }
     return [

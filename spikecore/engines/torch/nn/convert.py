@@ -114,7 +114,7 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
         if type(module) in NEURONS:
             layer, arrays = module.described(), module.learned()
         elif type(module) in _TO_LAYER:
-            layer, arrays = _TO_LAYER[type(module)].to_layer(module), dict(module.named_parameters())
+            layer, arrays = _TO_LAYER[type(module)].to_layer(module), _arrays(module)
         else:
             raise NoCounterpart(_unknown(module))
     except (ValueError, TypeError) as error:
@@ -122,6 +122,16 @@ def _layer(module: Any, where: str, name: str, params: Arrays, buffers: Arrays) 
     params.update({_join(name, key): value for key, value in arrays.items()})
     buffers.update({_join(name, key): value for key, value in module.named_buffers() if value is not None})
     return layer
+
+
+def _arrays(module: nn.Module) -> Arrays:
+    """The parameters of a module by name; of one that ``torch.nn.utils.prune`` masks, what the mask leaves."""
+    arrays: Arrays = dict(module.named_parameters())
+    for name, mask in module.named_buffers():
+        owner = name[: -len("_mask")]
+        if name.endswith("_mask") and f"{owner}_orig" in arrays:
+            arrays[owner] = arrays.pop(f"{owner}_orig") * mask
+    return arrays
 
 
 def _unknown(module: Any) -> str:

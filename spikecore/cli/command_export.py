@@ -1,0 +1,115 @@
+"""The command that takes a trained network out of the library: ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import typer
+
+from spikecore.api.core.messages import unknown
+from spikecore.api.training.load import load
+from spikecore.cli.exit_codes import NOT_VERIFIED
+from spikecore.cli.messages import ConfigError
+from spikecore.cli.options import JSON, examples, show_json
+from spikecore.cli.run_directory import MODEL, opened
+from spikecore.cli.run_file import value_of
+from spikecore.export import ExportError
+from spikecore.export.front import ENDINGS, WRITERS, checked_options
+from spikecore.export.front import export as export_to
+
+
+def target_names(incomplete: str) -> List[str]:
+    """The names of targets that begin with ``incomplete``, for the completion of a shell."""
+    return [name for name in WRITERS if name.startswith(incomplete)]
+
+
+TRAINED = typer.Argument(
+    ..., metavar="RUN", help="A directory that `spikecore train` wrote, or a checkpoint (.safetensors)."
+)
+TO = typer.Option(
+    "c",
+    "--to",
+    metavar="TARGET",
+    autocompletion=target_names,
+    help="c: C99 sources. onnx: a file for ONNX runtimes. torch: a .pt2 of torch.export. nir: NIR.",
+)
+OUT = typer.Option(
+    None,
+    metavar="PATH",
+    help="A folder and the stem of the files, e.g. build/net. Default: RUN/TARGET/net, or beside a checkpoint.",
+)
+OPTIONS = typer.Option(
+    None, "--option", "-o", metavar="KEY=VALUE", help="An option of the target, e.g. example=false. May be repeated."
+)
+
+
+@examples(
+    "spikecore export runs/digits-001          # C99, into runs/digits-001/c",
+    "spikecore export runs/digits-001 --out firmware/net -o example=false",
+    "spikecore export digits.safetensors --to onnx --out digits.onnx",
+    "spikecore export runs/digits-001 --to c --json",
+)
+def export(
+    run: Path = TRAINED,
+    target: str = TO,
+    out: Optional[Path] = OUT,
+    options: Optional[List[str]] = OPTIONS,
+    as_json: bool = JSON,
+) -> None:
+    """Write a trained network as a program or file that runs without this library.
+
+    The network computes one time step per call; its states pass from call to call. In C it is a header and a source
+    without dependencies, with an example, a Makefile and a page about sizes and operations. The page "Deploying"
+    (docs/deploying.md) says which target when, and which options each has.
+
+    Exits with 1 if the target cannot express a layer; the message names it. Then nothing is written.
+    """
+    if target not in WRITERS:
+        raise ConfigError([f"--to {target}: {unknown('target', target, tuple(WRITERS))}"])
+    given = _options(target, options or [])
+    model = _trained(run)
+    try:
+        done = export_to(model, out or _place(run, target), to=target, **given)  # type: ignore[arg-type]
+    except ExportError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(NOT_VERIFIED) from None
+    if as_json:
+        show_json({"to": done.to, "files": [str(file) for file in done.files], "notes": list(done.notes)})
+    else:
+        print(done)
+
+
+def _trained(run: Path) -> Any:
+    """The model in a run directory or a checkpoint, on the NumPy engine, which every installation has."""
+    if run.is_dir():
+        if not (run / MODEL).exists() and (run / "run.toml").exists():
+            raise FileNotFoundError(f"{run}: holds no {MODEL} yet: run spikecore train {run} --resume first")
+        return load(opened(run).directory / MODEL, engine="numpy")  # type: ignore[operator]
+    if run.suffix == ".toml":
+        raise ConfigError([f"{run}: a run file has no weights yet: spikecore train {run}, then export its directory"])
+    return load(run, engine="numpy")
+
+
+def _place(run: Path, target: str) -> Path:
+    stem = "net" if target == "c" else f"net{ENDINGS[target][0]}"
+    return run / target / stem if run.is_dir() else run.with_name(f"{run.stem}_{target}") / stem
+
+
+def _options(target: str, options: List[str]) -> Dict[str, Any]:
+    """The options of a target by name.
+
+    Raises:
+        ConfigError: one has no value, or the target has no such option.
+    """
+    given = {}
+    for option in options:
+        key, equals, value = (part.strip() for part in option.partition("="))
+        if not equals or not value:
+            raise ConfigError([f"--option {option}: must be key=value, e.g. --option example=false"])
+        given[key] = value_of(f"--option {option}", value)
+    try:
+        checked_options(target, given)
+    except ValueError as error:
+        raise ConfigError([f"--option: {error}"]) from None
+    return given

@@ -1,0 +1,153 @@
+"""``sc.export(model, "net.pt2", to="torch")``: a step with explicit states, by ``torch.export`` or AOTInductor."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from spikecore.api.core.sizes import whole_number
+from spikecore.api.core.words import VARIADIC
+from spikecore.api.training.model import Model
+from spikecore.engines.torch.namespace import words
+from spikecore.export.errors import ExportError
+from spikecore.export.front import Draft
+from spikecore.export.recording import step_graph
+from spikecore.export.step_graph import Node, StepGraph, Value
+from spikecore.export.weight_names import fingerprint, weight_names
+
+WORDS = words("cpu", "float32")
+FACTS = "spikecore.json"  # the file within a .pt2 that says what the states are
+
+
+def files(model: Model, stem: str, *, batch_size: int = 1, aot_inductor: bool = False) -> Draft:
+    """A model as a ``.pt2`` file.
+
+    Args:
+        model: a model with weights.
+        stem: name of the file without its ending.
+        batch_size: samples of a step, >= 1; default 1.
+        aot_inductor: compile the step to machine code for this kind of machine; needs a C++ compiler. Default False: a
+            program, as ``torch.export.load`` reads it.
+    """
+    whole_number("export: batch_size", batch_size, 1)
+    if not hasattr(torch, "export"):
+        raise ExportError(
+            f"torch {torch.__version__} has no torch.export: install torch 2.3 or newer, or export to ONNX"
+        )
+    graph = step_graph(model, batch_size)
+    module = StepModule(graph, weight_names(model, graph.dtype))
+    with torch.no_grad():
+        program = torch.export.export(module, module.at_rest(), strict=False)
+    facts = {state.name: list(graph.shapes[state.after]) for state in graph.states}
+    content = _compiled(program) if aot_inductor else _saved(program, facts)
+    return Draft({f"{stem}.pt2": content}, _notes(graph, aot_inductor))
+
+
+def _saved(program: Any, facts: Dict[str, List[int]]) -> bytes:
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={FACTS: json.dumps({"states": facts})})
+    return file.getvalue()
+
+
+def _compiled(program: Any) -> bytes:
+    """The machine code, in the archive that ``torch._inductor.aoti_load_package`` reads."""
+    compilers = [name for name in (os.environ.get("CXX"), "g++", "clang++", "cl") if name]
+    package = getattr(torch._inductor, "aoti_compile_and_package", None)
+    if package is None:
+        raise ExportError(
+            f"torch {torch.__version__} cannot pack what AOTInductor compiles: install torch 2.6 or newer"
+        )
+    if not any(shutil.which(name) for name in compilers):
+        raise ExportError("aot_inductor=True needs a C++ compiler, and there is no g++ or clang++: install one")
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(package(program, package_path=os.path.join(folder, "net.pt2"))).read_bytes()
+
+
+def _notes(graph: StepGraph, compiled: bool) -> Tuple[str, ...]:
+    load = "torch._inductor.aoti_load_package(path)" if compiled else "torch.export.load(path).module()"
+    names = ", ".join(f"{state.name} {list(graph.shapes[state.after])}" for state in graph.states) or "none"
+    shape = list(graph.shapes[graph.x])
+    return (f"step = {load}; y, states = step(x, states); float32, x {shape}", f"states, a dict by name: {names}")
+
+
+class StepModule(nn.Module):
+    """One time step as a module: ``y, states = step(x, states)``, where ``states`` is a dict of tensors by name.
+
+    Args:
+        graph: the step.
+        names: names of weights by their ``fingerprint``; other constants are named after the layer that uses them.
+    """
+
+    def __init__(self, graph: StepGraph, names: Mapping[Any, str]) -> None:
+        super().__init__()
+        self.graph, self.weights = graph, nn.Module()
+        kept: Dict[Any, str] = {}
+        self.arguments: List[List[Any]] = []  # of each word: an array among them is the name of a buffer
+        for node in graph.nodes:
+            for array in (a for a in node.arguments if isinstance(a, np.ndarray)):
+                key = fingerprint(array)
+                if key not in kept:
+                    kept[key] = self._keep(names.get(key, f"{node.layer}.{node.word}_constant"), array)
+            arguments = (_Buffer(kept[fingerprint(a)]) if isinstance(a, np.ndarray) else a for a in node.arguments)
+            self.arguments.append(list(arguments))
+
+    def _keep(self, name: str, array: np.ndarray) -> str:
+        """Keep an array as a buffer with a dotted name; returns the name that it got."""
+        *path, last = filter(None, name.split("."))
+        module = self.weights
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        taken = [known for known in module._buffers if known.startswith(last)]
+        last = f"{last}_{len(taken) + 1}" if taken else last
+        module.register_buffer(last, torch.tensor(array))
+        return ".".join((*path, last))
+
+    def at_rest(self) -> Tuple[torch.Tensor, Dict[str, torch.Tensor]]:
+        """An input of zeros and the states at rest."""
+        graph, like = self.graph, getattr(torch, self.graph.dtype)
+        rest = {
+            state.name: torch.tensor(np.broadcast_to(state.rest, graph.shapes[state.after]), dtype=like)
+            for state in graph.states
+        }
+        return torch.zeros(graph.shapes[graph.x], dtype=like), rest
+
+    def forward(self, x: torch.Tensor, states: Dict[str, torch.Tensor]) -> Tuple[torch.Tensor, Dict[str, torch.Tensor]]:
+        """The output of a step, and the states after it."""
+        graph = self.graph
+        values = {graph.x: x.detach()}  # a spike has no derivative here, and none is better than a wrong one
+        values.update((state.before, states[state.name].detach()) for state in graph.states)
+        for node, arguments in zip(graph.nodes, self.arguments):
+            given = [self._given(values, a) for a in arguments]
+            values[node.out] = _said(node, given).to(getattr(torch, graph.dtypes[node.out]))
+        return values[graph.output], {state.name: values[state.after] for state in graph.states}
+
+    def _given(self, values: Mapping[Value, Any], argument: Any) -> Any:
+        if type(argument) is _Buffer:
+            return self.weights.get_buffer(argument.name)
+        return values[argument] if type(argument) is Value else argument
+
+
+class _Buffer(NamedTuple):
+    name: str
+
+
+def _said(node: Node, given: List[Any]) -> Any:
+    """What a word gives."""
+    if node.word == "constant":
+        return given[0].clone()
+    if node.word == "spike":
+        return given[0] > 0
+    if node.word in VARIADIC:
+        return getattr(WORDS, node.word)(given, **node.options)
+    return getattr(WORDS, node.word)(*given, **node.options)

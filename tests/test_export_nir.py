@@ -1,0 +1,73 @@
+"""NIR by ``sc.export``: the graph of ``export_to_nir`` as a file, its losses as notes."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("nir", reason="nir is not installed (extra 'nir', Python >= 3.9)")
+
+import numpy as np  # noqa: E402
+
+import spikecore as sc  # noqa: E402
+from spikecore.nir import NirLoss, model_from_nir  # noqa: E402
+
+EXACT = {"reset_mechanism": "zero", "reset_delay": False}
+
+
+def model_of(*layers):
+    return sc.Model(sc.Sequential(*layers), "numpy", input_shape=(4,), seed=0)
+
+
+def test_a_file_gives_what_the_network_gives(tmp_path):
+    model = model_of(
+        sc.Linear(4, 8), sc.Leaky(beta=0.9, **EXACT), sc.Linear(8, 3), sc.Synaptic(alpha=0.7, beta=0.8, **EXACT)
+    )
+    exported = sc.export(model, tmp_path / "net.nir", to="nir", dt=1e-3)
+    assert [file.name for file in exported.files] == ["net.nir"]
+    assert exported.notes == ("NIR, a step is 0.001; 6 nodes",)
+    x = np.random.default_rng(0).random((40, 2, 4), dtype="float32")
+    np.testing.assert_array_equal(model_from_nir(exported.files[0], engine="numpy")(x).spikes, model(x).spikes)
+
+
+def test_losses_are_notes_and_warnings(tmp_path):
+    model = model_of(sc.Linear(4, 8), sc.Leaky(beta=0.9))
+    with pytest.warns(NirLoss, match="subtract"):
+        exported = sc.export(model, tmp_path / "net", to="nir")
+    assert exported.notes[1].startswith("not in the file: ")
+    assert "subtract" in exported.notes[1]
+
+
+def test_what_nir_lacks_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(sc.ExportError, match="ALIF"):
+        sc.export(model_of(sc.Linear(4, 8), sc.ALIF()), tmp_path / "out" / "net", to="nir")
+    with pytest.raises(sc.ExportError, match="no weights yet"):
+        sc.export(sc.Model(sc.Sequential(sc.Flatten(), sc.Leaky())), tmp_path / "out" / "net", to="nir")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quantised_network_is_written_with_its_rounded_weights(tmp_path):
+    layers = (
+        sc.Linear(4, 8),
+        sc.Leaky(beta=0.9, **EXACT),
+        sc.Linear(8, 3),
+        sc.RLeaky(beta=0.8, linear_features=3, **EXACT),
+    )
+    model = sc.quantize(model_of(*layers), weights=4)
+    exported = sc.export(model, tmp_path / "net", to="nir")
+    again = model_from_nir(exported.files[0], engine="numpy")
+    x = np.random.default_rng(0).random((40, 2, 4), dtype="float32") * 2
+    spikes = model(x).spikes
+    np.testing.assert_array_equal(again(x).spikes, spikes)
+    assert (model_of(*layers)(x).spikes != spikes).any()
+    grid = again.params()["0.weight"] / np.abs(again.params()["0.weight"][again.params()["0.weight"] != 0]).min()
+    np.testing.assert_array_equal(grid, np.round(grid))
+
+
+def test_quantised_inputs_and_neurons_are_refused(tmp_path):
+    for options, message in (
+        ({"inputs": sc.FixedPoint(8, 4)}, "without inputs="),
+        ({"parameters": 8}, "QuantizedNeuron"),
+    ):
+        quantised = sc.quantize(model_of(sc.Linear(4, 8), sc.Leaky(beta=0.9, **EXACT)), **options)
+        with pytest.raises(sc.ExportError, match=message):
+            sc.export(quantised, tmp_path / "net", to="nir")

@@ -1,0 +1,126 @@
+"""Steps as programs of torch.export, and compiled by AOTInductor."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+if not hasattr(torch, "export"):
+    pytest.skip("this torch has no torch.export", allow_module_level=True)
+
+import numpy as np  # noqa: E402
+
+import spikecore as sc  # noqa: E402
+from spikecore.api.core.tree import flatten  # noqa: E402
+from spikecore.export.recording import step_graph  # noqa: E402
+from spikecore.export.torch_writer import StepModule  # noqa: E402
+from spikecore.export.weight_names import weight_names  # noqa: E402
+from tests.conformance import cases  # noqa: E402
+
+STEPS, BATCH = 6, 2
+CASES = [*cases.NEURONS, *cases.VARIANTS, *cases.LAYERS, *cases.NETWORKS]
+WHOLE = "PSN", "MaskedPSN-partly", "BatchNormTT", "TemporalEffectiveBatchNorm"
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+
+
+def model_of(case):
+    return sc.Model(case.layer, sc.get_engine("numpy", fused=False), input_shape=case.shape)
+
+
+def inputs(shape):
+    return np.random.default_rng(1).random((STEPS, BATCH, *shape), dtype="float32") * 2
+
+
+def check(model, x, step, states):
+    """Compare steps with a run of the network."""
+    expected, outputs = model(x), []
+    for row in torch.from_numpy(x):
+        y, states = step(row, states)
+        outputs.append(y.numpy())
+    found = np.stack(outputs)
+    np.testing.assert_allclose(found, np.broadcast_to(expected.spikes, found.shape), **CLOSE)
+    assert set(states) == set(flatten(expected.state))
+    for name, state in flatten(expected.state).items():
+        np.testing.assert_allclose(states[name].numpy(), state, **CLOSE)
+
+
+QUICK = {case.name for case in [*cases.LAYERS, *cases.NETWORKS]}  # all words
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=() if case.name in QUICK else pytest.mark.slow)
+        for case in CASES
+        if not case.name.startswith(WHOLE)
+    ],
+    ids=repr,
+)
+def test_a_step_gives_what_the_network_gives(case):
+    model = model_of(case)
+    graph = step_graph(model, BATCH)
+    module = StepModule(graph, weight_names(model, graph.dtype))
+    check(model, inputs(case.shape), module, module.at_rest()[1])
+
+
+SOME = "Leaky-channels", "SConv2dLSTM", "convolutional", "Identity"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in SOME], ids=repr)
+def test_a_file_gives_what_the_network_gives(case, tmp_path):
+    model = model_of(case)
+    (file,) = sc.export(model, tmp_path / "net.pt2", to="torch", batch_size=BATCH).files
+    facts = {"spikecore.json": ""}
+    program = torch.export.load(file, extra_files=facts)
+    x, states = program.example_inputs[0]
+    check(model, inputs(case.shape), program.module(), states)
+    assert json.loads(facts["spikecore.json"])["states"] == {name: list(s.shape) for name, s in states.items()}
+    assert set(program.state_dict) >= {f"weights.{n}" for n in model.params() if n.endswith("0.weight")}
+
+
+def digits():
+    """The network that the documentation exports, with weights of chance."""
+    net = sc.Sequential(sc.Linear(64, 20), sc.Leaky(beta=0.9), sc.Linear(20, 10), sc.Synaptic(alpha=0.5, beta=0.8))
+    return sc.Model(net, "numpy", input_shape=(64,), seed=0)
+
+
+def test_a_program_refuses_gradients():
+    model = digits()
+    module = StepModule(step_graph(model), weight_names(model, "float32"))
+    x, states = module.at_rest()
+    y, _ = torch.export.export(module, (x, states)).module()(x.requires_grad_(), states)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        y.sum().backward()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own
+def test_machine_code_gives_what_the_network_gives(tmp_path):
+    model = digits()
+    exported = sc.export(model, tmp_path / "net.pt2", to="torch", batch_size=BATCH, aot_inductor=True)
+    step = torch._inductor.aoti_load_package(str(exported.files[0]))
+    states = StepModule(step_graph(model, BATCH), {}).at_rest()[1]
+    check(model, inputs((64,)), step, states)
+
+
+def test_machine_code_needs_a_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(sc.ExportError, match="needs a C\\+\\+ compiler"):
+        sc.export(digits(), tmp_path / "out" / "net.pt2", to="torch", aot_inductor=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_are_checked(tmp_path):
+    with pytest.raises(ValueError, match="batch_size=0 must be"):
+        sc.export(digits(), tmp_path / "net.pt2", to="torch", batch_size=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_report_says_how_to_call_it(tmp_path):
+    exported = sc.export(digits(), tmp_path / "net", to="torch")
+    assert [file.name for file in exported.files] == ["net.pt2"]
+    assert "y, states = step(x, states)" in str(exported)
+    assert "1.mem [1, 20], 3.syn [1, 10], 3.mem [1, 10]" in str(exported)

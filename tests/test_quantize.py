@@ -1,0 +1,370 @@
+"""Quantisation: laws of the grids, networks that are quantised before and after training, and what they cost."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.core.layer import Key
+from spikecore.api.functional.quantisers import power_of_two
+from spikecore.api.training.calibration import Range, fixed_point, least_error
+from spikecore.datasets import Loader, digits
+
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed (extra 'test')")
+given, st = hypothesis.given, hypothesis.strategies
+
+ENGINE = sc.get_engine("numpy", dtype="float64")
+STEPS = 10
+FLOATS = st.floats(-300.0, 300.0, allow_nan=False)
+GRIDS = st.one_of(
+    st.builds(sc.FixedPoint, st.integers(2, 16), st.integers(-4, 12), st.booleans()),
+    st.builds(sc.ScaledInteger, st.integers(2, 10), st.just("tensor"), st.just("max"), st.booleans(), st.booleans()),
+)
+
+
+def data(shape=(20,), samples=8):
+    return np.random.default_rng(0).random((samples, *shape), dtype="float32") * 2.0
+
+
+def everything():
+    """Layers and neurons of each kind that is quantised, with names inside of names."""
+    return sc.Sequential(
+        sc.Linear(20, 12),
+        sc.RLeaky(beta=sc.learn(0.9), linear_features=12),
+        sc.Residual(sc.Linear(12, 12, bias=False)),
+        sc.Refractory(sc.Synaptic(alpha=0.5, beta=0.8, threshold=0.5)),
+        sc.Linear(12, 9),
+        sc.BatchNorm1d(9),
+        sc.Recurrent(sc.ALIF(threshold=0.3), sc.OneToOne()),
+        sc.Linear(9, 6),
+        sc.LI(parallel=True),
+    )
+
+
+def full(model, **options):
+    return sc.quantize(model, states=16, parameters=8, inputs=8, x=data(), num_steps=STEPS, **options)
+
+
+# ---- grids ---------------------------------------------------------------------------------------------------------
+
+
+@given(GRIDS, st.lists(FLOATS, min_size=1, max_size=5))
+def test_values_lie_on_the_grid_and_stay_there(grid, values):
+    x = np.array(values)
+    q, scale = grid.quantised(ENGINE, x), np.asarray(grid.scale_of(ENGINE, x))
+    whole, (lowest, highest) = q / scale, grid.limits
+    assert (whole == np.round(whole)).all() or not getattr(grid, "power_of_two", True)
+    assert (np.abs(whole - np.round(whole)) < 1e-9).all()
+    assert (np.round(whole) >= lowest).all()
+    assert (np.round(whole) <= highest).all()
+    inside = (x / scale >= lowest - 0.5) & (x / scale <= highest + 0.5)
+    assert (np.abs(q - x)[inside] <= np.broadcast_to(0.5 * scale, x.shape)[inside] * (1 + 1e-9)).all()
+    if isinstance(grid, sc.FixedPoint):
+        assert (grid.quantised(ENGINE, q) == q).all()
+        assert (grid(x.astype("float32")) == q.astype("float32")).all() or grid.bits > 12
+        assert q.min() >= grid.span[0]
+        assert q.max() <= grid.span[1]
+
+
+def test_halves_are_rounded_up():
+    assert sc.FixedPoint(8, 1)(np.array([0.25, -0.25, 0.75, -0.75])).tolist() == [0.5, 0.0, 1.0, -0.5]
+
+
+@given(GRIDS, FLOATS)
+def test_constants_are_rounded_as_arrays(grid, value):
+    assert grid.number(value) == float(grid.quantised(ENGINE, np.array(value)))
+
+
+@given(st.floats(2.0**-38, 2.0**22))
+def test_the_next_power_of_two(value):
+    found = float(power_of_two(ENGINE.xp, np.array(value)))
+    assert found == 2.0 ** math.ceil(math.log2(value)) or abs(math.log2(value) - round(math.log2(value))) < 1e-12
+    assert found / 2.0 < value <= found
+
+
+@pytest.mark.parametrize("value", [0.25, 1.0, 8.0, 2.0**-30])
+def test_a_power_of_two_is_its_own(value):
+    assert float(power_of_two(ENGINE.xp, np.array(value))) == value
+
+
+def test_a_weight_of_zeros_and_numbers_that_overflow():
+    for grid in (sc.ScaledInteger(8), sc.ScaledInteger(4, power_of_two=False), sc.FixedPoint(8, 4)):
+        assert (grid.quantised(ENGINE, np.zeros((3, 2))) == 0.0).all()
+    assert sc.FixedPoint(8, 4)(np.array([np.inf, -np.inf, 1e30])).tolist() == [127 / 16, -8.0, 127 / 16]
+
+
+def test_gradients_stop_at_the_bounds():
+    grid, x = sc.FixedPoint(4, 2), np.array([-3.0, -2.0, 0.3, 1.7, 2.0, 5.0])
+    _, _, slope = ENGINE.value_and_grad(lambda x: (ENGINE.xp.sum(grid.apply(ENGINE, x)), ()), x)
+    assert slope.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_the_scale_learns_by_its_rule():
+    """Esser et al.: rounded minus exact inside the range, the bound outside, times 1 / sqrt(n N)."""
+    grid, x, scale = sc.ScaledInteger(3, scale="learned", power_of_two=False), np.array([0.3, -0.6, 5.0, -5.0]), 0.5
+
+    def total(s):
+        return ENGINE.xp.sum(grid.quantised(ENGINE, x, learned=s) * np.array([1.0, 2.0, 3.0, 4.0])), ()
+
+    _, _, slope = ENGINE.value_and_grad(total, np.array(scale))
+    by_entry = np.array([1 - 0.6, -1 + 1.2, 3.0, -3.0])
+    assert slope == pytest.approx((by_entry * [1.0, 2.0, 3.0, 4.0]).sum() / math.sqrt(3 * 4))
+
+
+def test_ternary_weights_have_three_values():
+    layer = sc.Quantized(sc.Linear(20, 10), sc.ScaledInteger(2))
+    model = sc.Model(sc.Sequential(layer, sc.Leaky()))
+    assert set(np.unique(sc.integers(model).arrays["0.weight"].integers)) == {-1, 0, 1}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: sc.FixedPoint(1), r"FixedPoint: bits=1 must be an int in \[2, 24\]"),
+        (lambda: sc.FixedPoint(8, 40), "fraction=40"),
+        (lambda: sc.ScaledInteger(8, "row"), "unknown per 'row'"),
+        (lambda: sc.ScaledInteger(8, scale="largest"), "unknown scale 'largest'"),
+        (lambda: sc.ScaledInteger(8, scale=0.3), "scale=0.3 is no power of two; pass power_of_two=False"),
+        (lambda: sc.ScaledInteger(8, scale=(0.5, 0.5)), "they need per='channel'"),
+        (lambda: sc.Quantized(sc.Leaky()), "layer=Leaky"),
+        (lambda: sc.Quantized(sc.Linear(2, 2, bias=False), bias_quant=sc.ScaledInteger()), "needs a layer with bias"),
+        (lambda: sc.Quantized(sc.Linear(2, 2), bias_quant=sc.ScaledInteger(8, "channel")), "per='tensor'"),
+        (lambda: sc.Quantized(sc.Flatten()).init(Key((0,)), (2,)), "Flatten has no weights"),
+        (lambda: sc.QuantizedNeuron(sc.RLeaky(linear_features=2)), r"the Recurrent\(neuron, connection\)"),
+        (lambda: sc.QuantizedNeuron(sc.Recurrent(sc.Leaky(), sc.OneToOne())), "the neuron inside"),
+        (lambda: sc.QuantizedNeuron(sc.Leaky(), sc.ScaledInteger(scale="learned")), "not learned"),
+        (lambda: sc.QuantizedNeuron(sc.LI(parallel=True), sc.ScaledInteger()), "parallel=True has no effect"),
+        (
+            lambda: sc.QuantizedNeuron(sc.Leaky(state_quant=sc.FixedPoint()), state_quant=sc.FixedPoint()),
+            "a state_quant already",
+        ),
+        (lambda: sc.Leaky(state_quant=sc.ScaledInteger()), "no sc.FixedPoint"),
+        (lambda: sc.quantize(sc.Linear(2, 2), states=16), "states=16: ranges are measured on data"),
+        (lambda: sc.quantize(sc.Linear(2, 2), x=data()), "x has no effect"),
+        (lambda: sc.quantize(sc.Linear(2, 2), num_steps=3), "num_steps and encoder need x"),
+        (lambda: sc.quantize(sc.Linear(2, 2), scale="mse"), "needs a Model with weights"),
+        (lambda: sc.quantize(sc.Linear(2, 2), skip=["7"]), "unknown layer '7'"),
+        (lambda: sc.quantize(sc.Linear(2, 2), weights=1), "weights=1 must be an int in"),
+        (lambda: sc.quantize("net"), "neither a Model nor a network"),
+        (lambda: sc.quantize(sc.RLeaky(linear_features=3, reset_mechanism="zero"), parameters=8), "also clears"),
+        (lambda: sc.integers(sc.Model(sc.Linear(2, 2))), "nothing in the model is quantised"),
+        (lambda: sc.quantization_report(sc.Model(sc.Linear(2, 2)), num_steps=3), "need x"),
+    ],
+)
+def test_refusals(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+# ---- networks ------------------------------------------------------------------------------------------------------
+
+
+def test_all_names_stay_and_weights_load():
+    model = sc.Model(everything(), seed=1)
+    small = full(model)
+    assert set(small.params()) == set(model.params())
+    for name, value in model.params().items():
+        assert (small.params()[name] == value).all()
+    anew = sc.Model(small.network, seed=5)
+    anew.load_state(model.state())
+    x = data()
+    assert (anew(x, num_steps=STEPS).spikes == small(x, num_steps=STEPS).spikes).all()
+    assert full(small).network == small.network, "what is quantised stays as it is"
+
+
+def check_engines(tmp_path, network, **options):
+    model = sc.Model(network, seed=1)
+    small = full(sc.fold_batch_norm(model), **options)
+    small.save(tmp_path / "small.safetensors")
+    again = sc.load(tmp_path / "small.safetensors", engine="numpy")
+    assert again.network == small.network
+    assert again.params().keys() == small.params().keys()
+    pytest.importorskip("torch", reason="torch is not installed")
+    report = sc.verify(small.to_engine("torch"), data(), [0, 1, 2, 3, 4, 5, 0, 1], num_steps=3)
+    assert report.worst < 1e-11
+    assert report.worst_difference < 1e-6
+
+
+def test_engines_agree_and_files_keep_it(tmp_path):
+    net = sc.Sequential(sc.Linear(20, 6, bias=False), sc.Leaky(threshold=0.3, beta=sc.learn(0.8)), sc.Linear(6, 6))
+    check_engines(tmp_path, net, weights=4, per="channel", scale="learned")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"weights": 4, "per": "channel", "scale": "learned"}, {"scale": "mse"}])
+def test_so_they_do_with_every_kind_of_layer(tmp_path, options):
+    check_engines(tmp_path, everything(), **options)
+
+
+def test_every_value_of_a_network_is_an_integer_times_a_power_of_two():
+    """What a program in integers relies on: the states are on their grids, the output is a sum of products."""
+    model = sc.Model(sc.Sequential(sc.Linear(20, 12), sc.Leaky(threshold=0.3), sc.Linear(12, 6), sc.LI()), seed=1)
+    small = full(model).to_engine("numpy", dtype="float64")
+    out, found = small(data(), num_steps=STEPS, record=True), sc.integers(small)
+    for name, grid in found.states.items():
+        layer, _, state = name.rpartition(".")
+        whole = out.states[layer][state] * 2.0**grid.fraction
+        assert (whole == np.round(whole)).all()
+        assert np.abs(whole).max() > 1
+    assert (out.spikes * 2.0**40 == np.round(out.spikes * 2.0**40)).all()
+
+
+def test_the_integers_are_the_weights():
+    model = sc.Model(everything(), seed=1)
+    for scale in ("max", "mse", "learned"):
+        for per in ("tensor", "channel"):
+            small = full(model, scale=scale, per=per)
+            found = sc.integers(small)
+            arrays = {name: one.integers * one.scale for name, one in found.arrays.items()}
+            layer = small.network.layers[0]
+            own = {n.partition(".")[2]: v for n, v in small.params().items() if n.startswith("0.")}
+            prepared = layer.prepare(small.engine, sc.Params(own))
+            np.testing.assert_array_equal(arrays["0.weight"].astype("float32"), prepared.weight)
+            assert all(np.log2(one.scale).max() % 1 == 0 for one in found.arrays.values())
+            assert found.arrays["0.weight"].integers.dtype == np.int64
+            assert np.abs(found.arrays["1.connection.weight"].integers).max() <= 127
+            assert arrays["1.neuron.beta"] == 115 / 128
+    assert set(found.inputs) == {"0"}
+    assert {"3.neuron.syn", "3.neuron.mem", "8.mem"} <= set(found.states)
+
+
+def test_the_report_lists_everything():
+    model = sc.Model(everything(), seed=1)
+    report = sc.quantization_report(full(model), data(), num_steps=STEPS)
+    rows = {row.name: row for row in report.rows}
+    assert {"0.weight", "0.bias", "0 input", "1.neuron.beta", "1.connection.weight", "2.body.weight"} <= set(rows)
+    weight = model.params()["0.weight"]
+    assert rows["0.weight"].high == pytest.approx(weight.max())
+    assert rows["0.weight"].step == 2.0**-9
+    assert 0 < rows["0.weight"].error < 0.01
+    assert rows["0.weight"].saturated == 0.0
+    assert report.full_precision == ("5 (BatchNorm1d): 5.weight, 5.bias",)
+    assert "int16 / 2^" in str(report)
+    assert "full precision: 5 (BatchNorm1d)" in str(report)
+    tight = sc.quantize(model, states=sc.FixedPoint(4, 3))
+    mem = {row.name: row for row in sc.quantization_report(tight, data(), num_steps=STEPS).rows}["1.neuron.mem"]
+    assert mem.low == -1.0
+    assert mem.saturated > 0.05
+
+
+def test_a_network_without_weights_is_quantised_and_trained():
+    net = sc.quantize(sc.Sequential(sc.Linear(20, 8), sc.Leaky()), 4, None, sc.FixedPoint(12, 8), 6, scale="learned")
+    assert net.layers[0].weight_quant.scale == "learned"
+    assert net.layers[0].bias_quant is None
+    model = sc.Model(net)
+    before = model.params()
+    model.fit(data(), np.arange(8), epochs=1, num_steps=4, progress=False)
+    assert all((model.params()[name] != value).any() for name, value in before.items() if name != "0.bias")
+    assert sc.quantize(net, skip=["0"]) == net
+
+
+def test_skipped_layers_and_full_precision():
+    model = sc.Model(everything(), seed=1)
+    small = sc.quantize(model, skip=["0", "1"])
+    assert small.network.layers[:2] == model.network.layers[:2]
+    assert isinstance(small.network.layers[4], sc.Quantized)
+    assert small.network.layers[5] == model.network.layers[5]
+    assert sc.quantize(model, None).network.layers[0] == model.network.layers[0]
+
+
+def test_scales_of_least_error_are_better():
+    weight = np.random.default_rng(0).standard_normal((40, 30)) ** 3
+    for power in (True, False):
+        for per in ("tensor", "channel"):
+            widest = sc.ScaledInteger(4, per, power_of_two=power)
+            best = sc.ScaledInteger(4, per, least_error(widest, weight, 0), power_of_two=power)
+            errors = [((grid.quantised(ENGINE, weight) - weight) ** 2).sum() for grid in (widest, best)]
+            assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize(("low", "high", "bits"), [(-1.0, 3.0, 8), (0.0, 1.0, 8), (-200.0, 4.0, 16), (0.0, 0.0, 8)])
+def test_the_finest_fixed_point_that_holds_a_range(low, high, bits):
+    grid = fixed_point(bits, Range(low, high, False))
+    assert grid.signed == (low < 0)
+    assert grid.span[0] <= low
+    assert high <= grid.span[1]
+    finer = sc.FixedPoint(bits, min(32, grid.fraction + 1), grid.signed)
+    assert finer.span[1] < max(-low, high) or high == low == 0.0
+
+
+def test_few_bits_of_a_state_go_to_the_threshold():
+    """Membranes far below zero saturate; those of a readout, whose values count, do not."""
+    net = sc.Sequential(sc.Linear(20, 8), sc.Leaky(beta=0.99, threshold=0.5), sc.Linear(8, 4), sc.LI(beta=0.99))
+    model = sc.Model(net, seed=0)
+    small = sc.quantize(model, states=6, x=30.0 * data(), num_steps=40)
+    leaky, readout = small.network.layers[1].state_quant, small.network.layers[3].state_quant
+    assert leaky == sc.FixedPoint(6, 5)
+    seen = model(30.0 * data(), num_steps=40, record=True).states
+    assert np.abs(seen["3"].mem).max() <= readout.span[1] < 4.0 * np.abs(seen["3"].mem).max()
+    assert np.abs(seen["1"].mem).max() > leaky.span[1]
+
+
+# ---- batch norms ---------------------------------------------------------------------------------------------------
+
+
+def normalised():
+    body = sc.Sequential(sc.Conv2d(6, 6, 3, padding=1, groups=3), sc.BatchNorm2d(6))
+    return sc.Sequential(
+        sc.Conv2d(1, 4, 3, bias=False), sc.BatchNorm2d(4), sc.Leaky(threshold=0.1),
+        sc.ConvTranspose2d(4, 6, 3, groups=2), sc.ThresholdDependentBatchNorm2d(6), sc.LI(),
+        sc.Residual(body, sc.Sequential(sc.Conv2d(6, 6, 1), sc.BatchNorm2d(6, affine=False))),
+        sc.BatchNorm2d(6), sc.Flatten(), sc.Linear(96, 5), sc.BatchNorm1d(5), sc.BatchNorm1d(5), sc.LI(),
+    )  # fmt: skip
+
+
+def test_folded_batch_norms_compute_the_same():
+    model = sc.Model(normalised(), "numpy", input_shape=(1, 4, 4), dtype="float64")
+    x, y = data((1, 4, 4), 12), np.arange(12) % 5
+    model.fit(x, y, epochs=3, num_steps=3, optimizer=sc.Adam(lr=0.1), loss=sc.functional.ce_membrane_loss(),
+              progress=False)  # fmt: skip
+    folded = sc.fold_batch_norm(model)
+    assert [name for name, _ in folded.network.children()] == [name for name, _ in model.network.children()]
+    kinds = [type(layer) for layer in folded.network.layers]
+    assert kinds.count(sc.Identity) == 4
+    assert kinds[7] is sc.BatchNorm2d, "it follows no connection"
+    assert folded.network.layers[6].body.layers[1] == sc.Identity()
+    found, expected = (one(x, num_steps=4).spikes for one in (folded, model))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    assert np.abs(expected).max() > 0.1
+    assert folded.epochs_done == 3
+    with pytest.raises(RuntimeError, match="no weights yet"):
+        sc.fold_batch_norm(sc.Model(sc.Sequential(sc.Flatten(), sc.LI())))
+
+
+# ---- accuracy ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained():
+    train, test = digits()
+    net = sc.Sequential(sc.Linear(64, 40), sc.Leaky(beta=0.9), sc.Linear(40, 10), sc.Leaky(beta=0.9))
+    model = sc.Model(net, seed=0)
+    model.fit(
+        Loader(train, batch_size=128, seed=0), optimizer=sc.Adam(lr=5e-3), epochs=20, num_steps=15, progress=False
+    )
+    return model, train, test
+
+
+def accuracy(model, test):
+    return model.evaluate(Loader(test, batch_size=450), num_steps=15)["accuracy"]
+
+
+@pytest.mark.slow
+def test_eight_bits_after_training_cost_half_a_point(trained):
+    model, train, test = trained
+    small = sc.quantize(model, states=16, parameters=8, inputs=8, x=train.inputs[:256], num_steps=15)
+    assert accuracy(model, test) > 0.9
+    assert accuracy(small, test) >= accuracy(model, test) - 0.005
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bits", "points"), [(4, 0.02), (2, 0.04)])
+def test_training_in_few_bits(trained, bits, points):
+    model, train, test = trained
+    options = {"states": 16, "parameters": 8, "inputs": 8, "x": train.inputs[:256], "num_steps": 15}
+    small = sc.quantize(model, bits, scale="learned", **options)
+    small.fit(Loader(train, batch_size=128, seed=1), optimizer=sc.Adam(lr=2e-3), epochs=5, num_steps=15, progress=False)
+    assert accuracy(small, test) >= accuracy(model, test) - points
