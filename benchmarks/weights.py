@@ -1,6 +1,6 @@
 """The recipes of the trained networks that come with the library (``zoo.pretrained``).
 
-python -m benchmarks.weights digits mnist_sample
+python -m benchmarks.weights digits mnist_sample mnist_events
 python -m benchmarks.weights fashion_mnist --data FOLDER    the folder with the four files of FashionMNIST
 
 A recipe trains on training data alone: settings were chosen on validation data, the last sixth of them, then all of
@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import platform
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
 import spikecore as sc
 from spikecore import datasets, functional, surrogate, zoo
+from spikecore.datasets.transforms import Compose, Downsample, ToFrames
 from spikecore.zoo.pretrained import WEIGHTS
 
 Arrays = Tuple[np.ndarray, np.ndarray]
@@ -38,6 +39,12 @@ class Recipe:
     lr: float
     epochs: int
     batch_size: int = 128
+    sequences: bool = False  # whether samples are sequences (time, *shape)
+
+    @property
+    def over_time(self) -> Dict[str, Any]:
+        """How samples become sequences, for ``fit``, ``evaluate`` and ``verify``."""
+        return {"time_axis": 1} if self.sequences else {"num_steps": self.steps}
 
     def fit(self, model: sc.Model, x: np.ndarray, y: np.ndarray) -> None:
         """Train on these samples."""
@@ -49,7 +56,7 @@ class Recipe:
             epochs=self.epochs,
             batch_size=self.batch_size,
             schedule=sc.schedule.cosine(),
-            num_steps=self.steps,
+            **self.over_time,
         )
 
     def text(self) -> str:
@@ -66,6 +73,20 @@ def arrays(train: Any, test: Any) -> Tuple[Arrays, Arrays]:
     return first, second
 
 
+def recorded() -> Tuple[Arrays, Arrays]:
+    """The sample of MNIST before a simulated event camera, as frames (samples, time, 2 * 17 * 17) of zeros and ones."""
+    frames = Compose(Downsample(2), ToFrames(steps=FRAMES, binary=True))
+
+    def part(images: Any) -> Arrays:
+        recordings = datasets.saccades(images.inputs, images.targets, threshold=THRESHOLD, name="MNIST")
+        made = np.stack([frames(recordings[i][0]).reshape(FRAMES, -1) for i in range(len(recordings))])
+        return made, np.asarray(images.targets[:])
+
+    train, test = datasets.mnist_sample(image=True)
+    return part(train), part(test)
+
+
+FRAMES, THRESHOLD = 8, 0.5  # with this threshold a recording has about as many events as one of N-MNIST
 IMAGES = "28 x 28 images as (1, 28, 28), grey values 0 to 1"
 SMOOTH = sc.Leaky(beta=0.9, surrogate=surrogate.atan())
 RECIPES = {
@@ -94,6 +115,19 @@ RECIPES = {
         lr=5e-3,
         epochs=10,
     ),
+    "mnist_events": Recipe(
+        architecture="zoo.dense_snn(578, 64)",
+        network=lambda: zoo.dense_snn(578, 64),
+        data="simulated recordings of 5000 of MNIST's training images, of which 1000 test",
+        inputs="frames of N-MNIST's size, by Downsample(2) and ToFrames(steps=8, binary=True), as (578,), 0 or 1",
+        licence="CC BY-SA 3.0 (Y. LeCun, C. Cortes, The MNIST database of handwritten digits)",
+        arrays=lambda _: recorded(),
+        shape=(578,),
+        steps=FRAMES,
+        lr=5e-3,
+        epochs=12,
+        sequences=True,
+    ),
     "fashion_mnist": Recipe(
         architecture="zoo.conv_snn(neuron=sc.Leaky(beta=0.9, surrogate=sc.surrogate.atan()))",
         network=lambda: zoo.conv_snn(neuron=SMOOTH),
@@ -118,7 +152,7 @@ def trained(name: str, folder: Optional[str], validate: bool) -> sc.Model:
         (x, y), (x_test, y_test) = (x[:cut], y[:cut]), (x[cut:], y[cut:])
     model = sc.Model(recipe.network(), engine="torch", seed=0, input_shape=recipe.shape)
     recipe.fit(model, x, y)
-    result = model.evaluate(x_test, y_test, batch_size=200, num_steps=recipe.steps)
+    result = model.evaluate(x_test, y_test, batch_size=200, **recipe.over_time)
     print(f"{name}: {'validation' if validate else 'test'} accuracy {result['accuracy']:.4f}")
     plain = sc.Model(model.network, engine="numpy", seed=0, input_shape=recipe.shape)  # weights alone, no moments
     plain.load_state({**plain.state(), **{part: model.state()[part] for part in ("params", "buffers")}})
@@ -134,9 +168,10 @@ def trained(name: str, folder: Optional[str], validate: bool) -> sc.Model:
         "accuracy": result["accuracy"],
         "test_samples": len(y_test),
         "parameters": int(sum(each.size for each in plain.params().values())),
-        "verified": str(sc.verify(plain, x_test[few], y_test[few], functional.ce_count_loss(), num_steps=recipe.steps)),
+        "verified": str(sc.verify(plain, x_test[few], y_test[few], functional.ce_count_loss(), **recipe.over_time)),
         "made_by": f"python -m benchmarks.weights {name}, Python {platform.python_version()}",
     }
+    print(plain.notes["verified"])
     plain.history, plain.epochs_done = model.history, model.epochs_done
     return plain
 

@@ -71,12 +71,18 @@ def in_c(models, folder, compiler=None, *options):
     """
     for name, model in models.items():
         sc.export(model, folder / name, example=False)
-    library = folder / f"all_{compiler}.so"
-    sources = [folder / f"{name}.c" for name in models]
+    library, whole = folder / "all.so", folder / "all.c"
+    whole.write_text("\n".join(alone((folder / f"{name}.c").read_text(), name) for name in models))
     options = options or ("-O0",)
-    called(compiler or COMPILERS[0], *STRICT, *options, "-shared", "-fPIC", *sources, "-o", library, "-lm")
+    called(compiler or COMPILERS[0], *STRICT, *options, "-shared", "-fPIC", whole, "-o", library, "-lm")
     loaded = ctypes.CDLL(str(library))
     return {name: InC(loaded, folder / f"{name}.h") for name in models}
+
+
+def alone(text, name):
+    """A source whose tables have the network's name before theirs, so that a compiler may take many as one file."""
+    tables = re.findall(r"^static const \w+ (\w+)\[", text, re.MULTILINE)
+    return re.sub(rf"\b({'|'.join(tables)})\b", rf"{name}_\1", text) if tables else text
 
 
 def assert_same(net, model, x, exact=True):

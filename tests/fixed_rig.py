@@ -288,7 +288,7 @@ CALL = """    {{
             {p}_step(&state, in, out);
             printf("{p} %lu", (unsigned long)state.saturations);
             for (int o = 0; o < {P}_OUTPUTS; ++o) {{
-                printf(" %ld", (long)out[o]);
+                printf(" %lld", (long long)out[o]);
             }}
             printf("\\n");
         }}

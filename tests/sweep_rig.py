@@ -572,7 +572,7 @@ LEFT_OUT = {
     **dict.fromkeys("Conversion ConvertedLayer ConversionReport LayerError".split(), "results"),
     **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
-    **dict.fromkeys("Metrics SynapticOperations".split(), "results"),
+    **dict.fromkeys("Metrics SynapticOperations Exported".split(), "results"),
     **dict.fromkeys("EnergyEstimate HardwareReport Known LayerRow Memory Objection".split(), "results"),
     "Chip": "made of a chip file, whose mistakes test_hardware has",
     "to_neurobench": "needs a package; nonsense is refused in test_neurobench",

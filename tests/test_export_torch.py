@@ -116,6 +116,8 @@ def test_machine_code_needs_a_compiler(tmp_path, monkeypatch):
 def test_options_are_checked(tmp_path):
     with pytest.raises(ValueError, match="batch_size=0 must be"):
         sc.export(digits(), tmp_path / "net.pt2", to="torch", batch_size=0)
+    with pytest.raises(TypeError, match="aot_inductor='cpu' must be True or False"):
+        sc.export(digits(), tmp_path / "net.pt2", to="torch", aot_inductor="cpu")
     assert not list(tmp_path.iterdir())
 
 

@@ -13,8 +13,8 @@ from conformance import cases
 
 import spikecore as sc
 from spikecore import hardware
-from spikecore.hardware.check import reset_of
 from spikecore.hardware.needs import levels_fit, needs_of
+from spikecore.hardware.resets import reset_of
 
 IMMEDIATE = {"reset_mechanism": "zero", "reset_delay": False}
 SOURCES = {"here": "A. Author, A paper, 2026, https://example.org"}
@@ -423,6 +423,9 @@ def test_a_network_of_one_layer_and_one_without_any():
     report = sc.check(sc.Model(sc.Leaky(**IMMEDIATE), "numpy", input_shape=4), "loihi")
     assert [row.name for row in report.rows] == ["(the network)"]
     assert report.ok
+    report = sc.check(sc.Model(sc.Leaky(), "numpy", input_shape=4), "loihi")
+    assert [row.verdict for row in report.rows] == ["does not fit"]
+    assert str(report.objections[0]).startswith("DOES NOT FIT  the network: reset: ")
     assert sc.check(sc.Model(sc.Sequential(sc.Flatten()), "numpy", input_shape=4), "loihi").rows == ()
 
 

@@ -241,13 +241,35 @@ def test_delays_continue_and_have_gradients():
     assert report.ok, str(report)
 
 
+def test_quantised_weights_are_written_as_they_are_rounded():
+    grid = sc.ScaledInteger(3, "channel", "learned")
+    leaky = sc.Leaky(beta=0.8, threshold=0.1, reset_mechanism="zero", reset_delay=False)
+    model = sc.Model(
+        sc.Sequential(
+            sc.Quantized(sc.Linear(4, N), grid, bias_quant=sc.ScaledInteger(4)),
+            sc.Recurrent(leaky, sc.Quantized(sc.Linear(N, N), grid)),
+            sc.Quantized(sc.Linear(N, 2, bias=False), sc.ScaledInteger(2)),
+            sc.LI(),
+        )
+    )
+    with pytest.warns(NirLoss, match="their grid is not"):
+        graph = export_to_nir(model)
+    again = model_from_nir(graph, engine="numpy")
+    x = inputs((4,))
+    assert np.array_equal(model(x).spikes, again(x).spikes)
+    weights = [value for name, value in again.params().items() if name.endswith("weight")]
+    assert len(np.unique(abs(weights[-1]))) == 2, "zero and the scale"
+
+
 class Own(sc.Leaky):
     """Whoever extends a neuron may have changed what it does."""
 
 
 REFUSED = [
     (sc.MaxPool2d(2), (1, 4, 4), r"layer maxpool2d \(MaxPool2d\): NIR has no such node; use AvgPool2d"),
-    (sc.Sequential(sc.Linear(4, 4), sc.BatchNorm1d(4)), (4,), r"layer 1 \(BatchNorm1d\).*fold its scale"),
+    (sc.Sequential(sc.Linear(4, 4), sc.BatchNorm1d(4)), (4,), r"layer 1 \(BatchNorm1d\).*sc.fold_batch_norm"),
+    (sc.QuantizedNeuron(sc.Leaky()), (4,), r"\(QuantizedNeuron\): NIR has no such node; export the neuron inside"),
+    (sc.Quantized(sc.Linear(4, 4), input_quant=sc.FixedPoint()), (4,), "input_quant, output_quant"),
     (sc.Sequential(sc.Concat(sc.Linear(4, 4), sc.Linear(4, 4))), (4,), r"layer 0 \(Concat\).*Residual"),
     (sc.Sequential(sc.Multiply(sc.Linear(4, 4), sc.Linear(4, 4))), (4,), r"layer 0 \(Multiply\).*Add"),
     (sc.Sequential(sc.Residual(sc.Linear(4, 4), join="iand")), (4,), r"layer 0 \(Residual\).*join='add'"),

@@ -108,9 +108,7 @@ NEURONS = {
     "Refractory": sc.Refractory(sc.LI(beta=L(0.8)), period=2),
     "Refractory-recurrent": sc.Refractory(sc.RLeaky(beta=L(0.8), linear_features=N), period=2),
     "Refractory-izhikevich": sc.Refractory(sc.Izhikevich(a=L(0.02), surrogate=sc.surrogate.atan(0.1)), period=2),
-    "QuantizedNeuron": sc.QuantizedNeuron(
-        sc.Synaptic(alpha=L(0.8), beta=0.7, state_quant=sc.FixedPoint(10, 5)), sc.ScaledInteger(6)
-    ),
+    "QuantizedNeuron": sc.QuantizedNeuron(sc.Leaky(beta=L(0.8), state_quant=sc.FixedPoint(10, 5)), sc.ScaledInteger(6)),
     "Quantized-recurrent": sc.Recurrent(
         sc.Leaky(beta=L(0.8), state_quant=sc.FixedPoint(10, 5)), sc.Quantized(sc.Linear(N, N), sc.ScaledInteger(4))
     ),
@@ -120,7 +118,18 @@ NEURONS = {
 }
 ABSTRACT = {neurons.Neuron, neurons.Stepper, neurons.Membrane}
 WHOLE = {neurons.PSN}  # they run on whole sequences alone: test_psn.py
-RARE = ("PLIF", "KLIF", "CLIF", "LIAF", "QIF", "EIF", "ILIF", "TernaryLeaky", "SigmaDelta")  # compiled in slow tests
+RARE = (
+    "PLIF",
+    "KLIF",
+    "CLIF",
+    "LIAF",
+    "QIF",
+    "EIF",
+    "ILIF",
+    "TernaryLeaky",
+    "SigmaDelta",
+    "Quantized-recurrent",
+)  # compiled in slow tests
 SCALES = {"Izhikevich": 30.0, "Refractory-izhikevich": 30.0}
 
 

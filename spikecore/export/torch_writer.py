@@ -39,6 +39,8 @@ def files(model: Model, stem: str, *, batch_size: int = 1, aot_inductor: bool = 
             program, as ``torch.export.load`` reads it.
     """
     whole_number("export: batch_size", batch_size, 1)
+    if not isinstance(aot_inductor, bool):
+        raise TypeError(f"export: aot_inductor={aot_inductor!r} must be True or False")
     if not hasattr(torch, "export"):
         raise ExportError(
             f"torch {torch.__version__} has no torch.export: install torch 2.3 or newer, or export to ONNX"

@@ -18,12 +18,13 @@ from spikecore.hardware.energy import EnergyEstimate, estimate
 from spikecore.hardware.maps import map_objections
 from spikecore.hardware.names import name_among
 from spikecore.hardware.needs import CONVOLUTIONS, KERNELS, Need, levels_fit, needs_of
+from spikecore.hardware.processor import memories
 from spikecore.hardware.report import HardwareReport, LayerRow, Memory, Objection
+from spikecore.hardware.resets import reset_of
 from spikecore.printing import in_bytes
 
 FOR_NEURONS = ("cores", "neurons_per_core", "memory_per_core", "fan_in", "fan_out", "weight_bits")
 FOR_PROCESSORS = ("flash", "ram")
-FLOAT, BYTE = 4, 1  # bytes of a number of float32, and of a weight of int8
 REMEDIES = {
     "BatchNorm": "Fold it into the weights of the layer before it",
     "MaxPool": "Use a convolution with a stride, or average pooling where the chip has it",
@@ -84,12 +85,11 @@ class _Check:
         self.memory: Tuple[Memory, ...] = ()
 
     def add(self, need: Optional[Need], what: str, reason: str, remedy: str, error: bool = True) -> None:
-        name = "" if need is None or need.name == WHOLE else need.name
-        self.objections.append(Objection(name, what, reason, remedy, error))
+        self.objections.append(Objection(_place(need), what, reason, remedy, error))
 
     def all(self) -> None:
         if self.chip.processor:
-            self.memories()
+            self.memory, self.objections = memories(self.chip, self.needs)
             return
         incoming: List[Need] = []
         for need in self.needs:
@@ -220,31 +220,6 @@ class _Check:
                 False,
             )
 
-    def memories(self) -> None:
-        """Flash and RAM of a processor."""
-        flash, ram = self.chip.limit("flash"), self.chip.limit("ram")
-        numbers = sum(need.stored for need in self.needs)
-        states = sum(need.neurons * need.states for need in self.needs)
-        buffers = max((math.prod(need.shape) + math.prod(need.out) for need in self.needs), default=0)
-        used = FLOAT * (states + buffers)
-        rows = []
-        for kind, each in (("float32", FLOAT), ("int8", BYTE)):
-            fits = each * numbers <= (flash or math.inf) and used <= (ram or math.inf)
-            rows.append(Memory(kind, each * numbers, used, fits))
-        self.memory = tuple(rows)
-        if flash is not None and not rows[0].fits and rows[0].flash > flash:
-            small = rows[1].flash <= flash
-            reason = f"weights of float32 take {in_bytes(rows[0].flash)}, there are {in_bytes(flash)}"
-            remedy = (
-                "Quantise them to int8, which fits"
-                if small
-                else "Prune or narrow the network; int8 does not fit, either"
-            )
-            self.add(None, "flash", reason, remedy)
-        if ram is not None and used > ram:
-            reason = f"states and buffers take {in_bytes(used)}, there are {in_bytes(ram)}"
-            self.add(None, "ram", reason, "Narrow the layers, or pool earlier")
-
     def report(self, energy: Optional[EnergyEstimate]) -> HardwareReport:
         wanted = FOR_PROCESSORS if self.chip.processor else (*FOR_NEURONS, "layers", "neurons", "resets")
         known = {**self.chip.limits, **self.chip.supports}
@@ -265,25 +240,15 @@ class _Check:
         )
 
     def row(self, need: Need) -> LayerRow:
-        said = [one for one in self.objections if one.layer == need.name]
+        said = [one for one in self.objections if one.layer == _place(need)]
         verdict = "does not fit" if any(one.error for one in said) else "note" if said else "fits"
         counts = (need.neurons, need.states, need.fan_in, need.fan_out, need.weights)
         return LayerRow(need.name, need.kind, *counts, self.cores.get(need.name), verdict)
 
 
-def reset_of(neuron: Membrane) -> Tuple[str, bool]:
-    """The reset in the step of the spike that a neuron's reset equals, and whether it comes one step later instead.
-
-    A delayed reset that acts before the decay, as "subtract_decayed" and, in neurons that keep the input, "zero" do,
-    gives the same spikes as one in the step of the spike. So does "subtract" where nothing decays.
-    """
-    name = "subtract" if neuron.reset_mechanism == "subtract_decayed" else neuron.reset_mechanism
-    before_decay = (
-        neuron.reset_mechanism == "subtract_decayed"
-        or (name == "zero" and neuron.zero_keeps_input)
-        or (name == "subtract" and bool(name_among(neuron, ("IF",))))
-    )
-    return name, neuron.reset_delay and name != "none" and not before_decay
+def _place(need: Optional[Need]) -> str:
+    """The layer's name in an objection; "" for the whole network."""
+    return "" if need is None or need.name == WHOLE else need.name
 
 
 def _inner(layer: Layer) -> Layer:

@@ -69,8 +69,6 @@ class Draft:
             return self._graph(layer, name, params, signal)
         if type(layer) is layers.Identity:
             return signal
-        if isinstance(layer, Quantized):
-            return self.put(*self._rounded(layer, name, params), signal)
         if isinstance(layer, layers.Dropout):
             self.losses.append(f"layer {name} (Dropout): left out; it acts in training only")
             return signal
@@ -113,6 +111,7 @@ class Draft:
             out = shapes_of(layer, signal.shape).shape
         except (ShapeError, ValueError) as error:
             raise ShapeError(f"layer {name}: {error}") from None
+        layer, params = self._plain(layer, name, params)
         if isinstance(layer, (RLeaky, RSynaptic, Recurrent)):
             return self._recurrent(layer, name, params, signal)
         if is_neuron(layer):
@@ -126,28 +125,29 @@ class Draft:
             signal = Signal((self.link(name + suffix, node, signal, out),), out)
         return signal
 
-    def _rounded(self, layer: Quantized, name: str, params: Any) -> Tuple[Layer, str, Any]:
-        """The connection inside with the weights that it computes with."""
+    def _plain(self, layer: Any, name: str, params: Any) -> Tuple[Any, Any]:
+        """The layer inside of a ``Quantized`` with the weights that it computes with; others as they are."""
+        if type(layer) is not Quantized:
+            return layer, params
         if layer.input_quant is not None or layer.output_quant is not None:
             raise NirError(
-                f"layer {name} (Quantized): NIR's signals are real numbers; quantise without inputs=, which spikes do "
-                "not need"
+                f"layer {name} (Quantized): input_quant, output_quant: NIR's signals are real numbers; leave them out"
             )
-        return layer.layer, name, layer.prepare(get_engine("numpy", fused=False), params)
+        self.losses.append(f"layer {name} (Quantized): its weights are written as they are rounded, their grid is not")
+        dtype = str(next(iter(params.values())).dtype)
+        return layer.layer, layer.prepare(get_engine("numpy", dtype=dtype), params)
 
     def _recurrent(self, layer: Any, name: str, params: Any, signal: Signal) -> Signal:
         """Add a neuron whose spikes return to its input through a connection."""
         inner = layer if isinstance(layer, Recurrent) else layer.recurrent
         if not is_neuron(inner.neuron):
             raise no_such_node(f"{name}.neuron", inner.neuron)
-        connection, back = inner.connection, params["connection"]
-        if isinstance(connection, Quantized):
-            connection, _, back = self._rounded(connection, f"{name}.connection", back)
+        connection, weights_of = self._plain(inner.connection, f"{name}.connection", params["connection"])
         if type(connection) not in WRITERS:
             raise no_such_node(f"{name}.connection", connection)
         self.losses += losses_of(f"layer {name} ({layer_name(layer)})", inner.neuron)
         chain = neuron_nodes(name, inner.neuron, params["neuron"], signal.shape, self.units)
-        weights = _connection(connection, back, signal.shape, self.units)
+        weights = _connection(connection, weights_of, signal.shape, self.units)
         weights.metadata = note(**noted(weights), layer=type(layer).__name__)
         if not self.subgraphs:
             return self._loop(f"{name}.", chain, weights, signal)

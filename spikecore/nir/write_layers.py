@@ -23,11 +23,11 @@ REMEDIES = {  # for common layers that NIR does not have
     "AvgPool1d": "use a Conv1d with groups=channels and constant weights",
     **dict.fromkeys(
         ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", *(f"ThresholdDependentBatchNorm{n}d" for n in (1, 2))),
-        "fold its scale and shift into the layer before it",
+        "fold it into the layer before it by sc.fold_batch_norm(model)",
     ),
     **dict.fromkeys(
         (f"{kind}{n}d" for kind in ("BatchNormTT", "TemporalEffectiveBatchNorm") for n in (1, 2)),
-        "train without it, or with BatchNorm, and fold that into the layer before it",
+        "train without it, or with BatchNorm, and sc.fold_batch_norm(model)",
     ),
     **dict.fromkeys(("LayerNorm", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d"), "train without it"),
     "AdaptiveAvgPool2d": "use AvgPool2d with the size of the windows",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from spikecore.api.core.engine import Engine
 from spikecore.api.core.host import float64, host
@@ -71,41 +71,43 @@ class Quantized(Stateless):
         """The axis of the weight that runs over output channels."""
         return 1 if isinstance(self.layer, _ConvTranspose) else 0
 
-    def grids(self, names: Any) -> Iterator[Tuple[str, Grid]]:
-        """The parameters among these names that are quantised, each with its grid."""
-        for name in names:
-            if name == BIAS and self.bias_quant is not None:
-                yield name, self.bias_quant
-            elif name != BIAS and not name.endswith(SCALE):
-                yield name, self.weight_quant
+    def grid(self, name: str) -> Optional[Grid]:
+        """The grid of the layer's parameter ``name``; None: full precision."""
+        return self.bias_quant if name == BIAS else self.weight_quant
+
+    def split(self, params: Params) -> Tuple[Params, Dict[str, Any]]:
+        """The parameters of the layer inside, and the learned scales by the names of what they scale."""
+        grids = {name: self.grid(name) for name in params}
+        scales = {name: name + SCALE for name, grid in grids.items() if grid is not None and grid.learns}
+        held = {name: params[scale] for name, scale in scales.items() if scale in params}
+        return Params({n: v for n, v in params.items() if n not in {name + SCALE for name in held}}), held
 
     def init(self, key: Key, shape: Shape) -> Init:
         first = self.layer.init(key, shape)
-        names = tuple(first.params)
-        if not any(name != BIAS for name in names) or len(first.buffers):
+        names = set(first.params)
+        if not names - {BIAS} or len(first.buffers) or names & {name + SCALE for name in names}:
             raise TypeError(
-                f"Quantized: {layer_name(self.layer)} has no weights, or running statistics besides them; quantise "
-                "connections such as sc.Linear or sc.Conv2d"
+                f"Quantized: {layer_name(self.layer)} has parameters {', '.join(names) or 'none'}, not weights and "
+                "a bias; quantise connections such as sc.Linear or sc.Conv2d"
             )
-        return first._replace(params=self.with_scales(first.params))
-
-    def with_scales(self, params: Params) -> Params:
-        """The parameters of the layer inside, as NumPy arrays, with the initial scales that are learned."""
         engine, scales = host(), {}
-        for name, grid in self.grids(params):
+        for name, values in first.params.items():
+            grid = self.grid(name)
             if isinstance(grid, ScaledInteger) and grid.learns:
-                values = engine.asarray(float64(params[name]))
-                scales[name + SCALE] = engine.to_numpy(grid.first_scale(engine.xp, values, self.channel_axis))
-        return params.replace(**scales)
+                scale = grid.first_scale(engine.xp, engine.asarray(float64(values)), self.channel_axis)
+                scales[name + SCALE] = engine.to_numpy(scale)
+        return first._replace(params=first.params.replace(**scales))
 
     def prepare(self, engine: Engine, params: Params) -> Params:
         """The layer's own parameters, on their grids."""
-        inner = self.layer.prepare(engine, Params({n: v for n, v in params.items() if not n.endswith(SCALE)}))
-        axis = self.channel_axis
+        own, scales = self.split(params)
+        inner = self.layer.prepare(engine, own)
+        grids = {name: self.grid(name) for name in inner}
         return inner.replace(
             **{
-                name: grid.quantised(engine, inner[name], axis, params.get(name + SCALE))
-                for name, grid in self.grids(inner)
+                name: grid.quantised(engine, inner[name], self.channel_axis, scales.get(name))
+                for name, grid in grids.items()
+                if grid is not None
             }
         )
 

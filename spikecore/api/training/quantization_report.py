@@ -104,10 +104,13 @@ def quantization_report(
         seen.run()
         rows += seen.rows
     rounded = {name for name, _, _, _ in _arrays(model)}
+    for path, layer, own in _parts(model.network, "", host(), weights_of(model, host())[0]):
+        if isinstance(layer, QuantizedNeuron) and layer.param_quant is not None:  # or what ``prepare`` makes of them
+            rounded |= {f"{path}.{name}" if path else name for name in flatten(own)}
     floating = []
     for path, layer in walk(model.network):
-        names = [f"{path}.{name}" if path else name for name in flatten(_of(model, path)) if not name.endswith(SCALE)]
-        left = [name for name in names if name not in rounded]
+        names = [f"{path}.{name}" if path else name for name in flatten(_of(model, path))]
+        left = [name for name in names if name not in rounded and name not in {one + SCALE for one in rounded}]
         if left:
             floating.append(f"{path} ({layer_name(layer)}): {', '.join(left)}")
     return QuantizationReport(tuple(rows), tuple(floating))
@@ -186,14 +189,17 @@ def _arrays(model: Model) -> Iterator[Tuple[str, Grid, Any, Any]]:
     params, _ = weights_of(model, engine)
     for path, layer, own in _parts(model.network, "", engine, params):
         for name, grid, value, scale in _own_arrays(layer, engine, own):
-            yield f"{path}.{name}" if path else name, grid, float64(value), float64(scale)
+            step = float64(scale)
+            yield f"{path}.{name}" if path else name, grid, float64(value), step if step.size > 1 else step.reshape(())
 
 
 def _own_arrays(layer: Layer, engine: Any, params: Params) -> Iterator[Tuple[str, Grid, Any, Any]]:
     if isinstance(layer, Quantized):
-        inner, axis = layer.layer.prepare(engine, params), layer.channel_axis
-        for name, grid in layer.grids(inner):
-            yield name, grid, inner[name], grid.scale_of(engine, inner[name], axis, params.get(name + SCALE))
+        own, scales = layer.split(params)
+        for name, value in layer.layer.prepare(engine, own).items():
+            grid = layer.grid(name)
+            if grid is not None:
+                yield name, grid, value, grid.scale_of(engine, value, layer.channel_axis, scales.get(name))
     if isinstance(layer, QuantizedNeuron) and layer.param_quant is not None:
         for name, value in layer.neuron.prepare(engine, params).items():
             array = engine.asarray(value)

@@ -214,8 +214,8 @@ class Chooser:
             return chosen, params
         scales = {
             name: least_error(grid, params[name], chosen.channel_axis if params[name].ndim else 0)
-            for name, one in chosen.grids(params)
-            if one is grid
+            for name in params
+            if chosen.grid(name) is grid
         }
         if self.scale == "learned":
             first = {name + SCALE: host().asarray(value) for name, value in scales.items()}

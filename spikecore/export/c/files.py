@@ -215,13 +215,8 @@ def source(net: Pieces) -> str:
 
 
 def _unused(net: Pieces) -> List[str]:
-    body = "\n".join(net.body)
-    pairs = (("state", "state->"), ("in", "in"))
-    return [f"    (void){name};" for name, mark in pairs if not _word(mark, body)]
-
-
-def _word(mark: str, text: str) -> bool:
-    return re.search(rf"\b{re.escape(mark)}", text) is not None
+    body = "\n".join(line for line in net.body if not line.lstrip().startswith("/*"))
+    return [f"    (void){name};" for name in ("state", "in") if not re.search(rf"\b{name}\b", body)]
 
 
 def _reset(net: Pieces) -> List[str]:
@@ -243,10 +238,10 @@ def _reset(net: Pieces) -> List[str]:
 def table(array: np.ndarray) -> List[str]:
     """The numbers of a table; they are read back to the bit."""
     flat = array.reshape(-1)
-    if flat.dtype == np.float32:
-        whole = np.isfinite(flat) & (flat == np.rint(flat)) & (np.abs(flat) < 1e6) & ~np.signbit(flat)
-        return wrapped(str(int(v)) if w else literal(v).text for v, w in zip(flat, whole))
-    return wrapped(literal(v, "bool" if flat.dtype == bool else "int64").text for v in flat)
+    if flat.dtype == np.float32 and np.isfinite(flat).all():  # millions of weights: what ``literal`` says, but faster
+        return wrapped(t[:-2] if t.endswith(".0") and t != "-0.0" else f"{t}f" for t in flat.astype(str).tolist())
+    kind = str(flat.dtype) if flat.dtype in (bool, np.float32) else "int64"
+    return wrapped(literal(v, kind).text for v in flat)
 
 
 MAIN = """/* Reads numbers on stdin and prints what the network gives.

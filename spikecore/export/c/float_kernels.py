@@ -7,7 +7,7 @@ for spikes, weights alone. The order of the sum of each result is that of a matr
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -141,12 +141,15 @@ class Kernels:
     def _convolve(self, lines: Lines, task: Task) -> None:
         weight, (source, target) = task.options["weight"], self._ends(task)
         groups, of_group, *kernel, filters = weight.shape
-        x, (_, _, *out) = task.views()[0], task.to.shape
+        x, (batch, _, *out) = task.views()[0], task.to.shape
         channels, space, axes = x.shape[1], x.shape[2:], len(kernel)
         places = math.prod(out)
         lines.loops([task.to.size])
         lines.add(f"{target}[i] = {self.zero};")
         lines.close()
+        if batch > 1:  # a layer that has put another axis there
+            lines.loops([batch], "b")
+            source, target = f"{source} + {x.size // batch} * b", f"{target} + {task.to.size // batch} * b"
         spots, kernels = [f"x{a}" for a in range(axes)], [f"k{a}" for a in range(axes)]
         lines.loops([channels, *space], ["c", *spots])
         lines.add(f"const {self.variable(task.out)} v = ({source})[{flat(['c', *spots], [channels, *space])}];")
@@ -175,7 +178,7 @@ class Kernels:
         first += f" + c / {of_group} * {filters * places}" if groups > 1 else ""
         lines.add(f"{self.step.type_of(task.out)} *const to = {target} + {first};")
         self._contribution(lines, task, weight.reshape(-1, filters), row, places)
-        lines.close(axes + 1 + 1 + len(space))
+        lines.close(axes + 1 + 1 + len(space) + (batch > 1))
 
     def _contribution(self, lines: Lines, task: Task, rows: np.ndarray, row: str, places: int) -> None:
         """What an input adds at one place: a row of weights, for all filters."""
@@ -195,7 +198,8 @@ class Kernels:
 
     def _window(self, lines: Lines, task: Task) -> None:
         (source, target), (begin, change) = self._ends(task), self.pooled(task)
-        space, (_, channels, *out) = task.views()[0].shape[2:], task.to.shape
+        space, (batch, channels, *out) = task.views()[0].shape[2:], task.to.shape
+        channels *= batch
         axes = range(len(out))
         spots = [f"x{a}" for a in axes]
         lines.loops([channels, *out], ["c", *(f"o{a}" for a in axes)])
@@ -279,33 +283,43 @@ class Kernels:
 
     def reduced(self, task: Task) -> Tuple[Sequence[str], Sequence[str]]:
         """How a reduction begins, and what it does with each number ``v``."""
-        begin, change = REDUCED[task.word]
         kind = self.step.type_of(task.out if task.word == "sum" else task.views()[0].root)
-        return [text.replace("KIND", kind) for text in begin], change
+        return REDUCED[task.word](kind)
 
     def assigned(self, task: Task) -> str:
         """``whole`` as it is assigned to a number of the result."""
         return "whole"
 
 
-def _greatest(operator: str) -> Tuple[List[str], List[str]]:
-    begin = ["KIND whole = 0;", "bool first = true;"]
-    return begin, [f"whole = first || v {operator} whole || v != v ? v : whole;", "first = false;"]
+Reduced = Tuple[List[str], List[str]]
 
 
-def _place_of_greatest(operator: str) -> Tuple[List[str], List[str]]:
-    begin = ["KIND best = 0;", "int32_t whole = 0, count = 0;"]
-    better = f"if (count == 0 || v {operator} best || (v != v && best == best)) {{"
-    return begin, [better, "    best = v;", "    whole = count;", "}", "++count;"]
+def _greatest(operator: str) -> Callable[[str], Reduced]:
+    def reduced(kind: str) -> Reduced:
+        none = " || v != v" if kind == "float" else ""  # what is not a number stays
+        change = [f"whole = first || v {operator} whole{none} ? v : whole;", "first = false;"]
+        return [f"{kind} whole = 0;", "bool first = true;"], change
+
+    return reduced
 
 
-#: How each reduction begins, and what it does with each number ``v``.
-REDUCED = {
-    "sum": (["KIND whole = 0;"], ["whole += v;"]),
+def _place_of_greatest(operator: str) -> Callable[[str], Reduced]:
+    def reduced(kind: str) -> Reduced:
+        none = " || (v != v && best == best)" if kind == "float" else ""
+        better = f"if (count == 0 || v {operator} best{none}) {{"
+        change = [better, "    best = v;", "    whole = count;", "}", "++count;"]
+        return [f"{kind} best = 0;", "int32_t whole = 0, count = 0;"], change
+
+    return reduced
+
+
+#: For each reduction of numbers of a type: how it begins, and what it does with each number ``v``.
+REDUCED: Dict[str, Callable[[str], Reduced]] = {
+    "sum": lambda kind: ([f"{kind} whole = 0;"], ["whole += v;"]),
     "max": _greatest(">"),
     "min": _greatest("<"),
-    "any": (["bool whole = false;"], ["whole = whole || v;"]),
-    "all": (["bool whole = true;"], ["whole = whole && v;"]),
+    "any": lambda kind: (["bool whole = false;"], ["whole = whole || v;"]),
+    "all": lambda kind: (["bool whole = true;"], ["whole = whole && v;"]),
     "argmax": _place_of_greatest(">"),
     "argmin": _place_of_greatest("<"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, Callable, Dict, Mapping, Sequence
 
 import numpy as np
@@ -37,6 +38,7 @@ _OPERATORS = {
     "greater": (">", COMPARISON), "greater_equal": (">=", COMPARISON), "less": ("<", COMPARISON),
     "less_equal": ("<=", COMPARISON), "equal": ("==", COMPARISON), "not_equal": ("!=", COMPARISON),
 }  # fmt: skip
+_OF_FLAGS = {"add": "logical_or", "maximum": "logical_or", "multiply": "logical_and", "minimum": "logical_and"}
 _LOGIC = {"logical_and": "&&", "logical_or": "||"}
 _FUNCTIONS = {
     "abs": "fabsf", "exp": "expf", "log": "logf", "sqrt": "sqrtf", "sin": "sinf", "cos": "cosf", "tanh": "tanhf",
@@ -82,6 +84,7 @@ class Words:
             options: of the word.
         """
         assert word in ELEMENTWISE
+        word = _OF_FLAGS.get(word, word) if out == "bool" else word
         if word in _OPERATORS:
             return infix(operands[0], _OPERATORS[word][0], operands[1], _OPERATORS[word][1])
         if word in _LOGIC:
@@ -116,18 +119,22 @@ class Words:
     def _isfinite(self, a: Text, **_: Any) -> Text:
         return infix(infix(a, "-", a, SUM), "==", _ZERO, COMPARISON)
 
-    def _maximum(self, a: Text, b: Text, **_: Any) -> Text:
-        return self.helper("max", a, b)
+    def _maximum(self, a: Text, b: Text, out: str, **_: Any) -> Text:
+        return self.helper("max", a, b) if out == "float32" else choice(infix(a, ">", b, COMPARISON), a, b)
 
-    def _minimum(self, a: Text, b: Text, **_: Any) -> Text:
-        return self.helper("min", a, b)
+    def _minimum(self, a: Text, b: Text, out: str, **_: Any) -> Text:
+        return self.helper("min", a, b) if out == "float32" else choice(infix(a, "<", b, COMPARISON), a, b)
 
-    def _clip(self, a: Text, low: Any, high: Any, **_: Any) -> Text:
-        raised = a if low is None else self.helper("max", a, literal(low))
-        return raised if high is None else self.helper("min", raised, literal(high))
+    def _clip(self, a: Text, low: Any, high: Any, out: str, **_: Any) -> Text:
+        raised = a if low is None else self._maximum(a, literal(low, out), out)
+        return raised if high is None else self._minimum(raised, literal(high, out), out)
 
-    def _sign(self, a: Text, **_: Any) -> Text:
-        return self.helper("sign", a)
+    def _sign(self, a: Text, out: str, **_: Any) -> Text:
+        if out == "float32":
+            return self.helper("sign", a)
+        zero, one = literal(0, out), literal(1, out)
+        less = choice(infix(a, "<", zero, COMPARISON), literal(-1, out), zero)
+        return choice(infix(a, ">", zero, COMPARISON), one, less)
 
     def _spike(self, a: Text, **_: Any) -> Text:
         return choice(infix(a, ">", _ZERO, COMPARISON), _ONE, _ZERO)
@@ -135,8 +142,10 @@ class Words:
     def _where(self, condition: Text, yes: Text, no: Text, **_: Any) -> Text:
         return choice(condition, yes, no)
 
-    def _pow(self, a: Text, n: Text, **_: Any) -> Text:
+    def _pow(self, a: Text, n: Text, out: str, **_: Any) -> Text:
         """As NumPy: squares, roots and inverses by their own operations."""
+        if out == "int64":  # whole numbers, with an exponent of at least 0
+            return reduce(lambda x, y: infix(x, "*", y, PRODUCT), [a] * int(n.text), Text("1"))
         if n.text == "2.0f":
             return infix(a, "*", a, PRODUCT)
         if n.text == "0.5f":

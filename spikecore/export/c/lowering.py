@@ -269,38 +269,29 @@ class Lowering:
         return self.element("divide", sums, float(view.size // max(1, sums.size)))
 
     def do_moments(self, x: Any, axis: Tuple[int, ...]) -> View:
-        return self.do_stack(*self._mean_and_variance(self.array(x), axis, keepdims=False), axis=0)
+        return self.do_stack(*self._mean_and_variance(self.array(x), axis), axis=0)
 
-    def _mean_and_variance(self, x: View, axis: Any, keepdims: bool) -> Tuple[View, View]:
-        mean = self.do_mean(x, axis, keepdims=True)
-        centred = self.element("subtract", x, mean)
-        variance = self.do_mean(self.element("multiply", centred, centred), axis, keepdims=True)
-        if keepdims:
-            return mean, variance
-        gone = tuple(a % x.places.ndim for a in axis)
-        return self.view("squeeze", mean, axis=gone), self.view("squeeze", variance, axis=gone)
+    def _mean_and_variance(self, x: View, axis: Tuple[int, ...]) -> Tuple[View, View]:
+        mean = self.do_mean(x, axis)
+        centred = self.element("subtract", x, self._along(mean, x, axis))
+        return mean, self.do_mean(self.element("multiply", centred, centred), axis)
 
     def do_batch_norm(self, x: Any, moments: Any, weight: Any, bias: Any, axis: Tuple[int, ...], eps: float) -> View:
         view = self.array(x)
         if moments is None:
-            mean, variance = self._mean_and_variance(view, axis, keepdims=True)
+            mean, variance = self._mean_and_variance(view, axis)
         else:
-            both = self.array(moments)
-            mean, variance = (self._along(self.view("take_slice", both, (i, ...)), view, axis) for i in (0, 1))
+            mean, variance = (self.view("take_slice", self.array(moments), (i, ...)) for i in (0, 1))
         scale = self.element("divide", 1.0, self.element("sqrt", self.element("add", variance, eps)))
-        if weight is not None:
-            scale = self.element("multiply", scale, self._along(self.array(weight), view, axis))
+        scale = scale if weight is None else self.element("multiply", scale, self.array(weight))
         shift = self.element("multiply", self.element("negative", mean), scale)
-        if bias is not None:
-            shift = self.element("add", shift, self._along(self.array(bias), view, axis))
+        shift = shift if bias is None else self.element("add", shift, self.array(bias))
+        scale, shift = (self._along(part, view, axis) for part in (scale, shift))
         return self.element("add", self.element("multiply", view, scale), shift)
 
     def _along(self, values: View, x: View, axis: Tuple[int, ...]) -> View:
         """Values of the axes that are not in ``axis``, as an operand beside x."""
-        gone = {a % x.places.ndim for a in axis}
-        shape = tuple(1 if a in gone else n for a, n in enumerate(x.shape))
-        kept = tuple(n for a, n in enumerate(x.shape) if a not in gone)
-        return self.view("reshape", values.broadcast(kept), shape)
+        return cast(View, values.through(np.expand_dims, tuple(a % x.places.ndim for a in axis)))
 
     def do_log_softmax(self, x: Any, axis: int) -> View:
         view = self.array(x)

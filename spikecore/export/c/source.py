@@ -20,7 +20,7 @@ RESERVED = frozenset(
         "fma fmax fmin fmod frexp gamma hypot ilogb isfinite isinf isnan isnormal j0 j1 jn ldexp lgamma log log10 "
         "log1p log2 logb lrint lround modf nan nearbyint nextafter pow remainder remquo rint round scalb scalbn "
         "signbit signgam significand sin sincos sinh sqrt tan tanh tgamma trunc y0 y1 yn abs div labs index rindex "
-        "v w to row whole best first count c e f r k k0 k1 k2 x0 x1 x2 o0 o1 o2 at0 at1 at2 in out ins outs state "
+        "b v w to row whole best first count c e f r k k0 k1 k2 x0 x1 x2 o0 o1 o2 at0 at1 at2 in out ins outs state "
         "starts places weights"
     ).split()
 )

@@ -15,6 +15,9 @@ from spikecore.export.weight_names import fingerprint
 #: Of a constant as a word takes it: a value, an array, or a number.
 Operand = Union[Value, np.ndarray, float, int, bool]
 
+Sizes = Tuple[int, ...]
+Axes = Union[None, int, Tuple[int, ...]]
+
 
 def element(dtype: Any) -> int:
     """ONNX's number for an element type."""
@@ -48,10 +51,10 @@ class Body:
         count = self._taken[name] = self._taken.get(name, 0) + 1
         return name if count == 1 else self.unused(f"{name}_{count}")
 
-    def constant(self, array: Any, name: str) -> str:
-        """An array as a constant of the graph; the same numbers are kept once."""
+    def constant(self, array: Any, name: str, shared: bool = True) -> str:
+        """An array as a constant of the graph; if ``shared``, the same numbers are kept once."""
         array = np.asarray(array)
-        key = fingerprint(array)
+        key = fingerprint(array) if shared else object()
         if key not in self._known:
             name = self._known[key] = self.unused(self.weights.get(key, name))
             self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
@@ -143,7 +146,7 @@ class Call:
 
     def ints(self, numbers: Sequence[int]) -> str:
         """A constant that says a shape or axes."""
-        return self.body.constant(np.array(tuple(numbers), np.int64), f"{self.scope}.ints")
+        return self.body.constant(np.array(tuple(numbers), np.int64), f"{self.scope}.ints", shared=False)
 
     def part(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """An operator on the way."""
@@ -169,3 +172,9 @@ class Call:
     def reshape(self, name: str) -> str:
         """The result, out of a value of another shape."""
         return self.op("Reshape", name, self.ints(self.shape))
+
+
+def axes_of(axis: Axes, ndim: int) -> Sizes:
+    """Axes as a tuple of numbers >= 0; None is all of them."""
+    axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return tuple(int(a) % ndim for a in axes)

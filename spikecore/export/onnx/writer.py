@@ -13,10 +13,11 @@ from spikecore.api.core.sizes import whole_number
 from spikecore.api.training.model import Model
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
+from spikecore.export.onnx.any_batch import SIZES, joined
 from spikecore.export.onnx.body import Body, element
 from spikecore.export.onnx.operators import write
 from spikecore.export.recording import step_graph
-from spikecore.export.step_graph import StepGraph, Value
+from spikecore.export.step_graph import StepGraph, StepState, Value
 from spikecore.export.weight_names import weight_names
 
 OPSET = 17  # what onnxruntime has had since 1.12
@@ -25,31 +26,41 @@ LARGEST = 2**31 - 1  # a file of protobuf holds no more
 
 
 def files(
-    model: Model, stem: str, *, batch_size: int = 1, sequence: bool = False, num_steps: Optional[int] = None
+    model: Model,
+    stem: str,
+    *,
+    batch_size: Optional[int] = 1,
+    sequence: bool = False,
+    num_steps: Optional[int] = None,
 ) -> Draft:
     """A model as an ONNX file.
 
     Args:
         model: a model with weights.
         stem: name of the file without its ending, and of the graph.
-        batch_size: samples that the file takes, >= 1; default 1.
+        batch_size: samples that the file takes, >= 1; default 1. None: any number, and states have no default.
         sequence: whether it takes all steps at once, (time, batch, *features); default False: it takes one step.
         num_steps: of an input that is constant in time: the file takes (batch, *features) and gives this many steps.
     """
-    whole_number("export: batch_size", batch_size, 1)
+    sizes = SIZES if batch_size is None else (whole_number("export: batch_size", batch_size, 1),)
     num_steps = None if num_steps is None else whole_number("export: num_steps", num_steps, 1)
+    if not isinstance(sequence, bool):
+        raise TypeError(f"export: sequence={sequence!r} must be True or False")
     if sequence and num_steps is not None:
         raise ValueError(
             "export: sequence=True takes an input with a time axis, num_steps= one without it: pass one of them"
         )
-    graph = step_graph(model, batch_size)
+    graph, *_ = graphs = [step_graph(model, size) for size in sizes]
     weights = weight_names(model, graph.dtype)
-    made = (
-        sequence_model(graph, weights, stem, num_steps) if sequence or num_steps else step_model(graph, weights, stem)
+    whole = sequence or num_steps is not None
+    made, *others = (
+        sequence_model(each, weights, stem, num_steps) if whole else step_model(each, weights, stem) for each in graphs
     )
-    made.metadata_props.extend(_facts(model, graph, sequence, num_steps))
+    for other in others:
+        made = joined(made, other)
+    made.metadata_props.extend(_facts(model, made, graph, sequence, num_steps))
     content = checked(made).SerializeToString()
-    return Draft({f"{stem}.onnx": content}, _notes(graph, sequence, num_steps))
+    return Draft({f"{stem}.onnx": content}, _notes(made, graph, batch_size is None))
 
 
 def checked(made: onnx.ModelProto) -> onnx.ModelProto:
@@ -138,14 +149,20 @@ def _typed(graph: StepGraph, name: str, value: Value, steps: Sequence[Any] = ())
     return helper.make_tensor_value_info(name, element(graph.dtypes[value]), [*steps, *graph.shapes[value]])
 
 
+def _shape(typed: onnx.ValueInfoProto) -> List[Any]:
+    """The sizes of a value, and the names of axes whose sizes are not fixed."""
+    return [axis.dim_param or axis.dim_value for axis in typed.type.tensor_type.shape.dim]
+
+
 def _facts(
-    model: Model, graph: StepGraph, sequence: bool, num_steps: Optional[int]
+    model: Model, made: onnx.ModelProto, graph: StepGraph, sequence: bool, num_steps: Optional[int]
 ) -> List[onnx.StringStringEntryProto]:
     """What a reader of the file may want to know, as JSON by key."""
     facts = {
         "network": repr(model.network),
         "layers": dict(graph.layers),
-        "states": {state.name: list(graph.shapes[state.before]) for state in graph.states},
+        "states": {typed.name: _shape(typed) for typed in made.graph.input[1:]},
+        "rest": {state.name: _rest(state) for state in graph.states},
         "steps": num_steps if num_steps is not None else "time" if sequence else 1,
     }
     return [
@@ -156,10 +173,17 @@ def _facts(
     ]
 
 
-def _notes(graph: StepGraph, sequence: bool, num_steps: Optional[int]) -> Tuple[str, ...]:
-    shape = list(graph.shapes[graph.x])
-    takes = f"{num_steps} steps of a constant input {shape}" if num_steps else f"one step {shape}"
-    takes = f"all steps [time, {str(shape)[1:]}" if sequence else takes
+def _rest(state: StepState) -> Any:
+    """A state at rest: one number, or those of a sample."""
+    numbers = np.unique(state.rest)
+    return numbers.item() if numbers.size == 1 else state.rest[0].tolist()
+
+
+def _notes(made: onnx.ModelProto, graph: StepGraph, any_batch: bool) -> Tuple[str, ...]:
+    shapes = (f"[{', '.join(map(str, _shape(typed)))}]" for typed in (made.graph.input[0], made.graph.output[0]))
+    first = f"ONNX opset {OPSET}, float32; input {next(shapes)}, output {next(shapes)}"
     names = ", ".join(state.name for state in graph.states)
-    after = f"states: {names}; those after it end in '.next'" if names else "no states"
-    return (f"ONNX opset {OPSET}, float32; takes {takes}", f"{after}; a state that is not passed is at rest")
+    if not names:
+        return first, "no states"
+    rest = "pass them all: the first time, at rest" if any_batch else "one that is not passed is at rest"
+    return first, f"states: {names}; those after a call end in '.next'; {rest}"
