@@ -80,51 +80,89 @@ def module(network: Network, seed: int) -> Any:
     return network.theirs().train()
 
 
-def ours(network: Network, seed: int, lr: float, data: Tuple[Dataset, Dataset]) -> float:
-    """Train the network of the zoo; return its accuracy in percent."""
-    train, other = data
-    model = sc.Model(network.ours(), engine="torch", seed=seed, input_shape=SHAPE)
+def our_training(network: Network, seed: int, lr: float, batches: Loader, dtype: str = "float32") -> Tuple[Any, Any]:
+    """Train the network of the zoo; return the model, and the loss of each update."""
+    model = sc.Model(network.ours(), engine="torch", seed=seed, input_shape=SHAPE, dtype=dtype)
     zoo.load_spikingjelly(model, module(network, seed).state_dict())
+    losses = Losses()
     model.fit(
-        Loader(train, batch_size=BATCH, seed=seed, drop_last=True),
+        batches,
         loss=functional.ce_rate_loss(),
         optimizer=sc.AdamW(lr=lr, weight_decay=DECAY),
         schedule=SCHEDULE,
         epochs=network.epochs,
         num_steps=STEPS,
+        callbacks=(losses,),
         progress=False,
     )
+    return model, losses.values
+
+
+class Losses:
+    """A callback that keeps the loss of each update."""
+
+    def __init__(self) -> None:
+        self.values: List[float] = []
+
+    def after_step(self, model: Any, step: Any) -> None:
+        """See ``sc.Step``."""
+        self.values.append(step.loss)
+
+
+def their_training(network: Network, seed: int, lr: float, batches: Loader, dtype: str = "float32") -> Tuple[Any, Any]:
+    """Train SpikingJelly's module; return it, and the loss of each update."""
+    net = module(network, seed).to(getattr(torch, dtype))
+    optimizer, losses = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=DECAY, fused=True), []
+    for epoch in range(network.epochs):
+        for done, (x, y) in enumerate(batches):
+            optimizer.param_groups[0]["lr"] = lr * SCHEDULE(epoch + done / len(batches), network.epochs)
+            optimizer.zero_grad(set_to_none=True)
+            outputs = their_outputs(net, x).flatten(0, 1)
+            loss = torch.nn.functional.cross_entropy(outputs, torch.as_tensor(y).repeat(STEPS))
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    return net, losses
+
+
+def their_outputs(net: Any, x: Any) -> Any:
+    """Outputs (time, batch, classes) of SpikingJelly's module."""
+    from spikingjelly.activation_based import functional as reset
+
+    reset.reset_net(net)
+    return net(torch.as_tensor(x).expand(STEPS, *x.shape).contiguous())
+
+
+def ours(network: Network, seed: int, lr: float, data: Tuple[Dataset, Dataset]) -> float:
+    """Train the network of the zoo; return its accuracy in percent."""
+    train, other = data
+    model, _ = our_training(network, seed, lr, Loader(train, batch_size=BATCH, seed=seed, drop_last=True))
     found = model.evaluate(Loader(other, batch_size=100, shuffle=False), num_steps=STEPS, metric="accuracy_rate")
     return 100.0 * float(found["accuracy_rate"])
 
 
 def theirs(network: Network, seed: int, lr: float, data: Tuple[Dataset, Dataset]) -> float:
     """Train SpikingJelly's module; return its accuracy in percent."""
-    from spikingjelly.activation_based import functional as reset
-
     train, other = data
-    net = module(network, seed)
-    batches = Loader(train, batch_size=BATCH, seed=seed, drop_last=True)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=DECAY, fused=True)
-
-    def outputs(x: Any) -> Any:
-        reset.reset_net(net)
-        return net(torch.as_tensor(x).expand(STEPS, *x.shape).contiguous())
-
-    for epoch in range(network.epochs):
-        for done, (x, y) in enumerate(batches):
-            optimizer.param_groups[0]["lr"] = lr * SCHEDULE(epoch + done / len(batches), network.epochs)
-            optimizer.zero_grad(set_to_none=True)
-            loss = torch.nn.functional.cross_entropy(outputs(x).flatten(0, 1), torch.as_tensor(y).repeat(STEPS))
-            loss.backward()
-            optimizer.step()
+    net, _ = their_training(network, seed, lr, Loader(train, batch_size=BATCH, seed=seed, drop_last=True))
     net.eval()
     with torch.no_grad():
         right = [
-            (outputs(x).sum(0).argmax(1) == torch.as_tensor(y)).sum()
+            (their_outputs(net, x).sum(0).argmax(1) == torch.as_tensor(y)).sum()
             for x, y in Loader(other, batch_size=100, shuffle=False)
         ]
     return 100.0 * float(sum(right)) / len(other)
+
+
+def apart(network: Network, train: Dataset, updates: int = 4, size: int = 16) -> float:
+    """How far the losses of both sides are apart in their first updates in float64, before rounding moves a spike."""
+    x, y = (values[: updates * size] for values in (train.inputs, train.targets))
+    short = network._replace(epochs=1)
+    losses = [
+        training(short, 0, network.lr, Loader(x.astype("float64"), y, batch_size=size), "float64")[1]
+        for training in (our_training, their_training)
+    ]
+    return max(abs(one - other) for one, other in zip(*losses))
 
 
 SIDES: Dict[str, Callable[..., float]] = {"spikecore": ours, "SpikingJelly": theirs}
@@ -177,6 +215,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--lr", type=float, nargs="+", help="learning rates; default: that of each network")
     parser.add_argument("--epochs", type=int, help="default: those of each network")
     parser.add_argument("--validate", action="store_true", help="measure on 5000 training images that do not train")
+    parser.add_argument("--apart", action="store_true", help="only compare the first losses of both sides in float64")
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help="default: both")
     args = parser.parse_args(arguments)
     unknown = [name for name in args.names if name not in NETWORKS]
@@ -187,6 +226,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.is_file() else []
     lines = []
+    if args.apart:
+        for name in args.names or NETWORKS:
+            far = apart(NETWORKS[name], images(args.data, NETWORKS[name].images, True)[0])
+            print(f"{name}: losses of the first updates in float64 are at most {far:.1e} apart")
+        return
     for run in runs(args):
         line = found(run, done)
         if line is None:

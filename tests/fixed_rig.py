@@ -35,7 +35,7 @@ class InFixedPoint:
         struct = re.search(rf"struct {self.stem}_state {{\n(.*?)}}", self.text, re.S).group(1)
         for kind, name, _, count, dotted in re.findall(r" (\w+?)_t (\w+)(\[(\d+)\])?;(?: /\* (\S+): )?", struct):
             end = at + int(count or 1) * np.dtype(TYPES[kind]).itemsize
-            self.members[dotted or name] = self.memory[at:end].view(TYPES[kind])
+            self.members[dotted or f".{name}"] = self.memory[at:end].view(TYPES[kind])
             at = end
 
     def __getitem__(self, macro):
@@ -102,7 +102,7 @@ def assert_equal(net, model, x, **given):
         assert net.step() == integers(y, formats[step.tasks.output].fraction)
         for state, value in zip(graph.states, states):
             assert net.members[state.name].tolist() == integers(value, formats[state.before].fraction), state.name
-        assert net.members["saturations"][0] == saturated
+        assert net.members[".saturations"][0] == saturated
         active = active or bool(np.any(y))
     return active, saturated
 

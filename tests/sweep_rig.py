@@ -114,6 +114,7 @@ ANNOTATIONS = {
     "Energy": "model",
     "Sample": "model",
     "Union[PathLike, Chip]": "path",
+    "Target": "word",
     **{
         name: "engine"
         for name in ("Union[None, str, Engine]", "Union[None, EngineName, Engine]", "Union[EngineName, Engine]")

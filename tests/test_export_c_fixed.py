@@ -1,6 +1,7 @@
 """C in fixed point is the quantised model, number by number and to the bit."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Tuple
 
 import numpy as np
 import pytest
@@ -231,6 +232,24 @@ def test_networks_on_a_cortex_m4(few, tmp_path):
 
 
 # ---- wide numbers, small tables, files ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Named(sc.Leaky):
+    """A neuron whose states have the names of other members of the struct."""
+
+    state: ClassVar[Tuple[str, ...]] = ("mem", "saturations", "scratch_int8")
+
+    def step(self, engine, params, state, x):
+        spikes, after = super().step(engine, params, sc.State(mem=state.mem), x + state.saturations)
+        return spikes, sc.State(mem=after.mem, saturations=spikes, scratch_int8=state.saturations)
+
+
+def test_states_of_any_name(tmp_path):
+    model = sc.Model(Named(beta=0.5, state_quant=sc.FixedPoint(8, 2)), "numpy", input_shape=(3,))
+    net = in_fixed_point({"net": model}, tmp_path, inputs=INPUTS)["net"]
+    x = INPUTS(np.random.default_rng(0).uniform(-2, 4, (STEPS, 3)).astype("float32"))
+    assert assert_equal(net, model, x, inputs=INPUTS)[0]
 
 
 def test_sums_of_64_bits(tmp_path):

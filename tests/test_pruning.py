@@ -216,7 +216,7 @@ BAD = [
     (lambda m: sc.Pruning(start=5, end=4), "end=4 must be at least start=5"),
     (lambda m: sc.Pruning(each="batch"), "each='batch' must be 'epoch' or 'step'"),
     (lambda m: sc.Rewiring(fraction=-0.1), "fraction=-0.1"),
-    (lambda m: sc.Rewiring(start=5, end=5), "end=5 must be at least"),
+    (lambda m: sc.Rewiring(start=5, end=5), "end=5 must be greater than start=5"),
     (lambda m: fit(m, sc.Pruning(), optimizer=sc.Adam()), "Pruning: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Rewiring(), optimizer=sc.Adam()), "Rewiring: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Pruning(layers=["9"])), "'9' fits no layer"),

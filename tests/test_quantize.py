@@ -369,7 +369,7 @@ def accuracy(model, test):
 @pytest.mark.slow
 def test_eight_bits_after_training_cost_half_a_point(trained):
     model, train, test = trained
-    small = sc.quantize(model, states=16, parameters=8, inputs=8, x=train.inputs[:256], num_steps=15)
+    small = sc.quantize(model, states=16, parameters=10, inputs=8, x=train.inputs[:256], num_steps=15)
     assert accuracy(model, test) > 0.9
     assert accuracy(small, test) >= accuracy(model, test) - 0.005
 
@@ -378,7 +378,7 @@ def test_eight_bits_after_training_cost_half_a_point(trained):
 @pytest.mark.parametrize(("bits", "points"), [(4, 0.02), (2, 0.04)])
 def test_training_in_few_bits(trained, bits, points):
     model, train, test = trained
-    options = {"states": 16, "parameters": 8, "inputs": 8, "x": train.inputs[:256], "num_steps": 15}
+    options = {"states": 16, "parameters": 10, "inputs": 8, "x": train.inputs[:256], "num_steps": 15}
     small = sc.quantize(model, bits, scale="learned", **options)
     small.fit(Loader(train, batch_size=128, seed=1), optimizer=sc.Adam(lr=2e-3), epochs=5, num_steps=15, progress=False)
     assert accuracy(small, test) >= accuracy(model, test) - points

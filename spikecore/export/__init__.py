@@ -6,6 +6,7 @@ package itself is callable.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from typing import Any
@@ -20,4 +21,5 @@ class _Export(types.ModuleType):
         return _export(*arguments, **options)
 
 
+__signature__ = inspect.signature(_export)
 sys.modules[__name__].__class__ = _Export

@@ -33,7 +33,7 @@ REMEDIES = {  # for common layers that NIR does not have
     "AdaptiveAvgPool2d": "use AvgPool2d with the size of the windows",
     "AdaptiveMaxPool2d": "use AvgPool2d with the size of the windows, or a strided Conv2d",
     "GlobalAvgPool": "use AvgPool2d with the size of the map and a Flatten",
-    "QuantizedNeuron": "quantise weights alone: sc.quantize(model, states=None, parameters=None)",
+    "QuantizedNeuron": "export the neuron inside, which sc.quantize(model, states=None, parameters=None) keeps",
     "Conv3d": "use Conv2d, with the depth among the channels",
     **dict.fromkeys(
         ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Upsample"), "use a Linear, or train without it"

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Dict, List, Literal, Sequence, get_args
 from spikecore.api.core.host import host
 from spikecore.api.core.random import Key
 from spikecore.api.training.schedules import Each
-from spikecore.api.training.sparsity import ALL, Sparsity, check_zeros_stay, counted, due, install, weights_in
+from spikecore.api.training.sparsity import (
+    ALL,
+    Sparsity,
+    check_each,
+    check_zeros_stay,
+    counted,
+    install,
+    now,
+    weights_in,
+)
 from spikecore.arguments import Checked, Seed, Size, checked
 from spikecore.printing import Concise
 
@@ -165,7 +174,9 @@ class Pruning(Concise, Checked):
 
     def __post_init__(self) -> None:
         check_options("Pruning", self.amount, self.scope)
-        check_times(self, self.start, self.end)
+        check_each("Pruning", self.each)
+        if self.end < self.start:
+            raise ValueError(f"Pruning: end={self.end!r} must be at least start={self.start!r}")
 
     def begin(self, model: Model) -> None:
         """Refuse a model that is trained by an optimiser which brings connections back."""
@@ -181,15 +192,8 @@ class Pruning(Concise, Checked):
 
     def after_step(self, model: Model, step: Step) -> None:
         """Make the cut that is due."""
-        for time in due(model, step, self.each):
-            if self.start <= time <= self.end and (time == self.end or (time - self.start) % self.every == 0):
-                prune(model, self.sparsity(time), scope=self.scope, layers=self.layers)
-
-
-def check_times(owner: Any, start: int, end: int) -> None:
-    """Refuse an end before the start, and a unit that is not known."""
-    name = type(owner).__name__
-    if end < start:
-        raise ValueError(f"{name}: end={end!r} must be at least start={start!r}")
-    if owner.each not in get_args(Each):
-        raise ValueError(f"{name}: each={owner.each!r} must be 'epoch' or 'step'")
+        time = now(model, step, self.each)
+        if time is None or not self.start <= time <= self.end:
+            return
+        if time == self.end or (time - self.start) % self.every == 0:
+            prune(model, self.sparsity(time), scope=self.scope, layers=self.layers)

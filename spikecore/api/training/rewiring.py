@@ -10,9 +10,9 @@ from spikecore.api.core.host import host
 from spikecore.api.core.random import Key
 from spikecore.api.core.tree import flatten
 from spikecore.api.training.optimizers import TINY
-from spikecore.api.training.pruning import check_options, check_times, prune
+from spikecore.api.training.pruning import check_options, prune
 from spikecore.api.training.schedules import Each
-from spikecore.api.training.sparsity import ALL, check_zeros_stay, due, install, weights_in
+from spikecore.api.training.sparsity import ALL, check_each, check_zeros_stay, install, now, weights_in
 from spikecore.arguments import Checked, Seed, Size, checked
 from spikecore.printing import Concise
 
@@ -118,7 +118,9 @@ class Rewiring(Concise, Checked):
     def __post_init__(self) -> None:
         check_options("Rewiring", self.amount, "layer")
         _check_fraction("Rewiring", self.fraction)
-        check_times(self, self.start + 1, self.start + 1 if self.end is None else self.end)
+        check_each("Rewiring", self.each)
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"Rewiring: end={self.end!r} must be greater than start={self.start!r}, or None")
 
     def begin(self, model: Model) -> None:
         """Make the network sparse, if it is not."""
@@ -136,7 +138,6 @@ class Rewiring(Concise, Checked):
 
     def after_step(self, model: Model, step: Step) -> None:
         """Move the connections whose time it is."""
-        for time in due(model, step, self.each):
-            moving = self.moving(time)
-            if moving > 0.0:
-                rewire(model, moving, layers=self.layers, seed=(model.seed, "rewiring", time))
+        time = now(model, step, self.each)
+        if time is not None and self.moving(time) > 0.0:
+            rewire(model, self.moving(time), layers=self.layers, seed=(model.seed, "rewiring", time))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Optional, Sequence, Tuple, get_args
 
 from spikecore.api.layers.containers import connections_of
+from spikecore.api.training.schedules import Each
 from spikecore.arguments import checked
 from spikecore.printing import columns
 
@@ -147,12 +148,18 @@ def check_zeros_stay(owner: str, optimizer: Any) -> None:
         )
 
 
-def due(model: Any, step: Any, each: str) -> List[int]:
-    """Where training has come to, for callbacks that act at some epochs, behind their first update, or updates.
+def check_each(owner: str, each: str) -> None:
+    """Refuse a unit of time that is not known."""
+    if each not in get_args(Each):
+        raise ValueError(f"{owner}: each={each!r} must be 'epoch' or 'step'")
+
+
+def now(model: Any, step: Any, each: str) -> Optional[int]:
+    """Where training has come to, for callbacks that act in some epochs, behind their first update, or updates.
 
     Returns:
-        the number of the epoch or of the update, both from 1; nothing later in an epoch.
+        the number of the epoch or of the update, both from 1; None later in an epoch.
     """
     if each == "step":
-        return [model.executor.steps_done]
-    return [step.epoch] if step.update == 1 else []
+        return int(model.executor.steps_done)
+    return int(step.epoch) if step.update == 1 else None

@@ -38,6 +38,7 @@ class StateField:
         shape: of a sample.
         rest: its numbers at the start of a sequence.
         kind: the type of the numbers.
+        note: what else to say of them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class StateField:
     shape: Shape
     rest: np.ndarray
     kind: str = "float"
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,10 @@ class Pieces:
     @property
     def members(self) -> List[Tuple[str, int, str]]:
         """The members of ``net_state``, larger types first, so that there are no gaps: type, numbers, text."""
-        found = [
-            (f.kind, f.rest.size, f"{f.name}[{f.rest.size}]; /* {f.dotted}: {sizes(f.shape)} */") for f in self.states
-        ]
+        found = []
+        for f in self.states:
+            what = f"{f.dotted}: {sizes(f.shape)}{f.note}"
+            found.append((f.kind, f.rest.size, f"{f.name}[{f.rest.size}]; /* {what} */"))
         found += [("uint32_t", 1, f"{name};") for name in self.counters]
         found += [(kind, count, f"{name}[{count}];") for kind, name, count in self.scratch]
         return sorted(found or [("float", 1, "scratch[1];")], key=lambda member: -SIZES[member[0]])

@@ -29,8 +29,8 @@ ROUNDS = 100  # a grid that becomes finer, or a range that grows, for so many ro
 TIGHTER = 24  # rounds in which doubled ranges shrink again
 
 REMEDY = (
-    "quantise it, e.g. by sc.quantize(model, states=16, parameters=8, inputs=8, x=x, num_steps=25) or by hand with "
-    'state_quant=sc.FixedPoint(16, 8); or export in floating point, dtype="float32"'
+    "quantise with scales that are powers of two, e.g. by sc.quantize(model, states=16, parameters=8, inputs=8, x=x, "
+    'num_steps=25) or state_quant=sc.FixedPoint(16, 8) of a neuron; or export in floating point, dtype="float32"'
 )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Dict, List, Optional
+from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from spikecore.export.c.fixed import Fixed, integers
+from spikecore.export.c.fixed import WIDTHS, Fixed, integers
 from spikecore.export.c.fixed_kernels import FixedKernels
 from spikecore.export.c.fixed_point import FixedStep, number
 from spikecore.export.c.fixed_simplify import multiplied
-from spikecore.export.c.fixed_words import FixedWords, Number, bits_of, constant
+from spikecore.export.c.fixed_words import COUNTER, FixedWords, Number, bits_of, constant
 from spikecore.export.c.float_step import LONGEST, StepSource
 from spikecore.export.c.plan import planned
 from spikecore.export.c.schedule import Stage
@@ -29,6 +29,8 @@ class FixedSource(StepSource):
         step: what to write.
         prefix: of the network's names.
     """
+
+    members: ClassVar[Tuple[str, ...]] = (COUNTER, *(f"scratch_int{width}" for width in WIDTHS))
 
     def __init__(self, step: FixedStep, prefix: str) -> None:
         self.step = step

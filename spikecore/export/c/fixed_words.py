@@ -38,6 +38,7 @@ static inline int64_t PREFIX_round64(int64_t n, int bits)
 }""",
 }
 ZERO = Text("0")
+COUNTER = "saturations"  # the member of ``net_state`` that counts what quantisers cut off
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class FixedWords:
             if end is not None:
                 bound = literal(end.at(result.fraction).low, bits).text
                 lines += [f"if ({name} {sign} {bound}) {{", f"    {name} = {bound};"]
-                lines += [*(["    ++state->saturations;"] if known.task.options.get("counted") else []), "}"]
+                lines += [*([f"    ++state->{COUNTER};"] if known.task.options.get("counted") else []), "}"]
         return bits, number.at(result.fraction, bits), lines
 
     def helper(self, name: str, *arguments: Text) -> Text:

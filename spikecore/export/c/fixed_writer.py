@@ -8,7 +8,7 @@ from spikecore.export.c.files import Pieces, StateField, sizes, title
 from spikecore.export.c.fixed import Fixed
 from spikecore.export.c.fixed_point import FixedStep
 from spikecore.export.c.fixed_source import FixedSource, rest_of
-from spikecore.export.c.fixed_words import HELPERS, literal
+from spikecore.export.c.fixed_words import COUNTER, HELPERS, literal
 from spikecore.export.c.readme import operations
 
 CHECKS = (
@@ -64,9 +64,9 @@ def _pieces(step: FixedStep, source: FixedSource, prefix: str) -> Pieces:
     for index, state in enumerate(graph.states):
         kind = source.type_of(state.before)
         rest = rest_of(step, index).astype(kind[:-2])
-        states.append(
-            StateField(source.state_names[state.name], state.name, graph.shapes[state.before][1:], rest, kind)
-        )
+        note = f", integers times 2^{-step.formats[state.before].fraction}"
+        shape = graph.shapes[state.before][1:]
+        states.append(StateField(source.state_names[state.name], state.name, shape, rest, kind, note))
     pools = sorted(plan.memory.pools, key=lambda pool: -int(pool[3:]))
     scratch = [(f"{pool}_t", source.pool_name(pool), plan.memory.pools[pool]) for pool in pools]
     helpers = [HELPERS[name].replace("PREFIX", prefix) for name in source.fixed_words.helpers]
@@ -82,7 +82,7 @@ def _pieces(step: FixedStep, source: FixedSource, prefix: str) -> Pieces:
         body,
         input_type=f"{prefix}_input",
         output_type=f"{prefix}_output",
-        counters=["saturations"],
+        counters=[COUNTER],
         checks=CHECKS,
         macros=_macros(step, source, prefix),
         prototypes=[f"void {prefix}_quantise(const float *numbers, {prefix}_input *in);"],

@@ -152,7 +152,9 @@ class Kernels:
             source, target = f"{source} + {x.size // batch} * b", f"{target} + {task.to.size // batch} * b"
         spots, kernels = [f"x{a}" for a in range(axes)], [f"k{a}" for a in range(axes)]
         lines.loops([channels, *space], ["c", *spots])
-        lines.add(f"const {self.variable(task.out)} v = ({source})[{flat(['c', *spots], [channels, *space])}];")
+        lines.add(
+            f"const {self.variable(task.out)} v = {bracketed(source)}[{flat(['c', *spots], [channels, *space])}];"
+        )
         lines.open(f"if (v != {self.zero})")
         geometry = zip(task.options["stride"], task.options["padding"], task.options["dilation"])
         for a, (stride, padding, dilation) in enumerate(geometry):
@@ -213,7 +215,8 @@ class Kernels:
                 lines.open(f"if (x{a} < 0 || x{a} >= {space[a]})")
                 lines.add("continue;")
                 lines.close()
-        lines.add(f"const {self.variable(task.out)} v = ({source})[{flat(['c', *spots], [channels, *space])}];", change)
+        number = f"{bracketed(source)}[{flat(['c', *spots], [channels, *space])}]"
+        lines.add(f"const {self.variable(task.out)} v = {number};", change)
         lines.close(len(out))
         lines.add(f"{target}[{flat(['c', *(f'o{a}' for a in axes)], [channels, *out])}] = {self.assigned(task)};")
         lines.close(len(out) + 1)
@@ -323,6 +326,11 @@ REDUCED: Dict[str, Callable[[str], Reduced]] = {
     "argmax": _place_of_greatest(">"),
     "argmin": _place_of_greatest("<"),
 }
+
+
+def bracketed(address: str) -> str:
+    """An address as what is indexed."""
+    return f"({address})" if " " in address else address
 
 
 def flat(variables: Sequence[str], sizes: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -30,11 +30,13 @@ class StepSource:
         prefix: of the network's names.
     """
 
+    #: Members of ``net_state`` beside the states.
+    members: ClassVar[Tuple[str, ...]] = tuple(POOLS.values())
+
     def __init__(self, plan: Plan, prefix: str) -> None:
         self.plan, self.prefix = plan, prefix
         self.words = Words(prefix)
-        self.names = Names(POOLS.values())
-        fields = Names(POOLS.values())
+        self.names, fields = Names(self.members), Names(self.members)
         self.state_names = {s.name: fields.new(*_turned(s.name)) for s in plan.tasks.states}
         self.arrays: Dict[Value, str] = {}
         self.tables: Dict[str, Tuple[str, np.ndarray, str]] = {}  # name: (type of C, numbers, where)
