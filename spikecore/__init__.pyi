@@ -53,6 +53,8 @@ from spikecore.api.layers.containers import Residual as Residual
 from spikecore.api.layers.containers import Sequential as Sequential
 from spikecore.api.layers.count_pool import CountMaxPool1d as CountMaxPool1d
 from spikecore.api.layers.count_pool import CountMaxPool2d as CountMaxPool2d
+from spikecore.api.layers.delays import Delay as Delay
+from spikecore.api.layers.delays import DelayedLinear as DelayedLinear
 from spikecore.api.layers.joins import Add as Add
 from spikecore.api.layers.joins import Multiply as Multiply
 from spikecore.api.layers.linear import Dropout as Dropout
@@ -153,6 +155,7 @@ from spikecore.api.training.quantization_report import quantization_report as qu
 from spikecore.api.training.quantize import quantize as quantize
 from spikecore.api.training.rewiring import Rewiring as Rewiring
 from spikecore.api.training.rewiring import rewire as rewire
+from spikecore.api.training.round_delays import round_delays as round_delays
 from spikecore.api.training.sparsity import sparsity as sparsity
 from spikecore.api.verification.verify import verify as verify
 from spikecore.engines.torch.layer import Torch as Torch

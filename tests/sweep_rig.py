@@ -330,6 +330,7 @@ VALUES: Dict[str, Any] = {
         "normalized_shape": 5,
         "num_classes": 5,
         "num_steps": 4,
+        "max_delay": 3,
         "every": 3,
         "subset": 2,
     },

@@ -99,6 +99,7 @@ NEEDED = {  # what a class cannot do without
     "LeakyParallel": {"input_size": 4, "hidden_size": 3},
     "Linear": {"in_features": 4, "out_features": 3},
     "LinearLeaky": {"in_features": 4, "out_features": 3},
+    "DelayedLinear": {"in_features": 4, "out_features": 3, "max_delay": 3},
     **dict.fromkeys(("RLeaky", "RSynaptic"), {"linear_features": 4}),
     "Quantized": {"layer": LINEAR},
     "QuantizedNeuron": {"neuron": "Leaky"},
@@ -138,6 +139,14 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
         {"scale_factor": None, "size": 9}, {"scale_factor": [1, 2]}, {"mode": "bilinear", "align_corners": True},
     ],
     "ZeroPad2d": [{"padding": [1, 0, 2, 0]}],
+    "Delay": [
+        {"delay": {"learn": 1.5, "per": "neuron"}, "max_delay": 3}, {"delay": [0, 1.5, 3, 1]},
+        {"kernel": "gaussian", "sigma": 0.3, "sigma_start": 2.0, "anneal": 3},
+    ],
+    "DelayedLinear": [
+        {"bias": False}, {"kernel": "gaussian", "sigma_start": 2.0, "anneal": 3},
+        {"delay_init": {"kind": "constant", "value": 1.5}},
+    ],
     "EarlyStopping": [{"patience": 1}, {"monitor": "accuracy"}, {"min_delta": 0.1}, {"restore_best": False}],
     "BalancedResonateAndFire": [{"dt": 0.25, "omega": 2.0}],
     "GLIF": [{"time_steps": 3}],

@@ -17,7 +17,6 @@ from nir_rig import graph_of, inputs, round_trip, through_file  # noqa: E402
 import spikecore as sc  # noqa: E402
 from spikecore.functional.quant import state_quant  # noqa: E402
 from spikecore.nir import (  # noqa: E402
-    Delay,
     FlattenAxes,
     Graph,
     NirError,
@@ -58,8 +57,10 @@ OTHERS = {
     "threshold": sc.Leaky(beta=0.0, reset_mechanism="none", threshold=0.7),
     "one-to-one": sc.OneToOne(sc.learn(0.5)),
     "graded-spikes": sc.GradedSpikes(N),
-    "delay": Delay(3),
-    "delays": Delay([1, 0, 3, 2, 1]),
+    "delay": sc.Delay(3),
+    "delays": sc.Delay([1, 0, 3, 2, 1]),
+    "delays-learned": sc.Delay(sc.learn([1, 0, 3, 2, 1]), max_delay=6),
+    "delay-learned": sc.Delay(sc.learn(2.0), max_delay=2),
     "steps-after-an-integrator": sc.Sequential(sc.LI(beta=0.5), sc.Leaky(beta=[0.0] * N, reset_mechanism="none")),
     "twice": sc.Sequential(sc.Linear(N, N), sc.Residual(sc.Sequential())),
     "gain": sc.Sequential(
@@ -232,7 +233,7 @@ def test_a_network_that_is_no_chain_saves_trains_and_verifies(tmp_path):
 
 
 def test_delays_continue_and_have_gradients():
-    model = sc.Model(sc.Sequential(sc.Linear(4, N), Delay([1, 0, 3, 2, 1]), sc.Leaky()))
+    model = sc.Model(sc.Sequential(sc.Linear(4, N), sc.Delay([1, 0, 3, 2, 1]), sc.Leaky()))
     x = inputs((4,))
     first, second = model(x[:2]), model(x[2:], state=model(x[:2]).state)
     assert np.array_equal(np.concatenate([first.spikes, second.spikes]), model(x).spikes)
@@ -290,6 +291,10 @@ REFUSED = [
         r"layer if \(IF\): initial_mem: NIR's neurons begin at 0; only one number",
     ),
     (sc.CountMaxPool2d(2), (1, 4, 4), r"layer countmaxpool2d \(CountMaxPool2d\): NIR has no such node; use AvgPool2d"),
+    (sc.Sequential(sc.Delay(1.5)), (4,), r"layer 0 \(Delay\): NIR's delays are whole steps: round these with sc.round"),
+    (sc.Delay(sc.learn(0.5), max_delay=2), (4,), r"layer delay \(Delay\): NIR's delays are whole steps"),
+    (sc.Delay(2, kernel="gaussian"), (4,), r"layer delay \(Delay\): NIR's delays are whole steps"),
+    (sc.DelayedLinear(4, 4, 3), (4,), r"layer delayedlinear \(DelayedLinear\): .*use a Delay before a Linear"),
     (sc.Synaptic(alpha=1.0), (4,), r"alpha = 1 has no finite time constant"),
 ]
 

@@ -14,7 +14,7 @@ nir = pytest.importorskip("nir", reason="nir is not installed (extra 'nir', Pyth
 from nir_rig import graph_of, inputs  # noqa: E402
 
 import spikecore as sc  # noqa: E402
-from spikecore.nir import Delay, SumPool2d, model_from_nir  # noqa: E402
+from spikecore.nir import SumPool2d, model_from_nir  # noqa: E402
 
 decays = st.one_of(st.just(0.0), st.floats(1e-3, 0.999))  # a decay below 1e-15 becomes 0
 numbers = st.floats(-1.0, 1.0)
@@ -78,7 +78,7 @@ def networks(draw):
                     sc.Residual(sc.Sequential(sc.Linear(4, 4), draw(spiking(4)))),
                     sc.LI(beta=draw(parameters(decays, 4))),
                     sc.OneToOne(draw(parameters(st.floats(0.2, 2.0), 4))),
-                    Delay(draw(st.integers(0, 3))),
+                    sc.Delay(draw(st.integers(0, 3))),
                     sc.GradedSpikes(4),
                 ]
             )

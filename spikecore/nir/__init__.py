@@ -17,7 +17,6 @@ from spikecore.nir.graph import Graph as Graph
 from spikecore.nir.imports import Network as Network
 from spikecore.nir.imports import model_from_nir as model_from_nir
 from spikecore.nir.imports import network_from_nir as network_from_nir
-from spikecore.nir.layers import Delay as Delay
 from spikecore.nir.layers import FlattenAxes as FlattenAxes
 from spikecore.nir.layers import SumPool2d as SumPool2d
 from spikecore.nir.notes import NirError as NirError

@@ -12,11 +12,10 @@ from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.engines.torch.nn import to_torch
 from spikecore.engines.torch.nn.convert import neuron_to_module
-from spikecore.engines.torch.nn.module import wrapped
 from spikecore.engines.torch.nn.neuron import SpikingNeuron
 from spikecore.nir.graph import INPUT, Graph
 from spikecore.nir.imports import Network, loaded
-from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
+from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.modules import GraphModule, Scale
 
 
@@ -59,6 +58,4 @@ def _module(layer: Any, params: Any, shape: Shape) -> nn.Module:
         return nn.Flatten(1 + layer.start_dim % axes, 1 + layer.end_dim % axes)
     if isinstance(layer, Stepper):
         return neuron_to_module(layer, params)
-    if isinstance(layer, Delay):
-        return wrapped(layer, params, init_hidden=True)
     return to_torch(loaded(layer, params, shape, "numpy"))

@@ -118,7 +118,10 @@ class Draft:
             self.losses += losses_of(f"layer {name} ({layer_name(layer)})", layer)
             chain = neuron_nodes(name, layer, params, signal.shape, self.units)
         elif type(layer) in WRITERS:
-            chain = [("", WRITERS[type(layer)](layer, params, signal.shape, self.units))]
+            try:
+                chain = [("", WRITERS[type(layer)](layer, params, signal.shape, self.units))]
+            except NirError as error:
+                raise NirError(f"layer {name} ({layer_name(layer)}): {error}") from None
         else:
             raise no_such_node(name, layer)
         for suffix, node in chain:

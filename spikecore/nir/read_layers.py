@@ -10,14 +10,15 @@ import numpy as np
 from spikecore.api.core.layer import Layer, Shape
 from spikecore.api.core.tree import Params
 from spikecore.api.layers import linear as layers
+from spikecore.api.layers.delays import Delay
 from spikecore.api.neurons.recurrent import OneToOne
-from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
+from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, noted
 from spikecore.nir.units import Units
 from spikecore.nir.values import compact, learned
 
 Read = Tuple[Layer, Params]
-MOST_STEPS = 100_000  # of a delay; each step needs a state
+MOST_STEPS = 100_000  # of a delay; each step is an input that is kept
 
 
 def _linear(node: Any, place: str, shape: Shape, units: Units) -> Read:
@@ -89,7 +90,11 @@ def _delay(node: Any, place: str, shape: Shape, units: Units) -> Read:
         raise NirError(f"{place}: delay of {steps.max():g} steps of dt={units.dt:g}; at most {MOST_STEPS} can be read")
     if bool((np.abs(steps - steps.round()) > 1e-6 * np.maximum(steps, 1.0)).any()) or bool((steps < 0).any()):
         raise NirError(f"{place}: delay must be a whole number >= 0 of steps of dt={units.dt:g}, not {steps.min():g}")
-    return Delay(compact(steps.round())), Params()
+    entry = noted(node).get("learn", {}).get("delay")
+    if entry is None:
+        return Delay(compact(steps.round())), Params()
+    field, value = learned(steps.round(), entry, shape)
+    return Delay(field, max_delay=int(max(noted(node)["max_delay"], steps.max()))), Params(delay=value)
 
 
 READERS: Dict[Any, Callable[[Any, str, Shape, Units], Read]] = {

@@ -8,10 +8,11 @@ import nir
 import numpy as np
 
 from spikecore.api.core.layer import Layer, Shape, layer_name
-from spikecore.api.core.parameters import Fixed, Learn
+from spikecore.api.core.parameters import Fixed, Learn, values_of
 from spikecore.api.layers import linear as layers
+from spikecore.api.layers.delays import Delay
 from spikecore.api.neurons.recurrent import OneToOne
-from spikecore.nir.layers import Delay, FlattenAxes, SumPool2d
+from spikecore.nir.layers import FlattenAxes, SumPool2d
 from spikecore.nir.notes import NirError, note
 from spikecore.nir.units import Units
 
@@ -38,6 +39,7 @@ REMEDIES = {  # for common layers that NIR does not have
     **dict.fromkeys(
         ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Upsample"), "use a Linear, or train without it"
     ),
+    "DelayedLinear": "its delays are those of inputs: use a Delay before a Linear",
     **dict.fromkeys(("ZeroPad1d", "ZeroPad2d"), "use the padding of the convolution behind it"),
     "Concat": "add the branches (Residual), which NIR can express",
     "Multiply": "add the branches (Add), which NIR can express",
@@ -107,7 +109,12 @@ def _graded(layer: Any, params: Any, shape: Shape, units: Units) -> Any:
 
 
 def _delay(layer: Delay, params: Any, shape: Shape, units: Units) -> Any:
-    return nir.Delay(delay=np.broadcast_to(layer.counts * units.dt, shape).copy())
+    learned = layer.delay if isinstance(layer.delay, Learn) else None
+    steps = np.asarray(values_of(layer.delay) if learned is None else params.delay)
+    if layer.kernel != "linear" or bool((steps != steps.round()).any()):
+        raise NirError("NIR's delays are whole steps: round these with sc.round_delays(model)")
+    facts = {} if learned is None else {"learn": {"delay": learn_note(learned, steps)}, "max_delay": layer.longest}
+    return nir.Delay(delay=np.broadcast_to(steps * units.dt, shape).copy(), metadata=note(**facts))
 
 
 WRITERS: Dict[Any, Callable[[Any, Any, Shape, Units], Any]] = {

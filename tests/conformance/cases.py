@@ -264,6 +264,18 @@ LAYERS = [
     ),
     Case("Quantized-graded", sc.Quantized(sc.GradedSpikes(3), sc.ScaledInteger(4, scale=0.25)), (3, 2)),
 ]
+FRACTIONS = np.array([0.3, 1.6, 2.5, 3.2, 0.8])
+DELAYS = [  # layers with a state; their oracle is in test_delays.py
+    Case("Delay", sc.Delay(2)),
+    Case("Delay-fractions", sc.Delay(FRACTIONS)),
+    Case("Delay-learned", sc.Delay(sc.learn(FRACTIONS), max_delay=4)),
+    Case("Delay-channels", sc.Delay(sc.learn(1.7, per="channel"), max_delay=3), (3, 2, 1)),
+    Case("Delay-gaussian", sc.Delay(sc.learn(1.4), max_delay=3, kernel="gaussian", sigma=0.8)),
+    Case("DelayedLinear", sc.DelayedLinear(5, 3, 4)),
+    Case("DelayedLinear-longer-than-the-sequence", sc.DelayedLinear(5, 3, 11, bias=False)),
+    Case("DelayedLinear-gaussian", sc.DelayedLinear(5, 3, 4, kernel="gaussian", sigma=1.2)),
+    Case("DelayedLinear-annealed", sc.DelayedLinear(5, 3, 4, kernel="gaussian", sigma_start=3.0, anneal=4)),
+]
 DENSE = sc.Sequential(sc.Linear(5, 4), sc.Leaky(beta=sc.learn(0.8)), sc.Linear(4, 3), sc.Leaky(threshold=sc.learn(0.5)))
 SPIKES = sc.Sequential(sc.Conv1d(4, 4, 1), sc.Leaky(threshold=0.3))
 NETWORKS = [
@@ -281,6 +293,8 @@ NETWORKS = [
     Case("attention", sc.Sequential(sc.SpikingSelfAttention(*[SPIKES] * 3, 2), sc.Leaky(threshold=0.1)), (4, 3)),
     Case("attention-softmax", sc.SoftmaxAttention(sc.Conv1d(4, 4, 1), SPIKES, sc.Conv1d(4, 2, 1), 2), (4, 3)),
     Case("attention-gate", sc.HeadGate(sc.Sequential(SPIKES, sc.HeadSum(2), sc.Leaky(threshold=0.9)), SPIKES), (4, 3)),
+    Case("delays", sc.Sequential(sc.Delay(sc.learn(FRACTIONS), max_delay=4), sc.DelayedLinear(5, 4, 3),
+                                 sc.Leaky(threshold=0.2), sc.DelayedLinear(4, 3, 2, kernel="gaussian"))),
     Case("count-pool", sc.Sequential(sc.Conv2d(1, 2, 3), sc.IF(threshold=0.3), sc.CountMaxPool2d(2)), (1, 6, 6)),
 ]  # fmt: skip
 TRAINED_ONLY = [  # these draw or keep statistics, so they do not run step by step

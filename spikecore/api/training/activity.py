@@ -11,6 +11,7 @@ from spikecore.api.core.layer import EMPTY, Layer, Params, Result, Shape, layer_
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.containers import Branches, Container, Sequential
+from spikecore.api.layers.delays import DelayedLinear
 from spikecore.api.layers.linear import Linear
 from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
@@ -121,10 +122,10 @@ def activity(
     """Run a model on a batch and report how much its layers fire and how many operations that causes.
 
     Each input of a connection that is not zero causes one synaptic operation per weight that it is multiplied with
-    (fewer at the border of a convolution). A weight of exactly zero is no connection and causes none. Operations are
-    accumulates (AC) if all inputs are 0 or 1, else multiply-accumulates (MAC). Biases, normalisation and the neurons'
-    own arithmetic are not counted. An input that is constant in time counts once, not at every step, since spikecore
-    multiplies it once.
+    (fewer at the border of a convolution). A weight of exactly zero is no connection and causes none; one with a delay
+    causes one, as it does where delays are whole steps. Operations are accumulates (AC) if all inputs are 0 or 1, else
+    multiply-accumulates (MAC). Biases, normalisation and the neurons' own arithmetic are not counted. An input that is
+    constant in time counts once, not at every step, since spikecore multiplies it once.
 
     Attention has no weights: each pair of factors that are both not zero causes one operation, an accumulate if one of
     the two arrays is all 0 or 1. A ``HeadSum`` or ``PositionSum`` causes one accumulate for each input that is not
@@ -262,6 +263,7 @@ def _operations(engine: Any, layer: Layer, active: Any, params: Params = Params(
         params: its weights, of which those that are zero count for nothing; without them all count.
     """
     layer = layer.layer if isinstance(layer, Quantized) else layer
+    layer = layer.without_delays() if isinstance(layer, DelayedLinear) else layer
     exists = {name: engine.to_numpy(params[name]) != 0 for name in layer.connections if name in params}
     if isinstance(layer, (Linear, *CONVOLUTIONS)) and not all(mask.all() for mask in exists.values()):
         engine = engine.exact()

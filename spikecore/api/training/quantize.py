@@ -14,6 +14,7 @@ from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import map_leaves
 from spikecore.api.functional.quantisers import FixedPoint, Grid, Per, ScaledInteger
 from spikecore.api.layers.containers import Container, walk, with_children
+from spikecore.api.layers.delays import DelayedLinear
 from spikecore.api.layers.linear import GradedSpikes, Linear
 from spikecore.api.layers.quantized import SCALE, Quantized
 from spikecore.api.layers.spatial import _Conv
@@ -193,6 +194,11 @@ class Chooser:
             return layer, params
         if isinstance(layer, Stepper):
             return self.stepper(path, layer, params)
+        if isinstance(layer, DelayedLinear) and self.weights is not None:
+            raise ValueError(
+                f"quantize: layer {path} (DelayedLinear): weights with delays have no grid: leave it as it is, "
+                f"skip=[{path!r}], or write it as a Delay and a Linear"
+            )
         return self.connection(path, layer, params)
 
     # ---- connections ----

@@ -19,6 +19,7 @@ from spikecore.api.layers import containers
 from spikecore.api.layers.arrangement import Permute, Reshape
 from spikecore.api.layers.attention import HeadSum, PositionSum
 from spikecore.api.layers.count_pool import CountMaxPool1d, CountMaxPool2d
+from spikecore.api.layers.delays import Delay, DelayedLinear
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.arguments import checked
 from spikecore.engines.torch.nn.described import BranchesModule, StatelessModule
@@ -41,7 +42,7 @@ STEPWISE = (Leaky, Synaptic, Alpha, Lapicque, RLeaky, RSynaptic, SLSTM, SConv2dL
 WHOLE = (StateLeaky, LinearLeaky, LeakyParallel, AssociativeLeaky)  # they take a whole sequence
 NEURONS = (*STEPWISE, *WHOLE, DeltaLeaky, NeuronModule, ProjectingModule)
 IN_WORDS = (HeadSum, Permute, PositionSum, Reshape)  # without parameters, and without a module of torch's
-COUNTING = (CountMaxPool1d, CountMaxPool2d)  # with states, and without a module of torch's
+REMEMBERING = (CountMaxPool1d, CountMaxPool2d, Delay, DelayedLinear)  # with states, and without a module of torch's
 _TO_LAYER = {pair.module: pair for pair in PAIRS if pair.both_ways}
 _TO_MODULE = {pair.layer: pair for pair in PAIRS}
 _ROWS: Dict[Any, Any] = {module.kind: module for module in STEPWISE}
@@ -195,13 +196,15 @@ def _module(layer: Any, name: str, params: Any, buffers: Any) -> nn.Module:
     try:
         if isinstance(layer, Stepper):
             return neuron_to_module(layer, params)
-        if type(layer) in COUNTING:
+        if type(layer) in REMEMBERING:
+            if buffers:
+                raise NoCounterpart("its width is annealed: sc.round_delays(model) ends that")
             return wrapped(layer, params, init_hidden=True)
         if type(layer) in IN_WORDS:
             return StatelessModule(layer)
         if type(layer) not in _TO_MODULE:
             raise NoCounterpart(
-                f"there is no such module; known are {_known(*_TO_MODULE, *IN_WORDS, *COUNTING)} and all neurons"
+                f"there is no such module; known are {_known(*_TO_MODULE, *IN_WORDS, *REMEMBERING)} and all neurons"
             )
         module = _TO_MODULE[type(layer)].to_module(layer)
     except (ValueError, TypeError) as error:

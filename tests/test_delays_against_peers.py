@@ -1,0 +1,82 @@
+"""Delays against DCLS, the library of the paper, and against snnTorch's definition of ``SynapticDelay``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import spikecore as sc
+from spikecore.api.core.layer import Pass
+from spikecore.api.core.tree import Params, Tree, map_leaves
+
+torch = pytest.importorskip("torch", reason="torch computes the other side")
+ENGINES = pytest.mark.parametrize("engine", ["numpy", "torch"])
+INS, OUTS, LONGEST, STEPS, BATCH = 4, 3, 8, 20, 5
+
+
+def drawn(*shape, low=0.0, high=1.0):
+    return np.random.default_rng(shape).uniform(low, high, shape)
+
+
+def outputs_and_gradients(engine, layer, x, params, cotangent):
+    """Of a layer: the outputs, and gradients by parameters and inputs, for a cotangent of the outputs."""
+    engine = sc.get_engine(engine, dtype="float64")
+
+    def value(held, cotangent):
+        y = layer.run(Pass(engine), held.params, Tree(), None, held.x).outputs
+        return engine.xp.sum(engine.xp.multiply(y, cotangent)), y
+
+    held = map_leaves(engine.asarray, Tree(params=Params(params), x=x))
+    _, y, grads = engine.value_and_grad(value, held, engine.asarray(cotangent))
+    return engine.to_numpy(y), {name: engine.to_numpy(g) for name, g in [*grads.params.items(), ("x", grads.x)]}
+
+
+@ENGINES
+@pytest.mark.parametrize(("version", "options"), [("v1", {}), ("gauss", {"kernel": "gaussian", "sigma": 0.9})])
+def test_dcls(engine, version, options):
+    """Values and gradients by weight, position and input. Their width is SIG + 0.27; they count from behind."""
+    modules = pytest.importorskip("DCLS.construct.modules", reason="dcls 0.1.1 is not installed: extra 'peers'")
+    theirs = modules.Dcls1d(INS, OUTS, 1, dilated_kernel_size=LONGEST + 1, bias=False, version=version).double()
+    weight, delay = drawn(OUTS, INS, low=-1.0), drawn(OUTS, INS, 1, high=LONGEST)[..., 0]
+    x, cotangent = drawn(STEPS, BATCH, INS), drawn(STEPS, BATCH, OUTS, low=-1.0)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor(weight)[..., None])
+        theirs.P.copy_(torch.tensor(LONGEST / 2.0 - delay)[None, ..., None])
+        if version == "gauss":
+            theirs.SIG.fill_(options["sigma"] - 0.27)
+    inputs = torch.tensor(x, requires_grad=True)
+    padded = torch.nn.functional.pad(inputs.permute(1, 2, 0), (LONGEST, 0))
+    y = theirs(padded).permute(2, 0, 1)
+    (y * torch.tensor(cotangent)).sum().backward()
+
+    layer = sc.DelayedLinear(INS, OUTS, LONGEST, bias=False, **options)
+    found, grads = outputs_and_gradients(engine, layer, x, {"weight": weight, "delay": delay}, cotangent)
+    np.testing.assert_allclose(found, y.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(grads["weight"], theirs.weight.grad[..., 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(grads["delay"], -theirs.P.grad[0, ..., 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(grads["x"], inputs.grad.numpy(), atol=1e-6)
+
+
+def as_snntorch_defines(x, delay, kernel, sigma):
+    """Lag weights per channel, normalised, and the sum over lags; as its documentation states them (after 1.0)."""
+    lags = torch.arange(LONGEST + 1, dtype=torch.float64)
+    distance = lags - delay[:, None]
+    raw = (1.0 - distance.abs()).clamp(min=0.0) if kernel == "linear" else torch.exp(-(distance**2) / (2.0 * sigma**2))
+    weights = raw / raw.sum(1, keepdim=True)
+    past = torch.nn.functional.pad(x, (0, 0, 0, 0, LONGEST, 0))
+    return sum(weights[:, k] * past[LONGEST - k : LONGEST - k + len(x)] for k in range(LONGEST + 1))
+
+
+@ENGINES
+@pytest.mark.parametrize(("kernel", "sigma"), [("linear", 1.0), ("gaussian", 1.0), ("gaussian", 2.5)])
+def test_snntorchs_definition(engine, kernel, sigma):
+    delay = drawn(INS, 1, high=LONGEST)[..., 0]
+    x, cotangent = drawn(STEPS, BATCH, INS), drawn(STEPS, BATCH, INS, low=-1.0)
+    inputs, place = torch.tensor(x, requires_grad=True), torch.tensor(delay, requires_grad=True)
+    y = as_snntorch_defines(inputs, place, kernel, sigma)
+    (y * torch.tensor(cotangent)).sum().backward()
+    layer = sc.Delay(sc.learn(1.0, per="neuron"), max_delay=LONGEST, kernel=kernel, sigma=sigma)
+    found, grads = outputs_and_gradients(engine, layer, x, {"delay": delay}, cotangent)
+    np.testing.assert_allclose(found, y.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(grads["delay"], place.grad.numpy(), atol=1e-6)
+    np.testing.assert_allclose(grads["x"], inputs.grad.numpy(), atol=1e-6)
