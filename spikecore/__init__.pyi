@@ -3,6 +3,7 @@
 from spikecore import backprop as backprop
 from spikecore import convert as convert
 from spikecore import datasets as datasets
+from spikecore import eventprop as eventprop
 from spikecore import functional as functional
 from spikecore import hardware as hardware
 from spikecore import init as init

@@ -409,6 +409,10 @@ def _of_class(name: str, words: str) -> Rule:
 CLASSES: Dict[str, Rule] = {
     **{name: _of_class(name, f"an {name}") for name in "Axes Energy Engine EventDataset Events Output".split()},
     **{name: _of_class(name, f"a {name}") for name in "Chip Colormap Figure Model Sample Source StoredArray".split()},
+    "EventLoss": _of_class("EventLoss", "a loss of spikecore.eventprop, e.g. first_spike_loss(tau=0.5)"),
+    "Network": _of_class("Network", "a spikecore.eventprop.Network"),
+    "Spikes": _of_class("Spikes", "a spikecore.eventprop.Spikes"),
+    "Dataset": _of_class("Dataset", "a spikecore.datasets.Dataset"),
     "Module": _of_class("Module", "an nn.Module"),
     "Stepper": _of_class("Stepper", "a neuron such as sc.Leaky(beta=0.9)"),
     "Grid": _of_class("Grid", "a grid such as spikecore.ScaledInteger(8)"),

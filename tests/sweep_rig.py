@@ -83,7 +83,8 @@ ANNOTATIONS = {
     "str, Colormap": "word",
     "bool, Callable[[str], Any]": "bool",
     "bool, Callable[..., Any]": "callable",
-    "Report": "model",
+    **{name: "model" for name in ("Report", "Network", "Dataset")},
+    **{"EventLoss": "callable", "By": "word", "Union[Spikes, ArrayLike]": "array"},
     "ConversionReport": "model",
     "Engine": "engine",
     "Callable[..., Sequential]": "callable",
@@ -95,7 +96,7 @@ ANNOTATIONS = {
     **{name: "layer" for name in ("Layer", "Stepper", "Stateless")},
     "Surrogate": "surrogate",
     **{"Grid": "grid", "FixedPoint": "grid", "Union[None, int, FixedPoint]": "bits"},
-    **{"Union[Scale, float, Tuple[float, ...]]": "scale", "How": "word", "Subject": "model"},
+    **{"Union[Scale, float, Tuple[float, ...]]": "scale", "How": "word", "Subject": "model", "Target": "word"},
     "Sizes": "sizes",
     "PathLike": "path",
     "np.ndarray": "array",
@@ -124,6 +125,7 @@ ANNOTATIONS = {
     "Tuple[str, ...]": "words",
     "Iterable[str]": "words",
     "Union[str, Iterable[str]]": "words",
+    "Union[str, Sequence[str]]": "words",
     "Union[ArrayLike, Iterator[ArrayLike]]": "array",
     "Union[ArrayLike, Output]": "array",
     "Union[EventStream, Sequence[EventStream], ArrayLike]": "array",
@@ -433,6 +435,12 @@ def maps(axes: int) -> Dict[str, Any]:
     }
 
 
+def exact_network() -> Any:
+    """A network of 5 inputs without time steps, whose last layer does not fire."""
+    layers = [sc.eventprop.Layer(5, 4), sc.eventprop.Layer(4, 5, threshold=None)]
+    return sc.eventprop.Network(layers, duration=20.0)
+
+
 #: Values that a single callable wants, by its name.
 OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.OneToOne": {},
@@ -513,6 +521,26 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.rewire": {"model": pruned},
     "spikecore.check": {"model": model, "chip": "loihi", "x": X},
     "spikecore.hardware.chip": {"name": "loihi"},
+    "spikecore.eventprop.Spikes": {"times": np.arange(3.0)[None], "sources": LABELS[None]},
+    **{
+        f"spikecore.eventprop.{name}": {**values, "network": exact_network(), "params": lambda: exact_network().init(0)}
+        for name, values in {
+            **dict.fromkeys(("gradient", "verify"), {"loss": sc.eventprop.max_membrane_loss()}),
+            "surrogate_bias": {"dt": 1.0},
+            "to_model": {"dt": 1.0},
+        }.items()
+    },
+    **{
+        f"spikecore.eventprop.{name}": {
+            "network": exact_network(),
+            "params": lambda: exact_network().init(0),
+            "data": lambda: datasets.Dataset(STILL, LABELS),
+            "loss": sc.eventprop.max_membrane_loss(),
+        }
+        for name in ("fit", "evaluate")
+    },
+    "spikecore.eventprop.frames": {"network": exact_network(), "dt": 1.0},
+    "spikecore.eventprop.first_spike_loss": {"tau": 0.5},
     "spikecore.spikeplot.activity_map": {"spikes": {"1": SPIKES}},
     "spikecore.spikeplot.raster": {"spikes": SPIKES[:, 0]},
     "spikecore.spikeplot.traces": {"mem": X[:, 0]},
@@ -548,7 +576,7 @@ OWN: Dict[str, Dict[str, Any]] = {
 
 MODULES = (
     "spikecore spikecore.backprop spikecore.datasets spikecore.datasets.transforms spikecore.functional "
-    "spikecore.convert spikecore.hardware spikecore.neurobench "
+    "spikecore.convert spikecore.eventprop spikecore.hardware spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.nn spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate "
     "spikecore.tracking spikecore.utils spikecore.zoo"
@@ -575,6 +603,7 @@ LEFT_OUT = {
     **dict.fromkeys("Step GradientErrors SpikeCount Stack SurrogateLines Traces".split(), "results"),
     **dict.fromkeys("cast clamp01 engine_of unchanged detached picked proportional no_such".split(), "inner words"),
     **dict.fromkeys("Metrics SynapticOperations Exported".split(), "results"),
+    **dict.fromkeys("EventLoss Fitted Gradient Run SurrogateBias".split(), "results, and a base without arguments"),
     **dict.fromkeys("EnergyEstimate HardwareReport Known LayerRow Memory Objection".split(), "results"),
     "Chip": "made of a chip file, whose mistakes test_hardware has",
     "to_neurobench": "needs a package; nonsense is refused in test_neurobench",

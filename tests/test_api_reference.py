@@ -17,6 +17,7 @@ MODULES = {  # with what each needs
     "spikecore.convert": "torch",
     "spikecore.datasets": "numpy",
     "spikecore.datasets.transforms": "numpy",
+    "spikecore.eventprop": "torch",
     "spikecore.functional": "torch",
     "spikecore.functional.probe": "torch",
     "spikecore.functional.stdp_learner": "torch",
@@ -40,7 +41,7 @@ SHORT = {  # as the pages write them: docs/builder/reference.py
     "transforms": "spikecore.datasets.transforms",
     **{
         name: f"spikecore.{name}"
-        for name in "backprop convert datasets functional hardware init neurobench nir schedule".split()
+        for name in "backprop convert datasets eventprop functional hardware init neurobench nir schedule".split()
     },
     **{name: f"spikecore.{name}" for name in "spikegen spikeplot surrogate tracking utils zoo".split()},
 }

@@ -170,7 +170,7 @@ def test_modules_of_torch_run_them():
 
 # ---- planted delays --------------------------------------------------------------------------------------------------
 
-READOUTS = {"sum": [], "membrane": [sc.LI(beta=0.8)]}  # spikes are the same for all delays within a step
+READOUTS = {"sum": [], "membrane": [sc.LI(beta=0.8)]}  # of spikes a rounded sum is left: too little for half a step
 
 
 def recovered(readout, seed, engine="torch"):

@@ -12,8 +12,8 @@ from spikecore.datasets import DataFileError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-# Run in test_events_example.py, test_nn_trainers.py and test_nn_against_snntorch.py.
-OTHERS = {"nmnist", "lightning_fit", "accelerate_fit", "beside_snntorch"}
+# Run in test_events_example.py, test_nn_trainers.py, test_nn_against_snntorch.py and test_eventprop.py.
+OTHERS = {"nmnist", "lightning_fit", "accelerate_fit", "beside_snntorch", "yin_yang"}
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not part of this tree")
 

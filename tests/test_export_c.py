@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import spikecore as sc
+from spikecore.api.core.layer import EMPTY, Init, Params
 from tests.c_rig import assert_same, in_c, needs_compiler
 from tests.conformance import cases
 from tests.drawn_networks import drawn_model
@@ -85,6 +86,50 @@ def test_a_neuron_of_ones_own_and_a_model_of_another_engine(tmp_path):
     assert_same(in_c({"net": model}, tmp_path)["net"], model.to_engine("numpy"), x, exact=False)
 
 
+@dataclass(frozen=True)
+class Bordered(sc.Stateless):
+    """A layer of a user that computes with what it has padded."""
+
+    def init(self, key, shape):
+        return Init(Params(), EMPTY, (shape[0] + 3,))
+
+    def apply(self, engine, params, buffers, x, *, train, key):
+        return engine.xp.pad(x, ((0, 0), (0, 0), (1, 2)), 0.5) * 2.0 + 1.0, buffers
+
+
+@dataclass(frozen=True)
+class Turned(sc.Stateless):
+    """A layer of a user with more axes than there are letters for loops."""
+
+    def init(self, key, shape):
+        return Init(Params(), EMPTY, (3, 2) * 4)
+
+    def apply(self, engine, params, buffers, x, *, train, key):
+        x = engine.xp.reshape(x, (*x.shape[:2], *(2, 3) * 4))
+        turned = engine.xp.permute_dims(x, (0, 1, *range(9, 1, -1)))
+        return turned * 2.0 + engine.xp.sum(turned, axis=(3, 5), keepdims=True), buffers
+
+
+def test_layers_of_ones_own(tmp_path):
+    layers = {"bordered": (Bordered(), 6), "turned": (Turned(), 6**4)}
+    models = {name: sc.Model(sc.Sequential(layer), "numpy", input_shape=(n,)) for name, (layer, n) in layers.items()}
+    for name, net in in_c(models, tmp_path).items():
+        x = np.random.default_rng(0).normal(size=(2, 1, *models[name].input_shape)).astype("float32")
+        assert_same(net, models[name], x, exact=False)
+
+
+@dataclass(frozen=True)
+class Named(sc.Leaky):
+    """A neuron of a user whose states have names that C or C++ has, too."""
+
+    state: ClassVar[Tuple[str, ...]] = ("mem", "new", "class_", "expf", "in_")
+
+    def step(self, engine, params, state, x):
+        spikes, after = super().step(engine, params, sc.State(mem=state.mem), x + state.in_)
+        grown = engine.xp.exp(after.mem * 0.25)
+        return spikes + grown, sc.State(mem=after.mem, new=spikes, class_=state.new, expf=grown, in_=state.class_)
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     model = sc.zoo.pretrained("digits", "numpy", fused=False)
@@ -93,7 +138,7 @@ def digits(tmp_path_factory):
 
 def test_a_trained_network(digits):
     model, net = digits
-    x = sc.datasets.digits()[0].inputs[:100]
+    x = sc.datasets.digits()[0].inputs[:40]
     assert_same(net, model, np.broadcast_to(x, (25, *x.shape)).astype("float32"))
 
 

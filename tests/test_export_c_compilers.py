@@ -1,13 +1,14 @@
 """C as compilers and machines take it: without a warning, without an error at run time, equal results on ARM."""
 
 import shutil
+import subprocess
 
 import pytest
 
 import spikecore as sc
 from tests.c_rig import COMPILERS, STRICT, assert_prints, called, needs_compiler, program
 from tests.drawn_networks import drawn_model
-from tests.test_export_c import CASES, model_of
+from tests.test_export_c import CASES, Named, model_of
 
 pytestmark = needs_compiler
 
@@ -23,6 +24,7 @@ def few(tmp_path_factory):
     net = sc.Sequential(*net.layers, sc.Linear(64, 12), sc.RLeaky(linear_features=12), sc.Linear(12, 3), sc.LI())
     maps = sc.Model(net, sc.get_engine("numpy", fused=False), seed=0, input_shape=(1, 8, 8))
     models = {"maps": maps, "dense": sc.zoo.pretrained("digits", "numpy", fused=False)}
+    models["named"] = sc.Model(Named(beta=0.5), sc.get_engine("numpy", fused=False), input_shape=(4,))
     folder = tmp_path_factory.mktemp("few")
     return models, folder, program(models, folder)
 
@@ -48,11 +50,20 @@ def test_without_a_warning(few, compiler):
 
 
 def test_as_cpp_calls_it(few, tmp_path):
-    """The header is valid C++."""
+    """The headers are valid C++, whatever the names of states."""
     if not shutil.which("g++"):
         pytest.skip("g++ is not installed")
-    (tmp_path / "user.cpp").write_text('#include "dense.h"\nint main() { dense_state state; dense_reset(&state); }\n')
+    headers = "".join(f'#include "{name}.h"\n' for name in few[0])
+    (tmp_path / "user.cpp").write_text(f"{headers}int main() {{ dense_state state; dense_reset(&state); }}\n")
     called("g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-I", few[1], "-fsyntax-only", tmp_path / "user.cpp")
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_options_that_change_rounding_are_refused(few, compiler):
+    command = [compiler, "-ffast-math", "-fsyntax-only", few[1] / "dense.c"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "compile without" in done.stderr
 
 
 @pytest.mark.slow

@@ -48,9 +48,16 @@ def test_the_example_goes_on_from_step_to_step_and_says_what_is_missing(digits):
     x = np.round(np.random.default_rng(0).random((5, 1, 64)), 3).astype("float32")
     text = " ".join(f"{v:.9g}" for v in x.reshape(-1))
     np.testing.assert_array_equal(np.loadtxt(called(folder / "net", input=text).splitlines()), model(x).spikes[:, 0])
-    done = subprocess.run([folder / "net"], input=text + " 0.5 0.25", capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "a sample has 64 numbers, and the last one has 2" in done.stderr
+    wrong = [
+        ((), text + " 0.5 0.25", 1, "a sample has 64 numbers, and the last one has 2"),
+        ((), text + " 0.5,0.25", 1, "sample 6: number 2 is not a finite number"),
+        (("25",), "0.5 nan", 1, "sample 1: number 2 is not a finite number"),
+        *((arguments, text, 2, "usage: net [STEPS]") for arguments in (("abc",), ("25x",), ("0",), ("",), ("5", "5"))),
+    ]
+    for arguments, given, code, said in wrong:
+        done = subprocess.run([folder / "net", *arguments], input=given, capture_output=True, text=True)
+        assert done.returncode == code
+        assert said in done.stderr
 
 
 @needs_compiler
@@ -91,6 +98,15 @@ def test_networks_side_by_side_do_not_disturb_each_other(digits, tmp_path):
     for row in x:
         second.run(row[None])
     np.testing.assert_array_equal(first.run(x)[0], alone)
+
+
+@pytest.mark.parametrize("stem", ["math", "string", "size", "clean"])
+def test_a_name_that_something_else_has(digits, tmp_path, stem):
+    with pytest.raises(sc.ExportError, match=f'"my_{stem}"'):
+        sc.export(digits[0], tmp_path / stem)
+    assert not list(tmp_path.iterdir())
+    if stem in ("size", "clean"):  # a target of the Makefile
+        sc.export(digits[0], tmp_path / stem, example=False)
 
 
 # ---- refusals: nothing is written ----------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class Words(sc.Stateless):
     """A layer of all words that integers have and that no neuron above says."""
 
     def init(self, key, shape):
-        return Init(Params(), EMPTY, (62,))
+        return Init(Params(), EMPTY, (69,))
 
     def apply(self, engine, params, buffers, x, *, train, key):
         xp = engine.xp
@@ -116,6 +116,7 @@ class Words(sc.Stateless):
             xp.all(rows > 0.0, axis=2),
         ]
         shaped = [xp.flip(x, axis=2)[..., ::2], xp.pad(x, ((0, 0), (0, 0), (1, 0)), 0.5)[..., :3]]
+        shaped.append(xp.pad(x, ((0, 0), (0, 0), (1, 0)), 0.5) * 1.5)
         parts = [*rounded, *signs, *pairs, *truths]
         stacked = xp.sum(xp.stack([xp.astype(p, engine.dtype) for p in parts], axis=0), axis=0)
         flat = [xp.reshape(xp.astype(p, engine.dtype), (*x.shape[:2], -1)) for p in [both, *reduced, *places]]

@@ -46,6 +46,12 @@ def test_a_checkpoint_and_options(spikecore, run):
     assert json.loads(said)["files"] == [str(Path("firmware/digits.c")), str(Path("firmware/digits.h"))]
 
 
+def test_the_ending_says_the_target(spikecore, run):
+    pytest.importorskip("onnx", reason="onnx is not installed (extra 'export')")
+    assert spikecore("export", run, "--out", "firmware/digits.onnx")[0] == 0
+    assert names(Path("firmware")) == ["digits.onnx"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -53,6 +59,8 @@ def test_a_checkpoint_and_options(spikecore, run):
         (["-o", "exmaple=false"], 2, "unknown option 'exmaple'; did you mean 'example'?"),
         (["-o", "example"], 2, "--option example: must be key=value"),
         (["--out", "build/2net"], 1, "prefix of names in C"),
+        (["--out", "build/"], 2, "path='build/' is a folder"),
+        (["--out", "build/net.onnx", "--to", "nir"], 2, "pass to='onnx' or path='build/net.nir'"),
     ],
 )
 def test_what_is_wrong_is_said(spikecore, run, arguments, code, said):

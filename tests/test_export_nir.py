@@ -31,9 +31,10 @@ def test_a_file_gives_what_the_network_gives(tmp_path):
 
 def test_losses_are_notes_and_warnings(tmp_path):
     model = model_of(sc.Linear(4, 8), sc.Leaky(beta=0.9))
-    with pytest.warns(NirLoss, match="subtract"):
+    with pytest.warns(NirLoss, match="subtract") as warned:
         exported = sc.export(model, tmp_path / "net", to="nir")
     assert exported.notes[1].startswith("not in the file: ")
+    assert warned[0].filename == __file__
     assert "subtract" in exported.notes[1]
 
 

@@ -1,10 +1,13 @@
 """One step of a network as a graph of words: what every writer reads."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import spikecore as sc
-from spikecore.api.core.tree import flatten
+from spikecore.api.core.layer import Init, Stateless
+from spikecore.api.core.tree import Tree, flatten
 from spikecore.export.recording import step_graph
 from tests.conformance import cases
 
@@ -55,6 +58,55 @@ def test_a_layer_that_does_something_else_at_every_step_is_refused():
         step_graph(sc.Model(Counting(), "numpy", input_shape=(3,)))
 
 
+@dataclass(frozen=True)
+class Late(Stateless):
+    """A layer that reads the input of some steps ago, out of the whole sequence."""
+
+    steps: int = 5
+
+    def init(self, key, shape):
+        return Init(Tree(), Tree(), shape)
+
+    def apply(self, engine, params, buffers, x, *, train, key):
+        late = engine.xp.concat([0 * x, x], axis=0)[x.shape[0] - self.steps : 2 * x.shape[0] - self.steps]
+        return (late if x.shape[0] > self.steps else 0 * x), buffers
+
+
+def test_a_layer_that_delays_its_input_is_refused():
+    with pytest.raises(sc.ExportError, match="does something else at every step"):
+        step_graph(sc.Model(sc.Sequential(Late()), "numpy", input_shape=(3,)))
+
+
+class Flags(sc.Leaky):
+    """A neuron that adds flags as numbers: the flags of a straight-through estimator."""
+
+    def step(self, engine, params, state, x):
+        soft = engine.xp.tanh(state.mem + x)
+        spikes = (state.mem + x > 1.0) + (soft - engine.xp.stop_gradient(soft))
+        return spikes + spikes, state.__class__(mem=0.9 * state.mem + x - spikes)
+
+
+class Tables(sc.Leaky):
+    """A neuron with two long tables, as options of words and as keys, that differ in the middle alone."""
+
+    def step(self, engine, params, state, x):
+        places, weight = np.zeros(2000, int), np.zeros((3, 2000), np.float32)
+        others, weights = places.copy(), weight.copy()
+        others[1000], weights[1, 1000] = 2, 5.0
+        wide = engine.xp.linear(x, weight=weight.T) - engine.xp.linear(x, weight=weights.T)
+        found = engine.xp.sum(wide + x[:, places] - x[:, others], axis=1, keepdims=True)
+        return found + state.mem, state.__class__(mem=0.9 * state.mem + x)
+
+
+@pytest.mark.parametrize("neuron", [Flags(), Tables()], ids=repr)
+def test_words_that_only_look_alike_stay_apart(neuron):
+    model = sc.Model(neuron, "numpy", input_shape=(3,))
+    x = np.random.default_rng(1).random((STEPS, 1, 3), dtype="float32") * 2
+    expected = model(x).spikes
+    assert expected.any()
+    np.testing.assert_array_equal(run(step_graph(model), x)[0], expected)
+
+
 class Looking(sc.Leaky):
     """A neuron whose step branches on data."""
 
@@ -87,6 +139,19 @@ def test_a_straight_through_estimator_is_its_value():
     assert all(a != b for a, b in subtracted)
 
 
+class Centred(sc.Leaky):
+    """A neuron that takes an array from what comes in."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, (x - np.arange(3, dtype="float32")) + x * 2.0)
+
+
+def test_a_difference_from_a_constant_is_no_estimator():
+    model = sc.Model(sc.Sequential(Centred()), sc.get_engine("numpy", fused=False), input_shape=(3,))
+    x = np.random.default_rng(0).random((STEPS, 2, 3), dtype="float32") * 3
+    np.testing.assert_array_equal(run(step_graph(model, batch_size=2), x)[0], model(x).spikes)
+
+
 def test_the_graph_of_a_model_on_another_engine_is_the_same():
     torch = pytest.importorskip("torch", reason="torch is not installed")
     torch.manual_seed(0)
@@ -95,3 +160,13 @@ def test_the_graph_of_a_model_on_another_engine_is_the_same():
     x = np.random.default_rng(0).random((STEPS, 1, 5), dtype="float32")
     found, _ = run(step_graph(model), x)
     np.testing.assert_array_equal(found, model.to_engine("numpy")(x).spikes)
+
+
+def test_a_module_of_torch_is_refused_with_what_to_do():
+    nn = pytest.importorskip("torch", reason="torch is not installed").nn
+    model = sc.Model(sc.Sequential(sc.Torch(nn.Linear(4, 3)), sc.Leaky()), "torch", input_shape=(4,))
+    with pytest.raises(
+        sc.ExportError, match=r"layer 0 \(Torch\) .* take a layer of spikecore's in its place"
+    ) as refused:
+        step_graph(model)
+    assert "sc.Model(" not in str(refused.value)  # that is what the user has

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -14,6 +15,7 @@ import numpy as np  # noqa: E402
 
 import spikecore as sc  # noqa: E402
 from spikecore.api.core.tree import flatten  # noqa: E402
+from spikecore.api.layers.containers import Branches  # noqa: E402
 from spikecore.export.recording import step_graph  # noqa: E402
 from spikecore.export.torch_writer import StepModule  # noqa: E402
 from spikecore.export.weight_names import weight_names  # noqa: E402
@@ -84,6 +86,47 @@ def digits():
     """The network that the documentation exports, with weights of chance."""
     net = sc.Sequential(sc.Linear(64, 20), sc.Leaky(beta=0.9), sc.Linear(20, 10), sc.Synaptic(alpha=0.5, beta=0.8))
     return sc.Model(net, "numpy", input_shape=(64,), seed=0)
+
+
+@dataclass(frozen=True)
+class Ways(Branches):
+    """Layers side by side, whose names are also names of ``nn.Module``'s."""
+
+    training: sc.Layer = field(default_factory=lambda: sc.Linear(6, 5))
+    float: sc.Layer = field(default_factory=lambda: sc.Linear(6, 5))
+
+    def children(self):
+        return iter([("training", self.training), ("float", self.float)])
+
+    def merged_shape(self, shape, shapes):
+        return shapes["float"]
+
+    def merge(self, xp, x, parts, before):
+        return parts["training"] + 2 * parts["float"]
+
+
+def test_weights_keep_their_names_where_torch_has_no_use_for_them(tmp_path):
+    model = sc.Model(sc.Sequential(Ways(), sc.Leaky()), "numpy", input_shape=(6,), seed=0)
+    (file,) = sc.export(model, tmp_path / "net.pt2", batch_size=BATCH).files
+    program = torch.export.load(file)
+    check(model, inputs((6,)), program.module(), program.example_inputs[0][1])
+    named = {name for name in program.state_dict if "constant" not in name}
+    assert named == {f"weights.0.{part}_.{name}" for part in ("training", "float") for name in ("weight", "bias")}
+
+
+def test_a_name_that_begins_like_another_stays_as_it_is():
+    module = StepModule(step_graph(digits()), {})
+    names = [module._keep(name, np.array(i)) for i, name in enumerate(["x.weight_v", "x.weight", "x.weight", "x"])]
+    assert names == ["x.weight_v", "x.weight", "x.weight_2", "x_2"]
+
+
+@pytest.mark.parametrize("around", [lambda: torch.autocast("cpu", torch.bfloat16), lambda: torch.device("meta")])
+def test_what_is_set_around_an_export_is_not_in_the_file(around, tmp_path):
+    model = digits()
+    with around():
+        (file,) = sc.export(model, tmp_path / "net.pt2", batch_size=BATCH).files
+    program = torch.export.load(file)
+    check(model, inputs((64,)), program.module(), program.example_inputs[0][1])
 
 
 def test_a_program_refuses_gradients():

@@ -21,7 +21,7 @@ for package in ("torch", "matplotlib", "nir"):
 
 MODULES = (
     "spikecore spikecore.backprop spikecore.convert spikecore.datasets spikecore.datasets.transforms "
-    "spikecore.functional spikecore.hardware spikecore.neurobench "
+    "spikecore.eventprop spikecore.functional spikecore.hardware spikecore.neurobench "
     "spikecore.functional.probe spikecore.functional.quant spikecore.functional.stdp_learner spikecore.nir "
     "spikecore.init spikecore.schedule spikecore.spikegen spikecore.spikeplot spikecore.surrogate spikecore.tracking "
     "spikecore.utils spikecore.zoo"

@@ -10,7 +10,7 @@ import pytest
 import spikecore as sc
 from spikecore.api.core.layer import Key
 from spikecore.api.core.tree import Params
-from spikecore.api.verification.gradient import Problem, _slope, gradient, slopes
+from spikecore.api.verification.gradient import Problem, gradient, slope_along, slopes
 from spikecore.api.verification.report import FAIL, UNAVAILABLE, UNCHECKED, Report
 from spikecore.engines.numpy.engine import NumpyEngine
 
@@ -282,7 +282,7 @@ def test_rounding_of_a_large_loss_is_no_failure_and_no_excuse(wrong_by):
 
     engine = sc.get_engine("numpy", dtype="float64")
     g = np.full(1, (1 + wrong_by) / 3)
-    slope = _slope(engine, "x", np.zeros(1), g, np.ones(1), loss, floor=0.0)
+    slope = slope_along(engine, "x", np.zeros(1), g, np.ones(1), loss, floor=0.0)
     assert slope.error > 1e-6
     if wrong_by:
         assert slope.limit == 1e-6

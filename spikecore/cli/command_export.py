@@ -15,7 +15,7 @@ from spikecore.cli.options import JSON, examples, show_json
 from spikecore.cli.run_directory import MODEL, opened
 from spikecore.cli.run_file import value_of
 from spikecore.export import ExportError
-from spikecore.export.front import ENDINGS, WRITERS, checked_options
+from spikecore.export.front import ENDINGS, WRITERS, checked_options, target_of
 from spikecore.export.front import export as export_to
 
 
@@ -28,11 +28,12 @@ TRAINED = typer.Argument(
     ..., metavar="RUN", help="A directory that `spikecore train` wrote, or a checkpoint (.safetensors)."
 )
 TO = typer.Option(
-    "c",
+    None,
     "--to",
     metavar="TARGET",
     autocompletion=target_names,
-    help="c: C99 sources. onnx: a file for ONNX runtimes. torch: a .pt2 of torch.export. nir: NIR.",
+    help="c: C99 sources. onnx: a file for ONNX runtimes. torch: a .pt2 of torch.export. nir: NIR. Default: what the "
+    "ending of --out says, or c.",
 )
 OUT = typer.Option(
     None,
@@ -47,13 +48,13 @@ OPTIONS = typer.Option(
 @examples(
     "spikecore export runs/digits-001          # C99, into runs/digits-001/c",
     "spikecore export runs/digits-001 --out firmware/net -o example=false",
-    "spikecore export digits.safetensors --to onnx --out digits.onnx",
+    "spikecore export digits.safetensors --out digits.onnx",
     "spikecore export runs/digits-001 --to c --json",
 )
 def export(
     run: Path = TRAINED,
-    target: str = TO,
-    out: Optional[Path] = OUT,
+    to: Optional[str] = TO,
+    out: Optional[str] = OUT,
     options: Optional[List[str]] = OPTIONS,
     as_json: bool = JSON,
 ) -> None:
@@ -65,8 +66,12 @@ def export(
 
     Exits with 1 if the target cannot express a layer; the message names it. Then nothing is written.
     """
-    if target not in WRITERS:
-        raise ConfigError([f"--to {target}: {unknown('target', target, tuple(WRITERS))}"])
+    if to is not None and to not in WRITERS:
+        raise ConfigError([f"--to {to}: {unknown('target', to, tuple(WRITERS))}"])
+    try:
+        target = target_of(out or "net", to)
+    except ValueError as error:
+        raise ConfigError([f"--out: {error}"]) from None
     given = _options(target, options or [])
     model = _trained(run)
     try:

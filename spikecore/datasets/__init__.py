@@ -40,6 +40,7 @@ from spikecore.datasets.stored import StoredDataset as StoredDataset
 from spikecore.datasets.structured import from_structured as from_structured
 from spikecore.datasets.structured import to_structured as to_structured
 from spikecore.datasets.tonic import from_tonic as from_tonic
+from spikecore.datasets.yin_yang import yin_yang as yin_yang
 from spikecore.datasets.zarr_arrays import read_zarr as read_zarr
 from spikecore.samples import Dataset as Dataset
 from spikecore.samples import Loader as Loader

@@ -17,6 +17,8 @@ from spikecore.export.front import export as _export
 
 
 class _Export(types.ModuleType):
+    __signature__ = inspect.signature(_export)
+
     def __call__(self, *arguments: Any, **options: Any) -> Exported:
         return _export(*arguments, **options)
 

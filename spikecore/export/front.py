@@ -6,9 +6,9 @@ import importlib
 import inspect
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Literal, Mapping, Protocol, Tuple, Union
+from typing import Any, Dict, Literal, Mapping, Optional, Protocol, Tuple, Union
 
 from spikecore.api.core.messages import unknown
 from spikecore.api.training.model import Model
@@ -25,13 +25,15 @@ WRITERS: Dict[str, str] = {
 }
 
 
-#: What may stand at the end of ``path``.
+#: What may stand at the end of ``path``, and says the target where ``to`` does not.
 ENDINGS: Dict[str, Tuple[str, ...]] = {
     "c": (".c", ".h"),
     "onnx": (".onnx",),
     "torch": (".pt2",),
     "nir": (".nir", ".h5"),
 }
+
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,14 @@ class Exported:
 
 
 @checked
-def export(model: Model, path: Union[str, os.PathLike[str]], to: Target = "c", **options: Any) -> Exported:
+def export(model: Model, path: Union[str, os.PathLike[str]], to: Optional[Target] = None, **options: Any) -> Exported:
     """Write a trained network as something that runs without this library.
 
     Args:
         model: a model with weights.
         path: a folder and the stem of the files, e.g. "build/net" for "build/net.c" and "build/net.h". The stem is also
-            the prefix of names in C. A known ending (".onnx", ".nir", ".pt2") may be written, too.
-        to: the target: "c", "onnx", "torch" or "nir"; default "c".
+            the prefix of names in C. The target's ending (".c", ".onnx", ".pt2", ".nir", ".h5") may be written, too.
+        to: the target: "c", "onnx", "torch" or "nir". Default: that of the ending of ``path``; without one, "c".
         **options: of the target; see docs/deploying.md.
 
     Returns:
@@ -91,18 +93,45 @@ def export(model: Model, path: Union[str, os.PathLike[str]], to: Target = "c", *
     Raises:
         ExportError: the target cannot express a layer; the message names it and the remedy. Nothing has been written.
         ImportError: a package that the target needs is not installed; says which.
-        ValueError: there is no such target, or it has no such option.
+        OSError: the folder cannot be written to, or a file's place is taken by a folder.
+        ValueError: there is no such target, it has no such option, or ``path`` ends as another target's files do.
     """
-    if to not in WRITERS:
-        raise ValueError(f"export: {unknown('to', to, tuple(WRITERS))}")
+    to = target_of(path, to)
     checked_options(to, options)
     place = Path(path)
-    stem = place.stem if place.suffix in ENDINGS.get(to, ()) else place.name
-    draft = writer_of(to).files(model, stem, **options)
+    ends = place.suffix.lower() in ENDINGS[to]
+    draft = writer_of(to).files(model, place.stem if ends else place.name, **options)
+    if ends and len(draft.contents) == 1:  # a single file is called as the user says, e.g. net.h5
+        draft = replace(draft, contents=dict(zip([place.name], draft.contents.values())))
     kept = [name for name in draft.starters if (place.parent / name).exists()]
     contents = {name: content for name, content in draft.contents.items() if name not in kept}
     notes = (*draft.notes, *(f"{place.parent / name} was there and stays as it is" for name in kept))
     return Exported(to, _written(place.parent, contents), notes)
+
+
+def target_of(path: Union[str, os.PathLike[str]], to: Optional[str] = None) -> str:
+    """The target that is meant.
+
+    Args:
+        path: where the files go.
+        to: the target; None: that of the path's ending, or "c".
+
+    Raises:
+        ValueError: there is no such target, the path names no file, or it ends as another target's files do.
+    """
+    written, place = os.fspath(path), Path(path)
+    if to is not None and to not in WRITERS:
+        raise ValueError(f"export: {unknown('to', to, tuple(WRITERS))}")
+    if written.endswith(SEPARATORS) or place.name in ("", ".."):
+        raise ValueError(f"export: path={written!r} is a folder: add the stem of the files, {str(place / 'net')!r}")
+    said = next((target for target, endings in ENDINGS.items() if place.suffix.lower() in endings), None)
+    if to is not None and said not in (None, to):
+        better = str(place.with_suffix("" if to == "c" else ENDINGS[to][0]))
+        raise ValueError(
+            f"export: path={written!r} ends as files of to={said!r} do, and to is {to!r}: pass to={said!r} or "
+            f"path={better!r}"
+        )
+    return to or said or "c"
 
 
 def writer_of(to: str) -> Writer:
@@ -123,7 +152,16 @@ def checked_options(to: str, options: Mapping[str, Any]) -> None:
 
 
 def _written(folder: Path, contents: Mapping[str, bytes]) -> Tuple[Path, ...]:
-    """Write files under other names first, so that an error in between leaves none half-written."""
+    """Write files under other names first, so that an error in between leaves none half-written.
+
+    Raises:
+        OSError: the folder cannot be made or written to, or there is a folder where a file goes.
+    """
+    for name in contents:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(
+                f"export: {folder / name} is a folder, and the file goes there: choose another path"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as aside:
         for name, content in contents.items():

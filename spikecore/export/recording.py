@@ -23,9 +23,10 @@ from spikecore.engines.numpy.engine import NumpyEngine
 from spikecore.engines.numpy.tape import Tape, Var
 from spikecore.export.errors import ExportError
 from spikecore.export.simplify import simplified
-from spikecore.export.step_graph import Node, StepGraph, StepState, Value
+from spikecore.export.step_graph import Node, StepGraph, StepState, Value, where_of
 
-STEPS = 3  # a layer that knows which step it is shows by the third at the latest: most differ from the first on
+FEWEST, SAMPLES = 3, 16  # steps that are compared, and samples of all of them together: a layer that knows which step
+# it is mostly differs from the first on, one that delays its input does so after the delay
 
 
 def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> StepGraph:
@@ -47,6 +48,15 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
         raise ExportError("the model has no weights yet: call it on data, or pass input_shape=")
     shape, network = tuple(model.input_shape), model.network
     engine = Recording(dtype)
+    for path, layer in walk(network):
+        try:
+            layer.check_engine(engine)
+        except TypeError as error:
+            raise ExportError(
+                f"{where_of(path, layer_name(layer))} computes without the words that a target is written from: take a "
+                "layer of spikecore's in its place (snn.from_torch converts what it knows), or give "
+                "snn.to_torch(model) to torch.export.export, see docs/torch_export.md"
+            ) from error
     params, buffers = weights_of(model, engine)
     recorder = Recorder(engine)
     recorder.layer = "", layer_name(network)
@@ -67,21 +77,22 @@ def step_graph(model: Model, batch_size: int = 1, dtype: str = "float32") -> Ste
 
 def _compare(graph: StepGraph, network: Layer, params: Params, buffers: Tree) -> None:
     """Refuse a graph that does not give what the network gives."""
+    steps = max(FEWEST, SAMPLES // graph.batch_size)
     engine, random = NumpyEngine(graph.dtype, fused=False), np.random.default_rng(0)
-    x = random.random((STEPS, *graph.shapes[graph.x]), dtype="float32").astype(graph.dtype) * 2
+    x = random.random((steps, *graph.shapes[graph.x]), dtype="float32").astype(graph.dtype) * 2
     whole = network.run(Pass(engine, steps=None), params, buffers, None, x)
     states, parts = graph.rest(), []
     for row in x:
         y, states = graph.step(row, states)
         parts.append(y)
-    expected = np.broadcast_to(whole.outputs, (STEPS, *whole.outputs.shape[1:]))
+    expected = np.broadcast_to(whole.outputs, (steps, *whole.outputs.shape[1:]))
     after = flatten(whole.state)
     pairs = [("its output", np.stack(parts), expected)]
     pairs += [(f"its state {s.name}", found, np.asarray(after[s.name])) for s, found in zip(graph.states, states)]
     for what, found, wanted in pairs:
         if not np.allclose(found, wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
             raise ExportError(
-                f"{layer_name(network)} does something else at every step: after {STEPS} steps {what} is not that of a "
+                f"{layer_name(network)} does something else at every step: after {steps} steps {what} is not that of a "
                 "step repeated. A target repeats one step, so every layer must do the same at each"
             )
 
@@ -146,8 +157,7 @@ class Recorder(Tape):
     @property
     def where(self) -> str:
         """The layer that runs, for messages."""
-        path, kind = self.layer
-        return f"layer {path} ({kind})" if path else kind
+        return where_of(*self.layer)
 
     def within(self, path: str, layer: Layer) -> Any:
         """A context in which a layer runs; after it, its container does."""

@@ -58,9 +58,11 @@ def _key(node: Node) -> Any:
     """Equal for nodes that compute the same."""
 
     def part(a: Argument) -> Any:
-        return ("array", id(a)) if isinstance(a, np.ndarray) else (type(a).__name__, repr(a))
+        if isinstance(a, np.ndarray):  # by identity: to print it would leave most numbers out
+            return "array", id(a)
+        return tuple(map(part, a)) if type(a) in (tuple, list) else (type(a).__name__, repr(a))
 
-    return node.word, tuple(part(a) for a in node.arguments), repr(sorted(node.options.items()))
+    return node.word, part(node.arguments), part(sorted(node.options.items()))
 
 
 def _alias(graph: StepGraph, made: Dict[Value, Node], node: Node) -> Optional[Value]:
@@ -72,8 +74,8 @@ def _alias(graph: StepGraph, made: Dict[Value, Node], node: Node) -> Optional[Va
     if node.word == "add" and len(node.reads()) == 2:
         for value, other in (node.reads(), node.reads()[::-1]):
             zero = made.get(other)
-            nothing = zero is not None and zero.word == "subtract" and zero.arguments[0] == zero.arguments[1]
-            if nothing and graph.shapes[value] == graph.shapes[node.out]:
+            nothing = zero is not None and zero.word == "subtract" and len(set(zero.reads())) < len(zero.reads())
+            if nothing and all(of[value] == of[node.out] for of in (graph.shapes, graph.dtypes)):
                 return value
     return None
 

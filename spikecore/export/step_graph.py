@@ -26,6 +26,11 @@ class Value(NamedTuple):
 Argument = Union[Value, np.ndarray, Any]
 
 
+def where_of(path: str, kind: str) -> str:
+    """A layer, for messages: its dotted name, "" for a network that is a single layer, and its class."""
+    return f"layer {path} ({kind})" if path else kind
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """A word applied to arguments.
@@ -49,7 +54,7 @@ class Node:
     @property
     def where(self) -> str:
         """The layer, for messages and comments."""
-        return f"layer {self.layer} ({self.kind})" if self.layer else self.kind
+        return where_of(self.layer, self.kind)
 
     def reads(self) -> List[Value]:
         """The values among the arguments, in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import shutil
@@ -46,8 +47,9 @@ def files(model: Model, stem: str, *, batch_size: int = 1, aot_inductor: bool = 
             f"torch {torch.__version__} has no torch.export: install torch 2.3 or newer, or export to ONNX"
         )
     graph = step_graph(model, batch_size)
-    module = StepModule(graph, weight_names(model, graph.dtype))
-    with torch.no_grad():
+    # what the caller has set for the work around, a default device or autocast, is not to be in the file
+    with torch.no_grad(), torch.device("cpu"), torch.autocast("cpu", enabled=False):
+        module = StepModule(graph, weight_names(model, graph.dtype))
         program = torch.export.export(module, module.at_rest(), strict=False)
     facts = {state.name: list(graph.shapes[state.after]) for state in graph.states}
     content = _compiled(program) if aot_inductor else _saved(program, facts)
@@ -105,15 +107,17 @@ class StepModule(nn.Module):
     def _keep(self, name: str, array: np.ndarray) -> str:
         """Keep an array as a buffer with a dotted name; returns the name that it got."""
         *path, last = filter(None, name.split("."))
-        module = self.weights
+        module, places = self.weights, []
         for part in path:
-            if part not in module._modules:
-                module.add_module(part, nn.Module())
-            module = module.get_submodule(part)
-        taken = [known for known in module._buffers if known.startswith(last)]
-        last = f"{last}_{len(taken) + 1}" if taken else last
-        module.register_buffer(last, torch.tensor(array))
-        return ".".join((*path, last))
+            own = hasattr(module, part) and part not in module._modules  # a name of nn.Module's, e.g. "training"
+            places.append(f"{part}_" if own else part)
+            if places[-1] not in module._modules:
+                module.add_module(places[-1], nn.Module())
+            module = module.get_submodule(places[-1])
+        free = itertools.chain([last], (f"{last}_{count}" for count in itertools.count(2)))
+        places.append(next(name for name in free if not hasattr(module, name)))
+        module.register_buffer(places[-1], torch.tensor(array))
+        return ".".join(places)
 
     def at_rest(self) -> Tuple[torch.Tensor, Dict[str, torch.Tensor]]:
         """An input of zeros and the states at rest."""

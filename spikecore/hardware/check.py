@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Tuple, Union
 
 from spikecore.api.core.layer import Layer
 from spikecore.api.neurons.membrane import Membrane
+from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.model import Model
@@ -42,9 +43,10 @@ def check(
 ) -> HardwareReport:
     """Check whether a network fits a chip, by the chip's public numbers, and say what to change if it does not.
 
-    Nothing is compiled and nothing runs on the chip. A number that is not public is not checked and never guessed; the
+    Nothing is compiled and nothing runs on the chip. A number that is not known is not checked and never guessed; the
     report lists it. All sizes are lower bounds: routing tables, padding of memories and the program itself come on top.
-    A weight of exactly zero is no connection.
+    A weight of exactly zero is no connection. A quantised layer is judged as the layer inside with its rounded weights.
+    Flash and RAM of a processor are those of the C that ``sc.export`` writes, or estimates where it refuses.
 
     Args:
         model: a ``Model`` with weights; without weights yet, ``x`` gives the shape of a sample.
@@ -70,7 +72,7 @@ def check(
         analog = counts.effective_macs > 0.0
     if model.input_shape is None:
         raise ValueError(f"model={shown(model)} does not know the shape of a sample: pass x, or Model(input_shape=...)")
-    found = _Check(target, needs_of(model), bool(analog))
+    found = _Check(target, model, needs_of(model), bool(analog))
     found.all()
     return found.report(energy)
 
@@ -78,8 +80,8 @@ def check(
 class _Check:
     """Collects objections to the layers of one network."""
 
-    def __init__(self, chip: Chip, needs: Tuple[Need, ...], analog: bool) -> None:
-        self.chip, self.needs, self.analog = chip, needs, analog
+    def __init__(self, chip: Chip, model: Model, needs: Tuple[Need, ...], analog: bool) -> None:
+        self.chip, self.model, self.needs, self.analog = chip, model, needs, analog
         self.objections: List[Objection] = []
         self.cores: Dict[str, int] = {}  # by name of the neurons
         self.memory: Tuple[Memory, ...] = ()
@@ -89,7 +91,7 @@ class _Check:
 
     def all(self) -> None:
         if self.chip.processor:
-            self.memory, self.objections = memories(self.chip, self.needs)
+            self.memory, self.objections = memories(self.chip, self.model, self.needs)
             return
         incoming: List[Need] = []
         for need in self.needs:
@@ -252,10 +254,11 @@ def _place(need: Optional[Need]) -> str:
 
 
 def _inner(layer: Layer) -> Layer:
-    """The neuron that a recurrent one runs."""
+    """The neuron that a recurrent or quantised one runs."""
     spelled_out = getattr(layer, "recurrent", layer)
     inner = getattr(spelled_out, "neuron", None)
-    return inner if isinstance(inner, Stepper) and connection_of(layer) is not None else layer
+    found = inner if isinstance(inner, Stepper) and connection_of(layer) is not None else layer
+    return found.neuron if isinstance(found, QuantizedNeuron) else found
 
 
 def _public(layer: Layer) -> str:

@@ -73,7 +73,7 @@ class Chip:
         maker: who makes it.
         about: what it is, in a line.
         sources: papers, manuals and pages by key.
-        limits: numbers by name, see docs/hardware.md; what is not public is absent.
+        limits: numbers by name, see docs/hardware.md; what is not known is absent.
         supports: layers, neurons, resets and abilities by name.
         energy: joules by operation.
         conditions: process, voltage and method of the energies.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from spikecore.api.core.host import host
 from spikecore.api.core.layer import Layer, Params, Shape, layer_name, shapes_of
-from spikecore.api.core.tree import flatten, unflatten
+from spikecore.api.core.tree import flatten
 from spikecore.api.layers.arrangement import Permute, Reshape
 from spikecore.api.layers.containers import Container, Sequential
 from spikecore.api.layers.linear import Dropout, Flatten, Identity, Linear
@@ -19,7 +20,7 @@ from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import operations
 from spikecore.api.training.model import Model
-from spikecore.api.training.visitor import WHOLE, connection_of
+from spikecore.api.training.visitor import WHOLE, connection_of, unquantized, weights_of
 
 FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which number is where, or are absent when used
 CONVOLUTIONS = (Conv1d, Conv2d, Conv3d)
@@ -28,7 +29,8 @@ KERNELS = (*CONVOLUTIONS, ConvTranspose1d, ConvTranspose2d)
 
 @dataclass(frozen=True)
 class Need:
-    """What one layer needs. A recurrent neuron has a row of its own for its connection.
+    """What one layer needs. A recurrent neuron has a row of its own for its connection; a quantised layer is the one
+    inside, with the rounded weights.
 
     Args:
         name: dotted name of the layer.
@@ -45,7 +47,7 @@ class Need:
         synapses: pairs of an input and a neuron that a weight connects.
         stored: numbers of all parameters, zeros and biases included.
         operations: products of a weight and an input in one step if no input is zero.
-        values: the weights as an array; None without.
+        values: the weights as an array whose first axis is that of outputs; None without.
     """
 
     name: str
@@ -71,16 +73,15 @@ def needs_of(model: Model) -> Tuple[Need, ...]:
     A connection belongs to the next neurons in this order, which is exact for layers in a row.
     """
     assert model.input_shape is not None
-    state = model.state()["params"]
-    like = shapes_of(model.network, model.input_shape).params
     found: List[Need] = []
-    _walk(model.network, unflatten(state, like), model.input_shape, "", found)
+    _walk(model.network, weights_of(model, host())[0], model.input_shape, "", found)
     return tuple(_joined(found))
 
 
 def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need]) -> Shape:
     """Note a layer and all inside it; return the shape of its output."""
     out = shapes_of(layer, shape).shape
+    layer, params = unquantized(host(), layer, params)
     basis = Need(name or WHOLE, layer_name(layer), layer, shape, out, "other")
     if isinstance(layer, Container):
         if not isinstance(layer, Sequential):
@@ -99,6 +100,7 @@ def _walk(layer: Layer, params: Any, shape: Shape, name: str, found: List[Need])
     inner = connection_of(layer)
     if inner is not None:
         back = params.connection if "connection" in params else Params()
+        inner, back = unquantized(host(), inner, back)
         basis_inner = Need(f"{basis.name}.connection", layer_name(inner), inner, out, out, "other")
         within = sum(value.size for value in flatten(back).values())
         found.append(replace(_connection(basis_inner, back), stored=within))
@@ -140,7 +142,7 @@ def _connection(need: Need, params: Any) -> Need:
         weights=int(present.sum()),
         synapses=int(into.sum()),
         operations=operations(layer, need.shape),
-        values=params.weight,
+        values=params.weight if isinstance(layer, (Linear, *CONVOLUTIONS)) else np.moveaxis(params.weight, 1, 0),
     )
 
 
@@ -214,8 +216,18 @@ def levels_fit(values: Any, bits: int) -> bool:
             continue
         if len(sizes) > most:
             return False
-        step = np.min(np.diff(sizes, prepend=0.0))
-        counts = sizes / step
+        step = _common_step(sizes.tolist(), 0.5 * float(sizes[-1]) / most)
+        counts = sizes / (sizes[-1] / round(sizes[-1] / step))
         if counts.max() > most or np.abs(counts - np.round(counts)).max() > 1e-3:
             return False
     return True
+
+
+def _common_step(sizes: Sequence[float], least: float) -> float:
+    """The largest number of which all sizes are multiples, by Euclid's algorithm; below ``least`` counts as zero."""
+    step = sizes[-1]
+    for size in sizes:
+        while size > least:
+            step, size = size, math.fmod(step, size)
+            size = 0.0 if step - size < least else size  # a multiple that is rounded down
+    return step

@@ -64,16 +64,19 @@ class Memory(NamedTuple):
     """Bytes that a processor needs, without those of the program itself.
 
     Args:
-        type: "float32" or "int8", the type of the weights.
+        type: "float32"; "fixed", integers of the network's own bits; or "int8", weights of 8 bits.
         flash: bytes of weights and constants.
-        ram: bytes of states, and of the largest input and output of a layer, four for each number.
+        ram: bytes of states and of what a step needs beside them.
         fits: whether both are there.
+        exact: whether they are those of the C that ``sc.export`` writes; else an estimate: a number for each parameter,
+            and four bytes for each state and for the largest input and output of a layer.
     """
 
     type: str
     flash: int
     ram: int
     fits: bool
+    exact: bool
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,9 +90,9 @@ class HardwareReport:
         neurons, weights, synapses: of the whole network; weights and synapses that are not zero.
         operations: products of a weight and an input in one time step if no input is zero.
         cores: cores that the network takes at least; None if that is not known.
-        memory: of a processor: bytes with weights of float32 and of int8; empty for other chips.
+        memory: of a processor: bytes in floating point and in integers; empty for other chips.
         energy: of the samples that were passed; None without samples.
-        unknown: limits of the chip that are not public, which were not checked.
+        unknown: limits of the chip that are not known, which were not checked.
         notes: what the chip file says beside numbers.
     """
 
@@ -138,7 +141,8 @@ class HardwareReport:
         without = f", without those inside {', '.join(inside)}" if inside else ""
         lines = [f"{total}{cores}; {self.operations:,} multiply-adds per time step if no input is zero{without}"]
         lines += [
-            f"{one.type}: {in_bytes(one.flash)} flash, {in_bytes(one.ram)} RAM, without the program: "
+            f"{one.type}: {in_bytes(one.flash)} flash, {in_bytes(one.ram)} RAM, "
+            f"{'as sc.export writes it' if one.exact else 'estimated'}, without the program: "
             f"{'fits' if one.fits else 'does not fit'}"
             for one in self.memory
         ]
@@ -146,7 +150,7 @@ class HardwareReport:
         if self.energy is not None:
             lines.append(str(self.energy))
         if self.unknown:
-            lines.append(f"not public, so not checked: {', '.join(self.unknown)}")
+            lines.append(f"not known, so not checked: {', '.join(self.unknown)}")
         return [*lines, *(f"{self.chip}: {note}" for note in self.notes), self.verdict]
 
     def __str__(self) -> str:

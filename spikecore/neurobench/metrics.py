@@ -11,11 +11,12 @@ from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import walk
 from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.quantized import Quantized
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
-from spikecore.api.training.visitor import WHOLE, Visitor, connection_of
+from spikecore.api.training.visitor import WHOLE, Visitor, connection_of, unquantized
 from spikecore.arguments import ArrayLike, Size, checked
 from spikecore.printing import columns, in_bytes, table
 
@@ -205,6 +206,9 @@ class _Count(Visitor):
             self.uncounted.append(f"{name} ({layer_name(layer)})")
 
     def _note_connection(self, name: str, layer: Layer, params: Params, x: Any) -> None:
+        if isinstance(layer, Quantized) and layer.input_quant is not None:
+            x = layer.input_quant.apply(self.engine, x)
+        layer, params = unquantized(self.engine, layer, params)
         if not isinstance(layer, COUNTED):
             if any(len(value.shape) > 1 for value in flatten(params).values()):
                 self.uncounted.append(f"{name} ({layer_name(layer)})")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional, Tuple, Union
 
 import nir
 
 from spikecore.api.core.layer import Layer, Shape, ShapeError, shapes_of
+from spikecore.api.core.messages import warn
 from spikecore.api.core.tree import unflatten
 from spikecore.api.training.model import Model
 from spikecore.arguments import ArrayLike
@@ -69,7 +69,7 @@ def export_to_nir(
     begin = partial(Draft, units, subgraphs=subgraphs)
     draft, signal = _first_that_fits(module, list(_shapes(sample_data, ignore_dims)), tuple(model_fwd_args), begin)
     for loss in draft.losses:
-        warnings.warn(loss, NirLoss, stacklevel=2)
+        warn(loss, NirLoss)
     about = {"dt": float(dt), "name": model_name, "writer": "spikecore", "losses": "\n".join(draft.losses)}
     return draft.finished(signal, {**about, KEY: json.dumps({"format": FORMAT})})
 

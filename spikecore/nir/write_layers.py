@@ -41,6 +41,7 @@ REMEDIES = {  # for common layers that NIR does not have
     ),
     "DelayedLinear": "its delays are those of inputs: use a Delay before a Linear",
     **dict.fromkeys(("ZeroPad1d", "ZeroPad2d"), "use the padding of the convolution behind it"),
+    "Torch": "take a layer of spikecore's in its place",
     "Concat": "add the branches (Residual), which NIR can express",
     "Multiply": "add the branches (Add), which NIR can express",
     "Residual": "add the branches (join='add'), which NIR can express",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from typing import Any, Dict, Iterable
+from typing import Any, Dict, Iterable, Type
 
 from spikecore.arguments import unknown as unknown
 
@@ -19,12 +19,12 @@ class TrainingWarning(UserWarning):
     """
 
 
-def warn(message: str) -> None:
-    """Give a ``TrainingWarning`` for the line that called the library."""
+def warn(message: str, category: Type[Warning] = TrainingWarning) -> None:
+    """Give a warning for the line that called the library."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "spikecore":
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, TrainingWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def no_such(kind: str, name: str, namespace: Dict[str, Any], lazy: Iterable[str] = ()) -> AttributeError:

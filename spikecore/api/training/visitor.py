@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple
 from spikecore.api.core.layer import EMPTY, Key, Layer, Params, Pass, Result, Tree, layer_name, shapes_of
 from spikecore.api.core.tree import map_leaves, unflatten
 from spikecore.api.layers.containers import Branches, Container, Sequential
+from spikecore.api.layers.quantized import Quantized
+from spikecore.api.neurons.quantized import QuantizedNeuron
 from spikecore.api.training.batching import Encoder, Feed
 from spikecore.arguments import ArrayLike
 
@@ -101,3 +103,13 @@ def weights_of(model: Model, engine: Any) -> List[Any]:
 def connection_of(layer: Layer) -> Any:
     """The connection through which a neuron's spikes return to it, or None."""
     return getattr(getattr(layer, "recurrent", layer), "connection", None)
+
+
+def unquantized(engine: Any, layer: Layer, params: Params) -> Tuple[Layer, Params]:
+    """The layer inside a quantised one with the rounded parameters that it computes with; another one as it is.
+
+    A neuron keeps its parameters: they are rounded in its ``prepare``.
+    """
+    if isinstance(layer, Quantized):
+        return layer.layer, layer.prepare(engine, params)
+    return (layer.neuron if isinstance(layer, QuantizedNeuron) else layer), params

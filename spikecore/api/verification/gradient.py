@@ -197,11 +197,12 @@ class _Point:
             with smooth.replay():
                 return float(smooth.evaluate(self.function, self.moved(index, value), *self.constants)[0])
 
-        for direction in _directions(smooth, name, g):
-            yield _slope(smooth, name, x, g, direction, loss, self.floor)
+        for direction in directions(smooth, name, g):
+            yield slope_along(smooth, name, x, g, direction, loss, self.floor)
 
 
-def _directions(engine: Any, name: str, g: Any) -> Iterator[Any]:
+def directions(engine: Any, name: str, g: Any) -> Iterator[Any]:
+    """Where to look at the slope of one parameter: along its gradient, and along a random direction."""
     norm = _norm(engine, g)
     if norm > 0:
         yield g / norm
@@ -212,7 +213,10 @@ def _norm(engine: Any, x: Any) -> float:
     return math.sqrt(float(engine.to_numpy(engine.xp.sum(x * x))))
 
 
-def _slope(engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callable[[Any], float], floor: float) -> Slope:
+def slope_along(
+    engine: Any, name: str, x: Any, g: Any, direction: Any, loss: Callable[[Any], float], floor: float
+) -> Slope:
+    """The slope of ``loss`` at ``x`` along a direction, by the gradient ``g`` and by the best difference quotient."""
     analytic = float(engine.to_numpy(engine.xp.sum(g * direction)))
     length = _norm(engine, direction)
     root = math.sqrt(max(1, math.prod(g.shape)))

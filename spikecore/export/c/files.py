@@ -22,6 +22,9 @@ FLOAT_CHECKS = (
     "#if FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2",
     '#error "this compiler computes with more digits than float has: on x86, add -msse2 -mfpmath=sse"',
     "#endif",
+    "#ifdef __FAST_MATH__",
+    '#error "-ffast-math and -Ofast change the order of sums and what is not a number: compile without them"',
+    "#endif",
     "#ifdef __clang__",
     "#pragma STDC FP_CONTRACT OFF",
     "#endif",
@@ -255,6 +258,7 @@ MAIN = """/* Reads numbers on stdin and prints what the network gives.
  */
 #include "{p}.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -262,17 +266,26 @@ static {p}_state state;
 
 int main(int count, char **arguments)
 {{
-    const int steps = count > 1 ? atoi(arguments[1]) : 0;
+    char *end = "";
+    const long steps = count > 1 ? strtol(arguments[1], &end, 10) : 0;
     DECLARATIONS
+    if (count > 2 || *end != '\\0' || (count > 1 && steps < 1)) {{
+        fprintf(stderr, "usage: {p} [STEPS] < numbers.txt, where STEPS is 1 or more\\n");
+        return 2;
+    }}
     {p}_reset(&state);
-    for (;;) {{
+    for (long sample = 1;; ++sample) {{
         for (int i = 0; i < {P}_INPUTS; ++i) {{
             const int found = scanf("%f", &READ[i]);
-            if (found != 1) {{
-                if (found == EOF && i == 0) {{
-                    return 0;
-                }}
+            if (found == EOF && i == 0) {{
+                return 0;
+            }}
+            if (found == EOF) {{
                 fprintf(stderr, "{p}: a sample has %d numbers, and the last one has %d\\n", {P}_INPUTS, i);
+                return 1;
+            }}
+            if (found != 1 || !isfinite(READ[i])) {{
+                fprintf(stderr, "{p}: sample %ld: number %d is not a finite number\\n", sample, i + 1);
                 return 1;
             }}
         }}
@@ -283,7 +296,7 @@ int main(int count, char **arguments)
         if (steps > 0) {{
             {p}_reset(&state);
         }}
-        for (int t = 0; t < (steps > 0 ? steps : 1); ++t) {{
+        for (long t = 0; t < (steps > 0 ? steps : 1); ++t) {{
             {p}_step(&state, in, out);
             for (int o = 0; o < {P}_OUTPUTS; ++o) {{
                 sum[o] += out[o];

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -114,8 +114,3 @@ def smallest(array: np.ndarray, largest: Optional[int] = None) -> np.ndarray:
     """Counts in the smallest unsigned type that has them."""
     most = int(array.max(initial=0)) if largest is None else largest
     return array.astype("uint8" if most < 1 << 8 else "uint16" if most < 1 << 16 else "uint32")
-
-
-def text_of(array: np.ndarray) -> List[str]:
-    """The numbers of a table."""
-    return [str(n) for n in array.ravel().tolist()]

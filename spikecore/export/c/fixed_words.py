@@ -15,6 +15,8 @@ from spikecore.export.c.source import COMPARISON, LOGIC, PREFIX, PRODUCT, SUM, T
 COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
 }  # fmt: skip
+#: Those of them that hold between equal numbers.
+REFLEXIVE = frozenset(("greater_equal", "less_equal", "equal"))
 
 #: Functions of the file, by name; PREFIX stands for that of the network. ``~(~n >> bits)`` is a shift to the right for
 #: negative n, too, where C leaves ``n >> bits`` to the compiler; compilers make one instruction of it.
@@ -119,7 +121,10 @@ class FixedWords:
         fraction = max(number.kind.fraction for number in given)
         bits = bits_of(result, *(number.kind.at(fraction) for number in given))
         if word in COMPARISONS:
-            return _compared(given[0].at(fraction, bits), COMPARISONS[word], given[1].at(fraction, bits))
+            a, b = (number.at(fraction, bits) for number in given)
+            if a == b:  # of which compilers warn
+                return literal(int(word in REFLEXIVE))
+            return _compared(a, COMPARISONS[word], b)
         if word in ("multiply", "divide", "pow"):
             return self._product(word, known, given, result)
         own: Callable[..., Text] = getattr(self, f"_{word}")
@@ -169,22 +174,26 @@ class FixedWords:
         return infix(a, "-", b, SUM)
 
     def _maximum(self, a: Text, b: Text) -> Text:
-        return choice(_compared(a, ">", b), a, b)
+        return a if a == b else choice(_compared(a, ">", b), a, b)
 
     def _minimum(self, a: Text, b: Text) -> Text:
-        return choice(_compared(a, "<", b), a, b)
+        return a if a == b else choice(_compared(a, "<", b), a, b)
 
     def _negative(self, a: Number, result: Fixed) -> Text:
         bits = bits_of(a.kind, result)
         return narrow(_minus(a.at(a.kind.fraction, bits)), bits, result)
 
     def _abs(self, a: Number, result: Fixed) -> Text:
+        if a.kind.low >= 0:
+            return a.text
         bits = bits_of(a.kind, result)
         x = a.at(a.kind.fraction, bits)
         return narrow(choice(_compared(x, "<", ZERO), _minus(x), x), bits, result)
 
     def _sign(self, a: Number, result: Fixed) -> Text:
         above, below = (_compared(a.text, sign, ZERO) for sign in "><")
+        if a.kind.low >= 0:
+            return above
         return infix(above, "-", below, SUM)
 
     def _spike(self, a: Number, result: Fixed) -> Text:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Tupl
 
 import numpy as np
 
-from spikecore.export.c.source import Lines, index, merged
+from spikecore.export.c.source import OUTER, Lines, index, merged
 from spikecore.export.c.tasks import Task
 from spikecore.export.step_graph import Value
 
@@ -237,7 +237,7 @@ class Kernels:
             [n for n in sizes[:-1] if n > 1],
             [s for s, n in enumerate(sizes) if n > 1 and s < len(sizes) - 1],
         )
-        variables = [*"ijlmnpq"[: len(outer)], "k"]
+        variables = [*OUTER[: len(outer)], "k"]
         places = [
             index([s[x] for x in inside] + [s[-1]], v.offset, variables) for s, v in zip(strides, (a, b, task.to))
         ]
@@ -255,7 +255,7 @@ class Kernels:
         number = self.step.number(x)
         outer, over = merged(x.shape[:kept], [x.strides[:kept], task.to.strides])
         inner, within = merged(x.shape[kept:], [x.strides[kept:]])
-        variables = [*"ijlmnpq"[: len(outer)], *(f"k{a}" for a in range(len(inner)))]
+        variables = [*OUTER[: len(outer)], *(f"k{a}" for a in range(len(inner)))]
         lines.loops(outer, variables) if outer else lines.open("")
         place = index([*over[0], *within[0]], x.offset, variables)
         value = number.text if number else f"{self.step.base(x.root, task.layer)}[{place}]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any, ClassVar, Dict, List, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from spikecore.export.c.float_kernels import Kernels
 from spikecore.export.c.float_words import TYPES, Words, literal
 from spikecore.export.c.plan import Plan
 from spikecore.export.c.schedule import Stage
-from spikecore.export.c.source import CHOICE, NAME, VARIABLES, Lines, Names, Text, index, merged
+from spikecore.export.c.source import CHOICE, NAME, Lines, Names, Text, index, merged
 from spikecore.export.c.tasks import Operand, Task
 from spikecore.export.c.views import View
 from spikecore.export.step_graph import Value
@@ -58,10 +58,10 @@ class StepSource:
             lines.loops([self.plan.tasks.size(state.after)])
             lines.add(f"state->{self.state_names[state.name]}[i] = {self.base(state.after, '')}[i];")
             lines.close()
-        return lines.lines
+        return [line for number, line in enumerate(lines.lines) if not _idle(line, lines.lines[number + 1 :])]
 
     def _title(self, stage: Stage) -> str:
-        return ", ".join(dict.fromkeys(task.where.replace("*/", "* /") for task in stage.tasks))
+        return ", ".join(dict.fromkeys(task.where.replace("*/", "* /") for task in stage.tasks if task.where))
 
     # ---- arrays ----
 
@@ -182,10 +182,13 @@ class StepSource:
         return self.number(read) or Text(f"{self.base(read.root, task.layer)}[{places[id(read)]}]")
 
 
+def _idle(line: str, after: Sequence[str]) -> bool:
+    """Whether a line names an array that no later line reads or writes: all of its numbers are known."""
+    named = re.match(r" *\w+ \*const (\w+) = state->", line)
+    return named is not None and not any(re.search(rf"\b{named[1]}\b", later) for later in after)
+
+
 def _turned(dotted: str) -> Tuple[str, str]:
     """The state "1.mem" as ("mem", "1"), since names begin with letters."""
     layer, _, name = dotted.rpartition(".")
     return name, layer
-
-
-assert len(VARIABLES) >= 6

@@ -13,7 +13,6 @@ from spikecore.export.c.tasks import ELEMENTWISE
 
 #: The type of C for the numbers of an array.
 TYPES = {"float32": "float", "bool": "bool", "int64": "int32_t"}
-BYTES = {"float32": 4, "bool": 1, "int64": 4}
 
 #: Functions that are no part of math.h, by name; PREFIX stands for that of the network.
 HELPERS = {

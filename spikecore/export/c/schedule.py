@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Set, Tuple
 
@@ -87,13 +88,13 @@ def _place(
 
 def _sink(stages: List[Stage], tasks: TaskList) -> None:
     """Move tasks to the only loop that reads what they make."""
-    ends = set(tasks.ends())
+    ends, writers = set(tasks.ends()), Counter(task.out for task in tasks.tasks)
     for place in range(len(stages) - 1, -1, -1):
         stage = stages[place]
         for task in list(reversed(stage.tasks)) if stage.loop else ():
             size = tasks.size(task.out)
-            if task.out in ends or not task.to.full(size):
-                continue
+            if task.out in ends or writers[task.out] > 1 or not task.to.full(size):
+                continue  # a border must be there before what stands within it
             readers = [i for i in range(place, len(stages)) if stages[i].reads(task.out)]
             if len(readers) != 1 or readers[0] == place or stages[readers[0]].shape != stage.shape:
                 continue

@@ -13,21 +13,38 @@ KEYWORDS = frozenset(
         "bool true false main"
     ).split()
 )
-#: Names of math.h, also those beyond C99, and those that are written in kernels.
+#: Words of C++, which may include the header.
+CPP = frozenset(
+    (
+        "alignas alignof and and_eq asm bitand bitor catch char16_t char32_t char8_t class co_await co_return co_yield "
+        "compl concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export friend "
+        "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast "
+        "requires static_assert static_cast template this thread_local throw try typeid typename using virtual wchar_t "
+        "xor xor_eq"
+    ).split()
+)
+#: Names of math.h, also those beyond C99.
+FUNCTIONS = (
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil cos cosh drem erf erfc exp exp10 exp2 expm1 fabs fdim floor "
+    "fma fmax fmin fmod frexp gamma hypot ilogb isfinite isinf isnan isnormal j0 j1 jn ldexp lgamma log log10 "
+    "log1p log2 logb lrint lround modf nan nearbyint nextafter pow remainder remquo rint round scalb scalbn "
+    "signbit signgam significand sin sincos sinh sqrt tan tanh tgamma trunc y0 y1 yn abs div labs index rindex"
+).split()
+#: Names that may not be given: those functions, for float, too, and what is written in kernels.
 RESERVED = frozenset(
     (
-        "acos acosh asin asinh atan atan2 atanh cbrt ceil cos cosh drem erf erfc exp exp10 exp2 expm1 fabs fdim floor "
-        "fma fmax fmin fmod frexp gamma hypot ilogb isfinite isinf isnan isnormal j0 j1 jn ldexp lgamma log log10 "
-        "log1p log2 logb lrint lround modf nan nearbyint nextafter pow remainder remquo rint round scalb scalbn "
-        "signbit signgam significand sin sincos sinh sqrt tan tanh tgamma trunc y0 y1 yn abs div labs index rindex "
-        "b v w to row whole best first count c e f r k k0 k1 k2 x0 x1 x2 o0 o1 o2 at0 at1 at2 in out ins outs state "
-        "starts places weights"
-    ).split()
+        *FUNCTIONS,
+        *(f"{name}f" for name in FUNCTIONS),
+        *"b v w to row whole best first count c e f r k k0 k1 k2 x0 x1 x2 o0 o1 o2 at0 at1 at2".split(),
+        *"in out ins outs state starts places weights".split(),
+    )
 )
 #: How tightly an expression holds together: from the conditional operator to a name.
 CHOICE, LOGIC, COMPARISON, SUM, PRODUCT, PREFIX, NAME = range(7)
 #: Variables of loops, from the outermost to the innermost.
-VARIABLES = "ijklmn"
+VARIABLES = tuple(f"{letter}{turn}" for turn in ("", *range(2, 9)) for letter in "ijklmn")
+#: Those around an inner loop, whose variables begin with k.
+OUTER = tuple(variable for variable in VARIABLES if variable[0] != "k")
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,8 @@ class Lines:
     """Lines of C with indentation."""
 
     def __init__(self, depth: int = 0) -> None:
-        self.depth, self.lines = depth, [""][:0]
+        self.depth = depth
+        self.lines: List[str] = []
 
     def add(self, *lines: str) -> None:
         """Add lines at the present depth."""
@@ -130,7 +148,7 @@ class Names:
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
-        self.taken: Set[str] = set(taken) | KEYWORDS | RESERVED | set(VARIABLES)
+        self.taken: Set[str] = set(taken) | KEYWORDS | CPP | RESERVED | set(VARIABLES)
         self.counts: Dict[str, int] = {}
 
     def new(self, *parts: str) -> str:

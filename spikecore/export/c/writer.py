@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Mapping, Tuple
 
 from spikecore.api.core.tree import leaves
 from spikecore.api.training.model import Model
@@ -20,6 +20,16 @@ from spikecore.export.c.source import KEYWORDS
 from spikecore.export.errors import ExportError
 from spikecore.export.front import Draft
 from spikecore.export.recording import step_graph
+
+#: Names of headers that every compiler has.
+HEADERS = frozenset(
+    (
+        "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg "
+        "stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"
+    ).split()
+)
+#: Targets of the Makefile, and names that CMake keeps for itself.
+TARGETS = frozenset("all clean help install size".split())
 
 
 def files(model: Model, stem: str, *, dtype: str = "float32", inputs: Any = None, example: bool = True) -> Draft:
@@ -41,22 +51,10 @@ def files(model: Model, stem: str, *, dtype: str = "float32", inputs: Any = None
         ExportError: a layer has no form in C, or in integers; or ``stem`` is no name of C, or ``dtype`` and ``inputs``
             are something else.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", stem) or stem in KEYWORDS:
-        raise ExportError(
-            f"the files are to be called {stem!r}, which is also the prefix of names in C: it must be letters, digits "
-            'and underscores, begin with a letter and be no word of C: export(model, "folder/net")'
-        )
-    if dtype not in ("float32", "fixed"):
-        raise ExportError(f'dtype={dtype!r} must be "float32" or "fixed"')
-    if dtype == "fixed":
-        net, page, main, more_notes = fixed_network(fixed_step(model, inputs), stem)
-    elif inputs is not None:
-        raise ExportError(f'inputs={inputs!r} is for dtype="fixed"; in float32 any number may come in')
-    else:
-        plan = planned(step_graph(model))
-        _label(plan, model)
-        net, main, more_notes = pieces(plan, stem), FLOAT_MAIN, ()
-        page = readme(net, plan)
+    if stem in HEADERS or (example and stem in TARGETS):
+        what = f"{stem}.h is a header of C itself" if stem in HEADERS else f"make {stem} does something else"
+        raise ExportError(f'the files are to be called {stem!r}, but {what}: choose another name, e.g. "my_{stem}"')
+    net, page, main, more_notes = network(model, stem, dtype, inputs)
     contents = {f"{stem}.c": source(net), f"{stem}.h": header(net)}
     more = starters(stem, main) if example else {}
     if example:
@@ -69,6 +67,27 @@ def files(model: Model, stem: str, *, dtype: str = "float32", inputs: Any = None
     )
     encoded = {name: text.encode() for name, text in {**contents, **more}.items()}
     return Draft(encoded, notes, tuple(more))
+
+
+def network(
+    model: Model, stem: str = "net", dtype: str = "float32", inputs: Any = None
+) -> Tuple[Pieces, str, Mapping[str, str], Tuple[str, ...]]:
+    """The network as pieces of C, the page about it, its example, and notes; arguments and errors as of ``files``."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", stem) or stem in KEYWORDS:
+        raise ExportError(
+            f"the files are to be called {stem!r}, which is also the prefix of names in C: it must be letters, digits "
+            'and underscores, begin with a letter and be no word of C: export(model, "folder/net")'
+        )
+    if dtype not in ("float32", "fixed"):
+        raise ExportError(f'dtype={dtype!r} must be "float32" or "fixed"')
+    if dtype == "fixed":
+        return fixed_network(fixed_step(model, inputs), stem)
+    if inputs is not None:
+        raise ExportError(f'inputs={inputs!r} is for dtype="fixed"; in float32 any number may come in')
+    plan = planned(step_graph(model))
+    _label(plan, model)
+    net = pieces(plan, stem)
+    return net, readme(net, plan), FLOAT_MAIN, ()
 
 
 def _label(plan: Plan, model: Model) -> None:

@@ -1,0 +1,72 @@
+"""The Yin-Yang data set, learned from spike times alone: exact gradients, no surrogate, no time steps.
+
+    python examples/yin_yang.py
+    python examples/yin_yang.py --seeds 10
+    python examples/yin_yang.py --quick
+
+Each coordinate of a point is the time of one spike, and the class is the neuron that fires first.
+"""
+
+import argparse
+import statistics
+
+import numpy as np
+
+import spikecore as sc
+from spikecore.datasets import Dataset, yin_yang
+
+EARLY, LATE, BIAS = 10.0, 40.0, 20.0  # in ms
+
+
+def as_times(data):
+    """A spike per coordinate between EARLY and LATE, and one at BIAS for every sample alike."""
+    times = EARLY + (LATE - EARLY) * data.inputs.astype(np.float64)
+    bias = np.full((len(times), 1), BIAS)
+    return Dataset(np.concatenate([times, bias], axis=1), data.targets, name=data.name, classes=data.classes)
+
+
+def trained(seed, hidden, epochs, samples, batch_size, lr):
+    """Test accuracy after training."""
+    train, test = (as_times(data) for data in yin_yang(samples, 1000 if samples > 1000 else 300, seed=seed))
+    network = sc.eventprop.Network(
+        [
+            sc.eventprop.Layer(5, hidden, mean=1.5, std=0.78),
+            sc.eventprop.Layer(hidden, 3, mean=93.0 / hidden, std=20.0 / hidden),
+        ],
+        duration=60.0,
+    )
+    loss = sc.eventprop.first_spike_loss(tau=0.5, late=3e-3, tau_late=6.4)
+    fitted = sc.eventprop.fit(
+        network,
+        train,
+        loss,
+        optimizer=sc.Adam(lr=lr),
+        schedule=lambda epoch, epochs: 0.94**epoch,
+        epochs=epochs,
+        batch_size=batch_size,
+        wake=2e-3,
+        seed=seed,
+    )
+    return sc.eventprop.evaluate(network, fitted.params, test, loss)["accuracy"]
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Yin-Yang by exact gradients.")
+    parser.add_argument("--seeds", type=int, default=1, help="how many networks and data sets")
+    parser.add_argument("--epochs", type=int, default=45)
+    parser.add_argument("--hidden", type=int, default=120)
+    parser.add_argument("--quick", action="store_true", help="200 samples, 30 hidden neurons, 4 epochs")
+    args = parser.parse_args(arguments)
+    size = (30, 4, 200, 16, 0.02) if args.quick else (args.hidden, args.epochs, 5000, 64, 0.01)
+    accuracies = []
+    for seed in range(args.seeds):
+        accuracies.append(trained(seed, *size))
+        print(f"seed {seed}: {100 * accuracies[-1]:.2f} % of the test points", flush=True)
+    if args.seeds > 1:
+        spread = statistics.stdev(accuracies)
+        print(f"mean of {args.seeds}: {100 * statistics.mean(accuracies):.2f} %, standard deviation {100 * spread:.2f}")
+    return statistics.mean(accuracies)
+
+
+if __name__ == "__main__":
+    main()

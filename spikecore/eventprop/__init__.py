@@ -1,0 +1,39 @@
+"""Exact gradients through spike times, without a surrogate and without time steps; see docs/exact_gradients.md.
+
+import spikecore as sc
+
+network = sc.eventprop.Network([sc.eventprop.Layer(5, 100), sc.eventprop.Layer(100, 3)], duration=60.0)
+loss = sc.eventprop.first_spike_loss(tau=0.5)
+fitted = sc.eventprop.fit(network, data, loss)
+"""
+
+from __future__ import annotations
+
+from spikecore.eventprop.gradient import Gradient, gradient
+from spikecore.eventprop.losses import EventLoss, first_spike_loss, max_membrane_loss, spike_time_loss
+from spikecore.eventprop.network import Layer, Network, Run
+from spikecore.eventprop.spikes import Spikes
+from spikecore.eventprop.stepped import SurrogateBias, frames, surrogate_bias, to_model
+from spikecore.eventprop.training import Fitted, evaluate, fit
+from spikecore.eventprop.verification import verify
+
+__all__ = [
+    "EventLoss",
+    "Fitted",
+    "Gradient",
+    "Layer",
+    "Network",
+    "Run",
+    "Spikes",
+    "SurrogateBias",
+    "evaluate",
+    "first_spike_loss",
+    "fit",
+    "frames",
+    "gradient",
+    "max_membrane_loss",
+    "spike_time_loss",
+    "surrogate_bias",
+    "to_model",
+    "verify",
+]

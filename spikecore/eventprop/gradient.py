@@ -1,0 +1,118 @@
+"""The exact gradient of a loss of spike times, by EventProp or by torch's autograd."""
+
+from __future__ import annotations
+
+from typing import Dict, Literal, Mapping, NamedTuple, Tuple, Union, get_args
+
+import numpy as np
+
+from spikecore.api.core.engines import get_engine
+from spikecore.arguments import ArrayLike, checked, unknown
+from spikecore.eventprop.layer_adjoint import pull_layer
+from spikecore.eventprop.losses import EventLoss
+from spikecore.eventprop.network import Network, Run
+from spikecore.eventprop.spikes import Spikes
+
+By = Literal["numpy", "torch"]
+
+
+class Gradient(NamedTuple):
+    """A loss and its exact derivatives.
+
+    Attributes:
+        loss: the mean over the batch.
+        grads: its derivatives by the parameters, by name.
+        inputs: its derivatives by the times of the input's spikes, in the order of ``Spikes``: (batch, spikes).
+        run: what the network did.
+    """
+
+    loss: float
+    grads: Dict[str, np.ndarray]
+    inputs: np.ndarray
+    run: Run
+
+
+def values_of(network: Network, run: Run, loss: EventLoss) -> np.ndarray:
+    """What a loss reads of a run, (batch, neurons).
+
+    Raises:
+        ValueError: the last layer fires and the loss reads membranes, or the other way round.
+    """
+    fires = network.layers[-1].threshold is not None
+    if fires != (loss.reads == "times"):
+        what = (
+            "needs a last layer with threshold=None" if fires else "needs a last layer that fires: give it a threshold"
+        )
+        raise ValueError(f"eventprop: loss={loss!r} {what}")
+    return np.minimum(run.times, network.duration) if fires else run.maxima
+
+
+def loss_and_slopes(loss: EventLoss, values: np.ndarray, targets: ArrayLike) -> Tuple[float, np.ndarray]:
+    """The mean loss, and its derivatives by what it reads, by the rules of the words it is written in."""
+    engine = get_engine("numpy", dtype="float64")
+    code = loss.code(targets, *values.shape)
+
+    def objective(lifted, constant):  # type: ignore[no-untyped-def]
+        return engine.xp.mean(loss.per_sample(engine, lifted, constant)), ()
+
+    value, _, slopes = engine.value_and_grad(objective, values, code)
+    return float(value), np.asarray(slopes)
+
+
+@checked
+def gradient(
+    network: Network,
+    params: Mapping[str, ArrayLike],
+    inputs: Union[Spikes, ArrayLike],
+    targets: ArrayLike,
+    loss: EventLoss,
+    *,
+    engine: By = "numpy",
+) -> Gradient:
+    """The exact gradient of a loss by weights, time constants, thresholds, delays and the times of the input's spikes.
+
+    It is that of the network as it fires: which spikes there are does not change in a small neighbourhood, their times
+    do. A neuron that does not fire has no gradient; and the loss jumps, without a gradient that says so, where a change
+    of the parameters creates or deletes a spike.
+
+    Args:
+        network: the network.
+        params: arrays by name, as ``network.init`` gives them.
+        inputs: ``eventprop.Spikes``; or times (batch, inputs), one spike for each input, inf for none.
+        targets: class labels (batch,), or what the loss compares with.
+        loss: a loss of ``eventprop``.
+        engine: "numpy", the default: EventProp, backwards from event to event (Wunderlich & Pehle, 2021). "torch":
+            autograd through the equation that every spike time solves, which is another way to the same numbers;
+            slower, to check with.
+
+    Raises:
+        ValueError: an argument has another shape or is out of range, or the loss does not fit the last layer.
+        TypeError: ``loss`` is none of ``eventprop``.
+    """
+    if engine not in get_args(By):
+        raise ValueError(f"eventprop.gradient: {unknown('engine', engine, get_args(By))}")
+    layers = network.layer_params(params)
+    run = network.run(params, inputs)
+    values = values_of(network, run, loss)
+    value, slopes = loss_and_slopes(loss, values, targets)
+    if engine == "torch":
+        from spikecore.eventprop.autograd import gradients
+
+        grads, by_inputs = gradients(network, layers, network.spikes_of(inputs), run, loss, targets)
+        return Gradient(value, grads, by_inputs, run)
+    last = run.records[-1].spikes
+    by_times, by_maxima = np.zeros(last.times.shape), np.zeros(values.shape)
+    if loss.reads == "times":
+        times, places = last.first(values.shape[1])
+        rows, neurons = np.nonzero(np.isfinite(times))
+        by_times[rows, places[rows, neurons]] = slopes[rows, neurons]
+    else:
+        by_maxima = slopes
+    found: Dict[str, np.ndarray] = {}
+    for number in reversed(range(len(layers))):
+        pulled = pull_layer(layers[number], run.records[number], by_times, by_maxima)
+        found.update({f"{number}.{name}": np.asarray(each) for name, each in pulled.params.items()})
+        by_times = pulled.times
+        if number:
+            by_maxima = np.zeros(run.records[number - 1].maxima.shape)
+    return Gradient(value, {name: found[name] for name in params}, by_times, run)

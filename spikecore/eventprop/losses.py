@@ -1,0 +1,121 @@
+"""Losses of spike times and of membranes that do not fire, in words: their derivatives are those of the words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from spikecore.api.core.engine import Engine
+from spikecore.api.core.words import Array
+from spikecore.arguments import Checked
+from spikecore.printing import Concise
+
+Reads = Literal["times", "maxima"]
+
+
+class EventLoss(Concise, Checked):
+    """Base of the losses of ``spikecore.eventprop``.
+
+    A subclass says what it reads, "times" (first spikes, (batch, neurons); the network's duration for a neuron that
+    does not fire) or "maxima" (the highest membranes), and writes ``per_sample`` in words.
+    """
+
+    reads: ClassVar[Reads] = "times"
+    labels: ClassVar[bool] = True
+
+    def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
+        """The loss of each sample, (batch,); targets are one-hot codes, or times for a loss without labels."""
+        raise NotImplementedError
+
+    def code(self, targets: Any, batch: int, neurons: int) -> np.ndarray:
+        """Targets as an array (batch, neurons): a one-hot code of labels, or the times themselves.
+
+        Raises:
+            ValueError: there are more or fewer targets than samples, or a label is no class.
+        """
+        name, targets = type(self).__name__, np.asarray(targets)
+        if not self.labels:
+            if targets.shape != (batch, neurons) or targets.dtype.kind not in "iuf" or not np.isfinite(targets).all():
+                raise ValueError(f"{name}: targets of shape {targets.shape} must be finite numbers, {(batch, neurons)}")
+            return targets.astype(np.float64)
+        if targets.shape != (batch,) or targets.dtype.kind not in "iu":
+            raise ValueError(f"{name}: targets of shape {targets.shape} must be whole numbers, {(batch,)}")
+        if batch and not 0 <= targets.min() <= targets.max() < neurons:
+            raise ValueError(f"{name}: targets from {targets.min()} to {targets.max()} must be in [0, {neurons})")
+        return np.eye(neurons)[targets]
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """The class of each sample: the first to fire, or the highest membrane."""
+        return values.argmin(1) if self.reads == "times" else values.argmax(1)
+
+
+@dataclass(frozen=True)
+class first_spike_loss(EventLoss):  # noqa: N801
+    """Cross-entropy of the first spike times, t_n, and a penalty of late ones.
+
+        -log softmax(-t / tau)_y + late (exp(t_y / tau_late) - 1)
+
+    A neuron that does not fire counts as firing at the network's duration, which no weight changes: it has no gradient.
+
+    Args:
+        tau: the time by which the right neuron has to be earlier, > 0.
+        late: factor of the penalty, >= 0; default 0.
+        tau_late: its time constant, > 0; default 1.
+
+    Source: Göltz et al., Fast and energy-efficient neuromorphic deep learning with first-spike times, 2021; Wunderlich
+    & Pehle, 2021.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    tau: float
+    late: float = 0.0
+    tau_late: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, low in (("tau", 0.0), ("tau_late", 0.0)):
+            if not getattr(self, name) > low:
+                raise ValueError(f"first_spike_loss: {name}={getattr(self, name)!r} must be > 0")
+        if not self.late >= 0.0:
+            raise ValueError(f"first_spike_loss: late={self.late!r} must be >= 0")
+
+    def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
+        xp = engine.xp
+        loss = -xp.sum(targets * xp.log_softmax(values * (-1.0 / self.tau), axis=-1), axis=-1)
+        if self.late:
+            right = xp.sum(targets * values, axis=-1)
+            loss = loss + self.late * (xp.exp(right * (1.0 / self.tau_late)) - 1.0)
+        return loss
+
+
+@dataclass(frozen=True)
+class spike_time_loss(EventLoss):  # noqa: N801
+    """Squared distance of the first spike times from target times: sum_n (t_n - target_n)^2 / 2.
+
+    Targets are times (batch, neurons). A neuron that does not fire counts as firing at the network's duration.
+    """
+
+    labels: ClassVar[bool] = False
+
+    def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
+        gap = values - targets
+        return 0.5 * engine.xp.sum(gap * gap, axis=-1)
+
+
+@dataclass(frozen=True)
+class max_membrane_loss(EventLoss):  # noqa: N801
+    """Cross-entropy of the highest membrane over time of neurons that do not fire: -log softmax(max_t V)_y.
+
+    The last layer needs ``threshold=None``.
+
+    Source: Wunderlich & Pehle, 2021, for MNIST.
+    """
+
+    reads: ClassVar[Reads] = "maxima"
+
+    def per_sample(self, engine: Engine, values: Array, targets: Array) -> Any:
+        xp = engine.xp
+        return -xp.sum(targets * xp.log_softmax(values, axis=-1), axis=-1)

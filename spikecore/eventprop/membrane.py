@@ -1,0 +1,123 @@
+"""The membrane between two events: its course, the derivatives of that course, its peak and its next spike.
+
+Between events the current I and the membrane V of a neuron follow
+
+    tau_syn dI/dt = -I          tau_mem dV/dt = I - V
+
+so that after a time t, with beta = exp(-t / tau_mem) and alpha = exp(-t / tau_syn),
+
+    I(t) = alpha I(0)           V(t) = beta V(0) + c I(0)
+    c    = tau_syn / (tau_mem - tau_syn) (beta - alpha)
+         = t / tau_mem integral_0^1 exp(-t (1 - s) / tau_mem - t s / tau_syn) ds
+
+The integral also holds for equal time constants; the functions below compute it and its first moment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Tuple
+
+import numpy as np
+
+NEWTON_STEPS = 100  # a peak that touches the threshold halves the error with each step
+CLOSE = (
+    1e-9  # a step this small, in tau_syn, leaves an error of its square; of a peak that touches the threshold, no more
+)
+# than rounding can tell
+
+
+class Flow(NamedTuple):
+    """How the state at the beginning of a time without events determines that at its end."""
+
+    beta: Any  # of V by V
+    gain: Any  # c, of V by I
+    alpha: Any  # of I by I
+
+
+class FlowSlopes(NamedTuple):
+    """Derivatives of a ``Flow`` by the time constants."""
+
+    beta_mem: Any  # of beta by tau_mem
+    gain_mem: Any
+    gain_syn: Any
+    alpha_syn: Any
+
+
+def _whole(z: Any, alpha: Any, beta: Any) -> Any:
+    """The integral over s in [0, 1] of alpha^s beta^(1-s), with beta = alpha e^z."""
+    z = np.where(np.abs(z) < 1e-300, 1e-300, z)
+    return np.where(z < 1.0, alpha * (np.expm1(np.minimum(z, 1.0)) / z), (beta - alpha) / z)
+
+
+def _moment(z: Any, alpha: Any, whole: Any) -> Any:
+    """The integral over s in [0, 1] of s alpha^s beta^(1-s)."""
+    small = np.abs(z) < 0.5
+    near = np.where(small, z, 0.0)
+    series: Any = 1.0 / 39916800.0  # alpha times the sum of z^k / (k + 2)!, by Horner's rule
+    for denominator in (3628800.0, 362880.0, 40320.0, 5040.0, 720.0, 120.0, 24.0, 6.0, 2.0):
+        series = series * near + 1.0 / denominator
+    return np.where(small, alpha * series, (whole - alpha) / np.where(small, 1.0, z))
+
+
+def flow(t: Any, tau_mem: Any, tau_syn: Any) -> Flow:
+    """The course of a state over a time t without events."""
+    alpha, beta = np.exp(-t / tau_syn), np.exp(-t / tau_mem)
+    return Flow(beta, t / tau_mem * _whole(t * (1.0 / tau_syn - 1.0 / tau_mem), alpha, beta), alpha)
+
+
+def flow_slopes(t: Any, tau_mem: Any, tau_syn: Any) -> Tuple[Flow, FlowSlopes]:
+    """``flow``, and its derivatives by the time constants."""
+    alpha, beta = np.exp(-t / tau_syn), np.exp(-t / tau_mem)
+    z = t * (1.0 / tau_syn - 1.0 / tau_mem)
+    whole = _whole(z, alpha, beta)
+    moment = _moment(z, alpha, whole)
+    gain = t / tau_mem * whole
+    by_mem = -gain / tau_mem + t * t * (whole - moment) / tau_mem**3
+    by_syn = t * t * moment / (tau_mem * tau_syn**2)
+    return Flow(beta, gain, alpha), FlowSlopes(beta * t / tau_mem**2, by_mem, by_syn, alpha * t / tau_syn**2)
+
+
+def peak(mem: Any, syn: Any, tau_mem: Any, tau_syn: Any) -> Any:
+    """The time at which a rising membrane is highest, V = I; 0 if it does not rise, inf if it rises for ever."""
+    rises = syn > mem
+    q = (tau_mem - tau_syn) / tau_mem
+    u = np.where(rises & (syn > 0.0), 1.0 - mem / np.where(syn == 0.0, 1.0, syn), 0.0)
+    ends = q * u < 1.0
+    x = np.where(ends, -q * u, 0.0)
+    # tau_syn log(1 + x) / (-q); as q goes to 0 this is tau_syn u
+    safe = np.where(np.abs(x) < 1e-8, 1.0, x)
+    ratio = np.where(np.abs(x) < 1e-8, 1.0 - x / 2.0, np.log1p(safe) / safe)
+    forever = rises & (~ends | (syn <= 0.0))  # towards 0 from below
+    return np.where(forever, np.inf, np.where(rises, tau_syn * u * ratio, 0.0))
+
+
+def next_spike(mem: Any, syn: Any, within: Any, tau_mem: Any, tau_syn: Any, threshold: Any) -> Any:
+    """The time of the first upward crossing of the threshold in (0, within]; inf where there is none.
+
+    Up to its peak the membrane is concave. So Newton's method from the left end never passes the crossing, and needs no
+    safeguard.
+    """
+    found = np.full(mem.shape, np.inf)
+    end = np.minimum(peak(mem, syn, tau_mem, tau_syn), within)
+    course = flow(np.where(np.isinf(end), 0.0, end), tau_mem, tau_syn)
+    highest = np.where(np.isinf(end), 0.0, course.beta * mem + course.gain * syn)
+    crosses = (highest > threshold) & (end > 0.0)
+    if not crosses.any():
+        return found
+    mem, syn, end = mem[crosses], syn[crosses], end[crosses]
+    taus = [np.broadcast_to(tau, crosses.shape)[crosses] for tau in (tau_mem, tau_syn, threshold)]
+    t = np.zeros_like(mem)
+    for _ in range(NEWTON_STEPS):
+        course = flow(t, taus[0], taus[1])
+        v, i = course.beta * mem + course.gain * syn, course.alpha * syn
+        slope = (i - v) / taus[0]
+        step = np.where(slope > 0.0, (taus[2] - v) / np.where(slope > 0.0, slope, 1.0), 0.0)
+        later = np.minimum(t + np.maximum(step, 0.0), end)
+        close = later - t <= CLOSE * taus[1]
+        t = later
+        if close.all():
+            break
+    else:
+        raise FloatingPointError("eventprop: a spike time was not found; please report the network and its input")
+    found[crosses] = t
+    return found

@@ -1,0 +1,74 @@
+"""Where ``sc.export`` writes to: the target that a path means, folders and files in the way."""
+
+from pathlib import Path
+
+import pytest
+
+import spikecore as sc
+from spikecore.export import front
+from spikecore.export.front import target_of
+
+NET = sc.Sequential(sc.Linear(3, 2), sc.Leaky())
+
+
+@pytest.fixture
+def model():
+    return sc.Model(NET, "numpy", input_shape=(3,), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("net", "c"), ("a/net.h", "c"), ("net.onnx", "onnx"), ("NET.ONNX", "onnx"), ("net.pt2", "torch"), ("n.h5", "nir"),
+     ("net.v2", "c")],
+)  # fmt: skip
+def test_the_ending_says_the_target(path, target):
+    assert target_of(path) == target_of(path, target) == target_of(Path(path)) == target
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "remedy"),
+    [
+        ("net.pt2", "onnx", "pass to='torch' or path='net.onnx'"),
+        ("net.onnx", "c", "pass to='onnx' or path='net'"),
+        ("a.b/net.c", "nir", "pass to='c' or path='a.b/net.nir'"),
+    ],
+)
+def test_the_ending_of_another_target_is_refused(model, tmp_path, path, to, remedy):
+    with pytest.raises(ValueError, match=f"ends as files of .*{remedy}"):
+        target_of(path, to)
+    with pytest.raises(ValueError, match="ends as files of"):
+        sc.export(model, tmp_path / path, to)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", ["firmware/", ".", "..", "/", "", "firmware/.."])
+def test_a_folder_alone_is_refused(path):
+    with pytest.raises(ValueError, match="is a folder: add the stem of the files"):
+        target_of(path)
+
+
+def test_a_single_file_is_called_as_it_is_said(model, tmp_path):
+    pytest.importorskip("nir", reason="nir is not installed (extra 'nir', Python >= 3.9)")
+    with pytest.warns(sc.nir.NirLoss):
+        assert sc.export(model, tmp_path / "net.h5").files == (tmp_path / "net.h5",)
+
+
+def test_a_folder_in_the_way_leaves_everything_as_it_was(model, tmp_path):
+    (tmp_path / "net.h").mkdir()
+    (tmp_path / "net.c").write_text("mine")
+    with pytest.raises(IsADirectoryError, match="net.h is a folder, and the file goes there"):
+        sc.export(model, tmp_path / "net")
+    assert (tmp_path / "net.c").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_interrupted_export_leaves_everything_as_it_was(model, tmp_path, monkeypatch):
+    (tmp_path / "net.c").write_text("mine")
+
+    def interrupted(self, content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(front.Path, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sc.export(model, tmp_path / "net")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("net.c", "mine")]
