@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import spikecore as sc
 from spikecore.engines.numpy.engine import NumpyEngine
-from spikecore.export.c.fixed_point import fixed_step
+from spikecore.export.c.fixed_step import fixed_step
 from tests.c_rig import COMPILERS, STRICT, called
 
 TYPES = {"int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64, "uint32": np.uint32}

@@ -70,7 +70,10 @@ NONSENSE: Dict[str, Tuple[Any, ...]] = {
 #: What a default that is legal, although it is not of the parameter's kind, says by itself.
 ANNOTATIONS = {
     **{kind: kind for kind in ("bool", "int", "float")},
-    **{kind: "word" for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel".split()},
+    **{
+        kind: "word"
+        for kind in "str Activation Inverse Kind Method Mode PairDistance PairKernel Parallel TapKernel".split()
+    },
     **{kind: "word" for kind in "Join Over Pattern Per Reduction Reset Stem".split()},
     **{kind: "word" for kind in "Criterion Scope".split()},
     "Param": "param",
@@ -251,6 +254,15 @@ def weights_of_spikingjelly() -> Dict[str, Any]:
 def model() -> sc.Model:
     """A model of 5 features and 5 classes."""
     return sc.Model(sc.Sequential(sc.Linear(5, 5), sc.Leaky()), "numpy")
+
+
+def delayed() -> sc.Model:
+    """One with delays of neurons."""
+    return sc.Model(
+        sc.Sequential(sc.Linear(3, 2), sc.Delay(sc.learn(1.5, per="neuron"), max_delay=4), sc.Leaky()),
+        "numpy",
+        input_shape=(3,),
+    )
 
 
 def pruned() -> sc.Model:
@@ -519,6 +531,7 @@ OWN: Dict[str, Dict[str, Any]] = {
     "spikecore.functional.activity": {"model": model, "x": X},
     "spikecore.neurobench.measure": {"model": model, "x": X},
     "spikecore.rewire": {"model": pruned},
+    "spikecore.round_delays": {"model": delayed},
     "spikecore.check": {"model": model, "chip": "loihi", "x": X},
     "spikecore.hardware.chip": {"name": "loihi"},
     "spikecore.eventprop.Spikes": {"times": np.arange(3.0)[None], "sources": LABELS[None]},

@@ -296,6 +296,13 @@ def test_a_network_in_few_bits(written):
     assert "unknown layer '7'" in line
     (line,) = refused(written(SMALL + table.replace("4", "1", 1), "bits.toml"))
     assert "weights" in line
+    for said, message in (
+        ("16", "network.quantize.states = 16: must be a table"),
+        ("{ bits = 16, unit = 3 }", "network.quantize.states.unit: unknown key 'unit'. Known: bits, fraction, "),
+        ("{ bits = 99 }", "network.quantize.states: FixedPoint: bits=99 must be an int in [2, 24]"),
+    ):
+        (line,) = refused(written(f"{SMALL}[network.quantize]\nstates = {said}\n", "states.toml"))
+        assert message in line
 
 
 def test_run_files_doc_mentions_every_key():

@@ -133,7 +133,11 @@ GIVEN = {  # tables of options that go together; None leaves out what is needed 
     "Conv3d": [{"padding": 1, "dilation": 2}, {"stride": [1, 2, 1]}, {"groups": 2}],
     "ConvTranspose1d": [{"stride": 2, "output_padding": 1}, {"padding": 1, "dilation": 2}, {"groups": 2}],
     "ConvTranspose2d": [{"stride": [2, 1], "output_padding": [1, 0]}, {"padding": 1, "dilation": 2}, {"groups": 2}],
-    "ConvTranspose3d": [{"stride": [2, 1, 2], "output_padding": [1, 0, 0]}, {"dilation": 2}, {"groups": 2}],
+    "ConvTranspose3d": [
+        {"stride": [2, 1, 2], "output_padding": [1, 0, 0]},
+        {"padding": 1, "dilation": 2},
+        {"groups": 2},
+    ],
     **dict.fromkeys(("AvgPool3d", "MaxPool3d", "CountMaxPool1d", "CountMaxPool2d"), [{"stride": 1, "padding": 1}]),
     "Upsample": [
         {"scale_factor": None, "size": 9}, {"scale_factor": [1, 2]}, {"mode": "bilinear", "align_corners": True},

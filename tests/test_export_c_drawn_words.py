@@ -37,6 +37,7 @@ def doubled(xp, x, axis, draw):
 #: What a neuron does with an array ``x`` along ``axis``, and with ``y``, which has the shape of x.
 MOVES = [
     lambda xp, x, y, axis, draw: x * 0.5 + 1.0,
+    lambda xp, x, y, axis, draw: 2 - x,
     lambda xp, x, y, axis, draw: x - y,
     lambda xp, x, y, axis, draw: xp.maximum(x, y),
     lambda xp, x, y, axis, draw: xp.abs(x),

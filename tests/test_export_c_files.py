@@ -44,7 +44,8 @@ def test_the_example_reads_samples_and_counts_spikes(digits):
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_the_example_goes_on_from_step_to_step_and_says_what_is_missing(digits):
     model, folder, _ = digits
-    called("make", "-C", folder, f"CC={COMPILERS[0]}", "CFLAGS=-O1 -Werror")
+    strict = "CFLAGS=-O1 -Werror -Wconversion -Wshadow -Wwrite-strings -pedantic"
+    called("make", "-B", "-C", folder, f"CC={COMPILERS[0]}", strict)
     x = np.round(np.random.default_rng(0).random((5, 1, 64)), 3).astype("float32")
     text = " ".join(f"{v:.9g}" for v in x.reshape(-1))
     np.testing.assert_array_equal(np.loadtxt(called(folder / "net", input=text).splitlines()), model(x).spikes[:, 0])
@@ -72,6 +73,14 @@ def test_sizes_are_those_of_the_compiled_network(digits):
     page = (folder / "net.md").read_text()
     assert all(f"{told[name]:,}" in page for name in ("STATE_BYTES", "SCRATCH_BYTES", "CONSTANT_BYTES"))
     assert "| layer 0 (Linear) | 6,400 | 100 |" in page
+
+
+def test_large_networks_ask_for_an_int_of_32_bits(digits, tmp_path):
+    """Loops count in int, which has 16 bits on some processors."""
+    model = sc.Model(sc.Sequential(sc.Linear(330, 100), sc.Leaky()), "numpy", input_shape=(330,))
+    sc.export(model, tmp_path / "large", example=False)
+    assert "#if INT_MAX < 2147483647" in (tmp_path / "large.c").read_text()
+    assert "INT_MAX" not in (digits[1] / "net.c").read_text()
 
 
 def test_an_example_that_is_there_is_not_replaced(digits, tmp_path):

@@ -10,7 +10,7 @@ import spikecore as sc
 from spikecore.api.core.layer import EMPTY, Init, Params
 from spikecore.api.core.tree import flatten
 from spikecore.datasets import Loader
-from spikecore.export.c.fixed_point import fixed_step
+from spikecore.export.c.fixed_step import fixed_step
 from tests.c_rig import COMPILERS, STRICT, called, needs_compiler, numbers
 from tests.fixed_rig import assert_equal, drawn, in_fixed_point, printed_by, program
 from tests.test_export_c import CASES
@@ -105,6 +105,7 @@ class Words(sc.Stateless):
         rounded = [xp.floor(x), xp.ceil(x), xp.round(x), xp.round(x * 0.25), xp.floor(x * 0.0625 * 2.0**-30)]
         signs = [xp.abs(x), -x, xp.sign(x), x**2, x * x, x * -1.0, x / 4.0, x * 3.0]
         pairs = [xp.maximum(x, 1.5), xp.minimum(x, -x), xp.where(x > 0.5, x, 2.0), xp.clip(x, -1.25, 2.0)]
+        pairs += [3 * x - 1, xp.where(x > 1, x, 2), xp.maximum(x, -2) + True]  # whole numbers of Python
         small, large = x < 0.25, x >= 3.0
         truths = [xp.logical_or(small, large), xp.logical_not(small), xp.logical_and(x <= 0.5, xp.not_equal(x, 0.0))]
         both = xp.matmul(rows, xp.permute_dims(rows, (0, 2, 1)))

@@ -48,7 +48,9 @@ def test_a_checkpoint_and_options(spikecore, run):
 
 def test_the_ending_says_the_target(spikecore, run):
     pytest.importorskip("onnx", reason="onnx is not installed (extra 'export')")
-    assert spikecore("export", run, "--out", "firmware/digits.onnx")[0] == 0
+    code, said, _ = spikecore("export", run, "--out", "firmware/digits.onnx", "-o", "batch_size=none")
+    assert code == 0
+    assert "input [batch, 64]" in said
     assert names(Path("firmware")) == ["digits.onnx"]
 
 
@@ -59,6 +61,7 @@ def test_the_ending_says_the_target(spikecore, run):
         (["-o", "exmaple=false"], 2, "unknown option 'exmaple'; did you mean 'example'?"),
         (["-o", "example"], 2, "--option example: must be key=value"),
         (["--out", "build/2net"], 1, "prefix of names in C"),
+        (["--out", ""], 2, "path='' is a folder"),
         (["--out", "build/"], 2, "path='build/' is a folder"),
         (["--out", "build/net.onnx", "--to", "nir"], 2, "pass to='onnx' or path='build/net.nir'"),
     ],
@@ -68,6 +71,15 @@ def test_what_is_wrong_is_said(spikecore, run, arguments, code, said):
     assert found == code
     assert said in error
     assert not Path("build").exists()
+
+
+@pytest.mark.filterwarnings("default:layer .* NIR only knows")
+def test_what_nir_lacks_is_a_warning_without_source(spikecore, run):
+    pytest.importorskip("nir", reason="nir is not installed (extra 'nir', Python >= 3.9)")
+    code, _, error = spikecore("export", run, "--to", "nir")
+    assert code == 0
+    assert all(line.startswith("warning: layer ") for line in error.splitlines())
+    assert error
 
 
 def test_what_is_not_trained(spikecore, run):
@@ -80,4 +92,4 @@ def test_what_is_not_trained(spikecore, run):
     assert "a run file has no weights yet" in error
     code, _, error = spikecore("export", "nothing.safetensors")
     assert code == 3
-    assert "nothing.safetensors" in error
+    assert "nothing.safetensors: no such run directory or checkpoint" in error

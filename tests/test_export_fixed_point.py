@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import spikecore as sc
 from spikecore.export.c import fixed_rules
 from spikecore.export.c.fixed import Fixed, fixed, integers
-from spikecore.export.c.fixed_point import fixed_step
+from spikecore.export.c.fixed_step import fixed_step
 from tests.fixed_rig import drawn, neuron, run
 
 whole = st.integers(-(2**20), 2**20)
@@ -33,6 +33,8 @@ def test_the_grid_of_a_float32_is_that_of_its_mantissa():
     assert fixed(np.float32(0.9)) == Fixed(23, 7549747, 7549747)
     assert fixed(np.array([0.0])) == Fixed(0, 0, 0)
     assert fixed(np.array([True, False])) == Fixed(0, 0, 1)
+    assert fixed(3) == fixed(np.array([3, 3])) == fixed(3.0) == Fixed(0, 3, 3)
+    assert integers(np.array([4, 8]), -2).tolist() == [1, 2]
     with pytest.raises(ValueError, match="not finite"):
         fixed(np.array([1.0, np.inf]))
 
@@ -193,7 +195,7 @@ def test_an_average_of_nine_numbers_is_refused():
 
 def test_inputs_must_be_known():
     model = model_of(connection(), sc.IF(state_quant=quantised))
-    with pytest.raises(sc.ExportError, match=r'does not begin with a quantiser.*inputs="spikes"'):
+    with pytest.raises(sc.ExportError, match=r'does not begin with a quantiser.*sc.quantize.*inputs="spikes"'):
         fixed_step(model)
     with pytest.raises(sc.ExportError, match=r"inputs='spike' must be"):
         fixed_step(model, inputs="spike")
@@ -212,6 +214,19 @@ class Asks(sc.IF):
 def test_a_users_own_neuron_is_refused_by_its_name():
     with pytest.raises(sc.ExportError, match=r"Asks\) divides by a value that depends on the input"):
         fixed_step(model_of(connection(), Asks(state_quant=quantised)), inputs="spikes")
+
+
+@dataclass(frozen=True)
+class Unbounded(sc.IF):
+    """A neuron with a bound that is none."""
+
+    def step(self, engine, params, state, x):
+        return super().step(engine, params, state, engine.xp.maximum(x, -np.inf))
+
+
+def test_a_number_that_is_not_finite_is_refused():
+    with pytest.raises(sc.ExportError, match=r"Unbounded\) computes with -inf, which no integer is"):
+        fixed_step(model_of(connection(), Unbounded(state_quant=quantised)), inputs="spikes")
 
 
 def test_neurons_drawn_are_all_kinds():

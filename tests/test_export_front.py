@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import spikecore as sc
@@ -47,6 +48,23 @@ def test_a_folder_alone_is_refused(path):
         target_of(path)
 
 
+class Picking(sc.Leaky):
+    """A neuron that exchanges its inputs by their numbers."""
+
+    def step(self, engine, params, state, x):
+        return x[:, np.array([1, 0])], state
+
+
+@pytest.mark.parametrize("to", ["c", "onnx"])
+def test_a_key_with_numbers_is_refused_by_layer(to, tmp_path):
+    if to == "onnx":
+        pytest.importorskip("onnx", reason="onnx is not installed (extra 'export')")
+    model = sc.Model(sc.Sequential(sc.Linear(3, 2), Picking()), "numpy", input_shape=(3,))
+    with pytest.raises(sc.ExportError, match=r"layer 1 \(Picking\): .* select by a mask and where instead"):
+        sc.export(model, tmp_path / "net", to)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_single_file_is_called_as_it_is_said(model, tmp_path):
     pytest.importorskip("nir", reason="nir is not installed (extra 'nir', Python >= 3.9)")
     with pytest.warns(sc.nir.NirLoss):
@@ -60,6 +78,13 @@ def test_a_folder_in_the_way_leaves_everything_as_it_was(model, tmp_path):
         sc.export(model, tmp_path / "net")
     assert (tmp_path / "net.c").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_in_the_place_of_the_folder_stays(model, tmp_path):
+    (tmp_path / "build").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="build is a file, and the files go into a folder"):
+        sc.export(model, tmp_path / "build" / "net")
+    assert (tmp_path / "build").read_text() == "mine"
 
 
 def test_an_interrupted_export_leaves_everything_as_it_was(model, tmp_path, monkeypatch):

@@ -137,6 +137,10 @@ OTHER_TYPES = [  # flags and whole numbers
     cases.Word("where", (FLAGS, FLAGS, ~FLAGS), {}, None),
     cases.Word("where", (FLAGS, NUMBERS, 0.5), {}, None),
     cases.Word("clip", (NUMBERS, 0, 4), {}, None),
+    *(
+        cases.Word("clip", (cases.A, *bounds), {}, None)
+        for bounds in ((cases.A - 0.1, 0.5), (-0.5, np.abs(cases.A) / 2))
+    ),
     cases.Word("linear", (cases.A, cases.B.astype("float32"), None), {}, None),
 ]
 KEYS = [

@@ -170,3 +170,9 @@ def test_a_module_of_torch_is_refused_with_what_to_do():
     ) as refused:
         step_graph(model)
     assert "sc.Model(" not in str(refused.value)  # that is what the user has
+
+
+def test_the_order_of_sums_does_not_refuse_a_wide_quantised_network():
+    """One step and all at once add up in different orders; on a grid, the last bit of a sum can move a state."""
+    net = sc.Model(sc.Sequential(sc.Linear(3000, 1000), sc.Leaky()), seed=0, input_shape=3000)
+    assert len(step_graph(sc.quantize(net, states=sc.FixedPoint(16, 8), parameters=8)).states) == 1

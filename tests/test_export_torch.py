@@ -88,6 +88,40 @@ def digits():
     return sc.Model(net, "numpy", input_shape=(64,), seed=0)
 
 
+class Wide(sc.Leaky):
+    """A neuron whose state comes out of a step in another type."""
+
+    def step(self, engine, params, state, x):
+        return x + state.mem, state.__class__(mem=state.mem * np.float64(0.5) + x)
+
+
+def test_a_state_goes_on_in_its_own_type(tmp_path):
+    model = sc.Model(sc.Sequential(sc.Linear(6, 5), Wide()), "numpy", input_shape=(6,), seed=0)
+    (file,) = sc.export(model, tmp_path / "net.pt2", batch_size=BATCH).files
+    program = torch.export.load(file)
+    check(model, inputs((6,)), program.module(), program.example_inputs[0][1])
+
+
+class Backwards(sc.Leaky):
+    """A neuron that says what torch lacks."""
+
+    def step(self, engine, params, state, x):
+        return x[:, ::-1], state
+
+
+class Inverted(sc.Leaky):
+    def step(self, engine, params, state, x):
+        return 1 - (x > 0.5), state
+
+
+@pytest.mark.parametrize(("neuron", "word"), [(Backwards(), "take_slice"), (Inverted(), "subtract")], ids=repr)
+def test_what_torch_lacks_is_refused_by_layer(neuron, word, tmp_path):
+    model = sc.Model(sc.Sequential(sc.Linear(6, 5), neuron), "numpy", input_shape=(6,), seed=0)
+    with pytest.raises(sc.ExportError, match=rf"layer 1 \({type(neuron).__name__}\): torch does not compute {word}"):
+        sc.export(model, tmp_path / "net.pt2")
+    assert not list(tmp_path.iterdir())
+
+
 @dataclass(frozen=True)
 class Ways(Branches):
     """Layers side by side, whose names are also names of ``nn.Module``'s."""

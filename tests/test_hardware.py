@@ -77,6 +77,7 @@ def connections(layer, params, shape):
         (sc.Conv3d(1, 2, 2, stride=(1, 2, 1), padding=1, bias=False), (1, 3, 4, 3)),
         (sc.ConvTranspose1d(4, 6, 3, stride=2, padding=1, groups=2, bias=False), (4, 5)),
         (sc.ConvTranspose2d(2, 3, (3, 2), stride=(2, 1), output_padding=(1, 0), bias=False), (2, 4, 5)),
+        (sc.ConvTranspose3d(2, 3, 2, stride=(2, 1, 1), padding=(0, 1, 0), bias=False), (2, 2, 3, 2)),
     ],
     ids=lambda value: getattr(type(value), "__name__", ""),
 )
@@ -142,6 +143,8 @@ def test_levels(bits):
     assert not levels_fit(np.array([[1.0, most + 1.0]]), bits)
     assert levels_fit(np.array([[0.3, 0.5, -0.7]], "float32"), 4), "a step that is none of the weights"
     assert not levels_fit(np.array([[0.3, 0.5, -0.9]], "float32"), 4)
+    assert not levels_fit(np.array([[1.0, np.nan]]), bits)
+    assert not levels_fit(np.array([[1.0, -np.inf]]), bits)
     assert levels_fit(np.zeros((2, 3)), bits)
 
 
@@ -174,6 +177,7 @@ def test_every_number_of_every_chip_has_a_public_source(name):
     assert found.maker in repr(found)
     assert found.sources[everything[0].source] in repr(found)
     assert found.name in found._repr_html_()
+    assert all(one.note in repr(found) for one in everything)
 
 
 def test_the_chips_that_are_asked_for_are_there():
@@ -342,21 +346,23 @@ def test_what_is_not_public_is_listed_and_not_checked():
     report = sc.check(small(), chip({"fan_in": 100}))
     assert "fan_in" not in report.unknown
     assert {"cores", "neurons_per_core", "memory_per_core", "fan_out", "weight_bits", "layers"} <= set(report.unknown)
+    many = sc.check(small(), chip({"neurons": 100}))
+    assert "neurons" in many.unknown, "how many is known, but not which"
     assert "not known, so not checked: cores, " in str(report)
 
 
 def test_memory_of_a_processor_by_hand():
     """30 + 5 and 15 + 3 weights and biases; a state for each of 8 neurons; most at once are 6 inputs, 5 outputs.
 
-    In C, the input and the output of the network are the caller's; scratch are sums of 5 and of 3 numbers.
+    In C, there are scratch for sums of 5 and of 3 numbers, and the caller's arrays of input and output.
     """
     report = sc.check(small(), "cortex-m4")
-    assert report.memory == (("float32", 53 * 4, 64, True, True), ("int8", 53, (8 + 11) * 4, True, False))
-    tight = chip({"flash": 100, "ram": 76})
+    assert report.memory == (("float32", 53 * 4, 64 + (6 + 3) * 4, True, True), ("int8", 53, (8 + 11) * 4, True, False))
+    tight = chip({"flash": 100, "ram": 100})
     report = sc.check(small(), tight)
     assert [one.fits for one in report.memory] == [False, True]
     assert said(report, "flash")[0].remedy == "Quantise them to int8, which fits"
-    assert [one.what for one in sc.check(small(), chip({"flash": 500, "ram": 63})).objections] == ["ram"]
+    assert [one.what for one in sc.check(small(), chip({"flash": 500, "ram": 99})).objections] == ["ram"]
 
 
 def in_integers(**options):
@@ -378,7 +384,9 @@ def test_memory_of_a_processor_is_that_of_the_c_that_is_written(tmp_path, net, k
     states, scratch, constants = (
         int(re.search(rf"NET_{name}_BYTES (\d+)", header).group(1)) for name in ("STATE", "SCRATCH", "CONSTANT")
     )
-    assert row == (kind, constants, states + scratch, True, True)
+    sizes = [np.dtype(name[:-2]).itemsize for name in re.findall(r"typedef (u?int\d+_t) net_.*put;", header)] or [4, 4]
+    assert len(sizes) == 2
+    assert row == (kind, constants, states + scratch + 6 * sizes[0] + 3 * sizes[1], True, True)
 
 
 def test_what_c_cannot_express_is_estimated_and_the_report_says_why():
@@ -422,6 +430,23 @@ def test_a_quantised_network_is_judged_as_what_it_computes_with():
     assert report.energy.synaptic_operations >= 4 * rows["0"].weights
     assert said(sc.check(sc.quantize(net, weights=4), chip({"weight_bits": 2})), "weights")
     assert not sc.check(sc.quantize(net, weights=2), chip({}, {"neurons": ("Leaky",), "resets": ("subtract",)})).ok
+
+
+@pytest.mark.parametrize("name", ["loihi", "dynapse2", "speck", "spinnaker2"])
+def test_a_quantised_network_is_judged_as_a_plain_one_with_its_weights(name):
+    net = sc.Sequential(
+        sc.Conv2d(1, 4, 3), sc.IF(), sc.Flatten(), sc.Linear(16, 6), sc.Recurrent(sc.Leaky(), sc.Linear(6, 6)),
+        sc.Linear(6, 3), sc.Leaky(),
+    )  # fmt: skip
+    x = (np.random.default_rng(0).random((5, 4, 1, 4, 4)) < 0.5).astype("float32")
+    plain = sc.Model(net, "numpy", input_shape=(1, 4, 4))
+    few = sc.quantize(plain, 3, per="channel", scale="mse")
+    state = plain.state()
+    for key, found in sc.integers(few).arrays.items():
+        state["params"][key][...] = found.integers * found.scale
+    plain.load_state(state)
+    assert (np.asarray(plain(x).spikes) == np.asarray(few(x).spikes)).all()
+    assert sc.check(few, name, x) == sc.check(plain, name, x)
 
 
 @pytest.mark.parametrize("layer", [sc.Linear(9, 40), sc.Conv1d(3, 8, 3), sc.ConvTranspose1d(3, 8, 3)], ids=type)
@@ -569,6 +594,19 @@ def test_a_chip_of_ones_own(tmp_path):
         ("", 'layers = { value = "Linear", source = "here" }', "supports.layers = 'Linear': must be a list of names"),
         ("", 'resets = { value = ["half"], source = "here" }', "supports.resets: unknown reset 'half'"),
         ("", 'recurrence = { value = 1, source = "here" }', "supports.recurrence = 1: must be true or false"),
+        ("", 'neurons = { value = ["RLeaky"], source = "here" }', "supports.neurons: unknown neuron 'RLeaky'"),
+        ("", 'layers = { value = ["Quantized"], source = "here" }', "supports.layers: unknown layer 'Quantized'"),
+        (
+            'fan_in = { value = 3, source = ["here"] }',
+            "",
+            "limits.fan_in.source = ['here']: must be a key of [sources]",
+        ),
+        (
+            'weight_bits = { value = 65, source = "here" }',
+            "",
+            "limits.weight_bits = 65: must be a whole number of bits",
+        ),
+        ('ram = { value = 65, source = "here" }', "", "limits.ram is of a processor, and limits.flash says"),
     ],
 )
 def test_mistakes_in_a_chip_file_are_named(tmp_path, limits, supports, message):
@@ -601,9 +639,22 @@ def test_all_mistakes_are_listed_at_once(tmp_path):
     with pytest.raises(hardware.ChipFileError) as caught:
         hardware.chip(path)
     assert len(str(caught.value).splitlines()) == 3
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(hardware.ChipFileError, match="not a text file in UTF-8"):
         hardware.chip(path)
+
+
+def test_a_folder_is_no_chip_file(tmp_path):
+    (tmp_path / "mine.toml").mkdir()
+    with pytest.raises(hardware.ChipFileError, match=r"mine\.toml: cannot be read: "):
+        hardware.chip(tmp_path / "mine.toml")
+
+
+def test_a_chip_of_which_nothing_is_known(tmp_path):
+    path = written(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as an editor of Windows writes it
+    assert repr(hardware.chip(path)) == f"Test (nobody): a chip for tests\nhere: {SOURCES['here']}"
+    assert sc.check(small(), path).ok
 
 
 PAGE = Path(__file__).parent.parent / "docs" / "hardware.md"

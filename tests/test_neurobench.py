@@ -87,6 +87,26 @@ def test_a_constant_input_is_multiplied_at_every_step():
     assert encoded.steps == 7
 
 
+def test_a_network_in_few_bits_is_counted_by_its_rounded_weights():
+    """Those that are rounded to zero are no connections."""
+    x = sequence("recurrent", "spikes")
+    few = sc.quantize(pruned("recurrent"), weights=2, biases=None, power_of_two=False)
+    rounded, state = pruned("recurrent"), few.state()
+    for name, layer in (
+        ("0", few.network.layers[0]),
+        ("1.connection", few.network.layers[1].connection),
+        ("2", few.network.layers[2]),
+    ):
+        weight = few.engine.asarray(state["params"][f"{name}.weight"])
+        grid = layer.prepare(few.engine, sc.Params(weight=weight, bias=few.engine.xp.zeros((1,))))
+        state["params"][f"{name}.weight"] = few.engine.to_numpy(grid.weight)
+    rounded.load_state(state)
+    found, expected = neurobench.measure(few, x), neurobench.measure(rounded, x)
+    assert found.uncounted == ()
+    assert found.results == expected.results
+    assert found.connection_sparsity > neurobench.measure(pruned("recurrent"), x).connection_sparsity
+
+
 def test_what_neurobench_does_not_count_is_named():
     network = sc.Sequential(
         sc.ConvTranspose1d(1, 2, 2), sc.Flatten(), sc.SLSTM(input_size=10, hidden_size=3), sc.Linear(3, 2), sc.Leaky()
@@ -141,6 +161,24 @@ def test_metrics_equal_those_of_neurobench(name, kind):
     same(ours, benchmark(lambda: neurobench.to_neurobench(model), x))
     assert ours["MembraneUpdates"] > 0
     assert 0.0 < ours["ConnectionSparsity"] < 1.0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "norm",
+    [sc.BatchNorm2d(4), sc.BatchNorm2d(4, affine=False), sc.ThresholdDependentBatchNorm2d(4), sc.GroupNorm(2, 4),
+     sc.InstanceNorm2d(4), sc.LayerNorm((4, 4, 4))], ids=str,
+)  # fmt: skip
+def test_normalisation_equals_neurobench(norm):
+    """torch's batch norms hold the number of batches that they have seen; others hold nothing."""
+    network = sc.Sequential(
+        sc.Conv2d(1, 4, 3, padding=1), norm, sc.Leaky(threshold=0.3), sc.Flatten(), sc.Linear(64, 5), sc.Leaky()
+    )
+    model = sc.Model(network, "numpy", seed=1, input_shape=(1, 4, 4))
+    x = (np.random.default_rng(3).random((7, 6, 1, 4, 4)) < 0.5).astype("float32")
+    found = neurobench.measure(model, x)
+    assert found.uncounted == ()
+    same(found.results, benchmark(lambda: neurobench.to_neurobench(model), x))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -21,7 +21,7 @@ pytestmark = [
     for message in (
         ".*torch.jit",  # is deprecated
         "Converting a tensor to a Python",  # which shapes are, while torch.jit traces
-        "The tensor attributes .* were assigned during export",  # states within a sequence
+        "The tensor attribute.* assigned during export",  # states within a sequence
         "While compiling, we found certain side effects",  # likewise
         ".*should not be instantiated",  # torch's own, by Dynamo
     )
@@ -130,6 +130,29 @@ def test_a_hidden_state_is_refused_and_nothing_changes(way):
     with pytest.raises(Exception, match=LOST):
         way(module, (inputs()[0],))
     assert module[1].mem is before
+
+
+class Half(nn.Module):
+    """A step that puts one of two states into the module."""
+
+    def __init__(self):
+        super().__init__()
+        self.lif = snn.Synaptic(alpha=0.5, beta=0.9, init_hidden=True)
+
+    def forward(self, x, *states):
+        for name, state in zip(("mem", "syn"), states):
+            setattr(self.lif, name, state)
+        return self.lif(x), self.lif.mem, self.lif.syn
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_state_must_be_handed_in(way):
+    with pytest.raises(Exception, match=LOST):
+        way(Half(), (inputs()[0], torch.zeros(3, 6)))
+    states = torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(2)).unbind(0)
+    found = way(Half(), (inputs()[0], torch.zeros(3, 6), torch.zeros(3, 6)))(inputs()[1], *states)
+    for part, expected in zip(found, Half()(inputs()[1], *states)):
+        torch.testing.assert_close(part, expected)
 
 
 @pytest.mark.parametrize(

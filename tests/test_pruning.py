@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -202,6 +203,14 @@ def test_a_layer_of_ones_own_is_pruned():
 
 # ---- what is refused ----
 
+
+def _again(model, *callbacks):
+    """Train on a model that another one's weights have gone to, so that it stays as it is."""
+    other = fit(fresh(), epochs=4)
+    assert sc.sparsity(other).sparsity == 0.0
+    fit(other, *callbacks)
+
+
 BAD = [
     (lambda m: sc.prune(m, 1.0), "amount=1.0 must be in"),
     (lambda m: sc.prune(m, -0.1), "amount=-0.1"),
@@ -220,6 +229,9 @@ BAD = [
     (lambda m: fit(m, sc.Pruning(), optimizer=sc.Adam()), "Pruning: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Rewiring(), optimizer=sc.Adam()), "Rewiring: optimizer=.*add keep_zeros=True"),
     (lambda m: fit(m, sc.Pruning(layers=["9"])), "'9' fits no layer"),
+    (lambda m: _again(m, sc.Pruning(0.5, end=2)), "Pruning: end=2 is over: the model has done 4 epochs.*start=5"),
+    (lambda m: _again(m, sc.Pruning(0.5, end=16, each="step")), "end=16 is over: the model has done 16 steps"),
+    (lambda m: _again(m, sc.Rewiring(0.5, end=4)), "Rewiring: end=4 is over"),
     (lambda m: sc.prune(sc.Model(sc.Sequential(sc.Leaky()), input_shape=(3,))), "has no connections"),
     (lambda m: fit(m, metric={"sparsity": lambda out, y: 0.0}), "metric='sparsity' is the history's own"),
 ]  # fmt: skip
@@ -359,6 +371,25 @@ def test_a_run_that_is_interrupted_and_resumed_has_the_same_bits(engine, callbac
 
 
 @ENGINES
+@pytest.mark.parametrize("optimizer", [sc.SGD(momentum=0.9), sc.Adam(), sc.AdamW(), sc.RMSprop(momentum=0.9)], ids=str)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy, of infinity by infinity
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_gradients_that_are_not_finite_make_no_connection(engine, optimizer, value):
+    """A zero times NaN or infinity is NaN: the gradient must be replaced, not multiplied."""
+    model = fresh(engine)
+    sc.prune(model, 0.5)
+    _, grads = model.value_and_grad(X, Y, num_steps=4)
+    gone = absent(model)
+    broken = {name: model.engine.asarray(np.full(np.shape(g), value, "float32")) for name, g in grads.items()}
+    model.apply(broken, optimizer=replace(optimizer, keep_zeros=True))
+    for name, mask in gone.items():
+        assert np.array_equal(absent(model)[name], mask)
+        for slot in optimizer.slots:
+            assert not model.state()["optimizer"][f"{name}.{slot}"][mask].any()
+            assert not np.isfinite(model.state()["optimizer"][f"{name}.{slot}"][~mask]).any()
+
+
+@ENGINES
 def test_gradients_from_outside_stay_as_they_are(engine):
     model = fresh(engine)
     sc.prune(model, 0.5)
@@ -398,6 +429,21 @@ def test_early_stopping_restores_no_weights_from_before_the_last_cut():
     fit(model, sc.Pruning(0.8, start=1, end=4), Noting(), stopping, epochs=20)
     assert model.epochs_done == 6, "two epochs behind the last cut"
     assert all(np.array_equal(x, seen[4][name]) for name, x in model.params().items()), "of the first epoch behind it"
+
+
+@ENGINES
+def test_a_cut_that_empties_a_layer_leaves_the_training_as_it_is(engine):
+    least = sc.Linear(16, 3, weight_init=sc.init.constant(1e-6))
+    model = sc.Model(sc.Sequential(sc.Linear(6, 16), sc.Leaky(), least, sc.Leaky()), engine, seed=3)
+    slow = sc.Adam(lr=1e-6, keep_zeros=True)
+    message = r"epoch 2, sparsity 63.33%: prune: 2.weight would lose all.*scope='layer'.*resume=True"
+    with pytest.warns(sc.TrainingWarning), pytest.raises(ValueError, match=message):
+        fit(model, sc.Pruning(0.9, end=4), optimizer=slow)
+    assert model.epochs_done == 1
+    assert model.state()["step"] == 5, "the first update of the second epoch counts"
+    fit(model, sc.Pruning(0.9, end=4, scope="layer"), optimizer=slow, resume=True)
+    assert model.state()["step"] == 16
+    assert [row.existing for row in sc.sparsity(model).weights] == [96 - round(86.4), 48 - round(43.2)]
 
 
 def test_a_plateau_begins_anew_where_the_network_is_sparser():

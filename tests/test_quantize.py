@@ -148,6 +148,11 @@ def test_ternary_weights_have_three_values():
         (lambda: sc.quantize(sc.Linear(2, 2), scale="mse"), "needs a Model with weights"),
         (lambda: sc.quantize(sc.Linear(2, 2), skip=["7"]), "unknown layer '7'"),
         (lambda: sc.quantize(sc.Linear(2, 2), weights=1), "weights=1 must be an int in"),
+        (
+            lambda: sc.quantize(sc.Model(sc.Leaky(), input_shape=20), states=5, x=data(), num_steps=2),
+            r"layer \(the network\) with a threshold of 1 would never fire: .* the largest value is 0.9375; give more",
+        ),
+        (lambda: sc.ScaledInteger(8, "channel", ()), r"scale=\(\) has no number"),
         (lambda: sc.quantize("net"), "neither a Model nor a network"),
         (lambda: sc.quantize(sc.RLeaky(linear_features=3, reset_mechanism="zero"), parameters=8), "also clears"),
         (lambda: sc.integers(sc.Model(sc.Linear(2, 2))), "nothing in the model is quantised"),
@@ -273,6 +278,7 @@ def test_a_network_without_weights_is_quantised_and_trained():
     model.fit(data(), np.arange(8), epochs=1, num_steps=4, progress=False)
     assert all((model.params()[name] != value).any() for name, value in before.items() if name != "0.bias")
     assert sc.quantize(net, skip=["0"]) == net
+    assert sc.quantize(sc.Sequential(net, sc.Linear(8, 2))).layers[0] == net, "what is on a grid stays"
 
 
 def test_skipped_layers_and_full_precision():
@@ -281,7 +287,7 @@ def test_skipped_layers_and_full_precision():
     assert small.network.layers[:2] == model.network.layers[:2]
     assert isinstance(small.network.layers[4], sc.Quantized)
     assert small.network.layers[5] == model.network.layers[5]
-    assert sc.quantize(model, None).network.layers[0] == model.network.layers[0]
+    assert sc.quantize(model, None).network == model.network
 
 
 def test_scales_of_least_error_are_better():
@@ -314,6 +320,15 @@ def test_few_bits_of_a_state_go_to_the_threshold():
     seen = model(30.0 * data(), num_steps=40, record=True).states
     assert np.abs(seen["3"].mem).max() <= readout.span[1] < 4.0 * np.abs(seen["3"].mem).max()
     assert np.abs(seen["1"].mem).max() > leaky.span[1]
+
+
+def test_steps_of_a_state_follow_the_threshold_that_was_learned():
+    model = sc.Model(sc.Leaky(threshold=sc.learn(1.0)), input_shape=(20,))
+    assert sc.quantize(model, states=7, x=data(), num_steps=2).network.state_quant.fraction == 4
+    state = model.state()
+    state["params"]["threshold"][...] = 0.25
+    model.load_state(state)
+    assert sc.quantize(model, states=7, x=data(), num_steps=2).network.state_quant.fraction == 6
 
 
 # ---- batch norms ---------------------------------------------------------------------------------------------------

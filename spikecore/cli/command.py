@@ -27,7 +27,6 @@ try:
     import typer
 
     from spikecore import __version__
-    from spikecore.api.core.messages import TrainingWarning
     from spikecore.api.core.ranks import RankError
     from spikecore.api.training.checkpoint import CheckpointError
     from spikecore.cli import (
@@ -74,6 +73,7 @@ FIRST_STEPS = (
     "spikecore init digits                    # write digits.toml",
     "spikecore train digits.toml              # train it, into runs/digits-001",
     "spikecore verify runs/digits-001         # verify its gradients",
+    "spikecore export runs/digits-001 --to c  # write it as C",
     "spikecore train --help                   # what a command does",
 )
 
@@ -81,7 +81,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Train spiking networks from run files on any engine, verify their gradients, and plot their spikes.",
+    help="Train spiking networks from run files on any engine, verify their gradients, plot their spikes, and export "
+    "them to C, ONNX and NIR.",
     epilog=epilog(*FIRST_STEPS),
 )
 
@@ -140,12 +141,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Print what training warns of without a line of source, which here would be one of typer's."""
+    """Print what the library warns of without a line of source, which here would be one of typer's."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 
         def show(message: Any, category: Any, *place: Any, **named: Any) -> None:
-            if issubclass(category, TrainingWarning):
+            if category.__module__.partition(".")[0] == "spikecore":
                 print(f"warning: {message}", file=sys.stderr)
             else:
                 others(message, category, *place, **named)

@@ -41,13 +41,18 @@ OUT = typer.Option(
     help="A folder and the stem of the files, e.g. build/net. Default: RUN/TARGET/net, or beside a checkpoint.",
 )
 OPTIONS = typer.Option(
-    None, "--option", "-o", metavar="KEY=VALUE", help="An option of the target, e.g. example=false. May be repeated."
+    None,
+    "--option",
+    "-o",
+    metavar="KEY=VALUE",
+    help="An option of the target, e.g. example=false or batch_size=none. May be repeated.",
 )
 
 
 @examples(
     "spikecore export runs/digits-001          # C99, into runs/digits-001/c",
     "spikecore export runs/digits-001 --out firmware/net -o example=false",
+    "spikecore export runs/digits-001 -o dtype=fixed   # in integers, of a network in few bits",
     "spikecore export digits.safetensors --out digits.onnx",
     "spikecore export runs/digits-001 --to c --json",
 )
@@ -58,18 +63,18 @@ def export(
     options: Optional[List[str]] = OPTIONS,
     as_json: bool = JSON,
 ) -> None:
-    """Write a trained network as a program or file that runs without this library.
+    """Write a trained network as C, ONNX, NIR or torch.export.
 
-    The network computes one time step per call; its states pass from call to call. In C it is a header and a source
-    without dependencies, with an example, a Makefile and a page about sizes and operations. The page "Deploying"
-    (docs/deploying.md) says which target when, and which options each has.
+    The program or file runs without this library. The network computes one time step per call; its states pass from
+    call to call. In C it is a header and a source without dependencies, with an example, a Makefile and a page about
+    sizes and operations. The page "Deploying" (docs/deploying.md) says which target when, and which options each has.
 
     Exits with 1 if the target cannot express a layer; the message names it. Then nothing is written.
     """
     if to is not None and to not in WRITERS:
         raise ConfigError([f"--to {to}: {unknown('target', to, tuple(WRITERS))}"])
     try:
-        target = target_of(out or "net", to)
+        target = target_of("net" if out is None else out, to)
     except ValueError as error:
         raise ConfigError([f"--out: {error}"]) from None
     given = _options(target, options or [])
@@ -93,6 +98,8 @@ def _trained(run: Path) -> Any:
         return load(opened(run).directory / MODEL, engine="numpy")  # type: ignore[operator]
     if run.suffix == ".toml":
         raise ConfigError([f"{run}: a run file has no weights yet: spikecore train {run}, then export its directory"])
+    if not run.exists():
+        raise FileNotFoundError(f"{run}: no such run directory or checkpoint; `spikecore train` makes one")
     return load(run, engine="numpy")
 
 
@@ -112,7 +119,7 @@ def _options(target: str, options: List[str]) -> Dict[str, Any]:
         key, equals, value = (part.strip() for part in option.partition("="))
         if not equals or not value:
             raise ConfigError([f"--option {option}: must be key=value, e.g. --option example=false"])
-        given[key] = value_of(f"--option {option}", value)
+        given[key] = None if value == "none" else value_of(f"--option {option}", value)  # TOML has no word for None
     try:
         checked_options(target, given)
     except ValueError as error:

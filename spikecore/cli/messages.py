@@ -64,7 +64,8 @@ def _explain(
         few = kind == "too_short"
         limit = context["min_length" if few else "max_length"]
         return keys, value, f"must have at {'least' if few else 'most'} {limit} entr{'y' if limit == 1 else 'ies'}"
-    message = "must be a table" if kind == "model_type" else problem["msg"].replace("Input should", "must")
+    tables = ("model_type", "model_attributes_type")
+    message = "must be a table" if kind in tables else problem["msg"].replace("Input should", "must")
     if kind == "literal_error":
         near = difflib.get_close_matches(str(value), re.findall(r"'([^']*)'", context["expected"]), n=1)
         message += f"; did you mean {near[0]!r}?" if near else ""
@@ -82,7 +83,7 @@ def _locate(loc: Tuple[Any, ...], model: Any, data: Any) -> Tuple[Tuple[Any, ...
     candidates, around = [model], model
     for part in loc:
         chosen = [candidate for candidate in candidates if _tag(candidate) == part]
-        if chosen and len(candidates) > 1:
+        if chosen and part not in chosen[0].model_fields:
             candidates = chosen
             continue
         keys.append(part)

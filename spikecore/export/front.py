@@ -96,17 +96,17 @@ def export(model: Model, path: Union[str, os.PathLike[str]], to: Optional[Target
         OSError: the folder cannot be written to, or a file's place is taken by a folder.
         ValueError: there is no such target, it has no such option, or ``path`` ends as another target's files do.
     """
-    to = target_of(path, to)
-    checked_options(to, options)
+    target = target_of(path, to)
+    checked_options(target, options)
     place = Path(path)
-    ends = place.suffix.lower() in ENDINGS[to]
-    draft = writer_of(to).files(model, place.stem if ends else place.name, **options)
+    ends = place.suffix.lower() in ENDINGS[target]
+    draft = writer_of(target).files(model, place.stem if ends else place.name, **options)
     if ends and len(draft.contents) == 1:  # a single file is called as the user says, e.g. net.h5
         draft = replace(draft, contents=dict(zip([place.name], draft.contents.values())))
     kept = [name for name in draft.starters if (place.parent / name).exists()]
     contents = {name: content for name, content in draft.contents.items() if name not in kept}
     notes = (*draft.notes, *(f"{place.parent / name} was there and stays as it is" for name in kept))
-    return Exported(to, _written(place.parent, contents), notes)
+    return Exported(target, _written(place.parent, contents), notes)
 
 
 def target_of(path: Union[str, os.PathLike[str]], to: Optional[str] = None) -> str:
@@ -157,6 +157,8 @@ def _written(folder: Path, contents: Mapping[str, bytes]) -> Tuple[Path, ...]:
     Raises:
         OSError: the folder cannot be made or written to, or there is a folder where a file goes.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"export: {folder} is a file, and the files go into a folder of that name")
     for name in contents:
         if (folder / name).is_dir():
             raise IsADirectoryError(

@@ -89,12 +89,19 @@ def _is_view(graph: StepGraph, node: Node) -> bool:
         return False
     if node.word == "take_slice":  # e.g. x[0, ...] of a single row; a step of -1 would turn the order
         key = node.arguments[1] if isinstance(node.arguments[1], tuple) else (node.arguments[1],)
-        return all(k is None or k is Ellipsis or isinstance(k, int) or (k.step or 1) == 1 for k in key)
+        return all(_keeps_order(k) for k in key)
     long = [n for n in before if n > 1]
     if node.word == "permute_dims":
         axes = node.arguments[1] if len(node.arguments) > 1 else node.options["axes"]
         return [a for a in axes if before[a] > 1] == sorted(a for a in axes if before[a] > 1)
     return node.word in VIEWS or (node.word == "broadcast_to" and long == [n for n in after if n > 1])
+
+
+def _keeps_order(key: Any) -> bool:
+    """Whether a part of a key leaves numbers in their order if it takes all of them."""
+    if isinstance(key, slice):
+        return (key.step or 1) == 1
+    return key is None or key is Ellipsis or isinstance(key, (int, np.integer))
 
 
 def _view(graph: StepGraph, made: Dict[Value, Node], node: Node) -> Node:

@@ -26,11 +26,6 @@ class Value(NamedTuple):
 Argument = Union[Value, np.ndarray, Any]
 
 
-def where_of(path: str, kind: str) -> str:
-    """A layer, for messages: its dotted name, "" for a network that is a single layer, and its class."""
-    return f"layer {path} ({kind})" if path else kind
-
-
 @dataclass(frozen=True, eq=False)
 class Node:
     """A word applied to arguments.
@@ -54,7 +49,7 @@ class Node:
     @property
     def where(self) -> str:
         """The layer, for messages and comments."""
-        return where_of(self.layer, self.kind)
+        return named(self.layer, self.kind)
 
     def reads(self) -> List[Value]:
         """The values among the arguments, in order."""
@@ -143,6 +138,16 @@ class StepGraph:
             for value in dict.fromkeys(node.reads()):
                 found.setdefault(value, []).append(node)
         return found
+
+
+def named(layer: str, kind: str) -> str:
+    """A layer in messages and comments.
+
+    Args:
+        layer: its dotted name; "" for a network that is a single layer.
+        kind: its class.
+    """
+    return f"layer {layer} ({kind})" if layer else kind
 
 
 def needed(nodes: Iterable[Node], ends: Iterable[Value]) -> Tuple[Node, ...]:

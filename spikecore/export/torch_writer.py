@@ -50,6 +50,7 @@ def files(model: Model, stem: str, *, batch_size: int = 1, aot_inductor: bool = 
     # what the caller has set for the work around, a default device or autocast, is not to be in the file
     with torch.no_grad(), torch.device("cpu"), torch.autocast("cpu", enabled=False):
         module = StepModule(graph, weight_names(model, graph.dtype))
+        module(*module.at_rest())  # torch.export does not say in which layer torch refuses a word
         program = torch.export.export(module, module.at_rest(), strict=False)
     facts = {state.name: list(graph.shapes[state.after]) for state in graph.states}
     content = _compiled(program) if aot_inductor else _saved(program, facts)
@@ -135,8 +136,16 @@ class StepModule(nn.Module):
         values.update((state.before, states[state.name].detach()) for state in graph.states)
         for node, arguments in zip(graph.nodes, self.arguments):
             given = [self._given(values, a) for a in arguments]
-            values[node.out] = _said(node, given).to(getattr(torch, graph.dtypes[node.out]))
-        return values[graph.output], {state.name: values[state.after] for state in graph.states}
+            try:
+                said = _said(node, given)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ExportError(
+                    f"{node.where}: torch does not compute {node.word} with these arguments, as NumPy does: {error}. "
+                    "Write the step so that it runs on the torch engine, too"
+                ) from error
+            values[node.out] = said.to(getattr(torch, graph.dtypes[node.out]))
+        after = ((state, values[state.after].to(getattr(torch, graph.dtypes[state.before]))) for state in graph.states)
+        return values[graph.output], {state.name: value for state, value in after}
 
     def _given(self, values: Mapping[Value, Any], argument: Any) -> Any:
         if type(argument) is _Buffer:

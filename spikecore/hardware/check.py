@@ -13,7 +13,7 @@ from spikecore.api.training.batching import Encoder
 from spikecore.api.training.model import Model
 from spikecore.api.training.visitor import WHOLE, connection_of
 from spikecore.arguments import ArrayLike, PathLike, Size, checked, shown
-from spikecore.hardware.chip import Chip
+from spikecore.hardware.chip import NAMES, Chip
 from spikecore.hardware.chip_file import chip as chip_of
 from spikecore.hardware.energy import EnergyEstimate, estimate
 from spikecore.hardware.maps import map_objections
@@ -223,8 +223,10 @@ class _Check:
             )
 
     def report(self, energy: Optional[EnergyEstimate]) -> HardwareReport:
-        wanted = FOR_PROCESSORS if self.chip.processor else (*FOR_NEURONS, "layers", "neurons", "resets")
-        known = {**self.chip.limits, **self.chip.supports}
+        unknown = [
+            name for name in (FOR_PROCESSORS if self.chip.processor else FOR_NEURONS) if self.chip.limit(name) is None
+        ]
+        unknown += [name for name in NAMES if not self.chip.processor and self.chip.can(name) is None]
         placed = bool(self.cores) and all(need.name in self.cores for need in self.needs if need.role == "neurons")
         return HardwareReport(
             chip=self.chip.name,
@@ -237,7 +239,7 @@ class _Check:
             cores=sum(self.cores.values()) if placed else None,
             memory=self.memory,
             energy=energy,
-            unknown=tuple(name for name in wanted if name not in known),
+            unknown=tuple(unknown),
             notes=self.chip.notes,
         )
 

@@ -105,21 +105,22 @@ class Chip:
         """Whether it is an ordinary processor, which runs any program that fits its memory."""
         return "flash" in self.limits
 
-    def _rows(self) -> List[Tuple[str, str, str]]:
-        every: Dict[str, Known] = {**self.limits, **self.supports}
-        rows = [(name, _text(name, known.value), known.source) for name, known in every.items()]
-        rows += [(f"energy of a {name.replace('_', ' ')}", f"{1e12 * known.value:.4g} pJ", known.source)
+    def _rows(self) -> List[Tuple[str, str, str, str]]:
+        every = [*self.limits.items(), *self.supports.items()]  # "neurons" is in both: how many, and which
+        rows = [(name, _text(name, known.value), known.source, known.note) for name, known in every]
+        rows += [(f"energy of a {name.replace('_', ' ')}", f"{1e12 * known.value:.4g} pJ", known.source, known.note)
                  for name, known in self.energy.items()]  # fmt: skip
         return rows
 
     def __repr__(self) -> str:
         head = f"{self.name} ({self.maker}): {self.about}"
         sources = [f"{key}: {text}" for key, text in self.sources.items()]
-        return "\n".join([head, columns(self._rows(), left=3), *self.notes, *sources])
+        rows = [columns(self._rows(), left=4)] if self._rows() else []
+        return "\n".join([head, *rows, *self.notes, *sources])
 
     def _repr_html_(self) -> str:
-        rows = [(name, value, self.sources[source]) for name, value, source in self._rows()]
-        return table(f"{self.name} ({self.maker}): {self.about}", rows, ("", "", "source"))
+        rows = [(name, value, self.sources[source], note) for name, value, source, note in self._rows()]
+        return table(f"{self.name} ({self.maker}): {self.about}", rows, ("", "", "source", "note"))
 
 
 def _text(name: str, value: Any) -> str:

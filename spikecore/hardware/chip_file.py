@@ -13,6 +13,7 @@ from spikecore.hardware.names import known_names
 FOLDER = Path(__file__).parent / "chips"
 TOP = "name maker about sources limits supports energy notes".split()
 ENTRY = "value source note".split()
+MOST_BITS = 64
 
 
 class ChipFileError(ValueError):
@@ -52,9 +53,11 @@ def chip(name: PathLike) -> Chip:
 def read(path: Path) -> Chip:
     """The chip that a file describes."""
     try:
-        content = path.read_bytes().decode("utf-8")
+        content = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin files with a mark
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such chip file") from None
+    except OSError as error:
+        raise ChipFileError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ChipFileError(f"{path}: not a text file in UTF-8: {error}") from None
     toml = _toml()
@@ -92,6 +95,9 @@ class _Reader:
     def chip(self) -> Chip:
         self._known("", self.tables, TOP)
         name, maker, about = (self._text(key) for key in ("name", "maker", "about"))
+        limits = self._table("limits")
+        if "ram" in limits and "flash" not in limits:
+            self.problems.append("limits.ram is of a processor, and limits.flash says that it is one: give both")
         self.sources = self._sources()
         energy = self._table("energy")
         conditions = energy.pop("conditions", "")
@@ -104,7 +110,7 @@ class _Reader:
             maker,
             about,
             sources=self.sources,
-            limits=self._entries("limits", self._table("limits"), LIMITS, self._limit),
+            limits=self._entries("limits", limits, LIMITS, self._limit),
             supports=self._entries("supports", self._table("supports"), SUPPORTS, self._support),
             energy=self._entries("energy", energy, ENERGY, self._joules),
             conditions=conditions,
@@ -172,8 +178,12 @@ class _Reader:
         return tuple(value)
 
     def _count(self, key: str, value: Any) -> int:
-        if not _is_count(value, 0 if key.endswith("padding") else 1):
-            self._wrong(key, value, f"a whole number >= {0 if key.endswith('padding') else 1}")
+        least = 0 if key.endswith("padding") else 1
+        if not _is_count(value, least):
+            self._wrong(key, value, f"a whole number >= {least}")
+            return 1
+        if key.endswith("_bits") and value > MOST_BITS:
+            self._wrong(key, value, f"a whole number of bits <= {MOST_BITS}")
             return 1
         return int(value)
 
@@ -196,7 +206,9 @@ class _Reader:
         return float(value)
 
     def _source(self, key: str, value: Any) -> str:
-        if value not in self.sources:
+        if not isinstance(value, str):
+            self._wrong(f"{key}.source", value, "a key of [sources]")
+        elif value not in self.sources:
             self.problems.append(f"{key}.source: {unknown('source', value, self.sources)}; sources stand in [sources]")
         return str(value)
 

@@ -10,13 +10,18 @@ from spikecore.api.layers.containers import Branches, Container
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper
 
+WRAPPERS = ("Quantized", "QuantizedNeuron", "Recurrent", "RLeaky", "RSynaptic")
+
 
 def known_names(kind: str) -> FrozenSet[str]:
-    """The names of all "layers", "neurons" or "resets" that a chip file may name."""
+    """The names of all "layers", "neurons" or "resets" that a chip file may name.
+
+    Wrappers are not among them: what counts is the neuron or layer inside.
+    """
     if kind == "resets":
         return frozenset(Membrane.resets)
     wanted: Any = Stepper if kind == "neurons" else (Stateless, Branches)
-    public = ((name, getattr(spikecore, name)) for name in _capitalised())
+    public = ((name, getattr(spikecore, name)) for name in _capitalised() if name not in WRAPPERS)
     return frozenset(name for name, thing in public if isinstance(thing, type) and issubclass(thing, wanted))
 
 

@@ -15,7 +15,7 @@ from spikecore.api.layers.arrangement import Permute, Reshape
 from spikecore.api.layers.containers import Container, Sequential
 from spikecore.api.layers.linear import Dropout, Flatten, Identity, Linear
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
-from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d
+from spikecore.api.layers.transposed import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from spikecore.api.neurons.recurrent import OneToOne
 from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.activity import operations
@@ -24,7 +24,7 @@ from spikecore.api.training.visitor import WHOLE, connection_of, unquantized, we
 
 FREE = (Flatten, Reshape, Permute, Identity, Dropout)  # they only say which number is where, or are absent when used
 CONVOLUTIONS = (Conv1d, Conv2d, Conv3d)
-KERNELS = (*CONVOLUTIONS, ConvTranspose1d, ConvTranspose2d)
+KERNELS = (*CONVOLUTIONS, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def levels_fit(values: Any, bits: int) -> bool:
         sizes = np.unique(np.abs(row[row != 0]))
         if not len(sizes):
             continue
-        if len(sizes) > most:
+        if len(sizes) > most or not math.isfinite(sizes[-1]):
             return False
         step = _common_step(sizes.tolist(), 0.5 * float(sizes[-1]) / most)
         counts = sizes / (sizes[-1] / round(sizes[-1] / step))

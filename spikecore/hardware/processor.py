@@ -42,7 +42,7 @@ def memories(chip: Chip, model: Model, needs: Sequence[Need]) -> Tuple[Tuple[Mem
         except ExportError as error:
             found.append(Objection("", f"C, {kind}", str(error), "Flash and RAM are estimates", False))
             return row("int8" if each == BYTE else kind, each * numbers, FLOAT * (states + buffers), False)
-        return row(kind, net.constant_bytes, net.state_bytes + net.scratch_bytes, True)
+        return row(kind, net.constant_bytes, net.state_bytes + net.scratch_bytes + net.caller_bytes, True)
 
     rows = [written("float32", FLOAT)]
     if any(isinstance(layer, Quantized) for _, layer in walk(model.network)):
@@ -52,8 +52,10 @@ def memories(chip: Chip, model: Model, needs: Sequence[Need]) -> Tuple[Tuple[Mem
     judged = rows[1] if rows[1].exact else rows[0]
     if flash is not None and judged.flash > flash:
         reason = f"weights of {judged.type} take {in_bytes(judged.flash)}, there are {in_bytes(flash)}"
-        fewer = judged is rows[0] and rows[1].flash <= flash
-        remedy = "Quantise them to int8, which fits" if fewer else "Prune or narrow the network"
+        remedy = "Prune or narrow the network"
+        if judged is rows[0]:
+            fits = rows[1].flash <= flash
+            remedy = "Quantise them to int8, which fits" if fits else f"{remedy}; int8 does not fit, either"
         found.append(Objection("", "flash", reason, remedy))
     if ram is not None and judged.ram > ram:
         reason = f"states and buffers take {in_bytes(judged.ram)}, there are {in_bytes(ram)}"

@@ -66,7 +66,7 @@ class Memory(NamedTuple):
     Args:
         type: "float32"; "fixed", integers of the network's own bits; or "int8", weights of 8 bits.
         flash: bytes of weights and constants.
-        ram: bytes of states and of what a step needs beside them.
+        ram: bytes of states, of what a step needs beside them, and of the arrays of its input and output.
         fits: whether both are there.
         exact: whether they are those of the C that ``sc.export`` writes; else an estimate: a number for each parameter,
             and four bytes for each state and for the largest input and output of a layer.

@@ -11,7 +11,9 @@ from spikecore.api.core.parameters import Learn, values_of
 from spikecore.api.core.tree import flatten
 from spikecore.api.layers.containers import walk
 from spikecore.api.layers.linear import Linear
+from spikecore.api.layers.normalisation import RunningNorm
 from spikecore.api.layers.quantized import Quantized
+from spikecore.api.layers.sample_normalisation import LayerNorm
 from spikecore.api.layers.spatial import Conv1d, Conv2d, Conv3d
 from spikecore.api.neurons.membrane import Membrane
 from spikecore.api.neurons.stepper import Stepper
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 COUNTED = (Linear, Conv1d, Conv2d, Conv3d)  # whose operations and weights NeuroBench counts
 RESET = 8  # bytes: snnTorch's neurons hold their reset mechanism as an int64
+TRACKED = 8  # bytes: torch's batch norms hold the number of batches seen as an int64
 
 
 class SynapticOperations(NamedTuple):
@@ -48,7 +51,7 @@ class Metrics:
 
     Args:
         parameter_count: entries of all parameters.
-        footprint: bytes of parameters, buffers and the neurons' constants.
+        footprint: bytes of parameters, buffers, the neurons' constants and the counters of batch norms.
         connection_sparsity: share of the weights of linear layers and convolutions that are zero, rounded to four
             decimals.
         activation_sparsity: share of the neurons' outputs that are zero, over all layers, steps and samples.
@@ -167,7 +170,12 @@ def measure(model: Model, x: ArrayLike, num_steps: Optional[Size] = None, encode
 
 
 def _constants(layer: Layer, itemsize: int) -> int:
-    """Bytes of a neuron's values that are not learned, and of its reset mechanism, as snnTorch's modules hold them."""
+    """Bytes that modules of torch hold beside what is here a parameter or a buffer.
+
+    Those of a neuron are its values that are not learned and its reset mechanism, as in snnTorch.
+    """
+    if isinstance(layer, RunningNorm):
+        return TRACKED
     if not isinstance(layer, Stepper):
         return 0
     core, _ = layer.core
@@ -210,7 +218,8 @@ class _Count(Visitor):
             x = layer.input_quant.apply(self.engine, x)
         layer, params = unquantized(self.engine, layer, params)
         if not isinstance(layer, COUNTED):
-            if any(len(value.shape) > 1 for value in flatten(params).values()):
+            matrices = any(len(value.shape) > 1 for value in flatten(params).values())
+            if matrices and not isinstance(layer, LayerNorm):
                 self.uncounted.append(f"{name} ({layer_name(layer)})")
             return
         values = self.engine.to_numpy(x)

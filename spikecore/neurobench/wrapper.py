@@ -57,12 +57,14 @@ def to_neurobench(model: Union[Model, nn.Module]) -> NeuroBenchModel:
 
 
 def _unseen(net: nn.Module) -> List[str]:
-    """The parameters that are matrices and no weights of layers that NeuroBench knows."""
+    """The parameters that are matrices and no weights of layers that NeuroBench knows, nor factors of a LayerNorm."""
     from neurobench.blocks.layer import SUPPORTED_LAYERS
+    from torch import nn
 
     owners = {name: part for name, part in net.named_modules()}
     names = [name for name, value in net.named_parameters() if value.ndim > 1]
-    return [name for name in names if not isinstance(owners[name.rpartition(".")[0]], SUPPORTED_LAYERS)]
+    known = (*SUPPORTED_LAYERS, nn.LayerNorm)
+    return [name for name in names if not isinstance(owners[name.rpartition(".")[0]], known)]
 
 
 def _class_of(base: Any) -> Any:

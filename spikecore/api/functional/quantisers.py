@@ -188,6 +188,8 @@ class ScaledInteger(Grid):
             return
         if isinstance(self.scale, (list, tuple)):
             object.__setattr__(self, "scale", tuple(map(self._checked, self.scale)))
+            if not self.scale:
+                raise ValueError("ScaledInteger: scale=() has no number; give one per output channel")
             if self.per != "channel":
                 raise ValueError(f"ScaledInteger: scale={self.scale!r} has several numbers; they need per='channel'")
         else:

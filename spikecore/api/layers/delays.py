@@ -17,7 +17,7 @@ from spikecore.api.core.layer import Init, Key, Params, Shape, ShapeError
 from spikecore.api.core.parameters import Learn, Param, check_broadcast, check_range, initial, normalise, values_of
 from spikecore.api.core.sizes import at_least_one
 from spikecore.api.layers.linear import Linear
-from spikecore.api.layers.taps import Delayed, Kernel, taps
+from spikecore.api.layers.taps import Delayed, TapKernel, taps
 from spikecore.arguments import Size
 
 
@@ -56,7 +56,7 @@ class Delay(Delayed):
 
     delay: Param = 1.0
     max_delay: Optional[Size] = None
-    kernel: Kernel = "linear"
+    kernel: TapKernel = "linear"
     sigma: float = 0.5
     sigma_start: Optional[float] = None
     anneal: Optional[Size] = None
@@ -162,7 +162,7 @@ class DelayedLinear(Delayed):
     out_features: Size
     max_delay: Size
     bias: bool = True
-    kernel: Kernel = "linear"
+    kernel: TapKernel = "linear"
     sigma: float = 0.5
     sigma_start: Optional[float] = None
     anneal: Optional[Size] = None

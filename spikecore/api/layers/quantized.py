@@ -27,7 +27,8 @@ class Quantized(Stateless):
 
     Args:
         layer: ``Linear``, ``Conv1d``, ``Conv2d``, ``Conv3d``, ``ConvTranspose1d``, ``ConvTranspose2d``,
-            ``GradedSpikes`` or a learned ``OneToOne``: a layer without a state whose parameters are weights and a bias.
+            ``ConvTranspose3d``, ``GradedSpikes`` or a learned ``OneToOne``: a layer without a state whose parameters
+            are weights and a bias.
         weight_quant: the grid of the weights; default ``ScaledInteger(8)``.
         bias_quant: the grid of the bias; None, the default: full precision.
         input_quant, output_quant: the grids of the input and of the output; None, the default: as they are. Spikes are

@@ -17,7 +17,7 @@ from spikecore.api.core.messages import unknown
 from spikecore.api.core.sizes import at_least_one, is_finite
 from spikecore.api.core.words import Array
 
-Kernel = Literal["linear", "gaussian"]
+TapKernel = Literal["linear", "gaussian"]
 
 
 def mirrored(xp: Any, value: Any, longest: int) -> Any:
@@ -59,7 +59,7 @@ def taps(engine: Engine, delay: Any, ages: Sequence[int], longest: int, sigma: A
 class Delayed(Layer):
     """A layer that keeps its last inputs. ``past`` (batch, longest, *features) has them, the oldest first."""
 
-    kernel: Kernel
+    kernel: TapKernel
     sigma: float
     sigma_start: Optional[float]
     anneal: Optional[int]
@@ -83,8 +83,8 @@ class Delayed(Layer):
 
     def _check_taps(self) -> None:
         name = type(self).__name__
-        if self.kernel not in get_args(Kernel):
-            raise ValueError(f"{name}: {unknown('kernel', self.kernel, get_args(Kernel))}")
+        if self.kernel not in get_args(TapKernel):
+            raise ValueError(f"{name}: {unknown('kernel', self.kernel, get_args(TapKernel))}")
         for field in ("sigma", "sigma_start"):
             value = getattr(self, field)
             if value is not None and not (is_finite(value) and value > 0):

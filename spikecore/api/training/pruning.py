@@ -13,6 +13,7 @@ from spikecore.api.training.sparsity import (
     ALL,
     Sparsity,
     check_each,
+    check_time,
     check_zeros_stay,
     counted,
     install,
@@ -79,10 +80,9 @@ def prune(
             "prune: the network has no connections: a layer of your own names its weights in its class, connections = "
             "('weight',)"
         )
-    groups = [list(weights)] if scope == "global" else [[name] for name in weights]
     path = seed if isinstance(seed, tuple) else (seed,)
     before = counted(weights)
-    if any([_cut(group, weights, amount, by, Key(path)) for group in groups]):
+    if any([_cut(group, weights, amount, by, Key(path)) for group in _groups(weights, scope)]):
         _check_left(weights, scope)
         for old, new in zip(before.weights, counted(weights).weights):
             if by == "random":
@@ -100,13 +100,23 @@ def check_options(owner: str, amount: float, scope: str, by: str = "magnitude") 
             raise ValueError(f"{owner}: {name}={value!r} must be {' or '.join(map(repr, words))}")
 
 
+def _groups(weights: Dict[str, Any], scope: str) -> List[List[str]]:
+    """The names of the weights among which connections are chosen together."""
+    return [list(weights)] if scope == "global" else [[name] for name in weights]
+
+
+def wanted(names: List[str], weights: Dict[str, Any], amount: float) -> int:
+    """How many connections of some weights must not exist; 0 if as many do not exist already."""
+    count = round(amount * sum(weights[name].size for name in names))
+    return count if sum(int((weights[name] == 0).sum()) for name in names) < count else 0
+
+
 def _cut(names: List[str], weights: Dict[str, Any], amount: float, by: str, key: Key) -> bool:
     """Set the least connections of some weights to zero, in place; whether that changes something."""
-    flat = {name: weights[name].reshape(-1) for name in names}
-    total = sum(x.size for x in flat.values())
-    count = round(amount * total)
-    if sum(int((x == 0).sum()) for x in flat.values()) >= count:
+    count = wanted(names, weights, amount)
+    if not count:
         return False
+    flat = {name: weights[name].reshape(-1) for name in names}
     scores = {name: abs(x) if by == "magnitude" else _drawn(key.child(name), x) for name, x in flat.items()}
     engine = host()
     every = engine.to_numpy(engine.xp.concat([engine.asarray(scores[name]) for name in names], axis=0))
@@ -147,15 +157,16 @@ class Pruning(Concise, Checked):
 
     Args:
         amount: fraction of the connections that do not exist from ``end`` on, in [0, 1); default 0.9.
-        start: when pruning begins, >= 1, an epoch or an update as ``model.history`` and the optimiser count them;
-            default 1. The first cut is at ``start + every``.
+        start: when pruning begins, >= 1, an epoch or an update as ``model.history`` and the optimiser count them, on
+            from an earlier ``fit``; default 1. The first cut is at ``start + every``.
         end: when the last cut is made, >= ``start``; default 10. Let training go on behind it.
         every: distance of two cuts, >= 1; default 1.
         each: "epoch", the default, or "step": what ``start``, ``end`` and ``every`` count.
         scope, layers: as in ``prune``.
 
     Raises:
-        ValueError: an argument is out of range; in ``fit``: the optimiser has not ``keep_zeros=True``.
+        ValueError: an argument is out of range; in ``fit``: the optimiser has not ``keep_zeros=True``, ``end`` is over
+            before training begins, or a cut would take all connections of a layer.
 
     Source: Zhu & Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017.
 
@@ -179,9 +190,11 @@ class Pruning(Concise, Checked):
             raise ValueError(f"Pruning: end={self.end!r} must be at least start={self.start!r}")
 
     def begin(self, model: Model) -> None:
-        """Refuse a model that is trained by an optimiser which brings connections back."""
+        """Refuse an optimiser that brings connections back, and a schedule whose last cut is over and was not made."""
         check_zeros_stay("Pruning", model.optimizer)
-        weights_in(model, self.layers, model.params())
+        weights = weights_in(model, self.layers, model.params())
+        if any(wanted(group, weights, self.amount) for group in _groups(weights, self.scope)):
+            check_time("Pruning", model, self.each, self.end)
 
     def sparsity(self, time: int) -> float:
         """The fraction of connections that do not exist at an epoch or an update."""
@@ -195,5 +208,12 @@ class Pruning(Concise, Checked):
         time = now(model, step, self.each)
         if time is None or not self.start <= time <= self.end:
             return
-        if time == self.end or (time - self.start) % self.every == 0:
+        if time < self.end and (time - self.start) % self.every:
+            return
+        try:
             prune(model, self.sparsity(time), scope=self.scope, layers=self.layers)
+        except ValueError as error:
+            raise ValueError(
+                f"Pruning, {self.each} {time}, sparsity {self.sparsity(time):.2%}: {error}. The weights of the last "
+                "update are there: fit(..., resume=True), or --resume of a run, goes on with another Pruning"
+            ) from None

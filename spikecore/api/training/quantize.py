@@ -29,7 +29,7 @@ from spikecore.api.neurons.stepper import Stepper
 from spikecore.api.training.batching import Encoder
 from spikecore.api.training.calibration import Range, Ranges, fixed_point, least_error
 from spikecore.api.training.rebuilding import with_network
-from spikecore.api.training.visitor import weights_of
+from spikecore.api.training.visitor import WHOLE, weights_of
 from spikecore.arguments import ArrayLike, Count, Size, checked, shown
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def quantize(
     rounded, and by how much.
 
     Batch norms are not quantised: call ``sc.fold_batch_norm`` before. All layers keep their names, and their parameters
-    as well, so a model that was trained without quantisation loads into the quantised network.
+    as well, so the state of a model that was trained without quantisation loads into the quantised network, unless
+    scales are learned: these are parameters of their own. What is on a grid already, e.g. a ``Quantized`` of your own,
+    stays as it is, whatever ``weights`` says: to try other bits, quantise the model that it was made of.
 
     Args:
         model: a ``Model``, which does not change; or a network without weights.
@@ -94,7 +96,8 @@ def quantize(
 
     Raises:
         ValueError: states or inputs are to be calibrated and there is no ``x``, or the other way round; "mse" without
-            weights; an unknown name in ``skip``; or an option is out of range.
+            weights; an unknown name in ``skip``; an option is out of range; or ``states`` has too few bits to reach the
+            threshold.
         TypeError: ``model`` is something else.
 
     Source: Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference,
@@ -133,11 +136,10 @@ def quantize(
         ranges,
         headroom,
     )
+    quantised, params = chooser.layer("", network, None if not held else weights_of(trained, host())[0])
     if not held:
-        quantised, _ = chooser.layer("", network, None)
         return cast(Subject, quantised if trained is None else type(trained)(quantised, trained.engine, trained.seed))
-    params, buffers = weights_of(trained, host())
-    quantised, params = chooser.layer("", network, params)
+    _, buffers = weights_of(trained, host())
     again: Any = with_network(trained, quantised, map_leaves(to_numpy, params), map_leaves(to_numpy, buffers))
     return cast(Subject, again)
 
@@ -188,7 +190,8 @@ class Chooser:
                 name: self.layer(f"{path}.{name}" if path else name, child, None if params is None else params[name])
                 for name, child in layer.children()
             }
-            changed = with_children(layer, {name: child for name, (child, _) in parts.items()})
+            same = all(parts[name][0] is child for name, child in layer.children())
+            changed = layer if same else with_children(layer, {name: child for name, (child, _) in parts.items()})
             return changed, None if params is None else Params({name: below for name, (_, below) in parts.items()})
         if path in self.skip:
             return layer, params
@@ -251,13 +254,15 @@ class Chooser:
                     within[name], below[name] = self.stepper(path, part, below.get(name))
                 elif isinstance(part, Layer):
                     within[name], below[name] = self.connection(f"{path}.{name}", part, below.get(name))
+            if all(part is getattr(spelled, name) for name, part in within.items()):
+                return layer, params
             return type(spelled)(**within), None if params is None else Params(below)
-        return (self.neuron(path, spelled) if isinstance(spelled, Neuron) else spelled), params
+        return (self.neuron(path, spelled, params) if isinstance(spelled, Neuron) else layer), params
 
-    def neuron(self, path: str, neuron: Any) -> Layer:
+    def neuron(self, path: str, neuron: Any, params: Optional[Params]) -> Layer:
         """A neuron on its grids; one that needs whole sequences stays."""
         grid: Optional[Grid] = self.parameters
-        states = self._states(path, neuron)
+        states = self._states(path, neuron, params)
         if not neuron.by_steps or (grid is None and states is None):
             return cast(Layer, neuron)
         if neuron.parallel:
@@ -266,11 +271,12 @@ class Chooser:
             neuron, states = replace(neuron, state_quant=states), None
         return QuantizedNeuron(neuron, grid, states) if grid is not None or states is not None else neuron
 
-    def _states(self, path: str, neuron: Any) -> Optional[FixedPoint]:
+    def _states(self, path: str, neuron: Any, params: Optional[Params]) -> Optional[FixedPoint]:
         if not isinstance(self.states, int):
             return self.states
         seen = cast(Ranges, self.ranges).states[path]
-        given = values_of(neuron.threshold)
+        learned = params is not None and "threshold" in params
+        given = neuron.prepare(host(), params).threshold if learned else values_of(neuron.threshold)
         thresholds = abs(float64(0.0 if isinstance(given, Initialiser) else given))
         highest, lowest = float(thresholds.max()), float(thresholds.min())
         before = 0.0 if getattr(neuron, "reset_delay", True) else highest  # what a reset in the same step takes away
@@ -278,7 +284,14 @@ class Chooser:
         grid = fixed_point(self.states, Range(-most, most, False), self.headroom, signed=True)
         if not neuron.spiking or lowest == 0.0:
             return grid
-        return replace(grid, fraction=max(grid.fraction, min(32, math.ceil(math.log2(LEVELS / lowest)))))
+        finer = replace(grid, fraction=max(grid.fraction, min(32, math.ceil(math.log2(LEVELS / lowest)))))
+        if finer.span[1] <= highest:
+            raise ValueError(
+                f"quantize: states={self.states}: layer {path or WHOLE} with a threshold of {highest:g} would never "
+                f"fire: with {LEVELS} steps up to {lowest:g}, the largest value is {finer.span[1]:g}; give more bits, "
+                "or a grid, e.g. states=sc.FixedPoint(4, 2), or skip it"
+            )
+        return finer
 
 
 def _spelled(path: str, layer: Any) -> Recurrent:

@@ -10,9 +10,17 @@ from spikecore.api.core.host import host
 from spikecore.api.core.random import Key
 from spikecore.api.core.tree import flatten
 from spikecore.api.training.optimizers import TINY
-from spikecore.api.training.pruning import check_options, prune
+from spikecore.api.training.pruning import check_options, prune, wanted
 from spikecore.api.training.schedules import Each
-from spikecore.api.training.sparsity import ALL, check_each, check_zeros_stay, install, now, weights_in
+from spikecore.api.training.sparsity import (
+    ALL,
+    check_each,
+    check_time,
+    check_zeros_stay,
+    install,
+    now,
+    weights_in,
+)
 from spikecore.arguments import Checked, Seed, Size, checked
 from spikecore.printing import Concise
 
@@ -96,7 +104,8 @@ class Rewiring(Concise, Checked):
         layers: as in ``sparsity``.
 
     Raises:
-        ValueError: an argument is out of range; in ``fit``: the optimiser has not ``keep_zeros=True``.
+        ValueError: an argument is out of range; in ``fit``: the optimiser has not ``keep_zeros=True``, or ``end`` is
+            over before training of a network begins that is not sparse yet.
 
     Source: Bellec et al., Deep rewiring: training very sparse deep networks, 2018, who keep the number of connections
         and draw new ones at random; Mocanu et al., 2018, by whom the smallest weights go; Evci et al., Rigging the
@@ -123,8 +132,11 @@ class Rewiring(Concise, Checked):
             raise ValueError(f"Rewiring: end={self.end!r} must be greater than start={self.start!r}, or None")
 
     def begin(self, model: Model) -> None:
-        """Make the network sparse, if it is not."""
+        """Make the network sparse, if it is not; refuse a schedule that is over before it is."""
         check_zeros_stay("Rewiring", model.optimizer)
+        weights = weights_in(model, self.layers, model.params())
+        if self.end is not None and any(wanted([name], weights, self.amount) for name in weights):
+            check_time("Rewiring", model, self.each, self.end)
         prune(model, self.amount, scope="layer", layers=self.layers, by="random", seed=(model.seed, "rewiring"))
 
     def moving(self, time: int) -> float:

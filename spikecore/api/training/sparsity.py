@@ -154,6 +154,21 @@ def check_each(owner: str, each: str) -> None:
         raise ValueError(f"{owner}: each={each!r} must be 'epoch' or 'step'")
 
 
+def check_time(owner: str, model: Any, each: str, end: int) -> None:
+    """Refuse a schedule that is over before training begins: epochs and updates of an earlier ``fit`` count.
+
+    Raises:
+        ValueError: names the callback.
+    """
+    begun = model.unfinished is not None and model.unfinished.batches > 0
+    done = model.executor.steps_done if each == "step" else model.epochs_done + begun
+    if done >= end:
+        raise ValueError(
+            f"{owner}: end={end!r} is over: the model has done {done} {each}s, those of an earlier fit counted: give a "
+            f"later start and end, e.g. start={done + 1}"
+        )
+
+
 def now(model: Any, step: Any, each: str) -> Optional[int]:
     """Where training has come to, for callbacks that act in some epochs, behind their first update, or updates.
 

@@ -1,10 +1,10 @@
-"""The files of a network in C around the body of its step: header, source, an example with how to build it."""
+"""Header and source of a network in C, around the body of its step."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -27,6 +27,14 @@ FLOAT_CHECKS = (
     "#endif",
     "#ifdef __clang__",
     "#pragma STDC FP_CONTRACT OFF",
+    "#endif",
+)
+#: Where ``int`` counts more numbers than 16 bits can.
+INT_CHECKS = (
+    "#include <limits.h>",
+    "",
+    "#if INT_MAX < 2147483647",
+    '#error "this code is for machines whose int has 32 bits or more"',
     "#endif",
 )
 
@@ -66,6 +74,7 @@ class Pieces:
         functions: functions that the step calls.
         body: the lines of the step.
         input_type, output_type: the types of what the step reads and gives.
+        input_size, output_size: bytes of a number of these types.
         counters: other members of ``net_state``, four bytes each; they begin at zero.
         checks: lines of the source that refuse a compiler that would compute something else.
         macros, prototypes: more lines of the header.
@@ -83,6 +92,8 @@ class Pieces:
     body: Sequence[str]
     input_type: str = "float"
     output_type: str = "float"
+    input_size: int = 4
+    output_size: int = 4
     counters: Sequence[str] = ()
     checks: Sequence[str] = FLOAT_CHECKS
     macros: Sequence[str] = ()
@@ -98,6 +109,11 @@ class Pieces:
     def outputs(self) -> int:
         """Numbers that a step gives."""
         return _count(self.output_shape)
+
+    @property
+    def caller_bytes(self) -> int:
+        """Bytes of the arrays that the caller passes to a step."""
+        return self.inputs * self.input_size + self.outputs * self.output_size
 
     @property
     def state_bytes(self) -> int:
@@ -198,10 +214,13 @@ def header(net: Pieces) -> str:
 def source(net: Pieces) -> str:
     """The source."""
     p, up = net.prefix, net.prefix.upper()
+    largest = max([*(array.size for _, array, _ in net.tables.values()), *(n for _, n, _ in net.members), net.inputs])
+    counted = [*INT_CHECKS, ""] if largest >= 1 << 15 and net.checks != INT_CHECKS else []
     lines = [
         f"/* {net.title} See {p}.h. */",
         f'#include "{p}.h"',
         "",
+        *counted,
         *net.checks,
         "",
         f"typedef char {p}_sizes_are_right[sizeof({p}_state) == {up}_STATE_BYTES + {up}_SCRATCH_BYTES ? 1 : -1];",
@@ -248,120 +267,3 @@ def table(array: np.ndarray) -> List[str]:
         return wrapped(t[:-2] if t.endswith(".0") and t != "-0.0" else f"{t}f" for t in flat.astype(str).tolist())
     kind = str(flat.dtype) if flat.dtype in (bool, np.float32) else "int64"
     return wrapped(literal(v, kind).text for v in flat)
-
-
-MAIN = """/* Reads numbers on stdin and prints what the network gives.
- *
- *     {p} < steps.txt        every {p}_inputs numbers are one step of one long sequence; prints the output of each
- *     {p} 25 < samples.txt   every {p}_inputs numbers are a sample, shown for 25 steps from rest; prints the sum of
- *                            the outputs over the steps, e.g. how often each neuron has fired
- */
-#include "{p}.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-static {p}_state state;
-
-int main(int count, char **arguments)
-{{
-    char *end = "";
-    const long steps = count > 1 ? strtol(arguments[1], &end, 10) : 0;
-    DECLARATIONS
-    if (count > 2 || *end != '\\0' || (count > 1 && steps < 1)) {{
-        fprintf(stderr, "usage: {p} [STEPS] < numbers.txt, where STEPS is 1 or more\\n");
-        return 2;
-    }}
-    {p}_reset(&state);
-    for (long sample = 1;; ++sample) {{
-        for (int i = 0; i < {P}_INPUTS; ++i) {{
-            const int found = scanf("%f", &READ[i]);
-            if (found == EOF && i == 0) {{
-                return 0;
-            }}
-            if (found == EOF) {{
-                fprintf(stderr, "{p}: a sample has %d numbers, and the last one has %d\\n", {P}_INPUTS, i);
-                return 1;
-            }}
-            if (found != 1 || !isfinite(READ[i])) {{
-                fprintf(stderr, "{p}: sample %ld: number %d is not a finite number\\n", sample, i + 1);
-                return 1;
-            }}
-        }}
-        for (int o = 0; o < {P}_OUTPUTS; ++o) {{
-            sum[o] = 0;
-        }}
-        CONVERT
-        if (steps > 0) {{
-            {p}_reset(&state);
-        }}
-        for (long t = 0; t < (steps > 0 ? steps : 1); ++t) {{
-            {p}_step(&state, in, out);
-            for (int o = 0; o < {P}_OUTPUTS; ++o) {{
-                sum[o] += out[o];
-            }}
-        }}
-        for (int o = 0; o < {P}_OUTPUTS; ++o) {{
-            printf(o + 1 < {P}_OUTPUTS ? "%.9g " : "%.9g\\n", PRINTED);
-        }}
-    }}
-}}
-"""
-
-MAKEFILE = """# Each operation keeps its rounding: no -ffast-math, no contraction of products and sums.
-CC ?= cc
-CFLAGS ?= -O3
-EXACT = -std=c99 -ffp-contract=off -Wall -Wextra
-
-{p}: main.c {p}.o
-\t$(CC) $(EXACT) $(CFLAGS) main.c {p}.o -o $@ -lm
-
-{p}.o: {p}.c {p}.h
-\t$(CC) $(EXACT) $(CFLAGS) -c {p}.c -o $@
-
-.PHONY: size clean
-size: {p}.o
-\tsize {p}.o
-
-clean:
-\trm -f {p} {p}.o
-"""
-
-CMAKE = """cmake_minimum_required(VERSION 3.10)
-project({p} C)
-
-# The network, to be linked to a program. Each operation keeps its rounding: no -ffast-math.
-add_library({p} STATIC {p}.c)
-target_include_directories({p} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})
-set_target_properties({p} PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON)
-target_compile_options({p} PRIVATE $<$<C_COMPILER_ID:GNU,Clang,AppleClang>:-ffp-contract=off>)
-if(UNIX)
-    target_link_libraries({p} PUBLIC m)
-endif()
-
-add_executable({p}_example main.c)
-target_link_libraries({p}_example PRIVATE {p})
-set_target_properties({p}_example PROPERTIES C_STANDARD 99)
-"""
-
-
-#: What is said otherwise in the example where the network does not compute in float.
-FLOAT_MAIN = {
-    "DECLARATIONS": "float in[{P}_INPUTS], out[{P}_OUTPUTS], sum[{P}_OUTPUTS];",
-    "READ": "in",
-    "        CONVERT\n": "",
-    "PRINTED": "(double)sum[o]",
-}
-
-
-def starters(prefix: str, main: Mapping[str, str] = FLOAT_MAIN) -> Dict[str, str]:
-    """An example and how to build it, which depend on the prefix alone and are the user's to change."""
-    fill = {"p": prefix, "P": prefix.upper()}
-    example = MAIN
-    for mark, text in main.items():
-        example = example.replace(mark, text)
-    return {name: text.format(**fill) for name, text in {**STARTERS, "main.c": example}.items()}
-
-
-STARTERS = {"main.c": MAIN, "Makefile": MAKEFILE, "CMakeLists.txt": CMAKE}

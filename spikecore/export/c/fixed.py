@@ -68,13 +68,9 @@ def fixed(array: Any) -> Fixed:
     Raises:
         ValueError: a number is not finite.
     """
-    values = np.asarray(array)
-    if values.dtype.kind != "f":
-        values = values.astype("int64")
-        return Fixed(0, int(values.min(initial=0)), int(values.max(initial=0))) if values.size else Fixed(0, 0, 0)
+    values = np.asarray(array, "float64")
     if not np.isfinite(values).all():
         raise ValueError("has numbers that are not finite")
-    values = values.astype("float64")
     nonzero = values[values != 0.0]
     if not nonzero.size:
         return Fixed(0, 0, 0)
@@ -88,8 +84,4 @@ def fixed(array: Any) -> Fixed:
 
 def integers(array: Any, fraction: int) -> np.ndarray:
     """The integers of the numbers of an array on a grid that has them, as int64."""
-    values = np.asarray(array)
-    if values.dtype.kind != "f":
-        values = values.astype("int64")
-        return values << fraction if fraction > 0 else values
-    return np.ldexp(values.astype("float64"), fraction).astype("int64")
+    return np.ldexp(np.asarray(array, "float64"), fraction).astype("int64")

@@ -28,9 +28,9 @@ def input_format(graph: StepGraph, inputs: Any = None) -> Fixed:
         inferred = _first_quantiser(graph)
         if inferred is None:
             raise ExportError(
-                "the network does not begin with a quantiser, so it is not known which numbers come in: pass "
-                'inputs="spikes" for zeros and ones, or inputs=sc.FixedPoint(8, 4), say: bits, and how many of them '
-                "are behind the binary point"
+                "the network does not begin with a quantiser, so it is not known which numbers come in: quantise it by "
+                'sc.quantize(model, inputs=8, ...); or pass inputs="spikes" for zeros and ones, or '
+                "inputs=sc.FixedPoint(8, 4), say: bits, and how many of them are behind the binary point"
             )
         return inferred
     if inputs == "spikes":

@@ -10,10 +10,10 @@ import numpy as np
 
 from spikecore.export.c.fixed import WIDTHS, Fixed, integers
 from spikecore.export.c.fixed_kernels import FixedKernels
-from spikecore.export.c.fixed_point import FixedStep, number
 from spikecore.export.c.fixed_simplify import multiplied
+from spikecore.export.c.fixed_step import FixedStep, number
 from spikecore.export.c.fixed_words import COUNTER, FixedWords, Number, bits_of, constant
-from spikecore.export.c.float_step import LONGEST, StepSource
+from spikecore.export.c.float_source import LONGEST, StepSource
 from spikecore.export.c.plan import planned
 from spikecore.export.c.schedule import Stage
 from spikecore.export.c.source import PREFIX, Lines, Names, Text

@@ -29,18 +29,16 @@ static inline int32_t PREFIX_int2(uint8_t byte, int k)
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A matrix of integers, a row for each input, a column for each output.
+    """A matrix of integers times a power of two, a row for each input, a column for each output.
 
     Args:
-        fraction: the integers are times 2^-fraction.
         rows: the integers, (inputs, outputs).
         bits: of each as it is stored.
         shifts: for each output channel, how far its sums are shifted to the left; None: no channel's.
-        starts, places, values: of a matrix of which only the numbers that are not zero are stored: where each row
-            begins, their columns, and they; None: all are.
+        sparse: where only the numbers that are not zero are stored: where each row begins, their columns, and they;
+            None: all are stored.
     """
 
-    fraction: int
     rows: np.ndarray
     bits: int
     shifts: Optional[np.ndarray] = None
@@ -67,7 +65,7 @@ def weights_of(array: np.ndarray, outputs: np.ndarray) -> Weights:
     if _bits(_range(shifted)) < bits:
         rows, bits, shifts = shifted, _bits(_range(shifted)), finer.astype("uint8")
     values = rows.astype(f"int{max(bits, 8)}")
-    return Weights(kind.fraction, rows, bits, shifts, _sparse(values, _size(rows, bits)))
+    return Weights(rows, bits, shifts, _sparse(values, _size(rows, bits)))
 
 
 def _range(rows: np.ndarray) -> Fixed:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import List, Mapping, Tuple
 
-from spikecore.export.c.files import Pieces, StateField, sizes, title
+from spikecore.export.c.files import INT_CHECKS, SIZES, Pieces, StateField, title
 from spikecore.export.c.fixed import Fixed
-from spikecore.export.c.fixed_point import FixedStep
 from spikecore.export.c.fixed_source import FixedSource, rest_of
+from spikecore.export.c.fixed_step import FixedStep
 from spikecore.export.c.fixed_words import COUNTER, HELPERS, literal
-from spikecore.export.c.readme import operations
+from spikecore.export.c.readme import readme
 
-CHECKS = (
-    "#include <limits.h>",
-    "",
-    "#if INT_MAX < 2147483647",
-    '#error "this code is for machines whose int has 32 bits or more"',
-    "#endif",
-)
 QUANTISE = """/* The nearest integers that the network takes, halves upwards, and no number beyond its range. */
 void {p}_quantise(const float *numbers, {p}_input *in)
 {{
@@ -35,16 +28,42 @@ void {p}_quantise(const float *numbers, {p}_input *in)
 #: What is said otherwise in the example.
 MAIN = {
     "DECLARATIONS": (
-        "float numbers[{P}_INPUTS];\n"
-        "    {p}_input in[{P}_INPUTS];\n"
-        "    {p}_output out[{P}_OUTPUTS];\n"
-        "    double sum[{P}_OUTPUTS];"
+        "static float numbers[{P}_INPUTS];\n"
+        "    static {p}_input in[{P}_INPUTS];\n"
+        "    static {p}_output out[{P}_OUTPUTS];\n"
+        "    static double sum[{P}_OUTPUTS];"
     ),
     "READ": "numbers",
     "        CONVERT\n": "        {p}_quantise(numbers, in);\n",
     "PRINTED": "sum[o] * {P}_OUTPUT_STEP",
     "sum[o] += out[o];": "sum[o] += (double)out[o];",
 }
+#: What is said otherwise on the page about the network.
+USAGE = (
+    ("static {p}_state state;", "all memory that the network needs"),
+    ("float numbers[{up}_INPUTS];", "{inputs}, row-major"),
+    ("{p}_input in[{up}_INPUTS];", "integers times {up}_INPUT_STEP"),
+    ("{p}_output out[{up}_OUTPUTS];", "{outputs}: integers times {up}_OUTPUT_STEP"),
+    ("", ""),
+    ("{p}_reset(&state);", "before each sequence"),
+    ("{p}_quantise(numbers, in);", "the only function with floating point; leave it out if integers come in"),
+    ("{p}_step(&state, in, out);", "once per time step"),
+)
+NUMBERS = """## Numbers
+
+It computes in integers alone. Each number is an integer times a power of two.
+
+| | bits | behind the binary point | range |
+|---|---|---|---|
+FORMATS
+
+Integers from {up}_INPUT_LOWEST to {up}_INPUT_HIGHEST may come in. Then nothing overflows, whatever the input: ranges
+follow from the weights. Where a quantiser of the network cuts a number off, `state.saturations` counts it.
+
+"""
+EXACT = """\
+Every number is that of the model on NumPy in {dtype}, to the bit: nothing is rounded but where the network's quantisers
+round."""
 
 
 def fixed_network(step: FixedStep, prefix: str) -> Tuple[Pieces, str, Mapping[str, str], Tuple[str, ...]]:
@@ -82,8 +101,10 @@ def _pieces(step: FixedStep, source: FixedSource, prefix: str) -> Pieces:
         body,
         input_type=f"{prefix}_input",
         output_type=f"{prefix}_output",
+        input_size=SIZES[source.type_of(graph.x)],
+        output_size=SIZES[source.type_of(step.tasks.output)],
         counters=[COUNTER],
-        checks=CHECKS,
+        checks=INT_CHECKS,
         macros=_macros(step, source, prefix),
         prototypes=[f"void {prefix}_quantise(const float *numbers, {prefix}_input *in);"],
         entries=[_quantise(step, source, prefix)],
@@ -124,89 +145,16 @@ def _quantise(step: FixedStep, source: FixedSource, prefix: str) -> str:
 
 
 def _page(net: Pieces, step: FixedStep, source: FixedSource) -> str:
-    formats = [_format(f"`{f.name}`, {f.dotted}", s) for f, s in zip(net.states, _states(step))]
-    return PAGE.format(
-        p=net.prefix,
-        up=net.prefix.upper(),
-        title=net.title,
-        inputs=sizes(net.input_shape),
-        outputs=sizes(net.output_shape),
-        state=net.state_bytes,
-        scratch=net.scratch_bytes,
-        constant=net.constant_bytes,
-        dtype=step.graph.dtype,
-        formats="\n".join(
-            [
-                _format("input", step.formats[step.graph.x]),
-                *formats,
-                *(_format(f"sums of {t.where}", part) for t, part in step.connections()),
-                _format("output", step.formats[step.tasks.output]),
-            ]
-        ),
-        rows="\n".join(f"| {layer} | {s:,} | {o:,} |" for layer, (s, o) in operations(source.plan).items()),
-    )
-
-
-def _states(step: FixedStep) -> List[Fixed]:
-    return [step.formats[state.before] for state in step.graph.states]
+    rows = [
+        ("input", step.formats[step.graph.x]),
+        *((f"`{f.name}`, {f.dotted}", step.formats[s.before]) for f, s in zip(net.states, step.graph.states)),
+        *((f"sums of {task.where}", part) for task, part in step.connections()),
+        ("output", step.formats[step.tasks.output]),
+    ]
+    exact = EXACT.format(dtype=step.graph.dtype)
+    return readme(net, source.plan, USAGE, exact, NUMBERS.replace("FORMATS", "\n".join(_format(*row) for row in rows)))
 
 
 def _format(name: str, kind: Fixed) -> str:
     low, high = kind.span
     return f"| {name} | {kind.width} | {kind.fraction} | {low:g} to {high:g} |"
-
-
-PAGE = """# {p}
-
-{title}
-
-It computes in integers alone. Each number is an integer times a power of two.
-
-```c
-#include "{p}.h"
-
-static {p}_state state;              /* all memory that the network needs */
-float numbers[{up}_INPUTS];          /* {inputs}, row-major */
-{p}_input in[{up}_INPUTS];           /* integers times {up}_INPUT_STEP */
-{p}_output out[{up}_OUTPUTS];        /* {outputs}: integers times {up}_OUTPUT_STEP */
-
-{p}_reset(&state);                   /* before each sequence */
-{p}_quantise(numbers, in);           /* the only function with floating point; leave it out if integers come in */
-{p}_step(&state, in, out);           /* once per time step */
-```
-
-`make` builds an example, `main.c`, which reads numbers on stdin. `make size` shows what the network needs of a machine.
-
-## Numbers
-
-| | bits | behind the binary point | range |
-|---|---|---|---|
-{formats}
-
-Integers from {up}_INPUT_LOWEST to {up}_INPUT_HIGHEST may come in. Then nothing overflows, whatever the input: ranges
-follow from the weights. Where a quantiser of the network cuts a number off, `state.saturations` counts it.
-
-## Memory
-
-| | bytes | macro |
-|---|---|---|
-| states, which pass from step to step, and the counter | {state:,} | `{up}_STATE_BYTES` |
-| scratch of a step | {scratch:,} | `{up}_SCRATCH_BYTES` |
-| weights and other tables, in flash | {constant:,} | `{up}_CONSTANT_BYTES` |
-
-`sizeof({p}_state)` is states and scratch together. There is no other memory but the stack, and no `malloc`. Networks
-with a state each may run side by side. Code comes on top of the tables: `make size`.
-
-## Operations of a step
-
-| layer | weights added up, at most | other operations |
-|---|---|---|
-{rows}
-
-Only inputs that are not zero cost anything: of weights that spikes carry, the share that fires.
-
-## How exact it is
-
-Every number is that of the model on NumPy in {dtype}, to the bit: nothing is rounded but where the network's quantisers
-round.
-"""

@@ -16,7 +16,7 @@ from spikecore.export.c.tasks import Task
 from spikecore.export.step_graph import Value
 
 if TYPE_CHECKING:
-    from spikecore.export.c.float_step import StepSource
+    from spikecore.export.c.float_source import StepSource
 
 #: Functions of the file; PREFIX, PLACE and START stand for names.
 FUNCTIONS = {

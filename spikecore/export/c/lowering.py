@@ -165,6 +165,10 @@ class Lowering:
         apply: Callable[..., Any] = self.words[word]
         if word == "take_slice":  # with "...", so that a single number is an array, too
             key = options[0] if isinstance(options[0], tuple) else (options[0],)
+            if any(isinstance(part, np.ndarray) for part in key):
+                raise ExportError(
+                    f"{self.node.where}: a key with an array in it has no form in C; select by a mask and where instead"
+                )
             options = (key if Ellipsis in key else (*key, ...),)
         found = x.through(apply, *options, **named)
         return cast(View, found or self.stored(x).through(apply, *options, **named))

@@ -35,13 +35,11 @@ class Memory:
         places: of each array.
         pools: the numbers in each pool of scratch.
         commits: states whose new values are in scratch until the step ends.
-        last: the last stage that reads each array.
     """
 
     places: Dict[Value, Place]
     pools: Dict[str, int]
     commits: Tuple[StepState, ...]
-    last: Dict[Value, int]
 
 
 def placed(tasks: TaskList, stages: List[Stage], type_of: Callable[[Value], str]) -> Memory:
@@ -83,7 +81,7 @@ def placed(tasks: TaskList, stages: List[Stage], type_of: Callable[[Value], str]
             pools[pool] = max(pools.get(pool, 0), at + size)
             held.append((max(last.get(value, index), index), value))
         held = [(end, value) for end, value in held if end > index]
-    return Memory(places, pools, tuple(commits), last)
+    return Memory(places, pools, tuple(commits))
 
 
 def _lifetimes(stages: List[Stage]) -> Tuple[Dict[Value, int], Dict[Value, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Sequence, Set, Tuple
+from typing import Iterable, List, Sequence, Set, Tuple
 
 KEYWORDS = frozenset(
     (
@@ -13,14 +13,14 @@ KEYWORDS = frozenset(
         "bool true false main"
     ).split()
 )
-#: Words of C++, which may include the header.
+#: Words of C++, which may include the header, and of later C.
 CPP = frozenset(
     (
         "alignas alignof and and_eq asm bitand bitor catch char16_t char32_t char8_t class co_await co_return co_yield "
         "compl concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export friend "
         "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast "
         "requires static_assert static_cast template this thread_local throw try typeid typename using virtual wchar_t "
-        "xor xor_eq"
+        "typeof typeof_unqual xor xor_eq"
     ).split()
 )
 #: Names of math.h, also those beyond C99.
@@ -149,7 +149,6 @@ class Names:
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self.taken: Set[str] = set(taken) | KEYWORDS | CPP | RESERVED | set(VARIABLES)
-        self.counts: Dict[str, int] = {}
 
     def new(self, *parts: str) -> str:
         """A name from parts, e.g. "mem" and "0.body.1": mem_0_body_1."""

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Tuple, Union
 import numpy as np
 
 from spikecore.export.c.views import View
-from spikecore.export.step_graph import Shape, StepState, Value
+from spikecore.export.step_graph import Shape, StepState, Value, named
 
 #: An operand: numbers of an array, or a number of Python.
 Operand = Union[View, float, int, bool]
@@ -62,7 +62,7 @@ class Task:
     @property
     def where(self) -> str:
         """The layer, for messages and comments."""
-        return f"layer {self.layer} ({self.kind})" if self.layer else self.kind
+        return named(self.layer, self.kind)
 
     def views(self) -> List[View]:
         """The operands that are arrays."""

@@ -9,10 +9,11 @@ from spikecore.api.core.tree import leaves
 from spikecore.api.training.model import Model
 from spikecore.api.training.visitor import weights_of
 from spikecore.engines.numpy.engine import NumpyEngine
-from spikecore.export.c.files import FLOAT_MAIN, Pieces, StateField, header, source, starters, title
-from spikecore.export.c.fixed_point import fixed_step
+from spikecore.export.c.example import FLOAT_MAIN, starters
+from spikecore.export.c.files import Pieces, StateField, header, source, title
+from spikecore.export.c.fixed_step import fixed_step
 from spikecore.export.c.fixed_writer import fixed_network
-from spikecore.export.c.float_step import POOLS, StepSource
+from spikecore.export.c.float_source import POOLS, StepSource
 from spikecore.export.c.float_words import HELPERS, TYPES
 from spikecore.export.c.plan import Plan, planned
 from spikecore.export.c.readme import readme

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 import numpy as np
 
 from spikecore.export.onnx.body import Axes, Call, Operand, Sizes, axes_of
+from spikecore.export.step_graph import Value
 
 # ---- arithmetic ----------------------------------------------------------------------------------------------------
 
@@ -60,6 +61,8 @@ def _pow(c: Call, x: Operand, n: Operand) -> str:
 
 
 def _clip(c: Call, x: Operand, low: Operand, high: Operand) -> str:
+    if any(type(bound) is Value or np.ndim(bound) for bound in (low, high)):  # Clip takes single numbers alone
+        return c.op("Min", c.part("Max", c.read(x, c.dtype), c.read(low, c.dtype)), c.read(high, c.dtype))
     return c.op("Clip", c.read(x, c.dtype), c.read(low, c.dtype), c.read(high, c.dtype))
 
 

@@ -136,8 +136,7 @@ class DeltaLeaky(Leaky):
                 f"DeltaLeaky: init_hidden={self.init_hidden} and mem={'None' if mem is None else 'a state'}: with "
                 "init_hidden=False pass the pair (mem, mem_prev), None in it for at rest; with True pass no state"
             )
-        written = written_down()
-        if written is not None and written is not self._begun:
+        if self._goes_on(written_down()):
             self._refuse_lost((mem, mem))
         before, _ = (self.mem, self.mem_prev) if mem is None else mem
         x = working(input_)

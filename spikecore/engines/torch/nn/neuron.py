@@ -118,7 +118,7 @@ class SpikingNeuron(Protocol):
                 self._refuse_states()
             before[name] = getattr(self, name) if value is None else value
         written = written_down()
-        if written is not None and written is not self._begun:
+        if self._goes_on(written):
             self._refuse_lost(given)
         if self.sample_axes is not None and input_.dim() == self.sample_axes:
             return self._of_one_sample(input_, *given)

@@ -11,7 +11,7 @@ same. One with a method of its own, or with a function where a formula is expect
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Dict, FrozenSet, Tuple
+from typing import Any, ClassVar, Dict, FrozenSet, Mapping, Tuple
 
 import torch
 
@@ -41,7 +41,7 @@ class Protocol(Parts):
     _functions: str = ""  # what is a function where a formula is expected
     _reset: Any = None  # as a step by the protocol set it
     _mem_before: Any = None  # the membrane before the last step
-    _begun: Any = None  # what wrote the call down in which the state was last set
+    _begun: Mapping[str, Any] = {}  # noqa: RUF012  (never changed) of each state, what wrote down where it was last set
 
     def _find_own(self) -> None:
         """Note which methods of the protocol are the user's.
@@ -78,8 +78,12 @@ class Protocol(Parts):
             self._take_reset()
         elif name in self.states:
             begun = written_down()
-            if begun is not self._begun:
-                super().__setattr__("_begun", begun)
+            if begun is not self._begun.get(name):
+                object.__setattr__(self, "_begun", {**self._begun, name: begun})
+
+    def _goes_on(self, written: Any) -> bool:
+        """Whether a call that ``written`` writes down begins with a state of before: the graph would hold it."""
+        return written is not None and any(self._begun.get(name) is not written for name in self.states)
 
     def overridden(self) -> str:
         """What of a step is the user's code, in words; "" if nothing is."""

@@ -8,7 +8,8 @@ input: its range is the smallest that a step leads back into, which a quantiser 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple
+from functools import lru_cache
+from typing import Any, Dict, List, Mapping, NoReturn, Optional, Tuple, Union
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from spikecore.export.c.tasks import Operand, Task, TaskList
 from spikecore.export.c.views import View
 from spikecore.export.errors import ExportError
 from spikecore.export.recording import step_graph
-from spikecore.export.step_graph import StepGraph, StepState, Value
+from spikecore.export.step_graph import StepGraph, StepState, Value, named
 
 PATIENCE = 6  # rounds in which a range may grow by itself; after them it is doubled, so that bounds are reached soon
 ROUNDS = 100  # a grid that becomes finer, or a range that grows, for so many rounds has no end
@@ -170,7 +171,7 @@ def _refuse_growth(graph: StepGraph, before: List[Fixed], after: List[Fixed]) ->
 
 def _layer_of(graph: StepGraph, state: StepState) -> str:
     kinds, path = dict(graph.layers), state.name.rpartition(".")[0]
-    return f"layer {path} ({kinds[path]})" if path in kinds else graph.nodes[-1].where
+    return named(path, kinds[path]) if path in kinds else graph.nodes[-1].where
 
 
 class _Rules:
@@ -211,15 +212,22 @@ class _Rules:
 
     def call(self, task: Task, formats: Mapping[Value, Fixed]) -> Call:
         """A task with what is known of its operands."""
-        given = tuple(
-            formats[r.root] if isinstance(r, View) else fixed(number(r, self.graph.dtype)) for r in task.reads
-        )
+        given = tuple(formats[r.root] if isinstance(r, View) else _kind(r, self.graph.dtype) for r in task.reads)
         return Call(task, given, tuple(self._constant(r) for r in task.reads))
 
     def _constant(self, operand: Operand) -> Optional[np.ndarray]:
         if isinstance(operand, View):
             return self.tasks.constants.get(operand.root)
         return number(operand, self.graph.dtype)
+
+
+@lru_cache(maxsize=None)
+def _kind(operand: Union[float, int], dtype: str) -> Fixed:
+    """What a number of Python is."""
+    try:
+        return fixed(number(operand, dtype))
+    except ValueError:
+        raise NoGrid(f"computes with {operand}, which no integer is: use a finite number") from None
 
 
 def number(operand: Any, dtype: str) -> np.ndarray:
